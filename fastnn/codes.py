@@ -1,0 +1,76 @@
+"""The integers that Python and the compiled kernels share.
+
+A kernel gets small integers, never strings. The three kernel files spell the
+same numbers (Cython cannot read Python constants at compile time); a test
+compares them.
+"""
+
+# What a row of the plan does.
+DENSE = 0
+DROPOUT = 1
+
+# Activations of a dense layer.
+IDENTITY = 0
+TANH = 1
+SIGMOID = 2
+RELU = 3
+LEAKY_RELU = 4
+ELU = 5
+SOFTPLUS = 6
+SILU = 7
+GELU = 8
+
+ACTIVATIONS = {
+    "identity": IDENTITY,
+    "tanh": TANH,
+    "sigmoid": SIGMOID,
+    "relu": RELU,
+    "leaky_relu": LEAKY_RELU,
+    "elu": ELU,
+    "softplus": SOFTPLUS,
+    "silu": SILU,
+    "gelu": GELU,
+}
+
+# Their derivative needs the net input z; that of the others follows from the
+# output a alone, so z may be overwritten.
+NEEDS_NET_INPUT = frozenset({SILU, GELU})
+
+# Losses; each one fixes what the output layer's net inputs become.
+CROSS_ENTROPY = 0  # softmax
+BINARY_CROSS_ENTROPY = 1  # sigmoid
+SQUARED_ERROR = 2  # identity
+
+LOSSES = {
+    "cross_entropy": CROSS_ENTROPY,
+    "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+    "squared_error": SQUARED_ERROR,
+}
+
+# Update rules.
+SGD = 0
+ADAM = 1
+ADAGRAD = 2
+RMSPROP = 3
+
+# Columns of ``Plan.layers``, one row a layer.
+KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
+LAYER_COLUMNS = 9
+
+# Entries of ``Plan.header``.
+(
+    N_PARAMS,
+    BLOCK,
+    GROUPS,
+    WORK_SIZE,
+    WORK_INPUT,
+    WORK_TARGETS,
+    WORK_SAMPLE_WEIGHT,
+    WORK_DELTA,
+    WORK_DELTA_OTHER,
+) = range(9)
+HEADER_SIZE = 9
+
+# Purposes of the counter-based random streams.
+STREAM_SHUFFLE = 0
+STREAM_DROPOUT = 1

@@ -1,0 +1,172 @@
+"""From layer sizes to the tables that all three backends read.
+
+Parameters lie in one flat vector: per dense layer the weights
+``(fan_in, fan_out)`` row by row, then the biases ``(fan_out,)``. Gradients and
+optimiser moments have the same layout.
+
+Scratch memory ("work") is one flat vector too. Every matrix in it is
+``(units, block)`` with the samples contiguous, so that a kernel's inner loop
+runs along the samples at full vector width however narrow the layer is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn import codes
+
+# A block of samples should leave room in the first-level cache (32 to 48 KiB)
+# for the weights; wide layers do better with blocks that BLAS likes.
+BLOCK_BYTES = 64 * 1024
+MIN_BLOCK = 128
+MAX_BLOCK = 512
+
+# Gradients of a batch are summed in at most this many partial sums, in fixed
+# order, so that the result does not depend on how many threads made them.
+MAX_GROUPS = 16
+GROUP_BYTES = 4 * 1024 * 1024
+
+# Layers at least this wide on both sides go through BLAS.
+BLAS_WIDTH = 48
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes, offsets and codes of one network.
+
+    Attributes
+    ----------
+    header : ndarray of int64, shape (HEADER_SIZE,)
+        Whole-network numbers, indexed by the names in :mod:`fastnn.codes`.
+    layers : ndarray of int64, shape (rows, LAYER_COLUMNS)
+        One row a layer, in order.
+    constants : ndarray of float64, shape (rows,)
+        A row's one real number: the slope of leaky_relu, the alpha of elu, the
+        rate of dropout.
+    """
+
+    header: np.ndarray
+    layers: np.ndarray
+    constants: np.ndarray
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        return int(self.header[codes.N_PARAMS])
+
+    @property
+    def block(self) -> int:
+        """Samples worked through at a time."""
+        return int(self.header[codes.BLOCK])
+
+    @property
+    def groups(self) -> int:
+        """Largest number of partial gradient sums of one batch."""
+        return int(self.header[codes.GROUPS])
+
+    def dense_rows(self) -> list[np.ndarray]:
+        """Rows of the dense layers, first to last."""
+        return [row for row in self.layers if row[codes.KIND] == codes.DENSE]
+
+    def workspace(self, dtype: np.dtype, n_threads: int = 1) -> np.ndarray:
+        """Scratch memory, one row a thread; contents mean nothing between calls."""
+        return aligned_empty((n_threads, int(self.header[codes.WORK_SIZE])), dtype)
+
+    def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
+        """Memory for the partial gradient sums, ``(groups, n_params)``."""
+        return aligned_empty((self.groups, self.n_params), dtype)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Uninitialised C-contiguous array that starts on a cache line."""
+    dtype = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    buffer = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def make_plan(
+    layer_sizes: list[int],
+    activations: list[int],
+    alphas: list[float],
+    dropout: list[float],
+    n_targets: int,
+    itemsize: int,
+) -> Plan:
+    """Lay out a dense network.
+
+    Parameters
+    ----------
+    layer_sizes : list of int
+        Inputs, hidden layers, outputs.
+    activations : list of int
+        Code for each dense layer; the output layer's is IDENTITY, since the
+        loss works on net inputs.
+    alphas : list of float
+        Each dense layer's activation constant.
+    dropout : list of float
+        Rate behind each hidden layer, 0 for none. Empty: none anywhere.
+    n_targets : int
+        Rows of the target matrix (1 for class indices).
+    itemsize : int
+        Bytes of one number, to fit a block into the cache.
+
+    Returns
+    -------
+    Plan
+    """
+    rows: list[list[int]] = []
+    constants: list[float] = []
+    n_params = 0
+    units = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
+    n_dense = len(layer_sizes) - 1
+    # Offsets into scratch memory are counted in rows first: the block is not known yet.
+    for k in range(n_dense):
+        fan_in, fan_out = layer_sizes[k], layer_sizes[k + 1]
+        net_input = units
+        units += fan_out
+        output = net_input
+        if activations[k] in codes.NEEDS_NET_INPUT:
+            output = units
+            units += fan_out
+        weights, biases = n_params, n_params + fan_in * fan_out
+        n_params = biases + fan_out
+        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH)
+        rows.append(
+            [codes.DENSE, fan_in, fan_out, weights, biases, activations[k], blas, net_input, output]
+        )
+        constants.append(alphas[k])
+        if k < n_dense - 1 and dropout and dropout[k] > 0.0:
+            rows.append([codes.DROPOUT, fan_out, fan_out, 0, 0, codes.IDENTITY, 0, units, units])
+            constants.append(dropout[k])
+            units += fan_out
+    widest = max(layer_sizes[1:])
+    delta, delta_other = units, units + widest
+    units += 2 * widest
+
+    block = BLOCK_BYTES // (units * itemsize) // 64 * 64
+    block = min(max(block, MIN_BLOCK), MAX_BLOCK)
+    groups = min(max(GROUP_BYTES // (n_params * itemsize), 1), MAX_GROUPS)
+
+    layers = np.array(rows, np.int64)
+    layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
+    header = np.zeros(codes.HEADER_SIZE, np.int64)
+    header[codes.N_PARAMS] = n_params
+    header[codes.BLOCK] = block
+    header[codes.GROUPS] = groups
+    header[codes.WORK_SIZE] = units * block
+    header[codes.WORK_INPUT] = 0
+    header[codes.WORK_TARGETS] = layer_sizes[0] * block
+    header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block
+    header[codes.WORK_DELTA] = delta * block
+    header[codes.WORK_DELTA_OTHER] = delta_other * block
+    for array in (header, layers):
+        array.setflags(write=False)
+    values = np.array(constants, np.float64)
+    values.setflags(write=False)
+    return Plan(header, layers, values)
