@@ -1,0 +1,65 @@
+"""Small dense neural networks on a CPU at the speed of the machine."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastnn.backends import available as available_backends
+    from fastnn.errors import DivergenceError, ModelFormatError
+    from fastnn.network import Network
+    from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
+    from fastnn.storage import load
+    from fastnn.training import EarlyStopping, History, Progress
+
+# Loaded when first used, so that ``import fastnn`` costs next to nothing.
+_WHERE = {
+    "Network": "network",
+    "SGD": "optimizers",
+    "AdaGrad": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "RMSprop": "optimizers",
+    "DivergenceError": "errors",
+    "ModelFormatError": "errors",
+    "EarlyStopping": "training",
+    "History": "training",
+    "Progress": "training",
+    "load": "storage",
+}
+_MODULES = ("backends", "codes", "datasets", "plots")
+
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "DivergenceError",
+    "EarlyStopping",
+    "History",
+    "ModelFormatError",
+    "Network",
+    "Progress",
+    "RMSprop",
+    "available_backends",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "available_backends":
+        from fastnn.backends import available
+
+        return available
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"fastnn.{_WHERE[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"fastnn.{name}")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, *_MODULES])

@@ -1,0 +1,89 @@
+"""Backends: modules with the same kernels, loaded when asked for.
+
+Each of ``numpy_kernels``, ``numba_kernels`` and ``cython_kernels`` has, with the
+same arguments in the same order (arrays read, numbers, arrays written):
+
+| of a layer | |
+|---|---|
+| ``dense_forward(x, w, b, out)`` | net inputs |
+| ``dense_backward_params(x, dz, accumulate, dw, db)`` | gradients of weights, biases |
+| ``dense_backward_inputs(w, dz, dx)`` | gradient of the input |
+| ``activation_forward(z, activation, alpha, out)`` | output |
+| ``activation_backward(z, a, activation, alpha, da)`` | da becomes dz |
+| ``dropout_forward(x, rate, key, first, out)``, ``dropout_backward(rate, key, first, da)`` | |
+| ``output_loss(logits, targets, sample_weight, loss, scale, dlogits)`` | summed loss |
+| ``output_transform(loss, out)`` | softmax, sigmoid |
+| ``update(grads, l2, decay, rule, constants, learning_rate, count, params, state)`` | |
+| ``shuffle(seed, epoch, order)`` | |
+
+| of a network | |
+|---|---|
+| ``forward(header, layers, constants, x, loss, transform, params, work, out)`` | |
+| ``loss_and_grad(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | |
+| ``train(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | a slice |
+
+``numpy_kernels`` documents every one of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+# Fastest first: "auto" takes the first that is there.
+BACKENDS = ("cython", "numba", "numpy")
+
+_HOW_TO_GET = {
+    "cython": (
+        "the compiled extension is not installed; "
+        "install a C compiler and reinstall with: pip install --force-reinstall fastnn-cpu"
+    ),
+    "numba": "Numba is not installed; install it with: pip install numba",
+}
+
+
+def load(name: str = "auto") -> ModuleType:
+    """Load a backend.
+
+    Parameters
+    ----------
+    name : {"auto", "cython", "numba", "numpy"}
+        "auto" takes the fastest that is there.
+
+    Returns
+    -------
+    module
+        With the kernels listed above.
+
+    Raises
+    ------
+    ValueError
+        If there is no backend of that name.
+    ImportError
+        If it is not installed; the message says how to get it.
+    """
+    if name == "auto":
+        name = available()[0]
+    if name not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or auto; got {name!r}")
+    reason = why_missing(name)
+    if reason:
+        raise ImportError(f"backend {name!r}: {reason}")
+    return importlib.import_module(f"fastnn.backends.{name}_kernels")
+
+
+def why_missing(name: str) -> str | None:
+    """Reason why a backend cannot be loaded and how to get it; None if it is there."""
+    if name == "cython":
+        found = importlib.util.find_spec("fastnn.backends._cython_baseline")
+    elif name == "numba":
+        found = importlib.util.find_spec("numba")
+    else:
+        found = True
+    return None if found else _HOW_TO_GET[name]
+
+
+def available() -> list[str]:
+    """Names of the backends that are there, fastest first."""
+    return [name for name in BACKENDS if why_missing(name) is None]

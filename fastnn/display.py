@@ -1,0 +1,50 @@
+"""The progress bar of a training run."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fastnn import training
+
+
+class TrainingBar(Progress):
+    """A bar over the epochs, with the loss; a context manager.
+
+    Parameters
+    ----------
+    epochs : int
+    console : rich.console.Console
+    """
+
+    def __init__(self, epochs: int, console: Console) -> None:
+        super().__init__(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self.add_task("training", total=epochs, text="")
+
+    @classmethod
+    def on_terminal(cls, epochs: int) -> TrainingBar | None:
+        """The bar, on standard error; None where that is not a terminal."""
+        console = Console(stderr=True)
+        return cls(epochs, console) if console.is_terminal else None
+
+    def callback(self, progress: training.Progress) -> None:
+        """Show how far training is."""
+        text = f"loss {progress.loss:.4g}"
+        if progress.validation_loss is not None:
+            text += f", validation {progress.validation_loss:.4g}"
+        self.update(self._task, completed=progress.epoch, text=text)

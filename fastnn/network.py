@@ -1,0 +1,1020 @@
+"""The network: owns the parameters, checks what comes in, calls the kernels."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+from fastnn import backends, codes
+from fastnn.errors import DivergenceError
+from fastnn.optimizers import Optimizer, get_optimizer
+from fastnn.plan import Plan, aligned_empty, make_plan
+from fastnn.training import Best, EarlyStopping, History, Progress
+from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
+
+INITIALIZERS = (
+    "auto",
+    "lecun_normal",
+    "glorot_uniform",
+    "glorot_normal",
+    "he_normal",
+    "he_uniform",
+)
+_RELU_FAMILY = frozenset({"relu", "leaky_relu", "elu", "softplus", "silu", "gelu"})
+_DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+
+# Python gets control back after about this long, for progress, Ctrl-C and stopping.
+SLICE_SECONDS = 0.03
+
+# A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
+WORK_PER_THREAD = 500_000
+
+
+class Network:
+    """A dense n-layer network.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Numbers of inputs, of units of each hidden layer, and of outputs: at least
+        two numbers.
+    activation : str or sequence of str, default="tanh"
+        One for all hidden layers or one for each: identity, tanh, sigmoid, relu,
+        leaky_relu, elu, softplus, silu or gelu.
+    alpha : float, optional
+        Slope of leaky_relu (default 0.01), alpha of elu (default 1).
+    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}
+        Fixes the outputs too: softmax, sigmoid (several outputs are multilabel),
+        or none. The loss of a sample is summed over the outputs; squared_error
+        has the factor 1/2.
+    l2 : float, default=0
+        Adds ``l2 / 2`` times the sum of the squared weights, biases left out.
+    dropout : float or sequence of float, default=0
+        Rate behind all hidden layers or behind each.
+    initializer : str, default="auto"
+        lecun_normal, glorot_uniform, glorot_normal, he_normal or he_uniform.
+        "auto" takes he_normal for layers of the relu family, else lecun_normal.
+        Biases start at zero.
+    standardize : bool, default=False
+        The first ``fit`` learns mean and standard deviation of the features, and
+        of the targets of squared_error; every call then applies them. Losses are
+        those of the standardised targets.
+    backend : {"auto", "cython", "numba", "numpy"}
+        "auto" takes the fastest that is there.
+    dtype : {"float32", "float64"}
+    random_state : int, numpy.random.RandomState or None
+        Initial weights, shuffling and dropout.
+    n_threads : int, optional
+        Most threads for training; default: all cores, where the work is worth it.
+
+    Attributes
+    ----------
+    params : ndarray, shape (n_params,)
+        All parameters; ``weights`` and ``biases`` are views of it.
+    weights : list of ndarray, each (fan_in, fan_out)
+    biases : list of ndarray, each (fan_out,)
+    classes_ : ndarray or None
+        Labels in the order of the outputs, known after ``fit``.
+    n_epochs_ : int
+        Epochs trained so far, over all calls of ``fit``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> import fastnn
+    >>> X, y = make_moons(200, noise=0.2, random_state=0)
+    >>> net = fastnn.Network([2, 3, 2], l2=5e-5, dtype="float64", random_state=0)
+    >>> history = net.fit(X, y, optimizer=fastnn.SGD(learning_rate=2.0), epochs=1000)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "tanh",
+        alpha: float | None = None,
+        loss: str = "cross_entropy",
+        l2: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
+        initializer: str = "auto",
+        standardize: bool = False,
+        backend: str = "auto",
+        dtype: Any = "float32",
+        random_state: int | np.random.RandomState | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        try:
+            sizes = [as_integer("layer_sizes", size, 1) for size in layer_sizes]
+        except TypeError:
+            raise ValueError(
+                f"layer_sizes must be a sequence of whole numbers; got {layer_sizes!r}"
+            ) from None
+        if len(sizes) < 2:
+            raise ValueError(f"layer_sizes needs inputs and outputs; got {sizes}")
+        n_hidden = len(sizes) - 2
+        self.layer_sizes = tuple(sizes)
+        self.loss_name = one_of("loss", loss, tuple(codes.LOSSES))
+        if loss == "cross_entropy" and sizes[-1] < 2:
+            raise ValueError(
+                "cross_entropy needs at least two outputs; "
+                "use binary_cross_entropy for one (layer_sizes ends in 1)"
+            )
+        self.activations = _one_a_layer("activation", activation, n_hidden, str)
+        for name in self.activations:
+            one_of("activation", name, tuple(codes.ACTIVATIONS))
+        self.alpha = None if alpha is None else as_real("alpha", alpha, 0.0)
+        self.l2 = as_real("l2", l2, 0.0)
+        self.dropout = _one_a_layer("dropout", dropout, n_hidden, float)
+        for rate in self.dropout:
+            as_real("dropout", rate, 0.0, 1.0)
+        self.initializer = one_of("initializer", initializer, INITIALIZERS)
+        self.standardize = bool(standardize)
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            self.dtype = np.dtype(object)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
+        self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
+        self._kernels = backends.load(backend)
+
+        self._make_plans()
+        self.params = aligned_empty((self._plan.n_params,), self.dtype)
+        self._make_views()
+        rng = _random_state(random_state)
+        self._initialize(rng)
+        # Drawn behind the weights, so that these are what the seed alone would give.
+        self._seed = int(rng.randint(2**31 - 1))
+
+        self.classes_: np.ndarray | None = None
+        self.n_epochs_ = 0
+        self._targets_1d = True
+        self._input_shift: np.ndarray | None = None
+        self._input_scale: np.ndarray | None = None
+        self._target_shift: np.ndarray | None = None
+        self._target_scale: np.ndarray | None = None
+        self._optimizer: Optimizer | None = None
+        self._moments = np.empty((0, 0), self.dtype)
+        self._updates = 0
+
+    # --- making ---------------------------------------------------------------
+
+    def _make_plans(self) -> None:
+        """Plans for training and, without dropout, for everything else."""
+        names = [*self.activations, "identity"]
+        n_targets = 1 if self.loss_name == "cross_entropy" else self.layer_sizes[-1]
+        alphas = [
+            _DEFAULT_ALPHA.get(name, 0.0) if self.alpha is None else self.alpha for name in names
+        ]
+        activations = [codes.ACTIVATIONS[name] for name in names]
+        sizes, itemsize = list(self.layer_sizes), self.dtype.itemsize
+        self._plan = make_plan(sizes, activations, alphas, [], n_targets, itemsize)
+        self._training_plan = self._plan
+        if any(self.dropout):
+            self._training_plan = make_plan(
+                sizes, activations, alphas, list(self.dropout), n_targets, itemsize
+            )
+        self._loss_code = codes.LOSSES[self.loss_name]
+        self._scratch = threading.local()
+
+    def _make_views(self) -> None:
+        """``weights`` and ``biases`` as views of ``params``."""
+        self.weights, self.biases = self.unflatten(self.params)
+
+    def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Views of a flat vector, such as a gradient, as weights and biases.
+
+        Parameters
+        ----------
+        vector : ndarray, shape (n_params,)
+
+        Returns
+        -------
+        weights : list of ndarray, each (fan_in, fan_out)
+        biases : list of ndarray, each (fan_out,)
+        """
+        weights, biases = [], []
+        for row in self._plan.dense_rows():
+            start, middle = row[codes.WEIGHTS], row[codes.BIASES]
+            weights.append(vector[start:middle].reshape(row[codes.FAN_IN], row[codes.FAN_OUT]))
+            biases.append(vector[middle : middle + row[codes.FAN_OUT]])
+        return weights, biases
+
+    def _initialize(self, rng: np.random.RandomState) -> None:
+        """Draw the weights layer by layer in float64; biases are zero.
+
+        Sources: LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010);
+        He et al. (2015).
+        """
+        self.params[:] = 0.0
+        for w, activation in zip(self.weights, [*self.activations, "identity"], strict=True):
+            fan_in, fan_out = w.shape
+            kind = self.initializer
+            if kind == "auto":
+                kind = "he_normal" if activation in _RELU_FAMILY else "lecun_normal"
+            variance = {
+                "lecun": 1.0 / fan_in,
+                "he": 2.0 / fan_in,
+                "glorot": 2.0 / (fan_in + fan_out),
+            }[kind.split("_")[0]]
+            if kind.endswith("normal"):
+                w[:] = rng.randn(fan_in, fan_out) * np.sqrt(variance)
+            else:
+                bound = np.sqrt(3.0 * variance)
+                w[:] = rng.uniform(-bound, bound, (fan_in, fan_out))
+
+    # --- what it is -----------------------------------------------------------
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+        return self._kernels.NAME
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        return self._plan.n_params
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return self.layer_sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return self.layer_sizes[-1]
+
+    def __repr__(self) -> str:
+        activation = (
+            repr(self.activations[0])
+            if len(set(self.activations)) == 1
+            else repr(list(self.activations))
+        )
+        return (
+            f"Network({list(self.layer_sizes)}, activation={activation}, "
+            f"loss={self.loss_name!r}, l2={self.l2:g}, backend={self.backend!r}, "
+            f"dtype={self.dtype.name!r})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state["_kernels"] = self.backend
+        for name in ("_scratch", "weights", "biases"):
+            del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._kernels = backends.load(state["_kernels"])
+        self._scratch = threading.local()
+        params = aligned_empty(self.params.shape, self.dtype)
+        params[:] = self.params
+        self.params = params
+        self._make_views()
+
+    def __deepcopy__(self, memo: dict) -> Network:
+        other = object.__new__(type(self))
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
+
+    # --- what comes in --------------------------------------------------------
+
+    def _inputs(self, X: Any, name: str = "X") -> np.ndarray:
+        """Samples as the kernels take them: finite, standardised where asked for."""
+        x = as_matrix(name, X, self.layer_sizes[0], self.dtype)
+        if self._input_shift is not None:
+            x = (x - self._input_shift) * self._input_scale
+        return x
+
+    def _learn_scales(self, x: np.ndarray, targets: np.ndarray) -> None:
+        """Mean and standard deviation of the features (and real targets)."""
+        self._input_shift, self._input_scale = _shift_and_scale(x)
+        if self.loss_name == "squared_error":
+            self._target_shift, self._target_scale = _shift_and_scale(targets)
+
+    def _targets(self, y: Any, n_samples: int, name: str = "y", learn: bool = False) -> np.ndarray:
+        """Targets as the kernels take them, (samples, 1 or outputs)."""
+        array = np.asarray(y)
+        if array.shape[:1] != (n_samples,):
+            raise ValueError(f"{name} has shape {array.shape}; X has {n_samples} samples")
+        if self.loss_name == "squared_error" or (
+            self.loss_name == "binary_cross_entropy" and self.n_outputs > 1
+        ):
+            flat = array.ndim == 1
+            matrix = as_matrix(name, array[:, None] if flat else array, None, self.dtype)
+            if matrix.shape[1] != self.n_outputs:
+                raise ValueError(
+                    f"{name} has {matrix.shape[1]} columns; the network has "
+                    f"{self.n_outputs} outputs"
+                )
+            if (
+                self.loss_name == "binary_cross_entropy"
+                and not ((matrix >= 0) & (matrix <= 1)).all()
+            ):
+                raise ValueError(f"{name} must lie in [0, 1] for binary_cross_entropy")
+            if learn:
+                self._targets_1d = flat
+            return matrix
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise ValueError(f"{name} must be 1-D labels; got shape {array.shape}")
+        return self._class_indices(array, name, learn)
+
+    def _class_indices(self, labels: np.ndarray, name: str, learn: bool) -> np.ndarray:
+        """Labels as class indices in the network's dtype, (samples, 1)."""
+        if labels.dtype.kind == "f":
+            check_finite(name, labels)
+            if (labels != np.floor(labels)).any():
+                raise ValueError(f"{name} must be class labels; got real numbers")
+        try:
+            present = np.unique(labels)
+        except TypeError:
+            raise ValueError(
+                f"{name} must be labels of one type, all numbers or all strings"
+            ) from None
+        classes = self.classes_
+        if classes is None:
+            n_classes = max(self.n_outputs, 2)
+            if learn and len(present) < 2:
+                raise ValueError(
+                    f"{name} has a single class, {present[0]!r}; at least two are needed"
+                )
+            if len(present) == n_classes:
+                classes = present
+            elif (
+                len(present) < n_classes
+                and present.dtype.kind in "iub"
+                and present[0] >= 0
+                and present[-1] < n_classes
+            ):
+                classes = np.arange(n_classes)
+            else:
+                raise ValueError(
+                    f"{name} has {len(present)} classes; the network tells {n_classes} apart"
+                )
+            if learn:
+                self.classes_ = classes
+        positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        unknown = classes[positions] != labels
+        if unknown.any():
+            raise ValueError(f"{name} has a label unknown to the network: {labels[unknown][0]!r}")
+        return positions.astype(self.dtype)[:, None]
+
+    # --- using ----------------------------------------------------------------
+
+    def _work(self, plan: Plan) -> np.ndarray:
+        """Scratch memory of this Python thread."""
+        name = "training" if plan is self._training_plan and plan is not self._plan else "work"
+        work = getattr(self._scratch, name, None)
+        if work is None:
+            work = plan.workspace(self.dtype)
+            setattr(self._scratch, name, work)
+        return work
+
+    def _forward(self, x: np.ndarray, transform: bool) -> np.ndarray:
+        """Predictions or net inputs, (samples, outputs)."""
+        plan = self._plan
+        out = np.empty((x.shape[0], self.layer_sizes[-1]), self.dtype)
+        self._kernels.forward(
+            plan.header,
+            plan.layers,
+            plan.constants,
+            x,
+            self._loss_code,
+            transform,
+            self.params,
+            self._work(plan),
+            out,
+        )
+        return out
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+
+        Returns
+        -------
+        ndarray, shape (samples, classes)
+            For several outputs of binary_cross_entropy, of each label being there.
+
+        Raises
+        ------
+        ValueError
+            If the loss is squared_error.
+        """
+        if self.loss_name == "squared_error":
+            raise ValueError(
+                "predict_proba needs a loss of classification; this one is squared_error"
+            )
+        p = self._forward(self._inputs(X), True)
+        if self.loss_name == "binary_cross_entropy" and self.layer_sizes[-1] == 1:
+            return np.hstack([1 - p, p])
+        return p
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable labels, or the values of a regression.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+
+        Returns
+        -------
+        ndarray, shape (samples,) or (samples, outputs)
+        """
+        z = self._forward(self._inputs(X), False)
+        if self.loss_name == "squared_error":
+            if self._target_shift is not None:
+                z = z / self._target_scale + self._target_shift
+            return z[:, 0] if self._targets_1d and self.n_outputs == 1 else z
+        if self.loss_name == "binary_cross_entropy":
+            chosen = (z > 0).astype(np.int64)
+            if self.n_outputs > 1:
+                return chosen
+            chosen = chosen[:, 0]
+        else:
+            chosen = z.argmax(axis=1)
+        return chosen if self.classes_ is None else self.classes_[chosen]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy, or the coefficient of determination R^2 of a regression.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+        y : array-like, shape (samples,) or (samples, outputs)
+        sample_weight : array-like, shape (samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        predicted, y = self.predict(X), np.asarray(y)
+        if y.shape[:1] != predicted.shape[:1]:
+            raise ValueError(f"y has shape {y.shape}; X has {len(predicted)} samples")
+        weights = as_weights("sample_weight", sample_weight, len(y), np.dtype(np.float64))
+        if self.loss_name == "squared_error":
+            from sklearn.metrics import r2_score
+
+            return float(r2_score(y, predicted, sample_weight=weights if len(weights) else None))
+        right = y.reshape(predicted.shape) == predicted
+        if right.ndim == 2:  # multilabel: a sample is right when all its labels are
+            right = right.all(axis=1)
+        return float(np.average(right, weights=weights if len(weights) else None))
+
+    def _scaled_targets(self, targets: np.ndarray) -> np.ndarray:
+        if self._target_shift is None:
+            return targets
+        return (targets - self._target_shift) * self._target_scale
+
+    def _objective(self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+        """Objective on data that have been checked."""
+        logits = self._forward(x, False).T.copy()
+        total = float(weights.sum(dtype=np.float64)) if len(weights) else x.shape[0]
+        data_loss = self._kernels.output_loss(
+            logits, np.ascontiguousarray(targets.T), weights, self._loss_code, 1.0 / total, logits
+        )
+        return float(data_loss) / total + self._penalty()
+
+    def _penalty(self) -> float:
+        return 0.5 * self.l2 * sum(float(np.vdot(w, w)) for w in self.weights) if self.l2 else 0.0
+
+    def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Objective: mean loss plus ``l2 / 2`` times the sum of the squared weights.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+        y : array-like, shape (samples,) or (samples, outputs)
+        sample_weight : array-like, shape (samples,), optional
+            For a weighted mean.
+
+        Returns
+        -------
+        float
+        """
+        x = self._inputs(X)
+        targets = self._scaled_targets(self._targets(y, len(x)))
+        return self._objective(
+            x, targets, as_weights("sample_weight", sample_weight, len(x), self.dtype)
+        )
+
+    def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
+        """Gradient of :meth:`loss` (no dropout).
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`loss`.
+
+        Returns
+        -------
+        ndarray, shape (n_params,)
+            In the layout of ``params``; :meth:`unflatten` gives it by layer.
+        """
+        x = self._inputs(X)
+        targets = self._scaled_targets(self._targets(y, len(x)))
+        grads = self._plan.gradient_groups(self.dtype)
+        self._kernels.loss_and_grad(
+            self._plan.header,
+            self._plan.layers,
+            self._plan.constants,
+            np.ascontiguousarray(x.T),
+            np.ascontiguousarray(targets.T),
+            as_weights("sample_weight", sample_weight, len(x), self.dtype),
+            self._loss_code,
+            self.l2,
+            0,
+            0,
+            self.params,
+            self._work(self._plan),
+            grads,
+        )
+        return grads[0].copy()
+
+    # --- training -------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: Optimizer | str | None = None,
+        epochs: int = 100,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_fraction: float = 0.0,
+        early_stopping: bool | EarlyStopping | None = None,
+        callbacks: Sequence[Callable[[Progress], bool | None]] = (),
+        verbose: bool = False,
+    ) -> History:
+        """Train; calling it again goes on from where it was.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+        y : array-like, shape (samples,) or (samples, outputs)
+            Labels (integers or strings), 0/1 columns for multilabel, or numbers.
+        optimizer : Optimizer or str, optional
+            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its
+            moments, another starts with new ones.
+        epochs : int, default=100
+            Passes over the data.
+        batch_size : int, optional
+            Samples a step; the last batch of an epoch takes what is left. Default:
+            all (full-batch training).
+        shuffle : bool, default=True
+            New order of the samples every epoch.
+        sample_weight : array-like, shape (samples,), optional
+            Not negative; the loss is the weighted mean.
+        validation_data : tuple (X, y), optional
+            Loss and score on it are recorded after every epoch.
+        validation_fraction : float, default=0
+            Share of the samples set aside for that, drawn from ``random_state``.
+        early_stopping : bool or EarlyStopping, optional
+            Stop when the validation loss no longer falls; restores the best
+            parameters. Needs validation data.
+        callbacks : sequence of callables
+            Called between slices of training (every 30 ms or so, or every epoch
+            with validation) with a :class:`fastnn.Progress`; a true result stops.
+        verbose : bool, default=False
+            Progress bar, where the output is a terminal.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, before anything changed.
+        DivergenceError
+            If the loss is not finite; the last finite parameters are kept.
+        """
+        optimizer = get_optimizer(optimizer)
+        epochs = as_integer("epochs", epochs, 1)
+        x = as_matrix("X", X, self.layer_sizes[0], self.dtype)
+        classes, targets_1d = self.classes_, self._targets_1d
+        first_scales = self.standardize and self._input_shift is None
+        try:
+            targets = self._targets(y, len(x), learn=True)
+            weights = as_weights("sample_weight", sample_weight, len(x), self.dtype)
+            x, targets, weights, held_out = self._split(
+                x, targets, weights, validation_data, validation_fraction
+            )
+            if batch_size is not None:
+                batch_size = min(as_integer("batch_size", batch_size, 1), len(x))
+            stopping = EarlyStopping() if early_stopping is True else early_stopping or None
+            if stopping is not None and not isinstance(stopping, EarlyStopping):
+                raise ValueError(
+                    f"early_stopping must be a bool or EarlyStopping; got {stopping!r}"
+                )
+            if stopping is not None and held_out is None:
+                raise ValueError("early_stopping needs validation_data or validation_fraction")
+            if first_scales:
+                self._learn_scales(x, targets)
+        except BaseException:
+            self.classes_, self._targets_1d = classes, targets_1d
+            raise
+        if self._input_shift is not None:
+            x = (x - self._input_shift) * self._input_scale
+            if held_out is not None:
+                held_out = ((held_out[0] - self._input_shift) * self._input_scale, *held_out[1:])
+        targets = self._scaled_targets(targets)
+        if held_out is not None:
+            held_out = (held_out[0], self._scaled_targets(held_out[1]))
+
+        if optimizer != self._optimizer:
+            self._optimizer, self._updates = optimizer, 0
+            self._moments = np.zeros((optimizer.n_moments, self.n_params), self.dtype)
+        bar = _progress_bar(epochs) if verbose else None
+        with bar if bar is not None else nullcontext():
+            return _Run(self, x, targets, weights, held_out, epochs, batch_size, shuffle).go(
+                stopping, [*callbacks, *([bar.callback] if bar is not None else [])]
+            )
+
+    def _split(
+        self,
+        x: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        validation_data: tuple[Any, Any] | None,
+        validation_fraction: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+        """Training data, weights and what is held out."""
+        fraction = as_real("validation_fraction", validation_fraction, 0.0, 1.0)
+        if validation_data is not None:
+            if fraction:
+                raise ValueError("give validation_data or validation_fraction, not both")
+            try:
+                X_val, y_val = validation_data
+            except (TypeError, ValueError):
+                raise ValueError("validation_data must be a pair (X, y)") from None
+            x_val = as_matrix("validation_data[0]", X_val, self.layer_sizes[0], self.dtype)
+            return (
+                x,
+                targets,
+                weights,
+                (x_val, self._targets(y_val, len(x_val), "validation_data[1]")),
+            )
+        if not fraction:
+            return x, targets, weights, None
+        n_held = int(np.ceil(fraction * len(x)))
+        if n_held >= len(x):
+            raise ValueError(
+                f"validation_fraction={fraction:g} leaves no training samples of {len(x)}"
+            )
+        order = np.random.RandomState(self._seed).permutation(len(x))
+        held, kept = order[:n_held], np.sort(order[n_held:])
+        return (
+            x[kept],
+            targets[kept],
+            weights[kept] if len(weights) else weights,
+            (x[held], targets[held]),
+        )
+
+    def _score_checked(self, x: np.ndarray, targets: np.ndarray) -> float:
+        """Score on checked and scaled data, without going through labels."""
+        z = self._forward(x, False)
+        if self.loss_name == "cross_entropy":
+            return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
+        if self.loss_name == "binary_cross_entropy":
+            return float(np.mean(((z > 0) == (targets > 0.5)).all(axis=1)))
+        residual = ((targets - z) ** 2).sum(axis=0, dtype=np.float64)
+        spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r2 = np.where(spread > 0, 1 - residual / spread, np.where(residual > 0, 0.0, 1.0))
+        return float(r2.mean())
+
+    # --- keeping --------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew."""
+        classes = None
+        if self.classes_ is not None:
+            classes = {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()}
+        return {
+            "layer_sizes": list(self.layer_sizes),
+            "activation": list(self.activations),
+            "alpha": self.alpha,
+            "loss": self.loss_name,
+            "l2": self.l2,
+            "dropout": list(self.dropout),
+            "initializer": self.initializer,
+            "standardize": self.standardize,
+            "dtype": self.dtype.name,
+            "classes": classes,
+            "targets_1d": self._targets_1d,
+            "n_epochs": self.n_epochs_,
+            "seed": self._seed,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name: ``params`` and, once learned, shifts and scales."""
+        named = {
+            "params": self.params,
+            "input_shift": self._input_shift,
+            "input_scale": self._input_scale,
+            "target_shift": self._target_shift,
+            "target_scale": self._target_scale,
+        }
+        return {name: array for name, array in named.items() if array is not None}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], arrays: dict[str, np.ndarray], backend: str = "auto"
+    ) -> Network:
+        """Network from :meth:`get_config` and :meth:`arrays`.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit the settings.
+        """
+        own = ("classes", "targets_1d", "n_epochs", "seed")
+        settings = {name: value for name, value in config.items() if name not in own}
+        net = cls(settings.pop("layer_sizes"), backend=backend, random_state=0, **settings)
+        shapes = {
+            "params": (net.n_params,),
+            "input_shift": (net.n_features,),
+            "input_scale": (net.n_features,),
+            "target_shift": (net.n_outputs,),
+            "target_scale": (net.n_outputs,),
+        }
+        for name, array in arrays.items():
+            if name not in shapes:
+                raise ValueError(f"unknown array {name!r}")
+            if array.shape != shapes[name] or array.dtype != net.dtype:
+                raise ValueError(
+                    f"{name} must be {net.dtype.name} of shape {shapes[name]}; "
+                    f"got {array.dtype} of shape {array.shape}"
+                )
+            check_finite(name, array)
+            if name != "params":
+                setattr(net, f"_{name}", array.copy())
+        net.params[:] = arrays["params"]
+        if config["classes"] is not None:
+            net.classes_ = np.array(config["classes"]["values"], config["classes"]["dtype"])
+        net._targets_1d = bool(config["targets_1d"])
+        net.n_epochs_ = int(config["n_epochs"])
+        net._seed = int(config["seed"])
+        return net
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a model file; see :func:`fastnn.storage.save`."""
+        from fastnn.storage import save
+
+        save(self, path)
+
+
+class _Run:
+    """One call of ``fit``: slices of compiled training and what happens between them."""
+
+    def __init__(
+        self,
+        network: Network,
+        x: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        held_out: tuple[np.ndarray, np.ndarray] | None,
+        epochs: int,
+        batch_size: int | None,
+        shuffle: bool,
+    ) -> None:
+        self.network, self.held_out, self.epochs = network, held_out, epochs
+        self.samples = len(x)
+        self.batch_size = self.samples if batch_size is None else batch_size
+        self.batches = -(-self.samples // self.batch_size)
+        # The order within one full batch changes nothing but rounding.
+        self.shuffled = bool(shuffle) and self.batches > 1
+        self.x = x if self.shuffled else np.ascontiguousarray(x.T)
+        self.targets = np.ascontiguousarray(targets if self.shuffled else targets.T)
+        self.weights = weights
+        self.order = np.empty(self.samples if self.shuffled else 0, np.int64)
+        plan = network._training_plan
+        self.n_threads = self._choose_threads(plan)
+        self.work = plan.workspace(network.dtype, self.n_threads)
+        self.grads = plan.gradient_groups(network.dtype)
+        self.first_step = network.n_epochs_ * self.batches
+        self.constants = np.array(network._optimizer.constants, np.float64)
+
+    def _choose_threads(self, plan: Plan) -> int:
+        """More than one thread only where a step has work for it."""
+        if self.network.backend == "numpy":
+            return 1
+        blocks = -(-self.batch_size // plan.block)
+        most = self.network.n_threads or os.cpu_count() or 1
+        worth = self.batch_size * plan.n_params // WORK_PER_THREAD + 1
+        return max(1, min(most, worth, blocks, plan.groups))
+
+    def _train(
+        self, step: int, n_steps: int, losses: np.ndarray, pool: ThreadPoolExecutor | None
+    ) -> int:
+        """Run a slice; returns the steps done."""
+        net, optimizer = self.network, self.network._optimizer
+        plan = net._training_plan
+        rates = np.full(n_steps, optimizer.learning_rate)
+        sync = np.zeros(8 + 16, np.int64)
+
+        def run(thread: int) -> int:
+            return net._kernels.train(
+                plan.header,
+                plan.layers,
+                plan.constants,
+                self.x,
+                self.targets,
+                self.weights,
+                net._loss_code,
+                net.l2,
+                optimizer.rule,
+                self.constants,
+                optimizer.decay,
+                rates,
+                net._seed,
+                self.first_step + step,
+                net._updates,
+                self.batch_size,
+                self.shuffled,
+                thread,
+                self.n_threads,
+                net.params,
+                net._moments,
+                self.grads,
+                self.order,
+                self.work,
+                sync,
+                losses,
+            )
+
+        others = [pool.submit(run, thread) for thread in range(1, self.n_threads)] if pool else []
+        done = run(0)
+        for other in others:
+            other.result()
+        net._updates += done
+        return done
+
+    def go(
+        self, stopping: EarlyStopping | None, callbacks: Sequence[Callable[[Progress], bool | None]]
+    ) -> History:
+        """Train to the end, or until something stops it."""
+        net, total = self.network, self.epochs * self.batches
+        losses = np.empty(total)
+        validation: list[tuple[float, float]] = []
+        progress = Progress(net, self.epochs, total)
+        best, stopped, step, length = Best(), "epochs", 0, 1
+        started = time.perf_counter()
+        with (
+            ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext() as pool
+        ):
+            try:
+                while step < total and stopped == "epochs":
+                    count = min(length, total - step)
+                    if self.held_out is not None:  # up to the end of the epoch
+                        count = min(count, self.batches - step % self.batches)
+                    snapshot = net.params.copy(), net._moments.copy(), net._updates
+                    before = time.perf_counter()
+                    part = losses[step : step + count]
+                    done = self._train(step, count, part, pool)
+                    if done < count or not np.isfinite(net.params).all():
+                        self._back_to_finite(snapshot, step, part, done, pool)
+                    step += count
+                    seconds = time.perf_counter() - before
+                    aim = int(count * SLICE_SECONDS / max(seconds, 1e-9))
+                    length = max(1, min(aim, 8 * length))
+
+                    progress.step, progress.epoch = step, step // self.batches
+                    progress.loss = float(part[-1])
+                    progress.seconds = time.perf_counter() - started
+                    if self.held_out is not None and step % self.batches == 0:
+                        value = net._objective(*self.held_out, np.empty(0, net.dtype))
+                        score = net._score_checked(*self.held_out)
+                        validation.append((value, score))
+                        progress.validation_loss, progress.validation_score = value, score
+                        if stopping is not None:
+                            epoch = progress.epoch - 1
+                            if value < best.loss - stopping.min_delta:
+                                best = Best(value, epoch, net.params.copy())
+                            elif epoch - best.epoch >= stopping.patience:
+                                stopped = "early stopping"
+                    for callback in callbacks:
+                        if callback(progress):
+                            stopped = "callback"
+            except KeyboardInterrupt:
+                stopped = "interrupted"
+            finally:
+                net.n_epochs_ += step // self.batches
+        if best.params is not None:
+            net.params[:] = best.params
+        return self._history(
+            losses[:step], validation, stopped, best, time.perf_counter() - started
+        )
+
+    def _back_to_finite(
+        self,
+        snapshot: tuple[np.ndarray, np.ndarray, int],
+        step: int,
+        losses: np.ndarray,
+        done: int,
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        """Redo a slice up to its last finite parameters, then raise DivergenceError."""
+        net = self.network
+        loss = float(losses[done]) if done < len(losses) else float("inf")
+        failed = step + done + 1
+        net.params[:], net._moments[:], net._updates = snapshot[0], snapshot[1], snapshot[2]
+        one = np.empty(1)
+        for k in range(done):
+            params, moments, updates = net.params.copy(), net._moments.copy(), net._updates
+            self._train(step + k, 1, one, pool)
+            if not np.isfinite(net.params).all():
+                net.params[:], net._moments[:], net._updates = params, moments, updates
+                break
+        raise DivergenceError(failed, loss, net._optimizer.learning_rate)
+
+    def _history(
+        self,
+        losses: np.ndarray,
+        validation: list[tuple[float, float]],
+        stopped: str,
+        best: Best,
+        seconds: float,
+    ) -> History:
+        """Steps become epochs; batches count by their size, as in scikit-learn."""
+        epochs = len(losses) // self.batches
+        each = losses[: epochs * self.batches].reshape(epochs, self.batches)
+        sizes = np.full(self.batches, self.batch_size, np.float64)
+        sizes[-1] = self.samples - (self.batches - 1) * self.batch_size
+        values = np.array(validation, np.float64).reshape(-1, 2)
+        recorded = self.held_out is not None
+        return History(
+            loss=each @ (sizes / self.samples) if self.batches > 1 else each[:, 0].copy(),
+            validation_loss=values[:, 0].copy() if recorded else None,
+            validation_score=values[:, 1].copy() if recorded else None,
+            seconds=seconds,
+            steps=len(losses),
+            stopped=stopped,
+            best_epoch=best.epoch if best.params is not None else None,
+        )
+
+
+def _one_a_layer(name: str, value: Any, n_hidden: int, kind: type) -> tuple:
+    """One value for all hidden layers, or one for each, as a tuple."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        value = (value,) * n_hidden
+    elif len(value) != n_hidden:
+        raise ValueError(
+            f"{name} must be one value or one for each of {n_hidden} hidden layers; "
+            f"got {len(value)}"
+        )
+    if kind is float:
+        return tuple(as_real(name, item, 0.0) for item in value)
+    return tuple(value)
+
+
+def _shift_and_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1 / standard deviation of the columns (1 where a column is constant)."""
+    mean = matrix.mean(axis=0, dtype=np.float64)
+    deviation = matrix.std(axis=0, dtype=np.float64)
+    # A constant column's computed deviation is rounding, not zero.
+    constant = deviation <= 10 * np.finfo(matrix.dtype).eps * np.maximum(np.abs(mean), 1e-30)
+    scale = 1.0 / np.where(constant, 1.0, deviation)
+    return mean.astype(matrix.dtype), scale.astype(matrix.dtype)
+
+
+def _random_state(random_state: Any) -> np.random.RandomState:
+    """As scikit-learn's check_random_state, without importing scikit-learn."""
+    if random_state is None:
+        return np.random.mtrand._rand
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    try:
+        return np.random.RandomState(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"random_state must be None, an int in [0, 2**32 - 1] or a RandomState; "
+            f"got {random_state!r}"
+        ) from None
+
+
+def _progress_bar(epochs: int) -> Any:
+    """Progress bar on a terminal; None elsewhere."""
+    from fastnn.display import TrainingBar
+
+    return TrainingBar.on_terminal(epochs)

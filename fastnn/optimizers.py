@@ -1,0 +1,219 @@
+"""Update rules: small immutable descriptions, the numbers that an update needs.
+
+The formulas stand at :func:`fastnn.backends.numpy_kernels.update`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from fastnn import codes
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What all update rules share.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Step size, positive.
+    """
+
+    learning_rate: float = 1e-3
+
+    rule: ClassVar[int]
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _check("learning_rate", self.learning_rate, 0.0, math.inf, low_open=True)
+
+    @property
+    def constants(self) -> tuple[float, float, float]:
+        """The rule's numbers, as the kernels read them."""
+        raise NotImplementedError
+
+    @property
+    def n_moments(self) -> int:
+        """Numbers that are kept for each parameter."""
+        return 1
+
+    @property
+    def decay(self) -> float:
+        """Decoupled weight decay."""
+        return 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and settings."""
+        return {"name": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked for.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+    momentum : float in [0, 1), default=0
+    nesterov : bool, default=False
+        Look ahead along the momentum.
+    """
+
+    learning_rate: float = 1e-2
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    rule: ClassVar[int] = codes.SGD
+    name: ClassVar[str] = "sgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("momentum", self.momentum, 0.0, 1.0)
+
+    @property
+    def constants(self) -> tuple[float, float, float]:
+        return float(self.momentum), float(self.nesterov), 0.0
+
+    @property
+    def n_moments(self) -> int:
+        return int(self.momentum > 0)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015), in the form with the corrected learning rate.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the first and second moments.
+    epsilon : float, default=1e-8
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    rule: ClassVar[int] = codes.ADAM
+    name: ClassVar[str] = "adam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("beta_1", self.beta_1, 0.0, 1.0)
+        _check("beta_2", self.beta_2, 0.0, 1.0)
+        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
+
+    @property
+    def constants(self) -> tuple[float, float, float]:
+        return float(self.beta_1), float(self.beta_2), float(self.epsilon)
+
+    @property
+    def n_moments(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019); biases do not decay.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon : float
+        As for :class:`Adam`.
+    weight_decay : float, default=0.01
+        Each step multiplies the weights by ``1 - learning_rate * weight_decay``.
+    """
+
+    weight_decay: float = 0.01
+
+    name: ClassVar[str] = "adamw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("weight_decay", self.weight_decay, 0.0, math.inf)
+
+    @property
+    def decay(self) -> float:
+        return float(self.weight_decay)
+
+
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """AdaGrad (Duchi, Hazan, Singer, 2011).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+    epsilon : float, default=1e-10
+    """
+
+    learning_rate: float = 1e-2
+    epsilon: float = 1e-10
+
+    rule: ClassVar[int] = codes.ADAGRAD
+    name: ClassVar[str] = "adagrad"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
+
+    @property
+    def constants(self) -> tuple[float, float, float]:
+        return float(self.epsilon), 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton, 2012).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+    rho : float in [0, 1), default=0.9
+        Decay of the mean square.
+    epsilon : float, default=1e-8
+    """
+
+    rho: float = 0.9
+    epsilon: float = 1e-8
+
+    rule: ClassVar[int] = codes.RMSPROP
+    name: ClassVar[str] = "rmsprop"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("rho", self.rho, 0.0, 1.0)
+        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
+
+    @property
+    def constants(self) -> tuple[float, float, float]:
+        return float(self.rho), float(self.epsilon), 0.0
+
+
+OPTIMIZERS = {cls.name: cls for cls in (SGD, Adam, AdamW, AdaGrad, RMSprop)}
+
+
+def get_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
+    """An optimiser from itself, its name, or None for Adam with its defaults."""
+    if optimizer is None:
+        return Adam()
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        return OPTIMIZERS[optimizer]()
+    raise ValueError(
+        f"optimizer must be one of {', '.join(OPTIMIZERS)} or an object such as "
+        f"fastnn.SGD(learning_rate=0.1); got {optimizer!r}"
+    )
+
+
+def _check(name: str, value: float, low: float, high: float, low_open: bool = False) -> None:
+    """Raise unless ``low <= value < high`` (``low < value`` if open)."""
+    number = isinstance(value, (int, float)) or hasattr(value, "__float__")
+    if not number or not (low < value if low_open else low <= value) or not value < high:
+        bracket = "(" if low_open else "["
+        raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")

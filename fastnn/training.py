@@ -1,0 +1,131 @@
+"""What a training run tells: its history, its progress, when to stop early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.optimizers import _check
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.network import Network
+
+
+@dataclass
+class History:
+    """What one call of ``fit`` recorded.
+
+    Attributes
+    ----------
+    loss : ndarray of float64, shape (epochs,)
+        Mean over the epoch's batches of the objective, each before its step
+        (as in Keras and scikit-learn).
+    validation_loss, validation_score : ndarray of float64, shape (epochs,) or None
+        On the validation data after the epoch.
+    seconds : float
+        Wall-clock time of the training.
+    steps : int
+        Updates done.
+    stopped : str
+        Why training ended: "epochs", "early stopping", "callback" or "interrupted".
+    best_epoch : int or None
+        Epoch (from 0) whose parameters were restored by early stopping.
+    """
+
+    loss: np.ndarray
+    validation_loss: np.ndarray | None = None
+    validation_score: np.ndarray | None = None
+    seconds: float = 0.0
+    steps: int = 0
+    stopped: str = "epochs"
+    best_epoch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs finished."""
+        return len(self.loss)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Updates a second."""
+        return self.steps / self.seconds if self.seconds else float("nan")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the loss curves; see :func:`fastnn.plots.loss_curve`."""
+        from fastnn.plots import loss_curve
+
+        return loss_curve(self, ax=ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Columns by name, without those that were not recorded."""
+        columns = {
+            "epoch": np.arange(1, self.epochs + 1),
+            "loss": self.loss,
+            "validation_loss": self.validation_loss,
+            "validation_score": self.validation_score,
+        }
+        return {name: values for name, values in columns.items() if values is not None}
+
+
+@dataclass
+class Progress:
+    """What callbacks get between two slices of training.
+
+    Attributes
+    ----------
+    network : Network
+    epoch, epochs : int
+        Epochs finished and asked for.
+    step, steps : int
+        Updates done and asked for.
+    loss : float
+        Objective of the last batch, before its step.
+    validation_loss, validation_score : float or None
+        Of the last validated epoch.
+    seconds : float
+        Since training began.
+    """
+
+    network: Network
+    epochs: int
+    steps: int
+    epoch: int = 0
+    step: int = 0
+    loss: float = float("nan")
+    validation_loss: float | None = None
+    validation_score: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the validation loss no longer falls, and restore the best parameters.
+
+    Parameters
+    ----------
+    patience : int, default=10
+        Epochs without improvement before training stops.
+    min_delta : float, default=0
+        An improvement is larger than this.
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1; got {self.patience!r}")
+        _check("min_delta", self.min_delta, 0.0, float("inf"))
+
+
+@dataclass
+class Best:
+    """The best epoch so far."""
+
+    loss: float = float("inf")
+    epoch: int = -1
+    params: np.ndarray | None = field(default=None, repr=False)

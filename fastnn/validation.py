@@ -1,0 +1,113 @@
+"""Checks of what comes in; each error names the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def as_integer(name: str, value: Any, low: int) -> int:
+    """``value`` as int, at least ``low``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(
+            f"{name} must be a whole number of at least {low}; got {value!r}"
+        ) from None
+    if number < low or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number of at least {low}; got {value!r}")
+    return number
+
+
+def as_real(name: str, value: Any, low: float, high: float = math.inf) -> float:
+    """``value`` as float with ``low <= value < high``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number < high:
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
+    return number
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """``value`` if it is one of the names allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return value
+
+
+def as_matrix(name: str, value: Any, n_columns: int | None, dtype: np.dtype) -> np.ndarray:
+    """``value`` as a C-contiguous, finite matrix of ``dtype``.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : array-like, shape (samples, n_columns)
+        Lists, frames, read-only or strided arrays of any real number type.
+    n_columns : int or None
+        None allows any width.
+    dtype : numpy dtype
+
+    Returns
+    -------
+    ndarray, shape (samples, n_columns)
+        ``value`` itself where nothing had to change.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        array = _as_numbers(name, array, dtype)
+    if array.ndim != 2:
+        hint = "; use reshape(1, -1) for one sample" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must be 2-D (samples, features); got {array.ndim}-D{hint}")
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one sample; got shape {array.shape}")
+    if n_columns is not None and array.shape[1] != n_columns:
+        raise ValueError(f"{name} has {array.shape[1]} features; the network expects {n_columns}")
+    with np.errstate(over="ignore"):  # an overflow is reported as infinity below
+        array = np.ascontiguousarray(array, dtype)
+    check_finite(name, array)
+    return array
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise if there are NaN or infinities."""
+    # Half a microsecond instead of three; an overflow only leads to the full test.
+    if math.isfinite(np.vdot(array, array)):
+        return
+    if not np.isfinite(array).all():
+        what = "NaN" if np.isnan(array).any() else f"infinity or values beyond {array.dtype}"
+        raise ValueError(f"{name} contains {what}")
+
+
+def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
+    """Sample weights of ``dtype``; None gives an empty array, which means all ones."""
+    if value is None:
+        return np.empty(0, dtype)
+    weights = np.asarray(value)
+    if weights.dtype.kind not in "fiub":
+        weights = _as_numbers(name, weights, dtype)
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} must have shape ({n_samples},); got {weights.shape}")
+    weights = np.ascontiguousarray(weights, dtype)
+    check_finite(name, weights)
+    if (weights < 0).any():
+        raise ValueError(f"{name} must not be negative; the smallest is {weights.min():g}")
+    if not weights.any():
+        raise ValueError(f"{name} must not be zero everywhere")
+    return weights
+
+
+def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Numbers kept as objects (a frame of mixed number types) become ``dtype``."""
+    if array.dtype == object:
+        try:
+            return array.astype(dtype)
+        except (TypeError, ValueError):
+            pass
+    raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")
