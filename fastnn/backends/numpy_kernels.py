@@ -520,7 +520,9 @@ def _batch(layers, constants, x, targets, sample_weight, loss, seed, step, param
     outputs = [*inputs[1:], a]
 
     delta = np.empty_like(a)
-    data_loss = output_loss(a, targets, sample_weight, loss, 1 / total, delta)
+    # A batch may hold only samples of weight zero: then nothing is learned from it.
+    scale = 1 / total if total > 0 else 0.0
+    data_loss = output_loss(a, targets, sample_weight, loss, scale, delta)
     for k in range(len(layers) - 1, -1, -1):
         row = layers[k]
         if row[KIND] == codes.DROPOUT:
@@ -535,7 +537,7 @@ def _batch(layers, constants, x, targets, sample_weight, loss, seed, step, param
             dx = np.empty((row[FAN_IN], samples), delta.dtype)
             dense_backward_inputs(weights_of(row, params), delta, dx)
             delta = dx
-    return data_loss / total
+    return data_loss * scale
 
 
 def train(

@@ -1,0 +1,41 @@
+# Two commands for users: `make train` (the main job) and `make test`. Both set everything up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pytest's own options, e.g. make test PYTEST_ARGS="-m slow"
+PYTEST_ARGS ?= -m "not slow"
+TRAIN_ARGS ?=
+
+.PHONY: train test lint bench clean
+
+train: $(VENV)/installed
+	$(BIN)/fastnn train $(TRAIN_ARGS)
+
+test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/installed-test
+	$(BIN)/fastnn bench
+
+SOURCES := pyproject.toml setup.py $(wildcard src_cython/*)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fastnn needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that the sources are what runs; a change of the extension's sources builds it anew.
+$(VENV)/installed: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-test: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info fastnn/backends/*.so
