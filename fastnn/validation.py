@@ -62,6 +62,18 @@ def as_matrix(name: str, value: Any, n_columns: int | None, dtype: np.dtype) -> 
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         array = _as_numbers(name, array, dtype)
+    _check_shape(name, array, n_columns)
+    if array.dtype == dtype:  # the usual case; an errstate costs more than a small network
+        array = np.ascontiguousarray(array)
+    else:
+        with np.errstate(over="ignore"):  # an overflow is reported as infinity below
+            array = np.ascontiguousarray(array, dtype)
+    check_finite(name, array)
+    return array
+
+
+def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
+    """Raise unless ``array`` is (samples, n_columns) with at least one sample."""
     if array.ndim != 2:
         hint = "; use reshape(1, -1) for one sample" if array.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-D (samples, features); got {array.ndim}-D{hint}")
@@ -69,10 +81,6 @@ def as_matrix(name: str, value: Any, n_columns: int | None, dtype: np.dtype) -> 
         raise ValueError(f"{name} must have at least one sample; got shape {array.shape}")
     if n_columns is not None and array.shape[1] != n_columns:
         raise ValueError(f"{name} has {array.shape[1]} features; the network expects {n_columns}")
-    with np.errstate(over="ignore"):  # an overflow is reported as infinity below
-        array = np.ascontiguousarray(array, dtype)
-    check_finite(name, array)
-    return array
 
 
 def check_finite(name: str, array: np.ndarray) -> None:

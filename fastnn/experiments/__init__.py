@@ -1,0 +1,37 @@
+"""The course's experiments; each function gives numbers, figures and what they say.
+
+>>> from fastnn import experiments
+>>> result = experiments.data()
+>>> result.data["class_counts"]
+[100, 100]
+
+``result.data`` holds every number, ``result.figure`` and ``result.figures`` the
+figures. :func:`run` does them all and writes a report.
+"""
+
+from __future__ import annotations
+
+from fastnn.experiments.gradients import gradient_check
+from fastnn.experiments.moons import activations, data, hidden_units, layers
+from fastnn.experiments.more import more_data
+from fastnn.experiments.numerics import numerics
+from fastnn.experiments.result import Picture, Result, Table
+from fastnn.experiments.rings import circles
+from fastnn.experiments.run import EXPERIMENTS, command, run
+
+__all__ = [
+    "EXPERIMENTS",
+    "Picture",
+    "Result",
+    "Table",
+    "activations",
+    "circles",
+    "command",
+    "data",
+    "gradient_check",
+    "hidden_units",
+    "layers",
+    "more_data",
+    "numerics",
+    "run",
+]

@@ -1,0 +1,137 @@
+"""Training many small networks: the settings they share, and both cores kept busy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+import fastnn
+from fastnn.errors import DivergenceError
+from fastnn.network import Network
+from fastnn.optimizers import Optimizer
+
+# The course's setting.
+ACTIVATIONS = ("tanh", "sigmoid", "relu")
+L2 = 5e-5
+LEARNING_RATE = 2.0
+EPOCHS = 20_000
+SAMPLES = 200
+NOISE = 0.2
+HELD_OUT = 5_000
+# No training set has this seed.
+HELD_OUT_SEED = 1_000_000
+
+Tick = Callable[[float], None]
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and its loss before each step."""
+
+    network: Network
+    losses: np.ndarray
+    diverged: bool = False
+
+
+def moons(seed: int, samples: int = SAMPLES, noise: float = NOISE) -> tuple[np.ndarray, np.ndarray]:
+    """Two moons, points (samples, 2) and classes."""
+    from sklearn.datasets import make_moons
+
+    return make_moons(samples, noise=noise, random_state=seed)
+
+
+def make_network(
+    layer_sizes: Sequence[int], *, activation: str, seed: int, backend: str, **options: Any
+) -> Network:
+    """A network as the experiments use it: float64, LeCun's weights, one thread."""
+    settings: dict[str, Any] = {"l2": L2, "initializer": "lecun_normal"} | options
+    return fastnn.Network(
+        layer_sizes,
+        activation=activation,
+        dtype="float64",
+        random_state=seed,
+        backend=backend,
+        n_threads=1,
+        **settings,
+    )
+
+
+def train(
+    network: Network,
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    epochs: int,
+    optimizer: Optimizer | None = None,
+    batch_size: int | None = None,
+) -> Run:
+    """Train; a run whose loss overflows is kept with what it had before."""
+    optimizer = optimizer or fastnn.SGD(learning_rate=LEARNING_RATE)
+    try:
+        history = network.fit(X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size)
+    except DivergenceError:
+        return Run(network, np.empty(0), diverged=True)
+    return Run(network, history.loss)
+
+
+def data_loss(network: Network, X: np.ndarray, y: np.ndarray) -> float:
+    """Mean cross-entropy, without the L2 term."""
+    penalty = 0.5 * network.l2 * sum(float(np.vdot(w, w)) for w in network.weights)
+    return network.loss(X, y) - penalty
+
+
+def measure(
+    run: Run, train_set: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray]
+) -> dict[str, float]:
+    """Accuracy and loss on the training data and on held-out data."""
+    network = run.network
+    return {
+        "train_accuracy": network.score(*train_set),
+        "held_out_accuracy": network.score(*held_out),
+        "train_loss": data_loss(network, *train_set),
+        "held_out_loss": data_loss(network, *held_out),
+    }
+
+
+def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | None) -> list[Answer]:
+    """``function`` of every job, in order, on all cores.
+
+    The compiled kernels let go of the interpreter's lock, so threads are enough.
+
+    Parameters
+    ----------
+    function : callable
+    jobs : iterable
+    tick : callable or None
+        Told the share that is done, from 0 to 1.
+
+    Returns
+    -------
+    list
+    """
+    jobs = list(jobs)
+    answers = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        try:
+            for answer in pool.map(function, jobs):
+                answers.append(answer)
+                if tick is not None:
+                    tick(len(answers) / len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return answers
+
+
+def thin(losses: np.ndarray, points: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Step numbers spread evenly over the logarithm, and the losses there."""
+    last = len(losses) - 1
+    steps = np.unique(np.round(np.geomspace(1, last, points)).astype(int))
+    return steps, losses[steps]

@@ -1,0 +1,175 @@
+"""What an experiment gives back: numbers, tables, figures and the sentences beside them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.experiments.style import drawing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure, drawn when it is asked for.
+
+    Attributes
+    ----------
+    name : str
+        Stem of the file names.
+    caption : str
+        The sentence below it.
+    alt : str
+        What it shows, for those who cannot see it.
+    draw : callable
+        ``draw(narrow)`` gives the figure; narrow is the layout for a phone.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    draw: Callable[[bool], Figure]
+
+    def figure(self, narrow: bool = False) -> Figure:
+        """The Matplotlib figure."""
+        with drawing():
+            return self.draw(narrow)
+
+    def render(self, kind: str, narrow: bool = False) -> bytes:
+        """The figure as the bytes of a file.
+
+        Parameters
+        ----------
+        kind : {"svg", "png"}
+        narrow : bool, default=False
+
+        Returns
+        -------
+        bytes
+        """
+        buffer = io.BytesIO()
+        with drawing():
+            figure = self.draw(narrow)
+            # Without the date, so that the same numbers give the same file.
+            metadata = {"Date": None} if kind == "svg" else {}
+            figure.savefig(buffer, format=kind, metadata=metadata)
+        return buffer.getvalue()
+
+    def data_uri(self, narrow: bool = False) -> str:
+        """The figure as an SVG in a data URI."""
+        return as_data_uri(self.render("svg", narrow))
+
+
+def as_data_uri(svg: bytes) -> str:
+    """The bytes of an SVG file as a data URI."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report; cells are text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass
+class Result:
+    """One experiment.
+
+    Attributes
+    ----------
+    name, title : str
+    setting : str
+        What was done, in a sentence or two.
+    data : dict
+        Every number, as plain JSON-able data.
+    pictures : list of Picture
+    tables : list of Table
+    findings : list of str
+        What the numbers say.
+    """
+
+    name: str
+    title: str
+    setting: str
+    data: dict[str, Any]
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def figure(self) -> Figure:
+        """The first figure."""
+        return self.pictures[0].figure()
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        return {picture.name: picture.figure() for picture in self.pictures}
+
+    def __repr__(self) -> str:
+        names = ", ".join(picture.name for picture in self.pictures)
+        return f"Result({self.name!r}, figures: {names})"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        parts = [f"<h3>{html.escape(self.title)}</h3><p>{html.escape(self.setting)}</p>"]
+        for picture in self.pictures:
+            parts.append(
+                f'<img src="{picture.data_uri()}" alt="{html.escape(picture.alt)}" '
+                f'style="max-width:100%;background:#fff">'
+            )
+        parts += [f"<p>{html.escape(sentence)}</p>" for sentence in self.findings]
+        return "".join(parts)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON knows it; numbers that are not finite become text.
+
+    Parameters
+    ----------
+    value : dict, sequence, ndarray, number, str or None
+
+    Returns
+    -------
+    The same of plain Python types.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation, standard error and the single values."""
+    array = np.asarray(values, np.float64)
+    deviation = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    return {
+        "mean": float(array.mean()),
+        "sd": deviation,
+        "se": deviation / math.sqrt(len(array)),
+        "values": array.tolist(),
+    }
+
+
+def mean_sd(record: dict[str, Any], digits: int = 4) -> str:
+    """A summary as text, "mean ± standard deviation"."""
+    return f"{record['mean']:.{digits}f} ± {record['sd']:.{digits}f}"

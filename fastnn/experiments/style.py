@@ -1,0 +1,222 @@
+"""How all figures look: one set of colours, one kind of axes, points that stay visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastnn.network import Network
+
+# Okabe and Ito (2008): eight colours that the colour-blind tell apart.
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#666666"
+
+# An activation keeps its colour, marker and line in every figure.
+ACTIVATION_STYLE = {
+    "tanh": {"color": BLUE, "marker": "o", "linestyle": "-"},
+    "sigmoid": {"color": VERMILION, "marker": "s", "linestyle": "--"},
+    "relu": {"color": GREEN, "marker": "^", "linestyle": "-."},
+}
+_OTHERS = ((PURPLE, "D", ":"), (ORANGE, "v", "-"), (SKY, "P", "--"), (BLACK, "X", "-."))
+
+# A class keeps its colour and marker.
+CLASS_STYLE = ((BLUE, "o"), (ORANGE, "^"), (PURPLE, "s"))
+
+_SETTINGS: dict[str, Any] = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "fastnn",
+    "image.interpolation": "bilinear",
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Matplotlib's defaults with the settings above, whatever the user's own are."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def activation_style(name: str) -> dict[str, Any]:
+    """Colour, marker and line of an activation."""
+    if name in ACTIVATION_STYLE:
+        return dict(ACTIVATION_STYLE[name])
+    color, marker, line = _OTHERS[sum(map(ord, name)) % len(_OTHERS)]
+    return {"color": color, "marker": marker, "linestyle": line}
+
+
+def panels(
+    count: int,
+    columns: int,
+    *,
+    size: tuple[float, float] = (3.1, 3.1),
+    extra_height: float = 0.0,
+    **options: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, row by row.
+
+    Parameters
+    ----------
+    count, columns : int
+    size : tuple of float
+        Width and height of a panel in inches.
+    extra_height : float
+        Room for a legend of the figure.
+    **options
+        For :meth:`matplotlib.figure.Figure.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(count, columns)
+    rows = -(-count // columns)
+    figure = Figure(
+        figsize=(size[0] * columns, size[1] * rows + extra_height), layout="constrained"
+    )
+    axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
+def scatter(ax: Axes, X: np.ndarray, y: np.ndarray, *, size: float = 16, label: bool = False) -> None:
+    """Points by class, each with a white edge so that it stays visible on any ground."""
+    for k in np.unique(y).astype(int):
+        color, marker = CLASS_STYLE[k % len(CLASS_STYLE)]
+        chosen = y == k
+        ax.scatter(
+            X[chosen, 0],
+            X[chosen, 1],
+            s=size,
+            c=color,
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.5,
+            label=f"class {k}" if label else None,
+            zorder=3,
+        )
+
+
+def frame(X: np.ndarray, margin: float = 0.35) -> tuple[float, float, float, float]:
+    """Limits around points: left, right, bottom, top."""
+    low, high = X.min(axis=0) - margin, X.max(axis=0) + margin
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+
+
+def set_frame(ax: Axes, limits: tuple[float, float, float, float]) -> None:
+    """The same limits and the same scale on both axes."""
+    ax.set_xlim(limits[0], limits[1])
+    ax.set_ylim(limits[2], limits[3])
+    ax.set_aspect("equal")
+
+
+def boundary(
+    ax: Axes,
+    network: Network,
+    X: np.ndarray,
+    y: np.ndarray,
+    limits: tuple[float, float, float, float],
+    *,
+    title: str = "",
+    size: float = 12,
+    resolution: int = 181,
+) -> None:
+    """Probabilities as a light ground, the decision boundary as a line, the points on top."""
+    from matplotlib.colors import to_rgb
+
+    across = np.linspace(limits[0], limits[1], resolution)
+    up = np.linspace(limits[2], limits[3], resolution)
+    grid = np.stack(np.meshgrid(across, up), axis=-1)
+    p = network.predict_proba(grid.reshape(-1, 2)).reshape(resolution, resolution, -1)
+    colors = np.array([to_rgb(CLASS_STYLE[k][0]) for k in range(p.shape[2])])
+    ground = 1 - 0.38 * (p @ (1 - colors))
+    ax.imshow(
+        ground.clip(0, 1), extent=limits, origin="lower", aspect="equal", interpolation="bilinear"
+    )
+    for k in range(1 if p.shape[2] == 2 else p.shape[2]):
+        margin = p[..., k] - np.delete(p, k, axis=2).max(axis=2)
+        if margin.min() < 0 < margin.max():
+            ax.contour(across, up, margin, levels=[0.0], colors=BLACK, linewidths=1.4)
+    scatter(ax, X, y, size=size)
+    set_frame(ax, limits)
+    ax.set_title(title)
+
+
+def labels(axes: Sequence[Axes], columns: int, x: str = "$x_1$", y: str = "$x_2$") -> None:
+    """Axis labels on the outer panels only."""
+    columns = min(columns, len(axes))
+    for i, ax in enumerate(axes):
+        if i + columns >= len(axes):
+            ax.set_xlabel(x)
+        if i % columns == 0:
+            ax.set_ylabel(y)
+
+
+def error_line(
+    ax: Axes,
+    x: Sequence[float],
+    records: Sequence[dict[str, Any]],
+    *,
+    label: str,
+    **style: Any,
+) -> None:
+    """Means joined by a line, with one standard error up and down."""
+    ax.errorbar(
+        x,
+        [record["mean"] for record in records],
+        yerr=[record["se"] for record in records],
+        capsize=2.5,
+        markersize=5,
+        linewidth=1.5,
+        label=label,
+        **style,
+    )
+
+
+def spread(
+    ax: Axes, position: float, record: dict[str, Any], *, color: str, marker: str, filled: bool
+) -> None:
+    """All single values as small points, their mean as a bar."""
+    values = np.asarray(record["values"])
+    # Beside each other in the order of the runs: nothing random, nothing hidden.
+    offset = np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else np.zeros(1)
+    ax.scatter(
+        position + offset,
+        values,
+        s=16,
+        marker=marker,
+        facecolors=color if filled else "white",
+        edgecolors=color,
+        linewidths=1.0,
+        zorder=3,
+    )
+    ax.plot([position - 0.2, position + 0.2], [record["mean"]] * 2, color=BLACK, lw=2, zorder=4)

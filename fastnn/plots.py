@@ -1,0 +1,312 @@
+"""Pictures: the decision boundary of a network, the loss curves of a run.
+
+Both draw into the axes they are given, or into a new pyplot figure, and return
+the axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.network import Network
+    from fastnn.training import History
+
+# Okabe and Ito's colours, which the colour-blind tell apart, strongest contrast first.
+COLORS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#000000",
+)
+MARKERS = "osD^vPX*"
+
+_GRAY = "#555555"
+
+
+def decision_boundary(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    ax: Axes | None = None,
+    feature_names: Sequence[str] | None = None,
+    title: str | None = None,
+    resolution: int = 300,
+) -> Axes:
+    """Draw what a network of two features answers where, and the samples on top.
+
+    Two classes are shaded by their probability, more by how sure the network is of
+    the most probable one; a line runs where the answer changes. A regression is a
+    map of its values.
+
+    Parameters
+    ----------
+    net : Network
+    X : array-like, shape (samples, 2)
+    y : array-like, shape (samples,)
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    feature_names : sequence of str, optional
+        Labels of the axes.
+    title : str, optional
+    resolution : int, default=300
+        Points along each axis.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If the network does not have two features and one target.
+
+    Notes
+    -----
+    This is the one contour plot that scikit-learn's ``DecisionBoundaryDisplay``
+    makes, called here directly: importing scikit-learn takes longer than training
+    the network and drawing the picture together.
+    """
+    if net.n_features != 2:
+        raise ValueError(
+            f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
+        )
+    regression = net.loss_name == "squared_error"
+    if (regression and net.n_outputs > 1) or (
+        net.loss_name == "binary_cross_entropy" and net.n_outputs > 1
+    ):
+        raise ValueError(f"a decision boundary needs one target; the network has {net.n_outputs}")
+    X, y = np.asarray(X, np.float64), np.asarray(y)
+    if X.ndim != 2 or X.shape[1] != 2 or len(X) == 0:
+        raise ValueError(f"X must have shape (samples, 2); got {X.shape}")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (len(X),):
+        raise ValueError(f"y must have shape ({len(X)},); got {y.shape}")
+    ax = ax if ax is not None else _new_axes((6.4, 5.2))
+
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.08 * np.where(high > low, high - low, 1.0)
+    x0, x1 = np.meshgrid(
+        np.linspace(low[0] - margin[0], high[0] + margin[0], resolution),
+        np.linspace(low[1] - margin[1], high[1] + margin[1], resolution),
+    )
+    grid = np.column_stack([x0.ravel(), x1.ravel()])
+    if regression:
+        _draw_values(ax, x0, x1, net.predict(grid).reshape(x0.shape), X, y)
+    else:
+        _draw_classes(ax, x0, x1, net.predict_proba(grid), _classes(net, y), X, y)
+
+    names = feature_names if feature_names is not None else ("x0", "x1")
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
+    ax.set_xlim(x0[0, 0], x0[0, -1])
+    ax.set_ylim(x1[0, 0], x1[-1, 0])
+    _tidy(ax)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw training and validation loss over the epochs.
+
+    Parameters
+    ----------
+    history : History
+        What ``Network.fit`` returned.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib Axes
+        With a logarithmic loss axis where all losses are positive and they span
+        more than a factor of three, and a logarithmic epoch axis for more than 1,000
+        epochs, most of which change little.
+    """
+    ax = ax if ax is not None else _new_axes((6.4, 4.0))
+    curves = [("training", np.asarray(history.loss), COLORS[0], "-")]
+    if history.validation_loss is not None:
+        curves.append(("validation", np.asarray(history.validation_loss), COLORS[5], "--"))
+    for label, values, color, style in curves:
+        epochs = np.arange(1, len(values) + 1)
+        marker = "o" if len(values) == 1 else None
+        ax.plot(
+            epochs, values, style, color=color, lw=1.6, marker=marker, label=label, clip_on=False
+        )
+    if history.best_epoch is not None:
+        ax.axvline(history.best_epoch + 1, color=_GRAY, lw=1, ls=":", label="best epoch")
+
+    losses = np.concatenate([values for _, values, _, _ in curves])
+    if len(losses) and losses.min() > 0 and losses.max() > 3 * losses.min():
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+        ax.set_yscale("log")
+        # Numbers such as 0.2 between the powers of ten, where the range is short.
+        few = losses.max() < 100 * losses.min()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    n_epochs = len(history.loss)
+    if n_epochs > 1000:
+        from matplotlib.ticker import FuncFormatter
+
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if n_epochs > 1:
+        ax.set_xlim(1, n_epochs)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    ax.grid(color="#DDDDDD", lw=0.6)
+    ax.set_axisbelow(True)
+    _tidy(ax)
+    if len(ax.get_legend_handles_labels()[1]) > 1:
+        ax.legend(frameon=False)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def _new_axes(size: tuple[float, float]) -> Axes:
+    """Axes of a new figure, which a notebook shows."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def _classes(net: Network, y: np.ndarray) -> np.ndarray:
+    """The labels in the order of the outputs."""
+    if net.classes_ is not None:
+        return net.classes_
+    n_classes = max(net.n_outputs, 2)
+    present = np.unique(y)
+    return present if len(present) == n_classes else np.arange(n_classes)
+
+
+def _draw_classes(
+    ax: Axes,
+    x0: np.ndarray,
+    x1: np.ndarray,
+    probabilities: np.ndarray,
+    classes: np.ndarray,
+    X: np.ndarray,
+    y: np.ndarray,
+) -> None:
+    """Shades by probability, lines between the classes, samples by their label."""
+    from matplotlib.colors import LinearSegmentedColormap, to_rgb
+
+    n_classes = len(classes)
+    colors = [_color(k, n_classes) for k in range(n_classes)]
+    cube = probabilities.reshape(*x0.shape, n_classes)
+    if n_classes == 2:
+        shades = LinearSegmentedColormap.from_list(
+            "classes",
+            [
+                _mix(colors[0], 0.55),
+                _mix(colors[0], 0.2),
+                "#FFFFFF",
+                _mix(colors[1], 0.2),
+                _mix(colors[1], 0.55),
+            ],
+        )
+        levels = np.linspace(0.0, 1.0, 41)
+        ax.contourf(x0, x1, cube[..., 1], levels=levels, cmap=shades, zorder=0)
+        ax.contour(x0, x1, cube[..., 1], levels=[0.5], colors="#222222", linewidths=1.5, zorder=1)
+    else:
+        winner = cube.argmax(axis=-1)
+        # From white where the network cannot tell to the class's colour where it is sure.
+        sure = (cube.max(axis=-1) - 1 / n_classes) / (1 - 1 / n_classes)
+        table = np.array([to_rgb(color) for color in colors])
+        strength = (0.08 + 0.47 * sure)[..., None]
+        image = 1 - strength * (1 - table[winner])
+        ax.imshow(
+            image,
+            origin="lower",
+            extent=(x0[0, 0], x0[0, -1], x1[0, 0], x1[-1, 0]),
+            aspect="auto",
+            interpolation="bilinear",
+            zorder=0,
+        )
+        for k in np.unique(winner):
+            others = np.delete(cube, k, axis=-1).max(axis=-1)
+            lead = cube[..., k] - others
+            if (lead > 0).any() and (lead < 0).any():
+                ax.contour(x0, x1, lead, levels=[0.0], colors="#222222", linewidths=1.2, zorder=1)
+    size = float(np.clip(9000 / len(X), 4, 38))
+    for k, label in enumerate(classes):
+        mine = y == label
+        ax.scatter(
+            *X[mine].T,
+            s=size,
+            color=colors[k],
+            marker=MARKERS[k % len(MARKERS)],
+            edgecolors="white",
+            linewidths=0.7 if size > 10 else 0.2,
+            zorder=2,
+            label=str(label),
+        )
+    if n_classes <= 12:
+        ax.legend(
+            title="class",
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            frameon=False,
+            alignment="left",
+        )
+
+
+def _draw_values(
+    ax: Axes, x0: np.ndarray, x1: np.ndarray, values: np.ndarray, X: np.ndarray, y: np.ndarray
+) -> None:
+    """A map of the values, samples in the same colours."""
+    from matplotlib.colors import Normalize
+
+    y = y.astype(np.float64)
+    low, high = min(values.min(), y.min()), max(values.max(), y.max())
+    norm = Normalize(low, high if high > low else low + 1.0)
+    surface = ax.contourf(
+        x0, x1, values, levels=np.linspace(norm.vmin, norm.vmax, 41), norm=norm, zorder=0
+    )
+    ax.scatter(
+        *X.T, c=y, norm=norm, cmap=surface.cmap, edgecolors="white", linewidths=0.7, s=32, zorder=2
+    )
+    from matplotlib.ticker import MaxNLocator
+
+    ax.figure.colorbar(surface, ax=ax, ticks=MaxNLocator(7), label="value")
+
+
+def _color(k: int, n_classes: int) -> Any:
+    """One of the eight well-told colours, or of a map where there are more classes."""
+    if n_classes <= len(COLORS):
+        return COLORS[k]
+    from matplotlib import colormaps
+
+    return colormaps["turbo"](k / (n_classes - 1))
+
+
+def _mix(color: Any, strength: float) -> tuple[float, ...]:
+    """A colour thinned with white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(1 - strength * (1 - part) for part in to_rgb(color))
+
+
+def _tidy(ax: Axes) -> None:
+    """Less ink."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(_GRAY)
+    ax.tick_params(colors=_GRAY, labelcolor="#222222", labelsize=9)

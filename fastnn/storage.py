@@ -1,0 +1,371 @@
+"""Model files: safetensors with the settings as JSON in the header.
+
+Nothing in a file is trusted, and nothing is ever unpickled: sizes are checked
+before memory is taken, and the settings by pydantic before an array is looked at.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+import fastnn
+from fastnn import codes
+from fastnn.datasets import write_atomically
+from fastnn.errors import ModelFormatError
+from fastnn.network import INITIALIZERS, Network
+
+FORMAT_VERSION = 1
+METADATA_KEY = "fastnn"
+
+MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
+MAX_FILE_BYTES = 16 * 2**30
+
+_SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
+
+
+class _Strict(BaseModel):
+    """No unknown fields, no conversions, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Classes(_Strict):
+    """The labels in the order of the outputs."""
+
+    dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
+    values: list[bool | int | float | str] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Classes:
+        if "U" in self.dtype:
+            longest = max(len(str(value)) for value in self.values)
+            if int(self.dtype.split("U")[1]) > max(longest, 1):
+                raise ValueError("class names are shorter than their type")
+        kinds = {str: "UO", bool: "bO", int: "iufO", float: "fO"}
+        if any(np.dtype(self.dtype).kind not in kinds[type(value)] for value in self.values):
+            raise ValueError("classes do not fit their type")
+        try:
+            array = self.array()
+            ordered = bool((array[:-1] < array[1:]).all())
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"classes are not of one type: {error}") from None
+        if not ordered:
+            raise ValueError("classes are not in order")
+        return self
+
+    def array(self) -> np.ndarray:
+        """The labels as the network keeps them."""
+        return np.array(self.values, self.dtype)
+
+
+class Config(_Strict):
+    """What :meth:`fastnn.Network.get_config` gives."""
+
+    layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
+    activation: list[Literal[tuple(codes.ACTIVATIONS)]]  # type: ignore[valid-type]
+    alpha: float | None = Field(ge=0)
+    loss: Literal[tuple(codes.LOSSES)]  # type: ignore[valid-type]
+    l2: float = Field(ge=0)
+    dropout: list[float]
+    initializer: Literal[INITIALIZERS]  # type: ignore[valid-type]
+    standardize: bool
+    dtype: Literal["float32", "float64"]
+    classes: Classes | None
+    targets_1d: bool
+    n_epochs: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+
+    @field_validator("layer_sizes")
+    @classmethod
+    def _positive(cls, sizes: list[int]) -> list[int]:
+        if min(sizes) < 1 or max(sizes) > MAX_FILE_BYTES:
+            raise ValueError("layer sizes must be positive numbers of units")
+        return sizes
+
+    @field_validator("dropout")
+    @classmethod
+    def _rates(cls, rates: list[float]) -> list[float]:
+        if not all(0 <= rate < 1 for rate in rates):
+            raise ValueError("rates must lie in [0, 1)")
+        return rates
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        n_hidden = len(self.layer_sizes) - 2
+        for name, values in (("activation", self.activation), ("dropout", self.dropout)):
+            if len(values) != n_hidden:
+                raise ValueError(f"{name} has {len(values)} entries for {n_hidden} hidden layers")
+        if self.loss == "cross_entropy" and self.layer_sizes[-1] < 2:
+            raise ValueError("cross_entropy needs at least two outputs")
+        if self.classes is not None:
+            outputs = self.layer_sizes[-1]
+            n_classes = 2 if self.loss == "binary_cross_entropy" and outputs == 1 else outputs
+            if self.loss == "squared_error" or len(self.classes.values) != n_classes:
+                raise ValueError(f"{len(self.classes.values)} classes do not fit the outputs")
+        return self
+
+    def shapes(self) -> dict[str, tuple[int]]:
+        """Shape of every array that there can be."""
+        sizes = self.layer_sizes
+        n_params = sum((m + 1) * n for m, n in itertools.pairwise(sizes))
+        return {
+            "params": (n_params,),
+            "input_shift": (sizes[0],),
+            "input_scale": (sizes[0],),
+            "target_shift": (sizes[-1],),
+            "target_scale": (sizes[-1],),
+        }
+
+
+class Description(_Strict):
+    """The JSON in a model file.
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+    fastnn_version : str
+        Of the library that wrote the file.
+    config : Config
+        The network's settings.
+    training : dict
+        How it was trained, as the command line recorded it; may be empty.
+    """
+
+    format_version: Literal[1]
+    kind: Literal["Network"]
+    fastnn_version: str
+    config: Config
+    training: dict[str, JsonValue] = {}
+
+
+class _Entry(_Strict):
+    """What a safetensors header says about one array."""
+
+    dtype: Literal["F32", "F64"]
+    shape: list[int] = Field(min_length=1, max_length=1)
+    data_offsets: list[int] = Field(min_length=2, max_length=2)
+
+
+def save(
+    network: Network, path: str | os.PathLike, *, training: dict[str, Any] | None = None
+) -> None:
+    """Write a model file; it is there in full or not at all.
+
+    Parameters
+    ----------
+    network : Network
+    path : path
+        Ends in ``.safetensors`` by custom.
+    training : dict, optional
+        How it was trained, as plain data (JSON), to be kept in the header.
+
+    Raises
+    ------
+    ModelFormatError
+        If the network cannot be kept, because its parameters are not finite or its
+        labels are neither numbers nor strings.
+    """
+    import safetensors.numpy
+
+    path = Path(path)
+    arrays = network.arrays()
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ModelFormatError(f"{path}: not written, {name} is not finite")
+    fields = {
+        "format_version": FORMAT_VERSION,
+        "kind": "Network",
+        "fastnn_version": fastnn.__version__,
+        "config": network.get_config(),
+        "training": training or {},
+    }
+    try:
+        description = Description.model_validate(fields)
+        text = description.model_dump_json()
+    except ValueError as error:
+        raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
+    data = safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        {METADATA_KEY: text},
+    )
+    write_atomically(path, data)
+
+
+def load(path: str | os.PathLike, backend: str = "auto") -> Network:
+    """Network from a model file.
+
+    Parameters
+    ----------
+    path : path
+    backend : {"auto", "cython", "numba", "numpy"}
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, inconsistent or not one of ours.
+    OSError
+        If it cannot be read.
+    """
+    import safetensors.numpy
+
+    path = Path(path)
+    with open(path, "rb") as file:
+        description, size = _read_header(path, file)
+        file.seek(0)
+        data = file.read(size)
+    try:
+        arrays = safetensors.numpy.load(data)
+    except Exception as error:  # safetensors has its own kinds
+        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ModelFormatError(f"{path}: {name} is not finite")
+        if name.endswith("scale") and not (array > 0).all():
+            raise ModelFormatError(f"{path}: {name} is not positive")
+    config = description.config.model_dump()
+    return _build(path, config, arrays, backend)
+
+
+def describe(path: str | os.PathLike) -> Description:
+    """What a model file says about itself; no array is read.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, inconsistent or not one of ours.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        return _read_header(path, file)[0]
+
+
+def _build(
+    path: Path, config: dict[str, Any], arrays: dict[str, np.ndarray], backend: str
+) -> Network:
+    """The network; a missing or unknown backend is no fault of the file."""
+    from fastnn import backends
+
+    backends.load(backend)
+    try:
+        return Network.from_config(config, arrays, backend=backend)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+
+
+def _read_header(path: Path, file: Any) -> tuple[Description, int]:
+    """The checked description, and the size that the file then has."""
+
+    def fail(reason: str) -> ModelFormatError:
+        return ModelFormatError(f"{path}: {reason}")
+
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_FILE_BYTES:
+        raise fail(f"{size:,} bytes are more than a model may have ({MAX_FILE_BYTES:,})")
+    start = file.read(8)
+    if len(start) < 8:
+        raise fail("not a model file (shorter than a header)")
+    (length,) = struct.unpack("<Q", start)
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise fail(f"not a model file (a header of {length:,} bytes in {size:,})")
+    try:
+        header = _parse(file.read(length))
+    except (ValueError, RecursionError) as error:
+        raise fail(f"not a model file ({_reason(error)})") from None
+    metadata = header.pop("__metadata__", None)
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise fail("a safetensors file, but not one of fastnn")
+    try:
+        fields = _parse(text)
+        version = fields.get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise fail(f"written in format {version}, by a newer fastnn; this one reads 1")
+        description = Description.model_validate(fields)
+        entries = {name: _Entry.model_validate(entry) for name, entry in header.items()}
+    except ModelFormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise fail(_reason(error)) from None
+
+    shapes, config = description.config.shapes(), description.config
+    needed = {"params"}
+    if config.standardize and len(entries) > 1:
+        needed |= {"input_shift", "input_scale"}
+        if config.loss == "squared_error":
+            needed |= {"target_shift", "target_scale"}
+    if set(entries) != needed:
+        raise fail(f"has the arrays {', '.join(sorted(entries)) or 'none'}, not the network's")
+    itemsize = np.dtype(config.dtype).itemsize
+    expected = 8 + length
+    for name, entry in entries.items():
+        if entry.dtype != _SAFETENSORS_NAMES[config.dtype] or tuple(entry.shape) != shapes[name]:
+            raise fail(
+                f"{name} is {entry.dtype} of shape {tuple(entry.shape)}; the layer sizes "
+                f"{_short(config.layer_sizes)} need {config.dtype} of shape {shapes[name]}"
+            )
+        expected += shapes[name][0] * itemsize
+    if size != expected:
+        raise fail(f"has {size:,} bytes instead of {expected:,}")
+    return description, size
+
+
+def _parse(text: str | bytes) -> dict[str, Any]:
+    """A JSON object, without NaN, infinities and repeated keys."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            raise ValueError("a key is there twice")
+        return fields
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    if not isinstance(fields, dict):
+        raise ValueError("the header is no JSON object")
+    return fields
+
+
+def _reason(error: Exception) -> str:
+    """One line of what is wrong."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"{where}: {first['msg']}" if where else first["msg"]
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _short(sizes: list[int]) -> str:
+    return str(sizes) if len(sizes) <= 8 else f"[{sizes[0]}, ..., {sizes[-1]}]"

@@ -1,0 +1,1055 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, freethreading_compatible=True
+"""The kernels of :mod:`fastnn.backends.numpy_kernels` compiled by Cython.
+
+Formulas, shapes and meanings of the arguments stand there; the inner loops are C functions in
+``vector_math.h``. Here are layers and networks made of them. This file is compiled once for each
+vector level; :mod:`fastnn.backends.cython_kernels` chooses.
+
+* A matrix is a pointer and a leading dimension, because a view of an array costs a reference
+  count. The functions that take ``real`` pointers exist for float and double.
+* ``lanes`` is a number of samples rounded up to ``PADDING``, so that no loop ends in scalar code.
+  A block that is not whole is copied to scratch memory, its last sample repeated: the padding is
+  as finite as the data. Its weight is zero, so that no gradient comes from it.
+* Public functions check the arrays' types and sizes, then work without the interpreter's lock.
+"""
+
+from libc.math cimport isfinite, pow, sqrt
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
+from scipy.linalg.cython_blas cimport dgemm, sgemm
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+NAME = "cython"
+
+ctypedef long long Size
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from "vector_math.h" nogil:
+    const int PADDING, DENSE, DROPOUT, IDENTITY
+    const int CROSS_ENTROPY
+    const int SGD, ADAM
+    const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
+    const int LAYER_COLUMNS
+    const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
+    const int WORK_DELTA, WORK_DELTA_OTHER, HEADER_SIZE
+    const int STREAM_DROPOUT
+    const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
+
+    int processor_level() noexcept
+    void barrier(int n_threads, int64_t *sync) noexcept
+    uint64_t mix_bits(uint64_t z) noexcept
+    uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number) noexcept
+    void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order) noexcept
+
+    # Macros that choose by the type of their first argument: pointers to float or double.
+    void product(void *x, Size ldx, void *w, Size step_in, Size step_out, void *b, Size n_in,
+                 Size n_out, Size lanes, void *out, Size ldo) noexcept
+    void outer(void *x, Size ldx, void *dz, Size ldz, bint accumulate, Size n_in, Size n_out,
+               Size lanes, void *dw) noexcept
+    void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
+    void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
+    void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
+    void copy_rows(void *x, Size ldx, Size rows, Size samples, Size lanes, bint zeros, void *out,
+                   Size ldo) noexcept
+    void gather(void *out, Size ldo, const void *source, Size features, const int64_t *order,
+                Size first, Size samples, Size lanes) noexcept
+    void gather_bytes(void *out, Size ldo, const void *source, Size features,
+                      const int64_t *order, Size first, Size samples, Size lanes) noexcept
+    void scatter(void *out, void *x, Size ldx, Size units, Size samples) noexcept
+    void activate(void *z, int activation, double alpha, Size n, void *out) noexcept
+    void activate_back(void *z, void *a, int activation, double alpha, Size n, void *da) noexcept
+    void apply_dropout(void *x, Size ldx, double rate, uint64_t key, Size first, Size units,
+                       Size lanes, void *out, Size ldo) noexcept
+    double loss_rows(void *z, Size ldz, void *targets, Size ldt, void *weights, int loss,
+                     double scale, Size units, Size samples, Size lanes, void *dz,
+                     Size lddz) noexcept
+    void transform_rows(void *z, Size ld, int loss, Size units, Size lanes) noexcept
+    void update_range(void *grads, double l2, double shrink, int rule, const double *constants,
+                      double rate, Size n, void *params, void *state0, void *state1) noexcept
+    void add_to(void *x, Size n, void *out) noexcept
+    void add_scaled(void *x, double factor, Size n, void *out) noexcept
+    double sum_of_squares(void *x, Size n) noexcept
+    double sum_range(void *x, const int64_t *order, Size first, Size n) noexcept
+    void elementwise(void *x, int function, Size n, void *out) noexcept
+
+
+cdef enum:
+    MAX_GROUPS = 16  # Plan.MAX_GROUPS; losses of the groups follow the 8 integers of ``sync``
+    FEW_SAMPLES = 8  # fewer are predicted with loops along the units
+    BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
+    LINE = 64  # parameters are shared out among the threads in multiples of this
+
+
+def vector_levels():
+    """Names of the vector levels that this processor has, lowest first."""
+    return ["baseline", "avx2", "avx512"][:processor_level() + 1]
+
+
+# --- what comes in ----------------------------------------------------------------
+
+
+cdef int check(cnp.ndarray array, int dtype, Size size, bint written, str name) except -1:
+    """A wrong array must not corrupt memory: type, layout and a least size."""
+    if cnp.PyArray_TYPE(array) != dtype:
+        raise TypeError(f"{name} has the wrong dtype, {array.dtype}")
+    if not (cnp.PyArray_ISCARRAY(array) if written else cnp.PyArray_ISCARRAY_RO(array)):
+        raise ValueError(f"{name} must be C-contiguous{', writeable' if written else ''}")
+    if cnp.PyArray_SIZE(array) < size:
+        raise ValueError(f"{name} has {cnp.PyArray_SIZE(array)} elements; {size} are needed")
+    return 0
+
+
+cdef int check_matrix(cnp.ndarray array, int dtype, Size rows, Size columns, bint written,
+                      str name) except -1:
+    """As :func:`check`, for a shape; -1 stands for any number."""
+    check(array, dtype, 0, written, name)
+    if (
+        cnp.PyArray_NDIM(array) != 2
+        or rows >= 0 and cnp.PyArray_DIM(array, 0) != rows
+        or columns >= 0 and cnp.PyArray_DIM(array, 1) != columns
+    ):
+        raise ValueError(
+            f"{name} has shape {(<object> array).shape}; needed is ({rows}, {columns})"
+        )
+    return 0
+
+
+cdef int real_type(cnp.ndarray array, str name) except -1:
+    """Type number of an array that decides about the dtype of a call."""
+    cdef int dtype = cnp.PyArray_TYPE(array)
+    if dtype != cnp.NPY_FLOAT and dtype != cnp.NPY_DOUBLE:
+        raise TypeError(f"{name} must be float32 or float64, not {array.dtype}")
+    return dtype
+
+
+cdef inline void *data(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+cdef inline Size dim(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_DIM(array, axis)
+
+
+cdef struct Job:
+    # A network and the data it is to learn from; the pointers to void are real ones.
+    int64_t *header
+    int64_t *layers
+    double *constants
+    Size n_layers
+    int loss
+    double l2
+    uint64_t seed
+    void *x
+    bint x_is_bytes
+    void *targets
+    void *weights  # NULL: all ones
+    Size samples
+    Size features
+    Size n_targets
+    int64_t *order  # NULL: batches are ranges of columns
+
+
+cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants,
+                   Job *job) except -1:
+    """Check the plan's arrays (their contents are Plan's business)."""
+    check(header, cnp.NPY_INT64, HEADER_SIZE, False, "header")
+    check_matrix(layers, cnp.NPY_INT64, -1, LAYER_COLUMNS, False, "layers")
+    job.n_layers = dim(layers, 0)
+    check(constants, cnp.NPY_DOUBLE, job.n_layers, False, "constants")
+    job.header = <int64_t *> data(header)
+    job.layers = <int64_t *> data(layers)
+    job.constants = <double *> data(constants)
+    if job.n_layers < 1 or job.header[GROUPS] > MAX_GROUPS:
+        raise ValueError("not a plan of this version")
+    return 0
+
+
+cdef int read_data(cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight, int dtype,
+                   bint shuffled, Job *job) except -1:
+    """Check the data against the plan."""
+    cdef int64_t *last = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
+    job.features = job.layers[FAN_IN]
+    job.n_targets = 1 if job.loss == CROSS_ENTROPY else last[FAN_OUT]
+    job.x_is_bytes = shuffled and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
+    job.samples = dim(x, 0 if shuffled else 1) if cnp.PyArray_NDIM(x) == 2 else -1
+    cdef int x_type = cnp.NPY_UINT8 if job.x_is_bytes else dtype
+    if shuffled:
+        check_matrix(x, x_type, -1, job.features, False, "x")
+        check_matrix(targets, dtype, job.samples, job.n_targets, False, "targets")
+    else:
+        check_matrix(x, x_type, job.features, -1, False, "x")
+        check_matrix(targets, dtype, job.n_targets, job.samples, False, "targets")
+    if job.samples < 1:
+        raise ValueError("x has no samples")
+    job.x, job.targets, job.weights = data(x), data(targets), NULL
+    if cnp.PyArray_SIZE(sample_weight):
+        check(sample_weight, dtype, job.samples, False, "sample_weight")
+        job.weights = data(sample_weight)
+    return 0
+
+
+# --- random numbers -----------------------------------------------------------------
+
+
+def mix(uint64_t z):
+    """Next output of SplitMix64 from the state ``z``."""
+    return mix_bits(z)
+
+
+def stream(uint64_t seed, uint64_t purpose, uint64_t number):
+    """Key of one random stream; the draw at position i is ``mix(key + i)``."""
+    return stream_key(seed, purpose, number)
+
+
+def shuffle(uint64_t seed, Size epoch, cnp.ndarray order not None):
+    """Random order of the samples in one epoch."""
+    check(order, cnp.NPY_INT64, 0, True, "order")
+    cdef int64_t *order_ = <int64_t *> data(order)
+    cdef Size samples = cnp.PyArray_SIZE(order)
+    with nogil:
+        shuffle_order(seed, epoch, samples, order_)
+
+
+# --- layers -------------------------------------------------------------------------
+
+
+cdef inline Size padded(Size samples) noexcept nogil:
+    """Rounded up to whole vectors."""
+    return (samples + PADDING - 1) // PADDING * PADDING
+
+
+cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a, Size lda_,
+               real *b, Size ldb_, real beta, real *c, Size ldc_) noexcept nogil:
+    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings."""
+    cdef int m = <int> m_, n = <int> n_, k = <int> k_
+    cdef int lda = <int> lda_, ldb = <int> ldb_, ldc = <int> ldc_
+    cdef real one = 1
+    if real is float:
+        sgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
+    else:
+        dgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
+
+
+cdef inline void forward_dense(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
+                               Size n_out, Size lanes, real *out, Size ldo) noexcept nogil:
+    if blas:
+        fill_rows(b, n_out, lanes, out, ldo)
+        gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, n_out, <real> 1, out, ldo)
+    else:
+        product(x, ldx, w, n_out, 1, b, n_in, n_out, lanes, out, ldo)
+
+
+cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint blas,
+                                 bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
+                                 real *db) noexcept nogil:
+    if blas:
+        gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
+             dw, n_out)
+    else:
+        outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw)
+    row_sums(dz, ldz, accumulate, n_out, lanes, db)
+
+
+cdef inline void backward_inputs(real *w, real *dz, Size ldz, bint blas, Size n_in, Size n_out,
+                                 Size lanes, real *dx, Size ldx) noexcept nogil:
+    if blas:
+        gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, <real> 0, dx, ldx)
+    else:
+        product(dz, ldz, w, 1, n_out, <real *> NULL, n_out, n_in, lanes, dx, ldx)
+
+
+# The three kernels for any number of samples: whole vectors where they lie, the rest through
+# padded copies of the last columns.
+
+
+cdef int dense_forward_any(real *x, real *w, real *b, Size n_in, Size n_out, Size samples,
+                           real *out) except -1 nogil:
+    cdef Size whole = samples // PADDING * PADDING
+    cdef Size rest = samples - whole
+    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
+    cdef real *copy
+    cdef real *result
+    if blas or rest == 0:
+        forward_dense(x, samples, w, b, blas, n_in, n_out, samples, out, samples)
+        return 0
+    forward_dense(x, samples, w, b, False, n_in, n_out, whole, out, samples)
+    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
+    if copy == NULL:
+        with gil:
+            raise MemoryError
+    result = copy + n_in * PADDING
+    copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
+    forward_dense(copy, PADDING, w, b, False, n_in, n_out, PADDING, result, PADDING)
+    copy_rows(result, PADDING, n_out, rest, rest, False, out + whole, samples)
+    free(copy)
+    return 0
+
+
+cdef int dense_backward_params_any(real *x, real *dz, bint accumulate, Size n_in, Size n_out,
+                                   Size samples, real *dw, real *db) except -1 nogil:
+    cdef Size whole = samples // PADDING * PADDING
+    cdef Size rest = samples - whole
+    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
+    cdef real *copy
+    cdef real *copy_dz
+    backward_params(x, samples, dz, samples, blas, accumulate, n_in, n_out, whole, dw, db)
+    if rest == 0:
+        return 0
+    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
+    if copy == NULL:
+        with gil:
+            raise MemoryError
+    copy_dz = copy + n_in * PADDING
+    copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
+    copy_rows(dz + whole, samples, n_out, rest, PADDING, True, copy_dz, PADDING)
+    backward_params(copy, PADDING, copy_dz, PADDING, blas, True, n_in, n_out, PADDING, dw, db)
+    free(copy)
+    return 0
+
+
+cdef int dense_backward_inputs_any(real *w, real *dz, Size n_in, Size n_out, Size samples,
+                                   real *dx) except -1 nogil:
+    cdef Size whole = samples // PADDING * PADDING
+    cdef Size rest = samples - whole
+    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
+    cdef real *copy
+    cdef real *result
+    if blas or rest == 0:
+        backward_inputs(w, dz, samples, blas, n_in, n_out, samples, dx, samples)
+        return 0
+    backward_inputs(w, dz, samples, False, n_in, n_out, whole, dx, samples)
+    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
+    if copy == NULL:
+        with gil:
+            raise MemoryError
+    result = copy + n_out * PADDING
+    copy_rows(dz + whole, samples, n_out, rest, PADDING, False, copy, PADDING)
+    backward_inputs(w, copy, PADDING, False, n_in, n_out, PADDING, result, PADDING)
+    copy_rows(result, PADDING, n_in, rest, rest, False, dx + whole, samples)
+    free(copy)
+    return 0
+
+
+def dense_forward(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b not None,
+                  cnp.ndarray out not None):
+    """``out = w.T x + b``."""
+    cdef int dtype = real_type(w, "w")
+    check_matrix(w, dtype, -1, -1, False, "w")
+    cdef Size n_in = dim(w, 0), n_out = dim(w, 1)
+    check_matrix(x, dtype, n_in, -1, False, "x")
+    cdef Size samples = dim(x, 1)
+    check(b, dtype, n_out, False, "b")
+    check_matrix(out, dtype, n_out, samples, True, "out")
+    cdef void *x_ = data(x)
+    cdef void *w_ = data(w)
+    cdef void *b_ = data(b)
+    cdef void *out_ = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            dense_forward_any(<float *> x_, <float *> w_, <float *> b_, n_in, n_out, samples,
+                              <float *> out_)
+        else:
+            dense_forward_any(<double *> x_, <double *> w_, <double *> b_, n_in, n_out, samples,
+                              <double *> out_)
+
+
+def dense_backward_params(cnp.ndarray x not None, cnp.ndarray dz not None, bint accumulate,
+                          cnp.ndarray dw not None, cnp.ndarray db not None):
+    """``dw = x dz.T``, ``db = sum of dz over the samples``."""
+    cdef int dtype = real_type(x, "x")
+    check_matrix(x, dtype, -1, -1, False, "x")
+    cdef Size n_in = dim(x, 0), samples = dim(x, 1)
+    check_matrix(dz, dtype, -1, samples, False, "dz")
+    cdef Size n_out = dim(dz, 0)
+    check_matrix(dw, dtype, n_in, n_out, True, "dw")
+    check(db, dtype, n_out, True, "db")
+    cdef void *x_ = data(x)
+    cdef void *dz_ = data(dz)
+    cdef void *dw_ = data(dw)
+    cdef void *db_ = data(db)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            dense_backward_params_any(<float *> x_, <float *> dz_, accumulate, n_in, n_out,
+                                      samples, <float *> dw_, <float *> db_)
+        else:
+            dense_backward_params_any(<double *> x_, <double *> dz_, accumulate, n_in, n_out,
+                                      samples, <double *> dw_, <double *> db_)
+
+
+def dense_backward_inputs(cnp.ndarray w not None, cnp.ndarray dz not None,
+                          cnp.ndarray dx not None):
+    """``dx = w dz``."""
+    cdef int dtype = real_type(w, "w")
+    check_matrix(w, dtype, -1, -1, False, "w")
+    cdef Size n_in = dim(w, 0), n_out = dim(w, 1)
+    check_matrix(dz, dtype, n_out, -1, False, "dz")
+    cdef Size samples = dim(dz, 1)
+    check_matrix(dx, dtype, n_in, samples, True, "dx")
+    cdef void *w_ = data(w)
+    cdef void *dz_ = data(dz)
+    cdef void *dx_ = data(dx)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            dense_backward_inputs_any(<float *> w_, <float *> dz_, n_in, n_out, samples,
+                                      <float *> dx_)
+        else:
+            dense_backward_inputs_any(<double *> w_, <double *> dz_, n_in, n_out, samples,
+                                      <double *> dx_)
+
+
+def activation_forward(cnp.ndarray z not None, int activation, double alpha,
+                       cnp.ndarray out not None):
+    """``out = f(z)``; ``out`` may be ``z``."""
+    cdef int dtype = real_type(z, "z")
+    cdef Size n = cnp.PyArray_SIZE(z)
+    check(z, dtype, n, False, "z")
+    check(out, dtype, n, True, "out")
+    cdef void *z_ = data(z)
+    cdef void *out_ = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            activate(<float *> z_, activation, alpha, n, <float *> out_)
+        else:
+            activate(<double *> z_, activation, alpha, n, <double *> out_)
+
+
+def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int activation,
+                        double alpha, cnp.ndarray da not None):
+    """``da`` becomes ``dz = da f'(z)``."""
+    cdef int dtype = real_type(a, "a")
+    cdef Size n = cnp.PyArray_SIZE(a)
+    check(z, dtype, n, False, "z")
+    check(a, dtype, n, False, "a")
+    check(da, dtype, n, True, "da")
+    cdef void *z_ = data(z)
+    cdef void *a_ = data(a)
+    cdef void *da_ = data(da)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            activate_back(<float *> z_, <float *> a_, activation, alpha, n, <float *> da_)
+        else:
+            activate_back(<double *> z_, <double *> a_, activation, alpha, n, <double *> da_)
+
+
+def dropout_forward(cnp.ndarray x not None, double rate, uint64_t key, Size first,
+                    cnp.ndarray out not None):
+    """``out = x / (1 - rate)`` where the unit is kept, else 0; ``out`` may be ``x``."""
+    cdef int dtype = real_type(x, "x")
+    check_matrix(x, dtype, -1, -1, False, "x")
+    cdef Size units = dim(x, 0), n = dim(x, 1)
+    check_matrix(out, dtype, units, n, True, "out")
+    cdef void *x_ = data(x)
+    cdef void *out_ = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            apply_dropout(<float *> x_, n, rate, key, first, units, n, <float *> out_, n)
+        else:
+            apply_dropout(<double *> x_, n, rate, key, first, units, n, <double *> out_, n)
+
+
+def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not None):
+    """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
+    dropout_forward(da, rate, key, first, da)
+
+
+# --- losses ---------------------------------------------------------------------------
+
+
+def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
+                cnp.ndarray sample_weight not None, int loss, double scale,
+                cnp.ndarray dlogits not None):
+    """Weighted sum of the samples' losses, and its derivative times ``scale``."""
+    cdef int dtype = real_type(logits, "logits")
+    check_matrix(logits, dtype, -1, -1, False, "logits")
+    cdef Size units = dim(logits, 0), n = dim(logits, 1)
+    check_matrix(targets, dtype, 1 if loss == CROSS_ENTROPY else units, n, False, "targets")
+    check_matrix(dlogits, dtype, units, n, True, "dlogits")
+    cdef void *weights = NULL
+    if cnp.PyArray_SIZE(sample_weight):
+        check(sample_weight, dtype, n, False, "sample_weight")
+        weights = data(sample_weight)
+    cdef void *z = data(logits)
+    cdef void *t = data(targets)
+    cdef void *dz = data(dlogits)
+    cdef double total
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            total = loss_rows(<float *> z, n, <float *> t, n, <float *> weights, loss, scale,
+                              units, n, n, <float *> dz, n)
+        else:
+            total = loss_rows(<double *> z, n, <double *> t, n, <double *> weights, loss, scale,
+                              units, n, n, <double *> dz, n)
+    return total
+
+
+def output_transform(int loss, cnp.ndarray out not None):
+    """Net inputs become predictions, in place: softmax, sigmoid or themselves."""
+    cdef int dtype = real_type(out, "out")
+    check_matrix(out, dtype, -1, -1, True, "out")
+    cdef Size units = dim(out, 0), n = dim(out, 1)
+    cdef void *z = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            transform_rows(<float *> z, n, loss, units, n)
+        else:
+            transform_rows(<double *> z, n, loss, units, n)
+
+
+# --- update rules ---------------------------------------------------------------------
+
+
+cdef double step_size(int rule, const double *constants, double learning_rate,
+                      Size count) noexcept nogil:
+    """Learning rate, for Adam with the correction of the moments' bias."""
+    if rule == ADAM:
+        return (learning_rate * sqrt(1 - pow(constants[1], <double> count))
+                / (1 - pow(constants[0], <double> count)))
+    return learning_rate
+
+
+cdef Size state_rows(int rule, const double *constants) noexcept nogil:
+    """Moments that a rule needs."""
+    if rule == SGD:
+        return 0 if constants[0] == 0 else 1
+    return 2 if rule == ADAM else 1
+
+
+def update(cnp.ndarray grads not None, double l2, double decay, int rule,
+           cnp.ndarray constants not None, double learning_rate, Size count,
+           cnp.ndarray params not None, cnp.ndarray state not None):
+    """One step of an update rule, ``g = grads + l2 params``."""
+    cdef int dtype = real_type(params, "params")
+    cdef Size n = cnp.PyArray_SIZE(params)
+    check(grads, dtype, n, False, "grads")
+    check(params, dtype, n, True, "params")
+    check(constants, cnp.NPY_DOUBLE, 3, False, "constants")
+    cdef double *constants_ = <double *> data(constants)
+    cdef Size rows = state_rows(rule, constants_)
+    check(state, dtype, rows * n, True, "state")
+    cdef void *g = data(grads)
+    cdef void *p = data(params)
+    cdef void *s = data(state)
+    cdef double rate = step_size(rule, constants_, learning_rate, count)
+    cdef double shrink = 1 - learning_rate * decay
+    cdef Size other = n if rows == 2 else 0
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            update_range(<float *> g, l2, shrink, rule, constants_, rate, n, <float *> p,
+                         <float *> s, <float *> s + other)
+        else:
+            update_range(<double *> g, l2, shrink, rule, constants_, rate, n, <double *> p,
+                         <double *> s, <double *> s + other)
+
+
+# --- networks -------------------------------------------------------------------------
+
+
+cdef double params_penalty(int64_t *layers, Size n_layers, double l2, real *params) noexcept nogil:
+    cdef double total = 0
+    cdef Size k
+    cdef int64_t *row
+    if l2 == 0:
+        return 0
+    for k in range(n_layers):
+        row = layers + k * LAYER_COLUMNS
+        if row[KIND] == DENSE:
+            total += sum_of_squares(params + row[WEIGHTS], row[FAN_IN] * row[FAN_OUT])
+    return 0.5 * l2 * total
+
+
+def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None):
+    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    cdef int dtype = real_type(params, "params")
+    check_matrix(layers, cnp.NPY_INT64, -1, LAYER_COLUMNS, False, "layers")
+    cdef int64_t *rows = <int64_t *> data(layers)
+    cdef Size n = dim(layers, 0), k, needed = 0
+    for k in range(n):
+        if rows[k * LAYER_COLUMNS + KIND] == DENSE:
+            needed = rows[k * LAYER_COLUMNS + BIASES]
+    check(params, dtype, needed, False, "params")
+    if dtype == cnp.NPY_FLOAT:
+        return params_penalty(rows, n, l2, <float *> data(params))
+    return params_penalty(rows, n, l2, <double *> data(params))
+
+
+cdef Size forward_block(Job *job, real *x, Size ldx, Size lanes, Size first, Size step,
+                        real *params, real *work) noexcept nogil:
+    """All layers for one block; where in ``work`` the net inputs of the last one are."""
+    cdef Size block = job.header[BLOCK]
+    cdef Size k, unit, units
+    cdef int64_t *row = NULL
+    cdef real *z
+    cdef real *a
+    for k in range(job.n_layers):
+        row = job.layers + k * LAYER_COLUMNS
+        units = row[FAN_OUT]
+        z, a = work + row[NET_INPUT], work + row[OUTPUT]
+        if row[KIND] == DROPOUT:
+            apply_dropout(x, ldx, job.constants[k],
+                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step),
+                          first, units, lanes, a, block)
+        else:
+            forward_dense(x, ldx, params + row[WEIGHTS], params + row[BIASES], row[BLAS],
+                          row[FAN_IN], units, lanes, z, block)
+            if row[ACTIVATION] == IDENTITY:
+                pass  # output and net input are one
+            elif lanes == block:
+                activate(z, <int> row[ACTIVATION], job.constants[k], units * block, a)
+            else:
+                for unit in range(units):
+                    activate(z + unit * block, <int> row[ACTIVATION], job.constants[k], lanes,
+                             a + unit * block)
+        x, ldx = a, block
+    return row[OUTPUT]
+
+
+cdef Size forward_few(Job *job, real *x, Size samples, real *params, real *work) noexcept nogil:
+    """As :func:`forward_block` for a handful of samples, ``(samples, units)`` throughout."""
+    cdef Size k, s, units
+    cdef int64_t *row = NULL
+    cdef real *z
+    for k in range(job.n_layers):
+        row = job.layers + k * LAYER_COLUMNS
+        units = row[FAN_OUT]
+        z = work + row[NET_INPUT]
+        for s in range(samples):
+            row_product(x + s * row[FAN_IN], params + row[WEIGHTS], params + row[BIASES],
+                        row[FAN_IN], units, z + s * units)
+        x = work + row[OUTPUT]
+        if row[ACTIVATION] != IDENTITY:
+            activate(z, <int> row[ACTIVATION], job.constants[k], samples * units, x)
+    return row[OUTPUT]
+
+
+cdef void predict(Job *job, bint transform, real *params, real *work, real *out) noexcept nogil:
+    """Predictions of ``job.x``, ``(samples, features)``."""
+    cdef Size block = job.header[BLOCK], samples = job.samples
+    cdef Size n_out = job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT]
+    cdef Size first = 0, n, s
+    cdef real *x = <real *> job.x
+    cdef real *rows = work + job.header[WORK_INPUT]
+    cdef real *z
+    if samples < FEW_SAMPLES:
+        z = work + forward_few(job, x, samples, params, work)
+        for s in range(samples):
+            if transform:
+                transform_rows(z + s * n_out, 1, job.loss, n_out, 1)
+        copy_rows(z, 0, 1, samples * n_out, 0, False, out, 0)
+        return
+    while first < samples:
+        n = min(block, samples - first)
+        gather(rows, block, x, job.features, NULL, first, n, padded(n))
+        z = work + forward_block(job, rows, block, padded(n), 0, 0, params, work)
+        if transform:
+            transform_rows(z, block, job.loss, n_out, padded(n))
+        scatter(out + first * n_out, z, block, n_out, n)
+        first += block
+
+
+def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
+            cnp.ndarray constants not None, cnp.ndarray x not None, int loss, bint transform,
+            cnp.ndarray params not None, cnp.ndarray work not None, cnp.ndarray out not None):
+    """Predictions of a network."""
+    cdef int dtype = real_type(params, "params")
+    cdef Job job
+    read_plan(header, layers, constants, &job)
+    job.features = job.layers[FAN_IN]
+    job.loss = loss
+    check_matrix(x, dtype, -1, job.features, False, "x")
+    job.samples = dim(x, 0)
+    job.x = data(x)
+    check(params, dtype, job.header[N_PARAMS], False, "params")
+    check(work, dtype, job.header[WORK_SIZE], True, "work")
+    check_matrix(out, dtype, job.samples,
+                 job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT], True, "out")
+    cdef void *params_ = data(params)
+    cdef void *work_ = data(work)
+    cdef void *out_ = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            predict(&job, transform, <float *> params_, <float *> work_, <float *> out_)
+        else:
+            predict(&job, transform, <double *> params_, <double *> work_, <double *> out_)
+
+
+cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
+                        Size samples, Size first, double scale, Size step, bint accumulate,
+                        real *params, real *work, real *grads) noexcept nogil:
+    """Loss of one block of samples; its gradient is written or added to ``grads``."""
+    cdef Size block = job.header[BLOCK], lanes = padded(samples)
+    cdef Size output = forward_block(job, x, ldx, lanes, first, step, params, work)
+    cdef real *delta = work + job.header[WORK_DELTA]
+    cdef real *other = work + job.header[WORK_DELTA_OTHER]
+    cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
+    cdef real *inputs
+    cdef Size k, unit, units, ld
+    cdef double total = loss_rows(work + output, block, targets, ldt, weights, job.loss, scale,
+                                  row[FAN_OUT], samples, lanes, delta, block)
+    for k in range(job.n_layers - 1, -1, -1):
+        row = job.layers + k * LAYER_COLUMNS
+        units = row[FAN_OUT]
+        if row[KIND] == DROPOUT:
+            apply_dropout(delta, block, job.constants[k],
+                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step),
+                          first, units, lanes, delta, block)
+            continue
+        if row[ACTIVATION] == IDENTITY:
+            pass
+        elif lanes == block:
+            activate_back(work + row[NET_INPUT], work + row[OUTPUT], <int> row[ACTIVATION],
+                          job.constants[k], units * block, delta)
+        else:
+            for unit in range(units):
+                activate_back(work + row[NET_INPUT] + unit * block,
+                              work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
+                              job.constants[k], lanes, delta + unit * block)
+        if k == 0:
+            inputs, ld = x, ldx
+        else:
+            inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
+        backward_params(inputs, ld, delta, block, row[BLAS], accumulate, row[FAN_IN], units,
+                        lanes, grads + row[WEIGHTS], grads + row[BIASES])
+        if k > 0:
+            backward_inputs(params + row[WEIGHTS], delta, block, row[BLAS], row[FAN_IN], units,
+                            lanes, other, block)
+            delta, other = other, delta
+    return total
+
+
+cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size step, Size groups,
+                      Size thread, Size n_threads, real *params, real *work, real *grads,
+                      double *losses) noexcept nogil:
+    """A thread's groups of a batch's blocks: gradients into rows of ``grads``, and losses.
+
+    Which blocks a group has depends on the batch alone, so that sums are the same for any number
+    of threads.
+    """
+    cdef Size block = job.header[BLOCK]
+    cdef Size blocks = (samples + block - 1) // block
+    cdef real *x = <real *> job.x
+    cdef real *targets = <real *> job.targets
+    cdef real *weights = <real *> job.weights
+    cdef real *work_x = work + job.header[WORK_INPUT]
+    cdef real *work_t = work + job.header[WORK_TARGETS]
+    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
+    cdef real *bx
+    cdef real *bt
+    cdef real *bw
+    cdef Size group = thread, b, first_block, first, n, lanes, ldx, ldt
+    cdef double total
+    while group < groups:
+        total = 0
+        first_block = group * blocks // groups
+        for b in range(first_block, (group + 1) * blocks // groups):
+            first = b * block
+            n = min(block, samples - first)
+            lanes = padded(n)
+            bx, bt, bw = work_x, work_t, NULL
+            ldx = ldt = block
+            if job.order != NULL:
+                if job.x_is_bytes:
+                    gather_bytes(work_x, block, job.x, job.features, job.order, start + first, n,
+                                 lanes)
+                else:
+                    gather(work_x, block, x, job.features, job.order, start + first, n, lanes)
+                gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
+                if weights != NULL:
+                    gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
+                    bw = work_w
+            else:
+                bx, ldx = x + start + first, job.samples
+                bt, ldt = targets + start + first, job.samples
+                if n < lanes:
+                    copy_rows(bx, ldx, job.features, n, lanes, False, work_x, block)
+                    copy_rows(bt, ldt, job.n_targets, n, lanes, False, work_t, block)
+                    bx, bt = work_x, work_t
+                    ldx = ldt = block
+                if weights != NULL:
+                    bw = weights + start + first
+            total += learn_block(job, bx, ldx, bt, ldt, bw, n, first, scale, step,
+                                 b > first_block, params, work,
+                                 grads + group * job.header[N_PARAMS])
+        losses[group] = total
+        group += n_threads
+
+
+cdef inline double inverse(double total) noexcept nogil:
+    """Of a batch's total weight; a batch without weight teaches nothing."""
+    return 1 / total if total != 0 else 0
+
+
+cdef inline double ordered_sum(double *x, Size n) noexcept nogil:
+    cdef double total = 0
+    cdef Size i
+    for i in range(n):
+        total += x[i]
+    return total
+
+
+cdef inline Size group_count(Job *job, Size samples) noexcept nogil:
+    """How many partial sums a batch of this size has."""
+    return min(job.header[GROUPS], (samples + job.header[BLOCK] - 1) // job.header[BLOCK])
+
+
+cdef void reduce_groups(Size groups, Size n_params, Size first, Size n,
+                        real *grads) noexcept nogil:
+    """Add the groups' gradients in order into the first row."""
+    cdef Size group
+    for group in range(1, groups):
+        add_to(grads + group * n_params + first, n, grads + first)
+
+
+cdef double batch_gradient(Job *job, Size step, real *params, real *work,
+                           real *grads) noexcept nogil:
+    """Objective of all samples as one batch, and its gradient."""
+    cdef double[MAX_GROUPS] losses
+    cdef Size n_params = job.header[N_PARAMS], k
+    cdef Size groups = group_count(job, job.samples)
+    cdef double total = <double> job.samples
+    cdef int64_t *row
+    if job.weights != NULL:
+        total = sum_range(<real *> job.weights, NULL, 0, job.samples)
+    learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, params, work, grads,
+                &losses[0])
+    reduce_groups(groups, n_params, 0, n_params, grads)
+    if job.l2 != 0:
+        for k in range(job.n_layers):
+            row = job.layers + k * LAYER_COLUMNS
+            if row[KIND] == DENSE:
+                add_scaled(params + row[WEIGHTS], job.l2, row[FAN_IN] * row[FAN_OUT],
+                           grads + row[WEIGHTS])
+    return (ordered_sum(&losses[0], groups) * inverse(total)
+            + params_penalty(job.layers, job.n_layers, job.l2, params))
+
+
+def loss_and_grad(cnp.ndarray header not None, cnp.ndarray layers not None,
+                  cnp.ndarray constants not None, cnp.ndarray x not None,
+                  cnp.ndarray targets not None, cnp.ndarray sample_weight not None, int loss,
+                  double l2, uint64_t seed, Size step, cnp.ndarray params not None,
+                  cnp.ndarray work not None, cnp.ndarray grads not None):
+    """Objective of one batch and its gradient."""
+    cdef int dtype = real_type(params, "params")
+    cdef Job job
+    job.loss, job.l2, job.seed, job.order = loss, l2, seed, NULL
+    read_plan(header, layers, constants, &job)
+    read_data(x, targets, sample_weight, dtype, False, &job)
+    check(params, dtype, job.header[N_PARAMS], False, "params")
+    check(work, dtype, job.header[WORK_SIZE], True, "work")
+    check(grads, dtype, job.header[N_PARAMS] * group_count(&job, job.samples), True, "grads")
+    cdef void *params_ = data(params)
+    cdef void *work_ = data(work)
+    cdef void *grads_ = data(grads)
+    cdef double objective
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            objective = batch_gradient(&job, step, <float *> params_, <float *> work_,
+                                       <float *> grads_)
+        else:
+            objective = batch_gradient(&job, step, <double *> params_, <double *> work_,
+                                       <double *> grads_)
+    return objective
+
+
+cdef struct Rule:
+    int rule
+    double *constants
+    double decay
+    double *learning_rates
+
+
+cdef void update_share(real *grads, Size first, Size n, double l2, double shrink, Rule *rule,
+                       double rate, Size groups, Size thread, Size n_threads, Size n_params,
+                       Size n_state, real *params, real *state) noexcept nogil:
+    """Sum of the groups and update, for a thread's share of one range of parameters."""
+    cdef Size lines = (n + LINE - 1) // LINE
+    cdef Size start = first + thread * lines // n_threads * LINE
+    cdef Size stop = min(first + (thread + 1) * lines // n_threads * LINE, first + n)
+    if start >= stop:
+        return
+    reduce_groups(groups, n_params, start, stop - start, grads)
+    update_range(grads + start, l2, shrink, rule.rule, rule.constants, rate, stop - start,
+                 params + start, state + start,
+                 state + start + (n_params if n_state == 2 else 0))
+
+
+cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size first_count,
+                      Size batch_size, Size thread, Size n_threads, real *params, real *state,
+                      real *grads, int64_t *order, real *work, int64_t *sync,
+                      double *losses) noexcept nogil:
+    """Slice of steps of one thread.
+
+    Each thread works through its groups of blocks, then adds up and updates its share of the
+    parameters; all of them take the same decisions from the same numbers.
+    """
+    cdef double[MAX_GROUPS] own_losses
+    cdef double *group_losses = &own_losses[0]
+    cdef Size n_params = job.header[N_PARAMS]
+    cdef Size n_state = state_rows(rule.rule, rule.constants)
+    cdef Size batches = (job.samples + batch_size - 1) // batch_size
+    cdef Size i, k, step, epoch, batch, start, n, groups
+    cdef double total, objective, rate, shrink
+    cdef int64_t *row
+    if n_threads > 1:
+        group_losses = <double *> (sync + 8)
+    for i in range(steps):
+        step = first_step + i
+        epoch, batch = step // batches, step % batches
+        start = batch * batch_size
+        n = min(batch_size, job.samples - start)
+        if job.order != NULL and (batch == 0 or i == 0):
+            if thread == 0:
+                shuffle_order(job.seed, epoch, job.samples, order)
+            if n_threads > 1:
+                barrier(<int> n_threads, sync)
+        total = <double> n
+        if job.weights != NULL:
+            total = sum_range(<real *> job.weights, job.order, start, n)
+        groups = group_count(job, n)
+        # before the barrier, since behind it others change the parameters
+        objective = params_penalty(job.layers, job.n_layers, job.l2, params)
+        learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, params, work,
+                    grads, group_losses)
+        if n_threads > 1:
+            barrier(<int> n_threads, sync)
+        objective += ordered_sum(group_losses, groups) * inverse(total)
+        if thread == 0:
+            losses[i] = objective
+        if not isfinite(objective):
+            return i
+        rate = rule.learning_rates[i]
+        shrink = 1 - rate * rule.decay
+        rate = step_size(rule.rule, rule.constants, rate, first_count + i + 1)
+        if job.l2 == 0 and rule.decay == 0:
+            # weights and biases are treated alike
+            update_share(grads, 0, n_params, 0, 1, rule, rate, groups, thread, n_threads,
+                         n_params, n_state, params, state)
+        else:
+            for k in range(job.n_layers):
+                row = job.layers + k * LAYER_COLUMNS
+                if row[KIND] == DENSE:
+                    update_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], job.l2, shrink,
+                                 rule, rate, groups, thread, n_threads, n_params, n_state,
+                                 params, state)
+                    update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, rule, rate, groups,
+                                 thread, n_threads, n_params, n_state, params, state)
+        if n_threads > 1:
+            barrier(<int> n_threads, sync)
+    return steps
+
+
+def train(cnp.ndarray header not None, cnp.ndarray layers not None,
+          cnp.ndarray constants not None, cnp.ndarray x not None, cnp.ndarray targets not None,
+          cnp.ndarray sample_weight not None, int loss, double l2, int rule,
+          cnp.ndarray rule_constants not None, double decay, cnp.ndarray learning_rates not None,
+          uint64_t seed, Size first_step, Size first_count, Size batch_size, bint shuffled,
+          Size thread, Size n_threads, cnp.ndarray params not None, cnp.ndarray state not None,
+          cnp.ndarray grads not None, cnp.ndarray order not None, cnp.ndarray work not None,
+          cnp.ndarray sync not None, cnp.ndarray losses not None):
+    """A slice of training steps.
+
+    Called by ``n_threads`` threads at once. ``sync`` has 8 + ``MAX_GROUPS`` integers, zero before
+    the first call; a single thread does not touch it.
+    """
+    cdef int dtype = real_type(params, "params")
+    cdef Job job
+    cdef Rule rule_
+    job.loss, job.l2, job.seed, job.order = loss, l2, seed, NULL
+    read_plan(header, layers, constants, &job)
+    read_data(x, targets, sample_weight, dtype, shuffled, &job)
+    cdef Size n_params = job.header[N_PARAMS], work_size = job.header[WORK_SIZE]
+    cdef Size steps = cnp.PyArray_SIZE(learning_rates)
+    if batch_size < 1 or first_step < 0 or not 0 <= thread < n_threads:
+        raise ValueError("batch_size, first_step or thread is out of range")
+    check(rule_constants, cnp.NPY_DOUBLE, 3, False, "rule_constants")
+    check(learning_rates, cnp.NPY_DOUBLE, 0, False, "learning_rates")
+    check(params, dtype, n_params, True, "params")
+    rule_.rule, rule_.decay = rule, decay
+    rule_.constants = <double *> data(rule_constants)
+    rule_.learning_rates = <double *> data(learning_rates)
+    check(state, dtype, n_params * state_rows(rule, rule_.constants), True, "state")
+    check(grads, dtype, n_params * group_count(&job, min(batch_size, job.samples)), True, "grads")
+    check(work, dtype, work_size * (thread + 1), True, "work")
+    check(losses, cnp.NPY_DOUBLE, steps, True, "losses")
+    if n_threads > 1:
+        check(sync, cnp.NPY_INT64, 8 + MAX_GROUPS, True, "sync")
+    if shuffled:
+        check(order, cnp.NPY_INT64, job.samples, True, "order")
+        job.order = <int64_t *> data(order)
+    cdef void *params_ = data(params)
+    cdef void *state_ = data(state)
+    cdef void *grads_ = data(grads)
+    cdef void *work_ = data(work)
+    cdef int64_t *sync_ = <int64_t *> data(sync)
+    cdef double *losses_ = <double *> data(losses)
+    cdef Size done
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            done = train_steps(&job, &rule_, steps, first_step, first_count, batch_size, thread,
+                               n_threads, <float *> params_, <float *> state_, <float *> grads_,
+                               job.order, <float *> work_ + thread * work_size, sync_, losses_)
+        else:
+            done = train_steps(&job, &rule_, steps, first_step, first_count, batch_size, thread,
+                               n_threads, <double *> params_, <double *> state_,
+                               <double *> grads_, job.order,
+                               <double *> work_ + thread * work_size, sync_, losses_)
+    return done
+
+
+# --- elementary functions, for tests and benchmarks ----------------------------------------
+
+
+cdef int apply_elementwise(cnp.ndarray x, int function, cnp.ndarray out) except -1:
+    cdef int dtype = real_type(x, "x")
+    cdef Size n = cnp.PyArray_SIZE(x)
+    check(x, dtype, n, False, "x")
+    check(out, dtype, n, True, "out")
+    cdef void *x_ = data(x)
+    cdef void *out_ = data(out)
+    with nogil:
+        if dtype == cnp.NPY_FLOAT:
+            elementwise(<float *> x_, function, n, <float *> out_)
+        else:
+            elementwise(<double *> x_, function, n, <double *> out_)
+    return 0
+
+
+def vector_exp(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = exp(x)``, elementwise."""
+    apply_elementwise(x, ONLY_EXP, out)
+
+
+def vector_expm1(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = exp(x) - 1``."""
+    apply_elementwise(x, ONLY_EXPM1, out)
+
+
+def vector_tanh(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = tanh(x)``."""
+    apply_elementwise(x, ONLY_TANH, out)
+
+
+def vector_sigmoid(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = 1 / (1 + exp(-x))``."""
+    apply_elementwise(x, ONLY_SIGMOID, out)
+
+
+def vector_log(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = log(x)`` for positive normal x."""
+    apply_elementwise(x, ONLY_LOG, out)
+
+
+def vector_log1p(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = log(1 + x)`` for x in [0, 1]."""
+    apply_elementwise(x, ONLY_LOG1P, out)
+
+
+def vector_softplus(cnp.ndarray x not None, cnp.ndarray out not None):
+    """``out = log(1 + exp(x))``."""
+    apply_elementwise(x, ONLY_SOFTPLUS, out)

@@ -1,0 +1,967 @@
+/* The inner loops of the Cython kernels: products of matrices, elementary functions, losses,
+ * update rules. Formulas and shapes stand in fastnn/backends/numpy_kernels.py; here stands why
+ * something is done as it is.
+ *
+ * The file includes itself twice, with REAL defined as float and as double: `NAME(product)` is
+ * product_float or product_double, and the macro `product` at the end chooses by the type of the
+ * first argument, which is how the Cython code calls them.
+ *
+ * A matrix is a pointer and a leading dimension: row i starts at i * ld, its samples are
+ * contiguous, every inner loop runs along them. `lanes` is a number of samples rounded up to
+ * whole vectors.
+ */
+#ifndef REAL
+#ifndef FASTNN_VECTOR_MATH_H
+#define FASTNN_VECTOR_MATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline, unused))
+#define FUNCTION static __attribute__((noinline, unused))
+#define RESTRICT __restrict__
+#define PRAGMA(text) _Pragma(#text)
+/* What a loop writes it may read at the same index only: in place is fine. */
+#define LANES_LOOP PRAGMA(GCC ivdep)
+#define UNROLL PRAGMA(GCC unroll 8)
+#define SUM_LOOP(name) PRAGMA(omp simd reduction(+ : name))
+#if defined(__clang__)
+#undef LANES_LOOP
+#define LANES_LOOP PRAGMA(clang loop vectorize(assume_safety))
+#endif
+#else /* MSVC: no vector types, see VEC */
+#define INLINE static __forceinline
+#define FUNCTION static
+#define RESTRICT __restrict
+#define LANES_LOOP __pragma(loop(ivdep))
+#define UNROLL
+#define SUM_LOOP(name)
+#endif
+
+#if !defined(__GNUC__)
+#define VECTOR_BYTES 0
+#elif defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+typedef long long Size;
+
+/* Samples in scratch memory are padded to a multiple of this: a vector of floats. */
+#define PADDING (VECTOR_BYTES ? VECTOR_BYTES / 4 : 1)
+#define GATHERED 16 /* rows gathered at a time: a cache line of floats */
+#define SCRATCH 512 /* samples of a loss worked through at a time */
+#define INPUTS 256  /* inputs of a product worked through at a time */
+
+/* The codes of fastnn/codes.py. */
+enum { DENSE, DROPOUT };
+enum { IDENTITY, TANH, SIGMOID, RELU, LEAKY_RELU, ELU, SOFTPLUS, SILU, GELU };
+enum { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR };
+enum { SGD, ADAM, ADAGRAD, RMSPROP };
+enum { KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT, LAYER_COLUMNS };
+enum {
+    N_PARAMS,
+    BLOCK,
+    GROUPS,
+    WORK_SIZE,
+    WORK_INPUT,
+    WORK_TARGETS,
+    WORK_SAMPLE_WEIGHT,
+    WORK_DELTA,
+    WORK_DELTA_OTHER,
+    HEADER_SIZE
+};
+enum { STREAM_SHUFFLE, STREAM_DROPOUT };
+
+/* What `elementwise` computes, for the tests. */
+enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS };
+
+/* --- processor ------------------------------------------------------------------------------ */
+
+/* 2 with AVX-512 (x86-64-v4), 1 with AVX2 and FMA (x86-64-v3), else 0. */
+FUNCTION int processor_level(void)
+{
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+          && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")))
+        return 0;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+                   && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+                   && __builtin_cpu_supports("avx512vl")
+               ? 2
+               : 1;
+#else
+    return 0;
+#endif
+}
+
+#if defined(_WIN32)
+#include <windows.h>
+#define YIELD_PROCESSOR() SwitchToThread()
+#else
+#include <sched.h>
+#define YIELD_PROCESSOR() sched_yield()
+#endif
+
+#if defined(__GNUC__)
+#define ATOMIC_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define ATOMIC_STORE(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
+#define ATOMIC_ADD(p, value) __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL)
+#else
+#define ATOMIC_LOAD(p) _InterlockedOr64((volatile __int64 *)(p), 0)
+#define ATOMIC_STORE(p, value) _InterlockedExchange64((volatile __int64 *)(p), value)
+#define ATOMIC_ADD(p, value) _InterlockedExchangeAdd64((volatile __int64 *)(p), value)
+#endif
+
+INLINE void pause_processor(void)
+{
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+    __builtin_ia32_pause();
+#elif defined(__GNUC__) && defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#define SPINS 4000 /* looks at a barrier before the processor is offered to others */
+
+/* Wait for all threads: sync[0] counts who has arrived, sync[1] how often all had. */
+FUNCTION void barrier(int n_threads, int64_t *sync)
+{
+    int64_t turn = ATOMIC_LOAD(sync + 1);
+    if (ATOMIC_ADD(sync, 1) == n_threads - 1) {
+        ATOMIC_STORE(sync, 0);
+        ATOMIC_STORE(sync + 1, turn + 1);
+        return;
+    }
+    for (int looks = 0; ATOMIC_LOAD(sync + 1) == turn; looks++) {
+        if (looks < SPINS)
+            pause_processor();
+        else
+            YIELD_PROCESSOR();
+    }
+}
+
+/* --- random numbers -------------------------------------------------------------------------- */
+
+INLINE uint64_t mix_bits(uint64_t z)
+{
+    z += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+INLINE uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number)
+{
+    return mix_bits(mix_bits(mix_bits(seed) + purpose) + number);
+}
+
+FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order)
+{
+    uint64_t key = stream_key(seed, STREAM_SHUFFLE, (uint64_t)epoch);
+    for (Size i = 0; i < samples; i++)
+        order[i] = i;
+    for (Size i = samples - 1; i > 0; i--) {
+        uint64_t draw = mix_bits(key + (uint64_t)i) >> 32;
+        Size j = (Size)((draw * (uint64_t)(i + 1)) >> 32);
+        int64_t kept = order[i];
+        order[i] = order[j];
+        order[j] = kept;
+    }
+}
+
+/* --- twice the rest ---------------------------------------------------------------------------- */
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(function) JOIN(function, REAL)
+
+#define REAL float
+#define BITS uint32_t
+#define MANTISSA 23
+#define BIAS 127
+#define SQRT_HALF_BITS 0x3F3504F3u
+#define LN2_HIGH 0.693145751953125f
+#define LN2_LOW 1.4286067653e-06f
+#define EXP_LOWEST -104.0f /* exp is 0 below */
+#define EXP_HIGHEST 89.0f  /* and infinite above */
+#define EXPM1_LOWEST -18.0f /* expm1 is -1 below */
+#define MATH(function) function##f
+#include "vector_math.h"
+#undef REAL
+#undef BITS
+#undef MANTISSA
+#undef BIAS
+#undef SQRT_HALF_BITS
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef EXP_LOWEST
+#undef EXP_HIGHEST
+#undef EXPM1_LOWEST
+#undef MATH
+
+#define REAL double
+#define REAL_IS_DOUBLE
+#define BITS uint64_t
+#define MANTISSA 52
+#define BIAS 1023
+#define SQRT_HALF_BITS 0x3FE6A09E667F3BCDu
+#define LN2_HIGH 0.6931471803691238
+#define LN2_LOW 1.9082149292705877e-10
+#define EXP_LOWEST -746.0
+#define EXP_HIGHEST 710.0
+#define EXPM1_LOWEST -40.0
+#define MATH(function) function
+#include "vector_math.h"
+#undef REAL
+
+#define BY_TYPE(function, x)                                                                      \
+    _Generic((x), float *: function##_float, double *: function##_double)
+#define product(x, ...) BY_TYPE(product, x)(x, __VA_ARGS__)
+#define outer(x, ...) BY_TYPE(outer, x)(x, __VA_ARGS__)
+#define row_sums(x, ...) BY_TYPE(row_sums, x)(x, __VA_ARGS__)
+#define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
+#define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
+#define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
+#define gather(out, ...) BY_TYPE(gather, out)(out, __VA_ARGS__)
+#define gather_bytes(out, ...) BY_TYPE(gather_bytes, out)(out, __VA_ARGS__)
+#define scatter(out, ...) BY_TYPE(scatter, out)(out, __VA_ARGS__)
+#define activate(z, ...) BY_TYPE(activate, z)(z, __VA_ARGS__)
+#define activate_back(z, ...) BY_TYPE(activate_back, z)(z, __VA_ARGS__)
+#define apply_dropout(x, ...) BY_TYPE(apply_dropout, x)(x, __VA_ARGS__)
+#define loss_rows(z, ...) BY_TYPE(loss_rows, z)(z, __VA_ARGS__)
+#define transform_rows(z, ...) BY_TYPE(transform_rows, z)(z, __VA_ARGS__)
+#define update_range(grads, ...) BY_TYPE(update_range, grads)(grads, __VA_ARGS__)
+#define add_to(x, ...) BY_TYPE(add_to, x)(x, __VA_ARGS__)
+#define add_scaled(x, ...) BY_TYPE(add_scaled, x)(x, __VA_ARGS__)
+#define sum_of_squares(x, ...) BY_TYPE(sum_of_squares, x)(x, __VA_ARGS__)
+#define sum_range(x, ...) BY_TYPE(sum_range, x)(x, __VA_ARGS__)
+#define elementwise(x, ...) BY_TYPE(elementwise, x)(x, __VA_ARGS__)
+
+#endif
+#else
+
+/* ============================================================================================= */
+
+/* One vector of REALs at any address; without vector types, one number. */
+#if VECTOR_BYTES
+typedef REAL NAME(Vec) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+#else
+typedef REAL NAME(Vec);
+#endif
+#define VEC NAME(Vec)
+#define V ((Size)(sizeof(VEC) / sizeof(REAL)))
+#define LOAD(p) (*(const VEC *)(p))
+#define STORE(p, value) (*(VEC *)(p) = (value))
+
+/* --- products of matrices ------------------------------------------------------------------- */
+
+/* out[j] = start + sum over i of w[i * step_in + j * step_out] x[i] for `rows` rows j and
+ * `vectors` vectors of samples. The sums stay in registers over all inputs; rows and vectors are
+ * constants where this is inlined. Start: b, or zero if b is NULL, or what out holds. */
+INLINE void NAME(product_tile)(const int rows, const int vectors, const REAL *x, Size ldx,
+                               const REAL *w, Size step_in, Size step_out, const REAL *b,
+                               int from_out, Size n_in, REAL *out, Size ldo)
+{
+    VEC sums[4][2];
+    UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
+    {
+        if (from_out)
+            sums[j][v] = LOAD(out + j * ldo + v * V);
+        else
+            sums[j][v] = (VEC){0} + (b ? b[j] : 0);
+    }
+    for (Size i = 0; i < n_in; i++) {
+        VEC lanes[2];
+        UNROLL for (int v = 0; v < vectors; v++) lanes[v] = LOAD(x + v * V);
+        UNROLL for (int j = 0; j < rows; j++)
+        {
+            REAL factor = w[j * step_out];
+            UNROLL for (int v = 0; v < vectors; v++) sums[j][v] += factor * lanes[v];
+        }
+        x += ldx;
+        w += step_in;
+    }
+    UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
+        STORE(out + j * ldo + v * V, sums[j][v]);
+}
+
+/* The same for all samples. */
+INLINE void NAME(product_rows)(const int rows, const REAL *x, Size ldx, const REAL *w,
+                               Size step_in, Size step_out, const REAL *b, int from_out, Size n_in,
+                               Size lanes, REAL *out, Size ldo)
+{
+    Size s = 0;
+    for (; s + 2 * V <= lanes; s += 2 * V)
+        NAME(product_tile)(rows, 2, x + s, ldx, w, step_in, step_out, b, from_out, n_in, out + s, ldo);
+    if (s < lanes)
+        NAME(product_tile)(rows, 1, x + s, ldx, w, step_in, step_out, b, from_out, n_in, out + s, ldo);
+}
+
+/* And for all rows, four at a time, and as many inputs at a time as the cache holds. */
+FUNCTION void NAME(product)(const REAL *x, Size ldx, const REAL *w, Size step_in, Size step_out,
+                            const REAL *b, Size n_in, Size n_out, Size lanes, REAL *out, Size ldo)
+{
+    for (Size first = 0; first < n_in; first += INPUTS) {
+        Size n = n_in - first < INPUTS ? n_in - first : INPUTS;
+        const REAL *xs = x + first * ldx;
+        int from_out = first > 0;
+        Size j = 0;
+#define ROWS(rows)                                                                                \
+    NAME(product_rows)(rows, xs, ldx, w + first * step_in + j * step_out, step_in, step_out,      \
+                       b ? b + j : b, from_out, n, lanes, out + j * ldo, ldo)
+        for (; j + 4 <= n_out; j += 4)
+            ROWS(4);
+        switch (n_out - j) {
+        case 3: ROWS(3); break;
+        case 2: ROWS(2); break;
+        case 1: ROWS(1); break;
+        }
+#undef ROWS
+    }
+}
+
+/* Sum over the lanes of a vector, by halves. */
+INLINE REAL NAME(sum_lanes)(VEC vector)
+{
+    REAL parts[V];
+    memcpy(parts, &vector, sizeof(vector));
+    UNROLL for (int half = (int)V / 2; half > 0; half /= 2) UNROLL for (int i = 0; i < half; i++)
+        parts[i] += parts[i + half];
+    return parts[0];
+}
+
+/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them. */
+INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const REAL *x, Size ldx,
+                             const REAL *dz, Size ldz, int accumulate, Size lanes, REAL *dw,
+                             Size n_out)
+{
+    VEC sums[2][4];
+    UNROLL for (int i = 0; i < rows_x; i++) UNROLL for (int j = 0; j < rows_dz; j++)
+        sums[i][j] = (VEC){0};
+    for (Size s = 0; s < lanes; s += V) {
+        VEC xs[2];
+        UNROLL for (int i = 0; i < rows_x; i++) xs[i] = LOAD(x + i * ldx + s);
+        UNROLL for (int j = 0; j < rows_dz; j++)
+        {
+            VEC d = LOAD(dz + j * ldz + s);
+            UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] += xs[i] * d;
+        }
+    }
+    UNROLL for (int i = 0; i < rows_x; i++) UNROLL for (int j = 0; j < rows_dz; j++)
+    {
+        REAL sum = NAME(sum_lanes)(sums[i][j]);
+        dw[i * n_out + j] = accumulate ? dw[i * n_out + j] + sum : sum;
+    }
+}
+
+/* dw = x dz.T */
+FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int accumulate,
+                          Size n_in, Size n_out, Size lanes, REAL *dw)
+{
+    Size i = 0;
+#define TILE(rows_x, rows_dz)                                                                     \
+    NAME(outer_tile)(rows_x, rows_dz, x + i * ldx, ldx, dz + j * ldz, ldz, accumulate, lanes,     \
+                     dw + i * n_out + j, n_out)
+#define ROWS(rows_x)                                                                              \
+    do {                                                                                          \
+        Size j = 0;                                                                               \
+        for (; j + 4 <= n_out; j += 4)                                                            \
+            TILE(rows_x, 4);                                                                      \
+        switch (n_out - j) {                                                                      \
+        case 3: TILE(rows_x, 3); break;                                                           \
+        case 2: TILE(rows_x, 2); break;                                                           \
+        case 1: TILE(rows_x, 1); break;                                                           \
+        }                                                                                         \
+    } while (0)
+    for (; i + 2 <= n_in; i += 2)
+        ROWS(2);
+    if (i < n_in)
+        ROWS(1);
+#undef ROWS
+#undef TILE
+}
+
+/* db = sum of dz over the samples */
+FUNCTION void NAME(row_sums)(const REAL *dz, Size ldz, int accumulate, Size n_out, Size lanes,
+                             REAL *db)
+{
+    for (Size j = 0; j < n_out; j++, dz += ldz) {
+        VEC even = {0}, odd = {0};
+        Size s = 0;
+        for (; s + 2 * V <= lanes; s += 2 * V) {
+            even += LOAD(dz + s);
+            odd += LOAD(dz + s + V);
+        }
+        if (s < lanes)
+            even += LOAD(dz + s);
+        REAL sum = NAME(sum_lanes)(even + odd);
+        db[j] = accumulate ? db[j] + sum : sum;
+    }
+}
+
+/* out = b + x w for one sample: the weights' rows are contiguous, so the loop runs along the
+ * outputs here. */
+FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
+                                const REAL *RESTRICT b, Size n_in, Size n_out, REAL *RESTRICT out)
+{
+    Size i = 0;
+    for (Size j = 0; j < n_out; j++)
+        out[j] = b[j];
+    for (; i + 4 <= n_in; i += 4, w += 4 * n_out) {
+        const REAL x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];
+        const REAL *w1 = w + n_out, *w2 = w1 + n_out, *w3 = w2 + n_out;
+        for (Size j = 0; j < n_out; j++)
+            out[j] += (x0 * w[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j]);
+    }
+    for (; i < n_in; i++, w += n_out) {
+        const REAL x0 = x[i];
+        for (Size j = 0; j < n_out; j++)
+            out[j] += x0 * w[j];
+    }
+}
+
+/* --- moving data --------------------------------------------------------------------------- */
+
+/* Row j of out holds b[j] throughout: what BLAS then adds to. */
+FUNCTION void NAME(fill_rows)(const REAL *b, Size rows, Size lanes, REAL *out, Size ldo)
+{
+    for (Size j = 0; j < rows; j++) {
+        const REAL value = b[j];
+        for (Size s = 0; s < lanes; s++)
+            out[j * ldo + s] = value;
+    }
+}
+
+/* Copy `samples` columns and repeat the last one up to `lanes`, or put zeros there. Repeating
+ * makes the padding as finite as the data; the samples' weights are zero there. */
+FUNCTION void NAME(copy_rows)(const REAL *x, Size ldx, Size rows, Size samples, Size lanes,
+                              int zeros, REAL *out, Size ldo)
+{
+    for (Size i = 0; i < rows; i++, x += ldx, out += ldo) {
+        memcpy(out, x, (size_t)samples * sizeof(REAL));
+        for (Size s = samples; s < lanes; s++)
+            out[s] = zeros ? 0 : x[samples - 1];
+    }
+}
+
+/* Rows order[first], order[first + 1], ... (or first, first + 1, ... if order is NULL) of a
+ * (samples, features) matrix become the columns of out; the last one is repeated up to a multiple
+ * of GATHERED, of which a block is one too. */
+#define GATHER(function, SOURCE)                                                                  \
+    FUNCTION void NAME(function)(REAL * RESTRICT out, Size ldo, const SOURCE *RESTRICT source,    \
+                                 Size features, const int64_t *RESTRICT order, Size first,       \
+                                 Size samples, Size lanes)                                       \
+    {                                                                                             \
+        for (Size start = 0; start < lanes; start += GATHERED) {                                  \
+            const SOURCE *rows[GATHERED];                                                         \
+            for (Size k = 0; k < GATHERED; k++) {                                                 \
+                Size s = start + k < samples ? start + k : samples - 1;                           \
+                rows[k] = source + (order ? order[first + s] : first + s) * features;             \
+            }                                                                                     \
+            for (Size f = 0; f < features; f++) {                                                 \
+                REAL *line = out + f * ldo + start;                                               \
+                UNROLL for (Size k = 0; k < GATHERED; k++) line[k] = (REAL)rows[k][f];            \
+            }                                                                                     \
+        }                                                                                         \
+    }
+GATHER(gather, REAL)
+GATHER(gather_bytes, uint8_t)
+#undef GATHER
+
+/* The columns of x become rows of out. */
+FUNCTION void NAME(scatter)(REAL *RESTRICT out, const REAL *RESTRICT x, Size ldx, Size units,
+                            Size samples)
+{
+    for (Size j = 0; j < units; j++)
+        for (Size s = 0; s < samples; s++)
+            out[s * units + j] = x[j * ldx + s];
+}
+
+/* --- elementary functions ------------------------------------------------------------------- *
+ *
+ * Branch-free, so that loops over them are vectorised. Minimax polynomials found by Remez
+ * exchange in mpmath at 50 digits, then rounded. Degrees and errors (before rounding in the
+ * evaluation), float / double:
+ *   expm1(r) = r + r r EXP(r),          |r| <= log(2)/2: degree 4 / 9 in r, 8e-9 / 1.2e-17
+ *   2 atanh(s) = 2 s + s s s LOG(s s),  s <= 0.1716:     degree 2 / 6 in s s, 8e-10 / 1.2e-18
+ *   2 atanh(s) = 2 s + s s s LOG1P(s s), s <= 1/3:       degree 3 / 9 in s s, 4.5e-9 / 1.3e-18
+ */
+
+#ifdef REAL_IS_DOUBLE
+static const double EXP_double[] = {
+    0.5000000000000001,    0.16666666666666674,    0.04166666666662412,   0.008333333333322214,
+    0.0013888888917215482, 0.00019841269886580328, 2.480152129331013e-05, 2.7557242345095926e-06,
+    2.7620089625102744e-07, 2.5110047537712198e-08};
+static const double LOG_double[] = {
+    0.6666666666666734,  0.3999999999941566,  0.2857142874218922, 0.2222219859146514,
+    0.18183563482317436, 0.15314069495599555, 0.1479578577085294};
+static const double LOG1P_double[] = {
+    0.6666666666666631, 0.40000000000155117, 0.2857142854811797,  0.2222222395364914,
+    0.181817444789552,  0.1538654839574148,  0.13301121331666332, 0.12104945339001484,
+    0.08344969336544436, 0.17009761112842567};
+#else
+static const float EXP_float[] = {0.5f, 0.16666576266288757f, 0.04166637361049652f,
+                                  0.008363180793821812f, 0.0013941123615950346f};
+static const float LOG_float[] = {0.6666677594184875f, 0.3997756540775299f, 0.2987120747566223f};
+static const float LOG1P_float[] = {0.666664183139801f, 0.4002152681350708f, 0.2800180912017822f,
+                                    0.28011980652809143f};
+#endif
+
+/* c[0] + c[1] x + c[2] x^2 + ... by Horner's rule, unrolled. */
+#define POLYNOMIAL(x, c) NAME(polynomial)(x, c, (int)(sizeof(c) / sizeof(REAL)))
+INLINE REAL NAME(polynomial)(REAL x, const REAL *c, const int n)
+{
+    REAL sum = c[n - 1];
+#if defined(__GNUC__)
+#pragma GCC unroll 16
+#endif
+    for (int i = n - 2; i >= 0; i--)
+        sum = sum * x + c[i];
+    return sum;
+}
+
+/* Adding it rounds to an integer k, which then stands, with the exponent's bias, in the last
+ * bits. */
+#define MAGIC ((REAL)1.5 * (REAL)((BITS)1 << MANTISSA) + (REAL)BIAS)
+
+/* 2^k for t = MAGIC + k. */
+INLINE REAL NAME(power_of_two)(REAL t)
+{
+    BITS bits;
+    memcpy(&bits, &t, sizeof(bits));
+    bits <<= MANTISSA;
+    memcpy(&t, &bits, sizeof(bits));
+    return t;
+}
+
+/* p with exp(x) = (1 + p) 2^k, |p| < 0.42, and t = MAGIC + k. The two parts of log 2 make
+ * x - k log 2 exact to the last bit. */
+INLINE REAL NAME(reduced)(REAL x, REAL *t)
+{
+    *t = x * (REAL)1.4426950408889634 + MAGIC;
+    REAL k = *t - MAGIC;
+    REAL r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    return r + r * r * POLYNOMIAL(r, NAME(EXP));
+}
+
+/* Two factors reach into the denormal numbers and to infinity; comparisons that let NaN by. */
+INLINE REAL NAME(fast_exp)(REAL x)
+{
+    REAL t;
+    x = x < EXP_LOWEST ? EXP_LOWEST : x;
+    x = x > EXP_HIGHEST ? EXP_HIGHEST : x;
+    REAL p = NAME(reduced)(x, &t);
+    REAL half = (t - MAGIC) * (REAL)0.5 + MAGIC;
+    REAL rest = t - (half - MAGIC);
+    return (1 + p) * NAME(power_of_two)(half) * NAME(power_of_two)(rest);
+}
+
+/* Half of it first, since 2^k may overflow where the result does not; x itself where it has no
+ * half. */
+INLINE REAL NAME(fast_expm1)(REAL x)
+{
+    REAL t, clipped = x < EXPM1_LOWEST ? EXPM1_LOWEST : x;
+    clipped = clipped > EXP_HIGHEST ? EXP_HIGHEST : clipped;
+    REAL p = NAME(reduced)(clipped, &t);
+    REAL power = NAME(power_of_two)(t - 1);
+    REAL half = p * power + (power - (REAL)0.5);
+    return MATH(fabs)(x) < (REAL)1e-20 ? x : half + half;
+}
+
+/* tanh |x| = -u / (2 + u) with u = expm1(-2 |x|): never above 1. */
+INLINE REAL NAME(fast_tanh)(REAL x)
+{
+    REAL t, y = -2 * MATH(fabs)(x);
+    y = y < EXPM1_LOWEST ? EXPM1_LOWEST : y;
+    REAL p = NAME(reduced)(y, &t);
+    REAL power = NAME(power_of_two)(t);
+    REAL u = p * power + (power - 1);
+    return MATH(copysign)(u / (2 + u), x);
+}
+
+/* 1 / (1 + exp(-x)) */
+INLINE REAL NAME(fast_sigmoid)(REAL x)
+{
+    REAL e = NAME(fast_exp)(-MATH(fabs)(x));
+    return (x >= 0 ? 1 : e) / (1 + e);
+}
+
+/* Positive normal x = 2^k m, m in [sqrt(1/2), sqrt 2): log x = k log 2 + 2 atanh((m - 1)/(m + 1)).
+ * Infinity and NaN come through. */
+INLINE REAL NAME(fast_log)(REAL x)
+{
+    const BITS one = (BITS)BIAS << MANTISSA;
+    BITS bits, biased, integer;
+    REAL k, m;
+    memcpy(&bits, &x, sizeof(bits));
+    biased = (bits + (one - SQRT_HALF_BITS)) >> MANTISSA; /* k + BIAS */
+    integer = biased | ((BITS)(BIAS + MANTISSA) << MANTISSA);
+    memcpy(&k, &integer, sizeof(k));
+    k -= (REAL)(((BITS)1 << MANTISSA) + BIAS);
+    bits -= (biased << MANTISSA) - one;
+    memcpy(&m, &bits, sizeof(m));
+    REAL f = m - 1, s = f / (2 + f), u = s * s;
+    REAL y = k * LN2_HIGH + ((s + s) + (s * u * POLYNOMIAL(u, NAME(LOG)) + k * LN2_LOW));
+    return x < (REAL)INFINITY ? y : x;
+}
+
+/* log(1 + x) for x in [0, 1]. */
+INLINE REAL NAME(fast_log1p)(REAL x)
+{
+    REAL s = x / (2 + x), u = s * s;
+    return (s + s) + s * u * POLYNOMIAL(u, NAME(LOG1P));
+}
+
+/* log(1 + exp(x)) */
+INLINE REAL NAME(fast_softplus)(REAL x)
+{
+    return (x < 0 ? 0 : x) + NAME(fast_log1p)(NAME(fast_exp)(-MATH(fabs)(x)));
+}
+
+/* Distribution function of the standard normal. */
+INLINE REAL NAME(normal_cdf)(REAL x)
+{
+    return (REAL)0.5 * MATH(erfc)(x * (REAL)-0.7071067811865476);
+}
+
+#define EACH(value)                                                                               \
+    do {                                                                                          \
+        LANES_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                 \
+    } while (0)
+
+FUNCTION void NAME(elementwise)(const REAL *x, int function, Size n, REAL *out)
+{
+    switch (function) {
+    case ONLY_EXP: EACH(NAME(fast_exp)(x[s])); break;
+    case ONLY_EXPM1: EACH(NAME(fast_expm1)(x[s])); break;
+    case ONLY_TANH: EACH(NAME(fast_tanh)(x[s])); break;
+    case ONLY_SIGMOID: EACH(NAME(fast_sigmoid)(x[s])); break;
+    case ONLY_LOG: EACH(NAME(fast_log)(x[s])); break;
+    case ONLY_LOG1P: EACH(NAME(fast_log1p)(x[s])); break;
+    case ONLY_SOFTPLUS: EACH(NAME(fast_softplus)(x[s])); break;
+    }
+}
+
+/* --- activations ----------------------------------------------------------------------------- */
+
+/* out = f(z); out may be z. Comparisons are such that NaN comes through. */
+FUNCTION void NAME(activate)(const REAL *z, int activation, double constant, Size n, REAL *out)
+{
+    const REAL alpha = (REAL)constant;
+    switch (activation) {
+    case TANH: EACH(NAME(fast_tanh)(z[s])); break;
+    case SIGMOID: EACH(NAME(fast_sigmoid)(z[s])); break;
+    case RELU: EACH(z[s] <= 0 ? 0 : z[s]); break;
+    case LEAKY_RELU: EACH(z[s] <= 0 ? alpha * z[s] : z[s]); break;
+    case ELU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            REAL below = alpha * NAME(fast_expm1)(z[s]);
+            out[s] = z[s] <= 0 ? below : z[s];
+        }
+        break;
+    case SOFTPLUS: EACH(NAME(fast_softplus)(z[s])); break;
+    case SILU: EACH(z[s] * NAME(fast_sigmoid)(z[s])); break;
+    case GELU: EACH(z[s] * NAME(normal_cdf)(z[s])); break;
+    default:
+        if (out != z)
+            EACH(z[s]);
+    }
+}
+#undef EACH
+
+/* da becomes da f'(z). */
+FUNCTION void NAME(activate_back)(const REAL *RESTRICT z, const REAL *RESTRICT a, int activation,
+                                  double constant, Size n, REAL *RESTRICT da)
+{
+    const REAL alpha = (REAL)constant;
+#define EACH_TIMES(value)                                                                         \
+    do {                                                                                          \
+        LANES_LOOP for (Size s = 0; s < n; s++) da[s] *= (value);                                 \
+    } while (0)
+    switch (activation) {
+    case TANH: EACH_TIMES(1 - a[s] * a[s]); break;
+    case SIGMOID: EACH_TIMES(a[s] * (1 - a[s])); break;
+    case RELU: EACH_TIMES(a[s] > 0 ? 1 : 0); break;
+    case LEAKY_RELU: EACH_TIMES(a[s] > 0 ? 1 : alpha); break;
+    case ELU: EACH_TIMES(a[s] > 0 ? 1 : a[s] + alpha); break;
+    case SOFTPLUS: EACH_TIMES(-NAME(fast_expm1)(-a[s])); break;
+    case SILU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            REAL p = NAME(fast_sigmoid)(z[s]);
+            da[s] *= p + a[s] * (1 - p);
+        }
+        break;
+    case GELU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            REAL density = NAME(fast_exp)((REAL)-0.5 * z[s] * z[s]) * (REAL)0.3989422804014327;
+            da[s] *= NAME(normal_cdf)(z[s]) + z[s] * density;
+        }
+        break;
+    }
+#undef EACH_TIMES
+}
+
+/* out = 0 where a unit is dropped, x / (1 - rate) where it is kept; out may be x. */
+FUNCTION void NAME(apply_dropout)(const REAL *x, Size ldx, double rate, uint64_t key, Size first,
+                                  Size units, Size lanes, REAL *out, Size ldo)
+{
+    const uint32_t threshold = (uint32_t)(rate * 4294967296.0);
+    const REAL factor = (REAL)(1.0 / (1.0 - rate));
+    for (Size unit = 0; unit < units; unit++, x += ldx, out += ldo) {
+        const uint32_t row = (uint32_t)mix_bits(key + (uint64_t)unit);
+        LANES_LOOP for (Size s = 0; s < lanes; s++)
+        {
+            uint32_t h = row + (uint32_t)(first + s) * 0x9E3779B9u;
+            h = (h ^ (h >> 16)) * 0x7FEB352Du;
+            h = (h ^ (h >> 15)) * 0x846CA68Bu;
+            h ^= h >> 16;
+            REAL kept = x[s] * factor;
+            out[s] = h >= threshold ? kept : 0;
+        }
+    }
+}
+
+/* --- losses ------------------------------------------------------------------------------------ */
+
+/* Largest of a sample's units. */
+INLINE void NAME(maximum)(const REAL *z, Size ldz, Size units, Size n, REAL *RESTRICT top)
+{
+    for (Size s = 0; s < n; s++)
+        top[s] = z[s];
+    for (Size k = 1; k < units; k++) {
+        const REAL *row = z + k * ldz;
+        for (Size s = 0; s < n; s++)
+            top[s] = row[s] > top[s] ? row[s] : top[s];
+    }
+}
+
+/* Row by row: largest net input, exponentials and their sum, loss, derivative. */
+INLINE double NAME(cross_entropy)(const REAL *z, Size ldz, const REAL *targets,
+                                  REAL *RESTRICT weight, REAL scale, Size units, Size n, REAL *dz,
+                                  Size lddz)
+{
+    REAL top[SCRATCH], total[SCRATCH], chosen[SCRATCH];
+    double sum = 0;
+    NAME(maximum)(z, ldz, units, n, top);
+    for (Size k = 0; k < units; k++) {
+        const REAL *row = z + k * ldz, unit = (REAL)k;
+        REAL *out = dz + k * lddz;
+        if (k == 0)
+            LANES_LOOP for (Size s = 0; s < n; s++)
+            {
+                REAL e = NAME(fast_exp)(row[s] - top[s]);
+                chosen[s] = targets[s] == unit ? row[s] : 0;
+                total[s] = e;
+                out[s] = e;
+            }
+        else
+            LANES_LOOP for (Size s = 0; s < n; s++)
+            {
+                REAL e = NAME(fast_exp)(row[s] - top[s]);
+                chosen[s] = targets[s] == unit ? row[s] : chosen[s];
+                total[s] += e;
+                out[s] = e;
+            }
+    }
+    SUM_LOOP(sum)
+    for (Size s = 0; s < n; s++) {
+        sum += (double)((NAME(fast_log)(total[s]) + (top[s] - chosen[s])) * weight[s]);
+        weight[s] *= scale;
+        total[s] = weight[s] / total[s];
+    }
+    for (Size k = 0; k < units; k++) {
+        REAL *out = dz + k * lddz, unit = (REAL)k;
+        LANES_LOOP for (Size s = 0; s < n; s++)
+            out[s] = out[s] * total[s] - (targets[s] == unit ? weight[s] : 0);
+    }
+    return sum;
+}
+
+/* One unit; loss and derivative share an exponential. */
+INLINE double NAME(binary_row)(const REAL *z, const REAL *targets, const REAL *weight, REAL scale,
+                               Size n, REAL *dz)
+{
+    double sum = 0;
+    SUM_LOOP(sum)
+    for (Size s = 0; s < n; s++) {
+        REAL x = z[s], t = targets[s];
+        REAL e = NAME(fast_exp)(-MATH(fabs)(x));
+        sum += (double)(((x < 0 ? 0 : x) + NAME(fast_log1p)(e) - t * x) * weight[s]);
+        dz[s] = ((x >= 0 ? 1 : e) / (1 + e) - t) * (weight[s] * scale);
+    }
+    return sum;
+}
+
+/* One unit. */
+INLINE double NAME(squared_row)(const REAL *z, const REAL *targets, const REAL *weight, REAL scale,
+                                Size n, REAL *dz)
+{
+    double sum = 0;
+    SUM_LOOP(sum)
+    for (Size s = 0; s < n; s++) {
+        REAL d = z[s] - targets[s];
+        sum += (double)(d * d * weight[s]);
+        dz[s] = d * (weight[s] * scale);
+    }
+    return 0.5 * sum;
+}
+
+/* Summed loss and its derivative times scale; dz may be z. Beyond `samples` up to `lanes` the
+ * weights count as zero, and so become the derivatives. */
+FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Size ldt,
+                                const REAL *weights, int loss, double scale, Size units,
+                                Size samples, Size lanes, REAL *dz, Size lddz)
+{
+    double sum = 0;
+    for (Size first = 0; first < lanes; first += SCRATCH) {
+        REAL weight[SCRATCH];
+        Size n = lanes - first < SCRATCH ? lanes - first : SCRATCH;
+        for (Size s = 0; s < n; s++)
+            weight[s] = 1;
+        if (weights)
+            memcpy(weight, weights + first,
+                   (size_t)(samples - first < n ? samples - first : n) * sizeof(REAL));
+        for (Size s = samples - first; s < n; s++)
+            weight[s] = 0;
+        if (loss == CROSS_ENTROPY) {
+            sum += NAME(cross_entropy)(z + first, ldz, targets + first, weight, (REAL)scale, units, n,
+                                       dz + first, lddz);
+            continue;
+        }
+        for (Size k = 0; k < units; k++) {
+            const REAL *row = z + k * ldz + first, *t = targets + k * ldt + first;
+            REAL *out = dz + k * lddz + first;
+            sum += loss == BINARY_CROSS_ENTROPY
+                       ? NAME(binary_row)(row, t, weight, (REAL)scale, n, out)
+                       : NAME(squared_row)(row, t, weight, (REAL)scale, n, out);
+        }
+    }
+    return sum;
+}
+
+/* Net inputs become predictions, in place. */
+FUNCTION void NAME(transform_rows)(REAL *z, Size ld, int loss, Size units, Size lanes)
+{
+    if (loss == BINARY_CROSS_ENTROPY)
+        for (Size k = 0; k < units; k++)
+            NAME(activate)(z + k * ld, SIGMOID, 0, lanes, z + k * ld);
+    if (loss != CROSS_ENTROPY)
+        return;
+    for (Size first = 0; first < lanes; first += SCRATCH) {
+        REAL top[SCRATCH], total[SCRATCH];
+        Size n = lanes - first < SCRATCH ? lanes - first : SCRATCH;
+        NAME(maximum)(z + first, ld, units, n, top);
+        memset(total, 0, sizeof(total));
+        for (Size k = 0; k < units; k++) {
+            REAL *row = z + k * ld + first;
+            LANES_LOOP for (Size s = 0; s < n; s++)
+            {
+                row[s] = NAME(fast_exp)(row[s] - top[s]);
+                total[s] += row[s];
+            }
+        }
+        for (Size k = 0; k < units; k++) {
+            REAL *row = z + k * ld + first;
+            LANES_LOOP for (Size s = 0; s < n; s++) row[s] /= total[s];
+        }
+    }
+}
+
+/* --- parameters ---------------------------------------------------------------------------------- */
+
+/* One step for n parameters; rate is the step size, shrink the decay's factor. */
+FUNCTION void NAME(update_range)(const REAL *RESTRICT grads, double l2_, double shrink_, int rule,
+                                 const double *constants, double rate_, Size n,
+                                 REAL *RESTRICT params, REAL *RESTRICT state0,
+                                 REAL *RESTRICT state1)
+{
+    const REAL l2 = (REAL)l2_, shrink = (REAL)shrink_, rate = (REAL)rate_;
+    const REAL c0 = (REAL)constants[0], c1 = (REAL)constants[1], epsilon = (REAL)constants[2];
+    /* 1 - constant in double, as its rounding would show */
+    const REAL d0 = (REAL)(1 - constants[0]), d1 = (REAL)(1 - constants[1]);
+    if (rule == SGD && constants[0] == 0) {
+        for (Size i = 0; i < n; i++)
+            params[i] = params[i] * shrink - rate * (grads[i] + l2 * params[i]);
+    } else if (rule == SGD) {
+        /* with Nesterov's form the step goes c0 v - rate g instead of v */
+        const REAL of_v = constants[1] != 0 ? c0 : 1, of_step = constants[1] != 0 ? 1 : 0;
+        for (Size i = 0; i < n; i++) {
+            REAL step = rate * (grads[i] + l2 * params[i]);
+            REAL v = c0 * state0[i] - step;
+            state0[i] = v;
+            params[i] = params[i] * shrink + (of_v * v - of_step * step);
+        }
+    } else if (rule == ADAM) {
+        for (Size i = 0; i < n; i++) {
+            REAL g = grads[i] + l2 * params[i];
+            REAL m = c0 * state0[i] + d0 * g;
+            REAL v = c1 * state1[i] + d1 * g * g;
+            state0[i] = m;
+            state1[i] = v;
+            params[i] = params[i] * shrink - rate * m / (MATH(sqrt)(v) + epsilon);
+        }
+    } else {
+        const int adagrad = rule == ADAGRAD;
+        const REAL keep = adagrad ? 1 : c0, take = adagrad ? 1 : d0, eps = adagrad ? c0 : c1;
+        for (Size i = 0; i < n; i++) {
+            REAL g = grads[i] + l2 * params[i];
+            REAL v = keep * state0[i] + take * g * g;
+            state0[i] = v;
+            params[i] = params[i] * shrink - rate * g / (MATH(sqrt)(v) + eps);
+        }
+    }
+}
+
+/* out += x */
+FUNCTION void NAME(add_to)(const REAL *RESTRICT x, Size n, REAL *RESTRICT out)
+{
+    for (Size i = 0; i < n; i++)
+        out[i] += x[i];
+}
+
+/* out += factor x */
+FUNCTION void NAME(add_scaled)(const REAL *RESTRICT x, double factor, Size n, REAL *RESTRICT out)
+{
+    const REAL f = (REAL)factor;
+    for (Size i = 0; i < n; i++)
+        out[i] += f * x[i];
+}
+
+/* In double. */
+FUNCTION double NAME(sum_of_squares)(const REAL *x, Size n)
+{
+    double sum = 0;
+    SUM_LOOP(sum)
+    for (Size i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+/* Sum of x[order[first]], x[order[first + 1]], ... or of x[first], ... if order is NULL; in
+ * double. */
+FUNCTION double NAME(sum_range)(const REAL *x, const int64_t *order, Size first, Size n)
+{
+    double sum = 0;
+    for (Size i = first; i < first + n; i++)
+        sum += (double)x[order ? order[i] : i];
+    return sum;
+}
+
+#undef POLYNOMIAL
+#undef MAGIC
+#undef VEC
+#undef V
+#undef LOAD
+#undef STORE
+
+#endif

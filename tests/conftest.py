@@ -1,0 +1,32 @@
+"""Fixtures: the backends. In CI a missing one is a failure, elsewhere a skip."""
+
+import hypothesis
+import pytest
+
+from fastnn.backends import BACKENDS
+from helpers import compiled_names, load_backend
+
+# The same examples on every run; compiling on first use must not count as slow.
+hypothesis.settings.register_profile(
+    "fastnn", derandomize=True, deadline=None, max_examples=60, database=None
+)
+hypothesis.settings.load_profile("fastnn")
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request):
+    """Name of a backend."""
+    load_backend(request.param)
+    return request.param
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def kernels(request):
+    """A backend's module."""
+    return load_backend(request.param)
+
+
+@pytest.fixture(params=compiled_names())
+def compiled(request):
+    """Numba, and Cython at each vector level."""
+    return load_backend(request.param)

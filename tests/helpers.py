@@ -1,0 +1,273 @@
+"""What several test files share: tolerances, and the kernels called on made-up problems."""
+
+import os
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from fastnn import backends, codes
+from fastnn.optimizers import SGD
+from fastnn.plan import Plan, make_plan
+
+DTYPES = ("float32", "float64")
+
+# (rtol, atol) for numbers of order one, which `assert_same` sees to. float64: a dozen roundings
+# of 1.1e-16 and sums of up to a thousand terms stay below 1e-12, a wrong formula does not.
+# float32: the tolerance PyTorch publishes for torch.testing.assert_close.
+TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (0.0, 1e-12)}
+
+# Constants that are not the defaults, so that a swapped or ignored alpha shows.
+ALPHAS = {"leaky_relu": 0.2, "elu": 0.7}
+
+
+def load_backend(name):
+    """A backend; without it a failure in CI, elsewhere a skip."""
+    name, _, level = name.partition(":")
+    try:
+        kernels = backends.load(name)
+    except ImportError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return kernels.load_level(level) if level else kernels
+
+
+def compiled_names():
+    """Numba, and the Cython backend at every vector level this machine has."""
+    try:
+        levels = backends.load("cython").levels()
+    except ImportError:
+        return ["numba", "cython"]
+    return ["numba", *(f"cython:{level}" for level in levels)]
+
+
+def assert_same(actual, expected, dtype, rtol=None, atol=None):
+    """Equal within the dtype's tolerance, relative to the largest number expected.
+
+    Kernels sum terms of both signs, so that the rounding of a small sum is that of its large
+    terms: an array is judged against its own largest entry, not entry by entry.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    scale = np.abs(expected).max(initial=0.0) or 1.0
+    own_rtol, own_atol = TOLERANCE[np.dtype(dtype).name]
+    np.testing.assert_allclose(
+        actual / scale,
+        expected / scale,
+        rtol=own_rtol if rtol is None else rtol,
+        atol=own_atol if atol is None else atol,
+    )
+
+
+def assert_bits(actual, expected):
+    """Equal to the last bit, NaN included."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
+
+
+def readonly(array):
+    """A copy that cannot be written."""
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy
+
+
+@dataclass
+class Problem:
+    """A network, its data, and what the kernels need to be called."""
+
+    plan: Plan
+    x: np.ndarray  # (samples, features)
+    targets: np.ndarray  # (samples, 1 or outputs)
+    weights: np.ndarray  # (samples,) or (0,)
+    loss: int
+    l2: float
+    params: np.ndarray
+    seed: int = 5
+    forward_plan: Plan = field(default=None)
+
+    @property
+    def dtype(self):
+        return self.params.dtype
+
+
+def make_problem(
+    sizes,
+    activations="tanh",
+    loss="cross_entropy",
+    samples=20,
+    dtype="float64",
+    l2=0.0,
+    dropout=0.0,
+    weighted=False,
+    seed=0,
+):
+    """Random data and parameters of order one for a network of these sizes."""
+    rng = np.random.default_rng(seed)
+    n_hidden = len(sizes) - 2
+    if isinstance(activations, str):
+        activations = [activations] * n_hidden
+    if isinstance(dropout, float):
+        dropout = [dropout] * n_hidden
+    names = [*activations, "identity"]
+    n_targets = 1 if loss == "cross_entropy" else sizes[-1]
+    arguments = (
+        list(sizes),
+        [codes.ACTIVATIONS[name] for name in names],
+        [ALPHAS.get(name, 0.0) for name in names],
+    )
+    itemsize = np.dtype(dtype).itemsize
+    plan = make_plan(*arguments, dropout if any(dropout) else [], n_targets, itemsize)
+    x = rng.standard_normal((samples, sizes[0]))
+    if loss == "cross_entropy":
+        targets = rng.integers(0, sizes[-1], (samples, 1))
+    elif loss == "binary_cross_entropy":
+        targets = rng.integers(0, 2, (samples, sizes[-1]))
+    else:
+        targets = rng.standard_normal((samples, sizes[-1]))
+    parts = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        parts += [
+            rng.standard_normal(fan_in * fan_out) / np.sqrt(fan_in),
+            0.5 * rng.standard_normal(fan_out),
+        ]
+    return Problem(
+        plan=plan,
+        x=x.astype(dtype),
+        targets=targets.astype(dtype),
+        weights=rng.uniform(0.1, 2.0, samples if weighted else 0).astype(dtype),
+        loss=codes.LOSSES[loss],
+        l2=l2,
+        params=np.concatenate(parts).astype(dtype),
+        forward_plan=make_plan(*arguments, [], n_targets, itemsize),
+    )
+
+
+def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step=3):
+    """Objective and gradient of all samples; scratch memory starts with ``fill``."""
+    params = problem.params if params is None else params
+    plan = problem.plan
+    grads = plan.gradient_groups(params.dtype)
+    work = plan.workspace(problem.dtype)
+    grads.fill(fill)
+    work.fill(fill)
+    value = kernels.loss_and_grad(
+        plan.header,
+        plan.layers,
+        plan.constants,
+        wrap(np.ascontiguousarray(problem.x.T)),
+        wrap(np.ascontiguousarray(problem.targets.T)),
+        wrap(problem.weights),
+        problem.loss,
+        problem.l2,
+        problem.seed,
+        step,
+        wrap(params),
+        work,
+        grads,
+    )
+    return value, grads[0].copy()
+
+
+def forward(kernels, problem, transform, fill=0.0, wrap=np.asarray):
+    """Predictions, (samples, outputs)."""
+    plan = problem.forward_plan
+    work = plan.workspace(problem.dtype)
+    work.fill(fill)
+    outputs = int(plan.layers[-1, codes.FAN_OUT])
+    out = np.full((len(problem.x), outputs), np.nan, problem.dtype)
+    kernels.forward(
+        plan.header,
+        plan.layers,
+        plan.constants,
+        wrap(problem.x),
+        problem.loss,
+        transform,
+        wrap(problem.params),
+        work,
+        out,
+    )
+    return out
+
+
+@dataclass
+class Trained:
+    done: int
+    losses: np.ndarray
+    params: np.ndarray
+    state: np.ndarray
+
+
+def train(
+    kernels,
+    problem,
+    optimizer=None,
+    steps=1,
+    *,
+    batch_size=None,
+    shuffled=False,
+    n_threads=1,
+    first_step=0,
+    first_count=0,
+    params=None,
+    state=None,
+    fill=0.0,
+    wrap=np.asarray,
+    x=None,
+):
+    """A slice of training from copies of the parameters and moments."""
+    optimizer = SGD(learning_rate=0.1) if optimizer is None else optimizer
+    plan, samples = problem.plan, len(problem.x)
+    params = (problem.params if params is None else params).copy()
+    if state is None:
+        state = np.zeros((optimizer.n_moments, plan.n_params), problem.dtype)
+    state = state.copy()
+    work = plan.workspace(problem.dtype, n_threads)
+    grads = plan.gradient_groups(problem.dtype)
+    work.fill(fill)
+    grads.fill(fill)
+    order = np.full(samples if shuffled else 0, -1, np.int64)
+    losses = np.full(steps, np.nan)
+    x = problem.x if x is None else x
+    targets = problem.targets
+    if not shuffled:
+        x, targets = np.ascontiguousarray(x.T), np.ascontiguousarray(targets.T)
+    arguments = [
+        plan.header,
+        plan.layers,
+        plan.constants,
+        wrap(x),
+        wrap(targets),
+        wrap(problem.weights),
+        problem.loss,
+        problem.l2,
+        optimizer.rule,
+        wrap(np.array(optimizer.constants)),
+        optimizer.decay,
+        wrap(np.full(steps, optimizer.learning_rate)),
+        problem.seed,
+        first_step,
+        first_count,
+        samples if batch_size is None else batch_size,
+        shuffled,
+    ]
+    before = [np.copy(argument) for argument in arguments]
+    written = [params, state, grads, order, work, np.zeros(8 + 16, np.int64), losses]
+    done = [None] * n_threads
+
+    def run(thread):
+        done[thread] = kernels.train(*arguments, thread, n_threads, *written)
+
+    others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, n_threads)]
+    for other in others:
+        other.start()
+    run(0)
+    for other in others:
+        other.join()
+    for argument, copy in zip(arguments, before, strict=True):
+        assert_bits(np.asarray(argument), copy)  # what is read stays as it was
+    assert len(set(done)) == 1
+    return Trained(done[0], losses, params, state)

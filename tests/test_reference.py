@@ -1,0 +1,208 @@
+"""The reference kernels against what does not come from this project."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn.datasets import make_moons
+
+import fastnn
+from fastnn import codes
+from fastnn.backends import numpy_kernels as reference
+from helpers import ALPHAS, loss_and_grad, make_problem
+
+# Objective after 1, 1,001 and 19,001 steps; from the course's own code.
+COURSE = {
+    "tanh": (0.432387, 0.068947, 0.070758),
+    "sigmoid": (0.628571, 0.088431, 0.078155),
+    "relu": (0.560274, 0.072179, 0.071219),
+}
+
+
+@pytest.mark.parametrize("activation", COURSE)
+def test_course_example(activation, backend):
+    X, y = make_moons(200, noise=0.2, random_state=0)
+    net = fastnn.Network(
+        [2, 3, 2],
+        activation=activation,
+        initializer="lecun_normal",
+        l2=5e-5,
+        dtype="float64",
+        random_state=0,
+        backend=backend,
+    )
+    losses = []
+    for epochs in (1, 1000, 18_000):
+        net.fit(X, y, optimizer=fastnn.SGD(learning_rate=2.0), epochs=epochs)
+        losses.append(net.loss(X, y))
+    # the table has six decimals
+    np.testing.assert_allclose(losses, COURSE[activation], rtol=0, atol=1e-6)
+
+
+# --- gradients ------------------------------------------------------------------
+
+SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "silu", "gelu")
+KINKED = ("relu", "leaky_relu", "elu")
+LOSSES = tuple(codes.LOSSES)
+
+
+@st.composite
+def problems(draw, activations):
+    """Networks of 1 to 6 layers, widths 1 to 40, with everything that changes a gradient."""
+    n_hidden = draw(st.integers(0, 5))
+    loss = draw(st.sampled_from(LOSSES))
+    sizes = draw(st.lists(st.integers(1, 40), min_size=n_hidden + 1, max_size=n_hidden + 1))
+    sizes.append(draw(st.integers(2 if loss == "cross_entropy" else 1, 40)))
+    lists = {"min_size": n_hidden, "max_size": n_hidden}
+    return make_problem(
+        sizes,
+        draw(st.lists(st.sampled_from(activations), **lists)),
+        loss,
+        samples=draw(st.integers(1, 12)),
+        l2=draw(st.sampled_from((0.0, 1e-3, 0.5))),
+        dropout=draw(st.lists(st.sampled_from((0.0, 0.25, 0.5)), **lists)),
+        weighted=draw(st.booleans()),
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+def directions(problem, n_single):
+    """Unit vectors: three over all parameters, and single parameters."""
+    rng = np.random.default_rng(1)
+    n = problem.plan.n_params
+    vectors = rng.standard_normal((3, n))
+    yield from vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for i in {0, n - 1, *rng.integers(0, n, n_single).tolist()}:
+        yield np.eye(1, n, i)[0]
+
+
+def check_complex_step(problem):
+    _, gradient = loss_and_grad(reference, problem)
+    # no subtraction, so the step can be so small that it costs no accuracy
+    h = 1e-30
+    for v in directions(problem, 6):
+        value, _ = loss_and_grad(reference, problem, params=problem.params + 1j * h * v)
+        assert abs(value.imag / h - gradient @ v) <= 1e-12 * np.linalg.norm(gradient)
+
+
+@given(problems(SMOOTH))
+def test_gradient_by_complex_step(problem):
+    check_complex_step(problem)
+
+
+@pytest.mark.parametrize("activation", SMOOTH)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_of_every_parameter_by_complex_step(activation, loss):
+    problem = make_problem([3, 4, 5, 2], activation, loss, samples=7, l2=0.01, weighted=True)
+    _, gradient = loss_and_grad(reference, problem)
+    steps = 1e-30j * np.eye(problem.plan.n_params)
+    each = [
+        loss_and_grad(reference, problem, params=problem.params + s)[0].imag / 1e-30 for s in steps
+    ]
+    assert np.linalg.norm(each - gradient) <= 1e-12 * np.linalg.norm(gradient)
+
+
+def branches(problem, params):
+    """Signs of all net inputs: where they differ, a kink lies in between."""
+    plan, a, signs = problem.plan, problem.x.T, []
+    for k, (row, constant) in enumerate(zip(plan.layers, plan.constants, strict=True)):
+        out = np.empty((row[codes.FAN_OUT], a.shape[1]))
+        if row[codes.KIND] == codes.DROPOUT:
+            key = reference.stream(problem.seed, codes.STREAM_DROPOUT + k, 3)
+            reference.dropout_forward(a, constant, key, 0, out)
+        else:
+            w, b = reference.weights_of(row, params), reference.biases_of(row, params)
+            reference.dense_forward(a, w, b, out)
+            signs.append(out.ravel() > 0)
+            reference.activation_forward(out, row[codes.ACTIVATION], constant, out)
+        a = out
+    return np.concatenate(signs)
+
+
+@given(problems(KINKED))
+def test_gradient_by_central_differences(problem):
+    _, gradient = loss_and_grad(reference, problem)
+    h = 1e-5
+    for v in directions(problem, 6):
+        ahead, behind = problem.params + h * v, problem.params - h * v
+        assume((branches(problem, ahead) == branches(problem, behind)).all())
+        values = [loss_and_grad(reference, problem, params=p)[0] for p in (ahead, behind)]
+        # truncation h**2 and rounding 1e-16 / h, both some 1e-10 of numbers of order one;
+        # a hundredfold for networks that bend more
+        tolerance = 1e-8 * (np.linalg.norm(gradient) + abs(values[0]))
+        assert abs((values[0] - values[1]) / (2 * h) - gradient @ v) <= tolerance
+
+
+@pytest.mark.parametrize("activation", [*SMOOTH, *KINKED])
+def test_gradient_against_pytorch(activation):
+    torch = pytest.importorskip("torch")
+    names = {"identity": lambda z: z, "leaky_relu": lambda z: leaky(z, ALPHAS["leaky_relu"])}
+    leaky = torch.nn.functional.leaky_relu
+    names["elu"] = lambda z: torch.nn.functional.elu(z, ALPHAS["elu"])
+    function = names.get(activation) or getattr(torch.nn.functional, activation)
+    problem = make_problem([5, 7, 6, 3], activation, samples=11)
+    value, gradient = loss_and_grad(reference, problem)
+    params = torch.tensor(problem.params, requires_grad=True)
+    a = torch.tensor(problem.x)
+    for k, row in enumerate(problem.plan.layers.tolist()):
+        w = params[row[codes.WEIGHTS] : row[codes.BIASES]].reshape(
+            row[codes.FAN_IN], row[codes.FAN_OUT]
+        )
+        a = a @ w + params[row[codes.BIASES] : row[codes.BIASES] + row[codes.FAN_OUT]]
+        a = function(a) if k < len(problem.plan.layers) - 1 else a
+    expected = torch.nn.functional.cross_entropy(a, torch.tensor(problem.targets[:, 0]).long())
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-12)
+    difference = np.linalg.norm(params.grad.numpy() - gradient)
+    assert difference <= 1e-12 * np.linalg.norm(gradient)
+
+
+@pytest.mark.parametrize("activation", KINKED)
+def test_derivative_at_the_kink(activation, kernels):
+    # relu'(0) = 0: the derivative from the left everywhere
+    alpha = ALPHAS.get(activation, 0.0)
+    da, zero = np.ones((1, 3)), np.zeros((1, 3))
+    kernels.activation_backward(zero, zero, codes.ACTIVATIONS[activation], alpha, da)
+    assert (da == alpha).all()
+
+
+@pytest.mark.parametrize("activation", codes.ACTIVATIONS)
+def test_activations_against_their_definition(activation, kernels):
+    import mpmath as mp
+
+    alpha = ALPHAS.get(activation, 0.0)
+    formulas = {
+        "identity": lambda z: z,
+        "tanh": mp.tanh,
+        "sigmoid": lambda z: 1 / (1 + mp.exp(-z)),
+        "relu": lambda z: max(z, mp.mpf(0)),
+        "leaky_relu": lambda z: z if z > 0 else alpha * z,
+        "elu": lambda z: z if z > 0 else alpha * mp.expm1(z),
+        "softplus": lambda z: mp.log1p(mp.exp(z)),
+        "silu": lambda z: z / (1 + mp.exp(-z)),
+        "gelu": lambda z: z * mp.ncdf(z),
+    }
+    points = np.concatenate([np.linspace(-30, 30, 121), [-1e4, -1e-9, 1e-9, 1e4]])
+    with mp.workdps(40):
+        expected = [float(formulas[activation](mp.mpf(float(z)))) for z in points]
+    z = points.reshape(5, 25)
+    out = np.empty_like(z)
+    kernels.activation_forward(z, codes.ACTIVATIONS[activation], alpha, out)
+    # some fifty ULP for a formula of a few operations; gelu's tail falls like exp(-z z / 2), where
+    # one rounding of z costs z z ULP
+    rtol = 1e-14 + (2.3e-16 * points**2 if activation == "gelu" else 0)
+    assert (np.abs(out.ravel() - expected) <= rtol * np.abs(expected)).all()
+
+
+@pytest.mark.parametrize("activation", [*SMOOTH[1:], *KINKED])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_comes_through_activations(activation, dtype, kernels):
+    z = np.full((3, 37), np.nan, dtype)
+    out, da = np.zeros_like(z), np.ones_like(z)
+    code = codes.ACTIVATIONS[activation]
+    kernels.activation_forward(z, code, 0.5, out)
+    assert np.isnan(out).all()
+    if activation not in ("relu", "leaky_relu"):  # their derivatives are constants
+        kernels.activation_backward(z, out, code, 0.5, da)
+        if activation != "elu":
+            assert np.isnan(da).all()
