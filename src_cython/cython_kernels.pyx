@@ -52,7 +52,7 @@ cdef extern from "vector_math.h" nogil:
     void product(void *x, Size ldx, void *w, Size step_in, Size step_out, void *b, Size n_in,
                  Size n_out, Size lanes, void *out, Size ldo) noexcept
     void outer(void *x, Size ldx, void *dz, Size ldz, bint accumulate, Size n_in, Size n_out,
-               Size lanes, void *dw) noexcept
+               Size lanes, void *dw, void *db) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
@@ -252,9 +252,9 @@ cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint bla
     if blas:
         gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
              dw, n_out)
+        row_sums(dz, ldz, accumulate, n_out, lanes, db)
     else:
-        outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw)
-    row_sums(dz, ldz, accumulate, n_out, lanes, db)
+        outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw, db)
 
 
 cdef inline void backward_inputs(real *w, real *dz, Size ldz, bint blas, Size n_in, Size n_out,

@@ -190,6 +190,7 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #define LN2_HIGH 0.693145751953125f
 #define LN2_LOW 1.4286067653e-06f
 #define EXP_LOWEST -104.0f /* exp is 0 below */
+#define EXP_NORMAL -87.0f  /* exp is a normal number from here on */
 #define EXP_HIGHEST 89.0f  /* and infinite above */
 #define EXPM1_LOWEST -18.0f /* expm1 is -1 below */
 #define MATH(function) function##f
@@ -202,6 +203,7 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #undef LN2_HIGH
 #undef LN2_LOW
 #undef EXP_LOWEST
+#undef EXP_NORMAL
 #undef EXP_HIGHEST
 #undef EXPM1_LOWEST
 #undef MATH
@@ -215,6 +217,7 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #define LN2_HIGH 0.6931471803691238
 #define LN2_LOW 1.9082149292705877e-10
 #define EXP_LOWEST -746.0
+#define EXP_NORMAL -708.0
 #define EXP_HIGHEST 710.0
 #define EXPM1_LOWEST -40.0
 #define MATH(function) function
@@ -337,14 +340,18 @@ INLINE REAL NAME(sum_lanes)(VEC vector)
     return parts[0];
 }
 
-/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them. */
-INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const REAL *x, Size ldx,
-                             const REAL *dz, Size ldz, int accumulate, Size lanes, REAL *dw,
-                             Size n_out)
+/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them, and if `biases`
+ * db[j] = sum of dz[j]. */
+INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const int biases, const REAL *x,
+                             Size ldx, const REAL *dz, Size ldz, int accumulate, Size lanes,
+                             REAL *dw, Size n_out, REAL *db)
 {
-    VEC sums[2][4];
-    UNROLL for (int i = 0; i < rows_x; i++) UNROLL for (int j = 0; j < rows_dz; j++)
-        sums[i][j] = (VEC){0};
+    VEC sums[2][4], bias_sums[4];
+    UNROLL for (int j = 0; j < rows_dz; j++)
+    {
+        UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] = (VEC){0};
+        bias_sums[j] = (VEC){0};
+    }
     for (Size s = 0; s < lanes; s += V) {
         VEC xs[2];
         UNROLL for (int i = 0; i < rows_x; i++) xs[i] = LOAD(x + i * ldx + s);
@@ -352,43 +359,57 @@ INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const REAL *x,
         {
             VEC d = LOAD(dz + j * ldz + s);
             UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] += xs[i] * d;
+            if (biases)
+                bias_sums[j] += d;
         }
     }
-    UNROLL for (int i = 0; i < rows_x; i++) UNROLL for (int j = 0; j < rows_dz; j++)
+    UNROLL for (int j = 0; j < rows_dz; j++)
     {
-        REAL sum = NAME(sum_lanes)(sums[i][j]);
-        dw[i * n_out + j] = accumulate ? dw[i * n_out + j] + sum : sum;
+        UNROLL for (int i = 0; i < rows_x; i++)
+        {
+            REAL sum = NAME(sum_lanes)(sums[i][j]);
+            dw[i * n_out + j] = accumulate ? dw[i * n_out + j] + sum : sum;
+        }
+        if (biases) {
+            REAL sum = NAME(sum_lanes)(bias_sums[j]);
+            db[j] = accumulate ? db[j] + sum : sum;
+        }
     }
 }
 
-/* dw = x dz.T */
+/* dw = x dz.T and db = sum of dz over the samples, which comes with the first rows of x. */
 FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int accumulate,
-                          Size n_in, Size n_out, Size lanes, REAL *dw)
+                          Size n_in, Size n_out, Size lanes, REAL *dw, REAL *db)
 {
     Size i = 0;
-#define TILE(rows_x, rows_dz)                                                                     \
-    NAME(outer_tile)(rows_x, rows_dz, x + i * ldx, ldx, dz + j * ldz, ldz, accumulate, lanes,     \
-                     dw + i * n_out + j, n_out)
-#define ROWS(rows_x)                                                                              \
+#define TILE(rows_x, rows_dz, biases)                                                             \
+    NAME(outer_tile)(rows_x, rows_dz, biases, x + i * ldx, ldx, dz + j * ldz, ldz, accumulate,    \
+                     lanes, dw + i * n_out + j, n_out, db + j)
+#define ROWS(rows_x, biases)                                                                      \
     do {                                                                                          \
         Size j = 0;                                                                               \
         for (; j + 4 <= n_out; j += 4)                                                            \
-            TILE(rows_x, 4);                                                                      \
+            TILE(rows_x, 4, biases);                                                              \
         switch (n_out - j) {                                                                      \
-        case 3: TILE(rows_x, 3); break;                                                           \
-        case 2: TILE(rows_x, 2); break;                                                           \
-        case 1: TILE(rows_x, 1); break;                                                           \
+        case 3: TILE(rows_x, 3, biases); break;                                                   \
+        case 2: TILE(rows_x, 2, biases); break;                                                   \
+        case 1: TILE(rows_x, 1, biases); break;                                                   \
         }                                                                                         \
+        i += rows_x;                                                                              \
     } while (0)
-    for (; i + 2 <= n_in; i += 2)
-        ROWS(2);
+    if (n_in == 1)
+        ROWS(1, 1);
+    else
+        ROWS(2, 1);
+    while (i + 2 <= n_in)
+        ROWS(2, 0);
     if (i < n_in)
-        ROWS(1);
+        ROWS(1, 0);
 #undef ROWS
 #undef TILE
 }
 
-/* db = sum of dz over the samples */
+/* db = sum of dz over the samples, where BLAS makes dw. */
 FUNCTION void NAME(row_sums)(const REAL *dz, Size ldz, int accumulate, Size n_out, Size lanes,
                              REAL *db)
 {
@@ -561,6 +582,16 @@ INLINE REAL NAME(fast_exp)(REAL x)
     REAL half = (t - MAGIC) * (REAL)0.5 + MAGIC;
     REAL rest = t - (half - MAGIC);
     return (1 + p) * NAME(power_of_two)(half) * NAME(power_of_two)(rest);
+}
+
+/* exp(x) for x <= 0, with one factor: what would be denormal becomes zero. */
+INLINE REAL NAME(softmax_exp)(REAL x)
+{
+    REAL t, clipped = x < EXP_NORMAL ? EXP_NORMAL : x;
+    REAL p = NAME(reduced)(clipped, &t);
+    REAL power = NAME(power_of_two)(t);
+    REAL e = p * power + power;
+    return x < EXP_NORMAL ? 0 : e;
 }
 
 /* Half of it first, since 2^k may overflow where the result does not; x itself where it has no
@@ -736,9 +767,10 @@ FUNCTION void NAME(apply_dropout)(const REAL *x, Size ldx, double rate, uint64_t
 /* Largest of a sample's units. */
 INLINE void NAME(maximum)(const REAL *z, Size ldz, Size units, Size n, REAL *RESTRICT top)
 {
+    const REAL *last = z + (units - 1) * ldz;
     for (Size s = 0; s < n; s++)
-        top[s] = z[s];
-    for (Size k = 1; k < units; k++) {
+        top[s] = last[s] > z[s] ? last[s] : z[s];
+    for (Size k = 1; k < units - 1; k++) {
         const REAL *row = z + k * ldz;
         for (Size s = 0; s < n; s++)
             top[s] = row[s] > top[s] ? row[s] : top[s];
@@ -759,7 +791,7 @@ INLINE double NAME(cross_entropy)(const REAL *z, Size ldz, const REAL *targets,
         if (k == 0)
             LANES_LOOP for (Size s = 0; s < n; s++)
             {
-                REAL e = NAME(fast_exp)(row[s] - top[s]);
+                REAL e = NAME(softmax_exp)(row[s] - top[s]);
                 chosen[s] = targets[s] == unit ? row[s] : 0;
                 total[s] = e;
                 out[s] = e;
@@ -767,7 +799,7 @@ INLINE double NAME(cross_entropy)(const REAL *z, Size ldz, const REAL *targets,
         else
             LANES_LOOP for (Size s = 0; s < n; s++)
             {
-                REAL e = NAME(fast_exp)(row[s] - top[s]);
+                REAL e = NAME(softmax_exp)(row[s] - top[s]);
                 chosen[s] = targets[s] == unit ? row[s] : chosen[s];
                 total[s] += e;
                 out[s] = e;
@@ -866,7 +898,7 @@ FUNCTION void NAME(transform_rows)(REAL *z, Size ld, int loss, Size units, Size 
             REAL *row = z + k * ld + first;
             LANES_LOOP for (Size s = 0; s < n; s++)
             {
-                row[s] = NAME(fast_exp)(row[s] - top[s]);
+                row[s] = NAME(softmax_exp)(row[s] - top[s]);
                 total[s] += row[s];
             }
         }

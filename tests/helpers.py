@@ -43,15 +43,16 @@ def compiled_names():
     return ["numba", *(f"cython:{level}" for level in levels)]
 
 
-def assert_same(actual, expected, dtype, rtol=None, atol=None):
+def assert_same(actual, expected, dtype, rtol=None, atol=None, least=0.0):
     """Equal within the dtype's tolerance, relative to the largest number expected.
 
     Kernels sum terms of both signs, so that the rounding of a small sum is that of its large
-    terms: an array is judged against its own largest entry, not entry by entry.
+    terms: an array is judged against its own largest entry, not entry by entry. A number that
+    is small only by cancellation is judged against ``least``.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
-    scale = np.abs(expected).max(initial=0.0) or 1.0
+    scale = np.abs(expected).max(initial=least) or 1.0
     own_rtol, own_atol = TOLERANCE[np.dtype(dtype).name]
     np.testing.assert_allclose(
         actual / scale,

@@ -9,7 +9,7 @@ something is done differently.
 * ``lanes`` is the number of samples a loop handles where results beyond the last sample may be
   rubbish: rounded up to ``LANES`` in scratch memory, so that no loop ends in scalar code.
 * A function marked ``_distinct`` promises that no two of its pointers overlap; what works in
-  place therefore has one pointer only.
+  place therefore has one pointer for it.
 * Signatures are compiled on first use and cached; all of it is in this file because Numba's
   cache does not see changes in others.
 
@@ -78,7 +78,7 @@ FASTMATH_MATHS = {"contract", "nsz"}
 LANES = 32  # samples of the widest loop: 4 interleaved vectors of 8
 SCRATCH = 512  # samples of a loss worked through at a time
 FEW_SAMPLES = 8  # fewer are predicted with loops along the units
-MAX_GROUPS = 16  # Plan.MAX_GROUPS; losses of the groups follow the 8 integers of ``sync``
+SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
 SPINS = 4000  # looks at a barrier before the processor is offered to others
 
 
@@ -95,7 +95,7 @@ class _Glue(Compiler):
 
     Numba optimises each function together with all that it calls, again at every level of calls.
     The kernels at the bottom deserve that and the public functions at the top get it; between
-    them it would double the time of compiling. Were the private method to get another name,
+    them it would take as long again. Were the private method to get another name,
     compiling would merely take longer.
     """
 
@@ -103,6 +103,7 @@ class _Glue(Compiler):
         state = self.state
         library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
         library.enable_object_caching()
+        library._optimize_final_module = lambda: None
         state.library = library
         return super().define_pipelines()
 
@@ -641,6 +642,7 @@ def shuffle(seed, epoch, order):
 
 @_distinct
 def _pass_2x4(x0, x1, x2, x3, u0, u1, u2, u3, v0, v1, v2, v3, start, b0, b1, lanes, out0, out1):
+    """Two rows of out, four of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s] + u1 * x1[s] + u2 * x2[s] + u3 * x3[s]
@@ -653,6 +655,7 @@ def _pass_2x4(x0, x1, x2, x3, u0, u1, u2, u3, v0, v1, v2, v3, start, b0, b1, lan
 
 @_distinct
 def _pass_2x2(x0, x1, u0, u1, v0, v1, start, b0, b1, lanes, out0, out1):
+    """Two rows of out, two of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s] + u1 * x1[s]
@@ -665,6 +668,7 @@ def _pass_2x2(x0, x1, u0, u1, v0, v1, start, b0, b1, lanes, out0, out1):
 
 @_distinct
 def _pass_2x1(x0, u0, v0, start, b0, b1, lanes, out0, out1):
+    """Two rows of out, one of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s]
@@ -677,6 +681,7 @@ def _pass_2x1(x0, u0, v0, start, b0, b1, lanes, out0, out1):
 
 @_distinct
 def _pass_1x4(x0, x1, x2, x3, u0, u1, u2, u3, start, b0, lanes, out0):
+    """One row of out, four of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s] + u1 * x1[s] + u2 * x2[s] + u3 * x3[s]
@@ -687,6 +692,7 @@ def _pass_1x4(x0, x1, x2, x3, u0, u1, u2, u3, start, b0, lanes, out0):
 
 @_distinct
 def _pass_1x2(x0, x1, u0, u1, start, b0, lanes, out0):
+    """One row of out, two of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s] + u1 * x1[s]
@@ -697,6 +703,7 @@ def _pass_1x2(x0, x1, u0, u1, start, b0, lanes, out0):
 
 @_distinct
 def _pass_1x1(x0, u0, start, b0, lanes, out0):
+    """One row of out, one of x."""
     if start:
         for s in range(lanes):
             out0[s] = b0 + u0 * x0[s]
@@ -941,6 +948,7 @@ def _fill(value, lanes, out):
 
 @_glue
 def _dense_forward(x, ldx, w, b, blas, n_in, n_out, lanes, out, ldo):
+    """See :func:`dense_forward`."""
     if blas:
         for j in range(n_out):
             _fill(b[j], lanes, _at(out, j * ldo))
@@ -954,6 +962,7 @@ def _dense_forward(x, ldx, w, b, blas, n_in, n_out, lanes, out, ldo):
 
 @_glue
 def _dense_backward_params(x, ldx, dz, ldz, blas, accumulate, n_in, n_out, samples, dw, db):
+    """See :func:`dense_backward_params`."""
     if blas:
         beta = _like(x, 1.0 if accumulate else 0.0)
         _gemm(_T, _N, n_out, n_in, samples, dz, ldz, x, ldx, beta, dw, n_out)
@@ -965,6 +974,7 @@ def _dense_backward_params(x, ldx, dz, ldz, blas, accumulate, n_in, n_out, sampl
 
 @_glue
 def _dense_backward_inputs(w, dz, ldz, blas, n_in, n_out, lanes, dx, ldx):
+    """See :func:`dense_backward_inputs`."""
     if blas:
         zero = _like(w, 0.0)
         _gemm(_N, _N, lanes, n_in, n_out, dz, ldz, w, n_out, zero, dx, ldx)
@@ -1092,13 +1102,14 @@ def _activate_back(z, a, activation, alpha, n, da):
 
 @_distinct
 def _copy_distinct(x, n, out):
+    """Copy ``n`` numbers."""
     for s in range(n):
         out[s] = x[s]
 
 
 @_private
 def _copy(x, n, out):
-    """Copy ``n`` numbers, if there is anything to copy."""
+    """Copy ``n`` numbers, unless onto themselves."""
     if not _same(x, out):
         _copy_distinct(x, n, out)
 
@@ -1972,7 +1983,7 @@ def train(
 ):
     """A slice of training steps.
 
-    Called by ``n_threads`` threads at once. ``sync`` has 8 + ``MAX_GROUPS`` integers, zero before
+    Called by ``n_threads`` threads at once. ``sync`` has ``SYNC_SIZE`` integers, zero before
     the first call. Each thread works through its groups of blocks, then adds up and updates its
     share of the parameters; all of them take the same decisions from the same numbers.
     """

@@ -1,0 +1,44 @@
+"""Markdown from the JSON of ``fastnn bench``.
+
+``python -m benchmarks.report bench.json`` prints the table;
+``python -m benchmarks.report bench.json --write benchmarks/README.md`` puts it between the
+marks ``<!-- bench:begin -->`` and ``<!-- bench:end -->`` of that file (``<!-- map:begin -->``
+and so on for the JSON of ``fastnn bench --map``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from fastnn.bench import markdown
+
+
+def insert(text: str, table: str, mark: str) -> str:
+    """Text with the table between its marks."""
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"no {begin} ... {end} in the file")
+    return f"{before}{begin}\n{table}{end}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("json", type=Path, help="made by fastnn bench --json")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put it into this file")
+    arguments = parser.parse_args()
+    run = json.loads(arguments.json.read_text(encoding="utf-8"))
+    table = markdown(run)
+    if arguments.write is None:
+        print(table, end="")
+        return
+    text = arguments.write.read_text(encoding="utf-8")
+    mark = "map" if "map" in run else "bench"
+    arguments.write.write_text(insert(text, table, mark), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

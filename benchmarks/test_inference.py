@@ -1,0 +1,21 @@
+"""Time of ``predict_proba`` for 1, 1,000 and 100,000 rows: backends and peers.
+
+fastnn and scikit-learn take and give NumPy arrays and check them; the other
+peers get and give arrays of their own, unchecked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from benchmarks.conftest import CLOCK
+from fastnn import bench
+
+JOBS = [job for job in bench.JOBS.values() if job.predict]
+
+
+@pytest.mark.benchmark(timer=CLOCK.read)
+def test_predict(job: bench.Job, contender: bench.Contender, timed_step: Callable) -> None:
+    timed_step()
