@@ -6,8 +6,9 @@ Growth: resident memory after a fit and after a ten times longer one. ``History`
 float64 an epoch, which is subtracted, and so must little else remain.
 
 Peak: the high-water mark of resident memory during ``fit`` of the job "wide" over what was
-resident before it (imports, images, the parameters), against
-5 x parameters + data + workspace.
+resident before it, plus the parameters themselves, which were; without the workspace and,
+where batches go in order, without the transposed copy of the data. It should be at most five
+times the parameters. A small ``fit`` before has loaded and compiled what is needed.
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
     rows = batches * task.job.batch_size
     x, y = task.x[:rows].copy(), task.y[:rows].copy()
     task.x = task.y = np.empty(0)
-    before_network = resident()
     net = task.network(backend)
     # Compiling and the threads' stacks are not what training needs.
     small = task.network(backend)
@@ -83,7 +83,7 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
         "data": x.nbytes,
         "workspace_at_most": threads * workspace * net.dtype.itemsize,
         "peak_over_before_fit": resident("VmHWM") - before,
-        "peak_over_before_network": resident("VmHWM") - before_network,
+        "data_copy": 0 if shuffle else x.nbytes,
     }
 
 
@@ -118,13 +118,18 @@ def main() -> None:
         for shuffle in (False, True):
             entry = in_process(f"peak({backend!r}, {shuffle}, {arguments.batches})")
             results[backend]["peak"].append(entry)
-            rest = entry["peak_over_before_network"] - entry["data"] - entry["workspace_at_most"]
+            rest = (
+                entry["peak_over_before_fit"]
+                + entry["parameters"]
+                - entry["workspace_at_most"]
+                - entry["data_copy"]
+            )
             print(
                 f"{backend}, wide, {'shuffled' if shuffle else 'in order'}: peak "
-                f"{entry['peak_over_before_network'] / 1e6:.1f} MB = data "
-                f"{entry['data'] / 1e6:.1f} + workspace {entry['workspace_at_most'] / 1e6:.1f} + "
                 f"{rest / entry['parameters']:.2f} x parameters "
-                f"({entry['parameters'] / 1e6:.1f} MB)",
+                f"({entry['parameters'] / 1e6:.1f} MB), beside data {entry['data'] / 1e6:.1f} MB"
+                f"{'' if shuffle else ' and their transposed copy'}, workspace "
+                f"{entry['workspace_at_most'] / 1e6:.1f} MB",
                 flush=True,
             )
     if arguments.json is not None:

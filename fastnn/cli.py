@@ -71,6 +71,7 @@ def _option(name: str, text: str, panel: str | None = None, flag: str | None = N
         rich_help_panel=panel,
         envvar=f"FASTNN_{name.upper()}",
         show_default=False,
+        show_envvar=False,
     )
 
 
@@ -95,7 +96,8 @@ def _root(
 def train(
     ctx: typer.Context,
     data: Annotated[
-        str | None, typer.Argument(help=f"{_DATA} Default: moons.", show_default=False)
+        str | None,
+        typer.Argument(metavar="DATA", help=f"{_DATA} Default: moons.", show_default=False),
     ] = None,
     target: Annotated[
         str | None, _option("target", "Column of the targets, by name or position.", _DATA_PANEL)
@@ -356,18 +358,22 @@ def _fit(
     net: Network, X: np.ndarray, y: np.ndarray, settings: TrainSettings, verbose: bool
 ) -> History:
     """Train as the settings say."""
+    import numpy as np
+
     from fastnn.training import EarlyStopping
 
-    return net.fit(
-        X,
-        y,
-        optimizer=settings.make_optimizer(),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size or None,
-        validation_fraction=settings.validation,
-        early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
-        verbose=verbose and sys.stderr.isatty(),
-    )
+    # A run that diverges says so itself, in one line.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return net.fit(
+            X,
+            y,
+            optimizer=settings.make_optimizer(),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size or None,
+            validation_fraction=settings.validation,
+            early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
+            verbose=verbose and sys.stderr.isatty(),
+        )
 
 
 @contextlib.contextmanager
@@ -460,8 +466,8 @@ def _figure(path: Path, size: tuple[float, float]) -> Any:
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help=_MODEL)],
-    data: Annotated[str, typer.Argument(help=f"{_DATA} No targets needed.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=f"{_DATA} No targets needed.")],
     out: Annotated[
         Path | None, typer.Option(help="CSV file; default: standard output.", show_default=False)
     ] = None,
@@ -508,10 +514,12 @@ def predict(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help=_MODEL)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL)],
     data: Annotated[
         str | None,
-        typer.Argument(help=f"{_DATA} Default: what it was trained on.", show_default=False),
+        typer.Argument(
+            metavar="DATA", help=f"{_DATA} Default: what it was trained on.", show_default=False
+        ),
     ] = None,
     target: Annotated[
         str | None, _option("target", "Column of the targets; default: as in training.")
@@ -527,7 +535,7 @@ def evaluate(
     """
     net, description = _open_model(model, backend)
     dataset = _load_for(net, description, data, target, data_dir)
-    X, y, what = _unseen(net, description, dataset, whole=data is not None)
+    X, y, what = _unseen(net, description, dataset, data)
     score = "r2" if net.loss_name == "squared_error" else "accuracy"
     result = {
         "model": str(_model_path(model)),
@@ -554,10 +562,12 @@ def evaluate(
 
 @app.command()
 def plot(
-    model: Annotated[Path, typer.Argument(help=_MODEL)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL)],
     data: Annotated[
         str | None,
-        typer.Argument(help=f"{_DATA} Default: what it was trained on.", show_default=False),
+        typer.Argument(
+            metavar="DATA", help=f"{_DATA} Default: what it was trained on.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -666,7 +676,7 @@ def _load_for(
 
 
 def _unseen(
-    net: Network, description: Description, dataset: Dataset, whole: bool
+    net: Network, description: Description, dataset: Dataset, data: str | None
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """What training has not seen of these data; all where that is not known."""
     import numpy as np
@@ -674,10 +684,8 @@ def _unseen(
     from fastnn import datasets
 
     settings = _training_settings(description)
-    built_in = dataset.name in datasets.BUILT_IN
-    trained_on = settings.get("data")
     rows = np.arange(0)
-    if (built_in and dataset.name == trained_on) or not whole:
+    if data is None or (data in datasets.BUILT_IN and data == settings.get("data")):
         rows = _split(dataset, settings.get("test"), settings.get("seed") or 0)[1]
     X, y, what = _held_out(dataset, rows, net.dtype)
     if len(X):
@@ -872,10 +880,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # Who reads our output has seen enough; nothing more can be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, OSError, ImportError, DivergenceError) as error:
         return _complain(str(error) or type(error).__name__, BAD_INPUT)
     except MemoryError:
@@ -887,6 +891,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _complain("interrupted", INTERRUPTED)
             raise
         return _complain(error.format_message(), BAD_INPUT)
+    if code == INTERRUPTED:  # Typer makes this of Ctrl-C
+        return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

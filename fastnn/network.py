@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import threading
 import time
@@ -36,6 +37,9 @@ SLICE_SECONDS = 0.03
 
 # A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
 WORK_PER_THREAD = 500_000
+
+# The same for the threads of BLAS, which meet at every product instead of once a step.
+WORK_PER_BLAS_THREAD = 50_000_000
 
 
 class Network:
@@ -824,6 +828,17 @@ class _Run:
         worth = self.batch_size * plan.n_params // WORK_PER_THREAD + 1
         return max(1, min(most, worth, blocks, plan.groups))
 
+    def _limited_blas(self, plan: Plan) -> Any:
+        """Context in which BLAS starts no more threads than pay."""
+        if not plan.layers[:, codes.BLAS].any() or self.network.backend == "numpy":
+            return nullcontext()
+        threads = 1
+        if self.n_threads == 1:
+            work = self.batch_size * plan.n_params
+            most = self.network.n_threads or os.cpu_count() or 1
+            threads = max(1, min(most, work // WORK_PER_BLAS_THREAD))
+        return _blas_libraries().limit(limits=threads, user_api="blas")
+
     def _train(
         self, step: int, n_steps: int, losses: np.ndarray, pool: ThreadPoolExecutor | None
     ) -> int:
@@ -880,9 +895,8 @@ class _Run:
         progress = Progress(net, self.epochs, total)
         best, stopped, step, length = Best(), "epochs", 0, 1
         started = time.perf_counter()
-        with (
-            ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext() as pool
-        ):
+        workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
+        with self._limited_blas(net._training_plan), workers as pool:
             try:
                 while step < total and stopped == "epochs":
                     count = min(length, total - step)
@@ -1011,6 +1025,15 @@ def _random_state(random_state: Any) -> np.random.RandomState:
             f"random_state must be None, an int in [0, 2**32 - 1] or a RandomState; "
             f"got {random_state!r}"
         ) from None
+
+
+@functools.cache
+def _blas_libraries() -> Any:
+    """The BLAS libraries of this process; looking for them takes milliseconds."""
+    import scipy.linalg.cython_blas  # noqa: F401 (loads the one that the kernels call)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _progress_bar(epochs: int) -> Any:

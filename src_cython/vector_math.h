@@ -128,7 +128,7 @@ INLINE void pause_processor(void)
 #endif
 }
 
-#define SPINS 4000 /* looks at a barrier before the processor is offered to others */
+#define SPINS 1000 /* looks at a barrier before the processor is offered to others */
 
 /* Wait for all threads: sync[0] counts who has arrived, sync[1] how often all had. */
 FUNCTION void barrier(int n_threads, int64_t *sync)

@@ -2,9 +2,9 @@
 
 import hypothesis
 import pytest
+from helpers import compiled_names, load_backend
 
 from fastnn.backends import BACKENDS
-from helpers import compiled_names, load_backend
 
 # The same examples on every run; compiling on first use must not count as slow.
 hypothesis.settings.register_profile(

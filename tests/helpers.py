@@ -3,6 +3,7 @@
 import os
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def make_problem(
     else:
         targets = rng.standard_normal((samples, sizes[-1]))
     parts = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         parts += [
             rng.standard_normal(fan_in * fan_out) / np.sqrt(fan_in),
             0.5 * rng.standard_normal(fan_out),

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from fastnn import codes, optimizers
-from fastnn.backends import numpy_kernels as reference
-from fastnn.plan import BLAS_WIDTH, MAX_GROUPS, make_plan
 from helpers import (
     ALPHAS,
     DTYPES,
@@ -24,6 +20,10 @@ from helpers import (
     readonly,
     train,
 )
+
+from fastnn import codes, optimizers
+from fastnn.backends import numpy_kernels as reference
+from fastnn.plan import BLAS_WIDTH, MAX_GROUPS, make_plan
 
 # fan_in, fan_out, samples: one of each, primes, more than a vector or a tile and not a multiple
 # of it, both sides of the width from which BLAS is called.
@@ -117,9 +117,7 @@ def test_activation_kernels(compiled, dtype, activation, shape, rng):
     z = normal(rng, shape, dtype, 3.0)
     z.flat[0] = 0.0
     a = np.empty_like(z)
-    compare(
-        compiled, "activation_forward", [z], [code, alpha], writes=[a], compiled_writes=nans(a)
-    )
+    compare(compiled, "activation_forward", [z], [code, alpha], writes=[a], compiled_writes=nans(a))
     reference.activation_forward(z, code, alpha, a)
     compare(compiled, "activation_backward", [z, a], [code, alpha], [normal(rng, shape, dtype)])
     if code not in codes.NEEDS_NET_INPUT:
@@ -150,7 +148,9 @@ def test_activation_kernels_at_extremes(compiled, dtype, activation):
         reference.activation_backward(z, expected, code, alpha, expected_da)
         compiled.activation_backward(z, expected, code, alpha, da)
     assert np.isfinite(da).all()
-    np.testing.assert_allclose(da, expected_da, rtol=rtol, atol={"float32": 1e-7, "float64": 1e-15}[dtype])
+    np.testing.assert_allclose(
+        da, expected_da, rtol=rtol, atol={"float32": 1e-7, "float64": 1e-15}[dtype]
+    )
 
 
 @pytest.mark.parametrize("shape", UNITS, ids=str)
@@ -450,9 +450,7 @@ def test_scratch_memory_means_nothing(kernels, dtype, network, shuffled):
         assert_bits(
             loss_and_grad(kernels, problem, fill=rubbish)[1], loss_and_grad(kernels, problem)[1]
         )
-        assert_bits(
-            forward(kernels, problem, True, fill=rubbish), forward(kernels, problem, True)
-        )
+        assert_bits(forward(kernels, problem, True, fill=rubbish), forward(kernels, problem, True))
 
 
 @pytest.mark.parametrize("n_threads", [2, 3])
@@ -531,11 +529,25 @@ def test_nan_is_not_optimised_away(kernels, dtype):
 
 # --- one interface -----------------------------------------------------------------
 
-KERNELS = (
-    "mix stream shuffle dense_forward dense_backward_params dense_backward_inputs "
-    "activation_forward activation_backward dropout_forward dropout_backward output_loss "
-    "output_transform update penalty forward loss_and_grad train"
-).split()
+KERNELS = [
+    "mix",
+    "stream",
+    "shuffle",
+    "dense_forward",
+    "dense_backward_params",
+    "dense_backward_inputs",
+    "activation_forward",
+    "activation_backward",
+    "dropout_forward",
+    "dropout_backward",
+    "output_loss",
+    "output_transform",
+    "update",
+    "penalty",
+    "forward",
+    "loss_and_grad",
+    "train",
+]
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -567,7 +579,9 @@ def test_numbers_of_codes_in_c():
     header = Path(__file__).parents[1] / "src_cython" / "vector_math.h"
     values = {}
     for body in re.findall(r"enum\s*\w*\s*\{(.*?)\}", header.read_text(), re.DOTALL):
-        names = [part.strip() for part in re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL).split(",")]
+        names = [
+            part.strip() for part in re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL).split(",")
+        ]
         values |= {name: number for number, name in enumerate(filter(None, names))}
     shared = {
         name: value
@@ -593,8 +607,7 @@ def test_plan_leaves_room():
         ]
         for row in plan.layers:
             used += [
-                (start, row[codes.FAN_OUT])
-                for start in {row[codes.NET_INPUT], row[codes.OUTPUT]}
+                (start, row[codes.FAN_OUT]) for start in {row[codes.NET_INPUT], row[codes.OUTPUT]}
             ]
         used.sort()
         ends = [start + units * block for start, units in used]

@@ -59,7 +59,9 @@ def samples(name, dtype):
         for number in x.tolist():
             y = exactly(mp.mpf(max(number, -1e6))) if number < 1e6 or name == "log" else None
             if y is None:  # what mpmath would need years for
-                y = {"exp": mp.inf, "expm1": mp.inf, "softplus": mp.mpf(number)}.get(name, mp.mpf(1))
+                y = {"exp": mp.inf, "expm1": mp.inf, "softplus": mp.mpf(number)}.get(
+                    name, mp.mpf(1)
+                )
             rounded = float(y)
             pairs.append((rounded, float(y - rounded) if np.isfinite(rounded) else 0.0))
     true, rest = np.array(pairs).T

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import ALPHAS, loss_and_grad, make_problem
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.datasets import make_moons
@@ -9,7 +10,6 @@ from sklearn.datasets import make_moons
 import fastnn
 from fastnn import codes
 from fastnn.backends import numpy_kernels as reference
-from helpers import ALPHAS, loss_and_grad, make_problem
 
 # Objective after 1, 1,001 and 19,001 steps; from the course's own code.
 COURSE = {

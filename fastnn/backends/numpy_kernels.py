@@ -600,7 +600,7 @@ def train(
     params, state : ndarray
         Read and overwritten.
     grads, order, work, sync : ndarray
-        Scratch memory; ``sync``, shape (8,) of int64, starts at zero.
+        Scratch memory; ``sync``, shape (24,) of int64, starts at zero.
     losses : ndarray of float64, shape (steps,)
         Objective of each step's batch before the step.
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 from fastnn.experiments.gradients import gradient_check
 from fastnn.experiments.moons import activations, data, hidden_units, layers
 from fastnn.experiments.more import more_data
-from fastnn.experiments.numerics import numerics
 from fastnn.experiments.result import Picture, Result, Table
 from fastnn.experiments.rings import circles
-from fastnn.experiments.run import EXPERIMENTS, command, run
+from fastnn.experiments.runner import EXPERIMENTS, command, run
+from fastnn.experiments.trouble import numerics
 
 __all__ = [
     "EXPERIMENTS",

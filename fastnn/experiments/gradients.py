@@ -241,7 +241,9 @@ def gradient_check(
         ax.set_ylim(3e-18, 30)
         ax.set_xlabel("step h")
         ax.set_ylabel("largest error / largest gradient")
-        ax.set_title(f"{'-'.join(map(str, networks[0]))}, {activations[0]}: derived formulas against")
+        ax.set_title(
+            f"{'-'.join(map(str, networks[0]))}, {activations[0]}: derived formulas against"
+        )
         ax.grid(True)
         ax.legend(loc="upper center", ncols=1 if narrow else 3)
         return figure

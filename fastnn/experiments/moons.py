@@ -185,9 +185,7 @@ def activations(
     def draw_boundaries(narrow: bool) -> Figure:
         columns = 1 if narrow else 3
         size = (4.2, 3.4) if narrow else (3.2, 2.75)
-        figure, axes = style.panels(
-            len(activations), columns, size=size, sharex=True, sharey=True
-        )
+        figure, axes = style.panels(len(activations), columns, size=size, sharex=True, sharey=True)
         for ax, name in zip(axes, activations, strict=True):
             run, measured = answers[name, 0]
             style.boundary(
@@ -415,7 +413,11 @@ def hidden_units(
     def draw_boundaries(narrow: bool) -> Figure:
         columns = 1 if narrow else 3
         figure, axes = style.panels(
-            len(shown), columns, size=(4.2, 3.4) if narrow else (3.2, 2.75), sharex=True, sharey=True
+            len(shown),
+            columns,
+            size=(4.2, 3.4) if narrow else (3.2, 2.75),
+            sharex=True,
+            sharey=True,
         )
         for ax, h in zip(axes, shown, strict=True):
             run, measured = answers[h, 0]
@@ -592,10 +594,7 @@ def layers(
     widths = {depth: width_for(depth, budget) for depth in depths}
     cases = [
         *(("width", a, d, width, s) for a, d, s in product(activations, depths, range(seeds))),
-        *(
-            ("budget", a, d, widths[d], s)
-            for a, d, s in product(activations, depths, range(seeds))
-        ),
+        *(("budget", a, d, widths[d], s) for a, d, s in product(activations, depths, range(seeds))),
         *(("cure", a, deepest, width, s) for a, s in product(activations, range(seeds))),
     ]
     answers = dict(zip(cases, jobs.each(one, cases, tick), strict=True))
@@ -738,8 +737,8 @@ def layers(
             f"{name}: held-out accuracy is highest with {best} hidden layers "
             f"({same_width[name][best]['held_out_accuracy']['mean']:.4f}); with {deepest} it is "
             f"{last['held_out_accuracy']['mean']:.4f}, and {last['stuck']} of {seeds} seeds stay "
-            f"near guessing (training accuracy below 0.6). There the first layer's gradient is {shrink(last):.1e} times the "
-            "last one's at the start."
+            "near guessing (training accuracy below 0.6). There the first layer's gradient is "
+            f"{shrink(last):.1e} times the last one's at the start."
         )
     findings.append(
         "Depth hurts where the gradient dies on its way back: each layer multiplies it by the "

@@ -89,9 +89,7 @@ def more_data(
                 l2=1e-4,
             )
             options = {"epochs": digits_epochs, "batch_size": 64}
-        run = jobs.train(
-            network, *train_set, optimizer=fastnn.Adam(learning_rate=0.01), **options
-        )
+        run = jobs.train(network, *train_set, optimizer=fastnn.Adam(learning_rate=0.01), **options)
         return run, jobs.measure(run, train_set, held_out)
 
     cases = list(product(("quantiles", "digits"), activations, range(seeds)))
@@ -172,14 +170,14 @@ def more_data(
         return figure
 
     def draw_confusion(narrow: bool) -> Figure:
-        figure, axes = style.panels(
-            2, 1 if narrow else 2, size=(4.2, 3.9) if narrow else (4.2, 3.9)
-        )
+        figure, axes = style.panels(2, 1 if narrow else 2, size=(4.2, 3.9))
         ax = axes[0]
         # Single errors are what one wants to see: the diagonal gets no shade.
         errors = confusion.copy()
         np.fill_diagonal(errors, 0)
-        ax.imshow(errors, cmap="Oranges", interpolation="nearest", vmin=0, vmax=max(errors.max(), 1))
+        ax.imshow(
+            errors, cmap="Oranges", interpolation="nearest", vmin=0, vmax=max(errors.max(), 1)
+        )
         for i, j in product(range(10), range(10)):
             if confusion[i, j]:
                 dark = i != j and errors[i, j] > 0.6 * errors.max()
@@ -213,7 +211,9 @@ def more_data(
     for kind, what in (("quantiles", "Gaussian quantiles"), ("digits", "Digits")):
         sentences.append(
             f"{what}, held-out accuracy: "
-            + ", ".join(f"{mean_sd(table[kind][a]['held_out_accuracy'])} ({a})" for a in activations)
+            + ", ".join(
+                f"{mean_sd(table[kind][a]['held_out_accuracy'])} ({a})" for a in activations
+            )
             + "."
         )
     return Result(

@@ -44,29 +44,35 @@ class Picture:
         with drawing():
             return self.draw(narrow)
 
-    def render(self, kind: str, narrow: bool = False) -> bytes:
-        """The figure as the bytes of a file.
+    def render(self, *kinds: str, narrow: bool = False) -> list[bytes]:
+        """The figure, drawn once, as the bytes of one file a kind.
 
         Parameters
         ----------
-        kind : {"svg", "png"}
+        *kinds : {"svg", "png"}
         narrow : bool, default=False
 
         Returns
         -------
-        bytes
+        list of bytes
         """
-        buffer = io.BytesIO()
+        files = []
         with drawing():
             figure = self.draw(narrow)
-            # Without the date, so that the same numbers give the same file.
-            metadata = {"Date": None} if kind == "svg" else {}
-            figure.savefig(buffer, format=kind, metadata=metadata)
-        return buffer.getvalue()
+            for kind in kinds:
+                buffer = io.BytesIO()
+                # Without the date, so that the same numbers give the same file.
+                figure.savefig(
+                    buffer, format=kind, metadata={"Date": None} if kind == "svg" else {}
+                )
+                # Once laid out, it keeps its places.
+                figure.set_layout_engine("none")
+                files.append(buffer.getvalue())
+        return files
 
     def data_uri(self, narrow: bool = False) -> str:
         """The figure as an SVG in a data URI."""
-        return as_data_uri(self.render("svg", narrow))
+        return as_data_uri(self.render("svg", narrow=narrow)[0])
 
 
 def as_data_uri(svg: bytes) -> str:

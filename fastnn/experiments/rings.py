@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +81,7 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
     ]
     edges = [0.0, *radii, end]
     total = 0.0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         middle = 0.5 * (low + high)
         denser = outer if outer(middle) > inner(middle) else inner
         total += quad(denser, low, high, epsabs=1e-12, limit=200)[0]
@@ -128,9 +128,7 @@ def circles(
     -------
     Result
     """
-    tests = {
-        (f, s): rings(jobs.HELD_OUT_SEED, f, s, 2 * jobs.HELD_OUT) for f, s in settings
-    }
+    tests = {(f, s): rings(jobs.HELD_OUT_SEED, f, s, 2 * jobs.HELD_OUT) for f, s in settings}
 
     def one(job: tuple[int, tuple[float, float], str, int]) -> tuple[Run, dict[str, float]]:
         points, setting, name, seed = job
@@ -164,7 +162,10 @@ def circles(
                     f"samples_{points}": {
                         a: {
                             key: summary(
-                                [answers[points, (factor, noise), a, s][1][key] for s in range(seeds)]
+                                [
+                                    answers[points, (factor, noise), a, s][1][key]
+                                    for s in range(seeds)
+                                ]
                             )
                             for key in keys
                         }

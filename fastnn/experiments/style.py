@@ -108,7 +108,9 @@ def panels(
     return figure, axes[:count]
 
 
-def scatter(ax: Axes, X: np.ndarray, y: np.ndarray, *, size: float = 16, label: bool = False) -> None:
+def scatter(
+    ax: Axes, X: np.ndarray, y: np.ndarray, *, size: float = 16, label: bool = False
+) -> None:
     """Points by class, each with a white edge so that it stays visible on any ground."""
     for k in np.unique(y).astype(int):
         color, marker = CLASS_STYLE[k % len(CLASS_STYLE)]

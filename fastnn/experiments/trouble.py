@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import backends, codes
+import fastnn
+from fastnn import codes
+from fastnn.backends import numpy_kernels
 from fastnn.experiments import jobs, style
 from fastnn.experiments.jobs import Tick
 from fastnn.experiments.result import Picture, Result, Table
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from matplotlib.figure import Figure
 
 DTYPES = (np.float32, np.float64)
@@ -67,19 +67,19 @@ def _equal(z: np.ndarray) -> np.ndarray:
 # --- the forms used here ------------------------------------------------------------------
 
 
-def _activation(kernels: ModuleType, z: np.ndarray, code: int) -> np.ndarray:
+def _activation(z: np.ndarray, code: int) -> np.ndarray:
     out = np.empty((1, len(z)), z.dtype)
-    kernels.activation_forward(np.ascontiguousarray(z[None]), code, 0.0, out)
+    numpy_kernels.activation_forward(np.ascontiguousarray(z[None]), code, 0.0, out)
     return out[0]
 
 
-def _softmax(kernels: ModuleType, logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: np.ndarray) -> np.ndarray:
     out = np.ascontiguousarray(logits)
-    kernels.output_transform(codes.CROSS_ENTROPY, out)
+    numpy_kernels.output_transform(codes.CROSS_ENTROPY, out)
     return out
 
 
-def _loss(kernels: ModuleType, logits: np.ndarray, target: int) -> np.ndarray:
+def _loss(logits: np.ndarray, target: int) -> np.ndarray:
     """Each sample's loss, one call a sample."""
     losses = []
     for column in logits.T:
@@ -87,7 +87,9 @@ def _loss(kernels: ModuleType, logits: np.ndarray, target: int) -> np.ndarray:
         targets = np.full((1, 1), target, one.dtype)
         none = np.empty(0, one.dtype)
         losses.append(
-            kernels.output_loss(one, targets, none, codes.CROSS_ENTROPY, 1.0, np.empty_like(one))
+            numpy_kernels.output_loss(
+                one, targets, none, codes.CROSS_ENTROPY, 1.0, np.empty_like(one)
+            )
         )
     return np.array(losses)
 
@@ -161,7 +163,6 @@ def numerics(
     *,
     steps: int = 200,
     scales: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0),
-    backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
     """Where the naive formulas fail, in float32 and float64, against the forms used here.
@@ -172,21 +173,20 @@ def numerics(
         Of the training with naive formulas.
     scales : tuple of float
         Factors on the moons' coordinates for that training.
-    backend, tick
+    tick
         As for :func:`fastnn.experiments.activations`.
 
     Returns
     -------
     Result
     """
-    kernels = backends.load(backend)
     with np.errstate(all="ignore"):
-        failures = _failures(kernels)
-        small = _small_arguments(kernels)
+        failures = _failures()
+        small = _small_arguments()
         if tick is not None:
             tick(0.3)
-        training = _training(steps, scales, backend)
-        curves = _curves(kernels)
+        training = _training(steps, scales)
+        curves = _curves()
     if tick is not None:
         tick(1.0)
 
@@ -261,7 +261,7 @@ def numerics(
         "numerics",
         "Numerical trouble",
         "The formulas of the book, typed as they stand, in float32 and float64; the smallest "
-        "number at which each fails, found by bisection. Beside it the form used here.",
+        "number at which each fails, found by bisection. Beside it the form used here, in the NumPy kernels; the tests hold the compiled ones to the same.",
         {"failures": failures, "small_arguments": small, "training": training, "curves": curves},
         [
             Picture(
@@ -330,7 +330,7 @@ def failures_at(failures: list[dict[str, Any]], name: str, kind: str) -> float:
     return next(r["from"] for r in failures if r["name"] == name and r["dtype"] == kind)
 
 
-def _failures(kernels: ModuleType) -> list[dict[str, Any]]:
+def _failures() -> list[dict[str, Any]]:
     """Each naive formula, the first number at which it fails, and what is used here."""
 
     def bad(values: np.ndarray) -> bool:
@@ -342,43 +342,43 @@ def _failures(kernels: ModuleType) -> list[dict[str, Any]]:
             "tanh",
             "(e^2z - 1)/(e^2z + 1)",
             naive_tanh,
-            lambda z: _activation(kernels, z, codes.TANH),
+            lambda z: _activation(z, codes.TANH),
         ),
         (
             "tanh, two exponentials",
             "(e^z - e^-z)/(e^z + e^-z)",
             naive_tanh_two_exponentials,
-            lambda z: _activation(kernels, z, codes.TANH),
+            lambda z: _activation(z, codes.TANH),
         ),
         (
             "sigmoid",
             "e^z/(1 + e^z)",
             naive_sigmoid,
-            lambda z: _activation(kernels, z, codes.SIGMOID),
+            lambda z: _activation(z, codes.SIGMOID),
         ),
         (
             "softmax",
             "softmax of (z, 0), unshifted",
             lambda z: naive_softmax(_pair(z)),
-            lambda z: _softmax(kernels, _pair(z))[0],
+            lambda z: _softmax(_pair(z))[0],
         ),
         (
             "softmax, all low",
             "softmax of (-z, -z), unshifted",
             lambda z: naive_softmax(_equal(z)),
-            lambda z: _softmax(kernels, _equal(z))[0],
+            lambda z: _softmax(_equal(z))[0],
         ),
         (
             "log softmax",
             "-log softmax of (z, 0), class 2, unshifted",
             lambda z: naive_loss(_pair(z), 1),
-            lambda z: _loss(kernels, _pair(z), 1),
+            lambda z: _loss(_pair(z), 1),
         ),
         (
             "log softmax, shifted",
             "-log softmax of (z, 0), class 2, shifted",
             lambda z: naive_loss(_pair(z), 1, shifted=True),
-            lambda z: _loss(kernels, _pair(z), 1),
+            lambda z: _loss(_pair(z), 1),
         ),
     ]
     rows = []
@@ -402,7 +402,7 @@ def _failures(kernels: ModuleType) -> list[dict[str, Any]]:
     return rows
 
 
-def _small_arguments(kernels: ModuleType) -> list[dict[str, Any]]:
+def _small_arguments() -> list[dict[str, Any]]:
     """Relative error of tanh near zero, where tanh z = z - z^3/3 + ..."""
     rows = []
     for dtype, values in (
@@ -417,31 +417,27 @@ def _small_arguments(kernels: ModuleType) -> list[dict[str, Any]]:
                     "z": value,
                     "dtype": np.dtype(dtype).name,
                     "naive": float(abs(naive_tanh(z) - exact)[0] / exact[0]),
-                    "here": float(abs(_activation(kernels, z, codes.TANH) - exact)[0] / exact[0]),
+                    "here": float(abs(_activation(z, codes.TANH) - exact)[0] / exact[0]),
                 }
             )
     return rows
 
 
-def _training(steps: int, scales: tuple[float, ...], backend: str) -> list[dict[str, Any]]:
+def _training(steps: int, scales: tuple[float, ...]) -> list[dict[str, Any]]:
     """Training on unscaled data, naively and here."""
     X, y = jobs.moons(0)
     rows = []
     for scale in scales:
         for dtype in DTYPES:
             step, loss = train_naively(X * scale, y, dtype=dtype, steps=steps)
-            network = jobs.make_network([2, 3, 2], activation="tanh", seed=0, backend=backend)
-            if dtype == np.float32:
-                import fastnn
-
-                network = fastnn.Network(
-                    [2, 3, 2],
-                    l2=jobs.L2,
-                    initializer="lecun_normal",
-                    random_state=0,
-                    backend=backend,
-                    dtype="float32",
-                )
+            network = fastnn.Network(
+                [2, 3, 2],
+                l2=jobs.L2,
+                initializer="lecun_normal",
+                random_state=0,
+                backend="numpy",
+                dtype=dtype,
+            )
             jobs.train(network, X * scale, y, epochs=steps)
             rows.append(
                 {
@@ -455,7 +451,7 @@ def _training(steps: int, scales: tuple[float, ...], backend: str) -> list[dict[
     return rows
 
 
-def _curves(kernels: ModuleType) -> dict[str, Any]:
+def _curves() -> dict[str, Any]:
     """What the figure draws."""
     curves: dict[str, Any] = {}
     grid = np.geomspace(1e-19, 2000, 440)
@@ -465,11 +461,11 @@ def _curves(kernels: ModuleType) -> dict[str, Any]:
         curves[np.dtype(dtype).name] = {
             "z": z.astype(np.float64),
             "naive": (np.abs(naive_tanh(z) - exact) / exact).astype(np.float64),
-            "ours": (np.abs(_activation(kernels, z, codes.TANH) - exact) / exact).astype(np.float64),
+            "ours": (np.abs(_activation(z, codes.TANH) - exact) / exact).astype(np.float64),
         }
     z = np.geomspace(1, 3000, 800)
     curves["loss_z"] = z
-    curves["loss_here"] = _loss(kernels, _pair(z), 1)
+    curves["loss_here"] = _loss(_pair(z), 1)
     for dtype in DTYPES:
         kind = np.dtype(dtype).name
         for name, shifted in (("plain", False), ("shifted", True)):

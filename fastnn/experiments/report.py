@@ -1,0 +1,120 @@
+"""The report: results.json, the figures as files, and one HTML page that holds everything."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import fastnn
+from fastnn.experiments.claims import claims, single_run_noise
+from fastnn.experiments.result import Result, as_data_uri, plain
+
+
+@dataclass(frozen=True)
+class About:
+    """What the report's first and last lines tell."""
+
+    backend: str
+    seeds: int
+    quick: bool
+    seconds: float
+
+
+def everything(results: dict[str, Result], about: About) -> dict[str, Any]:
+    """What ``results.json`` holds."""
+    return plain(
+        {
+            "fastnn": fastnn.__version__,
+            "python": platform.python_version(),
+            "settings": asdict(about),
+            "experiments": {
+                name: {
+                    "title": result.title,
+                    "setting": result.setting,
+                    "data": result.data,
+                    "findings": result.findings,
+                    "figures": {picture.name: picture.caption for picture in result.pictures},
+                }
+                for name, result in results.items()
+            },
+            "single_run_noise": single_run_noise(),
+            "claims": [asdict(claim) for claim in claims(results)],
+        }
+    )
+
+
+def write(
+    results: dict[str, Result],
+    out: Path,
+    about: About,
+    tick: Callable[[float], None] | None = None,
+) -> Path:
+    """Write ``results.json``, the figures as PNG and SVG, and ``index.html``.
+
+    Parameters
+    ----------
+    results : dict of Result by name
+    out : Path
+        A folder, made if it is not there.
+    about : About
+    tick : callable, optional
+        Told the share that is done.
+
+    Returns
+    -------
+    Path
+        Of the page.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(everything(results, about), indent=1, allow_nan=False)
+    (out / "results.json").write_text(text + "\n", encoding="utf-8")
+    pictures = [picture for result in results.values() for picture in result.pictures]
+    embedded = {}
+    for number, picture in enumerate(pictures):
+        svg, png = picture.render("svg", "png")
+        (out / f"{picture.name}.svg").write_bytes(svg)
+        (out / f"{picture.name}.png").write_bytes(png)
+        embedded[picture.name] = {"wide": as_data_uri(svg), "narrow": picture.data_uri(narrow=True)}
+        if tick is not None:
+            tick((number + 1) / len(pictures))
+    page = out / "index.html"
+    page.write_text(render(results, embedded, about), encoding="utf-8")
+    return page
+
+
+def render(results: dict[str, Result], embedded: dict[str, dict[str, str]], about: About) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    results : dict of Result by name
+    embedded : dict
+        By figure the data URIs of its wide and its narrow form.
+    about : About
+
+    Returns
+    -------
+    str
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("fastnn.experiments", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        embedded=embedded,
+        claims=claims(results),
+        about=about,
+        version=fastnn.__version__,
+        today=date.today().isoformat(),
+    )

@@ -1,0 +1,209 @@
+"""All experiments in one go, and the command that starts them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastnn import backends
+from fastnn.experiments import gradients, moons, more, report, rings, trouble
+from fastnn.experiments.result import Result
+
+EXPERIMENTS: dict[str, Callable[..., Result]] = {
+    "data": moons.data,
+    "activations": moons.activations,
+    "hidden_units": moons.hidden_units,
+    "layers": moons.layers,
+    "circles": rings.circles,
+    "more_data": more.more_data,
+    "numerics": trouble.numerics,
+    "gradient_check": gradients.gradient_check,
+}
+
+SEEDS = 8
+# What needs no seeds, or no backend.
+_WITHOUT_SEEDS = ("data", "numerics", "gradient_check")
+_WITHOUT_BACKEND = ("data", "numerics")
+
+# Small enough for a test; the reference losses still need their steps.
+_QUICK: dict[str, dict[str, Any]] = {
+    "hidden_units": {"units": (1, 3, 5, 15), "epochs": 400},
+    "layers": {"depths": (1, 2, 5), "budget": 150, "epochs": 150},
+    "circles": {"epochs": 150, "many": 2_000, "many_epochs": 2},
+    "more_data": {"epochs": 150, "digits_epochs": 4},
+    "numerics": {"steps": 20, "scales": (1.0, 1000.0)},
+    "gradient_check": {"networks": ((2, 3, 2), (2, 4, 4, 2))},
+}
+_QUICK_SEEDS = 2
+
+# Rough shares of the time, for the progress bar.
+_SHARES = {
+    "data": 1,
+    "activations": 10,
+    "hidden_units": 40,
+    "layers": 40,
+    "circles": 25,
+    "more_data": 10,
+    "numerics": 5,
+    "gradient_check": 5,
+    "report": 30,
+}
+
+Told = Callable[[str, float], None]
+
+
+def choose(only: str | Sequence[str] | None) -> list[str]:
+    """Names of experiments, in the order of the report.
+
+    Parameters
+    ----------
+    only : str or sequence of str, optional
+        Names, or one text with commas between them; None for all.
+
+    Raises
+    ------
+    ValueError
+        If there is no experiment of a name.
+    """
+    if only is None:
+        return list(EXPERIMENTS)
+    parts = only.split(",") if isinstance(only, str) else list(only)
+    names = [part.strip().replace("-", "_") for part in parts if part.strip()]
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise ValueError(f"no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
+    if not names:
+        raise ValueError(f"only names no experiment; there are {', '.join(EXPERIMENTS)}")
+    return [name for name in EXPERIMENTS if name in names]
+
+
+def run(
+    out: str | Path | None = None,
+    *,
+    only: str | Sequence[str] | None = None,
+    backend: str = "auto",
+    seeds: int | None = None,
+    quick: bool = False,
+    progress: Told | None = None,
+) -> dict[str, Result]:
+    """Run experiments and write their report.
+
+    Parameters
+    ----------
+    out : path, optional
+        Folder of the report; None writes nothing.
+    only : str or sequence of str, optional
+        Names of :data:`EXPERIMENTS`; default all.
+    backend : str, default="auto"
+    seeds : int, optional
+        Runs of each setting; default 8, quick 2.
+    quick : bool, default=False
+        Few steps: to see that everything works.
+    progress : callable, optional
+        Told the experiment's name and the share of everything that is done.
+
+    Returns
+    -------
+    dict of Result by name
+    """
+    names = choose(only)
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"seeds must be at least 1; got {seeds}")
+    seeds = seeds or (_QUICK_SEEDS if quick else SEEDS)
+    backend = backends.load(backend).NAME
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        # Before a minute of work, not after it.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").touch()
+    whole = sum(_SHARES[name] for name in [*names, *(["report"] if folder else [])])
+    done = 0.0
+
+    def tick_for(name: str) -> Callable[[float], None] | None:
+        if progress is None:
+            return None
+        before = done
+        return lambda share: progress(name, (before + share * _SHARES[name]) / whole)
+
+    started = time.perf_counter()
+    results = {}
+    for name in names:
+        options: dict[str, Any] = dict(_QUICK.get(name, {})) if quick else {}
+        if name not in _WITHOUT_SEEDS:
+            options["seeds"] = seeds
+        if name not in _WITHOUT_BACKEND:
+            options["backend"] = backend
+        if name != "data":
+            options["tick"] = tick_for(name)
+        if progress is not None:
+            progress(name, done / whole)
+        results[name] = EXPERIMENTS[name](**options)
+        done += _SHARES[name]
+    if folder is not None:
+        about = report.About(backend, seeds, quick, time.perf_counter() - started)
+        report.write(results, folder, about, tick_for("report"))
+    return results
+
+
+def command(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the report.", file_okay=False)
+    ] = Path("experiments"),
+    only: Annotated[
+        str | None,
+        typer.Option("--only", help=f"Some of: {', '.join(EXPERIMENTS)} (commas between them)."),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, cython, numba or numpy.")
+    ] = "auto",
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help=f"Runs of each setting [default: {SEEDS}].")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few steps, to see that everything works.")
+    ] = False,
+) -> None:
+    """Run the course's experiments and write a report with figures."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    try:
+        names = choose(only)
+        backends.load(backend)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    except ImportError as error:
+        typer.echo(f"fastnn: {error}", err=True)
+        raise typer.Exit(2) from None
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    try:
+        with bar:
+            task = bar.add_task(names[0], total=1.0)
+            results = run(
+                out,
+                only=names,
+                backend=backend,
+                seeds=seeds,
+                quick=quick,
+                progress=lambda name, share: bar.update(
+                    task, description=name.replace("_", " "), completed=share
+                ),
+            )
+            bar.update(task, completed=1.0, description="done")
+    except OSError as error:
+        typer.echo(f"fastnn: cannot write the report to {out}: {error.strerror or error}", err=True)
+        raise typer.Exit(2) from None
+    figures = sum(len(result.pictures) for result in results.values())
+    typer.echo(f"{len(results)} experiments, {figures} figures: {out / 'index.html'}")

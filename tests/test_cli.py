@@ -1,0 +1,485 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import fastnn
+from fastnn import cli, datasets, storage
+from fastnn.settings import TrainSettings, merge
+
+COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
+QUICK = ["--backend", "numpy", "--epochs", "20"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """An empty folder to run in, no settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in TrainSettings.model_fields:
+        monkeypatch.delenv(f"FASTNN_{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; exit code, standard output, standard error."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_json(run):
+    """Run the command with --json; the object."""
+
+    def run_json(*arguments):
+        code, out, err = run(*arguments, "--json")
+        assert (code, err) == (0, "")
+        assert out.count("\n") == 1
+        return json.loads(out)
+
+    return run_json
+
+
+@pytest.fixture
+def refused(run):
+    """Run the command with bad input; the one line it answers."""
+
+    def refused(*arguments):
+        code, out, err = run(*arguments)
+        assert code == 2
+        assert out == ""
+        assert err.startswith("fastnn: ")
+        assert err.count("\n") == 1
+        return err
+
+    return refused
+
+
+# --- train --------------------------------------------------------------------
+
+
+def test_default_job_is_the_course_s_run(run_json, tmp_path):
+    result = run_json("train", "--backend", "numpy", "--epochs", "1001")
+    assert result["layer_sizes"] == [2, 3, 2]
+    assert result["dtype"] == "float64"
+    assert result["samples"] == 200
+    # The course's own objective after 1,001 steps.
+    assert result["loss"] == pytest.approx(0.068947, abs=1e-6)
+    assert result["accuracy"] > 0.97
+    assert 0.95 < result["held_out_accuracy"] < 1
+    assert result["held_out"] == "10,000 fresh points"
+    settings = tomllib.loads((tmp_path / "runs/moons-1/settings.toml").read_text())
+    for name, value in {
+        "activation": ["tanh"],
+        "initializer": "lecun_normal",
+        "l2": 5e-5,
+        "learning_rate": 2.0,
+        "optimizer": "sgd",
+        "batch_size": 0,
+        "seed": 0,
+    }.items():
+        assert settings[name] == value
+    assert merge().completed(datasets.load("moons"), 200).epochs == 20_000
+
+
+def test_files_of_a_run(run, tmp_path):
+    code, out, err = run("train", *QUICK, "--out", "here/run", "--validation", "0.2")
+    assert (code, err) == (0, "")
+    folder = tmp_path / "here" / "run"
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors",
+        "history.csv",
+        "settings.toml",
+        "decision_boundary.png",
+        "loss.png",
+    }
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("epochs"))
+    assert rows == {"epochs": "20"}
+    for name in ("training loss", "held-out accuracy", "seconds", "steps per second", "files"):
+        assert f"\n{name} " in out
+    with open(folder / "history.csv", newline="") as file:
+        history = list(csv.DictReader(file))
+    assert list(history[0]) == ["epoch", "loss", "validation_loss", "validation_score"]
+    assert [row["epoch"] for row in history] == [str(k) for k in range(1, 21)]
+    assert float(history[-1]["loss"]) < float(history[0]["loss"])
+    for picture in ("decision_boundary.png", "loss.png"):
+        from matplotlib.image import imread
+
+        image = imread(folder / picture)
+        assert image.shape[0] > 500
+        assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
+
+
+def test_model_says_how_it_was_trained(run_json):
+    result = run_json("train", "iris", *QUICK, "--out", "a")
+    net = fastnn.load("a/model.safetensors", backend="numpy")
+    training = storage.describe("a/model.safetensors").training
+    assert training["settings"]["epochs"] == 20
+    assert training["features"] == list(datasets.load("iris").feature_names)
+    assert training["results"]["loss"] == result["loss"]
+    assert net.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    assert "decision_boundary.png" not in result["files"]
+
+
+def test_settings_file_reproduces_the_run(run_json, tmp_path):
+    options = ["--hidden", "5,4", "--dropout", "0.1,0", "--batch-size", "16", "--seed", "3"]
+    first = run_json("train", "circles", *QUICK, *options, "--out", "a")
+    second = run_json("train", "--config", "a/settings.toml", "--out", "b")
+    assert second["loss"] == first["loss"]
+    assert second["held_out_accuracy"] == first["held_out_accuracy"]
+    written = [(tmp_path / name / "settings.toml").read_text() for name in "ab"]
+    assert written[0] == written[1]
+    one, two = (fastnn.load(f"{k}/model.safetensors", backend="numpy") for k in "ab")
+    np.testing.assert_array_equal(one.params, two.params)
+
+
+def test_flag_before_environment_before_file_before_default(run_json, monkeypatch, tmp_path):
+    (tmp_path / "c.toml").write_text('backend = "numpy"\nepochs = 3\nhidden = [4, 4]\nseed = 9\n')
+
+    def settings(*arguments):
+        folder = run_json("train", "--config", "c.toml", *arguments)["folder"]
+        return tomllib.loads((tmp_path / folder / "settings.toml").read_text())
+
+    assert (settings()["epochs"], settings()["hidden"]) == (3, [4, 4])
+    monkeypatch.setenv("FASTNN_EPOCHS", "4")
+    assert settings()["epochs"] == 4
+    assert settings("--epochs", "5")["epochs"] == 5
+    assert settings()["learning_rate"] == 2.0
+    assert settings()["seed"] == 9
+    # The two ways to give the hidden layers replace each other.
+    monkeypatch.setenv("FASTNN_LAYERS", "3")
+    assert settings("--layer-size", "6")["hidden"] == [6, 6, 6]
+    assert settings("--hidden", "7")["hidden"] == [7]
+
+
+def test_runs_do_not_overwrite_each_other(run_json, refused):
+    folders = [run_json("train", *QUICK)["folder"] for _ in range(2)]
+    assert folders == ["runs/moons-1", "runs/moons-2"]
+    message = refused("train", *QUICK, "--out", "runs/moons-1")
+    assert "has files already" in message
+    run_json("train", *QUICK, "--out", "runs/moons-1", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sizes"),
+    [
+        (["--hidden", "8,7,6"], [2, 8, 7, 6, 2]),
+        (["--layers", "3", "--layer-size", "8"], [2, 8, 8, 8, 2]),
+        (["--layers", "2"], [2, 3, 3, 2]),
+        (["--hidden", "none"], [2, 2]),
+        (["--loss", "binary_cross_entropy"], [2, 3, 1]),
+    ],
+)
+def test_layers(run_json, arguments, sizes):
+    assert run_json("train", *QUICK, *arguments)["layer_sizes"] == sizes
+
+
+def test_every_option_arrives(run_json, tmp_path):
+    options = {
+        "--activation": "relu,silu",
+        "--hidden": "6,5",
+        "--initializer": "glorot_uniform",
+        "--l2": "0.01",
+        "--dropout": "0.25",
+        "--optimizer": "rmsprop",
+        "--learning-rate": "0.02",
+        "--batch-size": "32",
+        "--seed": "5",
+        "--dtype": "float32",
+        "--test": "0.3",
+        "--validation": "0.25",
+        "--patience": "7",
+        "--threads": "1",
+    }
+    flat = [part for option in options.items() for part in option]
+    result = run_json("train", "blobs", *QUICK, *flat, "--standardize", "--out", "a")
+    config = fastnn.load("a/model.safetensors", backend="numpy").get_config()
+    assert config["activation"] == ["relu", "silu"]
+    assert config["layer_sizes"] == [2, 6, 5, 4]
+    assert config["initializer"] == "glorot_uniform"
+    assert config["l2"] == 0.01
+    assert config["dropout"] == [0.25, 0.25]
+    assert config["standardize"] is True
+    assert config["dtype"] == result["dtype"] == "float32"
+    assert (result["samples"], result["held_out"]) == (140, "60 samples set aside")
+    settings = tomllib.loads((tmp_path / "a" / "settings.toml").read_text())
+    assert settings["optimizer"] == "rmsprop"
+    assert settings["early_stopping"] is True
+    assert settings["patience"] == 7
+    assert "momentum" not in settings
+
+
+def test_early_stopping(run_json):
+    arguments = ["--optimizer", "sgd", "--learning-rate", "1e-9", "--epochs", "1000"]
+    arguments += ["--early-stopping", "--patience", "3", "--dtype", "float32"]
+    result = run_json("train", "moons", "--backend", "numpy", *arguments)
+    assert result["stopped"] == "early stopping"
+    assert result["epochs"] < 100
+    assert result["best_epoch"] == result["epochs"] - 3
+
+
+def test_sensible_without_options(run_json):
+    for name, score, least in (("iris", "accuracy", 0.85), ("diabetes", "r2", 0.4)):
+        result = run_json("train", name, "--backend", "numpy")
+        assert result[f"held_out_{score}"] > least
+        assert result["task"] == ("regression" if score == "r2" else "classification")
+
+
+def test_digits_are_scaled(run_json):
+    result = run_json("train", "digits", "--backend", "numpy", "--epochs", "5")
+    assert result["held_out_accuracy"] > 0.85
+    assert run_json("evaluate", result["folder"])["accuracy"] == result["held_out_accuracy"]
+
+
+def test_mnist_without_files(refused, monkeypatch, tmp_path):
+    def unreachable(url):
+        raise ConnectionError(url)
+
+    monkeypatch.setattr(datasets, "_download", unreachable)
+    monkeypatch.setattr(datasets, "cache_dir", lambda: tmp_path / "cache")
+    assert "--data-dir or FASTNN_DATA_DIR" in refused("train", "mnist")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A CSV file with names, a column of words to predict, and one without it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)) + 3 * (np.arange(60) % 2)[:, None]
+    kinds = np.array(["aster", "lily"])[np.arange(60) % 2]
+    lines = ["length,kind,width", *(f"{a},{k},{b}" for (a, b), k in zip(X, kinds, strict=True))]
+    (tmp_path / "flowers.csv").write_text("\n".join(lines) + "\n")
+    lines = ["width,length", *(f"{b},{a}" for a, b in X)]
+    (tmp_path / "new.csv").write_text("\n".join(lines) + "\n")
+    return X, kinds
+
+
+def test_own_file_from_training_to_prediction(run, run_json, flowers, tmp_path):
+    X, _ = flowers
+    trained = run_json(
+        "train",
+        "flowers.csv",
+        "--target",
+        "kind",
+        "--standardize",
+        "--backend",
+        "numpy",
+        "--out",
+        "a",
+    )
+    assert trained["layer_sizes"][0::2] == [2, 2]
+    assert trained["held_out_accuracy"] > 0.8
+    whole = run_json("evaluate", "a", "flowers.csv")
+    assert whole["what"] == "all 60 samples"
+    unseen = run_json("evaluate", "a/model.safetensors", "--backend", "numpy")
+    assert unseen["accuracy"] == pytest.approx(trained["held_out_accuracy"])
+    assert unseen["samples"] == 12
+    # Columns are found by name, in whatever order, with or without the target.
+    net = fastnn.load("a/model.safetensors", backend="numpy")
+    code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["prediction", *net.predict(X)]
+    assert run("predict", "a", "flowers.csv", "--backend", "numpy")[1] == out
+    probabilities = run_json("predict", "a", "new.csv", "--proba")
+    assert list(probabilities) == ["prediction", "probability_aster", "probability_lily"]
+    np.testing.assert_allclose(
+        probabilities["probability_lily"], net.predict_proba(X)[:, 1], atol=1e-6
+    )
+    assert run("predict", "a", "new.csv", "--out", "p.csv")[1] == ""
+    assert (tmp_path / "p.csv").read_text() == out
+
+
+def test_plot(run, run_json, refused, flowers, tmp_path):
+    trained = run_json("train", *QUICK, "--out", "a")
+    result = run_json("plot", "a")
+    assert result["file"] == "a/plot_moons.png"
+    assert result["accuracy"] == trained["accuracy"]
+    assert (tmp_path / "a/plot_moons.png").read_bytes()[:4] == b"\x89PNG"
+    code, out, _ = run("plot", "a", "moons", "--out", "b/c.svg")
+    assert code == 0
+    assert "b/c.svg" in out
+    assert "<svg" in (tmp_path / "b/c.svg").read_text()
+    assert "must end in .png" in refused("plot", "a", "--out", "b/c.txt")
+    run_json("train", "iris", *QUICK, "--out", "i")
+    assert "over 2 features; the network has 4" in refused("plot", "i", "iris")
+
+
+# --- info, version, help ------------------------------------------------------
+
+
+def test_info(run, run_json, monkeypatch):
+    result = run_json("info")
+    assert result["versions"]["fastnn"] == fastnn.__version__
+    assert result["versions"]["numpy"] == np.__version__
+    assert set(result["backends"]) == {"cython", "numba", "numpy"}
+    assert result["backends"]["numpy"] == {"available": True, "reason": None}
+    for backend in result["backends"].values():
+        assert backend["available"] == (backend["reason"] is None)
+    assert result["auto"] == fastnn.available_backends()[0]
+    assert result["cores"] >= 1
+    code, out, _ = run("info")
+    assert code == 0
+    assert fastnn.__version__ in out
+    assert result["cache"] in out
+
+
+def test_info_tells_why_a_backend_is_missing(run_json, monkeypatch):
+    monkeypatch.setattr(
+        "fastnn.backends.why_missing", lambda name: None if name == "numpy" else "get it there"
+    )
+    result = run_json("info")
+    assert result["backends"]["cython"] == {"available": False, "reason": "get it there"}
+    assert result["auto"] == "numpy"
+    assert result["vector_level"] is None
+
+
+def test_version_and_help(run):
+    assert run("--version") == (0, f"fastnn {fastnn.__version__}\n", "")
+    for arguments in ([], ["--help"], ["train", "--help"]):
+        code, out, err = run(*arguments)
+        assert (code, err) == (0, "")
+        assert "Usage" in out
+    result = CliRunner().invoke(cli.app, ["train", "--help"], env={"COLUMNS": "200"})
+    assert "FASTNN_EPOCHS" in result.output
+
+
+# --- what goes wrong ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "moon"], "no data set and no file 'moon'"),
+        (["train", "x.csv"], "no file 'x.csv'"),
+        (["train", "iris", "--target", "y"], "has its own target"),
+        (["train", "--epochs", "0"], "epochs"),
+        (["train", "--epochs", "many"], "epochs"),
+        (["train", "--learning-rate", "-1"], "learning_rate"),
+        (["train", "--learning-rate", "nan"], "learning_rate"),
+        (["train", "--l2", "-1"], "l2"),
+        (["train", "--dropout", "1"], "dropout"),
+        (["train", "--validation", "1.5"], "validation"),
+        (["train", "--test", "1"], "test"),
+        (["train", "--seed", "-1"], "seed"),
+        (["train", "--hidden", "8,x"], "hidden"),
+        (["train", "--hidden", "8,0"], "hidden"),
+        (["train", "--hidden", "8", "--layers", "2"], "not both"),
+        (["train", "--activation", "step"], "activation"),
+        (["train", "--activation", "tanh,relu"], "activation"),
+        (["train", "--optimizer", "lbfgs"], "optimizer"),
+        (["train", "--optimizer", "adam", "--momentum", "0.9"], "momentum belongs to sgd"),
+        (["train", "iris", "--momentum", "0.9"], "momentum belongs to sgd"),
+        (["train", "--backend", "fortran"], "backend"),
+        (["train", "--dtype", "int8"], "dtype"),
+        (["train", "--loss", "squared_error"], "squared_error is not one of classification"),
+        (["train", "blobs", "--loss", "binary_cross_entropy"], "is for 2 classes; there are 4"),
+        (["train", "--config", "no.toml"], "no.toml"),
+        (["train", "--nonsense"], "--nonsense"),
+        (["train", "a", "b"], "unexpected"),
+        (["nonsense"], "nonsense"),
+        (["predict"], "Missing argument"),
+        (["predict", "no", "moons"], "no"),
+        (["evaluate", "bad.safetensors", "moons"], "bad.safetensors: not a model file"),
+        (["predict", "bad.safetensors", "moons"], "bad.safetensors: not a model file"),
+        (["train", "moons", "--out", "bad.safetensors"], "not a folder"),
+        (["train", "--config", "bad.safetensors"], "bad.safetensors"),
+        (["train", "--config", "typo.toml"], "typo.toml: there is no setting 'epoch'"),
+        (["train", "--config", "wrong.toml"], "wrong.toml: epochs"),
+    ],
+)
+def test_bad_input_is_one_line(refused, tmp_path, arguments, message):
+    (tmp_path / "bad.safetensors").write_text("= not a model, not TOML")
+    (tmp_path / "typo.toml").write_text("epoch = 3\n")
+    (tmp_path / "wrong.toml").write_text('epochs = "three"\n')
+    assert message in refused(*arguments)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_divergence(refused, tmp_path):
+    message = refused("train", "diabetes", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e6")
+    assert "learning rate" in message
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_missing_backend(refused, monkeypatch):
+    monkeypatch.setattr("fastnn.backends.why_missing", lambda name: "install it with: pip")
+    assert "install it with" in refused("train", "--backend", "cython")
+
+
+def test_model_for_other_data(run_json, refused):
+    run_json("train", *QUICK, "--out", "a")
+    assert "iris has 4 features; the network expects 2" in refused("evaluate", "a", "iris")
+    assert "4 features" in refused("predict", "a", "iris")
+
+
+def test_interrupt_keeps_what_was_trained(tmp_path):
+    arguments = ["--backend", "numpy", "--epochs", "100000000", "--out", "a"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "a").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)  # the folder is made just before training
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "fastnn: interrupted\n"
+    assert ", interrupted" in out
+    net = fastnn.load(tmp_path / "a" / "model.safetensors", backend="numpy")
+    assert net.n_epochs_ > 0
+    assert (tmp_path / "a" / "history.csv").exists()
+
+
+def test_interrupt_elsewhere(run, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "load", interrupted)
+    assert run("train") == (130, "", "fastnn: interrupted\n")
+
+
+def test_reader_that_stops_reading(run_json):
+    run_json("train", *QUICK, "--out", "a")
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "predict", "a", "moons", "--proba"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 1
+
+
+def test_default_job_imports_no_scikit_learn_and_no_tensorflow():
+    code = """
+import sys
+from fastnn.cli import main
+assert main(["train", "--backend", "numpy", "--epochs", "2", "--out", "a"]) == 0
+heavy = {"sklearn", "tensorflow", "pandas", "numba", "matplotlib.pyplot"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_scripts_see_no_colours_and_no_bar(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "train", *QUICK], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
