@@ -17,6 +17,7 @@ COURSE = {
     "sigmoid": (0.628571, 0.088431, 0.078155),
     "relu": (0.560274, 0.072179, 0.071219),
 }
+TANH_OTHER_PHASE = 0.071316  # plain NumPy code, (samples, features) throughout, one step earlier
 
 
 @pytest.mark.parametrize("activation", COURSE)
@@ -36,7 +37,18 @@ def test_course_example(activation, backend):
         net.fit(X, y, optimizer=fastnn.SGD(learning_rate=2.0), epochs=epochs)
         losses.append(net.loss(X, y))
     # the table has six decimals
-    np.testing.assert_allclose(losses, COURSE[activation], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(losses[:2], COURSE[activation][:2], rtol=0, atol=1e-6)
+    if activation == "tanh":
+        # From about step 2,000 the step is too long for the valley: the loss jumps between two
+        # values for ever, and the rounding of the first steps decides which falls on the odd
+        # ones (changing one weight by one ULP swaps them, in every backend). So the table's
+        # value, or the other one and the table's a step later.
+        net.fit(X, y, optimizer=fastnn.SGD(learning_rate=2.0), epochs=1)
+        losses = sorted([losses[2], net.loss(X, y)])
+        expected = [COURSE[activation][2], TANH_OTHER_PHASE]
+        np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-6)
+    else:
+        np.testing.assert_allclose(losses[2], COURSE[activation][2], rtol=0, atol=1e-6)
 
 
 # --- gradients ------------------------------------------------------------------

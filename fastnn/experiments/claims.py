@@ -103,10 +103,22 @@ def _jacobian(gradients: dict[str, Any]) -> str:
     )
 
 
-def _last_losses(activations: dict[str, Any]) -> tuple[int, dict[str, float]]:
+def _last_losses(activations: dict[str, Any]) -> tuple[int, dict[str, str]]:
+    """Last step of the loss table, and the losses there as text; both values of a swing."""
     table = activations["activations"]
     step = max(next(iter(table.values()))["losses_after_steps"])
-    return step, {name: record["losses_after_steps"][step] for name, record in table.items()}
+    texts = {}
+    for name, record in table.items():
+        low, high = sorted(
+            (record["losses_after_steps"][step], record["losses_a_step_before"][step])
+        )
+        swings = high - low > 2e-4
+        texts[name] = (
+            f"{low:.4f} and {high:.4f} in turn"
+            if swings
+            else f"{record['losses_after_steps'][step]:.4f}"
+        )
+    return step, texts
 
 
 def _sigmoid(activations: dict[str, Any]) -> str:
@@ -114,7 +126,7 @@ def _sigmoid(activations: dict[str, Any]) -> str:
     table = activations["activations"]
     return (
         f"Loss after {step:,} steps: "
-        + ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+        + ", ".join(f"{name} {loss}" for name, loss in losses.items())
         + ". Held-out accuracy: "
         + ", ".join(f"{name} {table[name]['held_out_accuracy']['mean']:.4f}" for name in losses)
         + ". The boundary is in the figure."
@@ -142,7 +154,7 @@ def _ranking(activations: dict[str, Any]) -> str:
     step, losses = _last_losses(activations)
     return (
         f"Loss after {step:,} steps: "
-        + ", ".join(f"{name} {losses[name]:.4f}" for name in ("tanh", "relu") if name in losses)
+        + ", ".join(f"{name} {losses[name]}" for name in ("tanh", "relu") if name in losses)
         + f". Differences in held-out accuracy over {activations['seeds']} seeds (± standard "
         "error): "
         + ", ".join(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -48,40 +47,50 @@ def everything(results: dict[str, Result], about: About) -> dict[str, Any]:
     )
 
 
+def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
+    """Write an experiment's figures as PNG and SVG.
+
+    Parameters
+    ----------
+    result : Result
+    out : Path
+        A folder that is there.
+
+    Returns
+    -------
+    dict
+        By figure the data URIs of its wide and its narrow form.
+    """
+    embedded = {}
+    for picture in result.pictures:
+        svg, png = picture.render("svg", "png")
+        (out / f"{picture.name}.svg").write_bytes(svg)
+        (out / f"{picture.name}.png").write_bytes(png)
+        embedded[picture.name] = {"wide": as_data_uri(svg), "narrow": picture.data_uri(narrow=True)}
+    return embedded
+
+
 def write(
-    results: dict[str, Result],
-    out: Path,
-    about: About,
-    tick: Callable[[float], None] | None = None,
+    results: dict[str, Result], embedded: dict[str, dict[str, str]], out: Path, about: About
 ) -> Path:
-    """Write ``results.json``, the figures as PNG and SVG, and ``index.html``.
+    """Write ``results.json`` and ``index.html``.
 
     Parameters
     ----------
     results : dict of Result by name
+    embedded : dict
+        What :func:`draw` gave for all of them.
     out : Path
-        A folder, made if it is not there.
+        A folder that is there.
     about : About
-    tick : callable, optional
-        Told the share that is done.
 
     Returns
     -------
     Path
         Of the page.
     """
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(everything(results, about), indent=1, allow_nan=False)
     (out / "results.json").write_text(text + "\n", encoding="utf-8")
-    pictures = [picture for result in results.values() for picture in result.pictures]
-    embedded = {}
-    for number, picture in enumerate(pictures):
-        svg, png = picture.render("svg", "png")
-        (out / f"{picture.name}.svg").write_bytes(svg)
-        (out / f"{picture.name}.png").write_bytes(png)
-        embedded[picture.name] = {"wide": as_data_uri(svg), "narrow": picture.data_uri(narrow=True)}
-        if tick is not None:
-            tick((number + 1) / len(pictures))
     page = out / "index.html"
     page.write_text(render(results, embedded, about), encoding="utf-8")
     return page

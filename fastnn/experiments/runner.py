@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ EXPERIMENTS: dict[str, Callable[..., Result]] = {
     "gradient_check": gradients.gradient_check,
 }
 
-SEEDS = 8
+SEEDS = 6
 # What needs no seeds, or no backend.
 _WITHOUT_SEEDS = ("data", "numerics", "gradient_check")
 _WITHOUT_BACKEND = ("data", "numerics")
@@ -50,7 +51,7 @@ _SHARES = {
     "more_data": 10,
     "numerics": 5,
     "gradient_check": 5,
-    "report": 30,
+    "report": 25,
 }
 
 Told = Callable[[str, float], None]
@@ -100,7 +101,7 @@ def run(
         Names of :data:`EXPERIMENTS`; default all.
     backend : str, default="auto"
     seeds : int, optional
-        Runs of each setting; default 8, quick 2.
+        Runs of each setting; default 6, quick 2.
     quick : bool, default=False
         Few steps: to see that everything works.
     progress : callable, optional
@@ -130,22 +131,35 @@ def run(
         return lambda share: progress(name, (before + share * _SHARES[name]) / whole)
 
     started = time.perf_counter()
-    results = {}
-    for name in names:
-        options: dict[str, Any] = dict(_QUICK.get(name, {})) if quick else {}
-        if name not in _WITHOUT_SEEDS:
-            options["seeds"] = seeds
-        if name not in _WITHOUT_BACKEND:
-            options["backend"] = backend
-        if name != "data":
-            options["tick"] = tick_for(name)
-        if progress is not None:
-            progress(name, done / whole)
-        results[name] = EXPERIMENTS[name](**options)
-        done += _SHARES[name]
-    if folder is not None:
-        about = report.About(backend, seeds, quick, time.perf_counter() - started)
-        report.write(results, folder, about, tick_for("report"))
+    results: dict[str, Result] = {}
+    drawn: dict[str, Future[dict[str, dict[str, str]]]] = {}
+    # Compiled training leaves the interpreter free: figures are drawn beside it.
+    drawer = ThreadPoolExecutor(1)
+    try:
+        for name in names:
+            options: dict[str, Any] = dict(_QUICK.get(name, {})) if quick else {}
+            if name not in _WITHOUT_SEEDS:
+                options["seeds"] = seeds
+            if name not in _WITHOUT_BACKEND:
+                options["backend"] = backend
+            if name != "data":
+                options["tick"] = tick_for(name)
+            if progress is not None:
+                progress(name, done / whole)
+            results[name] = EXPERIMENTS[name](**options)
+            if folder is not None:
+                drawn[name] = drawer.submit(report.draw, results[name], folder)
+            done += _SHARES[name]
+        if folder is not None:
+            about = report.About(backend, seeds, quick, time.perf_counter() - started)
+            tick, embedded = tick_for("report"), {}
+            for number, name in enumerate(names):
+                embedded |= drawn[name].result()
+                if tick is not None:
+                    tick((number + 1) / len(names))
+            report.write(results, embedded, folder, about)
+    finally:
+        drawer.shutdown(cancel_futures=True)
     return results
 
 

@@ -213,13 +213,17 @@ def numerics(
             end = z[good][-1]
             ax.plot([end], [floor], marker="X", color=color, markersize=9, zorder=5)
             ax.annotate(
-                f"NaN\nfrom {failures_at(failures, 'tanh', kind):.4g}", (end, floor), (0, 9),
-                textcoords="offset points", fontsize=8.5, color=color,
-                ha="right" if kind == "float32" else "center",
-            )  # fmt: skip
+                f"NaN from {failures_at(failures, 'tanh', kind):.4g}",
+                (end, floor),
+                (9, 0),
+                textcoords="offset points",
+                fontsize=8.5,
+                color=color,
+                va="center",
+            )
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_xlim(1e-19, 5e4)
+        ax.set_xlim(1e-19, 1e11)
         ax.set_ylim(5e-18, 30)
         ax.set_xlabel("z")
         ax.set_ylabel("relative error")
@@ -228,30 +232,48 @@ def numerics(
         ax.legend(loc="upper right", fontsize=8.5)
 
         ax = axes[1]
-        z = np.array(curves["loss_z"])
-        ax.plot(
-            z, curves["loss_here"], color=style.BLACK, linestyle=":", linewidth=2.2,
-            label="here, both",
-        )  # fmt: skip
-        for key, label, color, marker, line in (
-            ("plain_float32", "unshifted, float32", style.VERMILION, "X", "-"),
-            ("shifted_float32", "shifted, float32", style.ORANGE, "^", "--"),
-            ("plain_float64", "unshifted, float64", style.BLUE, "X", "-"),
-            ("shifted_float64", "shifted, float64", style.SKY, "^", "--"),
-        ):
-            values = np.array(curves[key])
-            good = np.isfinite(values)
-            ax.plot(
-                z[good], values[good], color=color, linestyle=line, linewidth=1.5, label=label,
-                marker=marker, markersize=9, markevery=[int(good.sum()) - 1],
-            )  # fmt: skip
+        names = (
+            ("exp", "exp"),
+            ("tanh", "tanh"),
+            ("sigmoid", "sigmoid"),
+            ("softmax", "softmax"),
+            ("log softmax", "-log softmax"),
+            ("log softmax, shifted", "the same,\nshifted"),
+        )
+        for i, (name, _) in enumerate(names):
+            for shift, kind, color, hatch in (
+                (-0.2, "float32", style.VERMILION, "///"),
+                (0.2, "float64", style.BLUE, None),
+            ):
+                end = failures_at(failures, name, kind)
+                ax.barh(
+                    i + shift,
+                    end - 1,
+                    left=1,
+                    height=0.36,
+                    color=color if hatch is None else "white",
+                    edgecolor=color,
+                    hatch=hatch,
+                    label=kind if i == 0 else None,
+                )
+                what = next(
+                    r["naive"] for r in failures if r["name"] == name and r["dtype"] == kind
+                )
+                ax.text(
+                    end * 1.1,
+                    i + shift,
+                    f"{end:.1f}: {what}",
+                    va="center",
+                    fontsize=8.5,
+                    color=color,
+                )
+        ax.set_yticks(range(len(names)), [label for _, label in names])
+        ax.set_ylim(len(names) - 0.4, -1.3)
         ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xlabel("difference of the two logits")
-        ax.set_ylabel("loss of the wrong class")
-        ax.set_title("-log(softmax): naive lines end in NaN or inf")
-        ax.grid(True)
-        ax.legend(loc="upper left", fontsize=8.5)
+        ax.set_xlim(1, 9e4)
+        ax.set_xlabel("z")
+        ax.set_title("How far the naive formulas reach")
+        ax.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.01))
         return figure
 
     def at(name: str, kind: str) -> str:
@@ -261,18 +283,19 @@ def numerics(
         "numerics",
         "Numerical trouble",
         "The formulas of the book, typed as they stand, in float32 and float64; the smallest "
-        "number at which each fails, found by bisection. Beside it the form used here, in the NumPy kernels; the tests hold the compiled ones to the same.",
+        "number at which each fails, found by bisection. Beside it the form used here, in the "
+        "NumPy kernels; the tests hold the compiled ones to the same.",
         {"failures": failures, "small_arguments": small, "training": training, "curves": curves},
         [
             Picture(
                 "numerics",
                 "Left: relative error of tanh. The naive formula loses all digits near zero and "
-                "ends in NaN. Right: the loss of a wrong class; each naive line ends at its last "
-                "finite value.",
+                "ends in NaN. Right: from which number on each formula gives NaN or infinity. The "
+                "forms used here give neither at any of them.",
                 "Two charts on logarithmic axes. The naive tanh has a relative error that grows "
                 "to one as z goes to zero and stops at 44 in float32 and 355 in float64; the "
-                "form used here stays at rounding error. The naive losses stop near 89, 104, 710 "
-                "and 745; the form used here goes on.",
+                "form used here stays at rounding error. Bars show how far each formula reaches: "
+                "44 to 104 in float32, 355 to 746 in float64.",
                 draw,
             )
         ],
@@ -463,12 +486,4 @@ def _curves() -> dict[str, Any]:
             "naive": (np.abs(naive_tanh(z) - exact) / exact).astype(np.float64),
             "ours": (np.abs(_activation(z, codes.TANH) - exact) / exact).astype(np.float64),
         }
-    z = np.geomspace(1, 3000, 800)
-    curves["loss_z"] = z
-    curves["loss_here"] = _loss(_pair(z), 1)
-    for dtype in DTYPES:
-        kind = np.dtype(dtype).name
-        for name, shifted in (("plain", False), ("shifted", True)):
-            values = naive_loss(_pair(z.astype(dtype)), 1, shifted=shifted)
-            curves[f"{name}_{kind}"] = values.astype(np.float64)
     return curves
