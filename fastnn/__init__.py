@@ -30,7 +30,7 @@ _WHERE = {
     "Progress": "training",
     "load": "storage",
 }
-_MODULES = ("backends", "codes", "datasets", "plots")
+_MODULES = ("backends", "codes", "datasets", "experiments", "plots")
 
 __all__ = [
     "SGD",

@@ -6,6 +6,7 @@ What takes long to import is imported where it is used.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import fastnn
 from fastnn import codes
@@ -38,8 +40,29 @@ MODEL_FILE = "model.safetensors"
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
 
+# Commands with much to import, which the others need not wait for.
+_LATE = {"experiments": "fastnn.experiments", "bench": "fastnn.bench"}
+
+
+class _Commands(TyperGroup):
+    """Commands; those of ``_LATE`` are imported when asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, for the help."""
+        return list(dict.fromkeys([*super().list_commands(ctx), *_LATE]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Command of a name, or None."""
+        if cmd_name in _LATE and cmd_name not in self.commands:
+            alone = typer.Typer()
+            alone.command(cmd_name)(importlib.import_module(_LATE[cmd_name]).command)
+            self.commands[cmd_name] = typer.main.get_command(alone)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="fastnn",
+    cls=_Commands,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -358,22 +381,18 @@ def _fit(
     net: Network, X: np.ndarray, y: np.ndarray, settings: TrainSettings, verbose: bool
 ) -> History:
     """Train as the settings say."""
-    import numpy as np
-
     from fastnn.training import EarlyStopping
 
-    # A run that diverges says so itself, in one line.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return net.fit(
-            X,
-            y,
-            optimizer=settings.make_optimizer(),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size or None,
-            validation_fraction=settings.validation,
-            early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
-            verbose=verbose and sys.stderr.isatty(),
-        )
+    return net.fit(
+        X,
+        y,
+        optimizer=settings.make_optimizer(),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size or None,
+        validation_fraction=settings.validation,
+        early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
+        verbose=verbose and sys.stderr.isatty(),
+    )
 
 
 @contextlib.contextmanager

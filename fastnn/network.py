@@ -30,6 +30,7 @@ INITIALIZERS = (
     "he_uniform",
 )
 _RELU_FAMILY = frozenset({"relu", "leaky_relu", "elu", "softplus", "silu", "gelu"})
+_ACTIVATIONS = tuple(codes.ACTIVATIONS)
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 
 # Python gets control back after about this long, for progress, Ctrl-C and stopping.
@@ -133,14 +134,17 @@ class Network:
                 "cross_entropy needs at least two outputs; "
                 "use binary_cross_entropy for one (layer_sizes ends in 1)"
             )
-        self.activations = _one_a_layer("activation", activation, n_hidden, str)
-        for name in self.activations:
-            one_of("activation", name, tuple(codes.ACTIVATIONS))
+        self.activations = _one_a_layer(
+            "activation",
+            activation,
+            n_hidden,
+            lambda name, value: one_of(name, value, _ACTIVATIONS),
+        )
         self.alpha = None if alpha is None else as_real("alpha", alpha, 0.0)
         self.l2 = as_real("l2", l2, 0.0)
-        self.dropout = _one_a_layer("dropout", dropout, n_hidden, float)
-        for rate in self.dropout:
-            as_real("dropout", rate, 0.0, 1.0)
+        self.dropout = _one_a_layer(
+            "dropout", dropout, n_hidden, lambda name, value: as_real(name, value, 0.0, 1.0)
+        )
         self.initializer = one_of("initializer", initializer, INITIALIZERS)
         self.standardize = bool(standardize)
         try:
@@ -226,15 +230,15 @@ class Network:
             kind = self.initializer
             if kind == "auto":
                 kind = "he_normal" if activation in _RELU_FAMILY else "lecun_normal"
-            variance = {
-                "lecun": 1.0 / fan_in,
-                "he": 2.0 / fan_in,
-                "glorot": 2.0 / (fan_in + fan_out),
+            fan = {  # the weights' variance is 1 / fan
+                "lecun": fan_in,
+                "he": fan_in / 2,
+                "glorot": (fan_in + fan_out) / 2,
             }[kind.split("_")[0]]
             if kind.endswith("normal"):
-                w[:] = rng.randn(fan_in, fan_out) * np.sqrt(variance)
+                w[:] = rng.randn(fan_in, fan_out) / np.sqrt(fan)
             else:
-                bound = np.sqrt(3.0 * variance)
+                bound = np.sqrt(3 / fan)
                 w[:] = rng.uniform(-bound, bound, (fan_in, fan_out))
 
     # --- what it is -----------------------------------------------------------
@@ -294,9 +298,12 @@ class Network:
 
     # --- what comes in --------------------------------------------------------
 
-    def _inputs(self, X: Any, name: str = "X") -> np.ndarray:
-        """Samples as the kernels take them: finite, standardised where asked for."""
-        x = as_matrix(name, X, self.layer_sizes[0], self.dtype)
+    def _inputs(self, X: Any, finite: bool = True) -> np.ndarray:
+        """Samples as the kernels take them, standardised where asked for.
+
+        ``finite=False`` leaves the search for NaN to :meth:`_forward`.
+        """
+        x = as_matrix("X", X, self.layer_sizes[0], self.dtype, finite)
         if self._input_shift is not None:
             x = (x - self._input_shift) * self._input_scale
         return x
@@ -391,7 +398,7 @@ class Network:
         """Predictions or net inputs, (samples, outputs)."""
         plan = self._plan
         out = np.empty((x.shape[0], self.layer_sizes[-1]), self.dtype)
-        self._kernels.forward(
+        if not self._kernels.forward(
             plan.header,
             plan.layers,
             plan.constants,
@@ -401,7 +408,8 @@ class Network:
             self.params,
             self._work(plan),
             out,
-        )
+        ):
+            check_finite("X", x)
         return out
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -425,7 +433,7 @@ class Network:
             raise ValueError(
                 "predict_proba needs a loss of classification; this one is squared_error"
             )
-        p = self._forward(self._inputs(X), True)
+        p = self._forward(self._inputs(X, finite=False), True)
         if self.loss_name == "binary_cross_entropy" and self.layer_sizes[-1] == 1:
             return np.hstack([1 - p, p])
         return p
@@ -441,7 +449,7 @@ class Network:
         -------
         ndarray, shape (samples,) or (samples, outputs)
         """
-        z = self._forward(self._inputs(X), False)
+        z = self._forward(self._inputs(X, finite=False), False)
         if self.loss_name == "squared_error":
             if self._target_shift is not None:
                 z = z / self._target_scale + self._target_shift
@@ -879,7 +887,9 @@ class _Run:
             )
 
         others = [pool.submit(run, thread) for thread in range(1, self.n_threads)] if pool else []
-        done = run(0)
+        # An overflow shows in the loss; NumPy's warning would add nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            done = run(0)
         for other in others:
             other.result()
         net._updates += done
@@ -917,8 +927,10 @@ class _Run:
                     progress.loss = float(part[-1])
                     progress.seconds = time.perf_counter() - started
                     if self.held_out is not None and step % self.batches == 0:
-                        value = net._objective(*self.held_out, np.empty(0, net.dtype))
-                        score = net._score_checked(*self.held_out)
+                        # a network about to diverge may overflow here first
+                        with np.errstate(over="ignore", invalid="ignore"):
+                            value = net._objective(*self.held_out, np.empty(0, net.dtype))
+                            score = net._score_checked(*self.held_out)
                         validation.append((value, score))
                         progress.validation_loss, progress.validation_score = value, score
                         if stopping is not None:
@@ -988,18 +1000,18 @@ class _Run:
         )
 
 
-def _one_a_layer(name: str, value: Any, n_hidden: int, kind: type) -> tuple:
-    """One value for all hidden layers, or one for each, as a tuple."""
+def _one_a_layer(
+    name: str, value: Any, n_hidden: int, check: Callable[[str, Any], Any]
+) -> tuple[Any, ...]:
+    """One value for all hidden layers, or one for each, checked, as a tuple."""
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
-        value = (value,) * n_hidden
-    elif len(value) != n_hidden:
+        return (check(name, value),) * n_hidden
+    if len(value) != n_hidden:
         raise ValueError(
             f"{name} must be one value or one for each of {n_hidden} hidden layers; "
             f"got {len(value)}"
         )
-    if kind is float:
-        return tuple(as_real(name, item, 0.0) for item in value)
-    return tuple(value)
+    return tuple(check(name, item) for item in value)
 
 
 def _shift_and_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

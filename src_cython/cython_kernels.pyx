@@ -62,6 +62,7 @@ cdef extern from "vector_math.h" nogil:
                 Size first, Size samples, Size lanes) noexcept
     void gather_bytes(void *out, Size ldo, const void *source, Size features,
                       const int64_t *order, Size first, Size samples, Size lanes) noexcept
+    bint all_finite(void *x, Size n) noexcept
     void scatter(void *out, void *x, Size ldx, Size units, Size samples) noexcept
     void activate(void *z, int activation, double alpha, Size n, void *out) noexcept
     void activate_back(void *z, void *a, int activation, double alpha, Size n, void *da) noexcept
@@ -628,36 +629,42 @@ cdef Size forward_few(Job *job, real *x, Size samples, real *params, real *work)
     return row[OUTPUT]
 
 
-cdef void predict(Job *job, bint transform, real *params, real *work, real *out) noexcept nogil:
-    """Predictions of ``job.x``, ``(samples, features)``."""
+cdef bint predict(Job *job, bint transform, real *params, real *work, real *out) noexcept nogil:
+    """Predictions of ``job.x``, ``(samples, features)``, and whether all of that is finite."""
     cdef Size block = job.header[BLOCK], samples = job.samples
     cdef Size n_out = job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT]
     cdef Size first = 0, n, s
     cdef real *x = <real *> job.x
     cdef real *rows = work + job.header[WORK_INPUT]
     cdef real *z
+    cdef bint finite = True
     if samples < FEW_SAMPLES:
         z = work + forward_few(job, x, samples, params, work)
         for s in range(samples):
             if transform:
                 transform_rows(z + s * n_out, 1, job.loss, n_out, 1)
         copy_rows(z, 0, 1, samples * n_out, 0, False, out, 0)
-        return
+        return all_finite(x, samples * job.features)
     while first < samples:
         n = min(block, samples - first)
+        # a block at a time, since it is read anyway
+        if not all_finite(x + first * job.features, n * job.features):
+            finite = False
         gather(rows, block, x, job.features, NULL, first, n, padded(n))
         z = work + forward_block(job, rows, block, padded(n), 0, 0, params, work)
         if transform:
             transform_rows(z, block, job.loss, n_out, padded(n))
         scatter(out + first * n_out, z, block, n_out, n)
         first += block
+    return finite
 
 
 def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
             cnp.ndarray constants not None, cnp.ndarray x not None, int loss, bint transform,
             cnp.ndarray params not None, cnp.ndarray work not None, cnp.ndarray out not None):
-    """Predictions of a network."""
+    """Predictions of a network; whether x is finite."""
     cdef int dtype = real_type(params, "params")
+    cdef bint finite
     cdef Job job
     read_plan(header, layers, constants, &job)
     job.features = job.layers[FAN_IN]
@@ -674,9 +681,11 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
     cdef void *out_ = data(out)
     with nogil:
         if dtype == cnp.NPY_FLOAT:
-            predict(&job, transform, <float *> params_, <float *> work_, <float *> out_)
+            finite = predict(&job, transform, <float *> params_, <float *> work_, <float *> out_)
         else:
-            predict(&job, transform, <double *> params_, <double *> work_, <double *> out_)
+            finite = predict(&job, transform, <double *> params_, <double *> work_,
+                             <double *> out_)
+    return finite
 
 
 cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,

@@ -232,6 +232,7 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
+#define all_finite(x, ...) BY_TYPE(all_finite, x)(x, __VA_ARGS__)
 #define gather(out, ...) BY_TYPE(gather, out)(out, __VA_ARGS__)
 #define gather_bytes(out, ...) BY_TYPE(gather_bytes, out)(out, __VA_ARGS__)
 #define scatter(out, ...) BY_TYPE(scatter, out)(out, __VA_ARGS__)
@@ -495,6 +496,15 @@ FUNCTION void NAME(copy_rows)(const REAL *x, Size ldx, Size rows, Size samples, 
 GATHER(gather, REAL)
 GATHER(gather_bytes, uint8_t)
 #undef GATHER
+
+/* Whether there is neither NaN nor infinity; an OR of comparisons, which has no order. */
+FUNCTION int NAME(all_finite)(const REAL *x, Size n)
+{
+    int bad = 0;
+    for (Size i = 0; i < n; i++)
+        bad |= !(x[i] - x[i] == 0);
+    return !bad;
+}
 
 /* The columns of x become rows of out. */
 FUNCTION void NAME(scatter)(REAL *RESTRICT out, const REAL *RESTRICT x, Size ldx, Size units,

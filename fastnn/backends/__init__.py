@@ -18,7 +18,7 @@ same arguments in the same order (arrays read, numbers, arrays written):
 
 | of a network | |
 |---|---|
-| ``forward(header, layers, constants, x, loss, transform, params, work, out)`` | |
+| ``forward(header, layers, constants, x, loss, transform, params, work, out)`` | is x finite |
 | ``loss_and_grad(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | |
 | ``train(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | a slice |
 

@@ -1651,9 +1651,19 @@ def _forward_few(layers, n_layers, constants, x, samples, params, work):
     return output
 
 
+@_distinct
+def _all_finite(x, n):
+    """Whether there is neither NaN nor infinity."""
+    infinity = _like(x, np.inf)
+    bad = np.int64(0)
+    for i in range(n):
+        bad |= np.int64(not abs(x[i]) < infinity)
+    return bad == 0
+
+
 @_public
 def forward(header, layers, constants, x, loss, transform, params, work, out):
-    """Predictions of a network."""
+    """Predictions of a network; whether x is finite."""
     block = header[BLOCK]
     samples, features = x.shape
     n_outputs = out.shape[1]
@@ -1662,8 +1672,11 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     x_, params_, work_, out_ = _pointer(x), _pointer(params), _pointer(work), _pointer(out)
     rows = _at(work_, header[WORK_INPUT])
     few = samples < FEW_SAMPLES
+    finite = True
     for first in range(0, samples, block):
         n = min(block, samples - first)
+        # a block at a time, since it is read anyway
+        finite &= _all_finite(_at(x_, first * features), n * features)
         if few:
             _transpose(x_, 1, samples * features, 0, rows, 1)
             logits = _at(
@@ -1697,6 +1710,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
             if transform:
                 _transform(loss, n_outputs, lanes, logits, block)
             _transpose(logits, n_outputs, n, block, _at(out_, first * n_outputs), n_outputs)
+    return finite
 
 
 @_glue
@@ -1866,6 +1880,12 @@ def _batch(
 
 
 @_private
+def _inverse(total):
+    """Of a batch's total weight; a batch without weight teaches nothing."""
+    return 1.0 / total if total != 0.0 else 0.0
+
+
+@_private
 def _ordered_sum(x, n):
     """Sum of a few numbers from the first to the last."""
     total = 0.0
@@ -1906,7 +1926,7 @@ def loss_and_grad(
         weighted,
         0,
         samples,
-        1.0 / total_weight,
+        _inverse(total_weight),
         loss,
         np.uint64(seed),
         step,
@@ -1930,7 +1950,7 @@ def loss_and_grad(
             if row[KIND] == DENSE:
                 for i in range(row[WEIGHTS], row[BIASES]):
                     grads_[i] += factor * params_[i]
-    data_loss = _ordered_sum(losses, groups) / total_weight
+    data_loss = _ordered_sum(losses, groups) * _inverse(total_weight)
     return data_loss + _penalty(layers_, n_layers, l2, params_)
 
 
@@ -2028,7 +2048,7 @@ def train(
             weighted,
             start,
             n,
-            1.0 / total_weight,
+            _inverse(total_weight),
             loss,
             seed,
             first_step + i,
@@ -2045,7 +2065,7 @@ def train(
             group_losses,
         )
         _barrier(n_threads, sync_)
-        objective = _ordered_sum(group_losses, groups) / total_weight
+        objective = _ordered_sum(group_losses, groups) * _inverse(total_weight)
         objective = _penalty(layers_, n_layers, l2, params_) + objective
         if thread == 0:
             losses[i] = objective

@@ -434,6 +434,12 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     work : ndarray
         Scratch memory.
     out : ndarray, shape (samples, outputs)
+
+    Returns
+    -------
+    bool
+        Whether ``x`` has neither NaN nor infinity, which the compiled kernels see
+        while they have it in the cache.
     """
     a = x.T
     for row, alpha in zip(layers, constants, strict=True):
@@ -444,6 +450,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     if transform:
         output_transform(loss, a)
     out[...] = a.T
+    return bool(np.isfinite(x).all())
 
 
 def loss_and_grad(
