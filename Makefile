@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # pytest's own options, e.g. make test PYTEST_ARGS="-m slow"
 PYTEST_ARGS ?= -m "not slow"
-TRAIN_ARGS ?=
+TRAIN_ARGS ?= --backend numba
 
 .PHONY: train test lint bench clean
 
