@@ -17,7 +17,7 @@ import numpy as np
 from fastnn import backends, codes
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
-from fastnn.plan import Plan, aligned_empty, make_plan
+from fastnn.plan import Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
 
@@ -34,13 +34,20 @@ _ACTIVATIONS = tuple(codes.ACTIVATIONS)
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 
 # Python gets control back after about this long, for progress, Ctrl-C and stopping.
-SLICE_SECONDS = 0.03
+SLICE_SECONDS = 0.04
 
 # A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
 WORK_PER_THREAD = 500_000
 
 # The same for the threads of BLAS, which meet at every product instead of once a step.
 WORK_PER_BLAS_THREAD = 50_000_000
+
+
+# Data with at most this share of numbers that are not zero go through the first layer as sparse
+# rows (measured, see benchmarks/README.md), if it is wide enough for loops along its units.
+SPARSE_DENSITY = 0.3
+SPARSE_FEATURES = 64
+SPARSE_UNITS = 16
 
 
 class Network:
@@ -816,36 +823,50 @@ class _Run:
         self.batches = -(-self.samples // self.batch_size)
         # The order within one full batch changes nothing but rounding.
         self.shuffled = bool(shuffle) and self.batches > 1
-        self.x = x if self.shuffled else np.ascontiguousarray(x.T)
-        self.targets = np.ascontiguousarray(targets if self.shuffled else targets.T)
+        plan = network._training_plan
+        self.indices, self.indptr = np.empty(0, np.int32), np.empty(0, np.int64)
+        self.n_threads, self.blas_threads = self._choose_threads(plan)
+        # BLAS on several threads beats loops on one.
+        sparse = network.backend != "numpy" and self.blas_threads == 1 and _sparse_pays(x, plan)
+        if sparse:
+            self.x, self.indices, self.indptr = _compressed(x, network.dtype)
+        else:
+            self.x = x if self.shuffled else batch_matrices(x, self.batch_size)
+        self.targets = (
+            np.ascontiguousarray(targets)
+            if self.shuffled
+            else batch_matrices(targets, self.batch_size)
+        )
         self.weights = weights
         self.order = np.empty(self.samples if self.shuffled else 0, np.int64)
-        plan = network._training_plan
-        self.n_threads = self._choose_threads(plan)
-        self.work = plan.workspace(network.dtype, self.n_threads)
+        self.work = plan.workspace(network.dtype, self.n_threads, sparse)
         self.grads = plan.gradient_groups(network.dtype)
         self.first_step = network.n_epochs_ * self.batches
         self.constants = np.array(network._optimizer.constants, np.float64)
 
-    def _choose_threads(self, plan: Plan) -> int:
-        """More than one thread only where a step has work for it."""
+    def _choose_threads(self, plan: Plan) -> tuple[int, int]:
+        """Threads that share a batch's blocks, and threads of BLAS for each of them.
+
+        More than one only where a step has work for it. Those of BLAS where they are more than
+        a batch has blocks for.
+        """
         if self.network.backend == "numpy":
-            return 1
-        blocks = -(-self.batch_size // plan.block)
+            return 1, 1
         most = self.network.n_threads or os.cpu_count() or 1
-        worth = self.batch_size * plan.n_params // WORK_PER_THREAD + 1
-        return max(1, min(most, worth, blocks, plan.groups))
+        work = self.batch_size * plan.n_params
+        blocks = -(-self.batch_size // plan.block)
+        threads = max(1, min(most, work // WORK_PER_THREAD + 1, blocks, plan.groups))
+        if plan.layers[:, codes.BLAS].any():
+            blas_threads = min(most, work // WORK_PER_BLAS_THREAD)
+            if blas_threads > threads:
+                return 1, blas_threads
+        return threads, 1
 
     def _limited_blas(self, plan: Plan) -> Any:
         """Context in which BLAS starts no more threads than pay."""
         if not plan.layers[:, codes.BLAS].any() or self.network.backend == "numpy":
             return nullcontext()
-        threads = 1
-        if self.n_threads == 1:
-            work = self.batch_size * plan.n_params
-            most = self.network.n_threads or os.cpu_count() or 1
-            threads = max(1, min(most, work // WORK_PER_BLAS_THREAD))
-        return _blas_libraries().limit(limits=threads, user_api="blas")
+        return _blas_libraries().limit(limits=self.blas_threads, user_api="blas")
 
     def _train(
         self, step: int, n_steps: int, losses: np.ndarray, pool: ThreadPoolExecutor | None
@@ -862,6 +883,8 @@ class _Run:
                 plan.layers,
                 plan.constants,
                 self.x,
+                self.indices,
+                self.indptr,
                 self.targets,
                 self.weights,
                 net._loss_code,
@@ -904,6 +927,8 @@ class _Run:
         validation: list[tuple[float, float]] = []
         progress = Progress(net, self.epochs, total)
         best, stopped, step, length = Best(), "epochs", 0, 1
+        # written anew for every slice: fresh memory would cost more than the copy
+        snapshot = np.empty_like(net.params), np.empty_like(net._moments)
         started = time.perf_counter()
         workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
         with self._limited_blas(net._training_plan), workers as pool:
@@ -912,12 +937,13 @@ class _Run:
                     count = min(length, total - step)
                     if self.held_out is not None:  # up to the end of the epoch
                         count = min(count, self.batches - step % self.batches)
-                    snapshot = net.params.copy(), net._moments.copy(), net._updates
+                    snapshot[0][:], snapshot[1][:] = net.params, net._moments
+                    updates = net._updates
                     before = time.perf_counter()
                     part = losses[step : step + count]
                     done = self._train(step, count, part, pool)
                     if done < count or not np.isfinite(net.params).all():
-                        self._back_to_finite(snapshot, step, part, done, pool)
+                        self._back_to_finite((*snapshot, updates), step, part, done, pool)
                     step += count
                     seconds = time.perf_counter() - before
                     aim = int(count * SLICE_SECONDS / max(seconds, 1e-9))
@@ -1012,6 +1038,30 @@ def _one_a_layer(
             f"got {len(value)}"
         )
     return tuple(check(name, item) for item in value)
+
+
+def _sparse_pays(x: np.ndarray, plan: Plan) -> bool:
+    """Whether enough of the data is zero, by a look at a thousand samples."""
+    first = plan.layers[0]
+    if first[codes.FAN_IN] < SPARSE_FEATURES or first[codes.FAN_OUT] < SPARSE_UNITS:
+        return False
+    some = x[:: -(-len(x) // 1000)]
+    return np.count_nonzero(some) <= SPARSE_DENSITY * some.size
+
+
+def _compressed(x: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows without their zeros: numbers ``(1, stored)``, their columns, where each row begins."""
+    samples, features = x.shape
+    indptr = np.zeros(samples + 1, np.int64)
+    values, columns = [], []
+    for first in range(0, samples, 256):  # a part at a time stays in the cache
+        part = x[first : first + 256]
+        places = np.flatnonzero(part)
+        rows, column = np.divmod(places, features)
+        indptr[first + 1 : first + 1 + len(part)] = np.bincount(rows, minlength=len(part))
+        values.append(part.reshape(-1)[places].astype(dtype))
+        columns.append(column.astype(np.int32))
+    return np.concatenate(values)[None], np.concatenate(columns), np.cumsum(indptr)
 
 
 def _shift_and_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

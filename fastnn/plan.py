@@ -18,15 +18,16 @@ import numpy as np
 from fastnn import codes
 
 # A block of samples should leave room in the first-level cache (32 to 48 KiB)
-# for the weights; wide layers do better with blocks that BLAS likes.
+# for the weights; BLAS wants some more, most of all where there is one group.
 BLOCK_BYTES = 64 * 1024
-MIN_BLOCK = 128
+MIN_BLOCK = 64
+MIN_SINGLE_BLOCK = 128
 MAX_BLOCK = 512
 
 # Gradients of a batch are summed in at most this many partial sums, in fixed
 # order, so that the result does not depend on how many threads made them.
 MAX_GROUPS = 16
-GROUP_BYTES = 4 * 1024 * 1024
+GROUP_BYTES = 32 * 1024 * 1024
 
 # Layers at least this wide on both sides go through BLAS.
 BLAS_WIDTH = 48
@@ -72,9 +73,15 @@ class Plan:
         """Rows of the dense layers, first to last."""
         return [row for row in self.layers if row[codes.KIND] == codes.DENSE]
 
-    def workspace(self, dtype: np.dtype, n_threads: int = 1) -> np.ndarray:
-        """Scratch memory, one row a thread; contents mean nothing between calls."""
-        return aligned_empty((n_threads, int(self.header[codes.WORK_SIZE])), dtype)
+    def workspace(self, dtype: np.dtype, n_threads: int = 1, sparse: bool = False) -> np.ndarray:
+        """Scratch memory, one row a thread; contents mean nothing between calls.
+
+        Sparse input needs more: a place for each number of a block and each feature.
+        """
+        size = int(self.header[codes.WORK_SIZE])
+        if sparse:
+            size += (self.block + 1) * int(self.layers[0, codes.FAN_IN])
+        return aligned_empty((n_threads, size), dtype)
 
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
         """Memory for the partial gradient sums, ``(groups, n_params)``."""
@@ -88,6 +95,32 @@ def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     buffer = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def batch_matrices(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Training data as kernels take them when they are not shuffled.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (samples, columns)
+    batch_size : int
+
+    Returns
+    -------
+    ndarray, shape (columns, samples)
+        Only its memory has a meaning, and for a single batch its shape too: the
+        batches one after the other, each ``(columns, batch)``.
+    """
+    samples, columns = rows.shape
+    whole = samples - samples % batch_size
+    flat = np.empty(rows.size, rows.dtype)
+    for part, size in ((slice(0, whole), batch_size), (slice(whole, samples), samples - whole)):
+        chosen = rows[part]
+        if len(chosen):
+            shape = (len(chosen) // size, columns, size)
+            there = flat[part.start * columns : part.stop * columns].reshape(shape)
+            there[...] = chosen.reshape(shape[0], size, columns).transpose(0, 2, 1)
+    return flat.reshape(columns, samples)
 
 
 def make_plan(
@@ -149,9 +182,9 @@ def make_plan(
     delta, delta_other = units, units + widest
     units += 2 * widest
 
-    block = BLOCK_BYTES // (units * itemsize) // 64 * 64
-    block = min(max(block, MIN_BLOCK), MAX_BLOCK)
     groups = min(max(GROUP_BYTES // (n_params * itemsize), 1), MAX_GROUPS)
+    block = BLOCK_BYTES // (units * itemsize) // 64 * 64
+    block = min(max(block, MIN_BLOCK if groups > 1 else MIN_SINGLE_BLOCK), MAX_BLOCK)
 
     layers = np.array(rows, np.int64)
     layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block

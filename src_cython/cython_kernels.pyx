@@ -15,7 +15,7 @@ vector level; :mod:`fastnn.backends.cython_kernels` chooses.
 """
 
 from libc.math cimport isfinite, pow, sqrt
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from scipy.linalg.cython_blas cimport dgemm, sgemm
 
@@ -55,6 +55,15 @@ cdef extern from "vector_math.h" nogil:
                Size lanes, void *dw, void *db) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
+    void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
+                        const int64_t *order, Size first, Size samples, Size lanes, void *w,
+                        void *b, Size n_out, void *scratch, void *out, Size ldo) noexcept
+    void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
+                        const int64_t *order, Size first, Size samples, Size columns,
+                        int32_t *ends, void *out, int32_t *out_samples) noexcept
+    void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size n_in,
+                      void *dz, Size ldz, bint accumulate, Size samples, Size n_out, void *rows,
+                      void *dw) noexcept
     void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
     void copy_rows(void *x, Size ldx, Size rows, Size samples, Size lanes, bint zeros, void *out,
                    Size ldo) noexcept
@@ -86,6 +95,7 @@ cdef enum:
     FEW_SAMPLES = 8  # fewer are predicted with loops along the units
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
+    UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
 
 def vector_levels():
@@ -149,6 +159,8 @@ cdef struct Job:
     uint64_t seed
     void *x
     bint x_is_bytes
+    int32_t *indices  # NULL: x is dense
+    int64_t *indptr
     void *targets
     void *weights  # NULL: all ones
     Size samples
@@ -174,19 +186,25 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
 
 cdef int read_data(cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight, int dtype,
                    bint shuffled, Job *job) except -1:
-    """Check the data against the plan."""
+    """Check the data against the plan; x is checked as sparse where ``indptr`` is there."""
     cdef int64_t *last = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
+    cdef bint sparse = job.indptr != NULL
     job.features = job.layers[FAN_IN]
     job.n_targets = 1 if job.loss == CROSS_ENTROPY else last[FAN_OUT]
-    job.x_is_bytes = shuffled and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
-    job.samples = dim(x, 0 if shuffled else 1) if cnp.PyArray_NDIM(x) == 2 else -1
+    job.x_is_bytes = shuffled and not sparse and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
     cdef int x_type = cnp.NPY_UINT8 if job.x_is_bytes else dtype
     if shuffled:
-        check_matrix(x, x_type, -1, job.features, False, "x")
-        check_matrix(targets, dtype, job.samples, job.n_targets, False, "targets")
+        check_matrix(targets, dtype, -1, job.n_targets, False, "targets")
+        job.samples = dim(targets, 0)
     else:
-        check_matrix(x, x_type, job.features, -1, False, "x")
-        check_matrix(targets, dtype, job.n_targets, job.samples, False, "targets")
+        check_matrix(targets, dtype, job.n_targets, -1, False, "targets")
+        job.samples = dim(targets, 1)
+    if sparse:
+        check_matrix(x, x_type, 1, -1, False, "x")
+    elif shuffled:
+        check_matrix(x, x_type, job.samples, job.features, False, "x")
+    else:
+        check_matrix(x, x_type, job.features, job.samples, False, "x")
     if job.samples < 1:
         raise ValueError("x has no samples")
     job.x, job.targets, job.weights = data(x), data(targets), NULL
@@ -580,9 +598,14 @@ def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None)
     return params_penalty(rows, n, l2, <double *> data(params))
 
 
-cdef Size forward_block(Job *job, real *x, Size ldx, Size lanes, Size first, Size step,
-                        real *params, real *work) noexcept nogil:
-    """All layers for one block; where in ``work`` the net inputs of the last one are."""
+cdef Size forward_block(Job *job, real *x, Size ldx, Size start, Size samples, Size first,
+                        Size step, real *params, real *work) noexcept nogil:
+    """All layers for one block; where in ``work`` the net inputs of the last one are.
+
+    ``first`` is the block's place in its batch. Without ``x`` the input is sparse and the block
+    starts at place ``start`` of the data's order.
+    """
+    cdef Size lanes = padded(samples)
     cdef Size block = job.header[BLOCK]
     cdef Size k, unit, units
     cdef int64_t *row = NULL
@@ -597,8 +620,13 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size lanes, Size first, Siz
                           stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step),
                           first, units, lanes, a, block)
         else:
-            forward_dense(x, ldx, params + row[WEIGHTS], params + row[BIASES], row[BLAS],
-                          row[FAN_IN], units, lanes, z, block)
+            if x == NULL:
+                sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
+                               lanes, params + row[WEIGHTS], params + row[BIASES], units,
+                               work + job.header[WORK_DELTA], z, block)
+            else:
+                forward_dense(x, ldx, params + row[WEIGHTS], params + row[BIASES], row[BLAS],
+                              row[FAN_IN], units, lanes, z, block)
             if row[ACTIVATION] == IDENTITY:
                 pass  # output and net input are one
             elif lanes == block:
@@ -651,7 +679,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
         if not all_finite(x + first * job.features, n * job.features):
             finite = False
         gather(rows, block, x, job.features, NULL, first, n, padded(n))
-        z = work + forward_block(job, rows, block, padded(n), 0, 0, params, work)
+        z = work + forward_block(job, rows, block, 0, n, 0, 0, params, work)
         if transform:
             transform_rows(z, block, job.loss, n_out, padded(n))
         scatter(out + first * n_out, z, block, n_out, n)
@@ -688,12 +716,32 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
     return finite
 
 
+cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, real *rows,
+                          bint accumulate, real *work, real *grads) noexcept nogil:
+    """Gradient of the first layer's parameters where the input is sparse."""
+    cdef int64_t *row = job.layers
+    cdef Size block = job.header[BLOCK], features = job.features
+    cdef real *values = work + job.header[WORK_INPUT]
+    cdef int32_t *samples_of = <int32_t *> (work + job.header[WORK_SIZE])
+    cdef int32_t *ends = samples_of + features * block
+    sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples, features,
+                   ends, values, samples_of)
+    sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
+                 row[FAN_OUT], rows, grads + row[WEIGHTS])
+    row_sums(dz, block, accumulate, row[FAN_OUT], padded(samples), grads + row[BIASES])
+
+
+cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
+    """What scratch memory has behind a plan's own for :func:`backward_sparse`."""
+    return (block + 1) * features
+
+
 cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
-                        Size samples, Size first, double scale, Size step, bint accumulate,
-                        real *params, real *work, real *grads) noexcept nogil:
+                        Size start, Size samples, Size first, double scale, Size step,
+                        bint accumulate, real *params, real *work, real *grads) noexcept nogil:
     """Loss of one block of samples; its gradient is written or added to ``grads``."""
     cdef Size block = job.header[BLOCK], lanes = padded(samples)
-    cdef Size output = forward_block(job, x, ldx, lanes, first, step, params, work)
+    cdef Size output = forward_block(job, x, ldx, start, samples, first, step, params, work)
     cdef real *delta = work + job.header[WORK_DELTA]
     cdef real *other = work + job.header[WORK_DELTA_OTHER]
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
@@ -719,6 +767,9 @@ cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, re
                 activate_back(work + row[NET_INPUT] + unit * block,
                               work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
                               job.constants[k], lanes, delta + unit * block)
+        if k == 0 and x == NULL:
+            backward_sparse(job, start, samples, delta, other, accumulate, work, grads)
+            break
         if k == 0:
             inputs, ld = x, ldx
         else:
@@ -762,27 +813,32 @@ cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size ste
             lanes = padded(n)
             bx, bt, bw = work_x, work_t, NULL
             ldx = ldt = block
-            if job.order != NULL:
+            if job.indptr != NULL:
+                bx = NULL
+            elif job.order != NULL:
                 if job.x_is_bytes:
                     gather_bytes(work_x, block, job.x, job.features, job.order, start + first, n,
                                  lanes)
                 else:
                     gather(work_x, block, x, job.features, job.order, start + first, n, lanes)
+            else:  # the batches stand one after the other, each (features, batch)
+                bx, ldx = x + start * job.features + first, samples
+                if n < lanes:
+                    copy_rows(bx, ldx, job.features, n, lanes, False, work_x, block)
+                    bx, ldx = work_x, block
+            if job.order != NULL:
                 gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
                 if weights != NULL:
                     gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
                     bw = work_w
             else:
-                bx, ldx = x + start + first, job.samples
-                bt, ldt = targets + start + first, job.samples
+                bt, ldt = targets + start * job.n_targets + first, samples
                 if n < lanes:
-                    copy_rows(bx, ldx, job.features, n, lanes, False, work_x, block)
                     copy_rows(bt, ldt, job.n_targets, n, lanes, False, work_t, block)
-                    bx, bt = work_x, work_t
-                    ldx = ldt = block
+                    bt, ldt = work_t, block
                 if weights != NULL:
                     bw = weights + start + first
-            total += learn_block(job, bx, ldx, bt, ldt, bw, n, first, scale, step,
+            total += learn_block(job, bx, ldx, bt, ldt, bw, start + first, n, first, scale, step,
                                  b > first_block, params, work,
                                  grads + group * job.header[N_PARAMS])
         losses[group] = total
@@ -846,7 +902,7 @@ def loss_and_grad(cnp.ndarray header not None, cnp.ndarray layers not None,
     """Objective of one batch and its gradient."""
     cdef int dtype = real_type(params, "params")
     cdef Job job
-    job.loss, job.l2, job.seed, job.order = loss, l2, seed, NULL
+    job.loss, job.l2, job.seed, job.order, job.indptr = loss, l2, seed, NULL, NULL
     read_plan(header, layers, constants, &job)
     read_data(x, targets, sample_weight, dtype, False, &job)
     check(params, dtype, job.header[N_PARAMS], False, "params")
@@ -880,12 +936,13 @@ cdef void update_share(real *grads, Size first, Size n, double l2, double shrink
     cdef Size lines = (n + LINE - 1) // LINE
     cdef Size start = first + thread * lines // n_threads * LINE
     cdef Size stop = min(first + (thread + 1) * lines // n_threads * LINE, first + n)
-    if start >= stop:
-        return
-    reduce_groups(groups, n_params, start, stop - start, grads)
-    update_range(grads + start, l2, shrink, rule.rule, rule.constants, rate, stop - start,
-                 params + start, state + start,
-                 state + start + (n_params if n_state == 2 else 0))
+    while start < stop:
+        n = min(stop - start, UPDATED)
+        reduce_groups(groups, n_params, start, n, grads)
+        update_range(grads + start, l2, shrink, rule.rule, rule.constants, rate, n,
+                     params + start, state + start,
+                     state + start + (n_params if n_state == 2 else 0))
+        start += n
 
 
 cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size first_count,
@@ -954,7 +1011,8 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
 
 
 def train(cnp.ndarray header not None, cnp.ndarray layers not None,
-          cnp.ndarray constants not None, cnp.ndarray x not None, cnp.ndarray targets not None,
+          cnp.ndarray constants not None, cnp.ndarray x not None, cnp.ndarray indices not None,
+          cnp.ndarray indptr not None, cnp.ndarray targets not None,
           cnp.ndarray sample_weight not None, int loss, double l2, int rule,
           cnp.ndarray rule_constants not None, double decay, cnp.ndarray learning_rates not None,
           uint64_t seed, Size first_step, Size first_count, Size batch_size, bint shuffled,
@@ -969,10 +1027,19 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
     cdef int dtype = real_type(params, "params")
     cdef Job job
     cdef Rule rule_
-    job.loss, job.l2, job.seed, job.order = loss, l2, seed, NULL
+    job.loss, job.l2, job.seed, job.order, job.indptr = loss, l2, seed, NULL, NULL
     read_plan(header, layers, constants, &job)
+    if cnp.PyArray_SIZE(indptr):
+        check(indptr, cnp.NPY_INT64, 0, False, "indptr")
+        job.indptr = <int64_t *> data(indptr)
     read_data(x, targets, sample_weight, dtype, shuffled, &job)
     cdef Size n_params = job.header[N_PARAMS], work_size = job.header[WORK_SIZE]
+    if job.indptr != NULL:
+        check(indptr, cnp.NPY_INT64, job.samples + 1, False, "indptr")
+        check(indices, cnp.NPY_INT32, job.indptr[job.samples], False, "indices")
+        check(x, dtype, job.indptr[job.samples], False, "x")
+        job.indices = <int32_t *> data(indices)
+        work_size += sparse_work(job.features, job.header[BLOCK])
     cdef Size steps = cnp.PyArray_SIZE(learning_rates)
     if batch_size < 1 or first_step < 0 or not 0 <= thread < n_threads:
         raise ValueError("batch_size, first_step or thread is out of range")

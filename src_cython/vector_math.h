@@ -232,6 +232,9 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
+#define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
+#define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
+#define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
 #define all_finite(x, ...) BY_TYPE(all_finite, x)(x, __VA_ARGS__)
 #define gather(out, ...) BY_TYPE(gather, out)(out, __VA_ARGS__)
 #define gather_bytes(out, ...) BY_TYPE(gather_bytes, out)(out, __VA_ARGS__)
@@ -448,6 +451,130 @@ FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
             out[j] += x0 * w[j];
     }
 }
+
+/* --- products with sparse rows ---------------------------------------------------------------- *
+ *
+ * The stored numbers of sample s stand at indptr[s] .. indptr[s + 1], each with its column. Here
+ * the loops run along the units: every number meets a whole row of the weights. */
+
+/* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
+ * which stay in registers. */
+INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, const int32_t *rows,
+                                     Size n, const REAL *matrix, Size ld, int accumulate,
+                                     REAL *out)
+{
+    VEC sums[8];
+    UNROLL for (int v = 0; v < vectors; v++) sums[v] = accumulate ? LOAD(out + v * V) : (VEC){0};
+    for (Size k = 0; k < n; k++) {
+        const REAL value = values[k];
+        const REAL *row = matrix + rows[k] * ld;
+        UNROLL for (int v = 0; v < vectors; v++) sums[v] += value * LOAD(row + v * V);
+    }
+    UNROLL for (int v = 0; v < vectors; v++) STORE(out + v * V, sums[v]);
+}
+
+#define TILE (8 * V) /* columns of a tile: their part of all weights should fit into the cache */
+
+/* The same for at most a tile of columns. */
+FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size n,
+                                  const REAL *matrix, Size ld, int accumulate, Size columns,
+                                  REAL *out)
+{
+    Size j = 0;
+#define VECTORS(vectors)                                                                          \
+    do {                                                                                          \
+        NAME(weighted_rows_tile)(vectors, values, rows, n, matrix + j, ld, accumulate, out + j);  \
+        j += vectors * V;                                                                         \
+    } while (0)
+    if (j + 8 * V <= columns)
+        VECTORS(8);
+    if (j + 4 * V <= columns)
+        VECTORS(4);
+    if (j + 2 * V <= columns)
+        VECTORS(2);
+    if (j + V <= columns)
+        VECTORS(1);
+#undef VECTORS
+    for (; j < columns; j++) {
+        REAL sum = accumulate ? out[j] : 0;
+        for (Size k = 0; k < n; k++)
+            sum += values[k] * matrix[rows[k] * ld + j];
+        out[j] = sum;
+    }
+}
+
+/* Net inputs of a block of samples, order[first], ... or first, ...; `scratch` takes a tile of
+ * columns for all of them. Beyond the last sample stand the biases. */
+FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
+                                   const int64_t *indptr, const int64_t *order, Size first,
+                                   Size samples, Size lanes, const REAL *w, const REAL *b,
+                                   Size n_out, REAL *scratch, REAL *out, Size ldo)
+{
+    for (Size start = 0; start < n_out; start += TILE) {
+        const Size columns = n_out - start < TILE ? n_out - start : TILE;
+        for (Size s = 0; s < samples; s++) {
+            const Size row = order ? order[first + s] : first + s;
+            NAME(weighted_rows)(values + indptr[row], indices + indptr[row],
+                                indptr[row + 1] - indptr[row], w + start, n_out, 0, columns,
+                                scratch + s * columns);
+        }
+        for (Size j = 0; j < columns; j++) {
+            REAL *line = out + (start + j) * ldo;
+            const REAL bias = b[start + j];
+            for (Size s = 0; s < samples; s++)
+                line[s] = bias + scratch[s * columns + j];
+            for (Size s = samples; s < lanes; s++)
+                line[s] = bias;
+        }
+    }
+}
+
+/* The numbers of a block of samples by column: those of column c end at ends[c]. */
+FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,
+                                   const int64_t *indptr, const int64_t *order, Size first,
+                                   Size samples, Size columns, int32_t *ends, REAL *out,
+                                   int32_t *out_samples)
+{
+    int32_t total = 0;
+    memset(ends, 0, (size_t)columns * sizeof(int32_t));
+    for (Size s = 0; s < samples; s++) {
+        const Size row = order ? order[first + s] : first + s;
+        for (Size k = indptr[row]; k < indptr[row + 1]; k++)
+            ends[indices[k]]++;
+    }
+    for (Size c = 0; c < columns; c++) {
+        const int32_t count = ends[c];
+        ends[c] = total;
+        total += count;
+    }
+    for (Size s = 0; s < samples; s++) {
+        const Size row = order ? order[first + s] : first + s;
+        for (Size k = indptr[row]; k < indptr[row + 1]; k++) {
+            const int32_t place = ends[indices[k]]++;
+            out[place] = values[k];
+            out_samples[place] = (int32_t)s;
+        }
+    }
+}
+
+/* dw = x dz.T from the numbers by column; `rows` takes a tile of dz, (samples, units). */
+FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
+                                 const int32_t *ends, Size n_in, const REAL *dz, Size ldz,
+                                 int accumulate, Size samples, Size n_out, REAL *rows, REAL *dw)
+{
+    for (Size start = 0; start < n_out; start += TILE) {
+        const Size columns = n_out - start < TILE ? n_out - start : TILE;
+        for (Size s = 0; s < samples; s++)
+            for (Size j = 0; j < columns; j++)
+                rows[s * columns + j] = dz[(start + j) * ldz + s];
+        for (Size i = 0; i < n_in; i++) {
+            const Size begin = i > 0 ? ends[i - 1] : 0;
+            NAME(weighted_rows)(values + begin, samples_of + begin, ends[i] - begin, rows,
+                                columns, accumulate, columns, dw + i * n_out + start);
+        }
+    }
+}
+#undef TILE
 
 /* --- moving data --------------------------------------------------------------------------- */
 

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from fastnn import backends, codes
 from fastnn.optimizers import SGD
-from fastnn.plan import Plan, make_plan
+from fastnn.plan import Plan, batch_matrices, make_plan
 
 DTYPES = ("float32", "float64")
 
@@ -219,6 +220,7 @@ def train(
     fill=0.0,
     wrap=np.asarray,
     x=None,
+    sparse=False,
 ):
     """A slice of training from copies of the parameters and moments."""
     optimizer = SGD(learning_rate=0.1) if optimizer is None else optimizer
@@ -227,21 +229,30 @@ def train(
     if state is None:
         state = np.zeros((optimizer.n_moments, plan.n_params), problem.dtype)
     state = state.copy()
-    work = plan.workspace(problem.dtype, n_threads)
+    work = plan.workspace(problem.dtype, n_threads, sparse)
     grads = plan.gradient_groups(problem.dtype)
     work.fill(fill)
     grads.fill(fill)
+    batch_size = samples if batch_size is None else batch_size
     order = np.full(samples if shuffled else 0, -1, np.int64)
     losses = np.full(steps, np.nan)
     x = problem.x if x is None else x
     targets = problem.targets
+    indices, indptr = np.empty(0, np.int32), np.empty(0, np.int64)
+    if sparse:
+        rows = scipy.sparse.csr_array(x)
+        x, indices, indptr = rows.data[None], rows.indices, rows.indptr.astype(np.int64)
+    elif not shuffled:
+        x = batch_matrices(x, batch_size)
     if not shuffled:
-        x, targets = np.ascontiguousarray(x.T), np.ascontiguousarray(targets.T)
+        targets = batch_matrices(targets, batch_size)
     arguments = [
         plan.header,
         plan.layers,
         plan.constants,
         wrap(x),
+        wrap(indices),
+        wrap(indptr),
         wrap(targets),
         wrap(problem.weights),
         problem.loss,
@@ -253,7 +264,7 @@ def train(
         problem.seed,
         first_step,
         first_count,
-        samples if batch_size is None else batch_size,
+        batch_size,
         shuffled,
     ]
     before = [np.copy(argument) for argument in arguments]

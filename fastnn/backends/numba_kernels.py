@@ -65,6 +65,7 @@ from fastnn.codes import (
     WORK_DELTA_OTHER,
     WORK_INPUT,
     WORK_SAMPLE_WEIGHT,
+    WORK_SIZE,
     WORK_TARGETS,
 )
 
@@ -77,6 +78,8 @@ FASTMATH_MATHS = {"contract", "nsz"}
 
 LANES = 32  # samples of the widest loop: 4 interleaved vectors of 8
 SCRATCH = 512  # samples of a loss worked through at a time
+UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+SPARSE_COLUMNS = 64  # units at a time: their part of all weights should fit into the cache
 FEW_SAMPLES = 8  # fewer are predicted with loops along the units
 SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
 SPINS = 4000  # looks at a barrier before the processor is offered to others
@@ -162,6 +165,17 @@ def _reinterpret(typingctx, pointer, like):
         return builder.bitcast(args[0], context.get_value_type(like))
 
     return like(pointer, like), codegen
+
+
+@intrinsic
+def _as_int32(typingctx, pointer):
+    """The same address as a pointer to int32."""
+    result = types.CPointer(types.int32)
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(result))
+
+    return result(pointer), codegen
 
 
 @intrinsic
@@ -934,6 +948,117 @@ def _outer(x, ldx, dz, ldz, accumulate, n_in, n_out, samples, dw):
             _put(accumulate, _at(dw, i * n_out + j), _dot(x0, _at(dz, j * ldz), samples))
 
 
+# With sparse rows: the stored numbers of sample s stand at indptr[s] .. indptr[s + 1], each with
+# its column. The loops run along the units: every number meets a whole row of the weights.
+
+
+@_glue
+def _weighted_rows(values, rows, n, matrix, ld, accumulate, columns, out):
+    """``out = start + sum over k of values[k] * row rows[k] of matrix``."""
+    zero = _like(values, 0.0)
+    start = not accumulate
+    k = 0
+    while k + 4 <= n:
+        _pass_1x4(
+            _at(matrix, rows[k] * ld),
+            _at(matrix, rows[k + 1] * ld),
+            _at(matrix, rows[k + 2] * ld),
+            _at(matrix, rows[k + 3] * ld),
+            values[k],
+            values[k + 1],
+            values[k + 2],
+            values[k + 3],
+            start,
+            zero,
+            columns,
+            out,
+        )
+        start = False
+        k += 4
+    while k < n:
+        _pass_1x1(_at(matrix, rows[k] * ld), values[k], start, zero, columns, out)
+        start = False
+        k += 1
+    if start:
+        for j in range(columns):
+            out[j] = zero
+
+
+@_glue
+def _sparse_forward(
+    values, indices, indptr, gathered, order, first, samples, lanes, w, b, n_out, scratch, out, ldo
+):
+    """Net inputs of a block of samples; the padding gets the biases."""
+    for start in range(0, n_out, SPARSE_COLUMNS):
+        columns = min(SPARSE_COLUMNS, n_out - start)
+        for s in range(samples):
+            row = order[first + s] if gathered else first + s
+            begin = indptr[row]
+            _weighted_rows(
+                _at(values, begin),
+                _at(indices, begin),
+                indptr[row + 1] - begin,
+                _at(w, start),
+                n_out,
+                False,
+                columns,
+                _at(scratch, s * columns),
+            )
+        for j in range(columns):
+            line, bias = _at(out, (start + j) * ldo), b[start + j]
+            for s in range(samples):
+                line[s] = bias + scratch[s * columns + j]
+            for s in range(samples, lanes):
+                line[s] = bias
+
+
+@_private
+def _sort_by_column(
+    values, indices, indptr, gathered, order, first, samples, columns, ends, out, out_samples
+):
+    """The numbers of a block of samples by column: those of column c end at ``ends[c]``."""
+    for c in range(columns):
+        ends[c] = 0
+    for s in range(samples):
+        row = order[first + s] if gathered else first + s
+        for k in range(indptr[row], indptr[row + 1]):
+            ends[indices[k]] += 1
+    total = 0
+    for c in range(columns):
+        count = np.int64(ends[c])
+        ends[c] = total
+        total += count
+    for s in range(samples):
+        row = order[first + s] if gathered else first + s
+        for k in range(indptr[row], indptr[row + 1]):
+            place = np.int64(ends[indices[k]])
+            out[place] = values[k]
+            out_samples[place] = s
+            ends[indices[k]] = place + 1
+
+
+@_glue
+def _sparse_outer(values, samples_of, ends, n_in, dz, ldz, accumulate, samples, n_out, rows, dw):
+    """``dw = x dz.T`` from the numbers by column; ``rows`` takes a tile of dz."""
+    for start in range(0, n_out, SPARSE_COLUMNS):
+        columns = min(SPARSE_COLUMNS, n_out - start)
+        _transpose(_at(dz, start * ldz), columns, samples, ldz, rows, columns)
+        begin = 0
+        for i in range(n_in):
+            end = np.int64(ends[i])
+            _weighted_rows(
+                _at(values, begin),
+                _at(samples_of, begin),
+                end - begin,
+                rows,
+                columns,
+                accumulate,
+                columns,
+                _at(dw, i * n_out + start),
+            )
+            begin = end
+
+
 # --- layers ---------------------------------------------------------------------
 
 _N, _T = ord("n"), ord("t")
@@ -1483,21 +1608,22 @@ def _update_range(
     state,
 ):
     """Sum of the groups and update, for a thread's share of one range of parameters."""
-    start, stop = _share(thread, n_threads, n)
-    start, stop = first + start, first + stop
-    _reduce(groups, n_params, start, stop, grads)
-    _update(
-        _at(grads, start),
-        l2,
-        shrink,
-        rule,
-        constants,
-        rate,
-        stop - start,
-        _at(params, start),
-        _at(state, start),
-        _at(state, start + (n_state - 1) * n_params),
-    )
+    begin, end = _share(thread, n_threads, n)
+    for start in range(first + begin, first + end, UPDATED):
+        stop = min(start + UPDATED, first + end)
+        _reduce(groups, n_params, start, stop, grads)
+        _update(
+            _at(grads, start),
+            l2,
+            shrink,
+            rule,
+            constants,
+            rate,
+            stop - start,
+            _at(params, start),
+            _at(state, start),
+            _at(state, start + (n_state - 1) * n_params),
+        )
 
 
 # --- networks -------------------------------------------------------------------
@@ -1573,9 +1699,12 @@ def _transpose(x, rows, columns, ldx, out, ldo):
 
 @_glue
 def _forward_block(
-    layers, n_layers, constants, seed, step, first, block, x, ldx, lanes, params, work
+    layers, n_layers, constants, seed, step, first, block, ready, x, ldx, lanes, params, work
 ):
-    """Outputs of all layers for one block, in scratch memory; where the last one stands."""
+    """Outputs of all layers for one block, in scratch memory; where the last one stands.
+
+    ``ready``: the first layer's net inputs stand there already.
+    """
     output = 0
     lanes_here = lanes
     for k in range(n_layers):
@@ -1588,18 +1717,19 @@ def _forward_block(
             key = stream(seed, STREAM_DROPOUT + k, step)
             _dropout(constants[k], key, first, units, lanes_here, z, block)
         else:
-            _dense_forward(
-                x,
-                ldx,
-                _at(params, row[WEIGHTS]),
-                _at(params, row[BIASES]),
-                row[BLAS] != 0,
-                row[FAN_IN],
-                units,
-                lanes_here,
-                z,
-                block,
-            )
+            if k > 0 or not ready:
+                _dense_forward(
+                    x,
+                    ldx,
+                    _at(params, row[WEIGHTS]),
+                    _at(params, row[BIASES]),
+                    row[BLAS] != 0,
+                    row[FAN_IN],
+                    units,
+                    lanes_here,
+                    z,
+                    block,
+                )
             lanes_here = _padded(lanes_here)
             a = _at(work, row[OUTPUT])
             if row[ACTIVATION] != IDENTITY:
@@ -1700,6 +1830,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                     0,
                     0,
                     block,
+                    False,
                     rows,
                     block,
                     lanes,
@@ -1722,6 +1853,13 @@ def _block(
     x,
     ldx,
     lanes_x,
+    sparse,
+    values,
+    indices,
+    indptr,
+    gathered,
+    order,
+    start,
     targets,
     ldt,
     weights,
@@ -1739,11 +1877,28 @@ def _block(
 ):
     """Loss of one block of samples; its gradient is written or added to ``grads``."""
     block = header[BLOCK]
-    output = _forward_block(
-        layers, n_layers, constants, seed, step, first, block, x, ldx, lanes_x, params, work
-    )
     lanes = _padded(samples)
     delta, other = _at(work, header[WORK_DELTA]), _at(work, header[WORK_DELTA_OTHER])
+    if sparse:
+        _sparse_forward(
+            values,
+            indices,
+            indptr,
+            gathered,
+            order,
+            start,
+            samples,
+            lanes,
+            _at(params, layers[WEIGHTS]),
+            _at(params, layers[BIASES]),
+            layers[FAN_OUT],
+            delta,
+            _at(work, layers[NET_INPUT]),
+            block,
+        )
+    output = _forward_block(
+        layers, n_layers, constants, seed, step, first, block, sparse, x, ldx, lanes_x, params, work
+    )
     n_outputs = _at(layers, (n_layers - 1) * LAYER_COLUMNS)[FAN_OUT]
     for k in range(n_outputs):
         _copy(_at(work, output + k * block), lanes, _at(delta, k * block))
@@ -1767,6 +1922,42 @@ def _block(
                     lanes,
                     _at(delta, unit * block),
                 )
+        if k == 0 and sparse:
+            features = row[FAN_IN]
+            samples_of = _reinterpret(_at(work, header[WORK_SIZE]), indices)
+            ends = _at(samples_of, features * block)
+            sorted_values = _at(work, header[WORK_INPUT])
+            _sort_by_column(
+                values,
+                indices,
+                indptr,
+                gathered,
+                order,
+                start,
+                samples,
+                features,
+                ends,
+                sorted_values,
+                samples_of,
+            )
+            _sparse_outer(
+                sorted_values,
+                samples_of,
+                ends,
+                features,
+                delta,
+                block,
+                accumulate,
+                samples,
+                units,
+                other,
+                _at(grads, row[WEIGHTS]),
+            )
+            for j in range(units):
+                _put(
+                    accumulate, _at(grads, row[BIASES] + j), _sum(_at(delta, j * block), samples)
+                )
+            break
         if k == 0:
             inputs, ld = x, ldx
         else:
@@ -1808,9 +1999,10 @@ def _batch(
     n_layers,
     constants,
     x,
-    ldx,
+    indices,
+    indptr,
+    sparse,
     targets,
-    ldt,
     weights,
     weighted,
     start,
@@ -1842,17 +2034,21 @@ def _batch(
         for b in range(first_block, end_block):
             first = b * block
             n = min(block, samples - first)
+            bx, ld, lanes = work_x, block, _padded(n)
             if gathered:
-                _gather(x, features, order, start + first, n, work_x, block)
+                if not sparse:
+                    _gather(x, features, order, start + first, n, work_x, block)
                 _gather(targets, n_targets, order, start + first, n, work_t, block)
                 if weighted:
                     _gather(weights, np.int64(1), order, start + first, n, work_w, block)
-                bx, ld, lanes = work_x, block, _padded(n)
                 bt, ld_targets, bw = work_t, block, work_w
-            else:
-                # not padded: there may be no more columns
-                bx, ld, lanes = _at(_reinterpret(x, params), start + first), ldx, n
-                bt, ld_targets, bw = _at(targets, start + first), ldt, _at(weights, start + first)
+            else:  # the batches stand one after the other, each (features, batch)
+                if not sparse:
+                    # not padded: there may be no more columns
+                    bx = _at(_reinterpret(x, params), start * features + first)
+                    ld, lanes = samples, n
+                bt, ld_targets = _at(targets, start * n_targets + first), samples
+                bw = _at(weights, start + first)
             total += _block(
                 header,
                 layers,
@@ -1861,6 +2057,13 @@ def _batch(
                 bx,
                 ld,
                 lanes,
+                sparse,
+                _reinterpret(x, params),
+                indices,
+                indptr,
+                gathered,
+                order,
+                start + first,
                 bt,
                 ld_targets,
                 bw,
@@ -1919,9 +2122,10 @@ def loss_and_grad(
         n_layers,
         _pointer(constants),
         _pointer(x),
-        samples,
+        _as_int32(header_),
+        header_,
+        False,
         _pointer(targets),
-        samples,
         weights,
         weighted,
         0,
@@ -1931,8 +2135,8 @@ def loss_and_grad(
         np.uint64(seed),
         step,
         False,
-        0,
-        0,
+        x.shape[0],
+        targets.shape[0],
         header_,
         groups,
         0,
@@ -1978,6 +2182,8 @@ def train(
     layers,
     constants,
     x,
+    indices,
+    indptr,
     targets,
     sample_weight,
     loss,
@@ -2015,10 +2221,12 @@ def train(
     group_losses = _as_float64(_at(sync_, 8))
     weighted = sample_weight.shape[0] > 0
     seed = np.uint64(seed)
+    sparse = indptr.shape[0] > 0
+    features = layers_[FAN_IN]
     if shuffled:
-        samples, features, n_targets = x.shape[0], x.shape[1], targets.shape[1]
+        samples, n_targets = targets.shape
     else:
-        samples, features, n_targets = x.shape[1], x.shape[0], targets.shape[0]
+        n_targets, samples = targets.shape
     n_params, n_state = params.shape[0], state.shape[0]
     batches = (samples + batch_size - 1) // batch_size
     for i in range(learning_rates.shape[0]):
@@ -2041,9 +2249,10 @@ def train(
             n_layers,
             _pointer(constants),
             x_,
-            samples,
+            _pointer(indices),
+            _pointer(indptr),
+            sparse,
             targets_,
-            samples,
             weights,
             weighted,
             start,

@@ -552,6 +552,8 @@ def train(
     layers,
     constants,
     x,
+    indices,
+    indptr,
     targets,
     sample_weight,
     loss,
@@ -584,7 +586,12 @@ def train(
     x, targets : ndarray
         If ``shuffled``, ``(samples, features)`` and ``(samples, 1 or outputs)``:
         the rows of a batch are gathered. Else ``(features, samples)`` and
-        ``(1 or outputs, samples)``: a batch is a range of columns.
+        ``(1 or outputs, samples)``, made by :func:`fastnn.plan.batch_matrices`: the
+        batches one after the other, each ``(features, batch)``.
+    indices : ndarray of int32, shape (stored,) or (0,)
+    indptr : ndarray of int64, shape (samples + 1,) or (0,)
+        With them ``x`` is sparse, of shape (1, stored): sample s has the numbers
+        ``indptr[s]`` to ``indptr[s + 1]``, each in the column of ``indices``.
     sample_weight : ndarray, shape (samples,) or (0,)
     loss, l2 : int, float
     rule, rule_constants, decay
@@ -617,7 +624,8 @@ def train(
         Steps done. Fewer than asked for when a loss was not finite: that loss
         is in ``losses``, its step was not done.
     """
-    samples = x.shape[0] if shuffled else x.shape[1]
+    samples = targets.shape[0] if shuffled else targets.shape[1]
+    features, n_targets = layers[0, FAN_IN], targets.size // samples
     batches = -(-samples // batch_size)
     for i in range(learning_rates.shape[0]):
         step = first_step + i
@@ -627,12 +635,20 @@ def train(
             if batch == 0 or i == 0:
                 shuffle(seed, epoch, order)
             chosen = order[start:stop]
-            # asarray: images may be bytes until here
-            bx = np.asarray(x[chosen], params.dtype).T
             bt = targets[chosen].T
         else:
-            chosen = slice(start, stop)
-            bx, bt = x[:, start:stop], targets[:, start:stop]
+            chosen = np.arange(start, stop)
+            bt = _batch_matrix(targets, n_targets, start, stop)
+        if indptr.shape[0]:
+            bx = np.zeros((features, stop - start), params.dtype)
+            for column, s in zip(bx.T, chosen, strict=True):
+                stored = slice(indptr[s], indptr[s + 1])
+                column[indices[stored]] = x[0, stored]
+        elif shuffled:
+            # asarray: images may be bytes until here
+            bx = np.asarray(x[chosen], params.dtype).T
+        else:
+            bx = _batch_matrix(x, features, start, stop)
         bw = sample_weight[chosen] if sample_weight.shape[0] else sample_weight
         losses[i] = penalty(layers, l2, params) + _batch(
             layers, constants, bx, bt, bw, loss, seed, step, params, grads[0]
@@ -658,6 +674,11 @@ def train(
                         state[:, part],
                     )
     return learning_rates.shape[0]
+
+
+def _batch_matrix(matrices, rows, start, stop):
+    """One batch of what :func:`fastnn.plan.batch_matrices` made, ``(rows, batch)``."""
+    return matrices.reshape(-1)[start * rows : stop * rows].reshape(rows, stop - start)
 
 
 def sigmoid(z):
