@@ -152,7 +152,7 @@ class Job:
 
 
 _MOONS = Job("moons", (2, 3, 2), "tanh", "moons", 200)
-_CIRCLES = Job("circles", (2, 8, 8, 8, 2), "tanh", "circles", 500)
+_CIRCLES = Job("circles", (2, 8, 8, 8, 2), "tanh", "circles", 500, learning_rate=0.1)
 _MLP = Job(
     "mlp",
     (784, 128, 64, 10),

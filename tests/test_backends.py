@@ -431,6 +431,50 @@ def test_blocks_and_groups_are_reached():
     assert wide.plan.layers[:, codes.BLAS].tolist() == [1, 1, 0]
 
 
+def sparse_problem(sizes, samples, dtype, density=0.2, **extra):
+    """Mostly zeros, with a sample, a feature and a whole block of nothing else."""
+    problem = make_problem(sizes, "relu", samples=samples, dtype=dtype, **extra)
+    problem.x[np.random.default_rng(1).random(problem.x.shape) > density] = 0
+    problem.x[3] = 0
+    problem.x[:, 5] = 0
+    problem.x[problem.plan.block : 2 * problem.plan.block] = 0
+    return problem
+
+
+# Units: fewer than a vector, odd numbers, whole tiles, more than one tile and a rest.
+@pytest.mark.parametrize("units", [1, 3, 13, 32, 64, 77, 150])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_run_with_sparse_rows(compiled, dtype, units, shuffled):
+    extra = {"l2": 0.01, "weighted": True, "dropout": 0.2}
+    problem = sparse_problem([70, units, 3], 300, dtype, **extra)
+    settings = {"shuffled": shuffled, "sparse": True}
+    for batch_size in (None, 64, 37):
+        settings["batch_size"] = batch_size
+        check_run(compiled, dtype, problem, optimizers.SGD(0.05), steps=20, **settings)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_sparse_rows_are_the_same_numbers(kernels, dtype, shuffled):
+    # nothing stored and everything stored are the extremes
+    for density in (0.0, 0.2, 1.0):
+        problem = sparse_problem([70, 33, 3], 150, dtype, density)
+        settings = {"batch_size": 40, "shuffled": shuffled, "steps": 3}
+        dense = train(kernels, problem, **settings)
+        sparse = train(kernels, problem, **settings, sparse=True, fill=np.nan)
+        assert_same(sparse.params, dense.params, dtype)
+        assert_same(sparse.losses, dense.losses, dtype)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuffled):
+    problem = sparse_problem([90, 150, 53, 3], 700, dtype, dropout=0.2)
+    settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled, "sparse": True}
+    alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)
+    shared = train(compiled, problem, OPTIMIZERS["adam"], n_threads=3, fill=np.nan, **settings)
+    assert_bits(shared.params, alone.params)
+    assert_bits(shared.losses, alone.losses)
+
+
 # --- bits ---------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 import fastnn
 from fastnn import codes
+from fastnn.plan import batch_matrices
 
 X, Y = make_moons(60, noise=0.2, random_state=1)
 LOSSES = tuple(codes.LOSSES)
@@ -22,6 +23,32 @@ def make(sizes=(2, 4, 2), **settings):
     return fastnn.Network(
         list(sizes), **({"backend": "numpy", "dtype": "float64", "random_state": 0} | settings)
     )
+
+
+@pytest.mark.parametrize("form", [np.float32, np.uint8])
+@pytest.mark.parametrize("batch_size", [None, 40])
+def test_mostly_zeros_train_like_any_numbers(backend, monkeypatch, form, batch_size):
+    rng = np.random.default_rng(0)
+    images = (rng.integers(0, 9, (150, 80)) * (rng.random((150, 80)) < 0.2)).astype(form)
+    labels = rng.integers(0, 3, 150)
+    params = []
+    for density in (0.3, 0.0):  # as sparse rows, and not
+        monkeypatch.setattr("fastnn.network.SPARSE_DENSITY", density)
+        net = make([80, 20, 3], activation="relu", backend=backend)
+        net.fit(images, labels, epochs=3, batch_size=batch_size, optimizer=fastnn.SGD(0.01))
+        params.append(net.params)
+    # other sums, the same numbers
+    np.testing.assert_allclose(params[0], params[1], rtol=0, atol=1e-12)
+    assert (params[0] != params[1]).any() == (backend != "numpy")
+
+
+def test_batches_one_after_the_other():
+    rows = np.arange(14.0).reshape(7, 2)
+    flat = batch_matrices(rows, 3).ravel()
+    for start in range(0, 7, 3):
+        batch = rows[start : start + 3].T
+        np.testing.assert_array_equal(flat[2 * start : 2 * start + batch.size], batch.ravel())
+    np.testing.assert_array_equal(batch_matrices(rows, 7), rows.T)
 
 
 # --- parameters -------------------------------------------------------------------

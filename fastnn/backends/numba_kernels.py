@@ -1954,9 +1954,7 @@ def _block(
                 _at(grads, row[WEIGHTS]),
             )
             for j in range(units):
-                _put(
-                    accumulate, _at(grads, row[BIASES] + j), _sum(_at(delta, j * block), samples)
-                )
+                _put(accumulate, _at(grads, row[BIASES] + j), _sum(_at(delta, j * block), samples))
             break
         if k == 0:
             inputs, ld = x, ldx
