@@ -869,12 +869,18 @@ class _Run:
         return _blas_libraries().limit(limits=self.blas_threads, user_api="blas")
 
     def _train(
-        self, step: int, n_steps: int, losses: np.ndarray, pool: ThreadPoolExecutor | None
+        self,
+        step: int,
+        n_steps: int,
+        losses: np.ndarray,
+        pool: ThreadPoolExecutor | None,
+        rates: np.ndarray | None = None,
     ) -> int:
-        """Run a slice; returns the steps done."""
+        """Run a slice, at the optimiser's learning rate or one a step; returns the steps done."""
         net, optimizer = self.network, self.network._optimizer
         plan = net._training_plan
-        rates = np.full(n_steps, optimizer.learning_rate)
+        if rates is None:
+            rates = np.full(n_steps, optimizer.learning_rate)
         sync = np.zeros(8 + 16, np.int64)
 
         def run(thread: int) -> int:
@@ -927,8 +933,7 @@ class _Run:
         validation: list[tuple[float, float]] = []
         progress = Progress(net, self.epochs, total)
         best, stopped, step, length = Best(), "epochs", 0, 1
-        # written anew for every slice: fresh memory would cost more than the copy
-        snapshot = np.empty_like(net.params), np.empty_like(net._moments)
+        kept = _Kept(net)
         started = time.perf_counter()
         workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
         with self._limited_blas(net._training_plan), workers as pool:
@@ -937,13 +942,14 @@ class _Run:
                     count = min(length, total - step)
                     if self.held_out is not None:  # up to the end of the epoch
                         count = min(count, self.batches - step % self.batches)
-                    snapshot[0][:], snapshot[1][:] = net.params, net._moments
-                    updates = net._updates
                     before = time.perf_counter()
+                    if before >= kept.due:
+                        self._check_finite(kept, losses, step, pool)
+                        kept.take(step)
                     part = losses[step : step + count]
                     done = self._train(step, count, part, pool)
-                    if done < count or not np.isfinite(net.params).all():
-                        self._back_to_finite((*snapshot, updates), step, part, done, pool)
+                    if done < count:
+                        self._diverge(kept, losses, step + done, pool)
                     step += count
                     seconds = time.perf_counter() - before
                     aim = int(count * SLICE_SECONDS / max(seconds, 1e-9))
@@ -972,33 +978,35 @@ class _Run:
                 stopped = "interrupted"
             finally:
                 net.n_epochs_ += step // self.batches
+            self._check_finite(kept, losses, step, pool)
         if best.params is not None:
             net.params[:] = best.params
         return self._history(
             losses[:step], validation, stopped, best, time.perf_counter() - started
         )
 
-    def _back_to_finite(
-        self,
-        snapshot: tuple[np.ndarray, np.ndarray, int],
-        step: int,
-        losses: np.ndarray,
-        done: int,
-        pool: ThreadPoolExecutor | None,
+    def _check_finite(
+        self, kept: _Kept, losses: np.ndarray, step: int, pool: ThreadPoolExecutor | None
     ) -> None:
-        """Redo a slice up to its last finite parameters, then raise DivergenceError."""
+        """Notice parameters that are not finite though the losses are."""
+        if not np.isfinite(self.network.params).all():
+            self._diverge(kept, losses, step, pool)
+
+    def _diverge(
+        self, kept: _Kept, losses: np.ndarray, done: int, pool: ThreadPoolExecutor | None
+    ) -> None:
+        """Redo the steps since ``kept`` up to the last finite parameters, then raise."""
         net = self.network
         loss = float(losses[done]) if done < len(losses) else float("inf")
-        failed = step + done + 1
-        net.params[:], net._moments[:], net._updates = snapshot[0], snapshot[1], snapshot[2]
-        one = np.empty(1)
-        for k in range(done):
-            params, moments, updates = net.params.copy(), net._moments.copy(), net._updates
-            self._train(step + k, 1, one, pool)
+        kept.restore()
+        one, before = np.empty(1), _Kept(net)
+        for k in range(kept.step, done):
+            before.take(k)
+            self._train(k, 1, one, pool)
             if not np.isfinite(net.params).all():
-                net.params[:], net._moments[:], net._updates = params, moments, updates
+                before.restore()
                 break
-        raise DivergenceError(failed, loss, net._optimizer.learning_rate)
+        raise DivergenceError(done + 1, loss, net._optimizer.learning_rate)
 
     def _history(
         self,
@@ -1024,6 +1032,35 @@ class _Run:
             stopped=stopped,
             best_epoch=best.epoch if best.params is not None else None,
         )
+
+
+class _Kept:
+    """Parameters and moments that a run which diverges can go back to.
+
+    The memory is written anew each time, since fresh memory costs more than the copy.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.params = np.empty_like(network.params)
+        self.moments = np.empty_like(network._moments)
+        self.updates = self.step = 0
+        self.due = 0.0
+
+    def take(self, step: int) -> None:
+        """Keep what is; ``due`` again so late that copying takes 2% of the time at most."""
+        before = time.perf_counter()
+        self.params[:] = self.network.params
+        self.moments[:] = self.network._moments
+        self.updates, self.step = self.network._updates, step
+        now = time.perf_counter()
+        self.due = now + 50 * (now - before)
+
+    def restore(self) -> None:
+        """Go back."""
+        self.network.params[:] = self.params
+        self.network._moments[:] = self.moments
+        self.network._updates = self.updates
 
 
 def _one_a_layer(
