@@ -76,6 +76,8 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 # Reordering would undo the two-part reduction of arguments.
 FASTMATH_MATHS = {"contract", "nsz"}
 
+# A plain number given to a function is a type of its own to Numba, and the function is compiled
+# once more for it; np.int64(1) is not.
 LANES = 32  # samples of the widest loop: 4 interleaved vectors of 8
 SCRATCH = 512  # samples of a loss worked through at a time
 UPDATED = 2048  # parameters at a time: what was summed is still in the cache
@@ -1000,7 +1002,7 @@ def _sparse_forward(
                 indptr[row + 1] - begin,
                 _at(w, start),
                 n_out,
-                False,
+                np.bool_(False),
                 columns,
                 _at(scratch, s * columns),
             )
@@ -1480,7 +1482,7 @@ def _transform(loss, units, lanes, out, ld):
             _divide_row(total, lanes, _at(out, k * ld))
     elif loss == BINARY_CROSS_ENTROPY:
         for k in range(units):
-            _activate(SIGMOID, 0.0, lanes, _at(out, k * ld))
+            _activate(np.int64(SIGMOID), 0.0, lanes, _at(out, k * ld))
 
 
 @_public
@@ -1801,6 +1803,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     layers_, constants_ = _pointer(layers), _pointer(constants)
     x_, params_, work_, out_ = _pointer(x), _pointer(params), _pointer(work), _pointer(out)
     rows = _at(work_, header[WORK_INPUT])
+    one = np.int64(1)
     few = samples < FEW_SAMPLES
     finite = True
     for first in range(0, samples, block):
@@ -1808,14 +1811,14 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
         # a block at a time, since it is read anyway
         finite &= _all_finite(_at(x_, first * features), n * features)
         if few:
-            _transpose(x_, 1, samples * features, 0, rows, 1)
+            _copy(x_, samples * features, rows)
             logits = _at(
                 work_,
                 _forward_few(layers_, n_layers, constants_, rows, samples, params_, work_),
             )
             for s in range(samples):
                 if transform:
-                    _transform(loss, n_outputs, 1, _at(logits, s * n_outputs), 1)
+                    _transform(loss, n_outputs, one, _at(logits, s * n_outputs), one)
             _copy(logits, samples * n_outputs, out_)
         else:
             _transpose(_at(x_, first * features), n, features, features, rows, block)
@@ -1827,10 +1830,10 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                     n_layers,
                     constants_,
                     np.uint64(0),
-                    0,
-                    0,
+                    np.int64(0),
+                    np.int64(0),
                     block,
-                    False,
+                    few,
                     rows,
                     block,
                     lanes,

@@ -275,8 +275,7 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ),
     (
         "CNN accuracies of single runs are compared.",
-        "Differences below about 0.003 are noise at 10,000 test images; it takes several seeds "
-        "(see fastnn cnn compare).",
+        "Differences below about 0.003 are noise at 10,000 test images; it takes several seeds.",
         (),
         _cnn,
     ),
