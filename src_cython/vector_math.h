@@ -901,6 +901,16 @@ FUNCTION void NAME(apply_dropout)(const REAL *x, Size ldx, double rate, uint64_t
 
 /* --- losses ------------------------------------------------------------------------------------ */
 
+/* In double; a loop of its own, since the compiler vectorises no sum with exponentials in it. */
+INLINE double NAME(sum_losses)(const REAL *losses, Size n)
+{
+    double sum = 0;
+    SUM_LOOP(sum)
+    for (Size s = 0; s < n; s++)
+        sum += (double)losses[s];
+    return sum;
+}
+
 /* Largest of a sample's units. */
 INLINE void NAME(maximum)(const REAL *z, Size ldz, Size units, Size n, REAL *RESTRICT top)
 {
@@ -956,19 +966,37 @@ INLINE double NAME(cross_entropy)(const REAL *z, Size ldz, const REAL *targets,
     return sum;
 }
 
+/* The same for two units in one pass: with v by how much the wrong one leads, the loss is
+ * log(1 + exp(v)) and the wrong one's probability, the derivative of both, 1 / (1 + exp(-v)). */
+INLINE double NAME(two_classes)(const REAL *z0, const REAL *z1, const REAL *targets,
+                                const REAL *weight, REAL scale, Size n, REAL *dz0, REAL *dz1)
+{
+    REAL losses[SCRATCH];
+    LANES_LOOP for (Size s = 0; s < n; s++)
+    {
+        const REAL sign = targets[s] == 0 ? 1 : -1, v = sign * (z1[s] - z0[s]);
+        const REAL e = NAME(softmax_exp)(-MATH(fabs)(v));
+        const REAL d = (v >= 0 ? 1 : e) / (1 + e) * (sign * (weight[s] * scale));
+        losses[s] = ((v < 0 ? 0 : v) + NAME(fast_log1p)(e)) * weight[s];
+        dz0[s] = -d;
+        dz1[s] = d;
+    }
+    return NAME(sum_losses)(losses, n);
+}
+
 /* One unit; loss and derivative share an exponential. */
 INLINE double NAME(binary_row)(const REAL *z, const REAL *targets, const REAL *weight, REAL scale,
                                Size n, REAL *dz)
 {
-    double sum = 0;
-    SUM_LOOP(sum)
-    for (Size s = 0; s < n; s++) {
+    REAL losses[SCRATCH];
+    LANES_LOOP for (Size s = 0; s < n; s++)
+    {
         REAL x = z[s], t = targets[s];
         REAL e = NAME(fast_exp)(-MATH(fabs)(x));
-        sum += (double)(((x < 0 ? 0 : x) + NAME(fast_log1p)(e) - t * x) * weight[s]);
+        losses[s] = ((x < 0 ? 0 : x) + NAME(fast_log1p)(e) - t * x) * weight[s];
         dz[s] = ((x >= 0 ? 1 : e) / (1 + e) - t) * (weight[s] * scale);
     }
-    return sum;
+    return NAME(sum_losses)(losses, n);
 }
 
 /* One unit. */
@@ -1002,6 +1030,11 @@ FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Si
                    (size_t)(samples - first < n ? samples - first : n) * sizeof(REAL));
         for (Size s = samples - first; s < n; s++)
             weight[s] = 0;
+        if (loss == CROSS_ENTROPY && units == 2) {
+            sum += NAME(two_classes)(z + first, z + ldz + first, targets + first, weight,
+                                     (REAL)scale, n, dz + first, dz + lddz + first);
+            continue;
+        }
         if (loss == CROSS_ENTROPY) {
             sum += NAME(cross_entropy)(z + first, ldz, targets + first, weight, (REAL)scale, units, n,
                                        dz + first, lddz);
