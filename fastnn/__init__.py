@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastnn.backends import available as available_backends
     from fastnn.errors import DivergenceError, ModelFormatError
+    from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.network import Network
     from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
     from fastnn.storage import load
@@ -29,6 +30,8 @@ _WHERE = {
     "History": "training",
     "Progress": "training",
     "load": "storage",
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
 }
 _MODULES = ("backends", "codes", "datasets", "experiments", "plots")
 
@@ -40,6 +43,8 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "History",
+    "MLPClassifier",
+    "MLPRegressor",
     "ModelFormatError",
     "Network",
     "Progress",

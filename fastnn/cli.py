@@ -41,7 +41,11 @@ N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
 
 # Commands with much to import, which the others need not wait for.
-_LATE = {"experiments": "fastnn.experiments", "bench": "fastnn.bench"}
+_LATE = {
+    "search": "fastnn.search",
+    "experiments": "fastnn.experiments",
+    "bench": "fastnn.bench",
+}
 
 
 class _Commands(TyperGroup):

@@ -11,7 +11,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -30,6 +30,9 @@ from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network import INITIALIZERS, Network
 
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
 FORMAT_VERSION = 1
 METADATA_KEY = "fastnn"
 
@@ -45,14 +48,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Classes(_Strict):
-    """The labels in the order of the outputs."""
+class Labels(_Strict):
+    """Labels in their order, with their type."""
 
     dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
-    values: list[bool | int | float | str] = Field(min_length=2)
+    values: list[bool | int | float | str] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Classes:
+    def _in_order(self) -> Labels:
         if "U" in self.dtype:
             longest = max(len(str(value)) for value in self.values)
             if int(self.dtype.split("U")[1]) > max(longest, 1):
@@ -72,6 +75,12 @@ class Classes(_Strict):
     def array(self) -> np.ndarray:
         """The labels as the network keeps them."""
         return np.array(self.values, self.dtype)
+
+
+class Classes(Labels):
+    """The labels of a network in the order of its outputs."""
+
+    values: list[bool | int | float | str] = Field(min_length=2)
 
 
 class Config(_Strict):
@@ -155,6 +164,82 @@ class Description(_Strict):
     training: dict[str, JsonValue] = {}
 
 
+Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
+
+
+class Fitted(_Strict):
+    """What an estimator learned beside its parameters; None in a curve stands for NaN."""
+
+    n_iter: int = Field(ge=0)
+    t: int = Field(ge=0)
+    loss: float | None
+    best_loss: float | None
+    loss_curve: Curve
+    validation_scores: Curve
+    validation_loss_curve: Curve
+    best_validation_score: float | None
+    no_improvement_count: int = Field(ge=0)
+    feature_names: list[str] | None
+    target_type: Literal["binary", "multiclass", "multilabel-indicator"] | None
+    labels: Labels | None
+
+
+class EstimatorDescription(_Strict):
+    """The JSON in the file of an estimator.
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+        Name of its class.
+    fastnn_version : str
+    config : Config
+        Its network's settings.
+    parameters : dict
+        Its constructor's arguments.
+    fitted : Fitted
+    training : dict
+        As for a network.
+    """
+
+    format_version: Literal[1]
+    kind: Literal["MLPClassifier", "MLPRegressor"]
+    fastnn_version: str
+    config: Config
+    parameters: dict[str, JsonValue]
+    fitted: Fitted
+    training: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EstimatorDescription:
+        sizes, loss, fitted = self.config.layer_sizes, self.config.loss, self.fitted
+        if self.config.standardize or self.config.classes is not None:
+            raise ValueError("the network of an estimator has neither scales nor classes")
+        if fitted.feature_names is not None and len(fitted.feature_names) != sizes[0]:
+            raise ValueError(f"{len(fitted.feature_names)} feature names for {sizes[0]} features")
+        if self.kind == "MLPRegressor":
+            if loss != "squared_error" or fitted.labels is not None or fitted.target_type:
+                raise ValueError("a regressor has squared_error and no labels")
+            return self
+        if fitted.labels is None or fitted.target_type is None:
+            raise ValueError("a classifier has labels")
+        n_labels = len(fitted.labels.values)
+        fits = {
+            "binary": sizes[-1] == 1 and n_labels <= 2,
+            "multiclass": sizes[-1] == n_labels >= 3,
+            "multilabel-indicator": sizes[-1] == n_labels,
+        }
+        wanted = "cross_entropy" if fitted.target_type == "multiclass" else "binary_cross_entropy"
+        if loss != wanted or not fits[fitted.target_type]:
+            raise ValueError(
+                f"{n_labels} labels ({fitted.target_type}) do not fit {sizes[-1]} outputs, {loss}"
+            )
+        return self
+
+
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
 class _Entry(_Strict):
     """What a safetensors header says about one array."""
 
@@ -164,13 +249,18 @@ class _Entry(_Strict):
 
 
 def save(
-    network: Network, path: str | os.PathLike, *, training: dict[str, Any] | None = None
+    model: Network | MLPClassifier | MLPRegressor,
+    path: str | os.PathLike,
+    *,
+    training: dict[str, Any] | None = None,
 ) -> None:
     """Write a model file; it is there in full or not at all.
 
     Parameters
     ----------
-    network : Network
+    model : Network, MLPClassifier or MLPRegressor
+        An estimator must be fitted. Not kept are the moments of its update rule, a RandomState
+        (an int is kept), and a ``scoring`` that is a function.
     path : path
         Ends in ``.safetensors`` by custom.
     training : dict, optional
@@ -179,25 +269,28 @@ def save(
     Raises
     ------
     ModelFormatError
-        If the network cannot be kept, because its parameters are not finite or its
+        If the model cannot be kept, because its parameters are not finite or its
         labels are neither numbers nor strings.
     """
     import safetensors.numpy
 
     path = Path(path)
+    own = {} if isinstance(model, Network) else model._fields()
+    network = model if isinstance(model, Network) else model._network()
     arrays = network.arrays()
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     fields = {
         "format_version": FORMAT_VERSION,
-        "kind": "Network",
+        "kind": type(model).__name__,
         "fastnn_version": fastnn.__version__,
         "config": network.get_config(),
         "training": training or {},
+        **own,
     }
     try:
-        description = Description.model_validate(fields)
+        description = _description(fields)
         text = description.model_dump_json()
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
@@ -208,8 +301,15 @@ def save(
     write_atomically(path, data)
 
 
-def load(path: str | os.PathLike, backend: str = "auto") -> Network:
-    """Network from a model file.
+def _description(fields: dict[str, Any]) -> Description | EstimatorDescription:
+    """Checked description of a network or an estimator."""
+    kind = fields.get("kind")
+    model = EstimatorDescription if kind in _ESTIMATORS else Description
+    return model.model_validate(fields)
+
+
+def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassifier | MLPRegressor:
+    """Model from a model file.
 
     Parameters
     ----------
@@ -218,7 +318,8 @@ def load(path: str | os.PathLike, backend: str = "auto") -> Network:
 
     Returns
     -------
-    Network
+    Network, MLPClassifier or MLPRegressor
+        What was saved.
 
     Raises
     ------
@@ -243,11 +344,10 @@ def load(path: str | os.PathLike, backend: str = "auto") -> Network:
             raise ModelFormatError(f"{path}: {name} is not finite")
         if name.endswith("scale") and not (array > 0).all():
             raise ModelFormatError(f"{path}: {name} is not positive")
-    config = description.config.model_dump()
-    return _build(path, config, arrays, backend)
+    return _build(path, description, arrays, backend)
 
 
-def describe(path: str | os.PathLike) -> Description:
+def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
     """What a model file says about itself; no array is read.
 
     Parameters
@@ -256,7 +356,7 @@ def describe(path: str | os.PathLike) -> Description:
 
     Returns
     -------
-    Description
+    Description or EstimatorDescription
 
     Raises
     ------
@@ -271,19 +371,28 @@ def describe(path: str | os.PathLike) -> Description:
 
 
 def _build(
-    path: Path, config: dict[str, Any], arrays: dict[str, np.ndarray], backend: str
-) -> Network:
-    """The network; a missing or unknown backend is no fault of the file."""
+    path: Path,
+    description: Description | EstimatorDescription,
+    arrays: dict[str, np.ndarray],
+    backend: str,
+) -> Network | MLPClassifier | MLPRegressor:
+    """The model; a missing or unknown backend is no fault of the file."""
     from fastnn import backends
 
     backends.load(backend)
+    fields = description.model_dump()
     try:
-        return Network.from_config(config, arrays, backend=backend)
+        network = Network.from_config(fields["config"], arrays, backend=backend)
+        if isinstance(description, Description):
+            return network
+        from fastnn import estimators
+
+        return getattr(estimators, description.kind)._from_fields(fields, network, backend)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
 
 
-def _read_header(path: Path, file: Any) -> tuple[Description, int]:
+def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescription, int]:
     """The checked description, and the size that the file then has."""
 
     def fail(reason: str) -> ModelFormatError:
@@ -311,7 +420,7 @@ def _read_header(path: Path, file: Any) -> tuple[Description, int]:
         version = fields.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise fail(f"written in format {version}, by a newer fastnn; this one reads 1")
-        description = Description.model_validate(fields)
+        description = _description(fields)
         entries = {name: _Entry.model_validate(entry) for name, entry in header.items()}
     except ModelFormatError:
         raise

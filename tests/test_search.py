@@ -1,0 +1,136 @@
+"""``fastnn search``: what it finds, keeps, prints and refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+
+import fastnn
+from fastnn import cli, datasets, search, storage
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(cli._LATE, "search", "fastnn.search")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; exit code, standard output, standard error."""
+
+    def run(*arguments):
+        code = cli.main(["search", *map(str, arguments), "--backend", "numpy"])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+QUICK = ["--trials", 3, "--folds", 2, "--epochs", 15, "--hidden", "4", "--hidden", "6,5"]
+
+
+def test_random_search_of_classes(run, tmp_path):
+    code, out, err = run("iris", *QUICK, "--learning-rate", "0.01,0.1", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["trials"] == 3
+    assert result["samples"] == 120
+    assert tuple(result["hidden_layer_sizes"]) in {(4,), (6, 5)}
+    assert result["learning_rate_init"] in (0.01, 0.1)
+    with open(f"{result['folder']}/search.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == result["score"]
+    # the file takes the features as they are, and scores what was said
+    model = fastnn.load(f"{result['folder']}/model.safetensors")
+    assert isinstance(model, fastnn.MLPClassifier)
+    data = datasets.load("iris")
+    held_out = datasets.train_test_split(data.y, 0.2, 0, stratify=True)[1]
+    assert model.score(data.X[held_out], data.y[held_out]) == result["held_out_score"]
+    description = storage.describe(f"{result['folder']}/model.safetensors")
+    assert description.training["features"] == list(data.feature_names)
+
+
+def test_halving_and_values(run):
+    code, out, err = run("diabetes", "--method", "halving", "--jobs", 2, *QUICK[2:], "--trials", 6)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == [
+        "rank", "score", "deviation", "samples", "hidden", "activation", "learning_rate", "l2",
+        "seconds",
+    ]  # fmt: skip
+    samples = [int(line.split()[3]) for line in lines[1:9]]
+    # fewer and fewer trials with more and more samples, in the end nearly all 354
+    assert samples == sorted(samples, reverse=True)
+    assert samples[0] > 300 > samples[-1]
+    assert isinstance(fastnn.load("runs/diabetes-search-1/model.safetensors"), fastnn.MLPRegressor)
+
+
+def test_seed_repeats(run):
+    results = [json.loads(run("moons", *QUICK, "--seed", 3, "--json")[1]) for _ in range(2)]
+    for result in results:
+        result.pop("folder")
+    assert results[0] == results[1]
+    assert results[0] != json.loads(run("moons", *QUICK, "--seed", 4, "--json")[1])
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_standardising_goes_into_the_layers(hidden):
+    X, y = load_diabetes(return_X_y=True)
+    X = X * np.arange(1, 11) + np.arange(10)
+    model = fastnn.MLPRegressor(max_iter=20, random_state=0, learning_rate_init=0.01)
+    folded = search._fit_best(model, {"hidden_layer_sizes": hidden}, X, y)
+    scaler = StandardScaler().fit(X)
+    model.set_params(hidden_layer_sizes=hidden)
+    model.fit(scaler.transform(X), (y - y.mean()) / y.std())
+    expected = model.predict(scaler.transform(X)) * y.std() + y.mean()
+    # 1e-12 of values around 150, the scaler's own rounding included
+    np.testing.assert_allclose(folded.predict(X), expected, rtol=1e-11)
+    assert r2_score(y, expected) == pytest.approx(folded.score(X, y))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--hidden", "8,x"], "--hidden"),
+        (["--hidden", "0"], "--hidden"),
+        (["--activation", "relu,magic"], "magic"),
+        (["--learning-rate", "1:0.1"], "--learning-rate"),
+        (["--learning-rate", "0"], "--learning-rate"),
+        (["--l2", "a:b"], "--l2"),
+        (["--l2", "0:1"], "--l2"),
+        (["--scoring", "magic"], "--scoring"),
+        (["--solver", "magic"], "solver"),
+        (["--method", "magic"], "method"),
+        (["--folds", "1"], "folds"),
+    ],
+)
+def test_bad_input_is_one_line(run, arguments, named, tmp_path):
+    code, out, err = run("iris", *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert named in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ranges():
+    assert search._range("--l2", "0,1e-3", zero=True) == [0.0, 0.001]
+    drawn = search._range("--l2", "1e-3:10", zero=True).rvs(1000, random_state=0)
+    assert 1e-3 <= drawn.min() < 2e-3
+    assert 5 < drawn.max() <= 10
+    # on a logarithmic scale half lie below the geometric mean; five deviations of the binomial
+    assert abs(np.mean(drawn < 0.1) - 0.5) < 5 * 0.5 / np.sqrt(1000)
+
+
+def test_all_diverging_is_an_error(run):
+    code, _, err = run("diabetes", *QUICK, "--solver", "sgd", "--learning-rate", "1e300")
+    assert code == 2
+    assert "diverged" in err or "failed" in err
