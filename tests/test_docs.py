@@ -1,0 +1,56 @@
+"""What the documentation shows works: docstrings' examples, and the README's in their order."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = (
+    "fastnn.network",
+    "fastnn.datasets",
+    "fastnn.optimizers",
+    "fastnn.storage",
+    "fastnn.training",
+    "fastnn.estimators.mlp",
+    "fastnn.experiments",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_docstrings_have_examples():
+    finder = doctest.DocTestFinder()
+    found = [
+        test.examples for name in MODULES for test in finder.find(importlib.import_module(name))
+    ]
+    assert sum(map(bool, found)) >= 4  # else the test above would run nothing
+
+
+def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    plt.close("all")
+    assert float(capsys.readouterr().out.split()[0]) > 0.95  # the score that the first one prints
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "classifier.safetensors",
+        "moons.safetensors",
+    ]
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "benchmarks" / "README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
