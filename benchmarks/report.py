@@ -3,7 +3,8 @@
 ``python -m benchmarks.report bench.json`` prints the table;
 ``python -m benchmarks.report bench.json --write benchmarks/README.md`` puts it between the
 marks ``<!-- bench:begin -->`` and ``<!-- bench:end -->`` of that file (``<!-- map:begin -->``
-and so on for the JSON of ``fastnn bench --map``).
+and so on for the JSON of ``fastnn bench --map``). ``--plot FILE`` draws the chart, with ``--jobs``
+that of some jobs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from fastnn.bench import markdown
+from fastnn.bench import draw, markdown, part_of
 
 
 def insert(text: str, table: str, mark: str) -> str:
@@ -29,11 +30,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("json", type=Path, help="made by fastnn bench --json")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put it into this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the chart")
+    parser.add_argument("--jobs", help="only these, with commas between")
     arguments = parser.parse_args()
     run = json.loads(arguments.json.read_text(encoding="utf-8"))
+    if arguments.jobs:
+        run = part_of(run, arguments.jobs.split(","))
+    if arguments.plot is not None:
+        draw(run).savefig(arguments.plot, dpi=150)
     table = markdown(run)
-    if arguments.write is None:
+    if arguments.write is None and arguments.plot is None:
         print(table, end="")
+    if arguments.write is None:
         return
     text = arguments.write.read_text(encoding="utf-8")
     mark = "map" if "map" in run else "bench"

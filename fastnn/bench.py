@@ -136,7 +136,8 @@ class Job:
     @property
     def tolerance(self) -> float:
         """Relative difference of the loss (or predictions) that counts as rounding."""
-        return 1e-9 if self.dtype == "float64" else 1e-4
+        # float64: Keras keeps its learning rate and momentum in float32 all the same
+        return 1e-8 if self.dtype == "float64" else 1e-4
 
     def describe(self) -> str:
         """One line for people."""
@@ -1686,6 +1687,15 @@ def number(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
+def part_of(run: dict[str, Any], jobs: Sequence[str]) -> dict[str, Any]:
+    """A run as if only some of its jobs had been measured."""
+    return {
+        **run,
+        "jobs": {job: run["jobs"][job] for job in jobs},
+        "results": [entry for entry in run["results"] if entry["job"] in jobs],
+    }
+
+
 def rows_of_table(run: dict[str, Any]) -> Iterator[tuple[str, str, list[str], list[bool]]]:
     """Rows of the table: kind, title, cells, which of them is the best peer.
 
@@ -1787,19 +1797,26 @@ def show(run: dict[str, Any]) -> None:
         for k, width in enumerate(MAP_WIDTHS):
             if any(cells[k] for _, cells in rows):
                 table.add_row(str(width), *(cells[k] for _, cells in rows))
+        console.print(table)
     else:
-        table = Table("microseconds a step", title="the best peer of each job is bold")
-        for job in run["jobs"]:
-            table.add_column(job, justify="right")
-        before = None
-        for kind, title, cells, best in rows_of_table(run):
-            if before not in (None, kind):
-                table.add_section()
-            before = kind
-            marked = [f"[bold]{c}[/bold]" if b else c for c, b in zip(cells, best, strict=True)]
-            style = {"backend": "cyan", "ratio": "cyan", "floor": "dim"}.get(kind)
-            table.add_row(title, *marked, style=style)
-    console.print(table)
+        jobs = list(run["jobs"])
+        at_once = max(1, (console.width - 40) // 13)  # as many columns as stay readable
+        for first in range(0, len(jobs), at_once):
+            part = part_of(run, jobs[first : first + at_once])
+            table = Table("microseconds a step", title="the best peer of each job is bold")
+            for job in part["jobs"]:
+                table.add_column(job, justify="right", no_wrap=True)
+            before = None
+            for kind, title, cells, best in rows_of_table(part):
+                if not any(cells):
+                    continue
+                if before not in (None, kind):
+                    table.add_section()
+                before = kind
+                marked = [f"[bold]{c}[/bold]" if b else c for c, b in zip(cells, best, strict=True)]
+                style = {"backend": "cyan", "ratio": "cyan", "floor": "dim"}.get(kind)
+                table.add_row(title, *marked, style=style)
+            console.print(table)
     for remark in remarks(run):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
 

@@ -806,6 +806,8 @@ class Network:
 class _Run:
     """One call of ``fit``: slices of compiled training and what happens between them."""
 
+    active = 0  # threads of the next slice; 0 for ``n_threads``
+
     def __init__(
         self,
         network: Network,
@@ -882,6 +884,7 @@ class _Run:
         if rates is None:
             rates = np.full(n_steps, optimizer.learning_rate)
         sync = np.zeros(8 + 16, np.int64)
+        threads = self.active or self.n_threads
 
         def run(thread: int) -> int:
             return net._kernels.train(
@@ -905,7 +908,7 @@ class _Run:
                 self.batch_size,
                 self.shuffled,
                 thread,
-                self.n_threads,
+                threads,
                 net.params,
                 net._moments,
                 self.grads,
@@ -915,7 +918,7 @@ class _Run:
                 losses,
             )
 
-        others = [pool.submit(run, thread) for thread in range(1, self.n_threads)] if pool else []
+        others = [pool.submit(run, thread) for thread in range(1, threads)] if pool else []
         # An overflow shows in the loss; NumPy's warning would add nothing.
         with np.errstate(over="ignore", invalid="ignore"):
             done = run(0)
@@ -933,7 +936,7 @@ class _Run:
         validation: list[tuple[float, float]] = []
         progress = Progress(net, self.epochs, total)
         best, stopped, step, length = Best(), "epochs", 0, 1
-        kept = _Kept(net)
+        kept, team = _Kept(net), _Team(self.n_threads)
         started = time.perf_counter()
         workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
         with self._limited_blas(net._training_plan), workers as pool:
@@ -947,11 +950,13 @@ class _Run:
                         self._check_finite(kept, losses, step, pool)
                         kept.take(step)
                     part = losses[step : step + count]
+                    self.active = team.choose()
                     done = self._train(step, count, part, pool)
                     if done < count:
                         self._diverge(kept, losses, step + done, pool)
                     step += count
                     seconds = time.perf_counter() - before
+                    team.report(self.active, seconds, count)
                     aim = int(count * SLICE_SECONDS / max(seconds, 1e-9))
                     length = max(1, min(aim, 8 * length))
 
@@ -1032,6 +1037,39 @@ class _Run:
             stopped=stopped,
             best_epoch=best.epoch if best.params is not None else None,
         )
+
+
+class _Team:
+    """How many threads take part in a slice: all, or one where that was faster of late.
+
+    Another program may have taken a core, and then threads that wait for each other are slower
+    than one alone. The number changes no bit of the result.
+    """
+
+    PROBE_EVERY = 25  # slices after which the other number is tried
+
+    def __init__(self, most: int) -> None:
+        self.most = self.threads = most
+        self.best = float("inf")
+        self.until_probe = 1
+
+    def choose(self) -> int:
+        """Threads of the next slice."""
+        if self.most == 1 or self.until_probe > 0:
+            return self.threads
+        return 1 if self.threads > 1 else self.most
+
+    def report(self, threads: int, seconds: float, steps: int) -> None:
+        """Time of a slice; too short ones tell nothing."""
+        if self.most == 1 or seconds < SLICE_SECONDS / 4:
+            return
+        if threads == self.threads:
+            self.best = seconds / steps
+            self.until_probe -= 1
+            return
+        if seconds / steps < self.best:
+            self.threads, self.best = threads, seconds / steps
+        self.until_probe = self.PROBE_EVERY
 
 
 class _Kept:

@@ -103,10 +103,12 @@ FUNCTION int processor_level(void)
 
 #if defined(_WIN32)
 #include <windows.h>
-#define YIELD_PROCESSOR() SwitchToThread()
+#define SLEEP_A_LITTLE() Sleep(0)
 #else
-#include <sched.h>
-#define YIELD_PROCESSOR() sched_yield()
+#include <time.h>
+/* Not sched_yield: where another program has one of the cores, both threads may be on the other,
+ * and Linux lets the one that yields go on for milliseconds. */
+#define SLEEP_A_LITTLE() nanosleep(&(struct timespec){0, 10000}, NULL)
 #endif
 
 #if defined(__GNUC__)
@@ -128,7 +130,7 @@ INLINE void pause_processor(void)
 #endif
 }
 
-#define SPINS 1000 /* looks at a barrier before the processor is offered to others */
+#define SPINS 1000 /* looks at a barrier before the processor is left to others */
 
 /* Wait for all threads: sync[0] counts who has arrived, sync[1] how often all had. */
 FUNCTION void barrier(int n_threads, int64_t *sync)
@@ -143,7 +145,7 @@ FUNCTION void barrier(int n_threads, int64_t *sync)
         if (looks < SPINS)
             pause_processor();
         else
-            YIELD_PROCESSOR();
+            SLEEP_A_LITTLE();
     }
 }
 

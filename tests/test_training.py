@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
 from fastnn import network as network_module
+from fastnn.network import _Team
 
 MOONS = make_moons(150, noise=0.2, random_state=1)
 
@@ -428,3 +429,45 @@ def test_parameters_that_are_not_finite_are_noticed(backend):
         net.fit(X, y, optimizer=fastnn.SGD(1e30), epochs=100)
     assert np.isfinite(net.params).all()
     assert caught.value.step <= 3
+
+
+# --- threads ------------------------------------------------------------------------
+
+
+def test_slices_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
+    monkeypatch.setattr("fastnn.network.WORK_PER_THREAD", 1)
+    X = np.random.default_rng(0).standard_normal((700, 5))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    nets = [
+        fastnn.Network([5, 30, 2], random_state=0, backend=backend, n_threads=n) for n in (1, 2)
+    ]
+    nets[0].fit(X, y, epochs=12)
+    asked = []
+
+    def in_turn(team):
+        asked.append(1 + len(asked) % team.most)
+        return asked[-1]
+
+    monkeypatch.setattr("fastnn.network._Team.choose", in_turn)
+    monkeypatch.setattr("fastnn.network.SLICE_SECONDS", 0.0)  # a step a slice
+    nets[1].fit(X, y, epochs=12)
+    assert_bits(nets[0].params, nets[1].params)
+    assert set(asked) == ({1} if backend == "numpy" else {1, 2})
+
+
+def test_the_faster_number_of_threads_is_kept():
+    team, seconds = _Team(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
+    used = []
+    for _ in range(60):
+        used.append(team.choose())
+        team.report(used[-1], seconds[used[-1]], 1)
+    assert used[:2] == [4, 1]
+    assert used.count(4) == 3  # the first, and a look every so often
+    seconds[4] = 0.3
+    for _ in range(60):
+        used.append(team.choose())
+        team.report(used[-1], seconds[used[-1]], 1)
+    assert used[-20:].count(4) >= 19
+    alone = _Team(1)
+    alone.report(1, 1.0, 1)
+    assert alone.choose() == 1

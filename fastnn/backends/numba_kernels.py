@@ -84,7 +84,7 @@ UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 SPARSE_COLUMNS = 64  # units at a time: their part of all weights should fit into the cache
 FEW_SAMPLES = 8  # fewer are predicted with loops along the units
 SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
-SPINS = 4000  # looks at a barrier before the processor is offered to others
+SPINS = 4000  # looks at a barrier before the processor is left to others
 
 
 class _Distinct(Compiler):
@@ -364,15 +364,18 @@ def _atomic_store(typingctx, pointer, value):
 
 
 @intrinsic
-def _yield_processor(typingctx):
-    """Let another thread run, where the machine has fewer processors than we have threads."""
+def _sleep_a_little(typingctx):
+    """Leave the processor, where another program has one that we counted on.
+
+    Not sched_yield: both threads may be on one processor then, and Linux lets the one that
+    yields go on for milliseconds.
+    """
 
     def codegen(context, builder, signature, args):
         if sys.platform != "win32":
-            function = ir.FunctionType(ir.IntType(32), [])
-            builder.call(
-                cgutils.get_or_insert_function(builder.module, function, "sched_yield"), []
-            )
+            function = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+            usleep = cgutils.get_or_insert_function(builder.module, function, "usleep")
+            builder.call(usleep, [ir.IntType(32)(10)])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -2174,7 +2177,7 @@ def _barrier(n_threads, sync):
         while _atomic_load(turn) == before:
             looks += 1
             if looks > SPINS:
-                _yield_processor()
+                _sleep_a_little()
 
 
 @_public
