@@ -45,6 +45,7 @@ _LATE = {
     "search": "fastnn.search",
     "experiments": "fastnn.experiments",
     "bench": "fastnn.bench",
+    "cnn": "fastnn.cnn.cli",
 }
 
 
@@ -58,9 +59,12 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Command of a name, or None."""
         if cmd_name in _LATE and cmd_name not in self.commands:
-            alone = typer.Typer()
-            alone.command(cmd_name)(importlib.import_module(_LATE[cmd_name]).command)
-            self.commands[cmd_name] = typer.main.get_command(alone)
+            module = importlib.import_module(_LATE[cmd_name])
+            late = getattr(module, "app", None)  # commands of its own, or a single one
+            if late is None:
+                late = typer.Typer()
+                late.command(cmd_name)(module.command)
+            self.commands[cmd_name] = typer.main.get_command(late)
         return super().get_command(ctx, cmd_name)
 
 

@@ -14,18 +14,25 @@ class DivergenceError(ArithmeticError):
         That loss.
     """
 
-    def __init__(self, step: int, loss: float, learning_rate: float) -> None:
+    def __init__(
+        self,
+        step: int,
+        loss: float,
+        learning_rate: float,
+        advice: str = "standardised inputs, or dtype='float64'",
+    ) -> None:
         self.step = step
         self.loss = loss
         self.learning_rate = learning_rate
+        self.advice = advice
         super().__init__(
             f"the loss became {loss} at step {step}: try a learning rate below "
-            f"{learning_rate:g}, standardised inputs, or dtype='float64'"
+            f"{learning_rate:g}, {advice}"
         )
 
     def __reduce__(self) -> tuple:
         """Pickle by the constructor's arguments."""
-        return type(self), (self.step, self.loss, self.learning_rate)
+        return type(self), (self.step, self.loss, self.learning_rate, self.advice)
 
 
 class ModelFormatError(ValueError):

@@ -24,7 +24,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn import codes
 from fastnn.backends import BACKENDS
 from fastnn.estimators.solvers import (
-    SCHEDULES,
     Data,
     Epochs,
     SolverState,
@@ -33,6 +32,7 @@ from fastnn.estimators.solvers import (
     n_threads,
 )
 from fastnn.network import SLICE_SECONDS, Network
+from fastnn.schedules import SCHEDULES
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 

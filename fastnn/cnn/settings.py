@@ -1,0 +1,179 @@
+"""Settings of ``fastnn cnn train``: checked, completed by a preset, written."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import fastnn
+from fastnn.settings import explain
+
+DATA = ("mnist", "digits")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "maxout")
+INITIALIZERS = (
+    "truncated_normal",
+    "glorot_uniform",
+    "glorot_normal",
+    "he_normal",
+    "lecun_normal",
+)
+SCHEDULES = ("constant", "one_cycle")
+
+# Update rules with a learning rate that suits this network. Weights of deviation 0.1 make large
+# net inputs, so that the rules which do not scale the gradient need small steps.
+LEARNING_RATES = {
+    "adam": 1e-4,
+    "sgd": 1e-2,
+    "momentum": 1e-3,
+    "adagrad": 1e-3,
+    "rmsprop": 1e-4,
+    "adamw": 1e-4,
+}
+
+# The course's run, and the shortest way to its accuracy.
+PRESETS: dict[str, dict[str, Any]] = {
+    "course": {
+        "activation": "relu",
+        "init": "truncated_normal",
+        "optimizer": "adam",
+        "schedule": "constant",
+        "batch_size": 50,
+        "steps": 5500,
+        "dropout": 0.5,
+        "pool_first": False,
+        "precision": "float32",
+    },
+    "fast": {
+        "activation": "relu",
+        "init": "he_normal",
+        "optimizer": "adam",
+        "learning_rate": 3e-3,
+        "schedule": "one_cycle",
+        "batch_size": 256,
+        "steps": 180,
+        "dropout": 0.5,
+        "pool_first": True,
+        "precision": "auto",
+    },
+}
+
+
+class Settings(BaseModel):
+    """What a training run can be told; None leaves it to the preset.
+
+    Attributes
+    ----------
+    preset : {"course", "fast"}
+    data : {"mnist", "digits"}
+        MNIST, or scikit-learn's 1,797 digits enlarged to its size.
+    data_dir : str or None
+        Folder of the MNIST files.
+    activation : str
+        After both convolutions and the dense layer; maxout takes the larger of two net inputs
+        a unit, and so has twice the weights.
+    init : str
+        How weights are drawn; truncated_normal has deviation 0.1. Biases start at 0.1.
+    optimizer : str
+    learning_rate : float
+        Default: one that suits the update rule. With one_cycle it is the peak.
+    schedule : {"constant", "one_cycle"}
+    batch_size, steps : int
+    epochs : float or None
+        Another way to give ``steps``.
+    dropout : float
+        Rate after the dense layer, in training only.
+    seed : int
+        Of weights, shuffling and dropout.
+    pool_first : bool
+        Pool before bias and activation. As they never decrease, the function is the same to the
+        bit, for a quarter of the work.
+    precision : {"float32", "bfloat16", "auto"}
+        Of the products; weights and updates are float32. auto takes bfloat16 where the CPU
+        has it in hardware.
+    summaries : {"off", "light", "full"}
+        What is written for TensorBoard.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    preset: Literal[tuple(PRESETS)] = "course"
+    data: Literal[DATA] = "mnist"
+    data_dir: str | None = None
+    activation: Literal[ACTIVATIONS] | None = None
+    init: Literal[INITIALIZERS] | None = None
+    optimizer: Literal[tuple(LEARNING_RATES)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    schedule: Literal[SCHEDULES] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    steps: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    epochs: Annotated[float, Field(gt=0, lt=1e6)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    pool_first: bool | None = None
+    precision: Literal["float32", "bfloat16", "auto"] | None = None
+    summaries: Literal["off", "light", "full"] = "off"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give steps or epochs, not both")
+        return self
+
+    def completed(self, n_train: int | None = None) -> Settings:
+        """Every setting filled in.
+
+        Parameters
+        ----------
+        n_train : int, optional
+            Training images; needed where ``epochs`` is given.
+
+        Returns
+        -------
+        Settings
+            With ``steps`` instead of ``epochs``.
+        """
+        given = self.model_dump(exclude_none=True)
+        merged = PRESETS[self.preset] | given
+        epochs = merged.pop("epochs", None)
+        if epochs is not None:
+            if n_train is None:
+                raise ValueError("epochs need data; give steps")
+            merged["steps"] = max(1, round(epochs * n_train / merged["batch_size"]))
+        own_rate = PRESETS[self.preset].get("learning_rate")
+        if "learning_rate" not in given and (
+            own_rate is None or merged["optimizer"] != PRESETS[self.preset]["optimizer"]
+        ):
+            merged["learning_rate"] = LEARNING_RATES[merged["optimizer"]]
+        if merged["precision"] == "auto":
+            merged["precision"] = "bfloat16" if has_bfloat16() else "float32"
+        return check(merged)
+
+    def to_toml(self) -> str:
+        """The settings as a file."""
+        lines = [f"# fastnn {fastnn.__version__}: settings of a run of fastnn cnn train"]
+        for name, value in self.model_dump(exclude_none=True).items():
+            lines.append(f"{name} = {json.dumps(value)}")
+        return "\n".join(lines) + "\n"
+
+
+def check(fields: dict[str, Any]) -> Settings:
+    """Settings out of plain values; a ValueError says in one line what is wrong with them."""
+    try:
+        return Settings.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware, as far as the system tells (Linux)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)

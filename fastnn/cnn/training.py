@@ -1,0 +1,412 @@
+"""The training loop.
+
+The images lie in memory as bytes, and a call of TensorFlow runs many steps: Python draws the order
+of the images and the learning rates of a slice, and sees a slice, never a step. Shuffling and
+dropout depend on the seed and on the number of the epoch or step alone, so that a run that was
+stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from fastnn.cnn import data, runs
+from fastnn.cnn.model import Network
+from fastnn.cnn.optimizers import Optimizer
+from fastnn.cnn.runtime import tf
+from fastnn.cnn.settings import Settings
+from fastnn.errors import DivergenceError
+from fastnn.schedules import SCHEDULES
+
+REPORT_EVERY = 100
+EVALUATE_EVERY = 1100
+# Steps a call of TensorFlow, which cannot be interrupted; a divisor of both.
+SLICE = 20
+
+ADVICE = "or another update rule or initialiser"
+
+
+def order(n: int, batch_size: int, seed: int, first: int, last: int) -> np.ndarray:
+    """Rows of the batches of some steps: one shuffled epoch after the other, without a gap.
+
+    Parameters
+    ----------
+    n : int
+        Training images.
+    batch_size, seed : int
+    first, last : int
+        Steps, the last one excluded.
+
+    Returns
+    -------
+    ndarray of int32, shape (last - first, batch_size)
+    """
+    start, stop = first * batch_size, last * batch_size
+    epochs = range(start // n, -(-stop // n))
+    rows = np.concatenate([np.random.default_rng((seed, k)).permutation(n) for k in epochs])
+    offset = epochs[0] * n
+    return rows[start - offset : stop - offset].reshape(-1, batch_size).astype(np.int32)
+
+
+class Trainer:
+    """A run in progress.
+
+    Parameters
+    ----------
+    settings : Settings
+        All filled in.
+    images : fastnn.cnn.data.Images
+    folder : Path
+        Where its files go.
+    say : callable
+        Called with every line of the log.
+    """
+
+    def __init__(
+        self, settings: Settings, images: data.Images, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        self.settings, self.images, self.folder, self._say = settings, images, folder, say
+        self.network = Network(settings)
+        self.optimizer = Optimizer(settings.optimizer, self.network.params)
+        self.step, self.seconds, self.step_seconds = 0, 0.0, 0.0
+        self.errors: list[dict[str, float]] = []
+        self._train_images, self._train_labels = map(tf.constant, images.train)
+        batch = settings.batch_size
+        self._steps = tf.function(
+            self._steps,
+            input_signature=[
+                tf.TensorSpec((None, batch), tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((), tf.int32),
+            ],
+        )
+        self._measure = tf.function(
+            self._measure, input_signature=[tf.TensorSpec((batch,), tf.int32)]
+        )
+
+    def restore(self, description: runs.Description, arrays: dict[str, np.ndarray]) -> None:
+        """Take over a checkpoint.
+
+        Parameters
+        ----------
+        description : runs.Description
+        arrays : dict of str to ndarray
+        """
+        self.step, self.errors = description.step, list(description.errors)
+        self.seconds, self.step_seconds = description.seconds, description.step_seconds
+        self.network.set_weights(arrays)
+        for name, slot in self.optimizer.slots.items():
+            slot.assign(arrays[name])
+
+    # --- TensorFlow ---------------------------------------------------------------
+
+    def _batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(self._train_images, rows), tf.gather(self._train_labels, rows)
+
+    def _steps(self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+        """Some steps, one a row; returns the sum of their losses."""
+        total = tf.constant(0.0)
+        for k in tf.range(tf.shape(rows)[0]):
+            images, labels = self._batch(rows[k])
+            step = first + k
+            with tf.GradientTape() as tape:
+                logits = self.network.logits(images, (self.settings.seed, step))
+                loss = _cross_entropy(labels, logits)
+            gradients = tape.gradient(loss, self.network.params)
+            self.optimizer.apply(gradients, rates[k], step + 1)
+            total += loss
+        return total
+
+    def _measure(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and accuracy of a batch, without dropout."""
+        images, labels = self._batch(rows)
+        logits = self.network.logits(images)
+        hits = tf.equal(tf.argmax(logits, 1, tf.int32), labels)
+        return _cross_entropy(labels, logits), tf.reduce_mean(tf.cast(hits, tf.float32))
+
+    # --- the run ------------------------------------------------------------------
+
+    def run(self, summaries: Any = None, progress: Callable[[int], None] | None = None) -> str:
+        """Train to the last step or until Ctrl-C.
+
+        Parameters
+        ----------
+        summaries : fastnn.cnn.summaries.Summaries, optional
+        progress : callable, optional
+            Called with the number of steps done.
+
+        Returns
+        -------
+        {"steps", "interrupted"}
+        """
+        settings = self.settings
+        n, batch, seed = len(self.images.train[0]), settings.batch_size, settings.seed
+        self._started = time.perf_counter() - self.seconds
+        with _interrupts() as interrupted:
+            while self.step < settings.steps and not interrupted.is_set():
+                first = self.step
+                last = min(first - first % SLICE + SLICE, settings.steps)
+                rows = order(n, batch, seed, first, last)
+                if first % REPORT_EVERY == 0:
+                    self._report(rows[0], summaries)
+                before = time.perf_counter()
+                loss = float(self._steps(rows, self._rates(first, last), first)) / len(rows)
+                self.step_seconds += time.perf_counter() - before
+                if not np.isfinite(loss):
+                    raise DivergenceError(last, loss, settings.learning_rate, ADVICE)
+                self.step = last
+                if progress is not None:
+                    progress(last)
+                if last % EVALUATE_EVERY == 0:
+                    self.evaluate(summaries)
+                    self.save_checkpoint()
+        self.seconds = time.perf_counter() - self._started
+        return "steps" if self.step >= settings.steps else "interrupted"
+
+    def _rates(self, first: int, last: int) -> np.ndarray:
+        """Learning rates of some steps."""
+        steps = np.arange(first, last)
+        rates = np.full(len(steps), self.settings.learning_rate)
+        if self.settings.schedule != "constant":
+            rates *= SCHEDULES[self.settings.schedule](steps / self.settings.steps)
+        return rates.astype(np.float32)
+
+    def _report(self, rows: np.ndarray, summaries: Any) -> None:
+        loss, accuracy = (float(value) for value in self._measure(rows))
+        self._say(f"step {self.step}, training accuracy {accuracy:g}")
+        if summaries is not None:
+            images, labels = self.images.train
+            summaries.step(self.step, images[rows], labels[rows], loss, accuracy)
+
+    def evaluate(self, summaries: Any = None) -> None:
+        """Validation and test error, now.
+
+        Parameters
+        ----------
+        summaries : fastnn.cnn.summaries.Summaries, optional
+        """
+        validation, test = (
+            1 - self.network.score(*part) for part in (self.images.validation, self.images.test)
+        )
+        self._say(f"step {self.step}, validation error {validation:g}, test error {test:g}")
+        self.errors.append({"step": self.step, "validation_error": validation, "test_error": test})
+        if summaries is not None:
+            summaries.errors(self.step, validation, test)
+
+    def describe(self, **fields: Any) -> runs.Description:
+        """What the files of this run say."""
+        return runs.Description(
+            settings=self.settings,
+            step=self.step,
+            seconds=self.seconds,
+            step_seconds=self.step_seconds,
+            errors=self.errors,
+            **fields,
+        )
+
+    def save_checkpoint(self) -> None:
+        """Write all that is needed to go on."""
+        self.seconds = time.perf_counter() - self._started
+        slots = {name: slot.numpy() for name, slot in self.optimizer.slots.items()}
+        arrays = self.network.get_weights() | slots
+        runs.write(self.folder / runs.CHECKPOINT_FILE, self.describe(), arrays)
+
+
+def train(
+    settings: Settings,
+    folder: str | Path,
+    *,
+    images: data.Images | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train a network and keep it.
+
+    Parameters
+    ----------
+    settings : Settings
+    folder : path
+        Where the files go; of an earlier run they are replaced.
+    images : fastnn.cnn.data.Images, optional
+        Default: those that the settings name.
+    quiet : bool, default=False
+        Print nothing; the lines are in ``train.log`` all the same.
+
+    Returns
+    -------
+    dict
+        ``test_accuracy``, ``validation_accuracy``, ``seconds``, ``stopped`` and more.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the data are not there or the folder cannot be written.
+    DivergenceError
+        If the loss is not finite.
+    """
+    if images is None:
+        images = data.load(settings.data, settings.data_dir)
+    settings = settings.completed(len(images.train[0]))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / runs.LOG_FILE, "w", encoding="utf-8", buffering=1) as log:
+        for name in (runs.MODEL_FILE, runs.CHECKPOINT_FILE, runs.RESULTS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        runs.write_settings(folder, settings)
+        return _finish(Trainer(settings, images, folder, _speaker(log, quiet)), quiet)
+
+
+def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False) -> dict[str, Any]:
+    """Go on with a run from its last checkpoint.
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    steps : int, optional
+        More steps than the run was meant to have; its learning rate must be constant.
+    quiet : bool, default=False
+
+    Returns
+    -------
+    dict
+        As :func:`train`. The weights are those of a run that was never stopped.
+    """
+    folder = Path(folder)
+    path = folder / runs.CHECKPOINT_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: there is no {path.name} to go on from")
+    description, arrays = runs.read(path, slots=True)
+    settings = description.settings
+    if steps is not None and steps != settings.steps:
+        if settings.schedule != "constant":
+            raise ValueError(
+                f"--steps: with {settings.schedule} the learning rate depends on the number of "
+                f"steps, {settings.steps}; another number makes another run"
+            )
+        settings = settings.model_copy(update={"steps": steps})
+    if description.step > settings.steps:
+        raise ValueError(f"{folder}: has {description.step} steps already")
+    images = data.load(settings.data, settings.data_dir)
+    with open(folder / runs.LOG_FILE, "a", encoding="utf-8", buffering=1) as log:
+        runs.write_settings(folder, settings)
+        trainer = Trainer(settings, images, folder, _speaker(log, quiet))
+        trainer.restore(description, arrays)
+        return _finish(trainer, quiet)
+
+
+def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
+    """Run it, and write what it gave."""
+    settings, folder = trainer.settings, trainer.folder
+    summaries = None
+    if settings.summaries != "off":
+        from fastnn.cnn.summaries import Summaries
+
+        summaries = Summaries(folder, trainer.network, settings, settings.summaries)
+    try:
+        with _bar(settings.steps, trainer.step, quiet) as progress:
+            stopped = trainer.run(summaries, progress)
+        if stopped == "interrupted":
+            trainer.save_checkpoint()
+        if not trainer.errors or trainer.errors[-1]["step"] != trainer.step:
+            trainer.evaluate(summaries)
+        accuracy = {
+            name: round(1 - trainer.errors[-1][f"{name}_error"], 12)
+            for name in ("test", "validation")
+        }
+        trainer._say(f"test accuracy {accuracy['test']:g}")
+        trainer._say(f"The training takes {trainer.seconds:f} second to finish")
+        result = {
+            **settings.model_dump(exclude={"data_dir"}, exclude_none=True),
+            "parameters": trainer.network.n_params,
+            "steps_done": trainer.step,
+            "stopped": stopped,
+            **{f"{name}_accuracy": value for name, value in accuracy.items()},
+            "seconds": trainer.seconds,
+            "step_seconds": trainer.step_seconds,
+            "errors": trainer.errors,
+            "folder": str(folder),
+        }
+        if stopped != "interrupted":
+            description = trainer.describe(results=result)
+            runs.write(folder / runs.MODEL_FILE, description, trainer.network.get_weights())
+            trainer.save_checkpoint()
+            runs.write_results(folder, result)
+            if summaries is not None:
+                images, labels = trainer.images.test
+                predictions = trainer.network.predict(images)
+                summaries.finish(trainer.network, images, labels, predictions, result)
+    finally:
+        if summaries is not None:
+            summaries.close()
+    return result
+
+
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Mean over the batch."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tf.reduce_mean(losses)
+
+
+def _speaker(log: Any, quiet: bool) -> Callable[[str], None]:
+    """What writes a line to the log and to standard output."""
+
+    def say(line: str) -> None:
+        log.write(line + "\n")
+        if not quiet:
+            print(line, flush=True)
+
+    return say
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that it comes between two slices; a second one interrupts."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(steps: int, done: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on standard error, where that and standard output are a terminal."""
+    if quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("step"), MofNCompleteColumn(), *columns, console=Console(stderr=True)
+    ) as bar:
+        task = bar.add_task("training", total=steps, completed=done)
+        yield lambda step: bar.update(task, completed=step)
