@@ -411,11 +411,11 @@ def _run_folder(out: Path | None, name: str, overwrite: bool) -> Any:
             raise ValueError(f"--out {out}: not a folder")
         if out.is_dir() and any(out.iterdir()) and not overwrite:
             raise ValueError(f"--out {out}: has files already; choose another or add --overwrite")
-        created = not out.exists()
+        folder, created = out, [path for path in (out, *out.parents) if not path.exists()]
         out.mkdir(parents=True, exist_ok=True)
-        folder = out
     else:
-        runs, number, created = Path("runs"), 1, True
+        runs, number = Path("runs"), 1
+        created = [] if runs.exists() else [runs]
         runs.mkdir(exist_ok=True)
         while True:
             folder = runs / f"{name}-{number}"
@@ -424,12 +424,13 @@ def _run_folder(out: Path | None, name: str, overwrite: bool) -> Any:
                 break
             except FileExistsError:
                 number += 1
+        created.insert(0, folder)
     try:
         yield folder
     except BaseException:
-        if created:
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
         raise
 
 
@@ -481,11 +482,17 @@ def _draw_run(
 @contextlib.contextmanager
 def _figure(path: Path, size: tuple[float, float]) -> Any:
     """Axes of a figure that is written at the end; no window, no pyplot."""
+    import io
+
     from matplotlib.figure import Figure
+
+    from fastnn.datasets import write_atomically
 
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     yield figure.subplots()
-    figure.savefig(path)
+    contents = io.BytesIO()
+    figure.savefig(contents, format=path.suffix[1:].lower())
+    write_atomically(path, contents.getvalue())
 
 
 # --- predict, evaluate, plot --------------------------------------------------
@@ -625,8 +632,6 @@ def plot(
         out = _model_path(model).parent / f"plot_{dataset.name}.png"
     elif out.is_dir() or out.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg", ".webp"):
         raise ValueError(f"--out {out}: the file's name must end in .png, .svg or .pdf")
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
     title = (
         f"{dataset.name}: {_describe_layers(net)}\n{_score_name(score)} {_percent(value, score)}"
     )
@@ -907,7 +912,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except (ValueError, OSError, ImportError, DivergenceError) as error:
+    except OSError as error:
+        known = error.filename is not None and error.strerror
+        return _complain(f"{error.filename}: {error.strerror}" if known else str(error), BAD_INPUT)
+    except (ValueError, ImportError, DivergenceError) as error:
         return _complain(str(error) or type(error).__name__, BAD_INPUT)
     except MemoryError:
         return _complain("not enough memory", BAD_INPUT)
@@ -917,7 +925,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if type(error).__name__ == "Abort":
                 return _complain("interrupted", INTERRUPTED)
             raise
-        return _complain(error.format_message(), BAD_INPUT)
+        return _complain(error.format_message().replace("Value error, ", ""), BAD_INPUT)
     if code == INTERRUPTED:  # Typer makes this of Ctrl-C
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
@@ -171,8 +172,8 @@ def load_features(path: str | os.PathLike, features: Sequence[str]) -> np.ndarra
     ----------
     path : path
     features : sequence of str
-        Column names. A file without them is taken as it stands if the number of
-        its columns is right.
+        Column names. A file without names, or with none of these, is taken as it
+        stands if the number of its columns is right.
 
     Returns
     -------
@@ -182,7 +183,9 @@ def load_features(path: str | os.PathLike, features: Sequence[str]) -> np.ndarra
     if table.X is not None and table.X.shape[1] == len(features):
         _check_numbers(table.X, [str(name) for name in features], table.path)
         return table.X
-    if not set(features) <= set(table.names) and len(table.names) == len(features):
+    unnamed = table.names == [str(k) for k in range(len(table.names))]
+    foreign = unnamed or set(features).isdisjoint(table.names)
+    if foreign and len(table.names) == len(features):
         features = table.names
     return _feature_matrix(table, features)
 
@@ -401,7 +404,12 @@ def _download(url: str) -> bytes:
 
 def write_atomically(path: Path, contents: bytes) -> None:
     """Write a file that is there in full or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(
+            errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)
+        ) from None
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -553,8 +561,11 @@ def _read_npz(path: Path) -> _Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise ValueError(f"{path}: not a NumPy archive of plain arrays ({error})") from None
+    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError):
+        # NumPy's own words advise allow_pickle, which runs what the file says.
+        raise ValueError(
+            f"{path}: not a NumPy archive (.npz) of plain numbers and strings"
+        ) from None
     X = arrays.pop("X", None)
     if X is not None and X.ndim != 2:
         raise ValueError(f"{path}: X must be 2-D (samples, features); got shape {X.shape}")

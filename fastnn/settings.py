@@ -109,7 +109,11 @@ class TrainSettings(BaseModel):
         """
         given = self.model_dump(exclude_none=True)
         layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
-        early = self.early_stopping or self.patience is not None
+        early = self.early_stopping
+        if early is None:
+            early = self.patience is not None
+        if not early:
+            given.pop("patience", None)
         held_out_is_there = data.X_test is not None or data.draw is not None
         common = {
             "task": data.task,
@@ -240,11 +244,13 @@ def merge(*levels: Mapping[str, Any]) -> TrainSettings:
     merged: dict[str, Any] = {}
     for level in reversed(levels):
         fields = {name: value for name, value in level.items() if value is not None}
-        # Two ways to say the same: the one that counts more replaces the other.
+        # What counts more replaces what says the same in another way, or no longer fits.
         if "hidden" in fields:
             merged = {k: v for k, v in merged.items() if k not in ("layers", "layer_size")}
         if "layers" in fields or "layer_size" in fields:
             merged.pop("hidden", None)
+        if fields.get("optimizer", "sgd") != "sgd":
+            merged.pop("momentum", None)
         merged |= fields
     try:
         return TrainSettings.model_validate(merged)

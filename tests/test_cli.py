@@ -163,6 +163,23 @@ def test_flag_before_environment_before_file_before_default(run_json, monkeypatc
     assert settings("--hidden", "7")["hidden"] == [7]
 
 
+def test_what_no_longer_fits_is_dropped_from_the_file(run_json, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        'backend = "numpy"\nepochs = 3\noptimizer = "sgd"\nmomentum = 0.9\n'
+        "early_stopping = true\npatience = 5\nvalidation = 0.1\n"
+    )
+
+    def settings(*arguments):
+        folder = run_json("train", "--config", "c.toml", *arguments)["folder"]
+        return tomllib.loads((tmp_path / folder / "settings.toml").read_text())
+
+    assert settings()["momentum"] == 0.9
+    assert "momentum" not in settings("--optimizer", "adam")
+    kept = settings("--no-early-stopping")
+    assert kept["early_stopping"] is False
+    assert "patience" not in kept
+
+
 def test_runs_do_not_overwrite_each_other(run_json, refused):
     folders = [run_json("train", *QUICK)["folder"] for _ in range(2)]
     assert folders == ["runs/moons-1", "runs/moons-2"]
@@ -265,7 +282,7 @@ def flowers(tmp_path):
     return X, kinds
 
 
-def test_own_file_from_training_to_prediction(run, run_json, flowers, tmp_path):
+def test_own_file_from_training_to_prediction(run, run_json, refused, flowers, tmp_path):
     X, _ = flowers
     trained = run_json(
         "train",
@@ -298,6 +315,10 @@ def test_own_file_from_training_to_prediction(run, run_json, flowers, tmp_path):
     )
     assert run("predict", "a", "new.csv", "--out", "p.csv")[1] == ""
     assert (tmp_path / "p.csv").read_text() == out
+    assert "p.csv: Not a directory" in refused("predict", "a", "new.csv", "--out", "p.csv/q.csv")
+    # As many columns, but one of the features is not among them.
+    (tmp_path / "other.csv").write_text("width,age\n1,2\n")
+    assert "there is no column 'length'" in refused("predict", "a", "other.csv")
 
 
 def test_plot(run, run_json, refused, flowers, tmp_path):
@@ -380,11 +401,12 @@ def test_version_and_help(run):
         (["train", "--optimizer", "lbfgs"], "optimizer"),
         (["train", "--optimizer", "adam", "--momentum", "0.9"], "momentum belongs to sgd"),
         (["train", "iris", "--momentum", "0.9"], "momentum belongs to sgd"),
-        (["train", "--backend", "fortran"], "backend"),
+        (["train", "--backend", "fortran"], "'--backend': 'fortran' is not one of"),
         (["train", "--dtype", "int8"], "dtype"),
         (["train", "--loss", "squared_error"], "squared_error is not one of classification"),
         (["train", "blobs", "--loss", "binary_cross_entropy"], "is for 2 classes; there are 4"),
-        (["train", "--config", "no.toml"], "no.toml"),
+        (["train", "--config", "no.toml"], "fastnn: no.toml: No such file"),
+        (["train", "--out", "bad.safetensors/a"], "bad.safetensors/a: Not a directory"),
         (["train", "--nonsense"], "--nonsense"),
         (["train", "a", "b"], "unexpected"),
         (["nonsense"], "nonsense"),
@@ -409,7 +431,10 @@ def test_bad_input_is_one_line(refused, tmp_path, arguments, message):
 def test_divergence(refused, tmp_path):
     message = refused("train", "diabetes", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e6")
     assert "learning rate" in message
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    refused("train", "diabetes", *QUICK, "--optimizer", "sgd", "--learning-rate", "1e6",
+            "--out", "a/b")  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_backend(refused, monkeypatch):

@@ -413,6 +413,18 @@ def test_diverged_runs_are_kept():
     assert np.isfinite(network.params).all()
 
 
+def test_thinned_curves_keep_every_spike():
+    losses = np.full(20_000, 0.07)
+    spikes = [1, 1237, 1500, 19_999]
+    losses[spikes] = 0.2
+    losses[7_000] = 0.01
+    steps, shown = jobs.thin(losses, 100)
+    assert len(steps) <= 100
+    assert (np.diff(steps) > 0).all()
+    np.testing.assert_array_equal(shown, losses[steps])
+    assert {*spikes, 7_000} <= set(steps.tolist())
+
+
 def test_jobs_keep_their_order_and_pass_errors_on():
     shares = []
     assert jobs.each(lambda n: n * n, range(9), shares.append) == [n * n for n in range(9)]
@@ -520,10 +532,15 @@ def test_derivations_name_kernels_that_exist():
 
 def test_derivations_are_well_formed():
     text = DERIVATIONS.read_text(encoding="utf-8")
-    assert text.count("$$") % 2 == 0
-    inline = re.sub(r"\$\$.*?\$\$", "", text, flags=re.S)
+    # Between double dollars the sites' Markdown takes a backslash before punctuation away.
+    assert "$$" not in text
+    fenced = r"^```math\n(.*?)\n```$"
+    formulas = re.findall(fenced, text, flags=re.M | re.S)
+    assert len(formulas) == text.count("```") // 2 > 20
+    inline = re.sub(fenced, "", text, flags=re.M | re.S)
     assert all(line.count("$") % 2 == 0 for line in inline.splitlines())
-    for formula in re.findall(r"\$\$(.*?)\$\$", text, flags=re.S):
+    assert not re.search(r"\\[^A-Za-z]", inline)
+    for formula in formulas:
         assert formula.count("{") == formula.count("}")
         assert len(re.findall(r"\\left\b", formula)) == len(re.findall(r"\\right\b", formula))
         # A blank line would end the formula on the code-hosting sites.

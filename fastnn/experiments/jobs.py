@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -142,7 +143,16 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
 
 
 def thin(losses: np.ndarray, points: int = 240) -> tuple[np.ndarray, np.ndarray]:
-    """Step numbers spread evenly over the logarithm, and the losses there."""
-    last = len(losses) - 1
-    steps = np.unique(np.round(np.geomspace(1, last, points)).astype(int))
+    """At most ``points`` step numbers spread over the logarithm, and the losses there.
+
+    Of each stretch the lowest and the highest loss stay, so that no spike is lost.
+    """
+    edges = np.unique(np.round(np.geomspace(1, len(losses), points // 2 + 1)).astype(int))
+    steps = np.unique(
+        [
+            low + place
+            for low, high in pairwise(edges)
+            for place in (losses[low:high].argmin(), losses[low:high].argmax())
+        ]
+    )
     return steps, losses[steps]

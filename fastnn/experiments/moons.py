@@ -196,8 +196,7 @@ def activations(
                 X,
                 y,
                 limits,
-                title=f"{name}, 2-3-2: training {measured['train_accuracy']:.3f},\n"
-                f"held out {measured['held_out_accuracy']:.3f}",
+                title=style.boundary_title(f"{name}, 2-3-2", measured),
             )
         style.labels(axes, columns)
         return figure
@@ -437,8 +436,7 @@ def hidden_units(
                 X,
                 y,
                 limits,
-                title=f"{h} hidden units, {activation}: training\n"
-                f"{measured['train_accuracy']:.3f}, held out {measured['held_out_accuracy']:.3f}",
+                title=style.boundary_title(f"{activation}, 2-{h}-2", measured),
             )
         style.labels(axes, columns)
         return figure
@@ -654,11 +652,7 @@ def layers(
                 X,
                 y,
                 limits,
-                title=f"{form}: training {measured['train_accuracy']:.3f},\n"
-                f"held out {measured['held_out_accuracy']:.3f}"
-                if not narrow
-                else f"{form}:\n{measured['train_accuracy']:.3f} / "
-                f"{measured['held_out_accuracy']:.3f}",
+                title=style.boundary_title(form, measured, short=narrow),
                 size=8 if narrow else 12,
             )
         style.labels(axes, columns)

@@ -139,8 +139,7 @@ def more_data(
                 X,
                 y,
                 limits,
-                title=f"{name}, 2-8-8-3: training {measured['train_accuracy']:.3f},\n"
-                f"held out {measured['held_out_accuracy']:.3f}",
+                title=style.boundary_title(f"{name}, 2-8-8-3", measured),
                 size=10,
             )
         style.labels(axes, columns)
@@ -170,7 +169,8 @@ def more_data(
             f"64-{hidden}-10, {first}, held out "
             f"{answers['digits', first, 0][1]['held_out_accuracy']:.3f}"
             + ("\n" if narrow else "; ")
-            + f"{len(chosen)} of {len(wrong)} misread digits of {len(y_test)}",
+            + (f"{len(chosen)} of " if len(chosen) < len(wrong) else "")
+            + f"the {len(wrong)} misread of {len(y_test)} digits",
             fontsize=10,
         )
         return figure

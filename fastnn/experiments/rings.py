@@ -192,7 +192,7 @@ def circles(
             ax.plot(r, inner, color=style.ORANGE, linestyle="--", label="inner ring, class 1")
             ax.fill_between(
                 r, np.minimum(outer, inner), color=style.GREY, alpha=0.35, linewidth=0,
-                label="both: no one can tell",
+                label="overlap",
             )  # fmt: skip
             for radius in record["radii"]:
                 ax.axvline(radius, color=style.BLACK, linestyle=":", linewidth=1.2)

@@ -176,6 +176,14 @@ def boundary(
     ax.set_title(title)
 
 
+def boundary_title(setting: str, measured: dict[str, float], short: bool = False) -> str:
+    """The setting, and below it the accuracy on training and on held-out data."""
+    train, held_out = measured["train_accuracy"], measured["held_out_accuracy"]
+    if short:  # a title of the figure says which is which
+        return f"{setting}\n{train:.3f} / {held_out:.3f}"
+    return f"{setting}\ntraining {train:.3f}, held out {held_out:.3f}"
+
+
 def labels(axes: Sequence[Axes], columns: int, x: str = "$x_1$", y: str = "$x_2$") -> None:
     """Axis labels on the outer panels only."""
     columns = min(columns, len(axes))
