@@ -367,7 +367,7 @@ class Network:
             n_classes = max(self.n_outputs, 2)
             if learn and len(present) < 2:
                 raise ValueError(
-                    f"{name} has a single class, {present[0]!r}; at least two are needed"
+                    f"{name} has a single class, {present.tolist()[0]!r}; at least two are needed"
                 )
             if len(present) == n_classes:
                 classes = present

@@ -434,7 +434,7 @@ BAD_DATA = {
     "fewer labels": ({"y": Y[:-1]}, "y"),
     "one label": ({"y": 1}, "y"),
     "2-D labels": ({"y": np.column_stack([Y, Y])}, "y"),
-    "single class": ({"y": np.zeros(60, int)}, "y.*single class"),
+    "single class": ({"y": np.zeros(60, int)}, "y has a single class, 0; at least two"),
     "many classes": ({"y": np.arange(60) % 3}, "y.*3 classes"),
     "real labels": ({"y": Y + 0.5}, "y"),
     "NaN label": ({"y": np.where(np.arange(60) == 5, NAN, Y)}, "y.*NaN"),

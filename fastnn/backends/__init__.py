@@ -37,7 +37,8 @@ BACKENDS = ("cython", "numba", "numpy")
 _HOW_TO_GET = {
     "cython": (
         "the compiled extension is not installed; "
-        "install a C compiler and reinstall with: pip install --force-reinstall fastnn-cpu"
+        "install a C compiler and then fastnn again "
+        "(in its source folder: pip install --force-reinstall --no-deps .)"
     ),
     "numba": "Numba is not installed; install it with: pip install numba",
 }

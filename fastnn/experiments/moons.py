@@ -185,21 +185,14 @@ def activations(
     limits = style.frame(X)
 
     def draw_boundaries(narrow: bool) -> Figure:
-        columns = 1 if narrow else 3
-        size = (4.2, 3.4) if narrow else (3.2, 2.8)
-        figure, axes = style.panels(len(activations), columns, size=size, sharex=True, sharey=True)
-        for ax, name in zip(axes, activations, strict=True):
+        titled = []
+        for name in activations:
             run, measured = answers[name, 0]
-            style.boundary(
-                ax,
-                run.network,
-                X,
-                y,
-                limits,
-                title=style.boundary_title(f"{name}, 2-3-2", measured),
-            )
-        style.labels(axes, columns)
-        return figure
+            titled.append((run.network, style.boundary_title(f"{name}, 2-3-2", measured)))
+        return style.boundaries(
+            titled, X, y, limits, columns=1 if narrow else 3,
+            size=(4.2, 3.4) if narrow else (3.2, 2.8),
+        )  # fmt: skip
 
     def draw_losses(narrow: bool) -> Figure:
         figure, (ax,) = style.panels(1, 1, size=(4.2, 3.4) if narrow else (7.0, 3.8))
@@ -420,26 +413,14 @@ def hidden_units(
     limits = style.frame(X)
 
     def draw_boundaries(narrow: bool) -> Figure:
-        columns = 1 if narrow else 3
-        figure, axes = style.panels(
-            len(shown),
-            columns,
-            size=(4.2, 3.4) if narrow else (3.2, 2.8),
-            sharex=True,
-            sharey=True,
-        )
-        for ax, h in zip(axes, shown, strict=True):
+        titled = []
+        for h in shown:
             run, measured = answers[h, 0]
-            style.boundary(
-                ax,
-                run.network,
-                X,
-                y,
-                limits,
-                title=style.boundary_title(f"{activation}, 2-{h}-2", measured),
-            )
-        style.labels(axes, columns)
-        return figure
+            titled.append((run.network, style.boundary_title(f"{activation}, 2-{h}-2", measured)))
+        return style.boundaries(
+            titled, X, y, limits, columns=1 if narrow else 3,
+            size=(4.2, 3.4) if narrow else (3.2, 2.8),
+        )  # fmt: skip
 
     def draw_curves(narrow: bool) -> Figure:
         figure, axes = style.panels(
@@ -638,24 +619,15 @@ def layers(
             if narrow
             else [(a, d) for d in (shallow, deep) for a in activations]
         )
-        columns = 2 if narrow else len(activations)
-        figure, axes = style.panels(
-            len(pairs), columns, size=(2.4, 2.35) if narrow else (3.2, 2.8),
-            sharex=True, sharey=True,
-        )  # fmt: skip
-        for ax, (name, depth) in zip(axes, pairs, strict=True):
+        titled = []
+        for name, depth in pairs:
             run, measured, _ = answers["width", name, depth, width, 0]
-            form = f"{name}, {depth} × {width}"
-            style.boundary(
-                ax,
-                run.network,
-                X,
-                y,
-                limits,
-                title=style.boundary_title(form, measured, short=narrow),
-                size=8 if narrow else 12,
-            )
-        style.labels(axes, columns)
+            title = style.boundary_title(f"{name}, {depth} × {width}", measured, short=narrow)
+            titled.append((run.network, title))
+        figure = style.boundaries(
+            titled, X, y, limits, columns=2 if narrow else len(activations),
+            size=(2.4, 2.35) if narrow else (3.2, 2.8), points=8 if narrow else 12,
+        )  # fmt: skip
         if narrow:
             figure.suptitle("Accuracy: training / held out", fontsize=10)
         return figure

@@ -126,24 +126,14 @@ def more_data(
     limits = style.frame(X, 0.2)
 
     def draw_boundaries(narrow: bool) -> Figure:
-        columns = 1 if narrow else 3
-        figure, axes = style.panels(
-            len(activations), columns, size=(4.2, 4.3) if narrow else (3.2, 3.5),
-            sharex=True, sharey=True,
-        )  # fmt: skip
-        for ax, name in zip(axes, activations, strict=True):
+        titled = []
+        for name in activations:
             run, measured = answers["quantiles", name, 0]
-            style.boundary(
-                ax,
-                run.network,
-                X,
-                y,
-                limits,
-                title=style.boundary_title(f"{name}, 2-8-8-3", measured),
-                size=10,
-            )
-        style.labels(axes, columns)
-        return figure
+            titled.append((run.network, style.boundary_title(f"{name}, 2-8-8-3", measured)))
+        return style.boundaries(
+            titled, X, y, limits, columns=1 if narrow else 3,
+            size=(4.2, 4.3) if narrow else (3.2, 3.5), points=10,
+        )  # fmt: skip
 
     def draw_digits(narrow: bool) -> Figure:
         columns = 4 if narrow else 8

@@ -176,6 +176,24 @@ def boundary(
     ax.set_title(title)
 
 
+def boundaries(
+    titled: Sequence[tuple[Network, str]],
+    X: np.ndarray,
+    y: np.ndarray,
+    limits: tuple[float, float, float, float],
+    *,
+    columns: int,
+    size: tuple[float, float],
+    points: float = 12,
+) -> Figure:
+    """Decision boundaries of networks with their titles, over the same points and axes."""
+    figure, axes = panels(len(titled), columns, size=size, sharex=True, sharey=True)
+    for ax, (network, title) in zip(axes, titled, strict=True):
+        boundary(ax, network, X, y, limits, title=title, size=points)
+    labels(axes, columns)
+    return figure
+
+
 def boundary_title(setting: str, measured: dict[str, float], short: bool = False) -> str:
     """The setting, and below it the accuracy on training and on held-out data."""
     train, held_out = measured["train_accuracy"], measured["held_out_accuracy"]
