@@ -342,6 +342,9 @@ def test_the_page_in_a_browser(report, browser, look):
         result.title for result in results.values()
     ]
     assert browser.value("document.querySelectorAll('#claims tbody tr').length") == ROWS
+    if look == "phone":  # the table becomes a list, each cell as wide as the page
+        cells = "[...document.querySelectorAll('#claims td')].map(cell => cell.clientWidth)"
+        assert min(browser.value(cells)) > 0.8 * width
     ground = browser.value("getComputedStyle(document.body).backgroundColor")
     red = int(re.findall(r"\d+", ground)[0])
     assert red < 60 if look == "dark" else red > 230

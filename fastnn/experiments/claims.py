@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn.experiments.jobs import n_seeds
 from fastnn.experiments.result import Result
 from fastnn.experiments.trouble import failures_at
 
@@ -155,7 +156,7 @@ def _ranking(activations: dict[str, Any]) -> str:
     return (
         f"Loss after {step:,} steps: "
         + ", ".join(f"{name} {losses[name]}" for name in ("tanh", "relu") if name in losses)
-        + f". Differences in held-out accuracy over {activations['seeds']} seeds (± standard "
+        + f". Differences in held-out accuracy over {n_seeds(activations['seeds'])} (± standard "
         "error): "
         + ", ".join(
             f"{pair} {record['mean']:+.4f} ± {record['se']:.4f}"

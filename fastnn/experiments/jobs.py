@@ -142,6 +142,11 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
     return answers
 
 
+def n_seeds(count: int) -> str:
+    """How many seeds, in words that fit the number."""
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
 def thin(losses: np.ndarray, points: int = 240) -> tuple[np.ndarray, np.ndarray]:
     """At most ``points`` step numbers spread over the logarithm, and the losses there.
 

@@ -275,7 +275,7 @@ def activations(
             )
     for pair, record in pairs.items():
         findings.append(
-            f"Held-out accuracy, {pair}, over {seeds} seeds: {record['mean']:+.4f} "
+            f"Held-out accuracy, {pair}, over {jobs.n_seeds(seeds)}: {record['mean']:+.4f} "
             f"with a standard error of {record['se']:.4f}"
             + (
                 ", more than twice the error."
@@ -288,8 +288,8 @@ def activations(
         "Activations: tanh, sigmoid, relu",
         f"A 2-3-2 network on the moons, {epochs:,} steps of full-batch gradient descent, learning "
         f"rate {jobs.LEARNING_RATE:g}, L2 {jobs.L2:g}, LeCun's normal weights, float64. Each of "
-        f"{seeds} seeds draws its own weights and its own 200 points; accuracy is also taken on "
-        f"{jobs.HELD_OUT:,} fresh points.",
+        f"{jobs.n_seeds(seeds)} draws its own weights and its own 200 points; accuracy is also "
+        f"taken on {jobs.HELD_OUT:,} fresh points.",
         {
             "epochs": epochs,
             "seeds": seeds,
@@ -332,7 +332,7 @@ def activations(
                 rows,
             ),
             Table(
-                f"Mean ± standard deviation over {seeds} seeds",
+                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
                 ["activation", "training accuracy", "held-out accuracy", "training loss",
                  "held-out loss"],
                 [
@@ -447,8 +447,8 @@ def hidden_units(
             ax.set_ylabel("loss without L2 term" if kind == "loss" else "accuracy")
             ax.grid(True)
         axes[0].set_ylim(bottom=0)
-        axes[0].set_title(f"Loss, mean of {seeds} seeds")
-        axes[1].set_title(f"Accuracy, mean of {seeds} seeds")
+        axes[0].set_title(f"Loss, mean of {jobs.n_seeds(seeds)}")
+        axes[1].set_title(f"Accuracy, mean of {jobs.n_seeds(seeds)}")
         axes[1].axhline(best, color=style.GREY, linestyle=":", label=f"best possible {best:.3f}")
         axes[0].legend()
         axes[1].legend()
@@ -458,7 +458,7 @@ def hidden_units(
         "hidden_units",
         "Hidden units: when more stops helping",
         f"A 2-h-2 network with {activation}, trained as above, for h = "
-        f"{', '.join(map(str, units))} hidden units in one layer; {seeds} seeds each, "
+        f"{', '.join(map(str, units))} hidden units in one layer; {jobs.n_seeds(seeds)} each, "
         f"{epochs:,} steps.",
         {
             "epochs": epochs,
@@ -489,7 +489,7 @@ def hidden_units(
         ],
         [
             Table(
-                f"Mean ± standard deviation over {seeds} seeds",
+                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
                 ["hidden units", "parameters", "training accuracy", "held-out accuracy",
                  "training loss", "held-out loss"],
                 [
@@ -738,8 +738,9 @@ def layers(
         "layers",
         "Layers: deep against shallow",
         f"{', '.join(map(str, depths))} hidden layers of {width} units on the moons, {epochs:,} "
-        f"steps of full-batch gradient descent at learning rate {learning_rate:g}, {seeds} seeds. "
-        f"Then about {budget} parameters spent on depth or on width: {sizes}.",
+        f"steps of full-batch gradient descent at learning rate {learning_rate:g}, "
+        f"{jobs.n_seeds(seeds)}. Then about {budget} parameters spent on depth or on width: "
+        f"{sizes}.",
         {
             "epochs": epochs,
             "seeds": seeds,
@@ -764,14 +765,14 @@ def layers(
                 "standard error.",
                 "Three line charts over the number of hidden layers: the training loss falls up "
                 f"to 5 layers; at {deepest} layers plain gradient descent gets stuck.",
-                draw_depth(same_width, f"Hidden layers of {width} units, {seeds} seeds"),
+                draw_depth(same_width, f"Hidden layers of {width} units, {jobs.n_seeds(seeds)}"),
             ),
             Picture(
                 "layers_budget",
                 f"About {budget} parameters in all: deep and narrow against shallow and wide.",
                 "Three line charts over the number of hidden layers at a fixed number of "
                 "parameters.",
-                draw_depth(same_budget, f"About {budget} parameters, {seeds} seeds"),
+                draw_depth(same_budget, f"About {budget} parameters, {jobs.n_seeds(seeds)}"),
             ),
             Picture(
                 "layers_gradients",
@@ -785,7 +786,7 @@ def layers(
         ],
         [
             Table(
-                f"Held-out accuracy, mean ± standard deviation over {seeds} seeds",
+                f"Held-out accuracy, mean ± standard deviation over {jobs.n_seeds(seeds)}",
                 ["hidden layers", *(f"{a}, {width} units" for a in activations),
                  *(f"{a}, {budget} parameters" for a in activations)],
                 [

@@ -218,7 +218,7 @@ def more_data(
         f"Gaussian quantiles: {samples} points of a round Gaussian, cut by distance into three "
         f"equally probable classes; 2-8-8-3, {epochs:,} full-batch steps. Digits: 1,797 images of "
         f"8x8 pixels, a quarter held out; 64-{hidden}-10, {digits_epochs} passes in batches of "
-        f"64. Adam at 0.01, {seeds} seeds.",
+        f"64. Adam at 0.01, {jobs.n_seeds(seeds)}.",
         {
             "samples": samples,
             "epochs": epochs,
@@ -257,7 +257,7 @@ def more_data(
         ],
         [
             Table(
-                f"Mean ± standard deviation over {seeds} seeds",
+                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
                 ["data", "activation", "training accuracy", "held-out accuracy", "training loss",
                  "held-out loss"],
                 [

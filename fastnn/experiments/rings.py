@@ -328,7 +328,7 @@ def circles(
         f"make_circles with {samples} points: two concentric rings of radius 1 and 'factor', "
         f"moved by Gaussian noise. A {sizes} network, Adam at 0.01, {epochs:,} full-batch steps; "
         f"sigmoid's hidden weights four times LeCun's (see layers). Once more "
-        f"with {many:,} points in batches of 100, {many_epochs} passes. {seeds} seeds, "
+        f"with {many:,} points in batches of 100, {many_epochs} passes. {jobs.n_seeds(seeds)}, "
         f"{HELD_OUT:,} held-out points.",
         {
             "layer_sizes": list(layer_sizes),
@@ -368,7 +368,7 @@ def circles(
         ],
         [
             Table(
-                f"Mean ± standard deviation over {seeds} seeds",
+                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
                 ["factor, noise", "training points", "activation", "training accuracy",
                  "held-out accuracy", "best possible"],
                 rows,
