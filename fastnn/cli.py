@@ -223,6 +223,15 @@ def train(
             "--overwrite", help="Write into --out even if it has files.", rich_help_panel=_RUN
         ),
     ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write summaries for TensorBoard, in a folder there named as the run's.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -253,7 +262,8 @@ def train(
     X, y = _part(dataset, train_rows, net.dtype)
 
     with _run_folder(out, dataset.name, overwrite) as folder:
-        history = _fit(net, X, y, settings, verbose=not as_json)
+        with _board(tensorboard, folder, X, y, settings) as callbacks:
+            history = _fit(net, X, y, settings, callbacks, verbose=not as_json)
         fresh_X, fresh_y, held_out_name = _held_out(dataset, test_rows, net.dtype)
         score = "accuracy" if dataset.task == "classification" else "r2"
         result: dict[str, Any] = {
@@ -386,7 +396,12 @@ def _make_network(dataset: Dataset, settings: TrainSettings) -> Network:
 
 
 def _fit(
-    net: Network, X: np.ndarray, y: np.ndarray, settings: TrainSettings, verbose: bool
+    net: Network,
+    X: np.ndarray,
+    y: np.ndarray,
+    settings: TrainSettings,
+    callbacks: Sequence[Any],
+    verbose: bool,
 ) -> History:
     """Train as the settings say."""
     from fastnn.training import EarlyStopping
@@ -399,8 +414,24 @@ def _fit(
         batch_size=settings.batch_size or None,
         validation_fraction=settings.validation,
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
+        callbacks=callbacks,
         verbose=verbose and sys.stderr.isatty(),
     )
+
+
+@contextlib.contextmanager
+def _board(
+    parent: Path | None, run: Path, X: np.ndarray, y: np.ndarray, settings: TrainSettings
+) -> Any:
+    """The callbacks that write summaries of a run, if they are wanted."""
+    if parent is None:
+        yield []
+        return
+    from fastnn.tensorboard import TensorBoard
+
+    text = settings.model_dump(exclude_none=True)
+    with TensorBoard(parent / run.resolve().name, X, y, settings=text) as board:
+        yield [board]
 
 
 @contextlib.contextmanager

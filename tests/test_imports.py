@@ -8,7 +8,17 @@ import pytest
 
 from fastnn import backends
 
-HEAVY = ("numba", "tensorflow", "matplotlib", "sklearn", "scipy", "pandas", "rich", "typer")
+HEAVY = (
+    "numba",
+    "tensorflow",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "rich",
+    "typer",
+    "tensorboardX",
+)
 
 
 def modules_after(code):

@@ -1,0 +1,170 @@
+"""A dense network's training for TensorBoard, written with tensorboardX (without TensorFlow)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.training import Progress
+from fastnn.validation import as_integer
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+
+# Scalars, and score and histograms, each take about this share of the time of training at most.
+SHARE = 0.05
+
+
+class TensorBoard:
+    """Callback of :meth:`fastnn.Network.fit` that writes summaries for TensorBoard.
+
+    The loss of the last batch, and loss and score of the validation data where there are any; the
+    score on some training samples, histograms of each layer's weights and biases, and of the
+    gradients of the objective on those samples (without dropout). All that after every slice of
+    training or validated epoch as long as it takes no more than a tenth of the time, else less
+    often, and of the last step. ``tensorboard --logdir FOLDER`` shows it.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing; a folder for each run lets TensorBoard compare them.
+    X : array-like, shape (samples, features), optional
+        Training data; without it there are no score and no gradients.
+    y : array-like, shape (samples,) or (samples, outputs), optional
+    samples : int, default=1000
+        Most rows of ``X`` that are used, spread evenly.
+    settings : mapping, optional
+        Shown as a table of text.
+
+    Raises
+    ------
+    ImportError
+        Without tensorboardX.
+    OSError
+        If nothing can be written to the folder.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> from fastnn.tensorboard import TensorBoard
+    >>> X, y = [[0.0], [1.0]], [0, 1]
+    >>> with TensorBoard("runs/board/first", X, y) as board:  # doctest: +SKIP
+    ...     Network([1, 4, 2]).fit(X, y, callbacks=[board])
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        X: Any = None,
+        y: Any = None,
+        *,
+        samples: int = 1000,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        samples = as_integer("samples", samples, 1)
+        if (X is None) != (y is None):
+            raise ValueError("give both X and y, or neither")
+        self._sample = None
+        if X is not None:
+            X, y = np.asarray(X), np.asarray(y)
+            if X.shape[:1] != y.shape[:1] or not len(X):
+                raise ValueError(
+                    f"X and y must have the same number of samples, at least one; "
+                    f"got shapes {X.shape} and {y.shape}"
+                )
+            rows = np.linspace(0, len(X) - 1, min(samples, len(X))).astype(np.int64)
+            self._sample = X[rows], y[rows]
+        self._writer = _writer(folder)
+        self._network: Network | None = None
+        self._offset = self._step = 0
+        self._scalars: dict[str, float] = {}  # of the last call, where they are not written
+        # When the next scalars and histograms may be written, and the step of the last histograms.
+        self._scalars_due = self._histograms_due = 0.0
+        self._histograms_step = -1
+        if settings:
+            rows = [f"| {name} | {_cell(value)} |" for name, value in settings.items()]
+            table = "\n".join(["| setting | value |", "|---|---|", *rows])
+            self._writer.add_text("settings", table, 0)
+
+    def __call__(self, progress: Progress) -> None:
+        """Write what training tells."""
+        if self._network is not None and self._offset + progress.step <= self._step:
+            self._offset = self._step  # the next call of fit
+        self._network, self._step = progress.network, self._offset + progress.step
+        self._scalars = {"loss/training": progress.loss}
+        if progress.validation_loss is not None:
+            self._scalars["loss/validation"] = progress.validation_loss
+            self._scalars["score/validation"] = progress.validation_score
+        if time.perf_counter() >= self._scalars_due:
+            self._scalars_due = _later(self._write_scalars)
+        if time.perf_counter() >= self._histograms_due:
+            self._histograms_due = _later(self._write_histograms)
+
+    def _write_scalars(self) -> None:
+        for name, value in self._scalars.items():
+            self._writer.add_scalar(name, value, self._step)
+        self._scalars = {}
+
+    def _write_histograms(self) -> None:
+        """Score and histograms of the network as it is."""
+        net, step = self._network, self._step
+        groups = {"weights": net.weights, "biases": net.biases}
+        # A network about to diverge may overflow here first.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._sample is not None:
+                self._writer.add_scalar("score/training", net.score(*self._sample), step)
+                gradients = net.unflatten(net.gradients(*self._sample))
+                groups["weight_gradients"], groups["bias_gradients"] = gradients
+        for name, arrays in groups.items():
+            for layer, array in enumerate(arrays, 1):
+                if np.isfinite(array).all():
+                    self._writer.add_histogram(f"layer{layer}/{name}", np.ravel(array), step)
+        self._histograms_step = step
+
+    def close(self) -> None:
+        """Write the last state, and close the file."""
+        if self._writer is None:
+            return
+        try:
+            if self._network is not None:
+                self._write_scalars()
+                if self._histograms_step < self._step:
+                    self._write_histograms()
+        finally:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> TensorBoard:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _later(write: Callable[[], None]) -> float:
+    """Write, and say when to do so again for it to take its share of the time."""
+    before = time.perf_counter()
+    write()
+    now = time.perf_counter()
+    return now + (now - before) / SHARE
+
+
+def _writer(folder: str | Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError as error:
+        if error.name != "tensorboardX":
+            raise
+        raise ImportError(
+            "summaries for TensorBoard need tensorboardX; install it with: "
+            'pip install "fastnn-cpu[tensorboard]"'
+        ) from None
+    return SummaryWriter(str(folder))
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
