@@ -445,6 +445,15 @@ def test_results_are_for_notebooks_too():
     assert "data" in repr(result)
 
 
+def test_layers_of_any_depths_and_activations():
+    result = experiments.layers(
+        depths=(1, 7), activations=("tanh", "gelu"), seeds=1, epochs=3, backend="numpy"
+    )
+    assert result.pictures[0].caption == "Boundaries of 1 and of 7 hidden layers, seed 0."
+    assert not any("relu loses" in sentence for sentence in result.findings)
+    assert len(result.figures) == 4
+
+
 def test_the_same_numbers_give_the_same_file():
     picture = experiments.data().pictures[0]
     assert picture.render("svg") == picture.render("svg")

@@ -610,7 +610,8 @@ def layers(
 
     X, y = jobs.moons(0)
     limits = style.frame(X)
-    shallow, deep = min(depths), max([d for d in depths if d <= 5], default=deepest)
+    shallow = min(depths)
+    deep = max([d for d in depths if shallow < d <= 5], default=deepest)
 
     def draw_boundaries(narrow: bool) -> Figure:
         # Wide: a row a depth. Narrow: a row an activation.
@@ -717,13 +718,21 @@ def layers(
             f"({same_width[name][best]['held_out_accuracy']['mean']:.4f}); with {deepest} it is "
             f"{last['held_out_accuracy']['mean']:.4f}, and {last['stuck']} of {seeds} seeds stay "
             "near guessing (training accuracy below 0.6). There the first layer's gradient is "
-            f"{shrink(last):.1e} times the last one's at the start."
+            f"{shrink(last):.2g} times the last one's at the start."
         )
     findings.append(
         "Depth hurts where the gradient dies on its way back: each layer multiplies it by the "
         "weights and by the activation's slope, at most 1/4 for sigmoid, at most 1 for tanh, 0 or "
         "1 for relu."
     )
+    if "relu" in activations:
+        findings.append(
+            "relu loses the signal on its way forward already: it cuts half of it off in each "
+            "layer, and LeCun's weights do not make up for that. So every layer's gradient is "
+            f"small, also the last one's: {same_width['relu'][deepest]['gradient_norms'][-1]:.2g} "
+            f"with {deepest} hidden layers, {cures['relu']['gradient_norms'][-1]:.2g} with He's "
+            "weights."
+        )
     findings.append(
         f"With larger weights (four times LeCun's for sigmoid, He's for relu) less is lost; with "
         f"Adam, which makes up for a small gradient, "
