@@ -413,6 +413,8 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
         raise fail(f"not a model file ({_reason(error)})") from None
     metadata = header.pop("__metadata__", None)
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if isinstance(metadata, dict) and "fastnn.cnn" in metadata:
+        raise fail("a convolutional network: use fastnn cnn, or fastnn.cnn.load")
     if not isinstance(text, str):
         raise fail("a safetensors file, but not one of fastnn")
     try:

@@ -162,3 +162,124 @@ def evaluate(
         ]
     )
     sys.stdout.flush()
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=_RUN)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, a digit in each.")
+    ],
+    as_json: _JSON = False,
+) -> None:
+    """Digits in pictures of any size and either polarity, with their probabilities.
+
+    One line of CSV for every IMAGE.
+    """
+    import numpy as np
+
+    from fastnn.cnn import images, runs
+
+    path = runs.model_path(run)
+    pictures = np.array([images.read(file) for file in files])
+    probabilities = runs.load(path).predict_proba(pictures)
+    columns = {
+        "image": [str(file) for file in files],
+        "digit": probabilities.argmax(axis=1).tolist(),
+        "probability": probabilities.max(axis=1).tolist(),
+    }
+    columns |= {f"probability_{k}": column.tolist() for k, column in enumerate(probabilities.T)}
+    if as_json:
+        cli._print_json(columns)
+        return
+    for name, values in columns.items():
+        if name.startswith("probability"):
+            columns[name] = [f"{value:.4f}" for value in values]
+    sys.stdout.write(cli._csv_text(columns))
+    sys.stdout.flush()
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help=_RUN)],
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .keras or .onnx.")],
+) -> None:
+    """Write the network as a model of Keras or ONNX."""
+    from fastnn.cnn import runs
+
+    path = runs.model_path(run)
+    network = runs.load(path)
+    from fastnn.cnn.export import export as write
+
+    write(network, out)
+    print(f"written: {out}")
+
+
+_VARIED = (
+    "preset", "activation", "init", "optimizer", "learning_rate", "batch_size", "dropout"
+)  # fmt: skip
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    activation: Annotated[str | None, _option("Activations, as relu,tanh.")] = None,
+    init: Annotated[str | None, _option("Initialisers.")] = None,
+    optimizer: Annotated[str | None, _option("Update rules.")] = None,
+    learning_rate: Annotated[str | None, _option("Learning rates, as 1e-4,3e-4.")] = None,
+    batch_size: Annotated[str | None, _option("Batch sizes.")] = None,
+    dropout: Annotated[str | None, _option("Rates of dropout.")] = None,
+    preset: Annotated[str | None, _option("Presets; default: course.")] = None,
+    data: Annotated[_Data | None, _option("mnist (the default) or digits.")] = None,
+    data_dir: _DATA_DIR = None,
+    steps: Annotated[int | None, _option("Steps of every run.")] = None,
+    epochs: Annotated[float | None, _option("Passes over the data, instead of --steps.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/cnn-compare"),
+    as_json: _JSON = False,
+) -> None:
+    """Train every combination of some settings with several seeds, and compare them.
+
+    What is in --out already is not trained again, so that a comparison can be stopped and
+    extended.
+    """
+    from fastnn.cnn import compare as comparison
+
+    fixed: dict[str, Any] = {"data_dir": data_dir, "steps": steps, "epochs": epochs}
+    fixed["data"] = data.value if data is not None else None
+    fixed = {name: value for name, value in fixed.items() if value is not None}
+    varied = {}
+    for name in _VARIED:
+        if (text := ctx.params[name]) is None:
+            continue
+        parts = [choices.check({name: part.strip()}) for part in text.split(",")]
+        values = list(dict.fromkeys(getattr(part, name) for part in parts))
+        if len(values) > 1:
+            varied[name] = values
+        else:
+            fixed[name] = values[0]
+    comparison.grid(fixed, varied)  # complain before anything is written
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: not a folder")
+    cells = comparison.run(fixed, varied, seeds, out, lambda line: None if as_json else print(line))
+    columns = comparison.table(cells)
+    cli._write_text(out / comparison.TABLE_FILE, cli._csv_text(columns))
+    with cli._figure(out / comparison.FIGURE_FILE, (8.0, 1.4 + 0.4 * len(cells))) as ax:
+        comparison.draw(cells, ax)
+    files = [comparison.TABLE_FILE, comparison.FIGURE_FILE]
+    if as_json:
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for row in rows:
+            if row["standard_error"] != row["standard_error"]:
+                row["standard_error"] = None
+        cli._print_json({"table": rows, "folder": str(out), "files": files})
+        return
+    digits = {"mean": ".4f", "standard_error": ".4f", "seconds": ".1f"}
+    texts = {
+        name: [name, *(format(value, digits.get(name, "")) for value in values)]
+        for name, values in columns.items()
+    }
+    widths = [max(map(len, values)) for values in texts.values()]
+    for row in zip(*texts.values(), strict=True):
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    print(f"folder: {out} ({', '.join(files)})")

@@ -59,12 +59,13 @@ class Maxout(keras.layers.Layer):
         return {**super().get_config(), "pieces": self.pieces}
 
 
-def activation_layer(name: str, **kwargs: Any) -> keras.layers.Layer:
-    """An activation of the settings as a layer of Keras."""
-    if name == "maxout":
-        return Maxout(**kwargs)
-    function = {"leaky_relu": keras.activations.leaky_relu}.get(name, name)
-    return keras.layers.Activation(function, **kwargs)
+def activation_layer(activation: str, **kwargs: Any) -> keras.layers.Layer:
+    """An activation of the settings as a layer of Keras, with other arguments of it."""
+    return (
+        Maxout(**kwargs)
+        if activation == "maxout"
+        else keras.layers.Activation(activation, **kwargs)
+    )
 
 
 def shapes(activation: str) -> dict[str, tuple[int, ...]]:

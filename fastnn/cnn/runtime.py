@@ -51,6 +51,8 @@ try:
         import tensorflow as tf
 
         tf.constant(0)  # starts its runtime, which has things to say as well
+    # Every run compiles its own functions, which it takes for one that is compiled again and again.
+    tf.get_logger().setLevel("ERROR")
 except ImportError as error:
     missing = f" ({error})" if not isinstance(error, ModuleNotFoundError) else ""
     raise ImportError(

@@ -114,7 +114,7 @@ class Trainer:
         return tf.gather(self._train_images, rows), tf.gather(self._train_labels, rows)
 
     def _steps(self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-        """Some steps, one a row; returns the sum of their losses."""
+        """Some steps, one a row; the sum of their losses, or NaN if a parameter is not finite."""
         total = tf.constant(0.0)
         for k in tf.range(tf.shape(rows)[0]):
             images, labels = self._batch(rows[k])
@@ -125,7 +125,9 @@ class Trainer:
             gradients = tape.gradient(loss, self.network.params)
             self.optimizer.apply(gradients, rates[k], step + 1)
             total += loss
-        return total
+        # relu and pooling swallow NaN, so that the loss alone does not show all that goes wrong
+        sums = [tf.reduce_sum(variable) for variable in self.network.params.values()]
+        return total + 0 * tf.add_n(sums)
 
     def _measure(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and accuracy of a batch, without dropout."""
@@ -265,7 +267,13 @@ def train(
         return _finish(Trainer(settings, images, folder, _speaker(log, quiet)), quiet)
 
 
-def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False) -> dict[str, Any]:
+def resume(
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    images: data.Images | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Go on with a run from its last checkpoint.
 
     Parameters
@@ -274,6 +282,8 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
         Of the run.
     steps : int, optional
         More steps than the run was meant to have; its learning rate must be constant.
+    images : fastnn.cnn.data.Images, optional
+        Default: those that the settings name.
     quiet : bool, default=False
 
     Returns
@@ -296,7 +306,8 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
         settings = settings.model_copy(update={"steps": steps})
     if description.step > settings.steps:
         raise ValueError(f"{folder}: has {description.step} steps already")
-    images = data.load(settings.data, settings.data_dir)
+    if images is None:
+        images = data.load(settings.data, settings.data_dir)
     with open(folder / runs.LOG_FILE, "a", encoding="utf-8", buffering=1) as log:
         runs.write_settings(folder, settings)
         trainer = Trainer(settings, images, folder, _speaker(log, quiet))

@@ -1,0 +1,199 @@
+"""A trained network as a file of other libraries: Keras, ONNX."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.cnn.data import SIDE
+from fastnn.cnn.model import ACTIVATED, MAXOUT_PIECES, N_CLASSES, SHAPES, Network, activation_layer
+from fastnn.cnn.runtime import keras
+from fastnn.datasets import write_atomically
+
+SUFFIXES = (".keras", ".onnx")
+OPSET = 17
+
+_ONNX_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
+    "elu": ("Elu", {"alpha": 1.0}),
+}
+
+
+def check_path(path: Path) -> None:
+    """Raise ValueError if the name does not say which kind of file it is."""
+    if path.suffix not in SUFFIXES or path.is_dir():
+        raise ValueError(f"{path}: the file's name must end in {' or '.join(SUFFIXES)}")
+
+
+def export(network: Network, path: str | os.PathLike) -> None:
+    """Write a file for other libraries; it is there in full or not at all.
+
+    Parameters
+    ----------
+    network : Network
+    path : path
+        Ends in ``.keras`` or ``.onnx``. A Keras model takes (images, 28, 28, 1), an ONNX model
+        (images, 1, 28, 28), both real numbers from 0 to 1; both give probabilities in float32.
+
+    Raises
+    ------
+    ValueError
+        For another ending.
+    ImportError
+        If onnx is not installed.
+    """
+    path = Path(path)
+    check_path(path)
+    if path.suffix == ".onnx":
+        contents = to_onnx(network).SerializeToString()
+    else:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Keras's own, about NumPy
+            to_keras(network).save(Path(folder) / "model.keras")
+            contents = (Path(folder) / "model.keras").read_bytes()
+    write_atomically(path, contents)
+
+
+def to_keras(network: Network) -> keras.Model:
+    """The network as a model of Keras, to be trained further or saved.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    keras.Model
+        From (images, 28, 28, 1), numbers from 0 to 1, to probabilities.
+
+    Notes
+    -----
+    With maxout ``fastnn.cnn.model`` must be imported before the file is read: its layer
+    is ours.
+    """
+    settings, weights = network.settings, network.get_weights()
+    layers = keras.layers
+    x = inputs = keras.Input((SIDE, SIDE, 1), name="images")
+    for k in (1, 2):
+        units = weights[f"conv{k}/biases"].size
+        x = layers.Conv2D(units, 5, padding="same", name=f"conv{k}")(x)
+        x = activation_layer(settings.activation, name=f"activation{k}")(x)
+        x = layers.MaxPooling2D(2, name=f"pool{k}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(weights["fc1/biases"].size, name="fc1")(x)
+    x = activation_layer(settings.activation, name="activation3")(x)
+    x = layers.Dropout(settings.dropout, name="dropout")(x)
+    x = layers.Dense(N_CLASSES, name="fc2")(x)
+    model = keras.Model(inputs, layers.Softmax(name="probabilities")(x), name="fastnn_cnn")
+    for layer in SHAPES:
+        model.get_layer(layer).set_weights(
+            [weights[f"{layer}/weights"], weights[f"{layer}/biases"]]
+        )
+    return model
+
+
+def to_onnx(network: Network) -> Any:
+    """The network as a model of ONNX.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    onnx.ModelProto
+        From ``images``, (images, 1, 28, 28), numbers from 0 to 1, to ``probabilities``.
+    """
+    try:
+        import onnx
+        from onnx import helper, numpy_helper
+    except ImportError:
+        raise ImportError(
+            'export to ONNX needs onnx; install it with: pip install "fastnn-cpu[export]"'
+        ) from None
+
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    activation = network.settings.activation
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(array: np.ndarray, name: str) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def layer(name: str, x: str) -> str:
+        """Product, biases and activation."""
+        weights, biases = _channels_first(network.get_weights(), name)
+        pieces = MAXOUT_PIECES if activation == "maxout" and name in ACTIVATED else 1
+        found = []
+        for k in range(pieces):  # the pieces of a unit lie side by side
+            suffix = f"_{k}" if pieces > 1 else ""
+            parts = [
+                x,
+                constant(
+                    weights[..., k::pieces] if weights.ndim == 2 else weights[k::pieces],
+                    f"{name}_weights{suffix}",
+                ),
+                constant(biases[k::pieces], f"{name}_biases{suffix}"),
+            ]
+            if name.startswith("conv"):
+                made = node("Conv", parts, f"{name}{suffix}", kernel_shape=[5, 5], pads=[2] * 4)
+            else:
+                made = node("Gemm", parts, f"{name}{suffix}")
+            found.append(made)
+        if name not in ACTIVATED:
+            return found[0]
+        if pieces > 1:
+            return node("Max", found, f"{name}_{activation}")
+        kind, attributes = _ONNX_ACTIVATIONS[activation]
+        return node(kind, found, f"{name}_{activation}", **attributes)
+
+    x = "images"
+    for k in (1, 2):
+        x = layer(f"conv{k}", x)
+        x = node("MaxPool", [x], f"pool{k}", kernel_shape=[2, 2], strides=[2, 2])
+    x = node("Flatten", [x], "flatten")
+    x = layer("fc2", layer("fc1", x))
+    node("Softmax", [x], "probabilities", axis=1)
+
+    float32 = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "fastnn_cnn",
+        [helper.make_tensor_value_info("images", float32, ["images", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("probabilities", float32, ["images", N_CLASSES])],
+        constants,
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(
+        graph,
+        opset_imports=opset,
+        ir_version=helper.find_min_ir_version_for(opset),
+        producer_name="fastnn",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _channels_first(weights: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and biases of a layer where channels come before height and width."""
+    matrix, biases = weights[f"{name}/weights"], weights[f"{name}/biases"]
+    if name.startswith("conv"):
+        return matrix.transpose(3, 2, 0, 1), biases
+    if name == "fc1":
+        side, channels = SIDE // 4, SHAPES["conv2"][3]
+        units = matrix.shape[1]
+        matrix = matrix.reshape(side, side, channels, units).transpose(2, 0, 1, 3)
+        matrix = matrix.reshape(-1, units)
+    return matrix, biases
