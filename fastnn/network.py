@@ -17,7 +17,7 @@ import numpy as np
 from fastnn import backends, codes
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
-from fastnn.plan import Plan, aligned_empty, batch_matrices, make_plan
+from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
 
@@ -721,6 +721,83 @@ class Network:
         with np.errstate(divide="ignore", invalid="ignore"):
             r2 = np.where(spread > 0, 1 - residual / spread, np.where(residual > 0, 0.0, 1.0))
         return float(r2.mean())
+
+    # --- compiled code ----------------------------------------------------------
+
+    def _freezable(self, output: str) -> None:
+        one_of("output", output, ("proba", "logits"))
+        if max(self.layer_sizes) > MAX_FROZEN_UNITS:
+            raise ValueError(
+                f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
+                f"layer_sizes is {list(self.layer_sizes)}"
+            )
+
+    def numba_predict(self, output: str = "proba") -> Callable:
+        """Prediction of one sample as a Numba function, for other compiled code.
+
+        The weights are copied: later training does not change the function. A call
+        needs neither the GIL nor memory, and may stand in ``prange``. Numba's
+        ``cache=True`` is refused, with a warning, for functions that call it.
+
+        Parameters
+        ----------
+        output : {"proba", "logits"}, default="proba"
+            What ``out`` gets. "proba": probabilities, one an output (a single output
+            of binary_cross_entropy: that of the second class), or for squared_error
+            the values, in the targets' units. "logits": the last layer's net inputs.
+
+        Returns
+        -------
+        function
+            ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
+            C-contiguous and of the network's dtype. A wrong dtype or layout is an error
+            when the caller is compiled, a wrong length a ValueError. NaN is not an
+            error: it comes out again.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> predict, out = net.numba_predict(), np.empty(2, np.float32)
+        >>> predict(np.ones(2, np.float32), out)
+        >>> bool(np.allclose(out, net.predict_proba([[1, 1]])))
+        True
+        """
+        self._freezable(output)
+        from fastnn.compiled import numba_predict
+
+        return numba_predict(self, output)
+
+    def cfunc(self, signature: str = "predict", output: str = "proba") -> Any:
+        """Prediction of one sample as a C function.
+
+        Parameters
+        ----------
+        signature : {"predict", "integrand"}, default="predict"
+            "predict": ``void (const T *x, T *out)`` with T the network's dtype.
+            "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
+            take it, for a network with one output; NaN if n is not the number of
+            features.
+        output : {"proba", "logits"}, default="proba"
+            As for :meth:`numba_predict`.
+
+        Returns
+        -------
+        numba.core.ccallback.CFunc
+            ``address`` is the function's address, ``ctypes`` the same for
+            ``scipy.LowLevelCallable(f.ctypes)``. Both are good as long as this object
+            lives; the weights in it are a copy.
+        """
+        self._freezable(output)
+        one_of("signature", signature, ("predict", "integrand"))
+        if signature == "integrand" and self.n_outputs != 1:
+            raise ValueError(
+                f"signature 'integrand' needs a network with one output; "
+                f"this one has {self.n_outputs}"
+            )
+        from fastnn.compiled import cfunc
+
+        return cfunc(self, signature, output)
 
     # --- keeping --------------------------------------------------------------
 

@@ -34,6 +34,10 @@ BLAS_WIDTH = 48
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
+# Widest layer of a network frozen for compiled code, whose scratch memory is on the stack:
+# two layers of float64 are 256 KiB, half of what the smallest threads have.
+MAX_FROZEN_UNITS = 16_384
+
 
 @dataclass(frozen=True)
 class Plan:

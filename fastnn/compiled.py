@@ -1,0 +1,317 @@
+"""Networks called from compiled code: what ``Network.numba_predict`` and ``cfunc`` give.
+
+One sample at a time, so that the loops run along a layer's units. The weights are copied with
+their rows padded to whole vectors; sizes, activations and offsets are constants of the compiled
+code, so that LLVM unrolls what is small and loops over what is not. What lies between two layers
+stands on the stack. The elementary functions are the Numba backend's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from fastnn import codes
+from fastnn.backends.numba_kernels import (
+    FASTMATH,
+    _activate,
+    _at,
+    _distinct,
+    _exp_negative,
+    _like,
+    _private,
+)
+from fastnn.plan import aligned_empty
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+
+VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
+TILE = 4  # vectors of units that are summed at a time, in registers
+
+
+def _stack(units: int, dtype: types.Type) -> Any:
+    """Function that gives ``units`` numbers of the stack.
+
+    The memory belongs to the entry block of the function it is compiled into, so that a loop
+    around the call does not take more and more of it.
+    """
+
+    @intrinsic
+    def stack(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            element = context.get_value_type(dtype)
+            array = cgutils.alloca_once(builder, ir.ArrayType(element, units))
+            array.align = 64
+            return builder.bitcast(array, element.as_pointer())
+
+        return types.CPointer(dtype)(), codegen
+
+    return stack
+
+
+def _table(array: np.ndarray) -> Any:
+    """Function that gives the address of an array, which it keeps alive.
+
+    A dynamic address: code that holds one refuses Numba's cache, where it would outlive the array.
+    """
+    result = types.CPointer(numba.from_dtype(array.dtype))
+
+    @intrinsic
+    def table(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            address = context.add_dynamic_addr(builder, array.ctypes.data, "weights of a network")
+            return builder.bitcast(address, context.get_value_type(result))
+
+        return result(), codegen
+
+    return table
+
+
+def _product(n_in: int, units: int, dtype: types.Type) -> Any:
+    """Function ``(x, w, out)``: biases, the first row of w, plus x times its other rows.
+
+    Written in LLVM's vectors, because what the compiler makes of a loop of eight is chance.
+    ``units`` is a whole number of vectors.
+    """
+    lanes = VECTOR_BYTES // (dtype.bitwidth // 8)
+    flags = ("contract", "reassoc", "nsz")
+
+    @intrinsic
+    def product(typingctx: Any, x: Any, w: Any, out: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x_, w_, out_ = args
+            number, size = context.get_value_type(dtype), context.get_value_type(types.intp)
+            vector = ir.VectorType(number, lanes)
+            lane = ir.IntType(32)
+
+            def at(pointer: Any, offset: Any) -> Any:
+                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+            def load(pointer: Any, offset: Any) -> Any:
+                return builder.load(at(pointer, offset), align=dtype.bitwidth // 8)
+
+            def tile(first: Any, vectors: int) -> None:
+                offsets = [builder.add(first, size(v * lanes)) for v in range(vectors)]
+                sums = [cgutils.alloca_once_value(builder, load(w_, offset)) for offset in offsets]
+                with cgutils.for_range(builder, size(n_in)) as loop:
+                    value = builder.load(builder.gep(x_, [loop.index]))
+                    spread = builder.insert_element(vector(ir.Undefined), value, lane(0))
+                    spread = builder.shuffle_vector(
+                        spread, vector(ir.Undefined), ir.VectorType(lane, lanes)([0] * lanes)
+                    )
+                    row = builder.mul(builder.add(loop.index, size(1)), size(units))
+                    for total, offset in zip(sums, offsets, strict=True):
+                        term = builder.fmul(load(w_, builder.add(row, offset)), spread, flags)
+                        builder.store(builder.fadd(builder.load(total), term, flags), total)
+                for total, offset in zip(sums, offsets, strict=True):
+                    builder.store(builder.load(total), at(out_, offset), align=dtype.bitwidth // 8)
+
+            width = TILE * lanes
+            if units >= width:
+                with cgutils.for_range(builder, size(units // width)) as loop:
+                    tile(builder.mul(loop.index, size(width)), TILE)
+            if units % width:
+                tile(size(units // width * width), units % width // lanes)
+            return context.get_dummy_value()
+
+        return types.void(x, w, out), codegen
+
+    return product
+
+
+def _argument(name: str, dtype: types.Type, written: bool) -> Any:
+    """Function that gives the address of an argument, or an error when its type is wrong."""
+
+    @intrinsic
+    def pointer(typingctx: Any, array: Any) -> Any:
+        if not (
+            isinstance(array, types.Array)
+            and array.ndim == 1
+            and array.layout == "C"
+            and array.dtype == dtype
+            and (array.mutable or not written)
+        ):
+            raise TypingError(
+                f"{name} must be a C-contiguous {'writeable ' if written else ''}1-D array of "
+                f"{dtype}, the network's dtype; got {array}"
+            )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.make_array(array)(context, builder, args[0]).data
+
+        return types.CPointer(dtype)(array), codegen
+
+    return pointer
+
+
+def _layer(
+    n_in: int, units: int, lanes: int, offset: int, activation: int, alpha: float, number: Any
+) -> Any:
+    """Function ``(x, table, out)``: one dense layer."""
+    product = _product(n_in, lanes, number)
+    # Were the number a constant, LLVM would unroll a short loop before it could vectorise it.
+    size = _table(np.array([lanes]))
+
+    @_private
+    def layer(x, table, out):  # noqa: ANN001, ANN202
+        product(x, _at(table, offset), out)
+        if activation != codes.IDENTITY:
+            _activate(activation, alpha, size()[0], out)
+
+    return layer
+
+
+def _then(first: Any, second: Any, stack: Any) -> Any:
+    """Function ``(x, table, out)``: one after the other, the result of the first on the stack."""
+
+    @_private
+    def both(x, table, out):  # noqa: ANN001, ANN202
+        between = stack()
+        first(x, table, between)
+        second(between, table, out)
+
+    return both
+
+
+@_private
+def _softmax(n, z):  # noqa: ANN001, ANN202
+    """Net inputs of one sample become probabilities."""
+    top = z[0]
+    for unit in range(1, n):
+        top = top if z[unit] < top else z[unit]
+    total = _like(z, 0.0)
+    for unit in range(n):
+        z[unit] = _exp_negative(z[unit] - top)
+    for unit in range(n):
+        total += z[unit]
+    for unit in range(n):
+        z[unit] = z[unit] / total
+
+
+def pointers(net: Network, output: str) -> Any:
+    """Compiled ``(x, out)`` on bare pointers, with a copy of the network's weights.
+
+    Parameters
+    ----------
+    net : Network
+    output : {"proba", "logits"}
+
+    Returns
+    -------
+    function
+        For other compiled code.
+    """
+    number = numba.from_dtype(net.dtype)
+    per_vector = VECTOR_BYTES // net.dtype.itemsize
+    rows, chain, offset = [], None, 0
+    if net._input_shift is not None:
+        rows += [net._input_shift, net._input_scale]
+        chain = _standardize(net.n_features)
+        offset = 2 * net.n_features
+    before = net.n_features
+    for row, alpha, w, b in zip(
+        net._plan.layers, net._plan.constants, net.weights, net.biases, strict=True
+    ):
+        n_in, units = w.shape
+        lanes = -(-units // per_vector) * per_vector
+        padded = np.zeros((n_in + 1, lanes), net.dtype)
+        padded[0, :units], padded[1:, :units] = b, w
+        rows.append(padded.ravel())
+        layer = _layer(n_in, units, lanes, offset, int(row[codes.ACTIVATION]), float(alpha), number)
+        chain = layer if chain is None else _then(chain, layer, _stack(before, number))
+        offset, before = offset + padded.size, lanes
+    values = aligned_empty((offset,), net.dtype)
+    np.concatenate(rows, out=values)
+    values.setflags(write=False)
+    table, stack = _table(values), _stack(before, number)
+
+    n_outputs = net.n_outputs
+    softmax = output == "proba" and net.loss_name == "cross_entropy"
+    sigmoid = output == "proba" and net.loss_name == "binary_cross_entropy"
+    scaled = net._target_shift is not None and output == "proba"
+    shift = scale = table
+    if scaled:
+        shift, scale = _table(net._target_shift.copy()), _table(net._target_scale.copy())
+
+    @_private
+    def predict(x, out):  # noqa: ANN001, ANN202
+        z = stack()
+        chain(x, table(), z)
+        if softmax:
+            _softmax(n_outputs, z)
+        elif sigmoid:
+            _activate(codes.SIGMOID, 0.0, n_outputs, z)
+        for unit in range(n_outputs):
+            if scaled:
+                out[unit] = z[unit] / scale()[unit] + shift()[unit]
+            else:
+                out[unit] = z[unit]
+
+    return predict
+
+
+def _standardize(features: int) -> Any:
+    """Function ``(x, table, out)``: shift and scale, which lead the table."""
+
+    @_distinct
+    def standardize(x, table, out):  # noqa: ANN001, ANN202
+        for j in range(features):
+            out[j] = (x[j] - table[j]) * table[features + j]
+
+    return standardize
+
+
+def numba_predict(net: Network, output: str) -> Callable:
+    """See :meth:`fastnn.Network.numba_predict`."""
+    number = numba.from_dtype(net.dtype)
+    inner = pointers(net, output)
+    x_pointer, out_pointer = _argument("x", number, False), _argument("out", number, True)
+    features, outputs = net.n_features, net.n_outputs
+    wrong_x = f"x must have shape ({features},), one number a feature"
+    wrong_out = f"out must have shape ({outputs},), one number an output"
+
+    @njit(nogil=True, error_model="numpy", fastmath=FASTMATH)
+    def predict(x, out):  # noqa: ANN001, ANN202
+        x_, out_ = x_pointer(x), out_pointer(out)
+        if x.shape[0] != features:
+            raise ValueError(wrong_x)
+        if out.shape[0] != outputs:
+            raise ValueError(wrong_out)
+        inner(x_, out_)
+
+    return predict
+
+
+def cfunc(net: Network, signature: str, output: str) -> Any:
+    """See :meth:`fastnn.Network.cfunc`."""
+    number = numba.from_dtype(net.dtype)
+    inner = pointers(net, output)
+    address = types.CPointer(number)
+    if signature == "predict":
+
+        def predict(x, out):  # noqa: ANN001, ANN202
+            inner(x, out)
+
+        return numba.cfunc(types.void(address, address))(predict)
+    features = net.n_features
+    inputs, result = _stack(features, number), _stack(1, number)
+
+    def integrand(n, x):  # noqa: ANN001, ANN202
+        if n != features:
+            return np.nan
+        x_, out = inputs(), result()
+        for j in range(features):
+            x_[j] = x[j]
+        inner(x_, out)
+        return np.float64(out[0])
+
+    return numba.cfunc(types.double(types.intc, types.CPointer(types.double)))(integrand)

@@ -1,0 +1,276 @@
+"""Networks called from compiled code: the same predictions, without memory, GIL or Python."""
+
+import ctypes
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+import scipy
+import scipy.integrate
+from helpers import assert_same
+from numba.core.errors import NumbaWarning, TypingError
+from numba.core.runtime import _nrt_python, rtsys
+
+import fastnn
+from fastnn.plan import MAX_FROZEN_UNITS
+
+ALL_ACTIVATIONS = [
+    "identity",
+    "tanh",
+    "sigmoid",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "silu",
+    "gelu",
+]  # one layer each
+
+
+def make(sizes, **settings):
+    """A network with biases, and rows for it."""
+    net = fastnn.Network(sizes, random_state=0, backend="numpy", **settings)
+    rng = np.random.default_rng(1)
+    for b in net.biases:
+        b[:] = rng.normal(size=b.shape)
+    return net, rng.normal(size=(3, sizes[0])).astype(net.dtype)
+
+
+def standardized(loss, dtype="float64"):
+    """A network that has learned scales far from 0 and 1."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(100.0, [1.0, 20.0, 0.1], (30, 3))
+    y = rng.normal(-50.0, 7.0, (30, 2)) if loss == "squared_error" else np.arange(30) % 2
+    net = fastnn.Network(
+        [3, 5, 2], loss=loss, dtype=dtype, standardize=True, random_state=0, backend="numpy"
+    )
+    net.fit(X, y, epochs=5)
+    return net, X.astype(dtype)[:3]
+
+
+def expected(net, X, output="proba"):
+    """What Python gives, a column an output."""
+    if output == "logits":
+        return net._forward(net._inputs(X), False)
+    if net.loss_name == "squared_error":
+        return net.predict(X).reshape(len(X), -1)
+    return net.predict_proba(X)[:, -net.n_outputs :]
+
+
+def by_rows(predict, net, X):
+    out = np.full((len(X), net.n_outputs), np.nan, net.dtype)
+    for x, row in zip(X, out, strict=True):
+        predict(x, row)
+    return out
+
+
+SHAPES = [  # one to six layers; narrower than a vector, a whole tile of them, tiles and a rest
+    ([2, 3], "cross_entropy", "float64"),
+    ([2, 8, 8, 8, 2], "cross_entropy", "float32"),
+    ([3, 1, 1], "binary_cross_entropy", "float32"),
+    ([5, 33, 4], "binary_cross_entropy", "float64"),
+    ([1, 7, 9, 31, 65, 3, 2], "squared_error", "float64"),
+    ([70, 600, 130, 10], "cross_entropy", "float32"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "loss", "dtype"), SHAPES)
+def test_numba_predict_is_predict(sizes, loss, dtype):
+    net, X = make(sizes, loss=loss, dtype=dtype)
+    assert_same(by_rows(net.numba_predict(), net, X), expected(net, X), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_all_activations(dtype):
+    sizes = [4, *[6] * len(ALL_ACTIVATIONS), 3]
+    net, X = make(sizes, activation=ALL_ACTIVATIONS, alpha=0.3, dtype=dtype)
+    for output in ("proba", "logits"):
+        got = by_rows(net.numba_predict(output), net, X)
+        assert_same(got, expected(net, X, output), dtype)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_standardization_is_in_it(loss):
+    net, X = standardized(loss)
+    assert_same(by_rows(net.numba_predict(), net, X), expected(net, X), net.dtype)
+    logits = by_rows(net.numba_predict("logits"), net, X)
+    assert_same(logits, expected(net, X, "logits"), net.dtype)
+
+
+def test_weights_are_frozen():
+    net, X = make([2, 4, 2])
+    before = expected(net, X)
+    predict, function = net.numba_predict(), net.cfunc()
+    net.fit(X, [0, 1, 0], epochs=3)
+    assert np.abs(expected(net, X) - before).max() > 1e-4
+    assert_same(by_rows(predict, net, X), before, "float32")
+    assert_same(by_rows(as_python(function, net), net, X), before, "float32")
+
+
+def test_nan_comes_out_and_large_numbers_do_not_overflow():
+    net, X = make([2, 4, 3], activation="relu")
+    X[0, 1] = np.nan
+    X[1:] *= 1e30
+    got = by_rows(net.numba_predict(), net, X)
+    assert np.isnan(got[0]).all()
+    assert_same(got[1:], expected(net, X[1:]), "float32")
+
+
+@numba.njit(parallel=True, nogil=True)
+def all_rows(predict, X, out):
+    for i in numba.prange(len(X)):
+        predict(X[i], out[i])
+
+
+@numba.njit(nogil=True)
+def again_and_again(predict, times, X, out):
+    for _ in range(times):
+        for i in range(len(X)):
+            predict(X[i], out[i])
+
+
+def test_inside_prange():
+    net, _ = make([2, 8, 8, 8, 2])
+    X = np.random.default_rng(0).normal(size=(500, 2)).astype("float32")
+    out = np.empty((500, 2), "float32")
+    all_rows(net.numba_predict(), X, out)
+    assert_same(out, expected(net, X), "float32")
+
+
+def test_calls_take_no_memory():
+    net, X = make([2, 8, 300, 2])
+    predict, out = net.numba_predict(), np.empty((3, 2), "float32")
+
+    def taken(times):
+        before = rtsys.get_allocation_stats()
+        again_and_again(predict, times, X, out)
+        return np.subtract(rtsys.get_allocation_stats(), before).tolist()
+
+    _nrt_python.memsys_enable_stats()
+    try:
+        taken(1)  # compiles
+        # What Python's two arrays take on the way in, once. 300 units on the stack a call: were
+        # they not given back, 60 MB of it would be gone.
+        assert taken(1) == taken(50_000 // 3) == [2, 2, 2, 2]
+    finally:
+        _nrt_python.memsys_disable_stats()
+
+
+def test_many_threads_at_once():
+    net, _ = make([2, 20, 20, 2])
+    X = np.random.default_rng(0).normal(size=(200, 2)).astype("float32")
+    predict = net.numba_predict()
+
+    def work(seed):
+        out = np.empty((200, 2), "float32")
+        again_and_again(predict, 20, X, out)
+        return out
+
+    with ThreadPoolExecutor(4) as pool:
+        for out in pool.map(work, range(8)):
+            assert_same(out, expected(net, X), "float32")
+
+
+def test_a_caller_is_not_cached(tmp_path, monkeypatch):
+    # its code would hold addresses of this process
+    net, X = make([2, 3, 2])
+    path = tmp_path / "caller.py"
+    path.write_text(
+        "import numba\n"
+        "def make(predict):\n"
+        "    @numba.njit(cache=True)\n"
+        "    def call(x, out):\n"
+        "        predict(x, out)\n"
+        "    return call\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import caller
+
+    call = caller.make(net.numba_predict())
+    with pytest.warns(NumbaWarning, match="Cannot cache"):
+        call(X[0], np.empty(2, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("x", "out", "message"),
+    [
+        (np.zeros(2), np.zeros(2, "f4"), "x must be a C-contiguous 1-D array of float32"),
+        (np.zeros((1, 2), "f4"), np.zeros(2, "f4"), "x must be"),
+        (np.zeros(4, "f4")[::2], np.zeros(2, "f4"), "x must be"),
+        (np.zeros(2, "f4"), np.zeros(2), "out must be a C-contiguous writeable 1-D array"),
+    ],
+)
+def test_wrong_types_are_errors_of_compilation(x, out, message):
+    net, _ = make([2, 2])
+    with pytest.raises(TypingError, match=message):
+        net.numba_predict()(x, out)
+
+
+def test_readonly_arrays():
+    net, X = make([2, 2])
+    predict, out = net.numba_predict(), np.zeros(2, "f4")
+    X.setflags(write=False)
+    predict(X[0], out)
+    assert_same(out[None], expected(net, X[:1]), "float32")
+    out.setflags(write=False)
+    with pytest.raises(TypingError, match="writeable"):
+        predict(X[0], out)
+
+
+def test_wrong_lengths_are_value_errors():
+    predict = make([2, 3])[0].numba_predict()
+    with pytest.raises(ValueError, match=r"x must have shape \(2,\)"):
+        predict(np.zeros(3, "f4"), np.zeros(3, "f4"))
+    with pytest.raises(ValueError, match=r"out must have shape \(3,\)"):
+        predict(np.zeros(2, "f4"), np.zeros(2, "f4"))
+
+
+def test_bad_arguments():
+    net, _ = make([2, 2])
+    with pytest.raises(ValueError, match=r"output must be.*'labels'"):
+        net.numba_predict("labels")
+    with pytest.raises(ValueError, match="signature must be"):
+        net.cfunc("double")
+    with pytest.raises(ValueError, match="one output"):
+        net.cfunc("integrand")
+    wide, _ = make([1, MAX_FROZEN_UNITS + 1, 1], loss="squared_error")
+    with pytest.raises(ValueError, match=f"up to {MAX_FROZEN_UNITS} units"):
+        wide.numba_predict()
+
+
+# --- C functions --------------------------------------------------------------------
+
+
+def as_python(function, net):
+    """A C function (x, out) called through its bare address."""
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(function.address)
+    return lambda x, out: call(x.ctypes.data, out.ctypes.data)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cfunc(dtype):
+    net, X = make([3, 9, 4], dtype=dtype)
+    assert_same(by_rows(as_python(net.cfunc(), net), net, X), expected(net, X), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_integrand(dtype):
+    net, _ = make([2, 6, 1], loss="squared_error", dtype=dtype)
+    function = net.cfunc("integrand")
+    low_level = scipy.LowLevelCallable(function.ctypes)
+    got, _ = scipy.integrate.nquad(low_level, [(0, 1), (-1, 1)], opts={"epsabs": 1e-6})
+    # Gauss and Legendre's rule with 20 points a side is exact to far below the tolerance
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    a, b = np.meshgrid((nodes + 1) / 2, nodes, indexing="ij")
+    values = net.predict(np.column_stack([a.ravel(), b.ravel()])).reshape(a.shape)
+    assert got == pytest.approx(weights @ values @ weights / 2, abs=1e-5)
+    assert np.isnan(function.ctypes(3, (ctypes.c_double * 3)()))
+
+
+def test_no_warnings_when_compiling():
+    net, X = make([2, 3, 2], activation="gelu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        by_rows(net.numba_predict(), net, X)
