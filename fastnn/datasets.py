@@ -17,6 +17,7 @@ import os
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -379,7 +380,7 @@ def _checked_mnist(raw: bytes, name: str) -> bytes | None:
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
                 raw = file.read(size + 1)  # never more than what is expected
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, zlib.error):
             return None
     if len(raw) != size or hashlib.sha256(raw).hexdigest() != digest:
         return None
@@ -561,7 +562,7 @@ def _read_npz(path: Path) -> _Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError):
+    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, zlib.error):
         # NumPy's own words advise allow_pickle, which runs what the file says.
         raise ValueError(
             f"{path}: not a NumPy archive (.npz) of plain numbers and strings"

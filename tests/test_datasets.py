@@ -236,9 +236,14 @@ def test_bad_npz(tmp_path):
     np.savez(path, X=np.ones((2, 2)), y=np.array([{}, None], object))
     with pytest.raises(ValueError, match="of plain numbers and strings"):
         datasets.load(path)
-    path.write_bytes(b"PK nothing")
-    with pytest.raises(ValueError, match="not a NumPy archive"):
-        datasets.load(path)
+    np.savez_compressed(path, X=np.ones((9, 2)), y=np.zeros(9, int))
+    raw = path.read_bytes()
+    start = 30 + sum(raw[26:30:2])  # behind the first file's header, its name and extra field
+    scrambled = raw[:start] + b"\xff" + raw[start + 1 :]
+    for damaged in (b"PK nothing", scrambled, raw[:-40]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="not a NumPy archive"):
+            datasets.load(path)
 
 
 def test_parquet(tmp_path):
@@ -315,7 +320,15 @@ def test_mnist_files_gzipped_or_not(mnist_dir, offline, monkeypatch, tmp_path):
         path.write_bytes(written)
         assert datasets._mnist_contents(name, [tmp_path, offline]) == contents
         path.unlink()
-    for damaged in (raw[:-100], contents[:-1] + b"\xff", contents + b"\0", b"", b"\x1f\x8b"):
+    scrambled = gzip.compress(contents)[:10] + bytes([255] * 100)  # no such kind of block
+    for damaged in (
+        raw[:-100],
+        contents[:-1] + b"\xff",
+        contents + b"\0",
+        b"",
+        b"\x1f\x8b",
+        scrambled,
+    ):
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(ValueError, match=f"{name} is damaged"):
             datasets._mnist_contents(name, [tmp_path, offline])
