@@ -80,7 +80,14 @@ def test_output_loss(benchmark, kernels, dtype, loss, outputs):
     benchmark.group = f"{loss}, {outputs} outputs, {SAMPLES} samples, {dtype}"
     weights = np.empty(0, dtype)
     value = benchmark(
-        kernels.output_loss, logits, targets, weights, codes.LOSSES[loss], 1 / SAMPLES, derivative
+        kernels.output_loss,
+        logits,
+        targets,
+        weights,
+        codes.LOSSES[loss],
+        0.0,
+        1 / SAMPLES,
+        derivative,
     )
     assert value > 0
 

@@ -377,7 +377,7 @@ def _make_network(dataset: Dataset, settings: TrainSettings) -> Network:
             raise ValueError(f"target {dataset.target_name!r} has a single class")
         if n_outputs == 1 and n_classes > 2:
             raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
-    if (dataset.task == "regression") != (settings.loss == "squared_error"):
+    if (dataset.task == "regression") != (settings.loss in codes.REGRESSION):
         raise ValueError(f"the loss {settings.loss} is not one of {dataset.task}")
     activation, dropout = settings.activation, settings.dropout
     return Network(
@@ -602,7 +602,7 @@ def evaluate(
     net, description = _open_model(model, backend)
     dataset = _load_for(net, description, data, target, data_dir)
     X, y, what = _unseen(net, description, dataset, data)
-    score = "r2" if net.loss_name == "squared_error" else "accuracy"
+    score = "r2" if net.loss_name in codes.REGRESSION else "accuracy"
     result = {
         "model": str(_model_path(model)),
         "data": dataset.name,
@@ -658,7 +658,7 @@ def plot(
         )
     dataset = _load_for(net, description, data, target, data_dir)
     X = dataset.inputs(dataset.X, net.dtype)
-    score = "r2" if net.loss_name == "squared_error" else "accuracy"
+    score = "r2" if net.loss_name in codes.REGRESSION else "accuracy"
     value = net.score(X, dataset.y)
     if out is None:
         out = _model_path(model).parent / f"plot_{dataset.name}.png"
@@ -720,7 +720,7 @@ def _load_for(
         data = settings.get("data")
         if not isinstance(data, str):
             raise ValueError("the model does not say what it was trained on; name the data")
-    task = "regression" if net.loss_name == "squared_error" else "classification"
+    task = "regression" if net.loss_name in codes.REGRESSION else "classification"
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
     else:

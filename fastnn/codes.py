@@ -40,12 +40,24 @@ NEEDS_NET_INPUT = frozenset({SILU, GELU})
 CROSS_ENTROPY = 0  # softmax
 BINARY_CROSS_ENTROPY = 1  # sigmoid
 SQUARED_ERROR = 2  # identity
+ABSOLUTE_ERROR = 3  # identity
+HUBER = 4  # identity
+QUANTILE = 5  # identity
+POISSON = 6  # exponential
 
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
     "binary_cross_entropy": BINARY_CROSS_ENTROPY,
     "squared_error": SQUARED_ERROR,
+    "absolute_error": ABSOLUTE_ERROR,
+    "huber": HUBER,
+    "quantile": QUANTILE,
+    "poisson": POISSON,
 }
+
+# The losses of real targets; those of SCALED_TARGETS let these be shifted and scaled.
+REGRESSION = frozenset(LOSSES) - {"cross_entropy", "binary_cross_entropy"}
+SCALED_TARGETS = REGRESSION - {"poisson"}
 
 # Update rules.
 SGD = 0

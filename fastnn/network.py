@@ -63,10 +63,19 @@ class Network:
         leaky_relu, elu, softplus, silu or gelu.
     alpha : float, optional
         Slope of leaky_relu (default 0.01), alpha of elu (default 1).
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}
-        Fixes the outputs too: softmax, sigmoid (several outputs are multilabel),
-        or none. The loss of a sample is summed over the outputs; squared_error
-        has the factor 1/2.
+    loss : str, default="cross_entropy"
+        Fixes the outputs too. Of classification: cross_entropy (softmax) and
+        binary_cross_entropy (sigmoid; several outputs are multilabel). Of regression:
+        squared_error (with the factor 1/2), absolute_error, huber, quantile, and
+        poisson (half the Poisson deviance; the outputs are exponentials). The loss of
+        a sample is summed over the outputs.
+    label_smoothing : float, default=0
+        Of classification: this share of every target's 1 goes to all classes (to both,
+        for binary_cross_entropy) alike.
+    quantile : float, default=0.5
+        What the loss "quantile" estimates, in (0, 1).
+    delta : float, default=1
+        Where "huber" goes over from squares to absolute values.
     l2 : float, default=0
         Adds ``l2 / 2`` times the sum of the squared weights, biases left out.
     dropout : float or sequence of float, default=0
@@ -77,8 +86,8 @@ class Network:
         Biases start at zero.
     standardize : bool, default=False
         The first ``fit`` learns mean and standard deviation of the features, and
-        of the targets of squared_error; every call then applies them. Losses are
-        those of the standardised targets.
+        of the targets of regression (except poisson's); every call then applies them.
+        Losses, and huber's ``delta``, are those of the standardised targets.
     backend : {"auto", "cython", "numba", "numpy"}
         "auto" takes the fastest that is there.
     dtype : {"float32", "float64"}
@@ -116,6 +125,9 @@ class Network:
         activation: str | Sequence[str] = "tanh",
         alpha: float | None = None,
         loss: str = "cross_entropy",
+        label_smoothing: float = 0.0,
+        quantile: float = 0.5,
+        delta: float = 1.0,
         l2: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
@@ -141,6 +153,14 @@ class Network:
                 "cross_entropy needs at least two outputs; "
                 "use binary_cross_entropy for one (layer_sizes ends in 1)"
             )
+        self.label_smoothing = as_real("label_smoothing", label_smoothing, 0.0, 1.0)
+        if self.label_smoothing and loss in codes.REGRESSION:
+            raise ValueError(f"label_smoothing needs a loss of classification; this one is {loss}")
+        self.quantile = as_real("quantile", quantile, 0.0, 1.0)
+        self.delta = as_real("delta", delta, 0.0)
+        for name, value in (("quantile", self.quantile), ("delta", self.delta)):
+            if value == 0.0:
+                raise ValueError(f"{name} must be greater than 0; got 0")
         self.activations = _one_a_layer(
             "activation",
             activation,
@@ -191,6 +211,8 @@ class Network:
         alphas = [
             _DEFAULT_ALPHA.get(name, 0.0) if self.alpha is None else self.alpha for name in names
         ]
+        of_loss = {"huber": self.delta, "quantile": self.quantile}
+        alphas[-1] = of_loss.get(self.loss_name, self.label_smoothing)
         activations = [codes.ACTIVATIONS[name] for name in names]
         sizes, itemsize = list(self.layer_sizes), self.dtype.itemsize
         self._plan = make_plan(sizes, activations, alphas, [], n_targets, itemsize)
@@ -318,7 +340,7 @@ class Network:
     def _learn_scales(self, x: np.ndarray, targets: np.ndarray) -> None:
         """Mean and standard deviation of the features (and real targets)."""
         self._input_shift, self._input_scale = _shift_and_scale(x)
-        if self.loss_name == "squared_error":
+        if self.loss_name in codes.SCALED_TARGETS:
             self._target_shift, self._target_scale = _shift_and_scale(targets)
 
     def _targets(self, y: Any, n_samples: int, name: str = "y", learn: bool = False) -> np.ndarray:
@@ -326,7 +348,7 @@ class Network:
         array = np.asarray(y)
         if array.shape[:1] != (n_samples,):
             raise ValueError(f"{name} has shape {array.shape}; X has {n_samples} samples")
-        if self.loss_name == "squared_error" or (
+        if self.loss_name in codes.REGRESSION or (
             self.loss_name == "binary_cross_entropy" and self.n_outputs > 1
         ):
             flat = array.ndim == 1
@@ -341,6 +363,8 @@ class Network:
                 and not ((matrix >= 0) & (matrix <= 1)).all()
             ):
                 raise ValueError(f"{name} must lie in [0, 1] for binary_cross_entropy")
+            if self.loss_name == "poisson" and (matrix < 0).any():
+                raise ValueError(f"{name} must not be negative for poisson; got {matrix.min():g}")
             if learn:
                 self._targets_1d = flat
             return matrix
@@ -434,11 +458,11 @@ class Network:
         Raises
         ------
         ValueError
-            If the loss is squared_error.
+            If the loss is one of regression.
         """
-        if self.loss_name == "squared_error":
+        if self.loss_name in codes.REGRESSION:
             raise ValueError(
-                "predict_proba needs a loss of classification; this one is squared_error"
+                f"predict_proba needs a loss of classification; this one is {self.loss_name}"
             )
         p = self._forward(self._inputs(X, finite=False), True)
         if self.loss_name == "binary_cross_entropy" and self.layer_sizes[-1] == 1:
@@ -456,8 +480,9 @@ class Network:
         -------
         ndarray, shape (samples,) or (samples, outputs)
         """
-        z = self._forward(self._inputs(X, finite=False), False)
-        if self.loss_name == "squared_error":
+        regression = self.loss_name in codes.REGRESSION
+        z = self._forward(self._inputs(X, finite=False), regression)
+        if regression:
             if self._target_shift is not None:
                 z = z / self._target_scale + self._target_shift
             return z[:, 0] if self._targets_1d and self.n_outputs == 1 else z
@@ -487,7 +512,7 @@ class Network:
         if y.shape[:1] != predicted.shape[:1]:
             raise ValueError(f"y has shape {y.shape}; X has {len(predicted)} samples")
         weights = as_weights("sample_weight", sample_weight, len(y), np.dtype(np.float64))
-        if self.loss_name == "squared_error":
+        if self.loss_name in codes.REGRESSION:
             from sklearn.metrics import r2_score
 
             return float(r2_score(y, predicted, sample_weight=weights if len(weights) else None))
@@ -506,7 +531,13 @@ class Network:
         logits = self._forward(x, False).T.copy()
         total = float(weights.sum(dtype=np.float64)) if len(weights) else x.shape[0]
         data_loss = self._kernels.output_loss(
-            logits, np.ascontiguousarray(targets.T), weights, self._loss_code, 1.0 / total, logits
+            logits,
+            np.ascontiguousarray(targets.T),
+            weights,
+            self._loss_code,
+            self._plan.constants[-1],
+            1.0 / total,
+            logits,
         )
         return float(data_loss) / total + self._penalty()
 
@@ -711,7 +742,7 @@ class Network:
 
     def _score_checked(self, x: np.ndarray, targets: np.ndarray) -> float:
         """Score on checked and scaled data, without going through labels."""
-        z = self._forward(x, False)
+        z = self._forward(x, self.loss_name in codes.REGRESSION)
         if self.loss_name == "cross_entropy":
             return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
         if self.loss_name == "binary_cross_entropy":
@@ -811,6 +842,9 @@ class Network:
             "activation": list(self.activations),
             "alpha": self.alpha,
             "loss": self.loss_name,
+            "label_smoothing": self.label_smoothing,
+            "quantile": self.quantile,
+            "delta": self.delta,
             "l2": self.l2,
             "dropout": list(self.dropout),
             "initializer": self.initializer,

@@ -145,7 +145,7 @@ def make_plan(
         Code for each dense layer; the output layer's is IDENTITY, since the
         loss works on net inputs.
     alphas : list of float
-        Each dense layer's activation constant.
+        Each dense layer's activation constant; the output layer's is the number of the loss.
     dropout : list of float
         Rate behind each hidden layer, 0 for none. Empty: none anywhere.
     n_targets : int

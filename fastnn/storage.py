@@ -33,7 +33,7 @@ from fastnn.network import INITIALIZERS, Network
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "fastnn"
 
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
@@ -90,6 +90,10 @@ class Config(_Strict):
     activation: list[Literal[tuple(codes.ACTIVATIONS)]]  # type: ignore[valid-type]
     alpha: float | None = Field(ge=0)
     loss: Literal[tuple(codes.LOSSES)]  # type: ignore[valid-type]
+    # these three since format 2
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    quantile: float = Field(default=0.5, gt=0, lt=1)
+    delta: float = Field(default=1.0, gt=0)
     l2: float = Field(ge=0)
     dropout: list[float]
     initializer: Literal[INITIALIZERS]  # type: ignore[valid-type]
@@ -122,10 +126,12 @@ class Config(_Strict):
                 raise ValueError(f"{name} has {len(values)} entries for {n_hidden} hidden layers")
         if self.loss == "cross_entropy" and self.layer_sizes[-1] < 2:
             raise ValueError("cross_entropy needs at least two outputs")
+        if self.label_smoothing and self.loss in codes.REGRESSION:
+            raise ValueError(f"{self.loss} has no label smoothing")
         if self.classes is not None:
             outputs = self.layer_sizes[-1]
             n_classes = 2 if self.loss == "binary_cross_entropy" and outputs == 1 else outputs
-            if self.loss == "squared_error" or len(self.classes.values) != n_classes:
+            if self.loss in codes.REGRESSION or len(self.classes.values) != n_classes:
                 raise ValueError(f"{len(self.classes.values)} classes do not fit the outputs")
         return self
 
@@ -157,7 +163,7 @@ class Description(_Strict):
         How it was trained, as the command line recorded it; may be empty.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     kind: Literal["Network"]
     fastnn_version: str
     config: Config
@@ -202,7 +208,7 @@ class EstimatorDescription(_Strict):
         As for a network.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     kind: Literal["MLPClassifier", "MLPRegressor"]
     fastnn_version: str
     config: Config
@@ -218,8 +224,8 @@ class EstimatorDescription(_Strict):
         if fitted.feature_names is not None and len(fitted.feature_names) != sizes[0]:
             raise ValueError(f"{len(fitted.feature_names)} feature names for {sizes[0]} features")
         if self.kind == "MLPRegressor":
-            if loss != "squared_error" or fitted.labels is not None or fitted.target_type:
-                raise ValueError("a regressor has squared_error and no labels")
+            if loss not in codes.REGRESSION or fitted.labels is not None or fitted.target_type:
+                raise ValueError("a regressor has a loss of regression and no labels")
             return self
         if fitted.labels is None or fitted.target_type is None:
             raise ValueError("a classifier has labels")
@@ -421,7 +427,10 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
         fields = _parse(text)
         version = fields.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
-            raise fail(f"written in format {version}, by a newer fastnn; this one reads 1")
+            raise fail(
+                f"written in format {version}, by a newer fastnn; "
+                f"this one reads up to {FORMAT_VERSION}"
+            )
         description = _description(fields)
         entries = {name: _Entry.model_validate(entry) for name, entry in header.items()}
     except ModelFormatError:
@@ -433,7 +442,7 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
     needed = {"params"}
     if config.standardize and len(entries) > 1:
         needed |= {"input_shift", "input_scale"}
-        if config.loss == "squared_error":
+        if config.loss in codes.SCALED_TARGETS:
             needed |= {"target_shift", "target_scale"}
     if set(entries) != needed:
         raise fail(f"has the arrays {', '.join(sorted(entries)) or 'none'}, not the network's")

@@ -78,7 +78,7 @@ cdef extern from "vector_math.h" nogil:
     void apply_dropout(void *x, Size ldx, double rate, uint64_t key, Size first, Size units,
                        Size lanes, void *out, Size ldo) noexcept
     double loss_rows(void *z, Size ldz, void *targets, Size ldt, void *weights, int loss,
-                     double scale, Size units, Size samples, Size lanes, void *dz,
+                     double constant, double scale, Size units, Size samples, Size lanes, void *dz,
                      Size lddz) noexcept
     void transform_rows(void *z, Size ld, int loss, Size units, Size lanes) noexcept
     void update_range(void *grads, double l2, double shrink, int rule, const double *constants,
@@ -482,7 +482,7 @@ def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not N
 
 
 def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
-                cnp.ndarray sample_weight not None, int loss, double scale,
+                cnp.ndarray sample_weight not None, int loss, double constant, double scale,
                 cnp.ndarray dlogits not None):
     """Weighted sum of the samples' losses, and its derivative times ``scale``."""
     cdef int dtype = real_type(logits, "logits")
@@ -500,16 +500,16 @@ def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
     cdef double total
     with nogil:
         if dtype == cnp.NPY_FLOAT:
-            total = loss_rows(<float *> z, n, <float *> t, n, <float *> weights, loss, scale,
-                              units, n, n, <float *> dz, n)
+            total = loss_rows(<float *> z, n, <float *> t, n, <float *> weights, loss,
+                              constant, scale, units, n, n, <float *> dz, n)
         else:
-            total = loss_rows(<double *> z, n, <double *> t, n, <double *> weights, loss, scale,
-                              units, n, n, <double *> dz, n)
+            total = loss_rows(<double *> z, n, <double *> t, n, <double *> weights, loss,
+                              constant, scale, units, n, n, <double *> dz, n)
     return total
 
 
 def output_transform(int loss, cnp.ndarray out not None):
-    """Net inputs become predictions, in place: softmax, sigmoid or themselves."""
+    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves."""
     cdef int dtype = real_type(out, "out")
     check_matrix(out, dtype, -1, -1, True, "out")
     cdef Size units = dim(out, 0), n = dim(out, 1)
@@ -747,8 +747,9 @@ cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, re
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
     cdef real *inputs
     cdef Size k, unit, units, ld
-    cdef double total = loss_rows(work + output, block, targets, ldt, weights, job.loss, scale,
-                                  row[FAN_OUT], samples, lanes, delta, block)
+    cdef double total = loss_rows(work + output, block, targets, ldt, weights, job.loss,
+                                  job.constants[job.n_layers - 1], scale, row[FAN_OUT], samples,
+                                  lanes, delta, block)
     for k in range(job.n_layers - 1, -1, -1):
         row = job.layers + k * LAYER_COLUMNS
         units = row[FAN_OUT]

@@ -61,7 +61,15 @@ typedef long long Size;
 /* The codes of fastnn/codes.py. */
 enum { DENSE, DROPOUT };
 enum { IDENTITY, TANH, SIGMOID, RELU, LEAKY_RELU, ELU, SOFTPLUS, SILU, GELU };
-enum { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR };
+enum {
+    CROSS_ENTROPY,
+    BINARY_CROSS_ENTROPY,
+    SQUARED_ERROR,
+    ABSOLUTE_ERROR,
+    HUBER,
+    QUANTILE,
+    POISSON
+};
 enum { SGD, ADAM, ADAGRAD, RMSPROP };
 enum { KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT, LAYER_COLUMNS };
 enum {
@@ -1015,13 +1023,75 @@ INLINE double NAME(squared_row)(const REAL *z, const REAL *targets, const REAL *
     return 0.5 * sum;
 }
 
+/* One unit of the other losses of regression. */
+INLINE double NAME(other_row)(const REAL *z, const REAL *targets, const REAL *weight, int loss,
+                              double constant, REAL scale, Size n, REAL *dz)
+{
+    REAL losses[SCRATCH];
+    if (loss == HUBER) {
+        const REAL high = (REAL)constant;
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            const REAL d = z[s] - targets[s];
+            REAL c = d > high ? high : d;
+            c = d < -high ? -high : c;
+            losses[s] = c * (d - (REAL)0.5 * c) * weight[s];
+            dz[s] = c * (weight[s] * scale);
+        }
+    } else if (loss == POISSON) {
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            const REAL x = z[s], t = targets[s], mean = NAME(fast_exp)(x);
+            const REAL positive = t > (REAL)1e-30 ? t : 1;
+            losses[s] = (mean - t * x + (t * NAME(fast_log)(positive) - t)) * weight[s];
+            dz[s] = (mean - t) * (weight[s] * scale);
+        }
+    } else {
+        const REAL up = loss == QUANTILE ? (REAL)(1 - constant) : 1;
+        const REAL down = loss == QUANTILE ? (REAL)-constant : -1;
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            const REAL d = z[s] - targets[s];
+            REAL slope = d > 0 ? up : 0;
+            slope = d < 0 ? down : slope;
+            losses[s] = slope * d * weight[s];
+            dz[s] = slope * (weight[s] * scale);
+        }
+    }
+    return NAME(sum_losses)(losses, n);
+}
+
+/* What label smoothing adds to the loss: a part linear in the net inputs, the sum of
+ * smoothing (t - mean t) z; with `scale` not 0 instead its derivative times that, to z. */
+FUNCTION double NAME(smoothing_rows)(REAL *z, Size ldz, const REAL *targets, Size ldt,
+                                     const REAL *weights, int loss, double smoothing,
+                                     double scale, Size units, Size samples)
+{
+    const double mean = loss == CROSS_ENTROPY ? 1.0 / (double)units : 0.5;
+    double sum = 0;
+    for (Size k = 0; k < units; k++, z += ldz)
+        for (Size s = 0; s < samples; s++) {
+            const double t = loss == CROSS_ENTROPY ? targets[s] == (REAL)k : targets[k * ldt + s];
+            const double factor = smoothing * (t - mean) * (weights ? weights[s] : 1);
+            if (scale != 0)
+                z[s] += (REAL)(factor * scale);
+            else
+                sum += factor * z[s];
+        }
+    return sum;
+}
+
 /* Summed loss and its derivative times scale; dz may be z. Beyond `samples` up to `lanes` the
  * weights count as zero, and so become the derivatives. */
 FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Size ldt,
-                                const REAL *weights, int loss, double scale, Size units,
-                                Size samples, Size lanes, REAL *dz, Size lddz)
+                                const REAL *weights, int loss, double constant, double scale,
+                                Size units, Size samples, Size lanes, REAL *dz, Size lddz)
 {
+    const int smoothed = constant != 0 && loss <= BINARY_CROSS_ENTROPY;
     double sum = 0;
+    if (smoothed)
+        sum = NAME(smoothing_rows)((REAL *)z, ldz, targets, ldt, weights, loss, constant, 0, units,
+                                   samples);
     for (Size first = 0; first < lanes; first += SCRATCH) {
         REAL weight[SCRATCH];
         Size n = lanes - first < SCRATCH ? lanes - first : SCRATCH;
@@ -1045,11 +1115,16 @@ FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Si
         for (Size k = 0; k < units; k++) {
             const REAL *row = z + k * ldz + first, *t = targets + k * ldt + first;
             REAL *out = dz + k * lddz + first;
-            sum += loss == BINARY_CROSS_ENTROPY
-                       ? NAME(binary_row)(row, t, weight, (REAL)scale, n, out)
-                       : NAME(squared_row)(row, t, weight, (REAL)scale, n, out);
+            if (loss == BINARY_CROSS_ENTROPY)
+                sum += NAME(binary_row)(row, t, weight, (REAL)scale, n, out);
+            else if (loss == SQUARED_ERROR)
+                sum += NAME(squared_row)(row, t, weight, (REAL)scale, n, out);
+            else
+                sum += NAME(other_row)(row, t, weight, loss, constant, (REAL)scale, n, out);
         }
     }
+    if (smoothed && scale != 0)
+        NAME(smoothing_rows)(dz, lddz, targets, ldt, weights, loss, constant, scale, units, samples);
     return sum;
 }
 
@@ -1059,6 +1134,9 @@ FUNCTION void NAME(transform_rows)(REAL *z, Size ld, int loss, Size units, Size 
     if (loss == BINARY_CROSS_ENTROPY)
         for (Size k = 0; k < units; k++)
             NAME(activate)(z + k * ld, SIGMOID, 0, lanes, z + k * ld);
+    if (loss == POISSON)
+        for (Size k = 0; k < units; k++)
+            NAME(elementwise)(z + k * ld, ONLY_EXP, lanes, z + k * ld);
     if (loss != CROSS_ENTROPY)
         return;
     for (Size first = 0; first < lanes; first += SCRATCH) {

@@ -23,6 +23,9 @@ TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (0.0, 1e-12)}
 # Constants that are not the defaults, so that a swapped or ignored alpha shows.
 ALPHAS = {"leaky_relu": 0.2, "elu": 0.7}
 
+# Numbers of the losses: label smoothing is a variant of its own.
+LOSS_CONSTANTS = {"huber": 0.6, "quantile": 0.3}
+
 
 def load_backend(name):
     """A backend; without it a failure in CI, elsewhere a skip."""
@@ -107,6 +110,7 @@ def make_problem(
     dropout=0.0,
     weighted=False,
     seed=0,
+    constant=None,
 ):
     """Random data and parameters of order one for a network of these sizes."""
     rng = np.random.default_rng(seed)
@@ -120,7 +124,8 @@ def make_problem(
     arguments = (
         list(sizes),
         [codes.ACTIVATIONS[name] for name in names],
-        [ALPHAS.get(name, 0.0) for name in names],
+        [ALPHAS.get(name, 0.0) for name in names[:-1]]
+        + [LOSS_CONSTANTS.get(loss, 0.0) if constant is None else constant],
     )
     itemsize = np.dtype(dtype).itemsize
     plan = make_plan(*arguments, dropout if any(dropout) else [], n_targets, itemsize)
@@ -129,6 +134,8 @@ def make_problem(
         targets = rng.integers(0, sizes[-1], (samples, 1))
     elif loss == "binary_cross_entropy":
         targets = rng.integers(0, 2, (samples, sizes[-1]))
+    elif loss == "poisson":
+        targets = rng.poisson(2.0, (samples, sizes[-1]))
     else:
         targets = rng.standard_normal((samples, sizes[-1]))
     parts = []

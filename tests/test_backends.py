@@ -11,6 +11,7 @@ import pytest
 from helpers import (
     ALPHAS,
     DTYPES,
+    LOSS_CONSTANTS,
     assert_bits,
     assert_same,
     forward,
@@ -168,16 +169,24 @@ def test_dropout_kernels(compiled, dtype, shape, rng):
         assert_bits(out == 0, expected == 0)  # the same units, whatever the rounding
 
 
+LOSS_CASES = [(loss, False) for loss in codes.LOSSES]
+LOSS_CASES += [("cross_entropy", True), ("binary_cross_entropy", True)]
+
+
 @pytest.mark.parametrize("shape", UNITS, ids=str)
-@pytest.mark.parametrize("loss", codes.LOSSES)
+@pytest.mark.parametrize(("loss", "smoothed"), LOSS_CASES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_output_kernels(compiled, dtype, loss, weighted, shape, rng):
+def test_output_kernels(compiled, dtype, loss, smoothed, weighted, shape, rng):
     code, (units, samples) = codes.LOSSES[loss], shape
+    smoothing = 0.2 if smoothed else 0.0
+    constant = LOSS_CONSTANTS.get(loss, smoothing)
     logits = normal(rng, shape, dtype, 3.0)
     if loss == "cross_entropy":
         targets = rng.integers(0, units, (1, samples)).astype(dtype)
     elif loss == "binary_cross_entropy":
         targets = rng.integers(0, 2, shape).astype(dtype)
+    elif loss == "poisson":
+        logits, targets = logits / 3, rng.poisson(2.0, shape).astype(dtype)
     else:
         targets = normal(rng, shape, dtype)
     weights = rng.uniform(0, 2, samples if weighted else 0).astype(dtype)
@@ -186,7 +195,7 @@ def test_output_kernels(compiled, dtype, loss, weighted, shape, rng):
         compiled,
         "output_loss",
         [logits, targets, weights],
-        [code, 1.0 / samples],
+        [code, constant, 1.0 / samples],
         [out],
         compiled_writes=nans(out),
         # a derivative is (p - y) times weight / samples: small where p is near y
@@ -194,12 +203,15 @@ def test_output_kernels(compiled, dtype, loss, weighted, shape, rng):
     )
     compare(compiled, "output_transform", [], [code], [logits])
     in_place = logits.copy()
-    apart_value = compiled.output_loss(logits, targets, weights, code, 0.5, out)
-    assert compiled.output_loss(in_place, targets, weights, code, 0.5, in_place) == apart_value
+    apart_value = compiled.output_loss(logits, targets, weights, code, constant, 0.5, out)
+    assert apart_value == compiled.output_loss(
+        in_place, targets, weights, code, constant, 0.5, in_place
+    )
     assert_bits(in_place, out)
 
 
-@pytest.mark.parametrize("loss", codes.LOSSES)
+# exp(1e4) is infinity, as the next test has it
+@pytest.mark.parametrize("loss", [name for name in codes.LOSSES if name != "poisson"])
 def test_output_kernels_at_extremes(kernels, dtype, loss):
     # logits +-1e4 in every combination of three outputs
     logits = np.array(list(product((-1e4, 0.0, 1e4), repeat=3)), dtype).T.copy()
@@ -210,7 +222,10 @@ def test_output_kernels_at_extremes(kernels, dtype, loss):
         targets = np.zeros_like(logits)
         targets[1] = 1
     derivative = np.full_like(logits, np.nan)
-    value = kernels.output_loss(logits, targets, np.empty(0, dtype), code, 1.0, derivative)
+    constant = LOSS_CONSTANTS.get(loss, 0.0)
+    value = kernels.output_loss(
+        logits, targets, np.empty(0, dtype), code, constant, 1.0, derivative
+    )
     # by hand, in float64
     z, t = logits.astype(np.float64), targets.astype(np.float64)
     if loss == "cross_entropy":
@@ -223,13 +238,31 @@ def test_output_kernels_at_extremes(kernels, dtype, loss):
         p = np.where(z > 0, 1.0, np.where(z < 0, 0.0, 0.5))
         each = np.maximum(z, 0) + np.where(z == 0, np.log(2), 0) - t * z
         slope = p - t
-    else:
+    elif loss == "squared_error":
         p, each, slope = z, 0.5 * (z - t) ** 2, z - t
+    elif loss == "huber":  # all far from the target or, with z = t = 0 and |z - t| = 1, beyond 0.6
+        p, each = z, np.where(z == t, 0, 0.6 * (abs(z - t) - 0.3))
+        slope = 0.6 * np.sign(z - t)
+    else:
+        up, down = (0.7, 0.3) if loss == "quantile" else (1.0, 1.0)
+        p, slope = z, np.where(z > t, up, np.where(z < t, -down, 0))
+        each = slope * (z - t)
     assert_same(value, each.sum(), dtype)
     assert_same(derivative, slope, dtype)
     out = logits.copy()
     kernels.output_transform(code, out)
     assert_same(out, p, dtype)
+
+
+def test_poisson_overflows_to_infinity(kernels, dtype):
+    logits = np.array([[-1e4, 0.0, 1e4]], dtype)
+    derivative = np.empty_like(logits)
+    arguments = np.zeros_like(logits), np.empty(0, dtype), codes.POISSON, 0.0, 1.0, derivative
+    with np.errstate(over="ignore"):
+        assert kernels.output_loss(logits, *arguments) == np.inf
+        kernels.output_transform(codes.POISSON, logits)
+    np.testing.assert_array_equal(derivative, [[0, 1, np.inf]])
+    np.testing.assert_array_equal(logits, [[0, 1, np.inf]])
 
 
 OPTIMIZERS = {
@@ -300,9 +333,16 @@ VARIANTS = {
 }
 
 
+# Behind the output kernel all losses are alike: the later ones need not go through every network.
+CASES = [
+    (network, loss)
+    for network, loss in product(NETWORKS, codes.LOSSES)
+    if codes.LOSSES[loss] <= codes.SQUARED_ERROR or network in ("primes", "blocks")
+]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("loss", codes.LOSSES)
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("network", "loss"), CASES)
 def test_loss_and_grad(compiled, dtype, network, loss, variant):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(sizes, activations, loss, samples, dtype, **VARIANTS[variant])

@@ -218,3 +218,83 @@ def test_nan_comes_through_activations(activation, dtype, kernels):
         kernels.activation_backward(z, out, code, 0.5, da)
         if activation != "elu":
             assert np.isnan(da).all()
+
+
+# --- losses against other libraries -----------------------------------------------------------
+
+
+def output_loss(loss, z, targets, constant, weights=None):
+    """Summed loss and its derivative, of (outputs, samples)."""
+    derivative = np.empty_like(z)
+    weights = np.empty(0) if weights is None else weights
+    value = reference.output_loss(
+        z, targets, weights, codes.LOSSES[loss], constant, 1.0, derivative
+    )
+    return value, derivative
+
+
+@pytest.mark.parametrize(
+    "loss", [name for name in sorted(codes.REGRESSION) if name != "squared_error"]
+)
+def test_losses_of_regression_against_scikit_learn(loss):
+    from sklearn import _loss
+
+    theirs = {
+        "absolute_error": _loss.AbsoluteError(),
+        "huber": _loss.HuberLoss(quantile=0.9, delta=0.6),
+        "quantile": _loss.PinballLoss(quantile=0.3),
+        "poisson": _loss.HalfPoissonLoss(),
+    }[loss]
+    constant = {"huber": 0.6, "quantile": 0.3}.get(loss, 0.0)
+    rng = np.random.default_rng(0)
+    z, weights = rng.standard_normal(200), rng.uniform(0.1, 2, 200)
+    targets = rng.poisson(2.0, 200).astype(float) if loss == "poisson" else 2 * z[::-1].copy()
+    each, slopes = theirs.loss_gradient(targets, z, weights)
+    each += weights * theirs.constant_to_optimal_zero(targets)
+    value, derivative = output_loss(loss, z[None], targets[None], constant, weights)
+    np.testing.assert_allclose(value, each.sum(), rtol=1e-12)  # a few hundred roundings
+    np.testing.assert_allclose(derivative[0], slopes, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss", [*sorted(codes.REGRESSION), "cross_entropy", "binary_cross_entropy"]
+)
+def test_losses_against_pytorch(loss):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    rng = np.random.default_rng(1)
+    z, t = rng.standard_normal((3, 50)), rng.standard_normal((3, 50))
+    constant, smooth = 0.0, 0.1
+    given = torch.tensor(z, requires_grad=True)
+    if loss == "cross_entropy":
+        constant, t = smooth, rng.integers(0, 3, (1, 50)).astype(float)
+        classes = torch.tensor(t[0].astype(int))
+        value = f.cross_entropy(given.T, classes, label_smoothing=smooth, reduction="sum")
+    elif loss == "binary_cross_entropy":
+        constant, t = smooth, rng.integers(0, 2, (3, 50)).astype(float)
+        smoothed = torch.tensor(t * (1 - smooth) + smooth / 2)
+        value = f.binary_cross_entropy_with_logits(given, smoothed, reduction="sum")
+    elif loss == "poisson":
+        t = rng.poisson(2.0, t.shape).astype(float)
+        value = f.poisson_nll_loss(given, torch.tensor(t), reduction="sum")
+        value = value + np.sum(np.where(t > 0, t * np.log(np.maximum(t, 1)), 0) - t)
+    elif loss == "huber":
+        constant = 0.6
+        value = f.huber_loss(given, torch.tensor(t), reduction="sum", delta=0.6)
+    elif loss == "quantile":
+        constant, d = 0.3, torch.tensor(t) - given
+        value = torch.maximum(0.3 * d, -0.7 * d).sum()
+    elif loss == "absolute_error":
+        value = f.l1_loss(given, torch.tensor(t), reduction="sum")
+    else:
+        value = f.mse_loss(given, torch.tensor(t), reduction="sum") / 2
+    value.backward()
+    ours, derivative = output_loss(loss, z, t, constant)
+    np.testing.assert_allclose(ours, value.item(), rtol=1e-12)
+    np.testing.assert_allclose(derivative, given.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+def test_gradient_with_label_smoothing_by_complex_step(loss):
+    problem = make_problem([3, 4, 3], "tanh", loss, samples=7, weighted=True, constant=0.2)
+    check_complex_step(problem)

@@ -20,7 +20,6 @@ EXCLUDED = {
         "differentiates the private _loss_grad_lbfgs; our gradient is compared with the complex "
         "step in test_backends.py"
     ),
-    "test_mlp_vs_poisson_glm_equivalent": "the kernels have no Poisson loss yet",
 }
 
 

@@ -11,8 +11,8 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``activation_forward(z, activation, alpha, out)`` | output |
 | ``activation_backward(z, a, activation, alpha, da)`` | da becomes dz |
 | ``dropout_forward(x, rate, key, first, out)``, ``dropout_backward(rate, key, first, da)`` | |
-| ``output_loss(logits, targets, sample_weight, loss, scale, dlogits)`` | summed loss |
-| ``output_transform(loss, out)`` | softmax, sigmoid |
+| ``output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits)`` | summed loss |
+| ``output_transform(loss, out)`` | softmax, sigmoid, exp |
 | ``update(grads, l2, decay, rule, constants, learning_rate, count, params, state)`` | |
 | ``shuffle(seed, epoch, order)`` | |
 

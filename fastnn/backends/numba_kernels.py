@@ -45,6 +45,7 @@ from fastnn.codes import (
     FAN_OUT,
     GELU,
     GROUPS,
+    HUBER,
     IDENTITY,
     KIND,
     LAYER_COLUMNS,
@@ -52,11 +53,14 @@ from fastnn.codes import (
     N_PARAMS,
     NET_INPUT,
     OUTPUT,
+    POISSON,
+    QUANTILE,
     RELU,
     SGD,
     SIGMOID,
     SILU,
     SOFTPLUS,
+    SQUARED_ERROR,
     STREAM_DROPOUT,
     STREAM_SHUFFLE,
     TANH,
@@ -1398,8 +1402,68 @@ def _squared_row(targets, weight, scale, lanes, each, out):
         out[s] = d * (weight[s] * scale)
 
 
+@_distinct
+def _other_row(targets, weight, loss, constant, scale, lanes, each, out):
+    """One unit of the other losses of regression."""
+    zero = _like(out, 0.0)
+    one = _like(out, 1.0)
+    number = _like(out, constant)
+    if loss == HUBER:
+        half = _like(out, 0.5)
+        for s in range(lanes):
+            d = out[s] - targets[s]
+            c = number if d > number else d
+            c = -number if d < -number else c
+            each[s] += c * (d - half * c) * weight[s]
+            out[s] = c * (weight[s] * scale)
+    elif loss == POISSON:
+        for s in range(lanes):
+            z, t = out[s], targets[s]
+            mean = _exp(z)
+            positive = t if t > _like(out, 1e-30) else one
+            each[s] += (mean - t * z + (t * _log(positive) - t)) * weight[s]
+            out[s] = (mean - t) * (weight[s] * scale)
+    else:
+        up = one - number if loss == QUANTILE else one
+        down = -number if loss == QUANTILE else -one
+        for s in range(lanes):
+            d = out[s] - targets[s]
+            slope = up if d > zero else zero
+            slope = down if d < zero else slope
+            each[s] += slope * d * weight[s]
+            out[s] = slope * (weight[s] * scale)
+
+
+@_private
+def _smoothing(
+    units, samples, ld, targets, ldt, weights, weighted, loss, smoothing, scale, added, out
+):
+    """What label smoothing adds: a part linear in the net inputs, ``smoothing (t - mean t)``.
+
+    To the loss, which is returned, and later (``added``) to the derivative in ``out``.
+    """
+    total = 0.0
+    mean = 1.0 / units if loss == CROSS_ENTROPY else 0.5
+    for k in range(units):
+        row = _at(out, k * ld)
+        for s in range(samples):
+            t = np.float64(targets[s] == k)
+            if loss == BINARY_CROSS_ENTROPY:
+                t = np.float64(targets[k * ldt + s])
+            factor = smoothing * (t - mean)
+            if weighted:
+                factor *= weights[s]
+            if added:
+                row[s] += _like(out, factor * scale)
+            else:
+                total += factor * row[s]
+    return total
+
+
 @_glue
-def _output_loss(units, samples, lanes, ld, targets, ldt, weights, weighted, loss, scale, out):
+def _output_loss(
+    units, samples, lanes, ld, targets, ldt, weights, weighted, loss, constant, scale, out
+):
     """Loss of at most ``SCRATCH`` samples; ``out`` holds the net inputs, then the derivative."""
     weight = _scratch(out)
     each = _at(weight, SCRATCH)
@@ -1410,6 +1474,23 @@ def _output_loss(units, samples, lanes, ld, targets, ldt, weights, weighted, los
     else:
         _fill(_like(out, 1.0), lanes, weight)
     factor = _like(out, scale)
+    smoothed = constant != 0.0 and loss <= BINARY_CROSS_ENTROPY
+    total = 0.0
+    if smoothed:
+        total = _smoothing(
+            units,
+            samples,
+            ld,
+            targets,
+            ldt,
+            weights,
+            weighted,
+            loss,
+            constant,
+            scale,
+            np.bool_(False),
+            out,
+        )
     if loss == CROSS_ENTROPY and units == 2:
         # a copy, because the targets may end where the samples do
         _copy(targets, samples, target)
@@ -1434,13 +1515,30 @@ def _output_loss(units, samples, lanes, ld, targets, ldt, weights, weighted, los
             row = _at(out, k * ld)
             if loss == BINARY_CROSS_ENTROPY:
                 _binary_row(target, weight, factor, lanes, each, row)
-            else:
+            elif loss == SQUARED_ERROR:
                 _squared_row(target, weight, factor, lanes, each, row)
-    return _total(each, samples)
+            else:
+                _other_row(target, weight, loss, constant, factor, lanes, each, row)
+    if smoothed:
+        _smoothing(
+            units,
+            samples,
+            ld,
+            targets,
+            ldt,
+            weights,
+            weighted,
+            loss,
+            constant,
+            scale,
+            np.bool_(True),
+            out,
+        )
+    return total + _total(each, samples)
 
 
 @_public
-def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
+def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
     """Weighted sum of the samples' losses, and its derivative times ``scale``."""
     units, samples = logits.shape
     weighted = sample_weight.shape[0] > 0
@@ -1458,6 +1556,7 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
             _at(_pointer(sample_weight), first),
             weighted,
             loss,
+            constant,
             scale,
             _at(_pointer(dlogits), first),
         )
@@ -1469,6 +1568,13 @@ def _divide_row(total, lanes, out):
     """``out / total``."""
     for s in range(lanes):
         out[s] = out[s] / total[s]
+
+
+@_private
+def _exponential(lanes, out):
+    """``exp(out)``."""
+    for s in range(lanes):
+        out[s] = _exp(out[s])
 
 
 @_glue
@@ -1486,11 +1592,14 @@ def _transform(loss, units, lanes, out, ld):
     elif loss == BINARY_CROSS_ENTROPY:
         for k in range(units):
             _activate(np.int64(SIGMOID), 0.0, lanes, _at(out, k * ld))
+    elif loss == POISSON:
+        for k in range(units):
+            _exponential(lanes, _at(out, k * ld))
 
 
 @_public
 def output_transform(loss, out):
-    """Net inputs become predictions, in place: softmax, sigmoid or themselves."""
+    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves."""
     units, samples = out.shape
     for first in range(0, samples, SCRATCH):
         n = min(SCRATCH, samples - first)
@@ -1909,7 +2018,18 @@ def _block(
     for k in range(n_outputs):
         _copy(_at(work, output + k * block), lanes, _at(delta, k * block))
     total = _output_loss(
-        n_outputs, samples, lanes, block, targets, ldt, weights, weighted, loss, scale, delta
+        n_outputs,
+        samples,
+        lanes,
+        block,
+        targets,
+        ldt,
+        weights,
+        weighted,
+        loss,
+        constants[n_layers - 1],
+        scale,
+        delta,
     )
     for k in range(n_layers - 1, -1, -1):
         row = _at(layers, k * LAYER_COLUMNS)

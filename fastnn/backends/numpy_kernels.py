@@ -261,7 +261,7 @@ def dropout_backward(rate, key, first, da):
 # --- losses -------------------------------------------------------------------
 
 
-def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
+def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
     """Weighted sum of the samples' losses, and its derivative times ``scale``.
 
     | loss | of one sample | derivative |
@@ -269,6 +269,13 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
     | cross_entropy | log(sum_k exp z_k) - z_target | softmax(z) - onehot(target) |
     | binary_cross_entropy | sum_k softplus(z_k) - t_k z_k | sigmoid(z) - t |
     | squared_error | 1/2 sum_k (z_k - t_k)^2 | z - t |
+    | absolute_error | sum_k abs(z_k - t_k) | sign(z - t) |
+    | huber | sum_k c_k (d_k - c_k / 2), d = z - t, c = d clipped to +-constant | c |
+    | quantile | sum_k max((1 - c) d_k, -c d_k), d = z - t, c the constant | 1 - c or -c |
+    | poisson | sum_k exp z_k - t_k z_k + t_k log t_k - t_k | exp(z) - t |
+
+    For the first two ``constant`` is label smoothing: 1 for the target becomes
+    1 - constant, and all classes (for binary_cross_entropy both) get their share of it.
 
     Parameters
     ----------
@@ -281,6 +288,8 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
         Empty for all ones.
     loss : int
         A code of :mod:`fastnn.codes`.
+    constant : float
+        Number of the loss: label smoothing, Huber's threshold or the quantile.
     scale : float
         Factor of the derivative: 1 / sum of the weights for a mean.
     dlogits : ndarray, shape (outputs, samples)
@@ -291,6 +300,7 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
     float
         Not scaled.
     """
+    dtype = logits.real.dtype.type
     if loss == codes.CROSS_ENTROPY:
         onehot = targets.real == np.arange(logits.shape[0])[:, None]
         shift = logits.real.max(axis=0)
@@ -298,12 +308,33 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
         total = e.sum(axis=0)
         each = np.log(total) + shift - np.where(onehot, logits, 0).sum(axis=0)
         derivative = e / total - onehot
+        if constant != 0.0:
+            extra = dtype(constant) * (onehot - dtype(1 / logits.shape[0]))
+            each, derivative = each + (extra * logits).sum(axis=0), derivative + extra
     elif loss == codes.BINARY_CROSS_ENTROPY:
+        targets = dtype(1 - constant) * targets + dtype(constant / 2)
         each = (softplus(logits) - targets * logits).sum(axis=0)
         derivative = sigmoid(logits) - targets
+    elif loss == codes.POISSON:
+        mean = np.exp(logits)
+        of_target = targets * np.log(np.where(targets.real > 0, targets, 1)) - targets
+        each = (mean - targets * logits + of_target).sum(axis=0)
+        derivative = mean - targets
     else:
-        derivative = logits - targets
-        each = 0.5 * (derivative * derivative).sum(axis=0)
+        d = logits - targets
+        if loss == codes.SQUARED_ERROR:
+            derivative = d
+            each = 0.5 * (d * d).sum(axis=0)
+        elif loss == codes.HUBER:
+            high = dtype(constant)
+            derivative = np.where(d.real < -high, -high, np.where(d.real > high, high, d))
+            each = (derivative * (d - dtype(0.5) * derivative)).sum(axis=0)
+        else:
+            up, down = (1 - constant, constant) if loss == codes.QUANTILE else (1, 1)
+            derivative = np.where(
+                d.real > 0, dtype(up), np.where(d.real < 0, -dtype(down), dtype(0))
+            )
+            each = (derivative * d).sum(axis=0)
     if sample_weight.shape[0]:
         each = each * sample_weight
         derivative = derivative * sample_weight
@@ -312,7 +343,7 @@ def output_loss(logits, targets, sample_weight, loss, scale, dlogits):
 
 
 def output_transform(loss, out):
-    """Net inputs become predictions, in place: softmax, sigmoid or themselves.
+    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves.
 
     Parameters
     ----------
@@ -324,6 +355,8 @@ def output_transform(loss, out):
         out[...] = e / e.sum(axis=0)
     elif loss == codes.BINARY_CROSS_ENTROPY:
         out[...] = sigmoid(out)
+    elif loss == codes.POISSON:
+        np.exp(out, out=out)
 
 
 # --- update rules ---------------------------------------------------------------
@@ -529,7 +562,7 @@ def _batch(layers, constants, x, targets, sample_weight, loss, seed, step, param
     delta = np.empty_like(a)
     # A batch may hold only samples of weight zero: then nothing is learned from it.
     scale = 1 / total if total > 0 else 0.0
-    data_loss = output_loss(a, targets, sample_weight, loss, scale, delta)
+    data_loss = output_loss(a, targets, sample_weight, loss, constants[-1], scale, delta)
     for k in range(len(layers) - 1, -1, -1):
         row = layers[k]
         if row[KIND] == codes.DROPOUT:

@@ -67,9 +67,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     Each of them has its own ``_validate_input`` and ``_validation_input`` (what came in, checked),
     ``_encode`` (targets for the kernels), ``_weights``, ``_strata``, ``_labels`` (targets as the
-    user gave them), ``_decide`` (predictions from outputs), ``_default_score``, ``_loss_name`` and
-    ``_output_activation``.
+    user gave them), ``_decide`` (predictions from outputs), ``_default_score``, ``_loss_name``,
+    ``_loss_settings`` (arguments of the network that go with it) and ``_output_activation``.
     """
+
+    # Parameters that files of format 1 do not have.
+    _LATER: ClassVar[tuple] = ()
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -128,6 +131,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             repr(self.dropout),
             self.backend,
             self.out_activation_,
+            repr(self._loss_settings()),
         )
         known = self.__dict__.get("_made")
         if known is not None:
@@ -155,6 +159,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             sizes,
             activation=self._hidden_activations(),
             loss=self._loss_name(),
+            **self._loss_settings(),
             dropout=dropout,
             backend=self.backend,
             dtype=dtype,
@@ -484,6 +489,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 np.ascontiguousarray(held_out.targets.T),
                 weights,
                 net._loss_code,
+                net._plan.constants[-1],
                 1.0 / total,
                 np.empty_like(z),
             )
@@ -607,9 +613,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             If the parameters are not the class's or do not fit the network.
         """
         parameters, fitted = dict(fields["parameters"]), fields["fitted"]
-        unknown = set(parameters) ^ (set(cls._get_param_names()) - {"backend"})
-        if unknown:
-            raise ValueError(f"parameters unknown or missing: {', '.join(sorted(unknown))}")
+        unknown = set(parameters) - (set(cls._get_param_names()) - {"backend"})
+        # those that came later have their defaults
+        missing = set(cls._get_param_names()) - {"backend", *cls._LATER} - set(parameters)
+        if unknown | missing:
+            named = ", ".join(sorted(unknown | missing))
+            raise ValueError(f"parameters unknown or missing: {named}")
         for name in ("hidden_layer_sizes", "activation", "dropout"):
             if isinstance(parameters[name], list):
                 parameters[name] = tuple(parameters[name])
@@ -646,7 +655,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist() != hidden:
             raise ValueError(f"hidden_layer_sizes are not those of the network, {hidden}")
         made, kept = self._network().get_config(), network.get_config()
-        for name in ("activation", "alpha", "dropout", "loss"):
+        for name in ("activation", "alpha", "dropout", "loss", *self._loss_settings()):
             if made[name] != kept[name]:
                 raise ValueError(f"{name} is not that of the network, {kept[name]}")
         return self

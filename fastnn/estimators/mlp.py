@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,11 +11,12 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
+from fastnn import codes
 from fastnn.estimators.base import BaseMLP, is_stochastic, keep, one_column
 
 
@@ -89,6 +91,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Of rmsprop.
     warmup : int, default=0
         Epochs in which the learning rate rises linearly to what it would be.
+    label_smoothing : float in [0, 1), default=0
+        This share of every target's 1 goes to all classes (two classes and multilabel: to yes
+        and no) alike.
 
     Attributes
     ----------
@@ -129,7 +134,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
+    _LATER = (*BaseMLP._LATER, "label_smoothing")
 
     def __init__(
         self,
@@ -165,11 +172,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weight_decay: float = 0.01,
         rho: float = 0.9,
         warmup: int = 0,
+        label_smoothing: float = 0.0,
     ) -> None:
         keep(self, locals())
 
     def _loss_name(self) -> str:
         return "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"
+
+    def _loss_settings(self) -> dict[str, Any]:
+        return {"label_smoothing": float(self.label_smoothing)}
 
     def _output_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -352,21 +363,27 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error"}
-        Half the squared error, averaged over the outputs.
+    loss : str, default="squared_error"
+        "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
+        Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
+        "huber" or "quantile"; these are summed over the outputs.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate
     learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start
     momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2
     epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, scoring, weight_decay, rho, warmup
         As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
         otherwise.
+    quantile : float in (0, 1), default=0.5
+        What the loss "quantile" estimates.
+    delta : float, default=1
+        Where the loss "huber" goes over from squares to absolute values.
 
     Attributes
     ----------
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_
     validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
     feature_names_in_, n_layers_, n_outputs_, out_activation_
-        As for :class:`MLPClassifier`; ``out_activation_`` is "identity".
+        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
 
     Examples
     --------
@@ -380,8 +397,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error"})],
+        "loss": [StrOptions(set(codes.REGRESSION))],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "delta": [Interval(Real, 0, None, closed="neither")],
     }
+    _LATER = (*BaseMLP._LATER, "quantile", "delta")
 
     def __init__(
         self,
@@ -417,14 +437,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         weight_decay: float = 0.01,
         rho: float = 0.9,
         warmup: int = 0,
+        quantile: float = 0.5,
+        delta: float = 1.0,
     ) -> None:
         keep(self, locals())
 
     def _loss_name(self) -> str:
-        return "squared_error"
+        return self.loss
+
+    def _loss_settings(self) -> dict[str, Any]:
+        return {"quantile": float(self.quantile), "delta": float(self.delta)}
 
     def _output_activation(self) -> str:
-        return "identity"
+        return "exp" if self.loss == "poisson" else "identity"
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """Checked samples and values."""
@@ -438,6 +463,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             dtype=(np.float64, np.float32),
             reset=reset,
         )
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"y must not be negative for loss='poisson'; got {y.min():g}")
         return X, one_column(y)
 
     def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:

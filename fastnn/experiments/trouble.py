@@ -88,7 +88,7 @@ def _loss(logits: np.ndarray, target: int) -> np.ndarray:
         none = np.empty(0, one.dtype)
         losses.append(
             numpy_kernels.output_loss(
-                one, targets, none, codes.CROSS_ENTROPY, 1.0, np.empty_like(one)
+                one, targets, none, codes.CROSS_ENTROPY, 0.0, 1.0, np.empty_like(one)
             )
         )
     return np.array(losses)
