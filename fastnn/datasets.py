@@ -560,7 +560,8 @@ def _column(cells: Sequence[str]) -> np.ndarray:
 def _read_npz(path: Path) -> _Table:
     """Arrays ``X`` and others, or one array a column."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: np.load leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, zlib.error):
         # NumPy's own words advise allow_pickle, which runs what the file says.
