@@ -157,9 +157,8 @@ def test_network_is_keras_own(activation, digits):
         *("fc1/net_inputs", "fc1/activations", "fc2/net_inputs"),
     ]
     np.testing.assert_allclose(tf.nn.softmax(traced["fc2/net_inputs"]), expected, **CLOSE)
-    if activation != "maxout":
-        first = models.Network(net.settings.model_copy(update={"pool_first": True}))
-        np.testing.assert_array_equal(first.predict_proba(X), net.predict_proba(X))
+    first = models.Network(net.settings.model_copy(update={"pool_first": True}))
+    np.testing.assert_array_equal(first.predict_proba(X), net.predict_proba(X))
 
 
 def test_maxout_takes_the_larger_of_two():
@@ -249,22 +248,28 @@ def test_run_learns(finished, digits, network):
     ]
 
 
-def test_stopped_run_goes_on_as_if_it_had_not_been(tmp_path, digits):
+def test_stopped_run_goes_on_as_if_it_had_not_been(run, tmp_path, digits, monkeypatch):
     """The same bits: weights, and with them shuffling, dropout, moments, learning rates."""
-    chosen = Settings(**TINY, steps=50).completed()
-    training.train(chosen, tmp_path / "whole", images=digits, quiet=True)
+    training.train(Settings(**TINY, steps=50), tmp_path / "whole", images=digits, quiet=True)
 
-    trainer = training.Trainer(chosen, digits, tmp_path / "stopped", lambda line: None)
+    rates = training.Trainer._rates
 
-    def interrupt(step):
-        if step == 20:
+    def interrupted(trainer, first, last):
+        if first == 0:
             training.signal.raise_signal(training.signal.SIGINT)
+        return rates(trainer, first, last)
 
-    assert trainer.run(progress=interrupt) == "interrupted"
-    assert trainer.step == 20
-    trainer.save_checkpoint()
-    result = training.resume(tmp_path / "stopped", images=digits, quiet=True)
-    assert result["steps_done"] == 50
+    monkeypatch.setattr(training.Trainer, "_rates", interrupted)
+    options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
+    code, out, err = run("train", *options, "--out", "stopped")
+    assert (code, err) == (130, "fastnn: interrupted\n")
+    assert "\nstep 20, validation error" in out
+    assert not (tmp_path / "stopped" / runs.MODEL_FILE).exists()
+    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == 20
+
+    code, out, err = run("train", "--resume", "stopped", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["steps_done"] == 50
     whole, resumed = (
         runs.read(tmp_path / name / runs.MODEL_FILE)[1] for name in ("whole", "stopped")
     )

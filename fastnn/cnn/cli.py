@@ -39,9 +39,7 @@ _RUN = "Run folder, or the model file in it."
 _JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 _DATA_DIR = Annotated[
     str | None,
-    typer.Option(
-        help="Folder with the files of mnist.", envvar="FASTNN_DATA_DIR", show_envvar=False
-    ),
+    typer.Option(help="Folder with the files of mnist; default: FASTNN_DATA_DIR, the cache."),
 ]
 
 
@@ -102,6 +100,8 @@ def train(
 
         result = go_on(resume, steps=steps, quiet=as_json)
     else:
+        if data_dir is not None:
+            given["data_dir"] = str(Path(data_dir).resolve())
         settings = choices.check(given)
         settings.completed(1)  # complain before TensorFlow is imported
         from fastnn.cnn import data as images

@@ -186,7 +186,7 @@ class Network:
         x = tf.cast(images, self._dtype) / 255
         for layer in ("conv1", "conv2"):
             x = self._product(layer, x)
-            if self.settings.pool_first and self.settings.activation != "maxout":
+            if self.settings.pool_first:
                 x = self._activation(self._biased(layer, _pool(x)))
             else:
                 x = _pool(self._activation(self._biased(layer, x)))

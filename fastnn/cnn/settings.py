@@ -89,8 +89,8 @@ class Settings(BaseModel):
     seed : int
         Of weights, shuffling and dropout.
     pool_first : bool
-        Pool before bias and activation. As they never decrease, the function is the same to the
-        bit, for a quarter of the work.
+        Pool before bias and activation. As both keep the order of numbers, and maxout is a
+        maximum itself, the function is the same to the bit, for a quarter of the work.
     precision : {"float32", "bfloat16", "auto"}
         Of the products; weights and updates are float32. auto takes bfloat16 where the CPU
         has it in hardware.

@@ -326,9 +326,8 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
     try:
         with _bar(settings.steps, trainer.step, quiet) as progress:
             stopped = trainer.run(summaries, progress)
-        if stopped == "interrupted":
-            trainer.save_checkpoint()
         if not trainer.errors or trainer.errors[-1]["step"] != trainer.step:
+            trainer.save_checkpoint()  # before the evaluation, which a second Ctrl-C ends
             trainer.evaluate(summaries)
         accuracy = {
             name: round(1 - trainer.errors[-1][f"{name}_error"], 12)
@@ -350,7 +349,6 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
         if stopped != "interrupted":
             description = trainer.describe(results=result)
             runs.write(folder / runs.MODEL_FILE, description, trainer.network.get_weights())
-            trainer.save_checkpoint()
             runs.write_results(folder, result)
             if summaries is not None:
                 images, labels = trainer.images.test
