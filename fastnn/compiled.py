@@ -291,7 +291,30 @@ def numba_predict(net: Network, output: str) -> Callable:
     return predict
 
 
-def cfunc(net: Network, signature: str, output: str) -> Any:
+class CFunction:
+    """A network as a C function; see :meth:`fastnn.Network.cfunc`.
+
+    Attributes
+    ----------
+    address : int
+        Good as long as this object, or its ``ctypes``, lives.
+    ctypes : ctypes function
+        For ``scipy.LowLevelCallable`` and ctypes; keeps the function alive.
+    signature : str
+        Its type in C.
+    """
+
+    def __init__(self, function: Any, signature: str) -> None:
+        self.address: int = function.address
+        self.ctypes = function.ctypes
+        self.ctypes.owner = function  # holds the code, which holds the weights
+        self.signature = signature
+
+    def __repr__(self) -> str:
+        return f"CFunction({self.signature!r}, address={self.address:#x})"
+
+
+def cfunc(net: Network, signature: str, output: str) -> CFunction:
     """See :meth:`fastnn.Network.cfunc`."""
     number = numba.from_dtype(net.dtype)
     inner = pointers(net, output)
@@ -301,7 +324,10 @@ def cfunc(net: Network, signature: str, output: str) -> Any:
         def predict(x, out):  # noqa: ANN001, ANN202
             inner(x, out)
 
-        return numba.cfunc(types.void(address, address))(predict)
+        real = "float" if net.dtype == np.float32 else "double"
+        return CFunction(
+            numba.cfunc(types.void(address, address))(predict), f"void (const {real} *, {real} *)"
+        )
     features = net.n_features
     inputs, result = _stack(features, number), _stack(1, number)
 
@@ -314,4 +340,5 @@ def cfunc(net: Network, signature: str, output: str) -> Any:
         inner(x_, out)
         return np.float64(out[0])
 
-    return numba.cfunc(types.double(types.intc, types.CPointer(types.double)))(integrand)
+    signature_ = types.double(types.intc, types.CPointer(types.double))
+    return CFunction(numba.cfunc(signature_)(integrand), "double (int, double *)")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from fastnn.optimizers import Optimizer, get_optimizer
 from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
+
+if TYPE_CHECKING:
+    from fastnn.compiled import CFunction
 
 INITIALIZERS = (
     "auto",
@@ -799,13 +802,14 @@ class Network:
 
         return numba_predict(self, output)
 
-    def cfunc(self, signature: str = "predict", output: str = "proba") -> Any:
+    def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:
         """Prediction of one sample as a C function.
 
         Parameters
         ----------
         signature : {"predict", "integrand"}, default="predict"
-            "predict": ``void (const T *x, T *out)`` with T the network's dtype.
+            "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
+            are the caller's business.
             "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
             take it, for a network with one output; NaN if n is not the number of
             features.
@@ -814,10 +818,10 @@ class Network:
 
         Returns
         -------
-        numba.core.ccallback.CFunc
-            ``address`` is the function's address, ``ctypes`` the same for
-            ``scipy.LowLevelCallable(f.ctypes)``. Both are good as long as this object
-            lives; the weights in it are a copy.
+        fastnn.compiled.CFunction
+            ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``: good as
+            long as one of the two objects lives. The weights in it are a copy. Cython
+            code takes it through ``fastnn.cython_kernels``.
         """
         self._freezable(output)
         one_of("signature", signature, ("predict", "integrand"))

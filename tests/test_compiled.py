@@ -1,8 +1,16 @@
 """Networks called from compiled code: the same predictions, without memory, GIL or Python."""
 
 import ctypes
+import gc
+import importlib.util
+import os
+import runpy
+import shutil
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -12,6 +20,7 @@ import scipy.integrate
 from helpers import assert_same
 from numba.core.errors import NumbaWarning, TypingError
 from numba.core.runtime import _nrt_python, rtsys
+from sklearn.exceptions import NotFittedError
 
 import fastnn
 from fastnn.plan import MAX_FROZEN_UNITS
@@ -240,6 +249,17 @@ def test_bad_arguments():
         wide.numba_predict()
 
 
+def test_estimators_have_them_too():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = fastnn.MLPClassifier((5,), max_iter=200, tol=1.0, random_state=0)
+    with pytest.raises(NotFittedError):
+        model.numba_predict()
+    model.fit(X, X[:, 0] > 0)
+    proba = model.predict_proba(X[:3])[:, 1:]
+    for predict in (model.numba_predict(), as_python(model.cfunc(), model._network())):
+        assert_same(by_rows(predict, model._network(), X[:3]), proba, "float64")
+
+
 # --- C functions --------------------------------------------------------------------
 
 
@@ -274,3 +294,76 @@ def test_no_warnings_when_compiling():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         by_rows(net.numba_predict(), net, X)
+
+
+def test_the_c_function_lives_as_long_as_its_ctypes():
+    net, X = make([2, 4, 2])
+    call = net.cfunc().ctypes
+    gc.collect()
+    out = np.empty(2, "f4")
+    pointer = ctypes.POINTER(ctypes.c_float)
+    call(X[0].ctypes.data_as(pointer), out.ctypes.data_as(pointer))
+    assert_same(out[None], expected(net, X[:1]), "float32")
+
+
+# --- examples and Cython ------------------------------------------------------------
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def test_example_of_agents():
+    main = runpy.run_path(str(EXAMPLES / "agents_in_numba.py"))["main"]
+    assert main(n_agents=500) < 0.2  # from 2.3 at the start
+
+
+def test_example_of_a_differential_equation():
+    angle, integral = runpy.run_path(str(EXAMPLES / "ode_by_network.py"))["main"]()
+    assert angle < 0.05  # of swings of 2
+    assert integral < 0.01  # of 2
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """The Cython example, built against the installed package."""
+    folder = tmp_path_factory.mktemp("control") / "example"
+    shutil.copytree(EXAMPLES / "cython_control", folder)
+    built = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "--inplace"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if built.returncode:
+        if os.environ.get("CI") or shutil.which("cc"):
+            pytest.fail(built.stdout + built.stderr)
+        pytest.skip("no C compiler")
+    (path,) = [p for p in folder.iterdir() if p.suffix in (".so", ".pyd")]
+    spec = importlib.util.spec_from_file_location("control", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cython_extension(control):
+    net, _ = make([2, 8, 8, 8, 2])
+    X = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
+    function = net.cfunc()
+
+    def work(_):
+        out = np.empty((1000, 2), "float32")
+        control.predict_rows(function, X, out)
+        return out
+
+    with ThreadPoolExecutor(3) as pool:
+        for out in pool.map(work, range(6)):
+            assert_same(out, expected(net, X), "float32")
+
+
+def test_cython_sees_the_type(control):
+    X, out = np.zeros((1, 2), "f4"), np.zeros((1, 2), "f4")
+    net, _ = make([2, 2], dtype="float64")
+    with pytest.raises(TypeError, match=r"const float.*got .void \(const double"):
+        control.predict_rows(net.cfunc(), X, out)
+    with pytest.raises(TypeError, match=r"must be net.cfunc\(\).*got 3"):
+        control.predict_rows(3, X, out)

@@ -50,7 +50,17 @@ def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     ]
 
 
+def test_examples_of_compiled_calls(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "compiled.md").read_text(), re.S)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        exec(compile(block, "compiled.md", "exec"), names)
+    assert capsys.readouterr().out.startswith("void (const double *, double *) 0x")
+
+
 def test_links_of_the_readme_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "benchmarks" / "README.md"):
+    for page in ("README.md", "benchmarks/README.md", "docs/compiled.md"):
+        page = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -6,6 +6,7 @@ import copy
 import os
 import time
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -659,6 +660,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if made[name] != kept[name]:
                 raise ValueError(f"{name} is not that of the network, {kept[name]}")
         return self
+
+    def numba_predict(self, output: str = "proba") -> Callable:
+        """Prediction of one sample for code compiled by Numba.
+
+        As :meth:`fastnn.Network.numba_predict`; ``out`` has ``n_outputs_`` numbers.
+        """
+        check_is_fitted(self)
+        return self._network().numba_predict(output)
+
+    def cfunc(self, signature: str = "predict", output: str = "proba") -> Any:
+        """Prediction of one sample as a C function: :meth:`fastnn.Network.cfunc`."""
+        check_is_fitted(self)
+        return self._network().cfunc(signature, output)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a model file; :func:`fastnn.load` reads it.

@@ -1,0 +1,188 @@
+"""Nanoseconds for one prediction of one sample: ``python -m benchmarks.calls``.
+
+A call as its users can make it: fastnn from a loop in compiled code; NumPy by hand, PyTorch and
+onnxruntime from Python. Each input depends on the output before it, so that calls cannot overlap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+
+import fastnn
+from benchmarks.report import insert
+
+SHAPES = ((2, 3, 2), (2, 8, 8, 8, 2), (16, 64, 64, 4))
+ROUNDS = 5
+
+
+@numba.njit(nogil=True)
+def loop(predict, n, x, out):
+    for _ in range(n):
+        x[0] = out[0]
+        predict(x, out)
+
+
+def in_numba(net: fastnn.Network) -> Callable[[int], np.ndarray]:
+    predict = net.numba_predict()
+
+    def run(n):
+        x, out = np.ones(net.n_features, net.dtype), np.ones(net.n_outputs, net.dtype)
+        loop(predict, n, x, out)
+        return out
+
+    return run
+
+
+def from_python(call: Callable[[np.ndarray], np.ndarray], net: fastnn.Network) -> Callable:
+    def run(n):
+        x, out = np.ones((1, net.n_features), net.dtype), np.ones(net.n_outputs, net.dtype)
+        for _ in range(n):
+            x[0, 0] = out[0]
+            out = call(x)[0]
+        return out
+
+    return run
+
+
+def by_hand(net: fastnn.Network) -> Callable[[int], np.ndarray]:
+    *hidden, (w_last, b_last) = zip(net.weights, net.biases, strict=True)
+
+    def call(x):
+        for w, b in hidden:
+            x = np.tanh(x @ w + b)
+        e = np.exp(x @ w_last + b_last)
+        return e / e.sum()
+
+    return from_python(call, net)
+
+
+def torch_module(net: fastnn.Network):
+    import torch
+
+    layers = []
+    for w, b in zip(net.weights, net.biases, strict=True):
+        layer = torch.nn.Linear(*w.shape)
+        layer.weight.data, layer.bias.data = torch.tensor(w.T.copy()), torch.tensor(b.copy())
+        layers += [layer, torch.nn.Tanh()]
+    return torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(1)).eval()
+
+
+def in_torch(net: fastnn.Network) -> Callable[[int], np.ndarray]:
+    import torch
+
+    torch.set_num_threads(1)
+    module = torch_module(net)
+
+    def run(n):
+        with torch.inference_mode():
+            x, out = torch.ones(1, net.n_features), torch.ones(1, net.n_outputs)
+            for _ in range(n):
+                x[0, 0] = out[0, 0]
+                out = module(x)
+            return out[0].numpy()
+
+    return run
+
+
+def onnx_bytes(net: fastnn.Network) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, name = [], [], "x"
+    for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        constants += [numpy_helper.from_array(w, f"w{k}"), numpy_helper.from_array(b, f"b{k}")]
+        nodes.append(helper.make_node("Gemm", [name, f"w{k}", f"b{k}"], [f"z{k}"]))
+        last = k == len(net.weights) - 1
+        name = "out" if last else f"a{k}"
+        nodes.append(helper.make_node("Softmax" if last else "Tanh", [f"z{k}"], [name]))
+    ends = [
+        helper.make_tensor_value_info(which, TensorProto.FLOAT, [1, size])
+        for which, size in (("x", net.n_features), ("out", net.n_outputs))
+    ]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], constants)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+def in_onnxruntime(net: fastnn.Network) -> Callable[[int], np.ndarray]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(onnx_bytes(net), options, ["CPUExecutionProvider"])
+    return from_python(lambda x: session.run(None, {"x": x})[0], net)
+
+
+CONTENDERS = {
+    "fastnn, in Numba": in_numba,
+    "NumPy by hand": by_hand,
+    "PyTorch": in_torch,
+    "onnxruntime": in_onnxruntime,
+}
+
+
+def measure(seconds: float) -> dict[str, dict[str, float]]:
+    """Median nanoseconds a call by shape and contender, all timed in turn."""
+    results: dict[str, dict[str, float]] = {}
+    for sizes in SHAPES:
+        net = fastnn.Network(sizes, dtype="float32", random_state=0)
+        runs, calls = {}, {}
+        expected = by_hand(net)(100)
+        for name, make in CONTENDERS.items():
+            try:
+                run = make(net)
+            except ImportError as error:
+                print(f"{name} is left out: {error}")
+                continue
+            np.testing.assert_allclose(run(100), expected, atol=1e-5)  # the same, computed
+            runs[name], calls[name] = run, 100
+            while (spent := elapsed(run, calls[name])) < seconds / ROUNDS / 2:
+                calls[name] *= 2 if spent > 1e-3 else 10
+        times = {name: [] for name in runs}
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                times[name].append(elapsed(run, calls[name]) / calls[name] * 1e9)
+        results["-".join(map(str, sizes))] = {
+            name: float(np.median(values)) for name, values in times.items()
+        }
+    return results
+
+
+def elapsed(run: Callable[[int], np.ndarray], n: int) -> float:
+    start = time.perf_counter()
+    run(n)
+    return time.perf_counter() - start
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """As Markdown."""
+    lines = ["| | " + " | ".join(results) + " |", "|---|" + "---:|" * len(results)]
+    for name in CONTENDERS:
+        cells = [f"{row[name]:,.0f}" if name in row else "" for row in results.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=1.0, help="for a contender and a shape")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--write", type=Path, help="file whose table between markers to replace")
+    arguments = parser.parse_args()
+    results = measure(arguments.seconds)
+    print(table(results))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+    if arguments.write:
+        text = insert(arguments.write.read_text(), table(results) + "\n", "calls")
+        arguments.write.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
