@@ -28,6 +28,7 @@ from fastnn.backends.numba_kernels import (
     _exp_negative,
     _like,
     _private,
+    _transform,
 )
 from fastnn.plan import aligned_empty
 
@@ -236,7 +237,7 @@ def pointers(net: Network, output: str) -> Any:
 
     n_outputs = net.n_outputs
     softmax = output == "proba" and net.loss_name == "cross_entropy"
-    sigmoid = output == "proba" and net.loss_name == "binary_cross_entropy"
+    transform, loss = output == "proba", net._loss_code
     scaled = net._target_shift is not None and output == "proba"
     shift = scale = table
     if scaled:
@@ -248,8 +249,8 @@ def pointers(net: Network, output: str) -> Any:
         chain(x, table(), z)
         if softmax:
             _softmax(n_outputs, z)
-        elif sigmoid:
-            _activate(codes.SIGMOID, 0.0, n_outputs, z)
+        elif transform:  # the others are elementwise: one unit of several samples, so to say
+            _transform(loss, np.int64(1), n_outputs, z, n_outputs)
         for unit in range(n_outputs):
             if scaled:
                 out[unit] = z[unit] / scale()[unit] + shift()[unit]

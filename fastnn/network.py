@@ -777,8 +777,8 @@ class Network:
         ----------
         output : {"proba", "logits"}, default="proba"
             What ``out`` gets. "proba": probabilities, one an output (a single output
-            of binary_cross_entropy: that of the second class), or for squared_error
-            the values, in the targets' units. "logits": the last layer's net inputs.
+            of binary_cross_entropy: that of the second class), or for regression the
+            values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
 
         Returns
         -------

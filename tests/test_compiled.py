@@ -23,6 +23,7 @@ from numba.core.runtime import _nrt_python, rtsys
 from sklearn.exceptions import NotFittedError
 
 import fastnn
+from fastnn import codes
 from fastnn.plan import MAX_FROZEN_UNITS
 
 ALL_ACTIVATIONS = [
@@ -63,7 +64,7 @@ def expected(net, X, output="proba"):
     """What Python gives, a column an output."""
     if output == "logits":
         return net._forward(net._inputs(X), False)
-    if net.loss_name == "squared_error":
+    if net.loss_name in codes.REGRESSION:
         return net.predict(X).reshape(len(X), -1)
     return net.predict_proba(X)[:, -net.n_outputs :]
 
@@ -82,6 +83,8 @@ SHAPES = [  # one to six layers; narrower than a vector, a whole tile of them, t
     ([5, 33, 4], "binary_cross_entropy", "float64"),
     ([1, 7, 9, 31, 65, 3, 2], "squared_error", "float64"),
     ([70, 600, 130, 10], "cross_entropy", "float32"),
+    ([3, 5, 2], "poisson", "float32"),
+    ([3, 5, 1], "quantile", "float64"),
 ]
 
 
