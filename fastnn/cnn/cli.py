@@ -5,6 +5,7 @@ TensorFlow is imported by the commands, not here: the help must come at once.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -33,6 +34,7 @@ _Preset = _choice("Preset", list(choices.PRESETS))
 _Data = _choice("Data", choices.DATA)
 _Activation = _choice("Activation", choices.ACTIVATIONS)
 _Init = _choice("Init", choices.INITIALIZERS)
+_Summaries = _choice("Summaries", choices.SUMMARIES)
 _Optimizer = _choice("Optimizer", list(choices.LEARNING_RATES))
 
 _RUN = "Run folder, or the model file in it."
@@ -69,6 +71,10 @@ def train(
     epochs: Annotated[float | None, _option("Passes over the data, instead of --steps.")] = None,
     dropout: Annotated[float | None, _option("Rate after the dense layer.")] = None,
     seed: Annotated[int | None, _option("Of weights, shuffling, dropout.")] = None,
+    summaries: Annotated[
+        _Summaries | None,
+        _option("For TensorBoard: off, light, full; default: full, light for fast."),
+    ] = None,
     out: Annotated[
         Path | None, _option("Folder for the results; default: runs/cnn-NAME-N.")
     ] = None,
@@ -128,6 +134,25 @@ def _only_resume(ctx: typer.Context) -> None:
         if getattr(ctx.get_parameter_source(name), "name", None) == "COMMANDLINE":
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--resume goes on with the run's own settings; leave out {flag}")
+
+
+@app.command()
+def board(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run folder, or one that holds several runs.")
+    ],
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Default: the first free from 6006 on.")
+    ] = None,
+) -> None:
+    """Start TensorBoard over the summaries of runs; Ctrl-C ends it."""
+    import threading
+
+    from fastnn.cnn.board import start
+
+    print(f"TensorBoard: {start(run, port)} (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 @app.command()

@@ -184,17 +184,20 @@ class Network:
         tf.Tensor of float32, shape (images, 10)
         """
         x = tf.cast(images, self._dtype) / 255
-        for layer in ("conv1", "conv2"):
-            x = self._product(layer, x)
-            if self.settings.pool_first:
-                x = self._activation(self._biased(layer, _pool(x)))
-            else:
-                x = _pool(self._activation(self._biased(layer, x)))
-        x = tf.reshape(x, (-1, SHAPES["fc1"][0]))
-        x = self._activation(self._biased("fc1", self._product("fc1", x)))
+        for layer in ("conv1", "conv2"):  # the names are for TensorBoard's picture of the graph
+            with tf.name_scope(layer):
+                x = self._product(layer, x)
+                if self.settings.pool_first:
+                    x = self._activation(self._biased(layer, _pool(x)))
+                else:
+                    x = _pool(self._activation(self._biased(layer, x)))
+        with tf.name_scope("fc1"):
+            x = tf.reshape(x, (-1, SHAPES["fc1"][0]))
+            x = self._activation(self._biased("fc1", self._product("fc1", x)))
         if dropout_seed is not None and self.settings.dropout:
             x = tf.nn.experimental.stateless_dropout(x, self.settings.dropout, dropout_seed)
-        return tf.cast(self._biased("fc2", self._product("fc2", x)), tf.float32)
+        with tf.name_scope("fc2"):
+            return tf.cast(self._biased("fc2", self._product("fc2", x)), tf.float32)
 
     def trace(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is between the layers, without dropout.

@@ -28,6 +28,7 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 RESULTS_FILE = "results.json"
 SETTINGS_FILE = "settings.toml"
 LOG_FILE = "train.log"
+EVENT_FILES = "events.out.tfevents.*"  # as TensorBoard calls them
 
 METADATA_KEY = "fastnn.cnn"
 MAX_FILE_BYTES = 256 * 2**20  # three arrays a parameter of the largest network have 80 MB

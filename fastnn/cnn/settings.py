@@ -21,6 +21,7 @@ INITIALIZERS = (
     "he_normal",
     "lecun_normal",
 )
+SUMMARIES = ("off", "light", "full")
 SCHEDULES = ("constant", "one_cycle")
 
 # Update rules with a learning rate that suits this network. Weights of deviation 0.1 make large
@@ -46,6 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.5,
         "pool_first": False,
         "precision": "float32",
+        "summaries": "full",
     },
     "fast": {
         "activation": "relu",
@@ -58,6 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "dropout": 0.3,
         "pool_first": True,
         "precision": "auto",
+        "summaries": "light",
     },
 }
 
@@ -115,7 +118,7 @@ class Settings(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     pool_first: bool | None = None
     precision: Literal["float32", "bfloat16", "auto"] | None = None
-    summaries: Literal["off", "light", "full"] = "off"
+    summaries: Literal[SUMMARIES] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -261,6 +261,8 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / runs.LOG_FILE, "w", encoding="utf-8", buffering=1) as log:
+        for path in folder.glob(runs.EVENT_FILES):
+            path.unlink()
         for name in (runs.MODEL_FILE, runs.CHECKPOINT_FILE, runs.RESULTS_FILE):
             (folder / name).unlink(missing_ok=True)
         runs.write_settings(folder, settings)
