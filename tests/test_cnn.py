@@ -19,7 +19,7 @@ from fastnn.cnn.settings import Settings
 from fastnn.errors import DivergenceError, ModelFormatError
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = {"data": "digits", "batch_size": 32, "preset": "fast"}
+TINY = {"data": "digits", "batch_size": 32, "preset": "fast", "summaries": "off"}
 N_PARAMS = 3_274_634
 
 # Two compiled float32 programs for the same sums of up to 3,136 products.
@@ -433,9 +433,10 @@ def test_command_trains_predicts_evaluates(run, drawn, digits, tmp_path):
     assert (code, err) == (0, "")
     lines = (tmp_path / "r" / runs.LOG_FILE).read_text()
     assert out == lines + "folder: r\n"
+    (events,) = (tmp_path / "r").glob(runs.EVENT_FILES)
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
         *(runs.MODEL_FILE, runs.CHECKPOINT_FILE, runs.RESULTS_FILE),
-        *(runs.SETTINGS_FILE, runs.LOG_FILE),
+        *(runs.SETTINGS_FILE, runs.LOG_FILE, events.name),
     }
     accuracy = json.loads((tmp_path / "r" / runs.RESULTS_FILE).read_text())["test_accuracy"]
 
