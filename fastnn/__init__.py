@@ -33,7 +33,7 @@ _WHERE = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
 }
-_MODULES = ("backends", "codes", "datasets", "experiments", "plots")
+_MODULES = ("backends", "codes", "datasets", "experiments", "export", "plots")
 
 __all__ = [
     "SGD",

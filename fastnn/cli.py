@@ -46,6 +46,7 @@ _LATE = {
     "experiments": "fastnn.experiments",
     "bench": "fastnn.bench",
     "cnn": "fastnn.cnn.cli",
+    "export": "fastnn.export.cli",
 }
 
 

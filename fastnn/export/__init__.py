@@ -1,0 +1,48 @@
+"""Networks for other libraries and languages, and networks from them.
+
+| file | what it holds |
+|---|---|
+| ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, which all others read |
+| ``onnx.py`` | ONNX graphs; the converters for skl2onnx |
+| ``c.py`` | one C99 file |
+| ``keras.py``, ``torch.py``, ``sklearn.py`` | models of these libraries, there and back |
+| ``files.py``, ``cli.py`` | ``write`` a file; ``fastnn export`` |
+
+The other libraries are imported when a function needs them.
+
+Examples
+--------
+>>> import fastnn
+>>> from fastnn import export
+>>> net = fastnn.Network([2, 3, 1], loss="squared_error", random_state=0)
+>>> module = export.to_torch(net)
+>>> export.from_torch(module).layer_sizes
+(2, 3, 1)
+>>> print(export.to_c(net, "tiny").splitlines()[-1])
+#endif
+"""
+
+from fastnn.export.c import to_c
+from fastnn.export.files import TARGETS, write
+from fastnn.export.keras import from_keras, to_keras
+from fastnn.export.onnx import register_skl2onnx, to_onnx
+from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.export.sklearn import from_sklearn, to_sklearn
+from fastnn.export.torch import from_torch, to_torch
+
+__all__ = [
+    "TARGETS",
+    "Layer",
+    "PlainNetwork",
+    "describe",
+    "from_keras",
+    "from_sklearn",
+    "from_torch",
+    "register_skl2onnx",
+    "to_c",
+    "to_keras",
+    "to_onnx",
+    "to_sklearn",
+    "to_torch",
+    "write",
+]

@@ -1,0 +1,360 @@
+"""One C99 file: the weights, functions that predict, and a test of itself."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.export.plain import PlainNetwork, describe
+from fastnn.network import Network
+from fastnn.validation import as_matrix
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+N_VECTORS = 8
+
+# Largest difference from the expected values that the self-test allows, relative to the largest
+# of them: some hundred roundings, more than the sums of wide layers differ by in another order.
+_TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}
+
+# f(z) of each activation; {f} is the suffix of the functions and constants of the type.
+_FUNCTIONS = {
+    "tanh": "tanh{f}(z)",
+    "sigmoid": "1 / (1 + exp{f}(-z))",
+    "relu": "z <= 0 ? 0 : z",
+    "leaky_relu": "z <= 0 ? alpha * z : z",
+    "elu": "z <= 0 ? alpha * expm1{f}(z) : z",
+    "softplus": "(z > 0 ? z : 0) + log1p{f}(exp{f}(-fabs{f}(z)))",
+    "silu": "z / (1 + exp{f}(-z))",
+    "gelu": "z * erfc{f}(-z * 0.70710678118654752{f}) / 2",
+}
+_WITH_ALPHA = ("leaky_relu", "elu")
+
+
+def to_c(
+    model: Network | MLPClassifier | MLPRegressor | PlainNetwork,
+    name: str = "model",
+    *,
+    vectors: Any = None,
+) -> str:
+    """C99 source without dependencies but ``math.h``.
+
+    With ``name="model"`` and T float or double, by the network's dtype, it defines
+
+    - for a regression ``void model_predict(const T *x, T *y)``;
+    - for a classifier ``int model_predict(const T *x)``, the position of the label in
+      ``model_classes``, and ``void model_predict_proba(const T *x, T *p)``;
+    - for several outputs of binary_cross_entropy ``void model_predict(const T *x, int *labels)``
+      and ``model_predict_proba``;
+    - ``MODEL_FEATURES`` and ``MODEL_OUTPUTS``, the numbers of inputs and of values or classes.
+
+    The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
+    Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
+    0 if they are right.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    name : str, default="model"
+        Beginning of all names.
+    vectors : array-like, shape (samples, features), optional
+        Inputs of the self-test; default: eight random ones, of the mean and deviation that the
+        network learned if it standardises.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is no C identifier, the vectors do not fit, or labels are neither numbers nor
+        text.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(f"name must be a C identifier that begins with a letter; got {name!r}")
+    plain = describe(model)
+    if vectors is None:
+        x = np.random.default_rng(0).standard_normal((N_VECTORS, plain.sizes[0]))
+        if plain.input_shift is not None:
+            x = x / plain.input_scale + plain.input_shift
+        x = x.astype(plain.dtype)
+    else:
+        x = as_matrix("vectors", vectors, plain.sizes[0], plain.dtype)
+    return _Source(plain, name, x).text()
+
+
+class _Source:
+    """The source, part by part."""
+
+    def __init__(self, plain: PlainNetwork, name: str, vectors: np.ndarray) -> None:
+        self.plain, self.name, self.vectors = plain, name, vectors
+        single = plain.dtype == np.float32
+        self.type, self.f = ("float", "f") if single else ("double", "")
+        self.digits = 9 if single else 17
+        self.outputs = plain.n_outputs
+        if plain.output == "sigmoid":
+            self.outputs = max(plain.n_outputs, 2)
+
+    def number(self, value: float) -> str:
+        """A literal that is read as exactly this number."""
+        text = f"{value:.{self.digits}g}"
+        return (text if re.search(r"[.e]", text) else text + ".0") + self.f
+
+    def table(self, name: str, values: np.ndarray) -> str:
+        """A constant table."""
+        numbers = [self.number(value) for value in values.ravel().tolist()]
+        lines = [", ".join(numbers[k : k + 6]) for k in range(0, len(numbers), 6)]
+        body = ",\n    ".join(lines)
+        return f"static const {self.type} {name}[{len(numbers)}] = {{\n    {body}}};\n"
+
+    def text(self) -> str:
+        """All of it."""
+        import fastnn
+
+        plain, name, upper = self.plain, self.name, self.name.upper()
+        sizes = "-".join(map(str, plain.sizes))
+        parts = [
+            f"/* {sizes} network, outputs: {plain.output}. Written by fastnn "
+            f"{fastnn.__version__}.\n   Self-test: cc -std=c99 -D{upper}_TEST FILE -lm */\n"
+            "#include <math.h>\n",
+            f"#define {upper}_FEATURES {plain.sizes[0]}\n#define {upper}_OUTPUTS {self.outputs}\n",
+            self._prototypes(),
+        ]
+        for k, layer in enumerate(plain.layers):
+            parts.append(self.table(f"{name}_w{k}", layer.weights))
+            parts.append(self.table(f"{name}_b{k}", layer.biases))
+        for scale in ("input_shift", "input_scale", "target_shift", "target_scale"):
+            if getattr(plain, scale) is not None:
+                parts.append(self.table(f"{name}_{scale}", getattr(plain, scale)))
+        if plain.labels is not None:
+            parts.append(f"{self._labels()} = {{{self._label_values()}}};\n")
+        parts += [self._dense(), *self._activations(), self._net_inputs(), self._predict()]
+        parts.append(self._test())
+        return "\n".join(parts)
+
+    def _prototypes(self) -> str:
+        name, t = self.name, self.type
+        if self.plain.output == "identity":
+            return f"void {name}_predict(const {t} *x, {t} *y);\n"
+        lines = [f"void {name}_predict_proba(const {t} *x, {t} *p);"]
+        if self.plain.is_multilabel:
+            lines.append(f"void {name}_predict(const {t} *x, int *labels);")
+        else:
+            lines += [f"int {name}_predict(const {t} *x);", f"extern {self._labels()};"]
+        return "\n".join(lines) + "\n"
+
+    def _labels(self) -> str:
+        """Declaration of the table of labels."""
+        values = self.plain.labels.tolist()
+        kinds = {str: "char *const", float: "double", int: "long long", bool: "long long"}
+        kind = kinds.get(type(values[0]))
+        if kind is None:
+            raise ValueError(f"labels must be numbers or text for C; got {self.plain.labels.dtype}")
+        return f"const {kind} {self.name}_classes[{len(values)}]"
+
+    def _label_values(self) -> str:
+        values = self.plain.labels.tolist()
+        if isinstance(values[0], str):
+            return ", ".join(map(_c_string, values))
+        if isinstance(values[0], float):
+            return ", ".join(f"{value:.17g}" for value in values)
+        # the smallest long long has no literal of its own
+        return ", ".join(
+            f"{int(v)}LL" if int(v) > -(2**63) else f"({int(v) + 1}LL - 1)" for v in values
+        )
+
+    def _dense(self) -> str:
+        t = self.type
+        return (
+            f"static void {self.name}_dense(const {t} *x, int m, int n, const {t} *w, "
+            f"const {t} *b, {t} *z)\n"
+            "{\n"
+            "    for (int j = 0; j < n; j++)\n"
+            "        z[j] = b[j];\n"
+            "    for (int i = 0; i < m; i++, w += n)\n"
+            "        for (int j = 0; j < n; j++)\n"
+            "            z[j] += x[i] * w[j];\n"
+            "}\n"
+        )
+
+    def _activations(self) -> list[str]:
+        """A function for each activation that occurs, the outputs' sigmoid included."""
+        used = {layer.activation for layer in self.plain.layers}
+        if self.plain.output == "sigmoid":
+            used.add("sigmoid")
+        found = []
+        for activation, formula in _FUNCTIONS.items():
+            if activation in used:
+                alpha = f", {self.type} alpha" if activation in _WITH_ALPHA else ""
+                found.append(
+                    f"static {self.type} {self.name}_{activation}({self.type} z{alpha})\n"
+                    f"{{\n    return {formula.format(f=self.f)};\n}}\n"
+                )
+        return found
+
+    def _net_inputs(self) -> str:
+        """The network up to its last layer's net inputs."""
+        plain, name, t = self.plain, self.name, self.type
+        hidden, sizes = plain.sizes[1:-1], plain.sizes
+        standardises = plain.input_shift is not None
+        widths = {"x": sizes[0]} if standardises else {}
+        for k, size in enumerate(hidden):  # two buffers take turns
+            widths["ab"[k % 2]] = max(size, widths.get("ab"[k % 2], 0))
+        lines = [f"static void {name}_net_inputs(const {t} *x, {t} *z)", "{"]
+        lines += [
+            f"    {t} {'standard' if key == 'x' else key}[{width}];"
+            for key, width in widths.items()
+        ]
+        source = "x"
+        if standardises:
+            lines += [
+                f"    for (int i = 0; i < {sizes[0]}; i++)",
+                f"        standard[i] = (x[i] - {name}_input_shift[i]) * {name}_input_scale[i];",
+            ]
+            source = "standard"
+        for k, layer in enumerate(plain.layers):
+            target = "z" if k == len(hidden) else "ab"[k % 2]
+            lines.append(
+                f"    {name}_dense({source}, {sizes[k]}, {sizes[k + 1]}, "
+                f"{name}_w{k}, {name}_b{k}, {target});"
+            )
+            if layer.activation != "identity":
+                alpha = f", {self.number(layer.alpha)}" if layer.activation in _WITH_ALPHA else ""
+                lines += [
+                    f"    for (int j = 0; j < {sizes[k + 1]}; j++)",
+                    f"        {target}[j] = {name}_{layer.activation}({target}[j]{alpha});",
+                ]
+            source = target
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def _predict(self) -> str:
+        """The public functions."""
+        plain, name, t, f = self.plain, self.name, self.type, self.f
+        n = plain.n_outputs
+        if plain.output == "identity":
+            lines = [
+                f"void {name}_predict(const {t} *x, {t} *y)",
+                "{",
+                f"    {name}_net_inputs(x, y);",
+            ]
+            if plain.target_shift is not None:
+                lines += [
+                    f"    for (int j = 0; j < {n}; j++)",
+                    f"        y[j] = y[j] / {name}_target_scale[j] + {name}_target_shift[j];",
+                ]
+            return "\n".join([*lines, "}"]) + "\n"
+        if plain.is_multilabel:
+            return (
+                f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
+                f"    {name}_net_inputs(x, p);\n"
+                f"    for (int j = 0; j < {n}; j++)\n"
+                f"        p[j] = {name}_sigmoid(p[j]);\n}}\n\n"
+                f"void {name}_predict(const {t} *x, int *labels)\n{{\n"
+                f"    {t} z[{n}];\n"
+                f"    {name}_net_inputs(x, z);\n"
+                f"    for (int j = 0; j < {n}; j++)\n"
+                f"        labels[j] = z[j] > 0;\n}}\n"
+            )
+        if plain.output == "sigmoid":
+            return (
+                f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
+                f"    {name}_net_inputs(x, p + 1);\n"
+                f"    p[1] = {name}_sigmoid(p[1]);\n"
+                f"    p[0] = 1 - p[1];\n}}\n\n"
+                f"int {name}_predict(const {t} *x)\n{{\n"
+                f"    {t} z[1];\n"
+                f"    {name}_net_inputs(x, z);\n"
+                f"    return z[0] > 0;\n}}\n"
+            )
+        return (
+            f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
+            f"    {t} largest, sum = 0;\n"
+            f"    {name}_net_inputs(x, p);\n"
+            f"    largest = p[0];\n"
+            f"    for (int j = 1; j < {n}; j++)\n"
+            f"        if (p[j] > largest)\n"
+            f"            largest = p[j];\n"
+            f"    for (int j = 0; j < {n}; j++)\n"
+            f"        sum += p[j] = exp{f}(p[j] - largest);\n"
+            f"    for (int j = 0; j < {n}; j++)\n"
+            f"        p[j] /= sum;\n}}\n\n"
+            f"int {name}_predict(const {t} *x)\n{{\n"
+            f"    {t} z[{n}];\n"
+            f"    int best = 0;\n"
+            f"    {name}_net_inputs(x, z);\n"
+            f"    for (int j = 1; j < {n}; j++)\n"
+            f"        if (z[j] > z[best])\n"
+            f"            best = j;\n"
+            f"    return best;\n}}\n"
+        )
+
+    def _test(self) -> str:
+        """The program that compares with what fastnn predicts, by its NumPy reference."""
+        plain, name, t, f = self.plain, self.name, self.type, self.f
+        from dataclasses import replace
+
+        net = replace(plain, classes=None).to_network("numpy")
+        rows, n = len(self.vectors), self.outputs
+        if plain.output == "identity":
+            expected = net.predict(self.vectors).reshape(rows, n)
+        else:
+            expected = net.predict_proba(self.vectors)
+        call, check = "predict", ""
+        if plain.output != "identity":
+            call = "predict_proba"
+            declare = f"        int labels[{n}];\n" if plain.is_multilabel else ""
+            if plain.is_multilabel:
+                check = (
+                    f"        {name}_predict(x, labels);\n"
+                    f"        for (int j = 0; j < {n}; j++)\n"
+                    f"            if (labels[j] ? y[j] < 0.5{f} : y[j] > 0.5{f})\n"
+                    f"                wrong++;\n"
+                )
+            else:
+                check = (
+                    f"        for (int j = 0; j < {n}; j++)\n"
+                    f"            if (y[j] > y[{name}_predict(x)])\n"
+                    f"                wrong++;\n"
+                )
+        else:
+            declare = ""
+        scale = self.number(float(np.abs(expected).max()) or 1.0)
+        return (
+            f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n\n"
+            f"{self.table(f'{name}_test_x', self.vectors)}\n"
+            f"{self.table(f'{name}_test_y', expected)}\n"
+            "int main(void)\n{\n"
+            f"    const {t} allowed = {_TOLERANCE[plain.dtype.name]} * {scale};\n"
+            f"    {t} largest = 0;\n"
+            "    int wrong = 0;\n"
+            f"    for (int k = 0; k < {rows}; k++) {{\n"
+            f"        const {t} *x = {name}_test_x + k * {plain.sizes[0]};\n"
+            f"        {t} y[{n}];\n"
+            f"{declare}"
+            f"        {name}_{call}(x, y);\n"
+            f"        for (int j = 0; j < {n}; j++) {{\n"
+            f"            const {t} difference = fabs{f}(y[j] - {name}_test_y[k * {n} + j]);\n"
+            "            if (!(difference <= allowed))\n"
+            "                wrong++;\n"
+            "            if (difference > largest)\n"
+            "                largest = difference;\n"
+            "        }\n"
+            f"{check}"
+            "    }\n"
+            f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong, '
+            "(double)largest);\n"
+            "    return wrong != 0;\n}\n#endif\n"
+        )
+
+
+def _c_string(text: str) -> str:
+    """A string literal: ASCII, with what is not as octal bytes of UTF-8."""
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "surrogatepass")
+    )
+    return f'"{escaped}"'

@@ -1,0 +1,203 @@
+"""Keras models from networks, and networks from Keras models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.export.plain import Collector, PlainNetwork, describe, require
+from fastnn.network import Network
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+# Keras's names of the activations that need no constant.
+_KERAS_NAMES = {
+    "identity": "linear",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "relu": "relu",
+    "softplus": "softplus",
+    "silu": "silu",
+    "gelu": "gelu",
+    "softmax": "softmax",
+}
+_OUR_NAMES = {theirs: ours for ours, theirs in _KERAS_NAMES.items()}
+
+
+def _keras() -> Any:
+    return require("keras", "Keras export", "cnn")
+
+
+def to_keras(
+    model: Network | MLPClassifier | MLPRegressor | PlainNetwork, *, logits: bool = False
+) -> Any:
+    """``keras.Sequential`` with the same predictions, not compiled.
+
+    It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
+    second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of a
+    network that standardises are folded into its first and last layer.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    logits : bool, default=False
+        Leave out softmax or sigmoid, for losses with ``from_logits=True``.
+
+    Returns
+    -------
+    keras.Sequential
+        Of the network's dtype (TensorFlow has the constants of gelu and leaky_relu in float32
+        even so). It runs on whatever backend Keras has (``KERAS_BACKEND``); that
+        of JAX has float64 only where ``jax_enable_x64`` is set.
+
+    Raises
+    ------
+    ImportError
+        Without Keras or its backend.
+    """
+    keras, plain = _keras(), describe(model).folded()
+    dtype = plain.dtype.name
+    layers = keras.layers
+    stack = [keras.Input((plain.sizes[0],), dtype=dtype)]
+    for k, layer in enumerate(plain.layers):
+        last = k == len(plain.layers) - 1
+        name = plain.output if last and not logits else layer.activation
+        stack.append(
+            layers.Dense(len(layer.biases), activation=_KERAS_NAMES.get(name), dtype=dtype)
+        )
+        if name == "leaky_relu":
+            stack.append(layers.LeakyReLU(negative_slope=layer.alpha, dtype=dtype))
+        elif name == "elu":
+            stack.append(layers.ELU(alpha=layer.alpha, dtype=dtype))
+        if layer.dropout:
+            stack.append(layers.Dropout(layer.dropout, dtype=dtype))
+    made = keras.Sequential(stack)
+    dense = [layer for layer in made.layers if isinstance(layer, layers.Dense)]
+    for theirs, ours in zip(dense, plain.layers, strict=True):
+        theirs.set_weights([ours.weights, ours.biases])
+    return made
+
+
+def from_keras(
+    model: Any,
+    *,
+    loss: str | None = None,
+    classes: Sequence | None = None,
+    backend: str = "auto",
+) -> Network:
+    """Network with the weights and predictions of a Keras model.
+
+    Parameters
+    ----------
+    model : keras.Sequential or keras.Model
+        A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten, and
+        Normalization at either end.
+    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+        Default: what fits the last layer. Needed where a model gives logits.
+    classes : array-like of label, optional
+        In the order of the outputs, ascending.
+    backend : {"auto", "cython", "numba", "numpy"}
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ImportError
+        Without Keras.
+    ValueError
+        That names the layer, if there is one that a Network has not.
+    """
+    keras = _keras()
+    layers, collector = keras.layers, Collector(loss)
+    for part in _chain(keras, model):
+        where = f"layer {part.name} ({type(part).__name__})"
+        if isinstance(part, layers.Dense):
+            weights, *bias = part.get_weights()
+            collector.dense(where, weights, bias[0] if bias else None)
+            collector.activation(where, *_function(keras, where, part.activation))
+        elif isinstance(part, layers.LeakyReLU):
+            collector.activation(where, "leaky_relu", float(part.negative_slope))
+        elif isinstance(part, layers.ELU):
+            collector.activation(where, "elu", float(part.alpha))
+        elif isinstance(part, layers.ReLU):
+            if part.max_value is not None or part.negative_slope or part.threshold:
+                raise ValueError(f"{where}: only the plain ReLU is supported")
+            collector.activation(where, "relu")
+        elif isinstance(part, layers.Softmax):
+            collector.activation(where, "softmax")
+        elif isinstance(part, layers.Activation):
+            collector.activation(where, *_function(keras, where, part.activation))
+        elif isinstance(part, layers.Dropout):
+            collector.dropout(where, part.rate)
+        elif isinstance(part, layers.Normalization):
+            _scales(collector, where, part)
+        elif not (isinstance(part, layers.Flatten) and not collector.layers):
+            raise ValueError(
+                f"{where} is not supported; known are Dense, Activation, ReLU, LeakyReLU, ELU, "
+                "Softmax, Dropout, Flatten and Normalization"
+            )
+    return collector.network(classes, backend)
+
+
+def _chain(keras: Any, model: Any) -> list[Any]:
+    """Layers of a model in their order, if each follows the one before."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model; got {type(model).__name__}")
+    if not isinstance(model, keras.Sequential):
+        chained = [
+            layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)
+        ]
+        ends = [model.inputs[0], *(layer.output for layer in chained)]
+        one = len(model.inputs) == len(model.outputs) == 1 and ends[-1] is model.outputs[0]
+        if not one or any(
+            layer.input is not before for layer, before in zip(chained, ends, strict=False)
+        ):
+            raise ValueError("the model is not a chain of layers from one input to one output")
+        return _flat(keras, chained)
+    return _flat(keras, model.layers)
+
+
+def _flat(keras: Any, layers: Sequence[Any]) -> list[Any]:
+    """Layers, those of nested models in their place."""
+    flat = []
+    for layer in layers:
+        flat += _chain(keras, layer) if isinstance(layer, keras.Model) else [layer]
+    return [layer for layer in flat if not isinstance(layer, keras.layers.InputLayer)]
+
+
+def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
+    """Our name and alpha of an activation function."""
+    activations = keras.activations
+    name = getattr(function, "__name__", type(function).__name__)
+    if function is activations.leaky_relu:
+        return "leaky_relu", 0.2  # Keras's default
+    if function is activations.elu:
+        return "elu", 1.0
+    if name in _OUR_NAMES and function is getattr(activations, name):
+        return _OUR_NAMES[name], 0.0
+    raise ValueError(
+        f"{where}: the activation {name} is not supported; "
+        f"known are {', '.join([*_OUR_NAMES, 'leaky_relu', 'elu'])}"
+    )
+
+
+def _scales(collector: Collector, where: str, layer: Any) -> None:
+    """Shift and scale of a Normalization layer."""
+    mean = np.asarray(layer.mean).reshape(-1)
+    # Keras divides by the deviation, which it holds above its epsilon.
+    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).reshape(-1)
+    at_end = bool(layer.invert)
+    if at_end != bool(collector.layers) or f"{'target' if at_end else 'input'}_shift" in (
+        collector.scales
+    ):
+        raise ValueError(
+            f"{where}: Normalization may be the first layer, and with invert=True the last"
+        )
+    kind = "target" if at_end else "input"
+    collector.scales[f"{kind}_shift"] = mean
+    collector.scales[f"{kind}_scale"] = 1 / deviation

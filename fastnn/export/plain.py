@@ -1,0 +1,382 @@
+"""A trained network as a list of layers: what every export reads and every import gives."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.network import _DEFAULT_ALPHA, Network
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+# What a loss makes of the last layer's net inputs.
+OUTPUTS = {
+    "cross_entropy": "softmax",
+    "binary_cross_entropy": "sigmoid",
+    "squared_error": "identity",
+}
+LOSSES = {output: loss for loss, output in OUTPUTS.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A dense layer, ``activation(x @ weights + biases)``.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (fan_in, fan_out)
+    biases : ndarray, shape (fan_out,)
+    activation : str
+        The last layer has "identity".
+    alpha : float
+        Of leaky_relu and elu, else 0.
+    dropout : float
+        Rate behind the layer in training.
+    """
+
+    weights: np.ndarray
+    biases: np.ndarray
+    activation: str = "identity"
+    alpha: float = 0.0
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class PlainNetwork:
+    """A trained network without the means to train it.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    output : {"softmax", "sigmoid", "identity"}
+        Of the last layer's net inputs.
+    classes : ndarray or None
+        Labels in the order of the probabilities; None stands for 0, 1, 2, ..., and for
+        several sigmoids, which are labels of their own.
+    input_shift, input_scale : ndarray, shape (features,), or None
+        The first layer gets ``(x - input_shift) * input_scale``.
+    target_shift, target_scale : ndarray, shape (outputs,), or None
+        Predictions are ``z / target_scale + target_shift``.
+    targets_1d : bool
+        Whether a single output is predicted as a vector.
+    """
+
+    layers: tuple[Layer, ...]
+    output: str
+    classes: np.ndarray | None = None
+    input_shift: np.ndarray | None = None
+    input_scale: np.ndarray | None = None
+    target_shift: np.ndarray | None = None
+    target_scale: np.ndarray | None = None
+    targets_1d: bool = True
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of all arrays."""
+        return self.layers[0].weights.dtype
+
+    @property
+    def sizes(self) -> list[int]:
+        """Inputs, units of the hidden layers, outputs."""
+        return [self.layers[0].weights.shape[0], *(len(layer.biases) for layer in self.layers)]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the last layer."""
+        return len(self.layers[-1].biases)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether every output is a label of its own."""
+        return self.output == "sigmoid" and self.n_outputs > 1
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Labels in the order of the probabilities; None for values and for multilabel."""
+        if self.output == "identity" or self.is_multilabel:
+            return None
+        return np.arange(max(self.n_outputs, 2)) if self.classes is None else self.classes
+
+    def astype(self, dtype: Any) -> PlainNetwork:
+        """The same with arrays of another dtype.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+
+        Returns
+        -------
+        PlainNetwork
+        """
+
+        def cast(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else np.asarray(array, dtype)
+
+        layers = [
+            replace(layer, weights=cast(layer.weights), biases=cast(layer.biases))
+            for layer in self.layers
+        ]
+        scales = {name: cast(getattr(self, name)) for name in _SCALES}
+        return replace(self, layers=tuple(layers), **scales)
+
+    def divided(self, scale: float) -> PlainNetwork:
+        """The network that takes ``x`` where this one takes ``x / scale``.
+
+        Parameters
+        ----------
+        scale : float
+
+        Returns
+        -------
+        PlainNetwork
+        """
+        if scale == 1.0:
+            return self
+        shift = np.zeros(self.sizes[0]) if self.input_shift is None else self.input_shift
+        own = np.ones(self.sizes[0]) if self.input_scale is None else self.input_scale
+        return replace(
+            self,
+            input_shift=(np.asarray(shift, np.float64) * scale).astype(self.dtype),
+            input_scale=(np.asarray(own, np.float64) / scale).astype(self.dtype),
+        )
+
+    def folded(self) -> PlainNetwork:
+        """The same function without shifts and scales: they go into the first and last layer.
+
+        A feature whose mean is large against its deviation then loses the digits that
+        subtracting the mean first would have kept.
+
+        Returns
+        -------
+        PlainNetwork
+        """
+        layers = list(self.layers)
+        if self.input_shift is not None:
+            w = layers[0].weights.astype(np.float64) * self.input_scale[:, None]
+            b = layers[0].biases - self.input_shift.astype(np.float64) @ w
+            layers[0] = replace(layers[0], weights=w, biases=b)
+        if self.target_shift is not None:
+            last, scale = layers[-1], self.target_scale.astype(np.float64)
+            b = last.biases / scale + self.target_shift
+            layers[-1] = replace(last, weights=last.weights / scale, biases=b)
+        nothing = dict.fromkeys(_SCALES)
+        return replace(self, layers=tuple(layers), **nothing).astype(self.dtype)
+
+    def to_network(self, backend: str = "auto") -> Network:
+        """Network with these parameters.
+
+        Parameters
+        ----------
+        backend : {"auto", "cython", "numba", "numpy"}
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ValueError
+            If layers differ in ``alpha``, or a parameter is not finite.
+        """
+        hidden = self.layers[:-1]
+        own = [layer for layer in hidden if layer.activation in _DEFAULT_ALPHA]
+        alpha = None
+        if any(layer.alpha != _DEFAULT_ALPHA[layer.activation] for layer in own):
+            alpha = own[0].alpha
+            if any(layer.alpha != alpha for layer in own):
+                raise ValueError(
+                    "a Network has one alpha for all layers; got "
+                    + ", ".join(f"{layer.activation} {layer.alpha:g}" for layer in own)
+                )
+        classes = None
+        if self.classes is not None:
+            classes = {"dtype": self.classes.dtype.str, "values": self.classes.tolist()}
+        config = {
+            "layer_sizes": self.sizes,
+            "activation": [layer.activation for layer in hidden],
+            "alpha": alpha,
+            "loss": LOSSES[self.output],
+            "dropout": [layer.dropout for layer in hidden],
+            "standardize": self.input_shift is not None or self.target_shift is not None,
+            "dtype": self.dtype.name,
+            "classes": classes,
+            "targets_1d": self.targets_1d,
+            "n_epochs": 0,
+            "seed": 0,
+        }
+        flat = [part.ravel() for layer in self.layers for part in (layer.weights, layer.biases)]
+        arrays = {"params": np.concatenate(flat)}
+        arrays |= {name: getattr(self, name) for name in _SCALES if getattr(self, name) is not None}
+        return Network.from_config(config, arrays, backend)
+
+
+_SCALES = ("input_shift", "input_scale", "target_shift", "target_scale")
+
+
+def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> PlainNetwork:
+    """A trained model as a list of layers.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+        An estimator must be fitted.
+
+    Returns
+    -------
+    PlainNetwork
+        Its arrays are copies.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        If a parameter is not finite.
+    """
+    if isinstance(model, PlainNetwork):
+        return model
+    classes = None
+    if isinstance(model, Network):
+        net, classes = model, model.classes_
+    else:
+        from fastnn.estimators import MLPClassifier, MLPRegressor
+
+        if not isinstance(model, MLPClassifier | MLPRegressor):
+            raise TypeError(
+                "model must be a Network, MLPClassifier or MLPRegressor; "
+                f"got {type(model).__name__}"
+            )
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(model)
+        net = model._network()
+        if isinstance(model, MLPClassifier) and not (
+            net.loss_name == "binary_cross_entropy" and net.n_outputs > 1
+        ):
+            classes = model.classes_
+            if len(classes) == 1:  # fitted to one class, it knows no other
+                classes = np.repeat(classes, 2)
+    for name, array in net.arrays().items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"not exported, {name} is not finite")
+    layers = []
+    names = [*net.activations, "identity"]
+    for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        default = _DEFAULT_ALPHA.get(names[k])
+        alpha = 0.0 if default is None else default if net.alpha is None else net.alpha
+        dropout = net.dropout[k] if k < len(net.dropout) else 0.0
+        layers.append(Layer(w.copy(), b.copy(), names[k], alpha, dropout))
+    return PlainNetwork(
+        tuple(layers),
+        OUTPUTS[net.loss_name],
+        classes,
+        targets_1d=net._targets_1d,
+        **{name: net.arrays().get(name) for name in _SCALES},
+    )
+
+
+class Collector:
+    """Layers of another library's model, one after the other, as a :class:`PlainNetwork`.
+
+    Parameters
+    ----------
+    loss : str or None
+        None takes what fits the output: softmax, sigmoid or none.
+    """
+
+    def __init__(self, loss: str | None) -> None:
+        if loss is not None and loss not in OUTPUTS:
+            raise ValueError(f"loss must be one of {', '.join(OUTPUTS)}; got {loss!r}")
+        self.loss = loss
+        self.layers: list[Layer] = []
+        self.output: str | None = None
+        self.scales: dict[str, np.ndarray] = {}
+        self.pending = False  # whether the last dense layer can still get an activation
+
+    def dense(self, where: str, weights: Any, biases: Any) -> None:
+        """A dense layer, weights (fan_in, fan_out)."""
+        self._open(where)
+        w = np.array(weights)
+        if w.dtype not in (np.float32, np.float64):
+            w = w.astype(np.float32)
+        b = np.zeros(w.shape[1], w.dtype) if biases is None else np.array(biases, w.dtype)
+        self.layers.append(Layer(w, b))
+        self.pending = True
+
+    def activation(self, where: str, name: str, alpha: float = 0.0) -> None:
+        """An activation: ours, softmax, or "identity"."""
+        if name == "identity":
+            return
+        self._open(where)
+        if not self.pending:
+            raise ValueError(f"{where}: {name} does not stand behind a dense layer")
+        self.pending = False
+        if name == "softmax":
+            self.output = name
+            return
+        self.layers[-1] = replace(self.layers[-1], activation=name, alpha=alpha)
+
+    def dropout(self, where: str, rate: float) -> None:
+        """Dropout, which counts in training only."""
+        if not self.layers:
+            raise ValueError(f"{where}: dropout of the inputs is not supported")
+        self.pending = False
+        self.layers[-1] = replace(self.layers[-1], dropout=float(rate))
+
+    def _open(self, where: str) -> None:
+        if self.output is not None or "target_shift" in self.scales:
+            raise ValueError(f"{where}: nothing can follow the output")
+
+    def network(self, classes: Sequence | None, backend: str) -> Network:
+        """The whole as a Network."""
+        if not self.layers:
+            raise ValueError("the model has no dense layer")
+        last, output = self.layers[-1], self.output or "identity"
+        if last.activation == "sigmoid":
+            output = "sigmoid"
+        elif last.activation != "identity":
+            raise ValueError(
+                f"the outputs have the activation {last.activation}; "
+                "a Network has softmax, sigmoid or none there"
+            )
+        if self.loss is not None:
+            if output not in ("identity", OUTPUTS[self.loss]):
+                raise ValueError(f"the loss {self.loss} does not fit outputs of {output}")
+            output = OUTPUTS[self.loss]
+        if self.scales.get("target_shift") is not None and output != "identity":
+            raise ValueError(f"outputs of {output} are not shifted or scaled")
+        self.layers[-1] = replace(last, activation="identity", dropout=0.0)
+        if classes is not None:
+            n_classes = max(len(last.biases), 2)
+            if output == "identity" or (output == "sigmoid" and len(last.biases) > 1):
+                raise ValueError("classes are for softmax, or for one sigmoid")
+            classes = np.asarray(classes)
+            if classes.shape != (n_classes,) or (classes[:-1] >= classes[1:]).any():
+                raise ValueError(f"classes must be {n_classes} labels in ascending order")
+        dtype = np.result_type(*(layer.weights for layer in self.layers))
+        plain = PlainNetwork(tuple(self.layers), output, classes, **self.scales)
+        return plain.astype(dtype).to_network(backend)
+
+
+def require(name: str, what: str, extra: str = "export") -> Any:
+    """An optional library.
+
+    Raises
+    ------
+    ImportError
+        That names the extra to install.
+    """
+    try:
+        with warnings.catch_warnings():  # of others about each other
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs {name.split('.')[0]}: pip install 'fastnn-cpu[{extra}]' ({error})"
+        ) from error

@@ -1,0 +1,138 @@
+"""scikit-learn's MLP from ours, and ours from scikit-learn's."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.export.plain import PlainNetwork, describe
+from fastnn.network import Network
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+_SKLEARN_NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+
+
+def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any:
+    """Fitted ``sklearn.neural_network`` MLP with the same predictions.
+
+    Shifts and scales of a network that standardises are folded into its first and last layer,
+    and two softmax outputs become one logistic, as scikit-learn has it.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+        An estimator passes its parameters on as far as scikit-learn knows them.
+
+    Returns
+    -------
+    sklearn.neural_network.MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    ValueError
+        If scikit-learn lacks the activation, or the layers differ in it.
+    """
+    from sklearn import neural_network
+    from sklearn.preprocessing import LabelBinarizer
+
+    plain = describe(model).folded()
+    names = {layer.activation for layer in plain.layers[:-1]} or {"identity"}
+    unknown = sorted(names - set(_SKLEARN_NAMES))
+    if unknown:
+        raise ValueError(
+            f"scikit-learn's MLP has no {', '.join(unknown)}; "
+            f"it has {', '.join(_SKLEARN_NAMES.values())}"
+        )
+    if len(names) > 1:
+        raise ValueError(
+            "scikit-learn's MLP has one activation for all hidden layers; "
+            f"got {', '.join(sorted(names))}"
+        )
+    if plain.output == "softmax" and plain.n_outputs == 2:
+        w, b = plain.layers[-1].weights, plain.layers[-1].biases
+        last = replace(plain.layers[-1], weights=w[:, 1:] - w[:, :1], biases=b[1:] - b[:1])
+        plain = replace(plain, layers=(*plain.layers[:-1], last), output="sigmoid")
+
+    kind = "MLPRegressor" if plain.output == "identity" else "MLPClassifier"
+    mlp = getattr(neural_network, kind)()
+    if not isinstance(model, Network | PlainNetwork):
+        _copy_parameters(model, mlp)
+    mlp.set_params(
+        hidden_layer_sizes=tuple(plain.sizes[1:-1]), activation=_SKLEARN_NAMES[names.pop()]
+    )
+    mlp.coefs_ = [layer.weights.copy() for layer in plain.layers]
+    mlp.intercepts_ = [layer.biases.copy() for layer in plain.layers]
+    mlp.n_layers_, mlp.n_outputs_ = len(plain.sizes), plain.n_outputs
+    mlp.n_features_in_ = plain.sizes[0]
+    mlp.out_activation_ = "logistic" if plain.output == "sigmoid" else plain.output
+    mlp.n_iter_, mlp.t_, mlp.loss_ = 0, 0, float("nan")
+    for name in ("n_iter_", "t_", "loss_", "loss_curve_", "feature_names_in_"):
+        if hasattr(model, name):
+            setattr(mlp, name, copy.copy(getattr(model, name)))
+    if kind == "MLPClassifier":
+        labels = np.eye(plain.n_outputs, dtype=int) if plain.is_multilabel else plain.labels
+        mlp._label_binarizer = LabelBinarizer().fit(labels)
+        mlp.classes_ = mlp._label_binarizer.classes_
+    return mlp
+
+
+def _copy_parameters(source: Any, target: Any) -> None:
+    """Constructor's arguments of one estimator for another, as far as they are allowed there."""
+    known = target.get_params(deep=False)
+    for name, value in source.get_params(deep=False).items():
+        if name in known:
+            default = known[name]
+            target.set_params(**{name: value})
+            try:
+                target._validate_params()
+            except ValueError:  # a solver, an activation, ... that the target lacks
+                target.set_params(**{name: default})
+
+
+def from_sklearn(mlp: Any, backend: str = "auto") -> MLPClassifier | MLPRegressor:
+    """Our estimator with the parameters and predictions of scikit-learn's.
+
+    Parameters
+    ----------
+    mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted.
+    backend : {"auto", "cython", "numba", "numpy"}
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        ``partial_fit`` and ``warm_start`` go on from its weights, but with an update rule
+        that has no memory of the steps before.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        If it is not fitted, or its loss is "poisson".
+    """
+    from sklearn import neural_network
+    from sklearn.utils.validation import check_is_fitted
+
+    from fastnn import estimators
+
+    kinds = (neural_network.MLPClassifier, neural_network.MLPRegressor)
+    if not isinstance(mlp, kinds):
+        raise TypeError(
+            f"mlp must be scikit-learn's MLPClassifier or MLPRegressor; got {type(mlp).__name__}"
+        )
+    check_is_fitted(mlp)
+    ours = estimators.MLPClassifier if isinstance(mlp, kinds[0]) else estimators.MLPRegressor
+    known = ours._get_param_names()
+    parameters = {k: v for k, v in mlp.get_params(deep=False).items() if k in known}
+    model = ours(**{**parameters, "backend": backend})
+    model._validate_params()  # refuses the loss "poisson"
+    for name, value in vars(mlp).items():
+        if name.endswith("_") or name in ("_label_binarizer", "_no_improvement_count"):
+            setattr(model, name, copy.deepcopy(value))
+    return model

@@ -1,0 +1,163 @@
+"""PyTorch modules from networks, and networks from PyTorch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastnn.export.plain import Collector, Layer, PlainNetwork, describe, require
+from fastnn.network import Network
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+
+def _torch() -> Any:
+    return require("torch", "PyTorch export", "torch")
+
+
+def to_torch(
+    model: Network | MLPClassifier | MLPRegressor | PlainNetwork, *, logits: bool = False
+) -> Any:
+    """``torch.nn.Sequential`` with the same predictions, in ``eval`` mode.
+
+    It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
+    second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of
+    a network that standardises are folded into its first and last layer.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    logits : bool, default=False
+        Leave out softmax or sigmoid, as PyTorch's losses want it.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        ``nn.Linear`` layers and activations, of the network's dtype.
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch.
+    """
+    torch = _torch()
+    nn, plain = torch.nn, describe(model).folded()
+    modules = []
+    for layer in plain.layers:
+        fan_in, fan_out = layer.weights.shape
+        linear = nn.utils.skip_init(
+            nn.Linear, fan_in, fan_out, dtype=getattr(torch, plain.dtype.name)
+        )
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(layer.weights.T.copy()))
+            linear.bias.copy_(torch.from_numpy(layer.biases.copy()))
+        modules.append(linear)
+        if layer.activation != "identity":
+            modules.append(_activation(nn, layer))
+        if layer.dropout:
+            modules.append(nn.Dropout(layer.dropout))
+    if not logits and plain.output != "identity":
+        modules.append(nn.Softmax(dim=-1) if plain.output == "softmax" else nn.Sigmoid())
+    return nn.Sequential(*modules).eval()
+
+
+def _activation(nn: Any, layer: Layer) -> Any:
+    """Module of a hidden layer's activation."""
+    if layer.activation == "leaky_relu":
+        return nn.LeakyReLU(layer.alpha)
+    if layer.activation == "elu":
+        return nn.ELU(layer.alpha)
+    if layer.activation == "softplus":
+        # PyTorch takes z itself above a threshold; above 40 that is right to the last bit.
+        return nn.Softplus(threshold=40)
+    return {
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "relu": nn.ReLU,
+        "silu": nn.SiLU,
+        "gelu": nn.GELU,
+    }[layer.activation]()
+
+
+def from_torch(
+    module: Any,
+    *,
+    loss: str | None = None,
+    classes: Sequence | None = None,
+    backend: str = "auto",
+) -> Network:
+    """Network with the weights and predictions of a PyTorch module.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential or torch.nn.Linear
+        Of Linear, Identity, Flatten, Dropout, the nine activations, and at the end Softmax or
+        Sigmoid; Sequentials may be nested.
+    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+        Default: what fits the last layer. Needed where a module gives logits, as those
+        trained with PyTorch's losses do.
+    classes : array-like of label, optional
+        In the order of the outputs, ascending.
+    backend : {"auto", "cython", "numba", "numpy"}
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch.
+    ValueError
+        That names the layer, if there is one that a Network has not.
+    """
+    nn = _torch().nn
+    collector = Collector(loss)
+    for where, part in _flatten(nn, module, ""):
+        if isinstance(part, nn.Linear):
+            w = part.weight.detach().cpu().numpy().T
+            bias = None if part.bias is None else part.bias.detach().cpu().numpy()
+            collector.dense(where, w, bias)
+        elif isinstance(part, nn.Dropout):
+            collector.dropout(where, part.p)
+        elif not (isinstance(part, nn.Flatten) and not collector.layers):
+            collector.activation(where, *_name(nn, where, part))
+    return collector.network(classes, backend)
+
+
+def _flatten(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Parts of nested Sequentials with names for messages."""
+    if not isinstance(module, nn.Sequential):
+        yield f"layer {name or 0} ({type(module).__name__})", module
+        return
+    for key, part in module.named_children():
+        yield from _flatten(nn, part, f"{name}.{key}" if name else key)
+
+
+def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
+    """Our name and alpha of an activation."""
+    if isinstance(part, nn.LeakyReLU):
+        return "leaky_relu", float(part.negative_slope)
+    if isinstance(part, nn.ELU):
+        return "elu", float(part.alpha)
+    if isinstance(part, nn.Softplus) and part.beta != 1:
+        raise ValueError(f"{where}: beta must be 1; got {part.beta:g}")
+    if isinstance(part, nn.GELU) and part.approximate != "none":
+        raise ValueError(f"{where}: only the exact GELU is supported; got {part.approximate!r}")
+    if isinstance(part, nn.Softmax) and part.dim not in (1, -1):
+        raise ValueError(f"{where}: dim must be 1 or -1; got {part.dim}")
+    names = {
+        nn.Identity: "identity",
+        nn.Tanh: "tanh",
+        nn.Sigmoid: "sigmoid",
+        nn.ReLU: "relu",
+        nn.Softplus: "softplus",
+        nn.SiLU: "silu",
+        nn.GELU: "gelu",
+        nn.Softmax: "softmax",
+    }
+    if type(part) not in names:
+        known = ", ".join(["Linear", "Dropout", "LeakyReLU", "ELU", *(k.__name__ for k in names)])
+        raise ValueError(f"{where} is not supported; known are {known}")
+    return names[type(part)], 0.0
