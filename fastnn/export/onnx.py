@@ -281,10 +281,10 @@ def _skl2onnx_shapes(operator: Any) -> None:
 
 def _labels(operator: Any, plain: PlainNetwork) -> np.ndarray | None:
     """The labels, or with the option ``nocl`` their numbers."""
+    if plain.labels is None:
+        return plain.classes
     options = operator.scope_inst.get_options(operator.raw_operator, {"nocl": False})
-    if plain.labels is None or not options["nocl"]:
-        return plain.labels
-    return np.arange(len(plain.labels))
+    return np.arange(len(plain.labels)) if options["nocl"] else plain.labels
 
 
 def _real_input(operator: Any) -> Any:
