@@ -17,6 +17,8 @@ MODULES = (
     "fastnn.training",
     "fastnn.estimators.mlp",
     "fastnn.experiments",
+    "fastnn.export",
+    "fastnn.export.onnx",
 )
 
 
@@ -64,3 +66,13 @@ def test_links_of_the_readme_lead_somewhere():
         page = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch and onnx, about themselves
+def test_examples_of_the_exports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "export.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        exec(compile(block, "export.md", "exec"), names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["iris.c", "iris.onnx"]

@@ -138,7 +138,7 @@ class _Source:
 
     def _prototypes(self) -> str:
         name, t = self.name, self.type
-        if self.plain.output == "identity":
+        if self.plain.is_regression:
             return f"void {name}_predict(const {t} *x, {t} *y);\n"
         lines = [f"void {name}_predict_proba(const {t} *x, {t} *p);"]
         if self.plain.is_multilabel:
@@ -235,12 +235,17 @@ class _Source:
         """The public functions."""
         plain, name, t, f = self.plain, self.name, self.type, self.f
         n = plain.n_outputs
-        if plain.output == "identity":
+        if plain.is_regression:
             lines = [
                 f"void {name}_predict(const {t} *x, {t} *y)",
                 "{",
                 f"    {name}_net_inputs(x, y);",
             ]
+            if plain.output == "exp":
+                lines += [
+                    f"    for (int j = 0; j < {n}; j++)",
+                    f"        y[j] = exp{f}(y[j]);",
+                ]
             if plain.target_shift is not None:
                 lines += [
                     f"    for (int j = 0; j < {n}; j++)",
@@ -299,12 +304,12 @@ class _Source:
 
         net = replace(plain, classes=None).to_network("numpy")
         rows, n = len(self.vectors), self.outputs
-        if plain.output == "identity":
+        if plain.is_regression:
             expected = net.predict(self.vectors).reshape(rows, n)
         else:
             expected = net.predict_proba(self.vectors)
         call, check = "predict", ""
-        if plain.output != "identity":
+        if not plain.is_regression:
             call = "predict_proba"
             declare = f"        int labels[{n}];\n" if plain.is_multilabel else ""
             if plain.is_multilabel:

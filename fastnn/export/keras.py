@@ -23,6 +23,7 @@ _KERAS_NAMES = {
     "silu": "silu",
     "gelu": "gelu",
     "softmax": "softmax",
+    "exp": "exponential",
 }
 _OUR_NAMES = {theirs: ours for ours, theirs in _KERAS_NAMES.items()}
 
@@ -95,7 +96,7 @@ def from_keras(
     model : keras.Sequential or keras.Model
         A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten, and
         Normalization at either end.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    loss : str, optional
         Default: what fits the last layer. Needed where a model gives logits.
     classes : array-like of label, optional
         In the order of the outputs, ascending.

@@ -51,7 +51,7 @@ def to_onnx(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any
     real = onnx.helper.np_dtype_to_tensor_dtype(plain.dtype)
     info = onnx.helper.make_tensor_value_info
     n_classes = plain.n_outputs if plain.output != "sigmoid" else max(plain.n_outputs, 2)
-    if plain.output == "identity":
+    if plain.is_regression:
         _build(graph, plain, "X", ["variable"])
         outputs = [info("variable", real, ["samples", plain.n_outputs])]
     else:
@@ -139,6 +139,9 @@ def _build(graph: _Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> No
         w = graph.constant("weights", layer.weights)
         x = graph.add("Gemm", x, w, graph.constant("biases", layer.biases), out=out)
         x = _activation(graph, layer, x)
+    if plain.output == "exp":
+        graph.add("Exp", x, out=outputs[0])
+        return
     if plain.output == "identity":
         if plain.target_shift is not None:
             x = graph.add("Div", x, graph.constant("target_scale", plain.target_scale))
@@ -268,7 +271,7 @@ def _skl2onnx_shapes(operator: Any) -> None:
     plain = describe(operator.raw_operator)
     rows = operator.inputs[0].get_first_dimension()
     real = type(_real_input(operator))
-    if plain.output == "identity":
+    if plain.is_regression:
         operator.outputs[0].set_type(real([rows, plain.n_outputs]))
         return
     columns = plain.n_outputs if plain.output == "softmax" else max(plain.n_outputs, 2)

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import codes
 from fastnn.network import _DEFAULT_ALPHA, Network
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
 # What a loss makes of the last layer's net inputs.
-OUTPUTS = {
+OUTPUTS = dict.fromkeys(codes.LOSSES, "identity") | {
     "cross_entropy": "softmax",
     "binary_cross_entropy": "sigmoid",
-    "squared_error": "identity",
+    "poisson": "exp",
 }
-LOSSES = {output: loss for loss, output in OUTPUTS.items()}
+# The loss of a model that does not say what it was trained with.
+_USUAL_LOSSES = {"identity": "squared_error"} | {
+    output: loss for loss, output in OUTPUTS.items() if output != "identity"
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +58,8 @@ class PlainNetwork:
     Attributes
     ----------
     layers : tuple of Layer
-    output : {"softmax", "sigmoid", "identity"}
-        Of the last layer's net inputs.
+    loss : str
+        What it was trained with; it fixes ``output``.
     classes : ndarray or None
         Labels in the order of the probabilities; None stands for 0, 1, 2, ..., and for
         several sigmoids, which are labels of their own.
@@ -68,7 +72,7 @@ class PlainNetwork:
     """
 
     layers: tuple[Layer, ...]
-    output: str
+    loss: str
     classes: np.ndarray | None = None
     input_shift: np.ndarray | None = None
     input_scale: np.ndarray | None = None
@@ -92,6 +96,16 @@ class PlainNetwork:
         return len(self.layers[-1].biases)
 
     @property
+    def output(self) -> str:
+        """What becomes of the last net inputs: softmax, sigmoid, exp or identity."""
+        return OUTPUTS[self.loss]
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it predicts values."""
+        return self.loss in codes.REGRESSION
+
+    @property
     def is_multilabel(self) -> bool:
         """Whether every output is a label of its own."""
         return self.output == "sigmoid" and self.n_outputs > 1
@@ -99,7 +113,7 @@ class PlainNetwork:
     @property
     def labels(self) -> np.ndarray | None:
         """Labels in the order of the probabilities; None for values and for multilabel."""
-        if self.output == "identity" or self.is_multilabel:
+        if self.is_regression or self.is_multilabel:
             return None
         return np.arange(max(self.n_outputs, 2)) if self.classes is None else self.classes
 
@@ -201,7 +215,7 @@ class PlainNetwork:
             "layer_sizes": self.sizes,
             "activation": [layer.activation for layer in hidden],
             "alpha": alpha,
-            "loss": LOSSES[self.output],
+            "loss": self.loss,
             "dropout": [layer.dropout for layer in hidden],
             "standardize": self.input_shift is not None or self.target_shift is not None,
             "dtype": self.dtype.name,
@@ -274,7 +288,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         layers.append(Layer(w.copy(), b.copy(), names[k], alpha, dropout))
     return PlainNetwork(
         tuple(layers),
-        OUTPUTS[net.loss_name],
+        net.loss_name,
         classes,
         targets_1d=net._targets_1d,
         **{name: net.arrays().get(name) for name in _SCALES},
@@ -287,7 +301,7 @@ class Collector:
     Parameters
     ----------
     loss : str or None
-        None takes what fits the output: softmax, sigmoid or none.
+        None takes what fits the output: softmax, sigmoid, exp or none.
     """
 
     def __init__(self, loss: str | None) -> None:
@@ -317,7 +331,7 @@ class Collector:
         if not self.pending:
             raise ValueError(f"{where}: {name} does not stand behind a dense layer")
         self.pending = False
-        if name == "softmax":
+        if name in ("softmax", "exp"):
             self.output = name
             return
         self.layers[-1] = replace(self.layers[-1], activation=name, alpha=alpha)
@@ -343,24 +357,24 @@ class Collector:
         elif last.activation != "identity":
             raise ValueError(
                 f"the outputs have the activation {last.activation}; "
-                "a Network has softmax, sigmoid or none there"
+                "a Network has softmax, sigmoid, exp or none there"
             )
-        if self.loss is not None:
-            if output not in ("identity", OUTPUTS[self.loss]):
-                raise ValueError(f"the loss {self.loss} does not fit outputs of {output}")
-            output = OUTPUTS[self.loss]
+        loss = self.loss or _USUAL_LOSSES[output]
+        if output not in ("identity", OUTPUTS[loss]):
+            raise ValueError(f"the loss {loss} does not fit outputs of {output}")
+        output = OUTPUTS[loss]
         if self.scales.get("target_shift") is not None and output != "identity":
             raise ValueError(f"outputs of {output} are not shifted or scaled")
         self.layers[-1] = replace(last, activation="identity", dropout=0.0)
         if classes is not None:
             n_classes = max(len(last.biases), 2)
-            if output == "identity" or (output == "sigmoid" and len(last.biases) > 1):
+            if loss in codes.REGRESSION or (output == "sigmoid" and len(last.biases) > 1):
                 raise ValueError("classes are for softmax, or for one sigmoid")
             classes = np.asarray(classes)
             if classes.shape != (n_classes,) or (classes[:-1] >= classes[1:]).any():
                 raise ValueError(f"classes must be {n_classes} labels in ascending order")
         dtype = np.result_type(*(layer.weights for layer in self.layers))
-        plain = PlainNetwork(tuple(self.layers), output, classes, **self.scales)
+        plain = PlainNetwork(tuple(self.layers), loss, classes, **self.scales)
         return plain.astype(dtype).to_network(backend)
 
 

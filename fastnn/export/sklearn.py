@@ -56,9 +56,9 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
     if plain.output == "softmax" and plain.n_outputs == 2:
         w, b = plain.layers[-1].weights, plain.layers[-1].biases
         last = replace(plain.layers[-1], weights=w[:, 1:] - w[:, :1], biases=b[1:] - b[:1])
-        plain = replace(plain, layers=(*plain.layers[:-1], last), output="sigmoid")
+        plain = replace(plain, layers=(*plain.layers[:-1], last), loss="binary_cross_entropy")
 
-    kind = "MLPRegressor" if plain.output == "identity" else "MLPClassifier"
+    kind = "MLPRegressor" if plain.is_regression else "MLPClassifier"
     mlp = getattr(neural_network, kind)()
     if not isinstance(model, Network | PlainNetwork):
         _copy_parameters(model, mlp)
@@ -114,7 +114,7 @@ def from_sklearn(mlp: Any, backend: str = "auto") -> MLPClassifier | MLPRegresso
     TypeError
         For anything else.
     ValueError
-        If it is not fitted, or its loss is "poisson".
+        If it is not fitted.
     """
     from sklearn import neural_network
     from sklearn.utils.validation import check_is_fitted
@@ -131,7 +131,7 @@ def from_sklearn(mlp: Any, backend: str = "auto") -> MLPClassifier | MLPRegresso
     known = ours._get_param_names()
     parameters = {k: v for k, v in mlp.get_params(deep=False).items() if k in known}
     model = ours(**{**parameters, "backend": backend})
-    model._validate_params()  # refuses the loss "poisson"
+    model._validate_params()
     for name, value in vars(mlp).items():
         if name.endswith("_") or name in ("_label_binarizer", "_no_improvement_count"):
             setattr(model, name, copy.deepcopy(value))

@@ -40,6 +40,8 @@ def to_torch(
     ------
     ImportError
         Without PyTorch.
+    ValueError
+        For the loss poisson without ``logits``: PyTorch has no module for exp.
     """
     torch = _torch()
     nn, plain = torch.nn, describe(model).folded()
@@ -57,6 +59,10 @@ def to_torch(
             modules.append(_activation(nn, layer))
         if layer.dropout:
             modules.append(nn.Dropout(layer.dropout))
+    if not logits and plain.output == "exp":
+        raise ValueError(
+            "PyTorch has no module for the exp of poisson's outputs; export with logits=True"
+        )
     if not logits and plain.output != "identity":
         modules.append(nn.Softmax(dim=-1) if plain.output == "softmax" else nn.Sigmoid())
     return nn.Sequential(*modules).eval()
@@ -94,7 +100,7 @@ def from_torch(
     module : torch.nn.Sequential or torch.nn.Linear
         Of Linear, Identity, Flatten, Dropout, the nine activations, and at the end Softmax or
         Sigmoid; Sequentials may be nested.
-    loss : {"cross_entropy", "binary_cross_entropy", "squared_error"}, optional
+    loss : str, optional
         Default: what fits the last layer. Needed where a module gives logits, as those
         trained with PyTorch's losses do.
     classes : array-like of label, optional
