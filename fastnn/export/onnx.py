@@ -242,7 +242,8 @@ def register_skl2onnx() -> None:
     >>> import fastnn, skl2onnx
     >>> fastnn.export.register_skl2onnx()
     >>> X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
-    >>> model = make_pipeline(StandardScaler(), fastnn.MLPRegressor((4,), solver="lbfgs"))
+    >>> mlp = fastnn.MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", tol=0.01)
+    >>> model = make_pipeline(StandardScaler(), mlp)
     >>> onnx_model = skl2onnx.to_onnx(model.fit(X, X[:, 0]), X[:1])
     >>> [output.name for output in onnx_model.graph.output]
     ['variable']
