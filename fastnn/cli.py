@@ -180,6 +180,16 @@ def train(
         str | None, _option("initializer", "auto, lecun_normal, he_normal, ...", _NETWORK)
     ] = None,
     loss: Annotated[_Loss | None, _option("loss", "Default: by the task.", _NETWORK)] = None,
+    label_smoothing: Annotated[
+        float | None,
+        _option("label_smoothing", "Share of each target given to all classes.", _NETWORK),
+    ] = None,
+    quantile: Annotated[
+        float | None, _option("quantile", "What --loss quantile estimates.", _NETWORK)
+    ] = None,
+    delta: Annotated[
+        float | None, _option("delta", "Where --loss huber becomes linear.", _NETWORK)
+    ] = None,
     l2: Annotated[
         float | None, _option("l2", "Factor of the squared weights, halved.", _NETWORK)
     ] = None,
@@ -191,6 +201,16 @@ def train(
         float | None, _option("learning_rate", "Step size.", _TRAINING)
     ] = None,
     momentum: Annotated[float | None, _option("momentum", "Of sgd.", _TRAINING)] = None,
+    clip_norm: Annotated[
+        float | None, _option("clip_norm", "Shorten longer gradients to this.", _TRAINING)
+    ] = None,
+    clip_value: Annotated[
+        float | None, _option("clip_value", "Clip a gradient's entries to this.", _TRAINING)
+    ] = None,
+    ema: Annotated[
+        float | None,
+        _option("ema", "Predict with the parameters' moving average of this decay.", _TRAINING),
+    ] = None,
     epochs: Annotated[int | None, _option("epochs", "Passes over the data.", _TRAINING)] = None,
     batch_size: Annotated[
         int | None, _option("batch_size", "Samples a step; 0 takes all.", _TRAINING)
@@ -386,6 +406,9 @@ def _make_network(dataset: Dataset, settings: TrainSettings) -> Network:
         activation=activation[0] if len(activation) == 1 else activation,
         alpha=settings.alpha,
         loss=settings.loss,
+        label_smoothing=settings.label_smoothing or 0.0,
+        quantile=0.5 if settings.quantile is None else settings.quantile,
+        delta=1.0 if settings.delta is None else settings.delta,
         l2=settings.l2,
         dropout=(dropout or [0.0])[0] if len(dropout) < 2 else dropout,
         initializer=settings.initializer,

@@ -7,9 +7,9 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,6 +203,7 @@ class Network:
         self._target_scale: np.ndarray | None = None
         self._optimizer: Optimizer | None = None
         self._moments = np.empty((0, 0), self.dtype)
+        self._averaged = False
         self._updates = 0
 
     # --- making ---------------------------------------------------------------
@@ -249,6 +250,22 @@ class Network:
             weights.append(vector[start:middle].reshape(row[codes.FAN_IN], row[codes.FAN_OUT]))
             biases.append(vector[middle : middle + row[codes.FAN_OUT]])
         return weights, biases
+
+    def _swap_average(self) -> None:
+        """Exchange the parameters and their average, where the update rule keeps one."""
+        if self._optimizer is not None and self._optimizer.ema is not None and self._updates:
+            average = self._moments[-1].copy()
+            self._moments[-1] = self.params
+            self.params[:] = average
+
+    @contextmanager
+    def _with_average(self) -> Iterator[None]:
+        """Context in which ``params`` are their average."""
+        self._swap_average()
+        try:
+            yield
+        finally:
+            self._swap_average()
 
     def _initialize(self, rng: np.random.RandomState) -> None:
         """Draw the weights layer by layer in float64; biases are zero.
@@ -697,6 +714,9 @@ class Network:
         if optimizer != self._optimizer:
             self._optimizer, self._updates = optimizer, 0
             self._moments = np.zeros((optimizer.n_moments, self.n_params), self.dtype)
+        elif self._averaged:  # training goes on from the parameters themselves
+            self._swap_average()
+        self._averaged = False
         bar = _progress_bar(epochs) if verbose else None
         with bar if bar is not None else nullcontext():
             return _Run(self, x, targets, weights, held_out, epochs, batch_size, shuffle).go(
@@ -1080,15 +1100,17 @@ class _Run:
                     progress.seconds = time.perf_counter() - started
                     if self.held_out is not None and step % self.batches == 0:
                         # a network about to diverge may overflow here first
-                        with np.errstate(over="ignore", invalid="ignore"):
+                        with np.errstate(over="ignore", invalid="ignore"), net._with_average():
                             value = net._objective(*self.held_out, np.empty(0, net.dtype))
                             score = net._score_checked(*self.held_out)
+                            better = stopping is not None and value < best.loss - stopping.min_delta
+                            params = net.params.copy() if better else None
                         validation.append((value, score))
                         progress.validation_loss, progress.validation_score = value, score
                         if stopping is not None:
                             epoch = progress.epoch - 1
-                            if value < best.loss - stopping.min_delta:
-                                best = Best(value, epoch, net.params.copy())
+                            if better:
+                                best = Best(value, epoch, params)
                             elif epoch - best.epoch >= stopping.patience:
                                 stopped = "early stopping"
                     for callback in callbacks:
@@ -1099,6 +1121,8 @@ class _Run:
             finally:
                 net.n_epochs_ += step // self.batches
             self._check_finite(kept, losses, step, pool)
+        net._swap_average()
+        net._averaged = True
         if best.params is not None:
             net.params[:] = best.params
         return self._history(

@@ -6,7 +6,7 @@ The formulas stand at :func:`fastnn.backends.numpy_kernels.update`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from fastnn import codes
@@ -20,24 +20,53 @@ class Optimizer:
     ----------
     learning_rate : float
         Step size, positive.
+    clip_norm : float, optional
+        Longest gradient: a longer one, over all parameters and L2 included, is shortened to it.
+        By keyword, as are the next two.
+    clip_value : float, optional
+        Instead: every entry of the gradient is clipped to plus and minus this.
+    ema : float in (0, 1), optional
+        Predictions after training are those of an exponentially moving average of the
+        parameters, ``ema`` times itself plus ``1 - ema`` times the parameters after each step;
+        the first step's begin it. Training goes on from the parameters themselves.
     """
 
     learning_rate: float = 1e-3
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
+    ema: float | None = field(default=None, kw_only=True)
 
     rule: ClassVar[int]
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
         _check("learning_rate", self.learning_rate, 0.0, math.inf, low_open=True)
+        for name, high in (("clip_norm", math.inf), ("clip_value", math.inf), ("ema", 1.0)):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), 0.0, high, low_open=True)
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError(
+                f"give clip_norm or clip_value, not both; got {self.clip_norm!r} and "
+                f"{self.clip_value!r}"
+            )
 
     @property
-    def constants(self) -> tuple[float, float, float]:
-        """The rule's numbers, as the kernels read them."""
-        raise NotImplementedError
+    def constants(self) -> tuple[float, ...]:
+        """What the kernels read: the rule's three numbers, clip_norm, clip_value, ema (or 0)."""
+        rest = (self.clip_norm, self.clip_value, self.ema)
+        return (*self._numbers, *(float(value or 0.0) for value in rest))
 
     @property
     def n_moments(self) -> int:
-        """Numbers that are kept for each parameter."""
+        """Numbers that are kept for each parameter: the rule's, then the average."""
+        return self._n_own + int(self.ema is not None)
+
+    @property
+    def _numbers(self) -> tuple[float, float, float]:
+        raise NotImplementedError
+
+    @property
+    def _n_own(self) -> int:
         return 1
 
     @property
@@ -60,6 +89,8 @@ class SGD(Optimizer):
     momentum : float in [0, 1), default=0
     nesterov : bool, default=False
         Look ahead along the momentum.
+    clip_norm, clip_value, ema : float, optional
+        As for :class:`Optimizer`.
     """
 
     learning_rate: float = 1e-2
@@ -74,11 +105,11 @@ class SGD(Optimizer):
         _check("momentum", self.momentum, 0.0, 1.0)
 
     @property
-    def constants(self) -> tuple[float, float, float]:
+    def _numbers(self) -> tuple[float, float, float]:
         return float(self.momentum), float(self.nesterov), 0.0
 
     @property
-    def n_moments(self) -> int:
+    def _n_own(self) -> int:
         return int(self.momentum > 0)
 
 
@@ -92,6 +123,8 @@ class Adam(Optimizer):
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
         Decay of the first and second moments.
     epsilon : float, default=1e-8
+    clip_norm, clip_value, ema : float, optional
+        As for :class:`Optimizer`.
     """
 
     beta_1: float = 0.9
@@ -108,11 +141,11 @@ class Adam(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def constants(self) -> tuple[float, float, float]:
+    def _numbers(self) -> tuple[float, float, float]:
         return float(self.beta_1), float(self.beta_2), float(self.epsilon)
 
     @property
-    def n_moments(self) -> int:
+    def _n_own(self) -> int:
         return 2
 
 
@@ -126,6 +159,8 @@ class AdamW(Adam):
         As for :class:`Adam`.
     weight_decay : float, default=0.01
         Each step multiplies the weights by ``1 - learning_rate * weight_decay``.
+    clip_norm, clip_value, ema : float, optional
+        As for :class:`Optimizer`.
     """
 
     weight_decay: float = 0.01
@@ -149,6 +184,8 @@ class AdaGrad(Optimizer):
     ----------
     learning_rate : float, default=0.01
     epsilon : float, default=1e-10
+    clip_norm, clip_value, ema : float, optional
+        As for :class:`Optimizer`.
     """
 
     learning_rate: float = 1e-2
@@ -162,7 +199,7 @@ class AdaGrad(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def constants(self) -> tuple[float, float, float]:
+    def _numbers(self) -> tuple[float, float, float]:
         return float(self.epsilon), 0.0, 0.0
 
 
@@ -176,6 +213,8 @@ class RMSprop(Optimizer):
     rho : float in [0, 1), default=0.9
         Decay of the mean square.
     epsilon : float, default=1e-8
+    clip_norm, clip_value, ema : float, optional
+        As for :class:`Optimizer`.
     """
 
     rho: float = 0.9
@@ -190,7 +229,7 @@ class RMSprop(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def constants(self) -> tuple[float, float, float]:
+    def _numbers(self) -> tuple[float, float, float]:
         return float(self.rho), float(self.epsilon), 0.0
 
 

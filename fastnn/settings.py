@@ -71,11 +71,17 @@ class TrainSettings(BaseModel):
     alpha: Annotated[float, Field(ge=0)] | None = None
     initializer: Literal[INITIALIZERS] | None = None
     loss: Literal[tuple(codes.LOSSES)] | None = None
+    label_smoothing: Rate | None = None
+    quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
+    delta: Annotated[float, Field(gt=0)] | None = None
     l2: Annotated[float, Field(ge=0)] | None = None
     dropout: Annotated[list[Rate], BeforeValidator(_split)] | None = None
     optimizer: Literal[tuple(OPTIMIZERS)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     momentum: Rate | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_value: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     epochs: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=0)] | None = None
     early_stopping: bool | None = None
@@ -91,6 +97,12 @@ class TrainSettings(BaseModel):
             raise ValueError("give hidden, or layers and layer_size, not both")
         if self.momentum is not None and self.optimizer not in (None, "sgd"):
             raise ValueError(f"momentum belongs to sgd; the optimizer is {self.optimizer}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("give clip_norm or clip_value, not both")
+        for name in ("quantile", "delta"):
+            wanted = "huber" if name == "delta" else name
+            if getattr(self, name) is not None and self.loss != wanted:
+                raise ValueError(f"{name} belongs to the loss {wanted}; the loss is {self.loss}")
         return self
 
     def completed(self, data: Dataset, n_train: int) -> TrainSettings:
@@ -146,9 +158,10 @@ class TrainSettings(BaseModel):
 
     def make_optimizer(self) -> Optimizer:
         """The update rule (of completed settings)."""
+        rest = {"clip_norm": self.clip_norm, "clip_value": self.clip_value, "ema": self.ema}
         if self.optimizer == "sgd":
-            return SGD(self.learning_rate, momentum=self.momentum or 0.0)
-        return OPTIMIZERS[self.optimizer](self.learning_rate)
+            return SGD(self.learning_rate, momentum=self.momentum or 0.0, **rest)
+        return OPTIMIZERS[self.optimizer](self.learning_rate, **rest)
 
     def to_toml(self) -> str:
         """The settings as a file that ``--config`` reads."""
@@ -251,6 +264,11 @@ def merge(*levels: Mapping[str, Any]) -> TrainSettings:
             merged.pop("hidden", None)
         if fields.get("optimizer", "sgd") != "sgd":
             merged.pop("momentum", None)
+        for name, loss in (("quantile", "quantile"), ("delta", "huber")):
+            if fields.get("loss", loss) != loss:
+                merged.pop(name, None)
+        if "clip_norm" in fields or "clip_value" in fields:
+            merged = {k: v for k, v in merged.items() if k not in ("clip_norm", "clip_value")}
         merged |= fields
     try:
         return TrainSettings.model_validate(merged)

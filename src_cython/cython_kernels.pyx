@@ -84,6 +84,9 @@ cdef extern from "vector_math.h" nogil:
     void update_range(void *grads, double l2, double shrink, int rule, const double *constants,
                       double rate, Size n, void *params, void *state0, void *state1) noexcept
     void add_to(void *x, Size n, void *out) noexcept
+    void clip_entries(void *grads, double limit, Size n) noexcept
+    void scale_range(void *x, double factor, Size n) noexcept
+    void average_range(void *params, double keep, Size n, void *out) noexcept
     void add_scaled(void *x, double factor, Size n, void *out) noexcept
     double sum_of_squares(void *x, Size n) noexcept
     double sum_range(void *x, const int64_t *order, Size first, Size n) noexcept
@@ -932,7 +935,8 @@ cdef struct Rule:
 
 cdef void update_share(real *grads, Size first, Size n, double l2, double shrink, Rule *rule,
                        double rate, Size groups, Size thread, Size n_threads, Size n_params,
-                       Size n_state, real *params, real *state) noexcept nogil:
+                       Size n_moments, double factor, double keep, real *params,
+                       real *state) noexcept nogil:
     """Sum of the groups and update, for a thread's share of one range of parameters."""
     cdef Size lines = (n + LINE - 1) // LINE
     cdef Size start = first + thread * lines // n_threads * LINE
@@ -940,10 +944,56 @@ cdef void update_share(real *grads, Size first, Size n, double l2, double shrink
     while start < stop:
         n = min(stop - start, UPDATED)
         reduce_groups(groups, n_params, start, n, grads)
+        if factor != 1:
+            scale_range(grads + start, factor, n)
         update_range(grads + start, l2, shrink, rule.rule, rule.constants, rate, n,
                      params + start, state + start,
-                     state + start + (n_params if n_state == 2 else 0))
+                     state + start + (n_params if n_moments == 2 else 0))
+        if rule.constants[5] != 0:
+            average_range(params + start, keep, n, state + n_moments * n_params + start)
         start += n
+
+
+cdef void clip_share(real *grads, Size first, Size n, double l2, double limit, Size groups,
+                     Size thread, Size n_threads, Size n_params, real *params) noexcept nogil:
+    """Gradient of the objective, its entries clipped, for a thread's share of one range."""
+    cdef Size lines = (n + LINE - 1) // LINE
+    cdef Size start = first + thread * lines // n_threads * LINE
+    cdef Size stop = min(first + (thread + 1) * lines // n_threads * LINE, first + n)
+    if start >= stop:
+        return
+    reduce_groups(groups, n_params, start, stop - start, grads)
+    if l2 != 0:
+        add_scaled(params + start, l2, stop - start, grads + start)
+    if limit != 0:
+        clip_entries(grads + start, limit, stop - start)
+
+
+cdef double clip_gradient(Job *job, Rule *rule, Size groups, Size thread, Size n_threads,
+                          int64_t *sync, real *params, real *grads) noexcept nogil:
+    """Gradient of the objective into the first row; the factor that shortens it.
+
+    Every thread adds up its share and, so that the bits are the same for any number of threads,
+    the squares of all.
+    """
+    cdef Size n_params = job.header[N_PARAMS], k
+    cdef double norm = 0, limit = rule.constants[4]
+    cdef int64_t *row
+    for k in range(job.n_layers):
+        row = job.layers + k * LAYER_COLUMNS
+        if row[KIND] == DENSE:
+            clip_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], job.l2, limit, groups,
+                       thread, n_threads, n_params, params)
+            clip_share(grads, row[BIASES], row[FAN_OUT], 0, limit, groups, thread, n_threads,
+                       n_params, params)
+    if n_threads > 1:
+        barrier(<int> n_threads, sync)
+    if rule.constants[3] != 0:
+        norm = sqrt(sum_of_squares(grads, n_params))
+    # nobody may scale its share while others add up
+    if n_threads > 1:
+        barrier(<int> n_threads, sync)
+    return rule.constants[3] / norm if norm > rule.constants[3] else 1
 
 
 cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size first_count,
@@ -958,10 +1008,11 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
     cdef double[MAX_GROUPS] own_losses
     cdef double *group_losses = &own_losses[0]
     cdef Size n_params = job.header[N_PARAMS]
-    cdef Size n_state = state_rows(rule.rule, rule.constants)
+    cdef Size n_moments = state_rows(rule.rule, rule.constants)
+    cdef bint clipped = rule.constants[3] != 0 or rule.constants[4] != 0
     cdef Size batches = (job.samples + batch_size - 1) // batch_size
     cdef Size i, k, step, epoch, batch, start, n, groups
-    cdef double total, objective, rate, shrink
+    cdef double total, objective, rate, shrink, factor, l2, keep
     cdef int64_t *row
     if n_threads > 1:
         group_losses = <double *> (sync + 8)
@@ -993,19 +1044,25 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
         rate = rule.learning_rates[i]
         shrink = 1 - rate * rule.decay
         rate = step_size(rule.rule, rule.constants, rate, first_count + i + 1)
+        factor, l2 = 1, job.l2
+        if clipped:
+            factor = clip_gradient(job, rule, groups, thread, n_threads, sync, params, grads)
+            groups, l2 = 1, 0
+        keep = rule.constants[5] if first_count + i > 0 else 0
         if job.l2 == 0 and rule.decay == 0:
             # weights and biases are treated alike
             update_share(grads, 0, n_params, 0, 1, rule, rate, groups, thread, n_threads,
-                         n_params, n_state, params, state)
+                         n_params, n_moments, factor, keep, params, state)
         else:
             for k in range(job.n_layers):
                 row = job.layers + k * LAYER_COLUMNS
                 if row[KIND] == DENSE:
-                    update_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], job.l2, shrink,
-                                 rule, rate, groups, thread, n_threads, n_params, n_state,
-                                 params, state)
+                    update_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], l2, shrink,
+                                 rule, rate, groups, thread, n_threads, n_params, n_moments,
+                                 factor, keep, params, state)
                     update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, rule, rate, groups,
-                                 thread, n_threads, n_params, n_state, params, state)
+                                 thread, n_threads, n_params, n_moments, factor, keep, params,
+                                 state)
         if n_threads > 1:
             barrier(<int> n_threads, sync)
     return steps
@@ -1044,13 +1101,14 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
     cdef Size steps = cnp.PyArray_SIZE(learning_rates)
     if batch_size < 1 or first_step < 0 or not 0 <= thread < n_threads:
         raise ValueError("batch_size, first_step or thread is out of range")
-    check(rule_constants, cnp.NPY_DOUBLE, 3, False, "rule_constants")
+    check(rule_constants, cnp.NPY_DOUBLE, 6, False, "rule_constants")
     check(learning_rates, cnp.NPY_DOUBLE, 0, False, "learning_rates")
     check(params, dtype, n_params, True, "params")
     rule_.rule, rule_.decay = rule, decay
     rule_.constants = <double *> data(rule_constants)
     rule_.learning_rates = <double *> data(learning_rates)
-    check(state, dtype, n_params * state_rows(rule, rule_.constants), True, "state")
+    check(state, dtype,
+          n_params * (state_rows(rule, rule_.constants) + (rule_.constants[5] != 0)), True, "state")
     check(grads, dtype, n_params * group_count(&job, min(batch_size, job.samples)), True, "grads")
     check(work, dtype, work_size * (thread + 1), True, "work")
     check(losses, cnp.NPY_DOUBLE, steps, True, "losses")

@@ -257,6 +257,9 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 #define update_range(grads, ...) BY_TYPE(update_range, grads)(grads, __VA_ARGS__)
 #define add_to(x, ...) BY_TYPE(add_to, x)(x, __VA_ARGS__)
 #define add_scaled(x, ...) BY_TYPE(add_scaled, x)(x, __VA_ARGS__)
+#define clip_entries(x, ...) BY_TYPE(clip_entries, x)(x, __VA_ARGS__)
+#define scale_range(x, ...) BY_TYPE(scale_range, x)(x, __VA_ARGS__)
+#define average_range(x, ...) BY_TYPE(average_range, x)(x, __VA_ARGS__)
 #define sum_of_squares(x, ...) BY_TYPE(sum_of_squares, x)(x, __VA_ARGS__)
 #define sum_range(x, ...) BY_TYPE(sum_range, x)(x, __VA_ARGS__)
 #define elementwise(x, ...) BY_TYPE(elementwise, x)(x, __VA_ARGS__)
@@ -1209,6 +1212,33 @@ FUNCTION void NAME(add_to)(const REAL *RESTRICT x, Size n, REAL *RESTRICT out)
 {
     for (Size i = 0; i < n; i++)
         out[i] += x[i];
+}
+
+/* Clip to -limit and limit. */
+FUNCTION void NAME(clip_entries)(REAL *grads, double limit, Size n)
+{
+    const REAL high = (REAL)limit;
+    for (Size i = 0; i < n; i++) {
+        REAL g = grads[i] > high ? high : grads[i];
+        grads[i] = g < -high ? -high : g;
+    }
+}
+
+/* x = factor x */
+FUNCTION void NAME(scale_range)(REAL *x, double factor_, Size n)
+{
+    const REAL factor = (REAL)factor_;
+    for (Size i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+/* out = keep out + (1 - keep) params */
+FUNCTION void NAME(average_range)(const REAL *RESTRICT params, double keep, Size n,
+                                  REAL *RESTRICT out)
+{
+    const REAL kept = (REAL)keep, new_ = (REAL)(1 - keep);
+    for (Size i = 0; i < n; i++)
+        out[i] = kept * out[i] + new_ * params[i];
 }
 
 /* out += factor x */

@@ -443,12 +443,33 @@ def test_run_with_each_loss(compiled, dtype, loss, run):
     check_run(compiled, dtype, problem, optimizers.SGD(0.05), **settings)
 
 
+# With gradients clipped, and an average of the parameters.
+CLIPPED = {
+    "clip_norm": optimizers.SGD(0.5, clip_norm=0.1),
+    "clip_value": optimizers.AdaGrad(0.05, epsilon=1e-5, clip_value=0.02),
+    "average": optimizers.SGD(0.1, ema=0.8),
+    "adamw, clip_norm, average": optimizers.AdamW(0.01, epsilon=1e-6, clip_norm=0.1, ema=0.9),
+    "momentum, clip_value, average": optimizers.SGD(0.1, 0.9, clip_value=0.03, ema=0.7),
+}
+
+
 @pytest.mark.parametrize("run", ["full batch", "everything", "everything in order"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 def test_run_with_each_rule(compiled, dtype, optimizer, run):
     network, settings = RUNS[run]
     problem = make_problem([3, 5, 3], "tanh", samples=50, dtype=dtype, **network)
-    check_run(compiled, dtype, problem, OPTIMIZERS[optimizer], **settings)
+    check_run(compiled, dtype, problem, (OPTIMIZERS | CLIPPED)[optimizer], **settings)
+
+
+@pytest.mark.parametrize("optimizer", CLIPPED)
+def test_clipping_and_average_do_not_depend_on_threads(compiled, dtype, optimizer):
+    problem = make_problem([3, 40, 4], "tanh", samples=9000, dtype=dtype, l2=0.01)
+    one, three = (
+        train(compiled, problem, CLIPPED[optimizer], 4, batch_size=4000, n_threads=n)
+        for n in (1, 3)
+    )
+    for name in ("losses", "params", "state"):
+        assert_bits(getattr(one, name), getattr(three, name))
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import ALPHAS, loss_and_grad, make_problem
+from helpers import ALPHAS, loss_and_grad, make_problem, train
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.datasets import make_moons
@@ -298,3 +298,38 @@ def test_losses_against_pytorch(loss):
 def test_gradient_with_label_smoothing_by_complex_step(loss):
     problem = make_problem([3, 4, 3], "tanh", loss, samples=7, weighted=True, constant=0.2)
     check_complex_step(problem)
+
+
+# --- clipping and averages against PyTorch ------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", [{"clip_norm": 0.05}, {"clip_value": 0.01}, {}], ids=str)
+def test_clipping_and_average_against_pytorch(clip):
+    torch = pytest.importorskip("torch")
+    problem = make_problem([4, 5, 3], samples=20, l2=0.1)
+    optimizer = fastnn.SGD(0.5, momentum=0.9, ema=0.8, **clip)
+    steps = 6
+    ours = train(reference, problem, optimizer, steps)
+
+    params = torch.nn.Parameter(torch.tensor(problem.params))
+    rule = torch.optim.SGD([params], lr=0.5, momentum=0.9)
+    holder = torch.nn.ParameterList([params])
+    average = torch.optim.swa_utils.AveragedModel(
+        holder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.8)
+    )
+    for _ in range(steps):
+        _, gradient = loss_and_grad(reference, problem, params=params.detach().numpy())
+        params.grad = torch.tensor(gradient)
+        if "clip_norm" in clip:
+            assert torch.nn.utils.clip_grad_norm_([params], 0.05) > 0.05
+        elif clip:
+            torch.nn.utils.clip_grad_value_([params], 0.01)
+        rule.step()
+        average.update_parameters(holder)
+    # PyTorch divides by the norm plus 1e-6
+    tolerance = 1e-4 if "clip_norm" in clip else 1e-12
+    expected = params.detach().numpy()
+    np.testing.assert_allclose(ours.params, expected, rtol=0, atol=tolerance)
+    (mean,) = average.module.parameters()
+    np.testing.assert_allclose(ours.state[-1], mean.detach().numpy(), rtol=0, atol=tolerance)
+    assert abs(ours.params - ours.state[-1]).max() > 1e-2

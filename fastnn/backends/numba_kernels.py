@@ -1703,6 +1703,32 @@ def _reduce(groups, n_params, start, stop, grads):
         _add(_at(grads, group * n_params + start), stop - start, _at(grads, start))
 
 
+@_distinct
+def _clip_entries(limit, n, grads):
+    """Clip to ``-limit`` and ``limit``."""
+    high = _like(grads, limit)
+    for i in range(n):
+        g = grads[i]
+        g = high if g > high else g
+        grads[i] = -high if g < -high else g
+
+
+@_distinct
+def _scale(factor, n, grads):
+    """``grads * factor``."""
+    factor = _like(grads, factor)
+    for i in range(n):
+        grads[i] = grads[i] * factor
+
+
+@_distinct
+def _average(params, keep, n, out):
+    """``out = keep out + (1 - keep) params``."""
+    kept, new = _like(out, keep), _like(out, 1.0 - keep)
+    for i in range(n):
+        out[i] = kept * out[i] + new * params[i]
+
+
 @_glue
 def _update_range(
     grads,
@@ -1717,15 +1743,20 @@ def _update_range(
     thread,
     n_threads,
     n_params,
-    n_state,
+    n_moments,
     params,
     state,
+    factor,
+    averaged,
+    keep,
 ):
     """Sum of the groups and update, for a thread's share of one range of parameters."""
     begin, end = _share(thread, n_threads, n)
     for start in range(first + begin, first + end, UPDATED):
         stop = min(start + UPDATED, first + end)
         _reduce(groups, n_params, start, stop, grads)
+        if factor != 1.0:
+            _scale(factor, stop - start, _at(grads, start))
         _update(
             _at(grads, start),
             l2,
@@ -1736,8 +1767,11 @@ def _update_range(
             stop - start,
             _at(params, start),
             _at(state, start),
-            _at(state, start + (n_state - 1) * n_params),
+            _at(state, start + (n_moments - 1) * n_params),
         )
+        if averaged:
+            average = _at(state, start + n_moments * n_params)
+            _average(_at(params, start), keep, stop - start, average)
 
 
 # --- networks -------------------------------------------------------------------
@@ -2300,6 +2334,37 @@ def _barrier(n_threads, sync):
                 _sleep_a_little()
 
 
+@_glue
+def _clip(
+    layers, n_layers, l2, constants, groups, thread, n_threads, n_params, sync, params, grads
+):
+    """Gradient of the objective into the first row, its entries clipped; factor of its length.
+
+    Every thread adds up its share and, so that the bits are the same for any number of threads,
+    the squares of all.
+    """
+    factor = _like(params, l2)
+    for k in range(2 * n_layers):
+        row = _at(layers, k // 2 * LAYER_COLUMNS)
+        if row[KIND] == DENSE:
+            biases = k % 2
+            first = row[BIASES] if biases else row[WEIGHTS]
+            begin, end = _share(thread, n_threads, row[FAN_OUT] * (1 if biases else row[FAN_IN]))
+            _reduce(groups, n_params, first + begin, first + end, grads)
+            if l2 != 0.0 and not biases:
+                for i in range(first + begin, first + end):
+                    grads[i] += factor * params[i]
+            if constants[4] != 0.0:
+                _clip_entries(constants[4], end - begin, _at(grads, first + begin))
+    _barrier(n_threads, sync)
+    norm = 0.0
+    if constants[3] != 0.0:
+        norm = math.sqrt(_sum_of_squares(grads, n_params))
+    # nobody may scale its share while others add up
+    _barrier(n_threads, sync)
+    return constants[3] / norm if norm > constants[3] else 1.0
+
+
 @_public
 def train(
     header,
@@ -2351,7 +2416,9 @@ def train(
         samples, n_targets = targets.shape
     else:
         n_targets, samples = targets.shape
-    n_params, n_state = params.shape[0], state.shape[0]
+    clipped = rule_constants_[3] != 0.0 or rule_constants_[4] != 0.0
+    averaged = rule_constants_[5] != 0.0
+    n_params, n_moments = params.shape[0], state.shape[0] - np.int64(averaged)
     batches = (samples + batch_size - 1) // batch_size
     for i in range(learning_rates.shape[0]):
         epoch, batch = divmod(first_step + i, batches)
@@ -2412,6 +2479,23 @@ def train(
         rate = learning_rates[i]
         shrink = 1.0 - rate * decay
         rate = _step_size(rule, rule_constants_, rate, first_count + i + 1)
+        factor, step_l2 = 1.0, l2
+        if clipped:
+            factor = _clip(
+                layers_,
+                n_layers,
+                l2,
+                rule_constants_,
+                groups,
+                thread,
+                n_threads,
+                n_params,
+                sync_,
+                params_,
+                grads_,
+            )
+            groups, step_l2 = np.int64(1), 0.0
+        keep = rule_constants_[5] if first_count + i > 0 else 0.0
         if l2 == 0.0 and decay == 0.0:
             # weights and biases are treated alike
             _update_range(
@@ -2427,9 +2511,12 @@ def train(
                 thread,
                 n_threads,
                 n_params,
-                n_state,
+                n_moments,
                 params_,
                 state_,
+                factor,
+                averaged,
+                keep,
             )
         else:
             for k in range(2 * n_layers):
@@ -2440,7 +2527,7 @@ def train(
                         grads_,
                         row[BIASES] if biases else row[WEIGHTS],
                         row[FAN_OUT] * (1 if biases else row[FAN_IN]),
-                        0.0 if biases else l2,
+                        0.0 if biases else step_l2,
                         1.0 if biases else shrink,
                         rule,
                         rule_constants_,
@@ -2449,9 +2536,12 @@ def train(
                         thread,
                         n_threads,
                         n_params,
-                        n_state,
+                        n_moments,
                         params_,
                         state_,
+                        factor,
+                        averaged,
+                        keep,
                     )
         _barrier(n_threads, sync_)
     return learning_rates.shape[0]

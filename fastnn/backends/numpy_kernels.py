@@ -381,7 +381,7 @@ def update(grads, l2, decay, rule, constants, learning_rate, count, params, stat
     l2, decay : float
     rule : int
         A code of :mod:`fastnn.codes`.
-    constants : ndarray of float64, shape (3,)
+    constants : ndarray of float64, shape (3,) or more
     learning_rate : float
     count : int
         Number of this update, from 1 (``t``).
@@ -406,8 +406,8 @@ def update(grads, l2, decay, rule, constants, learning_rate, count, params, stat
         v -= rate * g
         params += dtype(momentum) * v - rate * g if nesterov else v
     elif rule == codes.ADAM:
-        beta_1, beta_2, epsilon = constants
-        m, v = state
+        beta_1, beta_2, epsilon = constants[:3]
+        m, v = state[0], state[1]
         m *= dtype(beta_1)
         m += dtype(1 - beta_1) * g
         v *= dtype(beta_2)
@@ -627,8 +627,11 @@ def train(
         ``indptr[s]`` to ``indptr[s + 1]``, each in the column of ``indices``.
     sample_weight : ndarray, shape (samples,) or (0,)
     loss, l2 : int, float
-    rule, rule_constants, decay
+    rule, decay
         As in :func:`update`.
+    rule_constants : ndarray of float64, shape (6,)
+        Behind the rule's three: the longest gradient, the largest entry of a gradient, and
+        the decay of the parameters' average; each 0 for none.
     learning_rates : ndarray of float64, shape (steps,)
         One for each step of the slice.
     seed : int
@@ -645,7 +648,7 @@ def train(
         Who calls: every thread calls with the same arguments but for this
         number. This backend knows one thread.
     params, state : ndarray
-        Read and overwritten.
+        Read and overwritten; with an average, it is the last row of ``state``.
     grads, order, work, sync : ndarray
         Scratch memory; ``sync``, shape (24,) of int64, starts at zero.
     losses : ndarray of float64, shape (steps,)
@@ -660,6 +663,7 @@ def train(
     samples = targets.shape[0] if shuffled else targets.shape[1]
     features, n_targets = layers[0, FAN_IN], targets.size // samples
     batches = -(-samples // batch_size)
+    clip_norm, clip_value, average = rule_constants[3:]
     for i in range(learning_rates.shape[0]):
         step = first_step + i
         epoch, batch = divmod(step, batches)
@@ -689,10 +693,14 @@ def train(
         if not np.isfinite(losses[i]):
             return i
         rate, count = learning_rates[i], first_count + i + 1
+        step_l2 = l2
+        if clip_norm != 0.0 or clip_value != 0.0:
+            _clip(layers, l2, clip_norm, clip_value, params, grads[0])
+            step_l2 = 0.0
         for row in layers:
             if row[KIND] == codes.DENSE:
                 for part, part_l2, part_decay in (
-                    (slice(row[WEIGHTS], row[BIASES]), l2, decay),
+                    (slice(row[WEIGHTS], row[BIASES]), step_l2, decay),
                     (slice(row[BIASES], row[BIASES] + row[FAN_OUT]), 0.0, 0.0),
                 ):
                     update(
@@ -706,7 +714,25 @@ def train(
                         params[part],
                         state[:, part],
                     )
+        if average != 0.0:
+            keep = average if count > 1 else 0.0
+            state[-1] *= params.dtype.type(keep)
+            state[-1] += params.dtype.type(1 - keep) * params
     return learning_rates.shape[0]
+
+
+def _clip(layers, l2, clip_norm, clip_value, params, grads):
+    """Add L2's part to the gradient, then clip its entries or its length."""
+    for row in layers:
+        if row[KIND] == codes.DENSE:
+            dw = weights_of(row, grads)
+            dw += dw.dtype.type(l2) * weights_of(row, params)
+    if clip_value != 0.0:
+        np.clip(grads, -clip_value, clip_value, out=grads)
+    if clip_norm != 0.0:
+        norm = np.sqrt(np.einsum("i,i->", grads, grads, dtype=np.float64))
+        if norm > clip_norm:
+            grads *= grads.dtype.type(clip_norm / norm)
 
 
 def _batch_matrix(matrices, rows, start, stop):

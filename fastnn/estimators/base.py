@@ -73,7 +73,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """
 
     # Parameters that files of format 1 do not have.
-    _LATER: ClassVar[tuple] = ()
+    _LATER: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -113,6 +113,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "rho": [Interval(Real, 0, 1, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "clip_value": [Interval(Real, 0, None, closed="neither"), None],
+        "ema": [Interval(Real, 0, 1, closed="neither"), None],
     }
 
     # --- the network ------------------------------------------------------------
@@ -256,6 +259,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Full-batch L-BFGS, in float64 whatever the dtype of the parameters."""
         if any(net.dropout):
             raise ValueError("dropout needs a stochastic solver; solver is 'lbfgs'")
+        for name in ("clip_norm", "clip_value", "ema"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
         wide = net
         if net.dtype != np.float64:
             wide = self._new_network("float64")
@@ -331,6 +337,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         epochs = Epochs(
             net, state, data, batch_size, float(self.alpha), self.shuffle, self._random_state
         )
+        if state.averaged:  # training goes on from the parameters themselves
+            net._swap_average()
+            state.averaged = False
         # Where nobody watches and the data stay in place, a call does several epochs.
         single = held_out is not None or context is not None or not epochs.many_at_once
         most = 1 if incremental else self.max_iter
@@ -354,8 +363,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     if len(losses) < count:
                         self._diverged(net, samples)
                         break
-                    if context is not None and context.end_iteration():
-                        stopped = True
+                    if context is not None:
+                        with net._with_average():
+                            stopped |= context.end_iteration()
                 else:
                     if not stopped and not incremental:
                         warnings.warn(
@@ -366,6 +376,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                         )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
+        net._swap_average()
+        state.averaged = True
         if self.early_stopping:
             net.params[:] = self._best_params
 
@@ -393,12 +405,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
         if held_out is not None:
-            self._validate_epoch(net, held_out)
+            with net._with_average():
+                self._validate_epoch(net, held_out)
         if self.early_stopping:
             score = self.validation_scores_[-1]
             worse = score < self.best_validation_score_ + self.tol
             if score > self.best_validation_score_:
-                self._best_params = net.params.copy()
+                with net._with_average():
+                    self._best_params = net.params.copy()
         else:
             worse = loss > self.best_loss_ - self.tol
             self.best_loss_ = min(loss, self.best_loss_)

@@ -91,6 +91,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Of rmsprop.
     warmup : int, default=0
         Epochs in which the learning rate rises linearly to what it would be.
+    clip_norm : float, optional
+        Longest gradient of a step; a longer one is shortened to it.
+    clip_value : float, optional
+        Instead: every entry of the gradient is clipped to plus and minus this.
+    ema : float in (0, 1), optional
+        Predictions are those of an exponentially moving average of the parameters with this
+        decay, as are ``coefs_`` and ``intercepts_``.
     label_smoothing : float in [0, 1), default=0
         This share of every target's 1 goes to all classes (two classes and multilabel: to yes
         and no) alike.
@@ -172,6 +179,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weight_decay: float = 0.01,
         rho: float = 0.9,
         warmup: int = 0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
         keep(self, locals())
@@ -371,6 +381,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start
     momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2
     epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, scoring, weight_decay, rho, warmup
+    clip_norm, clip_value, ema
         As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
         otherwise.
     quantile : float in (0, 1), default=0.5
@@ -437,6 +448,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         weight_decay: float = 0.01,
         rho: float = 0.9,
         warmup: int = 0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
         quantile: float = 0.5,
         delta: float = 1.0,
     ) -> None:

@@ -79,6 +79,8 @@ class SolverState:
     epochs : int
         Epochs done; with ``seed`` the origin of the dropout masks.
     seed : int
+    averaged : bool
+        The network has the average of its parameters, the last moments the parameters.
     """
 
     optimizer: Optimizer
@@ -87,23 +89,27 @@ class SolverState:
     updates: int = 0
     epochs: int = 0
     seed: int = 0
+    averaged: bool = False
 
 
 def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
     """The update rule of an estimator's parameters."""
     rate, epsilon = float(parameters["learning_rate_init"]), float(parameters["epsilon"])
     betas = {"beta_1": float(parameters["beta_1"]), "beta_2": float(parameters["beta_2"])}
+    given = {name: parameters[name] for name in ("clip_norm", "clip_value", "ema")}
+    rest = {name: None if value is None else float(value) for name, value in given.items()}
     if solver == "sgd":
         # scikit-learn allows a momentum of one, which is not worth a second check
         momentum = min(float(parameters["momentum"]), float(np.nextafter(1.0, 0.0)))
-        return SGD(rate, momentum, bool(parameters["nesterovs_momentum"]))
+        return SGD(rate, momentum, bool(parameters["nesterovs_momentum"]), **rest)
     if solver == "adam":
-        return Adam(rate, **betas, epsilon=epsilon)
+        return Adam(rate, **betas, epsilon=epsilon, **rest)
     if solver == "adamw":
-        return AdamW(rate, **betas, epsilon=epsilon, weight_decay=float(parameters["weight_decay"]))
+        decay = float(parameters["weight_decay"])
+        return AdamW(rate, **betas, epsilon=epsilon, weight_decay=decay, **rest)
     if solver == "adagrad":
-        return AdaGrad(rate, epsilon)
-    return RMSprop(rate, float(parameters["rho"]), epsilon)
+        return AdaGrad(rate, epsilon, **rest)
+    return RMSprop(rate, float(parameters["rho"]), epsilon, **rest)
 
 
 def n_threads() -> int:

@@ -1,0 +1,174 @@
+"""Losses, clipping and averages as users meet them: Network, estimators, files, the command."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import HuberRegressor, QuantileRegressor
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+
+import fastnn
+from fastnn import codes
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2))
+    y = X @ [1.0, -2.0] + 0.5 + rng.standard_t(2, 200)
+    return X, y
+
+
+def linear(loss, backend, **settings):
+    return fastnn.Network(
+        [2, 1], loss=loss, dtype="float64", random_state=0, backend=backend, **settings
+    )
+
+
+def test_quantile_is_that_of_scikit_learn(backend, data):
+    X, y = data
+    net = linear("quantile", backend, quantile=0.8)
+    for rate in (0.05, 0.005, 0.0005):
+        net.fit(X, y, optimizer=fastnn.Adam(rate), epochs=1500)
+    theirs = QuantileRegressor(quantile=0.8, alpha=0).fit(X, y)
+    # the loss is flat near its least: steps of 5e-4 end that near, within a few
+    np.testing.assert_allclose(net.predict(X), theirs.predict(X), atol=0.02)
+
+
+def test_huber_is_that_of_scikit_learn(backend, data):
+    X, y = data
+    theirs = HuberRegressor(epsilon=1.2, alpha=0, tol=1e-10).fit(X, y)
+    # scikit-learn's threshold is in units of a scale that it estimates too
+    net = linear("huber", backend, delta=1.2 * theirs.scale_)
+    net.fit(X, y, optimizer=fastnn.SGD(0.3, momentum=0.9), epochs=3000)
+    np.testing.assert_allclose(net.predict(X), theirs.predict(X), atol=1e-3)
+
+
+def test_absolute_error_is_twice_the_median(backend, data):
+    X, y = data
+    absolute, median = linear("absolute_error", backend), linear("quantile", backend)
+    assert absolute.loss(X, y) == pytest.approx(2 * median.loss(X, y), rel=1e-12)
+    np.testing.assert_allclose(absolute.gradients(X, y), 2 * median.gradients(X, y), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_poisson_loss_curve_is_that_of_scikit_learn(backend, n_outputs):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((120, 3))
+    y = rng.poisson(np.exp(X[:, :n_outputs])).astype(float).squeeze()
+    arguments = {"hidden_layer_sizes": (5,), "max_iter": 20, "random_state": 0, "loss": "poisson"}
+    ours = fastnn.MLPRegressor(backend=backend, **arguments)
+    theirs = TheirRegressor(**arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours.fit(X, y)
+        theirs.fit(X, y)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-8)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-8)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+
+
+@pytest.mark.parametrize("loss", sorted(codes.REGRESSION))
+@pytest.mark.parametrize("standardize", [False, True])
+def test_files_keep_the_loss(tmp_path, data, loss, standardize):
+    X, y = data
+    y = np.abs(y)
+    net = linear(loss, "auto", quantile=0.3, delta=0.7, standardize=standardize)
+    net.fit(X, y, epochs=3)
+    net.save(tmp_path / "net.safetensors")
+    again = fastnn.load(tmp_path / "net.safetensors", backend="numpy")
+    np.testing.assert_allclose(again.predict(X), net.predict(X), rtol=1e-12)
+    assert again.loss(X, y) == pytest.approx(net.loss(X, y), rel=1e-12)
+    assert again.get_config() == net.get_config()
+
+
+def test_files_keep_an_estimators_loss(tmp_path, data):
+    X, y = data
+    for model in (
+        fastnn.MLPRegressor("huber", (3,), delta=0.4, ema=0.9, clip_norm=0.5, random_state=0),
+        fastnn.MLPClassifier((3,), label_smoothing=0.1, clip_value=0.1, random_state=0),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(max_iter=5).fit(X, y if "Regressor" in str(model) else y > 0)
+        model.save(tmp_path / "model.safetensors")
+        again = fastnn.load(tmp_path / "model.safetensors")
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+        assert again.get_params() == model.get_params()
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"loss": "huber", "delta": 0}, "delta must be greater than 0"),
+        ({"loss": "quantile", "quantile": 1.0}, r"quantile must be a number in \[0, 1\)"),
+        ({"loss": "squared_error", "label_smoothing": 0.1}, "label_smoothing needs a loss of"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be a number"),
+    ],
+)
+def test_settings_that_do_not_fit(settings, match):
+    with pytest.raises(ValueError, match=match):
+        fastnn.Network([2, 2], **settings)
+
+
+def test_negative_targets_of_poisson(backend):
+    net = linear("poisson", backend)
+    with pytest.raises(ValueError, match="y must not be negative for poisson; got -1"):
+        net.fit(np.eye(2), [1, -1])
+    with pytest.raises(ValueError, match="y must not be negative for loss='poisson'"):
+        fastnn.MLPRegressor("poisson").fit(np.eye(2), [1, -1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"clip_norm": 0}, {"clip_value": -1}, {"ema": 1.0}, {"clip_norm": 1, "clip_value": 1}],
+)
+def test_optimizer_settings_that_do_not_fit(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        fastnn.Adam(**settings)
+
+
+def test_average_is_predicted_with_and_training_goes_on_from_the_parameters(backend, data):
+    X, y = data
+    plain, averaged, twice = (linear("squared_error", backend) for _ in range(3))
+    path, mean = [], None
+    for _ in range(6):
+        plain.fit(X, y, optimizer=fastnn.Adam(0.1), epochs=1)
+        path.append(plain.params.copy())
+        mean = path[-1] if mean is None else 0.7 * mean + 0.3 * path[-1]
+    rule = fastnn.Adam(0.1, ema=0.7)
+    averaged.fit(X, y, optimizer=rule, epochs=6)
+    np.testing.assert_allclose(averaged.params, mean, rtol=1e-12)
+    twice.fit(X, y, optimizer=rule, epochs=2)
+    twice.fit(X, y, optimizer=rule, epochs=4)
+    np.testing.assert_allclose(twice.params, mean, rtol=1e-12)
+
+
+def test_partial_fit_goes_on_from_the_parameters(backend, data):
+    X, y = data
+    arguments = {"hidden_layer_sizes": (4,), "ema": 0.9, "random_state": 0, "backend": backend}
+    arguments |= {"shuffle": False, "loss": "squared_error"}
+    whole = fastnn.MLPRegressor(max_iter=5, **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        whole.fit(X, y)
+    parts = fastnn.MLPRegressor(**arguments)
+    for _ in range(5):
+        parts.partial_fit(X, y)
+    np.testing.assert_allclose(parts.predict(X), whole.predict(X), rtol=1e-10)
+
+
+def test_validation_sees_the_average(data):
+    X, y = data
+    net = linear("squared_error", "auto")
+    rule = fastnn.Adam(0.1, ema=0.9)
+    history = net.fit(X, y, optimizer=rule, epochs=4, validation_data=(X, y))
+    assert history.validation_loss[-1] == pytest.approx(net.loss(X, y), rel=1e-12)
+
+
+def test_lbfgs_refuses_what_it_cannot_do(data):
+    for name, value in (("clip_norm", 1.0), ("clip_value", 1.0), ("ema", 0.9)):
+        model = fastnn.MLPRegressor(solver="lbfgs", **{name: value})
+        with pytest.raises(ValueError, match=f"{name} needs a stochastic solver"):
+            model.fit(*data)
