@@ -526,6 +526,7 @@ def test_compare_takes_up_what_is_finished(run, tmp_path):
     assert table[0]["verdict"] == "best"
     folder = tmp_path / "c" / "dropout=0.5" / "seed-1"
     assert not (folder / runs.CHECKPOINT_FILE).exists()
+    assert list(folder.rglob("events.out.tfevents.*"))  # HParams among them
     model = folder / runs.MODEL_FILE
     for name in (compare.TABLE_FILE, compare.FIGURE_FILE):
         assert (tmp_path / "c" / name).stat().st_size > 50

@@ -259,6 +259,9 @@ def compare(
     data_dir: _DATA_DIR = None,
     steps: Annotated[int | None, _option("Steps of every run.")] = None,
     epochs: Annotated[float | None, _option("Passes over the data, instead of --steps.")] = None,
+    summaries: Annotated[
+        _Summaries, typer.Option(help="For TensorBoard, with the table of HParams.")
+    ] = _Summaries.light,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each combination.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/cnn-compare"),
     as_json: _JSON = False,
@@ -272,6 +275,7 @@ def compare(
 
     fixed: dict[str, Any] = {"data_dir": data_dir, "steps": steps, "epochs": epochs}
     fixed["data"] = data.value if data is not None else None
+    fixed["summaries"] = summaries.value
     fixed = {name: value for name, value in fixed.items() if value is not None}
     varied = {}
     for name in _VARIED:
