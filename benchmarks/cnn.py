@@ -450,8 +450,9 @@ def serve(pipe, name: str, precision: str, data: str, data_dir: str | None) -> N
             what, arguments = asked
             started = time.perf_counter()
             if what == "predict":
-                test = images.test[0]
-                answer = made.predict(np.ascontiguousarray(test[: arguments[0]])).shape
+                asked_for = np.resize(images.test[0], (*arguments, 28, 28, 1))
+                started = time.perf_counter()
+                answer = made.predict(asked_for).shape
             elif what in ("preset_curve", "dense_curve"):
                 answer = globals()[what](images, *arguments)
             else:
