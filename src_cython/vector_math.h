@@ -23,8 +23,9 @@
 #define FUNCTION static __attribute__((noinline, unused))
 #define RESTRICT __restrict__
 #define PRAGMA(text) _Pragma(#text)
-/* What a loop writes it may read at the same index only: in place is fine. */
-#define LANES_LOOP PRAGMA(GCC ivdep)
+/* What a loop writes it may read at the same index only: in place is fine. Two vectors at a time,
+ * since the chains of operations are longer than the processor looks ahead. */
+#define LANES_LOOP PRAGMA(GCC ivdep) PRAGMA(GCC unroll 2)
 #define UNROLL PRAGMA(GCC unroll 8)
 #define SUM_LOOP(name) PRAGMA(omp simd reduction(+ : name))
 #if defined(__clang__)
@@ -184,6 +185,53 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
         order[i] = order[j];
         order[j] = kept;
     }
+}
+
+/* --- sums of losses --------------------------------------------------------------------------- *
+ *
+ * In double, and apart from the loops that compute them: the compiler vectorises no sum with
+ * exponentials in it. */
+
+#if VECTOR_BYTES
+typedef double Doubles __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(double)), may_alias));
+#else
+typedef double Doubles;
+#endif
+#define DOUBLES ((Size)(sizeof(Doubles) / sizeof(double)))
+
+INLINE double sum_losses(const double *losses, Size n)
+{
+    Doubles sums = (Doubles){0};
+    double parts[DOUBLES], sum = 0;
+    Size s = 0;
+    for (; s + DOUBLES <= n; s += DOUBLES)
+        sums += *(const Doubles *)(losses + s);
+    memcpy(parts, &sums, sizeof(sums));
+    for (Size i = 0; i < DOUBLES; i++)
+        sum += parts[i];
+    for (; s < n; s++)
+        sum += losses[s];
+    return sum;
+}
+
+/* Sum of log(1 + es[s]) for n <= SCRATCH numbers between 0 and 1: one logarithm of the product,
+ * which stays below 2^SCRATCH. */
+INLINE double sum_log1p(const double *es, Size n)
+{
+    Doubles products[2] = {(Doubles){0} + 1, (Doubles){0} + 1};
+    double parts[DOUBLES], product = 1;
+    Size s = 0;
+    for (; s + 2 * DOUBLES <= n; s += 2 * DOUBLES) {
+        products[0] *= 1 + *(const Doubles *)(es + s);
+        products[1] *= 1 + *(const Doubles *)(es + s + DOUBLES);
+    }
+    products[0] *= products[1];
+    memcpy(parts, products, sizeof(parts));
+    for (Size i = 0; i < DOUBLES; i++)
+        product *= parts[i];
+    for (; s < n; s++)
+        product *= 1 + es[s];
+    return log(product);
 }
 
 /* --- twice the rest ---------------------------------------------------------------------------- */
@@ -914,16 +962,6 @@ FUNCTION void NAME(apply_dropout)(const REAL *x, Size ldx, double rate, uint64_t
 
 /* --- losses ------------------------------------------------------------------------------------ */
 
-/* In double; a loop of its own, since the compiler vectorises no sum with exponentials in it. */
-INLINE double NAME(sum_losses)(const REAL *losses, Size n)
-{
-    double sum = 0;
-    SUM_LOOP(sum)
-    for (Size s = 0; s < n; s++)
-        sum += (double)losses[s];
-    return sum;
-}
-
 /* Largest of a sample's units. */
 INLINE void NAME(maximum)(const REAL *z, Size ldz, Size units, Size n, REAL *RESTRICT top)
 {
@@ -980,36 +1018,40 @@ INLINE double NAME(cross_entropy)(const REAL *z, Size ldz, const REAL *targets,
 }
 
 /* The same for two units in one pass: with v by how much the wrong one leads, the loss is
- * log(1 + exp(v)) and the wrong one's probability, the derivative of both, 1 / (1 + exp(-v)). */
-INLINE double NAME(two_classes)(const REAL *z0, const REAL *z1, const REAL *targets,
-                                const REAL *weight, REAL scale, Size n, REAL *dz0, REAL *dz1)
+ * log(1 + exp(v)) and the wrong one's probability, the derivative of both, 1 / (1 + exp(-v)).
+ * `plain`: weights are 1 or 0, so that the logarithms can wait. */
+INLINE double NAME(two_classes)(const int plain, const REAL *z0, const REAL *z1,
+                                const REAL *targets, const REAL *weight, REAL scale, Size n,
+                                REAL *dz0, REAL *dz1)
 {
-    REAL losses[SCRATCH];
+    double losses[SCRATCH], es[SCRATCH];
     LANES_LOOP for (Size s = 0; s < n; s++)
     {
         const REAL sign = targets[s] == 0 ? 1 : -1, v = sign * (z1[s] - z0[s]);
         const REAL e = NAME(softmax_exp)(-MATH(fabs)(v));
         const REAL d = (v >= 0 ? 1 : e) / (1 + e) * (sign * (weight[s] * scale));
-        losses[s] = ((v < 0 ? 0 : v) + NAME(fast_log1p)(e)) * weight[s];
+        losses[s] = ((v < 0 ? 0 : v) + (plain ? 0 : NAME(fast_log1p)(e))) * weight[s];
+        es[s] = e * weight[s];
         dz0[s] = -d;
         dz1[s] = d;
     }
-    return NAME(sum_losses)(losses, n);
+    return sum_losses(losses, n) + (plain ? sum_log1p(es, n) : 0);
 }
 
 /* One unit; loss and derivative share an exponential. */
-INLINE double NAME(binary_row)(const REAL *z, const REAL *targets, const REAL *weight, REAL scale,
-                               Size n, REAL *dz)
+INLINE double NAME(binary_row)(const int plain, const REAL *z, const REAL *targets,
+                               const REAL *weight, REAL scale, Size n, REAL *dz)
 {
-    REAL losses[SCRATCH];
+    double losses[SCRATCH], es[SCRATCH];
     LANES_LOOP for (Size s = 0; s < n; s++)
     {
         REAL x = z[s], t = targets[s];
-        REAL e = NAME(fast_exp)(-MATH(fabs)(x));
-        losses[s] = ((x < 0 ? 0 : x) + NAME(fast_log1p)(e) - t * x) * weight[s];
+        REAL e = NAME(softmax_exp)(-MATH(fabs)(x));
+        losses[s] = ((x < 0 ? 0 : x) - t * x + (plain ? 0 : NAME(fast_log1p)(e))) * weight[s];
+        es[s] = e * weight[s];
         dz[s] = ((x >= 0 ? 1 : e) / (1 + e) - t) * (weight[s] * scale);
     }
-    return NAME(sum_losses)(losses, n);
+    return sum_losses(losses, n) + (plain ? sum_log1p(es, n) : 0);
 }
 
 /* One unit. */
@@ -1106,8 +1148,11 @@ FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Si
         for (Size s = samples - first; s < n; s++)
             weight[s] = 0;
         if (loss == CROSS_ENTROPY && units == 2) {
-            sum += NAME(two_classes)(z + first, z + ldz + first, targets + first, weight,
-                                     (REAL)scale, n, dz + first, dz + lddz + first);
+#define TWO_CLASSES(plain)                                                                        \
+    NAME(two_classes)(plain, z + first, z + ldz + first, targets + first, weight, (REAL)scale, n, \
+                      dz + first, dz + lddz + first)
+            sum += weights ? TWO_CLASSES(0) : TWO_CLASSES(1);
+#undef TWO_CLASSES
             continue;
         }
         if (loss == CROSS_ENTROPY) {
@@ -1118,8 +1163,10 @@ FUNCTION double NAME(loss_rows)(const REAL *z, Size ldz, const REAL *targets, Si
         for (Size k = 0; k < units; k++) {
             const REAL *row = z + k * ldz + first, *t = targets + k * ldt + first;
             REAL *out = dz + k * lddz + first;
-            if (loss == BINARY_CROSS_ENTROPY)
-                sum += NAME(binary_row)(row, t, weight, (REAL)scale, n, out);
+            if (loss == BINARY_CROSS_ENTROPY && weights)
+                sum += NAME(binary_row)(0, row, t, weight, (REAL)scale, n, out);
+            else if (loss == BINARY_CROSS_ENTROPY)
+                sum += NAME(binary_row)(1, row, t, weight, (REAL)scale, n, out);
             else if (loss == SQUARED_ERROR)
                 sum += NAME(squared_row)(row, t, weight, (REAL)scale, n, out);
             else
