@@ -80,8 +80,9 @@ LAYER_COLUMNS = 9
     WORK_SAMPLE_WEIGHT,
     WORK_DELTA,
     WORK_DELTA_OTHER,
-) = range(9)
-HEADER_SIZE = 9
+    SHARED,
+) = range(10)
+HEADER_SIZE = 10
 
 # Purposes of the counter-based random streams.
 STREAM_SHUFFLE = 0

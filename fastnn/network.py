@@ -991,8 +991,7 @@ class _Run:
             return 1, 1
         most = self.network.n_threads or os.cpu_count() or 1
         work = self.batch_size * plan.n_params
-        blocks = -(-self.batch_size // plan.block)
-        threads = max(1, min(most, work // WORK_PER_THREAD + 1, blocks, plan.groups))
+        threads = max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
         if plan.layers[:, codes.BLAS].any():
             blas_threads = min(most, work // WORK_PER_BLAS_THREAD)
             if blas_threads > threads:

@@ -18,16 +18,20 @@ import numpy as np
 from fastnn import codes
 
 # A block of samples should leave room in the first-level cache (32 to 48 KiB)
-# for the weights; BLAS wants some more, most of all where there is one group.
+# for the weights; BLAS wants some more, most of all where the weights come from far.
 BLOCK_BYTES = 64 * 1024
 MIN_BLOCK = 64
-MIN_SINGLE_BLOCK = 128
+MIN_SHARED_BLOCK = 128
 MAX_BLOCK = 512
 
 # Gradients of a batch are summed in at most this many partial sums, in fixed
 # order, so that the result does not depend on how many threads made them.
 MAX_GROUPS = 16
-GROUP_BYTES = 32 * 1024 * 1024
+
+# With more parameters than the second-level cache holds, threads share out units instead of
+# samples: each reads its part of the weights once for all samples of a block.
+SHARED_BYTES = 1024 * 1024
+SHARED_UNITS = 48  # the least of them
 
 # Layers at least this wide on both sides go through BLAS.
 BLAS_WIDTH = 48
@@ -72,6 +76,12 @@ class Plan:
     def groups(self) -> int:
         """Largest number of partial gradient sums of one batch."""
         return int(self.header[codes.GROUPS])
+
+    def shares(self, batch_size: int) -> int:
+        """How many threads a batch has work for: blocks, or units of the widest layer."""
+        if self.header[codes.SHARED]:
+            return -(-int(self.layers[:, codes.FAN_OUT].max()) // SHARED_UNITS)
+        return min(-(-batch_size // self.block), self.groups)
 
     def dense_rows(self) -> list[np.ndarray]:
         """Rows of the dense layers, first to last."""
@@ -186,9 +196,10 @@ def make_plan(
     delta, delta_other = units, units + widest
     units += 2 * widest
 
-    groups = min(max(GROUP_BYTES // (n_params * itemsize), 1), MAX_GROUPS)
+    shared = n_params * itemsize > SHARED_BYTES
+    groups = 1 if shared else MAX_GROUPS
     block = BLOCK_BYTES // (units * itemsize) // 64 * 64
-    block = min(max(block, MIN_BLOCK if groups > 1 else MIN_SINGLE_BLOCK), MAX_BLOCK)
+    block = min(max(block, MIN_SHARED_BLOCK if shared else MIN_BLOCK), MAX_BLOCK)
 
     layers = np.array(rows, np.int64)
     layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
@@ -202,6 +213,7 @@ def make_plan(
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block
     header[codes.WORK_DELTA] = delta * block
     header[codes.WORK_DELTA_OTHER] = delta_other * block
+    header[codes.SHARED] = shared
     for array in (header, layers):
         array.setflags(write=False)
     values = np.array(constants, np.float64)

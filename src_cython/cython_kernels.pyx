@@ -38,7 +38,7 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
-    const int WORK_DELTA, WORK_DELTA_OTHER, HEADER_SIZE
+    const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, HEADER_SIZE
     const int STREAM_DROPOUT
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
 
@@ -57,13 +57,14 @@ cdef extern from "vector_math.h" nogil:
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size lanes, void *w,
-                        void *b, Size n_out, void *scratch, void *out, Size ldo) noexcept
+                        void *b, Size n_out, Size unit, Size last, void *scratch, void *out,
+                        Size ldo) noexcept
     void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size columns,
                         int32_t *ends, void *out, int32_t *out_samples) noexcept
     void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size n_in,
-                      void *dz, Size ldz, bint accumulate, Size samples, Size n_out, void *rows,
-                      void *dw) noexcept
+                      void *dz, Size ldz, bint accumulate, Size samples, Size n_out, Size unit,
+                      Size last, void *rows, void *dw) noexcept
     void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
     void copy_rows(void *x, Size ldx, Size rows, Size samples, Size lanes, bint zeros, void *out,
                    Size ldo) noexcept
@@ -98,6 +99,8 @@ cdef enum:
     FEW_SAMPLES = 8  # fewer are predicted with loops along the units
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
+    UNITS = 48  # and units: BLAS then sums in the same order for any number of threads
+    GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
 
@@ -261,11 +264,21 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a,
 
 cdef inline void forward_dense(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
                                Size n_out, Size lanes, real *out, Size ldo) noexcept nogil:
+    forward_units(x, ldx, w, b, blas, n_in, n_out, 0, n_out, lanes, out, ldo)
+
+
+cdef inline void forward_units(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
+                               Size n_out, Size unit, Size last, Size lanes, real *out,
+                               Size ldo) noexcept nogil:
+    """Net inputs of the units from ``unit`` up to ``last``."""
+    w += unit
+    b += unit
+    out += unit * ldo
     if blas:
-        fill_rows(b, n_out, lanes, out, ldo)
-        gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, n_out, <real> 1, out, ldo)
+        fill_rows(b, last - unit, lanes, out, ldo)
+        gemm(b"n", b"t", lanes, last - unit, n_in, x, ldx, w, n_out, <real> 1, out, ldo)
     else:
-        product(x, ldx, w, n_out, 1, b, n_in, n_out, lanes, out, ldo)
+        product(x, ldx, w, n_out, 1, b, n_in, last - unit, lanes, out, ldo)
 
 
 cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint blas,
@@ -274,7 +287,8 @@ cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint bla
     if blas:
         gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
              dw, n_out)
-        row_sums(dz, ldz, accumulate, n_out, lanes, db)
+        if db != NULL:
+            row_sums(dz, ldz, accumulate, n_out, lanes, db)
     else:
         outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw, db)
 
@@ -625,8 +639,8 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size start, Size samples, S
         else:
             if x == NULL:
                 sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
-                               lanes, params + row[WEIGHTS], params + row[BIASES], units,
-                               work + job.header[WORK_DELTA], z, block)
+                               lanes, params + row[WEIGHTS], params + row[BIASES], units, 0,
+                               units, work + job.header[WORK_DELTA], z, block)
             else:
                 forward_dense(x, ldx, params + row[WEIGHTS], params + row[BIASES], row[BLAS],
                               row[FAN_IN], units, lanes, z, block)
@@ -719,9 +733,9 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
     return finite
 
 
-cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, real *rows,
-                          bint accumulate, real *work, real *grads) noexcept nogil:
-    """Gradient of the first layer's parameters where the input is sparse."""
+cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Size unit, Size last,
+                          real *rows, bint accumulate, real *work, real *grads) noexcept nogil:
+    """Gradient of the first layer's weights where the input is sparse, for some of its units."""
     cdef int64_t *row = job.layers
     cdef Size block = job.header[BLOCK], features = job.features
     cdef real *values = work + job.header[WORK_INPUT]
@@ -730,8 +744,7 @@ cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, real *ro
     sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples, features,
                    ends, values, samples_of)
     sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
-                 row[FAN_OUT], rows, grads + row[WEIGHTS])
-    row_sums(dz, block, accumulate, row[FAN_OUT], padded(samples), grads + row[BIASES])
+                 row[FAN_OUT], unit, last, rows, grads + row[WEIGHTS])
 
 
 cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
@@ -772,7 +785,8 @@ cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, re
                               work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
                               job.constants[k], lanes, delta + unit * block)
         if k == 0 and x == NULL:
-            backward_sparse(job, start, samples, delta, other, accumulate, work, grads)
+            backward_sparse(job, start, samples, delta, 0, units, other, accumulate, work, grads)
+            row_sums(delta, block, accumulate, units, lanes, grads + row[BIASES])
             break
         if k == 0:
             inputs, ld = x, ldx
@@ -849,6 +863,172 @@ cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size ste
         group += n_threads
 
 
+cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept nogil:
+    """Where a thread's share of n things begins; they are given out in whole lines."""
+    return min(thread * ((n + line - 1) // line) // n_threads * line, n)
+
+
+cdef void meet(Size n_threads, int64_t *sync) noexcept nogil:
+    """Barrier, where there is somebody to wait for."""
+    if n_threads > 1:
+        barrier(<int> n_threads, sync)
+
+
+cdef real *shared_input(Job *job, Size start, Size first, Size n, Size samples, Size thread,
+                        Size n_threads, real *work, Size *ld) noexcept nogil:
+    """A block of the input and its leading dimension; threads gather some samples each."""
+    cdef Size block = job.header[BLOCK], lanes = padded(n)
+    cdef real *x = <real *> job.x
+    cdef real *out = work + job.header[WORK_INPUT]
+    cdef Size s = share(lanes, GATHERED, thread, n_threads)
+    cdef Size stop = share(lanes, GATHERED, thread + 1, n_threads)
+    ld[0] = block
+    if job.indptr != NULL:
+        return NULL
+    if job.order == NULL:
+        x += start * job.features + first
+        if n == lanes:
+            ld[0] = samples
+            return x
+        if thread == 0:
+            copy_rows(x, samples, job.features, n, lanes, False, out, block)
+    elif s < stop and job.x_is_bytes:
+        gather_bytes(out + s, block, job.x, job.features, job.order, start + first + s, n - s,
+                     stop - s)
+    elif s < stop:
+        gather(out + s, block, x, job.features, job.order, start + first + s, n - s, stop - s)
+    return out
+
+
+cdef void shared_loss(Job *job, Size start, Size first, Size n, Size samples, double scale,
+                      real *z, real *work, double *loss) noexcept nogil:
+    """Add a block's loss; its derivative goes to ``WORK_DELTA``. For one thread."""
+    cdef Size block = job.header[BLOCK], lanes = padded(n), ldt = block
+    cdef real *targets = <real *> job.targets
+    cdef real *weights = <real *> job.weights
+    cdef real *work_t = work + job.header[WORK_TARGETS]
+    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
+    if job.order != NULL:
+        gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
+        targets = work_t
+        if weights != NULL:
+            gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
+            weights = work_w
+    else:
+        targets += start * job.n_targets + first
+        ldt = samples
+        if n < lanes:
+            copy_rows(targets, samples, job.n_targets, n, lanes, False, work_t, block)
+            targets, ldt = work_t, block
+        if weights != NULL:
+            weights += start + first
+    loss[0] += loss_rows(z, block, targets, ldt, weights, job.loss, scale,
+                         job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT], n, lanes,
+                         work + job.header[WORK_DELTA], block)
+
+
+cdef void learn_shared(Job *job, Size start, Size samples, double scale, Size step, Size thread,
+                       Size n_threads, real *params, real *work, real *own, real *grads,
+                       int64_t *sync, double *loss) noexcept nogil:
+    """As :func:`learn_batch` for wide layers: threads share out units instead of samples.
+
+    Each has some units of every layer, forward, and some rows of the weights, backward, for all
+    samples of a block: it reads those weights once, and nobody has to add up gradients. Shares are
+    whole lines of units, so that BLAS sums in the same order for any number of threads. ``work``
+    is the first thread's scratch memory, which all use, ``own`` the thread's.
+    """
+    cdef Size block = job.header[BLOCK]
+    cdef Size first = 0, n, lanes, k, i, j, last, last_in, units, ld, ldx
+    cdef int64_t *row
+    cdef real *x
+    cdef real *inputs
+    cdef real *delta
+    cdef real *other
+    cdef real *own_other
+    cdef uint64_t key
+    if thread == 0:
+        loss[0] = 0
+    while first < samples:
+        n = min(block, samples - first)
+        lanes = padded(n)
+        x = shared_input(job, start, first, n, samples, thread, n_threads, work, &ldx)
+        meet(n_threads, sync)
+        inputs, ld = x, ldx
+        for k in range(job.n_layers):
+            row = job.layers + k * LAYER_COLUMNS
+            units = row[FAN_OUT]
+            j = share(units, UNITS, thread, n_threads)
+            last = share(units, UNITS, thread + 1, n_threads)
+            if row[KIND] == DROPOUT:
+                # the same units as before, so nobody else's
+                key = stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
+                apply_dropout(inputs + j * ld, ld, job.constants[k], key + <uint64_t> j, first,
+                              last - j, lanes, work + row[OUTPUT] + j * block, block)
+            elif j < last:
+                if inputs == NULL:
+                    sparse_forward(<real *> job.x, job.indices, job.indptr, job.order,
+                                   start + first, n, lanes, params + row[WEIGHTS],
+                                   params + row[BIASES], units, j, last,
+                                   own + job.header[WORK_DELTA], work + row[NET_INPUT], block)
+                else:
+                    forward_units(inputs, ld, params + row[WEIGHTS], params + row[BIASES],
+                                  row[BLAS], row[FAN_IN], units, j, last, lanes,
+                                  work + row[NET_INPUT], block)
+                if row[ACTIVATION] != IDENTITY:
+                    for i in range(j, last):
+                        activate(work + row[NET_INPUT] + i * block, <int> row[ACTIVATION],
+                                 job.constants[k], lanes, work + row[OUTPUT] + i * block)
+            if k + 1 == job.n_layers or job.layers[(k + 1) * LAYER_COLUMNS + KIND] != DROPOUT:
+                meet(n_threads, sync)
+            inputs, ld = work + row[OUTPUT], block
+        if thread == 0:
+            shared_loss(job, start, first, n, samples, scale, inputs, work, loss)
+        meet(n_threads, sync)
+
+        delta, other = work + job.header[WORK_DELTA], work + job.header[WORK_DELTA_OTHER]
+        own_other = own + job.header[WORK_DELTA_OTHER]
+        for k in range(job.n_layers - 1, -1, -1):
+            row = job.layers + k * LAYER_COLUMNS
+            units = row[FAN_OUT]
+            j = share(units, UNITS, thread, n_threads)
+            last = share(units, UNITS, thread + 1, n_threads)
+            if row[KIND] == DROPOUT:
+                key = stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
+                apply_dropout(delta + j * block, block, job.constants[k], key + <uint64_t> j, first,
+                              last - j, lanes, delta + j * block, block)
+                continue
+            if row[ACTIVATION] != IDENTITY:
+                for i in range(j, last):
+                    activate_back(work + row[NET_INPUT] + i * block, work + row[OUTPUT] + i * block,
+                                  <int> row[ACTIVATION], job.constants[k], lanes,
+                                  delta + i * block)
+            if k + 1 < job.n_layers:
+                meet(n_threads, sync)
+            row_sums(delta + j * block, block, first > 0, last - j, lanes,
+                     grads + row[BIASES] + j)
+            if k == 0 and x == NULL:
+                backward_sparse(job, start + first, n, delta, j, last, own_other, first > 0, own,
+                                grads)
+                break
+            inputs, ld = x, ldx
+            if k > 0:
+                inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
+            i = share(row[FAN_IN], UNITS, thread, n_threads)
+            last_in = share(row[FAN_IN], UNITS, thread + 1, n_threads)
+            if i < last_in:
+                backward_params(inputs + i * ld, ld, delta, block, row[BLAS], first > 0,
+                                last_in - i, units, lanes, grads + row[WEIGHTS] + i * units,
+                                <real *> NULL)
+                if k > 0:
+                    backward_inputs(params + row[WEIGHTS] + i * units, delta, block, row[BLAS],
+                                    last_in - i, units, lanes, other + i * block, block)
+            delta, other = other, delta
+            own_other = own + (other - work)
+        first += block
+        if first < samples:
+            meet(n_threads, sync)
+
+
 cdef inline double inverse(double total) noexcept nogil:
     """Of a batch's total weight; a batch without weight teaches nothing."""
     return 1 / total if total != 0 else 0
@@ -864,6 +1044,8 @@ cdef inline double ordered_sum(double *x, Size n) noexcept nogil:
 
 cdef inline Size group_count(Job *job, Size samples) noexcept nogil:
     """How many partial sums a batch of this size has."""
+    if job.header[SHARED]:
+        return 1
     return min(job.header[GROUPS], (samples + job.header[BLOCK] - 1) // job.header[BLOCK])
 
 
@@ -885,8 +1067,12 @@ cdef double batch_gradient(Job *job, Size step, real *params, real *work,
     cdef int64_t *row
     if job.weights != NULL:
         total = sum_range(<real *> job.weights, NULL, 0, job.samples)
-    learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, params, work, grads,
-                &losses[0])
+    if job.header[SHARED]:
+        learn_shared(job, 0, job.samples, inverse(total), step, 0, 1, params, work, work, grads,
+                     NULL, &losses[0])
+    else:
+        learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, params, work, grads,
+                    &losses[0])
     reduce_groups(groups, n_params, 0, n_params, grads)
     if job.l2 != 0:
         for k in range(job.n_layers):
@@ -998,7 +1184,7 @@ cdef double clip_gradient(Job *job, Rule *rule, Size groups, Size thread, Size n
 
 cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size first_count,
                       Size batch_size, Size thread, Size n_threads, real *params, real *state,
-                      real *grads, int64_t *order, real *work, int64_t *sync,
+                      real *grads, int64_t *order, real *work, real *own, int64_t *sync,
                       double *losses) noexcept nogil:
     """Slice of steps of one thread.
 
@@ -1024,18 +1210,20 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
         if job.order != NULL and (batch == 0 or i == 0):
             if thread == 0:
                 shuffle_order(job.seed, epoch, job.samples, order)
-            if n_threads > 1:
-                barrier(<int> n_threads, sync)
+            meet(n_threads, sync)
         total = <double> n
         if job.weights != NULL:
             total = sum_range(<real *> job.weights, job.order, start, n)
         groups = group_count(job, n)
         # before the barrier, since behind it others change the parameters
         objective = params_penalty(job.layers, job.n_layers, job.l2, params)
-        learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, params, work,
-                    grads, group_losses)
-        if n_threads > 1:
-            barrier(<int> n_threads, sync)
+        if job.header[SHARED]:
+            learn_shared(job, start, n, inverse(total), step, thread, n_threads, params, work, own,
+                         grads, sync, group_losses)
+        else:
+            learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, params,
+                        own, grads, group_losses)
+        meet(n_threads, sync)
         objective += ordered_sum(group_losses, groups) * inverse(total)
         if thread == 0:
             losses[i] = objective
@@ -1063,8 +1251,7 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
                     update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, rule, rate, groups,
                                  thread, n_threads, n_params, n_moments, factor, keep, params,
                                  state)
-        if n_threads > 1:
-            barrier(<int> n_threads, sync)
+        meet(n_threads, sync)
     return steps
 
 
@@ -1128,11 +1315,12 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
         if dtype == cnp.NPY_FLOAT:
             done = train_steps(&job, &rule_, steps, first_step, first_count, batch_size, thread,
                                n_threads, <float *> params_, <float *> state_, <float *> grads_,
-                               job.order, <float *> work_ + thread * work_size, sync_, losses_)
+                               job.order, <float *> work_,
+                               <float *> work_ + thread * work_size, sync_, losses_)
         else:
             done = train_steps(&job, &rule_, steps, first_step, first_count, batch_size, thread,
                                n_threads, <double *> params_, <double *> state_,
-                               <double *> grads_, job.order,
+                               <double *> grads_, job.order, <double *> work_,
                                <double *> work_ + thread * work_size, sync_, losses_)
     return done
 

@@ -83,6 +83,7 @@ enum {
     WORK_SAMPLE_WEIGHT,
     WORK_DELTA,
     WORK_DELTA_OTHER,
+    SHARED,
     HEADER_SIZE
 };
 enum { STREAM_SHUFFLE, STREAM_DROPOUT };
@@ -442,7 +443,8 @@ INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const int bias
     }
 }
 
-/* dw = x dz.T and db = sum of dz over the samples, which comes with the first rows of x. */
+/* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, which comes with the first
+ * rows of x. */
 FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int accumulate,
                           Size n_in, Size n_out, Size lanes, REAL *dw, REAL *db)
 {
@@ -462,9 +464,9 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
         }                                                                                         \
         i += rows_x;                                                                              \
     } while (0)
-    if (n_in == 1)
+    if (db && n_in == 1)
         ROWS(1, 1);
-    else
+    else if (db)
         ROWS(2, 1);
     while (i + 2 <= n_in)
         ROWS(2, 0);
@@ -564,15 +566,17 @@ FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size 
     }
 }
 
-/* Net inputs of a block of samples, order[first], ... or first, ...; `scratch` takes a tile of
- * columns for all of them. Beyond the last sample stand the biases. */
+/* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
+ * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
+ * biases. */
 FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    const int64_t *indptr, const int64_t *order, Size first,
                                    Size samples, Size lanes, const REAL *w, const REAL *b,
-                                   Size n_out, REAL *scratch, REAL *out, Size ldo)
+                                   Size n_out, Size unit, Size last, REAL *scratch, REAL *out,
+                                   Size ldo)
 {
-    for (Size start = 0; start < n_out; start += TILE) {
-        const Size columns = n_out - start < TILE ? n_out - start : TILE;
+    for (Size start = unit; start < last; start += TILE) {
+        const Size columns = last - start < TILE ? last - start : TILE;
         for (Size s = 0; s < samples; s++) {
             const Size row = order ? order[first + s] : first + s;
             NAME(weighted_rows)(values + indptr[row], indices + indptr[row],
@@ -618,13 +622,15 @@ FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,
     }
 }
 
-/* dw = x dz.T from the numbers by column; `rows` takes a tile of dz, (samples, units). */
+/* dw = x dz.T from the numbers by column, for the units from `unit` up to `last`; `rows` takes a
+ * tile of dz, (samples, units). */
 FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
                                  const int32_t *ends, Size n_in, const REAL *dz, Size ldz,
-                                 int accumulate, Size samples, Size n_out, REAL *rows, REAL *dw)
+                                 int accumulate, Size samples, Size n_out, Size unit, Size last,
+                                 REAL *rows, REAL *dw)
 {
-    for (Size start = 0; start < n_out; start += TILE) {
-        const Size columns = n_out - start < TILE ? n_out - start : TILE;
+    for (Size start = unit; start < last; start += TILE) {
+        const Size columns = last - start < TILE ? last - start : TILE;
         for (Size s = 0; s < samples; s++)
             for (Size j = 0; j < columns; j++)
                 rows[s * columns + j] = dz[(start + j) * ldz + s];
@@ -1072,7 +1078,7 @@ INLINE double NAME(squared_row)(const REAL *z, const REAL *targets, const REAL *
 INLINE double NAME(other_row)(const REAL *z, const REAL *targets, const REAL *weight, int loss,
                               double constant, REAL scale, Size n, REAL *dz)
 {
-    REAL losses[SCRATCH];
+    double losses[SCRATCH];
     if (loss == HUBER) {
         const REAL high = (REAL)constant;
         LANES_LOOP for (Size s = 0; s < n; s++)
@@ -1103,7 +1109,7 @@ INLINE double NAME(other_row)(const REAL *z, const REAL *targets, const REAL *we
             dz[s] = slope * (weight[s] * scale);
         }
     }
-    return NAME(sum_losses)(losses, n);
+    return sum_losses(losses, n);
 }
 
 /* What label smoothing adds to the loss: a part linear in the net inputs, the sum of
