@@ -263,22 +263,14 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a,
 
 
 cdef inline void forward_dense(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
-                               Size n_out, Size lanes, real *out, Size ldo) noexcept nogil:
-    forward_units(x, ldx, w, b, blas, n_in, n_out, 0, n_out, lanes, out, ldo)
-
-
-cdef inline void forward_units(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
-                               Size n_out, Size unit, Size last, Size lanes, real *out,
+                               Size ldw, Size n_out, Size lanes, real *out,
                                Size ldo) noexcept nogil:
-    """Net inputs of the units from ``unit`` up to ``last``."""
-    w += unit
-    b += unit
-    out += unit * ldo
+    """Of ``n_out`` neighbouring units of a layer of ``ldw``."""
     if blas:
-        fill_rows(b, last - unit, lanes, out, ldo)
-        gemm(b"n", b"t", lanes, last - unit, n_in, x, ldx, w, n_out, <real> 1, out, ldo)
+        fill_rows(b, n_out, lanes, out, ldo)
+        gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, ldw, <real> 1, out, ldo)
     else:
-        product(x, ldx, w, n_out, 1, b, n_in, last - unit, lanes, out, ldo)
+        product(x, ldx, w, ldw, 1, b, n_in, n_out, lanes, out, ldo)
 
 
 cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint blas,
@@ -313,16 +305,16 @@ cdef int dense_forward_any(real *x, real *w, real *b, Size n_in, Size n_out, Siz
     cdef real *copy
     cdef real *result
     if blas or rest == 0:
-        forward_dense(x, samples, w, b, blas, n_in, n_out, samples, out, samples)
+        forward_dense(x, samples, w, b, blas, n_in, n_out, n_out, samples, out, samples)
         return 0
-    forward_dense(x, samples, w, b, False, n_in, n_out, whole, out, samples)
+    forward_dense(x, samples, w, b, False, n_in, n_out, n_out, whole, out, samples)
     copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
     if copy == NULL:
         with gil:
             raise MemoryError
     result = copy + n_in * PADDING
     copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
-    forward_dense(copy, PADDING, w, b, False, n_in, n_out, PADDING, result, PADDING)
+    forward_dense(copy, PADDING, w, b, False, n_in, n_out, n_out, PADDING, result, PADDING)
     copy_rows(result, PADDING, n_out, rest, rest, False, out + whole, samples)
     free(copy)
     return 0
@@ -615,44 +607,76 @@ def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None)
     return params_penalty(rows, n, l2, <double *> data(params))
 
 
+cdef struct Team:
+    # Threads that share out the units of each layer for the same samples; often just one.
+    Size thread
+    Size n_threads
+    int64_t *sync
+
+
+cdef void meet(Team *team) noexcept nogil:
+    """Barrier, where there is somebody to wait for."""
+    if team.n_threads > 1:
+        barrier(<int> team.n_threads, team.sync)
+
+
+cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept nogil:
+    """Where a thread's share of n things begins; they are given out in whole lines."""
+    if n_threads == 1:
+        return thread * n
+    return min(thread * ((n + line - 1) // line) // n_threads * line, n)
+
+
+cdef inline Size own_units(Team *team, Size units, Size *last) noexcept nogil:
+    """The first of a thread's units, and where they end."""
+    last[0] = share(units, UNITS, team.thread + 1, team.n_threads)
+    return share(units, UNITS, team.thread, team.n_threads)
+
+
 cdef Size forward_block(Job *job, real *x, Size ldx, Size start, Size samples, Size first,
-                        Size step, real *params, real *work) noexcept nogil:
+                        Size step, Team *team, real *params, real *work, real *own) noexcept nogil:
     """All layers for one block; where in ``work`` the net inputs of the last one are.
 
     ``first`` is the block's place in its batch. Without ``x`` the input is sparse and the block
-    starts at place ``start`` of the data's order.
+    starts at place ``start`` of the data's order. ``own`` is the thread's own scratch memory.
     """
     cdef Size lanes = padded(samples)
     cdef Size block = job.header[BLOCK]
-    cdef Size k, unit, units
+    cdef Size k, unit, last, i
     cdef int64_t *row = NULL
     cdef real *z
     cdef real *a
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
-        units = row[FAN_OUT]
-        z, a = work + row[NET_INPUT], work + row[OUTPUT]
+        unit = own_units(team, row[FAN_OUT], &last)
+        z, a = work + row[NET_INPUT] + unit * block, work + row[OUTPUT] + unit * block
         if row[KIND] == DROPOUT:
-            apply_dropout(x, ldx, job.constants[k],
-                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step),
-                          first, units, lanes, a, block)
+            # of the thread's own units of the layer before, so there is nobody to wait for
+            apply_dropout(x + unit * ldx, ldx, job.constants[k],
+                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
+                          + <uint64_t> unit, first, last - unit, lanes, a, block)
         else:
-            if x == NULL:
+            if k > 0:
+                meet(team)
+            if unit == last:
+                pass
+            elif x == NULL:
                 sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
-                               lanes, params + row[WEIGHTS], params + row[BIASES], units, 0,
-                               units, work + job.header[WORK_DELTA], z, block)
+                               lanes, params + row[WEIGHTS], params + row[BIASES], row[FAN_OUT],
+                               unit, last, own + job.header[WORK_DELTA], work + row[NET_INPUT],
+                               block)
             else:
-                forward_dense(x, ldx, params + row[WEIGHTS], params + row[BIASES], row[BLAS],
-                              row[FAN_IN], units, lanes, z, block)
+                forward_dense(x, ldx, params + row[WEIGHTS] + unit, params + row[BIASES] + unit,
+                              row[BLAS], row[FAN_IN], row[FAN_OUT], last - unit, lanes, z, block)
             if row[ACTIVATION] == IDENTITY:
                 pass  # output and net input are one
             elif lanes == block:
-                activate(z, <int> row[ACTIVATION], job.constants[k], units * block, a)
+                activate(z, <int> row[ACTIVATION], job.constants[k], (last - unit) * block, a)
             else:
-                for unit in range(units):
-                    activate(z + unit * block, <int> row[ACTIVATION], job.constants[k], lanes,
-                             a + unit * block)
-        x, ldx = a, block
+                for i in range(last - unit):
+                    activate(z + i * block, <int> row[ACTIVATION], job.constants[k], lanes,
+                             a + i * block)
+        x, ldx = work + row[OUTPUT], block
     return row[OUTPUT]
 
 
@@ -683,6 +707,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
     cdef real *rows = work + job.header[WORK_INPUT]
     cdef real *z
     cdef bint finite = True
+    cdef Team alone = Team(0, 1, NULL)
     if samples < FEW_SAMPLES:
         z = work + forward_few(job, x, samples, params, work)
         for s in range(samples):
@@ -696,7 +721,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
         if not all_finite(x + first * job.features, n * job.features):
             finite = False
         gather(rows, block, x, job.features, NULL, first, n, padded(n))
-        z = work + forward_block(job, rows, block, 0, n, 0, 0, params, work)
+        z = work + forward_block(job, rows, block, 0, n, 0, 0, &alone, params, work, work)
         if transform:
             transform_rows(z, block, job.loss, n_out, padded(n))
         scatter(out + first * n_out, z, block, n_out, n)
@@ -735,7 +760,7 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
 
 cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Size unit, Size last,
                           real *rows, bint accumulate, real *work, real *grads) noexcept nogil:
-    """Gradient of the first layer's weights where the input is sparse, for some of its units."""
+    """Gradient of the first layer where the input is sparse, for some of its units."""
     cdef int64_t *row = job.layers
     cdef Size block = job.header[BLOCK], features = job.features
     cdef real *values = work + job.header[WORK_INPUT]
@@ -745,6 +770,8 @@ cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Size uni
                    ends, values, samples_of)
     sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
                  row[FAN_OUT], unit, last, rows, grads + row[WEIGHTS])
+    row_sums(dz + unit * block, block, accumulate, last - unit, padded(samples),
+             grads + row[BIASES] + unit)
 
 
 cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
@@ -754,74 +781,123 @@ cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
 
 cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
                         Size start, Size samples, Size first, double scale, Size step,
-                        bint accumulate, real *params, real *work, real *grads) noexcept nogil:
-    """Loss of one block of samples; its gradient is written or added to ``grads``."""
+                        bint accumulate, Team *team, real *params, real *work, real *own,
+                        real *grads) noexcept nogil:
+    """Loss of one block of samples; its gradient is written or added to ``grads``.
+
+    The first of a team computes the loss; each has some units of every layer forward and some
+    rows of the weights backward.
+    """
     cdef Size block = job.header[BLOCK], lanes = padded(samples)
-    cdef Size output = forward_block(job, x, ldx, start, samples, first, step, params, work)
-    cdef real *delta = work + job.header[WORK_DELTA]
-    cdef real *other = work + job.header[WORK_DELTA_OTHER]
+    cdef Size output = forward_block(job, x, ldx, start, samples, first, step, team, params, work,
+                                     own)
+    cdef Size delta = job.header[WORK_DELTA], other = job.header[WORK_DELTA_OTHER]
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
     cdef real *inputs
-    cdef Size k, unit, units, ld
-    cdef double total = loss_rows(work + output, block, targets, ldt, weights, job.loss,
-                                  job.constants[job.n_layers - 1], scale, row[FAN_OUT], samples,
-                                  lanes, delta, block)
+    cdef real *dz
+    cdef Size k, unit, last, i, units, ld
+    cdef double total = 0
+    meet(team)
+    if team.thread == 0:
+        total = loss_rows(work + output, block, targets, ldt, weights, job.loss,
+                          job.constants[job.n_layers - 1], scale, row[FAN_OUT], samples, lanes,
+                          work + delta, block)
     for k in range(job.n_layers - 1, -1, -1):
         row = job.layers + k * LAYER_COLUMNS
         units = row[FAN_OUT]
+        unit = own_units(team, units, &last)
+        dz = work + delta + unit * block
         if row[KIND] == DROPOUT:
-            apply_dropout(delta, block, job.constants[k],
-                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step),
-                          first, units, lanes, delta, block)
+            apply_dropout(dz, block, job.constants[k],
+                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
+                          + <uint64_t> unit, first, last - unit, lanes, dz, block)
             continue
         if row[ACTIVATION] == IDENTITY:
             pass
         elif lanes == block:
-            activate_back(work + row[NET_INPUT], work + row[OUTPUT], <int> row[ACTIVATION],
-                          job.constants[k], units * block, delta)
+            activate_back(work + row[NET_INPUT] + unit * block,
+                          work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
+                          job.constants[k], (last - unit) * block, dz)
         else:
-            for unit in range(units):
-                activate_back(work + row[NET_INPUT] + unit * block,
-                              work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
-                              job.constants[k], lanes, delta + unit * block)
+            for i in range(unit, last):
+                activate_back(work + row[NET_INPUT] + i * block,
+                              work + row[OUTPUT] + i * block, <int> row[ACTIVATION],
+                              job.constants[k], lanes, work + delta + i * block)
+        meet(team)
+        dz = work + delta
         if k == 0 and x == NULL:
-            backward_sparse(job, start, samples, delta, 0, units, other, accumulate, work, grads)
-            row_sums(delta, block, accumulate, units, lanes, grads + row[BIASES])
+            backward_sparse(job, start, samples, dz, unit, last, own + other, accumulate, own,
+                            grads)
             break
         if k == 0:
             inputs, ld = x, ldx
         else:
             inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
-        backward_params(inputs, ld, delta, block, row[BLAS], accumulate, row[FAN_IN], units,
-                        lanes, grads + row[WEIGHTS], grads + row[BIASES])
-        if k > 0:
-            backward_inputs(params + row[WEIGHTS], delta, block, row[BLAS], row[FAN_IN], units,
-                            lanes, other, block)
-            delta, other = other, delta
+        i = own_units(team, row[FAN_IN], &last)
+        if i < last:
+            backward_params(inputs + i * ld, ld, dz, block, row[BLAS], accumulate, last - i,
+                            units, lanes, grads + row[WEIGHTS] + i * units,
+                            grads + row[BIASES] if i == 0 else NULL)
+            if k > 0:
+                backward_inputs(params + row[WEIGHTS] + i * units, dz, block, row[BLAS], last - i,
+                                units, lanes, work + other + i * block, block)
+        delta, other = other, delta
     return total
 
 
-cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size step, Size groups,
-                      Size thread, Size n_threads, real *params, real *work, real *grads,
-                      double *losses) noexcept nogil:
-    """A thread's groups of a batch's blocks: gradients into rows of ``grads``, and losses.
+cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, Team *team,
+                        real *work, Size *ld) noexcept nogil:
+    """A block of the input and its leading dimension; of a team each gathers some samples."""
+    cdef Size block = job.header[BLOCK], lanes = padded(n)
+    cdef real *x = <real *> job.x
+    cdef real *out = work + job.header[WORK_INPUT]
+    cdef Size s = share(lanes, GATHERED, team.thread, team.n_threads)
+    cdef Size stop = share(lanes, GATHERED, team.thread + 1, team.n_threads)
+    ld[0] = block
+    if job.indptr != NULL:
+        return NULL
+    if job.order == NULL:  # the batches stand one after the other, each (features, batch)
+        x += start * job.features + first
+        if n == lanes:
+            ld[0] = samples
+            return x
+        if team.thread == 0:
+            copy_rows(x, samples, job.features, n, lanes, False, out, block)
+    elif s < stop and job.x_is_bytes:
+        gather_bytes(out + s, block, job.x, job.features, job.order, start + first + s, n - s,
+                     stop - s)
+    elif s < stop:
+        gather(out + s, block, x, job.features, job.order, start + first + s, n - s, stop - s)
+    return out
 
-    Which blocks a group has depends on the batch alone, so that sums are the same for any number
-    of threads.
+
+cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size step, Size groups,
+                      Size thread, Size n_threads, int64_t *sync, real *params, real *work,
+                      real *own, real *grads, double *losses) noexcept nogil:
+    """A thread's part of a batch: gradients into rows of ``grads``, and losses.
+
+    Each thread has some groups of blocks; or, where the weights are many, all work on the units of
+    one block after the other, in the scratch memory of the first, so that weights are read once
+    and there are no gradients to add up. Which blocks a group has depends on the batch alone, so
+    that sums are the same for any number of threads.
     """
     cdef Size block = job.header[BLOCK]
     cdef Size blocks = (samples + block - 1) // block
-    cdef real *x = <real *> job.x
     cdef real *targets = <real *> job.targets
     cdef real *weights = <real *> job.weights
-    cdef real *work_x = work + job.header[WORK_INPUT]
-    cdef real *work_t = work + job.header[WORK_TARGETS]
-    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
+    cdef Team team = Team(0, 1, NULL)
     cdef real *bx
     cdef real *bt
     cdef real *bw
     cdef Size group = thread, b, first_block, first, n, lanes, ldx, ldt
     cdef double total
+    if job.header[SHARED]:
+        team = Team(thread, n_threads, sync)
+        group, n_threads = 0, 1
+    else:
+        work = own
+    cdef real *work_t = work + job.header[WORK_TARGETS]
+    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
     while group < groups:
         total = 0
         first_block = group * blocks // groups
@@ -829,22 +905,13 @@ cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size ste
             first = b * block
             n = min(block, samples - first)
             lanes = padded(n)
-            bx, bt, bw = work_x, work_t, NULL
-            ldx = ldt = block
-            if job.indptr != NULL:
-                bx = NULL
+            if b > first_block:
+                meet(&team)
+            bx = gather_input(job, start, first, n, samples, &team, work, &ldx)
+            bt, bw, ldt = work_t, NULL, block
+            if team.thread > 0:
+                pass  # the first computes the loss
             elif job.order != NULL:
-                if job.x_is_bytes:
-                    gather_bytes(work_x, block, job.x, job.features, job.order, start + first, n,
-                                 lanes)
-                else:
-                    gather(work_x, block, x, job.features, job.order, start + first, n, lanes)
-            else:  # the batches stand one after the other, each (features, batch)
-                bx, ldx = x + start * job.features + first, samples
-                if n < lanes:
-                    copy_rows(bx, ldx, job.features, n, lanes, False, work_x, block)
-                    bx, ldx = work_x, block
-            if job.order != NULL:
                 gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
                 if weights != NULL:
                     gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
@@ -856,177 +923,13 @@ cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size ste
                     bt, ldt = work_t, block
                 if weights != NULL:
                     bw = weights + start + first
+            meet(&team)
             total += learn_block(job, bx, ldx, bt, ldt, bw, start + first, n, first, scale, step,
-                                 b > first_block, params, work,
+                                 b > first_block, &team, params, work, own,
                                  grads + group * job.header[N_PARAMS])
-        losses[group] = total
+        if team.thread == 0:
+            losses[group] = total
         group += n_threads
-
-
-cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept nogil:
-    """Where a thread's share of n things begins; they are given out in whole lines."""
-    return min(thread * ((n + line - 1) // line) // n_threads * line, n)
-
-
-cdef void meet(Size n_threads, int64_t *sync) noexcept nogil:
-    """Barrier, where there is somebody to wait for."""
-    if n_threads > 1:
-        barrier(<int> n_threads, sync)
-
-
-cdef real *shared_input(Job *job, Size start, Size first, Size n, Size samples, Size thread,
-                        Size n_threads, real *work, Size *ld) noexcept nogil:
-    """A block of the input and its leading dimension; threads gather some samples each."""
-    cdef Size block = job.header[BLOCK], lanes = padded(n)
-    cdef real *x = <real *> job.x
-    cdef real *out = work + job.header[WORK_INPUT]
-    cdef Size s = share(lanes, GATHERED, thread, n_threads)
-    cdef Size stop = share(lanes, GATHERED, thread + 1, n_threads)
-    ld[0] = block
-    if job.indptr != NULL:
-        return NULL
-    if job.order == NULL:
-        x += start * job.features + first
-        if n == lanes:
-            ld[0] = samples
-            return x
-        if thread == 0:
-            copy_rows(x, samples, job.features, n, lanes, False, out, block)
-    elif s < stop and job.x_is_bytes:
-        gather_bytes(out + s, block, job.x, job.features, job.order, start + first + s, n - s,
-                     stop - s)
-    elif s < stop:
-        gather(out + s, block, x, job.features, job.order, start + first + s, n - s, stop - s)
-    return out
-
-
-cdef void shared_loss(Job *job, Size start, Size first, Size n, Size samples, double scale,
-                      real *z, real *work, double *loss) noexcept nogil:
-    """Add a block's loss; its derivative goes to ``WORK_DELTA``. For one thread."""
-    cdef Size block = job.header[BLOCK], lanes = padded(n), ldt = block
-    cdef real *targets = <real *> job.targets
-    cdef real *weights = <real *> job.weights
-    cdef real *work_t = work + job.header[WORK_TARGETS]
-    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
-    if job.order != NULL:
-        gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
-        targets = work_t
-        if weights != NULL:
-            gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
-            weights = work_w
-    else:
-        targets += start * job.n_targets + first
-        ldt = samples
-        if n < lanes:
-            copy_rows(targets, samples, job.n_targets, n, lanes, False, work_t, block)
-            targets, ldt = work_t, block
-        if weights != NULL:
-            weights += start + first
-    loss[0] += loss_rows(z, block, targets, ldt, weights, job.loss, scale,
-                         job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT], n, lanes,
-                         work + job.header[WORK_DELTA], block)
-
-
-cdef void learn_shared(Job *job, Size start, Size samples, double scale, Size step, Size thread,
-                       Size n_threads, real *params, real *work, real *own, real *grads,
-                       int64_t *sync, double *loss) noexcept nogil:
-    """As :func:`learn_batch` for wide layers: threads share out units instead of samples.
-
-    Each has some units of every layer, forward, and some rows of the weights, backward, for all
-    samples of a block: it reads those weights once, and nobody has to add up gradients. Shares are
-    whole lines of units, so that BLAS sums in the same order for any number of threads. ``work``
-    is the first thread's scratch memory, which all use, ``own`` the thread's.
-    """
-    cdef Size block = job.header[BLOCK]
-    cdef Size first = 0, n, lanes, k, i, j, last, last_in, units, ld, ldx
-    cdef int64_t *row
-    cdef real *x
-    cdef real *inputs
-    cdef real *delta
-    cdef real *other
-    cdef real *own_other
-    cdef uint64_t key
-    if thread == 0:
-        loss[0] = 0
-    while first < samples:
-        n = min(block, samples - first)
-        lanes = padded(n)
-        x = shared_input(job, start, first, n, samples, thread, n_threads, work, &ldx)
-        meet(n_threads, sync)
-        inputs, ld = x, ldx
-        for k in range(job.n_layers):
-            row = job.layers + k * LAYER_COLUMNS
-            units = row[FAN_OUT]
-            j = share(units, UNITS, thread, n_threads)
-            last = share(units, UNITS, thread + 1, n_threads)
-            if row[KIND] == DROPOUT:
-                # the same units as before, so nobody else's
-                key = stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
-                apply_dropout(inputs + j * ld, ld, job.constants[k], key + <uint64_t> j, first,
-                              last - j, lanes, work + row[OUTPUT] + j * block, block)
-            elif j < last:
-                if inputs == NULL:
-                    sparse_forward(<real *> job.x, job.indices, job.indptr, job.order,
-                                   start + first, n, lanes, params + row[WEIGHTS],
-                                   params + row[BIASES], units, j, last,
-                                   own + job.header[WORK_DELTA], work + row[NET_INPUT], block)
-                else:
-                    forward_units(inputs, ld, params + row[WEIGHTS], params + row[BIASES],
-                                  row[BLAS], row[FAN_IN], units, j, last, lanes,
-                                  work + row[NET_INPUT], block)
-                if row[ACTIVATION] != IDENTITY:
-                    for i in range(j, last):
-                        activate(work + row[NET_INPUT] + i * block, <int> row[ACTIVATION],
-                                 job.constants[k], lanes, work + row[OUTPUT] + i * block)
-            if k + 1 == job.n_layers or job.layers[(k + 1) * LAYER_COLUMNS + KIND] != DROPOUT:
-                meet(n_threads, sync)
-            inputs, ld = work + row[OUTPUT], block
-        if thread == 0:
-            shared_loss(job, start, first, n, samples, scale, inputs, work, loss)
-        meet(n_threads, sync)
-
-        delta, other = work + job.header[WORK_DELTA], work + job.header[WORK_DELTA_OTHER]
-        own_other = own + job.header[WORK_DELTA_OTHER]
-        for k in range(job.n_layers - 1, -1, -1):
-            row = job.layers + k * LAYER_COLUMNS
-            units = row[FAN_OUT]
-            j = share(units, UNITS, thread, n_threads)
-            last = share(units, UNITS, thread + 1, n_threads)
-            if row[KIND] == DROPOUT:
-                key = stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
-                apply_dropout(delta + j * block, block, job.constants[k], key + <uint64_t> j, first,
-                              last - j, lanes, delta + j * block, block)
-                continue
-            if row[ACTIVATION] != IDENTITY:
-                for i in range(j, last):
-                    activate_back(work + row[NET_INPUT] + i * block, work + row[OUTPUT] + i * block,
-                                  <int> row[ACTIVATION], job.constants[k], lanes,
-                                  delta + i * block)
-            if k + 1 < job.n_layers:
-                meet(n_threads, sync)
-            row_sums(delta + j * block, block, first > 0, last - j, lanes,
-                     grads + row[BIASES] + j)
-            if k == 0 and x == NULL:
-                backward_sparse(job, start + first, n, delta, j, last, own_other, first > 0, own,
-                                grads)
-                break
-            inputs, ld = x, ldx
-            if k > 0:
-                inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
-            i = share(row[FAN_IN], UNITS, thread, n_threads)
-            last_in = share(row[FAN_IN], UNITS, thread + 1, n_threads)
-            if i < last_in:
-                backward_params(inputs + i * ld, ld, delta, block, row[BLAS], first > 0,
-                                last_in - i, units, lanes, grads + row[WEIGHTS] + i * units,
-                                <real *> NULL)
-                if k > 0:
-                    backward_inputs(params + row[WEIGHTS] + i * units, delta, block, row[BLAS],
-                                    last_in - i, units, lanes, other + i * block, block)
-            delta, other = other, delta
-            own_other = own + (other - work)
-        first += block
-        if first < samples:
-            meet(n_threads, sync)
 
 
 cdef inline double inverse(double total) noexcept nogil:
@@ -1067,12 +970,8 @@ cdef double batch_gradient(Job *job, Size step, real *params, real *work,
     cdef int64_t *row
     if job.weights != NULL:
         total = sum_range(<real *> job.weights, NULL, 0, job.samples)
-    if job.header[SHARED]:
-        learn_shared(job, 0, job.samples, inverse(total), step, 0, 1, params, work, work, grads,
-                     NULL, &losses[0])
-    else:
-        learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, params, work, grads,
-                    &losses[0])
+    learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, NULL, params, work, work,
+                grads, &losses[0])
     reduce_groups(groups, n_params, 0, n_params, grads)
     if job.l2 != 0:
         for k in range(job.n_layers):
@@ -1155,8 +1054,8 @@ cdef void clip_share(real *grads, Size first, Size n, double l2, double limit, S
         clip_entries(grads + start, limit, stop - start)
 
 
-cdef double clip_gradient(Job *job, Rule *rule, Size groups, Size thread, Size n_threads,
-                          int64_t *sync, real *params, real *grads) noexcept nogil:
+cdef double clip_gradient(Job *job, Rule *rule, Size groups, Team *team, real *params,
+                          real *grads) noexcept nogil:
     """Gradient of the objective into the first row; the factor that shortens it.
 
     Every thread adds up its share and, so that the bits are the same for any number of threads,
@@ -1169,16 +1068,14 @@ cdef double clip_gradient(Job *job, Rule *rule, Size groups, Size thread, Size n
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
             clip_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], job.l2, limit, groups,
-                       thread, n_threads, n_params, params)
-            clip_share(grads, row[BIASES], row[FAN_OUT], 0, limit, groups, thread, n_threads,
-                       n_params, params)
-    if n_threads > 1:
-        barrier(<int> n_threads, sync)
+                       team.thread, team.n_threads, n_params, params)
+            clip_share(grads, row[BIASES], row[FAN_OUT], 0, limit, groups, team.thread,
+                       team.n_threads, n_params, params)
+    meet(team)
     if rule.constants[3] != 0:
         norm = sqrt(sum_of_squares(grads, n_params))
     # nobody may scale its share while others add up
-    if n_threads > 1:
-        barrier(<int> n_threads, sync)
+    meet(team)
     return rule.constants[3] / norm if norm > rule.constants[3] else 1
 
 
@@ -1200,6 +1097,7 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
     cdef Size i, k, step, epoch, batch, start, n, groups
     cdef double total, objective, rate, shrink, factor, l2, keep
     cdef int64_t *row
+    cdef Team team = Team(thread, n_threads, sync)
     if n_threads > 1:
         group_losses = <double *> (sync + 8)
     for i in range(steps):
@@ -1210,20 +1108,16 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
         if job.order != NULL and (batch == 0 or i == 0):
             if thread == 0:
                 shuffle_order(job.seed, epoch, job.samples, order)
-            meet(n_threads, sync)
+            meet(&team)
         total = <double> n
         if job.weights != NULL:
             total = sum_range(<real *> job.weights, job.order, start, n)
         groups = group_count(job, n)
         # before the barrier, since behind it others change the parameters
         objective = params_penalty(job.layers, job.n_layers, job.l2, params)
-        if job.header[SHARED]:
-            learn_shared(job, start, n, inverse(total), step, thread, n_threads, params, work, own,
-                         grads, sync, group_losses)
-        else:
-            learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, params,
-                        own, grads, group_losses)
-        meet(n_threads, sync)
+        learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, sync, params,
+                    work, own, grads, group_losses)
+        meet(&team)
         objective += ordered_sum(group_losses, groups) * inverse(total)
         if thread == 0:
             losses[i] = objective
@@ -1251,7 +1145,7 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
                     update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, rule, rate, groups,
                                  thread, n_threads, n_params, n_moments, factor, keep, params,
                                  state)
-        meet(n_threads, sync)
+        meet(&team)
     return steps
 
 
