@@ -1128,7 +1128,7 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
         rate = step_size(rule.rule, rule.constants, rate, first_count + i + 1)
         factor, l2 = 1, job.l2
         if clipped:
-            factor = clip_gradient(job, rule, groups, thread, n_threads, sync, params, grads)
+            factor = clip_gradient(job, rule, groups, &team, params, grads)
             groups, l2 = 1, 0
         keep = rule.constants[5] if first_count + i > 0 else 0
         if job.l2 == 0 and rule.decay == 0:

@@ -57,6 +57,7 @@ from fastnn.codes import (
     QUANTILE,
     RELU,
     SGD,
+    SHARED,
     SIGMOID,
     SILU,
     SOFTPLUS,
@@ -87,6 +88,7 @@ SCRATCH = 512  # samples of a loss worked through at a time
 UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 SPARSE_COLUMNS = 64  # units at a time: their part of all weights should fit into the cache
 FEW_SAMPLES = 8  # fewer are predicted with loops along the units
+UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
 SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
 SPINS = 4000  # looks at a barrier before the processor is left to others
 
@@ -995,11 +997,26 @@ def _weighted_rows(values, rows, n, matrix, ld, accumulate, columns, out):
 
 @_glue
 def _sparse_forward(
-    values, indices, indptr, gathered, order, first, samples, lanes, w, b, n_out, scratch, out, ldo
+    values,
+    indices,
+    indptr,
+    gathered,
+    order,
+    first,
+    samples,
+    lanes,
+    w,
+    b,
+    n_out,
+    unit,
+    last,
+    scratch,
+    out,
+    ldo,
 ):
-    """Net inputs of a block of samples; the padding gets the biases."""
-    for start in range(0, n_out, SPARSE_COLUMNS):
-        columns = min(SPARSE_COLUMNS, n_out - start)
+    """Net inputs of a block of samples for some units; the padding gets the biases."""
+    for start in range(unit, last, SPARSE_COLUMNS):
+        columns = min(SPARSE_COLUMNS, last - start)
         for s in range(samples):
             row = order[first + s] if gathered else first + s
             begin = indptr[row]
@@ -1047,10 +1064,12 @@ def _sort_by_column(
 
 
 @_glue
-def _sparse_outer(values, samples_of, ends, n_in, dz, ldz, accumulate, samples, n_out, rows, dw):
-    """``dw = x dz.T`` from the numbers by column; ``rows`` takes a tile of dz."""
-    for start in range(0, n_out, SPARSE_COLUMNS):
-        columns = min(SPARSE_COLUMNS, n_out - start)
+def _sparse_outer(
+    values, samples_of, ends, n_in, dz, ldz, accumulate, samples, n_out, unit, last, rows, dw
+):
+    """``dw = x dz.T`` from the numbers by column, for some units; ``rows`` takes a tile of dz."""
+    for start in range(unit, last, SPARSE_COLUMNS):
+        columns = min(SPARSE_COLUMNS, last - start)
         _transpose(_at(dz, start * ldz), columns, samples, ldz, rows, columns)
         begin = 0
         for i in range(n_in):
@@ -1081,27 +1100,30 @@ def _fill(value, lanes, out):
 
 
 @_glue
-def _dense_forward(x, ldx, w, b, blas, n_in, n_out, lanes, out, ldo):
-    """See :func:`dense_forward`."""
+def _dense_forward(x, ldx, w, b, blas, n_in, ldw, n_out, lanes, out, ldo):
+    """See :func:`dense_forward`; of ``n_out`` neighbouring units of a layer of ``ldw``."""
     if blas:
         for j in range(n_out):
             _fill(b[j], lanes, _at(out, j * ldo))
         one = _like(x, 1.0)
-        _gemm(_N, _T, lanes, n_out, n_in, x, ldx, w, n_out, one, out, ldo)
+        _gemm(_N, _T, lanes, n_out, n_in, x, ldx, w, ldw, one, out, ldo)
     else:
-        _product(
-            x, ldx, w, n_out, np.int64(1), b, np.int64(_FROM_BIAS), n_in, n_out, lanes, out, ldo
-        )
+        _product(x, ldx, w, ldw, np.int64(1), b, np.int64(_FROM_BIAS), n_in, n_out, lanes, out, ldo)
 
 
 @_glue
-def _dense_backward_params(x, ldx, dz, ldz, blas, accumulate, n_in, n_out, samples, dw, db):
-    """See :func:`dense_backward_params`."""
+def _dense_backward_params(x, ldx, dz, ldz, blas, accumulate, n_in, n_out, samples, dw):
+    """The weights' part of :func:`dense_backward_params`."""
     if blas:
         beta = _like(x, 1.0 if accumulate else 0.0)
         _gemm(_T, _N, n_out, n_in, samples, dz, ldz, x, ldx, beta, dw, n_out)
     else:
         _outer(x, ldx, dz, ldz, accumulate, n_in, n_out, samples, dw)
+
+
+@_glue
+def _row_sums(dz, ldz, accumulate, n_out, samples, db):
+    """The biases' part of :func:`dense_backward_params`."""
     for j in range(n_out):
         _put(accumulate, _at(db, j), _sum(_at(dz, j * ldz), samples))
 
@@ -1130,6 +1152,7 @@ def dense_forward(x, w, b, out):
         False,
         n_in,
         n_out,
+        n_out,
         samples,
         _pointer(out),
         samples,
@@ -1151,8 +1174,8 @@ def dense_backward_params(x, dz, accumulate, dw, db):
         n_out,
         samples,
         _pointer(dw),
-        _pointer(db),
     )
+    _row_sums(_pointer(dz), samples, accumulate, n_out, samples, _pointer(db))
 
 
 @_public
@@ -1845,13 +1868,55 @@ def _transpose(x, rows, columns, ldx, out, ldo):
                 out[c * ldo + r] = _like(out, x[r * ldx + c])
 
 
+@_private
+def _barrier(n_threads, sync):
+    """Wait for all threads; ``sync`` holds who has arrived and how often all had."""
+    if n_threads == 1:
+        return
+    turn = _at(sync, 1)
+    before = _atomic_load(turn)
+    if _atomic_add(sync, 1) == n_threads - 1:
+        _atomic_store(sync, 0)
+        _atomic_store(turn, before + 1)
+    else:
+        looks = 0
+        while _atomic_load(turn) == before:
+            looks += 1
+            if looks > SPINS:
+                _sleep_a_little()
+
+
+@_private
+def _first_unit(units, thread, n_threads):
+    """Where a thread's share of a layer's units begins, in whole ``UNITS``."""
+    if n_threads == 1:
+        return thread * units
+    return min(thread * ((units + UNITS - 1) // UNITS) // n_threads * UNITS, units)
+
+
 @_glue
 def _forward_block(
-    layers, n_layers, constants, seed, step, first, block, ready, x, ldx, lanes, params, work
+    layers,
+    n_layers,
+    constants,
+    seed,
+    step,
+    first,
+    block,
+    ready,
+    x,
+    ldx,
+    lanes,
+    thread,
+    n_threads,
+    sync,
+    params,
+    work,
 ):
     """Outputs of all layers for one block, in scratch memory; where the last one stands.
 
-    ``ready``: the first layer's net inputs stand there already.
+    ``ready``: the first layer's net inputs stand there already. Each thread computes its share of
+    every layer's units; often there is just one.
     """
     output = 0
     lanes_here = lanes
@@ -1859,32 +1924,38 @@ def _forward_block(
         row = _at(layers, k * LAYER_COLUMNS)
         z = _at(work, row[NET_INPUT])
         units = row[FAN_OUT]
+        unit = _first_unit(units, thread, n_threads)
+        last = _first_unit(units, thread + 1, n_threads)
         if row[KIND] == DROPOUT:
-            for unit in range(units):
-                _copy(_at(x, unit * ldx), lanes_here, _at(z, unit * block))
-            key = stream(seed, STREAM_DROPOUT + k, step)
-            _dropout(constants[k], key, first, units, lanes_here, z, block)
+            # of the thread's own units of the layer before, so there is nobody to wait for
+            for j in range(unit, last):
+                _copy(_at(x, j * ldx), lanes_here, _at(z, j * block))
+            key = stream(seed, STREAM_DROPOUT + k, step) + np.uint64(unit)
+            _dropout(constants[k], key, first, last - unit, lanes_here, _at(z, unit * block), block)
         else:
-            if k > 0 or not ready:
+            if k > 0:
+                _barrier(n_threads, sync)
+            if unit < last and (k > 0 or not ready):
                 _dense_forward(
                     x,
                     ldx,
-                    _at(params, row[WEIGHTS]),
-                    _at(params, row[BIASES]),
+                    _at(params, row[WEIGHTS] + unit),
+                    _at(params, row[BIASES] + unit),
                     row[BLAS] != 0,
                     row[FAN_IN],
                     units,
+                    last - unit,
                     lanes_here,
-                    z,
+                    _at(z, unit * block),
                     block,
                 )
             lanes_here = _padded(lanes_here)
             a = _at(work, row[OUTPUT])
             if row[ACTIVATION] != IDENTITY:
-                for unit in range(units):
+                for j in range(unit, last):
                     if row[OUTPUT] != row[NET_INPUT]:
-                        _copy(_at(z, unit * block), lanes_here, _at(a, unit * block))
-                    _activate(row[ACTIVATION], constants[k], lanes_here, _at(a, unit * block))
+                        _copy(_at(z, j * block), lanes_here, _at(a, j * block))
+                    _activate(row[ACTIVATION], constants[k], lanes_here, _at(a, j * block))
         output = row[OUTPUT]
         x, ldx = _at(work, output), block
     return output
@@ -1983,6 +2054,9 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                     rows,
                     block,
                     lanes,
+                    np.int64(0),
+                    one,
+                    _pointer(header),
                     params_,
                     work_,
                 ),
@@ -2020,15 +2094,24 @@ def _block(
     seed,
     step,
     accumulate,
+    thread,
+    n_threads,
+    sync,
     params,
     work,
+    own,
     grads,
 ):
-    """Loss of one block of samples; its gradient is written or added to ``grads``."""
+    """Loss of one block of samples; its gradient is written or added to ``grads``.
+
+    The first thread computes the loss; each has some units of every layer forward and some rows
+    of the weights backward. ``own`` is a thread's own scratch memory.
+    """
     block = header[BLOCK]
     lanes = _padded(samples)
-    delta, other = _at(work, header[WORK_DELTA]), _at(work, header[WORK_DELTA_OTHER])
+    delta, other = header[WORK_DELTA], header[WORK_DELTA_OTHER]
     if sparse:
+        units = layers[FAN_OUT]
         _sparse_forward(
             values,
             indices,
@@ -2040,53 +2123,85 @@ def _block(
             lanes,
             _at(params, layers[WEIGHTS]),
             _at(params, layers[BIASES]),
-            layers[FAN_OUT],
-            delta,
+            units,
+            _first_unit(units, thread, n_threads),
+            _first_unit(units, thread + 1, n_threads),
+            _at(own, delta),
             _at(work, layers[NET_INPUT]),
             block,
         )
     output = _forward_block(
-        layers, n_layers, constants, seed, step, first, block, sparse, x, ldx, lanes_x, params, work
-    )
-    n_outputs = _at(layers, (n_layers - 1) * LAYER_COLUMNS)[FAN_OUT]
-    for k in range(n_outputs):
-        _copy(_at(work, output + k * block), lanes, _at(delta, k * block))
-    total = _output_loss(
-        n_outputs,
-        samples,
-        lanes,
+        layers,
+        n_layers,
+        constants,
+        seed,
+        step,
+        first,
         block,
-        targets,
-        ldt,
-        weights,
-        weighted,
-        loss,
-        constants[n_layers - 1],
-        scale,
-        delta,
+        sparse,
+        x,
+        ldx,
+        lanes_x,
+        thread,
+        n_threads,
+        sync,
+        params,
+        work,
     )
+    _barrier(n_threads, sync)
+    total = 0.0
+    if thread == 0:
+        n_outputs = _at(layers, (n_layers - 1) * LAYER_COLUMNS)[FAN_OUT]
+        for k in range(n_outputs):
+            _copy(_at(work, output + k * block), lanes, _at(work, delta + k * block))
+        total = _output_loss(
+            n_outputs,
+            samples,
+            lanes,
+            block,
+            targets,
+            ldt,
+            weights,
+            weighted,
+            loss,
+            constants[n_layers - 1],
+            scale,
+            _at(work, delta),
+        )
     for k in range(n_layers - 1, -1, -1):
         row = _at(layers, k * LAYER_COLUMNS)
         units = row[FAN_OUT]
+        unit = _first_unit(units, thread, n_threads)
+        last = _first_unit(units, thread + 1, n_threads)
+        dz = _at(work, delta)
         if row[KIND] == DROPOUT:
-            key = stream(seed, STREAM_DROPOUT + k, step)
-            _dropout(constants[k], key, first, units, lanes, delta, block)
+            key = stream(seed, STREAM_DROPOUT + k, step) + np.uint64(unit)
+            _dropout(constants[k], key, first, last - unit, lanes, _at(dz, unit * block), block)
             continue
         if row[ACTIVATION] != IDENTITY:
-            for unit in range(units):
+            for j in range(unit, last):
                 _activate_back(
-                    _at(work, row[NET_INPUT] + unit * block),
-                    _at(work, row[OUTPUT] + unit * block),
+                    _at(work, row[NET_INPUT] + j * block),
+                    _at(work, row[OUTPUT] + j * block),
                     row[ACTIVATION],
                     constants[k],
                     lanes,
-                    _at(delta, unit * block),
+                    _at(dz, j * block),
                 )
+        _barrier(n_threads, sync)
+        _row_sums(
+            _at(dz, unit * block),
+            block,
+            accumulate,
+            last - unit,
+            samples,
+            _at(grads, row[BIASES] + unit),
+        )
         if k == 0 and sparse:
             features = row[FAN_IN]
-            samples_of = _reinterpret(_at(work, header[WORK_SIZE]), indices)
+            samples_of = _reinterpret(_at(own, header[WORK_SIZE]), indices)
             ends = _at(samples_of, features * block)
-            sorted_values = _at(work, header[WORK_INPUT])
+            sorted_values = _at(own, header[WORK_INPUT])
             _sort_by_column(
                 values,
                 indices,
@@ -2105,48 +2220,50 @@ def _block(
                 samples_of,
                 ends,
                 features,
-                delta,
+                dz,
                 block,
                 accumulate,
                 samples,
                 units,
-                other,
+                unit,
+                last,
+                _at(own, other),
                 _at(grads, row[WEIGHTS]),
             )
-            for j in range(units):
-                _put(accumulate, _at(grads, row[BIASES] + j), _sum(_at(delta, j * block), samples))
             break
         if k == 0:
             inputs, ld = x, ldx
         else:
             inputs, ld = _at(work, layers[(k - 1) * LAYER_COLUMNS + OUTPUT]), block
+        unit = _first_unit(row[FAN_IN], thread, n_threads)
+        last = _first_unit(row[FAN_IN], thread + 1, n_threads)
         blas = row[BLAS] != 0
-        _dense_backward_params(
-            inputs,
-            ld,
-            delta,
-            block,
-            blas,
-            accumulate,
-            row[FAN_IN],
-            units,
-            samples,
-            _at(grads, row[WEIGHTS]),
-            _at(grads, row[BIASES]),
-        )
-        if k > 0:
-            _dense_backward_inputs(
-                _at(params, row[WEIGHTS]),
-                delta,
+        if unit < last:
+            _dense_backward_params(
+                _at(inputs, unit * ld),
+                ld,
+                dz,
                 block,
                 blas,
-                row[FAN_IN],
+                accumulate,
+                last - unit,
+                units,
+                samples,
+                _at(grads, row[WEIGHTS] + unit * units),
+            )
+        if unit < last and k > 0:
+            _dense_backward_inputs(
+                _at(params, row[WEIGHTS] + unit * units),
+                dz,
+                block,
+                blas,
+                last - unit,
                 units,
                 lanes,
-                other,
+                _at(work, other + unit * block),
                 block,
             )
-            delta, other = other, delta
+        delta, other = other, delta
     return total
 
 
@@ -2176,28 +2293,51 @@ def _batch(
     groups,
     thread,
     n_threads,
+    sync,
     params,
     work,
+    own,
     grads,
     losses,
 ):
-    """A thread's groups of a batch's blocks: gradients into rows of ``grads``, and losses."""
+    """A thread's part of a batch: gradients into rows of ``grads``, and losses.
+
+    Each thread has some groups of blocks; or, where the weights are many, all work on the units
+    of one block after the other, in the scratch memory of the first.
+    """
     block, n_params = header[BLOCK], header[N_PARAMS]
     blocks = (samples + block - 1) // block
+    first_group, step_group, member, members = thread, n_threads, np.int64(0), np.int64(1)
+    if header[SHARED] != 0:
+        first_group, step_group, member, members = member, members, thread, n_threads
+    else:
+        work = own
     work_x, work_t = _at(work, header[WORK_INPUT]), _at(work, header[WORK_TARGETS])
     work_w = _at(work, header[WORK_SAMPLE_WEIGHT])
-    for group in range(thread, groups, n_threads):
+    for group in range(first_group, groups, step_group):
         total = 0.0
         first_block, end_block = group * blocks // groups, (group + 1) * blocks // groups
         for b in range(first_block, end_block):
             first = b * block
             n = min(block, samples - first)
             bx, ld, lanes = work_x, block, _padded(n)
+            if b > first_block:
+                _barrier(members, sync)
             if gathered:
-                if not sparse:
-                    _gather(x, features, order, start + first, n, work_x, block)
-                _gather(targets, n_targets, order, start + first, n, work_t, block)
-                if weighted:
+                if not sparse:  # each thread gathers some samples
+                    here, there = member * n // members, (member + 1) * n // members
+                    _gather(
+                        x,
+                        features,
+                        order,
+                        start + first + here,
+                        there - here,
+                        _at(work_x, here),
+                        block,
+                    )
+                if member == 0:
+                    _gather(targets, n_targets, order, start + first, n, work_t, block)
+                if member == 0 and weighted:
                     _gather(weights, np.int64(1), order, start + first, n, work_w, block)
                 bt, ld_targets, bw = work_t, block, work_w
             else:  # the batches stand one after the other, each (features, batch)
@@ -2207,6 +2347,7 @@ def _batch(
                     ld, lanes = samples, n
                 bt, ld_targets = _at(targets, start * n_targets + first), samples
                 bw = _at(weights, start + first)
+            _barrier(members, sync)
             total += _block(
                 header,
                 layers,
@@ -2233,11 +2374,16 @@ def _batch(
                 seed,
                 step,
                 b > first_block,
+                member,
+                members,
+                sync,
                 params,
                 work,
+                own,
                 _at(grads, group * n_params),
             )
-        losses[group] = total
+        if member == 0:
+            losses[group] = total
 
 
 @_private
@@ -2297,9 +2443,11 @@ def loss_and_grad(
         targets.shape[0],
         header_,
         groups,
-        0,
-        1,
+        np.int64(0),
+        np.int64(1),
+        header_,
         params_,
+        _pointer(work),
         _pointer(work),
         grads_,
         losses,
@@ -2314,24 +2462,6 @@ def loss_and_grad(
                     grads_[i] += factor * params_[i]
     data_loss = _ordered_sum(losses, groups) * _inverse(total_weight)
     return data_loss + _penalty(layers_, n_layers, l2, params_)
-
-
-@_private
-def _barrier(n_threads, sync):
-    """Wait for all threads; ``sync`` holds who has arrived and how often all had."""
-    if n_threads == 1:
-        return
-    turn = _at(sync, 1)
-    before = _atomic_load(turn)
-    if _atomic_add(sync, 1) == n_threads - 1:
-        _atomic_store(sync, 0)
-        _atomic_store(turn, before + 1)
-    else:
-        looks = 0
-        while _atomic_load(turn) == before:
-            looks += 1
-            if looks > SPINS:
-                _sleep_a_little()
 
 
 @_glue
@@ -2459,7 +2589,9 @@ def train(
             groups,
             thread,
             n_threads,
+            sync_,
             params_,
+            _pointer(work),
             work_,
             grads_,
             group_losses,
