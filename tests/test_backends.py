@@ -21,7 +21,9 @@ from helpers import (
     readonly,
     train,
 )
+from threadpoolctl import threadpool_limits
 
+import fastnn.plan
 from fastnn import codes, optimizers
 from fastnn.backends import numpy_kernels as reference
 from fastnn.plan import BLAS_WIDTH, MAX_GROUPS, make_plan
@@ -529,6 +531,7 @@ def test_sparse_rows_are_the_same_numbers(kernels, dtype, shuffled):
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.usefixtures("division")
 def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuffled):
     problem = sparse_problem([90, 150, 53, 3], 700, dtype, dropout=0.2)
     settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled, "sparse": True}
@@ -538,11 +541,64 @@ def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuff
     assert_bits(shared.losses, alone.losses)
 
 
+# --- networks whose units the threads share out ---------------------------------------
+
+
+@pytest.fixture(params=["blocks", "units"])
+def division(request, monkeypatch):
+    """What the threads share out: small networks their samples, large ones their units.
+
+    With units, the threads of BLAS would cut the products once more, and elsewhere.
+    """
+    if request.param == "units":
+        monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, monkeypatch):
+    monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+    # threads without a unit, layers with BLAS and without; blocks that are not whole
+    sizes, activations = [70, 100, 150, 20, 3], ["tanh", "silu", "relu"]
+    for samples, batch_size in ((130, None), (300, 137), (5, None)):
+        problem = make_problem(
+            sizes, activations, samples=samples, dtype=dtype, l2=0.01, weighted=True, dropout=0.2
+        )
+        if sparse:
+            problem.x[np.random.default_rng(0).random(problem.x.shape) > 0.2] = 0
+        check_run(
+            compiled,
+            dtype,
+            problem,
+            optimizers.SGD(0.05),
+            steps=20,
+            batch_size=batch_size,
+            shuffled=shuffled,
+            sparse=sparse,
+            n_threads=n_threads,
+        )
+
+
+def test_gradient_with_shared_units(kernels, dtype, monkeypatch):
+    problems = []
+    for limit in (0, 2**40):
+        monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", limit)
+        problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
+    (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
+    assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]
+    assert_same(grads, other_grads, dtype)
+    assert_same(loss, other_loss, dtype)
+
+
 # --- bits ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("network", ["course", "BLAS", "blocks", "all activations"])
+@pytest.mark.usefixtures("division")
 def test_scratch_memory_means_nothing(kernels, dtype, network, shuffled):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(
@@ -563,6 +619,7 @@ def test_scratch_memory_means_nothing(kernels, dtype, network, shuffled):
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.usefixtures("division")
 def test_threads_change_no_bit(compiled, dtype, shuffled, optimizer, n_threads):
     # odd numbers of parameters: their shares end in the middle of a vector
     sizes, activations, samples = [5, 29, 53, 50, 3], "tanh", 3001
