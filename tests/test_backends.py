@@ -402,7 +402,7 @@ RUNS = {
 }
 
 
-def check_run(compiled, dtype, problem, optimizer, steps=100, **settings):
+def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **settings):
     """A run against the reference.
 
     float64: 1e-12 after one step, 1e-9 after 100 (a step's rounding errors grow along the run).
@@ -412,7 +412,9 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, **settings):
     if dtype == "float64":
         for n, tolerance in ((1, 1e-12), (steps, 1e-9)):
             expected = train(reference, problem, optimizer, n, **settings)
-            actual = train(compiled, problem, optimizer, n, fill=np.nan, **settings)
+            actual = train(
+                compiled, problem, optimizer, n, fill=np.nan, n_threads=n_threads, **settings
+            )
             assert actual.done == expected.done == n
             assert_same(actual.params, expected.params, dtype, atol=tolerance)
             assert_same(actual.losses, expected.losses, dtype, atol=tolerance)
@@ -423,7 +425,8 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, **settings):
         for step in range(20):
             begin = {"params": params, "state": state, "first_step": step, "first_count": step}
             expected = train(reference, problem, optimizer, 1, **begin, **settings)
-            actual = train(compiled, problem, optimizer, 1, **begin, **settings, fill=np.nan)
+            settings_here = begin | settings | {"fill": np.nan, "n_threads": n_threads}
+            actual = train(compiled, problem, optimizer, 1, **settings_here)
             assert_same(actual.losses, expected.losses, dtype)
             assert_same(actual.params, expected.params, dtype)
             for moment, wanted in zip(actual.state, expected.state, strict=True):
