@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastnn.backends import available as available_backends
     from fastnn.errors import DivergenceError, ModelFormatError
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.many import Fit, fit_many
     from fastnn.network import Network
     from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
     from fastnn.storage import load
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Loaded when first used, so that ``import fastnn`` costs next to nothing.
 _WHERE = {
     "Network": "network",
+    "Fit": "many",
+    "fit_many": "many",
     "SGD": "optimizers",
     "AdaGrad": "optimizers",
     "Adam": "optimizers",
@@ -42,6 +45,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "EarlyStopping",
+    "Fit",
     "History",
     "MLPClassifier",
     "MLPRegressor",
@@ -50,6 +54,7 @@ __all__ = [
     "Progress",
     "RMSprop",
     "available_backends",
+    "fit_many",
     "load",
 ]
 

@@ -1,4 +1,4 @@
-"""The progress bar of a training run."""
+"""Progress bars: the epochs of a training run, the fits of a search."""
 
 from __future__ import annotations
 
@@ -48,3 +48,35 @@ class TrainingBar(Progress):
         if progress.validation_loss is not None:
             text += f", validation {progress.validation_loss:.4g}"
         self.update(self._task, completed=progress.epoch, text=text)
+
+
+class CountingBar(Progress):
+    """A bar that counts what is done; a context manager.
+
+    Parameters
+    ----------
+    name : str
+    total : int or None
+        None where it is not known.
+    console : rich.console.Console
+    """
+
+    def __init__(self, name: str, total: int | None, console: Console) -> None:
+        super().__init__(
+            TextColumn(name),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self.add_task(name, total=total)
+
+    @classmethod
+    def on_terminal(cls, name: str, total: int | None) -> CountingBar | None:
+        """The bar, on standard error; None where that is not a terminal."""
+        console = Console(stderr=True)
+        return cls(name, total, console) if console.is_terminal else None
+
+    def one_more(self) -> None:
+        """Count one."""
+        self.advance(self._task)

@@ -12,6 +12,11 @@ class DivergenceError(ArithmeticError):
         Step of this ``fit`` (from 1) whose loss was not finite.
     loss : float
         That loss.
+    learning_rate : float
+    index : int or None
+        Which of the networks of :func:`fastnn.fit_many` it was.
+    results : list or None
+        What ``fit_many`` would have returned with ``errors="return"``.
     """
 
     def __init__(
@@ -20,19 +25,23 @@ class DivergenceError(ArithmeticError):
         loss: float,
         learning_rate: float,
         advice: str = "standardised inputs, or dtype='float64'",
+        index: int | None = None,
     ) -> None:
         self.step = step
         self.loss = loss
         self.learning_rate = learning_rate
         self.advice = advice
+        self.index = index
+        self.results: list | None = None
         super().__init__(
-            f"the loss became {loss} at step {step}: try a learning rate below "
+            ("" if index is None else f"network {index}: ")
+            + f"the loss became {loss} at step {step}: try a learning rate below "
             f"{learning_rate:g}, {advice}"
         )
 
     def __reduce__(self) -> tuple:
         """Pickle by the constructor's arguments."""
-        return type(self), (self.step, self.loss, self.learning_rate, self.advice)
+        return type(self), (self.step, self.loss, self.learning_rate, self.advice, self.index)
 
 
 class ModelFormatError(ValueError):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import backends, codes
+from fastnn.blas import limited_blas
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
 from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
@@ -678,11 +679,42 @@ class Network:
         DivergenceError
             If the loss is not finite; the last finite parameters are kept.
         """
+        job = self._job(
+            X,
+            y,
+            optimizer,
+            epochs,
+            batch_size,
+            shuffle,
+            sample_weight,
+            validation_data,
+            validation_fraction,
+            early_stopping,
+            callbacks,
+        )
+        bar = _progress_bar(job.epochs) if verbose else None
+        with bar if bar is not None else nullcontext():
+            return self._train(job, [bar.callback] if bar is not None else [])
+
+    def _job(
+        self,
+        X: Any,
+        y: Any,
+        optimizer: Optimizer | str | None = None,
+        epochs: int = 100,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_fraction: float = 0.0,
+        early_stopping: bool | EarlyStopping | None = None,
+        callbacks: Sequence[Callable[[Progress], bool | None]] = (),
+    ) -> _Job:
+        """The arguments of :meth:`fit`, checked; learns the classes, nothing else."""
         optimizer = get_optimizer(optimizer)
         epochs = as_integer("epochs", epochs, 1)
         x = as_matrix("X", X, self.layer_sizes[0], self.dtype)
         classes, targets_1d = self.classes_, self._targets_1d
-        first_scales = self.standardize and self._input_shift is None
         try:
             targets = self._targets(y, len(x), learn=True)
             weights = as_weights("sample_weight", sample_weight, len(x), self.dtype)
@@ -698,11 +730,43 @@ class Network:
                 )
             if stopping is not None and held_out is None:
                 raise ValueError("early_stopping needs validation_data or validation_fraction")
-            if first_scales:
-                self._learn_scales(x, targets)
+            if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+                raise ValueError(f"callbacks must be a sequence of callables; got {callbacks!r}")
         except BaseException:
             self.classes_, self._targets_1d = classes, targets_1d
             raise
+        return _Job(
+            x,
+            targets,
+            weights,
+            held_out,
+            optimizer,
+            epochs,
+            batch_size,
+            bool(shuffle),
+            stopping,
+            callbacks,
+        )
+
+    def _check_fit(self, X: Any, y: Any, **arguments: Any) -> int:
+        """Raise what :meth:`fit` would, changing nothing; returns about how long it will take."""
+        classes, targets_1d = self.classes_, self._targets_1d
+        try:
+            job = self._job(X, y, **arguments)
+        finally:
+            self.classes_, self._targets_1d = classes, targets_1d
+        return job.epochs * len(job.x) * self.n_params
+
+    def _train(
+        self,
+        job: _Job,
+        callbacks: Sequence[Callable[[Progress], bool | None]] = (),
+        n_threads: int | None = None,
+    ) -> History:
+        """Train as has been checked, with more callbacks, on at most so many threads."""
+        x, targets, held_out = job.x, job.targets, job.held_out
+        if self.standardize and self._input_shift is None:
+            self._learn_scales(x, targets)
         if self._input_shift is not None:
             x = (x - self._input_shift) * self._input_scale
             if held_out is not None:
@@ -711,17 +775,24 @@ class Network:
         if held_out is not None:
             held_out = (held_out[0], self._scaled_targets(held_out[1]))
 
-        if optimizer != self._optimizer:
-            self._optimizer, self._updates = optimizer, 0
-            self._moments = np.zeros((optimizer.n_moments, self.n_params), self.dtype)
+        if job.optimizer != self._optimizer:
+            self._optimizer, self._updates = job.optimizer, 0
+            self._moments = np.zeros((job.optimizer.n_moments, self.n_params), self.dtype)
         elif self._averaged:  # training goes on from the parameters themselves
             self._swap_average()
         self._averaged = False
-        bar = _progress_bar(epochs) if verbose else None
-        with bar if bar is not None else nullcontext():
-            return _Run(self, x, targets, weights, held_out, epochs, batch_size, shuffle).go(
-                stopping, [*callbacks, *([bar.callback] if bar is not None else [])]
-            )
+        run = _Run(
+            self,
+            x,
+            targets,
+            job.weights,
+            held_out,
+            job.epochs,
+            job.batch_size,
+            job.shuffle,
+            n_threads,
+        )
+        return run.go(job.stopping, [*job.callbacks, *callbacks])
 
     def _split(
         self,
@@ -938,6 +1009,22 @@ class Network:
         save(self, path)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of a call of ``fit``, checked, not yet standardised."""
+
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    held_out: tuple[np.ndarray, np.ndarray] | None
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    stopping: EarlyStopping | None
+    callbacks: Sequence[Callable[[Progress], bool | None]]
+
+
 class _Run:
     """One call of ``fit``: slices of compiled training and what happens between them."""
 
@@ -953,6 +1040,7 @@ class _Run:
         epochs: int,
         batch_size: int | None,
         shuffle: bool,
+        n_threads: int | None = None,
     ) -> None:
         self.network, self.held_out, self.epochs = network, held_out, epochs
         self.samples = len(x)
@@ -962,7 +1050,7 @@ class _Run:
         self.shuffled = bool(shuffle) and self.batches > 1
         plan = network._training_plan
         self.indices, self.indptr = np.empty(0, np.int32), np.empty(0, np.int64)
-        self.n_threads, self.blas_threads = self._choose_threads(plan)
+        self.n_threads, self.blas_threads = self._choose_threads(plan, n_threads)
         # BLAS on several threads beats loops on one.
         sparse = network.backend != "numpy" and self.blas_threads == 1 and _sparse_pays(x, plan)
         if sparse:
@@ -981,7 +1069,7 @@ class _Run:
         self.first_step = network.n_epochs_ * self.batches
         self.constants = np.array(network._optimizer.constants, np.float64)
 
-    def _choose_threads(self, plan: Plan) -> tuple[int, int]:
+    def _choose_threads(self, plan: Plan, most: int | None = None) -> tuple[int, int]:
         """Threads that share a batch's blocks, and threads of BLAS for each of them.
 
         More than one only where a step has work for it. Those of BLAS where they are more than
@@ -989,7 +1077,7 @@ class _Run:
         """
         if self.network.backend == "numpy":
             return 1, 1
-        most = self.network.n_threads or os.cpu_count() or 1
+        most = most or self.network.n_threads or os.cpu_count() or 1
         work = self.batch_size * plan.n_params
         threads = max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
         if plan.layers[:, codes.BLAS].any():
@@ -1002,7 +1090,7 @@ class _Run:
         """Context in which BLAS starts no more threads than pay."""
         if not plan.layers[:, codes.BLAS].any() or self.network.backend == "numpy":
             return nullcontext()
-        return _blas_libraries().limit(limits=self.blas_threads, user_api="blas")
+        return limited_blas(self.blas_threads)
 
     def _train(
         self,
@@ -1300,15 +1388,6 @@ def _random_state(random_state: Any) -> np.random.RandomState:
             f"random_state must be None, an int in [0, 2**32 - 1] or a RandomState; "
             f"got {random_state!r}"
         ) from None
-
-
-@functools.cache
-def _blas_libraries() -> Any:
-    """The BLAS libraries of this process; looking for them takes milliseconds."""
-    import scipy.linalg.cython_blas  # noqa: F401 (loads the one that the kernels call)
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def _progress_bar(epochs: int) -> Any:

@@ -219,8 +219,7 @@ def _search(
     quiet: bool,
 ) -> RandomizedSearchCV | HalvingRandomSearchCV:
     """Cross-validate settings drawn from the distributions."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from fastnn.display import CountingBar
 
     prefix = f"{type(model).__name__.lower()}__"
     estimator = make_pipeline(StandardScaler(), model)
@@ -229,19 +228,10 @@ def _search(
         task, prefix = "regression", f"regressor__{prefix}"
         estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
     drawn = {f"{prefix}{name}": values for name, values in distributions.items()}
-    console = Console(stderr=True)
-    bar = None
-    if console.is_terminal and not quiet:
-        bar = Progress(
-            TextColumn("fit"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-        )
-        # halving decides by itself how many there are
-        running = bar.add_task("search", total=trials * folds if method == "random" else None)
-    advance = (lambda: bar.advance(running)) if bar is not None else lambda: None
+    # halving decides by itself how many fits there are
+    total = trials * folds if method == "random" else None
+    bar = None if quiet else CountingBar.on_terminal("fit", total)
+    advance = bar.one_more if bar is not None else lambda: None
     settings = {
         "scoring": _Counting(_scorer(scoring, task), advance),
         "cv": folds,

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
+    "fastnn.many",
     "fastnn.network",
     "fastnn.datasets",
     "fastnn.optimizers",

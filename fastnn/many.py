@@ -1,0 +1,339 @@
+"""Many networks trained in one call, one network a core."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import numpy as np
+
+from fastnn.blas import limited_blas
+from fastnn.errors import DivergenceError
+from fastnn.network import Network
+from fastnn.training import History, Progress
+from fastnn.validation import as_integer, as_matrix, one_of
+
+_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
+
+
+class Fit:
+    """A network and how it is to be trained; an item of :func:`fit_many`.
+
+    What is not given here comes from the call of ``fit_many``.
+
+    Parameters
+    ----------
+    network : Network
+    X : array-like, shape (samples, features), optional
+        With ``y``: data of this network alone.
+    y : array-like, shape (samples,) or (samples, outputs), optional
+    rows : array-like of int or bool, optional
+        Samples to train with, as indices (repeated ones count again, as in a bootstrap) or
+        as a mask. They are taken when the network's turn comes, from ``X``, ``y`` and
+        ``sample_weight``, whether these are its own or shared.
+    validation_rows : array-like of int or bool, optional
+        Samples to validate with, such as the rest of a fold.
+    **arguments
+        Arguments of :meth:`Network.fit`, but ``verbose``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Any = None,
+        y: Any = None,
+        *,
+        rows: Any = None,
+        validation_rows: Any = None,
+        **arguments: Any,
+    ) -> None:
+        _check_names(arguments)
+        self.network, self.X, self.y = network, X, y
+        self.rows, self.validation_rows = rows, validation_rows
+        self.arguments = arguments
+
+
+def fit_many(
+    networks: Iterable[Network | Fit | Mapping[str, Any]],
+    X: Any = None,
+    y: Any = None,
+    *,
+    n_threads: int | None = None,
+    errors: str = "raise",
+    verbose: bool = False,
+    **arguments: Any,
+) -> list[History | DivergenceError]:
+    """Train many networks, of any shapes and settings, one network a core.
+
+    Each ends up as its own ``fit`` on one thread would leave it, to the last bit, whatever
+    ``n_threads`` is. That pays for many small networks, such as folds, ensembles and grids; a
+    single large one is better served by ``fit``, which shares its batches between the cores.
+
+    Parameters
+    ----------
+    networks : iterable of Network, Fit or dict
+        A :class:`Fit` (or a dict of its arguments) has data or settings of its own.
+    X : array-like, shape (samples, features), optional
+    y : array-like, shape (samples,) or (samples, outputs), optional
+        Data of all networks that have none of their own.
+    n_threads : int, optional
+        Networks trained at a time; default: one a core. The threads of BLAS are held at one
+        meanwhile.
+    errors : {"raise", "return"}, default="raise"
+        What becomes of a network that diverges. The others are trained to their end in either
+        case; then the first error is raised (its ``index`` tells which network it was, its
+        ``results`` hold what else came out), or stands in the list in place of a history.
+    verbose : bool, default=False
+        Progress bar over the networks, where the output is a terminal.
+    **arguments
+        Arguments of :meth:`Network.fit` for all networks that do not have their own.
+        Callbacks are called from the thread that trains the network.
+
+    Returns
+    -------
+    list of History
+        In the order of the networks. Ctrl-C stops all of them, as it stops ``fit``: the
+        histories say "interrupted", and are empty for networks that had not begun.
+
+    Raises
+    ------
+    ValueError
+        On bad arguments or a network given twice, before any network is trained; the message
+        has the network's position.
+    TypeError
+        On a name that is not an argument of ``fit``.
+    DivergenceError
+        If a network diverges and ``errors`` is "raise".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_moons
+    >>> import fastnn
+    >>> X, y = make_moons(200, noise=0.2, random_state=0)
+    >>> networks = [fastnn.Network([2, h, 2], random_state=0) for h in (2, 4, 8)]
+    >>> histories = fastnn.fit_many(networks, X, y, optimizer="adam", epochs=100)
+    >>> [history.epochs for history in histories]
+    [100, 100, 100]
+
+    Five folds of a cross-validation, each with a network of its own:
+
+    >>> parts = np.array_split(np.random.default_rng(0).permutation(200), 5)
+    >>> folds = [
+    ...     fastnn.Fit(
+    ...         fastnn.Network([2, 8, 2], random_state=k),
+    ...         rows=np.setdiff1d(np.arange(200), part),
+    ...         validation_rows=part,
+    ...     )
+    ...     for k, part in enumerate(parts)
+    ... ]
+    >>> histories = fastnn.fit_many(folds, X, y, epochs=300, batch_size=20)
+    >>> float(np.mean([h.validation_score[-1] for h in histories])) > 0.9
+    True
+    """
+    _check_names(arguments)
+    one_of("errors", errors, ("raise", "return"))
+    n_threads = (
+        (os.cpu_count() or 1) if n_threads is None else as_integer("n_threads", n_threads, 1)
+    )
+    plans = _Plans(_items(networks), X, y, arguments)
+    costs = [plans.check(index) for index in range(len(plans))]
+
+    stop = threading.Event()
+    results: list[Any] = [History(np.empty(0), stopped="interrupted") for _ in costs]
+
+    def interrupt(progress: Progress) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def train(index: int) -> None:
+        if stop.is_set():
+            return
+        net, job = plans.job(index)
+        try:
+            results[index] = net._train(job, [interrupt], n_threads=1)
+        except DivergenceError as error:
+            named = DivergenceError(
+                error.step, error.loss, error.learning_rate, error.advice, index
+            )
+            results[index] = named.with_traceback(error.__traceback__)
+
+    bar = _bar(len(costs)) if verbose else None
+    with bar if bar is not None else nullcontext(), Workers(n_threads) as workers:
+        try:
+            # The longest first, so that none is left over in the end.
+            order = sorted(range(len(costs)), key=lambda index: -costs[index])
+            for future in as_completed([workers.submit(train, index) for index in order]):
+                future.result()
+                if bar is not None:
+                    bar.one_more()
+        except KeyboardInterrupt:
+            stop.set()
+        except BaseException:  # of a callback
+            stop.set()
+            raise
+    if errors == "raise":
+        for result in results:
+            if isinstance(result, DivergenceError):
+                result.results = results
+                raise result
+    return results
+
+
+class Workers:
+    """Threads that train one network each; the threads of BLAS are held at one meanwhile.
+
+    A context manager, which leaves when everything submitted is done.
+
+    Parameters
+    ----------
+    n_threads : int
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Workers:
+        self._stack.enter_context(limited_blas(1))
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(self.n_threads, "fastnn"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Call a function in one of the threads, under the caller's ``np.errstate``."""
+        return self._pool.submit(contextvars.copy_context().run, function, *arguments)
+
+
+class _Plans:
+    """What each network is to be trained with; the data are put together when asked for."""
+
+    def __init__(self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any]) -> None:
+        self.fits, self.X, self.y, self.arguments = fits, X, y, arguments
+        self.converted: dict[np.dtype, np.ndarray] = {}  # the shared X
+
+    def __len__(self) -> int:
+        return len(self.fits)
+
+    def check(self, index: int) -> int:
+        """Raise what the network's ``fit`` would raise; returns about how long it will take."""
+        try:
+            return self.fits[index].network._check_fit(**self._of(self.fits[index]))
+        except ValueError as error:
+            raise ValueError(f"network {index}: {error}") from error
+
+    def job(self, index: int) -> tuple[Network, Any]:
+        """The network and its checked arguments."""
+        net = self.fits[index].network
+        return net, net._job(**self._of(self.fits[index]))
+
+    def _of(self, fit: Fit) -> dict[str, Any]:
+        """Arguments of the network's ``fit``."""
+        arguments = {**self.arguments, **fit.arguments}
+        if (fit.X is None) != (fit.y is None):
+            raise ValueError("give X and y together, or neither")
+        X, y = (fit.X, fit.y) if fit.X is not None else (self._shared(fit.network), self.y)
+        if X is None or y is None:
+            raise ValueError("there is no X and y, neither its own nor shared")
+        if fit.rows is None and fit.validation_rows is None:
+            return {**arguments, "X": X, "y": y}
+        X, y = np.asarray(X), np.asarray(y)
+        if X.shape[:1] != y.shape[:1]:
+            raise ValueError(f"y has shape {y.shape}; X has shape {X.shape}")
+        if fit.validation_rows is not None:
+            if arguments.get("validation_data") is not None:
+                raise ValueError("give validation_data or validation_rows, not both")
+            rows = _rows("validation_rows", fit.validation_rows, len(X))
+            arguments["validation_data"] = (X[rows], y[rows])
+        if fit.rows is not None:
+            rows = _rows("rows", fit.rows, len(X))
+            weights = arguments.get("sample_weight")
+            if weights is not None:
+                weights = np.asarray(weights)
+                if weights.shape != (len(X),):
+                    raise ValueError(
+                        f"sample_weight must have shape ({len(X)},), as it had before rows are "
+                        f"taken; got {weights.shape}"
+                    )
+                arguments["sample_weight"] = weights[rows]
+            X, y = X[rows], y[rows]
+        return {**arguments, "X": X, "y": y}
+
+    def _shared(self, network: Network) -> Any:
+        """The shared X, converted once for all networks of a dtype."""
+        if self.X is None:
+            return None
+        if network.dtype not in self.converted:
+            self.converted[network.dtype] = as_matrix("X", self.X, None, network.dtype)
+        return self.converted[network.dtype]
+
+
+def _items(networks: Any) -> list[Fit]:
+    """The networks as :class:`Fit`, each of them once."""
+    if isinstance(networks, Network | Fit | Mapping) or not isinstance(networks, Iterable):
+        raise ValueError(
+            f"networks must be a sequence of Network, Fit or dict; got {type(networks).__name__}"
+        )
+    fits: list[Fit] = []
+    seen: dict[int, int] = {}
+    for index, item in enumerate(networks):
+        if isinstance(item, Mapping):
+            if "network" not in item:
+                raise ValueError(f"network {index}: the dict has no 'network'")
+            item = Fit(**item)
+        fit = item if isinstance(item, Fit) else Fit(item)
+        if not isinstance(fit.network, Network):
+            raise ValueError(
+                f"network {index} must be a fastnn.Network, Fit or dict; "
+                f"got {type(fit.network).__name__}"
+            )
+        first = seen.setdefault(id(fit.network), index)
+        if first != index:
+            raise ValueError(
+                f"network {index} is network {first} again; in one call each is trained once"
+            )
+        fits.append(fit)
+    return fits
+
+
+def _rows(name: str, rows: Any, n_samples: int) -> np.ndarray:
+    """Indices of samples, from indices or a mask."""
+    array = np.asarray(rows)
+    if array.dtype == bool and array.shape == (n_samples,):
+        return np.flatnonzero(array)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be 1-D, indices of samples or a mask of {n_samples}; "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    outside = (array < 0) | (array >= n_samples)
+    if outside.any():
+        raise ValueError(
+            f"{name} must be in [0, {n_samples - 1}], the samples of X; got {array[outside][0]}"
+        )
+    return array
+
+
+def _check_names(arguments: dict[str, Any]) -> None:
+    """Raise on what is not an argument of ``fit``."""
+    for name in arguments:
+        if name not in _ARGUMENTS:
+            raise TypeError(
+                f"{name!r} is not an argument of Network.fit that can be given here; "
+                f"these are {', '.join(sorted(_ARGUMENTS))}"
+            )
+
+
+def _bar(total: int) -> Any:
+    """Progress bar over the networks on a terminal; None elsewhere."""
+    from fastnn.display import CountingBar
+
+    return CountingBar.on_terminal("network", total)
