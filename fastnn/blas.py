@@ -39,7 +39,14 @@ def _change(change: Any, threads: int) -> None:
             return
         if _limiter is not None:
             _limiter.restore_original_limits()
-        _limiter = None if now is None else _libraries().limit(limits=now, user_api="blas")
+        _limiter = None if now is None else _limited(now)
+
+
+def _limited(threads: int) -> Any:
+    """Limit the libraries; none gets more threads than the environment gave it."""
+    libraries = _libraries().select(user_api="blas")
+    had = [library["num_threads"] for library in libraries.info()]
+    return libraries.limit(limits=min([threads, *had]))
 
 
 @functools.cache

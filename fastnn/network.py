@@ -98,7 +98,8 @@ class Network:
     random_state : int, numpy.random.RandomState or None
         Initial weights, shuffling and dropout.
     n_threads : int, optional
-        Most threads for training; default: all cores, where the work is worth it.
+        Most threads for training, those of BLAS too; default: all cores, where the work is
+        worth it.
 
     Attributes
     ----------
@@ -1075,9 +1076,10 @@ class _Run:
         More than one only where a step has work for it. Those of BLAS where they are more than
         a batch has blocks for.
         """
-        if self.network.backend == "numpy":
-            return 1, 1
-        most = most or self.network.n_threads or os.cpu_count() or 1
+        most = most or self.network.n_threads
+        if self.network.backend == "numpy":  # BLAS does all products; 0: with what threads it has
+            return 1, most or 0
+        most = most or os.cpu_count() or 1
         work = self.batch_size * plan.n_params
         threads = max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
         if plan.layers[:, codes.BLAS].any():
@@ -1088,9 +1090,9 @@ class _Run:
 
     def _limited_blas(self, plan: Plan) -> Any:
         """Context in which BLAS starts no more threads than pay."""
-        if not plan.layers[:, codes.BLAS].any() or self.network.backend == "numpy":
-            return nullcontext()
-        return limited_blas(self.blas_threads)
+        if self.network.backend == "numpy" or plan.layers[:, codes.BLAS].any():
+            return limited_blas(self.blas_threads) if self.blas_threads else nullcontext()
+        return nullcontext()
 
     def _train(
         self,
