@@ -133,7 +133,8 @@ def fit_many(
     ...     )
     ...     for k, part in enumerate(parts)
     ... ]
-    >>> histories = fastnn.fit_many(folds, X, y, epochs=300, batch_size=20)
+    >>> rule = fastnn.Adam(0.01)
+    >>> histories = fastnn.fit_many(folds, X, y, optimizer=rule, epochs=200, batch_size=20)
     >>> float(np.mean([h.validation_score[-1] for h in histories])) > 0.9
     True
     """
