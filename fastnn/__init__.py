@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastnn.backends import available as available_backends
+    from fastnn.custom import CustomActivation, CustomLoss
     from fastnn.errors import DivergenceError, ModelFormatError
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.many import Fit, fit_many
@@ -27,6 +28,8 @@ _WHERE = {
     "Adam": "optimizers",
     "AdamW": "optimizers",
     "RMSprop": "optimizers",
+    "CustomActivation": "custom",
+    "CustomLoss": "custom",
     "DivergenceError": "errors",
     "ModelFormatError": "errors",
     "EarlyStopping": "training",
@@ -43,6 +46,8 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "CustomActivation",
+    "CustomLoss",
     "DivergenceError",
     "EarlyStopping",
     "Fit",

@@ -32,9 +32,12 @@ ACTIVATIONS = {
     "gelu": GELU,
 }
 
+# The user's own, :class:`fastnn.CustomActivation`; the Cython kernels have none.
+CUSTOM_ACTIVATION = 9
+
 # Their derivative needs the net input z; that of the others follows from the
 # output a alone, so z may be overwritten.
-NEEDS_NET_INPUT = frozenset({SILU, GELU})
+NEEDS_NET_INPUT = frozenset({SILU, GELU, CUSTOM_ACTIVATION})
 
 # Losses; each one fixes what the output layer's net inputs become.
 CROSS_ENTROPY = 0  # softmax
@@ -54,6 +57,9 @@ LOSSES = {
     "quantile": QUANTILE,
     "poisson": POISSON,
 }
+
+# The user's own, :class:`fastnn.CustomLoss`: identity; the Cython kernels have none.
+CUSTOM_LOSS = 7
 
 # The losses of real targets; those of SCALED_TARGETS let these be shifted and scaled.
 REGRESSION = frozenset(LOSSES) - {"cross_entropy", "binary_cross_entropy"}

@@ -219,9 +219,8 @@ def pointers(net: Network, output: str) -> Any:
         chain = _standardize(net.n_features)
         offset = 2 * net.n_features
     before = net.n_features
-    for row, alpha, w, b in zip(
-        net._plan.layers, net._plan.constants, net.weights, net.biases, strict=True
-    ):
+    constants = [*net._plan.constants[:-1], 0.0]  # the last one belongs to the loss
+    for row, alpha, w, b in zip(net._plan.layers, constants, net.weights, net.biases, strict=True):
         n_in, units = w.shape
         lanes = -(-units // per_vector) * per_vector
         padded = np.zeros((n_in + 1, lanes), net.dtype)

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn import backends, codes
 from fastnn.blas import limited_blas
+from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
 from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
@@ -64,15 +65,15 @@ class Network:
         two numbers.
     activation : str or sequence of str, default="tanh"
         One for all hidden layers or one for each: identity, tanh, sigmoid, relu,
-        leaky_relu, elu, softplus, silu or gelu.
+        leaky_relu, elu, softplus, silu or gelu, or a :class:`fastnn.CustomActivation`.
     alpha : float, optional
         Slope of leaky_relu (default 0.01), alpha of elu (default 1).
     loss : str, default="cross_entropy"
         Fixes the outputs too. Of classification: cross_entropy (softmax) and
         binary_cross_entropy (sigmoid; several outputs are multilabel). Of regression:
         squared_error (with the factor 1/2), absolute_error, huber, quantile, and
-        poisson (half the Poisson deviance; the outputs are exponentials). The loss of
-        a sample is summed over the outputs.
+        poisson (half the Poisson deviance; the outputs are exponentials), or a
+        :class:`fastnn.CustomLoss`. The loss of a sample is summed over the outputs.
     label_smoothing : float, default=0
         Of classification: this share of every target's 1 goes to all classes (to both,
         for binary_cross_entropy) alike.
@@ -93,7 +94,8 @@ class Network:
         of the targets of regression (except poisson's); every call then applies them.
         Losses, and huber's ``delta``, are those of the standardised targets.
     backend : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there.
+        "auto" takes the fastest that is there (of those that can call custom functions,
+        where there are any).
     dtype : {"float32", "float64"}
     random_state : int, numpy.random.RandomState or None
         Initial weights, shuffling and dropout.
@@ -127,9 +129,9 @@ class Network:
         self,
         layer_sizes: Sequence[int],
         *,
-        activation: str | Sequence[str] = "tanh",
+        activation: str | CustomActivation | Sequence[str | CustomActivation] = "tanh",
         alpha: float | None = None,
-        loss: str = "cross_entropy",
+        loss: str | CustomLoss = "cross_entropy",
         label_smoothing: float = 0.0,
         quantile: float = 0.5,
         delta: float = 1.0,
@@ -152,26 +154,27 @@ class Network:
             raise ValueError(f"layer_sizes needs inputs and outputs; got {sizes}")
         n_hidden = len(sizes) - 2
         self.layer_sizes = tuple(sizes)
-        self.loss_name = one_of("loss", loss, tuple(codes.LOSSES))
+        self._custom_loss = loss if isinstance(loss, CustomLoss) else None
+        if self._custom_loss is None:
+            self.loss_name = one_of("loss", loss, tuple(codes.LOSSES))
+        else:
+            self.loss_name = self._custom_loss.name
         if loss == "cross_entropy" and sizes[-1] < 2:
             raise ValueError(
                 "cross_entropy needs at least two outputs; "
                 "use binary_cross_entropy for one (layer_sizes ends in 1)"
             )
         self.label_smoothing = as_real("label_smoothing", label_smoothing, 0.0, 1.0)
-        if self.label_smoothing and loss in codes.REGRESSION:
-            raise ValueError(f"label_smoothing needs a loss of classification; this one is {loss}")
+        if self.label_smoothing and self.is_regression:
+            raise ValueError(
+                f"label_smoothing needs a loss of classification; this one is {self.loss_name}"
+            )
         self.quantile = as_real("quantile", quantile, 0.0, 1.0)
         self.delta = as_real("delta", delta, 0.0)
         for name, value in (("quantile", self.quantile), ("delta", self.delta)):
             if value == 0.0:
                 raise ValueError(f"{name} must be greater than 0; got 0")
-        self.activations = _one_a_layer(
-            "activation",
-            activation,
-            n_hidden,
-            lambda name, value: one_of(name, value, _ACTIVATIONS),
-        )
+        self.activations = _one_a_layer("activation", activation, n_hidden, _activation)
         self.alpha = None if alpha is None else as_real("alpha", alpha, 0.0)
         self.l2 = as_real("l2", l2, 0.0)
         self.dropout = _one_a_layer(
@@ -186,6 +189,8 @@ class Network:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
+        if backend == "auto" and self._custom:
+            backend = next(name for name in backends.available() if name != "cython")
         self._kernels = backends.load(backend)
 
         self._make_plans()
@@ -219,7 +224,11 @@ class Network:
         ]
         of_loss = {"huber": self.delta, "quantile": self.quantile}
         alphas[-1] = of_loss.get(self.loss_name, self.label_smoothing)
-        activations = [codes.ACTIVATIONS[name] for name in names]
+        pairs = [*self.activations, self._custom_loss]
+        for k, pair in enumerate(pairs):
+            if not isinstance(pair, str) and pair is not None:
+                alphas[k] = pair.for_kernels(self.backend, self.dtype)
+        activations = [codes.ACTIVATIONS.get(name, codes.CUSTOM_ACTIVATION) for name in names]
         sizes, itemsize = list(self.layer_sizes), self.dtype.itemsize
         self._plan = make_plan(sizes, activations, alphas, [], n_targets, itemsize)
         self._training_plan = self._plan
@@ -227,7 +236,7 @@ class Network:
             self._training_plan = make_plan(
                 sizes, activations, alphas, list(self.dropout), n_targets, itemsize
             )
-        self._loss_code = codes.LOSSES[self.loss_name]
+        self._loss_code = codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS)
         self._scratch = threading.local()
 
     def _make_views(self) -> None:
@@ -300,6 +309,17 @@ class Network:
         return self._kernels.NAME
 
     @property
+    def is_regression(self) -> bool:
+        """Whether the loss is one of real targets."""
+        return self._custom_loss is not None or self.loss_name in codes.REGRESSION
+
+    @property
+    def _custom(self) -> list[CustomActivation | CustomLoss]:
+        """The user's own functions, each once."""
+        pairs = [*self.activations, self._custom_loss]
+        return list(dict.fromkeys(p for p in pairs if isinstance(p, CustomActivation | CustomLoss)))
+
+    @property
     def n_params(self) -> int:
         """Number of weights and biases."""
         return self._plan.n_params
@@ -329,14 +349,15 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_kernels"] = self.backend
-        for name in ("_scratch", "weights", "biases"):
+        # the plans are made again: addresses of the user's functions hold in one process
+        for name in ("_scratch", "_plan", "_training_plan", "weights", "biases"):
             del state[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._kernels = backends.load(state["_kernels"])
-        self._scratch = threading.local()
+        self._make_plans()
         params = aligned_empty(self.params.shape, self.dtype)
         params[:] = self.params
         self.params = params
@@ -362,7 +383,7 @@ class Network:
     def _learn_scales(self, x: np.ndarray, targets: np.ndarray) -> None:
         """Mean and standard deviation of the features (and real targets)."""
         self._input_shift, self._input_scale = _shift_and_scale(x)
-        if self.loss_name in codes.SCALED_TARGETS:
+        if self._custom_loss is not None or self.loss_name in codes.SCALED_TARGETS:
             self._target_shift, self._target_scale = _shift_and_scale(targets)
 
     def _targets(self, y: Any, n_samples: int, name: str = "y", learn: bool = False) -> np.ndarray:
@@ -370,9 +391,7 @@ class Network:
         array = np.asarray(y)
         if array.shape[:1] != (n_samples,):
             raise ValueError(f"{name} has shape {array.shape}; X has {n_samples} samples")
-        if self.loss_name in codes.REGRESSION or (
-            self.loss_name == "binary_cross_entropy" and self.n_outputs > 1
-        ):
+        if self.is_regression or (self.loss_name == "binary_cross_entropy" and self.n_outputs > 1):
             flat = array.ndim == 1
             matrix = as_matrix(name, array[:, None] if flat else array, None, self.dtype)
             if matrix.shape[1] != self.n_outputs:
@@ -482,7 +501,7 @@ class Network:
         ValueError
             If the loss is one of regression.
         """
-        if self.loss_name in codes.REGRESSION:
+        if self.is_regression:
             raise ValueError(
                 f"predict_proba needs a loss of classification; this one is {self.loss_name}"
             )
@@ -502,7 +521,7 @@ class Network:
         -------
         ndarray, shape (samples,) or (samples, outputs)
         """
-        regression = self.loss_name in codes.REGRESSION
+        regression = self.is_regression
         z = self._forward(self._inputs(X, finite=False), regression)
         if regression:
             if self._target_shift is not None:
@@ -534,7 +553,7 @@ class Network:
         if y.shape[:1] != predicted.shape[:1]:
             raise ValueError(f"y has shape {y.shape}; X has {len(predicted)} samples")
         weights = as_weights("sample_weight", sample_weight, len(y), np.dtype(np.float64))
-        if self.loss_name in codes.REGRESSION:
+        if self.is_regression:
             from sklearn.metrics import r2_score
 
             return float(r2_score(y, predicted, sample_weight=weights if len(weights) else None))
@@ -837,7 +856,7 @@ class Network:
 
     def _score_checked(self, x: np.ndarray, targets: np.ndarray) -> float:
         """Score on checked and scaled data, without going through labels."""
-        z = self._forward(x, self.loss_name in codes.REGRESSION)
+        z = self._forward(x, self.is_regression)
         if self.loss_name == "cross_entropy":
             return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
         if self.loss_name == "binary_cross_entropy":
@@ -852,6 +871,9 @@ class Network:
 
     def _freezable(self, output: str) -> None:
         one_of("output", output, ("proba", "logits"))
+        for pair in self.activations:
+            if isinstance(pair, CustomActivation):
+                raise ValueError(f"compiled calls take built-in activations; got {pair!r}")
         if max(self.layer_sizes) > MAX_FROZEN_UNITS:
             raise ValueError(
                 f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
@@ -929,7 +951,18 @@ class Network:
     # --- keeping --------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew."""
+        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew.
+
+        Raises
+        ------
+        ValueError
+            If there are custom functions, which are no data.
+        """
+        if self._custom:
+            raise ValueError(
+                f"{self._custom[0]!r} is code and cannot be kept as data: pickle the network, or "
+                "keep arrays() and make the network again"
+            )
         classes = None
         if self.classes_ is not None:
             classes = {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()}
@@ -1341,6 +1374,13 @@ def _one_a_layer(
             f"got {len(value)}"
         )
     return tuple(check(name, item) for item in value)
+
+
+def _activation(name: str, value: Any) -> str | CustomActivation:
+    """An activation's name, or the user's own."""
+    if isinstance(value, CustomActivation):
+        return value
+    return one_of(name, value, _ACTIVATIONS)
 
 
 def _sparse_pays(x: np.ndarray, plan: Plan) -> bool:

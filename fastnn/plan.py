@@ -55,7 +55,9 @@ class Plan:
         One row a layer, in order.
     constants : ndarray of float64, shape (rows,)
         A row's one real number: the slope of leaky_relu, the alpha of elu, the
-        rate of dropout.
+        rate of dropout. Of the user's own activation or loss it is what
+        ``for_kernels`` gives: the address of a compiled function, or for the NumPy
+        kernels the pair of functions; the array then is one of objects.
     """
 
     header: np.ndarray
@@ -154,8 +156,9 @@ def make_plan(
     activations : list of int
         Code for each dense layer; the output layer's is IDENTITY, since the
         loss works on net inputs.
-    alphas : list of float
-        Each dense layer's activation constant; the output layer's is the number of the loss.
+    alphas : list
+        Each dense layer's activation constant (see ``constants`` above); the output layer's
+        is the number of the loss.
     dropout : list of float
         Rate behind each hidden layer, 0 for none. Empty: none anywhere.
     n_targets : int
@@ -216,6 +219,8 @@ def make_plan(
     header[codes.SHARED] = shared
     for array in (header, layers):
         array.setflags(write=False)
-    values = np.array(constants, np.float64)
+    values = np.array(constants)
+    if values.dtype != object:
+        values = values.astype(np.float64)
     values.setflags(write=False)
     return Plan(header, layers, values)

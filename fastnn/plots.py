@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import codes
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -83,7 +81,7 @@ def decision_boundary(
         raise ValueError(
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
         )
-    regression = net.loss_name in codes.REGRESSION
+    regression = net.is_regression
     if (regression and net.n_outputs > 1) or (
         net.loss_name == "binary_cross_entropy" and net.n_outputs > 1
     ):

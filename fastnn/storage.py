@@ -275,14 +275,18 @@ def save(
     Raises
     ------
     ModelFormatError
-        If the model cannot be kept, because its parameters are not finite or its
-        labels are neither numbers nor strings.
+        If the model cannot be kept, because its parameters are not finite, its labels
+        are neither numbers nor strings, or it has a custom activation or loss, which is code.
     """
     import safetensors.numpy
 
     path = Path(path)
     own = {} if isinstance(model, Network) else model._fields()
     network = model if isinstance(model, Network) else model._network()
+    try:
+        config = network.get_config()
+    except ValueError as error:  # custom functions
+        raise ModelFormatError(f"{path}: not written, {error}") from None
     arrays = network.arrays()
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -291,7 +295,7 @@ def save(
         "format_version": FORMAT_VERSION,
         "kind": type(model).__name__,
         "fastnn_version": fastnn.__version__,
-        "config": network.get_config(),
+        "config": config,
         "training": training or {},
         **own,
     }

@@ -38,6 +38,8 @@ from fastnn.codes import (
     BLAS,
     BLOCK,
     CROSS_ENTROPY,
+    CUSTOM_ACTIVATION,
+    CUSTOM_LOSS,
     DENSE,
     DROPOUT,
     ELU,
@@ -367,6 +369,23 @@ def _atomic_store(typingctx, pointer, value):
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64), codegen
+
+
+@intrinsic
+def _call(typingctx, address, arguments):
+    """Call of the C function that stands at an address, a number, with a tuple of arguments.
+
+    The user's own activation or loss: so the kernels need not be compiled again for it.
+    """
+
+    def codegen(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        whole = context.cast(builder, args[0], address, types.int64)
+        builder.call(builder.inttoptr(whole, function.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), codegen
 
 
 @intrinsic
@@ -1218,6 +1237,8 @@ def _activate(activation, alpha, n, a):
     elif activation == GELU:
         for s in range(n):
             a[s] = a[s] * _normal_cdf(a[s])
+    elif activation == CUSTOM_ACTIVATION:
+        _call(alpha, (np.int64(0), n, a, a))
 
 
 @_distinct
@@ -1255,6 +1276,8 @@ def _activate_back(z, a, activation, alpha, n, da):
         for s in range(n):
             density = _exp(half * z[s] * z[s]) * factor
             da[s] = da[s] * (_normal_cdf(z[s]) + z[s] * density)
+    elif activation == CUSTOM_ACTIVATION:
+        _call(alpha, (np.int64(1), n, z, da))
 
 
 @_distinct
@@ -1540,6 +1563,8 @@ def _output_loss(
                 _binary_row(target, weight, factor, lanes, each, row)
             elif loss == SQUARED_ERROR:
                 _squared_row(target, weight, factor, lanes, each, row)
+            elif loss == CUSTOM_LOSS:
+                _call(constant, (lanes, target, weight, factor, each, row))
             else:
                 _other_row(target, weight, loss, constant, factor, lanes, each, row)
     if smoothed:

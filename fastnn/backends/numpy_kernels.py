@@ -146,7 +146,7 @@ def dense_backward_inputs(w, dz, dx):
 
 
 def activation_forward(z, activation, alpha, out):
-    """``out = f(z)``; ``out`` may be ``z``, except for silu and gelu.
+    """``out = f(z)``; ``out`` may be ``z`` where the derivative follows from it.
 
     | activation | f(z) |
     |---|---|
@@ -159,6 +159,7 @@ def activation_forward(z, activation, alpha, out):
     | softplus | log(1 + exp(z)) |
     | silu | z sigmoid(z) |
     | gelu | z Phi(z) = z erfc(-z / sqrt 2) / 2 |
+    | the user's | alpha.f(z) |
 
     Parameters
     ----------
@@ -166,7 +167,8 @@ def activation_forward(z, activation, alpha, out):
     activation : int
         A code of :mod:`fastnn.codes`.
     alpha : float
-        Constant of leaky_relu and elu.
+        Constant of leaky_relu and elu; a :class:`fastnn.CustomActivation` for the
+        user's own (for the Numba kernels the address of what was compiled of it).
     out : ndarray, shape (units, samples)
     """
     if activation == codes.TANH:
@@ -186,6 +188,8 @@ def activation_forward(z, activation, alpha, out):
         out[...] = z * sigmoid(z)
     elif activation == codes.GELU:
         out[...] = z * normal_cdf(z)
+    elif activation == codes.CUSTOM_ACTIVATION:
+        out[...] = elementwise(alpha.f, z)
     elif out is not z:
         out[...] = z
 
@@ -204,14 +208,15 @@ def activation_backward(z, a, activation, alpha, da):
     | softplus | sigmoid(z) = 1 - exp(-a) |
     | silu | s + a (1 - s), s = sigmoid(z) |
     | gelu | Phi(z) + z phi(z) |
+    | the user's | alpha.df(z) |
 
     Parameters
     ----------
     z, a : ndarray, shape (units, samples)
-        Net input and output; ``z`` is read for silu and gelu only.
+        Net input and output; ``z`` is read for silu, gelu and the user's own only.
     activation : int
     alpha : float
-        Positive.
+        Positive; or as for :func:`activation_forward`.
     da : ndarray, shape (units, samples)
         Read and overwritten.
     """
@@ -232,6 +237,8 @@ def activation_backward(z, a, activation, alpha, da):
         da *= s + a * (1 - s)
     elif activation == codes.GELU:
         da *= normal_cdf(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi).astype(z.real.dtype)
+    elif activation == codes.CUSTOM_ACTIVATION:
+        da *= elementwise(alpha.df, z)
 
 
 def dropout_forward(x, rate, key, first, out):
@@ -273,6 +280,7 @@ def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
     | huber | sum_k c_k (d_k - c_k / 2), d = z - t, c = d clipped to +-constant | c |
     | quantile | sum_k max((1 - c) d_k, -c d_k), d = z - t, c the constant | 1 - c or -c |
     | poisson | sum_k exp z_k - t_k z_k + t_k log t_k - t_k | exp(z) - t |
+    | the user's | sum_k constant.f(z_k, t_k) | constant.df(z, t) |
 
     For the first two ``constant`` is label smoothing: 1 for the target becomes
     1 - constant, and all classes (for binary_cross_entropy both) get their share of it.
@@ -289,7 +297,8 @@ def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
     loss : int
         A code of :mod:`fastnn.codes`.
     constant : float
-        Number of the loss: label smoothing, Huber's threshold or the quantile.
+        Number of the loss: label smoothing, Huber's threshold or the quantile; a
+        :class:`fastnn.CustomLoss` for the user's own (for the Numba kernels an address).
     scale : float
         Factor of the derivative: 1 / sum of the weights for a mean.
     dlogits : ndarray, shape (outputs, samples)
@@ -320,6 +329,9 @@ def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
         of_target = targets * np.log(np.where(targets.real > 0, targets, 1)) - targets
         each = (mean - targets * logits + of_target).sum(axis=0)
         derivative = mean - targets
+    elif loss == codes.CUSTOM_LOSS:
+        each = elementwise(constant.f, logits, targets).sum(axis=0)
+        derivative = elementwise(constant.df, logits, targets)
     else:
         d = logits - targets
         if loss == codes.SQUARED_ERROR:
@@ -738,6 +750,23 @@ def _clip(layers, l2, clip_norm, clip_value, params, grads):
 def _batch_matrix(matrices, rows, start, stop):
     """One batch of what :func:`fastnn.plan.batch_matrices` made, ``(rows, batch)``."""
     return matrices.reshape(-1)[start * rows : stop * rows].reshape(rows, stop - start)
+
+
+def elementwise(function, *arrays):
+    """A user's function of numbers, for one after the other; NaN where it raises a numeric error.
+
+    Not called with whole arrays: what branches or calls ``math`` takes numbers only.
+    """
+    function = getattr(function, "py_func", function)  # compiled by Numba
+    out = np.empty_like(arrays[0])
+    values = out.reshape(-1)
+    with np.errstate(all="ignore"):
+        for i, numbers in enumerate(zip(*(array.flat for array in arrays), strict=True)):
+            try:
+                values[i] = function(*numbers)
+            except (ArithmeticError, ValueError):  # of math, where compiled code goes on
+                values[i] = np.nan
+    return out
 
 
 def sigmoid(z):

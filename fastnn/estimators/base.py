@@ -24,6 +24,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn import codes
 from fastnn.backends import BACKENDS
+from fastnn.custom import CustomActivation
 from fastnn.estimators.solvers import (
     Data,
     Epochs,
@@ -77,7 +78,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(_ACTIVATIONS), list, tuple, np.ndarray],
+        "activation": [StrOptions(_ACTIVATIONS), CustomActivation, list, tuple, np.ndarray],
         "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -120,7 +121,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # --- the network ------------------------------------------------------------
 
-    def _hidden_activations(self) -> list[str]:
+    def _hidden_activations(self) -> list[str | CustomActivation]:
         """Our name of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
         return [_OUR_NAMES.get(name, name) for name in _each(self.activation, n_hidden)]
@@ -131,10 +132,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Made anew when these were exchanged, as by unpickling or by hand.
         """
         key = (
-            repr(self.activation),
+            self._hidden_activations(),
             repr(self.dropout),
             self.backend,
-            self.out_activation_,
+            self._loss_name(),
             repr(self._loss_settings()),
         )
         known = self.__dict__.get("_made")
@@ -781,12 +782,13 @@ def _number(value: float | None) -> float | None:
     return float(value) if value is not None and np.isfinite(value) else None
 
 
-def _each(activation: Any, n_hidden: int) -> list[str]:
+def _each(activation: Any, n_hidden: int) -> list[str | CustomActivation]:
     """One activation for each hidden layer."""
-    if isinstance(activation, str):
+    if isinstance(activation, str | CustomActivation):
         return [activation] * n_hidden
     names = list(activation)
-    if len(names) != n_hidden or not all(name in _ACTIVATIONS for name in names):
+    known = [isinstance(name, CustomActivation) or name in _ACTIVATIONS for name in names]
+    if len(names) != n_hidden or not all(known):
         raise ValueError(
             f"activation must be one of {', '.join(sorted(_ACTIVATIONS))}, or a sequence of "
             f"{n_hidden}, one for each hidden layer; got {activation!r}"

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from fastnn import codes
+from fastnn.custom import CustomLoss
 from fastnn.estimators.base import BaseMLP, is_stochastic, keep, one_column
 
 
@@ -31,9 +32,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer.
-    activation : str or sequence of str, default="relu"
+    activation : str, CustomActivation or sequence of these, default="relu"
         One for all hidden layers or one for each: identity, logistic (or sigmoid), tanh, relu,
-        leaky_relu, elu, softplus, silu or gelu.
+        leaky_relu, elu, softplus, silu or gelu, or a :class:`fastnn.CustomActivation`.
     solver : {"adam", "sgd", "lbfgs", "adamw", "adagrad", "rmsprop"}, default="adam"
     alpha : float, default=0.0001
         Strength of L2: a batch's loss gets ``alpha / 2`` times the sum of the squared weights,
@@ -75,7 +76,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default=15000
         Most evaluations of L-BFGS.
     backend : {"auto", "cython", "numba", "numpy"}, default="auto"
-        "auto" takes the fastest that is there.
+        "auto" takes the fastest that is there (that can call custom functions, if there are any).
     dtype : {"float32", "float64"} or None
         Of parameters and training; None takes that of ``X``.
     class_weight : dict, "balanced" or None
@@ -373,10 +374,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : str, default="squared_error"
+    loss : str or CustomLoss, default="squared_error"
         "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
         Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
-        "huber" or "quantile"; these are summed over the outputs.
+        "huber", "quantile" or a :class:`fastnn.CustomLoss`; these are summed over the outputs.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate
     learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start
     momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2
@@ -408,7 +409,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(codes.REGRESSION))],
+        "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "delta": [Interval(Real, 0, None, closed="neither")],
     }
@@ -416,7 +417,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | CustomLoss = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
@@ -456,7 +457,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         keep(self, locals())
 
-    def _loss_name(self) -> str:
+    def _loss_name(self) -> str | CustomLoss:
         return self.loss
 
     def _loss_settings(self) -> dict[str, Any]:

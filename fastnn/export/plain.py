@@ -281,6 +281,9 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
             raise ValueError(f"not exported, {name} is not finite")
     layers = []
     names = [*net.activations, "identity"]
+    for activation in names:
+        if not isinstance(activation, str):
+            raise ValueError(f"not exported, only built-in activations can be; got {activation!r}")
     for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         default = _DEFAULT_ALPHA.get(names[k])
         alpha = 0.0 if default is None else default if net.alpha is None else net.alpha
@@ -288,7 +291,8 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         layers.append(Layer(w.copy(), b.copy(), names[k], alpha, dropout))
     return PlainNetwork(
         tuple(layers),
-        net.loss_name,
+        # of a custom loss, which is code, the outputs are what counts
+        net.loss_name if net.loss_name in OUTPUTS else _USUAL_LOSSES["identity"],
         classes,
         targets_1d=net._targets_1d,
         **{name: net.arrays().get(name) for name in _SCALES},

@@ -1,0 +1,268 @@
+"""A user's own activation or loss, as a pair of functions that the kernels call."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import codes
+
+
+@dataclass(frozen=True, repr=False)
+class _Pair:
+    """What :class:`CustomActivation` and :class:`CustomLoss` share."""
+
+    f: Callable
+    df: Callable
+    name: str | None = None
+
+    kind: ClassVar[str]
+    arguments: ClassVar[tuple[str, ...]]
+    taken: ClassVar[frozenset[str]]
+
+    def __post_init__(self) -> None:
+        names = ", ".join(self.arguments)
+        for argument in ("f", "df"):
+            function = getattr(self, argument)
+            if not callable(function):
+                raise ValueError(f"{argument} must be a function of ({names}); got {function!r}")
+            try:
+                inspect.signature(_python(function)).bind(*self.arguments)
+            except TypeError as error:
+                raise ValueError(f"{argument} must be a function of ({names}): {error}") from None
+            except ValueError:  # no signature, as some written in C: calling it will tell
+                pass
+        name = self.name
+        if name is None:
+            name = getattr(self.f, "__name__", type(self.f).__name__)
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a string that is not empty; got {name!r}")
+        if name in self.taken:
+            raise ValueError(f"name must not be that of a built-in {self.kind}; got {name!r}")
+        object.__setattr__(self, "name", name)
+        # Compiled functions by dtype. The kernels know only their addresses: whoever has those
+        # has the pair.
+        object.__setattr__(self, "_compiled", {})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
+    def __deepcopy__(self, memo: dict) -> _Pair:
+        return self  # nothing in it changes
+
+    def __reduce__(self) -> tuple:
+        # addresses hold in one process
+        return type(self), (self.f, self.df, self.name)
+
+    def for_kernels(self, backend: str, dtype: np.dtype) -> float | _Pair:
+        """What a backend's kernels read where a built-in one has its constant.
+
+        Parameters
+        ----------
+        backend : {"numba", "numpy"}
+        dtype : numpy dtype
+            float32 or float64.
+
+        Returns
+        -------
+        float or _Pair
+            For Numba the address of a compiled function, exact because addresses have less than
+            53 bits; for NumPy the pair itself.
+
+        Raises
+        ------
+        ValueError
+            If the backend cannot call the functions, or they do not give one real number.
+        """
+        if backend == "numpy":
+            for argument in ("f", "df"):
+                self._try(argument, dtype)
+            return self
+        if backend != "numba":
+            raise ValueError(
+                f"backend {backend!r} cannot call Python functions ({self.kind} {self.name!r}); "
+                "use backend='numba' or 'numpy'"
+            )
+        name = np.dtype(dtype).name
+        if name not in self._compiled:
+            self._compiled[name] = _compiled_rows(self, name)
+        return float(self._compiled[name].address)
+
+    def _try(self, argument: str, dtype: np.dtype) -> None:
+        """Call a function once, as the NumPy kernels will."""
+        numbers = np.array([0.5, 0.25], dtype)[: len(self.arguments)]
+        try:
+            value = _python(getattr(self, argument))(*numbers)
+        except Exception as error:
+            raise ValueError(
+                f"{argument} of {self!r} fails for {tuple(map(float, numbers))}: {error}"
+            ) from error
+        if np.ndim(value) or np.asarray(value).dtype.kind not in "fiub":
+            raise ValueError(f"{argument} of {self!r} must give a real number; it gave {value!r}")
+
+
+class CustomActivation(_Pair):
+    """An activation of your own, for the NumPy and Numba backends.
+
+    Accepted wherever the name of an activation is. ``backend="auto"`` then takes Numba, which
+    compiles the functions once a process; the NumPy backend calls them for one number after the
+    other. Networks with one are pickled as functions are, by reference; model files and exports
+    keep data only and refuse it.
+
+    Parameters
+    ----------
+    f : function
+        ``f(z)``: a number to a number. Plain Python that Numba can compile, or compiled by
+        ``numba.njit`` already. It must not raise, and gives NaN for NaN.
+    df : function
+        ``df(z)``: its derivative.
+    name : str, optional
+        Default: that of ``f``.
+
+    Raises
+    ------
+    ValueError
+        If they are not functions of one argument. What a backend cannot call it refuses when the
+        network is made.
+
+    Examples
+    --------
+    >>> import fastnn, numpy as np
+    >>> from sklearn.datasets import make_moons
+    >>> def squash(z):
+    ...     return z / np.sqrt(1 + z * z)
+    >>> def slope(z):
+    ...     return (1 + z * z) ** -1.5
+    >>> squashing = fastnn.CustomActivation(squash, slope)
+    >>> X, y = make_moons(100, noise=0.1, random_state=0)
+    >>> net = fastnn.Network([2, 8, 2], activation=squashing, backend="numpy", random_state=0)
+    >>> history = net.fit(X, y, optimizer=fastnn.Adam(0.1), epochs=100)
+    >>> bool(net.score(X, y) > 0.9)
+    True
+    """
+
+    kind = "activation"
+    arguments = ("z",)
+    taken = frozenset(codes.ACTIVATIONS)
+
+
+class CustomLoss(_Pair):
+    """A loss of your own for regression, for the NumPy and Numba backends.
+
+    Accepted by :class:`fastnn.Network` and :class:`fastnn.MLPRegressor` as ``loss``. Outputs are
+    the last layer's net inputs; a sample's loss is summed over them. The rest is as for
+    :class:`CustomActivation`.
+
+    Parameters
+    ----------
+    f : function
+        ``f(z, t)``: the loss of output z for target t, two numbers to one.
+    df : function
+        ``df(z, t)``: its derivative by z.
+    name : str, optional
+        Default: that of ``f``.
+
+    Raises
+    ------
+    ValueError
+        If they are not functions of two arguments.
+
+    Examples
+    --------
+    >>> import fastnn, numpy as np
+    >>> def log_cosh(z, t):
+    ...     return np.logaddexp(z - t, t - z) - np.log(2)
+    >>> def slope(z, t):
+    ...     return np.tanh(z - t)
+    >>> loss = fastnn.CustomLoss(log_cosh, slope)
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> net = fastnn.Network([1, 1], loss=loss, backend="numpy", random_state=0)
+    >>> history = net.fit(X, 2 * X[:, 0] + 1, optimizer=fastnn.Adam(0.1), epochs=300)
+    >>> bool(abs(net.predict([[0.5]])[0] - 2) < 0.01)
+    True
+    """
+
+    kind = "loss"
+    arguments = ("z", "t")
+    taken = frozenset(codes.LOSSES)
+
+
+def _python(function: Callable) -> Callable:
+    """The Python function that a compiled one was made of."""
+    return getattr(function, "py_func", function)
+
+
+@functools.lru_cache(maxsize=64)  # equal pairs, as every task of a joblib worker unpickles one
+def _compiled_rows(pair: _Pair, dtype: str) -> Any:
+    """C function over contiguous numbers, which the Numba kernels call by its address.
+
+    For an activation ``(back, n, z, out)``: ``out = f(z)``, or if ``back`` ``out *= df(z)``;
+    ``out`` may be ``z`` in the first case. For a loss ``(n, targets, weight, scale, each, out)``:
+    ``each += weight f(out, targets)``, then ``out = df(out, targets) weight scale``.
+    """
+    from numba import cfunc, types
+
+    from fastnn.backends.numba_kernels import _like
+
+    number = getattr(types, dtype)
+    f, df = (_compiled(pair, argument, number) for argument in ("f", "df"))
+    pointer = types.CPointer(number)
+
+    if pair.kind == "activation":
+
+        @cfunc(types.void(types.intp, types.intp, pointer, pointer), error_model="numpy")
+        def rows(back, n, z, out):  # noqa: ANN001, ANN202
+            if back:
+                for s in range(n):
+                    out[s] = out[s] * _like(out, df(z[s]))
+            else:
+                for s in range(n):
+                    out[s] = _like(out, f(z[s]))
+
+        return rows
+
+    signature = types.void(types.intp, pointer, pointer, number, pointer, pointer)
+
+    @cfunc(signature, error_model="numpy")
+    def rows(n, targets, weight, scale, each, out):  # noqa: ANN001, ANN202
+        for s in range(n):
+            z = out[s]
+            each[s] += _like(out, f(z, targets[s])) * weight[s]
+            out[s] = _like(out, df(z, targets[s])) * (weight[s] * scale)
+
+    return rows
+
+
+def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
+    """One of a pair's functions compiled by Numba for numbers of one type."""
+    import numba
+    from numba import types
+
+    function = getattr(pair, argument)
+    options = getattr(function, "targetoptions", {})
+    function = _python(function)
+    if not isinstance(function, FunctionType):
+        raise ValueError(
+            f"{argument} of {pair!r} cannot be compiled by Numba: it must be written in Python, "
+            f"with def or lambda; got {function!r}"
+        )
+    # Division by zero gives infinity, as in the kernels.
+    compiled = numba.njit(error_model="numpy", fastmath=options.get("fastmath", False))(function)
+    try:
+        compiled.compile((number,) * len(pair.arguments))
+    except Exception as error:  # Numba raises many kinds
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if not line.startswith("Failed in")), repr(error))
+        raise ValueError(f"{argument} of {pair!r} cannot be compiled by Numba: {reason}") from error
+    (signature,) = compiled.nopython_signatures
+    if not isinstance(signature.return_type, types.Float | types.Integer | types.Boolean):
+        raise ValueError(
+            f"{argument} of {pair!r} must give a real number; it gives {signature.return_type}"
+        )
+    return compiled
