@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = (
     "fastnn.many",
+    "fastnn.custom",
     "fastnn.network",
     "fastnn.datasets",
     "fastnn.optimizers",
