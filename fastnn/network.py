@@ -44,10 +44,6 @@ SLICE_SECONDS = 0.04
 # A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
 WORK_PER_THREAD = 500_000
 
-# The same for the threads of BLAS, which meet at every product instead of once a step.
-WORK_PER_BLAS_THREAD = 50_000_000
-
-
 # Data with at most this share of numbers that are not zero go through the first layer as sparse
 # rows (measured, see benchmarks/README.md), if it is wide enough for loops along its units.
 SPARSE_DENSITY = 0.3
@@ -1084,9 +1080,9 @@ class _Run:
         self.shuffled = bool(shuffle) and self.batches > 1
         plan = network._training_plan
         self.indices, self.indptr = np.empty(0, np.int32), np.empty(0, np.int64)
-        self.n_threads, self.blas_threads = self._choose_threads(plan, n_threads)
-        # BLAS on several threads beats loops on one.
-        sparse = network.backend != "numpy" and self.blas_threads == 1 and _sparse_pays(x, plan)
+        self.most_threads = n_threads or network.n_threads
+        self.n_threads = self._choose_threads(plan, n_threads)
+        sparse = network.backend != "numpy" and _sparse_pays(x, plan)
         if sparse:
             self.x, self.indices, self.indptr = _compressed(x, network.dtype)
         else:
@@ -1103,29 +1099,20 @@ class _Run:
         self.first_step = network.n_epochs_ * self.batches
         self.constants = np.array(network._optimizer.constants, np.float64)
 
-    def _choose_threads(self, plan: Plan, most: int | None = None) -> tuple[int, int]:
-        """Threads that share a batch's blocks, and threads of BLAS for each of them.
-
-        More than one only where a step has work for it. Those of BLAS where they are more than
-        a batch has blocks for.
-        """
-        most = most or self.network.n_threads
-        if self.network.backend == "numpy":  # BLAS does all products; 0: with what threads it has
-            return 1, most or 0
-        most = most or os.cpu_count() or 1
+    def _choose_threads(self, plan: Plan, most: int | None = None) -> int:
+        """Threads that share a batch's work; more than one only where a step has enough of it."""
+        if self.network.backend == "numpy":
+            return 1
+        most = most or self.network.n_threads or os.cpu_count() or 1
         work = self.batch_size * plan.n_params
-        threads = max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
-        if plan.layers[:, codes.BLAS].any():
-            blas_threads = min(most, work // WORK_PER_BLAS_THREAD)
-            if blas_threads > threads:
-                return 1, blas_threads
-        return threads, 1
+        return max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
 
     def _limited_blas(self, plan: Plan) -> Any:
-        """Context in which BLAS starts no more threads than pay."""
-        if self.network.backend == "numpy" or plan.layers[:, codes.BLAS].any():
-            return limited_blas(self.blas_threads) if self.blas_threads else nullcontext()
-        return nullcontext()
+        """Context in which BLAS starts no threads beside ours."""
+        if self.network.backend == "numpy":  # BLAS does all products, with what threads it has
+            most = self.most_threads
+            return limited_blas(most) if most else nullcontext()
+        return limited_blas(1) if plan.layers[:, codes.BLAS].any() else nullcontext()
 
     def _train(
         self,

@@ -80,9 +80,10 @@ class Plan:
         return int(self.header[codes.GROUPS])
 
     def shares(self, batch_size: int) -> int:
-        """How many threads a batch has work for: blocks, or units of the widest layer."""
+        """How many threads a batch has work for: blocks, or units and inputs of a layer."""
         if self.header[codes.SHARED]:
-            return -(-int(self.layers[:, codes.FAN_OUT].max()) // SHARED_UNITS)
+            widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
+            return -(-widest // SHARED_UNITS)
         return min(-(-batch_size // self.block), self.groups)
 
     def dense_rows(self) -> list[np.ndarray]:

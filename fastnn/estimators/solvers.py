@@ -147,8 +147,9 @@ class _Part(_Run):
         self.constants = np.array(network._optimizer.constants, np.float64)
         self.order = np.empty(0, np.int64)
         plan = network._training_plan
-        self.n_threads, self.blas_threads = self._choose_threads(plan)
-        self.sparse = wants_sparse and self.blas_threads == 1
+        self.most_threads = network.n_threads
+        self.n_threads = self._choose_threads(plan)
+        self.sparse = wants_sparse
         if batch_size not in scratch:
             scratch[batch_size] = (
                 plan.workspace(network.dtype, self.n_threads, self.sparse),
