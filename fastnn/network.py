@@ -206,7 +206,7 @@ class Network:
         self._target_scale: np.ndarray | None = None
         self._optimizer: Optimizer | None = None
         self._moments = np.empty((0, 0), self.dtype)
-        self._averaged = False
+        self._left: np.ndarray | None = None
         self._updates = 0
 
     # --- making ---------------------------------------------------------------
@@ -258,9 +258,13 @@ class Network:
             biases.append(vector[middle : middle + row[codes.FAN_OUT]])
         return weights, biases
 
+    @property
+    def _has_average(self) -> bool:
+        return bool(self._optimizer is not None and self._optimizer.ema and self._updates)
+
     def _swap_average(self) -> None:
         """Exchange the parameters and their average, where the update rule keeps one."""
-        if self._optimizer is not None and self._optimizer.ema is not None and self._updates:
+        if self._has_average:
             average = self._moments[-1].copy()
             self._moments[-1] = self.params
             self.params[:] = average
@@ -273,6 +277,29 @@ class Network:
             yield
         finally:
             self._swap_average()
+
+    def _leave(self, best: np.ndarray | None = None) -> np.ndarray | None:
+        """End of a training: the parameters become their average, or ``best``.
+
+        Returns
+        -------
+        ndarray, shape (n_params,), or None
+            What :meth:`_resume` needs; None where there is no average.
+        """
+        self._swap_average()
+        if best is not None:
+            self.params[:] = best
+        return self.params.copy() if self._has_average else None
+
+    def _resume(self, left: np.ndarray | None) -> None:
+        """Training goes on from the parameters themselves, not from their average.
+
+        Where somebody has changed them since, both go on from what they are now.
+        """
+        if left is not None and np.array_equal(self.params, left):
+            self._swap_average()
+        elif left is not None:
+            self._moments[-1] = self.params
 
     def _initialize(self, rng: np.random.RandomState) -> None:
         """Draw the weights layer by layer in float64; biases are zero.
@@ -794,9 +821,9 @@ class Network:
         if job.optimizer != self._optimizer:
             self._optimizer, self._updates = job.optimizer, 0
             self._moments = np.zeros((job.optimizer.n_moments, self.n_params), self.dtype)
-        elif self._averaged:  # training goes on from the parameters themselves
-            self._swap_average()
-        self._averaged = False
+        else:
+            self._resume(self._left)
+        self._left = None
         run = _Run(
             self,
             x,
@@ -808,7 +835,11 @@ class Network:
             job.shuffle,
             n_threads,
         )
-        return run.go(job.stopping, [*job.callbacks, *callbacks])
+        try:
+            return run.go(job.stopping, [*job.callbacks, *callbacks])
+        except BaseException:  # a DivergenceError, or one of a callback
+            self._left = self._leave()
+            raise
 
     def _split(
         self,
@@ -1230,10 +1261,7 @@ class _Run:
             finally:
                 net.n_epochs_ += step // self.batches
             self._check_finite(kept, losses, step, pool)
-        net._swap_average()
-        net._averaged = True
-        if best.params is not None:
-            net.params[:] = best.params
+        net._left = net._leave(best.params)
         return self._history(
             losses[:step], validation, stopped, best, time.perf_counter() - started
         )

@@ -102,7 +102,8 @@ class TrainSettings(BaseModel):
         for name in ("quantile", "delta"):
             wanted = "huber" if name == "delta" else name
             if getattr(self, name) is not None and self.loss != wanted:
-                raise ValueError(f"{name} belongs to the loss {wanted}; the loss is {self.loss}")
+                which = f"the loss is {self.loss}" if self.loss else "no loss is given"
+                raise ValueError(f"{name} belongs to the loss {wanted}; {which}")
         return self
 
     def completed(self, data: Dataset, n_train: int) -> TrainSettings:

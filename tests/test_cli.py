@@ -404,7 +404,11 @@ def test_version_and_help(run):
         (["train", "--backend", "fortran"], "'--backend': 'fortran' is not one of"),
         (["train", "--dtype", "int8"], "dtype"),
         (["train", "--loss", "squared_error"], "squared_error is not one of classification"),
-        (["train", "--delta", "2"], "delta belongs to the loss huber; the loss is None"),
+        (["train", "--delta", "2"], "delta belongs to the loss huber; no loss is given"),
+        (
+            ["train", "--quantile", "0.3", "--loss", "huber"],
+            "quantile belongs to the loss quantile; the loss is huber",
+        ),
         (["train", "--clip-norm", "1", "--clip-value", "1"], "give clip_norm or clip_value"),
         (["train", "blobs", "--loss", "binary_cross_entropy"], "is for 2 classes; there are 4"),
         (["train", "--config", "no.toml"], "fastnn: no.toml: No such file"),

@@ -145,6 +145,51 @@ def test_average_is_predicted_with_and_training_goes_on_from_the_parameters(back
     np.testing.assert_allclose(twice.params, mean, rtol=1e-12)
 
 
+def test_parameters_changed_by_hand_count(data):
+    X, y = data
+    rule = fastnn.SGD(0.1, ema=0.9)
+    net, plain = (linear("squared_error", "auto") for _ in range(2))
+    net.fit(X, y, optimizer=rule, epochs=3)
+    net.params[:] = plain.params[:] = 1.0
+    net.fit(X, y, optimizer=rule, epochs=1)
+    plain.fit(X, y, optimizer=fastnn.SGD(0.1), epochs=1)
+    # nine parts of what they were changed to, one of the step from there
+    np.testing.assert_allclose(net.params, 0.9 + 0.1 * plain.params, rtol=1e-12)
+    arguments = {"hidden_layer_sizes": (), "solver": "sgd", "momentum": 0.0, "batch_size": 200}
+    model, usual = (
+        fastnn.MLPRegressor(ema=ema, random_state=0, **arguments) for ema in (0.9, None)
+    )
+    for one in (model, usual):
+        one.partial_fit(X, y)
+        one.coefs_[0][:], one.intercepts_[0][:] = 1.0, 1.0
+        one.partial_fit(X, y)
+    np.testing.assert_allclose(model.coefs_[0], 0.9 + 0.1 * usual.coefs_[0], rtol=1e-12)
+
+
+def test_divergence_leaves_the_average(backend, data):
+    X, y = data
+    rule = fastnn.SGD(10.0, ema=0.5)
+    net = linear("squared_error", backend)
+    with pytest.raises(fastnn.DivergenceError) as error:
+        net.fit(X, y, optimizer=rule, epochs=1000)
+    other = linear("squared_error", backend)
+    # its last finite step, after which the loss was not
+    other.fit(X, y, optimizer=rule, epochs=error.value.step - 1)
+    np.testing.assert_array_equal(net.params, other.params)
+
+    def failing(progress):
+        raise RuntimeError("of the callback")
+
+    rule = fastnn.SGD(0.1, ema=0.5)
+    nets = [linear("squared_error", backend) for _ in range(2)]
+    with pytest.raises(RuntimeError, match="of the callback"):  # after the first step
+        nets[0].fit(X, y, optimizer=rule, epochs=5, callbacks=[failing])
+    nets[1].fit(X, y, optimizer=rule, epochs=1)
+    nets[0].fit(X, y, optimizer=rule, epochs=2)
+    nets[1].fit(X, y, optimizer=rule, epochs=2)
+    np.testing.assert_array_equal(nets[0].params, nets[1].params)
+
+
 def test_partial_fit_goes_on_from_the_parameters(backend, data):
     X, y = data
     arguments = {"hidden_layer_sizes": (4,), "ema": 0.9, "random_state": 0, "backend": backend}

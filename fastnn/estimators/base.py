@@ -338,9 +338,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         epochs = Epochs(
             net, state, data, batch_size, float(self.alpha), self.shuffle, self._random_state
         )
-        if state.averaged:  # training goes on from the parameters themselves
-            net._swap_average()
-            state.averaged = False
+        net._resume(state.left)
+        state.left = None
         # Where nobody watches and the data stay in place, a call does several epochs.
         single = held_out is not None or context is not None or not epochs.many_at_once
         most = 1 if incremental else self.max_iter
@@ -377,10 +376,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                         )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
-        net._swap_average()
-        state.averaged = True
-        if self.early_stopping:
-            net.params[:] = self._best_params
+        state.left = net._leave(self._best_params if self.early_stopping else None)
 
     def _rates(self, state: SolverState, epochs: int, batches: int, samples: int) -> np.ndarray:
         """Learning rates of the steps of the next epochs, (epochs, batches)."""

@@ -79,8 +79,8 @@ class SolverState:
     epochs : int
         Epochs done; with ``seed`` the origin of the dropout masks.
     seed : int
-    averaged : bool
-        The network has the average of its parameters, the last moments the parameters.
+    left : ndarray, shape (n_params,), or None
+        The average that the network was left with; the last moments are its parameters.
     """
 
     optimizer: Optimizer
@@ -89,7 +89,7 @@ class SolverState:
     updates: int = 0
     epochs: int = 0
     seed: int = 0
-    averaged: bool = False
+    left: np.ndarray | None = None
 
 
 def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
