@@ -19,7 +19,14 @@ from sklearn.datasets import (
     make_regression,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    get_scorer,
+    log_loss,
+    mean_squared_error,
+    r2_score,
+    roc_auc_score,
+)
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -400,15 +407,30 @@ def test_schedules(kind, warmup, backend):
     assert model.intercepts_[0][0] == pytest.approx(b, rel=1e-12)
 
 
-@pytest.mark.parametrize("solver", ["adam", "adamw", "adagrad", "rmsprop"])
-def test_schedules_work_for_every_update_rule(solver):
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "adagrad", "rmsprop"])
+def test_schedules_work_for_every_update_rule(solver, monkeypatch):
+    """The rates that reach the kernels, which follow them as the test of the rules has it."""
     X, y = load_iris(return_X_y=True)
+    rates = []
+    run = solvers.Epochs.run
+
+    def noting(self, given):
+        rates.extend(given.ravel())
+        return run(self, given)
+
+    monkeypatch.setattr(solvers.Epochs, "run", noting)
     curves = []
     for kind in ("constant", "cosine", "step", "one_cycle"):
+        rates.clear()
         model = fastnn.MLPClassifier(
-            5, solver=solver, learning_rate=kind, max_iter=6, batch_size=150, random_state=0
-        ).fit(X, y)
+            5, solver=solver, learning_rate=kind, warmup=2, learning_rate_init=0.02, max_iter=6,
+            batch_size=50, random_state=0,
+        ).fit(X, y)  # fmt: skip
         curves.append(model.loss_curve_[-1])
+        parts = np.arange(18) / 18
+        factors = np.array([1.0 if kind == "constant" else _slowed(kind, p) for p in parts])
+        factors[:6] *= np.arange(1, 7) / 6
+        np.testing.assert_allclose(rates, 0.02 * factors, rtol=1e-12)
     assert len(set(curves)) == 4
 
 
@@ -509,6 +531,23 @@ def test_any_scorer_watches():
 
     clone(model).set_params(scoring=scorer, max_iter=2).fit(X, y)
     assert called == [(33,), (33,)]
+
+
+@pytest.mark.parametrize("name", ["multilabel", "regression", "multioutput"])
+def test_scorers_of_other_targets(name):
+    estimator, X, y = _data(name)
+    scoring = "f1_macro" if name == "multilabel" else "neg_mean_absolute_error"
+    model = getattr(fastnn, estimator)(
+        hidden_layer_sizes=10, early_stopping=True, scoring=scoring, max_iter=5, random_state=0
+    ).fit(X[:200], y[:200], validation_data=(X[200:], y[200:]))
+    expected = get_scorer(scoring)(model, X[200:], y[200:])
+    assert max(model.validation_scores_) == pytest.approx(expected)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+
+
+def test_an_unknown_scorer_is_refused():
+    with pytest.raises(ValueError, match="'scoring' parameter"):
+        fastnn.MLPClassifier(early_stopping=True, scoring="magic").fit([[0.0], [1.0]], [0, 1])
 
 
 @pytest.mark.parametrize("data", [5, (1,), ([[1.0, 2.0]], [0, 1])])
@@ -670,6 +709,30 @@ def test_callbacks_do_not_change_training():
     assert watched.loss_curve_ == plain.loss_curve_
 
 
+def test_without_callbacks_the_loop_stays_compiled(monkeypatch):
+    """A call of the kernels for many epochs; with a callback one for each."""
+    X, y = load_iris(return_X_y=True)
+    calls = []
+    run = solvers.Epochs.run
+
+    def counting(self, rates):
+        calls.append(len(rates))
+        return run(self, rates)
+
+    monkeypatch.setattr(solvers.Epochs, "run", counting)
+    # not the time, which a loaded machine takes more of, but the doubling ends a slice
+    monkeypatch.setattr("fastnn.estimators.base.SLICE_SECONDS", 1e9)
+    model = fastnn.MLPClassifier(
+        5, batch_size=150, max_iter=200, n_iter_no_change=np.inf, random_state=0
+    )
+    plain = clone(model).fit(X, y)
+    assert calls == [1, 8, 64, 127]
+    calls.clear()
+    watched = clone(model).set_callbacks(Recording()).fit(X, y)
+    assert calls == [1] * 200
+    assert watched.loss_curve_ == plain.loss_curve_
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scoring_monitor(solver):
     X, y = load_iris(return_X_y=True)
@@ -736,10 +799,64 @@ def test_threads_are_shared_with_joblib(monkeypatch):
     assert inside == [1, 1]
 
 
+def test_processes_of_joblib_share_the_cores():
+    import joblib
+
+    parallel = joblib.Parallel(n_jobs=2, backend="loky")
+    threads = parallel(joblib.delayed(solvers.n_threads)() for _ in range(2))
+    assert sum(threads) <= max(joblib.cpu_count(), 2)
+
+
+def test_training_starts_no_more_threads_than_it_may(monkeypatch):
+    """Under one of joblib's threads, work for many threads is done by the one that calls."""
+    import joblib
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    X, y = make_classification(4000, 40, n_informative=10, random_state=0)
+    model = fastnn.MLPClassifier((32, 32), batch_size=2000, max_iter=2, random_state=0)
+    most = []
+    pool = solvers.ThreadPoolExecutor
+
+    def counting(workers):
+        most.append(workers)
+        return pool(workers)
+
+    monkeypatch.setattr(solvers, "ThreadPoolExecutor", counting)
+    if model.fit(X, y)._network().backend != "numpy":
+        assert most[0] > 0
+    most.clear()
+    joblib.Parallel(n_jobs=2, backend="threading")(
+        joblib.delayed(clone(model).fit)(X, y) for _ in range(2)
+    )
+    assert most == []
+
+
+@pytest.mark.parametrize("frames", ["pandas", "polars"])
+def test_frames_through_a_pipeline(frames):
+    library = pytest.importorskip(frames)
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    scaler = StandardScaler().set_output(transform=frames)
+    model = fastnn.MLPClassifier(5, max_iter=5, random_state=0)
+    pipeline = make_pipeline(scaler, model).fit(X, y)
+    assert model.feature_names_in_.tolist() == X.columns.tolist()
+    assert isinstance(scaler.transform(X), library.DataFrame)
+    plain = clone(model).fit(StandardScaler().fit_transform(X.to_numpy()), y)
+    np.testing.assert_array_equal(
+        pipeline.predict_proba(X), plain.predict_proba(StandardScaler().fit_transform(X.to_numpy()))
+    )
+
+
 def test_representations():
     model = fastnn.MLPClassifier((5, 5), dropout=0.1)
     assert repr(model) == "MLPClassifier(dropout=0.1, hidden_layer_sizes=(5, 5))"
-    assert "MLPClassifier" in model._repr_html_()
+    assert repr(clone(model)) == repr(model)
+    unfitted = model._repr_html_()
+    assert "MLPClassifier" in unfitted
+    assert "Not fitted" in unfitted
+    X, y = load_iris(return_X_y=True)
+    fitted = make_pipeline(StandardScaler(), model.set_params(max_iter=2)).fit(X, y)._repr_html_()
+    assert "MLPClassifier" in fitted
+    assert "Not fitted" not in fitted
 
 
 def test_the_parameters_of_scikit_learn_come_first_and_alike():

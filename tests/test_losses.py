@@ -217,3 +217,7 @@ def test_lbfgs_refuses_what_it_cannot_do(data):
         model = fastnn.MLPRegressor(solver="lbfgs", **{name: value})
         with pytest.raises(ValueError, match=f"{name} needs a stochastic solver"):
             model.fit(*data)
+    for settings in ({"learning_rate": "cosine"}, {"warmup": 3}):
+        model = fastnn.MLPRegressor(solver="lbfgs", **settings)
+        with pytest.raises(ValueError, match=r"learning_rate=.* need a stochastic solver"):
+            model.fit(*data)

@@ -7,13 +7,15 @@ import pytest
 from helpers import load_backend
 
 import fastnn
+from fastnn import storage
 
 FOLDER = Path(__file__).parent / "fixtures" / "models"
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
 
 
-def test_there_are_files_of_a_released_version():
-    assert {path.parent.name for path in FILES} >= {"0.1.0"}
+def test_there_are_files_of_every_format():
+    found = {storage.describe(path).format_version for path in FILES}
+    assert found == set(range(1, storage.FORMAT_VERSION + 1))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
@@ -26,5 +28,5 @@ def test_predictions_of_old_files(path, backend):
     has_probabilities = getattr(model, "classes_", None) is not None
     predicted = (model.predict_proba if has_probabilities else model.predict)(X)
     # five products of up to six numbers of order one, in the files' own float32 or float64
-    double = path.stem in ("regression", "classifier", "classifier_multilabel")
+    double = storage.describe(path).config.dtype == "float64"
     np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-12 if double else 1e-5)

@@ -72,6 +72,54 @@ def test_halving_and_values(run):
     assert isinstance(fastnn.load("runs/diabetes-search-1/model.safetensors"), fastnn.MLPRegressor)
 
 
+def written(path, columns):
+    """A data file of the kind that its name says."""
+    if path.suffix == ".csv":
+        rows = [columns, *zip(*columns.values(), strict=True)]
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    elif path.suffix == ".npz":
+        np.savez(path, **columns)
+    else:
+        pytest.importorskip("pyarrow")
+        pytest.importorskip("pandas").DataFrame(columns).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["words", "numbers", "values"])
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
+def test_data_files(run, tmp_path, ending, kind):
+    X = np.random.default_rng(0).standard_normal((80, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    if kind != "values":
+        y = np.where(y > 0, 7, 3) if kind == "numbers" else np.where(y > 0, "ja", "nein")
+    columns = {"a": X[:, 0], "price": y, "b": X[:, 1], "c": X[:, 2]}
+    path = written(tmp_path / f"table.{ending}", columns)
+    code, out, err = run(path, "--target", "price", *QUICK, "--l2", "0.01", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert (result["task"] == "regression") == (kind == "values")
+    assert (result["samples"], result["trials"], result["failed"]) == (64, 3, 0)
+    file = f"{result['folder']}/model.safetensors"
+    assert storage.describe(file).training["features"] == ["a", "b", "c"]
+    model = fastnn.load(file)
+    held_out = datasets.train_test_split(y, 0.2, 0, stratify=kind != "values")[1]
+    # the file's features and labels, which the text of a CSV file keeps to the last bit
+    assert model.score(X[held_out], y[held_out]) == pytest.approx(result["held_out_score"])
+    assert result["held_out_score"] > 0.6  # of a linear function, after 15 epochs
+
+
+@pytest.mark.parametrize("method", ["random", "halving"])
+def test_progress_and_table_on_a_terminal(run, monkeypatch, method):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
+    code, out, err = run("iris", *QUICK, "--method", method)
+    assert code == 0
+    assert "6/6" in err if method == "random" else "/?" in err  # three trials, two folds
+    assert "┃" in out
+    for name in ("rank", "score", "hidden", "activation", "learning_rate", "l2"):
+        assert name[:5] in out
+
+
 def test_seed_repeats(run):
     results = [json.loads(run("moons", *QUICK, "--seed", 3, "--json")[1]) for _ in range(2)]
     for result in results:

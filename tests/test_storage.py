@@ -1,9 +1,13 @@
 import json
 import pickle
 import struct
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+from helpers import assert_same
 
 import fastnn
 from fastnn import storage
@@ -54,6 +58,20 @@ def test_round_trip(tmp_path, kind, dtype):
     assert again.get_config() == net.get_config()
     assert again.loss(X, y) == net.loss(X, y)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_on_every_backend(tmp_path, kind, dtype, backend):
+    net, _ = trained(kind, dtype)
+    net.save(tmp_path / "m")
+    again = fastnn.load(tmp_path / "m", backend=backend)
+    assert (again.backend, again.dtype) == (backend, net.dtype)
+    if kind == "regression":
+        assert_same(again.predict(X), net.predict(X), dtype)
+    else:
+        np.testing.assert_array_equal(again.predict(X), net.predict(X))
+        assert_same(again.predict_proba(X), net.predict_proba(X), dtype)
 
 
 def test_untrained(tmp_path):
@@ -120,6 +138,11 @@ def parts(raw):
 def joined(header, data):
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+def parts_of(header):
+    """Names of the arrays."""
+    return [name for name in header if name != "__metadata__"]
 
 
 def changed(raw, change):
@@ -223,6 +246,20 @@ def test_arrays_that_do_not_fit(tmp_path, good):
     refused(tmp_path, joined(wrong, data))
     overlapping = header | {"input_scale": header["input_shift"]}
     refused(tmp_path, joined(overlapping, data))
+    # a hole before the last array: the file is as long as the offsets say, but not as the shapes
+    last = max(parts_of(header), key=lambda name: header[name]["data_offsets"][0])
+    start, stop = header[last]["data_offsets"]
+    moved = header | {last: header[last] | {"data_offsets": [start + 8, stop + 8]}}
+    refused(tmp_path, joined(moved, data[:start] + bytes(8) + data[start:]), "bytes instead of")
+    # and one that an overlap makes up for
+    moved = header | {last: header[last] | {"data_offsets": [start - 8, stop - 8]}}
+    refused(tmp_path, joined(moved, data))
+    (length,) = header["params"]["shape"]
+    for shape in ([length, 1], [], [1] * 1000 + [length], [-length], [2**70]):
+        wrong = header | {"params": header["params"] | {"shape": shape}}
+        refused(tmp_path, joined(wrong, data), "shape")
+    many = {f"a{k}": header["params"] for k in range(10_000)}
+    refused(tmp_path, joined(header | many, data), "has the arrays")
     for value, name, match in (
         (np.nan, "params", "params is not finite"),
         (np.inf, "input_shift", "input_shift is not finite"),
@@ -253,6 +290,48 @@ def test_size_limits(tmp_path, good, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(storage, "MAX_HEADER_BYTES", 100)
     refused(tmp_path, good, "a header of")
+
+
+@pytest.mark.parametrize("size", [2**24, 2**33])
+def test_no_memory_for_what_is_not_there(tmp_path, good, size):
+    """Neither for what a file claims, nor for what it is too long by."""
+    layers = config(layer_sizes=[3, size, 2])
+    for raw, length in ((changed(good, layers), 0), (good, 2**33)):
+        path = tmp_path / "big"
+        with open(path, "wb") as file:
+            file.write(raw)
+            if length:
+                file.truncate(length)  # takes no space on the disk
+        tracemalloc.start()
+        try:
+            with pytest.raises(fastnn.ModelFormatError):
+                fastnn.load(path, backend="numpy")
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["Network", "MLPClassifier"])
+def test_loading_runs_no_code(tmp_path, kind):
+    """What Python reports of itself while a file is read: no unpickling, compiling, executing."""
+    if kind == "Network":
+        net, _ = trained("words")
+    else:
+        net = fastnn.MLPClassifier(3, solver="lbfgs", alpha=10.0, random_state=0, backend="numpy")
+        net.fit(X / 100, X[:, 0] > 5)
+    net.save(tmp_path / "m")
+    code = """
+import sys, fastnn
+fastnn.load(sys.argv[1], backend="numpy")  # imports what it needs
+seen = []
+sys.addaudithook(lambda event, arguments: seen.append(event))
+fastnn.load(sys.argv[1], backend="numpy")
+assert seen.count("open") == 1, seen
+wrong = {"exec", "compile", "import", "pickle.find_class", "marshal.loads", "os.system"}
+assert not wrong & set(seen), seen
+assert not any(event.startswith(("subprocess", "socket", "ctypes")) for event in seen), seen
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], check=True)
 
 
 def test_faults_that_are_not_the_file_s(tmp_path, good):

@@ -263,6 +263,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         for name in ("clip_norm", "clip_value", "ema"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
+        if self.learning_rate in SCHEDULES or self.warmup:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} and warmup={self.warmup} need a stochastic "
+                "solver; solver is 'lbfgs'"
+            )
         wide = net
         if net.dtype != np.float64:
             wide = self._new_network("float64")
