@@ -119,7 +119,7 @@ class CustomActivation(_Pair):
     ----------
     f : function
         ``f(z)``: a number to a number. Plain Python that Numba can compile, or compiled by
-        ``numba.njit`` already. It must not raise, and gives NaN for NaN.
+        ``numba.njit`` already. Where it raises an error of arithmetic it counts as NaN.
     df : function
         ``df(z)``: its derivative.
     name : str, optional
@@ -208,8 +208,6 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
     """
     from numba import cfunc, types
 
-    from fastnn.backends.numba_kernels import _like
-
     number = getattr(types, dtype)
     f, df = (_compiled(pair, argument, number) for argument in ("f", "df"))
     pointer = types.CPointer(number)
@@ -220,10 +218,10 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
         def rows(back, n, z, out):  # noqa: ANN001, ANN202
             if back:
                 for s in range(n):
-                    out[s] = out[s] * _like(out, df(z[s]))
+                    out[s] = out[s] * df(z[s])
             else:
                 for s in range(n):
-                    out[s] = _like(out, f(z[s]))
+                    out[s] = f(z[s])
 
         return rows
 
@@ -233,14 +231,14 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
     def rows(n, targets, weight, scale, each, out):  # noqa: ANN001, ANN202
         for s in range(n):
             z = out[s]
-            each[s] += _like(out, f(z, targets[s])) * weight[s]
-            out[s] = _like(out, df(z, targets[s])) * (weight[s] * scale)
+            each[s] += f(z, targets[s]) * weight[s]
+            out[s] = df(z, targets[s]) * (weight[s] * scale)
 
     return rows
 
 
 def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
-    """One of a pair's functions compiled by Numba for numbers of one type."""
+    """One of a pair's functions compiled by Numba for numbers of one type; NaN where it raises."""
     import numba
     from numba import types
 
@@ -265,4 +263,14 @@ def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
         raise ValueError(
             f"{argument} of {pair!r} must give a real number; it gives {signature.return_type}"
         )
-    return compiled
+
+    # What cannot raise becomes a vectorised loop all the same.
+    @numba.njit(error_model="numpy")
+    def value_or_nan(*numbers):  # noqa: ANN002, ANN202
+        try:
+            value = number(compiled(*numbers))
+        except Exception:
+            value = number(np.nan)
+        return value
+
+    return value_or_nan

@@ -137,6 +137,12 @@ def test_python_functions_with_branches_and_math(backend):
     def slope(z):
         return 1 if z > 0 else 0.01  # an integer is a number too
 
+    def refusing(z):
+        if z > 0.5:
+            raise ValueError("too much")
+        return z
+
+    flags = fastnn.CustomActivation(lambda z: z > 0, lambda z: False)
     # NaN and infinity where math raises, as compiled code gives
     log = fastnn.CustomActivation(lambda z: math.log(z), lambda z: 1 / z)
     custom = fastnn.CustomActivation(leaky, slope)
@@ -145,13 +151,16 @@ def test_python_functions_with_branches_and_math(backend):
             [5, 4, 2], activation=a, loss="squared_error", initializer="he_normal",
             backend=backend, random_state=0,
         )
-        for a in (custom, "leaky_relu", log)
+        for a in (custom, "leaky_relu", log, fastnn.CustomActivation(refusing, slope), flags)
     ]  # fmt: skip
     np.testing.assert_allclose(
         nets[0].gradients(X, Y), nets[1].gradients(X, Y), rtol=1e-5, atol=1e-6
     )
-    with pytest.raises(fastnn.DivergenceError, match="nan"):
-        nets[2].fit(X, Y, epochs=3)
+    for net in nets[2:4]:
+        with pytest.raises(fastnn.DivergenceError, match="nan"):
+            net.fit(X, Y, epochs=3)
+    assert np.isfinite(nets[3].predict(np.zeros((1, 5)))).all()
+    assert set(np.unique(nets[4].gradients(X, Y)[:20])) == {0.0}  # of the first weights
 
 
 def test_divergence_keeps_finite_parameters(backend):

@@ -751,6 +751,19 @@ def test_progress_bar(capsys):
     assert "MLPClassifier" in capsys.readouterr().out
 
 
+def test_callbacks_through_a_search(capsys):
+    pytest.importorskip("rich")
+    X, y = load_iris(return_X_y=True)
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = fastnn.MLPClassifier(5, max_iter=3, random_state=0).set_callbacks(monitor)
+    bar = ProgressBar(max_propagation_depth=2)
+    search = GridSearchCV(model, {"alpha": [1e-4, 1.0]}, cv=2).set_callbacks(bar).fit(X, y)
+    assert "MLPClassifier - fit" in capsys.readouterr().out
+    logs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(logs) == (2 * 2 + 1) * 3  # candidates and parts, and the best on all
+    assert search.score(X, y) in {row["accuracy"] for row in logs}
+
+
 # --- among other estimators -------------------------------------------------------------
 
 
