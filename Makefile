@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# pytest's own options, e.g. make test PYTEST_ARGS="-m slow"
-PYTEST_ARGS ?= -m "not slow"
+# pytest's own options, e.g. make test PYTEST_ARGS="-m slow". A file is one worker's: its tests
+# share what they compile and train.
+PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
 .PHONY: train test lint bench clean
