@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from fastnn.backends import available as available_backends
     from fastnn.custom import CustomActivation, CustomLoss
     from fastnn.errors import DivergenceError, ModelFormatError
-    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.estimators import JoblibBackend, MLPClassifier, MLPRegressor
+    from fastnn.estimators.bagging import MLPBaggingClassifier, MLPBaggingRegressor
     from fastnn.many import Fit, fit_many
     from fastnn.network import Network
     from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
@@ -36,6 +37,9 @@ _WHERE = {
     "History": "training",
     "Progress": "training",
     "load": "storage",
+    "JoblibBackend": "estimators",
+    "MLPBaggingClassifier": "estimators.bagging",
+    "MLPBaggingRegressor": "estimators.bagging",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
 }
@@ -52,6 +56,9 @@ __all__ = [
     "EarlyStopping",
     "Fit",
     "History",
+    "JoblibBackend",
+    "MLPBaggingClassifier",
+    "MLPBaggingRegressor",
     "MLPClassifier",
     "MLPRegressor",
     "ModelFormatError",

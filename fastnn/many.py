@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextvars
 import inspect
 import os
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterable, Mapping
+from concurrent.futures import as_completed
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from fastnn.blas import limited_blas
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.training import History, Progress
+from fastnn.training import History
 from fastnn.validation import as_integer, as_matrix, one_of
+from fastnn.workers import Workers
 
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
 
@@ -146,19 +144,14 @@ def fit_many(
     plans = _Plans(_items(networks), X, y, arguments)
     costs = [plans.check(index) for index in range(len(plans))]
 
-    stop = threading.Event()
+    if not costs:
+        return []
     results: list[Any] = [History(np.empty(0), stopped="interrupted") for _ in costs]
 
-    def interrupt(progress: Progress) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-
     def train(index: int) -> None:
-        if stop.is_set():
-            return
         net, job = plans.job(index)
         try:
-            results[index] = net._train(job, [interrupt], n_threads=1)
+            results[index] = net._train(job, n_threads=1)
         except DivergenceError as error:
             named = DivergenceError(
                 error.step, error.loss, error.learning_rate, error.advice, index
@@ -166,7 +159,7 @@ def fit_many(
             results[index] = named.with_traceback(error.__traceback__)
 
     bar = _bar(len(costs)) if verbose else None
-    with bar if bar is not None else nullcontext(), Workers(n_threads) as workers:
+    with bar if bar is not None else nullcontext(), Workers(min(n_threads, len(costs))) as workers:
         try:
             # The longest first, so that none is left over in the end.
             order = sorted(range(len(costs)), key=lambda index: -costs[index])
@@ -175,9 +168,9 @@ def fit_many(
                 if bar is not None:
                     bar.one_more()
         except KeyboardInterrupt:
-            stop.set()
+            workers.stop()
         except BaseException:  # of a callback
-            stop.set()
+            workers.stop()
             raise
     if errors == "raise":
         for result in results:
@@ -185,33 +178,6 @@ def fit_many(
                 result.results = results
                 raise result
     return results
-
-
-class Workers:
-    """Threads that train one network each; the threads of BLAS are held at one meanwhile.
-
-    A context manager, which leaves when everything submitted is done.
-
-    Parameters
-    ----------
-    n_threads : int
-    """
-
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Workers:
-        self._stack.enter_context(limited_blas(1))
-        self._pool = self._stack.enter_context(ThreadPoolExecutor(self.n_threads, "fastnn"))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Call a function in one of the threads, under the caller's ``np.errstate``."""
-        return self._pool.submit(contextvars.copy_context().run, function, *arguments)
 
 
 class _Plans:

@@ -22,6 +22,7 @@ from fastnn.optimizers import Optimizer, get_optimizer
 from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
+from fastnn.workers import check_stopped
 
 if TYPE_CHECKING:
     from fastnn.compiled import CFunction
@@ -1253,6 +1254,7 @@ class _Run:
                                 best = Best(value, epoch, params)
                             elif epoch - best.epoch >= stopping.patience:
                                 stopped = "early stopping"
+                    check_stopped()
                     for callback in callbacks:
                         if callback(progress):
                             stopped = "callback"

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from fastnn import codes
 from fastnn.backends import BACKENDS
 from fastnn.datasets import Dataset
-from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.estimators import JoblibBackend, MLPClassifier, MLPRegressor
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
 
@@ -71,7 +71,9 @@ def command(
     scoring: Annotated[
         str | None, typer.Option(help="Score of scikit-learn; default: accuracy or R^2.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Fits at a time; default: one a core.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     backend: Annotated[Backend, typer.Option(help="Default: the fastest there is.")] = Backend.auto,
     dtype: Annotated[Dtype, typer.Option(help="Of parameters and training.")] = Dtype.float64,
@@ -214,7 +216,7 @@ def _search(
     trials: int,
     folds: int,
     scoring: str | None,
-    jobs: int,
+    jobs: int | None,
     seed: int,
     quiet: bool,
 ) -> RandomizedSearchCV | HalvingRandomSearchCV:
@@ -235,7 +237,7 @@ def _search(
     settings = {
         "scoring": _Counting(_scorer(scoring, task), advance),
         "cv": folds,
-        "n_jobs": jobs,
+        "n_jobs": -1 if jobs is None else jobs,
         "refit": False,
         "random_state": seed,
     }
@@ -245,15 +247,15 @@ def _search(
         search = HalvingRandomSearchCV(
             estimator, drawn, n_candidates=trials, min_resources="exhaust", **settings
         )
-    # Threads, not processes: the kernels release the GIL, and the bar moves.
     with (
         bar if bar is not None else nullcontext(),
-        joblib.parallel_config("threading"),
+        joblib.parallel_config(JoblibBackend()),
         warnings.catch_warnings(),
     ):
         # a trial may need more epochs, or diverge: its score tells
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FitFailedWarning)
+        warnings.filterwarnings("ignore", "Training interrupted")  # the command says so
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite")
         return search.fit(X, y)
 

@@ -121,10 +121,13 @@ def test_progress_and_table_on_a_terminal(run, monkeypatch, method):
 
 
 def test_seed_repeats(run):
-    results = [json.loads(run("moons", *QUICK, "--seed", 3, "--json")[1]) for _ in range(2)]
+    results = [
+        json.loads(run("moons", *QUICK, "--seed", 3, "--json", *jobs)[1])
+        for jobs in ([], ["--jobs", 1], ["--jobs", 2])
+    ]
     for result in results:
         result.pop("folder")
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
     assert results[0] != json.loads(run("moons", *QUICK, "--seed", 4, "--json")[1])
 
 

@@ -35,6 +35,7 @@ from fastnn.estimators.solvers import (
 )
 from fastnn.network import SLICE_SECONDS, Network
 from fastnn.schedules import SCHEDULES
+from fastnn.workers import check_stopped
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 
@@ -363,6 +364,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     losses = epochs.run(rates)
                     seconds = max(time.perf_counter() - before, 1e-9)
                     length = max(1, min(int(count * SLICE_SECONDS / seconds), 8 * length))
+                    check_stopped()
                     for loss in losses:
                         stopped = self._end_epoch(float(loss), net, held_out, samples)
                     if len(losses) < count:

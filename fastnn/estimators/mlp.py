@@ -346,6 +346,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             In the order of ``classes_``; for multilabel that of each label.
         """
         p = self._predicted(X)
+        if len(self.classes_) == 1:  # as in a bag that drew no other
+            return np.ones_like(p)
         return np.hstack([1 - p, p]) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X: Any) -> np.ndarray:

@@ -30,6 +30,7 @@ from fastnn.network import (
 )
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
 from fastnn.plan import batch_matrices
+from fastnn.workers import check_stopped
 
 # Rows that are gathered, or made dense, at a time: they should stay in the cache.
 PART_BYTES = 4 * 1024 * 1024
@@ -402,6 +403,7 @@ def lbfgs(
 
     def after(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         nonlocal iterations
+        check_stopped()
         iterations += 1
         if callback is not None:
             network.params[:] = intermediate_result.x

@@ -1,0 +1,115 @@
+"""Ensembles of networks, each fitted on samples of its own, one network a core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+
+from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.parallel import JoblibBackend
+
+
+def _threads(n_jobs: int) -> Any:
+    """Context of :class:`JoblibBackend`, with what ``n_jobs=None`` means in it."""
+    return joblib.parallel_config(JoblibBackend(), n_jobs=n_jobs)
+
+
+class _Bagging:
+    """Fits one network a core."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Any:
+        """Fit the networks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+            Chances of the samples to be drawn.
+        **fit_params : dict
+            For the ``fit`` of the networks, where scikit-learn's metadata routing is enabled.
+
+        Returns
+        -------
+        self
+        """
+        with _threads(-1):
+            return super().fit(X, y, sample_weight, **fit_params)
+
+    def _get_estimator(self) -> Any:
+        return self._default() if self.estimator is None else self.estimator
+
+
+class MLPBaggingClassifier(_Bagging, BaggingClassifier):
+    """scikit-learn's ``BaggingClassifier`` of networks, fitted one a core.
+
+    Each network is fitted on samples (and features, where asked for) drawn for it; probabilities
+    are averaged. What is fitted does not depend on ``n_jobs``.
+
+    Parameters
+    ----------
+    estimator : estimator, optional
+        Default: :class:`MLPClassifier`. May be a pipeline that ends in one.
+    n_estimators, max_samples, max_features, bootstrap, bootstrap_features, oob_score
+    warm_start, random_state, verbose
+        As for ``BaggingClassifier``.
+    n_jobs : int, optional
+        Networks fitted at a time; default: one a core. Where it is given, that many predict at
+        a time, else one; their sum is then rounded in another order.
+
+    Attributes
+    ----------
+    estimators_, estimators_samples_, estimators_features_, classes_, n_classes_
+    n_features_in_, feature_names_in_, oob_score_, oob_decision_function_
+        As for ``BaggingClassifier``.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_moons
+    >>> X, y = make_moons(300, noise=0.3, random_state=0)
+    >>> one = fastnn.MLPClassifier((16, 16), solver="lbfgs", max_iter=1000)
+    >>> model = fastnn.MLPBaggingClassifier(one, n_estimators=20, oob_score=True, random_state=0)
+    >>> model.fit(X, y).oob_score_ > 0.9
+    True
+    """
+
+    _default = MLPClassifier
+
+    def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Mean of the networks' probabilities; see ``BaggingClassifier``."""
+        with _threads(1):
+            return super().predict_proba(X, **params)
+
+    def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
+        """Logarithm of the mean of the networks' probabilities; see ``BaggingClassifier``."""
+        with _threads(1):
+            return super().predict_log_proba(X, **params)
+
+
+class MLPBaggingRegressor(_Bagging, BaggingRegressor):
+    """scikit-learn's ``BaggingRegressor`` of networks, fitted one a core.
+
+    Parameters and attributes are those of :class:`MLPBaggingClassifier`, with
+    :class:`MLPRegressor` as the default estimator; predictions are averaged.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(200, 5, random_state=0)
+    >>> one = fastnn.MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", max_iter=1000)
+    >>> model = fastnn.MLPBaggingRegressor(one, random_state=0).fit(X, y / y.std())
+    >>> model.score(X, y / y.std()) > 0.95
+    True
+    """
+
+    _default = MLPRegressor
+
+    def predict(self, X: Any, **params: Any) -> np.ndarray:
+        """Mean of the networks' predictions; see ``BaggingRegressor``."""
+        with _threads(1):
+            return super().predict(X, **params)

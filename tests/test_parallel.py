@@ -1,0 +1,198 @@
+"""Fits of estimators in parallel: bagging and searches, against scikit-learn's own; Ctrl-C."""
+
+import pickle
+import signal
+import threading
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import make_classification, make_regression
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_info
+
+import fastnn
+from fastnn.estimators import solvers
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = make_classification(150, 6, n_informative=4, n_classes=3, random_state=0)
+VALUES = make_regression(150, 6, random_state=0)[1] / 100
+
+
+@parametrize_with_checks(
+    [
+        fastnn.MLPBaggingClassifier(fastnn.MLPClassifier(max_iter=50), n_estimators=3, n_jobs=2),
+        fastnn.MLPBaggingRegressor(
+            fastnn.MLPRegressor(solver="lbfgs", max_iter=50), n_estimators=3, n_jobs=2
+        ),
+    ],
+    # as scikit-learn expects of its own: the samples are drawn
+    expected_failed_checks=lambda estimator: {
+        f"check_sample_weight_equivalence_on_{kind}_data": "weights are chances to be drawn"
+        for kind in ("dense", "sparse")
+    },
+)
+@pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "model", "y"),
+    [
+        (
+            fastnn.MLPBaggingClassifier,
+            BaggingClassifier,
+            fastnn.MLPClassifier((8, 4), max_iter=10),
+            Y,
+        ),
+        (
+            fastnn.MLPBaggingClassifier,
+            BaggingClassifier,
+            make_pipeline(StandardScaler(), fastnn.MLPClassifier(9, max_iter=10)),
+            Y,
+        ),
+        (
+            fastnn.MLPBaggingRegressor,
+            BaggingRegressor,
+            fastnn.MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=9),
+            VALUES,
+        ),
+    ],
+)
+def test_bagging_is_scikit_learns_to_the_last_bit(ours, theirs, model, y):
+    settings = {"n_estimators": 9, "max_samples": 0.5, "max_features": 0.8, "oob_score": True}
+    expected = theirs(model, random_state=0, **settings).fit(X, y)
+    predicted = expected.predict(X)
+    logarithms = expected.predict_log_proba(X) if y is Y else None
+    for n_jobs in (None, 1, 3):
+        fitted = ours(model, random_state=0, n_jobs=n_jobs, **settings).fit(X, y)
+        np.testing.assert_array_equal(fitted.set_params(n_jobs=None).predict(X), predicted)
+        assert fitted.oob_score_ == expected.oob_score_
+        if y is Y:
+            np.testing.assert_array_equal(fitted.predict_log_proba(X), logarithms)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict(X), predicted)
+    # the sum of nine predictions in another order
+    again.set_params(n_jobs=2)
+    np.testing.assert_allclose(again.predict(X), predicted, rtol=1e-12, atol=1e-14)
+
+
+def test_default_networks_and_warm_start():
+    model = fastnn.MLPBaggingClassifier(n_estimators=2, random_state=0, warm_start=True)
+    assert model.fit(X, Y).score(X, Y) > 0.7
+    assert all(type(net) is fastnn.MLPClassifier for net in model.estimators_)
+    first = model.estimators_[:]
+    model.set_params(n_estimators=4).fit(X, Y)
+    assert model.estimators_[:2] == first
+    assert len(model.estimators_) == 4
+    assert type(clone(fastnn.MLPBaggingRegressor())._get_estimator()) is fastnn.MLPRegressor
+
+
+def test_grid_search_is_that_of_one_thread():
+    search = GridSearchCV(
+        fastnn.MLPClassifier(max_iter=8, random_state=0),
+        {"hidden_layer_sizes": [(3,), (8, 8)], "solver": ["adam", "lbfgs"]},
+        n_jobs=1,
+    )
+    expected = search.fit(X, Y).cv_results_["split0_test_score"]
+    with joblib.parallel_config(fastnn.JoblibBackend(), n_jobs=2):
+        found = clone(search).set_params(n_jobs=None).fit(X, Y).cv_results_["split0_test_score"]
+    np.testing.assert_array_equal(found, expected)
+
+
+def where():
+    """How the calling thread is placed: its name, threads for a fit, for BLAS, for joblib."""
+    blas = {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+    return (
+        threading.current_thread().name.split("_")[0],
+        solvers.n_threads(),
+        blas,
+        joblib.effective_n_jobs(4),
+    )
+
+
+def test_each_fit_has_one_core():
+    outside = where()
+    with joblib.parallel_config(fastnn.JoblibBackend(), n_jobs=2):
+        inside = joblib.Parallel()(joblib.delayed(where)() for _ in range(5))
+        # one at a time has all of them
+        assert joblib.Parallel(n_jobs=1)([joblib.delayed(where)()])[0][:3] == outside[:3]
+    assert inside == [("fastnn", 1, {1}, 1)] * 5
+    assert where() == outside
+
+
+def test_networks_within_parallel_fits_are_fitted_one_after_the_other():
+    names = []
+
+    class Named(fastnn.MLPClassifier):
+        def fit(self, X, y, sample_weight=None):
+            names.append(threading.current_thread().name)
+            return super().fit(X, y, sample_weight)
+
+    model = fastnn.MLPBaggingClassifier(Named(3, max_iter=2), n_estimators=4)
+    with joblib.parallel_config(fastnn.JoblibBackend(), n_jobs=2):
+        GridSearchCV(model, {"n_estimators": [2, 3]}, cv=2, refit=False).fit(X, Y)
+    assert len(names) == 2 * (2 + 3)
+    assert {name.split("_")[0] for name in names} == {"fastnn"}
+    assert len(set(names)) <= 2
+
+
+def test_error_stops_the_others_and_the_backend_goes_on():
+    started = threading.Event()
+
+    def endless():
+        started.set()
+        fastnn.Network([6, 3, 3], random_state=0).fit(X, Y, epochs=10**9)
+
+    def fail():
+        assert started.wait(60)
+        raise ValueError("of a fit")
+
+    with (
+        joblib.parallel_config(fastnn.JoblibBackend(), n_jobs=2),
+        joblib.Parallel(pre_dispatch="all") as parallel,
+    ):
+        with pytest.raises(ValueError, match="of a fit"):
+            parallel([joblib.delayed(endless)(), joblib.delayed(fail)()])
+        assert parallel([joblib.delayed(int)(k) for k in range(5)]) == [0, 1, 2, 3, 4]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastnn")]
+
+
+class Slow(BaseEstimator):
+    """Begins, when another has begun too, a training that does not end by itself."""
+
+    both = None
+
+    def __init__(self, solver="adam"):
+        self.solver = solver
+
+    def fit(self, X, y):
+        model = fastnn.MLPClassifier(3, solver=self.solver, max_iter=10**9, tol=0.0)
+        model.set_params(n_iter_no_change=np.inf)
+        self.both.wait(60)
+        model.fit(X, y)
+        while self.solver == "lbfgs":  # which ends where nothing gets better
+            model.fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+def test_interrupt_stops_a_search(solver, monkeypatch):
+    def ctrl_c():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(Slow, "both", threading.Barrier(2, action=ctrl_c))
+    search = GridSearchCV(Slow(solver), {"solver": [solver] * 2}, cv=2, scoring=lambda *a: 0.0)
+    with (
+        joblib.parallel_config(fastnn.JoblibBackend(), n_jobs=2),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        search.fit(X, Y)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastnn")]
