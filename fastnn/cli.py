@@ -707,11 +707,23 @@ def _model_path(model: Path) -> Path:
 
 
 def _open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
-    """The network, and what its file says about it."""
+    """The network, an estimator's too, and what its file says about it."""
     from fastnn import storage
+    from fastnn.network import Network
 
     path = _model_path(model)
-    return storage.load(path, backend=backend.value), storage.describe(path)
+    net, description = storage.load(path, backend=backend.value), storage.describe(path)
+    if not isinstance(net, Network):
+        estimator, net = net, net._network()
+        if description.fitted.target_type in ("binary", "multiclass"):
+            classes = estimator.classes_
+            # one that was fitted to a single class knows no other
+            net.classes_ = classes if len(classes) > 1 else classes.repeat(2)
+        names = description.fitted.feature_names
+        if names is not None:
+            training = {"features": names, **description.training}
+            description = description.model_copy(update={"training": training})
+    return net, description
 
 
 def _feature_names(net: Network, training: dict[str, Any]) -> list[str]:

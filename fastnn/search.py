@@ -133,6 +133,7 @@ def command(
             "features": list(dataset.feature_names),
             "target": dataset.target_name,
             "scale": dataset.scale,
+            "settings": {"data": data, "test": test, "seed": seed},
             "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
         }
         storage.save(best_model, folder / cli.MODEL_FILE, training=training)

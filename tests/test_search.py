@@ -109,6 +109,44 @@ def test_data_files(run, tmp_path, ending, kind):
     assert result["held_out_score"] > 0.6  # of a linear function, after 15 epochs
 
 
+@pytest.mark.parametrize("data", ["iris", "diabetes", "breast_cancer"])
+def test_the_other_commands_take_the_model(run, capsys, data):
+    result = json.loads(run(data, *QUICK, "--l2", "0.01", "--json")[1])
+    evaluated = []
+    for arguments in ([], [data]):  # what was held out, by the file's own account
+        assert cli.main(["evaluate", result["folder"], *arguments, "--json"]) == 0
+        evaluated.append(json.loads(capsys.readouterr().out))
+    score = evaluated[0]["r2" if data == "diabetes" else "accuracy"]
+    assert score == pytest.approx(result["held_out_score"])
+    assert evaluated[0] == evaluated[1]
+    dataset = datasets.load(data)
+    proba = [] if data == "diabetes" else ["--proba"]
+    assert cli.main(["predict", result["folder"], data, "--json", *proba]) == 0
+    columns = json.loads(capsys.readouterr().out)
+    model = fastnn.load(f"{result['folder']}/model.safetensors")
+    assert columns["prediction"] == model.predict(dataset.X).tolist()
+    if proba:
+        label = model.classes_[-1]
+        np.testing.assert_allclose(
+            columns[f"probability_{label}"], model.predict_proba(dataset.X)[:, -1], rtol=1e-12
+        )
+
+
+def test_models_of_estimators_find_their_columns(tmp_path, capsys):
+    pandas = pytest.importorskip("pandas")
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    frame = pandas.DataFrame({"left": X[:, 0], "right": X[:, 1]})
+    y = np.where(X[:, 0] > X[:, 1], "l", "r")
+    model = fastnn.MLPClassifier(4, solver="lbfgs", alpha=1.0, random_state=0).fit(frame, y)
+    model.save("m.safetensors")
+    frame.assign(more=0)[["more", "right", "left"]].to_csv("new.csv", index=False)
+    assert cli.main(["predict", "m.safetensors", "new.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["prediction"] == model.predict(frame).tolist()
+    frame.assign(side=y).to_csv("new.csv", index=False)
+    assert cli.main(["plot", "m.safetensors", "new.csv", "--target", "side", "--out", "a.png"]) == 0
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("method", ["random", "halving"])
 def test_progress_and_table_on_a_terminal(run, monkeypatch, method):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
