@@ -1,0 +1,261 @@
+"""Seconds for training many small networks: ``python -m benchmarks.many``.
+
+fastnn one network after the other and with ``fit_many``; scikit-learn in joblib's processes; JAX
+with ``vmap``, where the shapes are equal. All start from the same weights and take the same steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+import fastnn
+from benchmarks.report import insert
+from fastnn import bench
+
+SEEDS = replace(
+    bench.JOBS["circles"], name="seeds", optimizer="adam", learning_rate=1e-2, check_steps=20
+)
+SHAPES = tuple((2, *[units] * depth, 2) for units in (4, 6, 8, 12, 16) for depth in (1, 2, 3, 4))
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+FOLDS = 5
+
+
+@dataclass
+class Member(bench.Task):
+    """One of many networks: a task with first weights of its own."""
+
+    seed: int
+
+    def network(self, backend: str = "numpy") -> fastnn.Network:
+        """A new network with the first weights."""
+        job = self.job
+        return fastnn.Network(
+            job.layer_sizes,
+            activation=job.activation,
+            loss=job.loss,
+            backend=backend,
+            dtype=job.dtype,
+            random_state=self.seed,
+        )
+
+
+# --- what is trained ----------------------------------------------------------------
+
+
+def seeds(n: int) -> list[Member]:
+    """Networks of one shape on the same data."""
+    data = bench.make_data(SEEDS)
+    return [Member(SEEDS, *data, seed) for seed in range(n)]
+
+
+def grid(n: int) -> list[Member]:
+    """Shapes by learning rates, on the same data."""
+    data = bench.make_data(SEEDS)
+    pairs = [(sizes, rate) for sizes in SHAPES for rate in RATES]
+    jobs = [replace(SEEDS, name="grid", layer_sizes=s, learning_rate=rate) for s, rate in pairs]
+    return [Member(jobs[k % len(jobs)], *data, k) for k in range(n)]
+
+
+def folds(n: int) -> list[Member]:
+    """Networks of one shape on the parts of cross-validations, in batches of 50."""
+    x, y, source = bench.make_data(SEEDS)
+    samples = len(x) - len(x) // FOLDS
+    # checked after three whole passes
+    job = replace(SEEDS, name="folds", samples=samples, batch_size=50, check_steps=24)
+    members = []
+    for seed in range(n):
+        rows = np.arange(len(x)) % FOLDS != seed % FOLDS
+        members.append(Member(job, x[rows], y[rows], source, seed))
+    return members
+
+
+JOBS = {
+    "seeds": (seeds, "2-8-8-8-2, full batch of 500, a seed each"),
+    "grid": (
+        grid,
+        "20 shapes, 2-4-2 to 2-16-16-16-16-2, by 5 learning rates, full batch of 500",
+    ),
+    "folds": (folds, "2-8-8-8-2, a seed and 400 of 500 samples each (5 folds), batches of 50"),
+}
+
+
+# --- who trains ---------------------------------------------------------------------
+
+
+class OneByOne:
+    """``fit`` of each network, on as many threads as it wants."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.runners = [bench.Fastnn(member, "auto") for member in members]
+
+    def reset(self) -> None:
+        for runner in self.runners:
+            runner.reset()
+
+    def run(self, steps: int) -> None:
+        for runner in self.runners:
+            runner.run(steps)
+
+    def results(self) -> list[np.ndarray]:
+        return [runner.result() for runner in self.runners]
+
+
+class FitMany(OneByOne):
+    """``fit_many`` of the same networks."""
+
+    def run(self, steps: int) -> None:
+        fits = []
+        for runner in self.runners:
+            member = runner.task
+            rows, epochs = member.rows_and_epochs(steps)
+            fits.append(
+                fastnn.Fit(
+                    runner.net,
+                    member.x[:rows],
+                    member.y[:rows],
+                    optimizer=member.optimizer,
+                    epochs=epochs,
+                    batch_size=member.job.batch_size,
+                )
+            )
+        fastnn.fit_many(fits, shuffle=False)
+
+
+class ScikitLearn(OneByOne):
+    """A fit of scikit-learn's each, in as many processes as there are cores."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.runners = [bench.ScikitLearn(member) for member in members]
+
+    def run(self, steps: int) -> None:
+        fit = joblib.delayed(run)
+        with joblib.parallel_config("loky", n_jobs=joblib.cpu_count()):
+            self.runners = joblib.Parallel()(fit(runner, steps) for runner in self.runners)
+
+
+def run(runner: bench.Runner, steps: int) -> bench.Runner:
+    """The runner after its steps, as it comes back from another process."""
+    runner.run(steps)
+    return runner
+
+
+class Jax(bench.Jax):
+    """All networks in one: the whole loop of training, mapped over them."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        if len({member.job for member in members}) > 1:
+            raise ValueError("vmap needs equal shapes")
+        self.members = members
+        super().__init__(members[0], loop=True)
+        self.start = [np.stack(arrays) for arrays in zip(*map(_arrays, members), strict=True)]
+        axis = None  # of the data: all networks have the same
+        if any(member.x is not members[0].x for member in members):
+            axis = 0
+            shape = (len(members), *self.x.shape)
+            self.x = self.jnp.asarray(np.stack([m.x for m in members]).reshape(shape))
+            self.y = self.jnp.asarray(np.stack([m.y for m in members]).reshape(shape[:-1]))
+        state = (0, 0, 0, None)  # the count of steps is one for all
+        mapped = self.jax.vmap(self._many, in_axes=(state, axis, axis, None), out_axes=state)
+        self.many = self.jax.jit(mapped, donate_argnums=0)
+        self.reset()
+
+    def results(self) -> list[np.ndarray]:
+        parameters = [np.asarray(p) for p in self.state[0]]
+        return [
+            np.concatenate([p[k].ravel() for p in parameters]) for k in range(len(self.members))
+        ]
+
+
+def _arrays(member: Member) -> list[np.ndarray]:
+    return [array for pair in member.layers() for array in pair]
+
+
+CONTENDERS: dict[str, Callable[[Sequence[Member]], Any]] = {
+    "fastnn, one after the other": OneByOne,
+    "fastnn.fit_many": FitMany,
+    "scikit-learn, joblib": ScikitLearn,
+    "JAX vmap": Jax,
+}
+
+
+# --- timing -------------------------------------------------------------------------
+
+
+def same(name: str, members: Sequence[Member], trained: Sequence[np.ndarray]) -> None:
+    """Raise if a network's loss is not that of the NumPy backend after the same steps."""
+    for member, params in zip(members, trained, strict=True):
+        reference = bench.Fastnn(member, "numpy")
+        reference.run(member.job.check_steps)
+        np.testing.assert_allclose(
+            member.value(params),
+            member.value(reference.result()),
+            rtol=member.job.tolerance,
+            err_msg=f"{name} computes something else, with seed {member.seed}",
+        )
+
+
+def measure(n: int, steps: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Median seconds by job and contender, all timed in turn."""
+    results: dict[str, dict[str, float]] = {}
+    for job, (make, _) in JOBS.items():
+        members = make(n)
+        contenders = {}
+        for name, contender in CONTENDERS.items():
+            try:
+                contenders[name] = made = contender(members)
+            except (ImportError, ValueError) as error:
+                print(f"{job}: {name} is left out: {error}")
+                continue
+            made.reset()
+            made.run(members[0].job.check_steps)
+            same(name, members, made.results())
+        times: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, made in contenders.items():
+                made.reset()
+                started = time.perf_counter()
+                made.run(members[0].whole(steps))
+                times[name].append(time.perf_counter() - started)
+        results[job] = {name: float(np.median(values)) for name, values in times.items()}
+    return results
+
+
+def table(results: dict[str, dict[str, float]], n: int, steps: int) -> str:
+    """As Markdown."""
+    lines = ["| seconds | " + " | ".join(results) + " |", "|---|" + "---:|" * len(results)]
+    for name in CONTENDERS:
+        cells = [bench.number(row.get(name)) for row in results.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", f"- {n} networks, {steps} steps of Adam each; {joblib.cpu_count()} cores"]
+    lines += [f"- {job}: {JOBS[job][1]}" for job in results]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=400, help="of each network")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--write", type=Path, help="file whose table between markers to replace")
+    arguments = parser.parse_args()
+    results = measure(arguments.networks, arguments.steps, arguments.rounds)
+    text = table(results, arguments.networks, arguments.steps)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+    if arguments.write:
+        arguments.write.write_text(insert(arguments.write.read_text(), text + "\n", "many"))
+
+
+if __name__ == "__main__":
+    main()
