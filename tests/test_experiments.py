@@ -603,8 +603,9 @@ def test_softmax_of_the_derivations_is_the_kernels():
         np.testing.assert_allclose(jacobian.sum(axis=1), 0, atol=1e-16)
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
-def test_examples_run(script, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("name", ["moons_by_activation.py", "rings_and_their_ceiling.py"])
+def test_examples_run(name, monkeypatch, capsys, tmp_path):
+    script = ROOT / "examples" / name
     arguments = [str(script), "--quick"]
     if "FOLDER" in script.read_text(encoding="utf-8"):
         arguments.append(str(tmp_path / "figures"))
