@@ -44,7 +44,7 @@ def test_docstrings_have_examples():
 def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
@@ -65,8 +65,19 @@ def test_examples_of_compiled_calls(capsys):
     assert capsys.readouterr().out.startswith("void (const double *, double *) 0x")
 
 
+def test_examples_of_many_networks(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many.md").read_text(), re.S)
+    assert len(blocks) == 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, "many.md", "exec"), names)
+    scores = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert len(scores) == 3
+    assert min(scores) > 0.9
+
+
 def test_links_of_the_readme_lead_somewhere():
-    for page in ("README.md", "benchmarks/README.md", "docs/compiled.md"):
+    for page in ("README.md", "benchmarks/README.md", "docs/compiled.md", "docs/many.md"):
         page = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
