@@ -721,7 +721,8 @@ class Network:
         ValueError
             On bad arguments, before anything changed.
         DivergenceError
-            If the loss is not finite; the last finite parameters are kept.
+            If the loss is not finite; the last finite parameters are kept (with ``ema`` their
+            average).
         """
         job = self._job(
             X,

@@ -224,6 +224,10 @@ def test_files_and_exports_take_data_only(tmp_path, backend):
         custom.numba_predict()
     # a loss says nothing about predictions
     assert "model_predict" in export.to_c(model, "model")
+    load_backend("numba")
+    out = np.empty(2)
+    model.numba_predict()(X[0], out)
+    np.testing.assert_allclose(out, model.predict(X[:1])[0], rtol=1e-12)
 
 
 def test_estimators_train_as_with_the_built_in_loss(backend):
