@@ -61,7 +61,19 @@ typedef long long Size;
 
 /* The codes of fastnn/codes.py. */
 enum { DENSE, DROPOUT };
-enum { IDENTITY, TANH, SIGMOID, RELU, LEAKY_RELU, ELU, SOFTPLUS, SILU, GELU };
+/* The user's own functions, CUSTOM_..., run in NumPy and Numba; no code here takes them. */
+enum {
+    IDENTITY,
+    TANH,
+    SIGMOID,
+    RELU,
+    LEAKY_RELU,
+    ELU,
+    SOFTPLUS,
+    SILU,
+    GELU,
+    CUSTOM_ACTIVATION
+};
 enum {
     CROSS_ENTROPY,
     BINARY_CROSS_ENTROPY,
@@ -69,7 +81,8 @@ enum {
     ABSOLUTE_ERROR,
     HUBER,
     QUANTILE,
-    POISSON
+    POISSON,
+    CUSTOM_LOSS
 };
 enum { SGD, ADAM, ADAGRAD, RMSPROP };
 enum { KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT, LAYER_COLUMNS };
