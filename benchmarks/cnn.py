@@ -2,12 +2,12 @@
 
 ``python -m benchmarks.cnn --json cnn.json --plot benchmarks/cnn.png --write benchmarks/README.md``
 
-Four parts: a training step by batch and precision; predictions; test accuracy against seconds for
-the presets of ``fastnn cnn train``; the same for dense networks on the same images. Every contender
-has its own process and is timed in turn with the others, round after round; the median counts.
-Before that it shows that it computes the same thing: from the same weights, without dropout, the
-same loss after three steps. ``--quick`` does little of everything; ``--load FILE`` makes table and
-figure of an earlier run.
+Five parts: a training step by batch and precision; predictions; what summaries cost; test accuracy
+against seconds for the presets of ``fastnn cnn train``, with several seeds; the same for dense
+networks on the same images. Every contender has its own process and is timed in turn with the
+others, round after round; the median counts. Before that it shows that it computes the same thing:
+from the same weights, without dropout, the same loss after three steps. ``--quick`` does little of
+everything; ``--load FILE`` makes table and figure of an earlier run.
 """
 
 from __future__ import annotations
@@ -397,12 +397,42 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 # --- curves: test accuracy against seconds of training -------------------------------
 
 
-def preset_curve(images, fields: dict, every: int) -> list[list[float]]:
-    """Seconds of training steps, and test accuracy, of a run of ``fastnn cnn train``."""
+def summaries_cost(images, level: str, steps: int) -> list[float]:
+    """Seconds of a training step and of a report, every 100 steps, of the course's preset.
+
+    The first report is left out: it compiles.
+    """
+    from fastnn.cnn import training
+    from fastnn.cnn.settings import Settings
+    from fastnn.cnn.summaries import Summaries
+
+    settings = Settings(preset="course", data=images.name, steps=steps).completed()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = training.Trainer(settings, images, Path(folder), lambda line: None)
+        summaries = None if level == "off" else Summaries(folder, trainer.network, settings, level)
+        report, times = trainer._report, []
+
+        def timed(*arguments: object) -> None:
+            started = time.perf_counter()
+            report(*arguments)
+            times.append(time.perf_counter() - started)
+
+        trainer._report = timed
+        trainer.run(summaries)
+        if summaries is not None:
+            summaries.close()
+    return [trainer.step_seconds / steps, statistics.median(times[1:])]
+
+
+def preset_curve(images, fields: dict, every: int, seed: int) -> list[list[float]]:
+    """Seconds of training steps, and test accuracy, of a run of ``fastnn cnn train``.
+
+    The first seed is watched all the way, the others only at the end.
+    """
     from fastnn.cnn import training
     from fastnn.cnn.settings import Settings
 
-    settings = Settings(**fields, data=images.name, summaries="off")
+    settings = Settings(**fields, data=images.name, summaries="off", seed=seed)
     settings = settings.completed(len(images.train[0]))
     curve = []
     with tempfile.TemporaryDirectory() as folder:
@@ -410,14 +440,14 @@ def preset_curve(images, fields: dict, every: int) -> list[list[float]]:
         trainer.evaluate = lambda summaries=None: None  # its own, every 1,100 steps
 
         def watch(step: int) -> None:
-            if step % every == 0 or step == settings.steps:
+            if (step % every == 0 and seed == 0) or step == settings.steps:
                 curve.append([trainer.step_seconds, trainer.network.score(*images.test)])
 
         trainer.run(progress=watch)
     return curve
 
 
-def dense_curve(images, hidden: list[int], epochs: int) -> list[list[float]]:
+def dense_curve(images, hidden: list[int], epochs: int, seed: int) -> list[list[float]]:
     """The same of a dense network, after every epoch."""
     import fastnn
 
@@ -425,7 +455,7 @@ def dense_curve(images, hidden: list[int], epochs: int) -> list[list[float]]:
         return part[0].reshape(len(part[0]), -1).astype(np.float32) / 255, part[1]
 
     train, test = flat(images.train), flat(images.test)
-    net = fastnn.Network([784, *hidden, 10], activation="relu", random_state=0)
+    net = fastnn.Network([784, *hidden, 10], activation="relu", random_state=seed)
     curve, seconds = [], 0.0
     for _ in range(epochs):
         history = net.fit(*train, optimizer=fastnn.Adam(1e-3), epochs=1, batch_size=128)
@@ -453,7 +483,7 @@ def serve(pipe, name: str, precision: str, data: str, data_dir: str | None) -> N
                 asked_for = np.resize(images.test[0], (*arguments, 28, 28, 1))
                 started = time.perf_counter()
                 answer = made.predict(asked_for).shape
-            elif what in ("preset_curve", "dense_curve"):
+            elif what in ("preset_curve", "dense_curve", "summaries_cost"):
                 answer = globals()[what](images, *arguments)
             else:
                 answer = getattr(made, what)(*arguments)
@@ -504,12 +534,12 @@ def say(text: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict:
-    """All four parts."""
+    """All five parts."""
     from fastnn.cnn.settings import has_bfloat16
 
     source = (options.data, options.data_dir)
     run = {"machine": bench.machine(), "quick": options.quick, "data": options.data}
-    run |= {"failed": [], "steps": [], "inference": [], "curves": []}
+    run |= {"failed": [], "steps": [], "inference": [], "summaries": {}, "curves": []}
     precisions = PRECISIONS if has_bfloat16() or options.emulate else PRECISIONS[:1]
     run["bfloat16"] = {"hardware": has_bfloat16(), "timed": len(precisions) > 1}
     params, children, expected = initial_weights(), {}, None
@@ -592,35 +622,46 @@ def measure(options: argparse.Namespace) -> dict:
         for child in children.values():
             child.close()
 
+    for level in ("off", "light", "full"):
+        child = Child(level, "", *source)
+        run["summaries"][level], _ = child.ask("summaries_cost", level, options.reported)
+        child.close()
+        say(f"summaries {level}: {run['summaries'][level]}")
+
     jobs = [
-        ("course", "preset_curve", {"preset": "course"} | options.course, 20 * options.coarse),
-        ("fast", "preset_curve", {"preset": "fast"} | options.fast, 20),
-        (
-            "fast, 2 epochs",
-            "preset_curve",
-            {"preset": "fast"} | (options.fast or {"epochs": 2}),
-            40,
+        *(
+            (name, "preset_curve", {"preset": name} | options.preset, every, seeds)
+            for name, every, seeds in options.presets
         ),
         *(
-            ("dense " + "-".join(map(str, [784, *hidden, 10])), "dense_curve", hidden, epochs)
+            ("dense " + "-".join(map(str, [784, *hidden, 10])), "dense_curve", hidden, epochs, 3)
             for hidden, epochs in options.dense
         ),
     ]
-    for name, what, first, second in jobs:
-        try:
-            child = Child(name, "", *source)
-            points, _ = child.ask(what, first, second)
-            child.close()
-        except RuntimeError as error:
-            failed(name, "curve", error)
+    # seed after seed, so that a slow minute hits all
+    curves: dict[str, list] = {name: [] for name, *_ in jobs}
+    for seed in range(max(seeds for *_, seeds in jobs)):
+        for name, what, first, second, seeds in jobs:
+            if seed >= seeds:
+                continue
+            try:
+                child = Child(name, "", *source)
+                points, _ = child.ask(what, first, second, seed)
+                child.close()
+            except RuntimeError as error:
+                failed(name, "curve", error)
+                continue
+            curves[name].append(points)
+            say(f"{name}, seed {seed}: {points[-1][0]:.1f} s, {points[-1][1]:.4f}")
+    for name, runs in curves.items():
+        if not runs:
             continue
+        points, ends = runs[0], [points[-1] for points in runs]
         times = {
             str(target): next((t for t, accuracy in points if accuracy >= target), None)
             for target in TARGETS
         }
-        curve = {"name": name, "points": points, "seconds_to": times}
-        run["curves"].append(curve)
-        say(f"{name}: {points[-1][0]:.1f} s, {points[-1][1]:.4f}")
+        run["curves"].append({"name": name, "points": points, "seconds_to": times, "ends": ends})
     return run
 
 
@@ -651,15 +692,33 @@ def markdown(run: dict) -> str:
         cells = [number(1e3 * row["seconds"]) if row else "" for row in rows]
         lines.append(f"| {name}, {precision} | {' | '.join(cells)} |")
     titles = " | ".join(f"seconds to {target:.2%}" for target in TARGETS)
-    lines += ["", f"| run | {titles} | seconds in all | test accuracy at the end |"]
-    lines.append("|---|" + "---:|" * (len(TARGETS) + 2))
+    lines += ["", f"| run | {titles} | seconds in all | of course's | test accuracy | seeds |"]
+    lines.append("|---|" + "---:|" * (len(TARGETS) + 4))
+    whole = {
+        curve["name"]: statistics.median(seconds for seconds, _ in curve["ends"])
+        for curve in run["curves"]
+    }
     for curve in run["curves"]:
         cells = [number(curve["seconds_to"][str(target)]) or "never" for target in TARGETS]
-        seconds, accuracy = curve["points"][-1]
-        row = [curve["name"], *cells, number(seconds), f"{accuracy:.2%}"]
+        accuracies = [accuracy for _, accuracy in curve["ends"]]
+        mean, n = statistics.mean(accuracies), len(accuracies)
+        error = f" ± {100 * statistics.stdev(accuracies) / n**0.5:.2f}" if n > 1 else ""
+        seconds = whole[curve["name"]]
+        share = f"1/{whole['course'] / seconds:.1f}" if "course" in whole else ""
+        row = [curve["name"], *cells, number(seconds), share, f"{100 * mean:.2f}{error} %", str(n)]
         lines.append(f"| {' | '.join(row)} |")
+    lines.append("")
+    if run["summaries"]:
+        base = run["summaries"]["off"]
+        costs = [
+            f"{level} {(report - base[1]) / (100 * step):.1%}"
+            for level, (step, report) in run["summaries"].items()
+            if level != "off"
+        ]
+        text = "more time for summaries every 100 steps of the course's run"
+        lines.append(f"- {text}: {', '.join(costs)}")
     machine = run["machine"]
-    lines += ["", f"- {machine['cpu']}, {machine['usable_cores']} cores, {machine['date'][:10]}"]
+    lines += [f"- {machine['cpu']}, {machine['usable_cores']} cores, {machine['date'][:10]}"]
     if run["quick"]:
         lines.append("- **a quick run: too short to tell anything**")
     if run["data"] != "mnist":
@@ -731,9 +790,12 @@ def main() -> None:
     options.seconds = options.seconds or (0.2 if quick else 1.0)
     chosen = options.batches or ("50" if quick else ",".join(map(str, BATCHES)))
     options.batches = [int(batch) for batch in chosen.split(",")]
-    options.course = {"steps": 60} if quick else {}
-    options.fast = {"steps": 40} if quick else {}
-    options.coarse = 1 if quick else 11
+    options.preset = {"steps": 40} if quick else {}
+    options.reported = 200 if quick else 700
+    # seeds: their accuracies' standard errors are then well below the differences
+    options.presets = [("course", 220, 3), ("fast", 20, 5), ("accurate", 40, 5)]
+    if quick:
+        options.presets = [(name, 20, 1) for name, *_ in options.presets]
     options.dense = [([128, 64], 3)]
     if not quick:
         options.dense = [([32], 20), ([128, 64], 15), ([1024, 1024], 5)]
