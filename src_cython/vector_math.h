@@ -51,6 +51,16 @@
 #define VECTOR_BYTES 16
 #endif
 
+/* Shuffles of two vectors. */
+#if VECTOR_BYTES && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES 1
+#endif
+#endif
+#ifndef SHUFFLES
+#define SHUFFLES 0
+#endif
+
 typedef long long Size;
 
 /* Samples in scratch memory are padded to a multiple of this: a vector of floats. */
@@ -341,6 +351,17 @@ typedef REAL NAME(Vec);
 #define V ((Size)(sizeof(VEC) / sizeof(REAL)))
 #define LOAD(p) (*(const VEC *)(p))
 #define STORE(p, value) (*(VEC *)(p) = (value))
+/* Four REALs, where a vector has as many or more. */
+#ifdef REAL_IS_DOUBLE
+#define QUADS (SHUFFLES && VECTOR_BYTES >= 32)
+#else
+#define QUADS SHUFFLES
+#endif
+#if QUADS
+typedef REAL NAME(Quad)
+    __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+#define QUAD NAME(Quad)
+#endif
 
 /* --- products of matrices ------------------------------------------------------------------- */
 
@@ -351,7 +372,7 @@ INLINE void NAME(product_tile)(const int rows, const int vectors, const REAL *x,
                                const REAL *w, Size step_in, Size step_out, const REAL *b,
                                int from_out, Size n_in, REAL *out, Size ldo)
 {
-    VEC sums[4][2];
+    VEC sums[4][4];
     UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
     {
         if (from_out)
@@ -360,7 +381,7 @@ INLINE void NAME(product_tile)(const int rows, const int vectors, const REAL *x,
             sums[j][v] = (VEC){0} + (b ? b[j] : 0);
     }
     for (Size i = 0; i < n_in; i++) {
-        VEC lanes[2];
+        VEC lanes[4];
         UNROLL for (int v = 0; v < vectors; v++) lanes[v] = LOAD(x + v * V);
         UNROLL for (int j = 0; j < rows; j++)
         {
@@ -374,16 +395,23 @@ INLINE void NAME(product_tile)(const int rows, const int vectors, const REAL *x,
         STORE(out + j * ldo + v * V, sums[j][v]);
 }
 
-/* The same for all samples. */
+/* The same for all samples, eight sums at a time: each waits four cycles for its last addition. */
 INLINE void NAME(product_rows)(const int rows, const REAL *x, Size ldx, const REAL *w,
                                Size step_in, Size step_out, const REAL *b, int from_out, Size n_in,
                                Size lanes, REAL *out, Size ldo)
 {
     Size s = 0;
+#define VECTORS(vectors)                                                                          \
+    NAME(product_tile)(rows, vectors, x + s, ldx, w, step_in, step_out, b, from_out, n_in,        \
+                       out + s, ldo)
+    if (rows <= 2)
+        for (; s + 4 * V <= lanes; s += 4 * V)
+            VECTORS(4);
     for (; s + 2 * V <= lanes; s += 2 * V)
-        NAME(product_tile)(rows, 2, x + s, ldx, w, step_in, step_out, b, from_out, n_in, out + s, ldo);
+        VECTORS(2);
     if (s < lanes)
-        NAME(product_tile)(rows, 1, x + s, ldx, w, step_in, step_out, b, from_out, n_in, out + s, ldo);
+        VECTORS(1);
+#undef VECTORS
 }
 
 /* And for all rows, four at a time, and as many inputs at a time as the cache holds. */
@@ -419,20 +447,57 @@ INLINE REAL NAME(sum_lanes)(VEC vector)
     return parts[0];
 }
 
+#if QUADS
+/* The first steps of sum_lanes: four numbers remain. */
+INLINE QUAD NAME(fold)(VEC vector)
+{
+    QUAD parts[V / 4];
+    memcpy(parts, &vector, sizeof(vector));
+    UNROLL for (int half = (int)V / 8; half > 0; half /= 2) UNROLL for (int i = 0; i < half; i++)
+        parts[i] += parts[i + half];
+    return parts[0];
+}
+#endif
+
+/* out[k] = sum over the lanes of vectors[k], or is increased by it; the same bits for all. Four of
+ * them share the last steps. */
+INLINE void NAME(sums_of_lanes)(const int n, const VEC *vectors, int accumulate, REAL *out)
+{
+    int k = 0;
+#if QUADS
+    UNROLL for (; k + 4 <= n; k += 4)
+    {
+        QUAD a = NAME(fold)(vectors[k]), b = NAME(fold)(vectors[k + 1]);
+        QUAD c = NAME(fold)(vectors[k + 2]), d = NAME(fold)(vectors[k + 3]);
+        a = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
+        c = __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
+        a = __builtin_shufflevector(a, c, 0, 2, 4, 6) + __builtin_shufflevector(a, c, 1, 3, 5, 7);
+        if (accumulate)
+            a += *(const QUAD *)(out + k);
+        *(QUAD *)(out + k) = a;
+    }
+#endif
+    UNROLL for (; k < n; k++)
+    {
+        REAL sum = NAME(sum_lanes)(vectors[k]);
+        out[k] = accumulate ? out[k] + sum : sum;
+    }
+}
+
 /* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them, and if `biases`
  * db[j] = sum of dz[j]. */
 INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const int biases, const REAL *x,
                              Size ldx, const REAL *dz, Size ldz, int accumulate, Size lanes,
                              REAL *dw, Size n_out, REAL *db)
 {
-    VEC sums[2][4], bias_sums[4];
+    VEC sums[4][4], bias_sums[4];
     UNROLL for (int j = 0; j < rows_dz; j++)
     {
         UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] = (VEC){0};
         bias_sums[j] = (VEC){0};
     }
     for (Size s = 0; s < lanes; s += V) {
-        VEC xs[2];
+        VEC xs[4];
         UNROLL for (int i = 0; i < rows_x; i++) xs[i] = LOAD(x + i * ldx + s);
         UNROLL for (int j = 0; j < rows_dz; j++)
         {
@@ -442,22 +507,15 @@ INLINE void NAME(outer_tile)(const int rows_x, const int rows_dz, const int bias
                 bias_sums[j] += d;
         }
     }
-    UNROLL for (int j = 0; j < rows_dz; j++)
-    {
-        UNROLL for (int i = 0; i < rows_x; i++)
-        {
-            REAL sum = NAME(sum_lanes)(sums[i][j]);
-            dw[i * n_out + j] = accumulate ? dw[i * n_out + j] + sum : sum;
-        }
-        if (biases) {
-            REAL sum = NAME(sum_lanes)(bias_sums[j]);
-            db[j] = accumulate ? db[j] + sum : sum;
-        }
-    }
+    UNROLL for (int i = 0; i < rows_x; i++)
+        NAME(sums_of_lanes)(rows_dz, sums[i], accumulate, dw + i * n_out);
+    if (biases)
+        NAME(sums_of_lanes)(rows_dz, bias_sums, accumulate, db);
 }
 
 /* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, which comes with the first
- * rows of x. */
+ * rows of x. Two by four sums would wait for each other, three by four just fit into sixteen
+ * registers. */
 FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int accumulate,
                           Size n_in, Size n_out, Size lanes, REAL *dw, REAL *db)
 {
@@ -481,6 +539,11 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
         ROWS(1, 1);
     else if (db)
         ROWS(2, 1);
+    if (n_out <= 2)
+        while (i + 4 <= n_in)
+            ROWS(4, 0);
+    while (i + 3 <= n_in && n_in - i != 4)
+        ROWS(3, 0);
     while (i + 2 <= n_in)
         ROWS(2, 0);
     if (i < n_in)
@@ -737,6 +800,12 @@ static const double EXP_double[] = {
     0.5000000000000001,    0.16666666666666674,    0.04166666666662412,   0.008333333333322214,
     0.0013888888917215482, 0.00019841269886580328, 2.480152129331013e-05, 2.7557242345095926e-06,
     2.7620089625102744e-07, 2.5110047537712198e-08};
+/* of half the argument: EXP[i] times 2^(i + 1) */
+static const double TANH_EXP_double[] = {
+    2 * 0.5000000000000001,      4 * 0.16666666666666674,     8 * 0.04166666666662412,
+    16 * 0.008333333333322214,   32 * 0.0013888888917215482,  64 * 0.00019841269886580328,
+    128 * 2.480152129331013e-05, 256 * 2.7557242345095926e-06, 512 * 2.7620089625102744e-07,
+    1024 * 2.5110047537712198e-08};
 static const double LOG_double[] = {
     0.6666666666666734,  0.3999999999941566,  0.2857142874218922, 0.2222219859146514,
     0.18183563482317436, 0.15314069495599555, 0.1479578577085294};
@@ -747,6 +816,9 @@ static const double LOG1P_double[] = {
 #else
 static const float EXP_float[] = {0.5f, 0.16666576266288757f, 0.04166637361049652f,
                                   0.008363180793821812f, 0.0013941123615950346f};
+static const float TANH_EXP_float[] = {2 * 0.5f, 4 * 0.16666576266288757f,
+                                       8 * 0.04166637361049652f, 16 * 0.008363180793821812f,
+                                       32 * 0.0013941123615950346f};
 static const float LOG_float[] = {0.6666677594184875f, 0.3997756540775299f, 0.2987120747566223f};
 static const float LOG1P_float[] = {0.666664183139801f, 0.4002152681350708f, 0.2800180912017822f,
                                     0.28011980652809143f};
@@ -823,15 +895,19 @@ INLINE REAL NAME(fast_expm1)(REAL x)
     return MATH(fabs)(x) < (REAL)1e-20 ? x : half + half;
 }
 
-/* tanh |x| = -u / (2 + u) with u = expm1(-2 |x|): never above 1. */
+/* tanh |x| = -h / (1 + h) with h = expm1(-2 |x|) / 2: never above 1. All in halves, which spares a
+ * product and changes no bit. */
 INLINE REAL NAME(fast_tanh)(REAL x)
 {
-    REAL t, y = -2 * MATH(fabs)(x);
-    y = y < EXPM1_LOWEST ? EXPM1_LOWEST : y;
-    REAL p = NAME(reduced)(y, &t);
+    REAL y = -MATH(fabs)(x);
+    y = y < EXPM1_LOWEST / 2 ? EXPM1_LOWEST / 2 : y;
+    REAL t = y * (REAL)2.8853900817779268 + MAGIC;
+    REAL k = t - MAGIC;
+    REAL r = (y - k * (LN2_HIGH / 2)) - k * (LN2_LOW / 2);
+    REAL p = r + r * r * POLYNOMIAL(r, NAME(TANH_EXP));
     REAL power = NAME(power_of_two)(t);
-    REAL u = p * power + (power - 1);
-    return MATH(copysign)(u / (2 + u), x);
+    REAL h = p * power + (power * (REAL)0.5 - (REAL)0.5);
+    return MATH(copysign)(h / (1 + h), x);
 }
 
 /* 1 / (1 + exp(-x)) */
@@ -1341,5 +1417,7 @@ FUNCTION double NAME(sum_range)(const REAL *x, const int64_t *order, Size first,
 #undef V
 #undef LOAD
 #undef STORE
+#undef QUADS
+#undef QUAD
 
 #endif
