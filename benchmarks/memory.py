@@ -6,8 +6,8 @@ Growth: resident memory after a fit and after a ten times longer one. ``History`
 float64 an epoch, which is subtracted, and so must little else remain.
 
 Peak: the high-water mark of resident memory during ``fit`` of the job "wide" over what was
-resident before it, plus the parameters themselves, which were; without the workspace and,
-where batches go in order, without the transposed copy of the data. It should be at most five
+resident before it, plus the parameters themselves, which were; without the workspace and
+the copy of the data, which is transposed or, where zeros pay, sparse. It should be at most five
 times the parameters. A small ``fit`` before has loaded and compiled what is needed.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import backends, bench, codes
+from fastnn import backends, bench, codes, network
 
 
 def resident(field: str = "VmRSS") -> int:
@@ -75,6 +75,9 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
     forget_peak()
     net.fit(x, y, optimizer=task.optimizer, epochs=1, batch_size=128, shuffle=shuffle)
     plan = net._plan
+    copy = 0 if shuffle else x.nbytes
+    if backend != "numpy" and network._sparse_pays(x, plan):
+        copy = np.count_nonzero(x) * (net.dtype.itemsize + np.dtype(np.int32).itemsize)
     threads = net.n_threads or os.cpu_count() or 1
     workspace = int(plan.header[codes.WORK_SIZE])
     return {
@@ -83,7 +86,7 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
         "data": x.nbytes,
         "workspace_at_most": threads * workspace * net.dtype.itemsize,
         "peak_over_before_fit": resident("VmHWM") - before,
-        "data_copy": 0 if shuffle else x.nbytes,
+        "data_copy": int(copy),
     }
 
 
@@ -128,7 +131,7 @@ def main() -> None:
                 f"{backend}, wide, {'shuffled' if shuffle else 'in order'}: peak "
                 f"{rest / entry['parameters']:.2f} x parameters "
                 f"({entry['parameters'] / 1e6:.1f} MB), beside data {entry['data'] / 1e6:.1f} MB"
-                f"{'' if shuffle else ' and their transposed copy'}, workspace "
+                f"{' and their copy' if entry['data_copy'] else ''}, workspace "
                 f"{entry['workspace_at_most'] / 1e6:.1f} MB",
                 flush=True,
             )

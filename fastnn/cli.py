@@ -303,6 +303,7 @@ def train(
             "held_out": held_out_name,
             f"held_out_{score}": net.score(fresh_X, fresh_y) if len(fresh_X) else None,
             "seconds": history.seconds,
+            "compile_seconds": history.compile_seconds,
             "steps_per_second": history.steps_per_second if history.steps else None,
         }
         if history.best_epoch is not None:
@@ -890,6 +891,9 @@ def _print_training(result: dict[str, Any], score: str) -> None:
         stopped = ", interrupted"
     best = f", best at {result['best_epoch']:,}" if "best_epoch" in result else ""
     rate = result["steps_per_second"]
+    compiling = ""
+    if result["compile_seconds"] >= 1:
+        compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
     _print_table(
         [
             ("data", f"{result['data']}, {result['samples']:,} training samples"),
@@ -903,7 +907,7 @@ def _print_training(result: dict[str, Any], score: str) -> None:
                 if held_out is None
                 else f"{_percent(held_out, score)} ({result['held_out']})",
             ),
-            ("seconds", f"{result['seconds']:.3f}"),
+            ("seconds", f"{result['seconds']:.3f}{compiling}"),
             ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
             ("folder", result["folder"]),
             ("files", ", ".join(result["files"])),

@@ -34,7 +34,7 @@ class TrainingBar(Progress):
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self.add_task("training", total=epochs, text="")
+        self._task = self.add_task("training", total=epochs, text="preparing")
 
     @classmethod
     def on_terminal(cls, epochs: int) -> TrainingBar | None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -722,7 +722,8 @@ class Network:
             On bad arguments, before anything changed.
         DivergenceError
             If the loss is not finite; the last finite parameters are kept (with ``ema`` their
-            average).
+            average). A network of more than a mebibyte may go back some slices of training and
+            then starts its update rule anew, since keeping moments would take as much memory again.
         """
         job = self._job(
             X,
@@ -1215,6 +1216,9 @@ class _Run:
         best, stopped, step, length = Best(), "epochs", 0, 1
         kept, team = _Kept(net), _Team(self.n_threads)
         started = time.perf_counter()
+        self._train(0, 0, losses[:0], None)  # no step: what has to be compiled is compiled now
+        compile_seconds = time.perf_counter() - started
+        started += compile_seconds
         workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
         with self._limited_blas(net._training_plan), workers as pool:
             try:
@@ -1265,15 +1269,15 @@ class _Run:
                 net.n_epochs_ += step // self.batches
             self._check_finite(kept, losses, step, pool)
         net._left = net._leave(best.params)
-        return self._history(
-            losses[:step], validation, stopped, best, time.perf_counter() - started
-        )
+        seconds = time.perf_counter() - started
+        history = self._history(losses[:step], validation, stopped, best, seconds)
+        return replace(history, compile_seconds=compile_seconds)
 
     def _check_finite(
         self, kept: _Kept, losses: np.ndarray, step: int, pool: ThreadPoolExecutor | None
     ) -> None:
         """Notice parameters that are not finite though the losses are."""
-        if not np.isfinite(self.network.params).all():
+        if not _all_finite(self.network.params):
             self._diverge(kept, losses, step, pool)
 
     def _diverge(
@@ -1282,14 +1286,17 @@ class _Run:
         """Redo the steps since ``kept`` up to the last finite parameters, then raise."""
         net = self.network
         loss = float(losses[done]) if done < len(losses) else float("inf")
-        kept.restore()
-        one, before = np.empty(1), _Kept(net)
-        for k in range(kept.step, done):
-            before.take(k)
-            self._train(k, 1, one, pool)
-            if not np.isfinite(net.params).all():
-                before.restore()
-                break
+        if kept.moments is None:
+            kept.start_anew()
+        else:
+            kept.restore()
+            one, before = np.empty(1), _Kept(net)
+            for k in range(kept.step, done):
+                before.take(k)
+                self._train(k, 1, one, pool)
+                if not _all_finite(net.params):
+                    before.restore()
+                    break
         raise DivergenceError(done + 1, loss, net._optimizer.learning_rate)
 
     def _history(
@@ -1354,13 +1361,15 @@ class _Team:
 class _Kept:
     """Parameters and moments that a run which diverges can go back to.
 
-    The memory is written anew each time, since fresh memory costs more than the copy.
+    The memory is written anew each time, since fresh memory costs more than the copy. Of a large
+    network the moments are left out, unless an average is among them.
     """
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        large = network._training_plan.header[codes.SHARED] and not network._has_average
         self.params = np.empty_like(network.params)
-        self.moments = np.empty_like(network._moments)
+        self.moments = None if large else np.empty_like(network._moments)
         self.updates = self.step = 0
         self.due = 0.0
 
@@ -1368,7 +1377,8 @@ class _Kept:
         """Keep what is; ``due`` again so late that copying takes 2% of the time at most."""
         before = time.perf_counter()
         self.params[:] = self.network.params
-        self.moments[:] = self.network._moments
+        if self.moments is not None:
+            self.moments[:] = self.network._moments
         self.updates, self.step = self.network._updates, step
         now = time.perf_counter()
         self.due = now + 50 * (now - before)
@@ -1378,6 +1388,18 @@ class _Kept:
         self.network.params[:] = self.params
         self.network._moments[:] = self.moments
         self.network._updates = self.updates
+
+    def start_anew(self) -> None:
+        """Go back without moments, where the parameters are not finite; the rule forgets all."""
+        if not _all_finite(self.network.params):
+            self.network.params[:] = self.params
+        self.network._moments[:] = 0
+        self.network._updates = 0
+
+
+def _all_finite(numbers: np.ndarray) -> bool:
+    """Whether there is neither NaN nor infinity, without an array of answers."""
+    return bool(np.isfinite(numbers.min()) and np.isfinite(numbers.max()))
 
 
 def _one_a_layer(
@@ -1414,15 +1436,17 @@ def _compressed(x: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray,
     """Rows without their zeros: numbers ``(1, stored)``, their columns, where each row begins."""
     samples, features = x.shape
     indptr = np.zeros(samples + 1, np.int64)
-    values, columns = [], []
+    stored = np.count_nonzero(x)
+    values, columns = np.empty((1, stored), dtype), np.empty(stored, np.int32)
+    end = 0
     for first in range(0, samples, 256):  # a part at a time stays in the cache
         part = x[first : first + 256]
         places = np.flatnonzero(part)
-        rows, column = np.divmod(places, features)
+        begin, end = end, end + len(places)
+        rows, columns[begin:end] = np.divmod(places, features)
         indptr[first + 1 : first + 1 + len(part)] = np.bincount(rows, minlength=len(part))
-        values.append(part.reshape(-1)[places].astype(dtype))
-        columns.append(column.astype(np.int32))
-    return np.concatenate(values)[None], np.concatenate(columns), np.cumsum(indptr)
+        values[0, begin:end] = part.reshape(-1)[places]
+    return values, columns, np.cumsum(indptr)
 
 
 def _shift_and_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,9 @@ class History:
         Why training ended: "epochs", "early stopping", "callback" or "interrupted".
     best_epoch : int or None
         Epoch (from 0) whose parameters were restored by early stopping.
+    compile_seconds : float
+        Before ``seconds``, until the kernels were there: what Numba compiles at its first call,
+        or loads from its cache.
     """
 
     loss: np.ndarray
@@ -43,6 +46,7 @@ class History:
     steps: int = 0
     stopped: str = "epochs"
     best_epoch: int | None = None
+    compile_seconds: float = 0.0
 
     @property
     def epochs(self) -> int:

@@ -431,6 +431,21 @@ def test_parameters_that_are_not_finite_are_noticed(backend):
     assert caught.value.step <= 3
 
 
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_divergence_of_a_large_network(backend, ema):
+    # more than a mebibyte, whose moments are kept for an average only
+    X, y = np.full((8, 4), 1e30), np.arange(8) % 2
+    net = fastnn.Network(
+        [4, 600, 600, 2], activation="tanh", dtype="float32", random_state=0, backend=backend
+    )
+    net.weights[0][:] *= 1e-30
+    with pytest.raises(fastnn.DivergenceError):
+        net.fit(X, y, optimizer=fastnn.SGD(1e30, momentum=0.5, ema=ema), epochs=50)
+    assert np.isfinite(net.params).all()
+    history = net.fit(X * 1e-30, y, optimizer=fastnn.SGD(1e-6, momentum=0.5), epochs=3)
+    assert np.isfinite(history.loss).all()
+
+
 # --- threads ------------------------------------------------------------------------
 
 

@@ -39,11 +39,11 @@ _FAST: dict[str, Any] = {
     "activation": "relu",
     "init": "he_normal",
     "optimizer": "adam",
-    "learning_rate": 3e-3,
+    "learning_rate": 2e-3,
     "schedule": "one_cycle",
-    "batch_size": 128,
-    "steps": 340,
-    "dropout": 0.3,
+    "batch_size": 64,
+    "steps": 530,
+    "dropout": 0.2,
     "pool_first": True,
     "precision": "auto",
     "summaries": "light",
@@ -64,7 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "summaries": "full",
     },
     "fast": _FAST,
-    "accurate": _FAST | {"steps": 900, "dropout": 0.4},
+    "accurate": _FAST | {"learning_rate": 3e-3, "batch_size": 128, "steps": 900, "dropout": 0.4},
 }
 
 
