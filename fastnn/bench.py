@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 EVALUATED = 2000  # samples whose loss is compared
 PREPARE_LIMIT = 300.0  # seconds to import, compile and warm up
 TIMING_LIMIT = 120.0
+REST = 0.2  # seconds before each turn: threads of whoever had the last one spin for a while
 
 
 # --- jobs ---------------------------------------------------------------------
@@ -1512,6 +1513,7 @@ def _measure_job(
             advance(f"{job.name}: {CONTENDERS[name].title}")
             if "error" in entry or not entry["equal"]:
                 continue
+            time.sleep(REST)
             try:
                 entry["rounds"].append(1e6 * children[name].time(seconds / rounds))
             except ContenderError as error:
