@@ -539,7 +539,7 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
         ROWS(1, 1);
     else if (db)
         ROWS(2, 1);
-    if (n_out <= 2)
+    if (n_out <= 2) /* four by two: eight sums as well */
         while (i + 4 <= n_in)
             ROWS(4, 0);
     while (i + 3 <= n_in && n_in - i != 4)

@@ -442,6 +442,7 @@ def test_divergence_of_a_large_network(backend, ema):
     with pytest.raises(fastnn.DivergenceError):
         net.fit(X, y, optimizer=fastnn.SGD(1e30, momentum=0.5, ema=ema), epochs=50)
     assert np.isfinite(net.params).all()
+    assert net.weights[1].any()  # an average that was forgotten would be zero
     history = net.fit(X * 1e-30, y, optimizer=fastnn.SGD(1e-6, momentum=0.5), epochs=3)
     assert np.isfinite(history.loss).all()
 
