@@ -1367,7 +1367,7 @@ class _Kept:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        large = network._training_plan.header[codes.SHARED] and not network._has_average
+        large = network._training_plan.header[codes.SHARED] and not network._optimizer.ema
         self.params = np.empty_like(network.params)
         self.moments = None if large else np.empty_like(network._moments)
         self.updates = self.step = 0
