@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -40,9 +41,10 @@ class Side:
         return self.density * pairs[0] + sum(pairs[1:])
 
 
-def pairs() -> Iterator[tuple[str, Side, Side]]:
-    """Name of a threshold, below it, above it."""
-    width = plan.BLAS_WIDTH
+def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
+    """Name of a backend's threshold, below it, above it."""
+    kernels = backends.load(backend)
+    width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"BLAS, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
@@ -57,14 +59,16 @@ def pairs() -> Iterator[tuple[str, Side, Side]]:
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
         yield f"units shared out, batch {batch}", below, replace(below, sizes=(64, width, width, 8))
-    density = network.SPARSE_DENSITY
-    for units in (16, 128):
+    for units, density in ((16, network.SPARSE_DENSITY), (128, network.SPARSE_DENSITY_WIDE)):
         # what is stored of a dense matrix is all of it
         below = Side((256, units, 10), 128, density - 0.02)
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
+    few, few_wide, wide = kernels.few_samples
     for sizes in ((2, 8, 8, 8, 2), (64, 64, 10), (784, 128, 64, 10)):
-        below = Side(sizes, 7, predict=True)
-        yield f"rows to predict, {'-'.join(map(str, sizes))}", below, replace(below, batch=8)
+        params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+        above = Side(sizes, few if params < wide else few_wide, predict=True)
+        name = f"rows to predict, {'-'.join(map(str, sizes))}"
+        yield name, replace(above, batch=above.batch - 1), above
 
 
 class Timed:
@@ -104,7 +108,7 @@ class Timed:
 def measure(backend: str, rounds: int) -> list[dict[str, object]]:
     """Nanoseconds a sample on both sides of each threshold."""
     rows = []
-    for name, *sides in pairs():
+    for name, *sides in pairs(backend):
         timed = [Timed(side, backend) for side in sides]
         times: list[list[float]] = [[], []]
         for _ in range(rounds):

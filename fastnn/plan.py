@@ -33,7 +33,8 @@ MAX_GROUPS = 16
 SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
-# Layers at least this wide on both sides go through BLAS.
+# Layers at least this wide on both sides may go through BLAS; from how many weights on they do
+# is the backend's own number.
 BLAS_WIDTH = 48
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -147,6 +148,7 @@ def make_plan(
     dropout: list[float],
     n_targets: int,
     itemsize: int,
+    blas_weights: int = 0,
 ) -> Plan:
     """Lay out a dense network.
 
@@ -166,6 +168,8 @@ def make_plan(
         Rows of the target matrix (1 for class indices).
     itemsize : int
         Bytes of one number, to fit a block into the cache.
+    blas_weights : int
+        Weights that a layer must have to go through BLAS: where it overtakes the backend's loops.
 
     Returns
     -------
@@ -187,7 +191,7 @@ def make_plan(
             units += fan_out
         weights, biases = n_params, n_params + fan_in * fan_out
         n_params = biases + fan_out
-        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH)
+        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH and fan_in * fan_out >= blas_weights)
         rows.append(
             [codes.DENSE, fan_in, fan_out, weights, biases, activations[k], blas, net_input, output]
         )

@@ -96,12 +96,17 @@ cdef extern from "vector_math.h" nogil:
 
 cdef enum:
     MAX_GROUPS = 16  # Plan.MAX_GROUPS; losses of the groups follow the 8 integers of ``sync``
-    FEW_SAMPLES = 8  # fewer are predicted with loops along the units
+    FEW_SAMPLES = 12  # fewer are predicted with loops along the units
+    FEW_SAMPLES_WIDE = 16  # ... by a network with many weights
+    WIDE = 4096  # parameters of one
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
     UNITS = 48  # and units: BLAS then sums in the same order for any number of threads
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+
+
+few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 
 
 def vector_levels():
@@ -633,15 +638,16 @@ cdef inline Size own_units(Team *team, Size units, Size *last) noexcept nogil:
     return share(units, UNITS, team.thread, team.n_threads)
 
 
-cdef Size forward_block(Job *job, real *x, Size ldx, Size start, Size samples, Size first,
-                        Size step, Team *team, real *params, real *work, real *own) noexcept nogil:
+cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Size samples,
+                        Size first, Size step, Team *team, real *params, real *work,
+                        real *own) noexcept nogil:
     """All layers for one block; where in ``work`` the net inputs of the last one are.
 
-    ``first`` is the block's place in its batch. Without ``x`` the input is sparse and the block
-    starts at place ``start`` of the data's order. ``own`` is the thread's own scratch memory.
+    ``block`` is the length of a row in ``work`` and ``first`` the block's place in its batch.
+    Without ``x`` the input is sparse and the block starts at place ``start`` of the data's order.
+    ``own`` is the thread's own scratch memory.
     """
     cdef Size lanes = padded(samples)
-    cdef Size block = job.header[BLOCK]
     cdef Size k, unit, last, i
     cdef int64_t *row = NULL
     cdef real *z
@@ -702,13 +708,13 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
     """Predictions of ``job.x``, ``(samples, features)``, and whether all of that is finite."""
     cdef Size block = job.header[BLOCK], samples = job.samples
     cdef Size n_out = job.layers[(job.n_layers - 1) * LAYER_COLUMNS + FAN_OUT]
-    cdef Size first = 0, n, s
+    cdef Size first = 0, n, s, ld
     cdef real *x = <real *> job.x
     cdef real *rows = work + job.header[WORK_INPUT]
     cdef real *z
     cdef bint finite = True
     cdef Team alone = Team(0, 1, NULL)
-    if samples < FEW_SAMPLES:
+    if samples < (FEW_SAMPLES if job.header[N_PARAMS] < WIDE else FEW_SAMPLES_WIDE):
         z = work + forward_few(job, x, samples, params, work)
         for s in range(samples):
             if transform:
@@ -720,11 +726,13 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
         # a block at a time, since it is read anyway
         if not all_finite(x + first * job.features, n * job.features):
             finite = False
-        gather(rows, block, x, job.features, NULL, first, n, padded(n))
-        z = work + forward_block(job, rows, block, 0, n, 0, 0, &alone, params, work, work)
+        # rows no longer than they need to be: they meet in fewer places of the cache
+        ld = (n + GATHERED - 1) // GATHERED * GATHERED
+        gather(rows, ld, x, job.features, NULL, first, n, padded(n))
+        z = work + forward_block(job, rows, ld, ld, 0, n, 0, 0, &alone, params, work, work)
         if transform:
-            transform_rows(z, block, job.loss, n_out, padded(n))
-        scatter(out + first * n_out, z, block, n_out, n)
+            transform_rows(z, ld, job.loss, n_out, padded(n))
+        scatter(out + first * n_out, z, ld, n_out, n)
         first += block
     return finite
 
@@ -789,8 +797,8 @@ cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, re
     rows of the weights backward.
     """
     cdef Size block = job.header[BLOCK], lanes = padded(samples)
-    cdef Size output = forward_block(job, x, ldx, start, samples, first, step, team, params, work,
-                                     own)
+    cdef Size output = forward_block(job, x, ldx, block, start, samples, first, step, team, params,
+                                     work, own)
     cdef Size delta = job.header[WORK_DELTA], other = job.header[WORK_DELTA_OTHER]
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
     cdef real *inputs

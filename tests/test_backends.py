@@ -321,6 +321,7 @@ NETWORKS = {
     "primes": ([7, 13, 11, 5], ["relu", "sigmoid"], 31),
     "all activations": ([4, *[6] * 9, 3], list(codes.ACTIVATIONS), 37),
     "BLAS": ([BLAS_WIDTH + 2, BLAS_WIDTH + 5, BLAS_WIDTH, 3], ["silu", "gelu"], 67),
+    "many weights": ([80, 60, 9], ["elu"], 130),
     "BLAS throughout": ([53, 61, 59], ["elu"], 130),
     "narrow then wide": ([2, 1, 70, 2], ["leaky_relu", "softplus"], 129),
     "blocks": ([5, 8, 3], ["tanh"], 1291),
@@ -358,7 +359,8 @@ def test_loss_and_grad(compiled, dtype, network, loss, variant):
             assert_same(actual, wanted, dtype, least=1e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("samples", [1, 2, 7, 8, 9, 130, 1031])
+# on both sides of where each backend turns from few samples to blocks, and of its vectors' ends
+@pytest.mark.parametrize("samples", [1, 2, 7, 11, 12, 15, 17, 23, 24, 33, 130, 1031])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_forward(compiled, dtype, network, samples):
     sizes, activations, _ = NETWORKS[network]

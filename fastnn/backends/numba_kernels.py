@@ -89,7 +89,11 @@ LANES = 32  # samples of the widest loop: 4 interleaved vectors of 8
 SCRATCH = 512  # samples of a loss worked through at a time
 UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 SPARSE_COLUMNS = 64  # units at a time: their part of all weights should fit into the cache
-FEW_SAMPLES = 8  # fewer are predicted with loops along the units
+FEW_SAMPLES = 12  # fewer are predicted with loops along the units, which are not padded
+FEW_SAMPLES_WIDE = 24  # ... by a network with many weights
+WIDE = 4096  # parameters of one
+few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
+BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
 UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
 SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
 SPINS = 4000  # looks at a barrier before the processor is left to others
@@ -2058,7 +2062,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     x_, params_, work_, out_ = _pointer(x), _pointer(params), _pointer(work), _pointer(out)
     rows = _at(work_, header[WORK_INPUT])
     one = np.int64(1)
-    few = samples < FEW_SAMPLES
+    few = samples < (FEW_SAMPLES if params.shape[0] < WIDE else FEW_SAMPLES_WIDE)
     finite = True
     for first in range(0, samples, block):
         n = min(block, samples - first)
@@ -2075,8 +2079,9 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                     _transform(loss, n_outputs, one, _at(logits, s * n_outputs), one)
             _copy(logits, samples * n_outputs, out_)
         else:
-            _transpose(_at(x_, first * features), n, features, features, rows, block)
+            # rows no longer than they need to be: they meet in fewer places of the cache
             lanes = _padded(n)
+            _transpose(_at(x_, first * features), n, features, features, rows, lanes)
             logits = _at(
                 work_,
                 _forward_block(
@@ -2086,10 +2091,10 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                     np.uint64(0),
                     np.int64(0),
                     np.int64(0),
-                    block,
+                    lanes,
                     few,
                     rows,
-                    block,
+                    lanes,
                     lanes,
                     np.int64(0),
                     one,
@@ -2099,8 +2104,8 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
                 ),
             )
             if transform:
-                _transform(loss, n_outputs, lanes, logits, block)
-            _transpose(logits, n_outputs, n, block, _at(out_, first * n_outputs), n_outputs)
+                _transform(loss, n_outputs, lanes, logits, lanes)
+            _transpose(logits, n_outputs, n, lanes, _at(out_, first * n_outputs), n_outputs)
     return finite
 
 

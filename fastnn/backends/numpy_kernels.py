@@ -28,6 +28,7 @@ from fastnn.codes import (
 )
 
 NAME = "numpy"
+BLAS_WEIGHTS = 0  # of a layer that goes through BLAS; here all do
 N_STATE = {codes.SGD: 1, codes.ADAM: 2, codes.ADAGRAD: 1, codes.RMSPROP: 1}
 
 
