@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,17 +229,25 @@ class Network:
             if not isinstance(pair, str) and pair is not None:
                 alphas[k] = pair.for_kernels(self.backend, self.dtype)
         activations = [codes.ACTIVATIONS.get(name, codes.CUSTOM_ACTIVATION) for name in names]
-        sizes, itemsize = list(self.layer_sizes), self.dtype.itemsize
-        blas_weights = self._kernels.BLAS_WEIGHTS
-        self._plan = make_plan(sizes, activations, alphas, [], n_targets, itemsize, blas_weights)
-        self._training_plan = self._plan
-        if any(self.dropout):
-            dropout = list(self.dropout)
-            self._training_plan = make_plan(
-                sizes, activations, alphas, dropout, n_targets, itemsize, blas_weights
-            )
+        self._make_plan = partial(
+            make_plan,
+            list(self.layer_sizes),
+            activations,
+            alphas,
+            n_targets=n_targets,
+            itemsize=self.dtype.itemsize,
+            blas_weights=self._kernels.BLAS_WEIGHTS,
+        )
+        self._plan = self._make_plan([])
+        self._training_plan = self._make_plan(self.dropout) if any(self.dropout) else self._plan
         self._loss_code = codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS)
         self._scratch = threading.local()
+
+    def _batch_plan(self, batch_size: int) -> Plan:
+        """Plan for training with batches of this size; only that of BLAS's layers depends on it."""
+        if not self._training_plan.layers[:, codes.BLAS].any():
+            return self._training_plan
+        return self._make_plan(self.dropout, batch_size=batch_size)
 
     def _make_views(self) -> None:
         """``weights`` and ``biases`` as views of ``params``."""
@@ -378,7 +387,7 @@ class Network:
         state = self.__dict__.copy()
         state["_kernels"] = self.backend
         # the plans are made again: addresses of the user's functions hold in one process
-        for name in ("_scratch", "_plan", "_training_plan", "weights", "biases"):
+        for name in ("_scratch", "_make_plan", "_plan", "_training_plan", "weights", "biases"):
             del state[name]
         return state
 
@@ -1116,7 +1125,7 @@ class _Run:
         self.batches = -(-self.samples // self.batch_size)
         # The order within one full batch changes nothing but rounding.
         self.shuffled = bool(shuffle) and self.batches > 1
-        plan = network._training_plan
+        plan = self.plan = network._batch_plan(self.batch_size)
         self.indices, self.indptr = np.empty(0, np.int32), np.empty(0, np.int64)
         self.most_threads = n_threads or network.n_threads
         self.n_threads = self._choose_threads(plan, n_threads)
@@ -1162,7 +1171,7 @@ class _Run:
     ) -> int:
         """Run a slice, at the optimiser's learning rate or one a step; returns the steps done."""
         net, optimizer = self.network, self.network._optimizer
-        plan = net._training_plan
+        plan = self.plan
         if rates is None:
             rates = np.full(n_steps, optimizer.learning_rate)
         sync = np.zeros(8 + 16, np.int64)
@@ -1224,7 +1233,7 @@ class _Run:
         compile_seconds = time.perf_counter() - started
         started += compile_seconds
         workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
-        with self._limited_blas(net._training_plan), workers as pool:
+        with self._limited_blas(self.plan), workers as pool:
             try:
                 while step < total and stopped == "epochs":
                     count = min(length, total - step)
@@ -1427,13 +1436,19 @@ def _activation(name: str, value: Any) -> str | CustomActivation:
     return one_of(name, value, _ACTIVATIONS)
 
 
+def _sparse_density(plan: Plan) -> float:
+    """Largest share of numbers that are not zero at which the first layer reads sparse rows."""
+    first = plan.layers[0]
+    if first[codes.FAN_IN] < SPARSE_FEATURES or first[codes.FAN_OUT] < SPARSE_UNITS:
+        return 0.0
+    return SPARSE_DENSITY if first[codes.FAN_OUT] < SPARSE_UNITS_WIDE else SPARSE_DENSITY_WIDE
+
+
 def _sparse_pays(x: np.ndarray, plan: Plan) -> bool:
     """Whether enough of the data is zero, by a look at a thousand samples."""
-    first = plan.layers[0]
-    units = first[codes.FAN_OUT]
-    if first[codes.FAN_IN] < SPARSE_FEATURES or units < SPARSE_UNITS:
+    density = _sparse_density(plan)
+    if density == 0:
         return False
-    density = SPARSE_DENSITY if units < SPARSE_UNITS_WIDE else SPARSE_DENSITY_WIDE
     some = x[:: -(-len(x) // 1000)]
     return np.count_nonzero(some) <= density * some.size
 

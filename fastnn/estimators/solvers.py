@@ -19,13 +19,10 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from fastnn import codes
 from fastnn.network import (
-    SPARSE_DENSITY,
-    SPARSE_FEATURES,
-    SPARSE_UNITS,
     Network,
     _Run,
+    _sparse_density,
     _sparse_pays,
 )
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
@@ -147,7 +144,7 @@ class _Part(_Run):
         self.first_step = 0
         self.constants = np.array(network._optimizer.constants, np.float64)
         self.order = np.empty(0, np.int64)
-        plan = network._training_plan
+        plan = self.plan = network._batch_plan(batch_size)
         self.most_threads = network.n_threads
         self.n_threads = self._choose_threads(plan)
         self.sparse = wants_sparse
@@ -323,12 +320,8 @@ def _pays_sparse(x: Any, network: Network) -> bool:
     plan = network._training_plan
     if not scipy.sparse.issparse(x):
         return _sparse_pays(x, plan)
-    first = plan.layers[0]
-    return (
-        first[codes.FAN_IN] >= SPARSE_FEATURES
-        and first[codes.FAN_OUT] >= SPARSE_UNITS
-        and x.nnz <= SPARSE_DENSITY * x.shape[0] * x.shape[1]
-    )
+    density = _sparse_density(plan)
+    return density > 0 and x.nnz <= density * x.shape[0] * x.shape[1]
 
 
 def _bounds(
