@@ -1,6 +1,6 @@
 """Time from the start of a process to a trained default model.
 
-``python -m benchmarks.startup [--json FILE]``
+``python -m benchmarks.startup [--json FILE] [--write FILE]``
 
 The job: two moons, 2-3-2 tanh, full-batch gradient descent, 20,000 passes, float64. For
 Numba once with an empty cache (compiling) and then with a full one; scikit-learn and
@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.report import insert
 from fastnn import backends, bench
 
 EPOCHS = 20_000
@@ -83,11 +84,34 @@ def seconds(script: str, **environment: str) -> tuple[float, str]:
     return took, lines[-1] if lines else ""
 
 
+def table(run: dict) -> str:
+    """As Markdown: the processes that train; below, what an import costs."""
+    results = run["results"]
+    lines = ["| from start to a trained network | seconds |", "|---|---:|"]
+    lines += [
+        f"| {name} | {bench.number(result['seconds'])} |"
+        for name, result in results.items()
+        if not name.startswith(("python", "import"))
+    ]
+    alone = results["import numpy"]
+    extra = results["import numpy, fastnn"]["seconds"] - alone["seconds"]
+    spread = max(alone["runs"]) - min(alone["runs"])
+    machine = run["machine"]
+    lines += [
+        "",
+        f"- `import fastnn` on top of `import numpy`: {1e3 * extra:.0f} ms, where the latter alone takes "
+        f"{1e3 * alone['seconds']:.0f} ms and spreads over {1e3 * spread:.0f} ms",
+        f"- {machine['cpu']}, {machine['usable_cores']} cores, {machine['date'][:10]}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--times", type=int, default=5, help="processes of each; the median counts")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file")
     arguments = parser.parse_args()
     results: dict[str, dict[str, float | list[float]]] = {}
 
@@ -125,10 +149,12 @@ def main() -> None:
         ("import numpy, fastnn.Network", "import numpy, fastnn; fastnn.Network"),
     ):
         report(name, script, 2 * arguments.times + 1)
-    extra = results["import numpy, fastnn"]["seconds"] - results["import numpy"]["seconds"]
-    print(f"import fastnn on top of numpy: {1e3 * extra:.1f} ms")
+    run = {"machine": bench.machine(), "epochs": arguments.epochs, "results": results}
+    print(table(run))
+    if arguments.write is not None:
+        whole = arguments.write.read_text(encoding="utf-8")
+        arguments.write.write_text(insert(whole, table(run), "startup"), encoding="utf-8")
     if arguments.json is not None:
-        run = {"machine": bench.machine(), "epochs": arguments.epochs, "results": results}
         arguments.json.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
