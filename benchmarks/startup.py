@@ -99,8 +99,8 @@ def table(run: dict) -> str:
     machine = run["machine"]
     lines += [
         "",
-        f"- `import fastnn` on top of `import numpy`: {1e3 * extra:.0f} ms, where the latter alone takes "
-        f"{1e3 * alone['seconds']:.0f} ms and spreads over {1e3 * spread:.0f} ms",
+        f"- `import fastnn` on top of `import numpy`: {1e3 * extra:.0f} ms, where the latter alone "
+        f"takes {1e3 * alone['seconds']:.0f} ms and spreads over {1e3 * spread:.0f} ms",
         f"- {machine['cpu']}, {machine['usable_cores']} cores, {machine['date'][:10]}",
     ]
     return "\n".join(lines) + "\n"
