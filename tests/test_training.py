@@ -498,3 +498,40 @@ def test_the_faster_number_of_threads_is_kept():
     alone = _Team(1)
     alone.report(1, 1.0, 1)
     assert alone.choose() == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "block"),
+    [
+        (
+            (300, 90, 3),
+            1100,
+            None,
+        ),  # many inputs, weights that Cython's loops take and BLAS for Numba
+        ((40, 260, 240, 3), 1100, 128),  # BLAS, samples shared out
+        ((40, 260, 240, 3), 100, 64),
+        ((40, 620, 400, 3), 700, 512),  # units shared out, two blocks a batch
+        ((40, 620, 400, 3), 300, 320),
+    ],
+)
+def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
+    if backend == "numpy":
+        pytest.skip("the reference has one block")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1100, sizes[0]), dtype=np.float32)
+    y = rng.integers(0, 3, 1100)
+
+    def trained(name, n_threads):
+        net = fastnn.Network(
+            list(sizes), backend=name, n_threads=n_threads, dtype="float32", random_state=0
+        )
+        net.fit(X, y, epochs=2, batch_size=batch_size, optimizer=fastnn.SGD(0.05))
+        return net
+
+    nets = [trained(backend, n) for n in (1, 2, 3)]
+    if block is not None:
+        assert nets[0]._batch_plan(batch_size).block == block
+    for net in nets[1:]:
+        assert_bits(net.params, nets[0].params)
+    # as PyTorch compares float32: sums in another order, a few steps
+    np.testing.assert_allclose(nets[0].params, trained("numpy", 1).params, rtol=1.3e-6, atol=1e-5)
