@@ -87,8 +87,9 @@ LAYER_COLUMNS = 9
     WORK_DELTA,
     WORK_DELTA_OTHER,
     SHARED,
-) = range(10)
-HEADER_SIZE = 10
+    WORK_PACKED,
+) = range(11)
+HEADER_SIZE = 11
 
 # Purposes of the counter-based random streams.
 STREAM_SHUFFLE = 0

@@ -20,7 +20,7 @@ from fastnn.blas import limited_blas
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
-from fastnn.plan import MAX_FROZEN_UNITS, Plan, aligned_empty, batch_matrices, make_plan
+from fastnn.plan import MAX_FROZEN_UNITS, SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
 from fastnn.workers import check_stopped
@@ -244,7 +244,7 @@ class Network:
         self._scratch = threading.local()
 
     def _batch_plan(self, batch_size: int) -> Plan:
-        """Plan for training with batches of this size; only that of BLAS's layers depends on it."""
+        """Plan for training with batches of this size; only that of wide layers depends on it."""
         if not self._training_plan.layers[:, codes.BLAS].any():
             return self._training_plan
         return self._make_plan(self.dropout, batch_size=batch_size)
@@ -1174,7 +1174,7 @@ class _Run:
         plan = self.plan
         if rates is None:
             rates = np.full(n_steps, optimizer.learning_rate)
-        sync = np.zeros(8 + 16, np.int64)
+        sync = np.zeros(SYNC_SIZE, np.int64)
         threads = self.active or self.n_threads
 
         def run(thread: int) -> int:

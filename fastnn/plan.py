@@ -33,13 +33,22 @@ BLAS_BLOCKS = 8  # of a batch, at least
 # order, so that the result does not depend on how many threads made them.
 MAX_GROUPS = 16
 
+# Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
+# and who took it.
+SYNC_SIZE = 8 + 2 * MAX_GROUPS
+
 # With more parameters than the second-level cache holds, threads share out units instead of
 # samples: each reads its part of the weights once for all samples of a block.
 SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
-# Layers at least this wide on both sides may go through BLAS; from how many weights on they do
-# is the backend's own number.
+# Numbers that the Cython kernels pack or update at a time for products of wide layers:
+# ROWS_PACKED * SUMS_PACKED + UPDATED_ROWS * UPDATED_COLUMNS; and the most columns of a panel.
+PACKED = 96 * 256 + 48 * 512
+PANEL = 32
+
+# Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
+# from how many weights on they do is the backend's own number.
 BLAS_WIDTH = 48
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
@@ -228,7 +237,12 @@ def make_plan(
     header[codes.N_PARAMS] = n_params
     header[codes.BLOCK] = block
     header[codes.GROUPS] = groups
+    header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
+    wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
+    if wide.size:  # beside those, the columns of two matrices
+        panels = -(-int(wide.max()) // PANEL) * PANEL * block
+        header[codes.WORK_SIZE] += PACKED + 2 * panels
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block

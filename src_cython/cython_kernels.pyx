@@ -37,13 +37,17 @@ cdef extern from "vector_math.h" nogil:
     const int SGD, ADAM
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
+    const bint PACKED_PRODUCTS
+    const int ROWS_PACKED, SUMS_PACKED
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
-    const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, HEADER_SIZE
+    const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
     const int STREAM_DROPOUT
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
 
     int processor_level() noexcept
     void barrier(int n_threads, int64_t *sync) noexcept
+    int64_t take_ticket(int64_t *sync) noexcept
+    bint claim(int64_t *claims, int64_t turn) noexcept
     uint64_t mix_bits(uint64_t z) noexcept
     uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number) noexcept
     void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order) noexcept
@@ -53,6 +57,11 @@ cdef extern from "vector_math.h" nogil:
                  Size n_out, Size lanes, void *out, Size ldo) noexcept
     void outer(void *x, Size ldx, void *dz, Size ldz, bint accumulate, Size n_in, Size n_out,
                Size lanes, void *dw, void *db) noexcept
+    void pack_columns(void *b, Size b_sum, Size b_column, Size n, Size columns,
+                      void *out) noexcept
+    void packed_product(void *a, Size a_row, Size a_sum, void *panels, void *bias,
+                        bint accumulate, Size rows, Size columns, Size n, void *out, Size ldo,
+                        void *packed) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
@@ -95,13 +104,18 @@ cdef extern from "vector_math.h" nogil:
 
 
 cdef enum:
-    MAX_GROUPS = 16  # Plan.MAX_GROUPS; losses of the groups follow the 8 integers of ``sync``
+    MAX_GROUPS = 16  # as in fastnn/plan.py
+    SYNC_SIZE = 8 + 2 * MAX_GROUPS  # the barrier and tickets, losses of the groups, who has them
     FEW_SAMPLES = 12  # fewer are predicted with loops along the units
     FEW_SAMPLES_WIDE = 16  # ... by a network with many weights
     WIDE = 4096  # parameters of one
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
-    UNITS = 48  # and units: BLAS then sums in the same order for any number of threads
+    UNITS = 48  # and units: whole tiles; the size of BLAS's own, too
+    SPARSE_UNITS = 64  # and those of a sparse first layer: whole tiles too
+    UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
+    UPDATED_COLUMNS = 512
+    PANEL = 32  # columns of products are packed in panels of at most so many
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
@@ -267,105 +281,132 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a,
         dgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
 
 
-cdef inline void forward_dense(real *x, Size ldx, real *w, real *b, bint blas, Size n_in,
-                               Size ldw, Size n_out, Size lanes, real *out,
-                               Size ldo) noexcept nogil:
-    """Of ``n_out`` neighbouring units of a layer of ``ldw``."""
-    if blas:
+# Three products. ``packed`` is scratch memory for those of a wide layer, ROWS_PACKED * SUMS_PACKED
+# numbers; NULL: the layer is not. ``panels`` are then the packed columns of the second factor.
+
+
+cdef inline void forward_dense(real *x, Size ldx, real *panels, real *w, real *b, Size n_in,
+                               Size ldw, Size n_out, Size lanes, real *out, Size ldo,
+                               real *packed) noexcept nogil:
+    """Of ``n_out`` neighbouring units of a layer of ``ldw``; panels of ``x``."""
+    if packed == NULL:
+        product(x, ldx, w, ldw, 1, b, n_in, n_out, lanes, out, ldo)
+    elif PACKED_PRODUCTS:
+        packed_product(w, 1, ldw, panels, b, False, n_out, lanes, n_in, out, ldo, packed)
+    else:
         fill_rows(b, n_out, lanes, out, ldo)
         gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, ldw, <real> 1, out, ldo)
-    else:
-        product(x, ldx, w, ldw, 1, b, n_in, n_out, lanes, out, ldo)
 
 
-cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, bint blas,
+cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, real *panels,
                                  bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
-                                 real *db) noexcept nogil:
-    if blas:
+                                 real *db, real *packed) noexcept nogil:
+    """Panels of ``dz.T``."""
+    if packed == NULL:
+        outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw, db)
+        return
+    if PACKED_PRODUCTS:
+        packed_product(x, ldx, 1, panels, <real *> NULL, accumulate, n_in, n_out, lanes, dw,
+                       n_out, packed)
+    else:
         gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
              dw, n_out)
-        if db != NULL:
-            row_sums(dz, ldz, accumulate, n_out, lanes, db)
-    else:
-        outer(x, ldx, dz, ldz, accumulate, n_in, n_out, lanes, dw, db)
+    if db != NULL:
+        row_sums(dz, ldz, accumulate, n_out, lanes, db)
 
 
-cdef inline void backward_inputs(real *w, real *dz, Size ldz, bint blas, Size n_in, Size n_out,
-                                 Size lanes, real *dx, Size ldx) noexcept nogil:
-    if blas:
-        gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, <real> 0, dx, ldx)
-    else:
+cdef inline void backward_inputs(real *w, real *dz, Size ldz, real *panels, Size n_in, Size n_out,
+                                 Size lanes, real *dx, Size ldx, real *packed) noexcept nogil:
+    """Panels of ``dz``."""
+    if packed == NULL:
         product(dz, ldz, w, 1, n_out, <real *> NULL, n_out, n_in, lanes, dx, ldx)
+    elif PACKED_PRODUCTS:
+        packed_product(w, n_out, 1, panels, <real *> NULL, False, n_in, lanes, n_out, dx, ldx,
+                       packed)
+    else:
+        gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, <real> 0, dx, ldx)
 
 
 # The three kernels for any number of samples: whole vectors where they lie, the rest through
 # padded copies of the last columns.
 
 
-cdef int dense_forward_any(real *x, real *w, real *b, Size n_in, Size n_out, Size samples,
-                           real *out) except -1 nogil:
-    cdef Size whole = samples // PADDING * PADDING
-    cdef Size rest = samples - whole
-    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
-    cdef real *copy
-    cdef real *result
-    if blas or rest == 0:
-        forward_dense(x, samples, w, b, blas, n_in, n_out, n_out, samples, out, samples)
-        return 0
-    forward_dense(x, samples, w, b, False, n_in, n_out, n_out, whole, out, samples)
-    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
-    if copy == NULL:
+cdef real *scratch_memory(real *like, Size n_in, Size n_out, Size samples, real **packed,
+                          real **panels) except NULL nogil:
+    """For a product by itself: padded copies, and what a wide layer's products pack."""
+    cdef Size size = (n_in + n_out) * PADDING
+    cdef bint wide = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
+    cdef real *memory
+    packed[0], panels[0] = NULL, NULL
+    if wide:
+        size += ROWS_PACKED * SUMS_PACKED + (max(n_in, n_out) + PANEL) * (samples + PANEL)
+    memory = <real *> malloc(size * sizeof(real))
+    if memory == NULL:
         with gil:
             raise MemoryError
-    result = copy + n_in * PADDING
-    copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
-    forward_dense(copy, PADDING, w, b, False, n_in, n_out, n_out, PADDING, result, PADDING)
-    copy_rows(result, PADDING, n_out, rest, rest, False, out + whole, samples)
+    if wide:
+        packed[0] = memory + (n_in + n_out) * PADDING
+        panels[0] = packed[0] + ROWS_PACKED * SUMS_PACKED
+    return memory
+
+
+cdef int dense_forward_any(real *x, real *w, real *b, Size n_in, Size n_out, Size samples,
+                           real *out) except -1 nogil:
+    cdef real *packed
+    cdef real *panels
+    cdef real *copy = scratch_memory(x, n_in, n_out, samples, &packed, &panels)
+    cdef Size whole = samples if packed != NULL else samples // PADDING * PADDING
+    cdef Size rest = samples - whole
+    cdef real *result = copy + n_in * PADDING
+    if packed != NULL:
+        pack_columns(x, samples, 1, n_in, samples, panels)
+    forward_dense(x, samples, panels, w, b, n_in, n_out, n_out, whole, out, samples, packed)
+    if rest > 0:
+        copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
+        forward_dense(copy, PADDING, <real *> NULL, w, b, n_in, n_out, n_out, PADDING, result,
+                      PADDING, <real *> NULL)
+        copy_rows(result, PADDING, n_out, rest, rest, False, out + whole, samples)
     free(copy)
     return 0
 
 
 cdef int dense_backward_params_any(real *x, real *dz, bint accumulate, Size n_in, Size n_out,
                                    Size samples, real *dw, real *db) except -1 nogil:
+    cdef real *packed
+    cdef real *panels
+    cdef real *copy = scratch_memory(x, n_in, n_out, samples, &packed, &panels)
     cdef Size whole = samples // PADDING * PADDING
     cdef Size rest = samples - whole
-    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
-    cdef real *copy
-    cdef real *copy_dz
-    backward_params(x, samples, dz, samples, blas, accumulate, n_in, n_out, whole, dw, db)
-    if rest == 0:
-        return 0
-    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
-    if copy == NULL:
-        with gil:
-            raise MemoryError
-    copy_dz = copy + n_in * PADDING
-    copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
-    copy_rows(dz + whole, samples, n_out, rest, PADDING, True, copy_dz, PADDING)
-    backward_params(copy, PADDING, copy_dz, PADDING, blas, True, n_in, n_out, PADDING, dw, db)
+    cdef real *copy_dz = copy + n_in * PADDING
+    if packed != NULL:
+        pack_columns(dz, 1, samples, whole, n_out, panels)
+    backward_params(x, samples, dz, samples, panels, accumulate, n_in, n_out, whole, dw, db,
+                    packed)
+    if rest > 0:
+        copy_rows(x + whole, samples, n_in, rest, PADDING, False, copy, PADDING)
+        copy_rows(dz + whole, samples, n_out, rest, PADDING, True, copy_dz, PADDING)
+        backward_params(copy, PADDING, copy_dz, PADDING, <real *> NULL, True, n_in, n_out, PADDING,
+                        dw, db, <real *> NULL)
     free(copy)
     return 0
 
 
 cdef int dense_backward_inputs_any(real *w, real *dz, Size n_in, Size n_out, Size samples,
                                    real *dx) except -1 nogil:
-    cdef Size whole = samples // PADDING * PADDING
+    cdef real *packed
+    cdef real *panels
+    cdef real *copy = scratch_memory(w, n_in, n_out, samples, &packed, &panels)
+    cdef Size whole = samples if packed != NULL else samples // PADDING * PADDING
     cdef Size rest = samples - whole
-    cdef bint blas = n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH
-    cdef real *copy
-    cdef real *result
-    if blas or rest == 0:
-        backward_inputs(w, dz, samples, blas, n_in, n_out, samples, dx, samples)
-        return 0
-    backward_inputs(w, dz, samples, False, n_in, n_out, whole, dx, samples)
-    copy = <real *> malloc((n_in + n_out) * PADDING * sizeof(real))
-    if copy == NULL:
-        with gil:
-            raise MemoryError
-    result = copy + n_out * PADDING
-    copy_rows(dz + whole, samples, n_out, rest, PADDING, False, copy, PADDING)
-    backward_inputs(w, copy, PADDING, False, n_in, n_out, PADDING, result, PADDING)
-    copy_rows(result, PADDING, n_in, rest, rest, False, dx + whole, samples)
+    cdef real *result = copy + n_out * PADDING
+    if packed != NULL:
+        pack_columns(dz, samples, 1, n_out, samples, panels)
+    backward_inputs(w, dz, samples, panels, n_in, n_out, whole, dx, samples, packed)
+    if rest > 0:
+        copy_rows(dz + whole, samples, n_out, rest, PADDING, False, copy, PADDING)
+        backward_inputs(w, copy, PADDING, <real *> NULL, n_in, n_out, PADDING, result, PADDING,
+                        <real *> NULL)
+        copy_rows(result, PADDING, n_in, rest, rest, False, dx + whole, samples)
     free(copy)
     return 0
 
@@ -617,6 +658,8 @@ cdef struct Team:
     Size thread
     Size n_threads
     int64_t *sync
+    int64_t tickets  # given out before the present pieces
+    int64_t turn  # steps before in this slice
 
 
 cdef void meet(Team *team) noexcept nogil:
@@ -632,10 +675,82 @@ cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept 
     return min(thread * ((n + line - 1) // line) // n_threads * line, n)
 
 
-cdef inline Size own_units(Team *team, Size units, Size *last) noexcept nogil:
-    """The first of a thread's units, and where they end."""
-    last[0] = share(units, UNITS, team.thread + 1, team.n_threads)
-    return share(units, UNITS, team.thread, team.n_threads)
+cdef bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noexcept nogil:
+    """The next ``first`` to ``last`` of n things that nobody has, or False if none is left.
+
+    Whoever is ready takes one, since cores are not equally fast, nor always there. Pieces get
+    smaller towards the end, down to ``line`` things. Before the first one ``last`` is zero; before
+    the first of other things the team must have met.
+    """
+    cdef Size ticket, piece, size
+    if team.n_threads == 1:
+        first[0], last[0] = last[0], n
+        return first[0] < n
+    ticket = take_ticket(team.sync) - team.tickets
+    last[0] = 0
+    for piece in range(ticket + 1):
+        first[0] = last[0]
+        if first[0] >= n:
+            team.tickets += piece + team.n_threads  # each thread asks once in vain
+            return False
+        size = (n - first[0] + 2 * team.n_threads - 1) // (2 * team.n_threads)
+        last[0] = min(first[0] + (size + line - 1) // line * line, n)
+    return True
+
+
+cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
+    """Of a layer's n units or inputs; BLAS, which copies its factors each time, gets one a thread."""
+    if row[BLAS] and not PACKED_PRODUCTS:
+        return ((n + team.n_threads - 1) // team.n_threads + UNITS - 1) // UNITS * UNITS
+    return UNITS
+
+
+cdef inline Size panels_size(Job *job) noexcept nogil:
+    """Of one of the two places for packed columns."""
+    return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - ROWS_PACKED * SUMS_PACKED
+            - UPDATED_ROWS * UPDATED_COLUMNS) // 2
+
+
+cdef inline real *panels_of(Job *job, Size which, real *own) noexcept nogil:
+    """Where a thread's packed columns are: the first ones, or the second."""
+    return own + job.header[WORK_SIZE] - (2 - which) * panels_size(job)
+
+
+cdef void activate_rows(Job *job, int64_t *row, double constant, Size unit, Size last, Size block,
+                        Size lanes, real *work) noexcept nogil:
+    """Outputs of some units of a layer."""
+    cdef real *z = work + row[NET_INPUT]
+    cdef real *a = work + row[OUTPUT]
+    if row[ACTIVATION] == IDENTITY:
+        return  # output and net input are one
+    if lanes == block:
+        activate(z + unit * block, <int> row[ACTIVATION], constant, (last - unit) * block,
+                 a + unit * block)
+        return
+    for unit in range(unit, last):
+        activate(z + unit * block, <int> row[ACTIVATION], constant, lanes, a + unit * block)
+
+
+cdef void activate_rows_back(Job *job, int64_t *row, double constant, Size unit, Size last,
+                             Size block, Size lanes, real *work, real *da) noexcept nogil:
+    """From the derivatives for some outputs of a layer to those for the net inputs, in place."""
+    cdef real *z = work + row[NET_INPUT]
+    cdef real *a = work + row[OUTPUT]
+    if row[ACTIVATION] == IDENTITY:
+        return
+    if lanes == block:
+        activate_back(z + unit * block, a + unit * block, <int> row[ACTIVATION], constant,
+                      (last - unit) * block, da + unit * block)
+        return
+    for unit in range(unit, last):
+        activate_back(z + unit * block, a + unit * block, <int> row[ACTIVATION], constant, lanes,
+                      da + unit * block)
+
+
+cdef inline uint64_t dropout_key(Job *job, Size k, Size step, Size unit) noexcept nogil:
+    """Of the draws for a dropout layer's units from one on."""
+    return (stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
+            + <uint64_t> unit)
 
 
 cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Size samples,
@@ -648,40 +763,40 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     ``own`` is the thread's own scratch memory.
     """
     cdef Size lanes = padded(samples)
-    cdef Size k, unit, last, i
+    cdef Size k, unit, last, line
     cdef int64_t *row = NULL
-    cdef real *z
-    cdef real *a
+    cdef int64_t *after
+    cdef real *packed
+    cdef bint packed_already
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
-        unit = own_units(team, row[FAN_OUT], &last)
-        z, a = work + row[NET_INPUT] + unit * block, work + row[OUTPUT] + unit * block
-        if row[KIND] == DROPOUT:
-            # of the thread's own units of the layer before, so there is nobody to wait for
-            apply_dropout(x + unit * ldx, ldx, job.constants[k],
-                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
-                          + <uint64_t> unit, first, last - unit, lanes, a, block)
-        else:
+        if row[KIND] == DENSE:
             if k > 0:
                 meet(team)
-            if unit == last:
-                pass
-            elif x == NULL:
-                sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
-                               lanes, params + row[WEIGHTS], params + row[BIASES], row[FAN_OUT],
-                               unit, last, own + job.header[WORK_DELTA], work + row[NET_INPUT],
-                               block)
-            else:
-                forward_dense(x, ldx, params + row[WEIGHTS] + unit, params + row[BIASES] + unit,
-                              row[BLAS], row[FAN_IN], row[FAN_OUT], last - unit, lanes, z, block)
-            if row[ACTIVATION] == IDENTITY:
-                pass  # output and net input are one
-            elif lanes == block:
-                activate(z, <int> row[ACTIVATION], job.constants[k], (last - unit) * block, a)
-            else:
-                for i in range(last - unit):
-                    activate(z + i * block, <int> row[ACTIVATION], job.constants[k], lanes,
-                             a + i * block)
+            packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
+            packed_already = packed == NULL
+            last = 0
+            line = SPARSE_UNITS if x == NULL else least_piece(row, row[FAN_OUT], team)
+            while take_piece(team, row[FAN_OUT], line, &unit, &last):
+                if x == NULL:
+                    sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
+                                   samples, lanes, params + row[WEIGHTS], params + row[BIASES],
+                                   row[FAN_OUT], unit, last, own + job.header[WORK_DELTA],
+                                   work + row[NET_INPUT], block)
+                else:
+                    if not packed_already:
+                        pack_columns(x, ldx, 1, row[FAN_IN], lanes, panels_of(job, 0, own))
+                        packed_already = True
+                    forward_dense(x, ldx, panels_of(job, 0, own), params + row[WEIGHTS] + unit,
+                                  params + row[BIASES] + unit, row[FAN_IN], row[FAN_OUT],
+                                  last - unit, lanes, work + row[NET_INPUT] + unit * block, block,
+                                  packed)
+                activate_rows(job, row, job.constants[k], unit, last, block, lanes, work)
+                after = row + LAYER_COLUMNS
+                if k + 1 < job.n_layers and after[KIND] == DROPOUT:
+                    apply_dropout(work + row[OUTPUT] + unit * block, block, job.constants[k + 1],
+                                  dropout_key(job, k + 1, step, unit), first, last - unit, lanes,
+                                  work + after[OUTPUT] + unit * block, block)
         x, ldx = work + row[OUTPUT], block
     return row[OUTPUT]
 
@@ -713,7 +828,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
     cdef real *rows = work + job.header[WORK_INPUT]
     cdef real *z
     cdef bint finite = True
-    cdef Team alone = Team(0, 1, NULL)
+    cdef Team alone = Team(0, 1, NULL, 0, 0)
     if samples < (FEW_SAMPLES if job.header[N_PARAMS] < WIDE else FEW_SAMPLES_WIDE):
         z = work + forward_few(job, x, samples, params, work)
         for s in range(samples):
@@ -766,91 +881,176 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
     return finite
 
 
-cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Size unit, Size last,
-                          real *rows, bint accumulate, real *work, real *grads) noexcept nogil:
-    """Gradient of the first layer where the input is sparse, for some of its units."""
-    cdef int64_t *row = job.layers
-    cdef Size block = job.header[BLOCK], features = job.features
-    cdef real *values = work + job.header[WORK_INPUT]
-    cdef int32_t *samples_of = <int32_t *> (work + job.header[WORK_SIZE])
-    cdef int32_t *ends = samples_of + features * block
-    sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples, features,
-                   ends, values, samples_of)
-    sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
-                 row[FAN_OUT], unit, last, rows, grads + row[WEIGHTS])
-    row_sums(dz + unit * block, block, accumulate, last - unit, padded(samples),
-             grads + row[BIASES] + unit)
-
-
 cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
-    """What scratch memory has behind a plan's own for :func:`backward_sparse`."""
+    """What scratch memory has behind a plan's own for a block's numbers by column."""
     return (block + 1) * features
 
 
-cdef double learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
-                        Size start, Size samples, Size first, double scale, Size step,
-                        bint accumulate, Team *team, real *params, real *work, real *own,
-                        real *grads) noexcept nogil:
+cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Team *team, real *rows,
+                          bint accumulate, real *own, real *grads) noexcept nogil:
+    """Gradient of the first layer where the input is sparse."""
+    cdef int64_t *row = job.layers
+    cdef Size block = job.header[BLOCK], features = job.features
+    cdef real *values = own + job.header[WORK_INPUT]
+    cdef int32_t *samples_of = <int32_t *> (own + job.header[WORK_SIZE])
+    cdef int32_t *ends = samples_of + features * block
+    cdef Size unit, last = 0
+    cdef bint sorted_ = False
+    while take_piece(team, row[FAN_OUT], SPARSE_UNITS, &unit, &last):
+        if not sorted_:
+            sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
+                           features, ends, values, samples_of)
+            sorted_ = True
+        sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
+                     row[FAN_OUT], unit, last, rows, grads + row[WEIGHTS])
+        row_sums(dz + unit * block, block, accumulate, last - unit, padded(samples),
+                 grads + row[BIASES] + unit)
+
+
+cdef struct Rule:
+    int rule
+    double *constants
+    double decay
+    double *learning_rates
+
+
+cdef struct Update:
+    # One step of an update rule.
+    Rule *rule
+    double rate
+    double shrink  # of weights, by their decay
+    double l2  # of weights
+    double keep  # of the parameters' average
+    Size n_params
+    Size n_moments
+    void *state
+    double penalty  # the objective beside the losses
+    double inverse  # of the batch's total weight
+
+
+cdef inline void update_some(Update *update, double l2, double shrink, real *grads, Size start,
+                             Size n, real *params) noexcept nogil:
+    """For n parameters from ``start`` on; ``grads`` are theirs."""
+    cdef real *state = <real *> update.state + start
+    cdef Size other = update.n_params if update.n_moments == 2 else 0
+    update_range(grads, l2, shrink, update.rule.rule, update.rule.constants, update.rate, n,
+                 params + start, state, state + other)
+    if update.rule.constants[5] != 0:
+        average_range(params + start, update.keep, n, state + update.n_moments * update.n_params)
+
+
+cdef inline bint updated_early(Job *job, Size k) noexcept nogil:
+    """Whether :func:`update_rows` may take care of a layer's weights."""
+    return (PACKED_PRODUCTS and job.header[SHARED] and job.layers[k * LAYER_COLUMNS + BLAS]
+            and (k > 0 or job.indptr == NULL))
+
+
+cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx, real *panels,
+                      bint accumulate, Size first, Size last, Size lanes, real *params,
+                      real *packed, real *grads) noexcept nogil:
+    """Gradient of some rows of a wide layer's weights and their update, while it is in the cache.
+
+    Only what blocks before have added up stands in ``grads``.
+    """
+    cdef Size units = row[FAN_OUT], j = 0, i, columns, ld = UPDATED_COLUMNS
+    cdef Size start = row[WEIGHTS] + first * units
+    cdef real *tile = packed + ROWS_PACKED * SUMS_PACKED
+    while j < units:
+        columns = min(units - j, UPDATED_COLUMNS)
+        if accumulate:
+            tile, ld = grads + start + j, units
+        packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
+                       last - first, columns, lanes, tile, ld, packed)
+        for i in range(last - first):
+            update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
+                        columns, params)
+        j += columns
+
+
+cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
+                      Size start, Size samples, Size first, double scale, Size step,
+                      bint accumulate, Update *update, Team *team, real *params, real *work,
+                      real *own, real *grads, double *total) noexcept nogil:
     """Loss of one block of samples; its gradient is written or added to ``grads``.
 
-    The first of a team computes the loss; each has some units of every layer forward and some
-    rows of the weights backward.
+    The first of a team adds the loss to ``total``; each takes some units of every layer forward
+    and some rows of the weights backward. With an ``update`` it is the last block of a batch:
+    wide layers learn at once, unless the objective is not finite.
     """
     cdef Size block = job.header[BLOCK], lanes = padded(samples)
     cdef Size output = forward_block(job, x, ldx, block, start, samples, first, step, team, params,
                                      work, own)
     cdef Size delta = job.header[WORK_DELTA], other = job.header[WORK_DELTA_OTHER]
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
+    cdef int64_t *below
     cdef real *inputs
     cdef real *dz
-    cdef Size k, unit, last, i, units, ld
-    cdef double total = 0
+    cdef real *packed
+    cdef Size k, m, i, j, last, rows, units, ld
+    cdef bint early, packed_already
     meet(team)
     if team.thread == 0:
-        total = loss_rows(work + output, block, targets, ldt, weights, job.loss,
-                          job.constants[job.n_layers - 1], scale, row[FAN_OUT], samples, lanes,
-                          work + delta, block)
+        total[0] += loss_rows(work + output, block, targets, ldt, weights, job.loss,
+                              job.constants[job.n_layers - 1], scale, row[FAN_OUT], samples, lanes,
+                              work + delta, block)
     for k in range(job.n_layers - 1, -1, -1):
         row = job.layers + k * LAYER_COLUMNS
-        units = row[FAN_OUT]
-        unit = own_units(team, units, &last)
-        dz = work + delta + unit * block
         if row[KIND] == DROPOUT:
-            apply_dropout(dz, block, job.constants[k],
-                          stream_key(job.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> step)
-                          + <uint64_t> unit, first, last - unit, lanes, dz, block)
             continue
-        if row[ACTIVATION] == IDENTITY:
-            pass
-        elif lanes == block:
-            activate_back(work + row[NET_INPUT] + unit * block,
-                          work + row[OUTPUT] + unit * block, <int> row[ACTIVATION],
-                          job.constants[k], (last - unit) * block, dz)
-        else:
-            for i in range(unit, last):
-                activate_back(work + row[NET_INPUT] + i * block,
-                              work + row[OUTPUT] + i * block, <int> row[ACTIVATION],
-                              job.constants[k], lanes, work + delta + i * block)
         meet(team)
+        if update != NULL and not isfinite(update.penalty + total[0] * update.inverse):
+            return False
+        units = row[FAN_OUT]
         dz = work + delta
         if k == 0 and x == NULL:
-            backward_sparse(job, start, samples, dz, unit, last, own + other, accumulate, own,
-                            grads)
+            backward_sparse(job, start, samples, dz, team, own + other, accumulate, own, grads)
             break
         if k == 0:
             inputs, ld = x, ldx
         else:
             inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
-        i = own_units(team, row[FAN_IN], &last)
-        if i < last:
-            backward_params(inputs + i * ld, ld, dz, block, row[BLAS], accumulate, last - i,
-                            units, lanes, grads + row[WEIGHTS] + i * units,
-                            grads + row[BIASES] if i == 0 else NULL)
-            if k > 0:
-                backward_inputs(params + row[WEIGHTS] + i * units, dz, block, row[BLAS], last - i,
-                                units, lanes, work + other + i * block, block)
+        packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
+        packed_already = packed == NULL
+        early = update != NULL and updated_early(job, k)
+        last = 0
+        while take_piece(team, row[FAN_IN], least_piece(row, row[FAN_IN], team), &i, &last):
+            if not packed_already:
+                pack_columns(dz, 1, block, lanes, units, panels_of(job, 0, own))
+                if k > 0:
+                    pack_columns(dz, block, 1, units, lanes, panels_of(job, 1, own))
+                packed_already = True
+            # early updates go a few rows at a time, which have just been read for the inputs
+            j = i
+            while j < last:
+                rows = min(UPDATED_ROWS, last - j) if early else last - j
+                if k > 0:
+                    backward_inputs(params + row[WEIGHTS] + j * units, dz, block,
+                                    panels_of(job, 1, own), rows, units, lanes,
+                                    work + other + j * block, block, packed)
+                if early:
+                    update_rows(job, row, update, inputs, ld, panels_of(job, 0, own), accumulate,
+                                j, j + rows, lanes, params, packed, grads)
+                else:
+                    backward_params(inputs + j * ld, ld, dz, block, panels_of(job, 0, own),
+                                    accumulate, rows, units, lanes,
+                                    grads + row[WEIGHTS] + j * units,
+                                    grads + row[BIASES] if j == 0 else NULL, packed)
+                j += rows
+            if early and i == 0:
+                row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
+            # these rows' derivatives go on to the layer below
+            m = k - 1
+            if m > 0 and job.layers[m * LAYER_COLUMNS + KIND] == DROPOUT:
+                apply_dropout(work + other + i * block, block, job.constants[m],
+                              dropout_key(job, m, step, i), first, last - i, lanes,
+                              work + other + i * block, block)
+                m -= 1
+            if m >= 0:
+                below = job.layers + m * LAYER_COLUMNS
+                activate_rows_back(job, below, job.constants[m], i, last, block, lanes, work,
+                                   work + other)
         delta, other = other, delta
-    return total
+    return True
 
 
 cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, Team *team,
@@ -879,65 +1079,77 @@ cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, 
     return out
 
 
-cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size step, Size groups,
-                      Size thread, Size n_threads, int64_t *sync, real *params, real *work,
-                      real *own, real *grads, double *losses) noexcept nogil:
-    """A thread's part of a batch: gradients into rows of ``grads``, and losses.
-
-    Each thread has some groups of blocks; or, where the weights are many, all work on the units of
-    one block after the other, in the scratch memory of the first, so that weights are read once
-    and there are no gradients to add up. Which blocks a group has depends on the batch alone, so
-    that sums are the same for any number of threads.
-    """
+cdef void learn_group(Job *job, Size group, Size groups, Size start, Size samples, double scale,
+                      Size step, Update *update, Team *team, real *params, real *work, real *own,
+                      real *grads, double *losses) noexcept nogil:
+    """Some blocks of a batch: their gradient into a row of ``grads``, and their loss."""
     cdef Size block = job.header[BLOCK]
     cdef Size blocks = (samples + block - 1) // block
     cdef real *targets = <real *> job.targets
     cdef real *weights = <real *> job.weights
-    cdef Team team = Team(0, 1, NULL)
+    cdef real *work_t = work + job.header[WORK_TARGETS]
+    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
     cdef real *bx
     cdef real *bt
     cdef real *bw
-    cdef Size group = thread, b, first_block, first, n, lanes, ldx, ldt
-    cdef double total
+    cdef Size b, first_block, first, n, lanes, ldx, ldt
+    first_block = group * blocks // groups
+    if team.thread == 0:
+        losses[group] = 0
+    for b in range(first_block, (group + 1) * blocks // groups):
+        first = b * block
+        n = min(block, samples - first)
+        lanes = padded(n)
+        if b > first_block:
+            meet(team)
+        bx = gather_input(job, start, first, n, samples, team, work, &ldx)
+        bt, bw, ldt = work_t, NULL, block
+        if team.thread > 0:
+            pass  # the first computes the loss
+        elif job.order != NULL:
+            gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
+            if weights != NULL:
+                gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
+                bw = work_w
+        else:
+            bt, ldt = targets + start * job.n_targets + first, samples
+            if n < lanes:
+                copy_rows(bt, ldt, job.n_targets, n, lanes, False, work_t, block)
+                bt, ldt = work_t, block
+            if weights != NULL:
+                bw = weights + start + first
+        meet(team)
+        learn_block(job, bx, ldx, bt, ldt, bw, start + first, n, first, scale, step,
+                    b > first_block, update if b == blocks - 1 else NULL, team, params, work,
+                    own, grads + group * job.header[N_PARAMS], losses + group)
+
+
+cdef void learn_batch(Job *job, Size start, Size samples, double scale, Size step, Size groups,
+                      Update *update, Team *team, real *params, real *work, real *own,
+                      real *grads, double *losses) noexcept nogil:
+    """A thread's part of a batch.
+
+    Each thread has some groups of blocks, and takes others' when it is done with its own; or,
+    where the weights are many, all work on the units of one block after the other, in the scratch
+    memory of the first, so that weights are read once and there are no gradients to add up. Which
+    blocks a group has depends on the batch alone, so that sums are the same for any number of
+    threads.
+    """
+    cdef Team alone = Team(0, 1, NULL, 0, 0)
+    cdef Size distance, owner, i, count, group
     if job.header[SHARED]:
-        team = Team(thread, n_threads, sync)
-        group, n_threads = 0, 1
-    else:
-        work = own
-    cdef real *work_t = work + job.header[WORK_TARGETS]
-    cdef real *work_w = work + job.header[WORK_SAMPLE_WEIGHT]
-    while group < groups:
-        total = 0
-        first_block = group * blocks // groups
-        for b in range(first_block, (group + 1) * blocks // groups):
-            first = b * block
-            n = min(block, samples - first)
-            lanes = padded(n)
-            if b > first_block:
-                meet(&team)
-            bx = gather_input(job, start, first, n, samples, &team, work, &ldx)
-            bt, bw, ldt = work_t, NULL, block
-            if team.thread > 0:
-                pass  # the first computes the loss
-            elif job.order != NULL:
-                gather(work_t, block, targets, job.n_targets, job.order, start + first, n, lanes)
-                if weights != NULL:
-                    gather(work_w, block, weights, 1, job.order, start + first, n, lanes)
-                    bw = work_w
-            else:
-                bt, ldt = targets + start * job.n_targets + first, samples
-                if n < lanes:
-                    copy_rows(bt, ldt, job.n_targets, n, lanes, False, work_t, block)
-                    bt, ldt = work_t, block
-                if weights != NULL:
-                    bw = weights + start + first
-            meet(&team)
-            total += learn_block(job, bx, ldx, bt, ldt, bw, start + first, n, first, scale, step,
-                                 b > first_block, &team, params, work, own,
-                                 grads + group * job.header[N_PARAMS])
-        if team.thread == 0:
-            losses[group] = total
-        group += n_threads
+        learn_group(job, 0, 1, start, samples, scale, step, update, team, params, work, own, grads,
+                    losses)
+        return
+    for distance in range(team.n_threads):
+        owner = (team.thread + distance) % team.n_threads
+        count = (groups - owner + team.n_threads - 1) // team.n_threads
+        for i in range(count):
+            # those of others from their ends on
+            group = owner + team.n_threads * (i if distance == 0 else count - 1 - i)
+            if team.n_threads == 1 or claim(team.sync + 8 + MAX_GROUPS + group, team.turn):
+                learn_group(job, group, groups, start, samples, scale, step, update, &alone,
+                            params, own, own, grads, losses)
 
 
 cdef inline double inverse(double total) noexcept nogil:
@@ -976,9 +1188,10 @@ cdef double batch_gradient(Job *job, Size step, real *params, real *work,
     cdef Size groups = group_count(job, job.samples)
     cdef double total = <double> job.samples
     cdef int64_t *row
+    cdef Team alone = Team(0, 1, NULL, 0, 0)
     if job.weights != NULL:
         total = sum_range(<real *> job.weights, NULL, 0, job.samples)
-    learn_batch(job, 0, job.samples, inverse(total), step, groups, 0, 1, NULL, params, work, work,
+    learn_batch(job, 0, job.samples, inverse(total), step, groups, NULL, &alone, params, work, work,
                 grads, &losses[0])
     reduce_groups(groups, n_params, 0, n_params, grads)
     if job.l2 != 0:
@@ -1019,31 +1232,18 @@ def loss_and_grad(cnp.ndarray header not None, cnp.ndarray layers not None,
     return objective
 
 
-cdef struct Rule:
-    int rule
-    double *constants
-    double decay
-    double *learning_rates
-
-
-cdef void update_share(real *grads, Size first, Size n, double l2, double shrink, Rule *rule,
-                       double rate, Size groups, Size thread, Size n_threads, Size n_params,
-                       Size n_moments, double factor, double keep, real *params,
-                       real *state) noexcept nogil:
+cdef void update_share(real *grads, Size first, Size n, double l2, double shrink, Update *update,
+                       Size groups, Team *team, double factor, real *params) noexcept nogil:
     """Sum of the groups and update, for a thread's share of one range of parameters."""
     cdef Size lines = (n + LINE - 1) // LINE
-    cdef Size start = first + thread * lines // n_threads * LINE
-    cdef Size stop = min(first + (thread + 1) * lines // n_threads * LINE, first + n)
+    cdef Size start = first + team.thread * lines // team.n_threads * LINE
+    cdef Size stop = min(first + (team.thread + 1) * lines // team.n_threads * LINE, first + n)
     while start < stop:
         n = min(stop - start, UPDATED)
-        reduce_groups(groups, n_params, start, n, grads)
+        reduce_groups(groups, update.n_params, start, n, grads)
         if factor != 1:
             scale_range(grads + start, factor, n)
-        update_range(grads + start, l2, shrink, rule.rule, rule.constants, rate, n,
-                     params + start, state + start,
-                     state + start + (n_params if n_moments == 2 else 0))
-        if rule.constants[5] != 0:
-            average_range(params + start, keep, n, state + n_moments * n_params + start)
+        update_some(update, l2, shrink, grads + start, start, n, params)
         start += n
 
 
@@ -1098,18 +1298,21 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
     """
     cdef double[MAX_GROUPS] own_losses
     cdef double *group_losses = &own_losses[0]
-    cdef Size n_params = job.header[N_PARAMS]
-    cdef Size n_moments = state_rows(rule.rule, rule.constants)
     cdef bint clipped = rule.constants[3] != 0 or rule.constants[4] != 0
     cdef Size batches = (job.samples + batch_size - 1) // batch_size
     cdef Size i, k, step, epoch, batch, start, n, groups
-    cdef double total, objective, rate, shrink, factor, l2, keep
+    cdef double total, objective, factor, l2
     cdef int64_t *row
-    cdef Team team = Team(thread, n_threads, sync)
+    cdef Team team = Team(thread, n_threads, sync, 0, 0)
+    cdef Update update
+    cdef bint early
     if n_threads > 1:
         group_losses = <double *> (sync + 8)
+    update.rule, update.l2, update.state = rule, job.l2, state
+    update.n_params, update.n_moments = job.header[N_PARAMS], state_rows(rule.rule, rule.constants)
     for i in range(steps):
         step = first_step + i
+        team.turn = i
         epoch, batch = step // batches, step % batches
         start = batch * batch_size
         n = min(batch_size, job.samples - start)
@@ -1122,37 +1325,40 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
             total = sum_range(<real *> job.weights, job.order, start, n)
         groups = group_count(job, n)
         # before the barrier, since behind it others change the parameters
-        objective = params_penalty(job.layers, job.n_layers, job.l2, params)
-        learn_batch(job, start, n, inverse(total), step, groups, thread, n_threads, sync, params,
-                    work, own, grads, group_losses)
+        update.penalty = params_penalty(job.layers, job.n_layers, job.l2, params)
+        update.inverse = inverse(total)
+        update.rate = step_size(rule.rule, rule.constants, rule.learning_rates[i],
+                                first_count + i + 1)
+        update.shrink = 1 - rule.learning_rates[i] * rule.decay
+        update.keep = rule.constants[5] if first_count + i > 0 else 0
+        learn_batch(job, start, n, update.inverse, step, groups, NULL if clipped else &update,
+                    &team, params, work, own, grads, group_losses)
         meet(&team)
-        objective += ordered_sum(group_losses, groups) * inverse(total)
+        objective = update.penalty + ordered_sum(group_losses, groups) * update.inverse
         if thread == 0:
             losses[i] = objective
         if not isfinite(objective):
             return i
-        rate = rule.learning_rates[i]
-        shrink = 1 - rate * rule.decay
-        rate = step_size(rule.rule, rule.constants, rate, first_count + i + 1)
         factor, l2 = 1, job.l2
         if clipped:
             factor = clip_gradient(job, rule, groups, &team, params, grads)
             groups, l2 = 1, 0
-        keep = rule.constants[5] if first_count + i > 0 else 0
-        if job.l2 == 0 and rule.decay == 0:
+        early = False
+        for k in range(job.n_layers):
+            early |= not clipped and updated_early(job, k)
+        if job.l2 == 0 and rule.decay == 0 and not early:
             # weights and biases are treated alike
-            update_share(grads, 0, n_params, 0, 1, rule, rate, groups, thread, n_threads,
-                         n_params, n_moments, factor, keep, params, state)
+            update_share(grads, 0, update.n_params, 0, 1, &update, groups, &team, factor, params)
         else:
             for k in range(job.n_layers):
                 row = job.layers + k * LAYER_COLUMNS
-                if row[KIND] == DENSE:
-                    update_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], l2, shrink,
-                                 rule, rate, groups, thread, n_threads, n_params, n_moments,
-                                 factor, keep, params, state)
-                    update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, rule, rate, groups,
-                                 thread, n_threads, n_params, n_moments, factor, keep, params,
-                                 state)
+                if row[KIND] != DENSE:
+                    continue
+                if clipped or not updated_early(job, k):
+                    update_share(grads, row[WEIGHTS], row[FAN_IN] * row[FAN_OUT], l2,
+                                 update.shrink, &update, groups, &team, factor, params)
+                update_share(grads, row[BIASES], row[FAN_OUT], 0, 1, &update, groups, &team,
+                             factor, params)
         meet(&team)
     return steps
 
@@ -1168,8 +1374,8 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
           cnp.ndarray sync not None, cnp.ndarray losses not None):
     """A slice of training steps.
 
-    Called by ``n_threads`` threads at once. ``sync`` has 8 + ``MAX_GROUPS`` integers, zero before
-    the first call; a single thread does not touch it.
+    Called by ``n_threads`` threads at once. ``sync`` has ``SYNC_SIZE`` integers that start at zero;
+    a single thread does not touch it.
     """
     cdef int dtype = real_type(params, "params")
     cdef Job job
@@ -1202,7 +1408,7 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
     check(work, dtype, work_size * (thread + 1), True, "work")
     check(losses, cnp.NPY_DOUBLE, steps, True, "losses")
     if n_threads > 1:
-        check(sync, cnp.NPY_INT64, 8 + MAX_GROUPS, True, "sync")
+        check(sync, cnp.NPY_INT64, SYNC_SIZE, True, "sync")
     if shuffled:
         check(order, cnp.NPY_INT64, job.samples, True, "order")
         job.order = <int64_t *> data(order)

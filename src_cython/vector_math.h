@@ -27,6 +27,7 @@
  * since the chains of operations are longer than the processor looks ahead. */
 #define LANES_LOOP PRAGMA(GCC ivdep) PRAGMA(GCC unroll 2)
 #define UNROLL PRAGMA(GCC unroll 8)
+#define UNROLL_ROWS PRAGMA(GCC unroll 16)
 #define SUM_LOOP(name) PRAGMA(omp simd reduction(+ : name))
 #if defined(__clang__)
 #undef LANES_LOOP
@@ -38,6 +39,7 @@
 #define RESTRICT __restrict
 #define LANES_LOOP __pragma(loop(ivdep))
 #define UNROLL
+#define UNROLL_ROWS
 #define SUM_LOOP(name)
 #endif
 
@@ -68,6 +70,24 @@ typedef long long Size;
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
+
+/* Products of wide layers read packed copies of both factors, in tiles of PACKED_ROWS rows by two
+ * vectors: as many sums as registers hold beside what they are made of. Of the first factor so
+ * many rows and summands are packed at a time, 96 KiB of floats. Other vectors than these were not
+ * measured and leave wide layers to BLAS. */
+#define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
+#define PACKED_ROWS (VECTOR_BYTES == 64 ? 12 : 6)
+#define ROWS_PACKED 96
+#define SUMS_PACKED 256
+/* A line of the cache is fetched before it is needed. */
+#if defined(__GNUC__)
+#define FETCH(p) __builtin_prefetch(p, 0, 2)
+#define FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
+#else
+#define FETCH(p)
+#define FETCH_TO_WRITE(p)
+#endif
+#define FETCHED ((Size)(64 / sizeof(REAL)))
 
 /* The codes of fastnn/codes.py. */
 enum { DENSE, DROPOUT };
@@ -107,6 +127,7 @@ enum {
     WORK_DELTA,
     WORK_DELTA_OTHER,
     SHARED,
+    WORK_PACKED,
     HEADER_SIZE
 };
 enum { STREAM_SHUFFLE, STREAM_DROPOUT };
@@ -148,10 +169,14 @@ FUNCTION int processor_level(void)
 #define ATOMIC_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define ATOMIC_STORE(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
 #define ATOMIC_ADD(p, value) __atomic_fetch_add(p, value, __ATOMIC_ACQ_REL)
+#define ATOMIC_TAKE(p, old, value)                                                                \
+    __atomic_compare_exchange_n(p, &(int64_t){old}, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #else
 #define ATOMIC_LOAD(p) _InterlockedOr64((volatile __int64 *)(p), 0)
 #define ATOMIC_STORE(p, value) _InterlockedExchange64((volatile __int64 *)(p), value)
 #define ATOMIC_ADD(p, value) _InterlockedExchangeAdd64((volatile __int64 *)(p), value)
+#define ATOMIC_TAKE(p, old, value)                                                                \
+    (_InterlockedCompareExchange64((volatile __int64 *)(p), value, old) == (old))
 #endif
 
 INLINE void pause_processor(void)
@@ -163,7 +188,8 @@ INLINE void pause_processor(void)
 #endif
 }
 
-#define SPINS 1000 /* looks at a barrier before the processor is left to others */
+/* Looks at a barrier before the processor is left to others: about as long as it takes to come back. */
+#define SPINS 10000
 
 /* Wait for all threads: sync[0] counts who has arrived, sync[1] how often all had. */
 FUNCTION void barrier(int n_threads, int64_t *sync)
@@ -180,6 +206,16 @@ FUNCTION void barrier(int n_threads, int64_t *sync)
         else
             SLEEP_A_LITTLE();
     }
+}
+
+/* sync[2] numbers what threads share out: one that no other gets, in order. */
+FUNCTION int64_t take_ticket(int64_t *sync) { return ATOMIC_ADD(sync + 2, 1); }
+
+/* Whether a thing is mine in this turn; noted is the last one when it was taken, plus 1. */
+FUNCTION int claim(int64_t *claims, int64_t turn)
+{
+    const int64_t noted = ATOMIC_LOAD(claims);
+    return noted <= turn && ATOMIC_TAKE(claims, noted, turn + 1);
 }
 
 /* --- random numbers -------------------------------------------------------------------------- */
@@ -310,6 +346,8 @@ INLINE double sum_log1p(const double *es, Size n)
     _Generic((x), float *: function##_float, double *: function##_double)
 #define product(x, ...) BY_TYPE(product, x)(x, __VA_ARGS__)
 #define outer(x, ...) BY_TYPE(outer, x)(x, __VA_ARGS__)
+#define packed_product(x, ...) BY_TYPE(packed_product, x)(x, __VA_ARGS__)
+#define pack_columns(x, ...) BY_TYPE(pack_columns, x)(x, __VA_ARGS__)
 #define row_sums(x, ...) BY_TYPE(row_sums, x)(x, __VA_ARGS__)
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
@@ -552,7 +590,173 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
 #undef TILE
 }
 
-/* db = sum of dz over the samples, where BLAS makes dw. */
+/* --- products of wide layers ------------------------------------------------------------------- *
+ *
+ * out[r][c] = start + sum over i < n of a[r * a_row + i * a_sum] * b[i * b_sum + c * b_column]
+ *
+ * A layer forward, its inputs' gradient and its weights' gradient are all of this form. The rows of
+ * a become panels of PACKED_ROWS, the columns of b panels of two vectors; in both, what is needed
+ * for one summand stands side by side, so that the innermost loop reads two streams whatever the
+ * strides were. Whoever is a multiple of 4 KiB wide would else meet in the same few places of the
+ * cache. After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
+
+#if PACKED_PRODUCTS
+
+/* One tile; what is beyond the edges of out is not written. The sums stay in registers, and out
+ * is added to at the end, when it has come from memory. */
+INLINE void NAME(packed_tile)(const REAL *a, const REAL *b, Size n, const REAL *bias, int from_out,
+                              Size rows, Size columns, REAL *out, Size ldo)
+{
+    VEC sums[PACKED_ROWS][2];
+    UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++)
+    {
+        sums[r][0] = sums[r][1] = (VEC){0};
+        FETCH_TO_WRITE(out + r * ldo);
+    }
+    for (Size i = 0; i < n; i++) {
+        const VEC left = LOAD(b), right = LOAD(b + V);
+        UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++)
+        {
+            const REAL factor = a[r];
+            sums[r][0] += factor * left;
+            sums[r][1] += factor * right;
+        }
+        a += PACKED_ROWS;
+        b += 2 * V;
+    }
+    if (rows == PACKED_ROWS && columns == 2 * V) {
+        UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++) UNROLL for (int v = 0; v < 2; v++)
+        {
+            VEC sum = sums[r][v] + (bias ? bias[r] : 0);
+            if (from_out)
+                sum += LOAD(out + r * ldo + v * V);
+            STORE(out + r * ldo + v * V, sum);
+        }
+        return;
+    }
+    REAL edge[PACKED_ROWS][2 * V];
+    memcpy(edge, sums, sizeof(edge));
+    for (Size r = 0; r < rows; r++)
+        for (Size c = 0; c < columns; c++) {
+            REAL sum = edge[r][c] + (bias ? bias[r] : 0);
+            out[r * ldo + c] = from_out ? sum + out[r * ldo + c] : sum;
+        }
+}
+
+/* `size` neighbouring lines of a matrix, whose numbers are `line` apart, become one panel: the
+ * `n` first numbers of each side by side, zeros where lines are missing. */
+INLINE void NAME(pack_panel)(const int size, const REAL *x, Size line, Size step, Size lines,
+                             Size n, REAL *out)
+{
+    if (lines == size && line == 1) {
+        for (Size i = 0; i < n; i++, x += step, out += size)
+            memcpy(out, x, (size_t)size * sizeof(REAL));
+    } else if (lines == size) {
+        for (Size i = 0; i < n; i++, x += step, out += size)
+            UNROLL_ROWS for (int k = 0; k < size; k++) out[k] = x[k * line];
+    } else {
+        for (Size i = 0; i < n; i++, x += step, out += size)
+            for (Size k = 0; k < size; k++)
+                out[k] = k < lines ? x[k * line] : 0;
+    }
+}
+
+/* Rows of a, panel by panel; or, where neighbouring rows are neighbours in memory, a line of all
+ * of them at a time, as the panels would each read a small part of it. */
+FUNCTION void NAME(pack_rows)(const REAL *a, Size a_row, Size a_sum, Size rows, Size n, REAL *out)
+{
+    Size r = 0;
+    if (a_row == 1) {
+        const Size panels = rows / PACKED_ROWS;
+        for (Size i = 0; i < n; i++) {
+            const REAL *from = a + i * a_sum;
+            REAL *to = out + i * PACKED_ROWS;
+            for (Size k = 0; k < panels; k++, from += PACKED_ROWS, to += PACKED_ROWS * n)
+                memcpy(to, from, PACKED_ROWS * sizeof(REAL));
+        }
+        r = panels * PACKED_ROWS;
+    }
+    for (; r < rows; r += PACKED_ROWS)
+        NAME(pack_panel)(PACKED_ROWS, a + r * a_row, a_row, a_sum,
+                         rows - r < PACKED_ROWS ? rows - r : PACKED_ROWS, n, out + r * n);
+}
+
+/* Columns of b, panel by panel; `out` has room for whole panels. */
+FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size n, Size columns,
+                                 REAL *out)
+{
+    for (Size c = 0; c < columns; c += 2 * V)
+        NAME(pack_panel)(2 * V, b + c * b_column, b_column, b_sum,
+                         columns - c < 2 * V ? columns - c : 2 * V, n, out + c * n);
+}
+
+/* Some rows and summands: pack them and multiply. Meanwhile `next` is fetched, what is to be
+ * packed after them: packing would else wait for memory. (Fetching beyond the end of a matrix does
+ * nothing.) A panel of columns stays in the first-level cache, the packed rows in the second. */
+FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const REAL *next,
+                                 const REAL *panels, Size panel, const REAL *bias, int from_out,
+                                 Size rows, Size columns, Size n, REAL *out, Size ldo,
+                                 REAL *packed)
+{
+    const Size line = a_row == 1 ? a_sum : a_row, lines = a_row == 1 ? n : rows;
+    const Size fetches = ((a_row == 1 ? rows : n) + FETCHED - 1) / FETCHED;
+    const Size tiles = ((columns + 2 * V - 1) / (2 * V)) * ((rows + PACKED_ROWS - 1) / PACKED_ROWS);
+    const Size at_a_time = (lines * fetches + tiles - 1) / tiles;
+    Size fetched = 0, place = 0;
+    NAME(pack_rows)(a, a_row, a_sum, rows, n, packed);
+    for (Size c = 0; c < columns; c += 2 * V, panels += panel)
+        for (Size r = 0; r < rows; r += PACKED_ROWS) {
+            for (Size k = 0; k < at_a_time && fetched < lines; k++) {
+                FETCH(next + place * FETCHED);
+                if (++place == fetches) {
+                    place = 0;
+                    fetched++;
+                    next += line;
+                }
+            }
+            NAME(packed_tile)(packed + r * n, panels, n, bias ? bias + r : NULL, from_out,
+                              rows - r < PACKED_ROWS ? rows - r : PACKED_ROWS,
+                              columns - c < 2 * V ? columns - c : 2 * V, out + r * ldo + c, ldo);
+        }
+}
+
+/* Any rows, and columns whose panels of n are packed already. Start: bias, or zero if that is
+ * NULL, or what out holds. `packed` has room for ROWS_PACKED * SUMS_PACKED numbers. */
+FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
+                                   const REAL *bias, int accumulate, Size rows, Size columns,
+                                   Size n, REAL *out, Size ldo, REAL *packed)
+{
+    for (Size r = 0; r < rows; r += ROWS_PACKED)
+        for (Size i = 0; i < n; i += SUMS_PACKED) {
+            const Size sums = n - i < SUMS_PACKED ? n - i : SUMS_PACKED;
+            const REAL *here = a + r * a_row + i * a_sum;
+            const REAL *next = i + sums < n ? here + sums * a_sum : a + (r + ROWS_PACKED) * a_row;
+            NAME(packed_block)(here, a_row, a_sum, next, panels + i * 2 * V, n * 2 * V,
+                               bias && i == 0 ? bias + r : NULL, accumulate || i > 0,
+                               rows - r < ROWS_PACKED ? rows - r : ROWS_PACKED, columns, sums,
+                               out + r * ldo, ldo, packed);
+        }
+}
+
+#else
+
+FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size n, Size columns,
+                                 REAL *out)
+{
+    (void)b, (void)b_sum, (void)b_column, (void)n, (void)columns, (void)out;
+}
+
+FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
+                                   const REAL *bias, int accumulate, Size rows, Size columns,
+                                   Size n, REAL *out, Size ldo, REAL *packed)
+{
+    (void)a, (void)a_row, (void)a_sum, (void)panels, (void)bias, (void)accumulate, (void)rows;
+    (void)columns, (void)n, (void)out, (void)ldo, (void)packed;
+}
+
+#endif
+
+/* db = sum of dz over the samples, where dw is made without it. */
 FUNCTION void NAME(row_sums)(const REAL *dz, Size ldz, int accumulate, Size n_out, Size lanes,
                              REAL *db)
 {

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from fastnn import backends, codes
 from fastnn.optimizers import SGD
-from fastnn.plan import Plan, batch_matrices, make_plan
+from fastnn.plan import SYNC_SIZE, Plan, batch_matrices, make_plan
 
 DTYPES = ("float32", "float64")
 
@@ -275,7 +275,7 @@ def train(
         shuffled,
     ]
     before = [np.copy(argument) for argument in arguments]
-    written = [params, state, grads, order, work, np.zeros(8 + 16, np.int64), losses]
+    written = [params, state, grads, order, work, np.zeros(SYNC_SIZE, np.int64), losses]
     done = [None] * n_threads
 
     def run(thread):

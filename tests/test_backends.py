@@ -42,6 +42,8 @@ SHAPES = (
     (BLAS_WIDTH + 1, BLAS_WIDTH, 64),
     (101, 97, 37),
     (300, 11, 600),
+    (261, 109, 530),  # beyond what is packed at a time, in each direction
+    (64, 521, 290),
 )
 UNITS = ((1, 1), (1, 2), (2, 1), (3, 7), (5, 31), (2, 32), (4, 33), (7, 65), (3, 127), (10, 1031))
 
@@ -587,6 +589,23 @@ def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, mon
         )
 
 
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
+def test_updates_of_wide_layers(compiled, optimizer, monkeypatch):
+    """Some are made while the gradient's rows are in the cache, from the last block of a batch."""
+    monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+    for samples, n_threads, extra in ((90, 2, {"l2": 0.01}), (600, 1, {"dropout": 0.3})):
+        problem = make_problem([60, 110, 530, 3], "tanh", samples=samples, **extra)
+        check_run(
+            compiled,
+            "float64",
+            problem,
+            (OPTIMIZERS | CLIPPED)[optimizer],
+            steps=4,
+            batch_size=50 if n_threads > 1 else None,
+            n_threads=n_threads,
+        )
+
+
 def test_gradient_with_shared_units(kernels, dtype, monkeypatch):
     problems = []
     for limit in (0, 2**40):
@@ -673,10 +692,12 @@ def test_images_may_be_bytes(kernels, dtype):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_training_stops_at_a_loss_that_is_not_finite(kernels, dtype, n_threads):
+@pytest.mark.parametrize("sizes", [[3, 5, 2], [50, 60, 70, 2]], ids=str)
+@pytest.mark.usefixtures("division")
+def test_training_stops_at_a_loss_that_is_not_finite(kernels, dtype, sizes, n_threads):
     if kernels.NAME == "numpy" and n_threads > 1:
         pytest.skip("the reference knows one thread")
-    problem = make_problem([3, 5, 2], "relu", "squared_error", samples=1000, dtype=dtype)
+    problem = make_problem(sizes, "relu", "squared_error", samples=1000, dtype=dtype)
     optimizer = optimizers.SGD(1e12)
     with np.errstate(all="ignore"):
         trained = train(kernels, problem, optimizer, 50, n_threads=n_threads)

@@ -503,13 +503,10 @@ def test_the_faster_number_of_threads_is_kept():
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "block"),
     [
-        (
-            (300, 90, 3),
-            1100,
-            None,
-        ),  # many inputs, weights that Cython's loops take and BLAS for Numba
-        ((40, 260, 240, 3), 1100, 128),  # BLAS, samples shared out
-        ((40, 260, 240, 3), 100, 64),
+        # many inputs; weights that Cython's loops take, and BLAS for Numba
+        ((300, 90, 3), 1100, None),
+        ((40, 280, 250, 3), 1100, 128),  # BLAS, samples shared out
+        ((40, 280, 250, 3), 100, 64),
         ((40, 620, 400, 3), 700, 512),  # units shared out, two blocks a batch
         ((40, 620, 400, 3), 300, 320),
     ],

@@ -46,9 +46,9 @@ _kernels = load_level(LEVEL)
 
 NAME = _kernels.NAME
 few_samples = _kernels.few_samples
-# Weights of a layer from which on BLAS is faster than the loops, measured with batches of 32 to
-# 1,024; with fewer it takes longer to copy what it reads.
-BLAS_WEIGHTS = 48 * 1024
+# Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
+# than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
+BLAS_WEIGHTS = 64 * 1024
 mix = _kernels.mix
 stream = _kernels.stream
 shuffle = _kernels.shuffle

@@ -75,6 +75,7 @@ from fastnn.codes import (
     WORK_SIZE,
     WORK_TARGETS,
 )
+from fastnn.plan import MAX_GROUPS
 
 NAME = "numba"
 
@@ -95,7 +96,6 @@ WIDE = 4096  # parameters of one
 few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
 UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
-SYNC_SIZE = 8 + 16  # integers of ``sync``: the barrier, then a loss for each of MAX_GROUPS groups
 SPINS = 4000  # looks at a barrier before the processor is left to others
 
 
@@ -352,6 +352,16 @@ def _atomic_add(typingctx, pointer, value):
         return builder.atomic_rmw("add", args[0], args[1], "seq_cst")
 
     return types.int64(pointer, types.int64), codegen
+
+
+@intrinsic
+def _atomic_take(typingctx, pointer, old, value):
+    """Whether a shared integer was ``old`` and now is ``value``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_value(builder.cmpxchg(*args, "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(pointer, types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -1928,6 +1938,13 @@ def _barrier(n_threads, sync):
 
 
 @_private
+def _claim(claims, turn):
+    """Whether a thing is mine in this turn; noted is the last one when it was taken, plus 1."""
+    noted = _atomic_load(claims)
+    return noted <= turn and _atomic_take(claims, noted, turn + 1)
+
+
+@_private
 def _first_unit(units, thread, n_threads):
     """Where a thread's share of a layer's units begins, in whole ``UNITS``."""
     if n_threads == 1:
@@ -2335,6 +2352,7 @@ def _batch(
     groups,
     thread,
     n_threads,
+    turn,
     sync,
     params,
     work,
@@ -2344,8 +2362,9 @@ def _batch(
 ):
     """A thread's part of a batch: gradients into rows of ``grads``, and losses.
 
-    Each thread has some groups of blocks; or, where the weights are many, all work on the units
-    of one block after the other, in the scratch memory of the first.
+    Each thread has some groups of blocks, and takes others' when it is done with its own; or,
+    where the weights are many, all work on the units of one block after the other, in the scratch
+    memory of the first.
     """
     block, n_params = header[BLOCK], header[N_PARAMS]
     blocks = (samples + block - 1) // block
@@ -2356,76 +2375,83 @@ def _batch(
         work = own
     work_x, work_t = _at(work, header[WORK_INPUT]), _at(work, header[WORK_TARGETS])
     work_w = _at(work, header[WORK_SAMPLE_WEIGHT])
-    for group in range(first_group, groups, step_group):
-        total = 0.0
-        first_block, end_block = group * blocks // groups, (group + 1) * blocks // groups
-        for b in range(first_block, end_block):
-            first = b * block
-            n = min(block, samples - first)
-            bx, ld, lanes = work_x, block, _padded(n)
-            if b > first_block:
+    for distance in range(step_group):
+        owner = (first_group + distance) % step_group
+        count = (groups - owner + step_group - 1) // step_group
+        for i in range(count):
+            # those of others from their ends on
+            group = owner + step_group * (i if distance == 0 else count - 1 - i)
+            if step_group > 1 and not _claim(_at(sync, 8 + MAX_GROUPS + group), turn):
+                continue
+            total = 0.0
+            first_block, end_block = group * blocks // groups, (group + 1) * blocks // groups
+            for b in range(first_block, end_block):
+                first = b * block
+                n = min(block, samples - first)
+                bx, ld, lanes = work_x, block, _padded(n)
+                if b > first_block:
+                    _barrier(members, sync)
+                if gathered:
+                    if not sparse:  # each thread gathers some samples
+                        here, there = member * n // members, (member + 1) * n // members
+                        _gather(
+                            x,
+                            features,
+                            order,
+                            start + first + here,
+                            there - here,
+                            _at(work_x, here),
+                            block,
+                        )
+                    if member == 0:
+                        _gather(targets, n_targets, order, start + first, n, work_t, block)
+                    if member == 0 and weighted:
+                        _gather(weights, np.int64(1), order, start + first, n, work_w, block)
+                    bt, ld_targets, bw = work_t, block, work_w
+                else:  # the batches stand one after the other, each (features, batch)
+                    if not sparse:
+                        # not padded: there may be no more columns
+                        bx = _at(_reinterpret(x, params), start * features + first)
+                        ld, lanes = samples, n
+                    bt, ld_targets = _at(targets, start * n_targets + first), samples
+                    bw = _at(weights, start + first)
                 _barrier(members, sync)
-            if gathered:
-                if not sparse:  # each thread gathers some samples
-                    here, there = member * n // members, (member + 1) * n // members
-                    _gather(
-                        x,
-                        features,
-                        order,
-                        start + first + here,
-                        there - here,
-                        _at(work_x, here),
-                        block,
-                    )
-                if member == 0:
-                    _gather(targets, n_targets, order, start + first, n, work_t, block)
-                if member == 0 and weighted:
-                    _gather(weights, np.int64(1), order, start + first, n, work_w, block)
-                bt, ld_targets, bw = work_t, block, work_w
-            else:  # the batches stand one after the other, each (features, batch)
-                if not sparse:
-                    # not padded: there may be no more columns
-                    bx = _at(_reinterpret(x, params), start * features + first)
-                    ld, lanes = samples, n
-                bt, ld_targets = _at(targets, start * n_targets + first), samples
-                bw = _at(weights, start + first)
-            _barrier(members, sync)
-            total += _block(
-                header,
-                layers,
-                n_layers,
-                constants,
-                bx,
-                ld,
-                lanes,
-                sparse,
-                _reinterpret(x, params),
-                indices,
-                indptr,
-                gathered,
-                order,
-                start + first,
-                bt,
-                ld_targets,
-                bw,
-                weighted,
-                n,
-                first,
-                scale,
-                loss,
-                seed,
-                step,
-                b > first_block,
-                member,
-                members,
-                sync,
-                params,
-                work,
-                own,
-                _at(grads, group * n_params),
-            )
-        if member == 0:
-            losses[group] = total
+                total += _block(
+                    header,
+                    layers,
+                    n_layers,
+                    constants,
+                    bx,
+                    ld,
+                    lanes,
+                    sparse,
+                    _reinterpret(x, params),
+                    indices,
+                    indptr,
+                    gathered,
+                    order,
+                    start + first,
+                    bt,
+                    ld_targets,
+                    bw,
+                    weighted,
+                    n,
+                    first,
+                    scale,
+                    loss,
+                    seed,
+                    step,
+                    b > first_block,
+                    member,
+                    members,
+                    sync,
+                    params,
+                    work,
+                    own,
+                    _at(grads, group * n_params),
+                )
+            if member == 0:
+                losses[group] = total
 
 
 @_private
@@ -2487,6 +2513,7 @@ def loss_and_grad(
         groups,
         np.int64(0),
         np.int64(1),
+        np.int64(0),
         header_,
         params_,
         _pointer(work),
@@ -2570,9 +2597,9 @@ def train(
 ):
     """A slice of training steps.
 
-    Called by ``n_threads`` threads at once. ``sync`` has ``SYNC_SIZE`` integers, zero before
-    the first call. Each thread works through its groups of blocks, then adds up and updates its
-    share of the parameters; all of them take the same decisions from the same numbers.
+    Called by ``n_threads`` threads at once; ``sync`` has ``SYNC_SIZE`` integers, zero at first.
+    Each thread works through its groups of blocks, then adds up and updates its share of the
+    parameters; all of them take the same decisions from the same numbers.
     """
     header_, layers_, n_layers = _pointer(header), _pointer(layers), layers.shape[0]
     x_, targets_, weights = _pointer(x), _pointer(targets), _pointer(sample_weight)
@@ -2631,6 +2658,7 @@ def train(
             groups,
             thread,
             n_threads,
+            i,
             sync_,
             params_,
             _pointer(work),

@@ -663,7 +663,7 @@ def train(
     params, state : ndarray
         Read and overwritten; with an average, it is the last row of ``state``.
     grads, order, work, sync : ndarray
-        Scratch memory; ``sync``, shape (24,) of int64, starts at zero.
+        Scratch memory; ``sync``, shape (SYNC_SIZE,) of int64, starts at zero.
     losses : ndarray of float64, shape (steps,)
         Objective of each step's batch before the step.
 
