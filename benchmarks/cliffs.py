@@ -47,7 +47,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
-        yield f"BLAS, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
+        yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
     for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (784, 128, 64, 10)):
         params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
         batch = -(-network.WORK_PER_THREAD // params)

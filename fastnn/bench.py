@@ -1832,6 +1832,7 @@ _PEER_COLOUR, _BEST_PEER_COLOUR = "#c3c7cf", "#7c828d"
 def draw(run: dict[str, Any]) -> Figure:
     """Bars on a logarithmic scale, a panel a job, the fastest on top."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     if "map" in run:
         return _draw_map(run)
@@ -1860,6 +1861,7 @@ def draw(run: dict[str, Any]) -> Figure:
             label.set_fontweight("normal" if entries[name]["peer"] else "bold")
         ax.invert_yaxis()
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())  # bars carry their numbers
         ax.set_xlim(min(values) / 3, max(values) * 5)
         ax.tick_params(axis="x", labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
