@@ -237,6 +237,7 @@ class Network:
             n_targets=n_targets,
             itemsize=self.dtype.itemsize,
             blas_weights=self._kernels.BLAS_WEIGHTS,
+            packed=self._kernels.NAME == "cython",
         )
         self._plan = self._make_plan([])
         self._training_plan = self._make_plan(self.dropout) if any(self.dropout) else self._plan

@@ -164,6 +164,7 @@ def make_plan(
     itemsize: int,
     blas_weights: int = 0,
     batch_size: int = 0,
+    packed: bool = True,
 ) -> Plan:
     """Lay out a dense network.
 
@@ -187,6 +188,8 @@ def make_plan(
         Weights that a layer must have to go through BLAS: where it overtakes the backend's loops.
     batch_size : int
         Samples of a batch where that is known: wide networks work on more of them at a time.
+    packed : bool
+        Whether scratch memory has a place for packed products, which only the Cython kernels need.
 
     Returns
     -------
@@ -240,7 +243,7 @@ def make_plan(
     header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    if wide.size:  # beside those, the columns of two matrices
+    if wide.size and packed:  # beside those, the columns of two matrices
         panels = -(-int(wide.max()) // PANEL) * PANEL * block
         header[codes.WORK_SIZE] += PACKED + 2 * panels
     header[codes.WORK_INPUT] = 0
