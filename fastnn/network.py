@@ -1346,12 +1346,15 @@ class _Team:
     than one alone. The number changes no bit of the result.
     """
 
-    PROBE_EVERY = 25  # slices after which the other number is tried
+    # Slices before the other number is tried: in a new run, after a change, and at most. Each time
+    # nothing changes it takes twice as many. A run's first slices tell little, since memory is
+    # touched for the first time, and a short run should not spend part of itself on trying.
+    PROBE_FIRST, PROBE_SOON, PROBE_LATEST = 8, 2, 32
 
     def __init__(self, most: int) -> None:
         self.most = self.threads = most
-        self.best = float("inf")
-        self.until_probe = 1
+        self.last = float("inf")  # seconds a step of the latest slice with ``threads``
+        self.until_probe = self.pause = self.PROBE_FIRST
 
     def choose(self) -> int:
         """Threads of the next slice."""
@@ -1364,12 +1367,14 @@ class _Team:
         if self.most == 1 or seconds < SLICE_SECONDS / 4:
             return
         if threads == self.threads:
-            self.best = seconds / steps
+            self.last = seconds / steps
             self.until_probe -= 1
             return
-        if seconds / steps < self.best:
-            self.threads, self.best = threads, seconds / steps
-        self.until_probe = self.PROBE_EVERY
+        self.pause = min(2 * self.pause, self.PROBE_LATEST)
+        if seconds / steps < self.last:
+            self.threads, self.last = threads, seconds / steps
+            self.pause = self.PROBE_SOON
+        self.until_probe = self.pause
 
 
 class _Kept:
