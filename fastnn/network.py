@@ -20,7 +20,15 @@ from fastnn.blas import limited_blas
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import Optimizer, get_optimizer
-from fastnn.plan import MAX_FROZEN_UNITS, SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
+from fastnn.plan import (
+    MAX_FROZEN_UNITS,
+    SYNC_SIZE,
+    Plan,
+    aligned_empty,
+    aligned_zeros,
+    batch_matrices,
+    make_plan,
+)
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
 from fastnn.workers import check_stopped
@@ -837,7 +845,7 @@ class Network:
 
         if job.optimizer != self._optimizer:
             self._optimizer, self._updates = job.optimizer, 0
-            self._moments = np.zeros((job.optimizer.n_moments, self.n_params), self.dtype)
+            self._moments = aligned_zeros((job.optimizer.n_moments, self.n_params), self.dtype)
         else:
             self._resume(self._left)
         self._left = None

@@ -11,6 +11,7 @@ runs along the samples at full vector width however narrow the layer is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,9 +123,19 @@ class Plan:
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Uninitialised C-contiguous array that starts on a cache line."""
-    dtype = np.dtype(dtype)
+    return _aligned(np.empty, shape, np.dtype(dtype))
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Array of zeros that starts on a cache line."""
+    return _aligned(np.zeros, shape, np.dtype(dtype))
+
+
+def _aligned(
+    allocate: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = np.empty(nbytes + ALIGNMENT, np.uint8)
+    buffer = allocate(nbytes + ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)
 

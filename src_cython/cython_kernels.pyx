@@ -93,6 +93,7 @@ cdef extern from "vector_math.h" nogil:
     void transform_rows(void *z, Size ld, int loss, Size units, Size lanes) noexcept
     void update_range(void *grads, double l2, double shrink, int rule, const double *constants,
                       double rate, Size n, void *params, void *state0, void *state1) noexcept
+    void fetch_range(void *x, Size n) noexcept
     void add_to(void *x, Size n, void *out) noexcept
     void clip_entries(void *grads, double limit, Size n) noexcept
     void scale_range(void *x, double factor, Size n) noexcept
@@ -1240,6 +1241,8 @@ cdef void update_share(real *grads, Size first, Size n, double l2, double shrink
     cdef Size stop = min(first + (team.thread + 1) * lines // team.n_threads * LINE, first + n)
     while start < stop:
         n = min(stop - start, UPDATED)
+        if team.n_threads > 1:
+            fetch_range(params + start, n)
         reduce_groups(groups, update.n_params, start, n, grads)
         if factor != 1:
             scale_range(grads + start, factor, n)

@@ -365,6 +365,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define loss_rows(z, ...) BY_TYPE(loss_rows, z)(z, __VA_ARGS__)
 #define transform_rows(z, ...) BY_TYPE(transform_rows, z)(z, __VA_ARGS__)
 #define update_range(grads, ...) BY_TYPE(update_range, grads)(grads, __VA_ARGS__)
+#define fetch_range(x, ...) BY_TYPE(fetch_range, x)(x, __VA_ARGS__)
 #define add_to(x, ...) BY_TYPE(add_to, x)(x, __VA_ARGS__)
 #define add_scaled(x, ...) BY_TYPE(add_scaled, x)(x, __VA_ARGS__)
 #define clip_entries(x, ...) BY_TYPE(clip_entries, x)(x, __VA_ARGS__)
@@ -1551,6 +1552,13 @@ FUNCTION void NAME(update_range)(const REAL *RESTRICT grads, double l2_, double 
             params[i] = params[i] * shrink - rate * g / (MATH(sqrt)(v) + eps);
         }
     }
+}
+
+/* Ask for n numbers that will be written: another core may have copies of them. */
+FUNCTION void NAME(fetch_range)(const REAL *x, Size n)
+{
+    for (Size i = 0; i < n; i += FETCHED)
+        FETCH_TO_WRITE(x + i);
 }
 
 /* out += x */

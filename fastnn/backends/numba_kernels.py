@@ -96,7 +96,7 @@ WIDE = 4096  # parameters of one
 few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
 UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
-SPINS = 4000  # looks at a barrier before the processor is left to others
+SPINS = 120_000  # looks at a barrier before the processor is left to others: about 0.1 ms
 
 
 class _Distinct(Compiler):
