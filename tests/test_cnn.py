@@ -180,6 +180,17 @@ def test_dropout_is_in_training_alone(digits):
     assert np.abs(many - plain).max() < 4.5 * one.std() / np.sqrt(200) + 0.05
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_label_smoothing_is_that_of_keras(smoothing):
+    rng = np.random.default_rng(0)
+    logits = (5 * rng.standard_normal((20, 10))).astype(np.float32)
+    labels = rng.integers(0, 10, 20, dtype=np.int32)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    expected = float(loss(np.eye(10)[labels], logits))
+    found = float(training._cross_entropy(tf.constant(labels), tf.constant(logits), smoothing))
+    assert found == pytest.approx(expected, rel=1e-5)  # float32 sums of ten numbers up to 20
+
+
 @pytest.mark.parametrize("name", SLOTS)
 def test_update_rules_are_those_of_keras(name):
     """Three steps with the same gradients."""

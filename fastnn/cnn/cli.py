@@ -73,6 +73,9 @@ def train(
     steps: Annotated[int | None, _option("Steps.")] = None,
     epochs: Annotated[float | None, _option("Passes over the data, instead of --steps.")] = None,
     dropout: Annotated[float | None, _option("Rate after the dense layer.")] = None,
+    label_smoothing: Annotated[
+        float | None, _option("Share of each target for all digits alike.")
+    ] = None,
     seed: Annotated[int | None, _option("Of weights, shuffling, dropout.")] = None,
     summaries: Annotated[
         _Summaries | None,
@@ -244,7 +247,8 @@ def export(
 
 
 _VARIED = (
-    "preset", "activation", "init", "optimizer", "learning_rate", "batch_size", "dropout"
+    "preset", "activation", "init", "optimizer", "learning_rate", "batch_size", "dropout",
+    "label_smoothing",
 )  # fmt: skip
 
 
@@ -257,6 +261,7 @@ def compare(
     learning_rate: Annotated[str | None, _option("Learning rates, as 1e-4,3e-4.")] = None,
     batch_size: Annotated[str | None, _option("Batch sizes.")] = None,
     dropout: Annotated[str | None, _option("Rates of dropout.")] = None,
+    label_smoothing: Annotated[str | None, _option("Label smoothing, as 0,0.1.")] = None,
     preset: Annotated[str | None, _option("Presets; default: course.")] = None,
     data: Annotated[_Data | None, _option("mnist (the default) or digits.")] = None,
     data_dir: _DATA_DIR = None,

@@ -31,7 +31,7 @@ MOST_MISCLASSIFIED = 40
 # Settings that the table of hyperparameters shows, and the results beside them.
 HPARAMS = (
     "preset", "data", "activation", "init", "optimizer", "learning_rate", "schedule", "batch_size",
-    "steps", "dropout", "seed", "pool_first", "precision",
+    "steps", "dropout", "label_smoothing", "seed", "pool_first", "precision",
 )  # fmt: skip
 METRICS = ("test_accuracy", "validation_accuracy", "seconds")
 

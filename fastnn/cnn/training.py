@@ -121,7 +121,7 @@ class Trainer:
             step = first + k
             with tf.GradientTape() as tape:
                 logits = self.network.logits(images, (self.settings.seed, step))
-                loss = _cross_entropy(labels, logits)
+                loss = _cross_entropy(labels, logits, self.settings.label_smoothing)
             gradients = tape.gradient(loss, self.network.params)
             self.optimizer.apply(gradients, rates[k], step + 1)
             total += loss
@@ -362,9 +362,12 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
     return result
 
 
-def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
     """Mean over the batch."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    if smoothing:  # what targets of 1 - smoothing, and smoothing / 10 for each digit, add
+        of_label = tf.gather(logits, labels, batch_dims=1)
+        losses += smoothing * (of_label - tf.reduce_mean(logits, 1))
     return tf.reduce_mean(losses)
 
 
