@@ -61,7 +61,7 @@ cdef extern from "vector_math.h" nogil:
                       void *out) noexcept
     void packed_product(void *a, Size a_row, Size a_sum, void *panels, void *bias,
                         bint accumulate, Size rows, Size columns, Size n, void *out, Size ldo,
-                        void *packed) noexcept
+                        void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
@@ -293,7 +293,8 @@ cdef inline void forward_dense(real *x, Size ldx, real *panels, real *w, real *b
     if packed == NULL:
         product(x, ldx, w, ldw, 1, b, n_in, n_out, lanes, out, ldo)
     elif PACKED_PRODUCTS:
-        packed_product(w, 1, ldw, panels, b, False, n_out, lanes, n_in, out, ldo, packed)
+        packed_product(w, 1, ldw, panels, b, False, n_out, lanes, n_in, out, ldo, packed, NULL, 0,
+                       0)
     else:
         fill_rows(b, n_out, lanes, out, ldo)
         gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, ldw, <real> 1, out, ldo)
@@ -308,7 +309,7 @@ cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, real *pa
         return
     if PACKED_PRODUCTS:
         packed_product(x, ldx, 1, panels, <real *> NULL, accumulate, n_in, n_out, lanes, dw,
-                       n_out, packed)
+                       n_out, packed, NULL, 0, 0)
     else:
         gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
              dw, n_out)
@@ -323,7 +324,7 @@ cdef inline void backward_inputs(real *w, real *dz, Size ldz, real *panels, Size
         product(dz, ldz, w, 1, n_out, <real *> NULL, n_out, n_in, lanes, dx, ldx)
     elif PACKED_PRODUCTS:
         packed_product(w, n_out, 1, panels, <real *> NULL, False, n_in, lanes, n_out, dx, ldx,
-                       packed)
+                       packed, NULL, 0, 0)
     else:
         gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, <real> 0, dx, ldx)
 
@@ -956,12 +957,15 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
     cdef Size units = row[FAN_OUT], j = 0, i, columns, ld = UPDATED_COLUMNS
     cdef Size start = row[WEIGHTS] + first * units
     cdef real *tile = packed + ROWS_PACKED * SUMS_PACKED
+    cdef real *state = <real *> update.state + start if update.n_moments > 0 else NULL
+    cdef Size other = update.n_params if update.n_moments == 2 else 0
     while j < units:
         columns = min(units - j, UPDATED_COLUMNS)
         if accumulate:
             tile, ld = grads + start + j, units
         packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
-                       last - first, columns, lanes, tile, ld, packed)
+                       last - first, columns, lanes, tile, ld, packed,
+                       state + j if state != NULL else NULL, units, other)
         for i in range(last - first):
             update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
                         columns, params)

@@ -693,11 +693,13 @@ FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size 
 
 /* Some rows and summands: pack them and multiply. Meanwhile `next` is fetched, what is to be
  * packed after them: packing would else wait for memory. (Fetching beyond the end of a matrix does
- * nothing.) A panel of columns stays in the first-level cache, the packed rows in the second. */
+ * nothing.) So are, unless NULL, two matrices of the shape of out, `beside` and the one `other`
+ * numbers behind it. A panel of columns stays in the first-level cache, the packed rows in the
+ * second. */
 FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const REAL *next,
                                  const REAL *panels, Size panel, const REAL *bias, int from_out,
                                  Size rows, Size columns, Size n, REAL *out, Size ldo,
-                                 REAL *packed)
+                                 REAL *packed, const REAL *beside, Size ld_beside, Size other)
 {
     const Size line = a_row == 1 ? a_sum : a_row, lines = a_row == 1 ? n : rows;
     const Size fetches = ((a_row == 1 ? rows : n) + FETCHED - 1) / FETCHED;
@@ -715,6 +717,12 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const RE
                     next += line;
                 }
             }
+            if (beside)
+                for (Size k = 0; k < PACKED_ROWS; k++)
+                    for (Size v = 0; v < 2 * V; v += FETCHED) {
+                        FETCH(beside + (r + k) * ld_beside + c + v);
+                        FETCH(beside + (r + k) * ld_beside + c + v + other);
+                    }
             NAME(packed_tile)(packed + r * n, panels, n, bias ? bias + r : NULL, from_out,
                               rows - r < PACKED_ROWS ? rows - r : PACKED_ROWS,
                               columns - c < 2 * V ? columns - c : 2 * V, out + r * ldo + c, ldo);
@@ -722,10 +730,12 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const RE
 }
 
 /* Any rows, and columns whose panels of n are packed already. Start: bias, or zero if that is
- * NULL, or what out holds. `packed` has room for ROWS_PACKED * SUMS_PACKED numbers. */
+ * NULL, or what out holds. `packed` has room for ROWS_PACKED * SUMS_PACKED numbers. What will be
+ * needed with the result may be fetched meanwhile: see packed_block. */
 FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
                                    const REAL *bias, int accumulate, Size rows, Size columns,
-                                   Size n, REAL *out, Size ldo, REAL *packed)
+                                   Size n, REAL *out, Size ldo, REAL *packed,
+                                   const REAL *beside, Size ld_beside, Size other)
 {
     for (Size r = 0; r < rows; r += ROWS_PACKED)
         for (Size i = 0; i < n; i += SUMS_PACKED) {
@@ -735,7 +745,8 @@ FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const 
             NAME(packed_block)(here, a_row, a_sum, next, panels + i * 2 * V, n * 2 * V,
                                bias && i == 0 ? bias + r : NULL, accumulate || i > 0,
                                rows - r < ROWS_PACKED ? rows - r : ROWS_PACKED, columns, sums,
-                               out + r * ldo, ldo, packed);
+                               out + r * ldo, ldo, packed,
+                               i == 0 && beside ? beside + r * ld_beside : NULL, ld_beside, other);
         }
 }
 
@@ -749,10 +760,12 @@ FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size 
 
 FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
                                    const REAL *bias, int accumulate, Size rows, Size columns,
-                                   Size n, REAL *out, Size ldo, REAL *packed)
+                                   Size n, REAL *out, Size ldo, REAL *packed,
+                                   const REAL *beside, Size ld_beside, Size other)
 {
     (void)a, (void)a_row, (void)a_sum, (void)panels, (void)bias, (void)accumulate, (void)rows;
-    (void)columns, (void)n, (void)out, (void)ldo, (void)packed;
+    (void)columns, (void)n, (void)out, (void)ldo, (void)packed, (void)beside, (void)ld_beside;
+    (void)other;
 }
 
 #endif
