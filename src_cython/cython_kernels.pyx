@@ -207,6 +207,15 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
     job.constants = <double *> data(constants)
     if job.n_layers < 1 or job.header[GROUPS] > MAX_GROUPS:
         raise ValueError("not a plan of this version")
+    cdef int64_t *row
+    cdef Size k, columns, widest = 0
+    for k in range(job.n_layers):
+        row = job.layers + k * LAYER_COLUMNS
+        if row[KIND] == DENSE and row[BLAS]:
+            widest = max(widest, max(row[FAN_IN], row[FAN_OUT]))
+    columns = (widest + PANEL - 1) // PANEL * PANEL * job.header[BLOCK]
+    if PACKED_PRODUCTS and widest and panels_size(job) < columns:
+        raise ValueError("the plan has no room for packed products")
     return 0
 
 

@@ -3,6 +3,7 @@
 import inspect
 import re
 import zlib
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -804,3 +805,21 @@ def test_plan_leaves_room():
         starts = [start for start, _ in used[1:]]
         assert all(end <= start for end, start in zip(ends[:-1], starts, strict=True))
         assert ends[-1] <= header[codes.WORK_SIZE]
+
+
+def test_a_plan_without_room_for_packed_products_is_refused():
+    cython = load_backend("cython")
+    sizes, activations = [300, 300, 2], [codes.RELU, codes.IDENTITY]
+    X, out = np.zeros((40, 300), np.float32), np.empty((40, 2), np.float32)
+    for packed in (True, False):
+        plan = make_plan(sizes, activations, [0.0] * 2, [], 1, 4, cython.BLAS_WEIGHTS, 0, packed)
+        params = np.zeros(plan.n_params, np.float32)
+        call = partial(
+            cython.forward, plan.header, plan.layers, plan.constants, X, codes.CROSS_ENTROPY, True,
+            params, plan.workspace(np.float32), out,
+        )  # fmt: skip
+        if packed or cython.LEVEL == "baseline":  # which leaves wide layers to BLAS
+            assert call()
+        else:
+            with pytest.raises(ValueError, match="no room for packed products"):
+                call()
