@@ -535,6 +535,13 @@ def say(text: str) -> None:
 
 def measure(options: argparse.Namespace) -> dict:
     """All five parts."""
+    run = measure_steps(options)
+    measure_curves(options, run)
+    return run
+
+
+def measure_steps(options: argparse.Namespace) -> dict:
+    """Everything but whole runs of training."""
     from fastnn.cnn.settings import has_bfloat16
 
     source = (options.data, options.data_dir)
@@ -627,7 +634,13 @@ def measure(options: argparse.Namespace) -> dict:
         run["summaries"][level], _ = child.ask("summaries_cost", level, options.reported)
         child.close()
         say(f"summaries {level}: {run['summaries'][level]}")
+    return run
 
+
+def measure_curves(options: argparse.Namespace, run: dict) -> None:
+    """Whole runs of training, put into ``run``."""
+    source = (options.data, options.data_dir)
+    run["curves"] = []
     jobs = [
         *(
             (name, "preset_curve", {"preset": name} | options.preset, every, seeds)
@@ -649,7 +662,8 @@ def measure(options: argparse.Namespace) -> dict:
                 points, _ = child.ask(what, first, second, seed)
                 child.close()
             except RuntimeError as error:
-                failed(name, "curve", error)
+                run["failed"].append([f"{name}, curve", str(error)])
+                say(f"failed: {name}, seed {seed}: {error}")
                 continue
             curves[name].append(points)
             say(f"{name}, seed {seed}: {points[-1][0]:.1f} s, {points[-1][1]:.4f}")
@@ -662,7 +676,6 @@ def measure(options: argparse.Namespace) -> dict:
             for target in TARGETS
         }
         run["curves"].append({"name": name, "points": points, "seconds_to": times, "ends": ends})
-    return run
 
 
 # --- what is made of it ------------------------------------------------------------
@@ -774,6 +787,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="little of everything")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument("--load", type=Path, metavar="FILE", help="an earlier run's JSON instead")
+    parser.add_argument(
+        "--curves", action="store_true", help="measure the runs of training in --load's JSON anew"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this file")
     parser.add_argument("--data", choices=["mnist", "digits"], default="mnist")
@@ -785,6 +801,8 @@ def main() -> None:
         "--emulate", action="store_true", help="time bfloat16 without hardware for it too"
     )
     options = parser.parse_args()
+    if options.curves and options.load is None:
+        parser.error("--curves needs --load")
     quick = options.quick
     options.rounds = options.rounds or (1 if quick else 3)
     options.seconds = options.seconds or (0.2 if quick else 1.0)
@@ -801,6 +819,8 @@ def main() -> None:
         options.dense = [([32], 20), ([128, 64], 15), ([1024, 1024], 5)]
     if options.load is not None:
         run = json.loads(options.load.read_text(encoding="utf-8"))
+        if options.curves:
+            measure_curves(options, run)
     else:
         run = measure(options)
     if options.json is not None:

@@ -42,7 +42,7 @@ _FAST: dict[str, Any] = {
     "learning_rate": 2e-3,
     "schedule": "one_cycle",
     "batch_size": 64,
-    "steps": 530,
+    "steps": 440,
     "dropout": 0.2,
     "label_smoothing": 0.1,
     "pool_first": True,
@@ -66,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "summaries": "full",
     },
     "fast": _FAST,
-    "accurate": _FAST | {"learning_rate": 3e-3, "batch_size": 128, "steps": 900, "dropout": 0.4},
+    "accurate": _FAST | {"learning_rate": 3e-3, "batch_size": 128, "steps": 780, "dropout": 0.4},
 }
 
 
