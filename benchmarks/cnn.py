@@ -811,7 +811,7 @@ def main() -> None:
     options.preset = {"steps": 40} if quick else {}
     options.reported = 200 if quick else 700
     # seeds: their accuracies' standard errors are then well below the differences
-    options.presets = [("course", 220, 3), ("fast", 20, 5), ("accurate", 60, 3)]
+    options.presets = [("course", 220, 3), ("fast", 20, 5), ("accurate", 60, 5)]
     if quick:
         options.presets = [(name, 20, 1) for name, *_ in options.presets]
     options.dense = [([128, 64], 3)]

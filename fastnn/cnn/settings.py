@@ -66,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "summaries": "full",
     },
     "fast": _FAST,
-    "accurate": _FAST | {"learning_rate": 3e-3, "batch_size": 128, "steps": 780, "dropout": 0.4},
+    "accurate": _FAST | {"learning_rate": 3e-3, "batch_size": 128, "steps": 720, "dropout": 0.4},
 }
 
 
