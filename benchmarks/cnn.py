@@ -40,6 +40,7 @@ CHECK_STEPS, CHECK_BATCH, EVALUATED = 3, 50, 500
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
 SLICE = 20  # steps a call, where a contender can do several
 TARGETS = (0.9867, 0.99)
+CURVE = "curve"  # what failed, where it is a run of training
 ANSWER_LIMIT = 900.0  # seconds for anything a process is asked
 
 SHAPES = {
@@ -533,6 +534,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def note_failure(run: dict, name: str, what: str, error: object) -> None:
+    """In the run and on the screen; ``what`` is a precision, or ``CURVE``."""
+    run["failed"].append([f"{name}, {what}", str(error)])
+    say(f"failed: {name}, {what}: {error}")
+
+
 def measure(options: argparse.Namespace) -> dict:
     """All five parts."""
     run = measure_steps(options)
@@ -550,10 +557,6 @@ def measure_steps(options: argparse.Namespace) -> dict:
     precisions = PRECISIONS if has_bfloat16() or options.emulate else PRECISIONS[:1]
     run["bfloat16"] = {"hardware": has_bfloat16(), "timed": len(precisions) > 1}
     params, children, expected = initial_weights(), {}, None
-
-    def failed(name: str, precision: str, error: object) -> None:
-        run["failed"].append([f"{name}, {precision}", str(error)])
-        say(f"failed: {name}, {precision}: {error}")
 
     try:
         for precision in precisions:
@@ -573,7 +576,7 @@ def measure_steps(options: argparse.Namespace) -> dict:
                         )
                     say(f"{name}, {precision}: loss {loss:.6f} after {CHECK_STEPS} steps")
                 except RuntimeError as error:
-                    failed(name, precision, error)
+                    note_failure(run, name, precision, error)
                     if (name, precision) in children:
                         children.pop((name, precision)).close()
         for batch in options.batches:
@@ -597,7 +600,7 @@ def measure_steps(options: argparse.Namespace) -> dict:
                             _, seconds = child.ask("run", 0, steps, batch)
                             times.append(seconds / steps)
                     except RuntimeError as error:
-                        failed(*key, f"batch {batch}: {error}")
+                        note_failure(run, *key, f"batch {batch}: {error}")
                         children.pop(key).close()
                         rounds.pop(key, None)
             for (name, precision), (steps, times) in rounds.items():
@@ -641,6 +644,7 @@ def measure_curves(options: argparse.Namespace, run: dict) -> None:
     """Whole runs of training, put into ``run``."""
     source = (options.data, options.data_dir)
     run["curves"] = []
+    run["failed"] = [entry for entry in run["failed"] if not entry[0].endswith(f", {CURVE}")]
     jobs = [
         *(
             (name, "preset_curve", {"preset": name} | options.preset, every, seeds)
@@ -662,8 +666,7 @@ def measure_curves(options: argparse.Namespace, run: dict) -> None:
                 points, _ = child.ask(what, first, second, seed)
                 child.close()
             except RuntimeError as error:
-                run["failed"].append([f"{name}, curve", str(error)])
-                say(f"failed: {name}, seed {seed}: {error}")
+                note_failure(run, name, CURVE, error)
                 continue
             curves[name].append(points)
             say(f"{name}, seed {seed}: {points[-1][0]:.1f} s, {points[-1][1]:.4f}")

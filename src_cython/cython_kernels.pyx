@@ -934,6 +934,7 @@ cdef struct Update:
     double keep  # of the parameters' average
     Size n_params
     Size n_moments
+    Size second  # where in the state the second moment begins; 0: there is none
     void *state
     double penalty  # the objective beside the losses
     double inverse  # of the batch's total weight
@@ -943,9 +944,8 @@ cdef inline void update_some(Update *update, double l2, double shrink, real *gra
                              Size n, real *params) noexcept nogil:
     """For n parameters from ``start`` on; ``grads`` are theirs."""
     cdef real *state = <real *> update.state + start
-    cdef Size other = update.n_params if update.n_moments == 2 else 0
     update_range(grads, l2, shrink, update.rule.rule, update.rule.constants, update.rate, n,
-                 params + start, state, state + other)
+                 params + start, state, state + update.second)
     if update.rule.constants[5] != 0:
         average_range(params + start, update.keep, n, state + update.n_moments * update.n_params)
 
@@ -967,14 +967,13 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
     cdef Size start = row[WEIGHTS] + first * units
     cdef real *tile = packed + ROWS_PACKED * SUMS_PACKED
     cdef real *state = <real *> update.state + start if update.n_moments > 0 else NULL
-    cdef Size other = update.n_params if update.n_moments == 2 else 0
     while j < units:
         columns = min(units - j, UPDATED_COLUMNS)
         if accumulate:
             tile, ld = grads + start + j, units
         packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
                        last - first, columns, lanes, tile, ld, packed,
-                       state + j if state != NULL else NULL, units, other)
+                       state + j if state != NULL else NULL, units, update.second)
         for i in range(last - first):
             update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
                         columns, params)
@@ -1326,6 +1325,7 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
         group_losses = <double *> (sync + 8)
     update.rule, update.l2, update.state = rule, job.l2, state
     update.n_params, update.n_moments = job.header[N_PARAMS], state_rows(rule.rule, rule.constants)
+    update.second = update.n_params if update.n_moments == 2 else 0
     for i in range(steps):
         step = first_step + i
         team.turn = i

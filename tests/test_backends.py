@@ -27,7 +27,14 @@ from threadpoolctl import threadpool_limits
 import fastnn.plan
 from fastnn import codes, optimizers
 from fastnn.backends import numpy_kernels as reference
-from fastnn.plan import BLAS_WIDTH, MAX_GROUPS, make_plan
+from fastnn.plan import (
+    ALIGNMENT,
+    BLAS_WIDTH,
+    MAX_GROUPS,
+    aligned_empty,
+    aligned_zeros,
+    make_plan,
+)
 
 # fan_in, fan_out, samples: one of each, primes, more than a vector or a tile and not a multiple
 # of it, both sides of the width from which BLAS is called.
@@ -805,6 +812,15 @@ def test_plan_leaves_room():
         starts = [start for start, _ in used[1:]]
         assert all(end <= start for end, start in zip(ends[:-1], starts, strict=True))
         assert ends[-1] <= header[codes.WORK_SIZE]
+
+
+def test_memory_starts_on_a_cache_line():
+    for make, dtype in product((aligned_empty, aligned_zeros), (np.float32, np.float64)):
+        arrays = [make((3, k), dtype) for k in range(1, 20)]
+        assert all(array.ctypes.data % ALIGNMENT == 0 for array in arrays)
+        assert all(array.shape == (3, k) for k, array in enumerate(arrays, 1))
+        if make is aligned_zeros:
+            assert not any(array.any() for array in arrays)
 
 
 def test_a_plan_without_room_for_packed_products_is_refused():

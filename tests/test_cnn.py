@@ -309,6 +309,13 @@ def _with(path, target, change):
     target.write_bytes(contents)
 
 
+def test_files_from_before_label_smoothing_had_none(finished, tmp_path):
+    path = finished[0] / runs.MODEL_FILE
+    assert settings.PRESETS[runs.read(path)[0].settings.preset]["label_smoothing"] > 0
+    _with(path, tmp_path / "old", lambda fields, _: fields["settings"].pop("label_smoothing"))
+    assert runs.read(tmp_path / "old")[0].settings.label_smoothing == 0.0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

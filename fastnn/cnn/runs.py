@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 import fastnn
 from fastnn.cnn.settings import Settings
@@ -64,6 +64,14 @@ class Description(BaseModel):
     step_seconds: Annotated[float, Field(ge=0)] = 0.0
     errors: list[dict[str, float]] = []
     results: dict[str, JsonValue] = {}
+
+    @field_validator("settings")
+    @classmethod
+    def _all_filled_in(cls, settings: Settings) -> Settings:
+        """A file from before there was label smoothing had none, whatever its preset says now."""
+        if settings.label_smoothing is None:
+            return settings.model_copy(update={"label_smoothing": 0.0})
+        return settings
 
 
 def write(path: Path, description: Description, arrays: dict[str, np.ndarray]) -> None:
