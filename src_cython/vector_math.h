@@ -311,6 +311,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define EXP_NORMAL -87.0f  /* exp is a normal number from here on */
 #define EXP_HIGHEST 89.0f  /* and infinite above */
 #define EXPM1_LOWEST -18.0f /* expm1 is -1 below */
+#define TANH_LOWEST -9.0f   /* and tanh */
 #define MATH(function) function##f
 #include "vector_math.h"
 #undef REAL
@@ -324,6 +325,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #undef EXP_NORMAL
 #undef EXP_HIGHEST
 #undef EXPM1_LOWEST
+#undef TANH_LOWEST
 #undef MATH
 
 #define REAL double
@@ -338,6 +340,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define EXP_NORMAL -708.0
 #define EXP_HIGHEST 710.0
 #define EXPM1_LOWEST -40.0
+#define TANH_LOWEST -20.0
 #define MATH(function) function
 #include "vector_math.h"
 #undef REAL
@@ -1009,6 +1012,7 @@ FUNCTION void NAME(scatter)(REAL *RESTRICT out, const REAL *RESTRICT x, Size ldx
  * exchange in mpmath at 50 digits, then rounded. Degrees and errors (before rounding in the
  * evaluation), float / double:
  *   expm1(r) = r + r r EXP(r),          |r| <= log(2)/2: degree 4 / 9 in r, 8e-9 / 1.2e-17
+ *   r coth(r) = COTH(r r),              |r| <= log(2)/4: degree 2 / 5 in r r, 2.2e-9 / 9e-19
  *   2 atanh(s) = 2 s + s s s LOG(s s),  s <= 0.1716:     degree 2 / 6 in s s, 8e-10 / 1.2e-18
  *   2 atanh(s) = 2 s + s s s LOG1P(s s), s <= 1/3:       degree 3 / 9 in s s, 4.5e-9 / 1.3e-18
  */
@@ -1018,12 +1022,13 @@ static const double EXP_double[] = {
     0.5000000000000001,    0.16666666666666674,    0.04166666666662412,   0.008333333333322214,
     0.0013888888917215482, 0.00019841269886580328, 2.480152129331013e-05, 2.7557242345095926e-06,
     2.7620089625102744e-07, 2.5110047537712198e-08};
-/* of half the argument: EXP[i] times 2^(i + 1) */
-static const double TANH_EXP_double[] = {
-    2 * 0.5000000000000001,      4 * 0.16666666666666674,     8 * 0.04166666666662412,
-    16 * 0.008333333333322214,   32 * 0.0013888888917215482,  64 * 0.00019841269886580328,
-    128 * 2.480152129331013e-05, 256 * 2.7557242345095926e-06, 512 * 2.7620089625102744e-07,
-    1024 * 2.5110047537712198e-08};
+static const double COTH_double[] = {
+    1,
+    2 * 0.16666666666666602,
+    8 * -0.0027777777777014308,
+    32 * 6.61375632113214e-05,
+    128 * -1.6533901891371567e-06,
+    512 * 4.138125259637943e-08};
 static const double LOG_double[] = {
     0.6666666666666734,  0.3999999999941566,  0.2857142874218922, 0.2222219859146514,
     0.18183563482317436, 0.15314069495599555, 0.1479578577085294};
@@ -1034,9 +1039,7 @@ static const double LOG1P_double[] = {
 #else
 static const float EXP_float[] = {0.5f, 0.16666576266288757f, 0.04166637361049652f,
                                   0.008363180793821812f, 0.0013941123615950346f};
-static const float TANH_EXP_float[] = {2 * 0.5f, 4 * 0.16666576266288757f,
-                                       8 * 0.04166637361049652f, 16 * 0.008363180793821812f,
-                                       32 * 0.0013941123615950346f};
+static const float COTH_float[] = {1, 2 * 0.16666625440120697f, 8 * -0.0027667241171002388f};
 static const float LOG_float[] = {0.6666677594184875f, 0.3997756540775299f, 0.2987120747566223f};
 static const float LOG1P_float[] = {0.666664183139801f, 0.4002152681350708f, 0.2800180912017822f,
                                     0.28011980652809143f};
@@ -1059,36 +1062,60 @@ INLINE REAL NAME(polynomial)(REAL x, const REAL *c, const int n)
  * bits. */
 #define MAGIC ((REAL)1.5 * (REAL)((BITS)1 << MANTISSA) + (REAL)BIAS)
 
+#define SIGN ((BITS)1 << (8 * sizeof(REAL) - 1))
+
+INLINE BITS NAME(bits_of)(REAL x)
+{
+    BITS bits;
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
+}
+
+INLINE REAL NAME(from_bits)(BITS bits)
+{
+    REAL x;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
 /* 2^k for t = MAGIC + k. */
 INLINE REAL NAME(power_of_two)(REAL t)
 {
-    BITS bits;
-    memcpy(&bits, &t, sizeof(bits));
-    bits <<= MANTISSA;
-    memcpy(&t, &bits, sizeof(bits));
-    return t;
+    return NAME(from_bits)(NAME(bits_of)(t) << MANTISSA);
 }
 
-/* p with exp(x) = (1 + p) 2^k, |p| < 0.42, and t = MAGIC + k. The two parts of log 2 make
+/* r with exp(x) = exp(r) 2^k, |r| <= log(2)/2, and t = MAGIC + k. The two parts of log 2 make
  * x - k log 2 exact to the last bit. */
-INLINE REAL NAME(reduced)(REAL x, REAL *t)
+INLINE REAL NAME(remainder)(REAL x, REAL *t)
 {
     *t = x * (REAL)1.4426950408889634 + MAGIC;
     REAL k = *t - MAGIC;
-    REAL r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    return (x - k * LN2_HIGH) - k * LN2_LOW;
+}
+
+/* p with exp(x) = (1 + p) 2^k, |p| < 0.42, and t = MAGIC + k. */
+INLINE REAL NAME(reduced)(REAL x, REAL *t)
+{
+    REAL r = NAME(remainder)(x, t);
     return r + r * r * POLYNOMIAL(r, NAME(EXP));
 }
 
-/* Two factors reach into the denormal numbers and to infinity; comparisons that let NaN by. */
+/* x 2^k for t = MAGIC + k: two factors reach into the denormal numbers and to infinity. */
+INLINE REAL NAME(times_power_of_two)(REAL x, REAL t)
+{
+    REAL half = (t - MAGIC) * (REAL)0.5 + MAGIC;
+    REAL rest = t - (half - MAGIC);
+    return x * NAME(power_of_two)(half) * NAME(power_of_two)(rest);
+}
+
+/* Comparisons that let NaN by. */
 INLINE REAL NAME(fast_exp)(REAL x)
 {
     REAL t;
     x = x < EXP_LOWEST ? EXP_LOWEST : x;
     x = x > EXP_HIGHEST ? EXP_HIGHEST : x;
     REAL p = NAME(reduced)(x, &t);
-    REAL half = (t - MAGIC) * (REAL)0.5 + MAGIC;
-    REAL rest = t - (half - MAGIC);
-    return (1 + p) * NAME(power_of_two)(half) * NAME(power_of_two)(rest);
+    return NAME(times_power_of_two)(1 + p, t);
 }
 
 /* exp(x) for x <= 0, with one factor: what would be denormal becomes zero. */
@@ -1113,26 +1140,42 @@ INLINE REAL NAME(fast_expm1)(REAL x)
     return MATH(fabs)(x) < (REAL)1e-20 ? x : half + half;
 }
 
-/* tanh |x| = -h / (1 + h) with h = expm1(-2 |x|) / 2: never above 1. All in halves, which spares a
- * product and changes no bit. */
-INLINE REAL NAME(fast_tanh)(REAL x)
+/* A limit that the compiler does not know. It would follow a known one through the whole formula
+ * and choose between the results at the end: two operations in place of one. */
+INLINE REAL NAME(unknown)(REAL limit)
 {
-    REAL y = -MATH(fabs)(x);
-    y = y < EXPM1_LOWEST / 2 ? EXPM1_LOWEST / 2 : y;
-    REAL t = y * (REAL)2.8853900817779268 + MAGIC;
-    REAL k = t - MAGIC;
-    REAL r = (y - k * (LN2_HIGH / 2)) - k * (LN2_LOW / 2);
-    REAL p = r + r * r * POLYNOMIAL(r, NAME(TANH_EXP));
-    REAL power = NAME(power_of_two)(t);
-    REAL h = p * power + (power * (REAL)0.5 - (REAL)0.5);
-    return MATH(copysign)(h / (1 + h), x);
+    volatile REAL hidden = limit;
+    return hidden;
 }
 
-/* 1 / (1 + exp(-x)) */
-INLINE REAL NAME(fast_sigmoid)(REAL x)
+/* exp(2 r) = (c + r) / (c - r) with c = r coth(r), which is even and close to 1: few coefficients
+ * do, and a quotient whose parts are multiplied by these takes the exponential in without a second
+ * division. (The form of fdlibm's exponential, Sun Microsystems 1993.) */
+INLINE REAL NAME(r_coth)(REAL r) { return POLYNOMIAL(r * r, NAME(COTH)); }
+
+/* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). Without k the numerator is -2 r
+ * and exact. `lowest` is TANH_LOWEST, below which the result is 1, see `unknown`. */
+INLINE REAL NAME(fast_tanh)(REAL x, REAL lowest)
 {
-    REAL e = NAME(fast_exp)(-MATH(fabs)(x));
-    return (x >= 0 ? 1 : e) / (1 + e);
+    REAL y = NAME(from_bits)(NAME(bits_of)(x) | SIGN);
+    y = y < lowest ? lowest : y;
+    REAL t = y * (REAL)2.8853900817779268 + MAGIC;
+    REAL r = y - (t - MAGIC) * (REAL)0.34657359027997264;
+    REAL c = NAME(r_coth)(r), power = NAME(power_of_two)(t);
+    REAL numerator = c * (1 - power) - (r + power * r);
+    REAL denominator = (c - r) + power * (c + r);
+    return NAME(from_bits)(NAME(bits_of)(numerator / denominator) | (NAME(bits_of)(x) & SIGN));
+}
+
+/* e / (1 + e) for x < 0, else 1 / (1 + e), with e = exp(-|x|) = 2^k exp(2 r). `lowest` is
+ * EXP_LOWEST, see `unknown`. */
+INLINE REAL NAME(fast_sigmoid)(REAL x, REAL lowest)
+{
+    REAL t, y = NAME(from_bits)(NAME(bits_of)(x) | SIGN);
+    y = y < lowest ? lowest : y;
+    REAL r = (REAL)0.5 * NAME(remainder)(y, &t);
+    REAL c = NAME(r_coth)(r), small = NAME(times_power_of_two)(c + r, t), large = c - r;
+    return (x >= 0 ? large : small) / (large + small);
 }
 
 /* Positive normal x = 2^k m, m in [sqrt(1/2), sqrt 2): log x = k log 2 + 2 atanh((m - 1)/(m + 1)).
@@ -1140,15 +1183,11 @@ INLINE REAL NAME(fast_sigmoid)(REAL x)
 INLINE REAL NAME(fast_log)(REAL x)
 {
     const BITS one = (BITS)BIAS << MANTISSA;
-    BITS bits, biased, integer;
-    REAL k, m;
-    memcpy(&bits, &x, sizeof(bits));
-    biased = (bits + (one - SQRT_HALF_BITS)) >> MANTISSA; /* k + BIAS */
-    integer = biased | ((BITS)(BIAS + MANTISSA) << MANTISSA);
-    memcpy(&k, &integer, sizeof(k));
-    k -= (REAL)(((BITS)1 << MANTISSA) + BIAS);
-    bits -= (biased << MANTISSA) - one;
-    memcpy(&m, &bits, sizeof(m));
+    const BITS bits = NAME(bits_of)(x);
+    const BITS biased = (bits + (one - SQRT_HALF_BITS)) >> MANTISSA; /* k + BIAS */
+    const BITS integer = biased | ((BITS)(BIAS + MANTISSA) << MANTISSA);
+    const REAL k = NAME(from_bits)(integer) - (REAL)(((BITS)1 << MANTISSA) + BIAS);
+    const REAL m = NAME(from_bits)(bits - ((biased << MANTISSA) - one));
     REAL f = m - 1, s = f / (2 + f), u = s * s;
     REAL y = k * LN2_HIGH + ((s + s) + (s * u * POLYNOMIAL(u, NAME(LOG)) + k * LN2_LOW));
     return x < (REAL)INFINITY ? y : x;
@@ -1173,33 +1212,21 @@ INLINE REAL NAME(normal_cdf)(REAL x)
     return (REAL)0.5 * MATH(erfc)(x * (REAL)-0.7071067811865476);
 }
 
+/* --- activations ----------------------------------------------------------------------------- */
+
 #define EACH(value)                                                                               \
     do {                                                                                          \
         LANES_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                 \
     } while (0)
 
-FUNCTION void NAME(elementwise)(const REAL *x, int function, Size n, REAL *out)
-{
-    switch (function) {
-    case ONLY_EXP: EACH(NAME(fast_exp)(x[s])); break;
-    case ONLY_EXPM1: EACH(NAME(fast_expm1)(x[s])); break;
-    case ONLY_TANH: EACH(NAME(fast_tanh)(x[s])); break;
-    case ONLY_SIGMOID: EACH(NAME(fast_sigmoid)(x[s])); break;
-    case ONLY_LOG: EACH(NAME(fast_log)(x[s])); break;
-    case ONLY_LOG1P: EACH(NAME(fast_log1p)(x[s])); break;
-    case ONLY_SOFTPLUS: EACH(NAME(fast_softplus)(x[s])); break;
-    }
-}
-
-/* --- activations ----------------------------------------------------------------------------- */
-
 /* out = f(z); out may be z. Comparisons are such that NaN comes through. */
 FUNCTION void NAME(activate)(const REAL *z, int activation, double constant, Size n, REAL *out)
 {
     const REAL alpha = (REAL)constant;
+    const REAL exp_lowest = NAME(unknown)(EXP_LOWEST), tanh_lowest = NAME(unknown)(TANH_LOWEST);
     switch (activation) {
-    case TANH: EACH(NAME(fast_tanh)(z[s])); break;
-    case SIGMOID: EACH(NAME(fast_sigmoid)(z[s])); break;
+    case TANH: EACH(NAME(fast_tanh)(z[s], tanh_lowest)); break;
+    case SIGMOID: EACH(NAME(fast_sigmoid)(z[s], exp_lowest)); break;
     case RELU: EACH(z[s] <= 0 ? 0 : z[s]); break;
     case LEAKY_RELU: EACH(z[s] <= 0 ? alpha * z[s] : z[s]); break;
     case ELU:
@@ -1210,11 +1237,25 @@ FUNCTION void NAME(activate)(const REAL *z, int activation, double constant, Siz
         }
         break;
     case SOFTPLUS: EACH(NAME(fast_softplus)(z[s])); break;
-    case SILU: EACH(z[s] * NAME(fast_sigmoid)(z[s])); break;
+    case SILU: EACH(z[s] * NAME(fast_sigmoid)(z[s], exp_lowest)); break;
     case GELU: EACH(z[s] * NAME(normal_cdf)(z[s])); break;
     default:
         if (out != z)
             EACH(z[s]);
+    }
+}
+
+/* One function by itself: for tests, benchmarks and predictions that are exponentials. */
+FUNCTION void NAME(elementwise)(const REAL *x, int function, Size n, REAL *out)
+{
+    switch (function) {
+    case ONLY_EXP: EACH(NAME(fast_exp)(x[s])); break;
+    case ONLY_EXPM1: EACH(NAME(fast_expm1)(x[s])); break;
+    case ONLY_TANH: NAME(activate)(x, TANH, 0, n, out); break;
+    case ONLY_SIGMOID: NAME(activate)(x, SIGMOID, 0, n, out); break;
+    case ONLY_LOG: EACH(NAME(fast_log)(x[s])); break;
+    case ONLY_LOG1P: EACH(NAME(fast_log1p)(x[s])); break;
+    case ONLY_SOFTPLUS: EACH(NAME(fast_softplus)(x[s])); break;
     }
 }
 #undef EACH
@@ -1235,13 +1276,15 @@ FUNCTION void NAME(activate_back)(const REAL *RESTRICT z, const REAL *RESTRICT a
     case LEAKY_RELU: EACH_TIMES(a[s] > 0 ? 1 : alpha); break;
     case ELU: EACH_TIMES(a[s] > 0 ? 1 : a[s] + alpha); break;
     case SOFTPLUS: EACH_TIMES(-NAME(fast_expm1)(-a[s])); break;
-    case SILU:
+    case SILU: {
+        const REAL lowest = NAME(unknown)(EXP_LOWEST);
         LANES_LOOP for (Size s = 0; s < n; s++)
         {
-            REAL p = NAME(fast_sigmoid)(z[s]);
+            REAL p = NAME(fast_sigmoid)(z[s], lowest);
             da[s] *= p + a[s] * (1 - p);
         }
         break;
+    }
     case GELU:
         LANES_LOOP for (Size s = 0; s < n; s++)
         {
@@ -1638,6 +1681,7 @@ FUNCTION double NAME(sum_range)(const REAL *x, const int64_t *order, Size first,
 
 #undef POLYNOMIAL
 #undef MAGIC
+#undef SIGN
 #undef VEC
 #undef V
 #undef LOAD

@@ -425,6 +425,7 @@ def _sleep_a_little(typingctx):
 # Minimax polynomials found by Remez exchange in mpmath at 50 digits, then rounded. Degrees and
 # errors (before rounding in the evaluation), float32 / float64:
 #   expm1(r) = r + r r E(r),       |r| <= log(2)/2:  degree 4 / 9 in r, 8e-9 / 1.2e-17
+#   r coth(r) = C(r r),              |r| <= log(2)/4:  degree 2 / 5 in r r, 2.2e-9 / 9e-19
 #   2 atanh(s) = 2 s + s s s L(s s), s <= 0.1716:    degree 2 / 6 in s s, 8e-10 / 1.2e-18
 #   2 atanh(s) = 2 s + s s s M(s s), s <= 1/3:       degree 3 / 9 in s s, 4.5e-9 / 1.3e-18
 
@@ -446,7 +447,7 @@ def _by_dtype(single, double):
     return numbers
 
 
-_EXP_NUMBERS = (
+_EXP = _by_dtype(
     (
         0.5,
         0.16666576266288757,
@@ -467,9 +468,17 @@ _EXP_NUMBERS = (
         2.5110047537712198e-08,
     ),
 )
-_EXP = _by_dtype(*_EXP_NUMBERS)
-# The same for half the argument, and half of the result.
-_TANH_EXP = _by_dtype(*(tuple(2 * c * 2**i for i, c in enumerate(cs)) for cs in _EXP_NUMBERS))
+_COTH = _by_dtype(
+    (1.0, 2 * 0.16666625440120697, 8 * -0.0027667241171002388),
+    (
+        1.0,
+        2 * 0.16666666666666602,
+        8 * -0.0027777777777014308,
+        32 * 6.61375632113214e-05,
+        128 * -1.6533901891371567e-06,
+        512 * 4.138125259637943e-08,
+    ),
+)
 _LOG = _by_dtype(
     (0.6666677594184875, 0.3997756540775299, 0.2987120747566223),
     (
@@ -505,32 +514,45 @@ _LN2 = _by_dtype(
 _MAGIC = _by_dtype((1.5 * 2**23 + 127,), (1.5 * 2**52 + 1023,))
 # exp is a normal number above.
 _SMALLEST = _by_dtype((-87.0,), (-708.0,))
-# exp is 0 below the first and overflows above the second; expm1 is -1 below the third.
-_LIMITS = _by_dtype((-104.0, 89.0, -18.0), (-746.0, 710.0, -40.0))
+# exp is 0 below the first and overflows above the second; expm1 is -1 below the third and tanh
+# below the fourth.
+_LIMITS = _by_dtype((-104.0, 89.0, -18.0, -9.0), (-746.0, 710.0, -40.0, -20.0))
+
+
+@_maths
+def _remainder(x):
+    """``(r, t)`` with ``exp(x) = exp(r) 2**k``, ``|r| <= log(2) / 2`` and ``t = magic + k``."""
+    ln2_high, ln2_low = _LN2(x)
+    (magic,) = _MAGIC(x)
+    t = x * _like(x, 1.4426950408889634) + magic
+    k = t - magic
+    return x - k * ln2_high - k * ln2_low, t
 
 
 @_maths
 def _reduced(x):
     """``(p, t)`` with ``exp(x) = (1 + p) 2**k``, ``t = magic + k`` and ``|p| < 0.42``."""
-    ln2_high, ln2_low = _LN2(x)
-    (magic,) = _MAGIC(x)
-    t = x * _like(x, 1.4426950408889634) + magic
-    k = t - magic
-    r = x - k * ln2_high - k * ln2_low
+    r, t = _remainder(x)
     return r + r * r * _polynomial(r, _EXP(x)), t
 
 
 @_maths
-def _exp(x):
-    """Exponential function; two factors reach into the denormal numbers and to infinity."""
-    lowest, highest, _ = _LIMITS(x)
+def _times_power_of_two(x, t):
+    """``x 2**k``; two factors reach into the denormal numbers and to infinity."""
     (magic,) = _MAGIC(x)
+    half = (t - magic) * _like(x, 0.5) + magic
+    rest = t - (half - magic)
+    return x * _power_of_two(half) * _power_of_two(rest)
+
+
+@_maths
+def _exp(x):
+    """Exponential function."""
+    lowest, highest, _, _ = _LIMITS(x)
     x = lowest if x < lowest else x
     x = highest if x > highest else x
     p, t = _reduced(x)
-    half = (t - magic) * _like(x, 0.5) + magic
-    rest = t - (half - magic)
-    return (_like(x, 1.0) + p) * _power_of_two(half) * _power_of_two(rest)
+    return _times_power_of_two(_like(x, 1.0) + p, t)
 
 
 @_maths
@@ -545,7 +567,7 @@ def _exp_negative(x):
 @_maths
 def _expm1(x):
     """``exp(x) - 1``; half of it first, since 2**k may overflow where the result does not."""
-    _, highest, lowest = _LIMITS(x)
+    _, highest, lowest, _ = _LIMITS(x)
     clipped = lowest if x < lowest else x
     clipped = highest if clipped > highest else clipped
     p, t = _reduced(clipped)
@@ -556,32 +578,42 @@ def _expm1(x):
 
 
 @_maths
-def _tanh(x):
-    """``-h / (1 + h)`` with ``h = expm1(-2 |x|) / 2``, and the sign of x: never above 1.
+def _r_coth(r):
+    """``c = r coth(r)``, which is even and close to 1, with ``exp(2 r) = (c + r) / (c - r)``.
 
-    All in halves, which spares a product and changes no bit.
+    Few coefficients do, and a quotient whose parts are multiplied by these takes the exponential in
+    without a second division. (The form of fdlibm's exponential, Sun Microsystems 1993.)
     """
-    half, one = _like(x, 0.5), _like(x, 1.0)
-    ln2_high, ln2_low = _LN2(x)
+    return _polynomial(r * r, _COTH(r))
+
+
+@_maths
+def _tanh(x):
+    """``(1 - e) / (1 + e)`` with ``e = exp(-2 |x|) = 2**k exp(2 r)``, and the sign of x.
+
+    Without k the numerator is -2 r and exact.
+    """
     (magic,) = _MAGIC(x)
-    lowest = half * _LIMITS(x)[2]
+    lowest = _LIMITS(x)[3]
     y = -abs(x)
     y = lowest if y < lowest else y
     t = y * _like(x, 2 * 1.4426950408889634) + magic
-    k = t - magic
-    r = y - k * (half * ln2_high) - k * (half * ln2_low)
-    power = _power_of_two(t)
-    p = r + r * r * _polynomial(r, _TANH_EXP(x))
-    h = p * power + (half * power - half)
-    return math.copysign(h / (one + h), x)
+    r = y - (t - magic) * _like(x, 0.5 * 0.6931471805599453)
+    c, power = _r_coth(r), _power_of_two(t)
+    numerator = c * (_like(x, 1.0) - power) - (r + power * r)
+    return math.copysign(numerator / ((c - r) + power * (c + r)), x)
 
 
 @_maths
 def _sigmoid(x):
-    """Logistic function."""
-    one = _like(x, 1.0)
-    e = _exp(-abs(x))
-    return (one if x >= _like(x, 0.0) else e) / (one + e)
+    """``e / (1 + e)`` for x < 0, else ``1 / (1 + e)``, with ``e = exp(-|x|) = 2**k exp(2 r)``."""
+    lowest = _LIMITS(x)[0]
+    y = -abs(x)
+    r, t = _remainder(lowest if y < lowest else y)
+    r *= _like(x, 0.5)
+    c = _r_coth(r)
+    small, large = _times_power_of_two(c + r, t), c - r
+    return (large if x >= _like(x, 0.0) else small) / (large + small)
 
 
 @_maths
