@@ -31,7 +31,7 @@ from fastnn.plan import (
 )
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
-from fastnn.workers import check_stopped
+from fastnn.workers import check_stopped, helpers
 
 if TYPE_CHECKING:
     from fastnn.compiled import CFunction
@@ -1241,7 +1241,7 @@ class _Run:
         self._train(0, 0, losses[:0], None)  # no step: what has to be compiled is compiled now
         compile_seconds = time.perf_counter() - started
         started += compile_seconds
-        workers = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
+        workers = helpers(self.n_threads - 1) if self.n_threads > 1 else nullcontext()
         with self._limited_blas(self.plan), workers as pool:
             try:
                 while step < total and stopped == "epochs":

@@ -1,17 +1,75 @@
-"""Threads that train one network each, and how they are told to stop."""
+"""Threads that work side by side, and how those that train a network each are told to stop."""
 
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from fastnn.blas import limited_blas
 
 _stopped: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stopped")
+
+
+@contextmanager
+def helpers(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads beside the calling one: all of them started, each on a core of its own.
+
+    Parameters
+    ----------
+    n_threads : int
+        Their number, without the calling one.
+
+    Yields
+    ------
+    ThreadPoolExecutor
+        On leaving, everything submitted is waited for.
+    """
+    here = _core()
+    allowed = [] if here is None else sorted(os.sched_getaffinity(0), reverse=True)
+    # Each takes the last one: the cores that follow this one, then those before it.
+    free = [core for core in allowed if core < here] + [core for core in allowed if core > here]
+    pool = ThreadPoolExecutor(n_threads, "fastnn", initializer=_leave, initargs=(here, free))
+    with pool:
+        # Ctrl-C while one starts leaves it unknown to the pool, which would not wait for it.
+        started = threading.Barrier(n_threads + 1)
+        try:
+            for _ in range(n_threads):
+                pool.submit(started.wait)
+            started.wait()
+        except BaseException:
+            started.abort()
+            raise
+        yield pool
+
+
+def _leave(core: int | None, free: list[int]) -> None:
+    """If this thread runs there, go to a free core, without losing the right to all of them.
+
+    Linux may start a thread on its creator's core while another is idle, and take ten milliseconds
+    to notice; meanwhile the two would wait for each other.
+    """
+    if core is not None and _core() == core:
+        with suppress(OSError, IndexError):
+            allowed = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {free.pop()})
+            os.sched_setaffinity(0, allowed)
+
+
+def _core() -> int | None:
+    """Number of the core that this thread runs on; None where that cannot be told or chosen."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    try:
+        with open("/proc/thread-self/stat") as file:
+            # what stands before may have blanks: the name of the program, in parentheses
+            return int(file.read().rpartition(")")[2].split()[36])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class Workers:
@@ -31,14 +89,7 @@ class Workers:
     def __enter__(self) -> Workers:
         with ExitStack() as stack:
             stack.enter_context(limited_blas(1))
-            self._pool = stack.enter_context(ThreadPoolExecutor(self.n_threads, "fastnn"))
-            # All threads start here: Ctrl-C while one starts leaves it unknown to the pool, which
-            # would not wait for it.
-            started = threading.Event()
-            stack.callback(started.set)
-            for _ in range(self.n_threads):
-                self._pool.submit(started.wait)
-            started.set()
+            self._pool = stack.enter_context(helpers(self.n_threads))
             self._stack = stack.pop_all()
         return self
 

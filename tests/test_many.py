@@ -4,6 +4,7 @@ import copy
 import pickle
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -146,6 +147,8 @@ def test_interrupt_stops_all_and_leaves_them_usable():
     before = nets[-1].params.copy()
 
     def ctrl_c():
+        # The main thread should be waiting: on its way there Python would see the signal too late.
+        time.sleep(0.1)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     both = threading.Barrier(2, action=ctrl_c)

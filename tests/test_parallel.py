@@ -1,8 +1,10 @@
 """Fits of estimators in parallel: bagging and searches, against scikit-learn's own; Ctrl-C."""
 
+import os
 import pickle
 import signal
 import threading
+import time
 
 import joblib
 import numpy as np
@@ -17,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_info
 
 import fastnn
+from fastnn import workers
 from fastnn.estimators import solvers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -186,6 +189,8 @@ class Slow(BaseEstimator):
 @pytest.mark.filterwarnings("ignore:Training interrupted")
 def test_interrupt_stops_a_search(solver, monkeypatch):
     def ctrl_c():
+        # The main thread should be waiting: on its way there Python would see the signal too late.
+        time.sleep(0.1)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     monkeypatch.setattr(Slow, "both", threading.Barrier(2, action=ctrl_c))
@@ -196,3 +201,49 @@ def test_interrupt_stops_a_search(solver, monkeypatch):
     ):
         search.fit(X, Y)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastnn")]
+
+
+# --- threads beside the calling one -----------------------------------------------
+
+
+def test_helpers_are_all_there_and_may_run_anywhere():
+    with workers.helpers(3) as pool:
+        assert sum(thread.name.startswith("fastnn") for thread in threading.enumerate()) == 3
+        if hasattr(os, "sched_getaffinity"):
+            meeting = threading.Barrier(3)  # one task each
+            allowed = pool.map(lambda _: (meeting.wait(), os.sched_getaffinity(0))[1], range(3))
+            assert set(map(frozenset, allowed)) == {frozenset(os.sched_getaffinity(0))}
+    assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_a_helper_leaves_the_core_of_its_creator(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: chosen.append(set(cores)))
+    here, everywhere = workers._core(), os.sched_getaffinity(0)
+    assert here in everywhere
+    monkeypatch.setattr(workers, "_core", lambda: 3)
+    free = [5, 4]
+    workers._leave(2, free)  # it runs elsewhere already
+    assert chosen == []
+    workers._leave(3, free)
+    assert chosen == [{4}, everywhere]
+    assert free == [5]
+    workers._leave(3, [])  # more threads than cores
+    assert len(chosen) == 2
+
+
+def test_helpers_where_cores_cannot_be_chosen(monkeypatch):
+    monkeypatch.setattr(workers, "_core", lambda: None)
+    with workers.helpers(2) as pool:
+        assert list(pool.map(abs, [-1, -2])) == [1, 2]
+
+
+def test_interrupted_start_of_helpers_leaves_no_thread(monkeypatch):
+    def interrupted(self, timeout=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Barrier, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), workers.helpers(2):
+        pass
+    assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())

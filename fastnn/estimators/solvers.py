@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from fastnn.network import (
 )
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
 from fastnn.plan import batch_matrices
-from fastnn.workers import check_stopped
+from fastnn.workers import check_stopped, helpers
 
 # Rows that are gathered, or made dense, at a time: they should stay in the cache.
 PART_BYTES = 4 * 1024 * 1024
@@ -245,13 +245,11 @@ class Epochs:
     def ready(self) -> Iterator[None]:
         """Context in which :meth:`run` may be called: threads are there."""
         threads = max(part.n_threads for part in self.parts)
-        self.pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        try:
-            with self.parts[0]._limited_blas(self.network._training_plan):
+        workers = helpers(threads - 1) if threads > 1 else nullcontext()
+        with self.parts[0]._limited_blas(self.network._training_plan), workers as self.pool:
+            try:
                 yield
-        finally:
-            if self.pool is not None:
-                self.pool.shutdown()
+            finally:
                 self.pool = None
 
     def run(self, rates: np.ndarray) -> np.ndarray:
