@@ -479,18 +479,36 @@ FUNCTION void NAME(product)(const REAL *x, Size ldx, const REAL *w, Size step_in
     }
 }
 
-/* Sum over the lanes of a vector, by halves. */
+/* Sum over the lanes of a vector: pairs of neighbours, pairs of these, then by halves. */
 INLINE REAL NAME(sum_lanes)(VEC vector)
 {
     REAL parts[V];
     memcpy(parts, &vector, sizeof(vector));
-    UNROLL for (int half = (int)V / 2; half > 0; half /= 2) UNROLL for (int i = 0; i < half; i++)
+    for (int step = 1; step <= 2 && 2 * step <= V; step *= 2)
+        UNROLL for (int i = 0; i + step < V; i += 2 * step) parts[i] += parts[i + step];
+    UNROLL for (int half = (int)V / 2; half >= 4; half /= 2) UNROLL for (int i = 0; i < half; i += 4)
         parts[i] += parts[i + half];
     return parts[0];
 }
 
 #if QUADS
-/* The first steps of sum_lanes: four numbers remain. */
+/* Sums of neighbours: in each four lanes two of a, then two of b. */
+INLINE VEC NAME(add_pairs)(VEC a, VEC b)
+{
+#if VECTOR_BYTES / 4 == 4 || (defined(REAL_IS_DOUBLE) && VECTOR_BYTES / 8 == 4)
+#define FOURS(i) i, i + 2, V + i, V + i + 2
+#elif VECTOR_BYTES / 4 == 8 || defined(REAL_IS_DOUBLE)
+#define FOURS(i) i, i + 2, V + i, V + i + 2, i + 4, i + 6, V + i + 4, V + i + 6
+#else
+#define FOURS(i)                                                                                  \
+    i, i + 2, V + i, V + i + 2, i + 4, i + 6, V + i + 4, V + i + 6, i + 8, i + 10, V + i + 8,     \
+        V + i + 10, i + 12, i + 14, V + i + 12, V + i + 14
+#endif
+    return __builtin_shufflevector(a, b, FOURS(0)) + __builtin_shufflevector(a, b, FOURS(1));
+#undef FOURS
+}
+
+/* Four numbers remain, each the sum of those in its place. */
 INLINE QUAD NAME(fold)(VEC vector)
 {
     QUAD parts[V / 4];
@@ -502,21 +520,19 @@ INLINE QUAD NAME(fold)(VEC vector)
 #endif
 
 /* out[k] = sum over the lanes of vectors[k], or is increased by it; the same bits for all. Four of
- * them share the last steps. */
+ * them share every addition. */
 INLINE void NAME(sums_of_lanes)(const int n, const VEC *vectors, int accumulate, REAL *out)
 {
     int k = 0;
 #if QUADS
     UNROLL for (; k + 4 <= n; k += 4)
     {
-        QUAD a = NAME(fold)(vectors[k]), b = NAME(fold)(vectors[k + 1]);
-        QUAD c = NAME(fold)(vectors[k + 2]), d = NAME(fold)(vectors[k + 3]);
-        a = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
-        c = __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
-        a = __builtin_shufflevector(a, c, 0, 2, 4, 6) + __builtin_shufflevector(a, c, 1, 3, 5, 7);
+        VEC a = NAME(add_pairs)(vectors[k], vectors[k + 1]);
+        VEC c = NAME(add_pairs)(vectors[k + 2], vectors[k + 3]);
+        QUAD sum = NAME(fold)(NAME(add_pairs)(a, c));
         if (accumulate)
-            a += *(const QUAD *)(out + k);
-        *(QUAD *)(out + k) = a;
+            sum += *(const QUAD *)(out + k);
+        *(QUAD *)(out + k) = sum;
     }
 #endif
     UNROLL for (; k < n; k++)
