@@ -99,7 +99,43 @@ UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same or
 SPINS = 120_000  # looks at a barrier before the processor is left to others: about 0.1 ms
 
 
-class _Distinct(Compiler):
+class _Inner(Compiler):
+    """Numba's compiler for functions that only other compiled functions call.
+
+    Numba makes machine code of every function and all that it calls, at every level of calls; what
+    runs is the code of the public ones. Leaving the rest out takes a quarter off the time. It hangs
+    on private names of Numba's: without them compiling would merely take longer.
+    """
+
+    _needs = ("_codegen", "_finalized", "_finalize_final_module", "get_pointer_to_function")
+
+    def define_pipelines(self):
+        state = self.state
+        library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+        library.enable_object_caching()
+        if all(hasattr(library, name) for name in self._needs):
+            library._codegen = _NeverCalled(library._codegen)
+            library._finalize_final_module = lambda: setattr(library, "_finalized", True)
+            # the address of a wrapper that Python could call: there is none
+            library.get_pointer_to_function = lambda name: 0
+        state.library = library
+        return super().define_pipelines()
+
+
+class _NeverCalled:
+    """Numba's code generator for a function that has no machine code of its own."""
+
+    def __init__(self, codegen):
+        self._codegen = codegen
+
+    def __getattr__(self, name):
+        return getattr(self._codegen, name)
+
+    def set_env(self, name, env):
+        """Nothing; the function's environment would be written into its machine code."""
+
+
+class _Distinct(_Inner):
     """Numba's compiler, told that the pointers a function gets do not overlap."""
 
     def define_pipelines(self):
@@ -107,7 +143,7 @@ class _Distinct(Compiler):
         return super().define_pipelines()
 
 
-class _Glue(Compiler):
+class _Glue(_Inner):
     """Numba's compiler for functions that mostly call others.
 
     Numba optimises each function together with all that it calls, again at every level of calls.
@@ -117,21 +153,18 @@ class _Glue(Compiler):
     """
 
     def define_pipelines(self):
-        state = self.state
-        library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-        library.enable_object_caching()
-        library._optimize_final_module = lambda: None
-        state.library = library
-        return super().define_pipelines()
+        pipelines = super().define_pipelines()
+        self.state.library._optimize_final_module = lambda: None
+        return pipelines
 
 
 _common = {"nogil": True, "error_model": "numpy"}
 _inner = _common | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _public = njit(cache=True, fastmath=FASTMATH, **_common)
-_private = njit(fastmath=FASTMATH, **_inner)
+_private = njit(fastmath=FASTMATH, pipeline_class=_Inner, **_inner)
 _distinct = njit(fastmath=FASTMATH, pipeline_class=_Distinct, **_inner)
 _glue = njit(fastmath=FASTMATH, pipeline_class=_Glue, **_inner)
-_maths = njit(fastmath=FASTMATH_MATHS, **_inner)
+_maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
 
 
 # --- pointers and bits ----------------------------------------------------------
