@@ -479,18 +479,6 @@ FUNCTION void NAME(product)(const REAL *x, Size ldx, const REAL *w, Size step_in
     }
 }
 
-/* Sum over the lanes of a vector: pairs of neighbours, pairs of these, then by halves. */
-INLINE REAL NAME(sum_lanes)(VEC vector)
-{
-    REAL parts[V];
-    memcpy(parts, &vector, sizeof(vector));
-    for (int step = 1; step <= 2 && 2 * step <= V; step *= 2)
-        UNROLL for (int i = 0; i + step < V; i += 2 * step) parts[i] += parts[i + step];
-    UNROLL for (int half = (int)V / 2; half >= 4; half /= 2) UNROLL for (int i = 0; i < half; i += 4)
-        parts[i] += parts[i + half];
-    return parts[0];
-}
-
 #if QUADS
 /* Sums of neighbours: in each four lanes two of a, then two of b. */
 INLINE VEC NAME(add_pairs)(VEC a, VEC b)
@@ -519,20 +507,40 @@ INLINE QUAD NAME(fold)(VEC vector)
 }
 #endif
 
+/* Sum over the lanes of a vector: pairs of neighbours, pairs of these, then by halves. */
+INLINE REAL NAME(sum_lanes)(VEC vector)
+{
+#if QUADS
+    vector = NAME(add_pairs)(vector, vector);
+    return NAME(fold)(NAME(add_pairs)(vector, vector))[0];
+#else
+    REAL parts[V];
+    memcpy(parts, &vector, sizeof(vector));
+    for (int step = 1; step < V; step *= 2)
+        UNROLL for (int i = 0; i + step < V; i += 2 * step) parts[i] += parts[i + step];
+    return parts[0];
+#endif
+}
+
 /* out[k] = sum over the lanes of vectors[k], or is increased by it; the same bits for all. Four of
  * them share every addition. */
 INLINE void NAME(sums_of_lanes)(const int n, const VEC *vectors, int accumulate, REAL *out)
 {
     int k = 0;
 #if QUADS
-    UNROLL for (; k + 4 <= n; k += 4)
+    UNROLL for (; k + 2 <= n; k += 4)
     {
+        const int rest = n - k < 4 ? n - k : 4;
         VEC a = NAME(add_pairs)(vectors[k], vectors[k + 1]);
-        VEC c = NAME(add_pairs)(vectors[k + 2], vectors[k + 3]);
-        QUAD sum = NAME(fold)(NAME(add_pairs)(a, c));
-        if (accumulate)
-            sum += *(const QUAD *)(out + k);
-        *(QUAD *)(out + k) = sum;
+        VEC b = NAME(add_pairs)(vectors[rest > 2 ? k + 2 : k], vectors[rest > 3 ? k + 3 : k]);
+        QUAD sums = NAME(fold)(NAME(add_pairs)(a, b));
+        if (rest == 4) {
+            if (accumulate)
+                sums += *(const QUAD *)(out + k);
+            *(QUAD *)(out + k) = sums;
+            continue;
+        }
+        UNROLL for (int i = 0; i < rest; i++) out[k + i] = accumulate ? out[k + i] + sums[i] : sums[i];
     }
 #endif
     UNROLL for (; k < n; k++)
