@@ -828,13 +828,13 @@ def test_training_starts_no_more_threads_than_it_may(monkeypatch):
     X, y = make_classification(4000, 40, n_informative=10, random_state=0)
     model = fastnn.MLPClassifier((32, 32), batch_size=2000, max_iter=2, random_state=0)
     most = []
-    pool = solvers.ThreadPoolExecutor
+    helpers = solvers.helpers
 
-    def counting(workers):
-        most.append(workers)
-        return pool(workers)
+    def counting(n_threads):
+        most.append(n_threads)
+        return helpers(n_threads)
 
-    monkeypatch.setattr(solvers, "ThreadPoolExecutor", counting)
+    monkeypatch.setattr(solvers, "helpers", counting)
     if model.fit(X, y)._network().backend != "numpy":
         assert most[0] > 0
     most.clear()
