@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Mapping
-from concurrent.futures import as_completed
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, as_completed
 from contextlib import nullcontext
 from typing import Any
 
@@ -163,7 +163,7 @@ def fit_many(
         try:
             # The longest first, so that none is left over in the end.
             order = sorted(range(len(costs)), key=lambda index: -costs[index])
-            for future in as_completed([workers.submit(train, index) for index in order]):
+            for future in _completed([workers.submit(train, index) for index in order]):
                 future.result()
                 if bar is not None:
                     bar.one_more()
@@ -178,6 +178,21 @@ def fit_many(
                 result.results = results
                 raise result
     return results
+
+
+def _completed(futures: list[Future]) -> Iterator[Future]:
+    """As ``as_completed``, awake now and then, so that Ctrl-C comes through.
+
+    Some libraries (polars) have interrupted waiting resumed after the signal.
+    """
+    left = set(futures)
+    while left:
+        try:
+            for future in as_completed(left, timeout=0.2):
+                left.discard(future)
+                yield future
+        except TimeoutError:
+            pass
 
 
 class _Plans:

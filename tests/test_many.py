@@ -142,6 +142,15 @@ def test_one_that_diverges_does_not_lose_the_others(errors):
         np.testing.assert_array_equal(nets[k].params, own[k].params)
 
 
+@pytest.fixture(params=[True, False], ids=["signals end waiting", "waiting goes on"])
+def interrupted_calls(request):
+    """Whether a signal ends a system call; polars' handler of SIGINT has them go on."""
+    signal.siginterrupt(signal.SIGINT, request.param)
+    yield
+    signal.siginterrupt(signal.SIGINT, True)
+
+
+@pytest.mark.usefixtures("interrupted_calls")
 def test_interrupt_stops_all_and_leaves_them_usable():
     nets = [Network([2, 4, 2], random_state=k) for k in range(5)]
     before = nets[-1].params.copy()
