@@ -50,7 +50,7 @@ def helpers(n_threads: int) -> Iterator[ThreadPoolExecutor]:
 def _leave(core: int | None, free: list[int]) -> None:
     """If this thread runs there, go to a free core, without losing the right to all of them.
 
-    Linux may start a thread on its creator's core while another is idle, and take ten milliseconds
+    Linux may start a thread on its creator's core while another is idle, and take many milliseconds
     to notice; meanwhile the two would wait for each other.
     """
     if core is not None and _core() == core:

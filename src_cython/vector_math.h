@@ -311,7 +311,6 @@ INLINE double sum_log1p(const double *es, Size n)
 #define EXP_NORMAL -87.0f  /* exp is a normal number from here on */
 #define EXP_HIGHEST 89.0f  /* and infinite above */
 #define EXPM1_LOWEST -18.0f /* expm1 is -1 below */
-#define TANH_LOWEST -9.0f   /* and tanh */
 #define MATH(function) function##f
 #include "vector_math.h"
 #undef REAL
@@ -325,7 +324,6 @@ INLINE double sum_log1p(const double *es, Size n)
 #undef EXP_NORMAL
 #undef EXP_HIGHEST
 #undef EXPM1_LOWEST
-#undef TANH_LOWEST
 #undef MATH
 
 #define REAL double
@@ -340,7 +338,6 @@ INLINE double sum_log1p(const double *es, Size n)
 #define EXP_NORMAL -708.0
 #define EXP_HIGHEST 710.0
 #define EXPM1_LOWEST -40.0
-#define TANH_LOWEST -20.0
 #define MATH(function) function
 #include "vector_math.h"
 #undef REAL
@@ -1178,7 +1175,7 @@ INLINE REAL NAME(unknown)(REAL limit)
 INLINE REAL NAME(r_coth)(REAL r) { return POLYNOMIAL(r * r, NAME(COTH)); }
 
 /* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). Without k the numerator is -2 r
- * and exact. `lowest` is TANH_LOWEST, below which the result is 1, see `unknown`. */
+ * and exact. `lowest` is EXPM1_LOWEST / 2, below which the result is 1, see `unknown`. */
 INLINE REAL NAME(fast_tanh)(REAL x, REAL lowest)
 {
     REAL y = NAME(from_bits)(NAME(bits_of)(x) | SIGN);
@@ -1247,7 +1244,7 @@ INLINE REAL NAME(normal_cdf)(REAL x)
 FUNCTION void NAME(activate)(const REAL *z, int activation, double constant, Size n, REAL *out)
 {
     const REAL alpha = (REAL)constant;
-    const REAL exp_lowest = NAME(unknown)(EXP_LOWEST), tanh_lowest = NAME(unknown)(TANH_LOWEST);
+    const REAL exp_lowest = NAME(unknown)(EXP_LOWEST), tanh_lowest = NAME(unknown)(EXPM1_LOWEST / 2);
     switch (activation) {
     case TANH: EACH(NAME(fast_tanh)(z[s], tanh_lowest)); break;
     case SIGMOID: EACH(NAME(fast_sigmoid)(z[s], exp_lowest)); break;

@@ -458,7 +458,7 @@ def _sleep_a_little(typingctx):
 # Minimax polynomials found by Remez exchange in mpmath at 50 digits, then rounded. Degrees and
 # errors (before rounding in the evaluation), float32 / float64:
 #   expm1(r) = r + r r E(r),       |r| <= log(2)/2:  degree 4 / 9 in r, 8e-9 / 1.2e-17
-#   r coth(r) = C(r r),              |r| <= log(2)/4:  degree 2 / 5 in r r, 2.2e-9 / 9e-19
+#   r coth(r) = C(r r),            |r| <= log(2)/4:  degree 2 / 5 in r r, 2.2e-9 / 9e-19
 #   2 atanh(s) = 2 s + s s s L(s s), s <= 0.1716:    degree 2 / 6 in s s, 8e-10 / 1.2e-18
 #   2 atanh(s) = 2 s + s s s M(s s), s <= 1/3:       degree 3 / 9 in s s, 4.5e-9 / 1.3e-18
 
@@ -547,9 +547,8 @@ _LN2 = _by_dtype(
 _MAGIC = _by_dtype((1.5 * 2**23 + 127,), (1.5 * 2**52 + 1023,))
 # exp is a normal number above.
 _SMALLEST = _by_dtype((-87.0,), (-708.0,))
-# exp is 0 below the first and overflows above the second; expm1 is -1 below the third and tanh
-# below the fourth.
-_LIMITS = _by_dtype((-104.0, 89.0, -18.0, -9.0), (-746.0, 710.0, -40.0, -20.0))
+# exp is 0 below the first and overflows above the second; expm1 is -1 below the third.
+_LIMITS = _by_dtype((-104.0, 89.0, -18.0), (-746.0, 710.0, -40.0))
 
 
 @_maths
@@ -581,7 +580,7 @@ def _times_power_of_two(x, t):
 @_maths
 def _exp(x):
     """Exponential function."""
-    lowest, highest, _, _ = _LIMITS(x)
+    lowest, highest, _ = _LIMITS(x)
     x = lowest if x < lowest else x
     x = highest if x > highest else x
     p, t = _reduced(x)
@@ -600,7 +599,7 @@ def _exp_negative(x):
 @_maths
 def _expm1(x):
     """``exp(x) - 1``; half of it first, since 2**k may overflow where the result does not."""
-    _, highest, lowest, _ = _LIMITS(x)
+    _, highest, lowest = _LIMITS(x)
     clipped = lowest if x < lowest else x
     clipped = highest if clipped > highest else clipped
     p, t = _reduced(clipped)
@@ -627,7 +626,7 @@ def _tanh(x):
     Without k the numerator is -2 r and exact.
     """
     (magic,) = _MAGIC(x)
-    lowest = _LIMITS(x)[3]
+    lowest = _like(x, 0.5) * _LIMITS(x)[2]
     y = -abs(x)
     y = lowest if y < lowest else y
     t = y * _like(x, 2 * 1.4426950408889634) + magic
