@@ -43,9 +43,9 @@ SYNC_SIZE = 8 + 2 * MAX_GROUPS
 SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
-# Numbers that the Cython kernels pack or update at a time for products of wide layers:
-# ROWS_PACKED * SUMS_PACKED + UPDATED_ROWS * UPDATED_COLUMNS; and the most columns of a panel.
-PACKED = 96 * 256 + 48 * 512
+# Numbers that the Cython kernels copy or update at a time for products of wide layers:
+# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; and the most columns of a panel.
+PACKED = 96 * (256 + 16) + 48 * 512
 PANEL = 32
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;

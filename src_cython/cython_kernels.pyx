@@ -38,7 +38,7 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int ROWS_PACKED, SUMS_PACKED
+    const int COPY_SIZE
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
     const int STREAM_DROPOUT
@@ -64,10 +64,13 @@ cdef extern from "vector_math.h" nogil:
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
+    void cut_rows(void *values, const int32_t *indices, const int64_t *indptr,
+                  const int64_t *order, Size first, Size samples, Size columns,
+                  int32_t *cuts) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
-                        const int64_t *order, Size first, Size samples, Size lanes, void *w,
-                        void *b, Size n_out, Size unit, Size last, void *scratch, void *out,
-                        Size ldo) noexcept
+                        const int64_t *order, Size first, Size samples, Size lanes,
+                        const int32_t *cuts, void *w, void *b, Size n_in, Size n_out, Size unit,
+                        Size last, void *scratch, void *copy, void *out, Size ldo) noexcept
     void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size columns,
                         int32_t *ends, void *out, int32_t *out_samples) noexcept
@@ -291,7 +294,7 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a,
         dgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
 
 
-# Three products. ``packed`` is scratch memory for those of a wide layer, ROWS_PACKED * SUMS_PACKED
+# Three products. ``packed`` is scratch memory for those of a wide layer, COPY_SIZE
 # numbers; NULL: the layer is not. ``panels`` are then the packed columns of the second factor.
 
 
@@ -350,14 +353,14 @@ cdef real *scratch_memory(real *like, Size n_in, Size n_out, Size samples, real 
     cdef real *memory
     packed[0], panels[0] = NULL, NULL
     if wide:
-        size += ROWS_PACKED * SUMS_PACKED + (max(n_in, n_out) + PANEL) * (samples + PANEL)
+        size += COPY_SIZE + (max(n_in, n_out) + PANEL) * (samples + PANEL)
     memory = <real *> malloc(size * sizeof(real))
     if memory == NULL:
         with gil:
             raise MemoryError
     if wide:
         packed[0] = memory + (n_in + n_out) * PADDING
-        panels[0] = packed[0] + ROWS_PACKED * SUMS_PACKED
+        panels[0] = packed[0] + COPY_SIZE
     return memory
 
 
@@ -718,7 +721,7 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
 
 cdef inline Size panels_size(Job *job) noexcept nogil:
     """Of one of the two places for packed columns."""
-    return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - ROWS_PACKED * SUMS_PACKED
+    return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - COPY_SIZE
             - UPDATED_ROWS * UPDATED_COLUMNS) // 2
 
 
@@ -779,6 +782,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef int64_t *after
     cdef real *packed
     cdef bint packed_already
+    cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
@@ -790,10 +794,16 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             line = SPARSE_UNITS if x == NULL else least_piece(row, row[FAN_OUT], team)
             while take_piece(team, row[FAN_OUT], line, &unit, &last):
                 if x == NULL:
+                    if job.header[SHARED] and cuts == NULL:
+                        cuts = <int32_t *> (own + job.header[WORK_SIZE])
+                        cut_rows(<real *> job.x, job.indices, job.indptr, job.order, start,
+                                 samples, row[FAN_IN], cuts)
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
-                                   samples, lanes, params + row[WEIGHTS], params + row[BIASES],
-                                   row[FAN_OUT], unit, last, own + job.header[WORK_DELTA],
-                                   work + row[NET_INPUT], block)
+                                   samples, lanes, cuts, params + row[WEIGHTS],
+                                   params + row[BIASES], row[FAN_IN], row[FAN_OUT], unit, last,
+                                   own + job.header[WORK_DELTA],
+                                   own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
+                                   block)
                 else:
                     if not packed_already:
                         pack_columns(x, ldx, 1, row[FAN_IN], lanes, panels_of(job, 0, own))
@@ -965,7 +975,7 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
     """
     cdef Size units = row[FAN_OUT], j = 0, i, columns, ld = UPDATED_COLUMNS
     cdef Size start = row[WEIGHTS] + first * units
-    cdef real *tile = packed + ROWS_PACKED * SUMS_PACKED
+    cdef real *tile = packed + COPY_SIZE
     cdef real *state = <real *> update.state + start if update.n_moments > 0 else NULL
     while j < units:
         columns = min(units - j, UPDATED_COLUMNS)

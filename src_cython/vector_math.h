@@ -71,14 +71,17 @@ typedef long long Size;
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
 
-/* Products of wide layers read packed copies of both factors, in tiles of PACKED_ROWS rows by two
- * vectors: as many sums as registers hold beside what they are made of. Of the first factor so
- * many rows and summands are packed at a time, 96 KiB of floats. Other vectors than these were not
- * measured and leave wide layers to BLAS. */
+/* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by two
+ * vectors: as many sums as registers hold beside what they are made of. Of the first factor they
+ * work on so many rows and summands at a time, 96 KiB of floats, which may be copied to rows a
+ * line longer. Other vectors than these were not measured and leave wide layers to BLAS. */
 #define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
-#define PACKED_ROWS (VECTOR_BYTES == 64 ? 12 : 6)
-#define ROWS_PACKED 96
-#define SUMS_PACKED 256
+#define TILE_ROWS (VECTOR_BYTES == 64 ? 12 : 6)
+#define BLOCK_ROWS 96
+#define BLOCK_SUMS 256
+#define PAGES 64 /* summands whose lines are in as many pages: a first-level TLB has 64 or more */
+#define COPY_LINE (BLOCK_SUMS + 16)
+#define COPY_SIZE (BLOCK_ROWS * COPY_LINE)
 /* A line of the cache is fetched before it is needed. */
 #if defined(__GNUC__)
 #define FETCH(p) __builtin_prefetch(p, 0, 2)
@@ -353,6 +356,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
+#define cut_rows(x, ...) BY_TYPE(cut_rows, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
 #define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
 #define all_finite(x, ...) BY_TYPE(all_finite, x)(x, __VA_ARGS__)
@@ -619,38 +623,39 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
  *
  * out[r][c] = start + sum over i < n of a[r * a_row + i * a_sum] * b[i * b_sum + c * b_column]
  *
- * A layer forward, its inputs' gradient and its weights' gradient are all of this form. The rows of
- * a become panels of PACKED_ROWS, the columns of b panels of two vectors; in both, what is needed
- * for one summand stands side by side, so that the innermost loop reads two streams whatever the
- * strides were. Whoever is a multiple of 4 KiB wide would else meet in the same few places of the
- * cache. After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
+ * A layer forward, its inputs' gradient and its weights' gradient are all of this form, with
+ * either a_row or a_sum one. The columns of b become panels of two vectors, in which all that one
+ * summand needs stands side by side, whatever the strides were. The numbers of a are broadcast, so
+ * that they may be read where they lie, unless they crowd into too few places of the caches. After
+ * Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 
 #if PACKED_PRODUCTS
 
-/* One tile; what is beyond the edges of out is not written. The sums stay in registers, and out
- * is added to at the end, when it has come from memory. */
-INLINE void NAME(packed_tile)(const REAL *a, const REAL *b, Size n, const REAL *bias, int from_out,
-                              Size rows, Size columns, REAL *out, Size ldo)
+/* One tile; TILE_ROWS of a are read, but what is beyond the edges of out is not written. The sums
+ * stay in registers, and out is added to at the end, when it has come from memory. */
+INLINE void NAME(packed_tile)(const REAL *a, const Size a_row, const Size a_sum, const REAL *b,
+                              Size n, const REAL *bias, int from_out, Size rows, Size columns,
+                              REAL *out, Size ldo)
 {
-    VEC sums[PACKED_ROWS][2];
-    UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++)
+    VEC sums[TILE_ROWS][2];
+    UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
     {
         sums[r][0] = sums[r][1] = (VEC){0};
         FETCH_TO_WRITE(out + r * ldo);
     }
     for (Size i = 0; i < n; i++) {
         const VEC left = LOAD(b), right = LOAD(b + V);
-        UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++)
+        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
         {
-            const REAL factor = a[r];
+            const REAL factor = a[r * a_row];
             sums[r][0] += factor * left;
             sums[r][1] += factor * right;
         }
-        a += PACKED_ROWS;
+        a += a_sum;
         b += 2 * V;
     }
-    if (rows == PACKED_ROWS && columns == 2 * V) {
-        UNROLL_ROWS for (int r = 0; r < PACKED_ROWS; r++) UNROLL for (int v = 0; v < 2; v++)
+    if (rows == TILE_ROWS && columns == 2 * V) {
+        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < 2; v++)
         {
             VEC sum = sums[r][v] + (bias ? bias[r] : 0);
             if (from_out)
@@ -659,7 +664,7 @@ INLINE void NAME(packed_tile)(const REAL *a, const REAL *b, Size n, const REAL *
         }
         return;
     }
-    REAL edge[PACKED_ROWS][2 * V];
+    REAL edge[TILE_ROWS][2 * V];
     memcpy(edge, sums, sizeof(edge));
     for (Size r = 0; r < rows; r++)
         for (Size c = 0; c < columns; c++) {
@@ -668,71 +673,82 @@ INLINE void NAME(packed_tile)(const REAL *a, const REAL *b, Size n, const REAL *
         }
 }
 
-/* `size` neighbouring lines of a matrix, whose numbers are `line` apart, become one panel: the
- * `n` first numbers of each side by side, zeros where lines are missing. */
-INLINE void NAME(pack_panel)(const int size, const REAL *x, Size line, Size step, Size lines,
-                             Size n, REAL *out)
-{
-    if (lines == size && line == 1) {
-        for (Size i = 0; i < n; i++, x += step, out += size)
-            memcpy(out, x, (size_t)size * sizeof(REAL));
-    } else if (lines == size) {
-        for (Size i = 0; i < n; i++, x += step, out += size)
-            UNROLL_ROWS for (int k = 0; k < size; k++) out[k] = x[k * line];
-    } else {
-        for (Size i = 0; i < n; i++, x += step, out += size)
-            for (Size k = 0; k < size; k++)
-                out[k] = k < lines ? x[k * line] : 0;
-    }
-}
-
-/* Rows of a, panel by panel; or, where neighbouring rows are neighbours in memory, a line of all
- * of them at a time, as the panels would each read a small part of it. */
-FUNCTION void NAME(pack_rows)(const REAL *a, Size a_row, Size a_sum, Size rows, Size n, REAL *out)
-{
-    Size r = 0;
-    if (a_row == 1) {
-        const Size panels = rows / PACKED_ROWS;
-        for (Size i = 0; i < n; i++) {
-            const REAL *from = a + i * a_sum;
-            REAL *to = out + i * PACKED_ROWS;
-            for (Size k = 0; k < panels; k++, from += PACKED_ROWS, to += PACKED_ROWS * n)
-                memcpy(to, from, PACKED_ROWS * sizeof(REAL));
-        }
-        r = panels * PACKED_ROWS;
-    }
-    for (; r < rows; r += PACKED_ROWS)
-        NAME(pack_panel)(PACKED_ROWS, a + r * a_row, a_row, a_sum,
-                         rows - r < PACKED_ROWS ? rows - r : PACKED_ROWS, n, out + r * n);
-}
-
-/* Columns of b, panel by panel; `out` has room for whole panels. */
+/* Columns of b, panel by panel: 2 V numbers side by side for each of n summands, zeros where there
+ * are no more columns. `out` has room for whole panels. */
 FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size n, Size columns,
                                  REAL *out)
 {
-    for (Size c = 0; c < columns; c += 2 * V)
-        NAME(pack_panel)(2 * V, b + c * b_column, b_column, b_sum,
-                         columns - c < 2 * V ? columns - c : 2 * V, n, out + c * n);
+    for (; columns > 0; columns -= 2 * V, b += 2 * V * b_column)
+        if (columns >= 2 * V && b_column == 1)
+            for (Size i = 0; i < n; i++, out += 2 * V)
+                memcpy(out, b + i * b_sum, 2 * V * sizeof(REAL));
+        else if (columns >= 2 * V)
+            for (Size i = 0; i < n; i++, out += 2 * V)
+                UNROLL_ROWS for (int k = 0; k < 2 * V; k++) out[k] = b[i * b_sum + k * b_column];
+        else
+            for (Size i = 0; i < n; i++, out += 2 * V)
+                for (Size k = 0; k < 2 * V; k++)
+                    out[k] = k < columns ? b[i * b_sum + k * b_column] : 0;
 }
 
-/* Some rows and summands: pack them and multiply. Meanwhile `next` is fetched, what is to be
- * packed after them: packing would else wait for memory. (Fetching beyond the end of a matrix does
- * nothing.) So are, unless NULL, two matrices of the shape of out, `beside` and the one `other`
- * numbers behind it. A panel of columns stays in the first-level cache, the packed rows in the
- * second. */
-FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const REAL *next,
-                                 const REAL *panels, Size panel, const REAL *bias, int from_out,
-                                 Size rows, Size columns, Size n, REAL *out, Size ldo,
-                                 REAL *packed, const REAL *beside, Size ld_beside, Size other)
+/* Whether the lines of a, of which a tile reads TILE_ROWS at the same time or up to BLOCK_SUMS one
+ * after the other, are so nearly a multiple of 4 KiB apart that they share a few places of the
+ * caches: a first level has 8 ways of 4 KiB, a second level of a mebibyte 8 of 128 KiB. */
+INLINE int NAME(crowded)(Size a_row, Size line)
+{
+    const Size beside = (line * (Size)sizeof(REAL) + 32) % 4096;
+    return beside <= 64 && (a_row == 1 || TILE_ROWS > 8);
+}
+
+/* A copy of some rows of a: where rows are neighbours in memory, BLOCK_ROWS numbers for each of n
+ * summands; else n numbers each, COPY_LINE apart. Rows that are missing in a tile are zeros. */
+FUNCTION void NAME(copy_factor)(const REAL *a, Size a_row, Size a_sum, Size rows, Size n, REAL *out)
+{
+    const Size whole = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    if (a_row == 1)
+        for (Size i = 0; i < n; i++, a += a_sum, out += BLOCK_ROWS) {
+            if (rows == BLOCK_ROWS) { /* a number that the compiler knows */
+                memcpy(out, a, BLOCK_ROWS * sizeof(REAL));
+                continue;
+            }
+            memcpy(out, a, (size_t)rows * sizeof(REAL));
+            for (Size r = rows; r < whole; r++)
+                out[r] = 0;
+        }
+    else
+        for (Size r = 0; r < whole; r++, a += a_row, out += COPY_LINE) {
+            if (r < rows)
+                memcpy(out, a, (size_t)n * sizeof(REAL));
+            else
+                memset(out, 0, (size_t)n * sizeof(REAL));
+        }
+}
+
+/* Some rows and summands. Meanwhile `next` is fetched, the part of a that comes after them: the
+ * tiles would else wait for memory. (Fetching beyond the end of a matrix does nothing.) So are,
+ * unless NULL, two matrices of the shape of out, `beside` and the one `other` numbers behind it. A
+ * panel of columns stays in the first-level cache, the rows in the second. */
+FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copied,
+                                 const REAL *next, const REAL *panels, Size panel,
+                                 const REAL *bias, int from_out, Size rows, Size columns, Size n,
+                                 REAL *out, Size ldo, REAL *copy, const REAL *beside,
+                                 Size ld_beside, Size other)
 {
     const Size line = a_row == 1 ? a_sum : a_row, lines = a_row == 1 ? n : rows;
     const Size fetches = ((a_row == 1 ? rows : n) + FETCHED - 1) / FETCHED;
-    const Size tiles = ((columns + 2 * V - 1) / (2 * V)) * ((rows + PACKED_ROWS - 1) / PACKED_ROWS);
+    const Size tiles = ((columns + 2 * V - 1) / (2 * V)) * ((rows + TILE_ROWS - 1) / TILE_ROWS);
     const Size at_a_time = (lines * fetches + tiles - 1) / tiles;
+    /* a tile at the edge reads zeros, not what is behind the matrix */
+    const Size in_place = copied ? 0 : rows / TILE_ROWS * TILE_ROWS;
     Size fetched = 0, place = 0;
-    NAME(pack_rows)(a, a_row, a_sum, rows, n, packed);
+    if (in_place < rows)
+        NAME(copy_factor)(a + in_place * a_row, a_row, a_sum, rows - in_place, n, copy);
     for (Size c = 0; c < columns; c += 2 * V, panels += panel)
-        for (Size r = 0; r < rows; r += PACKED_ROWS) {
+        for (Size r = 0; r < rows; r += TILE_ROWS) {
+            const Size tile_rows = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
+            const Size tile_columns = columns - c < 2 * V ? columns - c : 2 * V;
+            const REAL *start = bias ? bias + r : NULL;
+            REAL *to = out + r * ldo + c;
             for (Size k = 0; k < at_a_time && fetched < lines; k++) {
                 FETCH(next + place * FETCHED);
                 if (++place == fetches) {
@@ -742,34 +758,41 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, const RE
                 }
             }
             if (beside)
-                for (Size k = 0; k < PACKED_ROWS; k++)
+                for (Size k = 0; k < TILE_ROWS; k++)
                     for (Size v = 0; v < 2 * V; v += FETCHED) {
                         FETCH(beside + (r + k) * ld_beside + c + v);
                         FETCH(beside + (r + k) * ld_beside + c + v + other);
                     }
-            NAME(packed_tile)(packed + r * n, panels, n, bias ? bias + r : NULL, from_out,
-                              rows - r < PACKED_ROWS ? rows - r : PACKED_ROWS,
-                              columns - c < 2 * V ? columns - c : 2 * V, out + r * ldo + c, ldo);
+            if (a_row == 1)
+                NAME(packed_tile)(r < in_place ? a + r : copy + (r - in_place), 1,
+                                  r < in_place ? a_sum : BLOCK_ROWS, panels, n, start, from_out,
+                                  tile_rows, tile_columns, to, ldo);
+            else
+                NAME(packed_tile)(r < in_place ? a + r * a_row : copy + (r - in_place) * COPY_LINE,
+                                  r < in_place ? a_row : COPY_LINE, 1, panels, n, start, from_out,
+                                  tile_rows, tile_columns, to, ldo);
         }
 }
 
 /* Any rows, and columns whose panels of n are packed already. Start: bias, or zero if that is
- * NULL, or what out holds. `packed` has room for ROWS_PACKED * SUMS_PACKED numbers. What will be
- * needed with the result may be fetched meanwhile: see packed_block. */
+ * NULL, or what out holds. `copy` has room for COPY_SIZE numbers. What will be needed with the
+ * result may be fetched meanwhile: see packed_block. */
 FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
                                    const REAL *bias, int accumulate, Size rows, Size columns,
-                                   Size n, REAL *out, Size ldo, REAL *packed,
+                                   Size n, REAL *out, Size ldo, REAL *copy,
                                    const REAL *beside, Size ld_beside, Size other)
 {
-    for (Size r = 0; r < rows; r += ROWS_PACKED)
-        for (Size i = 0; i < n; i += SUMS_PACKED) {
-            const Size sums = n - i < SUMS_PACKED ? n - i : SUMS_PACKED;
+    const int copied = NAME(crowded)(a_row, a_row == 1 ? a_sum : a_row);
+    const Size at_a_time = a_row == 1 && !copied ? PAGES : BLOCK_SUMS;
+    for (Size r = 0; r < rows; r += BLOCK_ROWS)
+        for (Size i = 0; i < n; i += at_a_time) {
+            const Size some = rows - r < BLOCK_ROWS ? rows - r : BLOCK_ROWS;
+            const Size sums = n - i < at_a_time ? n - i : at_a_time;
             const REAL *here = a + r * a_row + i * a_sum;
-            const REAL *next = i + sums < n ? here + sums * a_sum : a + (r + ROWS_PACKED) * a_row;
-            NAME(packed_block)(here, a_row, a_sum, next, panels + i * 2 * V, n * 2 * V,
-                               bias && i == 0 ? bias + r : NULL, accumulate || i > 0,
-                               rows - r < ROWS_PACKED ? rows - r : ROWS_PACKED, columns, sums,
-                               out + r * ldo, ldo, packed,
+            const REAL *next = i + sums < n ? here + sums * a_sum : a + (r + some) * a_row;
+            NAME(packed_block)(here, a_row, a_sum, copied, next, panels + i * 2 * V, n * 2 * V,
+                               bias && i == 0 ? bias + r : NULL, accumulate || i > 0, some,
+                               columns, sums, out + r * ldo, ldo, copy,
                                i == 0 && beside ? beside + r * ld_beside : NULL, ld_beside, other);
         }
 }
@@ -784,11 +807,11 @@ FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size 
 
 FUNCTION void NAME(packed_product)(const REAL *a, Size a_row, Size a_sum, const REAL *panels,
                                    const REAL *bias, int accumulate, Size rows, Size columns,
-                                   Size n, REAL *out, Size ldo, REAL *packed,
+                                   Size n, REAL *out, Size ldo, REAL *copy,
                                    const REAL *beside, Size ld_beside, Size other)
 {
     (void)a, (void)a_row, (void)a_sum, (void)panels, (void)bias, (void)accumulate, (void)rows;
-    (void)columns, (void)n, (void)out, (void)ldo, (void)packed, (void)beside, (void)ld_beside;
+    (void)columns, (void)n, (void)out, (void)ldo, (void)copy, (void)beside, (void)ld_beside;
     (void)other;
 }
 
@@ -884,22 +907,58 @@ FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size 
     }
 }
 
+/* Columns of a part of the input, whose weights for a tile of units fit into the first-level cache. */
+#define PART (VECTOR_BYTES > 32 ? 64 : 128)
+
+/* How many of a sample's numbers stand in columns before the end of each part: (parts, samples). */
+FUNCTION void NAME(cut_rows)(const REAL *values, const int32_t *indices, const int64_t *indptr,
+                             const int64_t *order, Size first, Size samples, Size columns,
+                             int32_t *cuts)
+{
+    (void)values;
+    for (Size s = 0; s < samples; s++) {
+        const Size row = order ? order[first + s] : first + s;
+        const int32_t *stored = indices + indptr[row];
+        const Size n = indptr[row + 1] - indptr[row];
+        Size k = 0;
+        for (Size part = 0; part * PART < columns; part++) {
+            while (k < n && stored[k] < (part + 1) * PART)
+                k++;
+            cuts[part * samples + s] = (int32_t)k;
+        }
+    }
+}
+
 /* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
- * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
- * biases. */
+ * to `last`; `scratch` takes a tile of them for all samples. Beyond the last sample stand the biases.
+ * With `cuts` one part of the input follows the other, its weights copied to `copy`: beside each
+ * other they leave room for themselves in the first-level cache, which rows of a wide layer do not;
+ * copying pays from some tens of samples on. */
 FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    const int64_t *indptr, const int64_t *order, Size first,
-                                   Size samples, Size lanes, const REAL *w, const REAL *b,
-                                   Size n_out, Size unit, Size last, REAL *scratch, REAL *out,
-                                   Size ldo)
+                                   Size samples, Size lanes, const int32_t *cuts, const REAL *w,
+                                   const REAL *b, Size n_in, Size n_out, Size unit, Size last,
+                                   REAL *scratch, REAL *copy, REAL *out, Size ldo)
 {
+    const Size width = cuts ? PART : n_in;
     for (Size start = unit; start < last; start += TILE) {
         const Size columns = last - start < TILE ? last - start : TILE;
-        for (Size s = 0; s < samples; s++) {
-            const Size row = order ? order[first + s] : first + s;
-            NAME(weighted_rows)(values + indptr[row], indices + indptr[row],
-                                indptr[row + 1] - indptr[row], w + start, n_out, 0, columns,
-                                scratch + s * columns);
+        for (Size column = 0; column < n_in; column += width) {
+            const int32_t *ends = cuts + column / width * samples;
+            if (cuts)
+                for (Size i = 0; i < width && column + i < n_in; i++)
+                    memcpy(copy + i * columns, w + (column + i) * n_out + start,
+                           (size_t)columns * sizeof(REAL));
+            for (Size s = 0; s < samples; s++) {
+                const Size row = order ? order[first + s] : first + s;
+                const Size begin = indptr[row] + (column > 0 ? ends[s - samples] : 0);
+                const Size end = cuts ? indptr[row] + ends[s] : indptr[row + 1];
+                if (begin < end || column == 0)
+                    NAME(weighted_rows)(values + begin, indices + begin, end - begin,
+                                        cuts ? copy - column * columns : w + start,
+                                        cuts ? columns : n_out, column > 0, columns,
+                                        scratch + s * columns);
+            }
         }
         for (Size j = 0; j < columns; j++) {
             REAL *line = out + (start + j) * ldo;
@@ -911,6 +970,7 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
         }
     }
 }
+#undef PART
 
 /* The numbers of a block of samples by column: those of column c end at ends[c]. */
 FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,

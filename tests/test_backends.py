@@ -50,8 +50,9 @@ SHAPES = (
     (BLAS_WIDTH + 1, BLAS_WIDTH, 64),
     (101, 97, 37),
     (300, 11, 600),
-    (261, 109, 530),  # beyond what is packed at a time, in each direction
+    (261, 109, 530),  # beyond what is done at a time, in each direction
     (64, 521, 290),
+    (150, 1024, 35),  # rows a page apart
 )
 UNITS = ((1, 1), (1, 2), (2, 1), (3, 7), (5, 31), (2, 32), (4, 33), (7, 65), (3, 127), (10, 1031))
 
@@ -548,7 +549,7 @@ def test_sparse_rows_are_the_same_numbers(kernels, dtype, shuffled):
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("division")
 def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuffled):
-    problem = sparse_problem([90, 150, 53, 3], 700, dtype, dropout=0.2)
+    problem = sparse_problem([290, 150, 53, 3], 700, dtype, dropout=0.2)
     settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled, "sparse": True}
     alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)
     shared = train(compiled, problem, OPTIMIZERS["adam"], n_threads=3, fill=np.nan, **settings)
@@ -577,7 +578,8 @@ def division(request, monkeypatch):
 def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, monkeypatch):
     monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
     # threads without a unit, layers with BLAS and without; blocks that are not whole
-    sizes, activations = [70, 100, 150, 20, 3], ["tanh", "silu", "relu"]
+    # and more than one part of sparse rows
+    sizes, activations = [170, 100, 150, 20, 3], ["tanh", "silu", "relu"]
     for samples, batch_size in ((130, None), (300, 137), (5, None)):
         problem = make_problem(
             sizes, activations, samples=samples, dtype=dtype, l2=0.01, weighted=True, dropout=0.2
