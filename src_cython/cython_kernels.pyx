@@ -51,6 +51,8 @@ cdef extern from "vector_math.h" nogil:
     uint64_t mix_bits(uint64_t z) noexcept
     uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number) noexcept
     void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order) noexcept
+    void cut_rows(const int32_t *indices, const int64_t *indptr, const int64_t *order, Size first,
+                  Size samples, Size columns, int32_t *cuts) noexcept
 
     # Macros that choose by the type of their first argument: pointers to float or double.
     void product(void *x, Size ldx, void *w, Size step_in, Size step_out, void *b, Size n_in,
@@ -64,9 +66,6 @@ cdef extern from "vector_math.h" nogil:
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
-    void cut_rows(void *values, const int32_t *indices, const int64_t *indptr,
-                  const int64_t *order, Size first, Size samples, Size columns,
-                  int32_t *cuts) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size lanes,
                         const int32_t *cuts, void *w, void *b, Size n_in, Size n_out, Size unit,
@@ -796,8 +795,8 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                 if x == NULL:
                     if job.header[SHARED] and cuts == NULL:
                         cuts = <int32_t *> (own + job.header[WORK_SIZE])
-                        cut_rows(<real *> job.x, job.indices, job.indptr, job.order, start,
-                                 samples, row[FAN_IN], cuts)
+                        cut_rows(job.indices, job.indptr, job.order, start, samples,
+                                 row[FAN_IN], cuts)
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
                                    samples, lanes, cuts, params + row[WEIGHTS],
                                    params + row[BIASES], row[FAN_IN], row[FAN_OUT], unit, last,

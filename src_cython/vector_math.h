@@ -70,11 +70,12 @@ typedef long long Size;
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
+#define PART (VECTOR_BYTES > 32 ? 64 : 128) /* of sparse rows: their weights for a tile of units */
 
-/* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by two
- * vectors: as many sums as registers hold beside what they are made of. Of the first factor they
- * work on so many rows and summands at a time, 96 KiB of floats, which may be copied to rows a
- * line longer. Other vectors than these were not measured and leave wide layers to BLAS. */
+/* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
+ * two vectors: as many sums as registers hold beside what they are made of. Of the first factor
+ * they work on so many rows and summands at a time, 96 KiB of floats, which may be copied to rows
+ * a line longer. Other vectors than these were not measured and leave wide layers to BLAS. */
 #define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
 #define TILE_ROWS (VECTOR_BYTES == 64 ? 12 : 6)
 #define BLOCK_ROWS 96
@@ -250,6 +251,26 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
     }
 }
 
+/* --- sparse rows ----------------------------------------------------------------------------- */
+
+/* How many of a sample's numbers, whose columns ascend, stand before the end of each PART of the
+ * columns: (parts, samples). The samples are order[first], ... or first, ... */
+FUNCTION void cut_rows(const int32_t *indices, const int64_t *indptr, const int64_t *order,
+                       Size first, Size samples, Size columns, int32_t *cuts)
+{
+    for (Size s = 0; s < samples; s++) {
+        const Size row = order ? order[first + s] : first + s;
+        const int32_t *stored = indices + indptr[row];
+        const Size n = indptr[row + 1] - indptr[row];
+        Size k = 0;
+        for (Size part = 0; part * PART < columns; part++) {
+            while (k < n && stored[k] < (part + 1) * PART)
+                k++;
+            cuts[part * samples + s] = (int32_t)k;
+        }
+    }
+}
+
 /* --- sums of losses --------------------------------------------------------------------------- *
  *
  * In double, and apart from the loops that compute them: the compiler vectorises no sum with
@@ -356,7 +377,6 @@ INLINE double sum_log1p(const double *es, Size n)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
-#define cut_rows(x, ...) BY_TYPE(cut_rows, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
 #define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
 #define all_finite(x, ...) BY_TYPE(all_finite, x)(x, __VA_ARGS__)
@@ -907,33 +927,10 @@ FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size 
     }
 }
 
-/* Columns of a part of the input, whose weights for a tile of units fit into the first-level cache. */
-#define PART (VECTOR_BYTES > 32 ? 64 : 128)
-
-/* How many of a sample's numbers stand in columns before the end of each part: (parts, samples). */
-FUNCTION void NAME(cut_rows)(const REAL *values, const int32_t *indices, const int64_t *indptr,
-                             const int64_t *order, Size first, Size samples, Size columns,
-                             int32_t *cuts)
-{
-    (void)values;
-    for (Size s = 0; s < samples; s++) {
-        const Size row = order ? order[first + s] : first + s;
-        const int32_t *stored = indices + indptr[row];
-        const Size n = indptr[row + 1] - indptr[row];
-        Size k = 0;
-        for (Size part = 0; part * PART < columns; part++) {
-            while (k < n && stored[k] < (part + 1) * PART)
-                k++;
-            cuts[part * samples + s] = (int32_t)k;
-        }
-    }
-}
-
 /* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
- * to `last`; `scratch` takes a tile of them for all samples. Beyond the last sample stand the biases.
- * With `cuts` one part of the input follows the other, its weights copied to `copy`: beside each
- * other they leave room for themselves in the first-level cache, which rows of a wide layer do not;
- * copying pays from some tens of samples on. */
+ * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
+ * biases. With `cuts` one part of the input follows the other, its weights copied to where they fit
+ * into the first-level cache, as rows of a wide layer do not where they lie. */
 FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    const int64_t *indptr, const int64_t *order, Size first,
                                    Size samples, Size lanes, const int32_t *cuts, const REAL *w,
@@ -970,7 +967,6 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
         }
     }
 }
-#undef PART
 
 /* The numbers of a block of samples by column: those of column c end at ends[c]. */
 FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,
