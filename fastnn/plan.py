@@ -44,9 +44,13 @@ SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
 # Numbers that the Cython kernels copy or update at a time for products of wide layers:
-# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; and the most columns of a panel.
-PACKED = 96 * (256 + 16) + 48 * 512
-PANEL = 32
+# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; a
+# multiple of a panel's columns, and how far lists of what
+# is not zero may reach beyond their ends.
+UPDATED_ROWS = 48
+PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
+PANELS = 64
+BEYOND = 16
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
 # from how many weights on they do is the backend's own number.
@@ -254,9 +258,10 @@ def make_plan(
     header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    if wide.size and packed:  # beside those, the columns of two matrices
-        panels = -(-int(wide.max()) // PANEL) * PANEL * block
-        header[codes.WORK_SIZE] += PACKED + 2 * panels
+    if wide.size and packed:  # beside those, the columns of two matrices, or lists in their place
+        panels = (-(-int(wide.max()) // PANELS) * (PANELS + 2) + 1) * block
+        lists = UPDATED_ROWS * (3 * (block + BEYOND) + block // 32 + 1)
+        header[codes.WORK_SIZE] += PACKED + lists + 2 * panels
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block

@@ -22,6 +22,7 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 cimport numpy as cnp
 
 cnp.import_array()
+fill_tables()
 
 NAME = "cython"
 
@@ -38,12 +39,14 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int COPY_SIZE
+    const int COPY_SIZE, SPARSE_UNITS, BEYOND
+    const int RELU
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
     const int STREAM_DROPOUT
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
 
+    void fill_tables() noexcept
     int processor_level() noexcept
     void barrier(int n_threads, int64_t *sync) noexcept
     int64_t take_ticket(int64_t *sync) noexcept
@@ -66,6 +69,17 @@ cdef extern from "vector_math.h" nogil:
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
+    bint mostly_zero(void *x, Size ldx, Size rows, Size lanes) noexcept
+    void list_inputs(void *x, Size ldx, Size n_in, Size lanes, void *values, int32_t *inputs,
+                     int32_t *counts) noexcept
+    void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
+                      int32_t *samples_of, Size ld, int32_t *ends) noexcept
+    void listed_outer(void *values, const int32_t *samples_of, Size ld, const int32_t *ends,
+                      void *panels, bint accumulate, Size rows, Size columns, Size lanes, void *dw,
+                      Size ldw, void *beside, Size ld_beside, Size other) noexcept
+    void listed_products(void *w, Size n_out, const int32_t *samples_of, Size ld,
+                         const int32_t *ends, void *panels, Size rows, Size lanes, void *sums,
+                         void *dx, Size ldx) noexcept
     void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size lanes,
                         const int32_t *cuts, void *w, void *b, Size n_in, Size n_out, Size unit,
@@ -84,7 +98,8 @@ cdef extern from "vector_math.h" nogil:
     void gather_bytes(void *out, Size ldo, const void *source, Size features,
                       const int64_t *order, Size first, Size samples, Size lanes) noexcept
     bint all_finite(void *x, Size n) noexcept
-    void scatter(void *out, void *x, Size ldx, Size units, Size samples) noexcept
+    void transpose(void *x, Size ldx, Size rows, Size columns, void *start, void *out,
+                   Size ldo) noexcept
     void activate(void *z, int activation, double alpha, Size n, void *out) noexcept
     void activate_back(void *z, void *a, int activation, double alpha, Size n, void *da) noexcept
     void apply_dropout(void *x, Size ldx, double rate, uint64_t key, Size first, Size units,
@@ -115,10 +130,9 @@ cdef enum:
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
     UNITS = 48  # and units: whole tiles; the size of BLAS's own, too
-    SPARSE_UNITS = 64  # and those of a sparse first layer: whole tiles too
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
-    UPDATED_COLUMNS = 512
-    PANEL = 32  # columns of products are packed in panels of at most so many
+    UPDATED_COLUMNS = 384
+    PANELS = 64  # both panels of columns and parts of lists divide it
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
@@ -215,8 +229,8 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE and row[BLAS]:
             widest = max(widest, max(row[FAN_IN], row[FAN_OUT]))
-    columns = (widest + PANEL - 1) // PANEL * PANEL * job.header[BLOCK]
-    if PACKED_PRODUCTS and widest and panels_size(job) < columns:
+    columns = (widest + PANELS - 1) // PANELS * (PANELS + 2) + 1
+    if PACKED_PRODUCTS and widest and panels_size(job) < columns * job.header[BLOCK]:
         raise ValueError("the plan has no room for packed products")
     return 0
 
@@ -352,7 +366,7 @@ cdef real *scratch_memory(real *like, Size n_in, Size n_out, Size samples, real 
     cdef real *memory
     packed[0], panels[0] = NULL, NULL
     if wide:
-        size += COPY_SIZE + (max(n_in, n_out) + PANEL) * (samples + PANEL)
+        size += COPY_SIZE + (max(n_in, n_out) + PANELS) * (samples + PANELS)
     memory = <real *> malloc(size * sizeof(real))
     if memory == NULL:
         with gil:
@@ -718,15 +732,34 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
     return UNITS
 
 
+cdef inline Size lists_size(Job *job) noexcept nogil:
+    """Of what scratch memory has for the lists of some rows: three numbers a sample, and ends."""
+    return UPDATED_ROWS * (3 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // 32 + 1)
+
+
 cdef inline Size panels_size(Job *job) noexcept nogil:
     """Of one of the two places for packed columns."""
     return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - COPY_SIZE
-            - UPDATED_ROWS * UPDATED_COLUMNS) // 2
+            - UPDATED_ROWS * UPDATED_COLUMNS - lists_size(job)) // 2
 
 
 cdef inline real *panels_of(Job *job, Size which, real *own) noexcept nogil:
     """Where a thread's packed columns are: the first ones, or the second."""
     return own + job.header[WORK_SIZE] - (2 - which) * panels_size(job)
+
+
+cdef inline bint may_be_off(Job *job, Size k) noexcept nogil:
+    """Whether a wide layer's inputs are from relu units, so that many may be zero.
+
+    Their derivatives then are zero too, also behind a dropout layer.
+    """
+    cdef int64_t *row = job.layers + k * LAYER_COLUMNS
+    cdef int64_t *below = row - LAYER_COLUMNS
+    if not PACKED_PRODUCTS or not row[BLAS] or k == 0:
+        return False
+    if below[KIND] == DROPOUT:
+        below -= LAYER_COLUMNS
+    return below[ACTIVATION] == RELU
 
 
 cdef void activate_rows(Job *job, int64_t *row, double constant, Size unit, Size last, Size block,
@@ -780,8 +813,10 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef int64_t *row = NULL
     cdef int64_t *after
     cdef real *packed
-    cdef bint packed_already
+    cdef real *values
+    cdef int32_t *inputs
     cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
+    cdef bint packed_already, listed
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
@@ -789,8 +824,11 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
             packed_already = packed == NULL
+            listed = may_be_off(job, k) and mostly_zero(x, ldx, row[FAN_IN], lanes)
             last = 0
-            line = SPARSE_UNITS if x == NULL else least_piece(row, row[FAN_OUT], team)
+            line = least_piece(row, row[FAN_OUT], team)
+            if x == NULL or listed:
+                line = SPARSE_UNITS
             while take_piece(team, row[FAN_OUT], line, &unit, &last):
                 if x == NULL:
                     if job.header[SHARED] and cuts == NULL:
@@ -800,6 +838,20 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
                                    samples, lanes, cuts, params + row[WEIGHTS],
                                    params + row[BIASES], row[FAN_IN], row[FAN_OUT], unit, last,
+                                   own + job.header[WORK_DELTA],
+                                   own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
+                                   block)
+                elif listed:
+                    values = panels_of(job, 0, own)
+                    inputs = <int32_t *> panels_of(job, 1, own)
+                    cuts = <int32_t *> (values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes
+                                        + BEYOND)
+                    if not packed_already:
+                        list_inputs(x, ldx, row[FAN_IN], lanes, values, inputs, cuts)
+                        packed_already = True
+                    sparse_forward(values, inputs, NULL, NULL, 0, lanes, lanes, cuts,
+                                   params + row[WEIGHTS], params + row[BIASES], row[FAN_IN],
+                                   row[FAN_OUT], unit, last,
                                    own + job.header[WORK_DELTA],
                                    own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
                                    block)
@@ -867,7 +919,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
         z = work + forward_block(job, rows, ld, ld, 0, n, 0, 0, &alone, params, work, work)
         if transform:
             transform_rows(z, ld, job.loss, n_out, padded(n))
-        scatter(out + first * n_out, z, ld, n_out, n)
+        transpose(z, ld, n_out, n, <real *> NULL, out + first * n_out, n_out)
         first += block
     return finite
 
@@ -965,12 +1017,35 @@ cdef inline bint updated_early(Job *job, Size k) noexcept nogil:
             and (k > 0 or job.indptr == NULL))
 
 
+cdef struct Lists:
+    # What is not zero in some rows of a layer's inputs, as list_samples leaves it.
+    void *values
+    int32_t *samples
+    int32_t *ends
+    void *sums  # scratch memory for listed_products
+    Size ld
+
+
+cdef Lists lists_of(Job *job, Size lanes, real *own) noexcept nogil:
+    """A thread's memory for them."""
+    cdef Lists lists
+    cdef Size size
+    lists.ld = lanes + BEYOND
+    size = UPDATED_ROWS * lists.ld
+    lists.values = panels_of(job, 0, own) - lists_size(job)
+    lists.samples = <int32_t *> (<real *> lists.values + size)
+    lists.sums = <real *> lists.values + 2 * size
+    lists.ends = <int32_t *> (<real *> lists.sums + size)
+    return lists
+
+
 cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx, real *panels,
-                      bint accumulate, Size first, Size last, Size lanes, real *params,
-                      real *packed, real *grads) noexcept nogil:
+                      Lists *lists, bint accumulate, Size first, Size last, Size lanes,
+                      real *params, real *packed, real *grads) noexcept nogil:
     """Gradient of some rows of a wide layer's weights and their update, while it is in the cache.
 
-    Only what blocks before have added up stands in ``grads``.
+    Only what blocks before have added up stands in ``grads``. Without ``lists`` the rows of x are
+    read as they are.
     """
     cdef Size units = row[FAN_OUT], j = 0, i, columns, ld = UPDATED_COLUMNS
     cdef Size start = row[WEIGHTS] + first * units
@@ -980,9 +1055,14 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
         columns = min(units - j, UPDATED_COLUMNS)
         if accumulate:
             tile, ld = grads + start + j, units
-        packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
-                       last - first, columns, lanes, tile, ld, packed,
-                       state + j if state != NULL else NULL, units, update.second)
+        if lists != NULL:
+            listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
+                         panels + j * lanes, accumulate, last - first, columns, lanes, tile, ld,
+                         state + j if state != NULL else NULL, units, update.second)
+        else:
+            packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
+                           last - first, columns, lanes, tile, ld, packed,
+                           state + j if state != NULL else NULL, units, update.second)
         for i in range(last - first):
             update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
                         columns, params)
@@ -1009,7 +1089,8 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef real *dz
     cdef real *packed
     cdef Size k, m, i, j, last, rows, units, ld
-    cdef bint early, packed_already
+    cdef bint early, packed_already, turned_already, may_list, listed
+    cdef Lists lists
     meet(team)
     if team.thread == 0:
         total[0] += loss_rows(work + output, block, targets, ldt, weights, job.loss,
@@ -1032,26 +1113,44 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         else:
             inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
         packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-        packed_already = packed == NULL
+        packed_already = turned_already = packed == NULL
         early = update != NULL and updated_early(job, k)
+        may_list = may_be_off(job, k)
+        if may_list:
+            lists = lists_of(job, lanes, own)
         last = 0
         while take_piece(team, row[FAN_IN], least_piece(row, row[FAN_IN], team), &i, &last):
-            if not packed_already:
+            if not turned_already:
                 pack_columns(dz, 1, block, lanes, units, panels_of(job, 0, own))
-                if k > 0:
-                    pack_columns(dz, block, 1, units, lanes, panels_of(job, 1, own))
-                packed_already = True
+                turned_already = True
             # early updates go a few rows at a time, which have just been read for the inputs
             j = i
             while j < last:
-                rows = min(UPDATED_ROWS, last - j) if early else last - j
-                if k > 0:
+                rows = min(UPDATED_ROWS, last - j) if early or may_list else last - j
+                listed = may_list and mostly_zero(inputs + j * ld, ld, rows, lanes)
+                if listed:
+                    list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
+                                 lists.samples, lists.ld, lists.ends)
+                    listed_products(params + row[WEIGHTS] + j * units, units, lists.samples,
+                                    lists.ld, lists.ends, panels_of(job, 0, own), rows, lanes,
+                                    <real *> lists.sums, work + other + j * block, block)
+                elif k > 0:
+                    if not packed_already:
+                        pack_columns(dz, block, 1, units, lanes, panels_of(job, 1, own))
+                        packed_already = True
                     backward_inputs(params + row[WEIGHTS] + j * units, dz, block,
                                     panels_of(job, 1, own), rows, units, lanes,
                                     work + other + j * block, block, packed)
                 if early:
-                    update_rows(job, row, update, inputs, ld, panels_of(job, 0, own), accumulate,
-                                j, j + rows, lanes, params, packed, grads)
+                    update_rows(job, row, update, inputs, ld, panels_of(job, 0, own),
+                                &lists if listed else NULL, accumulate, j, j + rows, lanes,
+                                params, packed, grads)
+                elif listed:
+                    listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
+                                 panels_of(job, 0, own), accumulate, rows, units, lanes,
+                                 grads + row[WEIGHTS] + j * units, units, <real *> NULL, 0, 0)
+                    if j == 0:
+                        row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
                 else:
                     backward_params(inputs + j * ld, ld, dz, block, panels_of(job, 0, own),
                                     accumulate, rows, units, lanes,

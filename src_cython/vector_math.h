@@ -17,6 +17,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX2__) && defined(__GNUC__)
+#include <immintrin.h>
+#endif
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline, unused))
@@ -70,7 +73,16 @@ typedef long long Size;
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
-#define PART (VECTOR_BYTES > 32 ? 64 : 128) /* of sparse rows: their weights for a tile of units */
+/* Of a matrix that sparse rows meet, a part of the rows for a tile of the columns is 24 KiB and
+ * stays in the first-level cache; twelve vectors of sums fill the registers. */
+#define PART (VECTOR_BYTES > 32 ? 32 : 64)
+#define SUMS 12
+#define SPARSE_UNITS (VECTOR_BYTES > 16 ? SUMS * VECTOR_BYTES / 4 : 48)
+/* Lists of what is not zero may be written to, or read, so many places behind their ends. */
+#define BEYOND 16
+/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
+#define LISTED_PERCENT 55
+#define DOTS 8 /* sums of products at a time where only some of a row's are wanted */
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
  * two vectors: as many sums as registers hold beside what they are made of. Of the first factor
@@ -87,7 +99,11 @@ typedef long long Size;
 #if defined(__GNUC__)
 #define FETCH(p) __builtin_prefetch(p, 0, 2)
 #define FETCH_TO_WRITE(p) __builtin_prefetch(p, 1)
+/* What the compiler shall not know the history of. It would compute addresses that differ by
+ * constants each from the beginning. */
+#define IN_REGISTER(p) __asm__("" : "+r"(p))
 #else
+#define IN_REGISTER(p)
 #define FETCH(p)
 #define FETCH_TO_WRITE(p)
 #endif
@@ -271,6 +287,21 @@ FUNCTION void cut_rows(const int32_t *indices, const int64_t *indptr, const int6
     }
 }
 
+/* By which bits of a byte are set: their places, one a byte, in order. */
+static uint64_t set_bits[256];
+
+/* To be called before anything is listed. */
+FUNCTION void fill_tables(void)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        int n = 0;
+        set_bits[byte] = 0;
+        for (int bit = 0; bit < 8; bit++)
+            if (byte >> bit & 1)
+                set_bits[byte] |= (uint64_t)bit << 8 * n++;
+    }
+}
+
 /* --- sums of losses --------------------------------------------------------------------------- *
  *
  * In double, and apart from the loops that compute them: the compiler vectorises no sum with
@@ -372,17 +403,22 @@ INLINE double sum_log1p(const double *es, Size n)
 #define outer(x, ...) BY_TYPE(outer, x)(x, __VA_ARGS__)
 #define packed_product(x, ...) BY_TYPE(packed_product, x)(x, __VA_ARGS__)
 #define pack_columns(x, ...) BY_TYPE(pack_columns, x)(x, __VA_ARGS__)
+#define transpose(x, ...) BY_TYPE(transpose, x)(x, __VA_ARGS__)
 #define row_sums(x, ...) BY_TYPE(row_sums, x)(x, __VA_ARGS__)
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
+#define mostly_zero(x, ...) BY_TYPE(mostly_zero, x)(x, __VA_ARGS__)
+#define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
+#define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
+#define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
+#define listed_products(x, ...) BY_TYPE(listed_products, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
 #define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
 #define all_finite(x, ...) BY_TYPE(all_finite, x)(x, __VA_ARGS__)
 #define gather(out, ...) BY_TYPE(gather, out)(out, __VA_ARGS__)
 #define gather_bytes(out, ...) BY_TYPE(gather_bytes, out)(out, __VA_ARGS__)
-#define scatter(out, ...) BY_TYPE(scatter, out)(out, __VA_ARGS__)
 #define activate(z, ...) BY_TYPE(activate, z)(z, __VA_ARGS__)
 #define activate_back(z, ...) BY_TYPE(activate_back, z)(z, __VA_ARGS__)
 #define apply_dropout(x, ...) BY_TYPE(apply_dropout, x)(x, __VA_ARGS__)
@@ -501,20 +537,42 @@ FUNCTION void NAME(product)(const REAL *x, Size ldx, const REAL *w, Size step_in
 }
 
 #if QUADS
+/* A shuffle that does the same in each four lanes, given by that for the first four. */
+#if VECTOR_BYTES / 4 == 4 || (defined(REAL_IS_DOUBLE) && VECTOR_BYTES / 8 == 4)
+#define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#elif VECTOR_BYTES / 4 == 8 || defined(REAL_IS_DOUBLE)
+#define SHUFFLE(a, b, i, j, k, l)                                                                 \
+    __builtin_shufflevector(a, b, i, j, k, l, (i) + 4, (j) + 4, (k) + 4, (l) + 4)
+#else
+#define SHUFFLE(a, b, i, j, k, l)                                                                 \
+    __builtin_shufflevector(a, b, i, j, k, l, (i) + 4, (j) + 4, (k) + 4, (l) + 4, (i) + 8,        \
+                            (j) + 8, (k) + 8, (l) + 8, (i) + 12, (j) + 12, (k) + 12, (l) + 12)
+#endif
+
 /* Sums of neighbours: in each four lanes two of a, then two of b. */
 INLINE VEC NAME(add_pairs)(VEC a, VEC b)
 {
+    return SHUFFLE(a, b, 0, 2, V, V + 2) + SHUFFLE(a, b, 1, 3, V + 1, V + 3);
+}
+
+/* Four numbers each from rows 0, 4, 8, ... of a matrix. */
+INLINE VEC NAME(load_quads)(const REAL *x, Size ldx)
+{
+    const QUAD first = *(const QUAD *)x;
 #if VECTOR_BYTES / 4 == 4 || (defined(REAL_IS_DOUBLE) && VECTOR_BYTES / 8 == 4)
-#define FOURS(i) i, i + 2, V + i, V + i + 2
-#elif VECTOR_BYTES / 4 == 8 || defined(REAL_IS_DOUBLE)
-#define FOURS(i) i, i + 2, V + i, V + i + 2, i + 4, i + 6, V + i + 4, V + i + 6
+    return (void)ldx, (VEC)first;
 #else
-#define FOURS(i)                                                                                  \
-    i, i + 2, V + i, V + i + 2, i + 4, i + 6, V + i + 4, V + i + 6, i + 8, i + 10, V + i + 8,     \
-        V + i + 10, i + 12, i + 14, V + i + 12, V + i + 14
+    const QUAD second = *(const QUAD *)(x + 4 * ldx);
+#if VECTOR_BYTES / 4 == 8 || defined(REAL_IS_DOUBLE)
+    return (VEC)__builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7);
+#else
+    const QUAD third = *(const QUAD *)(x + 8 * ldx), fourth = *(const QUAD *)(x + 12 * ldx);
+    return (VEC)__builtin_shufflevector(
+        __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7),
+        __builtin_shufflevector(third, fourth, 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4, 5, 6, 7, 8,
+        9, 10, 11, 12, 13, 14, 15);
 #endif
-    return __builtin_shufflevector(a, b, FOURS(0)) + __builtin_shufflevector(a, b, FOURS(1));
-#undef FOURS
+#endif
 }
 
 /* Four numbers remain, each the sum of those in its place. */
@@ -569,6 +627,36 @@ INLINE void NAME(sums_of_lanes)(const int n, const VEC *vectors, int accumulate,
         REAL sum = NAME(sum_lanes)(vectors[k]);
         out[k] = accumulate ? out[k] + sum : sum;
     }
+}
+
+/* out[c][r] = x[r][c], plus start[c] unless that is NULL. */
+FUNCTION void NAME(transpose)(const REAL *x, Size ldx, Size rows, Size columns, const REAL *start,
+                              REAL *out, Size ldo)
+{
+    Size r = 0;
+#if QUADS
+    for (; r + V <= rows; r += V, x += V * ldx) {
+        Size c = 0;
+        for (; c + 4 <= columns; c += 4) {
+            const VEC a = NAME(load_quads)(x + c, ldx), b = NAME(load_quads)(x + ldx + c, ldx);
+            const VEC e = NAME(load_quads)(x + 2 * ldx + c, ldx);
+            const VEC f = NAME(load_quads)(x + 3 * ldx + c, ldx);
+            const VEC ab = SHUFFLE(a, b, 0, V, 1, V + 1), ef = SHUFFLE(e, f, 0, V, 1, V + 1);
+            const VEC ab2 = SHUFFLE(a, b, 2, V + 2, 3, V + 3), ef2 = SHUFFLE(e, f, 2, V + 2, 3, V + 3);
+            VEC turned[4] = {SHUFFLE(ab, ef, 0, 1, V, V + 1), SHUFFLE(ab, ef, 2, 3, V + 2, V + 3),
+                             SHUFFLE(ab2, ef2, 0, 1, V, V + 1),
+                             SHUFFLE(ab2, ef2, 2, 3, V + 2, V + 3)};
+            UNROLL for (int k = 0; k < 4; k++)
+                STORE(out + (c + k) * ldo + r, turned[k] + (start ? start[c + k] : 0));
+        }
+        for (; c < columns; c++)
+            for (Size k = 0; k < V; k++)
+                out[c * ldo + r + k] = x[k * ldx + c] + (start ? start[c] : 0);
+    }
+#endif
+    for (; r < rows; r++, x += ldx)
+        for (Size c = 0; c < columns; c++)
+            out[c * ldo + r] = x[c] + (start ? start[c] : 0);
 }
 
 /* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them, and if `biases`
@@ -702,10 +790,10 @@ FUNCTION void NAME(pack_columns)(const REAL *b, Size b_sum, Size b_column, Size 
         if (columns >= 2 * V && b_column == 1)
             for (Size i = 0; i < n; i++, out += 2 * V)
                 memcpy(out, b + i * b_sum, 2 * V * sizeof(REAL));
-        else if (columns >= 2 * V)
-            for (Size i = 0; i < n; i++, out += 2 * V)
-                UNROLL_ROWS for (int k = 0; k < 2 * V; k++) out[k] = b[i * b_sum + k * b_column];
-        else
+        else if (columns >= 2 * V && b_sum == 1) {
+            NAME(transpose)(b, b_column, 2 * V, n, NULL, out, 2 * V);
+            out += n * 2 * V;
+        } else
             for (Size i = 0; i < n; i++, out += 2 * V)
                 for (Size k = 0; k < 2 * V; k++)
                     out[k] = k < columns ? b[i * b_sum + k * b_column] : 0;
@@ -876,40 +964,49 @@ FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
     }
 }
 
-/* --- products with sparse rows ---------------------------------------------------------------- *
+/* --- products with what is not zero ------------------------------------------------------------ *
  *
- * The stored numbers of sample s stand at indptr[s] .. indptr[s + 1], each with its column. Here
- * the loops run along the units: every number meets a whole row of the weights. */
+ * The stored numbers of sample s of sparse rows stand at indptr[s] .. indptr[s + 1], each with its
+ * column. Here the loops run along the units: every number meets a whole row of the weights.
+ *
+ * So may what a wide layer gets from relu units, of which many are off; they are listed anew in
+ * every block. */
 
 /* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
- * which stay in registers. */
+ * which stay in registers. Each two vectors of a row are `panel` apart. */
 INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, const int32_t *rows,
-                                     Size n, const REAL *matrix, Size ld, int accumulate,
-                                     REAL *out)
+                                     Size n, const REAL *matrix, const Size ld, const Size panel,
+                                     int accumulate, REAL *out)
 {
-    VEC sums[8];
-    UNROLL for (int v = 0; v < vectors; v++) sums[v] = accumulate ? LOAD(out + v * V) : (VEC){0};
+    VEC sums[SUMS];
+    UNROLL_ROWS for (int v = 0; v < vectors; v++)
+        sums[v] = accumulate ? LOAD(out + v * V) : (VEC){0};
     for (Size k = 0; k < n; k++) {
         const REAL value = values[k];
         const REAL *row = matrix + rows[k] * ld;
-        UNROLL for (int v = 0; v < vectors; v++) sums[v] += value * LOAD(row + v * V);
+        IN_REGISTER(row);
+        UNROLL_ROWS for (int v = 0; v < vectors; v++)
+            sums[v] += value * LOAD(row + v / 2 * panel + v % 2 * V);
     }
-    UNROLL for (int v = 0; v < vectors; v++) STORE(out + v * V, sums[v]);
+    UNROLL_ROWS for (int v = 0; v < vectors; v++) STORE(out + v * V, sums[v]);
 }
 
-#define TILE (8 * V) /* columns of a tile: their part of all weights should fit into the cache */
-
-/* The same for at most a tile of columns. */
-FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size n,
-                                  const REAL *matrix, Size ld, int accumulate, Size columns,
-                                  REAL *out)
+/* The same for at most SUMS vectors of columns. */
+INLINE void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size n,
+                                const REAL *matrix, const Size ld, const Size panel,
+                                int accumulate, Size columns, REAL *out)
 {
     Size j = 0;
 #define VECTORS(vectors)                                                                          \
     do {                                                                                          \
-        NAME(weighted_rows_tile)(vectors, values, rows, n, matrix + j, ld, accumulate, out + j);  \
+        NAME(weighted_rows_tile)(vectors, values, rows, n, matrix + j / (2 * V) * panel, ld,      \
+                                 panel, accumulate, out + j);                                     \
         j += vectors * V;                                                                         \
     } while (0)
+    if (columns == SUMS * V) {
+        VECTORS(SUMS);
+        return;
+    }
     if (j + 8 * V <= columns)
         VECTORS(8);
     if (j + 4 * V <= columns)
@@ -920,51 +1017,238 @@ FUNCTION void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size 
         VECTORS(1);
 #undef VECTORS
     for (; j < columns; j++) {
+        const REAL *column = matrix + j / (2 * V) * panel + j % (2 * V);
         REAL sum = accumulate ? out[j] : 0;
         for (Size k = 0; k < n; k++)
-            sum += values[k] * matrix[rows[k] * ld + j];
+            sum += values[k] * column[rows[k] * ld];
         out[j] = sum;
     }
 }
 
+/* Where it lies: neighbouring columns are neighbours, and rows ld apart. */
+FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const int32_t *rows, Size n,
+                                           const REAL *matrix, Size ld, int accumulate,
+                                           Size columns, REAL *out)
+{
+    NAME(weighted_rows)(values, rows, n, matrix, ld, 2 * V, accumulate, columns, out);
+}
+
+#define TILE (8 * V) /* columns whose part of all weights should fit into the second-level cache */
+
 /* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
  * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
  * biases. With `cuts` one part of the input follows the other, its weights copied to where they fit
- * into the first-level cache, as rows of a wide layer do not where they lie. */
+ * into the first-level cache, as rows of a wide layer do not where they lie. Without indptr the
+ * numbers are listed part by part, see list_inputs. */
 FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    const int64_t *indptr, const int64_t *order, Size first,
                                    Size samples, Size lanes, const int32_t *cuts, const REAL *w,
                                    const REAL *b, Size n_in, Size n_out, Size unit, Size last,
                                    REAL *scratch, REAL *copy, REAL *out, Size ldo)
 {
-    const Size width = cuts ? PART : n_in;
-    for (Size start = unit; start < last; start += TILE) {
-        const Size columns = last - start < TILE ? last - start : TILE;
+    const Size width = cuts ? PART : n_in, tile = cuts ? SUMS * V : TILE;
+    for (Size start = unit; start < last; start += tile) {
+        const Size columns = last - start < tile ? last - start : tile;
         for (Size column = 0; column < n_in; column += width) {
             const int32_t *ends = cuts + column / width * samples;
             if (cuts)
-                for (Size i = 0; i < width && column + i < n_in; i++)
-                    memcpy(copy + i * columns, w + (column + i) * n_out + start,
-                           (size_t)columns * sizeof(REAL));
+                for (Size i = 0; i < width && column + i < n_in; i++) {
+                    const REAL *row = w + (column + i) * n_out + start;
+                    if (columns == SUMS * V) /* a number that the compiler knows */
+                        memcpy(copy + i * SUMS * V, row, SUMS * V * sizeof(REAL));
+                    else
+                        memcpy(copy + i * columns, row, (size_t)columns * sizeof(REAL));
+                }
             for (Size s = 0; s < samples; s++) {
                 const Size row = order ? order[first + s] : first + s;
-                const Size begin = indptr[row] + (column > 0 ? ends[s - samples] : 0);
-                const Size end = cuts ? indptr[row] + ends[s] : indptr[row + 1];
-                if (begin < end || column == 0)
-                    NAME(weighted_rows)(values + begin, indices + begin, end - begin,
-                                        cuts ? copy - column * columns : w + start,
-                                        cuts ? columns : n_out, column > 0, columns,
-                                        scratch + s * columns);
+                Size begin, n;
+                if (!indptr) {
+                    begin = column * samples + s * PART;
+                    n = ends[s];
+                } else {
+                    begin = indptr[row] + (column > 0 ? ends[s - samples] : 0);
+                    n = (cuts ? indptr[row] + ends[s] : indptr[row + 1]) - begin;
+                }
+                REAL *sums = scratch + s * columns;
+                if (n == 0 && column > 0)
+                    continue;
+                if (cuts && columns == SUMS * V)
+                    NAME(weighted_rows_tile)(SUMS, values + begin, indices + begin, n,
+                                             copy - column * SUMS * V, SUMS * V, 2 * V,
+                                             column > 0, sums);
+                else
+                    NAME(weighted_rows_in_place)(values + begin, indices + begin, n,
+                                                 cuts ? copy - column * columns : w + start,
+                                                 cuts ? columns : n_out, column > 0, columns,
+                                                 sums);
             }
         }
-        for (Size j = 0; j < columns; j++) {
-            REAL *line = out + (start + j) * ldo;
-            const REAL bias = b[start + j];
-            for (Size s = 0; s < samples; s++)
-                line[s] = bias + scratch[s * columns + j];
+        NAME(transpose)(scratch, columns, samples, columns, b + start, out + start * ldo, ldo);
+        for (Size j = start; j < start + columns; j++)
             for (Size s = samples; s < lanes; s++)
-                line[s] = bias;
+                out[j * ldo + s] = b[j];
+    }
+}
+
+/* Whether more of a matrix is zero than it costs to tell the rest apart; every eighth row is
+ * looked at. */
+FUNCTION int NAME(mostly_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
+{
+    Size looked_at = 0, found = 0;
+    for (Size r = 0; r < rows; r += 8, looked_at += lanes) {
+        BITS count = 0;
+        for (Size s = 0; s < lanes; s++)
+            count += x[r * ldx + s] != 0;
+        found += (Size)count;
+    }
+    return found * 100 < looked_at * LISTED_PERCENT;
+}
+
+/* What is not zero of n numbers, and where it is, counted from `start`; returns how many there
+ * are. BEYOND places behind the end may be written to. */
+INLINE Size NAME(list)(const REAL *x, Size n, Size start, REAL *values, int32_t *places)
+{
+    Size i = 0, count = 0;
+#if defined(__AVX2__) && defined(__GNUC__) && !defined(REAL_IS_DOUBLE)
+    for (; i + 8 <= n; i += 8) {
+        const __m256 eight = _mm256_loadu_ps(x + i);
+        const int bits =
+            _mm256_movemask_ps(_mm256_cmp_ps(eight, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+        const __m256i chosen = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)set_bits[bits]));
+        _mm256_storeu_ps(values + count, _mm256_permutevar8x32_ps(eight, chosen));
+        _mm256_storeu_si256((__m256i *)(places + count),
+                            _mm256_add_epi32(chosen, _mm256_set1_epi32((int)(start + i))));
+        count += __builtin_popcount((unsigned)bits);
+    }
+#endif
+    for (; i < n; i++) {
+        values[count] = x[i];
+        places[count] = (int32_t)(start + i);
+        count += x[i] != 0;
+    }
+    return count;
+}
+
+/* Of each PART of the inputs and each sample, a column of x, the inputs that are not zero, PART
+ * places for each, and how many they are: (parts, samples). */
+FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size n_in, Size lanes, REAL *values,
+                                int32_t *inputs, int32_t *counts)
+{
+    REAL turned[2 * V][PART];
+    for (Size column = 0; column < n_in; column += PART, counts += lanes) {
+        const Size width = n_in - column < PART ? n_in - column : PART;
+        for (Size start = 0; start < lanes; start += 2 * V) {
+            const Size some = lanes - start < 2 * V ? lanes - start : 2 * V;
+            NAME(transpose)(x + column * ldx + start, ldx, width, some, NULL, turned[0], PART);
+            for (Size s = 0; s < some; s++, values += PART, inputs += PART)
+                counts[start + s] =
+                    (int32_t)NAME(list)(turned[s], width, column, values, inputs);
         }
+    }
+}
+
+/* Of each row of x the samples that are not zero, from place r * ld on, and how many of them stand
+ * before the end of each PART of the samples: (rows, parts). */
+FUNCTION void NAME(list_samples)(const REAL *x, Size ldx, Size rows, Size lanes, REAL *values,
+                                 int32_t *samples_of, Size ld, int32_t *ends)
+{
+    for (Size r = 0; r < rows; r++, x += ldx, values += ld, samples_of += ld) {
+        Size n = 0;
+        for (Size s = 0; s < lanes; s += PART) {
+            n += NAME(list)(x + s, lanes - s < PART ? lanes - s : PART, s, values + n,
+                            samples_of + n);
+            *ends++ = (int32_t)n;
+        }
+        for (Size k = 0; k < DOTS; k++)
+            samples_of[n + k] = 0;
+    }
+}
+
+/* dw = x dz.T for some rows of x from their lists; panels of dz.T. `beside` as for packed_block. */
+FUNCTION void NAME(listed_outer)(const REAL *values, const int32_t *samples_of, Size ld,
+                                 const int32_t *ends, const REAL *panels, int accumulate,
+                                 Size rows, Size columns, Size lanes, REAL *dw, Size ldw,
+                                 const REAL *beside, Size ld_beside, Size other)
+{
+    const Size parts = (lanes + PART - 1) / PART;
+    for (Size c = 0; c < columns; c += SUMS * V, panels += SUMS * V * lanes) {
+        const Size some = columns - c < SUMS * V ? columns - c : SUMS * V;
+        for (Size part = 0; part < parts; part++)
+            for (Size r = 0; r < rows; r++) {
+                const Size begin = part > 0 ? ends[r * parts + part - 1] : 0;
+                const Size end = ends[r * parts + part];
+                if (beside && part == 0)
+                    for (Size v = 0; v < some; v += FETCHED) {
+                        FETCH(beside + r * ld_beside + c + v);
+                        FETCH(beside + r * ld_beside + c + v + other);
+                    }
+                NAME(weighted_rows)(values + r * ld + begin, samples_of + r * ld + begin,
+                                    end - begin, panels, 2 * V, 2 * V * lanes,
+                                    accumulate || part > 0, some, dw + r * ldw + c);
+            }
+    }
+}
+
+/* sums[k] += w times the column of dz of each listed sample, for some vectors of units; panels of
+ * dz.T. */
+INLINE void NAME(listed_dots)(Size vectors, const int32_t *samples_of, Size n, const REAL *w,
+                              const REAL *panels, Size panel, REAL *sums)
+{
+    for (Size k = 0; k < n; k += DOTS) {
+        VEC dots[DOTS];
+        const REAL *columns[DOTS];
+        Size v = 0, there = 0;
+        UNROLL for (int i = 0; i < DOTS; i++)
+        {
+            dots[i] = (VEC){0};
+            columns[i] = panels + samples_of[k + i] * 2 * V;
+            IN_REGISTER(columns[i]);
+        }
+        for (; v + 2 <= vectors; v += 2, there += panel) {
+            const VEC left = LOAD(w + v * V), right = LOAD(w + v * V + V);
+            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += left * LOAD(columns[i] + there);
+            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += right * LOAD(columns[i] + there + V);
+        }
+        if (v < vectors) {
+            const VEC left = LOAD(w + v * V);
+            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += left * LOAD(columns[i] + there);
+        }
+        NAME(sums_of_lanes)(DOTS, dots, 1, sums + k);
+    }
+}
+
+/* dx = w dz for some rows of w, where a row's list has samples, and zero elsewhere; panels of
+ * dz.T. The samples' sums stand in `sums` until they are complete, ld for each row. */
+FUNCTION void NAME(listed_products)(const REAL *w, Size n_out, const int32_t *samples_of, Size ld,
+                                    const int32_t *ends, const REAL *panels, Size rows,
+                                    Size lanes, REAL *sums, REAL *dx, Size ldx)
+{
+    const Size parts = (lanes + PART - 1) / PART;
+    memset(sums, 0, (size_t)(rows * ld) * sizeof(REAL));
+    for (Size j = 0; j < n_out; j += 8 * V)
+        for (Size part = 0; part < parts; part += 2) /* 8 vectors for them fit into the cache */
+            for (Size r = 0; r < rows; r++) {
+                const int32_t *ends_of = ends + r * parts;
+                const Size begin = part > 0 ? ends_of[part - 1] : 0;
+                const Size n = ends_of[part + 1 < parts ? part + 1 : part] - begin;
+                const int32_t *listed = samples_of + r * ld + begin;
+                const REAL *row = w + r * n_out + j;
+                const REAL *here = panels + j * lanes;
+                REAL *out = sums + r * ld + begin;
+                REAL after[DOTS]; /* sums of the next part, which the last dots may reach into */
+                memcpy(after, out + n, sizeof(after));
+                const Size units = n_out - j < 8 * V ? n_out - j : 8 * V, whole = units / V;
+                NAME(listed_dots)(whole, listed, n, row, here, 2 * V * lanes, out);
+                for (Size i = whole * V; i < units; i++)
+                    for (Size k = 0; k < n; k++)
+                        out[k] += row[i] * here[i / (2 * V) * 2 * V * lanes + listed[k] * 2 * V
+                                                + i % (2 * V)];
+                memcpy(out + n, after, sizeof(after));
+            }
+    for (Size r = 0; r < rows; r++, dx += ldx) {
+        memset(dx, 0, (size_t)lanes * sizeof(REAL));
+        for (Size k = 0; k < ends[r * parts + parts - 1]; k++)
+            dx[samples_of[r * ld + k]] = sums[r * ld + k];
     }
 }
 
@@ -1005,13 +1289,11 @@ FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
 {
     for (Size start = unit; start < last; start += TILE) {
         const Size columns = last - start < TILE ? last - start : TILE;
-        for (Size s = 0; s < samples; s++)
-            for (Size j = 0; j < columns; j++)
-                rows[s * columns + j] = dz[(start + j) * ldz + s];
+        NAME(transpose)(dz + start * ldz, ldz, columns, samples, NULL, rows, columns);
         for (Size i = 0; i < n_in; i++) {
             const Size begin = i > 0 ? ends[i - 1] : 0;
-            NAME(weighted_rows)(values + begin, samples_of + begin, ends[i] - begin, rows,
-                                columns, accumulate, columns, dw + i * n_out + start);
+            NAME(weighted_rows_in_place)(values + begin, samples_of + begin, ends[i] - begin, rows,
+                                         columns, accumulate, columns, dw + i * n_out + start);
         }
     }
 }
@@ -1072,15 +1354,6 @@ FUNCTION int NAME(all_finite)(const REAL *x, Size n)
     for (Size i = 0; i < n; i++)
         bad |= !(x[i] - x[i] == 0);
     return !bad;
-}
-
-/* The columns of x become rows of out. */
-FUNCTION void NAME(scatter)(REAL *RESTRICT out, const REAL *RESTRICT x, Size ldx, Size units,
-                            Size samples)
-{
-    for (Size j = 0; j < units; j++)
-        for (Size s = 0; s < samples; s++)
-            out[s * units + j] = x[j * ldx + s];
 }
 
 /* --- elementary functions ------------------------------------------------------------------- *
