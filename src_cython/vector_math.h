@@ -1291,9 +1291,14 @@ FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
         const Size columns = last - start < TILE ? last - start : TILE;
         NAME(transpose)(dz + start * ldz, ldz, columns, samples, NULL, rows, columns);
         for (Size i = 0; i < n_in; i++) {
-            const Size begin = i > 0 ? ends[i - 1] : 0;
-            NAME(weighted_rows_in_place)(values + begin, samples_of + begin, ends[i] - begin, rows,
-                                         columns, accumulate, columns, dw + i * n_out + start);
+            const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
+            REAL *sums = dw + i * n_out + start;
+            if (columns == TILE)
+                NAME(weighted_rows_tile)(8, values + begin, samples_of + begin, n, rows, TILE,
+                                         2 * V, accumulate, sums);
+            else
+                NAME(weighted_rows_in_place)(values + begin, samples_of + begin, n, rows, columns,
+                                             accumulate, columns, sums);
         }
     }
 }
