@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ import scipy.sparse
 
 from fastnn import backends, codes
 from fastnn.optimizers import SGD
-from fastnn.plan import SYNC_SIZE, Plan, batch_matrices, make_plan
+from fastnn.plan import SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
 
 DTYPES = ("float32", "float64")
 
@@ -156,50 +157,59 @@ def make_problem(
     )
 
 
+@contextmanager
+def scratch_memory(plan, dtype, fill, n_threads=1, sparse=False):
+    """Workspace full of ``fill`` that must not be written beyond its end."""
+    size = plan.workspace(dtype, 1, sparse).shape[1]
+    memory = aligned_empty((n_threads + 1, size), dtype)
+    memory.fill(fill)
+    memory[-1] = 0.125
+    yield memory[:-1]
+    assert (memory[-1] == 0.125).all()
+
+
 def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step=3):
     """Objective and gradient of all samples; scratch memory starts with ``fill``."""
     params = problem.params if params is None else params
     plan = problem.plan
     grads = plan.gradient_groups(params.dtype)
-    work = plan.workspace(problem.dtype)
     grads.fill(fill)
-    work.fill(fill)
-    value = kernels.loss_and_grad(
-        plan.header,
-        plan.layers,
-        plan.constants,
-        wrap(np.ascontiguousarray(problem.x.T)),
-        wrap(np.ascontiguousarray(problem.targets.T)),
-        wrap(problem.weights),
-        problem.loss,
-        problem.l2,
-        problem.seed,
-        step,
-        wrap(params),
-        work,
-        grads,
-    )
+    with scratch_memory(plan, problem.dtype, fill) as work:
+        value = kernels.loss_and_grad(
+            plan.header,
+            plan.layers,
+            plan.constants,
+            wrap(np.ascontiguousarray(problem.x.T)),
+            wrap(np.ascontiguousarray(problem.targets.T)),
+            wrap(problem.weights),
+            problem.loss,
+            problem.l2,
+            problem.seed,
+            step,
+            wrap(params),
+            work,
+            grads,
+        )
     return value, grads[0].copy()
 
 
 def forward(kernels, problem, transform, fill=0.0, wrap=np.asarray):
     """Predictions, (samples, outputs)."""
     plan = problem.forward_plan
-    work = plan.workspace(problem.dtype)
-    work.fill(fill)
     outputs = int(plan.layers[-1, codes.FAN_OUT])
     out = np.full((len(problem.x), outputs), np.nan, problem.dtype)
-    kernels.forward(
-        plan.header,
-        plan.layers,
-        plan.constants,
-        wrap(problem.x),
-        problem.loss,
-        transform,
-        wrap(problem.params),
-        work,
-        out,
-    )
+    with scratch_memory(plan, problem.dtype, fill) as work:
+        kernels.forward(
+            plan.header,
+            plan.layers,
+            plan.constants,
+            wrap(problem.x),
+            problem.loss,
+            transform,
+            wrap(problem.params),
+            work,
+            out,
+        )
     return out
 
 
@@ -236,9 +246,7 @@ def train(
     if state is None:
         state = np.zeros((optimizer.n_moments, plan.n_params), problem.dtype)
     state = state.copy()
-    work = plan.workspace(problem.dtype, n_threads, sparse)
     grads = plan.gradient_groups(problem.dtype)
-    work.fill(fill)
     grads.fill(fill)
     batch_size = samples if batch_size is None else batch_size
     order = np.full(samples if shuffled else 0, -1, np.int64)
@@ -275,18 +283,19 @@ def train(
         shuffled,
     ]
     before = [np.copy(argument) for argument in arguments]
-    written = [params, state, grads, order, work, np.zeros(SYNC_SIZE, np.int64), losses]
     done = [None] * n_threads
+    with scratch_memory(plan, problem.dtype, fill, n_threads, sparse) as work:
+        written = [params, state, grads, order, work, np.zeros(SYNC_SIZE, np.int64), losses]
 
-    def run(thread):
-        done[thread] = kernels.train(*arguments, thread, n_threads, *written)
+        def run(thread):
+            done[thread] = kernels.train(*arguments, thread, n_threads, *written)
 
-    others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, n_threads)]
-    for other in others:
-        other.start()
-    run(0)
-    for other in others:
-        other.join()
+        others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, n_threads)]
+        for other in others:
+            other.start()
+        run(0)
+        for other in others:
+            other.join()
     for argument, copy in zip(arguments, before, strict=True):
         assert_bits(np.asarray(argument), copy)  # what is read stays as it was
     assert len(set(done)) == 1

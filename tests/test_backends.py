@@ -557,6 +557,86 @@ def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuff
     assert_bits(shared.losses, alone.losses)
 
 
+# --- wide layers whose inputs are often zero ------------------------------------------
+
+
+def off_problem(widths, samples, dtype, shift=0.8, **extra):
+    """Of the relu units most are off, some always, some never; the last third seldom.
+
+    The Cython kernels list what is on where it is little enough, and by 48 rows of a layer.
+    """
+    problem = make_problem([9, *widths, 3], "relu", samples=samples, dtype=dtype, **extra)
+    for row in problem.plan.dense_rows()[:-1]:
+        biases = reference.biases_of(row, problem.params)
+        biases -= shift
+        biases[len(biases) * 2 // 3 :] += shift + 0.5
+        biases[:3] = -100
+        biases[3:5] = 2
+    problem.x[samples // 2] = 0  # there only the biases count
+    return problem
+
+
+def share_on(problem):
+    """Of each wide layer's inputs, before dropout."""
+    x, shares = problem.x.astype(np.float64), []
+    for row in problem.plan.dense_rows()[:-1]:
+        x = x @ reference.weights_of(row, problem.params) + reference.biases_of(row, problem.params)
+        x = np.maximum(x, 0)
+        shares.append(np.count_nonzero(x) / x.size)
+    return shares[:-1]
+
+
+# Widths: less than a tile, no whole vectors, several tiles and parts and a rest, whole tiles.
+WIDTHS = [(50, 61), (150, 210, 59), (128, 192)]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.usefixtures("division")
+def test_run_with_units_that_are_off(compiled, dtype, widths, shuffled):
+    for samples, batch_size, extra in (
+        (300, 137, {"dropout": 0.2, "weighted": True, "l2": 0.01}),
+        (530, None, {}),
+        (5, None, {}),
+    ):
+        problem = off_problem(widths, samples, dtype, **extra)
+        assert max(share_on(problem)) < 0.5
+        settings = {"batch_size": batch_size, "shuffled": shuffled, "n_threads": 2}
+        check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)
+
+
+# both ways in one layer, a layer of which hardly anything is on, and as many inputs as there is
+# room for
+@pytest.mark.parametrize(
+    ("widths", "shift"),
+    [((200, 150, 70), -0.1), ((200, 150, 70), 0.2), ((200, 150, 70), 100.0), ((1024, 50), 1.5)],
+    ids=str,
+)
+@pytest.mark.usefixtures("division")
+def test_gradient_and_predictions_with_units_that_are_off(compiled, dtype, widths, shift):
+    problem = off_problem(widths, 200, dtype, shift)
+    expected_value, expected = loss_and_grad(reference, problem)
+    value, gradient = loss_and_grad(compiled, problem, fill=np.nan)
+    assert_same(value, expected_value, dtype, least=1.0)
+    assert_same(gradient, expected, dtype, least=1e-3 * np.abs(expected).max())
+    expected = forward(reference, problem, True)
+    assert_same(forward(compiled, problem, True, fill=np.nan), expected, dtype)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.usefixtures("division")
+def test_threads_and_rubbish_change_no_bit_with_units_off(compiled, dtype, shuffled):
+    problem = off_problem((290, 150, 53), 700, dtype, dropout=0.2)
+    settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled}
+    alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)
+    for n_threads, rubbish in ((1, np.inf), (2, np.nan), (3, 1e30)):
+        other = train(
+            compiled, problem, OPTIMIZERS["adam"], n_threads=n_threads, fill=rubbish, **settings
+        )
+        assert_bits(other.params, alone.params)
+        assert_bits(other.losses, alone.losses)
+
+
 # --- networks whose units the threads share out ---------------------------------------
 
 
