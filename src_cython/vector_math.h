@@ -1054,8 +1054,9 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
             if (cuts)
                 for (Size i = 0; i < width && column + i < n_in; i++) {
                     const REAL *row = w + (column + i) * n_out + start;
-                    if (columns == SUMS * V) /* a number that the compiler knows */
-                        memcpy(copy + i * SUMS * V, row, SUMS * V * sizeof(REAL));
+                    if (columns == SUMS * V) /* many short ones: a call costs more than it copies */
+                        UNROLL_ROWS for (int v = 0; v < SUMS; v++)
+                            STORE(copy + (i * SUMS + v) * V, LOAD(row + v * V));
                     else
                         memcpy(copy + i * columns, row, (size_t)columns * sizeof(REAL));
                 }
