@@ -32,6 +32,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +77,9 @@ class Job:
         Time ``predict_proba`` of all samples instead of training steps.
     check_steps : int
         Steps after which losses are compared.
+    epochs_before : int
+        Passes over the data that the weights to start from have already seen. Of relu units ever
+        fewer are on, and the kernels skip those that are off.
     """
 
     name: str
@@ -90,6 +94,7 @@ class Job:
     dtype: str = "float32"
     predict: bool = False
     check_steps: int = 100
+    epochs_before: int = 0
 
     @property
     def batches(self) -> int:
@@ -147,9 +152,10 @@ class Job:
             return f"predict {self.samples:,} through {sizes} {self.activation}, {self.dtype}"
         batch = "full batch" if self.batch_size is None else f"batch {self.batch_size}"
         rule = {"sgd": "gradient descent", "adam": "Adam"}[self.optimizer]
+        later = "" if not self.epochs_before else f", from epoch {self.epochs_before + 1} on"
         return (
             f"{sizes} {self.activation}, {self.samples:,} samples, {batch}, {rule}, "
-            f"{self.loss.replace('_', ' ')}, {self.dtype}"
+            f"{self.loss.replace('_', ' ')}, {self.dtype}{later}"
         )
 
 
@@ -166,6 +172,7 @@ _MLP = Job(
     learning_rate=1e-3,
     check_steps=40,
 )
+_WIDE = replace(_MLP, name="wide", layer_sizes=(784, 1024, 1024, 10), check_steps=5)
 _PREDICT = replace(_CIRCLES, name="predict-1", samples=1, predict=True)
 
 JOBS = {
@@ -187,7 +194,8 @@ JOBS = {
             check_steps=20,
         ),
         _MLP,
-        replace(_MLP, name="wide", layer_sizes=(784, 1024, 1024, 10), check_steps=5),
+        _WIDE,
+        replace(_WIDE, name="wide-later", epochs_before=1),
         _PREDICT,
         replace(_PREDICT, name="predict-1k", samples=1000),
         replace(_PREDICT, name="predict-100k", samples=100_000),
@@ -311,8 +319,31 @@ class Task:
         rule = {"sgd": SGD, "adam": Adam}[self.job.optimizer]
         return rule(learning_rate=self.job.learning_rate)
 
+    @cached_property
+    def _first_params(self) -> np.ndarray | None:
+        """Weights after some epochs, the same for all contenders; None: a new network's."""
+        if not self.job.epochs_before:
+            return None
+        net = self._new_network("auto")
+        net.n_threads = 1  # the other cores are other contenders', who do the same
+        net.fit(
+            self.x,
+            self.y,
+            optimizer=self.optimizer,
+            epochs=self.job.epochs_before,
+            batch_size=self.job.batch_size,
+            shuffle=False,
+        )
+        return net.params
+
     def network(self, backend: str = "numpy") -> Network:
         """A new network with the first weights."""
+        net = self._new_network(backend)
+        if self._first_params is not None:
+            net.params[:] = self._first_params
+        return net
+
+    def _new_network(self, backend: str) -> Network:
         return Network(
             self.job.layer_sizes,
             activation=self.job.activation,

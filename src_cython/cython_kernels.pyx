@@ -69,7 +69,7 @@ cdef extern from "vector_math.h" nogil:
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
-    bint mostly_zero(void *x, Size ldx, Size rows, Size lanes) noexcept
+    bint often_zero(void *x, Size ldx, Size rows, Size lanes) noexcept
     void list_inputs(void *x, Size ldx, Size n_in, Size lanes, void *values, int32_t *inputs,
                      int32_t *counts) noexcept
     void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
@@ -824,7 +824,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
             packed_already = packed == NULL
-            listed = may_be_off(job, k) and mostly_zero(x, ldx, row[FAN_IN], lanes)
+            listed = may_be_off(job, k) and often_zero(x, ldx, row[FAN_IN], lanes)
             last = 0
             line = least_piece(row, row[FAN_OUT], team)
             if x == NULL or listed:
@@ -1127,7 +1127,7 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
             j = i
             while j < last:
                 rows = min(UPDATED_ROWS, last - j) if early or may_list else last - j
-                listed = may_list and mostly_zero(inputs + j * ld, ld, rows, lanes)
+                listed = may_list and often_zero(inputs + j * ld, ld, rows, lanes)
                 if listed:
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)

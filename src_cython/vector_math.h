@@ -81,7 +81,7 @@ typedef long long Size;
 /* Lists of what is not zero may be written to, or read, so many places behind their ends. */
 #define BEYOND 16
 /* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
-#define LISTED_PERCENT 55
+#define LISTED_PERCENT 60
 #define DOTS 8 /* sums of products at a time where only some of a row's are wanted */
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
@@ -408,7 +408,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
-#define mostly_zero(x, ...) BY_TYPE(mostly_zero, x)(x, __VA_ARGS__)
+#define often_zero(x, ...) BY_TYPE(often_zero, x)(x, __VA_ARGS__)
 #define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
 #define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
 #define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
@@ -1093,7 +1093,7 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
 
 /* Whether more of a matrix is zero than it costs to tell the rest apart; every eighth row is
  * looked at. */
-FUNCTION int NAME(mostly_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
+FUNCTION int NAME(often_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
 {
     Size looked_at = 0, found = 0;
     for (Size r = 0; r < rows; r += 8, looked_at += lanes) {

@@ -37,6 +37,21 @@ def test_jobs_are_well_formed(job):
     assert net.n_params == job.n_params
 
 
+def test_weights_may_have_been_trained_before():
+    later = dataclasses.replace(ADAM, epochs_before=2)
+    assert later.describe() == ADAM.describe() + ", from epoch 3 on"
+    first, trained = (bench.Task.make(job).network("numpy") for job in (ADAM, later))
+    task = bench.Task.make(ADAM)
+    first.fit(
+        task.x, task.y, optimizer=task.optimizer, epochs=2, batch_size=ADAM.batch_size,
+        shuffle=False,
+    )  # fmt: skip
+    # float32, by another backend, after some steps
+    np.testing.assert_allclose(trained.params, first.params, rtol=1e-3, atol=1e-5)
+    task, contender = bench.Task.make(later), bench.CONTENDERS["numba"]
+    assert bench.check(task, contender, contender.make(task))["equal"]
+
+
 def test_operations_of_a_step():
     job = dataclasses.replace(bench.JOBS["moons"], samples=10)
     # forward and weights: 2-3 and 3-2; inputs: 3-2 only
