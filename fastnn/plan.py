@@ -43,13 +43,13 @@ SYNC_SIZE = 8 + 2 * MAX_GROUPS
 SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
-# Numbers that the Cython kernels copy or update at a time for products of wide layers:
-# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; a
-# multiple of a panel's columns, and how far lists of what
-# is not zero may reach beyond their ends.
+# As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
+# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; a multiple of a panel's columns and of the parts of
+# lists of what is not zero; the smallest part; how far such lists may reach beyond their ends.
 UPDATED_ROWS = 48
 PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
 PANELS = 64
+LEAST_PART = 32
 BEYOND = 16
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
@@ -259,8 +259,9 @@ def make_plan(
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
     if wide.size and packed:  # beside those, the columns of two matrices, or lists in their place
-        panels = (-(-int(wide.max()) // PANELS) * (PANELS + 2) + 1) * block
-        lists = UPDATED_ROWS * (3 * (block + BEYOND) + block // 32 + 1)
+        # and beside a list's numbers how many they are, part by part
+        panels = (-(-int(wide.max()) // PANELS) * (PANELS + PANELS // LEAST_PART) + 1) * block
+        lists = UPDATED_ROWS * (3 * (block + BEYOND) + block // LEAST_PART + 1)
         header[codes.WORK_SIZE] += PACKED + lists + 2 * panels
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block

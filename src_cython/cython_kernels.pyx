@@ -132,7 +132,8 @@ cdef enum:
     UNITS = 48  # and units: whole tiles; the size of BLAS's own, too
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
     UPDATED_COLUMNS = 384
-    PANELS = 64  # both panels of columns and parts of lists divide it
+    PANELS = 64  # the columns of a panel divide it, and so does PART
+    LEAST_PART = 32  # the smallest PART
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
@@ -229,7 +230,7 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE and row[BLAS]:
             widest = max(widest, max(row[FAN_IN], row[FAN_OUT]))
-    columns = (widest + PANELS - 1) // PANELS * (PANELS + 2) + 1
+    columns = (widest + PANELS - 1) // PANELS * (PANELS + PANELS // LEAST_PART) + 1
     if PACKED_PRODUCTS and widest and panels_size(job) < columns * job.header[BLOCK]:
         raise ValueError("the plan has no room for packed products")
     return 0
@@ -734,7 +735,7 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
 
 cdef inline Size lists_size(Job *job) noexcept nogil:
     """Of what scratch memory has for the lists of some rows: three numbers a sample, and ends."""
-    return UPDATED_ROWS * (3 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // 32 + 1)
+    return UPDATED_ROWS * (3 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // LEAST_PART + 1)
 
 
 cdef inline Size panels_size(Job *job) noexcept nogil:
@@ -753,10 +754,10 @@ cdef inline bint may_be_off(Job *job, Size k) noexcept nogil:
 
     Their derivatives then are zero too, also behind a dropout layer.
     """
-    cdef int64_t *row = job.layers + k * LAYER_COLUMNS
-    cdef int64_t *below = row - LAYER_COLUMNS
-    if not PACKED_PRODUCTS or not row[BLAS] or k == 0:
+    cdef int64_t *below
+    if not PACKED_PRODUCTS or k == 0 or not job.layers[k * LAYER_COLUMNS + BLAS]:
         return False
+    below = job.layers + (k - 1) * LAYER_COLUMNS
     if below[KIND] == DROPOUT:
         below -= LAYER_COLUMNS
     return below[ACTIVATION] == RELU
@@ -816,7 +817,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef real *values
     cdef int32_t *inputs
     cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
-    cdef bint packed_already, listed
+    cdef bint packed_already, listed, listed_already
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
@@ -825,6 +826,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
             packed_already = packed == NULL
             listed = may_be_off(job, k) and often_zero(x, ldx, row[FAN_IN], lanes)
+            listed_already = False
             last = 0
             line = least_piece(row, row[FAN_OUT], team)
             if x == NULL or listed:
@@ -844,11 +846,11 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                 elif listed:
                     values = panels_of(job, 0, own)
                     inputs = <int32_t *> panels_of(job, 1, own)
-                    cuts = <int32_t *> (values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes
-                                        + BEYOND)
-                    if not packed_already:
+                    cuts = <int32_t *> (
+                        values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes + BEYOND)
+                    if not listed_already:
                         list_inputs(x, ldx, row[FAN_IN], lanes, values, inputs, cuts)
-                        packed_already = True
+                        listed_already = True
                     sparse_forward(values, inputs, NULL, NULL, 0, lanes, lanes, cuts,
                                    params + row[WEIGHTS], params + row[BIASES], row[FAN_IN],
                                    row[FAN_OUT], unit, last,

@@ -641,11 +641,11 @@ FUNCTION void NAME(transpose)(const REAL *x, Size ldx, Size rows, Size columns, 
             const VEC a = NAME(load_quads)(x + c, ldx), b = NAME(load_quads)(x + ldx + c, ldx);
             const VEC e = NAME(load_quads)(x + 2 * ldx + c, ldx);
             const VEC f = NAME(load_quads)(x + 3 * ldx + c, ldx);
-            const VEC ab = SHUFFLE(a, b, 0, V, 1, V + 1), ef = SHUFFLE(e, f, 0, V, 1, V + 1);
-            const VEC ab2 = SHUFFLE(a, b, 2, V + 2, 3, V + 3), ef2 = SHUFFLE(e, f, 2, V + 2, 3, V + 3);
-            VEC turned[4] = {SHUFFLE(ab, ef, 0, 1, V, V + 1), SHUFFLE(ab, ef, 2, 3, V + 2, V + 3),
-                             SHUFFLE(ab2, ef2, 0, 1, V, V + 1),
-                             SHUFFLE(ab2, ef2, 2, 3, V + 2, V + 3)};
+            const VEC ab = SHUFFLE(a, b, 0, V, 1, V + 1), ab2 = SHUFFLE(a, b, 2, V + 2, 3, V + 3);
+            const VEC ef = SHUFFLE(e, f, 0, V, 1, V + 1), ef2 = SHUFFLE(e, f, 2, V + 2, 3, V + 3);
+            const VEC turned[4] = {
+                SHUFFLE(ab, ef, 0, 1, V, V + 1), SHUFFLE(ab, ef, 2, 3, V + 2, V + 3),
+                SHUFFLE(ab2, ef2, 0, 1, V, V + 1), SHUFFLE(ab2, ef2, 2, 3, V + 2, V + 3)};
             UNROLL for (int k = 0; k < 4; k++)
                 STORE(out + (c + k) * ldo + r, turned[k] + (start ? start[c + k] : 0));
         }
@@ -966,11 +966,10 @@ FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
 
 /* --- products with what is not zero ------------------------------------------------------------ *
  *
- * The stored numbers of sample s of sparse rows stand at indptr[s] .. indptr[s + 1], each with its
- * column. Here the loops run along the units: every number meets a whole row of the weights.
- *
- * So may what a wide layer gets from relu units, of which many are off; they are listed anew in
- * every block. */
+ * Here the loops run along the units: every number that is not zero meets a whole row of a matrix.
+ * Of sparse data, those of sample s stand at indptr[s] .. indptr[s + 1], each with its column. What
+ * a wide layer gets from relu units, of which many are off, is listed anew in every block: by
+ * sample for the way forward (list_inputs), by unit for the way back (list_samples). */
 
 /* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
  * which stay in registers. Each two vectors of a row are `panel` apart. */
@@ -1033,7 +1032,7 @@ FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const int32_t *ro
     NAME(weighted_rows)(values, rows, n, matrix, ld, 2 * V, accumulate, columns, out);
 }
 
-#define TILE (8 * V) /* columns whose part of all weights should fit into the second-level cache */
+#define TILE (8 * V) /* columns where all weights' part of them should fit into the second level */
 
 /* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
  * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
@@ -1054,7 +1053,7 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
             if (cuts)
                 for (Size i = 0; i < width && column + i < n_in; i++) {
                     const REAL *row = w + (column + i) * n_out + start;
-                    if (columns == SUMS * V) /* many short ones: a call costs more than it copies */
+                    if (columns == SUMS * V) /* by vectors: gcc would make it a slow "rep movs" */
                         UNROLL_ROWS for (int v = 0; v < SUMS; v++)
                             STORE(copy + (i * SUMS + v) * V, LOAD(row + v * V));
                     else
@@ -1091,8 +1090,8 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
     }
 }
 
-/* Whether more of a matrix is zero than it costs to tell the rest apart; every eighth row is
- * looked at. */
+/* Whether so much of a matrix is zero that it pays to list the rest; every eighth row is looked at,
+ * so that the answer depends on the numbers alone. */
 FUNCTION int NAME(often_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
 {
     Size looked_at = 0, found = 0;
