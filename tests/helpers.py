@@ -112,8 +112,12 @@ def make_problem(
     weighted=False,
     seed=0,
     constant=None,
+    batch_size=0,
 ):
-    """Random data and parameters of order one for a network of these sizes."""
+    """Random data and parameters of order one for a network of these sizes.
+
+    The plan is for batches of ``batch_size``: wide layers then work on more samples at a time.
+    """
     rng = np.random.default_rng(seed)
     n_hidden = len(sizes) - 2
     if isinstance(activations, str):
@@ -129,7 +133,8 @@ def make_problem(
         + [LOSS_CONSTANTS.get(loss, 0.0) if constant is None else constant],
     )
     itemsize = np.dtype(dtype).itemsize
-    plan = make_plan(*arguments, dropout if any(dropout) else [], n_targets, itemsize)
+    sized = {"batch_size": batch_size}
+    plan = make_plan(*arguments, dropout if any(dropout) else [], n_targets, itemsize, **sized)
     x = rng.standard_normal((samples, sizes[0]))
     if loss == "cross_entropy":
         targets = rng.integers(0, sizes[-1], (samples, 1))
@@ -153,7 +158,7 @@ def make_problem(
         loss=codes.LOSSES[loss],
         l2=l2,
         params=np.concatenate(parts).astype(dtype),
-        forward_plan=make_plan(*arguments, [], n_targets, itemsize),
+        forward_plan=make_plan(*arguments, [], n_targets, itemsize, **sized),
     )
 
 

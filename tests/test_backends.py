@@ -563,8 +563,10 @@ def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuff
 def off_problem(widths, samples, dtype, shift=0.8, **extra):
     """Of the relu units most are off, some always, some never; the last third seldom.
 
-    The Cython kernels list what is on where it is little enough, and by 48 rows of a layer.
+    The Cython kernels list what is on where it is little enough, and by 48 rows of a layer. With
+    blocks of several hundred samples a list has several parts.
     """
+    extra["batch_size"] = samples
     problem = make_problem([9, *widths, 3], "relu", samples=samples, dtype=dtype, **extra)
     for row in problem.plan.dense_rows()[:-1]:
         biases = reference.biases_of(row, problem.params)
@@ -601,6 +603,8 @@ def test_run_with_units_that_are_off(compiled, dtype, widths, shuffled):
     ):
         problem = off_problem(widths, samples, dtype, **extra)
         assert max(share_on(problem)) < 0.5
+        if problem.plan.header[codes.SHARED] and samples > 5:
+            assert problem.plan.block > 4 * 64
         settings = {"batch_size": batch_size, "shuffled": shuffled, "n_threads": 2}
         check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)
 
