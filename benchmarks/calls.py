@@ -7,16 +7,14 @@ onnxruntime from Python. Each input depends on the output before it, so that cal
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numba
 import numpy as np
 
 import fastnn
-from benchmarks.report import insert
+from benchmarks.report import add_outputs, deliver
 
 SHAPES = ((2, 3, 2), (2, 8, 8, 8, 2), (16, 64, 64, 4))
 ROUNDS = 5
@@ -172,16 +170,10 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="for a contender and a shape")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
-    parser.add_argument("--write", type=Path, help="file whose table between markers to replace")
+    add_outputs(parser)
     arguments = parser.parse_args()
     results = measure(arguments.seconds)
-    print(table(results))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
-    if arguments.write:
-        text = insert(arguments.write.read_text(), table(results) + "\n", "calls")
-        arguments.write.write_text(text)
+    deliver(arguments, results, table(results), "calls")
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 import fastnn
-from benchmarks.report import insert
+from benchmarks.report import add_outputs, deliver
 from fastnn import backends, bench, network, plan
 
 
@@ -141,18 +139,11 @@ def table(results: dict[str, list[dict]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file")
+    add_outputs(parser)
     arguments = parser.parse_args()
     chosen = [name for name in backends.available() if name != "numpy"]
     results = {name: measure(name, arguments.rounds) for name in chosen}
-    text = table(results)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if arguments.write:
-        whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(insert(whole, text, "cliffs"), encoding="utf-8")
+    deliver(arguments, results, table(results), "cliffs")
 
 
 if __name__ == "__main__":

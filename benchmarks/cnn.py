@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import insert
+from benchmarks.report import write_table
 from fastnn import bench
 
 BATCHES = (50, 128, 256, 1024)
@@ -837,8 +837,7 @@ def main() -> None:
     if options.plot is not None:
         place = Path(os.path.relpath(options.plot, options.write.parent)).as_posix()
         tables += f"\n![test error against seconds of training]({place})\n"
-    text = options.write.read_text(encoding="utf-8")
-    options.write.write_text(insert(text, tables, "cnn"), encoding="utf-8")
+    write_table(options.write, tables, "cnn")
 
 
 if __name__ == "__main__":

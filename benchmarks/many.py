@@ -7,18 +7,16 @@ with ``vmap``, where the shapes are equal. All start from the same weights and t
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 
 import fastnn
-from benchmarks.report import insert
+from benchmarks.report import add_outputs, deliver
 from fastnn import bench
 
 SEEDS = replace(
@@ -250,16 +248,11 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--steps", type=int, default=400, help="of each network")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="file for the numbers")
-    parser.add_argument("--write", type=Path, help="file whose table between markers to replace")
+    add_outputs(parser)
     arguments = parser.parse_args()
     results = measure(arguments.networks, arguments.steps, arguments.rounds)
     text = table(results, arguments.networks, arguments.steps)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
-    if arguments.write:
-        arguments.write.write_text(insert(arguments.write.read_text(), text + "\n", "many"))
+    deliver(arguments, results, text, "many")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ of next to nothing keeps it. All shares and the leaky one are timed in turn; med
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from pathlib import Path
 
 import numpy as np
 
 import fastnn
-from benchmarks.report import insert
+from benchmarks.report import add_outputs, deliver
 from fastnn import backends, bench
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9)
@@ -95,17 +93,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=backends.available(), default="cython")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file")
+    add_outputs(parser)
     arguments = parser.parse_args()
     results = measure(arguments.backend, arguments.rounds)
-    text = table(results)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if arguments.write:
-        whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(insert(whole, text, "off"), encoding="utf-8")
+    deliver(arguments, results, table(results), "off")
 
 
 if __name__ == "__main__":

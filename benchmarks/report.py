@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from fastnn.bench import draw, markdown, part_of
 
@@ -24,6 +25,27 @@ def insert(text: str, table: str, mark: str) -> str:
     if not found or not closed:
         raise SystemExit(f"no {begin} ... {end} in the file")
     return f"{before}{begin}\n{table}{end}{after}"
+
+
+def write_table(path: Path, table: str, mark: str) -> None:
+    """Put a table between its marks in a file."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(insert(text, table.rstrip("\n") + "\n", mark), encoding="utf-8")
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Options of where :func:`deliver` puts what was measured."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file")
+
+
+def deliver(arguments: argparse.Namespace, results: Any, table: str, mark: str) -> None:
+    """Print the table, and write what was asked for."""
+    print(table)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.write is not None:
+        write_table(arguments.write, table, mark)
 
 
 def main() -> None:
@@ -43,9 +65,7 @@ def main() -> None:
         print(table, end="")
     if arguments.write is None:
         return
-    text = arguments.write.read_text(encoding="utf-8")
-    mark = "map" if "map" in run else "bench"
-    arguments.write.write_text(insert(text, table, mark), encoding="utf-8")
+    write_table(arguments.write, table, "map" if "map" in run else "bench")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.report import insert
+from benchmarks.report import add_outputs, deliver
 from fastnn import backends, bench
 
 EPOCHS = 20_000
@@ -110,8 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--times", type=int, default=5, help="processes of each; the median counts")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this file")
+    add_outputs(parser)
     arguments = parser.parse_args()
     results: dict[str, dict[str, float | list[float]]] = {}
 
@@ -150,12 +148,7 @@ def main() -> None:
     ):
         report(name, script, 2 * arguments.times + 1)
     run = {"machine": bench.machine(), "epochs": arguments.epochs, "results": results}
-    print(table(run))
-    if arguments.write is not None:
-        whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(insert(whole, table(run), "startup"), encoding="utf-8")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    deliver(arguments, run, table(run), "startup")
 
 
 if __name__ == "__main__":
