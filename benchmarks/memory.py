@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends, bench, codes, network
+from fastnn.workers import default_threads
 
 
 def resident(field: str = "VmRSS") -> int:
@@ -78,7 +78,7 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
     copy = 0 if shuffle else x.nbytes
     if backend != "numpy" and network._sparse_pays(x, plan):
         copy = np.count_nonzero(x) * (net.dtype.itemsize + np.dtype(np.int32).itemsize)
-    threads = net.n_threads or os.cpu_count() or 1
+    threads = net.n_threads or default_threads()
     workspace = int(plan.header[codes.WORK_SIZE])
     return {
         "shuffle": shuffle,

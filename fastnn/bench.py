@@ -42,6 +42,7 @@ import typer
 from fastnn import backends
 from fastnn.network import Network
 from fastnn.optimizers import SGD, Adam, Optimizer
+from fastnn.workers import usable_cores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -1540,7 +1541,7 @@ def _measure_job(
     for c in contenders:
         entries[c.name] = {"job": job.name, "contender": c.name, "peer": c.peer, "rounds": []}
     # Nothing is timed yet: importing and compiling may share the cores.
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(prepare, entries))
     for _ in range(rounds):
         for name, entry in entries.items():
@@ -1621,13 +1622,12 @@ def machine() -> dict[str, Any]:
     if backends.why_missing("cython") is None:
         with contextlib.suppress(ImportError):
             level = getattr(backends.load("cython"), "LEVEL", None)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "cores": os.cpu_count(),
-        "usable_cores": usable,
+        "usable_cores": usable_cores(),
         "versions": versions,
         "thread_pools": [
             {k: v for k, v in pool.items() if k != "filepath"} for pool in threadpool_info()
@@ -1674,7 +1674,7 @@ def machine_speed() -> dict[str, Any]:
             with threadpool_limits(limit, "blas"):
                 best = _best(lambda a=a, out=out: np.matmul(a, a, out=out))
             gemm[dtype][name] = 2 * a.shape[0] ** 3 / best / 1e9
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     source = np.ones(2**25, np.float64)  # 256 MiB, more than the caches hold
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(source, cores), np.array_split(target, cores), strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -23,6 +22,7 @@ from fastnn import codes
 from fastnn.backends import BACKENDS
 from fastnn.errors import DivergenceError
 from fastnn.optimizers import OPTIMIZERS
+from fastnn.workers import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -839,9 +839,7 @@ def info(
     result = {
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "backends": {
             name: {"available": reason is None, "reason": reason}
             for name, reason in available.items()

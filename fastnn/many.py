@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, as_completed
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from fastnn.errors import DivergenceError
 from fastnn.network import Network
 from fastnn.training import History
 from fastnn.validation import as_integer, as_matrix, one_of
-from fastnn.workers import Workers
+from fastnn.workers import Workers, default_threads
 
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
 
@@ -138,9 +137,7 @@ def fit_many(
     """
     _check_names(arguments)
     one_of("errors", errors, ("raise", "return"))
-    n_threads = (
-        (os.cpu_count() or 1) if n_threads is None else as_integer("n_threads", n_threads, 1)
-    )
+    n_threads = default_threads() if n_threads is None else as_integer("n_threads", n_threads, 1)
     plans = _Plans(_items(networks), X, y, arguments)
     costs = [plans.check(index) for index in range(len(plans))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ from fastnn.plan import (
 )
 from fastnn.training import Best, EarlyStopping, History, Progress
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
-from fastnn.workers import check_stopped, helpers
+from fastnn.workers import check_stopped, default_threads, helpers, is_worker, run_pieces
 
 if TYPE_CHECKING:
     from fastnn.compiled import CFunction
@@ -53,6 +54,10 @@ SLICE_SECONDS = 0.04
 
 # A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
 WORK_PER_THREAD = 1_000_000
+
+# And a second one of predictions, of which a thread takes several pieces, for when a core is busy.
+PREDICTED_PER_THREAD = 2_000_000
+PIECES_PER_THREAD = 4
 
 # Data with at most this share of numbers that are not zero go through the first layer as sparse
 # rows (measured, see benchmarks/README.md), if it is wide enough for loops along its units.
@@ -108,7 +113,8 @@ class Network:
     random_state : int, numpy.random.RandomState or None
         Initial weights, shuffling and dropout.
     n_threads : int, optional
-        Most threads for training, those of BLAS too; default: all cores, where the work is
+        Most threads for training and predicting, those of BLAS too; default: all cores that
+        the process may use, or what OMP_NUM_THREADS says if that is less, where the work is
         worth it.
 
     Attributes
@@ -251,6 +257,11 @@ class Network:
         self._training_plan = self._make_plan(self.dropout) if any(self.dropout) else self._plan
         self._loss_code = codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS)
         self._scratch = threading.local()
+        # From this many samples on predictions are shared out; BLAS has threads of its own.
+        self._shared_from = sys.maxsize
+        if self.backend != "numpy":
+            fewest = 2 * PREDICTED_PER_THREAD // self._plan.n_params
+            self._shared_from = max(2 * self._plan.block, fewest)
 
     def _batch_plan(self, batch_size: int) -> Plan:
         """Plan for training with batches of this size; only that of wide layers depends on it."""
@@ -514,9 +525,19 @@ class Network:
 
     def _forward(self, x: np.ndarray, transform: bool) -> np.ndarray:
         """Predictions or net inputs, (samples, outputs)."""
-        plan = self._plan
         out = np.empty((x.shape[0], self.layer_sizes[-1]), self.dtype)
-        if not self._kernels.forward(
+        if x.shape[0] < self._shared_from:
+            finite = self._forward_rows(x, transform, out)
+        else:
+            finite = self._forward_shared(x, transform, out)
+        if not finite:
+            check_finite("X", x)
+        return out
+
+    def _forward_rows(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
+        """Into ``out``; whether x is finite."""
+        plan = self._plan
+        return self._kernels.forward(
             plan.header,
             plan.layers,
             plan.constants,
@@ -526,9 +547,29 @@ class Network:
             self.params,
             self._work(plan),
             out,
-        ):
-            check_finite("X", x)
-        return out
+        )
+
+    def _forward_shared(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
+        """The same by several threads: whole blocks each, so that no bit depends on how many."""
+        plan, samples = self._plan, len(x)
+        most = 1 if is_worker() else self.n_threads or default_threads()
+        threads = min(most, samples * plan.n_params // PREDICTED_PER_THREAD)
+        blocks = samples // plan.block
+        pieces = min(blocks, PIECES_PER_THREAD * threads)
+        edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
+
+        def run(k: int) -> bool:
+            part = slice(edges[k], edges[k + 1])
+            return self._forward_rows(x[part], transform, out[part])
+
+        with self._limited_blas(plan):  # for one thread too, which must find the same bits
+            if threads == 1:
+                return self._forward_rows(x, transform, out)
+            return all(run_pieces(run, pieces, threads))
+
+    def _limited_blas(self, plan: Plan) -> Any:
+        """Context in which BLAS starts no threads beside ours."""
+        return limited_blas(1) if plan.layers[:, codes.BLAS].any() else nullcontext()
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
@@ -1159,7 +1200,7 @@ class _Run:
         """Threads that share a batch's work; more than one only where a step has enough of it."""
         if self.network.backend == "numpy":
             return 1
-        most = most or self.network.n_threads or os.cpu_count() or 1
+        most = most or self.network.n_threads or default_threads()
         work = self.batch_size * plan.n_params
         return max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
 
@@ -1168,7 +1209,7 @@ class _Run:
         if self.network.backend == "numpy":  # BLAS does all products, with what threads it has
             most = self.most_threads
             return limited_blas(most) if most else nullcontext()
-        return limited_blas(1) if plan.layers[:, codes.BLAS].any() else nullcontext()
+        return self.network._limited_blas(plan)
 
     def _train(
         self,

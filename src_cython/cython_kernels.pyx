@@ -70,8 +70,8 @@ cdef extern from "vector_math.h" nogil:
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     bint often_zero(void *x, Size ldx, Size rows, Size lanes) noexcept
-    void list_inputs(void *x, Size ldx, Size n_in, Size lanes, void *values, int32_t *inputs,
-                     int32_t *counts) noexcept
+    void list_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
+                     int32_t *inputs, int32_t *counts) noexcept
     void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
                       int32_t *samples_of, Size ld, int32_t *ends) noexcept
     void listed_outer(void *values, const int32_t *samples_of, Size ld, const int32_t *ends,
@@ -733,6 +733,14 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
     return UNITS
 
 
+cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
+    """The same where loops run along the units: full registers, or less if there are many threads."""
+    cdef Size pieces = 4 * team.n_threads
+    if team.n_threads == 1 or units >= pieces * SPARSE_UNITS:
+        return SPARSE_UNITS
+    return SPARSE_UNITS // 2 if units >= pieces * SPARSE_UNITS // 2 else SPARSE_UNITS // 3
+
+
 cdef inline Size lists_size(Job *job) noexcept nogil:
     """Of what scratch memory has for the lists of some rows: three numbers a sample, and ends."""
     return UPDATED_ROWS * (3 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // LEAST_PART + 1)
@@ -747,6 +755,15 @@ cdef inline Size panels_size(Job *job) noexcept nogil:
 cdef inline real *panels_of(Job *job, Size which, real *own) noexcept nogil:
     """Where a thread's packed columns are: the first ones, or the second."""
     return own + job.header[WORK_SIZE] - (2 - which) * panels_size(job)
+
+
+cdef inline void pack_share(real *b, Size b_sum, Size b_column, Size n, Size columns, Team *team,
+                            real *panels) noexcept nogil:
+    """A thread's share of the panels of a matrix."""
+    cdef Size first = share(columns, LEAST_PART, team.thread, team.n_threads)
+    cdef Size last = share(columns, LEAST_PART, team.thread + 1, team.n_threads)
+    if PACKED_PRODUCTS and first < last:
+        pack_columns(b + first * b_column, b_sum, b_column, n, last - first, panels + first * n)
 
 
 cdef inline bint may_be_off(Job *job, Size k) noexcept nogil:
@@ -817,20 +834,31 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef real *values
     cdef int32_t *inputs
     cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
-    cdef bint packed_already, listed, listed_already
+    cdef bint listed
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
             if k > 0:
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-            packed_already = packed == NULL
             listed = may_be_off(job, k) and often_zero(x, ldx, row[FAN_IN], lanes)
-            listed_already = False
-            last = 0
             line = least_piece(row, row[FAN_OUT], team)
             if x == NULL or listed:
-                line = SPARSE_UNITS
+                line = sparse_piece(row[FAN_OUT], team)
+            # What all read of the input, each makes a share of, in the scratch memory of the first.
+            values = panels_of(job, 0, work)
+            inputs = <int32_t *> panels_of(job, 1, work)
+            if listed:
+                cuts = <int32_t *> (
+                    values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes + BEYOND)
+                list_inputs(x, ldx, share(row[FAN_IN], PANELS, team.thread, team.n_threads),
+                            share(row[FAN_IN], PANELS, team.thread + 1, team.n_threads), lanes,
+                            values, inputs, cuts)
+                meet(team)
+            elif x != NULL and PACKED_PRODUCTS and packed != NULL:
+                pack_share(x, ldx, 1, row[FAN_IN], lanes, team, values)
+                meet(team)
+            last = 0
             while take_piece(team, row[FAN_OUT], line, &unit, &last):
                 if x == NULL:
                     if job.header[SHARED] and cuts == NULL:
@@ -844,13 +872,6 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                                    own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
                                    block)
                 elif listed:
-                    values = panels_of(job, 0, own)
-                    inputs = <int32_t *> panels_of(job, 1, own)
-                    cuts = <int32_t *> (
-                        values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes + BEYOND)
-                    if not listed_already:
-                        list_inputs(x, ldx, row[FAN_IN], lanes, values, inputs, cuts)
-                        listed_already = True
                     sparse_forward(values, inputs, NULL, NULL, 0, lanes, lanes, cuts,
                                    params + row[WEIGHTS], params + row[BIASES], row[FAN_IN],
                                    row[FAN_OUT], unit, last,
@@ -858,10 +879,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                                    own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
                                    block)
                 else:
-                    if not packed_already:
-                        pack_columns(x, ldx, 1, row[FAN_IN], lanes, panels_of(job, 0, own))
-                        packed_already = True
-                    forward_dense(x, ldx, panels_of(job, 0, own), params + row[WEIGHTS] + unit,
+                    forward_dense(x, ldx, values, params + row[WEIGHTS] + unit,
                                   params + row[BIASES] + unit, row[FAN_IN], row[FAN_OUT],
                                   last - unit, lanes, work + row[NET_INPUT] + unit * block, block,
                                   packed)
@@ -970,7 +988,8 @@ cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Team *te
     cdef int32_t *ends = samples_of + features * block
     cdef Size unit, last = 0
     cdef bint sorted_ = False
-    while take_piece(team, row[FAN_OUT], SPARSE_UNITS, &unit, &last):
+    cdef Size line = sparse_piece(row[FAN_OUT], team)
+    while take_piece(team, row[FAN_OUT], line, &unit, &last):
         if not sorted_:
             sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
                            features, ends, values, samples_of)
@@ -1091,7 +1110,9 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef real *dz
     cdef real *packed
     cdef Size k, m, i, j, last, rows, units, ld
-    cdef bint early, packed_already, turned_already, may_list, listed
+    cdef real *turned
+    cdef real *panels
+    cdef bint early, panels_ready, may_list, listed
     cdef Lists lists
     meet(team)
     if team.thread == 0:
@@ -1115,16 +1136,21 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         else:
             inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
         packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-        packed_already = turned_already = packed == NULL
         early = update != NULL and updated_early(job, k)
         may_list = may_be_off(job, k)
         if may_list:
             lists = lists_of(job, lanes, own)
+        turned, panels = panels_of(job, 0, work), panels_of(job, 1, own)
+        panels_ready = not PACKED_PRODUCTS or packed == NULL
+        if not panels_ready:
+            pack_share(dz, 1, block, lanes, units, team, turned)
+            if k > 0 and not (may_list and often_zero(inputs, ld, row[FAN_IN], lanes)):
+                panels = panels_of(job, 1, work)
+                pack_share(dz, block, 1, units, lanes, team, panels)
+                panels_ready = True
+            meet(team)
         last = 0
         while take_piece(team, row[FAN_IN], least_piece(row, row[FAN_IN], team), &i, &last):
-            if not turned_already:
-                pack_columns(dz, 1, block, lanes, units, panels_of(job, 0, own))
-                turned_already = True
             # early updates go a few rows at a time, which have just been read for the inputs
             j = i
             while j < last:
@@ -1134,27 +1160,26 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)
                     listed_products(params + row[WEIGHTS] + j * units, units, lists.samples,
-                                    lists.ld, lists.ends, panels_of(job, 0, own), rows, lanes,
+                                    lists.ld, lists.ends, turned, rows, lanes,
                                     <real *> lists.sums, work + other + j * block, block)
                 elif k > 0:
-                    if not packed_already:
-                        pack_columns(dz, block, 1, units, lanes, panels_of(job, 1, own))
-                        packed_already = True
-                    backward_inputs(params + row[WEIGHTS] + j * units, dz, block,
-                                    panels_of(job, 1, own), rows, units, lanes,
-                                    work + other + j * block, block, packed)
+                    if not panels_ready:  # few come here
+                        pack_columns(dz, block, 1, units, lanes, panels)
+                        panels_ready = True
+                    backward_inputs(params + row[WEIGHTS] + j * units, dz, block, panels, rows,
+                                    units, lanes, work + other + j * block, block, packed)
                 if early:
-                    update_rows(job, row, update, inputs, ld, panels_of(job, 0, own),
+                    update_rows(job, row, update, inputs, ld, turned,
                                 &lists if listed else NULL, accumulate, j, j + rows, lanes,
                                 params, packed, grads)
                 elif listed:
                     listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
-                                 panels_of(job, 0, own), accumulate, rows, units, lanes,
+                                 turned, accumulate, rows, units, lanes,
                                  grads + row[WEIGHTS] + j * units, units, <real *> NULL, 0, 0)
                     if j == 0:
                         row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
                 else:
-                    backward_params(inputs + j * ld, ld, dz, block, panels_of(job, 0, own),
+                    backward_params(inputs + j * ld, ld, dz, block, turned,
                                     accumulate, rows, units, lanes,
                                     grads + row[WEIGHTS] + j * units,
                                     grads + row[BIASES] if j == 0 else NULL, packed)

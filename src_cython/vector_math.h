@@ -1053,9 +1053,13 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
             if (cuts)
                 for (Size i = 0; i < width && column + i < n_in; i++) {
                     const REAL *row = w + (column + i) * n_out + start;
-                    if (columns == SUMS * V) /* by vectors: gcc would make it a slow "rep movs" */
+                    /* by vectors: gcc would make it a slow "rep movs" */
+                    if (columns == SUMS * V)
                         UNROLL_ROWS for (int v = 0; v < SUMS; v++)
                             STORE(copy + (i * SUMS + v) * V, LOAD(row + v * V));
+                    else if (columns % V == 0)
+                        for (Size j = 0; j < columns; j += V)
+                            STORE(copy + i * columns + j, LOAD(row + j));
                     else
                         memcpy(copy + i * columns, row, (size_t)columns * sizeof(REAL));
                 }
@@ -1072,10 +1076,16 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                 REAL *sums = scratch + s * columns;
                 if (n == 0 && column > 0)
                     continue;
+#define COPIED(vectors)                                                                           \
+    NAME(weighted_rows_tile)(vectors, values + begin, indices + begin, n,                         \
+                             copy - column * (vectors) * V, (vectors) * V, 2 * V, column > 0, sums)
                 if (cuts && columns == SUMS * V)
-                    NAME(weighted_rows_tile)(SUMS, values + begin, indices + begin, n,
-                                             copy - column * SUMS * V, SUMS * V, 2 * V,
-                                             column > 0, sums);
+                    COPIED(SUMS);
+                else if (cuts && columns == SUMS / 2 * V)
+                    COPIED(SUMS / 2);
+                else if (cuts && columns == SUMS / 3 * V)
+                    COPIED(SUMS / 3);
+#undef COPIED
                 else
                     NAME(weighted_rows_in_place)(values + begin, indices + begin, n,
                                                  cuts ? copy - column * columns : w + start,
@@ -1130,13 +1140,17 @@ INLINE Size NAME(list)(const REAL *x, Size n, Size start, REAL *values, int32_t 
 }
 
 /* Of each PART of the inputs and each sample, a column of x, the inputs that are not zero, PART
- * places for each, and how many they are: (parts, samples). */
-FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size n_in, Size lanes, REAL *values,
-                                int32_t *inputs, int32_t *counts)
+ * places for each, and how many they are: (parts, samples). Only for the inputs from `first`, which
+ * begins a part, up to `last`. */
+FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size first, Size last, Size lanes,
+                                REAL *values, int32_t *inputs, int32_t *counts)
 {
     REAL turned[2 * V][PART];
-    for (Size column = 0; column < n_in; column += PART, counts += lanes) {
-        const Size width = n_in - column < PART ? n_in - column : PART;
+    values += first * lanes;
+    inputs += first * lanes;
+    counts += first / PART * lanes;
+    for (Size column = first; column < last; column += PART, counts += lanes) {
+        const Size width = last - column < PART ? last - column : PART;
         for (Size start = 0; start < lanes; start += 2 * V) {
             const Size some = lanes - start < 2 * V ? lanes - start : 2 * V;
             NAME(transpose)(x + column * ldx + start, ldx, width, some, NULL, turned[0], PART);
@@ -1293,9 +1307,16 @@ FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
         for (Size i = 0; i < n_in; i++) {
             const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
             REAL *sums = dw + i * n_out + start;
+#define TURNED(vectors)                                                                           \
+    NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, n, rows, (vectors) * V, \
+                             2 * V, accumulate, sums)
             if (columns == TILE)
-                NAME(weighted_rows_tile)(8, values + begin, samples_of + begin, n, rows, TILE,
-                                         2 * V, accumulate, sums);
+                TURNED(8);
+            else if (columns == SUMS / 2 * V)
+                TURNED(SUMS / 2);
+            else if (columns == SUMS / 3 * V)
+                TURNED(SUMS / 3);
+#undef TURNED
             else
                 NAME(weighted_rows_in_place)(values + begin, samples_of + begin, n, rows, columns,
                                              accumulate, columns, sums);

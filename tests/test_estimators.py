@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn import backends
+from fastnn import backends, workers
 from fastnn.estimators import solvers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -799,6 +799,7 @@ def test_threads_are_shared_with_joblib(monkeypatch):
     import joblib
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert solvers.n_threads() == 8
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -825,6 +826,7 @@ def test_training_starts_no_more_threads_than_it_may(monkeypatch):
     import joblib
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     X, y = make_classification(4000, 40, n_informative=10, random_state=0)
     model = fastnn.MLPClassifier((32, 32), batch_size=2000, max_iter=2, random_state=0)
     most = []

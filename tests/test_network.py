@@ -12,7 +12,7 @@ from sklearn.datasets import make_moons
 from sklearn.utils import check_random_state
 
 import fastnn
-from fastnn import codes
+from fastnn import codes, network, workers
 from fastnn.plan import batch_matrices
 
 X, Y = make_moons(60, noise=0.2, random_state=1)
@@ -680,3 +680,49 @@ def test_predictions_from_several_threads(backend):
     with ThreadPoolExecutor(4) as pool:
         for got, wanted in zip(pool.map(net.predict_proba, data), expected, strict=True):
             assert_bits(got, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("sizes", "settings", "samples"),
+    [([2, 8, 8, 3], {}, 3001), ([20, 70, 130, 2], {"activation": "relu"}, 1000)],
+)
+def test_shared_predictions_have_the_same_bits(
+    backend, sizes, settings, samples, dtype, monkeypatch
+):
+    monkeypatch.setattr(network, "PREDICTED_PER_THREAD", 1000)
+    net = make(sizes, backend=backend, dtype=dtype, **settings)
+    data = np.random.default_rng(0).standard_normal((samples, sizes[0]))
+    shared = []
+    run_pieces = network.run_pieces
+    monkeypatch.setattr(
+        network, "run_pieces", lambda *given: shared.append(given[1:]) or run_pieces(*given)
+    )
+    net.n_threads = 1
+    expected = net.predict_proba(data)
+    assert shared == []
+    for n_threads in (2, 3, 16):
+        net.n_threads = n_threads
+        assert_bits(net.predict_proba(data), expected)
+        assert_bits(net.predict(data), expected.argmax(axis=1))
+    if backend == "numpy":  # its threads are those of BLAS
+        assert shared == []
+        return
+    assert {threads for _, threads in shared} == {2, 3, 16}
+    assert min(pieces for pieces, _ in shared) > 2
+    # of a few samples each, the same but for rounding
+    each = np.vstack([net.predict_proba(part) for part in np.array_split(data, 50)])
+    np.testing.assert_allclose(each, expected, rtol=2e-4 if dtype == "float32" else 1e-12)
+    data[samples - 1, 1] = np.inf  # in the last piece
+    with pytest.raises(ValueError, match="X "):
+        net.predict(data)
+
+
+def test_a_network_among_many_predicts_by_itself(monkeypatch):
+    monkeypatch.setattr(network, "PREDICTED_PER_THREAD", 1000)
+    net = make([2, 8, 2], backend="auto", n_threads=4)
+    data = np.zeros((3000, 2))
+    expected = net.predict_proba(data)
+    monkeypatch.setattr(network, "run_pieces", None)  # to call it would fail
+    with workers.Workers(2) as many:
+        assert_bits(many.submit(net.predict_proba, data).result(), expected)

@@ -247,3 +247,90 @@ def test_interrupted_start_of_helpers_leaves_no_thread(monkeypatch):
     with pytest.raises(KeyboardInterrupt), workers.helpers(2):
         pass
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
+
+
+# --- pieces of predictions, and how many threads ----------------------------------
+
+
+def test_pieces_are_done_once_and_in_any_thread():
+    seen = []
+
+    def square(k):
+        seen.append(threading.current_thread().name)
+        time.sleep(0.01)  # long enough for the others to wake up
+        return k * k
+
+    assert workers.run_pieces(square, 20, 3) == [k * k for k in range(20)]
+    assert len(seen) == 20
+    assert len(set(seen)) > 1
+    assert workers.run_pieces(square, 0, 3) == []
+
+
+def test_pieces_do_not_wait_for_a_thread_that_is_busy():
+    free = threading.Event()
+    pool = workers._common_pool()
+    busy = [pool.submit(free.wait) for _ in range(pool._max_workers)]
+    here = threading.current_thread().name
+    try:
+        assert workers.run_pieces(lambda _: threading.current_thread().name, 6, 4) == [here] * 6
+    finally:
+        free.set()
+    assert all(one.result() for one in busy)
+
+
+@pytest.mark.parametrize("error", [ValueError, IndexError, KeyboardInterrupt])
+def test_an_error_in_a_piece_ends_the_others(error):
+    begun = []
+
+    def fail(k):
+        begun.append(k)
+        if k == 3:
+            raise error("third")
+        time.sleep(0.001)
+
+    with pytest.raises(error, match="third"):
+        workers.run_pieces(fail, 1000, 2)
+    assert len(begun) < 1000
+    assert workers.run_pieces(abs, 3, 2) == [0, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads
+def test_pieces_after_a_fork():
+    workers.run_pieces(abs, 4, 2)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if workers.run_pieces(abs, 4, 2) == [0, 1, 2, 3] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "cores"),
+    [("200000 100000\n", 2), ("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 6)],
+)
+def test_cores_that_a_container_has(tmp_path, monkeypatch, given, cores):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    (tmp_path / "cpu.max").write_text(given)
+    monkeypatch.setattr(workers, "_CPU_MAX", tmp_path / "cpu.max")
+    workers._quota.cache_clear()
+    try:
+        assert workers.usable_cores() == cores
+    finally:
+        workers._quota.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
+def test_cores_that_a_process_is_bound_to(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert workers.usable_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"), [("3", 3), ("50", 8), ("2,4", 2), ("0", 1), ("", 8), ("many", 8)]
+)
+def test_threads_unless_told_otherwise(monkeypatch, given, threads):
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert workers.default_threads() == threads

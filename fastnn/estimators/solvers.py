@@ -27,7 +27,7 @@ from fastnn.network import (
 )
 from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
 from fastnn.plan import batch_matrices
-from fastnn.workers import check_stopped, helpers
+from fastnn.workers import check_stopped, default_threads, helpers
 
 # Rows that are gathered, or made dense, at a time: they should stay in the cache.
 PART_BYTES = 4 * 1024 * 1024
@@ -114,13 +114,11 @@ def n_threads() -> int:
     """Threads that training may use: the cores, shared with the other workers of joblib."""
     import joblib
 
-    cores = joblib.cpu_count()
-    # joblib's processes get their share of the cores this way, as does every OpenMP library
-    share = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if share.isdigit():
-        return max(1, min(cores, int(share)))
-    # one of joblib's threads
-    return 1 if joblib.parallel.get_active_backend()[0].nesting_level else cores
+    # joblib's processes get their share of the cores by OMP_NUM_THREADS, its threads do not
+    nested = joblib.parallel.get_active_backend()[0].nesting_level
+    if nested and not os.environ.get("OMP_NUM_THREADS"):
+        return 1
+    return min(joblib.cpu_count(), default_threads())
 
 
 class _Part(_Run):

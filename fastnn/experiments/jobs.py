@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import fastnn
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
+from fastnn.workers import usable_cores
 
 # The course's setting.
 ACTIVATIONS = ("tanh", "sigmoid", "relu")
@@ -130,7 +130,7 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
     """
     jobs = list(jobs)
     answers = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         try:
             for answer in pool.map(function, jobs):
                 answers.append(answer)
