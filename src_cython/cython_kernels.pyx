@@ -735,7 +735,7 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
 
 cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
     """The same where loops run along the units: full registers, or less if there are many threads."""
-    cdef Size pieces = 4 * team.n_threads
+    cdef Size pieces = 2 * team.n_threads  # more would balance better and cost more than that
     if team.n_threads == 1 or units >= pieces * SPARSE_UNITS:
         return SPARSE_UNITS
     return SPARSE_UNITS // 2 if units >= pieces * SPARSE_UNITS // 2 else SPARSE_UNITS // 3

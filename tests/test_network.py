@@ -505,6 +505,19 @@ def test_bad_data_for_predictions(case, method):
         getattr(make(), method)(changes["X"])
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e38])
+def test_numbers_too_large_warn_of_nothing(backend, value):
+    net = make(backend=backend, dtype="float32", activation="relu")
+    for weights in net.weights:  # both signs meet in each sum
+        weights[...] = np.where(np.arange(weights.shape[0]) % 2, -20, 20)[:, None]
+    X = np.full((40, 2), value, np.float32)
+    if value == 1e38:
+        assert net.predict(X).shape == (40,)
+        return
+    with pytest.raises(ValueError, match="X contains"):
+        net.predict(X)
+
+
 @pytest.mark.parametrize("method", ["loss", "gradients", "score"])
 @pytest.mark.parametrize(
     "case", ["NaN", "too wide", "fewer labels", "negative weight", "fewer weights", "no weight"]

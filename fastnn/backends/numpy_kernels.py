@@ -99,7 +99,12 @@ def dropout_mask(rate, key, first, units, samples):
 
 # --- layers -------------------------------------------------------------------
 
+# What is not a number comes out as such. NumPy's warning would only say it earlier than the error
+# that follows; and from some BLAS libraries it comes without one, from numbers beyond a matrix.
+_quiet = np.errstate(over="ignore", invalid="ignore")
 
+
+@_quiet
 def dense_forward(x, w, b, out):
     """``out = w.T x + b``.
 
@@ -114,6 +119,7 @@ def dense_forward(x, w, b, out):
     out += b[:, None]
 
 
+@_quiet
 def dense_backward_params(x, dz, accumulate, dw, db):
     """``dw = x dz.T``, ``db = sum of dz over the samples``.
 
@@ -134,6 +140,7 @@ def dense_backward_params(x, dz, accumulate, dw, db):
         np.sum(dz, axis=1, out=db)
 
 
+@_quiet
 def dense_backward_inputs(w, dz, dx):
     """``dx = w dz``.
 
@@ -465,6 +472,7 @@ def penalty(layers, l2, params):
     return 0.5 * l2 * total
 
 
+@_quiet
 def forward(header, layers, constants, x, loss, transform, params, work, out):
     """Predictions of a network.
 
