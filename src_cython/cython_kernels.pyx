@@ -39,7 +39,7 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int COPY_SIZE, SPARSE_UNITS, BEYOND
+    const int COPY_SIZE, SPARSE_UNITS, BEYOND, LISTED_PERCENT, LISTED_PERCENT_INPUTS
     const int RELU
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
@@ -69,7 +69,7 @@ cdef extern from "vector_math.h" nogil:
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
-    bint often_zero(void *x, Size ldx, Size rows, Size lanes) noexcept
+    int percent_on(void *x, Size ldx, Size rows, Size lanes) noexcept
     void list_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
                      int32_t *inputs, int32_t *counts) noexcept
     void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
@@ -841,7 +841,8 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             if k > 0:
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-            listed = may_be_off(job, k) and often_zero(x, ldx, row[FAN_IN], lanes)
+            listed = (may_be_off(job, k)
+                      and percent_on(x, ldx, row[FAN_IN], lanes) < LISTED_PERCENT)
             line = least_piece(row, row[FAN_OUT], team)
             if x == NULL or listed:
                 line = sparse_piece(row[FAN_OUT], team)
@@ -1112,6 +1113,7 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef Size k, m, i, j, last, rows, units, ld
     cdef real *turned
     cdef real *panels
+    cdef int on
     cdef bint early, panels_ready, may_list, listed
     cdef Lists lists
     meet(team)
@@ -1144,7 +1146,8 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         panels_ready = not PACKED_PRODUCTS or packed == NULL
         if not panels_ready:
             pack_share(dz, 1, block, lanes, units, team, turned)
-            if k > 0 and not (may_list and often_zero(inputs, ld, row[FAN_IN], lanes)):
+            if k > 0 and not (may_list and percent_on(inputs, ld, row[FAN_IN], lanes)
+                              < LISTED_PERCENT_INPUTS):
                 panels = panels_of(job, 1, work)
                 pack_share(dz, block, 1, units, lanes, team, panels)
                 panels_ready = True
@@ -1155,10 +1158,12 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
             j = i
             while j < last:
                 rows = min(UPDATED_ROWS, last - j) if early or may_list else last - j
-                listed = may_list and often_zero(inputs + j * ld, ld, rows, lanes)
+                on = percent_on(inputs + j * ld, ld, rows, lanes) if may_list else 100
+                listed = on < LISTED_PERCENT
                 if listed:
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)
+                if on < LISTED_PERCENT_INPUTS:
                     listed_products(params + row[WEIGHTS] + j * units, units, lists.samples,
                                     lists.ld, lists.ends, turned, rows, lanes,
                                     <real *> lists.sums, work + other + j * block, block)

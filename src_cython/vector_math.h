@@ -80,8 +80,10 @@ typedef long long Size;
 #define SPARSE_UNITS (VECTOR_BYTES > 16 ? SUMS * VECTOR_BYTES / 4 : 48)
 /* Lists of what is not zero may be written to, or read, so many places behind their ends. */
 #define BEYOND 16
-/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
+/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros; of the
+ * inputs' gradient less, since its sums end in sums over lanes. */
 #define LISTED_PERCENT 60
+#define LISTED_PERCENT_INPUTS 50
 #define DOTS 8 /* sums of products at a time where only some of a row's are wanted */
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
@@ -408,7 +410,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
-#define often_zero(x, ...) BY_TYPE(often_zero, x)(x, __VA_ARGS__)
+#define percent_on(x, ...) BY_TYPE(percent_on, x)(x, __VA_ARGS__)
 #define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
 #define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
 #define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
@@ -1100,9 +1102,9 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
     }
 }
 
-/* Whether so much of a matrix is zero that it pays to list the rest; every eighth row is looked at,
- * so that the answer depends on the numbers alone. */
-FUNCTION int NAME(often_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
+/* How many of a hundred numbers of a matrix are not zero; every eighth row is looked at, so that
+ * the answer depends on the numbers alone. */
+FUNCTION int NAME(percent_on)(const REAL *x, Size ldx, Size rows, Size lanes)
 {
     Size looked_at = 0, found = 0;
     for (Size r = 0; r < rows; r += 8, looked_at += lanes) {
@@ -1111,7 +1113,7 @@ FUNCTION int NAME(often_zero)(const REAL *x, Size ldx, Size rows, Size lanes)
             count += x[r * ldx + s] != 0;
         found += (Size)count;
     }
-    return found * 100 < looked_at * LISTED_PERCENT;
+    return (int)(found * 100 / looked_at);
 }
 
 /* What is not zero of n numbers, and where it is, counted from `start`; returns how many there
