@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import sys
 import threading
@@ -55,8 +56,10 @@ SLICE_SECONDS = 0.04
 # A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
 WORK_PER_THREAD = 1_000_000
 
-# And a second one of predictions, of which a thread takes several pieces, for when a core is busy.
-PREDICTED_PER_THREAD = 2_000_000
+# Waking a thread for predictions costs the time of about so many multiply-adds of a small network
+# (60 to 90 us): work / n + n * WAKING is least with the root of work / WAKING threads. Each takes
+# several pieces, for when a core is busy.
+WAKING = 1_000_000
 PIECES_PER_THREAD = 4
 
 # Data with at most this share of numbers that are not zero go through the first layer as sparse
@@ -260,7 +263,7 @@ class Network:
         # From this many samples on predictions are shared out; BLAS has threads of its own.
         self._shared_from = sys.maxsize
         if self.backend != "numpy":
-            fewest = 2 * PREDICTED_PER_THREAD // self._plan.n_params
+            fewest = -(-4 * WAKING // self._plan.n_params)  # two threads
             self._shared_from = max(2 * self._plan.block, fewest)
 
     def _batch_plan(self, batch_size: int) -> Plan:
@@ -553,7 +556,7 @@ class Network:
         """The same by several threads: whole blocks each, so that no bit depends on how many."""
         plan, samples = self._plan, len(x)
         most = 1 if is_worker() else self.n_threads or default_threads()
-        threads = min(most, samples * plan.n_params // PREDICTED_PER_THREAD)
+        threads = min(most, math.isqrt(samples * plan.n_params // WAKING))
         blocks = samples // plan.block
         pieces = min(blocks, PIECES_PER_THREAD * threads)
         edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]

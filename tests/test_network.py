@@ -703,7 +703,7 @@ def test_predictions_from_several_threads(backend):
 def test_shared_predictions_have_the_same_bits(
     backend, sizes, settings, samples, dtype, monkeypatch
 ):
-    monkeypatch.setattr(network, "PREDICTED_PER_THREAD", 1000)
+    monkeypatch.setattr(network, "WAKING", 100)
     net = make(sizes, backend=backend, dtype=dtype, **settings)
     data = np.random.default_rng(0).standard_normal((samples, sizes[0]))
     shared = []
@@ -732,7 +732,7 @@ def test_shared_predictions_have_the_same_bits(
 
 
 def test_a_network_among_many_predicts_by_itself(monkeypatch):
-    monkeypatch.setattr(network, "PREDICTED_PER_THREAD", 1000)
+    monkeypatch.setattr(network, "WAKING", 100)
     net = make([2, 8, 2], backend="auto", n_threads=4)
     data = np.zeros((3000, 2))
     expected = net.predict_proba(data)
