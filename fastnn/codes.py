@@ -71,7 +71,7 @@ ADAM = 1
 ADAGRAD = 2
 RMSPROP = 3
 
-# Columns of ``Plan.layers``, one row a layer.
+# Columns of ``Plan.layers``, one row a layer. BLAS: 1, or 2 where threads share out the units.
 KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
 LAYER_COLUMNS = 9
 

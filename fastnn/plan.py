@@ -240,6 +240,8 @@ def make_plan(
     units += 2 * widest
 
     shared = n_params * itemsize > SHARED_BYTES
+    for row in rows:
+        row[codes.BLAS] *= 1 + shared
     groups = 1 if shared else MAX_GROUPS
     block = BLOCK_BYTES // (units * itemsize) // 64 * 64
     least = MIN_BLOCK

@@ -130,6 +130,8 @@ cdef enum:
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
     UNITS = 48  # and units: whole tiles; the size of BLAS's own, too
+    # Multiply-adds up to which BLAS may have other loops (OpenBLAS has with AVX-512).
+    SMALL_PRODUCT = 1000000
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
     UPDATED_COLUMNS = 384
     PANELS = 64  # the columns of a panel divide it, and so does PART
@@ -296,16 +298,25 @@ cdef inline Size padded(Size samples) noexcept nogil:
     return (samples + PADDING - 1) // PADDING * PADDING
 
 
-cdef void gemm(char *trans_a, char *trans_b, Size m_, Size n_, Size k_, real *a, Size lda_,
-               real *b, Size ldb_, real beta, real *c, Size ldc_) noexcept nogil:
-    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings."""
-    cdef int m = <int> m_, n = <int> n_, k = <int> k_
+cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, real *a, Size lda_,
+               real *b, Size each, Size ldb_, real beta, real *c, Size ldc_) noexcept nogil:
+    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings.
+
+    Columns of op(b) are ``each`` numbers apart. Small products are made piece by piece always, of
+    the pieces that threads may cut them at, so that every sum has the same order.
+    """
+    cdef int m = <int> m_, n, k = <int> k_
     cdef int lda = <int> lda_, ldb = <int> ldb_, ldc = <int> ldc_
     cdef real one = 1
-    if real is float:
-        sgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
-    else:
-        dgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
+    cdef Size piece, pieces = columns // UNITS if UNITS * m_ * k_ <= SMALL_PRODUCT else 1
+    for piece in range(max(pieces, 1)):
+        n = <int> (UNITS if piece < pieces - 1 else columns - piece * UNITS)
+        if real is float:
+            sgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
+        else:
+            dgemm(trans_a, trans_b, &m, &n, &k, &one, a, &lda, b, &ldb, &beta, c, &ldc)
+        b += UNITS * each
+        c += UNITS * ldc_
 
 
 # Three products. ``packed`` is scratch memory for those of a wide layer, COPY_SIZE
@@ -323,7 +334,8 @@ cdef inline void forward_dense(real *x, Size ldx, real *panels, real *w, real *b
                        0)
     else:
         fill_rows(b, n_out, lanes, out, ldo)
-        gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, ldw, <real> 1, out, ldo)
+        gemm(b"n", b"t", lanes, n_out, n_in, x, ldx, w, 1, ldw, <real> 1, out,
+             ldo)
 
 
 cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, real *panels,
@@ -337,8 +349,8 @@ cdef inline void backward_params(real *x, Size ldx, real *dz, Size ldz, real *pa
         packed_product(x, ldx, 1, panels, <real *> NULL, accumulate, n_in, n_out, lanes, dw,
                        n_out, packed, NULL, 0, 0)
     else:
-        gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, <real> (1 if accumulate else 0),
-             dw, n_out)
+        gemm(b"t", b"n", n_out, n_in, lanes, dz, ldz, x, ldx, ldx,
+             <real> (1 if accumulate else 0), dw, n_out)
     if db != NULL:
         row_sums(dz, ldz, accumulate, n_out, lanes, db)
 
@@ -352,7 +364,7 @@ cdef inline void backward_inputs(real *w, real *dz, Size ldz, real *panels, Size
         packed_product(w, n_out, 1, panels, <real *> NULL, False, n_in, lanes, n_out, dx, ldx,
                        packed, NULL, 0, 0)
     else:
-        gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, <real> 0, dx, ldx)
+        gemm(b"n", b"n", lanes, n_in, n_out, dz, ldz, w, n_out, n_out, <real> 0, dx, ldx)
 
 
 # The three kernels for any number of samples: whole vectors where they lie, the rest through
@@ -722,7 +734,9 @@ cdef bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noe
             team.tickets += piece + team.n_threads  # each thread asks once in vain
             return False
         size = (n - first[0] + 2 * team.n_threads - 1) // (2 * team.n_threads)
-        last[0] = min(first[0] + (size + line - 1) // line * line, n)
+        last[0] = first[0] + (size + line - 1) // line * line
+        if last[0] + UNITS > n:  # a rest goes with the last piece: BLAS may make less otherwise
+            last[0] = n
     return True
 
 

@@ -96,6 +96,9 @@ WIDE = 4096  # parameters of one
 few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
 UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
+# of threads, if no share of a product is so small that it has other loops for it: multiply-adds.
+# (OpenBLAS's for AVX-512, up to a million.)
+SMALL_PRODUCT = 1_000_000
 SPINS = 120_000  # looks at a barrier before the processor is left to others: about 0.1 ms
 
 
@@ -1209,13 +1212,41 @@ def _fill(value, lanes, out):
 
 
 @_glue
+def _blas(blas, trans_a, trans_b, m, n, k, a, lda, b, each, ldb, beta, c, ldc):
+    """Column-major ``c = op(a) op(b) + beta c``; n columns of op(b), ``each`` numbers apart.
+
+    Where threads share out the columns (``blas`` is 2), small products are made piece by piece
+    always, of the pieces that they may be cut at.
+    """
+    begin = np.int64(0)
+    pieces = max(n // UNITS, 1) if blas == 2 and UNITS * m * k <= SMALL_PRODUCT else 1
+    for piece in range(1, pieces + 1):
+        end = piece * UNITS if piece < pieces else n
+        _gemm(
+            trans_a,
+            trans_b,
+            m,
+            end - begin,
+            k,
+            a,
+            lda,
+            _at(b, begin * each),
+            ldb,
+            beta,
+            _at(c, begin * ldc),
+            ldc,
+        )
+        begin = end
+
+
+@_glue
 def _dense_forward(x, ldx, w, b, blas, n_in, ldw, n_out, lanes, out, ldo):
     """See :func:`dense_forward`; of ``n_out`` neighbouring units of a layer of ``ldw``."""
     if blas:
         for j in range(n_out):
             _fill(b[j], lanes, _at(out, j * ldo))
         one = _like(x, 1.0)
-        _gemm(_N, _T, lanes, n_out, n_in, x, ldx, w, ldw, one, out, ldo)
+        _blas(blas, _N, _T, lanes, n_out, n_in, x, ldx, w, 1, ldw, one, out, ldo)
     else:
         _product(x, ldx, w, ldw, np.int64(1), b, np.int64(_FROM_BIAS), n_in, n_out, lanes, out, ldo)
 
@@ -1225,7 +1256,7 @@ def _dense_backward_params(x, ldx, dz, ldz, blas, accumulate, n_in, n_out, sampl
     """The weights' part of :func:`dense_backward_params`."""
     if blas:
         beta = _like(x, 1.0 if accumulate else 0.0)
-        _gemm(_T, _N, n_out, n_in, samples, dz, ldz, x, ldx, beta, dw, n_out)
+        _blas(blas, _T, _N, n_out, n_in, samples, dz, ldz, x, ldx, ldx, beta, dw, n_out)
     else:
         _outer(x, ldx, dz, ldz, accumulate, n_in, n_out, samples, dw)
 
@@ -1242,7 +1273,7 @@ def _dense_backward_inputs(w, dz, ldz, blas, n_in, n_out, lanes, dx, ldx):
     """See :func:`dense_backward_inputs`."""
     if blas:
         zero = _like(w, 0.0)
-        _gemm(_N, _N, lanes, n_in, n_out, dz, ldz, w, n_out, zero, dx, ldx)
+        _blas(blas, _N, _N, lanes, n_in, n_out, dz, ldz, w, n_out, n_out, zero, dx, ldx)
     else:
         _product(
             dz, ldz, w, np.int64(1), n_out, w, np.int64(_FROM_ZERO), n_out, n_in, lanes, dx, ldx
@@ -1258,7 +1289,7 @@ def dense_forward(x, w, b, out):
         samples,
         _pointer(w),
         _pointer(b),
-        False,
+        np.int64(0),
         n_in,
         n_out,
         n_out,
@@ -1277,7 +1308,7 @@ def dense_backward_params(x, dz, accumulate, dw, db):
         samples,
         _pointer(dz),
         samples,
-        False,
+        np.int64(0),
         accumulate,
         n_in,
         n_out,
@@ -1292,7 +1323,7 @@ def dense_backward_inputs(w, dz, dx):
     """``dx = w dz``."""
     n_in, n_out, samples = dx.shape[0], dz.shape[0], dz.shape[1]
     _dense_backward_inputs(
-        _pointer(w), _pointer(dz), samples, False, n_in, n_out, samples, _pointer(dx), samples
+        _pointer(w), _pointer(dz), samples, np.int64(0), n_in, n_out, samples, _pointer(dx), samples
     )
 
 
@@ -2013,7 +2044,9 @@ def _first_unit(units, thread, n_threads):
     """Where a thread's share of a layer's units begins, in whole ``UNITS``."""
     if n_threads == 1:
         return thread * units
-    return min(thread * ((units + UNITS - 1) // UNITS) // n_threads * UNITS, units)
+    # what is left over goes with the last of them, so that no product is smaller than one
+    whole = max(units // UNITS, 1)
+    return thread * whole // n_threads * UNITS if thread < n_threads else units
 
 
 @_glue
@@ -2063,7 +2096,7 @@ def _forward_block(
                     ldx,
                     _at(params, row[WEIGHTS] + unit),
                     _at(params, row[BIASES] + unit),
-                    row[BLAS] != 0,
+                    row[BLAS],
                     row[FAN_IN],
                     units,
                     last - unit,
@@ -2360,7 +2393,7 @@ def _block(
             inputs, ld = _at(work, layers[(k - 1) * LAYER_COLUMNS + OUTPUT]), block
         unit = _first_unit(row[FAN_IN], thread, n_threads)
         last = _first_unit(row[FAN_IN], thread + 1, n_threads)
-        blas = row[BLAS] != 0
+        blas = row[BLAS]
         if unit < last:
             _dense_backward_params(
                 _at(inputs, unit * ld),
