@@ -44,12 +44,13 @@ SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
 # As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
-# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; a multiple of a panel's columns and of the parts of
-# lists of what is not zero; the smallest part; how far such lists may reach beyond their ends.
+# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a multiple
+# of a panel's columns, and a part of the lists of what is not zero; how far such lists may reach
+# beyond their ends.
 UPDATED_ROWS = 48
 PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
+TURNED_ROWS = 96
 PANELS = 64
-LEAST_PART = 32
 BEYOND = 16
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
@@ -260,11 +261,11 @@ def make_plan(
     header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    if wide.size and packed:  # beside those, the columns of two matrices, or lists in their place
+    if wide.size and packed:  # beside those, the columns of three matrices, or lists in their place
         # and beside a list's numbers how many they are, part by part
-        panels = (-(-int(wide.max()) // PANELS) * (PANELS + PANELS // LEAST_PART) + 1) * block
-        lists = UPDATED_ROWS * (3 * (block + BEYOND) + block // LEAST_PART + 1)
-        header[codes.WORK_SIZE] += PACKED + lists + 2 * panels
+        panels = (-(-int(wide.max()) // PANELS) * (PANELS + 1) + 1) * block
+        lists = UPDATED_ROWS * (2 * (block + BEYOND) + block // PANELS) + TURNED_ROWS * block
+        header[codes.WORK_SIZE] += PACKED + lists + 3 * panels
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block

@@ -39,7 +39,7 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int COPY_SIZE, SPARSE_UNITS, BEYOND, LISTED_PERCENT, LISTED_PERCENT_INPUTS
+    const int COPY_SIZE, SUMS, SPARSE_UNITS, BEYOND, LISTED_PERCENT
     const int RELU
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
@@ -71,25 +71,23 @@ cdef extern from "vector_math.h" nogil:
     void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
     int percent_on(void *x, Size ldx, Size rows, Size lanes) noexcept
     void list_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
-                     int32_t *inputs, int32_t *counts) noexcept
+                     uint8_t *inputs, int32_t *counts) noexcept
     void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
-                      int32_t *samples_of, Size ld, int32_t *ends) noexcept
-    void listed_outer(void *values, const int32_t *samples_of, Size ld, const int32_t *ends,
+                      uint8_t *samples_of, Size ld, int32_t *ends) noexcept
+    void listed_outer(void *values, const uint8_t *samples_of, Size ld, const int32_t *ends,
                       void *panels, bint accumulate, Size rows, Size columns, Size lanes, void *dw,
-                      Size ldw, void *beside, Size ld_beside, Size other) noexcept
-    void listed_products(void *w, Size n_out, const int32_t *samples_of, Size ld,
-                         const int32_t *ends, void *panels, Size rows, Size lanes, void *sums,
-                         void *dx, Size ldx) noexcept
-    void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
+                      Size ldw, void *w, void *beside, Size ld_beside, Size other) noexcept
+    void sparse_forward(void *values, const void *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size lanes,
-                        const int32_t *cuts, void *w, void *b, Size n_in, Size n_out, Size unit,
-                        Size last, void *scratch, void *copy, void *out, Size ldo) noexcept
+                        const int32_t *cuts, void *w, void *b, bint turned, Size n_in, Size n_out,
+                        Size unit, Size last, void *scratch, void *copy, void *out,
+                        Size ldo) noexcept
     void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size columns,
                         int32_t *ends, void *out, int32_t *out_samples) noexcept
-    void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size n_in,
-                      void *dz, Size ldz, bint accumulate, Size samples, Size n_out, Size unit,
-                      Size last, void *rows, void *dw) noexcept
+    void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size first,
+                      Size last, void *rows, Size columns, bint accumulate, void *dw, Size ldw,
+                      void *w, void *beside, Size ld, Size other) noexcept
     void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
     void copy_rows(void *x, Size ldx, Size rows, Size samples, Size lanes, bint zeros, void *out,
                    Size ldo) noexcept
@@ -134,8 +132,9 @@ cdef enum:
     SMALL_PRODUCT = 1000000
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
     UPDATED_COLUMNS = 384
-    PANELS = 64  # the columns of a panel divide it, and so does PART
-    LEAST_PART = 32  # the smallest PART
+    TURNED_ROWS = 96  # of the inputs' gradient at a time where dz is listed; SPARSE_UNITS or more
+    PANEL = 32  # columns that whole panels have
+    PANELS = 64  # the columns of a panel divide it; and PART
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
@@ -232,7 +231,7 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE and row[BLAS]:
             widest = max(widest, max(row[FAN_IN], row[FAN_OUT]))
-    columns = (widest + PANELS - 1) // PANELS * (PANELS + PANELS // LEAST_PART) + 1
+    columns = (widest + PANELS - 1) // PANELS * (PANELS + 1) + 1
     if PACKED_PRODUCTS and widest and panels_size(job) < columns * job.header[BLOCK]:
         raise ValueError("the plan has no room for packed products")
     return 0
@@ -750,48 +749,60 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
 cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
     """The same where loops run along the units: full registers, or less if there are many threads."""
     cdef Size pieces = 2 * team.n_threads  # more would balance better and cost more than that
+    cdef Size vector = SPARSE_UNITS // SUMS
     if team.n_threads == 1 or units >= pieces * SPARSE_UNITS:
         return SPARSE_UNITS
-    return SPARSE_UNITS // 2 if units >= pieces * SPARSE_UNITS // 2 else SPARSE_UNITS // 3
+    return 6 * vector if units >= pieces * 6 * vector else 4 * vector
 
 
 cdef inline Size lists_size(Job *job) noexcept nogil:
-    """Of what scratch memory has for the lists of some rows: three numbers a sample, and ends."""
-    return UPDATED_ROWS * (3 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // LEAST_PART + 1)
+    """Of what scratch memory has for the lists of some rows: two numbers a sample, and ends."""
+    return (UPDATED_ROWS * (2 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // PANELS)
+            + TURNED_ROWS * job.header[BLOCK])
 
 
 cdef inline Size panels_size(Job *job) noexcept nogil:
-    """Of one of the two places for packed columns."""
+    """Of one of the three places for packed columns."""
     return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - COPY_SIZE
-            - UPDATED_ROWS * UPDATED_COLUMNS - lists_size(job)) // 2
+            - UPDATED_ROWS * UPDATED_COLUMNS - lists_size(job)) // 3
 
 
 cdef inline real *panels_of(Job *job, Size which, real *own) noexcept nogil:
-    """Where a thread's packed columns are: the first ones, or the second."""
-    return own + job.header[WORK_SIZE] - (2 - which) * panels_size(job)
+    """Where a thread's packed columns are, or lists: one of three places."""
+    return own + job.header[WORK_SIZE] - (3 - which) * panels_size(job)
 
 
 cdef inline void pack_share(real *b, Size b_sum, Size b_column, Size n, Size columns, Team *team,
                             real *panels) noexcept nogil:
     """A thread's share of the panels of a matrix."""
-    cdef Size first = share(columns, LEAST_PART, team.thread, team.n_threads)
-    cdef Size last = share(columns, LEAST_PART, team.thread + 1, team.n_threads)
+    cdef Size first = share(columns, PANEL, team.thread, team.n_threads)
+    cdef Size last = share(columns, PANEL, team.thread + 1, team.n_threads)
     if PACKED_PRODUCTS and first < last:
         pack_columns(b + first * b_column, b_sum, b_column, n, last - first, panels + first * n)
 
 
-cdef inline bint may_be_off(Job *job, Size k) noexcept nogil:
-    """Whether a wide layer's inputs are from relu units, so that many may be zero.
+cdef inline int32_t *list_share(real *x, Size ldx, Size n, Size lanes, Team *team, real *values,
+                                uint8_t *places) noexcept nogil:
+    """A thread's share of the lists of what is not zero in n rows; how many they are, by part."""
+    cdef int32_t *counts = <int32_t *> (values + (n + PANELS - 1) // PANELS * PANELS * lanes
+                                        + BEYOND)
+    list_inputs(x, ldx, share(n, PANELS, team.thread, team.n_threads),
+                share(n, PANELS, team.thread + 1, team.n_threads), lanes, values, places, counts)
+    return counts
 
-    Their derivatives then are zero too, also behind a dropout layer.
-    """
-    cdef int64_t *below
+
+cdef inline bint units_may_be_off(Job *job, Size k) noexcept nogil:
+    """Whether a layer's units are relu, so that many outputs and derivatives may be zero."""
+    return job.layers[k * LAYER_COLUMNS + ACTIVATION] == RELU
+
+
+cdef inline bint inputs_may_be_off(Job *job, Size k) noexcept nogil:
+    """Whether what a wide layer gets is from such units, be it through a dropout layer."""
     if not PACKED_PRODUCTS or k == 0 or not job.layers[k * LAYER_COLUMNS + BLAS]:
         return False
-    below = job.layers + (k - 1) * LAYER_COLUMNS
-    if below[KIND] == DROPOUT:
-        below -= LAYER_COLUMNS
-    return below[ACTIVATION] == RELU
+    if job.layers[(k - 1) * LAYER_COLUMNS + KIND] == DROPOUT:
+        k -= 1
+    return units_may_be_off(job, k - 1)
 
 
 cdef void activate_rows(Job *job, int64_t *row, double constant, Size unit, Size last, Size block,
@@ -846,7 +857,7 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef int64_t *after
     cdef real *packed
     cdef real *values
-    cdef int32_t *inputs
+    cdef uint8_t *inputs
     cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
     cdef bint listed
     for k in range(job.n_layers):
@@ -855,20 +866,16 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             if k > 0:
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-            listed = (may_be_off(job, k)
+            listed = (inputs_may_be_off(job, k)
                       and percent_on(x, ldx, row[FAN_IN], lanes) < LISTED_PERCENT)
             line = least_piece(row, row[FAN_OUT], team)
             if x == NULL or listed:
                 line = sparse_piece(row[FAN_OUT], team)
             # What all read of the input, each makes a share of, in the scratch memory of the first.
             values = panels_of(job, 0, work)
-            inputs = <int32_t *> panels_of(job, 1, work)
+            inputs = <uint8_t *> panels_of(job, 1, work)
             if listed:
-                cuts = <int32_t *> (
-                    values + (row[FAN_IN] + PANELS - 1) // PANELS * PANELS * lanes + BEYOND)
-                list_inputs(x, ldx, share(row[FAN_IN], PANELS, team.thread, team.n_threads),
-                            share(row[FAN_IN], PANELS, team.thread + 1, team.n_threads), lanes,
-                            values, inputs, cuts)
+                cuts = list_share(x, ldx, row[FAN_IN], lanes, team, values, inputs)
                 meet(team)
             elif x != NULL and PACKED_PRODUCTS and packed != NULL:
                 pack_share(x, ldx, 1, row[FAN_IN], lanes, team, values)
@@ -882,14 +889,14 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
                                  row[FAN_IN], cuts)
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
                                    samples, lanes, cuts, params + row[WEIGHTS],
-                                   params + row[BIASES], row[FAN_IN], row[FAN_OUT], unit, last,
+                                   params + row[BIASES], False, row[FAN_IN], row[FAN_OUT], unit, last,
                                    own + job.header[WORK_DELTA],
                                    own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
                                    block)
                 elif listed:
                     sparse_forward(values, inputs, NULL, NULL, 0, lanes, lanes, cuts,
-                                   params + row[WEIGHTS], params + row[BIASES], row[FAN_IN],
-                                   row[FAN_OUT], unit, last,
+                                   params + row[WEIGHTS], params + row[BIASES], False,
+                                   row[FAN_IN], row[FAN_OUT], unit, last,
                                    own + job.header[WORK_DELTA],
                                    own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
                                    block)
@@ -993,28 +1000,6 @@ cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
     return (block + 1) * features
 
 
-cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Team *team, real *rows,
-                          bint accumulate, real *own, real *grads) noexcept nogil:
-    """Gradient of the first layer where the input is sparse."""
-    cdef int64_t *row = job.layers
-    cdef Size block = job.header[BLOCK], features = job.features
-    cdef real *values = own + job.header[WORK_INPUT]
-    cdef int32_t *samples_of = <int32_t *> (own + job.header[WORK_SIZE])
-    cdef int32_t *ends = samples_of + features * block
-    cdef Size unit, last = 0
-    cdef bint sorted_ = False
-    cdef Size line = sparse_piece(row[FAN_OUT], team)
-    while take_piece(team, row[FAN_OUT], line, &unit, &last):
-        if not sorted_:
-            sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
-                           features, ends, values, samples_of)
-            sorted_ = True
-        sparse_outer(values, samples_of, ends, features, dz, block, accumulate, samples,
-                     row[FAN_OUT], unit, last, rows, grads + row[WEIGHTS])
-        row_sums(dz + unit * block, block, accumulate, last - unit, padded(samples),
-                 grads + row[BIASES] + unit)
-
-
 cdef struct Rule:
     int rule
     double *constants
@@ -1048,30 +1033,27 @@ cdef inline void update_some(Update *update, double l2, double shrink, real *gra
 
 
 cdef inline bint updated_early(Job *job, Size k) noexcept nogil:
-    """Whether :func:`update_rows` may take care of a layer's weights."""
-    return (PACKED_PRODUCTS and job.header[SHARED] and job.layers[k * LAYER_COLUMNS + BLAS]
-            and (k > 0 or job.indptr == NULL))
+    """Whether a layer's weights are updated while their gradient is made."""
+    return PACKED_PRODUCTS and job.header[SHARED] and job.layers[k * LAYER_COLUMNS + BLAS]
 
 
 cdef struct Lists:
     # What is not zero in some rows of a layer's inputs, as list_samples leaves it.
     void *values
-    int32_t *samples
+    uint8_t *samples
     int32_t *ends
-    void *sums  # scratch memory for listed_products
     Size ld
 
 
 cdef Lists lists_of(Job *job, Size lanes, real *own) noexcept nogil:
-    """A thread's memory for them."""
+    """A thread's memory for them; behind it is scratch memory for TURNED_ROWS rows."""
     cdef Lists lists
     cdef Size size
     lists.ld = lanes + BEYOND
     size = UPDATED_ROWS * lists.ld
     lists.values = panels_of(job, 0, own) - lists_size(job)
-    lists.samples = <int32_t *> (<real *> lists.values + size)
-    lists.sums = <real *> lists.values + 2 * size
-    lists.ends = <int32_t *> (<real *> lists.sums + size)
+    lists.samples = <uint8_t *> (<real *> lists.values + size)
+    lists.ends = <int32_t *> (<real *> lists.values + 2 * size)
     return lists
 
 
@@ -1094,6 +1076,7 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
         if lists != NULL:
             listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
                          panels + j * lanes, accumulate, last - first, columns, lanes, tile, ld,
+                         params + start + j,
                          state + j if state != NULL else NULL, units, update.second)
         else:
             packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
@@ -1103,6 +1086,51 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
             update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
                         columns, params)
         j += columns
+
+
+cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Update *update,
+                          Team *team, real *rows, bint accumulate, real *params, real *own,
+                          real *grads) noexcept nogil:
+    """Gradient of the first layer where the input is sparse; with an ``update`` it learns at once."""
+    cdef int64_t *row = job.layers
+    cdef Size block = job.header[BLOCK], features = job.features, units = row[FAN_OUT]
+    cdef real *values = own + job.header[WORK_INPUT]
+    cdef int32_t *samples_of = <int32_t *> (own + job.header[WORK_SIZE])
+    cdef int32_t *ends = samples_of + features * block
+    cdef Size most = SUMS * PADDING * sizeof(float) // sizeof(real)
+    cdef Size unit, last = 0, columns, first, stop, i, place, ld
+    cdef bint sorted_ = False
+    cdef real *tile
+    cdef real *state = NULL
+    while take_piece(team, units, sparse_piece(units, team), &unit, &last):
+        if not sorted_:
+            sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
+                           features, ends, values, samples_of)
+            sorted_ = True
+        row_sums(dz + unit * block, block, accumulate, last - unit, padded(samples),
+                 grads + row[BIASES] + unit)
+        while unit < last:
+            columns = min(most, last - unit)
+            transpose(dz + unit * block, block, columns, samples, <real *> NULL, rows, columns)
+            first = 0
+            while first < features:
+                stop = min(first + UPDATED_ROWS, features) if update != NULL else features
+                place = row[WEIGHTS] + first * units + unit
+                if accumulate or update == NULL:
+                    tile, ld = grads + place, units
+                else:
+                    tile, ld = own + job.header[WORK_PACKED] + COPY_SIZE, columns
+                if update != NULL and update.n_moments > 0:
+                    state = <real *> update.state + place
+                sparse_outer(values, samples_of, ends, first, stop, rows, columns, accumulate,
+                             tile, ld, params + place if update != NULL else NULL, state, units,
+                             update.second if update != NULL else 0)
+                if update != NULL:
+                    for i in range(stop - first):
+                        update_some(update, update.l2, update.shrink, tile + i * ld,
+                                    place + i * units, columns, params)
+                first = stop
+            unit += columns
 
 
 cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real *weights,
@@ -1124,11 +1152,12 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef real *inputs
     cdef real *dz
     cdef real *packed
-    cdef Size k, m, i, j, last, rows, units, ld
+    cdef Size k, m, i, j, last, rows, units, ld, line
     cdef real *turned
     cdef real *panels
-    cdef int on
-    cdef bint early, panels_ready, may_list, listed
+    cdef uint8_t *units_of
+    cdef int32_t *counts = NULL
+    cdef bint early, may_list, listed, turn
     cdef Lists lists
     meet(team)
     if team.thread == 0:
@@ -1144,49 +1173,54 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
             return False
         units = row[FAN_OUT]
         dz = work + delta
+        early = update != NULL and updated_early(job, k)
         if k == 0 and x == NULL:
-            backward_sparse(job, start, samples, dz, team, own + other, accumulate, own, grads)
+            backward_sparse(job, start, samples, dz, update if early else NULL, team, own + other,
+                            accumulate, params, own, grads)
             break
         if k == 0:
             inputs, ld = x, ldx
         else:
             inputs, ld = work + job.layers[(k - 1) * LAYER_COLUMNS + OUTPUT], block
         packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-        early = update != NULL and updated_early(job, k)
-        may_list = may_be_off(job, k)
-        if may_list:
+        line = least_piece(row, row[FAN_IN], team)
+        # What all read of dz, each makes a share of, in the scratch memory of the first.
+        turned, panels = panels_of(job, 0, work), panels_of(job, 1, work)
+        units_of = <uint8_t *> panels_of(job, 2, work)
+        may_list, turn = inputs_may_be_off(job, k), False
+        if PACKED_PRODUCTS and packed != NULL:
             lists = lists_of(job, lanes, own)
-        turned, panels = panels_of(job, 0, work), panels_of(job, 1, own)
-        panels_ready = not PACKED_PRODUCTS or packed == NULL
-        if not panels_ready:
             pack_share(dz, 1, block, lanes, units, team, turned)
-            if k > 0 and not (may_list and percent_on(inputs, ld, row[FAN_IN], lanes)
-                              < LISTED_PERCENT_INPUTS):
-                panels = panels_of(job, 1, work)
+            turn = (k > 0 and units_may_be_off(job, k)
+                    and percent_on(dz, block, units, lanes) < LISTED_PERCENT)
+            if turn:
+                counts = list_share(dz, block, units, lanes, team, panels, units_of)
+                if row[FAN_IN] >= 2 * TURNED_ROWS * team.n_threads:
+                    line = TURNED_ROWS
+            elif k > 0:
                 pack_share(dz, block, 1, units, lanes, team, panels)
-                panels_ready = True
             meet(team)
         last = 0
-        while take_piece(team, row[FAN_IN], least_piece(row, row[FAN_IN], team), &i, &last):
+        while take_piece(team, row[FAN_IN], line, &i, &last):
             # early updates go a few rows at a time, which have just been read for the inputs
             j = i
             while j < last:
-                rows = min(UPDATED_ROWS, last - j) if early or may_list else last - j
-                on = percent_on(inputs + j * ld, ld, rows, lanes) if may_list else 100
-                listed = on < LISTED_PERCENT
+                rows = min(UPDATED_ROWS, last - j) if early or may_list or turn else last - j
+                if turn and (j - i) % TURNED_ROWS == 0:
+                    sparse_forward(panels, units_of, NULL, NULL, 0, lanes, lanes, counts,
+                                   params + row[WEIGHTS], <real *> NULL, True, units, row[FAN_IN],
+                                   j, min(j + TURNED_ROWS, last),
+                                   <real *> lists.values + 2 * UPDATED_ROWS * lists.ld
+                                   + UPDATED_ROWS * (block // PANELS), packed,
+                                   work + other, block)
+                elif k > 0 and not turn:
+                    backward_inputs(params + row[WEIGHTS] + j * units, dz, block, panels, rows,
+                                    units, lanes, work + other + j * block, block, packed)
+                listed = (may_list
+                          and percent_on(inputs + j * ld, ld, rows, lanes) < LISTED_PERCENT)
                 if listed:
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)
-                if on < LISTED_PERCENT_INPUTS:
-                    listed_products(params + row[WEIGHTS] + j * units, units, lists.samples,
-                                    lists.ld, lists.ends, turned, rows, lanes,
-                                    <real *> lists.sums, work + other + j * block, block)
-                elif k > 0:
-                    if not panels_ready:  # few come here
-                        pack_columns(dz, block, 1, units, lanes, panels)
-                        panels_ready = True
-                    backward_inputs(params + row[WEIGHTS] + j * units, dz, block, panels, rows,
-                                    units, lanes, work + other + j * block, block, packed)
                 if early:
                     update_rows(job, row, update, inputs, ld, turned,
                                 &lists if listed else NULL, accumulate, j, j + rows, lanes,
@@ -1194,7 +1228,8 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
                 elif listed:
                     listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
                                  turned, accumulate, rows, units, lanes,
-                                 grads + row[WEIGHTS] + j * units, units, <real *> NULL, 0, 0)
+                                 grads + row[WEIGHTS] + j * units, units, <real *> NULL,
+                                 <real *> NULL, 0, 0)
                     if j == 0:
                         row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
                 else:

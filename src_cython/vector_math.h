@@ -74,17 +74,14 @@ typedef long long Size;
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
 /* Of a matrix that sparse rows meet, a part of the rows for a tile of the columns is 24 KiB and
- * stays in the first-level cache; twelve vectors of sums fill the registers. */
-#define PART (VECTOR_BYTES > 32 ? 32 : 64)
-#define SUMS 12
+ * stays in the first-level cache: 64 rows by 384 bytes of sums in registers. */
+#define PART 64
+#define SUMS (VECTOR_BYTES > 32 ? 6 : 12)
 #define SPARSE_UNITS (VECTOR_BYTES > 16 ? SUMS * VECTOR_BYTES / 4 : 48)
 /* Lists of what is not zero may be written to, or read, so many places behind their ends. */
 #define BEYOND 16
-/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros; of the
- * inputs' gradient less, since its sums end in sums over lanes. */
-#define LISTED_PERCENT 60
-#define LISTED_PERCENT_INPUTS 50
-#define DOTS 8 /* sums of products at a time where only some of a row's are wanted */
+/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
+#define LISTED_PERCENT 66
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
  * two vectors: as many sums as registers hold beside what they are made of. Of the first factor
@@ -414,7 +411,6 @@ INLINE double sum_log1p(const double *es, Size n)
 #define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
 #define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
 #define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
-#define listed_products(x, ...) BY_TYPE(listed_products, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
 #define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
@@ -739,6 +735,31 @@ FUNCTION void NAME(outer)(const REAL *x, Size ldx, const REAL *dz, Size ldz, int
  * that they may be read where they lie, unless they crowd into too few places of the caches. After
  * Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008. */
 
+/* Rows of a matrix that will be read after something else, and are fetched meanwhile. */
+typedef struct {
+    const REAL *row; /* the next one */
+    Size ld, rows;   /* how many are left */
+    Size lines, line; /* of the cache, in each and the next one's */
+} NAME(Ahead);
+
+INLINE NAME(Ahead) NAME(ahead)(const REAL *row, Size ld, Size rows, Size columns)
+{
+    return (NAME(Ahead)){row, ld, rows, (columns + FETCHED - 1) / FETCHED, 0};
+}
+
+/* Fetching beyond the end of a matrix does nothing. */
+INLINE void NAME(fetch_ahead)(NAME(Ahead) *ahead, Size lines)
+{
+    for (; lines > 0 && ahead->rows > 0; lines--) {
+        FETCH(ahead->row + ahead->line * FETCHED);
+        if (++ahead->line == ahead->lines) {
+            ahead->line = 0;
+            ahead->row += ahead->ld;
+            ahead->rows--;
+        }
+    }
+}
+
 #if PACKED_PRODUCTS
 
 /* One tile; TILE_ROWS of a are read, but what is beyond the edges of out is not written. The sums
@@ -835,7 +856,7 @@ FUNCTION void NAME(copy_factor)(const REAL *a, Size a_row, Size a_sum, Size rows
 }
 
 /* Some rows and summands. Meanwhile `next` is fetched, the part of a that comes after them: the
- * tiles would else wait for memory. (Fetching beyond the end of a matrix does nothing.) So are,
+ * tiles would else wait for memory. So are,
  * unless NULL, two matrices of the shape of out, `beside` and the one `other` numbers behind it. A
  * panel of columns stays in the first-level cache, the rows in the second. */
 FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copied,
@@ -844,13 +865,12 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copi
                                  REAL *out, Size ldo, REAL *copy, const REAL *beside,
                                  Size ld_beside, Size other)
 {
-    const Size line = a_row == 1 ? a_sum : a_row, lines = a_row == 1 ? n : rows;
-    const Size fetches = ((a_row == 1 ? rows : n) + FETCHED - 1) / FETCHED;
     const Size tiles = ((columns + 2 * V - 1) / (2 * V)) * ((rows + TILE_ROWS - 1) / TILE_ROWS);
-    const Size at_a_time = (lines * fetches + tiles - 1) / tiles;
+    NAME(Ahead) ahead = a_row == 1 ? NAME(ahead)(next, a_sum, n, rows)
+                                   : NAME(ahead)(next, a_row, rows, n);
+    const Size at_a_time = (ahead.rows * ahead.lines + tiles - 1) / tiles;
     /* a tile at the edge reads zeros, not what is behind the matrix */
     const Size in_place = copied ? 0 : rows / TILE_ROWS * TILE_ROWS;
-    Size fetched = 0, place = 0;
     if (in_place < rows)
         NAME(copy_factor)(a + in_place * a_row, a_row, a_sum, rows - in_place, n, copy);
     for (Size c = 0; c < columns; c += 2 * V, panels += panel)
@@ -859,14 +879,7 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copi
             const Size tile_columns = columns - c < 2 * V ? columns - c : 2 * V;
             const REAL *start = bias ? bias + r : NULL;
             REAL *to = out + r * ldo + c;
-            for (Size k = 0; k < at_a_time && fetched < lines; k++) {
-                FETCH(next + place * FETCHED);
-                if (++place == fetches) {
-                    place = 0;
-                    fetched++;
-                    next += line;
-                }
-            }
+            NAME(fetch_ahead)(&ahead, at_a_time);
             if (beside)
                 for (Size k = 0; k < TILE_ROWS; k++)
                     for (Size v = 0; v < 2 * V; v += FETCHED) {
@@ -973,18 +986,24 @@ FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
  * a wide layer gets from relu units, of which many are off, is listed anew in every block: by
  * sample for the way forward (list_inputs), by unit for the way back (list_samples). */
 
-/* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
- * which stay in registers. Each two vectors of a row are `panel` apart. */
-INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, const int32_t *rows,
-                                     Size n, const REAL *matrix, const Size ld, const Size panel,
-                                     int accumulate, REAL *out)
+INLINE Size NAME(place)(const void *places, const int bytes, Size k)
 {
-    VEC sums[SUMS];
+    return bytes ? ((const uint8_t *)places)[k] : ((const int32_t *)places)[k];
+}
+
+/* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
+ * which stay in registers. Each two vectors of a row are `panel` apart. `rows` are bytes, or
+ * integers of 32 bits. */
+INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, const void *rows,
+                                     const int bytes, Size n, const REAL *matrix, const Size ld,
+                                     const Size panel, int accumulate, REAL *out)
+{
+    VEC sums[12];
     UNROLL_ROWS for (int v = 0; v < vectors; v++)
         sums[v] = accumulate ? LOAD(out + v * V) : (VEC){0};
     for (Size k = 0; k < n; k++) {
         const REAL value = values[k];
-        const REAL *row = matrix + rows[k] * ld;
+        const REAL *row = matrix + NAME(place)(rows, bytes, k) * ld;
         IN_REGISTER(row);
         UNROLL_ROWS for (int v = 0; v < vectors; v++)
             sums[v] += value * LOAD(row + v / 2 * panel + v % 2 * V);
@@ -993,15 +1012,15 @@ INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, cons
 }
 
 /* The same for at most SUMS vectors of columns. */
-INLINE void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size n,
+INLINE void NAME(weighted_rows)(const REAL *values, const void *rows, const int bytes, Size n,
                                 const REAL *matrix, const Size ld, const Size panel,
                                 int accumulate, Size columns, REAL *out)
 {
     Size j = 0;
 #define VECTORS(vectors)                                                                          \
     do {                                                                                          \
-        NAME(weighted_rows_tile)(vectors, values, rows, n, matrix + j / (2 * V) * panel, ld,      \
-                                 panel, accumulate, out + j);                                     \
+        NAME(weighted_rows_tile)(vectors, values, rows, bytes, n, matrix + j / (2 * V) * panel,   \
+                                 ld, panel, accumulate, out + j);                                 \
         j += vectors * V;                                                                         \
     } while (0)
     if (columns == SUMS * V) {
@@ -1021,17 +1040,37 @@ INLINE void NAME(weighted_rows)(const REAL *values, const int32_t *rows, Size n,
         const REAL *column = matrix + j / (2 * V) * panel + j % (2 * V);
         REAL sum = accumulate ? out[j] : 0;
         for (Size k = 0; k < n; k++)
-            sum += values[k] * column[rows[k] * ld];
+            sum += values[k] * column[NAME(place)(rows, bytes, k) * ld];
         out[j] = sum;
     }
 }
 
 /* Where it lies: neighbouring columns are neighbours, and rows ld apart. */
-FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const int32_t *rows, Size n,
-                                           const REAL *matrix, Size ld, int accumulate,
+FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const void *rows, int bytes,
+                                           Size n, const REAL *matrix, Size ld, int accumulate,
                                            Size columns, REAL *out)
 {
-    NAME(weighted_rows)(values, rows, n, matrix, ld, 2 * V, accumulate, columns, out);
+    if (bytes)
+        NAME(weighted_rows)(values, rows, 1, n, matrix, ld, 2 * V, accumulate, columns, out);
+    else
+        NAME(weighted_rows)(values, rows, 0, n, matrix, ld, 2 * V, accumulate, columns, out);
+}
+
+/* Some columns of some rows, turned. Of V rows at a time first a copy is made: where their lines
+ * share a few places of the caches, transpose would fetch each several times. */
+FUNCTION void NAME(turned_part)(const REAL *x, Size ldx, Size rows, Size columns, REAL *out)
+{
+    REAL lines[2 * V][PART + 8];
+    for (Size r = 0; r < rows; r += 2 * V) {
+        const Size some = rows - r < 2 * V ? rows - r : 2 * V;
+        for (Size k = 0; k < some; k++, x += ldx) {
+            if (columns == PART)
+                memcpy(lines[k], x, PART * sizeof(REAL));
+            else
+                memcpy(lines[k], x, (size_t)columns * sizeof(REAL));
+        }
+        NAME(transpose)(lines[0], PART + 8, some, columns, NULL, out + r, rows);
+    }
 }
 
 #define TILE (8 * V) /* columns where all weights' part of them should fit into the second level */
@@ -1041,18 +1080,23 @@ FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const int32_t *ro
  * biases. With `cuts` one part of the input follows the other, its weights copied to where they fit
  * into the first-level cache, as rows of a wide layer do not where they lie. Without indptr the
  * numbers are listed part by part, see list_inputs. */
-FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
+FUNCTION void NAME(sparse_forward)(const REAL *values, const void *indices_,
                                    const int64_t *indptr, const int64_t *order, Size first,
                                    Size samples, Size lanes, const int32_t *cuts, const REAL *w,
-                                   const REAL *b, Size n_in, Size n_out, Size unit, Size last,
-                                   REAL *scratch, REAL *copy, REAL *out, Size ldo)
+                                   const REAL *b, int turned, Size n_in, Size n_out, Size unit,
+                                   Size last, REAL *scratch, REAL *copy, REAL *out, Size ldo)
 {
     const Size width = cuts ? PART : n_in, tile = cuts ? SUMS * V : TILE;
+    const int32_t *indices = (const int32_t *)indices_;
+    const uint8_t *places = (const uint8_t *)indices_;
     for (Size start = unit; start < last; start += tile) {
         const Size columns = last - start < tile ? last - start : tile;
         for (Size column = 0; column < n_in; column += width) {
             const int32_t *ends = cuts + column / width * samples;
-            if (cuts)
+            if (cuts && turned)
+                NAME(turned_part)(w + start * n_in + column, n_in, columns,
+                                  n_in - column < width ? n_in - column : width, copy);
+            else if (cuts)
                 for (Size i = 0; i < width && column + i < n_in; i++) {
                     const REAL *row = w + (column + i) * n_out + start;
                     /* by vectors: gcc would make it a slow "rep movs" */
@@ -1065,7 +1109,14 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                     else
                         memcpy(copy + i * columns, row, (size_t)columns * sizeof(REAL));
                 }
+            /* the next part of these units, or the first of the next ones */
+            const int more = column + width < n_in;
+            const Size next = more ? column + width : 0, there = more ? start : start + tile;
+            NAME(Ahead) ahead = turned ? NAME(ahead)(w + there * n_in + next, n_in, columns, PART)
+                                       : NAME(ahead)(w + next * n_out + there, n_out, PART, columns);
+            const Size at_a_time = cuts ? (ahead.rows * ahead.lines + samples - 1) / samples : 0;
             for (Size s = 0; s < samples; s++) {
+                NAME(fetch_ahead)(&ahead, at_a_time);
                 const Size row = order ? order[first + s] : first + s;
                 Size begin, n;
                 if (!indptr) {
@@ -1079,23 +1130,36 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                 if (n == 0 && column > 0)
                     continue;
 #define COPIED(vectors)                                                                           \
-    NAME(weighted_rows_tile)(vectors, values + begin, indices + begin, n,                         \
-                             copy - column * (vectors) * V, (vectors) * V, 2 * V, column > 0, sums)
+    do {                                                                                          \
+        if (indptr)                                                                               \
+            NAME(weighted_rows_tile)(vectors, values + begin, indices + begin, 0, n,              \
+                                     copy - column * (vectors) * V, (vectors) * V, 2 * V,         \
+                                     column > 0, sums);                                           \
+        else                                                                                      \
+            NAME(weighted_rows_tile)(vectors, values + begin, places + begin, 1, n, copy,         \
+                                     (vectors) * V, 2 * V, column > 0, sums);                     \
+    } while (0)
                 if (cuts && columns == SUMS * V)
                     COPIED(SUMS);
-                else if (cuts && columns == SUMS / 2 * V)
-                    COPIED(SUMS / 2);
-                else if (cuts && columns == SUMS / 3 * V)
-                    COPIED(SUMS / 3);
+                else if (cuts && columns == 6 * V)
+                    COPIED(6);
+                else if (cuts && columns == 4 * V)
+                    COPIED(4);
+                else if (cuts && columns == 3 * V)
+                    COPIED(3);
 #undef COPIED
+                else if (!indptr)
+                    NAME(weighted_rows_in_place)(values + begin, places + begin, 1, n, copy,
+                                                 columns, column > 0, columns, sums);
                 else
-                    NAME(weighted_rows_in_place)(values + begin, indices + begin, n,
+                    NAME(weighted_rows_in_place)(values + begin, indices + begin, 0, n,
                                                  cuts ? copy - column * columns : w + start,
                                                  cuts ? columns : n_out, column > 0, columns,
                                                  sums);
             }
         }
-        NAME(transpose)(scratch, columns, samples, columns, b + start, out + start * ldo, ldo);
+        NAME(transpose)(scratch, columns, samples, columns, b ? b + start : NULL,
+                        out + start * ldo, ldo);
         for (Size j = start; j < start + columns; j++)
             for (Size s = samples; s < lanes; s++)
                 out[j * ldo + s] = b[j];
@@ -1116,9 +1180,9 @@ FUNCTION int NAME(percent_on)(const REAL *x, Size ldx, Size rows, Size lanes)
     return (int)(found * 100 / looked_at);
 }
 
-/* What is not zero of n numbers, and where it is, counted from `start`; returns how many there
- * are. BEYOND places behind the end may be written to. */
-INLINE Size NAME(list)(const REAL *x, Size n, Size start, REAL *values, int32_t *places)
+/* What is not zero of at most PART numbers, and where it is; returns how many there are. BEYOND
+ * places behind the end may be written to. */
+INLINE Size NAME(list)(const REAL *x, Size n, REAL *values, uint8_t *places)
 {
     Size i = 0, count = 0;
 #if defined(__AVX2__) && defined(__GNUC__) && !defined(REAL_IS_DOUBLE)
@@ -1126,16 +1190,17 @@ INLINE Size NAME(list)(const REAL *x, Size n, Size start, REAL *values, int32_t 
         const __m256 eight = _mm256_loadu_ps(x + i);
         const int bits =
             _mm256_movemask_ps(_mm256_cmp_ps(eight, _mm256_setzero_ps(), _CMP_NEQ_UQ));
-        const __m256i chosen = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)set_bits[bits]));
-        _mm256_storeu_ps(values + count, _mm256_permutevar8x32_ps(eight, chosen));
-        _mm256_storeu_si256((__m256i *)(places + count),
-                            _mm256_add_epi32(chosen, _mm256_set1_epi32((int)(start + i))));
+        const __m128i chosen = _mm_cvtsi64_si128((int64_t)set_bits[bits]);
+        _mm256_storeu_ps(values + count,
+                         _mm256_permutevar8x32_ps(eight, _mm256_cvtepu8_epi32(chosen)));
+        _mm_storel_epi64((__m128i *)(places + count),
+                         _mm_add_epi8(chosen, _mm_set1_epi8((char)i)));
         count += __builtin_popcount((unsigned)bits);
     }
 #endif
     for (; i < n; i++) {
         values[count] = x[i];
-        places[count] = (int32_t)(start + i);
+        places[count] = (uint8_t)i;
         count += x[i] != 0;
     }
     return count;
@@ -1145,7 +1210,7 @@ INLINE Size NAME(list)(const REAL *x, Size n, Size start, REAL *values, int32_t 
  * places for each, and how many they are: (parts, samples). Only for the inputs from `first`, which
  * begins a part, up to `last`. */
 FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size first, Size last, Size lanes,
-                                REAL *values, int32_t *inputs, int32_t *counts)
+                                REAL *values, uint8_t *inputs, int32_t *counts)
 {
     REAL turned[2 * V][PART];
     values += first * lanes;
@@ -1158,33 +1223,31 @@ FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size first, Size last, 
             NAME(transpose)(x + column * ldx + start, ldx, width, some, NULL, turned[0], PART);
             for (Size s = 0; s < some; s++, values += PART, inputs += PART)
                 counts[start + s] =
-                    (int32_t)NAME(list)(turned[s], width, column, values, inputs);
+                    (int32_t)NAME(list)(turned[s], width, values, inputs);
         }
     }
 }
 
-/* Of each row of x the samples that are not zero, from place r * ld on, and how many of them stand
- * before the end of each PART of the samples: (rows, parts). */
+/* Of each row of x the samples that are not zero, from place r * ld on, each counted within its
+ * PART of the samples, and how many of them stand before the end of each part: (rows, parts). */
 FUNCTION void NAME(list_samples)(const REAL *x, Size ldx, Size rows, Size lanes, REAL *values,
-                                 int32_t *samples_of, Size ld, int32_t *ends)
+                                 uint8_t *samples_of, Size ld, int32_t *ends)
 {
     for (Size r = 0; r < rows; r++, x += ldx, values += ld, samples_of += ld) {
         Size n = 0;
         for (Size s = 0; s < lanes; s += PART) {
-            n += NAME(list)(x + s, lanes - s < PART ? lanes - s : PART, s, values + n,
+            n += NAME(list)(x + s, lanes - s < PART ? lanes - s : PART, values + n,
                             samples_of + n);
             *ends++ = (int32_t)n;
         }
-        for (Size k = 0; k < DOTS; k++)
-            samples_of[n + k] = 0;
     }
 }
 
 /* dw = x dz.T for some rows of x from their lists; panels of dz.T. `beside` as for packed_block. */
-FUNCTION void NAME(listed_outer)(const REAL *values, const int32_t *samples_of, Size ld,
+FUNCTION void NAME(listed_outer)(const REAL *values, const uint8_t *samples_of, Size ld,
                                  const int32_t *ends, const REAL *panels, int accumulate,
                                  Size rows, Size columns, Size lanes, REAL *dw, Size ldw,
-                                 const REAL *beside, Size ld_beside, Size other)
+                                 const REAL *w, const REAL *beside, Size ld_beside, Size other)
 {
     const Size parts = (lanes + PART - 1) / PART;
     for (Size c = 0; c < columns; c += SUMS * V, panels += SUMS * V * lanes) {
@@ -1193,78 +1256,18 @@ FUNCTION void NAME(listed_outer)(const REAL *values, const int32_t *samples_of, 
             for (Size r = 0; r < rows; r++) {
                 const Size begin = part > 0 ? ends[r * parts + part - 1] : 0;
                 const Size end = ends[r * parts + part];
+                if (w && part == 0)
+                    for (Size v = 0; v < some; v += FETCHED)
+                        FETCH(w + r * ld_beside + c + v);
                 if (beside && part == 0)
                     for (Size v = 0; v < some; v += FETCHED) {
                         FETCH(beside + r * ld_beside + c + v);
                         FETCH(beside + r * ld_beside + c + v + other);
                     }
-                NAME(weighted_rows)(values + r * ld + begin, samples_of + r * ld + begin,
-                                    end - begin, panels, 2 * V, 2 * V * lanes,
-                                    accumulate || part > 0, some, dw + r * ldw + c);
+                NAME(weighted_rows)(values + r * ld + begin, samples_of + r * ld + begin, 1,
+                                    end - begin, panels + part * PART * 2 * V, 2 * V,
+                                    2 * V * lanes, accumulate || part > 0, some, dw + r * ldw + c);
             }
-    }
-}
-
-/* sums[k] += w times the column of dz of each listed sample, for some vectors of units; panels of
- * dz.T. */
-INLINE void NAME(listed_dots)(Size vectors, const int32_t *samples_of, Size n, const REAL *w,
-                              const REAL *panels, Size panel, REAL *sums)
-{
-    for (Size k = 0; k < n; k += DOTS) {
-        VEC dots[DOTS];
-        const REAL *columns[DOTS];
-        Size v = 0, there = 0;
-        UNROLL for (int i = 0; i < DOTS; i++)
-        {
-            dots[i] = (VEC){0};
-            columns[i] = panels + samples_of[k + i] * 2 * V;
-            IN_REGISTER(columns[i]);
-        }
-        for (; v + 2 <= vectors; v += 2, there += panel) {
-            const VEC left = LOAD(w + v * V), right = LOAD(w + v * V + V);
-            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += left * LOAD(columns[i] + there);
-            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += right * LOAD(columns[i] + there + V);
-        }
-        if (v < vectors) {
-            const VEC left = LOAD(w + v * V);
-            UNROLL for (int i = 0; i < DOTS; i++) dots[i] += left * LOAD(columns[i] + there);
-        }
-        NAME(sums_of_lanes)(DOTS, dots, 1, sums + k);
-    }
-}
-
-/* dx = w dz for some rows of w, where a row's list has samples, and zero elsewhere; panels of
- * dz.T. The samples' sums stand in `sums` until they are complete, ld for each row. */
-FUNCTION void NAME(listed_products)(const REAL *w, Size n_out, const int32_t *samples_of, Size ld,
-                                    const int32_t *ends, const REAL *panels, Size rows,
-                                    Size lanes, REAL *sums, REAL *dx, Size ldx)
-{
-    const Size parts = (lanes + PART - 1) / PART;
-    memset(sums, 0, (size_t)(rows * ld) * sizeof(REAL));
-    for (Size j = 0; j < n_out; j += 8 * V)
-        for (Size part = 0; part < parts; part += 2) /* 8 vectors for them fit into the cache */
-            for (Size r = 0; r < rows; r++) {
-                const int32_t *ends_of = ends + r * parts;
-                const Size begin = part > 0 ? ends_of[part - 1] : 0;
-                const Size n = ends_of[part + 1 < parts ? part + 1 : part] - begin;
-                const int32_t *listed = samples_of + r * ld + begin;
-                const REAL *row = w + r * n_out + j;
-                const REAL *here = panels + j * lanes;
-                REAL *out = sums + r * ld + begin;
-                REAL after[DOTS]; /* sums of the next part, which the last dots may reach into */
-                memcpy(after, out + n, sizeof(after));
-                const Size units = n_out - j < 8 * V ? n_out - j : 8 * V, whole = units / V;
-                NAME(listed_dots)(whole, listed, n, row, here, 2 * V * lanes, out);
-                for (Size i = whole * V; i < units; i++)
-                    for (Size k = 0; k < n; k++)
-                        out[k] += row[i] * here[i / (2 * V) * 2 * V * lanes + listed[k] * 2 * V
-                                                + i % (2 * V)];
-                memcpy(out + n, after, sizeof(after));
-            }
-    for (Size r = 0; r < rows; r++, dx += ldx) {
-        memset(dx, 0, (size_t)lanes * sizeof(REAL));
-        for (Size k = 0; k < ends[r * parts + parts - 1]; k++)
-            dx[samples_of[r * ld + k]] = sums[r * ld + k];
     }
 }
 
@@ -1296,33 +1299,37 @@ FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,
     }
 }
 
-/* dw = x dz.T from the numbers by column, for the units from `unit` up to `last`; `rows` takes a
- * tile of dz, (samples, units). */
+/* dw = x dz.T for the inputs from `first` up to `last`, from their numbers by column; `rows` holds
+ * some columns of dz.T, (samples, columns), and dw the rows of these inputs. Meanwhile, unless NULL,
+ * what their update needs is fetched: weights, and moments as for packed_block. */
 FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
-                                 const int32_t *ends, Size n_in, const REAL *dz, Size ldz,
-                                 int accumulate, Size samples, Size n_out, Size unit, Size last,
-                                 REAL *rows, REAL *dw)
+                                 const int32_t *ends, Size first, Size last, const REAL *rows,
+                                 Size columns, int accumulate, REAL *dw, Size ldw, const REAL *w,
+                                 const REAL *beside, Size ld, Size other)
 {
-    for (Size start = unit; start < last; start += TILE) {
-        const Size columns = last - start < TILE ? last - start : TILE;
-        NAME(transpose)(dz + start * ldz, ldz, columns, samples, NULL, rows, columns);
-        for (Size i = 0; i < n_in; i++) {
-            const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
-            REAL *sums = dw + i * n_out + start;
+    for (Size i = first; i < last; i++, dw += ldw) {
+        const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
+        if (w)
+            for (Size v = 0; v < columns; v += FETCHED)
+                FETCH(w + (i - first) * ld + v);
+        if (beside)
+            for (Size v = 0; v < columns; v += FETCHED) {
+                FETCH(beside + (i - first) * ld + v);
+                FETCH(beside + (i - first) * ld + v + other);
+            }
 #define TURNED(vectors)                                                                           \
-    NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, n, rows, (vectors) * V, \
-                             2 * V, accumulate, sums)
-            if (columns == TILE)
-                TURNED(8);
-            else if (columns == SUMS / 2 * V)
-                TURNED(SUMS / 2);
-            else if (columns == SUMS / 3 * V)
-                TURNED(SUMS / 3);
+    NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, 0, n, rows,             \
+                             (vectors) * V, 2 * V, accumulate, dw)
+        if (columns == SUMS * V)
+            TURNED(SUMS);
+        else if (columns == 6 * V)
+            TURNED(6);
+        else if (columns == 4 * V)
+            TURNED(4);
 #undef TURNED
-            else
-                NAME(weighted_rows_in_place)(values + begin, samples_of + begin, n, rows, columns,
-                                             accumulate, columns, sums);
-        }
+        else
+            NAME(weighted_rows_in_place)(values + begin, samples_of + begin, 0, n, rows, columns,
+                                         accumulate, columns, dw);
     }
 }
 #undef TILE
