@@ -8,7 +8,9 @@ backend is loaded. Without a C compiler the package installs without this backen
 import os
 import platform
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,10 @@ FLAGS = (
         "-g0",
     ]
 )
+# GCC's tuning for unnamed processors, from 13 on, fuses no product with a sum that the next turn of
+# a loop adds to, if it is the only one; so the bits of a sum would depend on how many are made
+# beside it, and these on the number of threads. Other compilers do not know the setting.
+ALWAYS_FUSE = "--param=avoid-fma-max-bits=0"
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = ["/arch:AVX2"] if MSVC else ["-march=x86-64-v3"]
@@ -69,6 +75,24 @@ class ParallelBuild(build_ext):
         super().finalize_options()
         if self.parallel is None:
             self.parallel = min(len(LEVELS), os.cpu_count() or 1)
+
+    def build_extensions(self):
+        if not MSVC and self.accepted(ALWAYS_FUSE):
+            for extension in self.extensions:
+                extension.extra_compile_args.append(ALWAYS_FUSE)
+        super().build_extensions()
+
+    def accepted(self, flag):
+        """Whether the compiler takes a flag without complaint."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "nothing.c")
+            source.write_text("int nothing;\n")
+            command = [*self.compiler.compiler, "-Werror", flag, "-c", str(source)]
+            try:
+                result = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+            except OSError:  # no compiler: the build will say so
+                return False
+        return result.returncode == 0
 
 
 modules = cythonize(list(extensions()), language_level=3)
