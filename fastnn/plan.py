@@ -44,9 +44,9 @@ SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
 # As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
-# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a multiple
-# of a panel's columns, and a part of the lists of what is not zero; how far such lists may reach
-# beyond their ends.
+# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a
+# multiple of a panel's columns, and a part of the lists of what is not zero; how far such lists
+# may reach beyond their ends.
 UPDATED_ROWS = 48
 PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
 TURNED_ROWS = 96
