@@ -33,9 +33,13 @@ def digits():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, digits):
-    """A run of 60 steps: its folder and result."""
+    """A run of 60 steps: its folder and result.
+
+    On every processor in float32, the precision of the exports that it is compared with.
+    """
     folder = tmp_path_factory.mktemp("cnn") / "run"
-    return folder, training.train(Settings(**TINY, steps=60), folder, images=digits, quiet=True)
+    settings = Settings(**TINY, steps=60, precision="float32")
+    return folder, training.train(settings, folder, images=digits, quiet=True)
 
 
 @pytest.fixture(scope="module")
