@@ -1097,7 +1097,7 @@ cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Update *
     cdef real *values = own + job.header[WORK_INPUT]
     cdef int32_t *samples_of = <int32_t *> (own + job.header[WORK_SIZE])
     cdef int32_t *ends = samples_of + features * block
-    cdef Size most = SUMS * PADDING * sizeof(float) // sizeof(real)
+    cdef Size most = 8 * PADDING * sizeof(float) // sizeof(real)  # vectors of sums at a time
     cdef Size unit, last = 0, columns, first, stop, i, place, ld
     cdef bint sorted_ = False
     cdef real *tile

@@ -1320,8 +1320,8 @@ FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
 #define TURNED(vectors)                                                                           \
     NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, 0, n, rows,             \
                              (vectors) * V, 2 * V, accumulate, dw)
-        if (columns == SUMS * V)
-            TURNED(SUMS);
+        if (columns == 8 * V)
+            TURNED(8);
         else if (columns == 6 * V)
             TURNED(6);
         else if (columns == 4 * V)
