@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import numpy as np
 
@@ -39,6 +40,15 @@ class Side:
         return self.density * pairs[0] + sum(pairs[1:])
 
 
+def threads(kernels: ModuleType, sizes: tuple[int, ...], batch: int) -> int:
+    """How many threads train a network in batches of that size, if there are as many."""
+    layers = len(sizes) - 1
+    made = plan.make_plan(
+        list(sizes), [0] * layers, [0.0] * layers, [], 1, 4, kernels.BLAS_WEIGHTS, batch
+    )
+    return made.threads(batch)
+
+
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     """Name of a backend's threshold, below it, above it."""
     kernels = backends.load(backend)
@@ -46,12 +56,15 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
-    for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (784, 128, 64, 10)):
-        params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
-        batch = -(-network.WORK_PER_THREAD // params)
+    for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (784, 128, 128, 10)):
+        batch = next(b for b in itertools.count(1) if threads(kernels, sizes, b) > 1)
         below = Side(sizes, batch - 1)
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
+    for width in (144, 384):
+        below = Side((16, width, width, 4), plan.SHARED_SAMPLES)
+        name = f"units shared out, or samples, {width} units"
+        yield name, below, replace(below, batch=below.batch + 1)
     numbers = plan.SHARED_BYTES // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
     for batch in (32, 128, 1024):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,9 +52,6 @@ _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 
 # Python gets control back after about this long, for progress, Ctrl-C and stopping.
 SLICE_SECONDS = 0.04
-
-# A second thread pays once a step has this many multiply-adds (measured, see benchmarks/README.md).
-WORK_PER_THREAD = 1_000_000
 
 # Waking a thread for predictions costs the time of about so many multiply-adds of a small network
 # (60 to 90 us): work / n + n * WAKING is least with the root of work / WAKING threads. Each takes
@@ -256,6 +253,8 @@ class Network:
             blas_weights=self._kernels.BLAS_WEIGHTS,
             packed=self._kernels.NAME == "cython",
         )
+        # For batches of some size; kept, since a call of a few steps would notice the making.
+        self._batch_plan = lru_cache(maxsize=8)(partial(self._make_plan, self.dropout))
         self._plan = self._make_plan([])
         self._training_plan = self._make_plan(self.dropout) if any(self.dropout) else self._plan
         self._loss_code = codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS)
@@ -265,12 +264,6 @@ class Network:
         if self.backend != "numpy":
             fewest = -(-4 * WAKING // self._plan.n_params)  # two threads
             self._shared_from = max(2 * self._plan.block, fewest)
-
-    def _batch_plan(self, batch_size: int) -> Plan:
-        """Plan for training with batches of this size; only that of wide layers depends on it."""
-        if not self._training_plan.layers[:, codes.BLAS].any():
-            return self._training_plan
-        return self._make_plan(self.dropout, batch_size=batch_size)
 
     def _make_views(self) -> None:
         """``weights`` and ``biases`` as views of ``params``."""
@@ -410,7 +403,8 @@ class Network:
         state = self.__dict__.copy()
         state["_kernels"] = self.backend
         # the plans are made again: addresses of the user's functions hold in one process
-        for name in ("_scratch", "_make_plan", "_plan", "_training_plan", "weights", "biases"):
+        made = ("_make_plan", "_batch_plan", "_plan", "_training_plan", "weights", "biases")
+        for name in ("_scratch", *made):
             del state[name]
         return state
 
@@ -1178,11 +1172,11 @@ class _Run:
         self.batches = -(-self.samples // self.batch_size)
         # The order within one full batch changes nothing but rounding.
         self.shuffled = bool(shuffle) and self.batches > 1
-        plan = self.plan = network._batch_plan(self.batch_size)
+        sparse = network.backend != "numpy" and _sparse_pays(x, network._training_plan)
+        plan = self.plan = network._batch_plan(batch_size=self.batch_size, sparse=sparse)
         self.indices, self.indptr = np.empty(0, np.int32), np.empty(0, np.int64)
         self.most_threads = n_threads or network.n_threads
         self.n_threads = self._choose_threads(plan, n_threads)
-        sparse = network.backend != "numpy" and _sparse_pays(x, plan)
         if sparse:
             self.x, self.indices, self.indptr = _compressed(x, network.dtype)
         else:
@@ -1203,9 +1197,9 @@ class _Run:
         """Threads that share a batch's work; more than one only where a step has enough of it."""
         if self.network.backend == "numpy":
             return 1
-        most = most or self.network.n_threads or default_threads()
-        work = self.batch_size * plan.n_params
-        return max(1, min(most, work // WORK_PER_THREAD + 1, plan.shares(self.batch_size)))
+        return min(
+            most or self.network.n_threads or default_threads(), plan.threads(self.batch_size)
+        )
 
     def _limited_blas(self, plan: Plan) -> Any:
         """Context in which BLAS starts no threads beside ours."""

@@ -43,6 +43,17 @@ SYNC_SIZE = 8 + 2 * MAX_GROUPS
 SHARED_BYTES = 1024 * 1024
 SHARED_UNITS = 48  # the least of them
 
+# And in batches of hardly more than one block, where there is work for two threads and each layer
+# has units for them. Measured with widths of 96 to 480 and batches of 4 to 128: up to half of the
+# time away; from 100 samples on nothing.
+SHARED_SAMPLES = 80
+
+# A second thread pays once a step has this many multiply-adds, counted as parameters times samples,
+# of which an update costs about as much as eight (measured, see benchmarks/README.md).
+WORK_PER_THREAD = 1_000_000
+UPDATE_SAMPLES = 8
+SHARED_WORK = 1_250_000  # where units are shared out: threads meet more often
+
 # As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
 # COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a
 # multiple of a panel's columns, and a part of the lists of what is not zero; how far such lists
@@ -107,6 +118,11 @@ class Plan:
             return -(-widest // SHARED_UNITS)
         return min(-(-batch_size // self.block), self.groups)
 
+    def threads(self, batch_size: int) -> int:
+        """How many threads pay for training with batches of this size."""
+        wanted = step_work(self.n_params, batch_size) // WORK_PER_THREAD + 1
+        return max(1, min(wanted, self.shares(batch_size)))
+
     def dense_rows(self) -> list[np.ndarray]:
         """Rows of the dense layers, first to last."""
         return [row for row in self.layers if row[codes.KIND] == codes.DENSE]
@@ -124,6 +140,11 @@ class Plan:
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
         """Memory for the partial gradient sums, ``(groups, n_params)``."""
         return aligned_empty((self.groups, self.n_params), dtype)
+
+
+def step_work(n_params: int, batch_size: int) -> int:
+    """What a training step costs, in the unit of ``WORK_PER_THREAD``."""
+    return n_params * (batch_size + UPDATE_SAMPLES)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -181,6 +202,7 @@ def make_plan(
     blas_weights: int = 0,
     batch_size: int = 0,
     packed: bool = True,
+    sparse: bool = False,
 ) -> Plan:
     """Lay out a dense network.
 
@@ -203,7 +225,10 @@ def make_plan(
     blas_weights : int
         Weights that a layer must have to go through BLAS: where it overtakes the backend's loops.
     batch_size : int
-        Samples of a batch where that is known: wide networks work on more of them at a time.
+        Samples of a batch where that is known: wide networks work on more of them at a time,
+        and threads share out the units of a layer where the samples are few.
+    sparse : bool
+        Whether the first layer's products leave zeros out, so that there is less to share out.
     packed : bool
         Whether scratch memory has a place for packed products, which only the Cython kernels need.
 
@@ -240,7 +265,12 @@ def make_plan(
     delta, delta_other = units, units + widest
     units += 2 * widest
 
-    shared = n_params * itemsize > SHARED_BYTES
+    shared = n_params * itemsize > SHARED_BYTES or (
+        not sparse
+        and 0 < batch_size <= SHARED_SAMPLES
+        and step_work(n_params, batch_size) >= SHARED_WORK
+        and min(layer_sizes[1:-1], default=0) >= 2 * SHARED_UNITS
+    )
     for row in rows:
         row[codes.BLAS] *= 1 + shared
     groups = 1 if shared else MAX_GROUPS

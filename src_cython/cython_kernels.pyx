@@ -734,7 +734,7 @@ cdef bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noe
             return False
         size = (n - first[0] + 2 * team.n_threads - 1) // (2 * team.n_threads)
         last[0] = first[0] + (size + line - 1) // line * line
-        if last[0] + UNITS > n:  # a rest goes with the last piece: BLAS may make less otherwise
+        if last[0] + min(line, UNITS) > n:  # a rest goes with the last piece: BLAS may make less otherwise
             last[0] = n
     return True
 
@@ -743,7 +743,7 @@ cdef inline Size least_piece(int64_t *row, Size n, Team *team) noexcept nogil:
     """Of a layer's n units or inputs; BLAS, which copies its factors each time, gets one a thread."""
     if row[BLAS] and not PACKED_PRODUCTS:
         return ((n + team.n_threads - 1) // team.n_threads + UNITS - 1) // UNITS * UNITS
-    return UNITS
+    return UNITS if row[BLAS] else UNITS // 2
 
 
 cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
@@ -1034,7 +1034,9 @@ cdef inline void update_some(Update *update, double l2, double shrink, real *gra
 
 cdef inline bint updated_early(Job *job, Size k) noexcept nogil:
     """Whether a layer's weights are updated while their gradient is made."""
-    return PACKED_PRODUCTS and job.header[SHARED] and job.layers[k * LAYER_COLUMNS + BLAS]
+    if job.layers[k * LAYER_COLUMNS + BLAS]:
+        return PACKED_PRODUCTS and job.header[SHARED]
+    return job.header[SHARED] and (k > 0 or job.indptr == NULL)
 
 
 cdef struct Lists:
@@ -1152,7 +1154,7 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef real *inputs
     cdef real *dz
     cdef real *packed
-    cdef Size k, m, i, j, last, rows, units, ld, line
+    cdef Size k, m, i, j, last, rows, units, ld, line, place
     cdef real *turned
     cdef real *panels
     cdef uint8_t *units_of
@@ -1221,7 +1223,7 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
                 if listed:
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)
-                if early:
+                if early and packed != NULL:
                     update_rows(job, row, update, inputs, ld, turned,
                                 &lists if listed else NULL, accumulate, j, j + rows, lanes,
                                 params, packed, grads)
@@ -1237,8 +1239,12 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
                                     accumulate, rows, units, lanes,
                                     grads + row[WEIGHTS] + j * units,
                                     grads + row[BIASES] if j == 0 else NULL, packed)
+                    if early:
+                        place = row[WEIGHTS] + j * units
+                        update_some(update, update.l2, update.shrink, grads + place, place,
+                                    rows * units, params)
                 j += rows
-            if early and i == 0:
+            if early and packed != NULL and i == 0:
                 row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
             # these rows' derivatives go on to the layer below
             m = k - 1

@@ -1,5 +1,7 @@
 """Fixtures: the backends. In CI a missing one is a failure, elsewhere a skip."""
 
+import signal
+
 import hypothesis
 import pytest
 from helpers import compiled_names, load_backend
@@ -11,6 +13,11 @@ hypothesis.settings.register_profile(
     "fastnn", derandomize=True, deadline=None, max_examples=60, database=None
 )
 hypothesis.settings.load_profile("fastnn")
+
+# A shell ignores Ctrl-C for what it starts with "&", and so do the children of that; the tests
+# that interrupt a run would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=sorted(BACKENDS))

@@ -187,7 +187,7 @@ def test_threads_change_no_bit(backend, way, monkeypatch):
     alone = moons_net(backend, n_threads=1)
     way = WAYS[way] | ({"batch_size": 1400} if "batch_size" in WAYS[way] else {})
     losses = alone.fit(X, y, epochs=5, **way).loss
-    monkeypatch.setattr(network_module, "WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.plan.WORK_PER_THREAD", 1)
     for n_threads in (2, 3):
         net = moons_net(backend, n_threads=n_threads)
         assert_bits(net.fit(X, y, epochs=5, **way).loss, losses)
@@ -462,7 +462,7 @@ def test_divergence_of_a_large_network_leaves_the_average(backend):
 
 
 def test_slices_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
-    monkeypatch.setattr("fastnn.network.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.plan.WORK_PER_THREAD", 1)
     X = np.random.default_rng(0).standard_normal((700, 5))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     nets = [
@@ -509,6 +509,9 @@ def test_the_faster_number_of_threads_is_kept():
         ((40, 280, 250, 3), 100, 64),
         ((40, 620, 400, 3), 700, 512),  # units shared out, two blocks a batch
         ((40, 620, 400, 3), 300, 320),
+        ((40, 200, 150, 3), 80, 128),  # units shared out, since a batch is hardly more than a block
+        ((40, 300, 300, 3), 7, 128),
+        ((40, 200, 150, 3), 81, 64),
     ],
 )
 def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
@@ -527,7 +530,7 @@ def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
 
     nets = [trained(backend, n) for n in (1, 2, 3)]
     if block is not None:
-        assert nets[0]._batch_plan(batch_size).block == block
+        assert nets[0]._batch_plan(batch_size=batch_size).block == block
     for net in nets[1:]:
         assert_bits(net.params, nets[0].params)
     # as PyTorch compares float32: sums in another order, a few steps

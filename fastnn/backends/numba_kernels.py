@@ -2044,9 +2044,11 @@ def _first_unit(units, thread, n_threads):
     """Where a thread's share of a layer's units begins, in whole ``UNITS``."""
     if n_threads == 1:
         return thread * units
+    if thread == n_threads:
+        return units
     # what is left over goes with the last of them, so that no product is smaller than one
-    whole = max(units // UNITS, 1)
-    return thread * whole // n_threads * UNITS if thread < n_threads else units
+    nearest = (2 * thread * units + n_threads * UNITS) // (2 * n_threads * UNITS)
+    return min(nearest, max(units // UNITS - 1, 0)) * UNITS
 
 
 @_glue

@@ -142,7 +142,7 @@ class _Part(_Run):
         self.first_step = 0
         self.constants = np.array(network._optimizer.constants, np.float64)
         self.order = np.empty(0, np.int64)
-        plan = self.plan = network._batch_plan(batch_size)
+        plan = self.plan = network._batch_plan(batch_size=batch_size, sparse=wants_sparse)
         self.most_threads = network.n_threads
         self.n_threads = self._choose_threads(plan)
         self.sparse = wants_sparse
