@@ -21,7 +21,7 @@ import numpy as np
 
 import fastnn
 from benchmarks.report import add_outputs, deliver
-from fastnn import backends, bench, network, plan
+from fastnn import backends, bench, codes, network, plan
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,12 @@ class Side:
         return self.density * pairs[0] + sum(pairs[1:])
 
 
-def threads(kernels: ModuleType, sizes: tuple[int, ...], batch: int) -> int:
-    """How many threads train a network in batches of that size, if there are as many."""
+def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan.Plan:
+    """Of a network in float32."""
     layers = len(sizes) - 1
-    made = plan.make_plan(
+    return plan.make_plan(
         list(sizes), [0] * layers, [0.0] * layers, [], 1, 4, kernels.BLAS_WEIGHTS, batch
     )
-    return made.threads(batch)
 
 
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
@@ -57,7 +56,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
     for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (784, 128, 128, 10)):
-        batch = next(b for b in itertools.count(1) if threads(kernels, sizes, b) > 1)
+        batch = next(b for b in itertools.count(1) if planned(kernels, sizes, b).threads(b) > 1)
         below = Side(sizes, batch - 1)
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
@@ -74,10 +73,10 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         # what is stored of a dense matrix is all of it
         below = Side((256, units, 10), 128, density - 0.02)
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
-    few, few_wide, wide = kernels.few_samples
     for sizes in ((2, 8, 8, 8, 2), (64, 64, 10), (784, 128, 64, 10)):
-        params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
-        above = Side(sizes, few if params < wide else few_wide, predict=True)
+        of_it = planned(kernels, sizes)
+        few = kernels.few_samples(of_it.n_params, bool(of_it.layers[:, codes.BLAS].any()))
+        above = Side(sizes, few, predict=True)
         name = f"rows to predict, {'-'.join(map(str, sizes))}"
         yield name, replace(above, batch=above.batch - 1), above
 

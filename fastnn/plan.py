@@ -45,8 +45,8 @@ SHARED_UNITS = 48  # the least of them
 
 # And in batches of hardly more than one block, where there is work for two threads and each layer
 # has units for them. Measured with widths of 96 to 480 and batches of 4 to 128: up to half of the
-# time away; from 100 samples on nothing.
-SHARED_SAMPLES = 80
+# time away; from 96 samples on, which make two blocks, nothing.
+SHARED_SAMPLES = 96
 
 # A second thread pays once a step has this many multiply-adds, counted as parameters times samples,
 # of which an update costs about as much as eight (measured, see benchmarks/README.md).

@@ -39,7 +39,7 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int COPY_SIZE, SUMS, SPARSE_UNITS, BEYOND, LISTED_PERCENT
+    const int COPY_SIZE, SUMS, SPARSE_UNITS, BEYOND, LISTED_PERCENT, FEW_PACKED
     const int RELU
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
@@ -68,7 +68,8 @@ cdef extern from "vector_math.h" nogil:
                         bint accumulate, Size rows, Size columns, Size n, void *out, Size ldo,
                         void *packed, void *beside, Size ld_beside, Size other) noexcept
     void row_sums(void *dz, Size ldz, bint accumulate, Size n_out, Size lanes, void *db) noexcept
-    void row_product(void *x, void *w, void *b, Size n_in, Size n_out, void *out) noexcept
+    void rows_product(void *x, void *w, void *b, Size samples, Size n_in, Size n_out,
+                      void *out) noexcept
     int percent_on(void *x, Size ldx, Size rows, Size lanes) noexcept
     void list_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
                      uint8_t *inputs, int32_t *counts) noexcept
@@ -122,8 +123,8 @@ cdef extern from "vector_math.h" nogil:
 cdef enum:
     MAX_GROUPS = 16  # as in fastnn/plan.py
     SYNC_SIZE = 8 + 2 * MAX_GROUPS  # the barrier and tickets, losses of the groups, who has them
-    FEW_SAMPLES = 12  # fewer are predicted with loops along the units
-    FEW_SAMPLES_WIDE = 16  # ... by a network with many weights
+    FEW_SAMPLES = 5  # fewer are predicted with loops along the units
+    FEW_SAMPLES_WIDE = 10  # ... by a network with many weights
     WIDE = 4096  # parameters of one
     BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
@@ -137,9 +138,6 @@ cdef enum:
     PANELS = 64  # the columns of a panel divide it; and PART
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
-
-
-few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 
 
 def vector_levels():
@@ -917,20 +915,37 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
 
 cdef Size forward_few(Job *job, real *x, Size samples, real *params, real *work) noexcept nogil:
     """As :func:`forward_block` for a handful of samples, ``(samples, units)`` throughout."""
-    cdef Size k, s, units
+    cdef Size k, units
     cdef int64_t *row = NULL
     cdef real *z
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         units = row[FAN_OUT]
         z = work + row[NET_INPUT]
-        for s in range(samples):
-            row_product(x + s * row[FAN_IN], params + row[WEIGHTS], params + row[BIASES],
-                        row[FAN_IN], units, z + s * units)
+        rows_product(x, params + row[WEIGHTS], params + row[BIASES], samples, row[FAN_IN], units, z)
         x = work + row[OUTPUT]
         if row[ACTIVATION] != IDENTITY:
             activate(z, <int> row[ACTIVATION], job.constants[k], samples * units, x)
     return row[OUTPUT]
+
+
+cdef inline Size few_rows(Size n_params, bint wide_layers) noexcept nogil:
+    if wide_layers and PACKED_PRODUCTS:
+        return FEW_PACKED
+    return FEW_SAMPLES if n_params < WIDE else FEW_SAMPLES_WIDE
+
+
+def few_samples(Size n_params, bint wide_layers):
+    """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
+    return few_rows(n_params, wide_layers)
+
+
+cdef bint has_wide_layers(Job *job) noexcept nogil:
+    cdef Size k
+    for k in range(job.n_layers):
+        if job.layers[k * LAYER_COLUMNS + BLAS]:
+            return True
+    return False
 
 
 cdef bint predict(Job *job, bint transform, real *params, real *work, real *out) noexcept nogil:
@@ -943,7 +958,7 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
     cdef real *z
     cdef bint finite = True
     cdef Team alone = Team(0, 1, NULL, 0, 0)
-    if samples < (FEW_SAMPLES if job.header[N_PARAMS] < WIDE else FEW_SAMPLES_WIDE):
+    if samples < few_rows(job.header[N_PARAMS], has_wide_layers(job)):
         z = work + forward_few(job, x, samples, params, work)
         for s in range(samples):
             if transform:

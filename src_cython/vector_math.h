@@ -90,6 +90,9 @@ typedef long long Size;
 #define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
 #define TILE_ROWS (VECTOR_BYTES == 64 ? 12 : 6)
 #define BLOCK_ROWS 96
+/* Fewer samples than these a network with such layers predicts with loops along the units: they
+ * would not fill a panel. */
+#define FEW_PACKED (VECTOR_BYTES == 64 ? 32 : 16)
 #define BLOCK_SUMS 256
 #define PAGES 64 /* summands whose lines are in as many pages: a first-level TLB has 64 or more */
 #define COPY_LINE (BLOCK_SUMS + 16)
@@ -404,7 +407,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define pack_columns(x, ...) BY_TYPE(pack_columns, x)(x, __VA_ARGS__)
 #define transpose(x, ...) BY_TYPE(transpose, x)(x, __VA_ARGS__)
 #define row_sums(x, ...) BY_TYPE(row_sums, x)(x, __VA_ARGS__)
-#define row_product(x, ...) BY_TYPE(row_product, x)(x, __VA_ARGS__)
+#define rows_product(x, ...) BY_TYPE(rows_product, x)(x, __VA_ARGS__)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
 #define percent_on(x, ...) BY_TYPE(percent_on, x)(x, __VA_ARGS__)
@@ -763,10 +766,11 @@ INLINE void NAME(fetch_ahead)(NAME(Ahead) *ahead, Size lines)
 #if PACKED_PRODUCTS
 
 /* One tile; TILE_ROWS of a are read, but what is beyond the edges of out is not written. The sums
- * stay in registers, and out is added to at the end, when it has come from memory. */
-INLINE void NAME(packed_tile)(const REAL *a, const Size a_row, const Size a_sum, const REAL *b,
-                              Size n, const REAL *bias, int from_out, Size rows, Size columns,
-                              REAL *out, Size ldo)
+ * stay in registers, and out is added to at the end, when it has come from memory. Of the two
+ * vectors of columns the right one may be left out. */
+INLINE void NAME(packed_tile)(const int vectors, const REAL *a, const Size a_row, const Size a_sum,
+                              const REAL *b, Size n, const REAL *bias, int from_out, Size rows,
+                              Size columns, REAL *out, Size ldo)
 {
     VEC sums[TILE_ROWS][2];
     UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
@@ -775,18 +779,19 @@ INLINE void NAME(packed_tile)(const REAL *a, const Size a_row, const Size a_sum,
         FETCH_TO_WRITE(out + r * ldo);
     }
     for (Size i = 0; i < n; i++) {
-        const VEC left = LOAD(b), right = LOAD(b + V);
+        const VEC left = LOAD(b), right = vectors == 2 ? LOAD(b + V) : left;
         UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
         {
             const REAL factor = a[r * a_row];
             sums[r][0] += factor * left;
-            sums[r][1] += factor * right;
+            if (vectors == 2)
+                sums[r][1] += factor * right;
         }
         a += a_sum;
         b += 2 * V;
     }
-    if (rows == TILE_ROWS && columns == 2 * V) {
-        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < 2; v++)
+    if (rows == TILE_ROWS && columns == vectors * V) {
+        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < vectors; v++)
         {
             VEC sum = sums[r][v] + (bias ? bias[r] : 0);
             if (from_out)
@@ -886,14 +891,21 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copi
                         FETCH(beside + (r + k) * ld_beside + c + v);
                         FETCH(beside + (r + k) * ld_beside + c + v + other);
                     }
-            if (a_row == 1)
-                NAME(packed_tile)(r < in_place ? a + r : copy + (r - in_place), 1,
-                                  r < in_place ? a_sum : BLOCK_ROWS, panels, n, start, from_out,
-                                  tile_rows, tile_columns, to, ldo);
+#define TILE(vectors)                                                                             \
+    if (a_row == 1)                                                                               \
+        NAME(packed_tile)(vectors, r < in_place ? a + r : copy + (r - in_place), 1,               \
+                          r < in_place ? a_sum : BLOCK_ROWS, panels, n, start, from_out,          \
+                          tile_rows, tile_columns, to, ldo);                                      \
+    else                                                                                          \
+        NAME(packed_tile)(vectors,                                                                \
+                          r < in_place ? a + r * a_row : copy + (r - in_place) * COPY_LINE,       \
+                          r < in_place ? a_row : COPY_LINE, 1, panels, n, start, from_out,        \
+                          tile_rows, tile_columns, to, ldo)
+            if (tile_columns > V)
+                TILE(2);
             else
-                NAME(packed_tile)(r < in_place ? a + r * a_row : copy + (r - in_place) * COPY_LINE,
-                                  r < in_place ? a_row : COPY_LINE, 1, panels, n, start, from_out,
-                                  tile_rows, tile_columns, to, ldo);
+                TILE(1);
+#undef TILE
         }
 }
 
@@ -958,25 +970,63 @@ FUNCTION void NAME(row_sums)(const REAL *dz, Size ldz, int accumulate, Size n_ou
     }
 }
 
-/* out = b + x w for one sample: the weights' rows are contiguous, so the loop runs along the
- * outputs here. */
-FUNCTION void NAME(row_product)(const REAL *RESTRICT x, const REAL *RESTRICT w,
-                                const REAL *RESTRICT b, Size n_in, Size n_out, REAL *RESTRICT out)
+/* Some samples of out = b + x w, up to four: every number of the weights is read once for all. */
+INLINE void NAME(some_rows)(const int rows, const REAL *RESTRICT x, const REAL *RESTRICT w,
+                            const REAL *RESTRICT b, Size n_in, Size n_out, REAL *RESTRICT out,
+                            REAL *RESTRICT out1, REAL *RESTRICT out2, REAL *RESTRICT out3)
 {
-    Size i = 0;
-    for (Size j = 0; j < n_out; j++)
+    const REAL *x1 = x + n_in, *x2 = x + 2 * n_in, *x3 = x + 3 * n_in;
+    for (Size j = 0; j < n_out; j++) {
         out[j] = b[j];
+        if (rows > 1)
+            out1[j] = b[j];
+        if (rows > 2)
+            out2[j] = b[j];
+        if (rows > 3)
+            out3[j] = b[j];
+    }
+    Size i = 0;
     for (; i + 4 <= n_in; i += 4, w += 4 * n_out) {
-        const REAL x0 = x[i], x1 = x[i + 1], x2 = x[i + 2], x3 = x[i + 3];
         const REAL *w1 = w + n_out, *w2 = w1 + n_out, *w3 = w2 + n_out;
-        for (Size j = 0; j < n_out; j++)
-            out[j] += (x0 * w[j] + x1 * w1[j]) + (x2 * w2[j] + x3 * w3[j]);
+#define SUM(x) ((x[i] * w[j] + x[i + 1] * w1[j]) + (x[i + 2] * w2[j] + x[i + 3] * w3[j]))
+        for (Size j = 0; j < n_out; j++) {
+            out[j] += SUM(x);
+            if (rows > 1)
+                out1[j] += SUM(x1);
+            if (rows > 2)
+                out2[j] += SUM(x2);
+            if (rows > 3)
+                out3[j] += SUM(x3);
+        }
+#undef SUM
     }
-    for (; i < n_in; i++, w += n_out) {
-        const REAL x0 = x[i];
-        for (Size j = 0; j < n_out; j++)
-            out[j] += x0 * w[j];
+    for (; i < n_in; i++, w += n_out)
+        for (Size j = 0; j < n_out; j++) {
+            out[j] += x[i] * w[j];
+            if (rows > 1)
+                out1[j] += x1[i] * w[j];
+            if (rows > 2)
+                out2[j] += x2[i] * w[j];
+            if (rows > 3)
+                out3[j] += x3[i] * w[j];
+        }
+}
+
+/* out = b + x w for a handful of samples, (samples, units) both: the weights' rows are contiguous,
+ * so the loops run along the outputs here. */
+FUNCTION void NAME(rows_product)(const REAL *x, const REAL *w, const REAL *b, Size samples,
+                                 Size n_in, Size n_out, REAL *out)
+{
+#define ROWS(rows)                                                                                \
+    NAME(some_rows)(rows, x, w, b, n_in, n_out, out, out + n_out, out + 2 * n_out, out + 3 * n_out)
+    for (; samples >= 4; samples -= 4, x += 4 * n_in, out += 4 * n_out)
+        ROWS(4);
+    switch (samples) {
+        case 3: ROWS(3); break;
+        case 2: ROWS(2); break;
+        case 1: ROWS(1); break;
     }
+#undef ROWS
 }
 
 /* --- products with what is not zero ------------------------------------------------------------ *

@@ -509,9 +509,9 @@ def test_the_faster_number_of_threads_is_kept():
         ((40, 280, 250, 3), 100, 64),
         ((40, 620, 400, 3), 700, 512),  # units shared out, two blocks a batch
         ((40, 620, 400, 3), 300, 320),
-        ((40, 200, 150, 3), 80, 128),  # units shared out, since a batch is hardly more than a block
+        ((40, 200, 150, 3), 96, 128),  # units shared out, since a batch is hardly more than a block
         ((40, 300, 300, 3), 7, 128),
-        ((40, 200, 150, 3), 81, 64),
+        ((40, 200, 150, 3), 97, 64),
     ],
 )
 def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):

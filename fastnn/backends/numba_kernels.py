@@ -93,7 +93,6 @@ SPARSE_COLUMNS = 64  # units at a time: their part of all weights should fit int
 FEW_SAMPLES = 12  # fewer are predicted with loops along the units, which are not padded
 FEW_SAMPLES_WIDE = 30  # ... by a network with many weights
 WIDE = 4096  # parameters of one
-few_samples = (FEW_SAMPLES, FEW_SAMPLES_WIDE, WIDE)  # for those who measure on both sides
 BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
 UNITS = 48  # of a layer at a time to each thread: BLAS then sums in the same order for any number
 # of threads, if no share of a product is so small that it has other loops for it: multiply-adds.
@@ -2118,6 +2117,16 @@ def _forward_block(
     return output
 
 
+@_private
+def _few_samples(n_params):
+    return FEW_SAMPLES if n_params < WIDE else FEW_SAMPLES_WIDE
+
+
+def few_samples(n_params, wide_layers):
+    """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
+    return _few_samples.py_func(n_params)
+
+
 @_glue
 def _forward_few(layers, n_layers, constants, x, samples, params, work):
     """As :func:`_forward_block` for a handful of samples, ``(samples, units)`` throughout."""
@@ -2178,7 +2187,7 @@ def forward(header, layers, constants, x, loss, transform, params, work, out):
     x_, params_, work_, out_ = _pointer(x), _pointer(params), _pointer(work), _pointer(out)
     rows = _at(work_, header[WORK_INPUT])
     one = np.int64(1)
-    few = samples < (FEW_SAMPLES if params.shape[0] < WIDE else FEW_SAMPLES_WIDE)
+    few = samples < _few_samples(params.shape[0])
     finite = True
     for first in range(0, samples, block):
         n = min(block, samples - first)
