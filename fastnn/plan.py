@@ -48,11 +48,12 @@ SHARED_UNITS = 48  # the least of them
 # time away; from 96 samples on, which make two blocks, nothing.
 SHARED_SAMPLES = 96
 
-# A second thread pays once a step has this many multiply-adds, counted as parameters times samples,
-# of which an update costs about as much as eight (measured, see benchmarks/README.md).
+# A second thread pays once a step has so much work, and each further one with so much more: counted
+# as parameters times samples, of which an update costs about as much as eight (measured, see
+# benchmarks/README.md). Where units are shared out, threads meet more often: not below the latter.
+SECOND_THREAD_WORK = 200_000
 WORK_PER_THREAD = 1_000_000
 UPDATE_SAMPLES = 8
-SHARED_WORK = 1_250_000  # where units are shared out: threads meet more often
 
 # As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
 # COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a
@@ -120,7 +121,8 @@ class Plan:
 
     def threads(self, batch_size: int) -> int:
         """How many threads pay for training with batches of this size."""
-        wanted = step_work(self.n_params, batch_size) // WORK_PER_THREAD + 1
+        work = step_work(self.n_params, batch_size)
+        wanted = max(1 + (work >= SECOND_THREAD_WORK), 1 + work // WORK_PER_THREAD)
         return max(1, min(wanted, self.shares(batch_size)))
 
     def dense_rows(self) -> list[np.ndarray]:
@@ -268,7 +270,7 @@ def make_plan(
     shared = n_params * itemsize > SHARED_BYTES or (
         not sparse
         and 0 < batch_size <= SHARED_SAMPLES
-        and step_work(n_params, batch_size) >= SHARED_WORK
+        and step_work(n_params, batch_size) >= WORK_PER_THREAD
         and min(layer_sizes[1:-1], default=0) >= 2 * SHARED_UNITS
     )
     for row in rows:

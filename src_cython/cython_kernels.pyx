@@ -732,7 +732,8 @@ cdef bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noe
             return False
         size = (n - first[0] + 2 * team.n_threads - 1) // (2 * team.n_threads)
         last[0] = first[0] + (size + line - 1) // line * line
-        if last[0] + min(line, UNITS) > n:  # a rest goes with the last piece: BLAS may make less otherwise
+        # a rest goes with the last piece: BLAS may make less otherwise
+        if last[0] + min(line, UNITS) > n:
             last[0] = n
     return True
 

@@ -892,15 +892,17 @@ FUNCTION void NAME(packed_block)(const REAL *a, Size a_row, Size a_sum, int copi
                         FETCH(beside + (r + k) * ld_beside + c + v + other);
                     }
 #define TILE(vectors)                                                                             \
-    if (a_row == 1)                                                                               \
-        NAME(packed_tile)(vectors, r < in_place ? a + r : copy + (r - in_place), 1,               \
-                          r < in_place ? a_sum : BLOCK_ROWS, panels, n, start, from_out,          \
-                          tile_rows, tile_columns, to, ldo);                                      \
-    else                                                                                          \
-        NAME(packed_tile)(vectors,                                                                \
-                          r < in_place ? a + r * a_row : copy + (r - in_place) * COPY_LINE,       \
-                          r < in_place ? a_row : COPY_LINE, 1, panels, n, start, from_out,        \
-                          tile_rows, tile_columns, to, ldo)
+    do {                                                                                          \
+        if (a_row == 1)                                                                           \
+            NAME(packed_tile)(vectors, r < in_place ? a + r : copy + (r - in_place), 1,           \
+                              r < in_place ? a_sum : BLOCK_ROWS, panels, n, start, from_out,      \
+                              tile_rows, tile_columns, to, ldo);                                  \
+        else                                                                                      \
+            NAME(packed_tile)(vectors,                                                            \
+                              r < in_place ? a + r * a_row : copy + (r - in_place) * COPY_LINE,   \
+                              r < in_place ? a_row : COPY_LINE, 1, panels, n, start, from_out,    \
+                              tile_rows, tile_columns, to, ldo);                                  \
+    } while (0)
             if (tile_columns > V)
                 TILE(2);
             else
