@@ -55,7 +55,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
-    for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (784, 128, 128, 10)):
+    for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (256, 128, 128, 10)):
         batch = next(b for b in itertools.count(1) if planned(kernels, sizes, b).threads(b) > 1)
         below = Side(sizes, batch - 1)
         name = "-".join(map(str, sizes))
