@@ -1,9 +1,9 @@
 """Cost on both sides of every threshold: ``python -m benchmarks.cliffs``.
 
 Where the kernels change their ways (loops or BLAS, one thread or two, samples or units shared out,
-sparse or dense rows, few or many rows to predict) the cost must not jump. Each pair is a little
-below and a little above one threshold; both sides are timed in turn, and the ratio is that of
-the medians of the time a sample, over that of the work.
+whole vectors of units or not, sparse or dense rows, few or many rows to predict) the cost must not
+jump. Each pair is a little below and a little above one threshold; both sides are timed in turn,
+and the ratio is that of the medians of the time a sample, over that of the work.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
         yield f"units shared out, batch {batch}", below, replace(below, sizes=(64, width, width, 8))
+    for width in (304, 512):
+        below = Side((64, width, width, 8), 128)
+        name = f"not whole vectors, {width} and {width - 4} units"
+        yield name, below, replace(below, sizes=(64, width - 4, width - 4, 8))
     for units, density in ((16, network.SPARSE_DENSITY), (128, network.SPARSE_DENSITY_WIDE)):
         # what is stored of a dense matrix is all of it
         below = Side((256, units, 10), 128, density - 0.02)

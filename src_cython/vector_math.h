@@ -1088,13 +1088,19 @@ INLINE void NAME(weighted_rows)(const REAL *values, const void *rows, const int 
     if (j + V <= columns)
         VECTORS(1);
 #undef VECTORS
-    for (; j < columns; j++) {
-        const REAL *column = matrix + j / (2 * V) * panel + j % (2 * V);
-        REAL sum = accumulate ? out[j] : 0;
-        for (Size k = 0; k < n; k++)
-            sum += values[k] * column[NAME(place)(rows, bytes, k) * ld];
-        out[j] = sum;
-    }
+    if (j == columns)
+        return;
+    /* less than a vector: what stands behind a row's end is read too, and its sums are dropped */
+    const REAL *column = matrix + j / (2 * V) * panel + j % (2 * V);
+    REAL edge[V] = {0};
+    for (Size k = 0; accumulate && k < columns - j; k++)
+        edge[k] = out[j + k];
+    VEC sum = LOAD(edge);
+    for (Size k = 0; k < n; k++)
+        sum += values[k] * LOAD(column + NAME(place)(rows, bytes, k) * ld);
+    STORE(edge, sum);
+    for (Size k = 0; k < columns - j; k++)
+        out[j + k] = edge[k];
 }
 
 /* Where it lies: neighbouring columns are neighbours, and rows ld apart. */
