@@ -371,7 +371,9 @@ def test_loss_and_grad(compiled, dtype, network, loss, variant):
 
 
 # on both sides of where each backend turns from few samples to blocks, and of its vectors' ends
-@pytest.mark.parametrize("samples", [1, 2, 7, 11, 12, 15, 17, 23, 24, 33, 130, 1031])
+@pytest.mark.parametrize(
+    "samples", [1, 2, 3, 4, 5, 9, 10, 11, 12, 15, 16, 29, 30, 31, 32, 33, 130, 1031]
+)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_forward(compiled, dtype, network, samples):
     sizes, activations, _ = NETWORKS[network]
