@@ -55,7 +55,7 @@ cdef extern from "vector_math.h" nogil:
     uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number) noexcept
     void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order) noexcept
     void cut_rows(const int32_t *indices, const int64_t *indptr, const int64_t *order, Size first,
-                  Size samples, Size columns, int32_t *cuts) noexcept
+                  Size samples, Size columns, Size start, Size stop, int32_t *cuts) noexcept
 
     # Macros that choose by the type of their first argument: pointers to float or double.
     void product(void *x, Size ldx, void *w, Size step_in, Size step_out, void *b, Size n_in,
@@ -75,6 +75,10 @@ cdef extern from "vector_math.h" nogil:
                      uint8_t *inputs, int32_t *counts) noexcept
     void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
                       uint8_t *samples_of, Size ld, int32_t *ends) noexcept
+    void list_stored(void *values, const int32_t *indices, const int64_t *indptr,
+                     const int64_t *order, Size first, Size samples, const int32_t *cuts,
+                     Size input, Size last, void *out, uint8_t *samples_of, Size ld,
+                     int32_t *ends) noexcept
     void listed_outer(void *values, const uint8_t *samples_of, Size ld, const int32_t *ends,
                       void *panels, bint accumulate, Size rows, Size columns, Size lanes, void *dw,
                       Size ldw, void *w, void *beside, Size ld_beside, Size other) noexcept
@@ -86,9 +90,8 @@ cdef extern from "vector_math.h" nogil:
     void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size columns,
                         int32_t *ends, void *out, int32_t *out_samples) noexcept
-    void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size first,
-                      Size last, void *rows, Size columns, bint accumulate, void *dw, Size ldw,
-                      void *w, void *beside, Size ld, Size other) noexcept
+    void sparse_outer(void *values, const int32_t *samples_of, const int32_t *ends, Size inputs,
+                      void *rows, Size columns, bint accumulate, void *dw, Size ldw) noexcept
     void fill_rows(void *b, Size rows, Size lanes, void *out, Size ldo) noexcept
     void copy_rows(void *x, Size ldx, Size rows, Size samples, Size lanes, bint zeros, void *out,
                    Size ldo) noexcept
@@ -133,7 +136,7 @@ cdef enum:
     SMALL_PRODUCT = 1000000
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
     UPDATED_COLUMNS = 384
-    TURNED_ROWS = 96  # of the inputs' gradient at a time where dz is listed; SPARSE_UNITS or more
+    TURNED_ROWS = 128  # as in fastnn/plan.py: at least SPARSE_UNITS
     PANEL = 32  # columns that whole panels have
     PANELS = 64  # the columns of a panel divide it; and PART
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
@@ -790,6 +793,11 @@ cdef inline int32_t *list_share(real *x, Size ldx, Size n, Size lanes, Team *tea
     return counts
 
 
+cdef inline int32_t *cuts_of(Job *job, real *work) noexcept nogil:
+    """Where the parts of a block's sparse rows end, if threads share out units."""
+    return <int32_t *> (work + job.header[WORK_SIZE])
+
+
 cdef inline bint units_may_be_off(Job *job, Size k) noexcept nogil:
     """Whether a layer's units are relu, so that many outputs and derivatives may be zero."""
     return job.layers[k * LAYER_COLUMNS + ACTIVATION] == RELU
@@ -873,7 +881,9 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             # What all read of the input, each makes a share of, in the scratch memory of the first.
             values = panels_of(job, 0, work)
             inputs = <uint8_t *> panels_of(job, 1, work)
-            if listed:
+            if x == NULL and job.header[SHARED]:
+                cuts = cuts_of(job, work)
+            elif listed:
                 cuts = list_share(x, ldx, row[FAN_IN], lanes, team, values, inputs)
                 meet(team)
             elif x != NULL and PACKED_PRODUCTS and packed != NULL:
@@ -882,10 +892,6 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             last = 0
             while take_piece(team, row[FAN_OUT], line, &unit, &last):
                 if x == NULL:
-                    if job.header[SHARED] and cuts == NULL:
-                        cuts = <int32_t *> (own + job.header[WORK_SIZE])
-                        cut_rows(job.indices, job.indptr, job.order, start, samples,
-                                 row[FAN_IN], cuts)
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
                                    samples, lanes, cuts, params + row[WEIGHTS],
                                    params + row[BIASES], False, row[FAN_IN], row[FAN_OUT], unit, last,
@@ -1106,20 +1112,17 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
         j += columns
 
 
-cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Update *update,
-                          Team *team, real *rows, bint accumulate, real *params, real *own,
-                          real *grads) noexcept nogil:
-    """Gradient of the first layer where the input is sparse; with an ``update`` it learns at once."""
+cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Team *team, real *rows,
+                          bint accumulate, real *own, real *grads) noexcept nogil:
+    """Gradient of the first layer where the input is sparse."""
     cdef int64_t *row = job.layers
     cdef Size block = job.header[BLOCK], features = job.features, units = row[FAN_OUT]
     cdef real *values = own + job.header[WORK_INPUT]
     cdef int32_t *samples_of = <int32_t *> (own + job.header[WORK_SIZE])
     cdef int32_t *ends = samples_of + features * block
     cdef Size most = 8 * PADDING * sizeof(float) // sizeof(real)  # vectors of sums at a time
-    cdef Size unit, last = 0, columns, first, stop, i, place, ld
+    cdef Size unit, last = 0, columns
     cdef bint sorted_ = False
-    cdef real *tile
-    cdef real *state = NULL
     while take_piece(team, units, sparse_piece(units, team), &unit, &last):
         if not sorted_:
             sort_by_column(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
@@ -1130,24 +1133,8 @@ cdef void backward_sparse(Job *job, Size start, Size samples, real *dz, Update *
         while unit < last:
             columns = min(most, last - unit)
             transpose(dz + unit * block, block, columns, samples, <real *> NULL, rows, columns)
-            first = 0
-            while first < features:
-                stop = min(first + UPDATED_ROWS, features) if update != NULL else features
-                place = row[WEIGHTS] + first * units + unit
-                if accumulate or update == NULL:
-                    tile, ld = grads + place, units
-                else:
-                    tile, ld = own + job.header[WORK_PACKED] + COPY_SIZE, columns
-                if update != NULL and update.n_moments > 0:
-                    state = <real *> update.state + place
-                sparse_outer(values, samples_of, ends, first, stop, rows, columns, accumulate,
-                             tile, ld, params + place if update != NULL else NULL, state, units,
-                             update.second if update != NULL else 0)
-                if update != NULL:
-                    for i in range(stop - first):
-                        update_some(update, update.l2, update.shrink, tile + i * ld,
-                                    place + i * units, columns, params)
-                first = stop
+            sparse_outer(values, samples_of, ends, features, rows, columns, accumulate,
+                         grads + row[WEIGHTS] + unit, units)
             unit += columns
 
 
@@ -1170,12 +1157,12 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef real *inputs
     cdef real *dz
     cdef real *packed
-    cdef Size k, m, i, j, last, rows, units, ld, line, place
+    cdef Size k, m, i, j, turned_to, last, rows, units, ld, line, place
     cdef real *turned
     cdef real *panels
     cdef uint8_t *units_of
     cdef int32_t *counts = NULL
-    cdef bint early, may_list, listed, turn
+    cdef bint early, may_list, listed, turn, stored
     cdef Lists lists
     meet(team)
     if team.thread == 0:
@@ -1192,9 +1179,9 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         units = row[FAN_OUT]
         dz = work + delta
         early = update != NULL and updated_early(job, k)
-        if k == 0 and x == NULL:
-            backward_sparse(job, start, samples, dz, update if early else NULL, team, own + other,
-                            accumulate, params, own, grads)
+        stored = k == 0 and x == NULL  # the input is sparse
+        if stored and not (PACKED_PRODUCTS and row[BLAS] and job.header[SHARED]):
+            backward_sparse(job, start, samples, dz, team, own + other, accumulate, own, grads)
             break
         if k == 0:
             inputs, ld = x, ldx
@@ -1205,7 +1192,7 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         # What all read of dz, each makes a share of, in the scratch memory of the first.
         turned, panels = panels_of(job, 0, work), panels_of(job, 1, work)
         units_of = <uint8_t *> panels_of(job, 2, work)
-        may_list, turn = inputs_may_be_off(job, k), False
+        may_list, turn = stored or inputs_may_be_off(job, k), False
         if PACKED_PRODUCTS and packed != NULL:
             lists = lists_of(job, lanes, own)
             pack_share(dz, 1, block, lanes, units, team, turned)
@@ -1213,30 +1200,34 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
                     and percent_on(dz, block, units, lanes) < LISTED_PERCENT)
             if turn:
                 counts = list_share(dz, block, units, lanes, team, panels, units_of)
-                if row[FAN_IN] >= 2 * TURNED_ROWS * team.n_threads:
-                    line = TURNED_ROWS
+                line = sparse_piece(row[FAN_IN], team)
             elif k > 0:
                 pack_share(dz, block, 1, units, lanes, team, panels)
             meet(team)
         last = 0
         while take_piece(team, row[FAN_IN], line, &i, &last):
             # early updates go a few rows at a time, which have just been read for the inputs
-            j = i
+            j = turned_to = i
             while j < last:
                 rows = min(UPDATED_ROWS, last - j) if early or may_list or turn else last - j
-                if turn and (j - i) % TURNED_ROWS == 0:
+                while turn and turned_to < j + rows:
                     sparse_forward(panels, units_of, NULL, NULL, 0, lanes, lanes, counts,
                                    params + row[WEIGHTS], <real *> NULL, True, units, row[FAN_IN],
-                                   j, min(j + TURNED_ROWS, last),
+                                   turned_to, min(turned_to + SPARSE_UNITS, last),
                                    <real *> lists.values + 2 * UPDATED_ROWS * lists.ld
                                    + UPDATED_ROWS * (block // PANELS), packed,
                                    work + other, block)
-                elif k > 0 and not turn:
+                    turned_to += SPARSE_UNITS
+                if k > 0 and not turn:
                     backward_inputs(params + row[WEIGHTS] + j * units, dz, block, panels, rows,
                                     units, lanes, work + other + j * block, block, packed)
-                listed = (may_list
-                          and percent_on(inputs + j * ld, ld, rows, lanes) < LISTED_PERCENT)
-                if listed:
+                listed = stored or (may_list and percent_on(inputs + j * ld, ld, rows, lanes)
+                                    < LISTED_PERCENT)
+                if stored:
+                    list_stored(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
+                                cuts_of(job, work), j, j + rows, <real *> lists.values,
+                                lists.samples, lists.ld, lists.ends)
+                elif listed:
                     list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
                                  lists.samples, lists.ld, lists.ends)
                 if early and packed != NULL:
@@ -1279,7 +1270,10 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
 
 cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, Team *team,
                         real *work, Size *ld) noexcept nogil:
-    """A block of the input and its leading dimension; of a team each gathers some samples."""
+    """A block of the input and its leading dimension; of a team each gathers some samples.
+
+    Of sparse rows, which stay where they are, it returns NULL.
+    """
     cdef Size block = job.header[BLOCK], lanes = padded(n)
     cdef real *x = <real *> job.x
     cdef real *out = work + job.header[WORK_INPUT]
@@ -1287,6 +1281,10 @@ cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, 
     cdef Size stop = share(lanes, GATHERED, team.thread + 1, team.n_threads)
     ld[0] = block
     if job.indptr != NULL:
+        if job.header[SHARED]:
+            cut_rows(job.indices, job.indptr, job.order, start + first, n, job.features,
+                     share(n, GATHERED, team.thread, team.n_threads),
+                     share(n, GATHERED, team.thread + 1, team.n_threads), cuts_of(job, work))
         return NULL
     if job.order == NULL:  # the batches stand one after the other, each (features, batch)
         x += start * job.features + first

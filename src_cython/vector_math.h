@@ -76,12 +76,12 @@ typedef long long Size;
 /* Of a matrix that sparse rows meet, a part of the rows for a tile of the columns is 24 KiB and
  * stays in the first-level cache: 64 rows by 384 bytes of sums in registers. */
 #define PART 64
-#define SUMS (VECTOR_BYTES > 32 ? 6 : 12)
+#define SUMS (VECTOR_BYTES > 32 ? 8 : 12)
 #define SPARSE_UNITS (VECTOR_BYTES > 16 ? SUMS * VECTOR_BYTES / 4 : 48)
 /* Lists of what is not zero may be written to, or read, so many places behind their ends. */
 #define BEYOND 16
 /* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
-#define LISTED_PERCENT 66
+#define LISTED_PERCENT 75
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
  * two vectors: as many sums as registers hold beside what they are made of. Of the first factor
@@ -272,11 +272,13 @@ FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *or
 /* --- sparse rows ----------------------------------------------------------------------------- */
 
 /* How many of a sample's numbers, whose columns ascend, stand before the end of each PART of the
- * columns: (parts, samples). The samples are order[first], ... or first, ... */
+ * columns: (parts, samples). The samples are order[first], ... or first, ...; those from `start` up
+ * to `stop` are cut. */
 FUNCTION void cut_rows(const int32_t *indices, const int64_t *indptr, const int64_t *order,
-                       Size first, Size samples, Size columns, int32_t *cuts)
+                       Size first, Size samples, Size columns, Size start, Size stop,
+                       int32_t *cuts)
 {
-    for (Size s = 0; s < samples; s++) {
+    for (Size s = start; s < stop; s++) {
         const Size row = order ? order[first + s] : first + s;
         const int32_t *stored = indices + indptr[row];
         const Size n = indptr[row + 1] - indptr[row];
@@ -413,6 +415,7 @@ INLINE double sum_log1p(const double *es, Size n)
 #define percent_on(x, ...) BY_TYPE(percent_on, x)(x, __VA_ARGS__)
 #define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
 #define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
+#define list_stored(x, ...) BY_TYPE(list_stored, x)(x, __VA_ARGS__)
 #define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
@@ -1301,6 +1304,34 @@ FUNCTION void NAME(list_samples)(const REAL *x, Size ldx, Size rows, Size lanes,
     }
 }
 
+/* The same of sparse data, for the inputs from `input` up to `last`: of sample s, order[first + s] or
+ * first + s, `cuts` has where each PART of the inputs ends. */
+FUNCTION void NAME(list_stored)(const REAL *values, const int32_t *indices, const int64_t *indptr,
+                                const int64_t *order, Size first, Size samples,
+                                const int32_t *cuts, Size input, Size last, REAL *out,
+                                uint8_t *samples_of, Size ld, int32_t *ends)
+{
+    const Size parts = (samples + PART - 1) / PART, rows = last - input;
+    const int32_t *before = input >= PART ? cuts + (input / PART - 1) * samples : NULL;
+    for (Size r = 0; r < rows; r++)
+        ends[r * parts] = 0;
+    for (Size s = 0; s < samples; s++) {
+        const Size part = s / PART, row = order ? order[first + s] : first + s;
+        const Size stop = indptr[row + 1];
+        if (part > 0 && s % PART == 0)
+            for (Size r = 0; r < rows; r++)
+                ends[r * parts + part] = ends[r * parts + part - 1];
+        Size k = indptr[row] + (before ? before[s] : 0);
+        while (k < stop && indices[k] < input)
+            k++;
+        for (; k < stop && indices[k] < last; k++) {
+            const Size r = indices[k] - input, place = r * ld + ends[r * parts + part]++;
+            out[place] = values[k];
+            samples_of[place] = (uint8_t)(s % PART);
+        }
+    }
+}
+
 /* dw = x dz.T for some rows of x from their lists; panels of dz.T. `beside` as for packed_block. */
 FUNCTION void NAME(listed_outer)(const REAL *values, const uint8_t *samples_of, Size ld,
                                  const int32_t *ends, const REAL *panels, int accumulate,
@@ -1357,24 +1388,14 @@ FUNCTION void NAME(sort_by_column)(const REAL *values, const int32_t *indices,
     }
 }
 
-/* dw = x dz.T for the inputs from `first` up to `last`, from their numbers by column; `rows` holds
- * some columns of dz.T, (samples, columns), and dw the rows of these inputs. Meanwhile, unless NULL,
- * what their update needs is fetched: weights, and moments as for packed_block. */
+/* dw = x dz.T for sparse data from its numbers by column; `rows` holds some columns of dz.T,
+ * (samples, columns). */
 FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
-                                 const int32_t *ends, Size first, Size last, const REAL *rows,
-                                 Size columns, int accumulate, REAL *dw, Size ldw, const REAL *w,
-                                 const REAL *beside, Size ld, Size other)
+                                 const int32_t *ends, Size inputs, const REAL *rows, Size columns,
+                                 int accumulate, REAL *dw, Size ldw)
 {
-    for (Size i = first; i < last; i++, dw += ldw) {
+    for (Size i = 0; i < inputs; i++, dw += ldw) {
         const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
-        if (w)
-            for (Size v = 0; v < columns; v += FETCHED)
-                FETCH(w + (i - first) * ld + v);
-        if (beside)
-            for (Size v = 0; v < columns; v += FETCHED) {
-                FETCH(beside + (i - first) * ld + v);
-                FETCH(beside + (i - first) * ld + v + other);
-            }
 #define TURNED(vectors)                                                                           \
     NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, 0, n, rows,             \
                              (vectors) * V, 2 * V, accumulate, dw)

@@ -685,12 +685,16 @@ def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, mon
         )
 
 
+@pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
-def test_updates_of_wide_layers(compiled, optimizer, monkeypatch):
+def test_updates_of_wide_layers(compiled, optimizer, sparse, monkeypatch):
     """Some are made while the gradient's rows are in the cache, from the last block of a batch."""
     monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
     for samples, n_threads, extra in ((90, 2, {"l2": 0.01}), (600, 1, {"dropout": 0.3})):
-        problem = make_problem([60, 110, 530, 3], "tanh", samples=samples, **extra)
+        sizes = [170 if sparse else 60, 110, 530, 3]
+        problem = make_problem(sizes, "tanh", samples=samples, **extra)
+        if sparse:
+            problem.x[np.random.default_rng(0).random(problem.x.shape) > 0.2] = 0
         check_run(
             compiled,
             "float64",
@@ -698,6 +702,7 @@ def test_updates_of_wide_layers(compiled, optimizer, monkeypatch):
             (OPTIMIZERS | CLIPPED)[optimizer],
             steps=4,
             batch_size=50 if n_threads > 1 else None,
+            sparse=sparse,
             n_threads=n_threads,
         )
 
