@@ -57,13 +57,11 @@ UPDATE_SAMPLES = 8
 
 # As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
 # COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a
-# multiple of a panel's columns, and a part of the lists of what is not zero; how far such lists
-# may reach beyond their ends.
+# multiple of a panel's columns, and how many numbers are marked as zero or not by one integer.
 UPDATED_ROWS = 48
 PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
 TURNED_ROWS = 128
 PANELS = 64
-BEYOND = 16
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
 # from how many weights on they do is the backend's own number.
@@ -136,7 +134,7 @@ class Plan:
         """
         size = int(self.header[codes.WORK_SIZE])
         if sparse:
-            size += (self.block + 1) * int(self.layers[0, codes.FAN_IN])
+            size += -(-(self.block + 1) * int(self.layers[0, codes.FAN_IN]) // 16) * 16
         return aligned_empty((n_threads, size), dtype)
 
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
@@ -293,11 +291,10 @@ def make_plan(
     header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    if wide.size and packed:  # beside those, the columns of three matrices, or lists in their place
-        # and beside a list's numbers how many they are, part by part
-        panels = (-(-int(wide.max()) // PANELS) * (PANELS + 1) + 1) * block
-        lists = UPDATED_ROWS * (2 * (block + BEYOND) + block // PANELS) + TURNED_ROWS * block
-        header[codes.WORK_SIZE] += PACKED + lists + 3 * panels
+    if wide.size and packed:  # beside those, the columns of three matrices, or marks in their place
+        panels = -(-int(wide.max()) // PANELS) * PANELS * block
+        marks = 2 * UPDATED_ROWS * (block // PANELS) + (UPDATED_ROWS + TURNED_ROWS) * block
+        header[codes.WORK_SIZE] += PACKED + marks + 3 * panels
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block

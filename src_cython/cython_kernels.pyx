@@ -22,7 +22,6 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 cimport numpy as cnp
 
 cnp.import_array()
-fill_tables()
 
 NAME = "cython"
 
@@ -39,14 +38,13 @@ cdef extern from "vector_math.h" nogil:
     const int KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT
     const int LAYER_COLUMNS
     const bint PACKED_PRODUCTS
-    const int COPY_SIZE, SUMS, SPARSE_UNITS, BEYOND, LISTED_PERCENT, FEW_PACKED
+    const int COPY_SIZE, SUMS, SPARSE_UNITS, MARKED_PERCENT, FEW_PACKED
     const int RELU
     const int N_PARAMS, BLOCK, GROUPS, WORK_SIZE, WORK_INPUT, WORK_TARGETS, WORK_SAMPLE_WEIGHT
     const int WORK_DELTA, WORK_DELTA_OTHER, SHARED, WORK_PACKED, HEADER_SIZE
     const int STREAM_DROPOUT
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
 
-    void fill_tables() noexcept
     int processor_level() noexcept
     void barrier(int n_threads, int64_t *sync) noexcept
     int64_t take_ticket(int64_t *sync) noexcept
@@ -71,21 +69,19 @@ cdef extern from "vector_math.h" nogil:
     void rows_product(void *x, void *w, void *b, Size samples, Size n_in, Size n_out,
                       void *out) noexcept
     int percent_on(void *x, Size ldx, Size rows, Size lanes) noexcept
-    void list_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
-                     uint8_t *inputs, int32_t *counts) noexcept
-    void list_samples(void *x, Size ldx, Size rows, Size lanes, void *values,
-                      uint8_t *samples_of, Size ld, int32_t *ends) noexcept
-    void list_stored(void *values, const int32_t *indices, const int64_t *indptr,
+    void mark_inputs(void *x, Size ldx, Size first, Size last, Size lanes, void *values,
+                     uint64_t *marks) noexcept
+    void mark_samples(void *x, Size ldx, Size rows, Size lanes, uint64_t *marks) noexcept
+    void mark_stored(void *values, const int32_t *indices, const int64_t *indptr,
                      const int64_t *order, Size first, Size samples, const int32_t *cuts,
-                     Size input, Size last, void *out, uint8_t *samples_of, Size ld,
-                     int32_t *ends) noexcept
-    void listed_outer(void *values, const uint8_t *samples_of, Size ld, const int32_t *ends,
-                      void *panels, bint accumulate, Size rows, Size columns, Size lanes, void *dw,
-                      Size ldw, void *w, void *beside, Size ld_beside, Size other) noexcept
-    void sparse_forward(void *values, const void *indices, const int64_t *indptr,
+                     Size input, Size last, void *out, Size ldo, uint64_t *marks) noexcept
+    void marked_outer(void *x, Size ldx, const uint64_t *marks, void *panels, bint accumulate,
+                      Size rows, Size columns, Size lanes, void *dw, Size ldw, void *w,
+                      void *beside, Size ld_beside, Size other) noexcept
+    void sparse_forward(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size lanes,
-                        const int32_t *cuts, void *w, void *b, bint turned, Size n_in, Size n_out,
-                        Size unit, Size last, void *scratch, void *copy, void *out,
+                        const int32_t *cuts, const uint64_t *marks, void *w, void *b, bint turned,
+                        Size n_in, Size n_out, Size unit, Size last, void *scratch, void *out,
                         Size ldo) noexcept
     void sort_by_column(void *values, const int32_t *indices, const int64_t *indptr,
                         const int64_t *order, Size first, Size samples, Size columns,
@@ -136,9 +132,9 @@ cdef enum:
     SMALL_PRODUCT = 1000000
     UPDATED_ROWS = 48  # rows and columns of a gradient that become an update while in the cache
     UPDATED_COLUMNS = 384
-    TURNED_ROWS = 128  # as in fastnn/plan.py: at least SPARSE_UNITS
+    TURNED_ROWS = 128  # of the inputs' gradient at a time where dz is marked; SPARSE_UNITS or more
     PANEL = 32  # columns that whole panels have
-    PANELS = 64  # the columns of a panel divide it; and PART
+    PANELS = 64  # the columns of a panel divide it; and PART, the bits of an integer
     GATHERED = 16  # as in vector_math.h: samples are gathered so many at a time
     UPDATED = 2048  # parameters at a time: what was summed is still in the cache
 
@@ -232,7 +228,7 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE and row[BLAS]:
             widest = max(widest, max(row[FAN_IN], row[FAN_OUT]))
-    columns = (widest + PANELS - 1) // PANELS * (PANELS + 1) + 1
+    columns = (widest + PANELS - 1) // PANELS * PANELS
     if PACKED_PRODUCTS and widest and panels_size(job) < columns * job.header[BLOCK]:
         raise ValueError("the plan has no room for packed products")
     return 0
@@ -757,20 +753,20 @@ cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
     return 6 * vector if units >= pieces * 6 * vector else 4 * vector
 
 
-cdef inline Size lists_size(Job *job) noexcept nogil:
-    """Of what scratch memory has for the lists of some rows: two numbers a sample, and ends."""
-    return (UPDATED_ROWS * (2 * (job.header[BLOCK] + BEYOND) + job.header[BLOCK] // PANELS)
-            + TURNED_ROWS * job.header[BLOCK])
+cdef inline Size marks_size(Job *job) noexcept nogil:
+    """Of what scratch memory has for marks of some rows, these rows, and others turned."""
+    cdef Size block = job.header[BLOCK]
+    return 2 * UPDATED_ROWS * (block // PANELS) + (UPDATED_ROWS + TURNED_ROWS) * block
 
 
 cdef inline Size panels_size(Job *job) noexcept nogil:
     """Of one of the three places for packed columns."""
     return (job.header[WORK_SIZE] - job.header[WORK_PACKED] - COPY_SIZE
-            - UPDATED_ROWS * UPDATED_COLUMNS - lists_size(job)) // 3
+            - UPDATED_ROWS * UPDATED_COLUMNS - marks_size(job)) // 3
 
 
 cdef inline real *panels_of(Job *job, Size which, real *own) noexcept nogil:
-    """Where a thread's packed columns are, or lists: one of three places."""
+    """Where a thread's packed columns are, or what is marked: one of three places."""
     return own + job.header[WORK_SIZE] - (3 - which) * panels_size(job)
 
 
@@ -783,19 +779,16 @@ cdef inline void pack_share(real *b, Size b_sum, Size b_column, Size n, Size col
         pack_columns(b + first * b_column, b_sum, b_column, n, last - first, panels + first * n)
 
 
-cdef inline int32_t *list_share(real *x, Size ldx, Size n, Size lanes, Team *team, real *values,
-                                uint8_t *places) noexcept nogil:
-    """A thread's share of the lists of what is not zero in n rows; how many they are, by part."""
-    cdef int32_t *counts = <int32_t *> (values + (n + PANELS - 1) // PANELS * PANELS * lanes
-                                        + BEYOND)
-    list_inputs(x, ldx, share(n, PANELS, team.thread, team.n_threads),
-                share(n, PANELS, team.thread + 1, team.n_threads), lanes, values, places, counts)
-    return counts
+cdef inline void mark_share(real *x, Size ldx, Size n, Size lanes, Team *team, real *values,
+                            uint64_t *marks) noexcept nogil:
+    """A thread's share of what is not zero in n rows, by sample."""
+    mark_inputs(x, ldx, share(n, PANELS, team.thread, team.n_threads),
+                share(n, PANELS, team.thread + 1, team.n_threads), lanes, values, marks)
 
 
 cdef inline int32_t *cuts_of(Job *job, real *work) noexcept nogil:
-    """Where the parts of a block's sparse rows end, if threads share out units."""
-    return <int32_t *> (work + job.header[WORK_SIZE])
+    """Where the parts of a block's sparse rows end, if threads share out units; or NULL."""
+    return <int32_t *> (work + job.header[WORK_SIZE]) if job.header[SHARED] else NULL
 
 
 cdef inline bint units_may_be_off(Job *job, Size k) noexcept nogil:
@@ -864,27 +857,24 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
     cdef int64_t *after
     cdef real *packed
     cdef real *values
-    cdef uint8_t *inputs
-    cdef int32_t *cuts = NULL  # the weights of a wide sparse layer are read part by part
-    cdef bint listed
+    cdef uint64_t *marks
+    cdef bint marked
     for k in range(job.n_layers):
         row = job.layers + k * LAYER_COLUMNS
         if row[KIND] == DENSE:
             if k > 0:
                 meet(team)
             packed = own + job.header[WORK_PACKED] if row[BLAS] else NULL
-            listed = (inputs_may_be_off(job, k)
-                      and percent_on(x, ldx, row[FAN_IN], lanes) < LISTED_PERCENT)
+            marked = (inputs_may_be_off(job, k)
+                      and percent_on(x, ldx, row[FAN_IN], lanes) < MARKED_PERCENT)
             line = least_piece(row, row[FAN_OUT], team)
-            if x == NULL or listed:
+            if x == NULL or marked:
                 line = sparse_piece(row[FAN_OUT], team)
             # What all read of the input, each makes a share of, in the scratch memory of the first.
             values = panels_of(job, 0, work)
-            inputs = <uint8_t *> panels_of(job, 1, work)
-            if x == NULL and job.header[SHARED]:
-                cuts = cuts_of(job, work)
-            elif listed:
-                cuts = list_share(x, ldx, row[FAN_IN], lanes, team, values, inputs)
+            marks = <uint64_t *> panels_of(job, 1, work)
+            if marked:
+                mark_share(x, ldx, row[FAN_IN], lanes, team, values, marks)
                 meet(team)
             elif x != NULL and PACKED_PRODUCTS and packed != NULL:
                 pack_share(x, ldx, 1, row[FAN_IN], lanes, team, values)
@@ -893,18 +883,15 @@ cdef Size forward_block(Job *job, real *x, Size ldx, Size block, Size start, Siz
             while take_piece(team, row[FAN_OUT], line, &unit, &last):
                 if x == NULL:
                     sparse_forward(<real *> job.x, job.indices, job.indptr, job.order, start,
-                                   samples, lanes, cuts, params + row[WEIGHTS],
-                                   params + row[BIASES], False, row[FAN_IN], row[FAN_OUT], unit, last,
-                                   own + job.header[WORK_DELTA],
-                                   own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
+                                   samples, lanes, cuts_of(job, work), NULL, params + row[WEIGHTS],
+                                   params + row[BIASES], False, row[FAN_IN], row[FAN_OUT], unit,
+                                   last, own + job.header[WORK_DELTA], work + row[NET_INPUT],
                                    block)
-                elif listed:
-                    sparse_forward(values, inputs, NULL, NULL, 0, lanes, lanes, cuts,
+                elif marked:
+                    sparse_forward(values, NULL, NULL, NULL, 0, lanes, lanes, NULL, marks,
                                    params + row[WEIGHTS], params + row[BIASES], False,
                                    row[FAN_IN], row[FAN_OUT], unit, last,
-                                   own + job.header[WORK_DELTA],
-                                   own + job.header[WORK_DELTA_OTHER], work + row[NET_INPUT],
-                                   block)
+                                   own + job.header[WORK_DELTA], work + row[NET_INPUT], block)
                 else:
                     forward_dense(x, ldx, values, params + row[WEIGHTS] + unit,
                                   params + row[BIASES] + unit, row[FAN_IN], row[FAN_OUT],
@@ -1019,7 +1006,7 @@ def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
 
 cdef inline Size sparse_work(Size features, Size block) noexcept nogil:
     """What scratch memory has behind a plan's own for a block's numbers by column."""
-    return (block + 1) * features
+    return ((block + 1) * features + 15) // 16 * 16
 
 
 cdef struct Rule:
@@ -1061,33 +1048,13 @@ cdef inline bint updated_early(Job *job, Size k) noexcept nogil:
     return job.header[SHARED] and (k > 0 or job.indptr == NULL)
 
 
-cdef struct Lists:
-    # What is not zero in some rows of a layer's inputs, as list_samples leaves it.
-    void *values
-    uint8_t *samples
-    int32_t *ends
-    Size ld
-
-
-cdef Lists lists_of(Job *job, Size lanes, real *own) noexcept nogil:
-    """A thread's memory for them; behind it is scratch memory for TURNED_ROWS rows."""
-    cdef Lists lists
-    cdef Size size
-    lists.ld = lanes + BEYOND
-    size = UPDATED_ROWS * lists.ld
-    lists.values = panels_of(job, 0, own) - lists_size(job)
-    lists.samples = <uint8_t *> (<real *> lists.values + size)
-    lists.ends = <int32_t *> (<real *> lists.values + 2 * size)
-    return lists
-
-
 cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx, real *panels,
-                      Lists *lists, bint accumulate, Size first, Size last, Size lanes,
+                      uint64_t *marks, bint accumulate, Size first, Size last, Size lanes,
                       real *params, real *packed, real *grads) noexcept nogil:
     """Gradient of some rows of a wide layer's weights and their update, while it is in the cache.
 
-    Only what blocks before have added up stands in ``grads``. Without ``lists`` the rows of x are
-    read as they are.
+    Only what blocks before have added up stands in ``grads``. ``x`` are these rows of the inputs;
+    without ``marks`` they are read as they are.
     """
     cdef Size units = row[FAN_OUT], j = 0, i, columns, ld = UPDATED_COLUMNS
     cdef Size start = row[WEIGHTS] + first * units
@@ -1097,15 +1064,14 @@ cdef void update_rows(Job *job, int64_t *row, Update *update, real *x, Size ldx,
         columns = min(units - j, UPDATED_COLUMNS)
         if accumulate:
             tile, ld = grads + start + j, units
-        if lists != NULL:
-            listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
-                         panels + j * lanes, accumulate, last - first, columns, lanes, tile, ld,
-                         params + start + j,
-                         state + j if state != NULL else NULL, units, update.second)
+        if marks != NULL:
+            marked_outer(x, ldx, marks, panels + j * lanes, accumulate, last - first, columns,
+                         lanes, tile, ld, params + start + j, state + j if state != NULL else NULL,
+                         units, update.second)
         else:
-            packed_product(x + first * ldx, ldx, 1, panels + j * lanes, <real *> NULL, accumulate,
-                           last - first, columns, lanes, tile, ld, packed,
-                           state + j if state != NULL else NULL, units, update.second)
+            packed_product(x, ldx, 1, panels + j * lanes, <real *> NULL, accumulate, last - first,
+                           columns, lanes, tile, ld, packed, state + j if state != NULL else NULL,
+                           units, update.second)
         for i in range(last - first):
             update_some(update, update.l2, update.shrink, tile + i * ld, start + i * units + j,
                         columns, params)
@@ -1155,15 +1121,16 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
     cdef int64_t *row = job.layers + (job.n_layers - 1) * LAYER_COLUMNS
     cdef int64_t *below
     cdef real *inputs
+    cdef real *here
     cdef real *dz
     cdef real *packed
-    cdef Size k, m, i, j, turned_to, last, rows, units, ld, line, place
+    cdef Size k, m, i, j, turned_to, last, rows, units, ld, ld_here, line, place
     cdef real *turned
     cdef real *panels
-    cdef uint8_t *units_of
-    cdef int32_t *counts = NULL
-    cdef bint early, may_list, listed, turn, stored
-    cdef Lists lists
+    cdef real *rows_of = NULL
+    cdef uint64_t *units_on
+    cdef uint64_t *marks = NULL
+    cdef bint early, may_mark, marked, turn, stored
     meet(team)
     if team.thread == 0:
         total[0] += loss_rows(work + output, block, targets, ldt, weights, job.loss,
@@ -1191,15 +1158,16 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
         line = least_piece(row, row[FAN_IN], team)
         # What all read of dz, each makes a share of, in the scratch memory of the first.
         turned, panels = panels_of(job, 0, work), panels_of(job, 1, work)
-        units_of = <uint8_t *> panels_of(job, 2, work)
-        may_list, turn = stored or inputs_may_be_off(job, k), False
+        units_on = <uint64_t *> panels_of(job, 2, work)
+        may_mark, turn = stored or inputs_may_be_off(job, k), False
         if PACKED_PRODUCTS and packed != NULL:
-            lists = lists_of(job, lanes, own)
+            marks = <uint64_t *> (panels_of(job, 0, own) - marks_size(job))
+            rows_of = <real *> marks + 2 * UPDATED_ROWS * (block // PANELS)
             pack_share(dz, 1, block, lanes, units, team, turned)
             turn = (k > 0 and units_may_be_off(job, k)
-                    and percent_on(dz, block, units, lanes) < LISTED_PERCENT)
+                    and percent_on(dz, block, units, lanes) < MARKED_PERCENT)
             if turn:
-                counts = list_share(dz, block, units, lanes, team, panels, units_of)
+                mark_share(dz, block, units, lanes, team, panels, units_on)
                 line = sparse_piece(row[FAN_IN], team)
             elif k > 0:
                 pack_share(dz, block, 1, units, lanes, team, panels)
@@ -1209,41 +1177,37 @@ cdef bint learn_block(Job *job, real *x, Size ldx, real *targets, Size ldt, real
             # early updates go a few rows at a time, which have just been read for the inputs
             j = turned_to = i
             while j < last:
-                rows = min(UPDATED_ROWS, last - j) if early or may_list or turn else last - j
+                rows = min(UPDATED_ROWS, last - j) if early or may_mark or turn else last - j
                 while turn and turned_to < j + rows:
-                    sparse_forward(panels, units_of, NULL, NULL, 0, lanes, lanes, counts,
+                    sparse_forward(panels, NULL, NULL, NULL, 0, lanes, lanes, NULL, units_on,
                                    params + row[WEIGHTS], <real *> NULL, True, units, row[FAN_IN],
                                    turned_to, min(turned_to + SPARSE_UNITS, last),
-                                   <real *> lists.values + 2 * UPDATED_ROWS * lists.ld
-                                   + UPDATED_ROWS * (block // PANELS), packed,
-                                   work + other, block)
+                                   rows_of + UPDATED_ROWS * block, work + other, block)
                     turned_to += SPARSE_UNITS
                 if k > 0 and not turn:
                     backward_inputs(params + row[WEIGHTS] + j * units, dz, block, panels, rows,
                                     units, lanes, work + other + j * block, block, packed)
-                listed = stored or (may_list and percent_on(inputs + j * ld, ld, rows, lanes)
-                                    < LISTED_PERCENT)
+                here, ld_here = inputs + j * ld, ld
+                marked = stored or (may_mark and percent_on(here, ld, rows, lanes)
+                                    < MARKED_PERCENT)
                 if stored:
-                    list_stored(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
-                                cuts_of(job, work), j, j + rows, <real *> lists.values,
-                                lists.samples, lists.ld, lists.ends)
-                elif listed:
-                    list_samples(inputs + j * ld, ld, rows, lanes, <real *> lists.values,
-                                 lists.samples, lists.ld, lists.ends)
+                    here, ld_here = rows_of, block
+                    mark_stored(<real *> job.x, job.indices, job.indptr, job.order, start, samples,
+                                cuts_of(job, work), j, j + rows, here, ld_here, marks)
+                elif marked:
+                    mark_samples(here, ld, rows, lanes, marks)
                 if early and packed != NULL:
-                    update_rows(job, row, update, inputs, ld, turned,
-                                &lists if listed else NULL, accumulate, j, j + rows, lanes,
-                                params, packed, grads)
-                elif listed:
-                    listed_outer(<real *> lists.values, lists.samples, lists.ld, lists.ends,
-                                 turned, accumulate, rows, units, lanes,
+                    update_rows(job, row, update, here, ld_here, turned,
+                                marks if marked else NULL, accumulate, j, j + rows, lanes, params,
+                                packed, grads)
+                elif marked:
+                    marked_outer(here, ld_here, marks, turned, accumulate, rows, units, lanes,
                                  grads + row[WEIGHTS] + j * units, units, <real *> NULL,
                                  <real *> NULL, 0, 0)
                     if j == 0:
                         row_sums(dz, block, accumulate, units, lanes, grads + row[BIASES])
                 else:
-                    backward_params(inputs + j * ld, ld, dz, block, turned,
-                                    accumulate, rows, units, lanes,
+                    backward_params(here, ld_here, dz, block, turned, accumulate, rows, units, lanes,
                                     grads + row[WEIGHTS] + j * units,
                                     grads + row[BIASES] if j == 0 else NULL, packed)
                     if early:
@@ -1281,7 +1245,7 @@ cdef real *gather_input(Job *job, Size start, Size first, Size n, Size samples, 
     cdef Size stop = share(lanes, GATHERED, team.thread + 1, team.n_threads)
     ld[0] = block
     if job.indptr != NULL:
-        if job.header[SHARED]:
+        if cuts_of(job, work) != NULL:
             cut_rows(job.indices, job.indptr, job.order, start + first, n, job.features,
                      share(n, GATHERED, team.thread, team.n_threads),
                      share(n, GATHERED, team.thread + 1, team.n_threads), cuts_of(job, work))

@@ -73,15 +73,13 @@ typedef long long Size;
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 #define SCRATCH 512 /* samples of a loss worked through at a time */
 #define INPUTS 256  /* inputs of a product worked through at a time */
-/* Of a matrix that sparse rows meet, a part of the rows for a tile of the columns is 24 KiB and
- * stays in the first-level cache: 64 rows by 384 bytes of sums in registers. */
+/* Of a matrix that sparse rows meet, a part of the rows for a tile of the columns stays in the
+ * first-level cache: 64 rows by 384 or 512 bytes of sums in registers. */
 #define PART 64
 #define SUMS (VECTOR_BYTES > 32 ? 8 : 12)
 #define SPARSE_UNITS (VECTOR_BYTES > 16 ? SUMS * VECTOR_BYTES / 4 : 48)
-/* Lists of what is not zero may be written to, or read, so many places behind their ends. */
-#define BEYOND 16
-/* Where less than so much of a hundred is not zero, lists cost less than reading the zeros. */
-#define LISTED_PERCENT 75
+/* Where less than so much of a hundred is not zero, skipping zeros costs less than reading them. */
+#define MARKED_PERCENT 75
 
 /* Products of wide layers read a packed copy of the second factor, in tiles of TILE_ROWS rows by
  * two vectors: as many sums as registers hold beside what they are made of. Of the first factor
@@ -291,19 +289,17 @@ FUNCTION void cut_rows(const int32_t *indices, const int64_t *indptr, const int6
     }
 }
 
-/* By which bits of a byte are set: their places, one a byte, in order. */
-static uint64_t set_bits[256];
-
-/* To be called before anything is listed. */
-FUNCTION void fill_tables(void)
+/* The place of the lowest bit that is set; there is one. */
+INLINE Size count_zeros(uint64_t bits)
 {
-    for (int byte = 0; byte < 256; byte++) {
-        int n = 0;
-        set_bits[byte] = 0;
-        for (int bit = 0; bit < 8; bit++)
-            if (byte >> bit & 1)
-                set_bits[byte] |= (uint64_t)bit << 8 * n++;
-    }
+#if defined(__GNUC__)
+    return __builtin_ctzll(bits);
+#else
+    Size n = 0;
+    for (; !(bits & 1); bits >>= 1)
+        n++;
+    return n;
+#endif
 }
 
 /* --- sums of losses --------------------------------------------------------------------------- *
@@ -413,10 +409,10 @@ INLINE double sum_log1p(const double *es, Size n)
 #define fill_rows(x, ...) BY_TYPE(fill_rows, x)(x, __VA_ARGS__)
 #define copy_rows(x, ...) BY_TYPE(copy_rows, x)(x, __VA_ARGS__)
 #define percent_on(x, ...) BY_TYPE(percent_on, x)(x, __VA_ARGS__)
-#define list_inputs(x, ...) BY_TYPE(list_inputs, x)(x, __VA_ARGS__)
-#define list_samples(x, ...) BY_TYPE(list_samples, x)(x, __VA_ARGS__)
-#define list_stored(x, ...) BY_TYPE(list_stored, x)(x, __VA_ARGS__)
-#define listed_outer(x, ...) BY_TYPE(listed_outer, x)(x, __VA_ARGS__)
+#define mark_inputs(x, ...) BY_TYPE(mark_inputs, x)(x, __VA_ARGS__)
+#define mark_samples(x, ...) BY_TYPE(mark_samples, x)(x, __VA_ARGS__)
+#define mark_stored(x, ...) BY_TYPE(mark_stored, x)(x, __VA_ARGS__)
+#define marked_outer(x, ...) BY_TYPE(marked_outer, x)(x, __VA_ARGS__)
 #define sparse_forward(x, ...) BY_TYPE(sparse_forward, x)(x, __VA_ARGS__)
 #define sort_by_column(x, ...) BY_TYPE(sort_by_column, x)(x, __VA_ARGS__)
 #define sparse_outer(x, ...) BY_TYPE(sparse_outer, x)(x, __VA_ARGS__)
@@ -1038,88 +1034,69 @@ FUNCTION void NAME(rows_product)(const REAL *x, const REAL *w, const REAL *b, Si
  *
  * Here the loops run along the units: every number that is not zero meets a whole row of a matrix.
  * Of sparse data, those of sample s stand at indptr[s] .. indptr[s + 1], each with its column. What
- * a wide layer gets from relu units, of which many are off, is listed anew in every block: by
- * sample for the way forward (list_inputs), by unit for the way back (list_samples). */
+ * a wide layer gets from relu units, of which many are off, stays where it is, and is marked anew in
+ * every block: a bit for each number that is not zero, PART of them in an integer. That is by sample
+ * for the way forward (mark_inputs), by unit for the way back (mark_samples). */
 
-INLINE Size NAME(place)(const void *places, const int bytes, Size k)
-{
-    return bytes ? ((const uint8_t *)places)[k] : ((const int32_t *)places)[k];
-}
-
-/* out = start + sum over k of values[k] * row rows[k] of a matrix, for a few vectors of columns,
- * which stay in registers. Each two vectors of a row are `panel` apart. `rows` are bytes, or
- * integers of 32 bits. */
-INLINE void NAME(weighted_rows_tile)(const int vectors, const REAL *values, const void *rows,
-                                     const int bytes, Size n, const REAL *matrix, const Size ld,
-                                     const Size panel, int accumulate, REAL *out)
+/* out = start + sum over k of values[k] * row k of a matrix, for a few vectors of columns, which stay
+ * in registers; of the last vector only `rest` numbers are written, or all if that is 0. `some` has a
+ * bit for each k; or with `rows` it is how many k there are, and it is row rows[k]. Each two vectors
+ * of a row are `panel` apart, and whole vectors of it are read. */
+INLINE void NAME(weighted_rows_tile)(const int vectors, Size rest, const REAL *values,
+                                     const int32_t *rows, uint64_t some, const REAL *matrix,
+                                     const Size ld, const Size panel, int accumulate, REAL *out)
 {
     VEC sums[12];
     UNROLL_ROWS for (int v = 0; v < vectors; v++)
         sums[v] = accumulate ? LOAD(out + v * V) : (VEC){0};
-    for (Size k = 0; k < n; k++) {
-        const REAL value = values[k];
-        const REAL *row = matrix + NAME(place)(rows, bytes, k) * ld;
+    for (Size k = 0; rows ? k < (Size)some : some != 0; k++, some &= rows ? some : some - 1) {
+        const Size place = rows ? k : count_zeros(some);
+        const REAL value = values[place];
+        const REAL *row = matrix + (rows ? rows[k] : place) * ld;
         IN_REGISTER(row);
         UNROLL_ROWS for (int v = 0; v < vectors; v++)
             sums[v] += value * LOAD(row + v / 2 * panel + v % 2 * V);
     }
-    UNROLL_ROWS for (int v = 0; v < vectors; v++) STORE(out + v * V, sums[v]);
+    UNROLL_ROWS for (int v = 0; v < vectors; v++)
+        if (v < vectors - 1 || rest == 0)
+            STORE(out + v * V, sums[v]);
+    if (rest > 0)
+        memcpy(out + (vectors - 1) * V, &sums[vectors - 1], (size_t)rest * sizeof(REAL));
 }
 
-/* The same for at most SUMS vectors of columns. */
-INLINE void NAME(weighted_rows)(const REAL *values, const void *rows, const int bytes, Size n,
+/* The same for up to SUMS vectors of columns. */
+INLINE void NAME(weighted_rows)(const REAL *values, const int32_t *rows, uint64_t some,
                                 const REAL *matrix, const Size ld, const Size panel,
                                 int accumulate, Size columns, REAL *out)
 {
-    Size j = 0;
 #define VECTORS(vectors)                                                                          \
-    do {                                                                                          \
-        NAME(weighted_rows_tile)(vectors, values, rows, bytes, n, matrix + j / (2 * V) * panel,   \
-                                 ld, panel, accumulate, out + j);                                 \
-        j += vectors * V;                                                                         \
-    } while (0)
-    if (columns == SUMS * V) {
-        VECTORS(SUMS);
-        return;
-    }
-    if (j + 8 * V <= columns)
-        VECTORS(8);
-    if (j + 4 * V <= columns)
-        VECTORS(4);
-    if (j + 2 * V <= columns)
-        VECTORS(2);
-    if (j + V <= columns)
+    case vectors:                                                                                 \
+        NAME(weighted_rows_tile)(vectors, columns % V, values, rows, some, matrix, ld, panel,     \
+                                 accumulate, out);                                                \
+        break
+    switch ((columns + V - 1) / V) {
         VECTORS(1);
+        VECTORS(2);
+        VECTORS(3);
+        VECTORS(4);
+        VECTORS(5);
+        VECTORS(6);
+        VECTORS(7);
+        VECTORS(8);
+#if SUMS > 8
+        VECTORS(9);
+        VECTORS(10);
+        VECTORS(11);
+        VECTORS(12);
+#endif
+    }
 #undef VECTORS
-    if (j == columns)
-        return;
-    /* less than a vector: what stands behind a row's end is read too, and its sums are dropped */
-    const REAL *column = matrix + j / (2 * V) * panel + j % (2 * V);
-    REAL edge[V] = {0};
-    for (Size k = 0; accumulate && k < columns - j; k++)
-        edge[k] = out[j + k];
-    VEC sum = LOAD(edge);
-    for (Size k = 0; k < n; k++)
-        sum += values[k] * LOAD(column + NAME(place)(rows, bytes, k) * ld);
-    STORE(edge, sum);
-    for (Size k = 0; k < columns - j; k++)
-        out[j + k] = edge[k];
-}
-
-/* Where it lies: neighbouring columns are neighbours, and rows ld apart. */
-FUNCTION void NAME(weighted_rows_in_place)(const REAL *values, const void *rows, int bytes,
-                                           Size n, const REAL *matrix, Size ld, int accumulate,
-                                           Size columns, REAL *out)
-{
-    if (bytes)
-        NAME(weighted_rows)(values, rows, 1, n, matrix, ld, 2 * V, accumulate, columns, out);
-    else
-        NAME(weighted_rows)(values, rows, 0, n, matrix, ld, 2 * V, accumulate, columns, out);
 }
 
 /* Some columns of some rows, turned. Of V rows at a time first a copy is made: where their lines
  * share a few places of the caches, transpose would fetch each several times. */
-FUNCTION void NAME(turned_part)(const REAL *x, Size ldx, Size rows, Size columns, REAL *out)
+FUNCTION void NAME(turned_part)(const REAL *x, Size ldx, Size rows, Size columns, REAL *out,
+                                Size ldo)
 {
     REAL lines[2 * V][PART + 8];
     for (Size r = 0; r < rows; r += 2 * V) {
@@ -1130,93 +1107,73 @@ FUNCTION void NAME(turned_part)(const REAL *x, Size ldx, Size rows, Size columns
             else
                 memcpy(lines[k], x, (size_t)columns * sizeof(REAL));
         }
-        NAME(transpose)(lines[0], PART + 8, some, columns, NULL, out + r, rows);
+        NAME(transpose)(lines[0], PART + 8, some, columns, NULL, out + r, ldo);
     }
 }
 
 #define TILE (8 * V) /* columns where all weights' part of them should fit into the second level */
 
 /* Net inputs of a block of samples, order[first], ... or first, ..., for the units from `unit` up
- * to `last`; `scratch` takes a tile of columns for all of them. Beyond the last sample stand the
- * biases. With `cuts` one part of the input follows the other, its weights copied to where they fit
- * into the first-level cache, as rows of a wide layer do not where they lie. Without indptr the
- * numbers are listed part by part, see list_inputs. */
-FUNCTION void NAME(sparse_forward)(const REAL *values, const void *indices_,
+ * to `last`, a tile after the other, all about as wide; `scratch` takes one for all of the samples.
+ * Beyond the last sample stand the biases. With `cuts`, or with `marks` in place of indices and
+ * indptr (see mark_inputs), one part of the input follows the other, its weights copied to where
+ * they fit into the first-level cache, as rows of a wide layer do not where they lie. */
+FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    const int64_t *indptr, const int64_t *order, Size first,
-                                   Size samples, Size lanes, const int32_t *cuts, const REAL *w,
-                                   const REAL *b, int turned, Size n_in, Size n_out, Size unit,
-                                   Size last, REAL *scratch, REAL *copy, REAL *out, Size ldo)
+                                   Size samples, Size lanes, const int32_t *cuts,
+                                   const uint64_t *marks, const REAL *w, const REAL *b, int turned,
+                                   Size n_in, Size n_out, Size unit, Size last, REAL *scratch,
+                                   REAL *out, Size ldo)
 {
-    const Size width = cuts ? PART : n_in, tile = cuts ? SUMS * V : TILE;
-    const int32_t *indices = (const int32_t *)indices_;
-    const uint8_t *places = (const uint8_t *)indices_;
-    for (Size start = unit; start < last; start += tile) {
-        const Size columns = last - start < tile ? last - start : tile;
+    REAL copy[PART * SUMS * V];
+    const int parts = cuts || marks;
+    const Size width = parts ? PART : n_in, most = parts ? SUMS * V : TILE;
+    Size columns;
+    for (Size start = unit; start < last; start += columns) {
+        const Size tiles = (last - start + most - 1) / most;
+        columns = ((last - start + tiles - 1) / tiles + V - 1) / V * V;
+        const Size wide = columns;
+        if (columns > last - start)
+            columns = last - start;
         for (Size column = 0; column < n_in; column += width) {
-            const int32_t *ends = cuts + column / width * samples;
-            if (cuts && turned)
+            if (parts && turned)
                 NAME(turned_part)(w + start * n_in + column, n_in, columns,
-                                  n_in - column < width ? n_in - column : width, copy);
-            else if (cuts)
+                                  n_in - column < width ? n_in - column : width, copy, wide);
+            else if (parts)
                 for (Size i = 0; i < width && column + i < n_in; i++) {
+                    /* whole vectors: behind the weights stand as many biases as a row has weights;
+                     * and vector by vector, which gcc would make a slow "rep movs" */
                     const REAL *row = w + (column + i) * n_out + start;
-                    /* by vectors: gcc would make it a slow "rep movs" */
-                    if (columns == SUMS * V)
+                    if (wide == SUMS * V)
                         UNROLL_ROWS for (int v = 0; v < SUMS; v++)
                             STORE(copy + (i * SUMS + v) * V, LOAD(row + v * V));
-                    else if (columns % V == 0)
-                        for (Size j = 0; j < columns; j += V)
-                            STORE(copy + i * columns + j, LOAD(row + j));
                     else
-                        memcpy(copy + i * columns, row, (size_t)columns * sizeof(REAL));
+                        for (Size j = 0; j < wide; j += V)
+                            STORE(copy + i * wide + j, LOAD(row + j));
                 }
             /* the next part of these units, or the first of the next ones */
             const int more = column + width < n_in;
-            const Size next = more ? column + width : 0, there = more ? start : start + tile;
+            const Size next = more ? column + width : 0, there = more ? start : start + columns;
             NAME(Ahead) ahead = turned ? NAME(ahead)(w + there * n_in + next, n_in, columns, PART)
                                        : NAME(ahead)(w + next * n_out + there, n_out, PART, columns);
-            const Size at_a_time = cuts ? (ahead.rows * ahead.lines + samples - 1) / samples : 0;
+            const Size at_a_time = parts ? (ahead.rows * ahead.lines + samples - 1) / samples : 0;
+            const Size part = column / width * samples;
             for (Size s = 0; s < samples; s++) {
                 NAME(fetch_ahead)(&ahead, at_a_time);
-                const Size row = order ? order[first + s] : first + s;
-                Size begin, n;
-                if (!indptr) {
-                    begin = column * samples + s * PART;
-                    n = ends[s];
-                } else {
-                    begin = indptr[row] + (column > 0 ? ends[s - samples] : 0);
-                    n = (cuts ? indptr[row] + ends[s] : indptr[row + 1]) - begin;
-                }
                 REAL *sums = scratch + s * columns;
-                if (n == 0 && column > 0)
+                if (marks) {
+                    if (marks[part + s] != 0 || column == 0)
+                        NAME(weighted_rows)(values + (part + s) * PART, NULL, marks[part + s], copy,
+                                            wide, 2 * V, column > 0, columns, sums);
                     continue;
-#define COPIED(vectors)                                                                           \
-    do {                                                                                          \
-        if (indptr)                                                                               \
-            NAME(weighted_rows_tile)(vectors, values + begin, indices + begin, 0, n,              \
-                                     copy - column * (vectors) * V, (vectors) * V, 2 * V,         \
-                                     column > 0, sums);                                           \
-        else                                                                                      \
-            NAME(weighted_rows_tile)(vectors, values + begin, places + begin, 1, n, copy,         \
-                                     (vectors) * V, 2 * V, column > 0, sums);                     \
-    } while (0)
-                if (cuts && columns == SUMS * V)
-                    COPIED(SUMS);
-                else if (cuts && columns == 6 * V)
-                    COPIED(6);
-                else if (cuts && columns == 4 * V)
-                    COPIED(4);
-                else if (cuts && columns == 3 * V)
-                    COPIED(3);
-#undef COPIED
-                else if (!indptr)
-                    NAME(weighted_rows_in_place)(values + begin, places + begin, 1, n, copy,
-                                                 columns, column > 0, columns, sums);
-                else
-                    NAME(weighted_rows_in_place)(values + begin, indices + begin, 0, n,
-                                                 cuts ? copy - column * columns : w + start,
-                                                 cuts ? columns : n_out, column > 0, columns,
-                                                 sums);
+                }
+                const Size row = order ? order[first + s] : first + s;
+                const Size begin = indptr[row] + (column > 0 ? cuts[part - samples + s] : 0);
+                const Size end = cuts ? indptr[row] + cuts[part + s] : indptr[row + 1];
+                if (begin < end || column == 0)
+                    NAME(weighted_rows)(values + begin, indices + begin, (uint64_t)(end - begin),
+                                        cuts ? copy - column * wide : w + start,
+                                        cuts ? wide : n_out, 2 * V, column > 0, columns, sums);
             }
         }
         NAME(transpose)(scratch, columns, samples, columns, b ? b + start : NULL,
@@ -1241,110 +1198,87 @@ FUNCTION int NAME(percent_on)(const REAL *x, Size ldx, Size rows, Size lanes)
     return (int)(found * 100 / looked_at);
 }
 
-/* What is not zero of at most PART numbers, and where it is; returns how many there are. BEYOND
- * places behind the end may be written to. */
-INLINE Size NAME(list)(const REAL *x, Size n, REAL *values, uint8_t *places)
+/* A bit for each of at most PART numbers: whether it is not zero. */
+INLINE uint64_t NAME(marks_of)(const REAL *x, Size n)
 {
-    Size i = 0, count = 0;
-#if defined(__AVX2__) && defined(__GNUC__) && !defined(REAL_IS_DOUBLE)
-    for (; i + 8 <= n; i += 8) {
-        const __m256 eight = _mm256_loadu_ps(x + i);
-        const int bits =
-            _mm256_movemask_ps(_mm256_cmp_ps(eight, _mm256_setzero_ps(), _CMP_NEQ_UQ));
-        const __m128i chosen = _mm_cvtsi64_si128((int64_t)set_bits[bits]);
-        _mm256_storeu_ps(values + count,
-                         _mm256_permutevar8x32_ps(eight, _mm256_cvtepu8_epi32(chosen)));
-        _mm_storel_epi64((__m128i *)(places + count),
-                         _mm_add_epi8(chosen, _mm_set1_epi8((char)i)));
-        count += __builtin_popcount((unsigned)bits);
-    }
+    uint64_t marks = 0;
+    Size i = 0;
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(REAL_IS_DOUBLE)
+    for (; i + 16 <= n; i += 16)
+        marks |= (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), _mm512_setzero_ps(),
+                                              _CMP_NEQ_UQ)
+                 << i;
+#elif defined(__AVX2__) && defined(__GNUC__) && !defined(REAL_IS_DOUBLE)
+    for (; i + 8 <= n; i += 8)
+        marks |= (uint64_t)_mm256_movemask_ps(
+                     _mm256_cmp_ps(_mm256_loadu_ps(x + i), _mm256_setzero_ps(), _CMP_NEQ_UQ))
+                 << i;
 #endif
-    for (; i < n; i++) {
-        values[count] = x[i];
-        places[count] = (uint8_t)i;
-        count += x[i] != 0;
-    }
-    return count;
+    for (; i < n; i++)
+        marks |= (uint64_t)(x[i] != 0) << i;
+    return marks;
 }
 
-/* Of each PART of the inputs and each sample, a column of x, the inputs that are not zero, PART
- * places for each, and how many they are: (parts, samples). Only for the inputs from `first`, which
- * begins a part, up to `last`. */
-FUNCTION void NAME(list_inputs)(const REAL *x, Size ldx, Size first, Size last, Size lanes,
-                                REAL *values, uint8_t *inputs, int32_t *counts)
+/* Of each PART of the inputs, rows of x, a turned copy, (parts, lanes, PART), and which of each
+ * sample's inputs are not zero, (parts, lanes). Only for the inputs from `first`, which begins a
+ * part, up to `last`. */
+FUNCTION void NAME(mark_inputs)(const REAL *x, Size ldx, Size first, Size last, Size lanes,
+                                REAL *values, uint64_t *marks)
 {
-    REAL turned[2 * V][PART];
     values += first * lanes;
-    inputs += first * lanes;
-    counts += first / PART * lanes;
-    for (Size column = first; column < last; column += PART, counts += lanes) {
+    marks += first / PART * lanes;
+    for (Size column = first; column < last; column += PART) {
         const Size width = last - column < PART ? last - column : PART;
-        for (Size start = 0; start < lanes; start += 2 * V) {
-            const Size some = lanes - start < 2 * V ? lanes - start : 2 * V;
-            NAME(transpose)(x + column * ldx + start, ldx, width, some, NULL, turned[0], PART);
-            for (Size s = 0; s < some; s++, values += PART, inputs += PART)
-                counts[start + s] =
-                    (int32_t)NAME(list)(turned[s], width, values, inputs);
-        }
+        NAME(transpose)(x + column * ldx, ldx, width, lanes, NULL, values, PART);
+        for (Size s = 0; s < lanes; s++, values += PART)
+            *marks++ = NAME(marks_of)(values, width);
     }
 }
 
-/* Of each row of x the samples that are not zero, from place r * ld on, each counted within its
- * PART of the samples, and how many of them stand before the end of each part: (rows, parts). */
-FUNCTION void NAME(list_samples)(const REAL *x, Size ldx, Size rows, Size lanes, REAL *values,
-                                 uint8_t *samples_of, Size ld, int32_t *ends)
+/* Of each row of x and PART of the samples, which are not zero: (rows, parts). */
+FUNCTION void NAME(mark_samples)(const REAL *x, Size ldx, Size rows, Size lanes, uint64_t *marks)
 {
-    for (Size r = 0; r < rows; r++, x += ldx, values += ld, samples_of += ld) {
-        Size n = 0;
-        for (Size s = 0; s < lanes; s += PART) {
-            n += NAME(list)(x + s, lanes - s < PART ? lanes - s : PART, values + n,
-                            samples_of + n);
-            *ends++ = (int32_t)n;
-        }
-    }
+    for (Size r = 0; r < rows; r++, x += ldx)
+        for (Size s = 0; s < lanes; s += PART)
+            *marks++ = NAME(marks_of)(x + s, lanes - s < PART ? lanes - s : PART);
 }
 
-/* The same of sparse data, for the inputs from `input` up to `last`: of sample s, order[first + s] or
- * first + s, `cuts` has where each PART of the inputs ends. */
-FUNCTION void NAME(list_stored)(const REAL *values, const int32_t *indices, const int64_t *indptr,
+/* The same of sparse data, for the inputs from `input` up to `last`, and the numbers themselves:
+ * those that are not zero, at their places in rows of ldo. Of sample s, order[first + s] or first +
+ * s, `cuts` has where each PART of the inputs ends. */
+FUNCTION void NAME(mark_stored)(const REAL *values, const int32_t *indices, const int64_t *indptr,
                                 const int64_t *order, Size first, Size samples,
-                                const int32_t *cuts, Size input, Size last, REAL *out,
-                                uint8_t *samples_of, Size ld, int32_t *ends)
+                                const int32_t *cuts, Size input, Size last, REAL *out, Size ldo,
+                                uint64_t *marks)
 {
-    const Size parts = (samples + PART - 1) / PART, rows = last - input;
+    const Size parts = (samples + PART - 1) / PART;
     const int32_t *before = input >= PART ? cuts + (input / PART - 1) * samples : NULL;
-    for (Size r = 0; r < rows; r++)
-        ends[r * parts] = 0;
+    memset(marks, 0, (size_t)((last - input) * parts) * sizeof(uint64_t));
     for (Size s = 0; s < samples; s++) {
-        const Size part = s / PART, row = order ? order[first + s] : first + s;
-        const Size stop = indptr[row + 1];
-        if (part > 0 && s % PART == 0)
-            for (Size r = 0; r < rows; r++)
-                ends[r * parts + part] = ends[r * parts + part - 1];
+        const Size row = order ? order[first + s] : first + s;
         Size k = indptr[row] + (before ? before[s] : 0);
-        while (k < stop && indices[k] < input)
+        while (k < indptr[row + 1] && indices[k] < input)
             k++;
-        for (; k < stop && indices[k] < last; k++) {
-            const Size r = indices[k] - input, place = r * ld + ends[r * parts + part]++;
-            out[place] = values[k];
-            samples_of[place] = (uint8_t)(s % PART);
+        for (; k < indptr[row + 1] && indices[k] < last; k++) {
+            const Size r = indices[k] - input;
+            out[r * ldo + s] = values[k];
+            marks[r * parts + s / PART] |= (uint64_t)1 << s % PART;
         }
     }
 }
 
-/* dw = x dz.T for some rows of x from their lists; panels of dz.T. `beside` as for packed_block. */
-FUNCTION void NAME(listed_outer)(const REAL *values, const uint8_t *samples_of, Size ld,
-                                 const int32_t *ends, const REAL *panels, int accumulate,
-                                 Size rows, Size columns, Size lanes, REAL *dw, Size ldw,
-                                 const REAL *w, const REAL *beside, Size ld_beside, Size other)
+/* dw = x dz.T for some rows of x, of which marks say what is not zero; panels of dz.T. `beside` as
+ * for packed_block. */
+FUNCTION void NAME(marked_outer)(const REAL *x, Size ldx, const uint64_t *marks,
+                                 const REAL *panels, int accumulate, Size rows, Size columns,
+                                 Size lanes, REAL *dw, Size ldw, const REAL *w, const REAL *beside,
+                                 Size ld_beside, Size other)
 {
     const Size parts = (lanes + PART - 1) / PART;
     for (Size c = 0; c < columns; c += SUMS * V, panels += SUMS * V * lanes) {
         const Size some = columns - c < SUMS * V ? columns - c : SUMS * V;
         for (Size part = 0; part < parts; part++)
             for (Size r = 0; r < rows; r++) {
-                const Size begin = part > 0 ? ends[r * parts + part - 1] : 0;
-                const Size end = ends[r * parts + part];
                 if (w && part == 0)
                     for (Size v = 0; v < some; v += FETCHED)
                         FETCH(w + r * ld_beside + c + v);
@@ -1353,9 +1287,9 @@ FUNCTION void NAME(listed_outer)(const REAL *values, const uint8_t *samples_of, 
                         FETCH(beside + r * ld_beside + c + v);
                         FETCH(beside + r * ld_beside + c + v + other);
                     }
-                NAME(weighted_rows)(values + r * ld + begin, samples_of + r * ld + begin, 1,
-                                    end - begin, panels + part * PART * 2 * V, 2 * V,
-                                    2 * V * lanes, accumulate || part > 0, some, dw + r * ldw + c);
+                NAME(weighted_rows)(x + r * ldx + part * PART, NULL, marks[r * parts + part],
+                                    panels + part * PART * 2 * V, 2 * V, 2 * V * lanes,
+                                    accumulate || part > 0, some, dw + r * ldw + c);
             }
     }
 }
@@ -1396,19 +1330,8 @@ FUNCTION void NAME(sparse_outer)(const REAL *values, const int32_t *samples_of,
 {
     for (Size i = 0; i < inputs; i++, dw += ldw) {
         const Size begin = i > 0 ? ends[i - 1] : 0, n = ends[i] - begin;
-#define TURNED(vectors)                                                                           \
-    NAME(weighted_rows_tile)(vectors, values + begin, samples_of + begin, 0, n, rows,             \
-                             (vectors) * V, 2 * V, accumulate, dw)
-        if (columns == 8 * V)
-            TURNED(8);
-        else if (columns == 6 * V)
-            TURNED(6);
-        else if (columns == 4 * V)
-            TURNED(4);
-#undef TURNED
-        else
-            NAME(weighted_rows_in_place)(values + begin, samples_of + begin, 0, n, rows, columns,
-                                         accumulate, columns, dw);
+        NAME(weighted_rows)(values + begin, samples_of + begin, (uint64_t)n, rows, columns, 2 * V,
+                            accumulate, columns, dw);
     }
 }
 #undef TILE
