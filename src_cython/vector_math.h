@@ -1069,6 +1069,10 @@ INLINE void NAME(weighted_rows)(const REAL *values, const int32_t *rows, uint64_
                                 const REAL *matrix, const Size ld, const Size panel,
                                 int accumulate, Size columns, REAL *out)
 {
+    if (columns == 8 * V) { /* the usual case: rows are short, and a switch takes its time */
+        NAME(weighted_rows_tile)(8, 0, values, rows, some, matrix, ld, panel, accumulate, out);
+        return;
+    }
 #define VECTORS(vectors)                                                                          \
     case vectors:                                                                                 \
         NAME(weighted_rows_tile)(vectors, columns % V, values, rows, some, matrix, ld, panel,     \
