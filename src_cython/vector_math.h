@@ -1129,7 +1129,7 @@ FUNCTION void NAME(sparse_forward)(const REAL *values, const int32_t *indices,
                                    Size n_in, Size n_out, Size unit, Size last, REAL *scratch,
                                    REAL *out, Size ldo)
 {
-    REAL copy[PART * SUMS * V];
+    _Alignas(64) REAL copy[PART * SUMS * V];
     const int parts = cuts || marks;
     const Size width = parts ? PART : n_in, most = parts ? SUMS * V : TILE;
     Size columns;
