@@ -160,8 +160,9 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def _aligned(
     allocate: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
+    # And a vector behind the end: kernels read whole ones, also where the last row ends within one.
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = allocate(nbytes + ALIGNMENT, np.uint8)
+    buffer = allocate(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)
 
