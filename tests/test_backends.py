@@ -565,8 +565,8 @@ def test_threads_and_rubbish_change_no_bit_of_sparse_runs(compiled, dtype, shuff
 def off_problem(widths, samples, dtype, shift=0.8, **extra):
     """Of the relu units most are off, some always, some never; the last third seldom.
 
-    The Cython kernels list what is on where it is little enough, and by 48 rows of a layer. With
-    blocks of several hundred samples a list has several parts.
+    The Cython kernels mark what is on where it is little enough, and by 48 rows of a layer. With
+    blocks of several hundred samples a row has several marks.
     """
     extra["batch_size"] = samples
     problem = make_problem([9, *widths, 3], "relu", samples=samples, dtype=dtype, **extra)
@@ -611,11 +611,11 @@ def test_run_with_units_that_are_off(compiled, dtype, widths, shuffled):
         check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)
 
 
-# both ways in one layer, a layer of which hardly anything is on, and as many inputs as there is
-# room for
+# both ways in one layer (36 to 85% of each 48 rows are on, and zeros are skipped below 75%), all
+# skipped, a layer of which hardly anything is on, and as many inputs as there is room for
 @pytest.mark.parametrize(
     ("widths", "shift"),
-    [((200, 150, 70), -0.1), ((200, 150, 70), 0.2), ((200, 150, 70), 100.0), ((1024, 50), 1.5)],
+    [((200, 150, 70), -1.0), ((200, 150, 70), 0.2), ((200, 150, 70), 100.0), ((1024, 50), 1.5)],
     ids=str,
 )
 @pytest.mark.usefixtures("division")
