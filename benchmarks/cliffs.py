@@ -21,7 +21,9 @@ import numpy as np
 
 import fastnn
 from benchmarks.report import add_outputs, deliver
-from fastnn import backends, bench, codes, network, plan
+from fastnn import backends, bench
+from fastnn.backends import codes, plan
+from fastnn.network import network
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,7 @@ class Side:
 def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan.Plan:
     """Of a network in float32."""
     layers = len(sizes) - 1
-    return plan.make_plan(
-        list(sizes), [0] * layers, [0.0] * layers, [], 1, 4, kernels.BLAS_WEIGHTS, batch
-    )
+    return plan.make_plan(list(sizes), [0] * layers, [0.0] * layers, [], 1, 4, kernels, batch)
 
 
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:

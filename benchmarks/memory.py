@@ -22,8 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import backends, bench, codes, network
-from fastnn.workers import default_threads
+from fastnn import backends, bench
+from fastnn.backends import codes
+from fastnn.network import network
+from fastnn.training.threads import default_threads
 
 
 def resident(field: str = "VmRSS") -> int:

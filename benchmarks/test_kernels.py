@@ -10,8 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fastnn import Adam, backends, codes
-from fastnn.plan import aligned_empty
+from fastnn import Adam, backends
+from fastnn.backends import codes
+from fastnn.backends.plan import aligned_empty
 
 SAMPLES = 256
 SHAPES = [(2, 8), (8, 8), (32, 32), (128, 64), (784, 128), (1024, 1024)]
@@ -95,8 +96,7 @@ def test_output_loss(benchmark, kernels, dtype, loss, outputs):
 @pytest.mark.parametrize("n", [17, 109_386, 1_863_690])
 def test_adam(benchmark, kernels, dtype, n):
     grads, params, state = random(dtype, n), random(dtype, n), random(dtype, 2, n) ** 2
-    rule = Adam()
-    constants = np.array(rule.constants)
+    rule = Adam().for_kernels()
     benchmark.group = f"adam, {n:,} parameters, {dtype}"
-    benchmark(kernels.update, grads, 0.0, 0.0, rule.rule, constants, 1e-3, 10, params, state)
+    benchmark(kernels.update, grads, 0.0, rule, 1e-3, 10, params, state)
     assert np.isfinite(params).all()

@@ -9,33 +9,33 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastnn.backends import available as available_backends
-    from fastnn.custom import CustomActivation, CustomLoss
     from fastnn.errors import DivergenceError, ModelFormatError
     from fastnn.estimators import JoblibBackend, MLPClassifier, MLPRegressor
     from fastnn.estimators.bagging import MLPBaggingClassifier, MLPBaggingRegressor
-    from fastnn.many import Fit, fit_many
     from fastnn.network import Network
-    from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
+    from fastnn.network.custom import CustomActivation, CustomLoss
+    from fastnn.network.many import Fit, fit_many
     from fastnn.storage import load
-    from fastnn.training import EarlyStopping, History, Progress
+    from fastnn.training.history import EarlyStopping, History, Progress
+    from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
 
 # Loaded when first used, so that ``import fastnn`` costs next to nothing.
 _WHERE = {
     "Network": "network",
-    "Fit": "many",
-    "fit_many": "many",
-    "SGD": "optimizers",
-    "AdaGrad": "optimizers",
-    "Adam": "optimizers",
-    "AdamW": "optimizers",
-    "RMSprop": "optimizers",
-    "CustomActivation": "custom",
-    "CustomLoss": "custom",
+    "Fit": "network.many",
+    "fit_many": "network.many",
+    "SGD": "training.optimizers",
+    "AdaGrad": "training.optimizers",
+    "Adam": "training.optimizers",
+    "AdamW": "training.optimizers",
+    "RMSprop": "training.optimizers",
+    "CustomActivation": "network.custom",
+    "CustomLoss": "network.custom",
     "DivergenceError": "errors",
     "ModelFormatError": "errors",
-    "EarlyStopping": "training",
-    "History": "training",
-    "Progress": "training",
+    "EarlyStopping": "training.history",
+    "History": "training.history",
+    "Progress": "training.history",
     "load": "storage",
     "JoblibBackend": "estimators",
     "MLPBaggingClassifier": "estimators.bagging",
@@ -43,7 +43,14 @@ _WHERE = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
 }
-_MODULES = ("backends", "codes", "datasets", "experiments", "export", "plots")
+_MODULES = {
+    "backends": "backends",
+    "codes": "backends.codes",
+    "datasets": "datasets",
+    "experiments": "experiments",
+    "export": "export",
+    "plots": "plots",
+}
 
 __all__ = [
     "SGD",
@@ -79,7 +86,7 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(importlib.import_module(f"fastnn.{_WHERE[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module(f"fastnn.{name}")
+        return importlib.import_module(f"fastnn.{_MODULES[name]}")
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
 
 

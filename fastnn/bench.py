@@ -41,8 +41,8 @@ import typer
 
 from fastnn import backends
 from fastnn.network import Network
-from fastnn.optimizers import SGD, Adam, Optimizer
-from fastnn.workers import usable_cores
+from fastnn.training.optimizers import SGD, Adam, Optimizer
+from fastnn.training.threads import usable_cores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,11 +18,10 @@ import typer
 from typer.core import TyperGroup
 
 import fastnn
-from fastnn import codes
-from fastnn.backends import BACKENDS
+from fastnn.backends import BACKENDS, codes
 from fastnn.errors import DivergenceError
-from fastnn.optimizers import OPTIMIZERS
-from fastnn.workers import usable_cores
+from fastnn.training.optimizers import OPTIMIZERS
+from fastnn.training.threads import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.settings import TrainSettings
     from fastnn.storage import Description
-    from fastnn.training import History
+    from fastnn.training.history import History
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -430,7 +429,7 @@ def _fit(
     verbose: bool,
 ) -> History:
     """Train as the settings say."""
-    from fastnn.training import EarlyStopping
+    from fastnn.training.history import EarlyStopping
 
     return net.fit(
         X,

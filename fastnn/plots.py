@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastnn.network import Network
-    from fastnn.training import History
+    from fastnn.training.history import History
 
 # Okabe and Ito's colours, which the colour-blind tell apart, strongest contrast first.
 COLORS = (

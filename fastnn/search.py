@@ -22,8 +22,7 @@ from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastnn import codes
-from fastnn.backends import BACKENDS
+from fastnn.backends import BACKENDS, codes
 from fastnn.datasets import Dataset
 from fastnn.estimators import JoblibBackend, MLPClassifier, MLPRegressor
 
@@ -222,7 +221,7 @@ def _search(
     quiet: bool,
 ) -> RandomizedSearchCV | HalvingRandomSearchCV:
     """Cross-validate settings drawn from the distributions."""
-    from fastnn.display import CountingBar
+    from fastnn.training.bars import CountingBar
 
     prefix = f"{type(model).__name__.lower()}__"
     estimator = make_pipeline(StandardScaler(), model)

@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 import fastnn
-from fastnn import codes
+from fastnn.backends import codes
 from fastnn.datasets import Dataset
 from fastnn.network import INITIALIZERS
-from fastnn.optimizers import OPTIMIZERS, SGD, Optimizer
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 # Training of data without a profile of its own: about this many updates, in sensible limits.
 _UPDATES = 4000

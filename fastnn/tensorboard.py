@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.training import Progress
+from fastnn.training.history import Progress
 from fastnn.validation import as_integer
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@
 
 Formulas, shapes and meanings of the arguments stand there; the inner loops are C functions in
 ``vector_math.h``. Here are layers and networks made of them. This file is compiled once for each
-vector level; :mod:`fastnn.backends.cython_kernels` chooses.
+vector level; :mod:`fastnn.backends.cython` chooses.
 
 * A matrix is a pointer and a leading dimension, because a view of an array costs a reference
   count. The functions that take ``real`` pointers exist for float and double.
@@ -120,12 +120,12 @@ cdef extern from "vector_math.h" nogil:
 
 
 cdef enum:
-    MAX_GROUPS = 16  # as in fastnn/plan.py
+    MAX_GROUPS = 16  # as in fastnn/backends/plan.py
     SYNC_SIZE = 8 + 2 * MAX_GROUPS  # the barrier and tickets, losses of the groups, who has them
     FEW_SAMPLES = 5  # fewer are predicted with loops along the units
     FEW_SAMPLES_WIDE = 10  # ... by a network with many weights
     WIDE = 4096  # parameters of one
-    BLAS_WIDTH = 48  # as in fastnn/plan.py, for the layer kernels called by themselves
+    BLAS_WIDTH = 48  # as in fastnn/backends/plan.py, for the layer kernels called by themselves
     LINE = 64  # parameters are shared out among the threads in multiples of this
     UNITS = 48  # and units: whole tiles; the size of BLAS's own, too
     # Multiply-adds up to which BLAS may have other loops (OpenBLAS has with AVX-512).
@@ -232,6 +232,21 @@ cdef int read_plan(cnp.ndarray header, cnp.ndarray layers, cnp.ndarray constants
     if PACKED_PRODUCTS and widest and panels_size(job) < columns * job.header[BLOCK]:
         raise ValueError("the plan has no room for packed products")
     return 0
+
+
+cdef int read_net(net, Job *job) except -1:
+    """The plan, the loss and its penalty."""
+    job.loss, job.l2 = net.loss, net.l2
+    return read_plan(net.header, net.layers, net.constants, job)
+
+
+def product_scratch(Size block, Size widest, Size itemsize):
+    """Scratch numbers that the products of wide layers need beside the plan's own."""
+    if widest == 0:
+        return 0
+    return (COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS
+            + 2 * UPDATED_ROWS * (block // PANELS) + (UPDATED_ROWS + TURNED_ROWS) * block
+            + 3 * ((widest + PANELS - 1) // PANELS * PANELS * block))
 
 
 cdef int read_data(cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight, int dtype,
@@ -631,11 +646,13 @@ cdef Size state_rows(int rule, const double *constants) noexcept nogil:
     return 2 if rule == ADAM else 1
 
 
-def update(cnp.ndarray grads not None, double l2, double decay, int rule,
-           cnp.ndarray constants not None, double learning_rate, Size count,
-           cnp.ndarray params not None, cnp.ndarray state not None):
+def update(cnp.ndarray grads not None, double l2, rule_ not None, double learning_rate,
+           Size count, cnp.ndarray params not None, cnp.ndarray state not None):
     """One step of an update rule, ``g = grads + l2 params``."""
     cdef int dtype = real_type(params, "params")
+    cdef int rule = rule_.code
+    cdef double decay = rule_.decay
+    cdef cnp.ndarray constants = rule_.constants
     cdef Size n = cnp.PyArray_SIZE(params)
     check(grads, dtype, n, False, "grads")
     check(params, dtype, n, True, "params")
@@ -975,16 +992,14 @@ cdef bint predict(Job *job, bint transform, real *params, real *work, real *out)
     return finite
 
 
-def forward(cnp.ndarray header not None, cnp.ndarray layers not None,
-            cnp.ndarray constants not None, cnp.ndarray x not None, int loss, bint transform,
-            cnp.ndarray params not None, cnp.ndarray work not None, cnp.ndarray out not None):
+def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray params not None,
+            cnp.ndarray work not None, cnp.ndarray out not None):
     """Predictions of a network; whether x is finite."""
     cdef int dtype = real_type(params, "params")
     cdef bint finite
     cdef Job job
-    read_plan(header, layers, constants, &job)
+    read_net(net, &job)
     job.features = job.layers[FAN_IN]
-    job.loss = loss
     check_matrix(x, dtype, -1, job.features, False, "x")
     job.samples = dim(x, 0)
     job.x = data(x)
@@ -1390,16 +1405,15 @@ cdef double batch_gradient(Job *job, Size step, real *params, real *work,
             + params_penalty(job.layers, job.n_layers, job.l2, params))
 
 
-def loss_and_grad(cnp.ndarray header not None, cnp.ndarray layers not None,
-                  cnp.ndarray constants not None, cnp.ndarray x not None,
-                  cnp.ndarray targets not None, cnp.ndarray sample_weight not None, int loss,
-                  double l2, uint64_t seed, Size step, cnp.ndarray params not None,
-                  cnp.ndarray work not None, cnp.ndarray grads not None):
+def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not None,
+                  cnp.ndarray sample_weight not None, uint64_t seed, Size step,
+                  cnp.ndarray params not None, cnp.ndarray work not None,
+                  cnp.ndarray grads not None):
     """Objective of one batch and its gradient."""
     cdef int dtype = real_type(params, "params")
     cdef Job job
-    job.loss, job.l2, job.seed, job.order, job.indptr = loss, l2, seed, NULL, NULL
-    read_plan(header, layers, constants, &job)
+    job.seed, job.order, job.indptr = seed, NULL, NULL
+    read_net(net, &job)
     read_data(x, targets, sample_weight, dtype, False, &job)
     check(params, dtype, job.header[N_PARAMS], False, "params")
     check(work, dtype, job.header[WORK_SIZE], True, "work")
@@ -1552,25 +1566,27 @@ cdef Size train_steps(Job *job, Rule *rule, Size steps, Size first_step, Size fi
     return steps
 
 
-def train(cnp.ndarray header not None, cnp.ndarray layers not None,
-          cnp.ndarray constants not None, cnp.ndarray x not None, cnp.ndarray indices not None,
-          cnp.ndarray indptr not None, cnp.ndarray targets not None,
-          cnp.ndarray sample_weight not None, int loss, double l2, int rule,
-          cnp.ndarray rule_constants not None, double decay, cnp.ndarray learning_rates not None,
-          uint64_t seed, Size first_step, Size first_count, Size batch_size, bint shuffled,
-          Size thread, Size n_threads, cnp.ndarray params not None, cnp.ndarray state not None,
-          cnp.ndarray grads not None, cnp.ndarray order not None, cnp.ndarray work not None,
-          cnp.ndarray sync not None, cnp.ndarray losses not None):
+def train(net not None, data_ not None, rule not None, chunk not None, team not None,
+          cnp.ndarray params not None, cnp.ndarray state not None, memory not None,
+          cnp.ndarray losses not None):
     """A slice of training steps.
 
     Called by ``n_threads`` threads at once. ``sync`` has ``SYNC_SIZE`` integers that start at zero;
     a single thread does not touch it.
     """
+    cdef cnp.ndarray x = data_.x, indices = data_.indices, indptr = data_.indptr
+    cdef cnp.ndarray targets = data_.targets, sample_weight = data_.sample_weight
+    cdef cnp.ndarray rule_constants = rule.constants, learning_rates = chunk.learning_rates
+    cdef cnp.ndarray grads = memory.grads, order = memory.order, work = memory.work
+    cdef cnp.ndarray sync = team.sync
+    cdef Size batch_size = data_.batch_size, thread = team.thread, n_threads = team.n_threads
+    cdef Size first_step = chunk.first_step, first_count = chunk.first_count
+    cdef bint shuffled = data_.shuffled
     cdef int dtype = real_type(params, "params")
     cdef Job job
     cdef Rule rule_
-    job.loss, job.l2, job.seed, job.order, job.indptr = loss, l2, seed, NULL, NULL
-    read_plan(header, layers, constants, &job)
+    job.seed, job.order, job.indptr = chunk.seed, NULL, NULL
+    read_net(net, &job)
     if cnp.PyArray_SIZE(indptr):
         check(indptr, cnp.NPY_INT64, 0, False, "indptr")
         job.indptr = <int64_t *> data(indptr)
@@ -1588,11 +1604,11 @@ def train(cnp.ndarray header not None, cnp.ndarray layers not None,
     check(rule_constants, cnp.NPY_DOUBLE, 6, False, "rule_constants")
     check(learning_rates, cnp.NPY_DOUBLE, 0, False, "learning_rates")
     check(params, dtype, n_params, True, "params")
-    rule_.rule, rule_.decay = rule, decay
+    rule_.rule, rule_.decay = rule.code, rule.decay
     rule_.constants = <double *> data(rule_constants)
     rule_.learning_rates = <double *> data(learning_rates)
     check(state, dtype,
-          n_params * (state_rows(rule, rule_.constants) + (rule_.constants[5] != 0)), True, "state")
+          n_params * (state_rows(rule_.rule, rule_.constants) + (rule_.constants[5] != 0)), True, "state")
     check(grads, dtype, n_params * group_count(&job, min(batch_size, job.samples)), True, "grads")
     check(work, dtype, work_size * (thread + 1), True, "work")
     check(losses, cnp.NPY_DOUBLE, steps, True, "losses")

@@ -109,7 +109,7 @@ typedef long long Size;
 #endif
 #define FETCHED ((Size)(64 / sizeof(REAL)))
 
-/* The codes of fastnn/codes.py. */
+/* The codes of fastnn/backends/codes.py. */
 enum { DENSE, DROPOUT };
 /* The user's own functions, CUSTOM_..., run in NumPy and Numba; no code here takes them. */
 enum {

@@ -5,14 +5,17 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse
 
-from fastnn import backends, codes
-from fastnn.optimizers import SGD
-from fastnn.plan import SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
+from fastnn import backends
+from fastnn.backends import codes
+from fastnn.backends.interface import Chunk, Data, Memory, Team
+from fastnn.backends.plan import SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
+from fastnn.training.optimizers import SGD
 
 DTYPES = ("float32", "float64")
 
@@ -101,6 +104,14 @@ class Problem:
         return self.params.dtype
 
 
+def any_backend():
+    """Stands for a backend in plans that all of them read: wide layers as early as possible."""
+    scratch = [load_backend(name).product_scratch for name in backends.available()]
+    return SimpleNamespace(
+        BLAS_WEIGHTS=0, product_scratch=lambda *sizes: max(size(*sizes) for size in scratch)
+    )
+
+
 def make_problem(
     sizes,
     activations="tanh",
@@ -133,8 +144,8 @@ def make_problem(
         + [LOSS_CONSTANTS.get(loss, 0.0) if constant is None else constant],
     )
     itemsize = np.dtype(dtype).itemsize
-    sized = {"batch_size": batch_size}
-    plan = make_plan(*arguments, dropout if any(dropout) else [], n_targets, itemsize, **sized)
+    last = (n_targets, itemsize, any_backend(), batch_size)
+    plan = make_plan(*arguments, dropout if any(dropout) else [], *last)
     x = rng.standard_normal((samples, sizes[0]))
     if loss == "cross_entropy":
         targets = rng.integers(0, sizes[-1], (samples, 1))
@@ -158,7 +169,7 @@ def make_problem(
         loss=codes.LOSSES[loss],
         l2=l2,
         params=np.concatenate(parts).astype(dtype),
-        forward_plan=make_plan(*arguments, [], n_targets, itemsize, **sized),
+        forward_plan=make_plan(*arguments, [], *last),
     )
 
 
@@ -181,14 +192,10 @@ def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step
     grads.fill(fill)
     with scratch_memory(plan, problem.dtype, fill) as work:
         value = kernels.loss_and_grad(
-            plan.header,
-            plan.layers,
-            plan.constants,
+            plan.net(problem.loss, problem.l2),
             wrap(np.ascontiguousarray(problem.x.T)),
             wrap(np.ascontiguousarray(problem.targets.T)),
             wrap(problem.weights),
-            problem.loss,
-            problem.l2,
             problem.seed,
             step,
             wrap(params),
@@ -205,11 +212,8 @@ def forward(kernels, problem, transform, fill=0.0, wrap=np.asarray):
     out = np.full((len(problem.x), outputs), np.nan, problem.dtype)
     with scratch_memory(plan, problem.dtype, fill) as work:
         kernels.forward(
-            plan.header,
-            plan.layers,
-            plan.constants,
+            plan.net(problem.loss),
             wrap(problem.x),
-            problem.loss,
             transform,
             wrap(problem.params),
             work,
@@ -266,34 +270,28 @@ def train(
         x = batch_matrices(x, batch_size)
     if not shuffled:
         targets = batch_matrices(targets, batch_size)
-    arguments = [
-        plan.header,
-        plan.layers,
-        plan.constants,
-        wrap(x),
-        wrap(indices),
-        wrap(indptr),
-        wrap(targets),
-        wrap(problem.weights),
-        problem.loss,
-        problem.l2,
-        optimizer.rule,
-        wrap(np.array(optimizer.constants)),
-        optimizer.decay,
-        wrap(np.full(steps, optimizer.learning_rate)),
-        problem.seed,
-        first_step,
-        first_count,
-        batch_size,
-        shuffled,
+    read = [
+        Data(
+            wrap(x),
+            wrap(indices),
+            wrap(indptr),
+            wrap(targets),
+            wrap(problem.weights),
+            batch_size,
+            shuffled,
+        ),
+        optimizer.for_kernels(),
+        Chunk(wrap(np.full(steps, optimizer.learning_rate)), first_step, first_count, problem.seed),
     ]
-    before = [np.copy(argument) for argument in arguments]
+    before = [[np.copy(value) for value in values] for values in read]
     done = [None] * n_threads
+    sync = np.zeros(SYNC_SIZE, np.int64)
     with scratch_memory(plan, problem.dtype, fill, n_threads, sparse) as work:
-        written = [params, state, grads, order, work, np.zeros(SYNC_SIZE, np.int64), losses]
+        net, memory = plan.net(problem.loss, problem.l2), Memory(grads, order, work)
 
         def run(thread):
-            done[thread] = kernels.train(*arguments, thread, n_threads, *written)
+            team = Team(thread, n_threads, sync)
+            done[thread] = kernels.train(net, *read, team, params, state, memory, losses)
 
         others = [threading.Thread(target=run, args=(thread,)) for thread in range(1, n_threads)]
         for other in others:
@@ -301,7 +299,8 @@ def train(
         run(0)
         for other in others:
             other.join()
-    for argument, copy in zip(arguments, before, strict=True):
-        assert_bits(np.asarray(argument), copy)  # what is read stays as it was
+    for values, copies in zip(read, before, strict=True):
+        for value, copy in zip(values, copies, strict=True):
+            assert_bits(np.asarray(value), copy)  # what is read stays as it was
     assert len(set(done)) == 1
     return Trained(done[0], losses, params, state)

@@ -6,6 +6,7 @@ import zlib
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,10 +25,11 @@ from helpers import (
 )
 from threadpoolctl import threadpool_limits
 
-import fastnn.plan
-from fastnn import codes, optimizers
-from fastnn.backends import numpy_kernels as reference
-from fastnn.plan import (
+import fastnn.backends.plan
+from fastnn.backends import codes
+from fastnn.backends import numpy as reference
+from fastnn.backends.interface import Rule
+from fastnn.backends.plan import (
     ALIGNMENT,
     BLAS_WIDTH,
     MAX_GROUPS,
@@ -35,6 +37,7 @@ from fastnn.plan import (
     aligned_zeros,
     make_plan,
 )
+from fastnn.training import optimizers
 
 # fan_in, fan_out, samples: one of each, primes, more than a vector or a tile and not a multiple
 # of it, both sides of the width from which BLAS is called.
@@ -64,13 +67,12 @@ def compare(kernels, name, reads=(), numbers=(), writes=(), compiled_writes=None
     the compiled kernel (``compiled_writes``) where the old contents must not matter.
     """
     reads = [readonly(array) for array in reads]
-    numbers = [readonly(n) if isinstance(n, np.ndarray) else n for n in numbers]
-    copies = [np.copy(value) for value in [*reads, *numbers]]
+    copies = [np.copy(array) for array in reads]
     expected = [array.copy() for array in writes]
     actual = [array.copy() for array in (compiled_writes or writes)]
     expected_result = getattr(reference, name)(*reads, *numbers, *expected)
     result = getattr(kernels, name)(*reads, *numbers, *actual)
-    for array, copy in zip([*reads, *numbers], copies, strict=True):
+    for array, copy in zip(reads, copies, strict=True):
         assert_bits(array, copy)
     for array, other in zip(actual, expected, strict=True):
         assert array.dtype == other.dtype
@@ -302,9 +304,7 @@ def test_update_kernel(compiled, dtype, name, n, rng):
             [grads],
             [
                 l2,
-                decay,
-                optimizer.rule,
-                np.array(optimizer.constants),
+                Rule(optimizer.rule, readonly(np.array(optimizer.constants)), decay),
                 optimizer.learning_rate,
                 count,
             ],
@@ -653,7 +653,7 @@ def division(request, monkeypatch):
     With units, the threads of BLAS would cut the products once more, and elsewhere.
     """
     if request.param == "units":
-        monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+        monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 
@@ -662,7 +662,7 @@ def division(request, monkeypatch):
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, monkeypatch):
-    monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+    monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
     # threads without a unit, layers with BLAS and without; blocks that are not whole
     # and more than one part of sparse rows
     sizes, activations = [170, 100, 150, 20, 3], ["tanh", "silu", "relu"]
@@ -689,7 +689,7 @@ def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, mon
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 def test_updates_of_wide_layers(compiled, optimizer, sparse, monkeypatch):
     """Some are made while the gradient's rows are in the cache, from the last block of a batch."""
-    monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", 0)
+    monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
     for samples, n_threads, extra in ((90, 2, {"l2": 0.01}), (600, 1, {"dropout": 0.3})):
         sizes = [170 if sparse else 60, 110, 530, 3]
         problem = make_problem(sizes, "tanh", samples=samples, **extra)
@@ -710,7 +710,7 @@ def test_updates_of_wide_layers(compiled, optimizer, sparse, monkeypatch):
 def test_gradient_with_shared_units(kernels, dtype, monkeypatch):
     problems = []
     for limit in (0, 2**40):
-        monkeypatch.setattr(fastnn.plan, "SHARED_BYTES", limit)
+        monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", limit)
         problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
     (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
     assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]
@@ -855,7 +855,7 @@ def test_same_public_names(kernels):
     kernels = load_backend(kernels.NAME)
     for name in [*KERNELS, "weights_of", "biases_of"]:
         assert callable(getattr(kernels, name))
-    assert kernels.__name__ == f"fastnn.backends.{kernels.NAME}_kernels"
+    assert kernels.__name__ == f"fastnn.backends.{kernels.NAME}"
 
 
 def test_numbers_of_codes_in_numba():
@@ -887,7 +887,7 @@ def test_plan_leaves_room():
     # no matrix of the workspace overlaps another or reaches beyond the end
     for dropout, itemsize in product(([], [0.0, 0.5]), (4, 8)):
         activations = [codes.SILU, codes.TANH, codes.IDENTITY]
-        plan = make_plan([3, 7, 5, 2], activations, [0.0] * 3, dropout, 1, itemsize)
+        plan = make_plan([3, 7, 5, 2], activations, [0.0] * 3, dropout, 1, itemsize, reference)
         header, block = plan.header, plan.block
         used = [
             (header[codes.WORK_INPUT], 3),
@@ -921,11 +921,13 @@ def test_a_plan_without_room_for_packed_products_is_refused():
     sizes, activations = [300, 300, 2], [codes.RELU, codes.IDENTITY]
     X, out = np.zeros((40, 300), np.float32), np.empty((40, 2), np.float32)
     for packed in (True, False):
-        plan = make_plan(sizes, activations, [0.0] * 2, [], 1, 4, cython.BLAS_WEIGHTS, 0, packed)
+        scratch = cython.product_scratch if packed else reference.product_scratch
+        planner = SimpleNamespace(BLAS_WEIGHTS=cython.BLAS_WEIGHTS, product_scratch=scratch)
+        plan = make_plan(sizes, activations, [0.0] * 2, [], 1, 4, planner)
         params = np.zeros(plan.n_params, np.float32)
         call = partial(
-            cython.forward, plan.header, plan.layers, plan.constants, X, codes.CROSS_ENTROPY, True,
-            params, plan.workspace(np.float32), out,
+            cython.forward, plan.net(codes.CROSS_ENTROPY), X, True, params,
+            plan.workspace(np.float32), out,
         )  # fmt: skip
         if packed or cython.LEVEL == "baseline":  # which leaves wide layers to BLAS
             assert call()

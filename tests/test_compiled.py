@@ -23,8 +23,8 @@ from numba.core.runtime import _nrt_python, rtsys
 from sklearn.exceptions import NotFittedError
 
 import fastnn
-from fastnn import codes
-from fastnn.plan import MAX_FROZEN_UNITS
+from fastnn.backends import codes
+from fastnn.backends.plan import MAX_FROZEN_UNITS
 
 ALL_ACTIVATIONS = [
     "identity",

@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_score
 
 import fastnn
 from fastnn import export
-from fastnn.backends import numpy_kernels
+from fastnn.backends import numpy as reference
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((300, 5))
@@ -121,9 +121,9 @@ def test_backends_agree_and_the_complex_step_confirms():
     for k in range(0, net.n_params, 5):
         moved = net.params.astype(complex)
         moved[k] += 1e-30j
-        value = numpy_kernels.loss_and_grad(
-            plan.header, plan.layers, plan.constants, x.T, y.T, np.empty(0), net._loss_code, 0.0,
-            0, 0, moved, None, np.empty((1, net.n_params), complex),
+        value = reference.loss_and_grad(
+            plan.net(net._loss_code), x.T, y.T, np.empty(0), 0, 0, moved, None,
+            np.empty((1, net.n_params), complex),
         )  # fmt: skip
         assert value.imag / 1e-30 == pytest.approx(gradients[1][k], rel=1e-11, abs=1e-14)
 

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
-    "fastnn.many",
-    "fastnn.custom",
+    "fastnn.network.many",
+    "fastnn.network.custom",
     "fastnn.network",
     "fastnn.datasets",
-    "fastnn.optimizers",
+    "fastnn.training.optimizers",
     "fastnn.storage",
     "fastnn.training",
     "fastnn.estimators.bagging",

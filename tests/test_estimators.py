@@ -33,8 +33,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn import backends, workers
+from fastnn import backends
 from fastnn.estimators import solvers
+from fastnn.training import threads as workers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn import codes, export
+from fastnn import export
+from fastnn.backends import codes
 from fastnn.cli import main
 
 rng = np.random.default_rng(0)

@@ -5,7 +5,8 @@ import pytest
 from helpers import assert_same
 from test_export import ACTIVATIONS, KINDS, X, Z, make, outputs_of
 
-from fastnn import codes, export
+from fastnn import export
+from fastnn.backends import codes
 from fastnn.cli import main
 
 # Folded scales round at the size of the features, here up to ten deviations from zero.

@@ -9,7 +9,7 @@ from sklearn.linear_model import HuberRegressor, QuantileRegressor
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 import fastnn
-from fastnn import codes
+from fastnn.backends import codes
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from helpers import load_backend
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastnn
-from fastnn import EarlyStopping, Fit, Network, blas, fit_many
+from fastnn import EarlyStopping, Fit, Network, fit_many
+from fastnn.training import blas
 
 
 def moons(samples=90, seed=0):

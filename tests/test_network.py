@@ -12,8 +12,10 @@ from sklearn.datasets import make_moons
 from sklearn.utils import check_random_state
 
 import fastnn
-from fastnn import codes, network, workers
-from fastnn.plan import batch_matrices
+from fastnn.backends import codes
+from fastnn.backends.plan import batch_matrices
+from fastnn.network import network
+from fastnn.training import threads as workers
 
 X, Y = make_moons(60, noise=0.2, random_state=1)
 
@@ -32,7 +34,7 @@ def test_mostly_zeros_train_like_any_numbers(backend, monkeypatch, form, batch_s
     labels = rng.integers(0, 3, 150)
     params = []
     for density in (0.3, 0.0):  # as sparse rows, and not
-        monkeypatch.setattr("fastnn.network.SPARSE_DENSITY", density)
+        monkeypatch.setattr("fastnn.network.network.SPARSE_DENSITY", density)
         net = make([80, 20, 3], activation="relu", backend=backend)
         net.fit(images, labels, epochs=3, batch_size=batch_size, optimizer=fastnn.SGD(0.01))
         params.append(net.params)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import fastnn
 from fastnn import datasets, plots
-from fastnn.training import History
+from fastnn.training.history import History
 
 matplotlib.use("Agg")
 

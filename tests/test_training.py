@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
-from fastnn import network as network_module
-from fastnn.network import _Team
+from fastnn.network import network as network_module
+from fastnn.network.network import _Team
 
 MOONS = make_moons(150, noise=0.2, random_state=1)
 
@@ -187,7 +187,7 @@ def test_threads_change_no_bit(backend, way, monkeypatch):
     alone = moons_net(backend, n_threads=1)
     way = WAYS[way] | ({"batch_size": 1400} if "batch_size" in WAYS[way] else {})
     losses = alone.fit(X, y, epochs=5, **way).loss
-    monkeypatch.setattr("fastnn.plan.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.backends.plan.WORK_PER_THREAD", 1)
     for n_threads in (2, 3):
         net = moons_net(backend, n_threads=n_threads)
         assert_bits(net.fit(X, y, epochs=5, **way).loss, losses)
@@ -462,7 +462,7 @@ def test_divergence_of_a_large_network_leaves_the_average(backend):
 
 
 def test_slices_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
-    monkeypatch.setattr("fastnn.plan.WORK_PER_THREAD", 1)
+    monkeypatch.setattr("fastnn.backends.plan.WORK_PER_THREAD", 1)
     X = np.random.default_rng(0).standard_normal((700, 5))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     nets = [
@@ -475,8 +475,8 @@ def test_slices_with_any_number_of_threads_give_the_same_bits(backend, monkeypat
         asked.append(1 + len(asked) % team.most)
         return asked[-1]
 
-    monkeypatch.setattr("fastnn.network._Team.choose", in_turn)
-    monkeypatch.setattr("fastnn.network.SLICE_SECONDS", 0.0)  # a step a slice
+    monkeypatch.setattr("fastnn.network.network._Team.choose", in_turn)
+    monkeypatch.setattr("fastnn.network.network.SLICE_SECONDS", 0.0)  # a step a slice
     nets[1].fit(X, y, epochs=12)
     assert_bits(nets[0].params, nets[1].params)
     assert set(asked) == ({1} if backend == "numpy" else {1, 2})

@@ -1,6 +1,6 @@
 """Backends: modules with the same kernels, loaded when asked for.
 
-Each of ``numpy_kernels``, ``numba_kernels`` and ``cython_kernels`` has, with the
+Each of the packages ``numpy``, ``numba`` and ``cython`` has, with the
 same arguments in the same order (arrays read, numbers, arrays written):
 
 | of a layer | |
@@ -13,16 +13,17 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``dropout_forward(x, rate, key, first, out)``, ``dropout_backward(rate, key, first, da)`` | |
 | ``output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits)`` | summed loss |
 | ``output_transform(loss, out)`` | softmax, sigmoid, exp |
-| ``update(grads, l2, decay, rule, constants, learning_rate, count, params, state)`` | |
+| ``update(grads, l2, rule, learning_rate, count, params, moments)`` | |
 | ``shuffle(seed, epoch, order)`` | |
 
 | of a network | |
 |---|---|
-| ``forward(header, layers, constants, x, loss, transform, params, work, out)`` | is x finite |
-| ``loss_and_grad(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | |
-| ``train(header, layers, constants, x, targets, sample_weight, loss, l2, ...)`` | a slice |
+| ``forward(net, x, transform, params, work, out)`` | is x finite |
+| ``loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads)`` | |
+| ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
 
-``numpy_kernels`` documents every one of them.
+``net``, ``data``, ``rule``, ``chunk``, ``team`` and ``memory`` are the named tuples of
+:mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def load(name: str = "auto") -> ModuleType:
     reason = why_missing(name)
     if reason:
         raise ImportError(f"backend {name!r}: {reason}")
-    return importlib.import_module(f"fastnn.backends.{name}_kernels")
+    return importlib.import_module(f"fastnn.backends.{name}")
 
 
 def why_missing(name: str) -> str | None:

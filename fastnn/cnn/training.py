@@ -26,7 +26,7 @@ from fastnn.cnn.optimizers import Optimizer
 from fastnn.cnn.runtime import tf
 from fastnn.cnn.settings import Settings
 from fastnn.errors import DivergenceError
-from fastnn.schedules import SCHEDULES
+from fastnn.training.schedules import SCHEDULES
 
 REPORT_EVERY = 100
 EVALUATE_EVERY = 1100

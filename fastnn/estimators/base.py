@@ -22,9 +22,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn import codes
-from fastnn.backends import BACKENDS
-from fastnn.custom import CustomActivation
+from fastnn.backends import BACKENDS, codes
 from fastnn.estimators.solvers import (
     Data,
     Epochs,
@@ -33,9 +31,10 @@ from fastnn.estimators.solvers import (
     make_optimizer,
     n_threads,
 )
-from fastnn.network import SLICE_SECONDS, Network
-from fastnn.schedules import SCHEDULES
-from fastnn.workers import check_stopped
+from fastnn.network.custom import CustomActivation
+from fastnn.network.network import SLICE_SECONDS, Network
+from fastnn.training.schedules import SCHEDULES
+from fastnn.training.threads import check_stopped
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 

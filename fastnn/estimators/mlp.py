@@ -16,9 +16,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from fastnn import codes
-from fastnn.custom import CustomLoss
+from fastnn.backends import codes
 from fastnn.estimators.base import BaseMLP, is_stochastic, keep, one_column
+from fastnn.network.custom import CustomLoss
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

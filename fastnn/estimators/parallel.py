@@ -13,7 +13,7 @@ from joblib.parallel import (
     ThreadingBackend,
 )
 
-from fastnn.workers import Workers
+from fastnn.training.threads import Workers
 
 
 class JoblibBackend(ParallelBackendBase):

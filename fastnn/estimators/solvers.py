@@ -19,15 +19,15 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from fastnn.network import (
+from fastnn.backends.plan import batch_matrices
+from fastnn.network.network import (
     Network,
     _Run,
     _sparse_density,
     _sparse_pays,
 )
-from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
-from fastnn.plan import batch_matrices
-from fastnn.workers import check_stopped, default_threads, helpers
+from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
+from fastnn.training.threads import check_stopped, default_threads, helpers
 
 # Rows that are gathered, or made dense, at a time: they should stay in the cache.
 PART_BYTES = 4 * 1024 * 1024
@@ -140,7 +140,7 @@ class _Part(_Run):
         self.batches = -(-self.samples // batch_size)
         self.shuffled = False
         self.first_step = 0
-        self.constants = np.array(network._optimizer.constants, np.float64)
+        self.rule = network._optimizer.for_kernels()
         self.order = np.empty(0, np.int64)
         plan = self.plan = network._batch_plan(batch_size=batch_size, sparse=wants_sparse)
         self.most_threads = network.n_threads
@@ -441,14 +441,10 @@ class _Objective:
             weights = part.weights
             share = float(weights.sum(dtype=np.float64)) if len(weights) else float(len(part))
             loss += share * net._kernels.loss_and_grad(
-                net._plan.header,
-                net._plan.layers,
-                net._plan.constants,
+                net._plan.net(net._loss_code),
                 self.dense[index] if self.dense else _columns(part.x),
                 np.ascontiguousarray(part.targets.T),
                 weights,
-                net._loss_code,
-                0.0,
                 0,
                 0,
                 net.params,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import codes
-from fastnn.backends import numpy_kernels
+from fastnn.backends import codes
+from fastnn.backends import numpy as kernels
+from fastnn.backends.plan import make_plan
 from fastnn.experiments import jobs, style
 from fastnn.experiments.jobs import Tick
 from fastnn.experiments.result import Picture, Result, Table
-from fastnn.plan import make_plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ class Objective:
     def __init__(self, network: Network, X: np.ndarray, y: np.ndarray) -> None:
         activations = [codes.ACTIVATIONS[name] for name in (*network.activations, "identity")]
         self.plan = make_plan(
-            list(network.layer_sizes), activations, [0.0] * len(activations), [], 1, 8
+            list(network.layer_sizes), activations, [0.0] * len(activations), [], 1, 8, kernels
         )
         self.l2 = network.l2
         self.x = np.ascontiguousarray(X.T)
@@ -45,15 +45,11 @@ class Objective:
 
     def __call__(self, params: np.ndarray) -> Any:
         """The objective at ``params``."""
-        return numpy_kernels.loss_and_grad(
-            self.plan.header,
-            self.plan.layers,
-            self.plan.constants,
+        return kernels.loss_and_grad(
+            self.plan.net(codes.CROSS_ENTROPY, self.l2),
             self.x,
             self.targets,
             np.empty(0),
-            codes.CROSS_ENTROPY,
-            self.l2,
             0,
             0,
             params,
@@ -122,11 +118,11 @@ def activation_pieces() -> dict[str, Any]:
         code = codes.ACTIVATIONS[name]
         point = (z + 1j * h)[None]
         out = np.empty_like(point)
-        numpy_kernels.activation_forward(point, code, 0.0, out)
+        kernels.activation_forward(point, code, 0.0, out)
         exact = out.imag[0] / h
         a = np.ascontiguousarray(out.real)
         slope = np.ones_like(a)
-        numpy_kernels.activation_backward(a, a, code, 0.0, slope)
+        kernels.activation_backward(a, a, code, 0.0, slope)
         result[name] = {"error": float(np.abs(slope[0] - exact).max())}
         if name == "tanh":
             up, down = np.exp(z), np.exp(-z)
@@ -141,8 +137,8 @@ def activation_pieces() -> dict[str, Any]:
             result[name][f"{slip}_error"] = float(np.abs(values - exact).max())
     z = np.array([[-1.0, -0.0, 0.0, 1.0]])
     a, slope = np.empty_like(z), np.ones_like(z)
-    numpy_kernels.activation_forward(z, codes.RELU, 0.0, a)
-    numpy_kernels.activation_backward(z, a, codes.RELU, 0.0, slope)
+    kernels.activation_forward(z, codes.RELU, 0.0, a)
+    kernels.activation_backward(z, a, codes.RELU, 0.0, slope)
     result["relu"] = {"z": z[0], "slope": slope[0], "max_0_1": np.maximum(0, np.ones(4))}
     return result
 

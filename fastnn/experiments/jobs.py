@@ -13,8 +13,8 @@ import numpy as np
 import fastnn
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.optimizers import Optimizer
-from fastnn.workers import usable_cores
+from fastnn.training.optimizers import Optimizer
+from fastnn.training.threads import usable_cores
 
 # The course's setting.
 ACTIVATIONS = ("tanh", "sigmoid", "relu")

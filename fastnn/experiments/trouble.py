@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastnn
-from fastnn import codes
-from fastnn.backends import numpy_kernels
+from fastnn.backends import codes
+from fastnn.backends import numpy as kernels
 from fastnn.experiments import jobs, style
 from fastnn.experiments.jobs import Tick
 from fastnn.experiments.result import Picture, Result, Table
@@ -69,13 +69,13 @@ def _equal(z: np.ndarray) -> np.ndarray:
 
 def _activation(z: np.ndarray, code: int) -> np.ndarray:
     out = np.empty((1, len(z)), z.dtype)
-    numpy_kernels.activation_forward(np.ascontiguousarray(z[None]), code, 0.0, out)
+    kernels.activation_forward(np.ascontiguousarray(z[None]), code, 0.0, out)
     return out[0]
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     out = np.ascontiguousarray(logits)
-    numpy_kernels.output_transform(codes.CROSS_ENTROPY, out)
+    kernels.output_transform(codes.CROSS_ENTROPY, out)
     return out
 
 
@@ -87,7 +87,7 @@ def _loss(logits: np.ndarray, target: int) -> np.ndarray:
         targets = np.full((1, 1), target, one.dtype)
         none = np.empty(0, one.dtype)
         losses.append(
-            numpy_kernels.output_loss(
+            kernels.output_loss(
                 one, targets, none, codes.CROSS_ENTROPY, 0.0, 1.0, np.empty_like(one)
             )
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import codes
-from fastnn.network import _DEFAULT_ALPHA, Network
+from fastnn.backends import codes
+from fastnn.network.network import _DEFAULT_ALPHA, Network
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor

@@ -1,4 +1,4 @@
-"""The kernels of :mod:`fastnn.backends.numpy_kernels` compiled by Cython.
+"""The kernels of :mod:`fastnn.backends.numpy` compiled by Cython.
 
 Written in ``src_cython`` and compiled once for each vector level: plain x86-64 (or whatever else
 the processor is), AVX2 and AVX-512. This module takes the highest level that was compiled and
@@ -12,7 +12,7 @@ import importlib.util
 from types import ModuleType
 
 from fastnn.backends import _cython_baseline
-from fastnn.backends.numpy_kernels import biases_of, weights_of
+from fastnn.backends.numpy import biases_of, weights_of
 
 
 def levels() -> list[str]:
@@ -41,14 +41,12 @@ def load_level(name: str) -> ModuleType:
     return importlib.import_module(f"fastnn.backends._cython_{name}")
 
 
+# --- the highest level, as this module's functions
+
 LEVEL = levels()[-1]
 _kernels = load_level(LEVEL)
-
 NAME = _kernels.NAME
 few_samples = _kernels.few_samples
-# Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
-# than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
-BLAS_WEIGHTS = 64 * 1024
 mix = _kernels.mix
 stream = _kernels.stream
 shuffle = _kernels.shuffle
@@ -73,6 +71,11 @@ vector_sigmoid = _kernels.vector_sigmoid
 vector_log = _kernels.vector_log
 vector_log1p = _kernels.vector_log1p
 vector_softplus = _kernels.vector_softplus
+product_scratch = _kernels.product_scratch
+
+# Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
+# than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
+BLAS_WEIGHTS = 64 * 1024
 
 __all__ = [
     "LEVEL",
@@ -93,6 +96,7 @@ __all__ = [
     "output_loss",
     "output_transform",
     "penalty",
+    "product_scratch",
     "shuffle",
     "stream",
     "train",

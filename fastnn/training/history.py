@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.optimizers import _check
+from fastnn.training.optimizers import _check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,8 +19,8 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from fastnn import codes
-from fastnn.backends.numba_kernels import (
+from fastnn.backends import codes
+from fastnn.backends.numba.kernels import (
     FASTMATH,
     _activate,
     _at,
@@ -30,7 +30,7 @@ from fastnn.backends.numba_kernels import (
     _private,
     _transform,
 )
-from fastnn.plan import aligned_empty
+from fastnn.backends.plan import aligned_empty
 
 if TYPE_CHECKING:
     from fastnn.network import Network

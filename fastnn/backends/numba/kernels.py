@@ -29,7 +29,7 @@ from numba.core.compiler import Compiler
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from fastnn.codes import (
+from fastnn.backends.codes import (
     ACTIVATION,
     ADAGRAD,
     ADAM,
@@ -75,7 +75,7 @@ from fastnn.codes import (
     WORK_SIZE,
     WORK_TARGETS,
 )
-from fastnn.plan import MAX_GROUPS
+from fastnn.backends.plan import MAX_GROUPS
 
 NAME = "numba"
 
@@ -1832,7 +1832,7 @@ def _update(grads, l2, shrink, rule, constants, rate, n, params, state0, state1)
 
 
 @_public
-def update(grads, l2, decay, rule, constants, learning_rate, count, params, state):
+def _update_all(grads, l2, decay, rule, constants, learning_rate, count, params, state):
     """One step of an update rule, ``g = grads + l2 params``."""
     constants_ = _pointer(constants)
     state0 = _pointer(state)
@@ -2177,7 +2177,7 @@ def _all_finite(x, n):
 
 
 @_public
-def forward(header, layers, constants, x, loss, transform, params, work, out):
+def _forward(header, layers, constants, x, loss, transform, params, work, out):
     """Predictions of a network; whether x is finite."""
     block = header[BLOCK]
     samples, features = x.shape
@@ -2584,7 +2584,7 @@ def _group_count(header, samples):
 
 
 @_public
-def loss_and_grad(
+def _loss_and_grad(
     header, layers, constants, x, targets, sample_weight, loss, l2, seed, step, params, work, grads
 ):
     """Objective of one batch and its gradient."""
@@ -2673,7 +2673,7 @@ def _clip(
 
 
 @_public
-def train(
+def _train(
     header,
     layers,
     constants,
@@ -2855,3 +2855,58 @@ def train(
                     )
         _barrier(n_threads, sync_)
     return learning_rates.shape[0]
+
+
+def forward(net, x, transform, params, work, out):
+    """Predictions of a network; whether x is finite."""
+    return _forward(
+        net.header, net.layers, net.constants, x, net.loss, transform, params, work, out
+    )
+
+
+def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
+    """Objective of one batch and its gradient."""
+    return _loss_and_grad(
+        *net[:3], x, targets, sample_weight, *net[3:], seed, step, params, work, grads
+    )
+
+
+def update(grads, l2, rule, learning_rate, count, params, moments):
+    """One step of an update rule, ``g = grads + l2 params``."""
+    _update_all(
+        grads, l2, rule.decay, rule.code, rule.constants, learning_rate, count, params, moments
+    )
+
+
+def train(net, data, rule, chunk, team, params, moments, memory, losses):
+    """Do a chunk of training steps."""
+    return _train(
+        net.header,
+        net.layers,
+        net.constants,
+        data.x,
+        data.indices,
+        data.indptr,
+        data.targets,
+        data.sample_weight,
+        net.loss,
+        net.l2,
+        rule.code,
+        rule.constants,
+        rule.decay,
+        chunk.learning_rates,
+        chunk.seed,
+        chunk.first_step,
+        chunk.first_count,
+        data.batch_size,
+        data.shuffled,
+        team.thread,
+        team.n_threads,
+        params,
+        moments,
+        memory.grads,
+        memory.order,
+        memory.work,
+        team.sync,
+        losses,
+    )

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.training import History
+from fastnn.training.history import History
+from fastnn.training.threads import Workers, default_threads
 from fastnn.validation import as_integer, as_matrix, one_of
-from fastnn.workers import Workers, default_threads
 
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
 
@@ -313,6 +313,6 @@ def _check_names(arguments: dict[str, Any]) -> None:
 
 def _bar(total: int) -> Any:
     """Progress bar over the networks on a terminal; None elsewhere."""
-    from fastnn.display import CountingBar
+    from fastnn.training.bars import CountingBar
 
     return CountingBar.on_terminal("network", total)

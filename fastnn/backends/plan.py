@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from fastnn import codes
+from fastnn.backends import codes
+from fastnn.backends.interface import Net
 
 # A block of samples should leave room in the first-level cache (32 to 48 KiB)
 # for the weights.
@@ -55,14 +57,6 @@ SECOND_THREAD_WORK = 200_000
 WORK_PER_THREAD = 1_000_000
 UPDATE_SAMPLES = 8
 
-# As in the Cython sources, for products of wide layers: numbers copied or updated at a time,
-# COPY_SIZE + UPDATED_ROWS * UPDATED_COLUMNS; rows of the inputs' gradient made at a time; a
-# multiple of a panel's columns, and how many numbers are marked as zero or not by one integer.
-UPDATED_ROWS = 48
-PACKED = 96 * (256 + 16) + UPDATED_ROWS * 384
-TURNED_ROWS = 128
-PANELS = 64
-
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
 # from how many weights on they do is the backend's own number.
 BLAS_WIDTH = 48
@@ -81,7 +75,7 @@ class Plan:
     Attributes
     ----------
     header : ndarray of int64, shape (HEADER_SIZE,)
-        Whole-network numbers, indexed by the names in :mod:`fastnn.codes`.
+        Whole-network numbers, indexed by the names in :mod:`fastnn.backends.codes`.
     layers : ndarray of int64, shape (rows, LAYER_COLUMNS)
         One row a layer, in order.
     constants : ndarray of float64, shape (rows,)
@@ -94,6 +88,10 @@ class Plan:
     header: np.ndarray
     layers: np.ndarray
     constants: np.ndarray
+
+    def net(self, loss: int, l2: float = 0.0) -> Net:
+        """The plan, a loss (its code) and an L2 factor as the kernels take them."""
+        return Net(self.header, self.layers, self.constants, loss, l2)
 
     @property
     def n_params(self) -> int:
@@ -200,9 +198,8 @@ def make_plan(
     dropout: list[float],
     n_targets: int,
     itemsize: int,
-    blas_weights: int = 0,
+    kernels: Any,
     batch_size: int = 0,
-    packed: bool = True,
     sparse: bool = False,
 ) -> Plan:
     """Lay out a dense network.
@@ -223,15 +220,14 @@ def make_plan(
         Rows of the target matrix (1 for class indices).
     itemsize : int
         Bytes of one number, to fit a block into the cache.
-    blas_weights : int
-        Weights that a layer must have to go through BLAS: where it overtakes the backend's loops.
+    kernels : module
+        The backend: its ``BLAS_WEIGHTS`` is from how many weights on a layer's products go through
+        BLAS, and ``product_scratch`` tells how much scratch memory these need.
     batch_size : int
         Samples of a batch where that is known: wide networks work on more of them at a time,
         and threads share out the units of a layer where the samples are few.
     sparse : bool
         Whether the first layer's products leave zeros out, so that there is less to share out.
-    packed : bool
-        Whether scratch memory has a place for packed products, which only the Cython kernels need.
 
     Returns
     -------
@@ -253,7 +249,7 @@ def make_plan(
             units += fan_out
         weights, biases = n_params, n_params + fan_in * fan_out
         n_params = biases + fan_out
-        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH and fan_in * fan_out >= blas_weights)
+        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
         rows.append(
             [codes.DENSE, fan_in, fan_out, weights, biases, activations[k], blas, net_input, output]
         )
@@ -262,9 +258,9 @@ def make_plan(
             rows.append([codes.DROPOUT, fan_out, fan_out, 0, 0, codes.IDENTITY, 0, units, units])
             constants.append(dropout[k])
             units += fan_out
-    widest = max(layer_sizes[1:])
-    delta, delta_other = units, units + widest
-    units += 2 * widest
+    largest = max(layer_sizes[1:])
+    delta, delta_other = units, units + largest
+    units += 2 * largest
 
     shared = n_params * itemsize > SHARED_BYTES or (
         not sparse
@@ -292,10 +288,8 @@ def make_plan(
     header[codes.WORK_PACKED] = units * block
     header[codes.WORK_SIZE] = units * block
     wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    if wide.size and packed:  # beside those, the columns of three matrices, or marks in their place
-        panels = -(-int(wide.max()) // PANELS) * PANELS * block
-        marks = 2 * UPDATED_ROWS * (block // PANELS) + (UPDATED_ROWS + TURNED_ROWS) * block
-        header[codes.WORK_SIZE] += PACKED + marks + 3 * panels
+    widest = int(wide.max(initial=0))
+    header[codes.WORK_SIZE] += kernels.product_scratch(block, widest, itemsize)
     header[codes.WORK_INPUT] = 0
     header[codes.WORK_TARGETS] = layer_sizes[0] * block
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 import fastnn
-from fastnn import codes
+from fastnn.backends import codes
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network import INITIALIZERS, Network

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import backends, codes
-from fastnn.blas import limited_blas
-from fastnn.custom import CustomActivation, CustomLoss
-from fastnn.errors import DivergenceError
-from fastnn.optimizers import Optimizer, get_optimizer
-from fastnn.plan import (
+from fastnn import backends
+from fastnn.backends import codes
+from fastnn.backends.interface import Chunk, Data, Memory, Team
+from fastnn.backends.plan import (
     MAX_FROZEN_UNITS,
     SYNC_SIZE,
     Plan,
@@ -31,12 +29,16 @@ from fastnn.plan import (
     batch_matrices,
     make_plan,
 )
-from fastnn.training import Best, EarlyStopping, History, Progress
+from fastnn.errors import DivergenceError
+from fastnn.network.custom import CustomActivation, CustomLoss
+from fastnn.training.blas import limited_blas
+from fastnn.training.history import Best, EarlyStopping, History, Progress
+from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.training.threads import check_stopped, default_threads, helpers, is_worker, run_pieces
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights, check_finite, one_of
-from fastnn.workers import check_stopped, default_threads, helpers, is_worker, run_pieces
 
 if TYPE_CHECKING:
-    from fastnn.compiled import CFunction
+    from fastnn.export.compiled import CFunction
 
 INITIALIZERS = (
     "auto",
@@ -250,8 +252,7 @@ class Network:
             alphas,
             n_targets=n_targets,
             itemsize=self.dtype.itemsize,
-            blas_weights=self._kernels.BLAS_WEIGHTS,
-            packed=self._kernels.NAME == "cython",
+            kernels=self._kernels,
         )
         # For batches of some size; kept, since a call of a few steps would notice the making.
         self._batch_plan = lru_cache(maxsize=8)(partial(self._make_plan, self.dropout))
@@ -533,18 +534,8 @@ class Network:
 
     def _forward_rows(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
         """Into ``out``; whether x is finite."""
-        plan = self._plan
-        return self._kernels.forward(
-            plan.header,
-            plan.layers,
-            plan.constants,
-            x,
-            self._loss_code,
-            transform,
-            self.params,
-            self._work(plan),
-            out,
-        )
+        net = self._plan.net(self._loss_code)
+        return self._kernels.forward(net, x, transform, self.params, self._work(self._plan), out)
 
     def _forward_shared(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
         """The same by several threads: whole blocks each, so that no bit depends on how many."""
@@ -706,14 +697,10 @@ class Network:
         targets = self._scaled_targets(self._targets(y, len(x)))
         grads = self._plan.gradient_groups(self.dtype)
         self._kernels.loss_and_grad(
-            self._plan.header,
-            self._plan.layers,
-            self._plan.constants,
+            self._plan.net(self._loss_code, self.l2),
             np.ascontiguousarray(x.T),
             np.ascontiguousarray(targets.T),
             as_weights("sample_weight", sample_weight, len(x), self.dtype),
-            self._loss_code,
-            self.l2,
             0,
             0,
             self.params,
@@ -1002,7 +989,7 @@ class Network:
         True
         """
         self._freezable(output)
-        from fastnn.compiled import numba_predict
+        from fastnn.export.compiled import numba_predict
 
         return numba_predict(self, output)
 
@@ -1022,7 +1009,7 @@ class Network:
 
         Returns
         -------
-        fastnn.compiled.CFunction
+        fastnn.export.compiled.CFunction
             ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``: good as
             long as one of the two objects lives. The weights in it are a copy. Cython
             code takes it through ``fastnn.cython_kernels``.
@@ -1034,7 +1021,7 @@ class Network:
                 f"signature 'integrand' needs a network with one output; "
                 f"this one has {self.n_outputs}"
             )
-        from fastnn.compiled import cfunc
+        from fastnn.export.compiled import cfunc
 
         return cfunc(self, signature, output)
 
@@ -1191,7 +1178,7 @@ class _Run:
         self.work = plan.workspace(network.dtype, self.n_threads, sparse)
         self.grads = plan.gradient_groups(network.dtype)
         self.first_step = network.n_epochs_ * self.batches
-        self.constants = np.array(network._optimizer.constants, np.float64)
+        self.rule = network._optimizer.for_kernels()
 
     def _choose_threads(self, plan: Plan, most: int | None = None) -> int:
         """Threads that share a batch's work; more than one only where a step has enough of it."""
@@ -1217,42 +1204,35 @@ class _Run:
         rates: np.ndarray | None = None,
     ) -> int:
         """Run a slice, at the optimiser's learning rate or one a step; returns the steps done."""
-        net, optimizer = self.network, self.network._optimizer
-        plan = self.plan
+        net, plan = self.network, self.plan
         if rates is None:
-            rates = np.full(n_steps, optimizer.learning_rate)
+            rates = np.full(n_steps, net._optimizer.learning_rate)
         sync = np.zeros(SYNC_SIZE, np.int64)
         threads = self.active or self.n_threads
 
+        kernel_net = plan.net(net._loss_code, net.l2)
+        data = Data(
+            self.x,
+            self.indices,
+            self.indptr,
+            self.targets,
+            self.weights,
+            self.batch_size,
+            self.shuffled,
+        )
+        chunk = Chunk(rates, self.first_step + step, net._updates, net._seed)
+        memory = Memory(self.grads, self.order, self.work)
+
         def run(thread: int) -> int:
             return net._kernels.train(
-                plan.header,
-                plan.layers,
-                plan.constants,
-                self.x,
-                self.indices,
-                self.indptr,
-                self.targets,
-                self.weights,
-                net._loss_code,
-                net.l2,
-                optimizer.rule,
-                self.constants,
-                optimizer.decay,
-                rates,
-                net._seed,
-                self.first_step + step,
-                net._updates,
-                self.batch_size,
-                self.shuffled,
-                thread,
-                threads,
+                kernel_net,
+                data,
+                self.rule,
+                chunk,
+                Team(thread, threads, sync),
                 net.params,
                 net._moments,
-                self.grads,
-                self.order,
-                self.work,
-                sync,
+                memory,
                 losses,
             )
 
@@ -1551,6 +1531,6 @@ def _random_state(random_state: Any) -> np.random.RandomState:
 
 def _progress_bar(epochs: int) -> Any:
     """Progress bar on a terminal; None elsewhere."""
-    from fastnn.display import TrainingBar
+    from fastnn.training.bars import TrainingBar
 
     return TrainingBar.on_terminal(epochs)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import codes
+from fastnn.backends import codes
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,6 +1,6 @@
 """Update rules: small immutable descriptions, the numbers that an update needs.
 
-The formulas stand at :func:`fastnn.backends.numpy_kernels.update`.
+The formulas stand at :func:`fastnn.backends.numpy.update`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from fastnn import codes
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.interface import Rule
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Optimizer:
         """What the kernels read: the rule's three numbers, clip_norm, clip_value, ema (or 0)."""
         rest = (self.clip_norm, self.clip_value, self.ema)
         return (*self._numbers, *(float(value or 0.0) for value in rest))
+
+    def for_kernels(self) -> Rule:
+        """The update rule as the kernels take it."""
+        return Rule(self.rule, np.array(self.constants, np.float64), self.decay)
 
     @property
     def n_moments(self) -> int:

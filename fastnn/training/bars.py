@@ -12,7 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fastnn import training
+from fastnn.training import history as training
 
 
 class TrainingBar(Progress):

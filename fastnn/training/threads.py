@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from fastnn.blas import limited_blas
+from fastnn.training.blas import limited_blas
 
 _stopped: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stopped")
 

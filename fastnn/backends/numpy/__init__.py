@@ -1,0 +1,66 @@
+"""The kernels in plain NumPy: the reference, to be read first.
+
+Inside the kernels every matrix is ``(units, samples)``. Arguments come in the
+order: arrays that are read, numbers, arrays that are written. A kernel
+overwrites what it writes and keeps nothing between calls; it trusts its
+arguments, which :class:`fastnn.Network` has checked.
+
+Symbols: ``x`` a layer's input, ``w`` its weights ``(fan_in, fan_out)``, ``b``
+its biases, ``z = w.T x + b`` the net input, ``a = f(z)`` the output; ``d`` before
+a name is the derivative of the mean loss by it.
+
+Everything except the random streams also works on complex arrays, so that the
+tests can differentiate it by the complex step.
+"""
+
+from fastnn.backends.numpy.activations import (
+    activation_backward,
+    activation_forward,
+    dropout_backward,
+    dropout_forward,
+)
+from fastnn.backends.numpy.losses import output_loss, output_transform
+from fastnn.backends.numpy.network import forward, loss_and_grad
+from fastnn.backends.numpy.products import (
+    dense_backward_inputs,
+    dense_backward_params,
+    dense_forward,
+)
+from fastnn.backends.numpy.random import dropout_mask, mix, shuffle, stream
+from fastnn.backends.numpy.train import train
+from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
+
+NAME = "numpy"
+BLAS_WEIGHTS = 0  # weights of a layer from which on its products go through BLAS: all do
+
+
+def product_scratch(block, widest, itemsize):
+    """Scratch numbers that the products of wide layers need beside the plan's own: none."""
+    return 0
+
+
+__all__ = [
+    "BLAS_WEIGHTS",
+    "NAME",
+    "activation_backward",
+    "activation_forward",
+    "biases_of",
+    "dense_backward_inputs",
+    "dense_backward_params",
+    "dense_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "dropout_mask",
+    "forward",
+    "loss_and_grad",
+    "mix",
+    "output_loss",
+    "output_transform",
+    "penalty",
+    "product_scratch",
+    "shuffle",
+    "stream",
+    "train",
+    "update",
+    "weights_of",
+]

@@ -1,0 +1,165 @@
+"""Activations and dropout, forward and backward."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.numpy.random import dropout_mask
+
+
+def activation_forward(z, activation, alpha, out):
+    """``out = f(z)``; ``out`` may be ``z`` where the derivative follows from it.
+
+    | activation | f(z) |
+    |---|---|
+    | identity | z |
+    | tanh | tanh z |
+    | sigmoid | 1 / (1 + exp(-z)) |
+    | relu | max(z, 0) |
+    | leaky_relu | z for z > 0, else alpha z |
+    | elu | z for z > 0, else alpha (exp(z) - 1) |
+    | softplus | log(1 + exp(z)) |
+    | silu | z sigmoid(z) |
+    | gelu | z Phi(z) = z erfc(-z / sqrt 2) / 2 |
+    | the user's | alpha.f(z) |
+
+    Parameters
+    ----------
+    z : ndarray, shape (units, samples)
+    activation : int
+        A code of :mod:`fastnn.backends.codes`.
+    alpha : float
+        Constant of leaky_relu and elu; a :class:`fastnn.CustomActivation` for the
+        user's own (for the Numba kernels the address of what was compiled of it).
+    out : ndarray, shape (units, samples)
+    """
+    if activation == codes.TANH:
+        np.tanh(z, out=out)
+    elif activation == codes.SIGMOID:
+        out[...] = sigmoid(z)
+    elif activation == codes.RELU:
+        # not max: NaN must come through
+        out[...] = np.where(z.real <= 0, 0, z)
+    elif activation == codes.LEAKY_RELU:
+        out[...] = np.where(z.real <= 0, alpha * z, z)
+    elif activation == codes.ELU:
+        out[...] = np.where(z.real <= 0, alpha * np.expm1(np.where(z.real <= 0, z, 0)), z)
+    elif activation == codes.SOFTPLUS:
+        out[...] = softplus(z)
+    elif activation == codes.SILU:
+        out[...] = z * sigmoid(z)
+    elif activation == codes.GELU:
+        out[...] = z * normal_cdf(z)
+    elif activation == codes.CUSTOM_ACTIVATION:
+        out[...] = elementwise(alpha.f, z)
+    elif out is not z:
+        out[...] = z
+
+
+def activation_backward(z, a, activation, alpha, da):
+    """``da`` becomes ``dz = da f'(z)``, written with the output where that is enough.
+
+    | activation | f'(z) |
+    |---|---|
+    | identity | 1 |
+    | tanh | 1 - a^2 |
+    | sigmoid | a (1 - a) |
+    | relu | 1 for a > 0, else 0 (so 0 at z = 0) |
+    | leaky_relu | 1 for a > 0, else alpha |
+    | elu | 1 for a > 0, else a + alpha |
+    | softplus | sigmoid(z) = 1 - exp(-a) |
+    | silu | s + a (1 - s), s = sigmoid(z) |
+    | gelu | Phi(z) + z phi(z) |
+    | the user's | alpha.df(z) |
+
+    Parameters
+    ----------
+    z, a : ndarray, shape (units, samples)
+        Net input and output; ``z`` is read for silu, gelu and the user's own only.
+    activation : int
+    alpha : float
+        Positive; or as for :func:`activation_forward`.
+    da : ndarray, shape (units, samples)
+        Read and overwritten.
+    """
+    if activation == codes.TANH:
+        da *= 1 - a * a
+    elif activation == codes.SIGMOID:
+        da *= a * (1 - a)
+    elif activation == codes.RELU:
+        da *= a.real > 0
+    elif activation == codes.LEAKY_RELU:
+        da *= np.where(a.real > 0, 1, np.asarray(alpha, a.real.dtype))
+    elif activation == codes.ELU:
+        da *= np.where(a.real > 0, 1, a + np.asarray(alpha, a.real.dtype))
+    elif activation == codes.SOFTPLUS:
+        da *= -np.expm1(-a)
+    elif activation == codes.SILU:
+        s = sigmoid(z)
+        da *= s + a * (1 - s)
+    elif activation == codes.GELU:
+        da *= normal_cdf(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi).astype(z.real.dtype)
+    elif activation == codes.CUSTOM_ACTIVATION:
+        da *= elementwise(alpha.df, z)
+
+
+def dropout_forward(x, rate, key, first, out):
+    """``out = x / (1 - rate)`` where the unit is kept, else 0.
+
+    Parameters
+    ----------
+    x : ndarray, shape (units, samples)
+    rate : float
+        Probability of dropping, in [0, 1).
+    key : uint64
+        The mask's random stream.
+    first : int
+        Position in the batch of the first sample.
+    out : ndarray, shape (units, samples)
+    """
+    mask = dropout_mask(rate, key, first, *x.shape)
+    out[...] = np.where(mask, x * np.asarray(1 / (1 - rate), x.real.dtype), 0)
+
+
+def dropout_backward(rate, key, first, da):
+    """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
+    mask = dropout_mask(rate, key, first, *da.shape)
+    da[...] = np.where(mask, da * np.asarray(1 / (1 - rate), da.real.dtype), 0)
+
+
+def elementwise(function, *arrays):
+    """A user's function of numbers, for one after the other; NaN where it raises a numeric error.
+
+    Not called with whole arrays: what branches or calls ``math`` takes numbers only.
+    """
+    function = getattr(function, "py_func", function)  # compiled by Numba
+    out = np.empty_like(arrays[0])
+    values = out.reshape(-1)
+    with np.errstate(all="ignore"):
+        for i, numbers in enumerate(zip(*(array.flat for array in arrays), strict=True)):
+            try:
+                values[i] = function(*numbers)
+            except (ArithmeticError, ValueError):  # of math, where compiled code goes on
+                values[i] = np.nan
+    return out
+
+
+def sigmoid(z):
+    """``1 / (1 + exp(-z))`` without overflow: both branches use ``exp(-|z|)``."""
+    positive = z.real >= 0
+    e = np.exp(np.where(positive, -z, z))
+    return np.where(positive, 1, e) / (1 + e)
+
+
+def softplus(z):
+    """``log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``."""
+    positive = z.real >= 0
+    return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
+
+
+def normal_cdf(z):
+    """Distribution function of the standard normal, ``erfc(-z / sqrt 2) / 2``."""
+    from scipy.special import erfc
+
+    return 0.5 * erfc(-z / np.sqrt(2).astype(z.real.dtype))

@@ -1,0 +1,111 @@
+"""Losses with their derivatives, and what net inputs become for a prediction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.numpy.activations import elementwise, sigmoid, softplus
+
+
+def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
+    """Weighted sum of the samples' losses, and its derivative times ``scale``.
+
+    | loss | of one sample | derivative |
+    |---|---|---|
+    | cross_entropy | log(sum_k exp z_k) - z_target | softmax(z) - onehot(target) |
+    | binary_cross_entropy | sum_k softplus(z_k) - t_k z_k | sigmoid(z) - t |
+    | squared_error | 1/2 sum_k (z_k - t_k)^2 | z - t |
+    | absolute_error | sum_k abs(z_k - t_k) | sign(z - t) |
+    | huber | sum_k c_k (d_k - c_k / 2), d = z - t, c = d clipped to +-constant | c |
+    | quantile | sum_k max((1 - c) d_k, -c d_k), d = z - t, c the constant | 1 - c or -c |
+    | poisson | sum_k exp z_k - t_k z_k + t_k log t_k - t_k | exp(z) - t |
+    | the user's | sum_k constant.f(z_k, t_k) | constant.df(z, t) |
+
+    For the first two ``constant`` is label smoothing: 1 for the target becomes
+    1 - constant, and all classes (for binary_cross_entropy both) get their share of it.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (outputs, samples)
+        Net inputs of the output layer.
+    targets : ndarray, shape (1, samples) or (outputs, samples)
+        Class indices for cross_entropy, else one row an output; of the
+        logits' dtype.
+    sample_weight : ndarray, shape (samples,) or (0,)
+        Empty for all ones.
+    loss : int
+        A code of :mod:`fastnn.backends.codes`.
+    constant : float
+        Number of the loss: label smoothing, Huber's threshold or the quantile; a
+        :class:`fastnn.CustomLoss` for the user's own (for the Numba kernels an address).
+    scale : float
+        Factor of the derivative: 1 / sum of the weights for a mean.
+    dlogits : ndarray, shape (outputs, samples)
+        May be ``logits``.
+
+    Returns
+    -------
+    float
+        Not scaled.
+    """
+    dtype = logits.real.dtype.type
+    if loss == codes.CROSS_ENTROPY:
+        onehot = targets.real == np.arange(logits.shape[0])[:, None]
+        shift = logits.real.max(axis=0)
+        e = np.exp(logits - shift)
+        total = e.sum(axis=0)
+        each = np.log(total) + shift - np.where(onehot, logits, 0).sum(axis=0)
+        derivative = e / total - onehot
+        if constant != 0.0:
+            extra = dtype(constant) * (onehot - dtype(1 / logits.shape[0]))
+            each, derivative = each + (extra * logits).sum(axis=0), derivative + extra
+    elif loss == codes.BINARY_CROSS_ENTROPY:
+        targets = dtype(1 - constant) * targets + dtype(constant / 2)
+        each = (softplus(logits) - targets * logits).sum(axis=0)
+        derivative = sigmoid(logits) - targets
+    elif loss == codes.POISSON:
+        mean = np.exp(logits)
+        of_target = targets * np.log(np.where(targets.real > 0, targets, 1)) - targets
+        each = (mean - targets * logits + of_target).sum(axis=0)
+        derivative = mean - targets
+    elif loss == codes.CUSTOM_LOSS:
+        each = elementwise(constant.f, logits, targets).sum(axis=0)
+        derivative = elementwise(constant.df, logits, targets)
+    else:
+        d = logits - targets
+        if loss == codes.SQUARED_ERROR:
+            derivative = d
+            each = 0.5 * (d * d).sum(axis=0)
+        elif loss == codes.HUBER:
+            high = dtype(constant)
+            derivative = np.where(d.real < -high, -high, np.where(d.real > high, high, d))
+            each = (derivative * (d - dtype(0.5) * derivative)).sum(axis=0)
+        else:
+            up, down = (1 - constant, constant) if loss == codes.QUANTILE else (1, 1)
+            derivative = np.where(
+                d.real > 0, dtype(up), np.where(d.real < 0, -dtype(down), dtype(0))
+            )
+            each = (derivative * d).sum(axis=0)
+    if sample_weight.shape[0]:
+        each = each * sample_weight
+        derivative = derivative * sample_weight
+    dlogits[...] = derivative * np.asarray(scale, derivative.real.dtype)
+    return each.astype(np.result_type(each, np.float64)).sum()
+
+
+def output_transform(loss, out):
+    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves.
+
+    Parameters
+    ----------
+    loss : int
+    out : ndarray, shape (outputs, samples)
+    """
+    if loss == codes.CROSS_ENTROPY:
+        e = np.exp(out - out.real.max(axis=0))
+        out[...] = e / e.sum(axis=0)
+    elif loss == codes.BINARY_CROSS_ENTROPY:
+        out[...] = sigmoid(out)
+    elif loss == codes.POISSON:
+        np.exp(out, out=out)

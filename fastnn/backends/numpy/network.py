@@ -1,0 +1,128 @@
+"""A network's layers in order: predictions, the objective and its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.codes import ACTIVATION, FAN_IN, FAN_OUT, KIND
+from fastnn.backends.numpy.activations import (
+    activation_backward,
+    activation_forward,
+    dropout_backward,
+    dropout_forward,
+)
+from fastnn.backends.numpy.losses import output_loss, output_transform
+from fastnn.backends.numpy.products import (
+    dense_backward_inputs,
+    dense_backward_params,
+    dense_forward,
+    quiet,
+)
+from fastnn.backends.numpy.random import stream
+from fastnn.backends.numpy.updates import add_penalty, biases_of, penalty, weights_of
+
+
+@quiet
+def forward(net, x, transform, params, work, out):
+    """Predictions of a network.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+        Without dropout.
+    x : ndarray, shape (samples, features)
+    transform : bool
+        Predictions (softmax, sigmoid) rather than net inputs.
+    params : ndarray, shape (n_params,)
+    work : ndarray
+        Scratch memory.
+    out : ndarray, shape (samples, outputs)
+
+    Returns
+    -------
+    bool
+        Whether ``x`` has neither NaN nor infinity, which the compiled kernels check
+        while it is in the cache.
+    """
+    a = x.T
+    for row, alpha in zip(net.layers, net.constants, strict=True):
+        z = np.empty((row[FAN_OUT], a.shape[1]), np.result_type(a, params))
+        dense_forward(a, weights_of(row, params), biases_of(row, params), z)
+        a = np.empty_like(z)
+        activation_forward(z, row[ACTIVATION], alpha, a)
+    if transform:
+        output_transform(net.loss, a)
+    out[...] = a.T
+    return bool(np.isfinite(x).all())
+
+
+def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
+    """Objective of one batch and its gradient.
+
+    The objective is the (weighted) mean loss plus ``l2 / 2`` times the sum of the
+    squared weights. Backwards through the layers, with
+    ``dz = da f'(z)``: ``dw = x dz.T``, ``db = sum dz``, ``dx = w dz``.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+        With dropout where its layers have it.
+    x : ndarray, shape (features, samples)
+    targets : ndarray, shape (1 or outputs, samples)
+    sample_weight : ndarray, shape (samples,) or (0,)
+    seed, step : int
+        The dropout masks' random streams.
+    params : ndarray, shape (n_params,)
+    work : ndarray
+        Scratch memory.
+    grads : ndarray, shape (groups, n_params)
+        The gradient is left in the first row; the others are scratch memory.
+
+    Returns
+    -------
+    float
+    """
+    loss = batch_gradient(net, x, targets, sample_weight, seed, step, params, grads[0])
+    add_penalty(net, params, grads[0])
+    return loss + penalty(net.layers, net.l2, params)
+
+
+def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
+    """Mean loss of a batch; its gradient, without the penalty's, goes to ``grads``."""
+    samples = x.shape[1]
+    total = float(sample_weight.sum(dtype=np.float64)) if sample_weight.shape[0] else samples
+    # A batch may hold only samples of weight zero: its gradient is zero.
+    scale = 1 / total if total > 0 else 0.0
+
+    inputs, net_inputs, a = [], [], x
+    for k, (row, constant) in enumerate(zip(net.layers, net.constants, strict=True)):
+        inputs.append(a)
+        z = np.empty((row[FAN_OUT], samples), np.result_type(a, params))
+        if row[KIND] == codes.DROPOUT:
+            dropout_forward(a, constant, stream(seed, codes.STREAM_DROPOUT + k, step), 0, z)
+            a = z
+        else:
+            dense_forward(a, weights_of(row, params), biases_of(row, params), z)
+            a = np.empty_like(z)
+            activation_forward(z, row[ACTIVATION], constant, a)
+        net_inputs.append(z)
+    outputs = [*inputs[1:], a]
+
+    delta = np.empty_like(a)
+    loss = output_loss(a, targets, sample_weight, net.loss, net.constants[-1], scale, delta)
+
+    for k in range(len(net.layers) - 1, -1, -1):
+        row, constant = net.layers[k], net.constants[k]
+        if row[KIND] == codes.DROPOUT:
+            dropout_backward(constant, stream(seed, codes.STREAM_DROPOUT + k, step), 0, delta)
+            continue
+        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], constant, delta)
+        dense_backward_params(
+            inputs[k], delta, False, weights_of(row, grads), biases_of(row, grads)
+        )
+        if k > 0:
+            dx = np.empty((row[FAN_IN], samples), delta.dtype)
+            dense_backward_inputs(weights_of(row, params), delta, dx)
+            delta = dx
+    return loss * scale

@@ -1,0 +1,106 @@
+"""Training steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
+from fastnn.backends.numpy.network import batch_gradient
+from fastnn.backends.numpy.random import shuffle
+from fastnn.backends.numpy.updates import clip, penalty, update
+
+
+def train(net, data, rule, chunk, team, params, moments, memory, losses):
+    """Do a chunk of training steps.
+
+    Parameters
+    ----------
+    net, data, rule, chunk, team
+        See :mod:`fastnn.backends.interface`. Every thread of a team calls with the same arguments
+        but for its number; this backend knows one thread.
+    params : ndarray, shape (n_params,)
+        Read and overwritten.
+    moments : ndarray, shape (rows, n_params)
+        Moments of the update rule; where it has an average of the parameters, that is the last
+        row. Read and overwritten.
+    memory : fastnn.backends.interface.Memory
+    losses : ndarray of float64, shape (steps,)
+        Objective of each step's batch before the step.
+
+    Returns
+    -------
+    int
+        Steps done. Fewer than asked for if a loss was not finite: that loss is in ``losses``, its
+        step was not done.
+    """
+    samples = data.targets.shape[0] if data.shuffled else data.targets.shape[1]
+    batches = -(-samples // data.batch_size)
+    grads, l2 = memory.grads[0], net.l2
+    clipped = rule.constants[3] != 0.0 or rule.constants[4] != 0.0
+    for i, rate in enumerate(chunk.learning_rates):
+        step, count = chunk.first_step + i, chunk.first_count + i + 1
+        epoch, batch = divmod(step, batches)
+        if data.shuffled and (batch == 0 or i == 0):
+            shuffle(chunk.seed, epoch, memory.order)
+        start, stop = batch * data.batch_size, min((batch + 1) * data.batch_size, samples)
+        x, targets, weights = batch_of(
+            data, memory.order, net.layers[0, FAN_IN], start, stop, params.dtype
+        )
+
+        loss = batch_gradient(net, x, targets, weights, chunk.seed, step, params, grads)
+        losses[i] = loss + penalty(net.layers, l2, params)
+        if not np.isfinite(losses[i]):
+            return i
+        if clipped:
+            clip(net, rule, params, grads)
+        update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
+    return len(chunk.learning_rates)
+
+
+def update_layers(net, l2, rule, rate, count, params, moments, grads):
+    """Update all parameters; biases have neither L2 nor weight decay."""
+    for row in net.layers:
+        if row[KIND] == codes.DENSE:
+            weights = slice(row[WEIGHTS], row[BIASES])
+            biases = slice(row[BIASES], row[BIASES] + row[FAN_OUT])
+            update(grads[weights], l2, rule, rate, count, params[weights], moments[:, weights])
+            update(
+                grads[biases],
+                0.0,
+                rule._replace(decay=0.0),
+                rate,
+                count,
+                params[biases],
+                moments[:, biases],
+            )
+    average = rule.constants[5]
+    if average != 0.0:
+        keep = average if count > 1 else 0.0
+        moments[-1] *= params.dtype.type(keep)
+        moments[-1] += params.dtype.type(1 - keep) * params
+
+
+def batch_of(data, order, features, start, stop, dtype):
+    """Inputs, targets and weights of a batch, matrices with a column per sample."""
+    chosen = order[start:stop] if data.shuffled else np.arange(start, stop)
+    weights = data.sample_weight[chosen] if data.sample_weight.shape[0] else data.sample_weight
+    matrix = data.targets
+    targets = matrix[chosen].T if data.shuffled else _batch_matrix(matrix, start, stop)
+    if data.indptr.shape[0]:
+        x = np.zeros((features, stop - start), dtype)
+        for column, s in zip(x.T, chosen, strict=True):
+            stored = slice(data.indptr[s], data.indptr[s + 1])
+            column[data.indices[stored]] = data.x[0, stored]
+    elif data.shuffled:
+        # asarray: images may be bytes until here
+        x = np.asarray(data.x[chosen], dtype).T
+    else:
+        x = _batch_matrix(data.x, start, stop)
+    return x, targets, weights
+
+
+def _batch_matrix(matrices, start, stop):
+    """One batch of what :func:`fastnn.backends.plan.batch_matrices` made, ``(rows, batch)``."""
+    rows = len(matrices)
+    return matrices.reshape(-1)[start * rows : stop * rows].reshape(rows, stop - start)

@@ -1,0 +1,114 @@
+"""Update rules, the L2 penalty and gradient clipping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
+
+
+def weights_of(row, flat):
+    """A dense layer's weights as a view of a flat vector."""
+    fan_in, fan_out, start = row[FAN_IN], row[FAN_OUT], row[WEIGHTS]
+    return flat[start : start + fan_in * fan_out].reshape(fan_in, fan_out)
+
+
+def biases_of(row, flat):
+    """A dense layer's biases as a view of a flat vector."""
+    return flat[row[BIASES] : row[BIASES] + row[FAN_OUT]]
+
+
+def penalty(layers, l2, params):
+    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    if l2 == 0.0:
+        return 0.0
+    total = 0.0
+    for row in layers:
+        if row[KIND] == codes.DENSE:
+            w = weights_of(row, params)
+            total += np.einsum("ij,ij->", w, w, dtype=np.result_type(w, np.float64))
+    return 0.5 * l2 * total
+
+
+def add_penalty(net, params, grads):
+    """Add the derivative of the penalty to the gradient of the loss."""
+    if net.l2 != 0.0:
+        for row in net.layers:
+            if row[KIND] == codes.DENSE:
+                dw = weights_of(row, grads)
+                dw += dw.dtype.type(net.l2) * weights_of(row, params)
+
+
+def update(grads, l2, rule, learning_rate, count, params, moments):
+    """One step of an update rule, ``g = grads + l2 params``.
+
+    | rule | constants | step |
+    |---|---|---|
+    | sgd | momentum, nesterov | v = momentum v - rate g; params += v, or momentum v - rate g |
+    | adam | beta_1, beta_2, epsilon | m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; |
+    | | | params -= rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt v + epsilon) |
+    | adagrad | epsilon | s += g^2; params -= rate g / (sqrt s + epsilon) |
+    | rmsprop | rho, epsilon | s = rho s + (1 - rho) g^2; params -= rate g / (sqrt s + epsilon) |
+
+    Before that ``rule.decay`` shrinks the parameters by the factor 1 - rate decay (AdamW).
+
+    Parameters
+    ----------
+    grads : ndarray, shape (n,)
+    l2 : float
+    rule : fastnn.backends.interface.Rule
+    learning_rate : float
+    count : int
+        Number of this update, from 1 (``t``).
+    params : ndarray, shape (n,)
+        Read and overwritten.
+    moments : ndarray, shape (rows, n)
+        Moments, zero before the first update; read and overwritten. No rows
+        where the rule needs none.
+    """
+    dtype, code, constants = params.dtype.type, rule.code, rule.constants
+    g = grads + dtype(l2) * params
+    rate = dtype(learning_rate)
+    if rule.decay != 0.0:
+        params *= dtype(1 - learning_rate * rule.decay)
+    if code == codes.SGD:
+        momentum, nesterov = constants[0], constants[1]
+        if momentum == 0.0:
+            params -= rate * g
+            return
+        v = moments[0]
+        v *= dtype(momentum)
+        v -= rate * g
+        params += dtype(momentum) * v - rate * g if nesterov else v
+    elif code == codes.ADAM:
+        beta_1, beta_2, epsilon = constants[:3]
+        m, v = moments[0], moments[1]
+        m *= dtype(beta_1)
+        m += dtype(1 - beta_1) * g
+        v *= dtype(beta_2)
+        v += dtype(1 - beta_2) * g * g
+        corrected = dtype(learning_rate * np.sqrt(1 - beta_2**count) / (1 - beta_1**count))
+        params -= corrected * m / (np.sqrt(v) + dtype(epsilon))
+    elif code == codes.ADAGRAD:
+        s = moments[0]
+        s += g * g
+        params -= rate * g / (np.sqrt(s) + dtype(constants[0]))
+    else:
+        rho, epsilon = constants[0], constants[1]
+        s = moments[0]
+        s *= dtype(rho)
+        s += dtype(1 - rho) * g * g
+        params -= rate * g / (np.sqrt(s) + dtype(epsilon))
+
+
+def clip(net, rule, params, grads):
+    """Gradient of the objective from that of the loss; its entries or its norm are clipped."""
+    _, _, _, clip_norm, clip_value, _ = rule.constants
+    add_penalty(net, params, grads)
+    if clip_value != 0.0:
+        np.clip(grads, -clip_value, clip_value, out=grads)
+    if clip_norm != 0.0:
+        norm = np.sqrt(np.einsum("i,i->", grads, grads, dtype=np.float64))
+        if norm > clip_norm:
+            grads *= grads.dtype.type(clip_norm / norm)

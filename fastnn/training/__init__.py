@@ -1,0 +1,1 @@
+"""Training: update rules, schedules, histories, threads."""
