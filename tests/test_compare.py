@@ -73,23 +73,30 @@ def row(ratios, **values):
 
 
 @pytest.mark.parametrize(
-    ("worse", "better", "fails"), [(12, 3, True), (11, 4, False), (0, 15, False), (1, 0, True)]
+    ("worse", "better", "fails"),
+    [(30, 15, True), (29, 16, False), (12, 3, True), (11, 4, False), (5, 0, True), (4, 1, False)],
 )
-def test_three_quarters_of_the_pairs_must_be_worse(worse, better, fails):
-    assert row([1.04] * worse + [1.0] * better).fails(1.03) == fails
-    assert not row([1.04] * worse + [1.0] * better).fails(1.05)
+def test_the_whole_interval_must_be_worse(worse, better, fails):
+    ratios = [1.04] * worse + [1.0] * better
+    assert row(ratios).fails(1.03) == fails
+    assert not row(ratios).fails(1.05)
 
 
 def test_a_job_that_cannot_run_fails():
     assert row([], error="today: no such loss").fails(1.03)
 
 
-def test_quartiles_are_pairs():
-    from benchmarks.compare.measuring import spread
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 15, 45, 100])
+def test_interval_is_that_of_the_sign_test(n):
+    from scipy.stats import binom
 
-    assert spread([float(k) for k in range(15, 0, -1)]) == (4.0, 8.0, 12.0)
-    assert spread([2.0, 1.0]) == (1.0, 1.5, 2.0)
-    assert spread([3.0]) == (3.0, 3.0, 3.0)
+    from benchmarks.compare.measuring import interval
+
+    low, high = interval([float(k) for k in range(n, 0, -1)])
+    assert low + high == n + 1
+    below = binom.cdf([low - 1, low], n, 0.5)  # so few, or one more, under the true median
+    assert below[1] > 0.025
+    assert below[0] <= 0.025 or low == 1
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ steps from the same weights, alternately (A B B A ...), in two processes of whic
 time. Each pair of turns gives one ratio of times, today / BASE. The processes are started three
 times, since a process can be fast or slow by chance, e.g. by the addresses of its memory.
 
-The table shows the median time of a step (or call), the median of the ratios and their quartiles,
-and whether the results are equal bit by bit, else the relative difference of the loss.
+The table shows the median time of a step or call, the median of the ratios with its 95% confidence
+interval (that of the sign test), and whether the results are equal bit by bit, else the relative
+difference of the loss.
 
-``--check`` fails a job if the lower quartile of its ratios exceeds the backend's tolerance, that
-is, if three quarters of the pairs are worse than tolerated. If the true ratio is just at the
-tolerance, this happens by chance in 2% of the cases with 15 pairs (sign test).
-``numba-cold`` has a third of the pairs; with 5, it is up to 19%. A job that cannot run fails too.
+``--check`` fails a job if its whole interval is above the backend's tolerance. Where the true ratio
+is just at the tolerance, this happens by chance in 2.5% of the cases at most; with fewer than six
+pairs more often (``numba-cold`` has five: 3%). A job that cannot run fails too.
 
 Exit status: 0; 1 if ``--check`` failed; 2 if nothing could be compared.
 """

@@ -15,7 +15,7 @@ from typing import Any
 
 import benchmarks.compare
 from benchmarks.compare.jobs import GROUPS, JOBS, QUICK
-from benchmarks.compare.measuring import Row, measure, measure_processes, say, spread
+from benchmarks.compare.measuring import Row, interval, measure, measure_processes, say
 from benchmarks.compare.trees import Failure, Tree, base_tree, todays_tree
 
 BACKENDS = ("cython", "numba", "numpy")
@@ -74,8 +74,8 @@ def parse(arguments: Sequence[str] | None) -> tuple[Parser, argparse.Namespace]:
     add("--quick", action="store_true", help="some jobs only, about a minute")
     backends = names(BACKENDS, f"there are {', '.join(BACKENDS)}")
     add("--backends", type=backends, default=["cython", "numba"], help="default: cython,numba")
-    add("--rounds", type=positive(int), default=15, help="pairs of turns; default 15")
-    add("--seconds", type=positive(float), default=0.1, help="length of a turn; default 0.1")
+    add("--rounds", type=positive(int), default=45, help="pairs of turns; default 45")
+    add("--seconds", type=positive(float), default=0.03, help="length of a turn; default 0.03")
     add("--threads", type=positive(int), help="use at most so many; default: all cores")
     add("--check", action="store_true", help="exit 1 if a job is worse than tolerated")
     for name, ratio in TOLERANCES.items():
@@ -111,13 +111,13 @@ def duration(seconds: float) -> str:
 
 def table(rows: Sequence[Row], tolerances: dict[str, float], markdown: bool) -> str:
     """Aligned text, or Markdown."""
-    lines = [["job", "backend", "BASE", "today", "today/BASE", "quartiles", "result", "check"]]
+    lines = [["job", "backend", "BASE", "today", "today/BASE", "interval", "result", "check"]]
     for row in rows:
         cells = [""] * 4
         if not row.error:
-            low, middle, high = spread(row.ratios)
+            low, high = interval(row.ratios)
             cells = [duration(statistics.median(values)) for values in row.times]
-            cells += [f"{middle:.3f}", f"{low:.3f} - {high:.3f}"]
+            cells += [f"{statistics.median(row.ratios):.3f}", f"{low:.3f} - {high:.3f}"]
         verdict = "FAILS" if row.fails(tolerances[row.backend]) else ""
         lines.append([row.name, row.backend, *cells, row.result, verdict])
     if markdown:
@@ -134,19 +134,19 @@ def table(rows: Sequence[Row], tolerances: dict[str, float], markdown: bool) -> 
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
-    """Of each backend, the mean ratio, the extremes, and how far apart the quartiles are."""
+    """Of each backend, the mean ratio, the extremes, and how wide the intervals are."""
     lines = []
     for backend in dict.fromkeys(row.backend for row in rows):
-        of_it = {r.name: spread(r.ratios) for r in rows if r.backend == backend and not r.error}
+        of_it = {r.name: r.ratios for r in rows if r.backend == backend and not r.error}
         if not of_it:
             continue
-        medians = {name: middle for name, (_, middle, _) in of_it.items()}
+        medians = {name: statistics.median(ratios) for name, ratios in of_it.items()}
         least, most = min(medians, key=medians.get), max(medians, key=medians.get)
-        width = statistics.median(high - low for low, _, high in of_it.values())
+        width = statistics.median(high - low for low, high in map(interval, of_it.values()))
         lines.append(
             f"{backend}: geometric mean {statistics.geometric_mean(medians.values()):.3f}, from "
             f"{medians[least]:.3f} ({least}) to {medians[most]:.3f} ({most}); "
-            f"quartiles {width:.3f} apart (median)"
+            f"intervals {width:.3f} wide (median)"
         )
     return lines
 
@@ -173,7 +173,7 @@ def write_json(
             "steps": row.steps,
             "base": row.times[0],
             "today": row.times[1],
-            "quartiles": spread(row.ratios) if not row.error else None,
+            "interval": interval(row.ratios) if not row.error else None,
             "result": row.result,
             "fails": row.fails(tolerances[row.backend]),
         }
