@@ -12,7 +12,7 @@ difference of the loss.
 
 ``--check`` fails a job if its whole interval is above the backend's tolerance. Where the true ratio
 is just at the tolerance, this happens by chance in 2.5% of the cases at most; with fewer than six
-pairs more often (``numba-cold`` has five: 3%). A job that cannot run fails too.
+pairs more often (``numba-cold`` has three: 12%). A job that cannot run fails too.
 
 Exit status: 0; 1 if ``--check`` failed; 2 if nothing could be compared.
 """

@@ -127,7 +127,7 @@ def take_turns(
 def measure_processes(rows: Iterable[Row], trees: Sequence[Tree], rounds: int) -> list[Row]:
     """Fill the rows of fresh processes; gives more rows, of the compilation in them.
 
-    They take long: there are a third as many pairs, of those that compile a ninth.
+    They take long: there are a third as many pairs, of those that compile a fifteenth.
     """
     more = []
     for row in rows:
@@ -138,7 +138,7 @@ def measure_processes(rows: Iterable[Row], trees: Sequence[Tree], rounds: int) -
             if not cold:
                 for tree in trees:
                     fresh_process(tree, row.name)  # reads files, fills the cache
-            for pair in range(max(1, rounds // (9 if cold else 3))):
+            for pair in range(max(1, rounds // (15 if cold else 3))):
                 for k in order(pair):
                     seconds, compile_seconds = fresh_process(trees[k], row.name)
                     row.times[k].append(seconds)
