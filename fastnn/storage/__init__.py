@@ -6,7 +6,6 @@ before memory is taken, and the settings by pydantic before an array is looked a
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import struct
@@ -28,7 +27,8 @@ import fastnn
 from fastnn.backends import codes
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
-from fastnn.network import INITIALIZERS, Network
+from fastnn.network import Network
+from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -83,22 +83,32 @@ class Classes(Labels):
     values: list[bool | int | float | str] = Field(min_length=2)
 
 
+def _names(field: str) -> Any:
+    """Type of a setting of networks that is one of some names."""
+    return Literal[choices(field)]  # type: ignore[valid-type]
+
+
+def _number(field: str, **kind: Any) -> Any:
+    """Type of a setting of networks that is a number."""
+    return Annotated[float, Field(**bounds(field), **kind)]
+
+
 class Config(_Strict):
     """What :meth:`fastnn.Network.get_config` gives."""
 
     layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
-    activation: list[Literal[tuple(codes.ACTIVATIONS)]]  # type: ignore[valid-type]
-    alpha: float | None = Field(ge=0)
-    loss: Literal[tuple(codes.LOSSES)]  # type: ignore[valid-type]
+    activation: list[_names("activation")]
+    alpha: _number("alpha") | None
+    loss: _names("loss")
     # these three since format 2
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    quantile: float = Field(default=0.5, gt=0, lt=1)
-    delta: float = Field(default=1.0, gt=0)
-    l2: float = Field(ge=0)
-    dropout: list[float]
-    initializer: Literal[INITIALIZERS]  # type: ignore[valid-type]
+    label_smoothing: _number("label_smoothing") = default("label_smoothing")
+    quantile: _number("quantile") = default("quantile")
+    delta: _number("delta") = default("delta")
+    l2: _number("l2")
+    dropout: list[_number("dropout")]
+    initializer: _names("initializer")
     standardize: bool
-    dtype: Literal["float32", "float64"]
+    dtype: _names("dtype")
     classes: Classes | None
     targets_1d: bool
     n_epochs: int = Field(ge=0)
@@ -106,46 +116,23 @@ class Config(_Strict):
 
     @field_validator("layer_sizes")
     @classmethod
-    def _positive(cls, sizes: list[int]) -> list[int]:
-        if min(sizes) < 1 or max(sizes) > MAX_FILE_BYTES:
-            raise ValueError("layer sizes must be positive numbers of units")
+    def _possible(cls, sizes: list[int]) -> list[int]:
+        if max(sizes) > MAX_FILE_BYTES:
+            raise ValueError("layer sizes are more than a file can hold")
         return sizes
-
-    @field_validator("dropout")
-    @classmethod
-    def _rates(cls, rates: list[float]) -> list[float]:
-        if not all(0 <= rate < 1 for rate in rates):
-            raise ValueError("rates must lie in [0, 1)")
-        return rates
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        n_hidden = len(self.layer_sizes) - 2
-        for name, values in (("activation", self.activation), ("dropout", self.dropout)):
-            if len(values) != n_hidden:
-                raise ValueError(f"{name} has {len(values)} entries for {n_hidden} hidden layers")
-        if self.loss == "cross_entropy" and self.layer_sizes[-1] < 2:
-            raise ValueError("cross_entropy needs at least two outputs")
-        if self.label_smoothing and self.loss in codes.REGRESSION:
-            raise ValueError(f"{self.loss} has no label smoothing")
+        spec = self.spec()
         if self.classes is not None:
-            outputs = self.layer_sizes[-1]
-            n_classes = 2 if self.loss == "binary_cross_entropy" and outputs == 1 else outputs
-            if self.loss in codes.REGRESSION or len(self.classes.values) != n_classes:
+            fit = not spec.is_regression and len(self.classes.values) == spec.n_classes
+            if not fit:
                 raise ValueError(f"{len(self.classes.values)} classes do not fit the outputs")
         return self
 
-    def shapes(self) -> dict[str, tuple[int]]:
-        """Shape of every array that there can be."""
-        sizes = self.layer_sizes
-        n_params = sum((m + 1) * n for m, n in itertools.pairwise(sizes))
-        return {
-            "params": (n_params,),
-            "input_shift": (sizes[0],),
-            "input_scale": (sizes[0],),
-            "target_shift": (sizes[-1],),
-            "target_scale": (sizes[-1],),
-        }
+    def spec(self) -> NetworkSpec:
+        """What the network is; raises ValueError where settings do not fit each other."""
+        return NetworkSpec(**{name: getattr(self, name) for name in FIELDS})
 
 
 class Description(_Strict):
@@ -281,8 +268,13 @@ def save(
     import safetensors.numpy
 
     path = Path(path)
-    own = {} if isinstance(model, Network) else model._fields()
-    network = model if isinstance(model, Network) else model._network()
+    if isinstance(model, Network):
+        network, own = model, {}
+    else:
+        from fastnn.estimators.fields import fields_of
+
+        own = fields_of(model)  # raises where it is not fitted
+        network = model._network()
     try:
         config = network.get_config()
     except ValueError as error:  # custom functions
@@ -396,8 +388,9 @@ def _build(
         if isinstance(description, Description):
             return network
         from fastnn import estimators
+        from fastnn.estimators.fields import from_fields
 
-        return getattr(estimators, description.kind)._from_fields(fields, network, backend)
+        return from_fields(getattr(estimators, description.kind), fields, network, backend)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
 
@@ -442,7 +435,8 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
     except (ValueError, RecursionError) as error:
         raise fail(_reason(error)) from None
 
-    shapes, config = description.config.shapes(), description.config
+    config = description.config
+    shapes = config.spec().shapes
     needed = {"params"}
     if config.standardize and len(entries) > 1:
         needed |= {"input_shift", "input_scale"}
