@@ -159,7 +159,7 @@ class Batches:
             Steps done: all, or those before the first loss that is not finite.
         """
         model = self.model
-        net, rule = self.plan.net(model.loss, l2), state.optimizer.for_kernels()
+        net = self.plan.net(model.loss, l2)
         chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
         sync = np.zeros(SYNC_SIZE, np.int64)
         n_threads = min(n_threads, self.n_threads)
@@ -168,7 +168,7 @@ class Batches:
             return model.kernels.train(
                 net,
                 self.data,
-                rule,
+                state.rule,
                 chunk,
                 Team(thread, n_threads, sync),
                 model.params,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastnn.backends.interface import Rule
 from fastnn.backends.plan import aligned_zeros
 from fastnn.training.optimizers import Optimizer
 
@@ -25,6 +26,8 @@ class TrainingState:
         Epochs trained, over all calls; the streams of random numbers go on from there.
     optimizer : Optimizer or None
         None before the first training.
+    rule : Rule or None
+        What the kernels read of it.
     moments : ndarray, shape (optimizer.n_moments, n_params)
         Those of the rule; then, if it has ``ema``, the average of the parameters.
     updates : int
@@ -37,6 +40,7 @@ class TrainingState:
     seed: int = 0
     epochs: int = 0
     optimizer: Optimizer | None = None
+    rule: Rule | None = None
     moments: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     updates: int = 0
     left: np.ndarray | None = None
@@ -49,7 +53,7 @@ class TrainingState:
         """
         left, self.left = self.left, None
         if optimizer != self.optimizer:
-            self.optimizer, self.updates = optimizer, 0
+            self.optimizer, self.rule, self.updates = optimizer, optimizer.for_kernels(), 0
             self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
         elif left is not None and np.array_equal(params, left):
             self.swap_average(params)
