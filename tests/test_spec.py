@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import storage
 from fastnn.backends.tuning import Tuning, tuned, tuning
 from fastnn.network import spec as table
 from fastnn.network.spec import NetworkSpec
+from fastnn.storage.schema import Config
 
 
 def test_one_value_becomes_one_per_layer():
@@ -74,7 +74,7 @@ def test_model_files_and_networks_have_its_fields():
     config = fastnn.Network([2, 3, 2]).get_config()
     own = {"classes", "targets_1d", "n_epochs", "seed"}
     assert set(config) == names | own
-    assert set(storage.Config.model_fields) == names | own
+    assert set(Config.model_fields) == names | own
     assert NetworkSpec(**{name: config[name] for name in names}) == fastnn.Network([2, 3, 2]).spec
     for name in names - {"layer_sizes", "dtype"}:
         given = fastnn.Network.__init__.__kwdefaults__[name]
