@@ -23,7 +23,7 @@ import fastnn
 from benchmarks.report import add_outputs, deliver
 from fastnn import backends, bench
 from fastnn.backends import codes, plan
-from fastnn.network import network
+from fastnn.backends.tuning import tuning
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan
 
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     """Name of a backend's threshold, below it, above it."""
-    kernels = backends.load(backend)
+    kernels, limits = backends.load(backend), tuning()
     width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
@@ -61,11 +61,11 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
     for width in (144, 384):
-        below = Side((16, width, width, 4), plan.SHARED_SAMPLES)
+        below = Side((16, width, width, 4), limits.shared_samples)
         name = f"units shared out, or samples, {width} units"
         # both of whole vectors, of up to 16 samples: 97 cost what 112 do, which is not the point
         yield name, below, replace(below, batch=below.batch + 16)
-    numbers = plan.SHARED_BYTES // 4
+    numbers = limits.shared_bytes // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
@@ -74,7 +74,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         below = Side((64, width, width, 8), 128)
         name = f"not whole vectors, {width} and {width - 4} units"
         yield name, below, replace(below, sizes=(64, width - 4, width - 4, 8))
-    for units, density in ((16, network.SPARSE_DENSITY), (128, network.SPARSE_DENSITY_WIDE)):
+    for units, density in ((16, limits.sparse_density), (128, limits.sparse_density_wide)):
         # what is stored of a dense matrix is all of it
         below = Side((256, units, 10), 128, density - 0.02)
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
