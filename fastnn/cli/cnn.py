@@ -249,7 +249,7 @@ def compare(
     ] = None,
     summaries: Annotated[
         _Summaries,
-        option("--summaries", "What to write for TensorBoard, with the table of HParams."),
+        option("--summaries", "What to write for TensorBoard, with a table of hyperparameters."),
     ] = _Summaries.light,
     seeds: Annotated[int, option("--seeds", "Runs of each combination.", min=1)] = 3,
     out: Annotated[Path, option("--out", "Folder of the runs.")] = Path("runs/cnn-compare"),

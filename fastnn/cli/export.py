@@ -16,9 +16,9 @@ _Target = choice("Target", list(TARGETS))
 
 def command(
     model: ModelArgument,
-    to: Annotated[_Target, option("--to", "What to write.")],
+    to: Annotated[_Target, option("--to", f"What to write: {', '.join(TARGETS)}.", metavar="NAME")],
     out: Annotated[
-        Path | None, option("--out", "File to write.", "the model's name, next to the model")
+        Path | None, option("--out", "File to write.", "next to the model, with its name")
     ] = None,
     overwrite: Annotated[bool, option("--overwrite", "Write over a file that exists.")] = False,
     as_json: JsonFlag = False,

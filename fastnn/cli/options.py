@@ -95,7 +95,7 @@ TARGET = "Column of the targets, by name or position."
 TARGET_DEFAULT = "built-in data have their own; a file needs it"
 TASK = "What to predict: classification (a class) or regression (a number)."
 DATA_DIR = "Folder with the files of mnist."
-DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, or the cache folder with what was downloaded"
+DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model file, or the run folder it lies in.")

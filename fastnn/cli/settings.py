@@ -92,7 +92,7 @@ class TrainSettings(SettingsModel):
         TASK, "by the target's values", panel=DATA, metavar="NAME"
     )
     data_dir: str | None = setting(
-        DATA_DIR, "the cache folder, with what was downloaded", panel=DATA
+        DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
     )
     test: Rate | None = setting(
         "Share of the samples held out for the final score.",

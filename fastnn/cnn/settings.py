@@ -128,7 +128,7 @@ class Settings(SettingsModel):
     )
     data_dir: str | None = setting(
         "Folder with the files of mnist.",
-        "FASTNN_DATA_DIR, or the cache folder with what was downloaded",
+        "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent",
     )
     activation: Literal[ACTIVATIONS] | None = setting(
         f"Activation function: {', '.join(ACTIVATIONS)}.", _by_preset("activation"), metavar="NAME"
@@ -140,14 +140,9 @@ class Settings(SettingsModel):
         f"Update rule: {', '.join(LEARNING_RATES)}.", _by_preset("optimizer"), metavar="NAME"
     )
     learning_rate: float | None = setting(
-        "Step size; the largest one with the presets fast and accurate.",
-        "; ".join(
-            [
-                "course: one that suits the update rule, "
-                + f"{LEARNING_RATES[PRESETS['course']['optimizer']]:g} for adam",
-                *(f"{k}: {v['learning_rate']:g}" for k, v in PRESETS.items() if k != "course"),
-            ]
-        ),
+        "Step size; its peak with the presets fast and accurate.",
+        f"one that suits the update rule, {LEARNING_RATES['adam']:g} for adam; "
+        + "; ".join(f"{v['learning_rate']:g} for {k}" for k, v in PRESETS.items() if k != "course"),
         gt=0,
     )
     schedule: Literal[SCHEDULES] | None = None
