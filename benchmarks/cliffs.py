@@ -66,7 +66,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         yield f"a second thread, {name}", below, replace(below, batch=batch)
     for width in (144, 384):
         below = Side((16, width, width, 4), plan.SHARED_SAMPLES)
-        name = f"units or samples split, {width} units"
+        name = f"tensor to data parallelism, {width} units"
         # both whole vectors of samples: 97 samples cost what 112 do, which is another effect
         yield name, below, replace(below, batch=below.batch + 16)
     numbers = plan.SHARED_BYTES // 4
@@ -74,7 +74,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
         yield (
-            f"samples or units split, batch {batch}",
+            f"data to tensor parallelism, batch {batch}",
             below,
             replace(below, sizes=(64, width, width, 8)),
         )

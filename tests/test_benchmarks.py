@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from benchmarks import charts, jobs, outputs, processes, tables
 from benchmarks.__main__ import command
+from benchmarks.cnn import __main__ as cnn_command
+from benchmarks.cnn import measuring as cnn_measuring
+from benchmarks.cnn import report
 from benchmarks.contenders import CONTENDERS, base
 from benchmarks.contenders.numpy_hand import NumpyByHand
 from benchmarks.jobs import JOBS
@@ -380,3 +383,61 @@ def test_every_table_of_the_readme_has_its_markers():
     names = ("bench", "map", "cliffs", "activation-sparsity", "cnn", "startup", "memory")
     for name in (*names, "calls", "many"):
         assert outputs.insert(text, "", name) != text
+
+
+# --- the convolutional network ------------------------------------------------------
+
+
+def cnn_run(**changes):
+    step = {"contender": "tf.function", "precision": "float32", "batch": 50, "seconds": 0.05}
+    curve = {
+        "name": "course",
+        "points": [[1.0, 0.5], [2.0, 0.988], [4.0, 0.989]],
+        "seconds_to": {"0.9867": 2.0, "0.99": None},
+        "ends": [[4.0, 0.989], [6.0, 0.991]],
+    }
+    run = {
+        "machine": {"cpu": "CPU", "usable_cores": 2, "date": "2026-11-28 00:00", "versions": {}},
+        "quick": False,
+        "data": "mnist",
+        "failed": [["JAX, float32", "jax is not installed"]],
+        "steps": [step | {"images_per_second": 1000.0}],
+        "inference": [step | {"images": 1}],
+        "summaries": {"off": [0.05, 0.1], "light": [0.05, 0.15]},
+        "curves": [curve],
+        "bfloat16": {"hardware": False, "timed": False},
+    }
+    return run | changes
+
+
+def test_tables_of_the_convolutional_network():
+    lines = report.markdown(cnn_run()).splitlines()
+    assert "| tf.function, float32 | 50.0 (1,000) |" in lines
+    assert "| tf.function, float32 | 50.0 |  |" in lines
+    # the median of 4 and 6 seconds; (98.9 + 99.1) / 2, and 0.1 as its standard error
+    assert "| course | 2.00 | never | 5.00 | 1/1.0 | 99.00 ± 0.10 % | 2 |" in lines
+    # 0.05 s more per report, every 100 steps of 0.05 s
+    assert any("light 1.0%" in line for line in lines)
+    assert "- failed: JAX, float32: jax is not installed" in lines
+    assert not any("quick run" in line or "not MNIST" in line for line in lines)
+    lines = report.markdown(cnn_run(quick=True, data="digits")).splitlines()
+    assert any("quick run" in line for line in lines)
+    assert "- images: digits, not MNIST" in lines
+
+
+def test_figure_of_the_convolutional_network():
+    (ax,) = report.draw(cnn_run()).axes
+    (course,) = [line for line in ax.lines if line.get_label() == "convolutional, course"]
+    # errors: 1 - accuracy, to rounding
+    np.testing.assert_allclose(course.get_ydata(), [0.5, 0.012, 0.011], rtol=1e-9)
+
+
+def test_options_of_the_convolutional_network():
+    def chosen(*arguments):
+        return cnn_command.chosen_options(cnn_command.parser().parse_args(arguments))
+
+    assert chosen() == cnn_measuring.Options()
+    quick = chosen("--quick", "--batches=50,128", "--data=digits")
+    assert (quick.quick, quick.rounds, quick.batches) == (True, 1, (50, 128))
+    assert quick.data == "digits"
+    assert chosen("--rounds=7").rounds == 7
