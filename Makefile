@@ -20,7 +20,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/installed-test
-	$(BIN)/fastnn bench
+	$(BIN)/python -m benchmarks
 
 SOURCES := pyproject.toml setup.py $(wildcard src_cython/*)
 

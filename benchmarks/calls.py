@@ -7,6 +7,7 @@ onnxruntime from Python. Each input depends on the output before it, so that cal
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ import numba
 import numpy as np
 
 import fastnn
-from benchmarks.report import add_outputs, deliver
+from benchmarks.measuring import medians_in_turn
+from benchmarks.outputs import add_outputs, deliver, markdown_table
 
 SHAPES = ((2, 3, 2), (2, 8, 8, 8, 2), (16, 64, 64, 4))
 ROUNDS = 5
@@ -126,30 +128,35 @@ CONTENDERS = {
 
 
 def measure(seconds: float) -> dict[str, dict[str, float]]:
-    """Median nanoseconds a call by shape and contender, all timed in turn."""
+    """Median nanoseconds per call by shape and contender, all timed in turn."""
     results: dict[str, dict[str, float]] = {}
     for sizes in SHAPES:
         net = fastnn.Network(sizes, dtype="float32", random_state=0)
-        runs, calls = {}, {}
         expected = by_hand(net)(100)
+        timed: dict[str, Callable[[], float]] = {}
         for name, make in CONTENDERS.items():
             try:
                 run = make(net)
             except ImportError as error:
                 print(f"{name} is left out: {error}")
                 continue
-            np.testing.assert_allclose(run(100), expected, atol=1e-5)  # the same, computed
-            runs[name], calls[name] = run, 100
-            while (spent := elapsed(run, calls[name])) < seconds / ROUNDS / 2:
-                calls[name] *= 2 if spent > 1e-3 else 10
-        times = {name: [] for name in runs}
-        for _ in range(ROUNDS):
-            for name, run in runs.items():
-                times[name].append(elapsed(run, calls[name]) / calls[name] * 1e9)
-        results["-".join(map(str, sizes))] = {
-            name: float(np.median(values)) for name, values in times.items()
-        }
+            # all compute the same: float32, 100 calls each of which depends on the one before
+            np.testing.assert_allclose(run(100), expected, atol=1e-5)
+            calls = calls_that_take(seconds / ROUNDS / 2, run)
+            timed[name] = functools.partial(nanoseconds_per_call, run, calls)
+        results["-".join(map(str, sizes))] = medians_in_turn(timed, ROUNDS)
     return results
+
+
+def calls_that_take(seconds: float, run: Callable[[int], np.ndarray]) -> int:
+    calls = 100
+    while (spent := elapsed(run, calls)) < seconds:
+        calls *= 2 if spent > 1e-3 else 10
+    return calls
+
+
+def nanoseconds_per_call(run: Callable[[int], np.ndarray], calls: int) -> float:
+    return 1e9 * elapsed(run, calls) / calls
 
 
 def elapsed(run: Callable[[int], np.ndarray], n: int) -> float:
@@ -160,16 +167,16 @@ def elapsed(run: Callable[[int], np.ndarray], n: int) -> float:
 
 def table(results: dict[str, dict[str, float]]) -> str:
     """As Markdown."""
-    lines = ["| | " + " | ".join(results) + " |", "|---|" + "---:|" * len(results)]
-    for name in CONTENDERS:
-        cells = [f"{row[name]:,.0f}" if name in row else "" for row in results.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [name, *(f"{row[name]:,.0f}" if name in row else "" for row in results.values())]
+        for name in CONTENDERS
+    ]
+    return markdown_table(["", *results], rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.0, help="for a contender and a shape")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each contender and shape")
     add_outputs(parser)
     arguments = parser.parse_args()
     results = measure(arguments.seconds)

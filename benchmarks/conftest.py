@@ -1,8 +1,8 @@
 """Options and fixtures of ``pytest benchmarks``.
 
-A contender works in its own process (:class:`fastnn.bench.Child`) and reports
-seconds a step. ``CLOCK`` advances by what was reported, so that pytest-benchmark's
-table is in time a step and does not hold the time of the pipe between the processes.
+A contender works in its own process (:class:`ContenderProcess`) and reports seconds
+per step. ``CLOCK`` advances by what was reported, so that pytest-benchmark's table is
+in time per step and does not hold the time of the pipe between the processes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fastnn import bench
+from benchmarks.contenders import choose
+from benchmarks.contenders.base import Contender
+from benchmarks.jobs import Job
+from benchmarks.machine import machine
+from benchmarks.measuring import ContenderProcess
+from benchmarks.processes import ChildError
 
 ROUNDS = 5
 
@@ -37,10 +42,10 @@ CLOCK = Clock()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fastnn benchmarks")
-    group.addoption("--peers", help="names with commas, all or none (default: the strongest few)")
+    group.addoption("--peers", help="comma-separated, all or none (default: the strongest)")
     group.addoption("--backends", help="the same for backends")
     group.addoption("--seconds", type=float, default=1.0, help="timing of a contender at a job")
-    group.addoption("--data-dir", help="where MNIST lies (default: FASTNN_DATA_DIR)")
+    group.addoption("--data-dir", help="folder of MNIST's files (default: FASTNN_DATA_DIR)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,8 +54,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     config = metafunc.config
     contenders = [
-        *bench.choose(config.getoption("--backends"), peer=False),
-        *bench.choose(config.getoption("--peers"), peer=True),
+        *choose(config.getoption("--backends"), peer=False),
+        *choose(config.getoption("--peers"), peer=True),
     ]
     pairs = [(job, c) for c in contenders for job in metafunc.module.JOBS if c.takes(job)]
     metafunc.parametrize(
@@ -60,13 +65,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
     """BLAS, threads, versions and vector level go into the JSON."""
-    machine_info["fastnn"] = bench.machine()
+    machine_info["fastnn"] = machine()
 
 
 @pytest.fixture(scope="session")
-def processes(request: pytest.FixtureRequest) -> Iterator[dict[str, bench.Child]]:
+def processes(request: pytest.FixtureRequest) -> Iterator[dict[str, ContenderProcess]]:
     """The process of the contender at work; one at a time."""
-    running: dict[str, bench.Child] = {}
+    running: dict[str, ContenderProcess] = {}
     yield running
     for child in running.values():
         child.close()
@@ -75,10 +80,10 @@ def processes(request: pytest.FixtureRequest) -> Iterator[dict[str, bench.Child]
 @pytest.fixture
 def timed_step(
     request: pytest.FixtureRequest,
-    processes: dict[str, bench.Child],
+    processes: dict[str, ContenderProcess],
     benchmark: Callable,
-    job: bench.Job,
-    contender: bench.Contender,
+    job: Job,
+    contender: Contender,
 ) -> Callable[[], None]:
     """Check, warm up and time the contender at the job."""
     reason = contender.why_missing()
@@ -88,7 +93,7 @@ def timed_step(
         processes.pop(name).close()
     if contender.name not in processes:
         data_dir = request.config.getoption("--data-dir")
-        processes[contender.name] = bench.Child(contender.name, data_dir)
+        processes[contender.name] = ContenderProcess(contender.name, data_dir)
     child = processes[contender.name]
 
     def run() -> None:
@@ -103,7 +108,7 @@ def timed_step(
                 CLOCK.now += child.time(seconds)
 
             benchmark.pedantic(step, rounds=ROUNDS, iterations=1)
-        except bench.ContenderError as error:
+        except ChildError as error:
             processes.pop(contender.name).close()
             pytest.fail(f"{contender.title}: {error}")
 

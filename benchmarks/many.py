@@ -7,6 +7,7 @@ with ``vmap``, where the shapes are equal. All start from the same weights and t
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,34 +17,29 @@ import joblib
 import numpy as np
 
 import fastnn
-from benchmarks.report import add_outputs, deliver
-from fastnn import bench
+from benchmarks.contenders import fastnn_, jax_, sklearn_
+from benchmarks.contenders.base import Runner
+from benchmarks.jobs import JOBS
+from benchmarks.measuring import medians_in_turn
+from benchmarks.outputs import add_outputs, deliver, markdown_table
+from benchmarks.tasks import Task, make_data
+from fastnn.bench import number
 
-SEEDS = replace(
-    bench.JOBS["circles"], name="seeds", optimizer="adam", learning_rate=1e-2, check_steps=20
-)
+SEEDS = replace(JOBS["circles"], name="seeds", optimizer="adam", learning_rate=1e-2, check_steps=20)
 SHAPES = tuple((2, *[units] * depth, 2) for units in (4, 6, 8, 12, 16) for depth in (1, 2, 3, 4))
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 FOLDS = 5
 
 
 @dataclass
-class Member(bench.Task):
-    """One of many networks: a task with first weights of its own."""
+class Member(Task):
+    """One of many networks: a task with initial weights of its own."""
 
     seed: int
 
     def network(self, backend: str = "numpy") -> fastnn.Network:
-        """A new network with the first weights."""
-        job = self.job
-        return fastnn.Network(
-            job.layer_sizes,
-            activation=job.activation,
-            loss=job.loss,
-            backend=backend,
-            dtype=job.dtype,
-            random_state=self.seed,
-        )
+        """A new network with the initial weights."""
+        return self.new_network(backend, self.seed)
 
 
 # --- what is trained ----------------------------------------------------------------
@@ -51,13 +47,13 @@ class Member(bench.Task):
 
 def seeds(n: int) -> list[Member]:
     """Networks of one shape on the same data."""
-    data = bench.make_data(SEEDS)
+    data = make_data(SEEDS)
     return [Member(SEEDS, *data, seed) for seed in range(n)]
 
 
 def grid(n: int) -> list[Member]:
     """Shapes by learning rates, on the same data."""
-    data = bench.make_data(SEEDS)
+    data = make_data(SEEDS)
     pairs = [(sizes, rate) for sizes in SHAPES for rate in RATES]
     jobs = [replace(SEEDS, name="grid", layer_sizes=s, learning_rate=rate) for s, rate in pairs]
     return [Member(jobs[k % len(jobs)], *data, k) for k in range(n)]
@@ -65,7 +61,7 @@ def grid(n: int) -> list[Member]:
 
 def folds(n: int) -> list[Member]:
     """Networks of one shape on the parts of cross-validations, in batches of 50."""
-    x, y, source = bench.make_data(SEEDS)
+    x, y, source = make_data(SEEDS)
     samples = len(x) - len(x) // FOLDS
     # checked after three whole passes
     job = replace(SEEDS, name="folds", samples=samples, batch_size=50, check_steps=24)
@@ -76,13 +72,13 @@ def folds(n: int) -> list[Member]:
     return members
 
 
-JOBS = {
-    "seeds": (seeds, "2-8-8-8-2, full batch of 500, a seed each"),
+GROUPS = {
+    "seeds": (seeds, "2-8-8-8-2, full batch of 500, one seed each"),
     "grid": (
         grid,
         "20 shapes, 2-4-2 to 2-16-16-16-16-2, by 5 learning rates, full batch of 500",
     ),
-    "folds": (folds, "2-8-8-8-2, a seed and 400 of 500 samples each (5 folds), batches of 50"),
+    "folds": (folds, "2-8-8-8-2, one seed and 400 of 500 samples each (5 folds), batches of 50"),
 }
 
 
@@ -93,7 +89,7 @@ class OneByOne:
     """``fit`` of each network, on as many threads as it wants."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self.runners = [bench.Fastnn(member, "auto") for member in members]
+        self.runners = [fastnn_.Fastnn(member, "auto") for member in members]
 
     def reset(self) -> None:
         for runner in self.runners:
@@ -132,7 +128,7 @@ class ScikitLearn(OneByOne):
     """A fit of scikit-learn's each, in as many processes as there are cores."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self.runners = [bench.ScikitLearn(member) for member in members]
+        self.runners = [sklearn_.ScikitLearn(member) for member in members]
 
     def run(self, steps: int) -> None:
         fit = joblib.delayed(run)
@@ -140,13 +136,13 @@ class ScikitLearn(OneByOne):
             self.runners = joblib.Parallel()(fit(runner, steps) for runner in self.runners)
 
 
-def run(runner: bench.Runner, steps: int) -> bench.Runner:
+def run(runner: Runner, steps: int) -> Runner:
     """The runner after its steps, as it comes back from another process."""
     runner.run(steps)
     return runner
 
 
-class Jax(bench.Jax):
+class Jax(jax_.Jax):
     """All networks in one: the whole loop of training, mapped over them."""
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -154,7 +150,8 @@ class Jax(bench.Jax):
             raise ValueError("vmap needs equal shapes")
         self.members = members
         super().__init__(members[0], loop=True)
-        self.start = [np.stack(arrays) for arrays in zip(*map(_arrays, members), strict=True)]
+        parameters = [member.parameters() for member in members]
+        self.start = [np.stack(arrays) for arrays in zip(*parameters, strict=True)]
         axis = None  # of the data: all networks have the same
         if any(member.x is not members[0].x for member in members):
             axis = 0
@@ -171,10 +168,6 @@ class Jax(bench.Jax):
         return [
             np.concatenate([p[k].ravel() for p in parameters]) for k in range(len(self.members))
         ]
-
-
-def _arrays(member: Member) -> list[np.ndarray]:
-    return [array for pair in member.layers() for array in pair]
 
 
 CONTENDERS: dict[str, Callable[[Sequence[Member]], Any]] = {
@@ -196,11 +189,11 @@ def same(name: str, members: Sequence[Member], trained: Sequence[np.ndarray]) ->
     is allowed still tells other steps, another order or another rate.
     """
     for member, params in zip(members, trained, strict=True):
-        reference = bench.Fastnn(member, "numpy")
+        reference = fastnn_.Fastnn(member, "numpy")
         reference.run(member.job.check_steps)
         np.testing.assert_allclose(
-            member.value(params),
-            member.value(reference.result()),
+            member.loss_of(params),
+            member.loss_of(reference.result()),
             rtol=10 * member.job.tolerance,
             err_msg=f"{name} computes something else, with seed {member.seed}",
         )
@@ -209,7 +202,7 @@ def same(name: str, members: Sequence[Member], trained: Sequence[np.ndarray]) ->
 def measure(n: int, steps: int, rounds: int) -> dict[str, dict[str, float]]:
     """Median seconds by job and contender, all timed in turn."""
     results: dict[str, dict[str, float]] = {}
-    for job, (make, _) in JOBS.items():
+    for job, (make, _) in GROUPS.items():
         members = make(n)
         contenders = {}
         for name, contender in CONTENDERS.items():
@@ -221,26 +214,26 @@ def measure(n: int, steps: int, rounds: int) -> dict[str, dict[str, float]]:
             made.reset()
             made.run(members[0].job.check_steps)
             same(name, members, made.results())
-        times: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name, made in contenders.items():
-                made.reset()
-                started = time.perf_counter()
-                made.run(members[0].whole(steps))
-                times[name].append(time.perf_counter() - started)
-        results[job] = {name: float(np.median(values)) for name, values in times.items()}
+        whole = members[0].whole_epochs(steps)
+        timed = {name: functools.partial(seconds, made, whole) for name, made in contenders.items()}
+        results[job] = medians_in_turn(timed, rounds)
     return results
+
+
+def seconds(contender: Any, steps: int) -> float:
+    """From the initial weights of all networks to the end of their training."""
+    contender.reset()
+    started = time.perf_counter()
+    contender.run(steps)
+    return time.perf_counter() - started
 
 
 def table(results: dict[str, dict[str, float]], n: int, steps: int) -> str:
     """As Markdown."""
-    lines = ["| seconds | " + " | ".join(results) + " |", "|---|" + "---:|" * len(results)]
-    for name in CONTENDERS:
-        cells = [bench.number(row.get(name)) for row in results.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", f"- {n} networks, {steps} steps of Adam each; {joblib.cpu_count()} cores"]
-    lines += [f"- {job}: {JOBS[job][1]}" for job in results]
-    return "\n".join(lines)
+    rows = [[name, *(number(row.get(name)) for row in results.values())] for name in CONTENDERS]
+    lines = [f"- {n} networks, {steps} steps of Adam each; {joblib.cpu_count()} cores"]
+    lines += [f"- {job}: {GROUPS[job][1]}" for job in results]
+    return markdown_table(["seconds", *results], rows) + "\n" + "\n".join(lines)
 
 
 def main() -> None:

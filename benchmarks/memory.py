@@ -1,31 +1,35 @@
 """Memory: growth with the number of steps, and the peak of training the wide network.
 
-``python -m benchmarks.memory [--json FILE]`` (Linux: it reads /proc/self/status.)
+``python -m benchmarks.memory [--write FILE]`` (Linux: it reads /proc/self/status.)
 
-Growth: resident memory after a fit and after a ten times longer one. ``History`` keeps one
-float64 an epoch, which is subtracted, and so must little else remain.
+Growth: resident memory after a fit and after one of ten times as many steps, without the losses
+that ``History`` keeps, a float64 each. It should be next to nothing.
 
-Peak: the high-water mark of resident memory during ``fit`` of the job "wide" over what was
-resident before it, plus the parameters themselves, which were; without the workspace and
-the copy of the data, which is transposed or, where zeros pay, sparse. It should be at most five
-times the parameters. A small ``fit`` before has loaded and compiled what is needed.
+Peak: the high-water mark of resident memory during ``fit`` of the job "wide" minus what was
+resident before it, plus the parameters, which were; without the workspace and the copy of the
+data, which is transposed or, if sparse data pay, compressed. It should be at most five times the
+parameters. A small ``fit`` before has loaded and compiled what is needed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastnn import backends, bench
+from benchmarks.jobs import JOBS
+from benchmarks.machine import in_words, machine
+from benchmarks.outputs import add_outputs, deliver, markdown_table
+from benchmarks.processes import in_fresh_process
+from benchmarks.tasks import Task
+from fastnn import backends
 from fastnn.backends import codes
 from fastnn.training.batches import sparse_pays
 from fastnn.training.threads import default_threads
+
+MODULE = "benchmarks.memory"
 
 
 def resident(field: str = "VmRSS") -> int:
@@ -38,13 +42,13 @@ def resident(field: str = "VmRSS") -> int:
 
 
 def forget_peak() -> None:
-    """The high-water mark starts anew."""
+    """Reset the high-water mark."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def growth(backend: str, steps: int) -> dict[str, Any]:
     """Growth from ``steps`` to ten times as many; bytes."""
-    task = bench.Task.make(bench.JOBS["moons"])
+    task = Task.make(JOBS["moons"])
     net = task.network(backend)
 
     def fit(epochs: int) -> None:
@@ -63,8 +67,8 @@ def growth(backend: str, steps: int) -> dict[str, Any]:
 
 
 def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
-    """Peak of training "wide" on so many batches; bytes."""
-    task = bench.Task.make(bench.JOBS["wide"])
+    """Peak of an epoch of "wide" with so many batches; bytes."""
+    task = Task.make(JOBS["wide"])
     rows = batches * task.job.batch_size
     x, y = task.x[:rows].copy(), task.y[:rows].copy()
     task.x = task.y = np.empty(0)
@@ -92,54 +96,70 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
     }
 
 
-def in_process(call: str) -> dict[str, Any]:
-    """Result of one of the functions above in a fresh process."""
-    script = f"import json; from benchmarks import memory; print(json.dumps(memory.{call}))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def measure(backend: str, steps: int, batches: int) -> dict[str, Any]:
+    """Everything about a backend, each in a fresh process."""
+    steps //= 50 if backend == "numpy" else 1
+    return {
+        "growth": in_fresh_process(MODULE, "growth", backend, steps),
+        "peak": [in_fresh_process(MODULE, "peak", backend, way, batches) for way in (False, True)],
+    }
+
+
+def bytes_per_step(growth: dict[str, Any]) -> float:
+    """Growth beyond the losses that ``History`` keeps."""
+    return max(growth["resident_growth"] - growth["history"], 0) / growth["steps"]
+
+
+def in_parameters(peak: dict[str, Any]) -> float:
+    """Peak in sizes of the parameters, without workspace and copy of the data."""
+    rest = peak["peak_over_before_fit"] + peak["parameters"]
+    return (rest - peak["workspace_at_most"] - peak["data_copy"]) / peak["parameters"]
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """As Markdown."""
+    head = [
+        "memory",
+        "growth per step, bytes",
+        "peak, in order",
+        "peak, shuffled",
+        "workspace",
+        "data copy",
+    ]
+    rows = []
+    for backend, result in results.items():
+        in_order, shuffled = result["peak"]
+        rows.append(
+            [
+                backend,
+                f"{bytes_per_step(result['growth']):.3f}",
+                f"{in_parameters(in_order):.2f}×",
+                f"{in_parameters(shuffled):.2f}×",
+                f"{in_order['workspace_at_most'] / 1e6:.1f} MB",
+                f"{in_order['data_copy'] / 1e6:.1f} MB",
+            ]
+        )
+    in_order = next(iter(results.values()))["peak"][0]
+    lines = [
+        f'- parameters of "wide": {in_order["parameters"] / 1e6:.1f} MB; data in order: '
+        f"{in_order['data'] / 1e6:.1f} MB",
+        f"- {in_words(machine())}",
+    ]
+    return markdown_table(head, rows) + "\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--batches", type=int, default=100)
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_outputs(parser)
     arguments = parser.parse_args()
-    results = {}
-    for backend in backends.available():
-        steps = arguments.steps // (50 if backend == "numpy" else 1)
-        grown = in_process(f"growth({backend!r}, {steps})")
-        extra = grown["resident_growth"] - grown["history"]
-        print(
-            f"{backend}: {grown['steps']:,} steps: {grown['resident_growth'] / 1e6:.2f} MB more "
-            f"resident (losses: {grown['history'] / 1e6:.2f} MB), "
-            f"{max(extra, 0) / grown['steps']:.3f} bytes a step beyond them"
-        )
-        results[backend] = {"growth": grown, "peak": []}
-        for shuffle in (False, True):
-            entry = in_process(f"peak({backend!r}, {shuffle}, {arguments.batches})")
-            results[backend]["peak"].append(entry)
-            rest = (
-                entry["peak_over_before_fit"]
-                + entry["parameters"]
-                - entry["workspace_at_most"]
-                - entry["data_copy"]
-            )
-            print(
-                f"{backend}, wide, {'shuffled' if shuffle else 'in order'}: peak "
-                f"{rest / entry['parameters']:.2f} x parameters "
-                f"({entry['parameters'] / 1e6:.1f} MB), beside data {entry['data'] / 1e6:.1f} MB"
-                f"{' and their copy' if entry['data_copy'] else ''}, workspace "
-                f"{entry['workspace_at_most'] / 1e6:.1f} MB",
-                flush=True,
-            )
-    if arguments.json is not None:
-        run = {"machine": bench.machine(), "results": results}
-        arguments.json.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+    results = {
+        backend: measure(backend, arguments.steps, arguments.batches)
+        for backend in backends.available()
+    }
+    run = {"machine": machine(), "results": results}
+    deliver(arguments, run, table(results), "memory")
 
 
 if __name__ == "__main__":

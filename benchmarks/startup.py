@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.startup [--json FILE] [--write FILE]``
 
-The job: two moons, 2-3-2 tanh, full-batch gradient descent, 20,000 passes, float64. For
+The job: two moons, 2-3-2 tanh, full-batch gradient descent, 20,000 epochs, float64. For
 Numba once with an empty cache (compiling) and then with a full one; scikit-learn and
 PyTorch scripts do the same. Also: what ``import fastnn`` costs on top of ``import numpy``.
 """
@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from benchmarks.report import add_outputs, deliver
-from fastnn import backends, bench
+from benchmarks.machine import in_words, machine
+from benchmarks.outputs import add_outputs, deliver, markdown_table
+from benchmarks.processes import environment
+from fastnn import backends
+from fastnn.bench import number
 
 EPOCHS = 20_000
 
@@ -33,7 +34,7 @@ net.fit(data.X, data.y, optimizer=fastnn.SGD(learning_rate=0.5), epochs={epochs}
 print(net.score(data.X, data.y))
 """
 
-# scikit-learn gives two classes one output; the same function, one unit less.
+# scikit-learn gives two classes one output: the same function with one unit less
 SKLEARN = """
 import warnings
 from sklearn.datasets import make_moons
@@ -64,14 +65,12 @@ print((net(X).argmax(1) == y).double().mean().item())
 """
 
 
-def seconds(script: str, **environment: str) -> tuple[float, str]:
+def seconds(script: str, **variables: str) -> tuple[float, str]:
     """Wall-clock time of a Python process, and the last line it printed."""
-    root = str(Path(bench.__file__).parent.parent)
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env=environment(**variables),
         capture_output=True,
         text=True,
         check=False,
@@ -83,26 +82,70 @@ def seconds(script: str, **environment: str) -> tuple[float, str]:
     return took, lines[-1] if lines else ""
 
 
+class Results(dict):
+    """Medians and runs by name."""
+
+    def add(self, name: str, script: str, times: int, **variables: str) -> None:
+        """Time a script and say so."""
+        runs = [seconds(script, **variables) for _ in range(times)]
+        took = [run[0] for run in runs]
+        self[name] = {"seconds": statistics.median(took), "runs": took}
+        accuracy = f", accuracy {float(runs[-1][1]):.3f}" if runs[-1][1] else ""
+        print(f"{name:34s}{statistics.median(took):8.2f} s{accuracy}", flush=True)
+
+
+def time_backends(results: Results, epochs: int, times: int) -> None:
+    for backend in backends.BACKENDS:
+        reason = backends.why_missing(backend)
+        if reason:
+            print(f"fastnn {backend}: missing, {reason}")
+            continue
+        script = FASTNN.format(backend=backend, epochs=epochs)
+        if backend != "numba":
+            results.add(f"fastnn {backend}", script, times)
+            continue
+        with tempfile.TemporaryDirectory() as cache:
+            results.add("fastnn numba, cold cache", script, 1, NUMBA_CACHE_DIR=cache)
+            results.add("fastnn numba, warm cache", script, times, NUMBA_CACHE_DIR=cache)
+
+
+def time_peers(results: Results, epochs: int, times: int) -> None:
+    for module, name, script in (
+        ("sklearn", "scikit-learn", SKLEARN),
+        ("torch", "PyTorch, 1 thread", TORCH),
+    ):
+        if importlib.util.find_spec(module) is None:
+            print(f"{name}: missing, pip install {module}")
+            continue
+        results.add(name, script.format(epochs=epochs), times)
+
+
+def time_imports(results: Results, times: int) -> None:
+    results.add("python", "", times)
+    for what in ("import numpy", "import numpy, fastnn"):
+        results.add(what, what, times)
+    results.add("import numpy, fastnn.Network", "import numpy, fastnn; fastnn.Network", times)
+
+
 def table(run: dict) -> str:
     """As Markdown: the processes that train; below, what an import costs."""
     results = run["results"]
-    lines = ["| from start to a trained network | seconds |", "|---|---:|"]
-    lines += [
-        f"| {name} | {bench.number(result['seconds'])} |"
+    rows = [
+        [name, number(result["seconds"])]
         for name, result in results.items()
         if not name.startswith(("python", "import"))
     ]
     alone = results["import numpy"]
     both = results["import numpy, fastnn"]["seconds"]
     spread = max(alone["runs"]) - min(alone["runs"])
-    machine = run["machine"]
-    lines += [
-        "",
+    facts = run["machine"]
+    lines = [
         f"- `import fastnn` with `import numpy`: {1e3 * both:.0f} ms; the latter alone "
         f"takes {1e3 * alone['seconds']:.0f} ms and spreads over {1e3 * spread:.0f} ms",
-        f"- {machine['cpu']}, {machine['usable_cores']} cores, {machine['date'][:10]}",
+        f"- {in_words(facts)}, {facts['date'][:10]}",
     ]
-    return "\n".join(lines) + "\n"
+    head = ["from start to a trained network", "seconds"]
+    return markdown_table(head, rows) + "\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -111,43 +154,11 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5, help="processes of each; the median counts")
     add_outputs(parser)
     arguments = parser.parse_args()
-    results: dict[str, dict[str, float | list[float]]] = {}
-
-    def report(name: str, script: str, times: int, **environment: str) -> None:
-        runs = [seconds(script, **environment) for _ in range(times)]
-        took = [run[0] for run in runs]
-        results[name] = {"seconds": statistics.median(took), "runs": took}
-        accuracy = f", accuracy {float(runs[-1][1]):.3f}" if runs[-1][1] else ""
-        print(f"{name:34s}{statistics.median(took):8.2f} s{accuracy}", flush=True)
-
-    for backend in backends.BACKENDS:
-        reason = backends.why_missing(backend)
-        if reason:
-            print(f"fastnn {backend}: missing, {reason}")
-            continue
-        script = FASTNN.format(backend=backend, epochs=arguments.epochs)
-        if backend != "numba":
-            report(f"fastnn {backend}", script, arguments.times)
-            continue
-        with tempfile.TemporaryDirectory() as cache:
-            report("fastnn numba, cold cache", script, 1, NUMBA_CACHE_DIR=cache)
-            report("fastnn numba, warm cache", script, arguments.times, NUMBA_CACHE_DIR=cache)
-    for module, name, script in (
-        ("sklearn", "scikit-learn", SKLEARN),
-        ("torch", "PyTorch, 1 thread", TORCH),
-    ):
-        if importlib.util.find_spec(module) is None:
-            print(f"{name}: missing, pip install {module}")
-            continue
-        report(name, script.format(epochs=arguments.epochs), arguments.times)
-    for name, script in (
-        ("python", ""),
-        ("import numpy", "import numpy"),
-        ("import numpy, fastnn", "import numpy, fastnn"),
-        ("import numpy, fastnn.Network", "import numpy, fastnn; fastnn.Network"),
-    ):
-        report(name, script, 2 * arguments.times + 1)
-    run = {"machine": bench.machine(), "epochs": arguments.epochs, "results": results}
+    results = Results()
+    time_backends(results, arguments.epochs, arguments.times)
+    time_peers(results, arguments.epochs, arguments.times)
+    time_imports(results, 2 * arguments.times + 1)
+    run = {"machine": machine(), "epochs": arguments.epochs, "results": results}
     deliver(arguments, run, table(run), "startup")
 
 

@@ -11,11 +11,13 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.conftest import CLOCK
-from fastnn import bench
+from benchmarks.contenders.base import Contender
+from benchmarks.jobs import JOBS as ALL_JOBS
+from benchmarks.jobs import Job
 
-JOBS = [job for job in bench.JOBS.values() if job.predict]
+JOBS = [job for job in ALL_JOBS.values() if job.predict]
 
 
 @pytest.mark.benchmark(timer=CLOCK.read)
-def test_predict(job: bench.Job, contender: bench.Contender, timed_step: Callable) -> None:
+def test_predict(job: Job, contender: Contender, timed_step: Callable) -> None:
     timed_step()

@@ -1,0 +1,40 @@
+"""Training passes over fixed data, timed within this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import fastnn
+
+TURN = 0.1  # seconds
+
+
+def calibrated(seconds: Callable[[int], float]) -> Callable[[], float]:
+    """Seconds per repetition, of as many repetitions as take about a tenth of a second.
+
+    ``seconds(n)`` does n repetitions and returns the time that they took; the first call warms up.
+    """
+    seconds(1)
+    n = max(1, round(TURN / max(seconds(1), 1e-7)))
+    return lambda: seconds(n) / n
+
+
+def training_pass(
+    net: fastnn.Network, x: np.ndarray, y: np.ndarray, batch: int, rate: float
+) -> Callable[[], float]:
+    """Seconds of a pass of Adam over the data; each call goes on with the training."""
+
+    def seconds(epochs: int) -> float:
+        history = net.fit(
+            x,
+            y,
+            optimizer=fastnn.Adam(rate),
+            epochs=epochs,
+            batch_size=batch,
+            shuffle=False,
+        )
+        return history.seconds
+
+    return calibrated(seconds)
