@@ -44,7 +44,7 @@ COMMANDS = {
         "fastnn.cli.experiments", "Run the course's experiments and write a report with figures."
     ),
     "bench": Late(
-        "fastnn.bench", "Time the backends against each other and the peers that are installed."
+        "fastnn.bench", "Time the backends that are installed, and scikit-learn, at a few jobs."
     ),
     "cnn": Late("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
     "export": Late(
