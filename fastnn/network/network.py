@@ -95,8 +95,9 @@ class Network(Portable):
     For the modules of this package: ``spec`` (:class:`fastnn.network.spec.NetworkSpec`) says what
     the network is, ``model`` (:class:`fastnn.backends.model.Model`) has its parameters and plans
     as the kernels take them, ``state`` (:class:`fastnn.training.state.TrainingState`) is what a
-    training carries on, ``scales`` (:class:`fastnn.network.inputs.Scales`) standardises, and
-    ``predictor`` (:class:`fastnn.network.prediction.Predictor`) predicts from checked samples.
+    training carries on, ``scales`` (:class:`fastnn.network.inputs.Scales`) standardises,
+    ``predictor`` (:class:`fastnn.network.prediction.Predictor`) predicts from checked samples,
+    and ``targets_1d`` says whether real targets came as a vector.
 
     Examples
     --------
