@@ -21,6 +21,7 @@ from fastnn.cli.options import (
     choice,
     help_without_command,
     option,
+    required,
     with_settings,
 )
 from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs
@@ -33,9 +34,7 @@ app = typer.Typer(name="cnn", **STYLE)
 _Data = choice("Data", choices.DATA)
 _Summaries = choice("Summaries", choices.SUMMARIES)
 
-_RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, or the model file in it.")
-]
+_RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
 
 
@@ -111,9 +110,7 @@ def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -
 
 @app.command()
 def board(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Run folder, or one that holds several runs.")
-    ],
+    run: Annotated[Path, required("RUN", "Run folder, or one that holds several runs.")],
     port: Annotated[
         int | None,
         option("--port", "Port of the server.", "the first free from 6006 on", min=0, max=65535),
@@ -166,9 +163,7 @@ def evaluate(
 @app.command()
 def predict(
     run: _RunArgument,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, a digit in each.")
-    ],
+    files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
     as_json: JsonFlag = False,
 ) -> None:
     """Digits in pictures of any size and either polarity, with their probabilities.
@@ -201,7 +196,7 @@ def predict(
 @app.command()
 def export(
     run: _RunArgument,
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="Ends in .keras or .onnx.")],
+    out: Annotated[Path, required("FILE", "Ends in .keras or .onnx.")],
 ) -> None:
     """Write the network as a model of Keras or ONNX."""
     from fastnn.cnn import runs

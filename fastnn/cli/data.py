@@ -11,14 +11,20 @@ from fastnn.datasets import train_test_split
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
 
+HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
 
 
+def default_share(dataset: Dataset) -> float:
+    """Share of the samples to hold out: none if there are fresh ones, or a test set."""
+    return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
+
+
 def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train with and rows held out, if the data have no other held-out part."""
+    """Rows to train with and rows held out, of this share or the default one."""
     if fraction is None:
-        fraction = 0.0 if dataset.draw is not None or dataset.X_test is not None else 0.2
+        fraction = default_share(dataset)
     if not 0 <= fraction < 1:
         raise ValueError(f"test must be a share in [0, 1); got {fraction!r}")
     rows = np.arange(len(dataset.X))

@@ -16,7 +16,10 @@ _Target = choice("Target", list(TARGETS))
 
 def command(
     model: ModelArgument,
-    to: Annotated[_Target, option("--to", f"What to write: {', '.join(TARGETS)}.", metavar="NAME")],
+    to: Annotated[
+        _Target,
+        option("--to", f"What to write: {', '.join(TARGETS)}.", shown=False, metavar="NAME"),
+    ],
     out: Annotated[
         Path | None, option("--out", "File to write.", "next to the model, with its name")
     ] = None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+# How all commands are made.
 STYLE: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -83,6 +84,11 @@ def option(
     )
 
 
+def required(metavar: str, text: str) -> Any:
+    """An argument without a default."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
 # --- what several commands take ---------------------------------------------------
 
 Backend = choice("Backend", ["auto", *BACKENDS])
@@ -97,9 +103,7 @@ TASK = "What to predict: classification (a class) or regression (a number)."
 DATA_DIR = "Folder with the files of mnist."
 DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
 
-ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model file, or the run folder it lies in.")
-]
+ModelArgument = Annotated[Path, required("MODEL", "Model file, or the run folder it lies in.")]
 TrainedDataArgument = Annotated[
     str | None,
     typer.Argument(metavar="DATA", help=DATA, show_default="what it was trained on"),

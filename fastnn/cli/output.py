@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fastnn.network import Network
 
 BAD_INPUT = 2
@@ -28,16 +31,15 @@ def print_json(result: dict[str, Any]) -> None:
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a pipe or a file: one line per row
+    console = _terminal()
+    if console is None:  # a pipe or a file: one line per row
         width = max(len(name) for name, _ in rows)
         sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in rows))
         sys.stdout.flush()
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -48,21 +50,33 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
 def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Sequence[str]) -> None:
     """A table of texts, those of ``left`` to the left on a terminal; lines below it."""
-    from rich.console import Console
-    from rich.table import Table
+    console, lines = _terminal(), list(notes)
+    if console is None:  # a pipe or a file
+        lines = [*plain_rows(columns), *lines]
+    else:
+        from rich.table import Table
 
-    console, lines = Console(highlight=False), list(notes)
-    if console.is_terminal:
         grid = Table()
         for name in columns:
             grid.add_column(name, justify="left" if name in left else "right")
         for row in zip(*columns.values(), strict=True):
             grid.add_row(*row)
         console.print(grid)
-    else:  # a pipe or a file
-        lines = [*plain_rows(columns), *lines]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _terminal() -> Console | None:
+    """The terminal that is written to; None if it is a pipe or a file.
+
+    Rich, which takes a while to import, is asked only if the answer may be yes.
+    """
+    if not (sys.stdout.isatty() or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()):
+        return None
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else None
 
 
 def plain_rows(columns: dict[str, list[str]]) -> list[str]:

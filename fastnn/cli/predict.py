@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from fastnn import datasets
 from fastnn.cli.models import feature_names, open_model, scale_of
 from fastnn.cli.options import (
@@ -19,6 +17,7 @@ from fastnn.cli.options import (
     JsonFlag,
     ModelArgument,
     option,
+    required,
 )
 from fastnn.cli.output import csv_text
 from fastnn.cli.runs import write_text
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 def command(
     model: ModelArgument,
-    data: Annotated[str, typer.Argument(metavar="DATA", help=f"{DATA} No targets needed.")],
+    data: Annotated[str, required("DATA", f"{DATA} No targets needed.")],
     out: Annotated[Path | None, option("--out", "CSV file.", "standard output")] = None,
     proba: Annotated[bool, option("--proba", "Probabilities of the classes, too.")] = False,
     data_dir: DataDirOption = None,

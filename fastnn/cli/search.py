@@ -11,7 +11,7 @@ import typer
 
 from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split
+from fastnn.cli.data import HELD_OUT, held_out, part, split
 from fastnn.cli.options import (
     BACKEND,
     DATA,
@@ -51,7 +51,7 @@ def command(
     test: Annotated[
         float,
         option("--test", "Share of the samples held out to the end.", min=0.0, max=0.99),
-    ] = 0.2,
+    ] = HELD_OUT,
     method: Annotated[
         Method,
         option("--method", "random; or halving: many trials on few samples, the best go on."),

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
-from fastnn.cli.options import BACKEND, DATA_DIR, TARGET, TARGET_DEFAULT, TASK
+from fastnn.cli.data import HELD_OUT, default_share
 from fastnn.fields import SettingsModel, setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -47,9 +47,8 @@ _RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTI
 LARGE = 10_000  # training samples from which on networks and batches are larger
 UPDATES = 4000  # steps of a training, roughly
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-PATIENCE = 20
-HELD_OUT = 0.2
-VALIDATION = 0.1
+PATIENCE = 20  # epochs
+VALIDATION = 0.1  # share of the samples, with early stopping
 
 
 def _split(value: Any) -> Any:
@@ -84,15 +83,13 @@ class TrainSettings(SettingsModel):
 
     data: str = setting(options.DATA, default="moons", panel=DATA)
     target: Annotated[str | None, BeforeValidator(_number_or_text)] = setting(
-        TARGET,
-        TARGET_DEFAULT,
-        panel=DATA,
+        options.TARGET, options.TARGET_DEFAULT, panel=DATA
     )
     task: Literal["classification", "regression"] | None = setting(
-        TASK, "by the target's values", panel=DATA, metavar="NAME"
+        options.TASK, "by the target's values", panel=DATA, metavar="NAME"
     )
     data_dir: str | None = setting(
-        DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
+        options.DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
     )
     test: Rate | None = setting(
         "Share of the samples held out for the final score.",
@@ -227,7 +224,7 @@ class TrainSettings(SettingsModel):
     # --- run
 
     backend: Literal[("auto", *BACKENDS)] | None = setting(
-        BACKEND, "auto", panel=RUN, metavar="NAME"
+        options.BACKEND, "auto", panel=RUN, metavar="NAME"
     )
     dtype: Literal["float32", "float64"] | None = setting(
         "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
@@ -272,10 +269,9 @@ class TrainSettings(SettingsModel):
             early = self.patience is not None
         if not early:
             given.pop("patience", None)
-        held_out_is_there = data.X_test is not None or data.draw is not None
         common = {
             "task": data.task,
-            "test": 0.0 if held_out_is_there else HELD_OUT,
+            "test": default_share(data),
             "validation": VALIDATION if early else 0.0,
             "early_stopping": early,
             "seed": 0,
