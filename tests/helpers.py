@@ -248,7 +248,7 @@ def train(
     x=None,
     sparse=False,
 ):
-    """A slice of training from copies of the parameters and moments."""
+    """A chunk of training steps from copies of the parameters and moments."""
     optimizer = SGD(learning_rate=0.1) if optimizer is None else optimizer
     plan, samples = problem.plan, len(problem.x)
     params = (problem.params if params is None else params).copy()

@@ -186,7 +186,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             b = self._random_state.uniform(-bound, bound, fan_out)
             self.coefs_.append(w.astype(dtype, copy=False))
             self.intercepts_.append(b.astype(dtype, copy=False))
-        for name in ("loss_curve_", "_state", "best_loss_"):
+        for name in ("loss_curve_", "_optimizer", "best_loss_"):
             self.__dict__.pop(name, None)
 
     def _start_records(self) -> None:
@@ -307,13 +307,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Epoch after epoch, until the loss or the validation score no longer gets better."""
         if not hasattr(self, "loss_curve_"):
             self._start_records()
-        if not incremental or not hasattr(self, "_state"):
+        if not incremental or not hasattr(self, "_optimizer"):
             optimizer = make_optimizer(self.solver, self.get_params(deep=False))
-            self._state = SolverState(learning_rate=optimizer.learning_rate)
+            # scikit-learn's name, by which its tests read the learning rate
+            self._optimizer = SolverState(learning_rate=optimizer.learning_rate)
             if any(net.dropout):
-                self._state.seed = int(self._random_state.randint(2**31 - 1))
+                self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
         else:
-            optimizer = self._state.optimizer
+            optimizer = self._optimizer.optimizer
         data, held_out = self._hold_out(data, validation_data)
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
@@ -321,11 +322,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.early_stopping:
             self._best_params = net.params.copy()
         self.n_iter_ = 0
-        self._state.begin(optimizer, net.params)
+        self._optimizer.begin(optimizer, net.params)
         batch_size, epochs = self._batch_size(len(data)), 1 if incremental else self.max_iter
-        run = EpochRun(self, net, self._state, data, held_out, batch_size, epochs, context)
+        run = EpochRun(self, net, self._optimizer, data, held_out, batch_size, epochs, context)
         run.go()
-        self._state.end(net.params, self._best_params if self.early_stopping else None)
+        self._optimizer.end(net.params, self._best_params if self.early_stopping else None)
         if run.stopped == "diverged":
             warnings.warn(
                 f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
