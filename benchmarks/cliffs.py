@@ -26,8 +26,8 @@ from benchmarks.outputs import add_outputs, deliver, markdown_table
 from benchmarks.passes import calibrated, training_pass
 from fastnn import backends
 from fastnn.backends import codes, plan
+from fastnn.backends.tuning import tuning
 from fastnn.bench import number
-from fastnn.network import network
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan
 
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     """Name of a backend's threshold, below it, above it."""
-    kernels = backends.load(backend)
+    kernels, limits = backends.load(backend), tuning()
     width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
@@ -65,11 +65,11 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
     for width in (144, 384):
-        below = Side((16, width, width, 4), plan.SHARED_SAMPLES)
+        below = Side((16, width, width, 4), limits.shared_samples)
         name = f"tensor to data parallelism, {width} units"
         # both whole vectors of samples: 97 samples cost what 112 do, which is another effect
         yield name, below, replace(below, batch=below.batch + 16)
-    numbers = plan.SHARED_BYTES // 4
+    numbers = limits.shared_bytes // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
@@ -82,7 +82,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         below = Side((64, width, width, 8), 128)
         name = f"whole vectors or a remainder, {width} and {width - 4} units"
         yield name, below, replace(below, sizes=(64, width - 4, width - 4, 8))
-    for units, density in ((16, network.SPARSE_DENSITY), (128, network.SPARSE_DENSITY_WIDE)):
+    for units, density in ((16, limits.sparse_density), (128, limits.sparse_density_wide)):
         below = Side((256, units, 10), 128, density - 0.02)
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
     for sizes in ((2, 8, 8, 8, 2), (64, 64, 10), (784, 128, 64, 10)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class DivergenceError(ArithmeticError):
-    """Training met a loss that is not finite; the network keeps its last finite parameters.
+    """Training met a loss that is not finite; the network has finite parameters.
+
+    Those of the step before, or of an earlier snapshot: see :meth:`fastnn.Network.fit`.
 
     Attributes
     ----------

@@ -25,19 +25,20 @@ from helpers import (
 )
 from threadpoolctl import threadpool_limits
 
-import fastnn.backends.plan
 from fastnn.backends import codes
 from fastnn.backends import numpy as reference
 from fastnn.backends.interface import Rule
 from fastnn.backends.plan import (
     ALIGNMENT,
-    BLAS_WIDTH,
     MAX_GROUPS,
     aligned_empty,
     aligned_zeros,
     make_plan,
 )
+from fastnn.backends.tuning import Tuning, tuned
 from fastnn.training import optimizers
+
+BLAS_WIDTH = Tuning().blas_width
 
 # fan_in, fan_out, samples: one of each, primes, more than a vector or a tile and not a multiple
 # of it, both sides of the width from which BLAS is called.
@@ -646,23 +647,29 @@ def test_threads_and_rubbish_change_no_bit_with_units_off(compiled, dtype, shuff
 # --- networks whose units the threads share out ---------------------------------------
 
 
+@pytest.fixture
+def shared_units():
+    """Plans in which threads split the units of a layer, however small it is."""
+    with tuned(shared_bytes=0):
+        yield
+
+
 @pytest.fixture(params=["blocks", "units"])
-def division(request, monkeypatch):
+def division(request):
     """What the threads share out: small networks their samples, large ones their units.
 
     With units, the threads of BLAS would cut the products once more, and elsewhere.
     """
-    if request.param == "units":
-        monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
-    with threadpool_limits(limits=1, user_api="blas"):
+    limits = {"shared_bytes": 0} if request.param == "units" else {}
+    with threadpool_limits(limits=1, user_api="blas"), tuned(**limits):
         yield
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, monkeypatch):
-    monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
+@pytest.mark.usefixtures("shared_units")
+def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads):
     # threads without a unit, layers with BLAS and without; blocks that are not whole
     # and more than one part of sparse rows
     sizes, activations = [170, 100, 150, 20, 3], ["tanh", "silu", "relu"]
@@ -687,9 +694,9 @@ def test_run_with_shared_units(compiled, dtype, shuffled, sparse, n_threads, mon
 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
-def test_updates_of_wide_layers(compiled, optimizer, sparse, monkeypatch):
+@pytest.mark.usefixtures("shared_units")
+def test_updates_of_wide_layers(compiled, optimizer, sparse):
     """Some are made while the gradient's rows are in the cache, from the last block of a batch."""
-    monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", 0)
     for samples, n_threads, extra in ((90, 2, {"l2": 0.01}), (600, 1, {"dropout": 0.3})):
         sizes = [170 if sparse else 60, 110, 530, 3]
         problem = make_problem(sizes, "tanh", samples=samples, **extra)
@@ -707,11 +714,11 @@ def test_updates_of_wide_layers(compiled, optimizer, sparse, monkeypatch):
         )
 
 
-def test_gradient_with_shared_units(kernels, dtype, monkeypatch):
+def test_gradient_with_shared_units(kernels, dtype):
     problems = []
     for limit in (0, 2**40):
-        monkeypatch.setattr(fastnn.backends.plan, "SHARED_BYTES", limit)
-        problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
+        with tuned(shared_bytes=limit):
+            problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
     (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
     assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]
     assert_same(grads, other_grads, dtype)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import fastnn
 from fastnn import cli, datasets, storage
-from fastnn.settings import TrainSettings, merge
+from fastnn.cli.settings import TrainSettings, merge
 
 COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
 QUICK = ["--backend", "numpy", "--epochs", "20"]

@@ -63,7 +63,7 @@ def standardized(loss, dtype="float64"):
 def expected(net, X, output="proba"):
     """What Python gives, a column an output."""
     if output == "logits":
-        return net._forward(net._inputs(X), False)
+        return net.predictor(net._inputs(X), False, None)
     if net.loss_name in codes.REGRESSION:
         return net.predict(X).reshape(len(X), -1)
     return net.predict_proba(X)[:, -net.n_outputs :]

@@ -117,12 +117,12 @@ def test_backends_agree_and_the_complex_step_confirms():
     gradients = [net.gradients(x, y) for net in nets]
     # a handful of roundings of numbers of order one
     np.testing.assert_allclose(*gradients, rtol=0, atol=1e-14)
-    net, plan = nets[0], nets[0]._plan
+    net, plan = nets[0], nets[0].model.plan
     for k in range(0, net.n_params, 5):
         moved = net.params.astype(complex)
         moved[k] += 1e-30j
         value = reference.loss_and_grad(
-            plan.net(net._loss_code), x.T, y.T, np.empty(0), 0, 0, moved, None,
+            plan.net(net.model.loss), x.T, y.T, np.empty(0), 0, 0, moved, None,
             np.empty((1, net.n_params), complex),
         )  # fmt: skip
         assert value.imag / 1e-30 == pytest.approx(gradients[1][k], rel=1e-11, abs=1e-14)

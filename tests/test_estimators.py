@@ -34,7 +34,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
 from fastnn import backends
+from fastnn.backends.tuning import tuned
 from fastnn.estimators import solvers
+from fastnn.estimators.epochs import EpochRun
+from fastnn.training import run as training
 from fastnn.training import threads as workers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -217,9 +220,7 @@ def test_stops_in_the_epoch_in_which_scikit_learn_stops(backend):
 @pytest.mark.parametrize("features", [12, 80])  # read dense; by sparse rows where compiled
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_sparse_equals_dense(features, solver, shuffle, backend, monkeypatch):
-    monkeypatch.setattr(solvers, "PART_BYTES", 5000)
-    monkeypatch.setattr(solvers, "LBFGS_PART_BYTES", 5000)
+def test_sparse_equals_dense(features, solver, shuffle, backend):
     rng = np.random.RandomState(0)
     X = rng.standard_normal((90, features)) * (rng.uniform(size=(90, features)) < 0.2)
     y = rng.randint(3, size=90)
@@ -227,26 +228,26 @@ def test_sparse_equals_dense(features, solver, shuffle, backend, monkeypatch):
     settings |= {"max_iter": 8, "hidden_layer_sizes": 20, "alpha": 0.01}
     theirs = sklearn.neural_network.MLPClassifier(**settings).fit(X, y)
     for container in (np.asarray, scipy.sparse.csr_array, scipy.sparse.csc_matrix):
-        ours = fastnn.MLPClassifier(backend=backend, **settings).fit(container(X), y)
+        with tuned(gather_bytes=5000, lbfgs_dense_bytes=5000):  # several parts
+            ours = fastnn.MLPClassifier(backend=backend, **settings).fit(container(X), y)
         np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=0, atol=1e-9)
         np.testing.assert_allclose(
             ours.predict_proba(container(X)), theirs.predict_proba(X), rtol=0, atol=1e-9
         )
 
 
-def test_predicting_sparse_in_parts(monkeypatch):
+def test_predicting_sparse_in_parts():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(5, max_iter=5, random_state=0).fit(X, y)
-    monkeypatch.setattr("fastnn.estimators.base._PREDICT_BYTES", 7 * 4 * 8)
-    np.testing.assert_allclose(
-        model.predict_proba(scipy.sparse.coo_array(X)), model.predict_proba(X), atol=1e-14
-    )
+    with tuned(dense_bytes=7 * 4 * 8):
+        parts = model.predict_proba(scipy.sparse.coo_array(X))
+    np.testing.assert_allclose(parts, model.predict_proba(X), atol=1e-14)
 
 
-def test_gathering_in_parts_changes_nothing(backend, monkeypatch):
+def test_gathering_in_parts_changes_nothing(backend):
     _, whole, X, y = _pair("multiclass", backend=backend, batch_size=16)
-    monkeypatch.setattr(solvers, "PART_BYTES", 1)
-    parts = clone(whole).fit(X, y)
+    with tuned(gather_bytes=1):
+        parts = clone(whole).fit(X, y)
     np.testing.assert_array_equal(parts.loss_curve_, whole.loss_curve_)
 
 
@@ -415,13 +416,13 @@ def test_schedules_work_for_every_update_rule(solver, monkeypatch):
     """The rates that reach the kernels, which follow them as the test of the rules has it."""
     X, y = load_iris(return_X_y=True)
     rates = []
-    run = solvers.Epochs.run
+    train = EpochRun.train
 
-    def noting(self, given):
-        rates.extend(given.ravel())
-        return run(self, given)
+    def noting(self, given, losses):
+        rates.extend(given)
+        return train(self, given, losses)
 
-    monkeypatch.setattr(solvers.Epochs, "run", noting)
+    monkeypatch.setattr(EpochRun, "train", noting)
     curves = []
     for kind in ("constant", "cosine", "step", "one_cycle"):
         rates.clear()
@@ -716,19 +717,19 @@ def test_without_callbacks_the_loop_stays_compiled(monkeypatch):
     """A call of the kernels for many epochs; with a callback one for each."""
     X, y = load_iris(return_X_y=True)
     calls = []
-    run = solvers.Epochs.run
+    train = EpochRun.train
 
-    def counting(self, rates):
+    def counting(self, rates, losses):
         calls.append(len(rates))
-        return run(self, rates)
+        return train(self, rates, losses)
 
-    monkeypatch.setattr(solvers.Epochs, "run", counting)
-    # not the time, which a loaded machine takes more of, but the doubling ends a slice
-    monkeypatch.setattr("fastnn.estimators.base.SLICE_SECONDS", 1e9)
+    monkeypatch.setattr(EpochRun, "train", counting)
     model = fastnn.MLPClassifier(
         5, batch_size=150, max_iter=200, n_iter_no_change=np.inf, random_state=0
     )
-    plain = clone(model).fit(X, y)
+    # not the time, which a loaded machine takes more of, but the growth limits a chunk
+    with tuned(chunk_seconds=1e9):
+        plain = clone(model).fit(X, y)
     assert calls == [1, 8, 64, 127]
     calls.clear()
     watched = clone(model).set_callbacks(Recording()).fit(X, y)
@@ -833,13 +834,13 @@ def test_training_starts_no_more_threads_than_it_may(monkeypatch):
     X, y = make_classification(4000, 40, n_informative=10, random_state=0)
     model = fastnn.MLPClassifier((32, 32), batch_size=2000, max_iter=2, random_state=0)
     most = []
-    helpers = solvers.helpers
+    started_threads = training.started_threads
 
     def counting(n_threads):
         most.append(n_threads)
-        return helpers(n_threads)
+        return started_threads(n_threads)
 
-    monkeypatch.setattr(solvers, "helpers", counting)
+    monkeypatch.setattr(training, "started_threads", counting)
     if model.fit(X, y)._network().backend != "numpy":
         assert most[0] > 0
     most.clear()

@@ -14,8 +14,9 @@ from sklearn.utils import check_random_state
 import fastnn
 from fastnn.backends import codes
 from fastnn.backends.plan import batch_matrices
-from fastnn.network import network
-from fastnn.training import threads as workers
+from fastnn.backends.tuning import tuned
+from fastnn.network import prediction
+from fastnn.training.pool import Workers
 
 X, Y = make_moons(60, noise=0.2, random_state=1)
 
@@ -28,15 +29,15 @@ def make(sizes=(2, 4, 2), **settings):
 
 @pytest.mark.parametrize("form", [np.float32, np.uint8])
 @pytest.mark.parametrize("batch_size", [None, 40])
-def test_mostly_zeros_train_like_any_numbers(backend, monkeypatch, form, batch_size):
+def test_mostly_zeros_train_like_any_numbers(backend, form, batch_size):
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 9, (150, 80)) * (rng.random((150, 80)) < 0.2)).astype(form)
     labels = rng.integers(0, 3, 150)
     params = []
     for density in (0.3, 0.0):  # as sparse rows, and not
-        monkeypatch.setattr("fastnn.network.network.SPARSE_DENSITY", density)
         net = make([80, 20, 3], activation="relu", backend=backend)
-        net.fit(images, labels, epochs=3, batch_size=batch_size, optimizer=fastnn.SGD(0.01))
+        with tuned(sparse_density=density):
+            net.fit(images, labels, epochs=3, batch_size=batch_size, optimizer=fastnn.SGD(0.01))
         params.append(net.params)
     # other sums, the same numbers
     np.testing.assert_allclose(params[0], params[1], rtol=0, atol=1e-12)
@@ -202,8 +203,6 @@ def test_one_sigmoid_is_a_softmax_of_two(backend):
     two = make([2, 3, 2], backend=backend)
     two.weights[0][:] = one.weights[0]
     two.weights[1][:] = np.hstack([-one.weights[1] / 2, one.weights[1] / 2])
-    for net in (one, two):
-        net._targets(Y, 60, learn=True)
     np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), rtol=1e-13)
     np.testing.assert_allclose(one.loss(X, Y), two.loss(X, Y), rtol=1e-13)
 
@@ -287,7 +286,7 @@ def test_standardize_is_scaling_by_hand(backend, loss):
 def test_standardize_learns_from_training_samples_only():
     net = make(standardize=True)
     net.fit(X, Y, epochs=1, validation_data=(X + 100.0, Y))
-    assert_bits(net._input_shift, X.mean(axis=0))
+    assert_bits(net.scales.input_shift, X.mean(axis=0))
 
 
 # --- extremes ---------------------------------------------------------------------
@@ -697,21 +696,28 @@ def test_predictions_from_several_threads(backend):
             assert_bits(got, wanted)
 
 
+@pytest.fixture
+def easily_woken():
+    """Threads take part in small predictions too."""
+    with tuned(waking_work=100):
+        yield
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("sizes", "settings", "samples"),
     [([2, 8, 8, 3], {}, 3001), ([20, 70, 130, 2], {"activation": "relu"}, 1000)],
 )
+@pytest.mark.usefixtures("easily_woken")
 def test_shared_predictions_have_the_same_bits(
     backend, sizes, settings, samples, dtype, monkeypatch
 ):
-    monkeypatch.setattr(network, "WAKING", 100)
     net = make(sizes, backend=backend, dtype=dtype, **settings)
     data = np.random.default_rng(0).standard_normal((samples, sizes[0]))
     shared = []
-    run_pieces = network.run_pieces
+    run_pieces = prediction.run_pieces
     monkeypatch.setattr(
-        network, "run_pieces", lambda *given: shared.append(given[1:]) or run_pieces(*given)
+        prediction, "run_pieces", lambda *given: shared.append(given[1:]) or run_pieces(*given)
     )
     net.n_threads = 1
     expected = net.predict_proba(data)
@@ -733,11 +739,11 @@ def test_shared_predictions_have_the_same_bits(
         net.predict(data)
 
 
+@pytest.mark.usefixtures("easily_woken")
 def test_a_network_among_many_predicts_by_itself(monkeypatch):
-    monkeypatch.setattr(network, "WAKING", 100)
     net = make([2, 8, 2], backend="auto", n_threads=4)
     data = np.zeros((3000, 2))
     expected = net.predict_proba(data)
-    monkeypatch.setattr(network, "run_pieces", None)  # to call it would fail
-    with workers.Workers(2) as many:
+    monkeypatch.setattr(prediction, "run_pieces", None)  # to call it would fail
+    with Workers(2) as many:
         assert_bits(many.submit(net.predict_proba, data).result(), expected)

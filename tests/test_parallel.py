@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info
 
 import fastnn
 from fastnn.estimators import solvers
-from fastnn.training import threads as workers
+from fastnn.training import pool, team, threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -206,45 +206,20 @@ def test_interrupt_stops_a_search(solver, monkeypatch):
 # --- threads beside the calling one -----------------------------------------------
 
 
-def test_helpers_are_all_there_and_may_run_anywhere():
-    with workers.helpers(3) as pool:
+def test_threads_of_a_training_are_all_there():
+    with team.started_threads(3) as started:
         assert sum(thread.name.startswith("fastnn") for thread in threading.enumerate()) == 3
-        if hasattr(os, "sched_getaffinity"):
-            meeting = threading.Barrier(3)  # one task each
-            allowed = pool.map(lambda _: (meeting.wait(), os.sched_getaffinity(0))[1], range(3))
-            assert set(map(frozenset, allowed)) == {frozenset(os.sched_getaffinity(0))}
+        meeting = threading.Barrier(3)  # one task each
+        assert sorted(started.map(lambda _: meeting.wait(60), range(3))) == [0, 1, 2]
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
-def test_a_helper_leaves_the_core_of_its_creator(monkeypatch):
-    chosen = []
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: chosen.append(set(cores)))
-    here, everywhere = workers._core(), os.sched_getaffinity(0)
-    assert here in everywhere
-    monkeypatch.setattr(workers, "_core", lambda: 3)
-    free = [5, 4]
-    workers._leave(2, free)  # it runs elsewhere already
-    assert chosen == []
-    workers._leave(3, free)
-    assert chosen == [{4}, everywhere]
-    assert free == [5]
-    workers._leave(3, [])  # more threads than cores
-    assert len(chosen) == 2
-
-
-def test_helpers_where_cores_cannot_be_chosen(monkeypatch):
-    monkeypatch.setattr(workers, "_core", lambda: None)
-    with workers.helpers(2) as pool:
-        assert list(pool.map(abs, [-1, -2])) == [1, 2]
-
-
-def test_interrupted_start_of_helpers_leaves_no_thread(monkeypatch):
+def test_an_interrupted_start_leaves_no_thread(monkeypatch):
     def interrupted(self, timeout=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(threading.Barrier, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt), workers.helpers(2):
+    with pytest.raises(KeyboardInterrupt), team.started_threads(2):
         pass
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
 
@@ -260,19 +235,19 @@ def test_pieces_are_done_once_and_in_any_thread():
         time.sleep(0.01)  # long enough for the others to wake up
         return k * k
 
-    assert workers.run_pieces(square, 20, 3) == [k * k for k in range(20)]
+    assert pool.run_pieces(square, 20, 3) == [k * k for k in range(20)]
     assert len(seen) == 20
     assert len(set(seen)) > 1
-    assert workers.run_pieces(square, 0, 3) == []
+    assert pool.run_pieces(square, 0, 3) == []
 
 
 def test_pieces_do_not_wait_for_a_thread_that_is_busy():
     free = threading.Event()
-    pool = workers._common_pool()
-    busy = [pool.submit(free.wait) for _ in range(pool._max_workers)]
+    common = pool._common_pool()
+    busy = [common.submit(free.wait) for _ in range(common._max_workers)]
     here = threading.current_thread().name
     try:
-        assert workers.run_pieces(lambda _: threading.current_thread().name, 6, 4) == [here] * 6
+        assert pool.run_pieces(lambda _: threading.current_thread().name, 6, 4) == [here] * 6
     finally:
         free.set()
     assert all(one.result() for one in busy)
@@ -289,18 +264,18 @@ def test_an_error_in_a_piece_ends_the_others(error):
         time.sleep(0.001)
 
     with pytest.raises(error, match="third"):
-        workers.run_pieces(fail, 1000, 2)
+        pool.run_pieces(fail, 1000, 2)
     assert len(begun) < 1000
-    assert workers.run_pieces(abs, 3, 2) == [0, 1, 2]
+    assert pool.run_pieces(abs, 3, 2) == [0, 1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads
 def test_pieces_after_a_fork():
-    workers.run_pieces(abs, 4, 2)
+    pool.run_pieces(abs, 4, 2)
     child = os.fork()
     if child == 0:
-        os._exit(0 if workers.run_pieces(abs, 4, 2) == [0, 1, 2, 3] else 1)
+        os._exit(0 if pool.run_pieces(abs, 4, 2) == [0, 1, 2, 3] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -313,24 +288,24 @@ def test_cores_that_a_container_has(tmp_path, monkeypatch, given, cores):
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     (tmp_path / "cpu.max").write_text(given)
-    monkeypatch.setattr(workers, "_CPU_MAX", tmp_path / "cpu.max")
-    workers._quota.cache_clear()
+    monkeypatch.setattr(threads, "_CPU_MAX", tmp_path / "cpu.max")
+    threads._quota.cache_clear()
     try:
-        assert workers.usable_cores() == cores
+        assert threads.usable_cores() == cores
     finally:
-        workers._quota.cache_clear()
+        threads._quota.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
 def test_cores_that_a_process_is_bound_to(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert workers.usable_cores() == 1
+    assert threads.usable_cores() == 1
 
 
 @pytest.mark.parametrize(
-    ("given", "threads"), [("3", 3), ("50", 8), ("2,4", 2), ("0", 1), ("", 8), ("many", 8)]
+    ("given", "expected"), [("3", 3), ("50", 8), ("2,4", 2), ("0", 1), ("", 8), ("many", 8)]
 )
-def test_threads_unless_told_otherwise(monkeypatch, given, threads):
-    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+def test_threads_unless_told_otherwise(monkeypatch, given, expected):
+    monkeypatch.setattr(threads, "usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert workers.default_threads() == threads
+    assert threads.default_threads() == expected

@@ -10,13 +10,14 @@ from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn import cli, datasets, search, storage
+from fastnn import cli, datasets, storage
+from fastnn.cli.search import numbers
+from fastnn.estimators.search import fit_best
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cli._LATE, "search", "fastnn.search")
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def test_standardising_goes_into_the_layers(hidden):
     X, y = load_diabetes(return_X_y=True)
     X = X * np.arange(1, 11) + np.arange(10)
     model = fastnn.MLPRegressor(max_iter=20, random_state=0, learning_rate_init=0.01)
-    folded = search._fit_best(model, {"hidden_layer_sizes": hidden}, X, y)
+    folded = fit_best(model, {"hidden_layer_sizes": hidden}, X, y)
     scaler = StandardScaler().fit(X)
     model.set_params(hidden_layer_sizes=hidden)
     model.fit(scaler.transform(X), (y - y.mean()) / y.std())
@@ -211,8 +212,8 @@ def test_bad_input_is_one_line(run, arguments, named, tmp_path):
 
 
 def test_ranges():
-    assert search._range("--l2", "0,1e-3", zero=True) == [0.0, 0.001]
-    drawn = search._range("--l2", "1e-3:10", zero=True).rvs(1000, random_state=0)
+    assert numbers("--l2", "0,1e-3", zero=True) == [0.0, 0.001]
+    drawn = numbers("--l2", "1e-3:10", zero=True).rvs(1000, random_state=0)
     assert 1e-3 <= drawn.min() < 2e-3
     assert 5 < drawn.max() <= 10
     # on a logarithmic scale half lie below the geometric mean; five deviations of the binomial

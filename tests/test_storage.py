@@ -179,8 +179,11 @@ def refused(tmp_path, raw, match=None):
     [
         (config(layer_sizes=[3, 5, 2]), "need float64 of shape"),
         (config(layer_sizes=[3, 10**9, 2]), "need float64 of shape"),
-        (config(layer_sizes=[3, -4, 2]), "layer sizes must be positive"),
-        (config(layer_sizes=[3, 2]), "activation has 1 entries for 0 hidden layers"),
+        (config(layer_sizes=[3, -4, 2]), "layer_sizes must be a whole number of at least 1"),
+        (
+            config(layer_sizes=[3, 2]),
+            "activation must be .* each of 0 hidden layers; got 1",
+        ),
         (config(layer_sizes=[3, 4.5, 2]), r"config.layer_sizes.1"),
         (config(layer_sizes="342"), "config.layer_sizes"),
         (config(dtype="float32"), "need float32"),

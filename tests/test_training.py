@@ -11,8 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
-from fastnn.network import network as network_module
-from fastnn.network.network import _Team
+from fastnn.backends.tuning import tuned
+from fastnn.training.team import TeamSize
 
 MOONS = make_moons(150, noise=0.2, random_state=1)
 
@@ -172,25 +172,25 @@ def test_two_calls_are_one(backend, way):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
-def test_length_of_slices_changes_no_bit(backend, seconds, monkeypatch):
+def test_length_of_chunks_changes_no_bit(backend, seconds):
     usual = moons_net(backend)
     usual.fit(*MOONS, epochs=30, batch_size=32)
-    monkeypatch.setattr(network_module, "SLICE_SECONDS", seconds)
     net = moons_net(backend)
-    net.fit(*MOONS, epochs=30, batch_size=32)
+    with tuned(chunk_seconds=seconds):
+        net.fit(*MOONS, epochs=30, batch_size=32)
     assert_bits(net.params, usual.params)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_threads_change_no_bit(backend, way, monkeypatch):
+def test_threads_change_no_bit(backend, way):
     X, y = make_moons(2500, noise=0.2, random_state=0)
     alone = moons_net(backend, n_threads=1)
     way = WAYS[way] | ({"batch_size": 1400} if "batch_size" in WAYS[way] else {})
     losses = alone.fit(X, y, epochs=5, **way).loss
-    monkeypatch.setattr("fastnn.backends.plan.WORK_PER_THREAD", 1)
     for n_threads in (2, 3):
         net = moons_net(backend, n_threads=n_threads)
-        assert_bits(net.fit(X, y, epochs=5, **way).loss, losses)
+        with tuned(work_per_thread=1):
+            assert_bits(net.fit(X, y, epochs=5, **way).loss, losses)
         assert_bits(net.params, alone.params)
 
 
@@ -303,7 +303,7 @@ def test_validation_fraction_sets_samples_aside(backend):
     history = net.fit(X, y, epochs=3, validation_fraction=0.2)
     assert len(history.validation_loss) == 3
     # held-out samples teach nothing: with other labels the training is the same
-    held = np.random.RandomState(net._seed).permutation(150)[:30]
+    held = np.random.RandomState(net.state.seed).permutation(150)[:30]
     other = moons_net(backend)
     flipped = y.copy()
     flipped[held] = 1 - flipped[held]
@@ -378,10 +378,17 @@ def test_interrupt_ends_cleanly(backend):
 # --- divergence -------------------------------------------------------------------
 
 
+def assert_trained_alike(net, other):
+    """Parameters, moments and counters of the same step."""
+    assert_bits(net.params, other.params)
+    assert_bits(net.state.moments, other.state.moments)
+    assert (net.state.updates, net.n_epochs_) == (other.state.updates, other.n_epochs_)
+
+
 @pytest.mark.parametrize("validation", [0.0, 0.2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_size", [None, 32])
-def test_divergence_keeps_the_last_finite_parameters(backend, dtype, batch_size, validation):
+def test_divergence_leaves_finite_parameters(backend, dtype, batch_size, validation):
     X, y = regression()
     arguments = {"activation": "relu", "loss": "squared_error", "dtype": dtype}
     arguments |= {"random_state": 0, "backend": backend}
@@ -395,19 +402,44 @@ def test_divergence_keeps_the_last_finite_parameters(backend, dtype, batch_size,
     assert "1e+08" in str(error)  # what to change
     assert not np.isfinite(error.loss)
     assert np.isfinite(net.params).all()
-    if batch_size is None and not validation:
-        # all steps before the one that is named were done, those with finite results
-        same = fastnn.Network([6, 5, 1], **arguments)
-        steps = 0
-        while steps < error.step - 1:
-            before = same.params.copy()
-            try:
-                same.fit(X, y, epochs=1, **settings)
-            except fastnn.DivergenceError:
-                break
-            steps += 1
-        assert_bits(net.params, same.params)
-        assert (before != same.params).any()
+
+
+def test_divergence_leaves_the_step_before(backend):
+    # the last step's parameters are finite, its loss is not: nothing is undone
+    X, y = regression()
+    nets = [
+        fastnn.Network(
+            [6, 5, 1], loss="squared_error", dtype="float32", random_state=0, backend=backend
+        )
+        for _ in range(2)
+    ]
+    optimizer = fastnn.SGD(1e3, momentum=0.5)
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        nets[0].fit(X, y, optimizer=optimizer, epochs=1000)
+    assert caught.value.step > 1
+    nets[1].fit(X, y, optimizer=optimizer, epochs=caught.value.step - 1)
+    assert_trained_alike(*nets)
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_divergence_goes_back_to_one_step(backend, ema):
+    # parameters become infinite, and a finite output of tanh hides it: back to a snapshot
+    X, y = [[1e30], [-1e30], [2e30]], [0, 1, 1]
+    nets = []
+    for _ in range(2):
+        nets.append(fastnn.Network([1, 2, 2], dtype="float32", random_state=0, backend=backend))
+        nets[-1].weights[0][:] *= 1e-30
+    optimizer = fastnn.SGD(1e30, momentum=0.9, ema=ema)
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        nets[0].fit(X, y, optimizer=optimizer, epochs=100)
+    assert np.isfinite(nets[0].params).all()
+    assert nets[0].n_epochs_ < caught.value.step
+    if nets[0].n_epochs_:
+        nets[1].fit(X, y, optimizer=optimizer, epochs=nets[0].n_epochs_)
+        assert_trained_alike(*nets)
+    else:
+        assert_bits(nets[0].params, nets[1].params)
+        assert not nets[0].state.moments.any()
 
 
 def test_divergence_from_the_first_step(backend):
@@ -418,17 +450,6 @@ def test_divergence_from_the_first_step(backend):
     with pytest.raises(fastnn.DivergenceError, match="step 1:"):
         net.fit(np.ones((4, 2)), np.full(4, 3e38), epochs=5)
     assert_bits(net.params, before)
-
-
-def test_parameters_that_are_not_finite_are_noticed(backend):
-    # tanh makes a finite output of an infinite input: the loss alone does not tell
-    net = fastnn.Network([1, 2, 2], dtype="float32", random_state=0, backend=backend)
-    X, y = [[1e30], [-1e30], [2e30]], [0, 1, 1]
-    net.weights[0][:] *= 1e-30
-    with pytest.raises(fastnn.DivergenceError) as caught:
-        net.fit(X, y, optimizer=fastnn.SGD(1e30), epochs=100)
-    assert np.isfinite(net.params).all()
-    assert caught.value.step <= 3
 
 
 # More than a mebibyte of parameters, whose moments are kept for an average only.
@@ -453,37 +474,37 @@ def test_divergence_of_a_large_network_leaves_the_average(backend):
     rule = fastnn.SGD(10.0, ema=0.5)
     with pytest.raises(fastnn.DivergenceError) as error:
         net.fit(X, y, optimizer=rule, epochs=50)
-    assert error.value.step > 2
-    other.fit(X, y, optimizer=rule, epochs=error.value.step - 1)
-    assert_bits(net.params, other.params)
+    assert error.value.step - 1 == net.n_epochs_ > 1
+    other.fit(X, y, optimizer=rule, epochs=net.n_epochs_)
+    assert_trained_alike(net, other)
 
 
 # --- threads ------------------------------------------------------------------------
 
 
-def test_slices_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
-    monkeypatch.setattr("fastnn.backends.plan.WORK_PER_THREAD", 1)
+def test_chunks_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
     X = np.random.default_rng(0).standard_normal((700, 5))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     nets = [
         fastnn.Network([5, 30, 2], random_state=0, backend=backend, n_threads=n) for n in (1, 2)
     ]
-    nets[0].fit(X, y, epochs=12)
+    with tuned(work_per_thread=1):
+        nets[0].fit(X, y, epochs=12)
     asked = []
 
     def in_turn(team):
         asked.append(1 + len(asked) % team.most)
         return asked[-1]
 
-    monkeypatch.setattr("fastnn.network.network._Team.choose", in_turn)
-    monkeypatch.setattr("fastnn.network.network.SLICE_SECONDS", 0.0)  # a step a slice
-    nets[1].fit(X, y, epochs=12)
+    monkeypatch.setattr(TeamSize, "choose", in_turn)
+    with tuned(work_per_thread=1, chunk_seconds=0.0):  # one step per chunk
+        nets[1].fit(X, y, epochs=12)
     assert_bits(nets[0].params, nets[1].params)
     assert set(asked) == ({1} if backend == "numpy" else {1, 2})
 
 
 def test_the_faster_number_of_threads_is_kept():
-    team, seconds = _Team(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
+    team, seconds = TeamSize(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
     used = []
     for _ in range(60):
         used.append(team.choose())
@@ -495,7 +516,7 @@ def test_the_faster_number_of_threads_is_kept():
         used.append(team.choose())
         team.report(used[-1], seconds[used[-1]], 1)
     assert used[-20:].count(4) >= 19
-    alone = _Team(1)
+    alone = TeamSize(1)
     alone.report(1, 1.0, 1)
     assert alone.choose() == 1
 
@@ -530,7 +551,7 @@ def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
 
     nets = [trained(backend, n) for n in (1, 2, 3)]
     if block is not None:
-        assert nets[0]._batch_plan(batch_size=batch_size).block == block
+        assert nets[0].model.batch_plan(batch_size).block == block
     for net in nets[1:]:
         assert_bits(net.params, nets[0].params)
     # as PyTorch compares float32: sums in another order, a few steps

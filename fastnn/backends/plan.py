@@ -13,24 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.interface import Net
-
-# A block of samples should leave room in the first-level cache (32 to 48 KiB)
-# for the weights.
-BLOCK_BYTES = 64 * 1024
-MIN_BLOCK = 64
-MAX_BLOCK = 512
-
-# BLAS wants larger ones, since it copies a layer's weights for each; but threads share a batch out
-# in blocks. Measured with batches of 1,024 and widths of 256 to 2,048: up to a sixth less time.
-MIN_SHARED_BLOCK = 128
-MAX_BLAS_BLOCK = 256
-BLAS_BLOCKS = 8  # of a batch, at least
+from fastnn.backends.tuning import Tuning, tuning
 
 # Gradients of a batch are summed in at most this many partial sums, in fixed
 # order, so that the result does not depend on how many threads made them.
@@ -39,27 +29,6 @@ MAX_GROUPS = 16
 # Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
 # and who took it.
 SYNC_SIZE = 8 + 2 * MAX_GROUPS
-
-# With more parameters than the second-level cache holds, threads share out units instead of
-# samples: each reads its part of the weights once for all samples of a block.
-SHARED_BYTES = 1024 * 1024
-SHARED_UNITS = 48  # the least of them
-
-# And in batches of hardly more than one block, where there is work for two threads and each layer
-# has units for them. Measured with widths of 96 to 480 and batches of 4 to 128: up to half of the
-# time away; from 96 samples on, which make two blocks, nothing.
-SHARED_SAMPLES = 96
-
-# A second thread pays once a step has so much work, and each further one with so much more: counted
-# as parameters times samples, of which an update costs about as much as eight (measured, see
-# benchmarks/README.md). Where units are shared out, threads meet more often: not below the latter.
-SECOND_THREAD_WORK = 200_000
-WORK_PER_THREAD = 1_000_000
-UPDATE_SAMPLES = 8
-
-# Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
-# from how many weights on they do is the backend's own number.
-BLAS_WIDTH = 48
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -83,11 +52,14 @@ class Plan:
         rate of dropout. Of the user's own activation or loss it is what
         ``for_kernels`` gives: the address of a compiled function, or for the NumPy
         kernels the pair of functions; the array then is one of objects.
+    tuning : Tuning
+        The thresholds that the plan was made with.
     """
 
     header: np.ndarray
     layers: np.ndarray
     constants: np.ndarray
+    tuning: Tuning
 
     def net(self, loss: int, l2: float = 0.0) -> Net:
         """The plan, a loss (its code) and an L2 factor as the kernels take them."""
@@ -108,22 +80,26 @@ class Plan:
         """Largest number of partial gradient sums of one batch."""
         return int(self.header[codes.GROUPS])
 
-    def shares(self, batch_size: int) -> int:
-        """How many threads a batch has work for: blocks, or units and inputs of a layer."""
-        if self.header[codes.SHARED]:
-            widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
-            return -(-widest // SHARED_UNITS)
-        return min(-(-batch_size // self.block), self.groups)
-
     def threads(self, batch_size: int) -> int:
         """How many threads pay for training with batches of this size."""
-        work = step_work(self.n_params, batch_size)
-        wanted = max(1 + (work >= SECOND_THREAD_WORK), 1 + work // WORK_PER_THREAD)
-        return max(1, min(wanted, self.shares(batch_size)))
+        limits = self.tuning
+        work = limits.step_work(self.n_params, batch_size)
+        wanted = max(1 + (work >= limits.second_thread_work), 1 + work // limits.work_per_thread)
+        if self.header[codes.SHARED]:
+            widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
+            most = -(-widest // limits.shared_units)
+        else:
+            most = min(-(-batch_size // self.block), self.groups)
+        return max(1, min(wanted, most))
 
     def dense_rows(self) -> list[np.ndarray]:
         """Rows of the dense layers, first to last."""
         return [row for row in self.layers if row[codes.KIND] == codes.DENSE]
+
+    @property
+    def first_layer(self) -> tuple[int, int]:
+        """Inputs and units of the first layer."""
+        return int(self.layers[0, codes.FAN_IN]), int(self.layers[0, codes.FAN_OUT])
 
     def workspace(self, dtype: np.dtype, n_threads: int = 1, sparse: bool = False) -> np.ndarray:
         """Scratch memory, one row a thread; contents mean nothing between calls.
@@ -138,11 +114,6 @@ class Plan:
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
         """Memory for the partial gradient sums, ``(groups, n_params)``."""
         return aligned_empty((self.groups, self.n_params), dtype)
-
-
-def step_work(n_params: int, batch_size: int) -> int:
-    """What a training step costs, in the unit of ``WORK_PER_THREAD``."""
-    return n_params * (batch_size + UPDATE_SAMPLES)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -201,6 +172,7 @@ def make_plan(
     kernels: Any,
     batch_size: int = 0,
     sparse: bool = False,
+    limits: Tuning | None = None,
 ) -> Plan:
     """Lay out a dense network.
 
@@ -224,82 +196,103 @@ def make_plan(
         The backend: its ``BLAS_WEIGHTS`` is from how many weights on a layer's products go through
         BLAS, and ``product_scratch`` tells how much scratch memory these need.
     batch_size : int
-        Samples of a batch where that is known: wide networks work on more of them at a time,
-        and threads share out the units of a layer where the samples are few.
+        Samples of a batch if known: wide networks then work on larger blocks, and threads split
+        the units of a layer where the samples are few.
     sparse : bool
-        Whether the first layer's products leave zeros out, so that there is less to share out.
+        Whether the first layer's products leave zeros out, so that there is less work to split.
+    limits : Tuning, optional
+        Default: :func:`fastnn.backends.tuning.tuning`.
 
     Returns
     -------
     Plan
     """
+    limits = tuning() if limits is None else limits
+    n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
+    shared = n_params * itemsize > limits.shared_bytes or (
+        not sparse
+        and 0 < batch_size <= limits.shared_samples
+        and limits.step_work(n_params, batch_size) >= limits.work_per_thread
+        and min(layer_sizes[1:-1], default=0) >= 2 * limits.shared_units
+    )
+
+    def wide(fan_in: int, fan_out: int) -> int:
+        """The column BLAS."""
+        is_wide = min(fan_in, fan_out) >= limits.blas_width
+        return (1 + shared) * int(is_wide and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
+
+    # Offsets into scratch memory are counted in rows first: the block is not known yet.
+    sample_rows = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
+    rows, constants, delta = _layer_rows(
+        layer_sizes, activations, alphas, dropout, sample_rows, wide
+    )
+    largest = max(layer_sizes[1:])
+    units = delta + 2 * largest
+    layers = np.array(rows, np.int64)
+    products = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
+    block = _block(limits, units * itemsize, batch_size, bool(shared), len(products) > 0)
+    layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
+
+    header = np.zeros(codes.HEADER_SIZE, np.int64)
+    header[codes.N_PARAMS] = n_params
+    header[codes.BLOCK] = block
+    header[codes.GROUPS] = 1 if shared else MAX_GROUPS
+    header[codes.WORK_PACKED] = units * block
+    scratch = kernels.product_scratch(block, int(products.max(initial=0)), itemsize)
+    header[codes.WORK_SIZE] = units * block + scratch
+    header[codes.WORK_INPUT] = 0
+    header[codes.WORK_TARGETS] = layer_sizes[0] * block
+    header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block
+    header[codes.WORK_DELTA] = delta * block
+    header[codes.WORK_DELTA_OTHER] = (delta + largest) * block
+    header[codes.SHARED] = shared
+    values = np.array(constants)
+    if values.dtype != object:
+        values = values.astype(np.float64)
+    for array in (header, layers, values):
+        array.setflags(write=False)
+    return Plan(header, layers, values, limits)
+
+
+def _layer_rows(
+    layer_sizes: list[int],
+    activations: list[int],
+    alphas: list[float],
+    dropout: list[float],
+    units: int,
+    wide: Callable[[int, int], int],
+) -> tuple[list[list[int]], list[float], int]:
+    """Rows of the table, their constants, and how many rows of scratch memory come before."""
     rows: list[list[int]] = []
     constants: list[float] = []
-    n_params = 0
-    units = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
-    n_dense = len(layer_sizes) - 1
-    # Offsets into scratch memory are counted in rows first: the block is not known yet.
-    for k in range(n_dense):
-        fan_in, fan_out = layer_sizes[k], layer_sizes[k + 1]
-        net_input = units
+    n_params, last = 0, len(layer_sizes) - 2
+    for k, (fan_in, fan_out) in enumerate(pairwise(layer_sizes)):
+        net_input = output = units
         units += fan_out
-        output = net_input
         if activations[k] in codes.NEEDS_NET_INPUT:
             output = units
             units += fan_out
         weights, biases = n_params, n_params + fan_in * fan_out
         n_params = biases + fan_out
-        blas = int(min(fan_in, fan_out) >= BLAS_WIDTH and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
+        kind = wide(fan_in, fan_out)
         rows.append(
-            [codes.DENSE, fan_in, fan_out, weights, biases, activations[k], blas, net_input, output]
+            [codes.DENSE, fan_in, fan_out, weights, biases, activations[k], kind, net_input, output]
         )
         constants.append(alphas[k])
-        if k < n_dense - 1 and dropout and dropout[k] > 0.0:
+        if k < last and dropout and dropout[k] > 0.0:
             rows.append([codes.DROPOUT, fan_out, fan_out, 0, 0, codes.IDENTITY, 0, units, units])
             constants.append(dropout[k])
             units += fan_out
-    largest = max(layer_sizes[1:])
-    delta, delta_other = units, units + largest
-    units += 2 * largest
+    return rows, constants, units
 
-    shared = n_params * itemsize > SHARED_BYTES or (
-        not sparse
-        and 0 < batch_size <= SHARED_SAMPLES
-        and step_work(n_params, batch_size) >= WORK_PER_THREAD
-        and min(layer_sizes[1:-1], default=0) >= 2 * SHARED_UNITS
-    )
-    for row in rows:
-        row[codes.BLAS] *= 1 + shared
-    groups = 1 if shared else MAX_GROUPS
-    block = BLOCK_BYTES // (units * itemsize) // 64 * 64
-    least = MIN_BLOCK
+
+def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wide: bool) -> int:
+    """Samples of a block, a multiple of 64."""
+    fitting = limits.block_bytes // sample_bytes // 64 * 64
+    least = limits.min_block
     if shared:
-        least = max(MIN_SHARED_BLOCK, -(-batch_size // 64) * 64)
-    elif any(row[codes.BLAS] for row in rows):
-        least = max(MIN_BLOCK, min(batch_size // BLAS_BLOCKS // 64 * 64, MAX_BLAS_BLOCK))
-    block = min(max(block, least), MAX_BLOCK)
-
-    layers = np.array(rows, np.int64)
-    layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
-    header = np.zeros(codes.HEADER_SIZE, np.int64)
-    header[codes.N_PARAMS] = n_params
-    header[codes.BLOCK] = block
-    header[codes.GROUPS] = groups
-    header[codes.WORK_PACKED] = units * block
-    header[codes.WORK_SIZE] = units * block
-    wide = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    widest = int(wide.max(initial=0))
-    header[codes.WORK_SIZE] += kernels.product_scratch(block, widest, itemsize)
-    header[codes.WORK_INPUT] = 0
-    header[codes.WORK_TARGETS] = layer_sizes[0] * block
-    header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block
-    header[codes.WORK_DELTA] = delta * block
-    header[codes.WORK_DELTA_OTHER] = delta_other * block
-    header[codes.SHARED] = shared
-    for array in (header, layers):
-        array.setflags(write=False)
-    values = np.array(constants)
-    if values.dtype != object:
-        values = values.astype(np.float64)
-    values.setflags(write=False)
-    return Plan(header, layers, values)
+        least = max(limits.min_shared_block, -(-batch_size // 64) * 64)
+    elif wide:
+        of_batch = batch_size // limits.blas_blocks // 64 * 64
+        least = max(least, min(of_batch, limits.max_blas_block))
+    return min(max(fitting, least), limits.max_block)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cnn import runs
-from fastnn.cnn.settings import Settings, check
+from fastnn.cnn.settings import Settings
 
 # Of Welch's t-test against the best: a larger one is no evidence of a difference.
 SIGNIFICANT = 0.05
@@ -90,7 +90,7 @@ def grid(fixed: dict[str, Any], varied: dict[str, Sequence[Any]]) -> list[dict[s
         dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
     ]
     for combination in combinations:
-        check(fixed | combination).completed(1)
+        Settings.check(fixed | combination).completed(1)
     return combinations
 
 
@@ -132,14 +132,14 @@ def run(
     from fastnn.cnn import data
 
     combinations = grid(fixed, varied)
-    first = check(fixed)
+    first = Settings.check(fixed)
     images = data.load(first.data, first.data_dir)
     cells = []
     n_runs = len(combinations) * seeds
     for k, combination in enumerate(combinations):
         results = []
         for seed in range(seeds):
-            settings = check(fixed | combination | {"seed": seed})
+            settings = Settings.check(fixed | combination | {"seed": seed})
             settings = settings.completed(len(images.train[0]))
             where = folder / name_of(combination) / f"seed-{seed}"
             result = _one(settings, where, images)

@@ -18,7 +18,7 @@ import fastnn
 from fastnn.cnn.settings import Settings
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
-from fastnn.settings import explain
+from fastnn.fields import explain
 
 if TYPE_CHECKING:
     from fastnn.cnn.model import Network

@@ -5,6 +5,7 @@
 | ``mlp.py`` | ``MLPClassifier``, ``MLPRegressor``: labels and values, targets and predictions |
 | ``bagging.py`` | ``MLPBaggingClassifier``, ``MLPBaggingRegressor``; imported when asked for |
 | ``parallel.py`` | ``JoblibBackend``: scikit-learn's fits in parallel, one network a core |
+| ``search.py`` | settings by cross-validation, for ``fastnn search``; imported when asked for |
 | ``base.py`` | what they share: parameters, checks, bookkeeping of an epoch, model files |
 | ``solvers.py`` | what they train with: epochs of compiled steps, L-BFGS |
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +10,13 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
 from fastnn.backends import codes
-from fastnn.estimators.base import BaseMLP, is_stochastic, keep, one_column
+from fastnn.estimators.base import BaseMLP, interval, is_stochastic, keep, one_column
 from fastnn.network.custom import CustomLoss
 
 
@@ -142,7 +141,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [interval("label_smoothing")],
     }
     _LATER = (*BaseMLP._LATER, "label_smoothing")
 
@@ -412,8 +411,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
-        "delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [interval("quantile")],
+        "delta": [interval("delta")],
     }
     _LATER = (*BaseMLP._LATER, "quantile", "delta")
 

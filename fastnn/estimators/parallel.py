@@ -13,7 +13,7 @@ from joblib.parallel import (
     ThreadingBackend,
 )
 
-from fastnn.training.threads import Workers
+from fastnn.training.pool import Workers
 
 
 class JoblibBackend(ParallelBackendBase):

@@ -16,7 +16,7 @@ from fastnn.experiments.moons import activations, data, hidden_units, layers
 from fastnn.experiments.more import more_data
 from fastnn.experiments.result import Picture, Result, Table
 from fastnn.experiments.rings import circles
-from fastnn.experiments.runner import EXPERIMENTS, command, run
+from fastnn.experiments.runner import EXPERIMENTS, run
 from fastnn.experiments.trouble import numerics
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "Table",
     "activations",
     "circles",
-    "command",
     "data",
     "gradient_check",
     "hidden_units",

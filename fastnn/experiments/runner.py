@@ -1,4 +1,4 @@
-"""All experiments in one go, and the command that starts them."""
+"""All experiments in one go."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from fastnn import backends
 from fastnn.experiments import gradients, moons, more, report, rings, trouble
@@ -39,7 +37,7 @@ _QUICK: dict[str, dict[str, Any]] = {
     "numerics": {"steps": 20, "scales": (1.0, 1000.0)},
     "gradient_check": {"networks": ((2, 3, 2), (2, 4, 4, 2))},
 }
-_QUICK_SEEDS = 2
+QUICK_SEEDS = 2
 
 # Rough shares of the time, for the progress bar.
 _SHARES = {
@@ -114,7 +112,7 @@ def run(
     names = choose(only)
     if seeds is not None and seeds < 1:
         raise ValueError(f"seeds must be at least 1; got {seeds}")
-    seeds = seeds or (_QUICK_SEEDS if quick else SEEDS)
+    seeds = seeds or (QUICK_SEEDS if quick else SEEDS)
     backend = backends.load(backend).NAME
     folder = None if out is None else Path(out)
     if folder is not None:
@@ -161,63 +159,3 @@ def run(
     finally:
         drawer.shutdown(cancel_futures=True)
     return results
-
-
-def command(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the report.", file_okay=False)
-    ] = Path("experiments"),
-    only: Annotated[
-        str | None,
-        typer.Option("--only", help=f"Some of: {', '.join(EXPERIMENTS)} (commas between them)."),
-    ] = None,
-    backend: Annotated[
-        str, typer.Option("--backend", help="auto, cython, numba or numpy.")
-    ] = "auto",
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help=f"Runs of each setting [default: {SEEDS}].")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few steps, to see that everything works.")
-    ] = False,
-) -> None:
-    """Run the course's experiments and write a report with figures."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    try:
-        names = choose(only)
-        backends.load(backend)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    except ImportError as error:
-        typer.echo(f"fastnn: {error}", err=True)
-        raise typer.Exit(2) from None
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    try:
-        with bar:
-            task = bar.add_task(names[0], total=1.0)
-            results = run(
-                out,
-                only=names,
-                backend=backend,
-                seeds=seeds,
-                quick=quick,
-                progress=lambda name, share: bar.update(
-                    task, description=name.replace("_", " "), completed=share
-                ),
-            )
-            bar.update(task, completed=1.0, description="done")
-    except OSError as error:
-        typer.echo(f"fastnn: cannot write the report to {out}: {error.strerror or error}", err=True)
-        raise typer.Exit(2) from None
-    figures = sum(len(result.pictures) for result in results.values())
-    typer.echo(f"{len(results)} experiments, {figures} figures: {out / 'index.html'}")

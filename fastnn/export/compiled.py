@@ -214,13 +214,14 @@ def pointers(net: Network, output: str) -> Any:
     number = numba.from_dtype(net.dtype)
     per_vector = VECTOR_BYTES // net.dtype.itemsize
     rows, chain, offset = [], None, 0
-    if net._input_shift is not None:
-        rows += [net._input_shift, net._input_scale]
+    scales, model = net.scales, net.model
+    if scales.input_shift is not None:
+        rows += [scales.input_shift, scales.input_scale]
         chain = _standardize(net.n_features)
         offset = 2 * net.n_features
     before = net.n_features
-    constants = [*net._plan.constants[:-1], 0.0]  # the last one belongs to the loss
-    for row, alpha, w, b in zip(net._plan.layers, constants, net.weights, net.biases, strict=True):
+    constants = [*model.plan.constants[:-1], 0.0]  # the last one belongs to the loss
+    for row, alpha, w, b in zip(model.plan.layers, constants, net.weights, net.biases, strict=True):
         n_in, units = w.shape
         lanes = -(-units // per_vector) * per_vector
         padded = np.zeros((n_in + 1, lanes), net.dtype)
@@ -236,11 +237,11 @@ def pointers(net: Network, output: str) -> Any:
 
     n_outputs = net.n_outputs
     softmax = output == "proba" and net.loss_name == "cross_entropy"
-    transform, loss = output == "proba", net._loss_code
-    scaled = net._target_shift is not None and output == "proba"
+    transform, loss = output == "proba", model.loss
+    scaled = scales.target_shift is not None and output == "proba"
     shift = scale = table
     if scaled:
-        shift, scale = _table(net._target_shift.copy()), _table(net._target_scale.copy())
+        shift, scale = _table(scales.target_shift.copy()), _table(scales.target_scale.copy())
 
     @_private
     def predict(x, out):  # noqa: ANN001, ANN202

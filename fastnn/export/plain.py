@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.network.network import _DEFAULT_ALPHA, Network
+from fastnn.network import Network
+from fastnn.network.spec import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -199,9 +200,9 @@ class PlainNetwork:
             If layers differ in ``alpha``, or a parameter is not finite.
         """
         hidden = self.layers[:-1]
-        own = [layer for layer in hidden if layer.activation in _DEFAULT_ALPHA]
+        own = [layer for layer in hidden if layer.activation in DEFAULT_ALPHA]
         alpha = None
-        if any(layer.alpha != _DEFAULT_ALPHA[layer.activation] for layer in own):
+        if any(layer.alpha != DEFAULT_ALPHA[layer.activation] for layer in own):
             alpha = own[0].alpha
             if any(layer.alpha != alpha for layer in own):
                 raise ValueError(
@@ -285,16 +286,14 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         if not isinstance(activation, str):
             raise ValueError(f"not exported, only built-in activations can be; got {activation!r}")
     for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        default = _DEFAULT_ALPHA.get(names[k])
-        alpha = 0.0 if default is None else default if net.alpha is None else net.alpha
         dropout = net.dropout[k] if k < len(net.dropout) else 0.0
-        layers.append(Layer(w.copy(), b.copy(), names[k], alpha, dropout))
+        layers.append(Layer(w.copy(), b.copy(), names[k], net.spec.alphas[k], dropout))
     return PlainNetwork(
         tuple(layers),
         # of a custom loss, which is code, the outputs are what counts
         net.loss_name if net.loss_name in OUTPUTS else _USUAL_LOSSES["identity"],
         classes,
-        targets_1d=net._targets_1d,
+        targets_1d=net.targets_1d,
         **{name: net.arrays().get(name) for name in _SCALES},
     )
 

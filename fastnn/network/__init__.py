@@ -1,5 +1,6 @@
-"""The network: what it is, what comes in, predictions, training."""
+"""Networks: what they are, what comes in, initial weights, predictions, ``fit``, ``fit_many``."""
 
-from fastnn.network.network import INITIALIZERS, Network
+from fastnn.network.initializers import INITIALIZERS
+from fastnn.network.network import Network
 
 __all__ = ["INITIALIZERS", "Network"]

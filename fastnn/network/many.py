@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import DivergenceError
-from fastnn.network import Network
+from fastnn.network import Network, fitting
 from fastnn.training.history import History
-from fastnn.training.threads import Workers, default_threads
+from fastnn.training.pool import Workers
+from fastnn.training.threads import default_threads
 from fastnn.validation import as_integer, as_matrix, one_of
 
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
@@ -69,8 +70,9 @@ def fit_many(
     """Train many networks, of any shapes and settings, one network a core.
 
     Each ends up as its own ``fit`` on one thread would leave it, to the last bit, whatever
-    ``n_threads`` is. That pays for many small networks, such as folds, ensembles and grids; a
-    single large one is better served by ``fit``, which shares its batches between the cores.
+    ``n_threads`` is; only one that diverges may go back to another of its snapshots. That pays
+    for many small networks, such as folds, ensembles and grids; a single large one is better
+    served by ``fit``, which splits its batches between the cores.
 
     Parameters
     ----------
@@ -148,7 +150,7 @@ def fit_many(
     def train(index: int) -> None:
         net, job = plans.job(index)
         try:
-            results[index] = net._train(job, n_threads=1)
+            results[index] = fitting.train(net, job, n_threads=1)
         except DivergenceError as error:
             named = DivergenceError(
                 error.step, error.loss, error.learning_rate, error.advice, index
@@ -205,14 +207,15 @@ class _Plans:
     def check(self, index: int) -> int:
         """Raise what the network's ``fit`` would raise; returns about how long it will take."""
         try:
-            return self.fits[index].network._check_fit(**self._of(self.fits[index]))
+            net, job = self.job(index)
         except ValueError as error:
             raise ValueError(f"network {index}: {error}") from error
+        return job.epochs * len(job.x) * net.n_params
 
-    def job(self, index: int) -> tuple[Network, Any]:
+    def job(self, index: int) -> tuple[Network, fitting.Job]:
         """The network and its checked arguments."""
         net = self.fits[index].network
-        return net, net._job(**self._of(self.fits[index]))
+        return net, fitting.check_job(net, **self._of(self.fits[index]))
 
     def _of(self, fit: Fit) -> dict[str, Any]:
         """Arguments of the network's ``fit``."""

@@ -6,252 +6,36 @@ before memory is taken, and the settings by pydantic before an array is looked a
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError
 
 import fastnn
 from fastnn.backends import codes
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
-from fastnn.network import INITIALIZERS, Network
+from fastnn.network import Network
+from fastnn.storage.schema import (
+    FORMAT_VERSION,
+    MAX_FILE_BYTES,
+    Description,
+    Entry,
+    EstimatorDescription,
+    checked_description,
+)
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
-FORMAT_VERSION = 2
 METADATA_KEY = "fastnn"
-
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
-MAX_FILE_BYTES = 16 * 2**30
 
 _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
-
-
-class _Strict(BaseModel):
-    """No unknown fields, no conversions, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Labels(_Strict):
-    """Labels in their order, with their type."""
-
-    dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
-    values: list[bool | int | float | str] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Labels:
-        if "U" in self.dtype:
-            longest = max(len(str(value)) for value in self.values)
-            if int(self.dtype.split("U")[1]) > max(longest, 1):
-                raise ValueError("class names are shorter than their type")
-        kinds = {str: "UO", bool: "bO", int: "iufO", float: "fO"}
-        if any(np.dtype(self.dtype).kind not in kinds[type(value)] for value in self.values):
-            raise ValueError("classes do not fit their type")
-        try:
-            array = self.array()
-            ordered = bool((array[:-1] < array[1:]).all())
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"classes are not of one type: {error}") from None
-        if not ordered:
-            raise ValueError("classes are not in order")
-        return self
-
-    def array(self) -> np.ndarray:
-        """The labels as the network keeps them."""
-        return np.array(self.values, self.dtype)
-
-
-class Classes(Labels):
-    """The labels of a network in the order of its outputs."""
-
-    values: list[bool | int | float | str] = Field(min_length=2)
-
-
-class Config(_Strict):
-    """What :meth:`fastnn.Network.get_config` gives."""
-
-    layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
-    activation: list[Literal[tuple(codes.ACTIVATIONS)]]  # type: ignore[valid-type]
-    alpha: float | None = Field(ge=0)
-    loss: Literal[tuple(codes.LOSSES)]  # type: ignore[valid-type]
-    # these three since format 2
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    quantile: float = Field(default=0.5, gt=0, lt=1)
-    delta: float = Field(default=1.0, gt=0)
-    l2: float = Field(ge=0)
-    dropout: list[float]
-    initializer: Literal[INITIALIZERS]  # type: ignore[valid-type]
-    standardize: bool
-    dtype: Literal["float32", "float64"]
-    classes: Classes | None
-    targets_1d: bool
-    n_epochs: int = Field(ge=0)
-    seed: int = Field(ge=0, lt=2**31)
-
-    @field_validator("layer_sizes")
-    @classmethod
-    def _positive(cls, sizes: list[int]) -> list[int]:
-        if min(sizes) < 1 or max(sizes) > MAX_FILE_BYTES:
-            raise ValueError("layer sizes must be positive numbers of units")
-        return sizes
-
-    @field_validator("dropout")
-    @classmethod
-    def _rates(cls, rates: list[float]) -> list[float]:
-        if not all(0 <= rate < 1 for rate in rates):
-            raise ValueError("rates must lie in [0, 1)")
-        return rates
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        n_hidden = len(self.layer_sizes) - 2
-        for name, values in (("activation", self.activation), ("dropout", self.dropout)):
-            if len(values) != n_hidden:
-                raise ValueError(f"{name} has {len(values)} entries for {n_hidden} hidden layers")
-        if self.loss == "cross_entropy" and self.layer_sizes[-1] < 2:
-            raise ValueError("cross_entropy needs at least two outputs")
-        if self.label_smoothing and self.loss in codes.REGRESSION:
-            raise ValueError(f"{self.loss} has no label smoothing")
-        if self.classes is not None:
-            outputs = self.layer_sizes[-1]
-            n_classes = 2 if self.loss == "binary_cross_entropy" and outputs == 1 else outputs
-            if self.loss in codes.REGRESSION or len(self.classes.values) != n_classes:
-                raise ValueError(f"{len(self.classes.values)} classes do not fit the outputs")
-        return self
-
-    def shapes(self) -> dict[str, tuple[int]]:
-        """Shape of every array that there can be."""
-        sizes = self.layer_sizes
-        n_params = sum((m + 1) * n for m, n in itertools.pairwise(sizes))
-        return {
-            "params": (n_params,),
-            "input_shift": (sizes[0],),
-            "input_scale": (sizes[0],),
-            "target_shift": (sizes[-1],),
-            "target_scale": (sizes[-1],),
-        }
-
-
-class Description(_Strict):
-    """The JSON in a model file.
-
-    Attributes
-    ----------
-    format_version : int
-    kind : str
-    fastnn_version : str
-        Of the library that wrote the file.
-    config : Config
-        The network's settings.
-    training : dict
-        How it was trained, as the command line recorded it; may be empty.
-    """
-
-    format_version: Literal[1, 2]
-    kind: Literal["Network"]
-    fastnn_version: str
-    config: Config
-    training: dict[str, JsonValue] = {}
-
-
-Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
-
-
-class Fitted(_Strict):
-    """What an estimator learned beside its parameters; None in a curve stands for NaN."""
-
-    n_iter: int = Field(ge=0)
-    t: int = Field(ge=0)
-    loss: float | None
-    best_loss: float | None
-    loss_curve: Curve
-    validation_scores: Curve
-    validation_loss_curve: Curve
-    best_validation_score: float | None
-    no_improvement_count: int = Field(ge=0)
-    feature_names: list[str] | None
-    target_type: Literal["binary", "multiclass", "multilabel-indicator"] | None
-    labels: Labels | None
-
-
-class EstimatorDescription(_Strict):
-    """The JSON in the file of an estimator.
-
-    Attributes
-    ----------
-    format_version : int
-    kind : str
-        Name of its class.
-    fastnn_version : str
-    config : Config
-        Its network's settings.
-    parameters : dict
-        Its constructor's arguments.
-    fitted : Fitted
-    training : dict
-        As for a network.
-    """
-
-    format_version: Literal[1, 2]
-    kind: Literal["MLPClassifier", "MLPRegressor"]
-    fastnn_version: str
-    config: Config
-    parameters: dict[str, JsonValue]
-    fitted: Fitted
-    training: dict[str, JsonValue] = {}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> EstimatorDescription:
-        sizes, loss, fitted = self.config.layer_sizes, self.config.loss, self.fitted
-        if self.config.standardize or self.config.classes is not None:
-            raise ValueError("the network of an estimator has neither scales nor classes")
-        if fitted.feature_names is not None and len(fitted.feature_names) != sizes[0]:
-            raise ValueError(f"{len(fitted.feature_names)} feature names for {sizes[0]} features")
-        if self.kind == "MLPRegressor":
-            if loss not in codes.REGRESSION or fitted.labels is not None or fitted.target_type:
-                raise ValueError("a regressor has a loss of regression and no labels")
-            return self
-        if fitted.labels is None or fitted.target_type is None:
-            raise ValueError("a classifier has labels")
-        n_labels = len(fitted.labels.values)
-        fits = {
-            "binary": sizes[-1] == 1 and n_labels <= 2,
-            "multiclass": sizes[-1] == n_labels >= 3,
-            "multilabel-indicator": sizes[-1] == n_labels,
-        }
-        wanted = "cross_entropy" if fitted.target_type == "multiclass" else "binary_cross_entropy"
-        if loss != wanted or not fits[fitted.target_type]:
-            raise ValueError(
-                f"{n_labels} labels ({fitted.target_type}) do not fit {sizes[-1]} outputs, {loss}"
-            )
-        return self
-
-
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
-
-
-class _Entry(_Strict):
-    """What a safetensors header says about one array."""
-
-    dtype: Literal["F32", "F64"]
-    shape: list[int] = Field(min_length=1, max_length=1)
-    data_offsets: list[int] = Field(min_length=2, max_length=2)
 
 
 def save(
@@ -281,8 +65,13 @@ def save(
     import safetensors.numpy
 
     path = Path(path)
-    own = {} if isinstance(model, Network) else model._fields()
-    network = model if isinstance(model, Network) else model._network()
+    if isinstance(model, Network):
+        network, own = model, {}
+    else:
+        from fastnn.estimators.fields import fields_of
+
+        own = fields_of(model)  # raises where it is not fitted
+        network = model._network()
     try:
         config = network.get_config()
     except ValueError as error:  # custom functions
@@ -300,7 +89,7 @@ def save(
         **own,
     }
     try:
-        description = _description(fields)
+        description = checked_description(fields)
         text = description.model_dump_json()
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
@@ -309,13 +98,6 @@ def save(
         {METADATA_KEY: text},
     )
     write_atomically(path, data)
-
-
-def _description(fields: dict[str, Any]) -> Description | EstimatorDescription:
-    """Checked description of a network or an estimator."""
-    kind = fields.get("kind")
-    model = EstimatorDescription if kind in _ESTIMATORS else Description
-    return model.model_validate(fields)
 
 
 def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassifier | MLPRegressor:
@@ -396,8 +178,9 @@ def _build(
         if isinstance(description, Description):
             return network
         from fastnn import estimators
+        from fastnn.estimators.fields import from_fields
 
-        return getattr(estimators, description.kind)._from_fields(fields, network, backend)
+        return from_fields(getattr(estimators, description.kind), fields, network, backend)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
 
@@ -435,14 +218,15 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
                 f"written in format {version}, by a newer fastnn; "
                 f"this one reads up to {FORMAT_VERSION}"
             )
-        description = _description(fields)
-        entries = {name: _Entry.model_validate(entry) for name, entry in header.items()}
+        description = checked_description(fields)
+        entries = {name: Entry.model_validate(entry) for name, entry in header.items()}
     except ModelFormatError:
         raise
     except (ValueError, RecursionError) as error:
         raise fail(_reason(error)) from None
 
-    shapes, config = description.config.shapes(), description.config
+    config = description.config
+    shapes = config.spec().shapes
     needed = {"params"}
     if config.standardize and len(entries) > 1:
         needed |= {"input_shift", "input_scale"}

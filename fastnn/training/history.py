@@ -77,7 +77,7 @@ class History:
 
 @dataclass
 class Progress:
-    """What callbacks get between two slices of training.
+    """What callbacks get between two chunks of steps.
 
     Attributes
     ----------

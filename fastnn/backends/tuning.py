@@ -1,0 +1,140 @@
+"""The thresholds that choose between ways of computing: one value, each number with its reason.
+
+None of them changes what is computed, only how: results agree to rounding. Tests reach a way of
+computing by ``with tuned(shared_bytes=0): ...``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Thresholds of plans, training and prediction.
+
+    Parameters
+    ----------
+    block_bytes : int
+        Scratch memory of a block of samples, which leaves room for the weights in the first-level
+        cache (32 to 48 KiB) and lets the rest live in the second.
+    min_block, max_block : int
+        Fewest and most samples of a block.
+    min_shared_block, max_blas_block, blas_blocks : int
+        Packed and BLAS products copy a layer's weights for each block, so that larger blocks are
+        better; but a batch should have ``blas_blocks`` of them for its threads. Measured with
+        batches of 1,024 and widths of 256 to 2,048: up to a sixth less time.
+    blas_width : int
+        Layers at least this wide on both sides may use packed or BLAS products; from how many
+        weights on they do is the backend's ``BLAS_WEIGHTS``.
+    shared_bytes : int
+        With more bytes of parameters than the second-level cache holds, threads split the units
+        of a layer, not the samples: each reads its part of the weights once for all samples of a
+        block.
+    shared_units : int
+        Fewest units of a thread then.
+    shared_samples : int
+        Threads also split the units where a batch has at most so many samples, hardly more than
+        one block, and there is work for two threads. Measured with widths of 96 to 480 and batches
+        of 4 to 128: up to half of the time saved; from 96 samples on, which make two blocks,
+        nothing.
+    second_thread_work, work_per_thread : int
+        A second thread pays once a step has so much work, and each further one with so much more:
+        counted as parameters times samples. Where threads split units they meet more often: not
+        below ``work_per_thread``.
+    update_samples : int
+        An update costs about as much as so many samples.
+    waking_work : int
+        Waking a thread for a prediction costs the time of about so many multiply-adds of a small
+        network (60 to 90 us): ``work / n + n * waking_work`` is least with
+        ``sqrt(work / waking_work)`` threads.
+    pieces_per_thread : int
+        Pieces of a prediction that threads take one after the other, for when a core is busy.
+    sparse_density, sparse_density_wide : float
+        Data with at most this share of nonzero numbers go through the first layer as sparse
+        rows; the latter from ``sparse_units_wide`` units on. Measured by ``benchmarks.cliffs``.
+    sparse_features, sparse_units, sparse_units_wide : int
+        Fewest features and units of the first layer for that: its loops run along the units.
+    chunk_seconds : float
+        Python gets control back after about so long, for progress, Ctrl-C and stopping: short
+        enough to feel immediate, long enough that a chunk's fixed cost (20 us) does not show.
+    probe_first, probe_after_change, probe_latest : int
+        Chunks before one is made with the other number of threads (all, or one) to see which is
+        faster: in a new run, after a change, and at most; each time nothing changes it takes twice
+        as many. A run's first chunks tell little, since memory is touched for the first time.
+        Measured on 2 cores, one of them busy with another program: 12 to 23% less time.
+    gather_bytes : int
+        Samples that an estimator gathers, or makes dense, at a time in training: they should stay
+        in the cache.
+    dense_bytes, lbfgs_dense_bytes : int
+        Sparse samples that predictions and L-BFGS make dense at a time.
+    """
+
+    block_bytes: int = 64 * 1024
+    min_block: int = 64
+    max_block: int = 512
+    min_shared_block: int = 128
+    max_blas_block: int = 256
+    blas_blocks: int = 8
+    blas_width: int = 48
+    shared_bytes: int = 1024 * 1024
+    shared_units: int = 48
+    shared_samples: int = 96
+    second_thread_work: int = 200_000
+    work_per_thread: int = 1_000_000
+    update_samples: int = 8
+    waking_work: int = 1_000_000
+    pieces_per_thread: int = 4
+    sparse_density: float = 0.3
+    sparse_density_wide: float = 0.45
+    sparse_features: int = 64
+    sparse_units: int = 16
+    sparse_units_wide: int = 64
+    chunk_seconds: float = 0.04
+    probe_first: int = 8
+    probe_after_change: int = 2
+    probe_latest: int = 32
+    gather_bytes: int = 4 * 1024 * 1024
+    dense_bytes: int = 16 * 1024 * 1024
+    lbfgs_dense_bytes: int = 64 * 1024 * 1024
+
+    def step_work(self, n_params: int, batch_size: int) -> int:
+        """Work of a training step, in the unit of ``work_per_thread``."""
+        return n_params * (batch_size + self.update_samples)
+
+    def density(self, features: int, units: int) -> float:
+        """Largest share of nonzero numbers at which a first layer reads sparse rows."""
+        if features < self.sparse_features or units < self.sparse_units:
+            return 0.0
+        return self.sparse_density if units < self.sparse_units_wide else self.sparse_density_wide
+
+
+_current = Tuning()
+
+
+def tuning() -> Tuning:
+    """The thresholds in force: those of plans, networks and trainings that are made now."""
+    return _current
+
+
+@contextmanager
+def tuned(**changes: Any) -> Iterator[Tuning]:
+    """Context with other thresholds, for tests and measurements.
+
+    They belong to the process. Networks made before keep their plans for predictions.
+
+    Parameters
+    ----------
+    **changes
+        Fields of :class:`Tuning`.
+    """
+    global _current
+    before = _current
+    _current = replace(before, **changes)
+    try:
+        yield _current
+    finally:
+        _current = before

@@ -1,0 +1,17 @@
+"""The command ``fastnn``: a file per command, imported when the command is called.
+
+| file | what it holds |
+|---|---|
+| ``commands.py`` | the table of commands, ``main``, exit codes |
+| ``settings.py`` | settings of ``train``: the fields that are its options, profiles, merging |
+| ``options.py`` | options made from the fields of settings; options that several commands share |
+| ``data.py`` | which samples are trained with and which are held out |
+| ``models.py`` | opening a model, and the data that belong to it |
+| ``runs.py`` | run folders and their files |
+| ``output.py`` | tables, JSON, CSV |
+| all others | the command of that name |
+"""
+
+from fastnn.cli.commands import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,308 @@
+"""``fastnn cnn``: train, evaluate, predict, compare, export, board.
+
+TensorFlow is imported by the commands, not here: the help must come at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastnn.cli.options import (
+    DATA_DIR,
+    DATA_DIR_DEFAULT,
+    STYLE,
+    Given,
+    JsonFlag,
+    choice,
+    help_without_command,
+    option,
+    required,
+    with_settings,
+)
+from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs
+from fastnn.cli.runs import figure, run_folder, write_text
+from fastnn.cnn import settings as choices
+from fastnn.cnn.settings import Settings
+
+app = typer.Typer(name="cnn", **STYLE)
+
+_Data = choice("Data", choices.DATA)
+_Summaries = choice("Summaries", choices.SUMMARIES)
+
+_RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
+_DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(ctx: typer.Context) -> None:
+    """The convolutional network for MNIST, with TensorFlow."""
+    help_without_command(ctx)
+
+
+@app.command()
+@with_settings(Settings)
+def train(
+    given: Given,
+    out: Annotated[
+        Path | None, option("--out", "Folder for the results.", "runs/cnn-DATA-1, ...")
+    ] = None,
+    overwrite: Annotated[
+        bool, option("--overwrite", "Write into --out even if it has files.")
+    ] = False,
+    resume: Annotated[
+        Path | None,
+        option(
+            "--resume",
+            "Go on with a run from its last checkpoint; --steps for more than it has.",
+            "a new run",
+            metavar="RUN",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train the network and keep it.
+
+    Ctrl-C ends training with a checkpoint.
+    """
+    fields = dict(given.flags)
+    if resume is not None:
+        _only_resume(fields | {"out": out} | {"overwrite": overwrite})
+        from fastnn.cnn.training import resume as go_on
+
+        result = go_on(resume, steps=fields.get("steps"), quiet=as_json)
+    else:
+        if "data_dir" in fields:
+            fields["data_dir"] = str(Path(fields["data_dir"]).resolve())
+        result = _train(Settings.check(fields), out, overwrite, as_json)
+    if as_json:
+        print_json(result)
+    else:
+        print(f"folder: {result['folder']}")
+    if result["stopped"] == "interrupted":
+        if not as_json:
+            print(f"go on with: fastnn cnn train --resume {result['folder']}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _only_resume(given: dict[str, Any]) -> None:
+    """Raise if a setting is given that the run has already."""
+    for name, value in given.items():
+        if name != "steps" and value is not None and value is not False:
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--resume goes on with the run's own settings; leave out {flag}")
+
+
+def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -> dict[str, Any]:
+    """Train in a new run folder."""
+    settings.completed(1)  # complain before TensorFlow is imported
+    from fastnn.cnn import data as images
+    from fastnn.cnn.training import train as start
+
+    loaded = images.load(settings.data, settings.data_dir)
+    with run_folder(out, f"cnn-{settings.data}", overwrite) as folder:
+        return start(settings, folder, images=loaded, quiet=quiet)
+
+
+@app.command()
+def board(
+    run: Annotated[Path, required("RUN", "Run folder, or one that holds several runs.")],
+    port: Annotated[
+        int | None,
+        option("--port", "Port of the server.", "the first free from 6006 on", min=0, max=65535),
+    ] = None,
+) -> None:
+    """Start TensorBoard over the summaries of runs; Ctrl-C ends it."""
+    import threading
+
+    from fastnn.cnn.board import start
+
+    print(f"TensorBoard: {start(run, port)} (Ctrl-C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+@app.command()
+def evaluate(
+    run: _RunArgument,
+    data: Annotated[
+        _Data | None, option("--data", "Whose test images.", "those it was trained for")
+    ] = None,
+    data_dir: _DataDirOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Accuracy on validation and test images."""
+    from fastnn.cnn import data as images
+    from fastnn.cnn import runs
+
+    path = runs.model_path(run)
+    network = runs.load(path)
+    name = data.value if data is not None else network.settings.data
+    loaded = images.load(name, data_dir or network.settings.data_dir)
+    result: dict[str, Any] = {"model": str(path), "data": name}
+    for part in ("validation", "test"):
+        result[f"{part}_accuracy"] = network.score(*getattr(loaded, part))
+    if as_json:
+        print_json(result)
+        return
+    print_pairs(
+        [
+            ("model", result["model"]),
+            ("data", name),
+            ("validation accuracy", f"{result['validation_accuracy']:.2%}"),
+            ("test accuracy", f"{result['test_accuracy']:.2%}"),
+        ]
+    )
+    sys.stdout.flush()
+
+
+@app.command()
+def predict(
+    run: _RunArgument,
+    files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Digits in pictures of any size and either polarity, with their probabilities.
+
+    One line of CSV for every IMAGE.
+    """
+    import numpy as np
+
+    from fastnn.cnn import images, runs
+
+    path = runs.model_path(run)
+    pictures = np.array([images.read(file) for file in files])
+    probabilities = runs.load(path).predict_proba(pictures)
+    columns = {
+        "image": [str(file) for file in files],
+        "digit": probabilities.argmax(axis=1).tolist(),
+        "probability": probabilities.max(axis=1).tolist(),
+    }
+    columns |= {f"probability_{k}": column.tolist() for k, column in enumerate(probabilities.T)}
+    if as_json:
+        print_json(columns)
+        return
+    for name, values in columns.items():
+        if name.startswith("probability"):
+            columns[name] = [f"{value:.4f}" for value in values]
+    sys.stdout.write(csv_text(columns))
+    sys.stdout.flush()
+
+
+@app.command()
+def export(
+    run: _RunArgument,
+    out: Annotated[Path, required("FILE", "Ends in .keras or .onnx.")],
+) -> None:
+    """Write the network as a model of Keras or ONNX."""
+    from fastnn.cnn import runs
+
+    path = runs.model_path(run)
+    network = runs.load(path)
+    from fastnn.cnn.export import export as write
+
+    write(network, out)
+    print(f"written: {out}")
+
+
+_PRESET = "as in the preset"
+_VARIED = (
+    "preset", "activation", "init", "optimizer", "learning_rate", "batch_size", "dropout",
+    "label_smoothing",
+)  # fmt: skip
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    activation: Annotated[
+        str | None, option("--activation", "Activation functions, as relu,tanh.", _PRESET)
+    ] = None,
+    init: Annotated[str | None, option("--init", "Initialisers.", _PRESET)] = None,
+    optimizer: Annotated[str | None, option("--optimizer", "Update rules.", _PRESET)] = None,
+    learning_rate: Annotated[
+        str | None, option("--learning-rate", "Learning rates, as 1e-4,3e-4.", _PRESET)
+    ] = None,
+    batch_size: Annotated[str | None, option("--batch-size", "Batch sizes.", _PRESET)] = None,
+    dropout: Annotated[str | None, option("--dropout", "Dropout rates.", _PRESET)] = None,
+    label_smoothing: Annotated[
+        str | None, option("--label-smoothing", "Label smoothing, as 0,0.1.", _PRESET)
+    ] = None,
+    preset: Annotated[str | None, option("--preset", "Presets, as course,fast.", "course")] = None,
+    data: Annotated[_Data | None, option("--data", "Which images.", "mnist")] = None,
+    data_dir: _DataDirOption = None,
+    steps: Annotated[int | None, option("--steps", "Steps of every run.", _PRESET)] = None,
+    epochs: Annotated[
+        float | None,
+        option(
+            "--epochs", "Passes over the data, instead of --steps.", "as many as the steps need"
+        ),
+    ] = None,
+    summaries: Annotated[
+        _Summaries,
+        option("--summaries", "What to write for TensorBoard, with a table of hyperparameters."),
+    ] = _Summaries.light,
+    seeds: Annotated[int, option("--seeds", "Runs of each combination.", min=1)] = 3,
+    out: Annotated[Path, option("--out", "Folder of the runs.")] = Path("runs/cnn-compare"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Train every combination of some settings with several seeds, and compare them.
+
+    Several values of a setting have commas between them. What is in --out already is not
+    trained again, so that a comparison can be stopped and extended.
+    """
+    from fastnn.cnn import compare as comparison
+
+    fixed, varied = _fixed_and_varied(ctx.params)
+    comparison.grid(fixed, varied)  # complain before anything is written
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: not a folder")
+    cells = comparison.run(fixed, varied, seeds, out, lambda line: None if as_json else print(line))
+    columns = comparison.table(cells)
+    write_text(out / comparison.TABLE_FILE, csv_text(columns))
+    with figure(out / comparison.FIGURE_FILE, (8.0, 1.4 + 0.4 * len(cells))) as ax:
+        comparison.draw(cells, ax)
+    files = [comparison.TABLE_FILE, comparison.FIGURE_FILE]
+    if as_json:
+        _print_json_table(columns, out, files)
+        return
+    digits = {"mean": ".4f", "standard_error": ".4f", "seconds": ".1f"}
+    texts = {
+        name: [format(value, digits.get(name, "")) for value in values]
+        for name, values in columns.items()
+    }
+    print("\n".join(plain_rows(texts)))
+    print(f"folder: {out} ({', '.join(files)})")
+
+
+def _fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Settings with one value, and those with several."""
+    fixed = {
+        name: getattr(given[name], "value", given[name])
+        for name in ("data_dir", "steps", "epochs", "data", "summaries")
+        if given[name] is not None
+    }
+    varied = {}
+    for name in _VARIED:
+        if (text := given[name]) is None:
+            continue
+        parts = [Settings.check({name: part.strip()}) for part in text.split(",")]
+        values = list(dict.fromkeys(getattr(part, name) for part in parts))
+        if len(values) > 1:
+            varied[name] = values
+        else:
+            fixed[name] = values[0]
+    return fixed, varied
+
+
+def _print_json_table(columns: dict[str, list], out: Path, files: list[str]) -> None:
+    """The table as a list of objects; an unknown standard error becomes null."""
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for row in rows:
+        if row["standard_error"] != row["standard_error"]:
+            row["standard_error"] = None
+    print_json({"table": rows, "folder": str(out), "files": files})

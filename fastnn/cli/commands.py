@@ -1,0 +1,138 @@
+"""The table of commands, which are imported when they are called, and ``main``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import fastnn
+from fastnn.cli.options import STYLE, help_without_command
+from fastnn.cli.output import BAD_INPUT, INTERRUPTED
+from fastnn.errors import DivergenceError
+
+
+class Late(NamedTuple):
+    """A command that has not been imported: its module, the first paragraph of its help.
+
+    The module has a function ``command``, or an ``app`` with commands of its own.
+    """
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "train": Late(
+        "fastnn.cli.train",
+        "Train a network and keep it, with its history, its settings and its pictures.",
+    ),
+    "predict": Late("fastnn.cli.predict", "Predict: one line of CSV for every row of DATA."),
+    "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
+    "plot": Late("fastnn.cli.plot", "Draw the decision boundary of a model with two features."),
+    "info": Late(
+        "fastnn.cli.info", "Versions, backends, vector level, BLAS and threads, cache folder."
+    ),
+    "search": Late(
+        "fastnn.cli.search", "Search for the best network for some data, by cross-validation."
+    ),
+    "experiments": Late(
+        "fastnn.cli.experiments", "Run the course's experiments and write a report with figures."
+    ),
+    "bench": Late(
+        "fastnn.bench", "Time the backends that are installed, and scikit-learn, at a few jobs."
+    ),
+    "cnn": Late("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
+    "export": Late(
+        "fastnn.cli.export",
+        "Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.",
+    ),
+}
+
+
+class _Commands(TyperGroup):
+    """The commands of the table: the help lists them without importing them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {
+            name: TyperCommand(name, help=late.help, rich_markup_mode="markdown")
+            for name, late in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The imported command of the name that comes first, and what follows it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and load(command.name), rest
+
+
+def load(name: str) -> Any:
+    """Import a command of the table."""
+    module = importlib.import_module(COMMANDS[name].module)
+    own = getattr(module, "app", None)
+    if own is None:
+        own = typer.Typer(**STYLE)
+        own.command(name)(module.command)
+    return typer.main.get_command(own)
+
+
+app = typer.Typer(name="fastnn", cls=_Commands, **STYLE)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Small dense neural networks on a CPU at the speed of the machine."""
+    if version:
+        typer.echo(f"fastnn {fastnn.__version__}")
+        raise typer.Exit
+    help_without_command(ctx)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; default: those of the process.
+
+    Returns
+    -------
+    int
+        0, 2 for bad input (one line on standard error), 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = app(arguments, prog_name="fastnn", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except OSError as error:
+        known = error.filename is not None and error.strerror
+        return _complain(f"{error.filename}: {error.strerror}" if known else str(error), BAD_INPUT)
+    except (ValueError, ImportError, DivergenceError) as error:
+        return _complain(str(error) or type(error).__name__, BAD_INPUT)
+    except MemoryError:
+        return _complain("not enough memory", BAD_INPUT)
+    except Exception as error:
+        # Typer's own errors: it brings its own Click, so they have no class to be named here.
+        if not hasattr(error, "format_message"):
+            if type(error).__name__ == "Abort":
+                return _complain("interrupted", INTERRUPTED)
+            raise
+        return _complain(error.format_message().replace("Value error, ", ""), BAD_INPUT)
+    if code == INTERRUPTED:  # Typer makes this of Ctrl-C
+        return _complain("interrupted", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    """One line on standard error."""
+    sys.stderr.write(f"fastnn: {' '.join(message.split())}\n")
+    return code

@@ -1,0 +1,55 @@
+"""``fastnn evaluate``."""
+
+from __future__ import annotations
+
+from fastnn.cli.models import data_with_targets, model_path, open_model, unseen
+from fastnn.cli.options import (
+    Backend,
+    BackendOption,
+    DataDirOption,
+    JsonFlag,
+    ModelArgument,
+    TargetOption,
+    TrainedDataArgument,
+)
+from fastnn.cli.output import print_json, print_pairs, score_name, score_of, score_text
+
+
+def command(
+    model: ModelArgument,
+    data: TrainedDataArgument = None,
+    target: TargetOption = None,
+    data_dir: DataDirOption = None,
+    backend: BackendOption = Backend.auto,
+    as_json: JsonFlag = False,
+) -> None:
+    """Loss and score of a model.
+
+    A file that is named is taken whole. Of built-in data, and without DATA, it is what
+    training has not seen: the test set, fresh points, or the samples set aside.
+    """
+    net, description = open_model(model, backend)
+    dataset = data_with_targets(net, description, data, target, data_dir)
+    X, y, what = unseen(net, description, dataset, data)
+    score = score_of(net)
+    result = {
+        "model": str(model_path(model)),
+        "data": dataset.name,
+        "what": what,
+        "samples": len(X),
+        "backend": net.backend,
+        "loss": net.loss(X, y),
+        score: net.score(X, y),
+    }
+    if as_json:
+        print_json(result)
+        return
+    print_pairs(
+        [
+            ("model", result["model"]),
+            ("data", f"{dataset.name} ({what})"),
+            ("backend", f"{net.backend}, {net.dtype.name}"),
+            ("loss", f"{result['loss']:.6f}"),
+            (score_name(score), score_text(result[score], score)),
+        ]
+    )

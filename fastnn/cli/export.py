@@ -1,0 +1,42 @@
+"""``fastnn export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastnn.cli.models import model_path, open_model, scale_of
+from fastnn.cli.options import Backend, JsonFlag, ModelArgument, choice, option
+from fastnn.cli.output import print_json, print_pairs
+from fastnn.export.files import TARGETS, write
+from fastnn.export.plain import describe
+
+_Target = choice("Target", list(TARGETS))
+
+
+def command(
+    model: ModelArgument,
+    to: Annotated[
+        _Target,
+        option("--to", f"What to write: {', '.join(TARGETS)}.", shown=False, metavar="NAME"),
+    ],
+    out: Annotated[
+        Path | None, option("--out", "File to write.", "next to the model, with its name")
+    ] = None,
+    overwrite: Annotated[bool, option("--overwrite", "Write over a file that exists.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.
+
+    The export takes the features as the data have them, as `fastnn predict` does: what
+    training divided by or standardised is part of it.
+    """
+    trained, description = open_model(model, Backend.auto)
+    path = model_path(model).with_suffix(TARGETS[to.value][0]) if out is None else out
+    scale = scale_of(description)
+    exported = trained if scale == 1.0 else describe(trained).divided(scale)
+    what = write(exported, path, to.value, overwrite=overwrite)
+    if as_json:
+        print_json({"file": str(path), "to": to.value, "what": what})
+    else:
+        print_pairs([("file", str(path)), ("format", what)])

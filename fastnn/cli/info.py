@@ -1,0 +1,100 @@
+"""``fastnn info``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import fastnn
+from fastnn import backends
+from fastnn.cli.options import JsonFlag
+from fastnn.cli.output import print_json, print_pairs
+
+_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib", "tensorflow")
+
+
+def command(as_json: JsonFlag = False) -> None:
+    """Versions, backends, vector level, BLAS and threads, cache folder."""
+    from fastnn.datasets import cache_dir
+    from fastnn.training.threads import usable_cores
+
+    missing = {name: backends.why_missing(name) for name in backends.BACKENDS}
+    level = _vector_level(missing)
+    result = {
+        "versions": _versions(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cores": usable_cores(),
+        "backends": {
+            name: {"available": reason is None, "reason": reason}
+            for name, reason in missing.items()
+        },
+        "auto": next(name for name, reason in missing.items() if reason is None),
+        "vector_level": level if level is None else str(level),
+        "blas": _blas(),
+        "cache": str(cache_dir()),
+    }
+    if as_json:
+        print_json(result)
+    else:
+        print_pairs(_rows(result))
+
+
+def _versions() -> dict[str, str | None]:
+    """Of Python, this package and the libraries that it may use."""
+    versions: dict[str, str | None] = {
+        "fastnn": fastnn.__version__,
+        "python": platform.python_version(),
+    }
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _vector_level(missing: dict[str, str | None]) -> Any:
+    """The vector level of the extension; why it cannot be loaded goes into ``missing``."""
+    if missing["cython"] is None:
+        try:
+            return getattr(backends.load("cython"), "LEVEL", None)
+        except ImportError as error:
+            missing["cython"] = str(error)
+    return None
+
+
+def _blas() -> list[dict[str, Any]]:
+    """The BLAS libraries, of NumPy and of SciPy."""
+    import numpy as np  # noqa: F401 (loads its BLAS)
+    import scipy.linalg  # noqa: F401 (loads its own)
+    from threadpoolctl import threadpool_info
+
+    return [
+        {
+            "library": pool.get("internal_api"),
+            "version": pool.get("version"),
+            "architecture": pool.get("architecture"),
+            "threads": pool.get("num_threads"),
+            "of": "scipy" if "scipy" in Path(pool["filepath"]).parts[-2] else "numpy",
+        }
+        for pool in threadpool_info()
+        if pool.get("user_api") == "blas"
+    ]
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The result for people."""
+    rows = [(name, version or "not installed") for name, version in result["versions"].items()]
+    rows.append(("machine", f"{result['machine']}, {result['cores']} cores"))
+    for name, backend in result["backends"].items():
+        default = " (taken by auto)" if name == result["auto"] else ""
+        text = f"available{default}" if backend["available"] else backend["reason"]
+        rows.append((f"backend {name}", text))
+    rows.append(("vector level", result["vector_level"] or "chosen by the compiler at run time"))
+    for pool in result["blas"]:
+        text = f"{pool['library']} {pool['version']}, {pool['architecture']}"
+        rows.append((f"BLAS of {pool['of']}", f"{text}, {pool['threads']} threads"))
+    rows.append(("cache folder", result["cache"]))
+    return rows

@@ -1,0 +1,232 @@
+"""Options of the commands: those that several share, and those made from the fields of settings.
+
+Also the style of all commands.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import typer
+
+from fastnn.backends import BACKENDS
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+
+# How all commands are made.
+STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "markdown",  # joins the lines of a paragraph
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def help_without_command(ctx: typer.Context) -> None:
+    """Print the help if no command follows."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit
+
+
+def choice(name: str, values: Sequence[str]) -> type[Enum]:
+    """Names as the choices of an option."""
+    return Enum(name, {value: value for value in values}, type=str)
+
+
+def environment_name(name: str) -> str:
+    """The environment variable of an option."""
+    return f"FASTNN_{name.upper()}"
+
+
+def option(
+    flag: str,
+    text: str,
+    shown: str | bool = True,
+    *,
+    panel: str | None = None,
+    environment: bool = False,
+    **rest: Any,
+) -> Any:
+    """An option.
+
+    Parameters
+    ----------
+    flag : str
+    text : str
+        Help text: sentences.
+    shown : str or bool, default=True
+        What the help says of the default: the value itself, or words.
+    panel : str, optional
+    environment : bool, default=False
+        Whether the environment can give it, too.
+    **rest
+        Of :func:`typer.Option`.
+    """
+    name = flag.removeprefix("--").replace("-", "_")
+    return typer.Option(
+        flag,
+        help=text,
+        show_default=shown,
+        rich_help_panel=panel,
+        envvar=environment_name(name) if environment else None,
+        show_envvar=False,
+        **rest,
+    )
+
+
+def required(metavar: str, text: str) -> Any:
+    """An argument without a default."""
+    return typer.Argument(metavar=metavar, help=text, show_default=False)
+
+
+# --- what several commands take ---------------------------------------------------
+
+Backend = choice("Backend", ["auto", *BACKENDS])
+Dtype = choice("Dtype", ["float32", "float64"])
+Task = choice("Task", ["classification", "regression"])
+
+BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
+DATA = "Built-in name (moons, iris, ...) or a .csv, .tsv, .npz or .parquet file."
+TARGET = "Column of the targets, by name or position."
+TARGET_DEFAULT = "built-in data have their own; a file needs it"
+TASK = "What to predict: classification (a class) or regression (a number)."
+DATA_DIR = "Folder with the files of mnist."
+DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
+
+ModelArgument = Annotated[Path, required("MODEL", "Model file, or the run folder it lies in.")]
+TrainedDataArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help=DATA, show_default="what it was trained on"),
+]
+TargetOption = Annotated[str | None, option("--target", TARGET, "as in training", environment=True)]
+DataDirOption = Annotated[
+    str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT, environment=True)
+]
+BackendOption = Annotated[Backend, option("--backend", BACKEND, environment=True, metavar="NAME")]
+JsonFlag = Annotated[bool, option("--json", "Print one JSON object and nothing else.")]
+
+
+# --- options made from fields -----------------------------------------------------
+
+
+class Given(NamedTuple):
+    """Settings that were given, by where they were."""
+
+    flags: dict[str, Any]
+    environment: dict[str, Any]
+
+
+def with_settings(
+    model: type[BaseModel], *, argument: str | None = None, environment: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the fields of settings as options, in the fields' order.
+
+    Parameters
+    ----------
+    model : type
+        Settings; a field is an option if it has a help (:func:`fastnn.fields.setting`).
+    argument : str, optional
+        The field that is an argument and not an option.
+    environment : bool, default=False
+        Whether the options may come from the environment, too.
+
+    Returns
+    -------
+    callable
+        A decorator of functions ``command(given, ...)``: ``given`` is a :class:`Given`, the
+        other parameters are options of their own.
+    """
+    settings = _parameters(model, argument, environment)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(ctx: typer.Context, **values: Any) -> None:
+            own = {name: value for name, value in values.items() if name not in settings}
+            command(_given(ctx, settings), **own)
+
+        first, *others = inspect.signature(command, eval_str=True).parameters.values()
+        context = first.replace(name="ctx", annotation=typer.Context)
+        parameters = [context, *settings.values(), *others]
+        run.__signature__ = inspect.Signature(
+            [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
+        )
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameters(
+    model: type[BaseModel], argument: str | None, environment: bool
+) -> dict[str, inspect.Parameter]:
+    """The parameters of a command that stand for the fields."""
+    from fastnn.fields import help_of
+
+    parameters = {}
+    for name, field in model.model_fields.items():
+        about = help_of(model, name)
+        if about is None:
+            continue
+        kind = _kind(name, field)
+        default, shown = about.default, True
+        if isinstance(default, str) and default not in (field.default, *_values(kind)):
+            default, shown = None, default  # words about it
+        elif default is not None:
+            default = kind(default)
+        common: dict[str, Any] = {
+            "help": field.description,
+            "show_default": shown,
+            "envvar": environment_name(name) if environment else None,
+            "show_envvar": False,
+            "rich_help_panel": about.panel,
+            "metavar": about.metavar,
+        }
+        if name == argument:
+            del common["envvar"], common["rich_help_panel"]
+            info: Any = typer.Argument(**common | {"metavar": name.upper()})
+        else:
+            flag = "--" + name.replace("_", "-")
+            info = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, **common)
+        parameters[name] = inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind | None, info],
+        )
+    return parameters
+
+
+def _kind(name: str, field: FieldInfo) -> type:
+    """What the command line makes of a field's text: a list stays text, which the field splits."""
+    kind = field.annotation
+    while get_origin(kind) in (Annotated, Union, types.UnionType):  # X | None, Annotated[X, ...]
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return choice(name.title().replace("_", ""), get_args(kind))
+    return str if get_origin(kind) is list else kind
+
+
+def _values(kind: type) -> list[str]:
+    return [member.value for member in kind] if issubclass(kind, Enum) else []
+
+
+def _given(ctx: typer.Context, names: Mapping[str, Any]) -> Given:
+    """Which settings are on the command line, and which in the environment."""
+    given = Given({}, {})
+    for name in names:
+        value, source = ctx.params[name], ctx.get_parameter_source(name)
+        if value is None or source is None or source.name.startswith("DEFAULT"):
+            continue
+        level = given.environment if source.name == "ENVIRONMENT" else given.flags
+        level[name] = value.value if isinstance(value, Enum) else value
+    return given

@@ -1,0 +1,123 @@
+"""What the commands print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fastnn.network import Network
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One object on one line; what is not finite becomes null."""
+    import math
+
+    clean = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in result.items()
+    }
+    sys.stdout.write(json.dumps(clean, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns."""
+    console = _terminal()
+    if console is None:  # a pipe or a file: one line per row
+        width = max(len(name) for name, _ in rows)
+        sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in rows))
+        sys.stdout.flush()
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    console.print(table)
+
+
+def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Sequence[str]) -> None:
+    """A table of texts, those of ``left`` to the left on a terminal; lines below it."""
+    console, lines = _terminal(), list(notes)
+    if console is None:  # a pipe or a file
+        lines = [*plain_rows(columns), *lines]
+    else:
+        from rich.table import Table
+
+        grid = Table()
+        for name in columns:
+            grid.add_column(name, justify="left" if name in left else "right")
+        for row in zip(*columns.values(), strict=True):
+            grid.add_row(*row)
+        console.print(grid)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _terminal() -> Console | None:
+    """The terminal that is written to; None if it is a pipe or a file.
+
+    Rich, which takes a while to import, is asked only if the answer may be yes.
+    """
+    if not (sys.stdout.isatty() or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()):
+        return None
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else None
+
+
+def plain_rows(columns: dict[str, list[str]]) -> list[str]:
+    """Columns under their names, padded with spaces."""
+    widths = [max(len(name), *map(len, values)) for name, values in columns.items()]
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def csv_text(columns: dict[str, list]) -> str:
+    """Columns as CSV."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+def score_of(net: Network) -> str:
+    """What a network's score is, as the key of a result."""
+    from fastnn.backends import codes
+
+    return "r2" if net.loss_name in codes.REGRESSION else "accuracy"
+
+
+def score_name(score: str) -> str:
+    """A score's name for people."""
+    return "R^2" if score == "r2" else score
+
+
+def score_text(value: float, score: str) -> str:
+    """A score's value for people."""
+    return f"{value:.4f}" if score == "r2" else f"{value:.2%}"
+
+
+def layers_text(net: Network) -> str:
+    """Sizes and activations, briefly."""
+    sizes = net.layer_sizes
+    text = "-".join(map(str, sizes)) if len(sizes) <= 8 else f"{len(sizes) - 1} layers"
+    names = list(dict.fromkeys(net.activations))
+    return f"{text} {', '.join(names)}" if names else text

@@ -1,0 +1,82 @@
+"""Run folders and their files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastnn.datasets import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.training.history import History
+
+MODEL_FILE = "model.safetensors"
+
+
+@contextlib.contextmanager
+def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
+    """A new folder for a run; removed again if it is left empty by an error."""
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out}: not a folder")
+        if out.is_dir() and any(out.iterdir()) and not overwrite:
+            raise ValueError(f"--out {out}: has files already; choose another or add --overwrite")
+        folder, created = out, [path for path in (out, *out.parents) if not path.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+    else:
+        folder, created = _numbered_folder(Path("runs"), name)
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty
+            for path in created:
+                path.rmdir()
+        raise
+
+
+def _numbered_folder(runs: Path, name: str) -> tuple[Path, list[Path]]:
+    """``NAME-1`` or the next that is free, made; and all folders that were made."""
+    created = [] if runs.exists() else [runs]
+    runs.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        folder = runs / f"{name}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder, [folder, *created]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing."""
+    write_atomically(path, text.encode("utf-8"))
+
+
+def write_history(path: Path, history: History) -> None:
+    """One line of CSV per epoch, every digit kept."""
+    columns: dict[str, list[Any]] = {
+        name: values.tolist() for name, values in history.to_dict().items()
+    }
+    lines = [",".join(columns)]
+    lines += [",".join(map(repr, row)) for row in zip(*columns.values(), strict=True)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+@contextlib.contextmanager
+def figure(path: Path, size: tuple[float, float]) -> Iterator[Axes]:
+    """Axes of a figure that is written at the end; no window, no pyplot."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=size, dpi=150, layout="constrained")
+    yield drawn.subplots()
+    contents = io.BytesIO()
+    drawn.savefig(contents, format=path.suffix[1:].lower())
+    write_atomically(path, contents.getvalue())

@@ -1,0 +1,384 @@
+"""Settings of ``fastnn train``: checked, merged, completed, written.
+
+A setting comes from the command line, else from the environment
+(``FASTNN_EPOCHS``), else from the file given with ``--config``, else it has a
+default, which depends on the data.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fastnn.backends import BACKENDS, codes
+from fastnn.cli import options
+from fastnn.cli.data import HELD_OUT, default_share
+from fastnn.fields import SettingsModel, setting
+from fastnn.network import INITIALIZERS
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
+
+if TYPE_CHECKING:
+    from fastnn.datasets import Dataset
+
+# Panels of the help.
+DATA, NETWORK, TRAINING, RUN = "Data", "Network", "Training", "Run"
+
+# The course's own run: two moons, 2-3-2, full-batch gradient descent.
+MOONS: dict[str, Any] = {
+    "hidden": [3],
+    "activation": ["tanh"],
+    "initializer": "lecun_normal",
+    "loss": "cross_entropy",
+    "optimizer": "sgd",
+    "learning_rate": 2.0,
+    "l2": 5e-5,
+    "epochs": 20_000,
+    "batch_size": 0,
+    "standardize": False,
+    "dtype": "float64",
+}
+
+_RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTIMIZERS.items())
+
+LARGE = 10_000  # training samples from which on networks and batches are larger
+UPDATES = 4000  # steps of a training, roughly
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+PATIENCE = 20  # epochs
+VALIDATION = 0.1  # share of the samples, with early stopping
+
+
+def _split(value: Any) -> Any:
+    """``"8,8"`` as a list; ``"none"`` or ``""`` as an empty one; one number as a list of it."""
+    if isinstance(value, str):
+        value = value.strip()
+        return [] if value in ("", "none") else [item.strip() for item in value.split(",")]
+    return [value] if isinstance(value, (int, float)) else value
+
+
+def _number_or_text(value: Any) -> Any:
+    """A column's position may come as a number from a file."""
+    return str(value) if isinstance(value, int) else value
+
+
+Units = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal[tuple(codes.ACTIVATIONS)]
+List = BeforeValidator(_split)
+
+
+class TrainSettings(SettingsModel):
+    """What ``fastnn train`` can be told; None leaves it to the defaults.
+
+    The fields are the options of the command and the keys of ``settings.toml``. "moons" in their
+    help are the course's data, for which the defaults are those of ``MOONS``.
+    """
+
+    heading: ClassVar[str] = "settings of a run; see fastnn train --config"
+
+    # --- data
+
+    data: str = setting(options.DATA, default="moons", panel=DATA)
+    target: Annotated[str | None, BeforeValidator(_number_or_text)] = setting(
+        options.TARGET, options.TARGET_DEFAULT, panel=DATA
+    )
+    task: Literal["classification", "regression"] | None = setting(
+        options.TASK, "by the target's values", panel=DATA, metavar="NAME"
+    )
+    data_dir: str | None = setting(
+        options.DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
+    )
+    test: Rate | None = setting(
+        "Share of the samples held out for the final score.",
+        f"{HELD_OUT}; 0 if the data have a test set or are synthetic",
+        panel=DATA,
+    )
+    validation: Rate | None = setting(
+        "Share of the samples to watch during training.",
+        f"0; {VALIDATION} with early stopping",
+        panel=DATA,
+    )
+    standardize: bool | None = setting(
+        "Standardise features inside the model.", "on; off for images and moons", panel=DATA
+    )
+
+    # --- network
+
+    hidden: Annotated[list[Units], List] | None = setting(
+        "Units of the hidden layers, as 8,8,8; or none.",
+        f"64; 128 from {LARGE:,} samples on; {MOONS['hidden'][0]} for moons",
+        panel=NETWORK,
+    )
+    layers: int | None = setting(
+        "Number of hidden layers, instead of --hidden.", 1, panel=NETWORK, ge=0
+    )
+    layer_size: int | None = setting(
+        "Units of every hidden layer, instead of --hidden.",
+        "as for --hidden",
+        panel=NETWORK,
+        ge=1,
+    )
+    activation: Annotated[list[Activation], List] | None = setting(
+        f"One, or one for each hidden layer, as tanh,relu: {', '.join(codes.ACTIVATIONS)}.",
+        f"relu; {MOONS['activation'][0]} for moons",
+        panel=NETWORK,
+        metavar="NAMES",
+    )
+    alpha: float | None = setting(
+        "Slope of leaky_relu for negative inputs, alpha of elu.",
+        "0.01 for leaky_relu, 1 for elu",
+        panel=NETWORK,
+        ge=0,
+    )
+    initializer: Literal[INITIALIZERS] | None = setting(
+        f"How weights are drawn: {', '.join(INITIALIZERS)}.",
+        f"auto: he_normal for relu and its relatives, else lecun_normal; "
+        f"{MOONS['initializer']} for moons",
+        panel=NETWORK,
+        metavar="NAME",
+    )
+    loss: Literal[tuple(codes.LOSSES)] | None = setting(
+        f"Loss function: {', '.join(codes.LOSSES)}.",
+        "cross_entropy; squared_error for regression",
+        panel=NETWORK,
+        metavar="NAME",
+    )
+    label_smoothing: Rate | None = setting(
+        "Share of each target given to all classes alike.", 0, panel=NETWORK
+    )
+    quantile: float | None = setting(
+        "Quantile that --loss quantile estimates.", 0.5, panel=NETWORK, gt=0, lt=1
+    )
+    delta: float | None = setting(
+        "Error from which on --loss huber is linear.", 1, panel=NETWORK, gt=0
+    )
+    l2: float | None = setting(
+        "L2 penalty: half of this times the sum of the squared weights is added to the loss.",
+        f"0.001, for regression 0.01; 0.0001 from {LARGE:,} samples on; {MOONS['l2']} for moons",
+        panel=NETWORK,
+        ge=0,
+    )
+    dropout: Annotated[list[Rate], List] | None = setting(
+        "Dropout rate, or one for each hidden layer, as 0.2,0.5.", 0, panel=NETWORK
+    )
+
+    # --- training
+
+    optimizer: Literal[tuple(OPTIMIZERS)] | None = setting(
+        f"Update rule: {', '.join(OPTIMIZERS)}.",
+        f"adam; {MOONS['optimizer']} for moons",
+        panel=TRAINING,
+        metavar="NAME",
+    )
+    learning_rate: float | None = setting(
+        "Step size.",
+        f"{_RATES}; {MOONS['learning_rate']:g} for moons with {MOONS['optimizer']}",
+        panel=TRAINING,
+        gt=0,
+    )
+    momentum: Rate | None = setting("Momentum of sgd.", 0, panel=TRAINING)
+    clip_norm: float | None = setting(
+        "Scale gradients down to this norm if theirs is larger.", "off", panel=TRAINING, gt=0
+    )
+    clip_value: float | None = setting(
+        "Clip the entries of gradients to plus and minus this.", "off", panel=TRAINING, gt=0
+    )
+    ema: float | None = setting(
+        "Predict with the moving average of the parameters, of this decay.",
+        "off",
+        panel=TRAINING,
+        gt=0,
+        lt=1,
+    )
+    epochs: int | None = setting(
+        "Passes over the data.",
+        f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
+        f"{MOONS['epochs']:,} for moons",
+        panel=TRAINING,
+        ge=1,
+    )
+    batch_size: int | None = setting(
+        "Samples per step; 0 takes all.",
+        f"32; 128 from {LARGE:,} samples on; {MOONS['batch_size']} for moons",
+        panel=TRAINING,
+        ge=0,
+    )
+    early_stopping: bool | None = setting(
+        "Stop when the validation loss no longer falls; keep the best parameters.",
+        "off; on with --patience",
+        panel=TRAINING,
+    )
+    patience: int | None = setting(
+        "Epochs without a lower validation loss before early stopping.",
+        PATIENCE,
+        panel=TRAINING,
+        ge=1,
+    )
+    seed: int | None = setting(
+        "Seed of weights, shuffling, dropout and splits.", 0, panel=TRAINING, ge=0, lt=2**32
+    )
+
+    # --- run
+
+    backend: Literal[("auto", *BACKENDS)] | None = setting(
+        options.BACKEND, "auto", panel=RUN, metavar="NAME"
+    )
+    dtype: Literal["float32", "float64"] | None = setting(
+        "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
+    )
+    threads: int | None = setting(
+        "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        if self.hidden is not None and (self.layers is not None or self.layer_size is not None):
+            raise ValueError("give hidden, or layers and layer_size, not both")
+        if self.momentum is not None and self.optimizer not in (None, "sgd"):
+            raise ValueError(f"momentum belongs to sgd; the optimizer is {self.optimizer}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError("give clip_norm or clip_value, not both")
+        for name in ("quantile", "delta"):
+            wanted = "huber" if name == "delta" else name
+            if getattr(self, name) is not None and self.loss != wanted:
+                which = f"the loss is {self.loss}" if self.loss else "no loss is given"
+                raise ValueError(f"{name} belongs to the loss {wanted}; {which}")
+        return self
+
+    def completed(self, data: Dataset, n_train: int) -> TrainSettings:
+        """Every setting filled in, for these data.
+
+        Parameters
+        ----------
+        data : Dataset
+        n_train : int
+            Training samples.
+
+        Returns
+        -------
+        TrainSettings
+            With ``hidden`` instead of ``layers`` and ``layer_size``.
+        """
+        given = self.model_dump(exclude_none=True)
+        layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
+        early = self.early_stopping
+        if early is None:
+            early = self.patience is not None
+        if not early:
+            given.pop("patience", None)
+        common = {
+            "task": data.task,
+            "test": default_share(data),
+            "validation": VALIDATION if early else 0.0,
+            "early_stopping": early,
+            "seed": 0,
+            "backend": "auto",
+            "dropout": [],
+        }
+        course = data.name == "moons" and data.draw is not None and data.task == "classification"
+        profile = MOONS if course else general_profile(data, n_train)
+        merged = common | profile | given
+        if layers is not None or layer_size is not None:
+            width = layer_size or (profile["hidden"] or [8])[0]
+            merged["hidden"] = [width] * (1 if layers is None else layers)
+        if merged["early_stopping"]:
+            merged.setdefault("patience", PATIENCE)
+        if merged["optimizer"] == "sgd":
+            merged.setdefault("momentum", 0.0)
+        if "learning_rate" not in given and merged["optimizer"] != profile["optimizer"]:
+            merged["learning_rate"] = OPTIMIZERS[merged["optimizer"]]().learning_rate
+        for name in ("activation", "dropout"):  # one value for all layers, where it is one
+            if len(set(merged[name])) == 1:
+                merged[name] = merged[name][:1]
+        return TrainSettings.check(merged)
+
+    def make_optimizer(self) -> Optimizer:
+        """The update rule (of completed settings)."""
+        rest = {"clip_norm": self.clip_norm, "clip_value": self.clip_value, "ema": self.ema}
+        if self.optimizer == "sgd":
+            return SGD(self.learning_rate, momentum=self.momentum or 0.0, **rest)
+        return OPTIMIZERS[self.optimizer](self.learning_rate, **rest)
+
+
+def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
+    """What does well on most data: relu, Adam, about 4,000 small steps."""
+    small, classes = n_train < LARGE, data.task == "classification"
+    batch_size = 32 if small else 128
+    steps = -(-n_train // batch_size)
+    return {
+        "hidden": [64] if small else [128],
+        "activation": ["relu"],
+        "initializer": "auto",
+        "loss": "cross_entropy" if classes else "squared_error",
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        # By held-out score over the built-in data, five seeds each.
+        "l2": (1e-3 if classes else 1e-2) if small else 1e-4,
+        "epochs": min(max(-(-UPDATES // steps), FEWEST_EPOCHS), MOST_EPOCHS),
+        "batch_size": batch_size,
+        "standardize": data.scale == 1.0,
+        "dtype": "float32",
+    }
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Settings in a TOML file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If it is not TOML or has a setting that does not exist or is not allowed.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    TrainSettings.check(fields, f"{path}: ")
+    return fields
+
+
+def merge(*levels: Mapping[str, Any]) -> TrainSettings:
+    """Settings from several places, the first of which counts most.
+
+    Parameters
+    ----------
+    *levels : dict
+        Settings by name; a value of None is not there.
+
+    Returns
+    -------
+    TrainSettings
+
+    Raises
+    ------
+    ValueError
+        If a setting is not allowed.
+    """
+    merged: dict[str, Any] = {}
+    for level in reversed(levels):
+        fields = {name: value for name, value in level.items() if value is not None}
+        # What counts more replaces what says the same in another way, or no longer fits.
+        if "hidden" in fields:
+            merged = {k: v for k, v in merged.items() if k not in ("layers", "layer_size")}
+        if "layers" in fields or "layer_size" in fields:
+            merged.pop("hidden", None)
+        if fields.get("optimizer", "sgd") != "sgd":
+            merged.pop("momentum", None)
+        for name, loss in (("quantile", "quantile"), ("delta", "huber")):
+            if fields.get("loss", loss) != loss:
+                merged.pop(name, None)
+        if "clip_norm" in fields or "clip_value" in fields:
+            merged = {k: v for k, v in merged.items() if k not in ("clip_norm", "clip_value")}
+        merged |= fields
+    return TrainSettings.check(merged)

@@ -1,0 +1,356 @@
+"""Stochastic training with scikit-learn's conventions: the hooks of the one training loop.
+
+The conventions are those of scikit-learn's multi-layer perceptron, so that its loss curves are
+reproduced: the order of an epoch is drawn from a RandomState; the L2 factor of a batch is
+``alpha`` divided by the batch's summed sample weights; the loss of an epoch is the mean of its
+batches' losses by their sizes; and the squared error is halved and averaged, not summed, over the
+outputs (though its gradient is that of the sum).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.metrics import get_scorer
+
+from fastnn.backends.tuning import tuning
+from fastnn.estimators.callbacks import Callbacks
+from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
+from fastnn.network import Network
+from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.run import Run, batch_sizes
+from fastnn.training.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from fastnn.estimators.base import BaseMLP
+
+
+@dataclass
+class Part:
+    """Consecutive samples of an epoch, in batches of one size with one L2 factor.
+
+    Attributes
+    ----------
+    samples : slice
+    batches : Batches
+    n_batches : int
+    l2 : float
+    """
+
+    samples: slice
+    batches: Batches
+    n_batches: int
+    l2: float = 0.0
+
+
+class EpochRun(Run):
+    """The stochastic training of an estimator, whose attributes it keeps up to date.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    network : Network
+        Its parameters are trained in place.
+    state : SolverState
+    data : Data
+    held_out : Data or None
+        To validate with after every epoch.
+    batch_size : int
+        At most the number of samples.
+    epochs : int
+    context : Callbacks or None
+
+    Attributes
+    ----------
+    stopped : str
+        As for :class:`Run`; "no improvement" and "diverged" too.
+    """
+
+    def __init__(
+        self,
+        estimator: BaseMLP,
+        network: Network,
+        state: SolverState,
+        data: Data,
+        held_out: Data | None,
+        batch_size: int,
+        epochs: int,
+        context: Callbacks | None,
+    ) -> None:
+        self.estimator, self.network, self.context = estimator, network, context
+        self.held_out, self.samples, self.alpha = held_out, len(data), float(estimator.alpha)
+        sizes = batch_sizes(len(data), batch_size)
+        # The order within one full batch changes nothing but rounding.
+        self.order = np.arange(len(data)) if estimator.shuffle and len(sizes) > 1 else None
+        self.sparse = _pays_sparse(data.x, network)
+        if self.sparse and not scipy.sparse.issparse(data.x):
+            data = Data(scipy.sparse.csr_array(data.x), data.targets, data.weights)
+        self.data = data
+        dense_from_sparse = scipy.sparse.issparse(data.x) and not self.sparse
+        refill = self.order is not None or dense_from_sparse
+        made = self._make_parts(batch_size, refill)
+        super().__init__(
+            network.model,
+            state,
+            epochs,
+            sizes,
+            [part.batches for part in made],
+            n_threads=network.n_threads,
+        )
+        self.unit = self.batches
+        self.epoch_parts = made
+        # Data that lie in place are taken once.
+        self.in_place = self.order is None and (not dense_from_sparse or len(made) == 1)
+        if self.in_place:
+            for part in made:
+                self._fill(part)
+        self.losses_by_step = (
+            network.loss_name == "squared_error" and network.n_outputs > 1 and self.alpha > 0
+        )
+        # Whether one call of the kernels can go through several epochs, and nobody watches.
+        self.many_at_once = self.in_place and len(made) == 1 and not self.losses_by_step
+        self.single = held_out is not None or context is not None or not self.many_at_once
+
+    def _make_parts(self, batch_size: int, refill: bool) -> list[Part]:
+        """What an epoch consists of; parts of one batch size share their memory."""
+        data, network, samples = self.data, self.network, self.samples
+        whole = samples - samples % batch_size
+        step = max(whole, 1)
+        if len(data.weights) and self.alpha > 0:  # each batch has its own L2 factor
+            step = batch_size
+        elif refill:
+            bytes_per_batch = batch_size * data.x.shape[1] * network.dtype.itemsize
+            step = max(1, tuning().gather_bytes // bytes_per_batch) * batch_size
+        bounds = [(start, min(start + step, whole), batch_size) for start in range(0, whole, step)]
+        if whole < samples:
+            bounds.append((whole, samples, samples - whole))
+        first: dict[int, Batches] = {}
+        parts = []
+        for start, stop, size in bounds:
+            batches = Batches(network.model, size, self.sparse, network.n_threads, first.get(size))
+            first.setdefault(size, batches)
+            parts.append(Part(slice(start, stop), batches, -(-(stop - start) // size)))
+        return parts
+
+    def _fill(self, part: Part) -> None:
+        """Take the samples of a part, in the epoch's order."""
+        rows = part.samples if self.order is None else self.order[part.samples]
+        data = self.data.take(rows)
+        x = data.x
+        if self.sparse:
+            indices = x.indices.astype(np.int32, copy=False)
+            x = Rows(x.data[None], indices, x.indptr.astype(np.int64))
+        elif scipy.sparse.issparse(x):
+            x = x.toarray()
+        part.batches.fill(x, data.targets, data.weights)
+        total = float(part.batches.batch_size)
+        if len(data.weights) and self.alpha:  # then there is one batch
+            total = float(data.weights.sum(dtype=np.float64))
+        part.l2 = self.alpha / total if total > 0 else 0.0
+
+    # --- chunks -------------------------------------------------------------------
+
+    def most_steps(self) -> int:
+        """One epoch, or as many as cannot run past a stop."""
+        if self.single:
+            return self.batches
+        estimator = self.estimator
+        sure = estimator.n_iter_no_change + 1 - estimator._no_improvement_count
+        return int(max(1, min(self.total // self.batches, sure))) * self.batches
+
+    def rates(self, count: int) -> np.ndarray:
+        """Learning rates of the steps of the next epochs."""
+        estimator, state, batches = self.estimator, self.state, self.batches
+        epochs = count // batches
+        rates = np.full((epochs, batches), state.learning_rate)
+        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            seen = estimator.t_ + self.samples * np.arange(1, epochs)
+            slower = (seen + 1) ** estimator.power_t
+            rates[1:] = (estimator.learning_rate_init / slower)[:, None]
+        rates = rates.ravel()
+        steps = np.arange(state.epochs * batches, (state.epochs + epochs) * batches)
+        if estimator.learning_rate in SCHEDULES:
+            rates *= SCHEDULES[estimator.learning_rate](steps / (estimator.max_iter * batches))
+        if estimator.warmup:
+            rates *= np.minimum((steps + 1) / (estimator.warmup * batches), 1.0)
+        return rates
+
+    def before_chunk(self) -> None:
+        """Tell the callbacks."""
+        if self.context is not None:
+            self.context.begin_iteration()
+
+    def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
+        """Do the steps of the next epochs, up to a loss that is not finite."""
+        if self.many_at_once:
+            return self._train_part(0, self.state.epochs, rates, losses)
+        for first in range(0, len(losses), self.batches):
+            if self.order is not None:
+                drawn = np.arange(self.samples)
+                self.estimator._random_state.shuffle(drawn)
+                self.order = self.order[drawn]
+            epoch, step = self.state.epochs + first // self.batches, first
+            for index, part in enumerate(self.epoch_parts):
+                if not self.in_place:
+                    self._fill(part)
+                chunk = slice(step, step + part.n_batches)
+                done = self._train_part(index, epoch, rates[chunk], losses[chunk])
+                step += done
+                if done < part.n_batches:
+                    return step
+        return len(losses)
+
+    def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
+        """Steps of one part; returns how many were done."""
+        part, state = self.epoch_parts[index], self.state
+        step = epoch * part.n_batches
+        train = partial(
+            part.batches.train,
+            state,
+            l2=part.l2,
+            seed=(state.seed + index) % 2**31,
+            pool=self.pool,
+            n_threads=self.n_threads,
+        )
+        if not self.losses_by_step:
+            return train(rates, step, losses)
+        for i in range(len(losses)):
+            one, penalty = losses[i : i + 1], self.model.penalty(part.l2)
+            if not train(rates[i : i + 1], step + i, one):
+                return i
+            one[0] = (one[0] - penalty) / self.network.n_outputs + penalty
+        return len(losses)
+
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """Record the epochs, tell the callbacks."""
+        means = losses.reshape(-1, self.batches) @ (self.sizes / self.sizes.sum())
+        if self.network.loss_name == "squared_error" and not self.losses_by_step:
+            means /= self.network.n_outputs
+        for loss in means:
+            if self._end_epoch(float(loss)):
+                self.stopped = "no improvement"
+        if self.context is not None:
+            with self.state.average(self.model.params):
+                if self.context.end_iteration():
+                    self.stopped = "callback"
+
+    def diverged(self, losses: np.ndarray) -> None:
+        """A loss was not finite: an error, or with early stopping the best parameters."""
+        finished = (len(losses) - 1) // self.batches * self.batches
+        if finished:
+            self.after_chunk(losses[:finished])
+        estimator = self.estimator
+        if not estimator.early_stopping:
+            raise ValueError(NOT_FINITE)
+        self._count_epoch(float("nan"))
+        estimator.validation_scores_.append(float("nan"))
+        estimator.validation_loss_curve_.append(float("nan"))
+        self.stopped = "diverged"
+
+    # --- epochs -------------------------------------------------------------------
+
+    def _count_epoch(self, loss: float) -> None:
+        """Counters and loss curve."""
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.t_ += self.samples
+        estimator.loss_ = loss
+        estimator.loss_curve_.append(loss)
+
+    def _end_epoch(self, loss: float) -> bool:
+        """Record an epoch; whether training stops."""
+        estimator, state, params = self.estimator, self.state, self.model.params
+        self._count_epoch(loss)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+        if self.held_out is not None:
+            with state.average(params):
+                self._validate(self.held_out)
+        if estimator.early_stopping:
+            score = estimator.validation_scores_[-1]
+            worse = score < estimator.best_validation_score_ + estimator.tol
+            if score > estimator.best_validation_score_:
+                with state.average(params):
+                    estimator._best_params = params.copy()
+        else:
+            worse = loss > estimator.best_loss_ - estimator.tol
+            estimator.best_loss_ = min(loss, estimator.best_loss_)
+        if self.held_out is not None:
+            latest = estimator.validation_scores_[-1]
+            estimator.best_validation_score_ = max(estimator.best_validation_score_, latest)
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
+        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            slower = (estimator.t_ + 1) ** estimator.power_t
+            state.learning_rate = estimator.learning_rate_init / slower
+        if estimator._no_improvement_count <= estimator.n_iter_no_change:
+            return False
+        return self._no_improvement()
+
+    def _no_improvement(self) -> bool:
+        """Whether to stop, or to go on with a smaller learning rate."""
+        estimator, state = self.estimator, self.state
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={estimator.tol:f} "
+            f"for {estimator.n_iter_no_change} consecutive epochs."
+        )
+        if estimator.solver != "sgd" or estimator.learning_rate != "adaptive":
+            ending = " Stopping."
+        elif state.learning_rate <= 1e-6:
+            ending = " Learning rate too small. Stopping."
+        else:
+            state.learning_rate /= 5.0
+            estimator._no_improvement_count = 0
+            ending = f" Setting learning rate to {state.learning_rate:f}"
+        if estimator.verbose:
+            print(message + ending)
+        return ending.endswith("Stopping.")
+
+    def _validate(self, held_out: Data) -> None:
+        """Append loss and score on held-out samples."""
+        estimator, net, weights = self.estimator, self.network, held_out.weights
+        # A network about to diverge may overflow here first.
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = np.ascontiguousarray(estimator._outputs(net, held_out.x, False).T)
+            p = z.copy()
+            net.model.transform(p)
+            loss = net.model.mean_loss(z, held_out.targets, weights)
+            if net.loss_name == "squared_error":
+                loss /= net.n_outputs
+            estimator.validation_loss_curve_.append(loss)
+            score = self._score(held_out, p.T, loss)
+        estimator.validation_scores_.append(score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+
+    def _score(self, held_out: Data, p: np.ndarray, loss: float) -> float:
+        """What early stopping watches, from predictions and loss."""
+        estimator = self.estimator
+        given = held_out.weights if len(held_out.weights) else None
+        if estimator.scoring == "loss":
+            return -loss
+        labels = estimator._labels(held_out.targets)
+        if estimator.scoring is None:
+            if not np.isfinite(p).all():
+                return float("nan")
+            return estimator._default_score(labels, estimator._decide(p), given)
+        scorer = get_scorer(estimator.scoring)
+        # the rows held out no longer have names
+        view = copy.copy(estimator)
+        view.__dict__.pop("feature_names_in_", None)
+        arguments: dict[str, Any] = {} if given is None else {"sample_weight": given}
+        return float(scorer(view, held_out.x, labels, **arguments))
+
+
+def _pays_sparse(x: Any, network: Network) -> bool:
+    """Whether the first layer should read sparse rows."""
+    model = network.model
+    if not scipy.sparse.issparse(x):
+        return sparse_pays(x, model)
+    density = tuning().density(*model.plan.first_layer) if model.is_threaded else 0.0
+    return density > 0 and x.nnz <= density * x.shape[0] * x.shape[1]

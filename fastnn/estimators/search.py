@@ -1,0 +1,179 @@
+"""The search for a network's sizes, activation, learning rate and L2 by cross-validation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.parallel import JoblibBackend
+
+Model = MLPClassifier | MLPRegressor
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to search.
+
+    Attributes
+    ----------
+    method : {"random", "halving"}
+        halving: many trials on few samples, the best go on.
+    trials, folds : int
+    scoring : str or None
+        A score of scikit-learn; default: accuracy or R^2.
+    jobs : int or None
+        Fits at a time; default: one per core.
+    seed : int
+    """
+
+    method: str
+    trials: int
+    folds: int
+    scoring: str | None
+    jobs: int | None
+    seed: int
+
+    @property
+    def n_fits(self) -> int | None:
+        """How many fits there are; None for halving, which decides by itself."""
+        return self.trials * self.folds if self.method == "random" else None
+
+    def score_name(self, task: str) -> str:
+        """Name of the score."""
+        return self.scoring or ("accuracy" if task == "classification" else "r2")
+
+    def scorer(self, task: str) -> Any:
+        """The score as a function of estimator, data and targets."""
+        return get_scorer(self.score_name(task))
+
+
+class _Counting:
+    """A scorer that tells of every call: it is called once per fit."""
+
+    def __init__(self, scorer: Any, advance: Callable[[], None]) -> None:
+        self.scorer, self.advance = scorer, advance
+
+    def __call__(self, estimator: Any, X: np.ndarray, y: np.ndarray) -> float:
+        score = self.scorer(estimator, X, y)
+        self.advance()
+        return score
+
+
+def cross_validate(
+    model: Model,
+    distributions: dict[str, Any],
+    X: np.ndarray,
+    y: np.ndarray,
+    search: Search,
+    advance: Callable[[], None] = lambda: None,
+) -> RandomizedSearchCV | HalvingRandomSearchCV:
+    """Cross-validate settings drawn from distributions; features are standardised in every fit.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+        What all trials start from.
+    distributions : dict
+        Values, or a distribution of SciPy, by the name of a parameter.
+    X, y : ndarray
+    search : Search
+    advance : callable, optional
+        Called after every fit.
+    """
+    prefix = f"{type(model).__name__.lower()}__"
+    estimator = make_pipeline(StandardScaler(), model)
+    task = "classification"
+    if isinstance(model, MLPRegressor):
+        task, prefix = "regression", f"regressor__{prefix}"
+        estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+    drawn = {f"{prefix}{name}": values for name, values in distributions.items()}
+    settings = {
+        "scoring": _Counting(search.scorer(task), advance),
+        "cv": search.folds,
+        "n_jobs": -1 if search.jobs is None else search.jobs,
+        "refit": False,
+        "random_state": search.seed,
+    }
+    if search.method == "random":
+        searched = RandomizedSearchCV(estimator, drawn, n_iter=search.trials, **settings)
+    else:
+        searched = HalvingRandomSearchCV(
+            estimator, drawn, n_candidates=search.trials, min_resources="exhaust", **settings
+        )
+    with joblib.parallel_config(JoblibBackend()), warnings.catch_warnings():
+        # a trial may need more epochs, or diverge: its score tells
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", FitFailedWarning)
+        warnings.filterwarnings("ignore", "Training interrupted")  # the caller says so
+        warnings.filterwarnings("ignore", "One or more of the test scores are non-finite")
+        return searched.fit(X, y)
+
+
+def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
+    """The trials as columns, best first, and the parameters of the best."""
+    found = searched.cv_results_
+    scores = np.asarray(found["mean_test_score"], float)
+    if np.isnan(scores).all():
+        raise ValueError("every trial diverged; try a lower learning rate")
+    # the last round of halving has seen the most samples
+    rounds = np.asarray(found.get("iter", np.zeros(len(scores), int)))
+    order = sorted(
+        range(len(scores)),
+        key=lambda k: (-rounds[k], np.isnan(scores[k]), -np.nan_to_num(scores[k])),
+    )
+    settings = [
+        {name.rpartition("__")[2]: value for name, value in found["params"][k].items()}
+        for k in order
+    ]
+    table: dict[str, list] = {
+        "rank": list(range(1, len(order) + 1)),
+        "score": [float(scores[k]) for k in order],
+        "deviation": [float(found["std_test_score"][k]) for k in order],
+    }
+    if "n_resources" in found:
+        table["samples"] = [int(found["n_resources"][k]) for k in order]
+    table["hidden"] = [",".join(map(str, s["hidden_layer_sizes"])) or "none" for s in settings]
+    table["activation"] = [str(s["activation"]) for s in settings]
+    table["learning_rate"] = [float(s["learning_rate_init"]) for s in settings]
+    table["l2"] = [float(s["alpha"]) for s in settings]
+    table["seconds"] = [float(found["mean_fit_time"][k]) for k in order]
+    best = {
+        "hidden_layer_sizes": tuple(settings[0]["hidden_layer_sizes"]),
+        "activation": table["activation"][0],
+        "learning_rate_init": table["learning_rate"][0],
+        "alpha": table["l2"][0],
+    }
+    return table, best
+
+
+def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Model:
+    """Train the best parameters on all samples; standardising goes into the outer layers."""
+    scaler = StandardScaler().fit(X)
+    model = clone(model).set_params(**best)
+    shift, scale = 0.0, 1.0
+    if isinstance(model, MLPRegressor):
+        shift, scale = float(np.mean(y)), float(np.std(y)) or 1.0
+        y = (y - shift) / scale
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(scaler.transform(X), y)
+    w, b = model.coefs_[0], model.intercepts_[0]
+    w /= scaler.scale_[:, None]
+    b -= scaler.mean_ @ w
+    model.coefs_[-1][...] *= scale
+    model.intercepts_[-1][...] = model.intercepts_[-1] * scale + shift
+    return model

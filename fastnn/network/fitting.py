@@ -1,0 +1,194 @@
+"""A call of ``fit``: its arguments checked, then the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.network.inputs import Scales, encode_targets
+from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.history import EarlyStopping, History, Progress
+from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.training.run import FitRun, Validation, batch_sizes
+from fastnn.validation import as_integer, as_matrix, as_real, as_weights
+
+if TYPE_CHECKING:
+    from fastnn.network.network import Network
+
+Callback = Callable[[Progress], bool | None]
+HeldOut = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The arguments of a call of ``fit``, checked, not yet standardised.
+
+    Attributes
+    ----------
+    x, targets, weights : ndarray
+    held_out : tuple of ndarray, or None
+        Samples and targets to validate with.
+    classes : ndarray or None
+    targets_1d : bool
+        What the targets tell about predictions.
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    held_out: HeldOut | None
+    classes: np.ndarray | None
+    targets_1d: bool
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    stopping: EarlyStopping | None
+    callbacks: Sequence[Callback]
+
+
+def check_job(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    optimizer: Optimizer | str | None = None,
+    epochs: int = 100,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    sample_weight: Any = None,
+    validation_data: tuple[Any, Any] | None = None,
+    validation_fraction: float = 0.0,
+    early_stopping: bool | EarlyStopping | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Job:
+    """The arguments of :meth:`fastnn.Network.fit`, checked; the network does not change."""
+    optimizer = get_optimizer(optimizer)
+    epochs = as_integer("epochs", epochs, 1)
+    x = as_matrix("X", X, net.n_features, net.dtype)
+    targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
+    weights = as_weights("sample_weight", sample_weight, len(x), net.dtype)
+    fraction = as_real("validation_fraction", validation_fraction, 0.0, 1.0)
+    held_out = None
+    if validation_data is not None:
+        if fraction:
+            raise ValueError("give validation_data or validation_fraction, not both")
+        held_out = _given(net, validation_data, classes)
+    elif fraction:
+        x, targets, weights, held_out = _split(x, targets, weights, fraction, net.state.seed)
+    if batch_size is not None:
+        batch_size = as_integer("batch_size", batch_size, 1)
+    stopping = EarlyStopping() if early_stopping is True else early_stopping or None
+    if stopping is not None and not isinstance(stopping, EarlyStopping):
+        raise ValueError(f"early_stopping must be a bool or EarlyStopping; got {stopping!r}")
+    if stopping is not None and held_out is None:
+        raise ValueError("early_stopping needs validation_data or validation_fraction")
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise ValueError(f"callbacks must be a sequence of callables; got {callbacks!r}")
+    return Job(
+        x,
+        targets,
+        weights,
+        held_out,
+        classes,
+        net.targets_1d if is_1d is None else is_1d,
+        optimizer,
+        epochs,
+        len(x) if batch_size is None else min(batch_size, len(x)),
+        bool(shuffle),
+        stopping,
+        callbacks,
+    )
+
+
+def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> HeldOut:
+    """Validation data of the user."""
+    try:
+        X, y = validation_data
+    except (TypeError, ValueError):
+        raise ValueError("validation_data must be a pair (X, y)") from None
+    x = as_matrix("validation_data[0]", X, net.n_features, net.dtype)
+    return x, encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
+
+
+def _split(
+    x: np.ndarray, targets: np.ndarray, weights: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, HeldOut]:
+    """Set a share of the samples aside."""
+    n_held = int(np.ceil(fraction * len(x)))
+    if n_held >= len(x):
+        raise ValueError(f"validation_fraction={fraction:g} leaves no training samples of {len(x)}")
+    order = np.random.RandomState(seed).permutation(len(x))
+    held, kept = order[:n_held], np.sort(order[n_held:])
+    weights = weights[kept] if len(weights) else weights
+    return x[kept], targets[kept], weights, (x[held], targets[held])
+
+
+def train(
+    net: Network, job: Job, callbacks: Sequence[Callback] = (), n_threads: int | None = None
+) -> History:
+    """Train as has been checked.
+
+    Parameters
+    ----------
+    net : Network
+    job : Job
+    callbacks : sequence of callables
+        Beside the job's own.
+    n_threads : int, optional
+        Most threads; default: the network's number.
+    """
+    net.classes_, net.targets_1d = job.classes, job.targets_1d
+    if net.spec.standardize and net.scales.input_shift is None:
+        net.scales = Scales.learned(net.spec, job.x, job.targets)
+    scales, held_out = net.scales, job.held_out
+    if held_out is not None:
+        held_out = scales.inputs(held_out[0]), scales.targets(held_out[1])
+    model, state = net.model, net.state
+    state.begin(job.optimizer, model.params)
+    try:
+        run = FitRun(
+            model,
+            state,
+            job.epochs,
+            batch_sizes(len(job.x), job.batch_size),
+            [_batches(net, job, scales, n_threads or net.n_threads)],
+            net.l2,
+            n_threads or net.n_threads,
+            progress=Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
+            callbacks=[*job.callbacks, *callbacks],
+            validation=None if held_out is None else _validation(net, held_out, job.stopping),
+        )
+        run.go()
+    except BaseException:  # a DivergenceError, or one of a callback
+        state.end(model.params)
+        raise
+    state.end(model.params, None if run.validation is None else run.validation.best.params)
+    return run.history()
+
+
+def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> Batches:
+    """The training data for the kernels."""
+    x = scales.inputs(job.x)
+    sparse = sparse_pays(x, net.model)
+    batches = Batches(net.model, job.batch_size, sparse, n_threads)
+    # The order within one full batch changes nothing but rounding.
+    shuffled = job.shuffle and job.batch_size < len(x)
+    x = Rows.compressed(x, net.dtype) if sparse else x
+    batches.fill(x, scales.targets(job.targets), job.weights, shuffled)
+    return batches
+
+
+def _validation(net: Network, held_out: HeldOut, stopping: EarlyStopping | None) -> Validation:
+    """Loss and score on held-out samples."""
+    x, targets = held_out
+    weights, predictor = np.empty(0, net.dtype), net.predictor
+
+    def measure() -> tuple[float, float]:
+        loss = predictor.objective(x, targets, weights, net.l2, net.n_threads)
+        return loss, predictor.score(x, targets, net.n_threads)
+
+    return Validation(measure, stopping)

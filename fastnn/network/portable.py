@@ -1,0 +1,170 @@
+"""A network as plain data, in a model file, and as compiled code.
+
+The only methods of a network that call upwards, to :mod:`fastnn.storage` and :mod:`fastnn.export`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.network.custom import CustomActivation
+from fastnn.network.inputs import Scales
+from fastnn.validation import check_finite, one_of
+
+if TYPE_CHECKING:
+    from fastnn.export.compiled import CFunction
+    from fastnn.network.network import Network
+
+
+class Portable:
+    """What a network can be turned into, and back from."""
+
+    # --- compiled code ----------------------------------------------------------
+
+    def _freezable(self, output: str) -> None:
+        one_of("output", output, ("proba", "logits"))
+        for pair in self.activations:
+            if isinstance(pair, CustomActivation):
+                raise ValueError(f"compiled calls take built-in activations; got {pair!r}")
+        if max(self.layer_sizes) > MAX_FROZEN_UNITS:
+            raise ValueError(
+                f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
+                f"layer_sizes is {list(self.layer_sizes)}"
+            )
+
+    def numba_predict(self, output: str = "proba") -> Callable:
+        """Prediction of one sample as a Numba function, for other compiled code.
+
+        The weights are copied: later training does not change the function. A call
+        needs neither the GIL nor memory, and may stand in ``prange``. Numba's
+        ``cache=True`` is refused, with a warning, for functions that call it.
+
+        Parameters
+        ----------
+        output : {"proba", "logits"}, default="proba"
+            What ``out`` gets. "proba": probabilities, one an output (a single output
+            of binary_cross_entropy: that of the second class), or for regression the
+            values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
+
+        Returns
+        -------
+        function
+            ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
+            C-contiguous and of the network's dtype. A wrong dtype or layout is an error
+            when the caller is compiled, a wrong length a ValueError. NaN is not an
+            error: it comes out again.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> predict, out = net.numba_predict(), np.empty(2, np.float32)
+        >>> predict(np.ones(2, np.float32), out)
+        >>> bool(np.allclose(out, net.predict_proba([[1, 1]])))
+        True
+        """
+        self._freezable(output)
+        from fastnn.export.compiled import numba_predict
+
+        return numba_predict(self, output)
+
+    def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:
+        """Prediction of one sample as a C function.
+
+        Parameters
+        ----------
+        signature : {"predict", "integrand"}, default="predict"
+            "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
+            are the caller's business.
+            "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
+            take it, for a network with one output; NaN if n is not the number of
+            features.
+        output : {"proba", "logits"}, default="proba"
+            As for :meth:`numba_predict`.
+
+        Returns
+        -------
+        fastnn.export.compiled.CFunction
+            ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``: good as
+            long as one of the two objects lives. The weights in it are a copy. Cython
+            code takes it through ``fastnn.cython_kernels``.
+        """
+        self._freezable(output)
+        one_of("signature", signature, ("predict", "integrand"))
+        if signature == "integrand" and self.n_outputs != 1:
+            raise ValueError(
+                f"signature 'integrand' needs a network with one output; "
+                f"this one has {self.n_outputs}"
+            )
+        from fastnn.export.compiled import cfunc
+
+        return cfunc(self, signature, output)
+
+    # --- keeping --------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew.
+
+        Raises
+        ------
+        ValueError
+            If there are custom functions, which are no data.
+        """
+        classes = None
+        if self.classes_ is not None:
+            classes = {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()}
+        return {
+            **self.spec.to_dict(),
+            "classes": classes,
+            "targets_1d": self.targets_1d,
+            "n_epochs": self.n_epochs_,
+            "seed": self.state.seed,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name: ``params`` and, once learned, shifts and scales."""
+        return {"params": self.params, **self.scales.arrays()}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], arrays: dict[str, np.ndarray], backend: str = "auto"
+    ) -> Network:
+        """Network from :meth:`get_config` and :meth:`arrays`.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit the settings.
+        """
+        own = ("classes", "targets_1d", "n_epochs", "seed")
+        settings = {name: value for name, value in config.items() if name not in own}
+        net = cls(settings.pop("layer_sizes"), backend=backend, random_state=0, **settings)
+        for name, array in arrays.items():
+            shape = net.spec.shapes.get(name)
+            if shape is None:
+                raise ValueError(f"unknown array {name!r}")
+            if array.shape != shape or array.dtype != net.dtype:
+                raise ValueError(
+                    f"{name} must be {net.dtype.name} of shape {shape}; "
+                    f"got {array.dtype} of shape {array.shape}"
+                )
+            check_finite(name, array)
+        scales = dict(arrays)
+        net.params = scales.pop("params")
+        net.scales = Scales(**{name: array.copy() for name, array in scales.items()})
+        if config["classes"] is not None:
+            net.classes_ = np.array(config["classes"]["values"], config["classes"]["dtype"])
+        net.targets_1d = bool(config["targets_1d"])
+        net.state.epochs, net.state.seed = int(config["n_epochs"]), int(config["seed"])
+        return net
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a model file; see :func:`fastnn.storage.save`."""
+        from fastnn.storage import save
+
+        save(self, path)

@@ -1,0 +1,111 @@
+"""Predictions: forward by blocks, shared between threads; loss and score of checked data."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+
+from fastnn.backends.model import Model
+from fastnn.backends.tuning import tuning
+from fastnn.network.spec import NetworkSpec
+from fastnn.training.blas import limited_blas
+from fastnn.training.pool import is_worker, run_pieces
+from fastnn.training.threads import default_threads
+from fastnn.validation import check_finite
+
+
+class Predictor:
+    """Predictions of a model.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    model : Model
+        Its parameters are read at each call.
+    """
+
+    def __init__(self, spec: NetworkSpec, model: Model) -> None:
+        self.spec, self.model, self.n_outputs = spec, model, spec.n_outputs
+        # From this many samples on predictions may be shared between threads.
+        self.shared_from = sys.maxsize
+        if model.is_threaded:
+            two_threads = -(-4 * tuning().waking_work // model.plan.n_params)
+            self.shared_from = max(2 * model.plan.block, two_threads)
+
+    def __call__(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
+        """Predictions, or net inputs unless ``transform``.
+
+        Parameters
+        ----------
+        x : ndarray, shape (samples, features)
+            C-contiguous and of the model's dtype.
+        transform : bool
+        n_threads : int or None
+            Most threads; None for :func:`fastnn.training.threads.default_threads`.
+
+        Returns
+        -------
+        ndarray, shape (samples, outputs)
+
+        Raises
+        ------
+        ValueError
+            If ``x`` has NaN or infinities.
+        """
+        out = np.empty((len(x), self.n_outputs), self.model.dtype)
+        if len(x) < self.shared_from:
+            finite = self.model.forward(x, transform, out)
+        else:
+            finite = self._shared(x, transform, out, n_threads)
+        if not finite:
+            check_finite("X", x)
+        return out
+
+    def _shared(
+        self, x: np.ndarray, transform: bool, out: np.ndarray, n_threads: int | None
+    ) -> bool:
+        """By several threads: whole blocks each, so that no bit depends on how many."""
+        model, samples, limits = self.model, len(x), tuning()
+        plan = model.plan
+        most = 1 if is_worker() else n_threads or default_threads()
+        threads = min(most, math.isqrt(samples * plan.n_params // limits.waking_work))
+        blocks = samples // plan.block
+        pieces = min(blocks, limits.pieces_per_thread * threads)
+        edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
+
+        def run(k: int) -> bool:
+            part = slice(edges[k], edges[k + 1])
+            return model.forward(x[part], transform, out[part])
+
+        # For one thread too, which must find the same bits.
+        with limited_blas(1 if model.uses_blas else None):
+            if threads == 1:
+                return model.forward(x, transform, out)
+            return all(run_pieces(run, pieces, threads))
+
+    def objective(
+        self,
+        x: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        l2: float,
+        n_threads: int | None,
+    ) -> float:
+        """Mean loss and L2 of checked and scaled data."""
+        logits = self(x, False, n_threads).T.copy()
+        return self.model.mean_loss(logits, targets, weights) + self.model.penalty(l2)
+
+    def score(self, x: np.ndarray, targets: np.ndarray, n_threads: int | None) -> float:
+        """Accuracy or mean R^2 on checked and scaled data, without going through labels."""
+        z = self(x, self.spec.is_regression, n_threads)
+        if self.spec.loss_name == "cross_entropy":
+            return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
+        if self.spec.loss_name == "binary_cross_entropy":
+            return float(np.mean(((z > 0) == (targets > 0.5)).all(axis=1)))
+        residual = ((targets - z) ** 2).sum(axis=0, dtype=np.float64)
+        spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r2 = np.where(spread > 0, 1 - residual / spread, np.where(residual > 0, 0.0, 1.0))
+        return float(r2.mean())

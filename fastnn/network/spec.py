@@ -1,0 +1,265 @@
+"""What a network is: one frozen value that everything which describes networks shares.
+
+:class:`fastnn.Network` is made from it, model files keep its fields, and whoever offers the same
+settings (the command line, the schema of model files) takes names, choices, bounds and defaults
+from its fields by :func:`choices`, :func:`bounds` and :func:`default`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.model import Model
+from fastnn.network.custom import CustomActivation, CustomLoss
+from fastnn.network.initializers import INITIALIZERS
+from fastnn.validation import as_integer, as_real, one_of
+
+DTYPES = ("float32", "float64")
+
+# Of activations that have one.
+DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+
+
+def _between(low: float, high: float | None = None, *, low_open: bool = False) -> dict[str, Any]:
+    """Metadata of a number with ``low <= number < high`` (``low < number`` if open)."""
+    return {"low": low, "high": high, "low_open": low_open}
+
+
+def _among(allowed: Iterable[str]) -> dict[str, Any]:
+    """Metadata of a field that is one of some names."""
+    return {"choices": tuple(allowed)}
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network without its parameters; the fields are described at :class:`fastnn.Network`.
+
+    ``activation`` and ``dropout`` may be given once for all hidden layers; they become tuples
+    with an entry per hidden layer.
+
+    Raises
+    ------
+    ValueError
+        If a field is not allowed, alone or beside the others.
+    """
+
+    layer_sizes: tuple[int, ...]
+    activation: tuple[str | CustomActivation, ...] = field(
+        default="tanh", metadata=_among(codes.ACTIVATIONS)
+    )
+    alpha: float | None = field(default=None, metadata=_between(0.0))
+    loss: str | CustomLoss = field(default="cross_entropy", metadata=_among(codes.LOSSES))
+    label_smoothing: float = field(default=0.0, metadata=_between(0.0, 1.0))
+    quantile: float = field(default=0.5, metadata=_between(0.0, 1.0, low_open=True))
+    delta: float = field(default=1.0, metadata=_between(0.0, low_open=True))
+    l2: float = field(default=0.0, metadata=_between(0.0))
+    dropout: tuple[float, ...] = field(default=0.0, metadata=_between(0.0, 1.0))
+    initializer: str = field(default="auto", metadata=_among(INITIALIZERS))
+    standardize: bool = False
+    dtype: np.dtype = field(default="float32", metadata=_among(DTYPES))
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "layer_sizes", _sizes(self.layer_sizes))
+        if not isinstance(self.loss, CustomLoss):
+            one_of("loss", self.loss, choices("loss"))
+        if self.loss == "cross_entropy" and self.n_outputs < 2:
+            raise ValueError(
+                "cross_entropy needs at least two outputs; "
+                "use binary_cross_entropy for one (layer_sizes ends in 1)"
+            )
+        for name in ("label_smoothing", "quantile", "delta", "l2"):
+            set_(self, name, _as_number(name, getattr(self, name)))
+        if self.label_smoothing and self.is_regression:
+            raise ValueError(
+                f"label_smoothing needs a loss of classification; this one is {self.loss_name}"
+            )
+        set_(self, "activation", self._per_layer("activation", _as_activation))
+        set_(self, "alpha", None if self.alpha is None else _as_number("alpha", self.alpha))
+        set_(self, "dropout", self._per_layer("dropout", _as_number))
+        one_of("initializer", self.initializer, choices("initializer"))
+        set_(self, "standardize", bool(self.standardize))
+        set_(self, "dtype", _as_dtype(self.dtype))
+
+    def _per_layer(self, name: str, check: Callable[[str, Any], Any]) -> tuple[Any, ...]:
+        """One value for all hidden layers, or one for each, checked, as a tuple."""
+        value, n_hidden = getattr(self, name), len(self.layer_sizes) - 2
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+            return (check(name, value),) * n_hidden
+        if len(value) != n_hidden:
+            raise ValueError(
+                f"{name} must be one value or one for each of {n_hidden} hidden layers; "
+                f"got {len(value)}"
+            )
+        return tuple(check(name, item) for item in value)
+
+    # --- derived ----------------------------------------------------------------
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return self.layer_sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs."""
+        return self.layer_sizes[-1]
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of a classification that has one class per sample."""
+        return max(self.n_outputs, 2)
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss, a custom one included."""
+        return self.loss.name if isinstance(self.loss, CustomLoss) else self.loss
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the loss is one of real targets."""
+        return isinstance(self.loss, CustomLoss) or self.loss in codes.REGRESSION
+
+    @property
+    def has_target_columns(self) -> bool:
+        """Whether targets are a column per output, not class labels."""
+        multilabel = self.loss_name == "binary_cross_entropy" and self.n_outputs > 1
+        return self.is_regression or multilabel
+
+    @property
+    def scales_targets(self) -> bool:
+        """Whether targets may be shifted and scaled."""
+        return isinstance(self.loss, CustomLoss) or self.loss in codes.SCALED_TARGETS
+
+    @property
+    def custom(self) -> list[CustomActivation | CustomLoss]:
+        """The user's own functions, each once."""
+        pairs = [*self.activation, self.loss]
+        return list(dict.fromkeys(p for p in pairs if isinstance(p, CustomActivation | CustomLoss)))
+
+    @property
+    def alphas(self) -> list[float]:
+        """Alpha of each dense layer's activation, 0 for those without."""
+        names = [*self.activation, "identity"]
+        if self.alpha is None:
+            return [DEFAULT_ALPHA.get(name, 0.0) for name in names]
+        return [self.alpha if name in DEFAULT_ALPHA else 0.0 for name in names]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int]]:
+        """Shape of every array that a network may have."""
+        sizes = self.layer_sizes
+        return {
+            "params": (sum((m + 1) * n for m, n in pairwise(sizes)),),
+            "input_shift": (self.n_features,),
+            "input_scale": (self.n_features,),
+            "target_shift": (self.n_outputs,),
+            "target_scale": (self.n_outputs,),
+        }
+
+    # --- conversions --------------------------------------------------------------
+
+    def model(self, kernels: ModuleType) -> Model:
+        """The network as a backend's kernels take it; its parameters mean nothing yet."""
+        names = [*self.activation, "identity"]
+        constants: list[Any] = self.alphas
+        of_loss = {"huber": self.delta, "quantile": self.quantile}
+        constants[-1] = of_loss.get(self.loss_name, self.label_smoothing)
+        for k, pair in enumerate([*self.activation, self.loss]):
+            if not isinstance(pair, str):
+                constants[k] = pair.for_kernels(kernels.NAME, self.dtype)
+        return Model(
+            kernels,
+            self.layer_sizes,
+            [codes.ACTIVATIONS.get(name, codes.CUSTOM_ACTIVATION) for name in names],
+            constants,
+            self.dropout,
+            codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS),
+            self.dtype,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain data (JSON), from which the same spec can be made.
+
+        Raises
+        ------
+        ValueError
+            If there are custom functions, which are no data.
+        """
+        if self.custom:
+            raise ValueError(
+                f"{self.custom[0]!r} is code and cannot be kept as data: pickle the network, or "
+                "keep arrays() and make the network again"
+            )
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("layer_sizes", "activation", "dropout"):
+            values[name] = list(values[name])
+        return values | {"dtype": self.dtype.name}
+
+
+# --- the table of fields ------------------------------------------------------------
+
+FIELDS = {each.name: each for each in fields(NetworkSpec)}
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Names that a field may be, custom functions apart."""
+    return FIELDS[name].metadata["choices"]
+
+
+def default(name: str) -> Any:
+    """Default of a field."""
+    return FIELDS[name].default
+
+
+def bounds(name: str) -> dict[str, float]:
+    """Bounds of a field that is a number: ``gt`` or ``ge``, and ``lt`` if there is an upper one."""
+    limits = FIELDS[name].metadata
+    lower = {"gt" if limits["low_open"] else "ge": limits["low"]}
+    return lower if limits["high"] is None else lower | {"lt": limits["high"]}
+
+
+def _as_number(name: str, value: Any) -> float:
+    """A number within the field's bounds."""
+    limits = FIELDS[name].metadata
+    high = np.inf if limits["high"] is None else limits["high"]
+    number = as_real(name, value, limits["low"], high)
+    if limits["low_open"] and number == limits["low"]:
+        raise ValueError(f"{name} must be greater than {limits['low']:g}; got {number:g}")
+    return number
+
+
+def _as_activation(name: str, value: Any) -> str | CustomActivation:
+    """An activation's name, or the user's own."""
+    return value if isinstance(value, CustomActivation) else one_of(name, value, choices(name))
+
+
+def _sizes(layer_sizes: Any) -> tuple[int, ...]:
+    """At least two numbers of units."""
+    try:
+        sizes = tuple(as_integer("layer_sizes", size, 1) for size in layer_sizes)
+    except TypeError:
+        raise ValueError(
+            f"layer_sizes must be a sequence of whole numbers; got {layer_sizes!r}"
+        ) from None
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes needs inputs and outputs; got {list(sizes)}")
+    return sizes
+
+
+def _as_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64; got {dtype!r}")
+    return found

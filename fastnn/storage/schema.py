@@ -1,0 +1,228 @@
+"""What stands in the header of a model file, as pydantic checks it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
+
+from fastnn.backends import codes
+from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
+
+FORMAT_VERSION = 2
+
+MAX_FILE_BYTES = 16 * 2**30
+
+
+class _Strict(BaseModel):
+    """No unknown fields, no conversions, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Labels(_Strict):
+    """Labels in their order, with their type."""
+
+    dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
+    values: list[bool | int | float | str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Labels:
+        if "U" in self.dtype:
+            longest = max(len(str(value)) for value in self.values)
+            if int(self.dtype.split("U")[1]) > max(longest, 1):
+                raise ValueError("class names are shorter than their type")
+        kinds = {str: "UO", bool: "bO", int: "iufO", float: "fO"}
+        if any(np.dtype(self.dtype).kind not in kinds[type(value)] for value in self.values):
+            raise ValueError("classes do not fit their type")
+        try:
+            array = self.array()
+            ordered = bool((array[:-1] < array[1:]).all())
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"classes are not of one type: {error}") from None
+        if not ordered:
+            raise ValueError("classes are not in order")
+        return self
+
+    def array(self) -> np.ndarray:
+        """The labels as the network keeps them."""
+        return np.array(self.values, self.dtype)
+
+
+class Classes(Labels):
+    """The labels of a network in the order of its outputs."""
+
+    values: list[bool | int | float | str] = Field(min_length=2)
+
+
+def _names(field: str) -> Any:
+    """Type of a setting of networks that is one of some names."""
+    return Literal[choices(field)]  # type: ignore[valid-type]
+
+
+def _number(field: str, **kind: Any) -> Any:
+    """Type of a setting of networks that is a number."""
+    return Annotated[float, Field(**bounds(field), **kind)]
+
+
+class Config(_Strict):
+    """What :meth:`fastnn.Network.get_config` gives."""
+
+    layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
+    activation: list[_names("activation")]
+    alpha: _number("alpha") | None
+    loss: _names("loss")
+    # these three since format 2
+    label_smoothing: _number("label_smoothing") = default("label_smoothing")
+    quantile: _number("quantile") = default("quantile")
+    delta: _number("delta") = default("delta")
+    l2: _number("l2")
+    dropout: list[_number("dropout")]
+    initializer: _names("initializer")
+    standardize: bool
+    dtype: _names("dtype")
+    classes: Classes | None
+    targets_1d: bool
+    n_epochs: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+
+    @field_validator("layer_sizes")
+    @classmethod
+    def _possible(cls, sizes: list[int]) -> list[int]:
+        if max(sizes) > MAX_FILE_BYTES:
+            raise ValueError("layer sizes are more than a file can hold")
+        return sizes
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        spec = self.spec()
+        if self.classes is not None:
+            fit = not spec.is_regression and len(self.classes.values) == spec.n_classes
+            if not fit:
+                raise ValueError(f"{len(self.classes.values)} classes do not fit the outputs")
+        return self
+
+    def spec(self) -> NetworkSpec:
+        """What the network is; raises ValueError where settings do not fit each other."""
+        return NetworkSpec(**{name: getattr(self, name) for name in FIELDS})
+
+
+class Description(_Strict):
+    """The JSON in a model file.
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+    fastnn_version : str
+        Of the library that wrote the file.
+    config : Config
+        The network's settings.
+    training : dict
+        How it was trained, as the command line recorded it; may be empty.
+    """
+
+    format_version: Literal[1, 2]
+    kind: Literal["Network"]
+    fastnn_version: str
+    config: Config
+    training: dict[str, JsonValue] = {}
+
+
+Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
+
+
+class Fitted(_Strict):
+    """What an estimator learned beside its parameters; None in a curve stands for NaN."""
+
+    n_iter: int = Field(ge=0)
+    t: int = Field(ge=0)
+    loss: float | None
+    best_loss: float | None
+    loss_curve: Curve
+    validation_scores: Curve
+    validation_loss_curve: Curve
+    best_validation_score: float | None
+    no_improvement_count: int = Field(ge=0)
+    feature_names: list[str] | None
+    target_type: Literal["binary", "multiclass", "multilabel-indicator"] | None
+    labels: Labels | None
+
+
+class EstimatorDescription(_Strict):
+    """The JSON in the file of an estimator.
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+        Name of its class.
+    fastnn_version : str
+    config : Config
+        Its network's settings.
+    parameters : dict
+        Its constructor's arguments.
+    fitted : Fitted
+    training : dict
+        As for a network.
+    """
+
+    format_version: Literal[1, 2]
+    kind: Literal["MLPClassifier", "MLPRegressor"]
+    fastnn_version: str
+    config: Config
+    parameters: dict[str, JsonValue]
+    fitted: Fitted
+    training: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EstimatorDescription:
+        sizes, loss, fitted = self.config.layer_sizes, self.config.loss, self.fitted
+        if self.config.standardize or self.config.classes is not None:
+            raise ValueError("the network of an estimator has neither scales nor classes")
+        if fitted.feature_names is not None and len(fitted.feature_names) != sizes[0]:
+            raise ValueError(f"{len(fitted.feature_names)} feature names for {sizes[0]} features")
+        if self.kind == "MLPRegressor":
+            if loss not in codes.REGRESSION or fitted.labels is not None or fitted.target_type:
+                raise ValueError("a regressor has a loss of regression and no labels")
+            return self
+        if fitted.labels is None or fitted.target_type is None:
+            raise ValueError("a classifier has labels")
+        n_labels = len(fitted.labels.values)
+        fits = {
+            "binary": sizes[-1] == 1 and n_labels <= 2,
+            "multiclass": sizes[-1] == n_labels >= 3,
+            "multilabel-indicator": sizes[-1] == n_labels,
+        }
+        wanted = "cross_entropy" if fitted.target_type == "multiclass" else "binary_cross_entropy"
+        if loss != wanted or not fits[fitted.target_type]:
+            raise ValueError(
+                f"{n_labels} labels ({fitted.target_type}) do not fit {sizes[-1]} outputs, {loss}"
+            )
+        return self
+
+
+class Entry(_Strict):
+    """What a safetensors header says about one array."""
+
+    dtype: Literal["F32", "F64"]
+    shape: list[int] = Field(min_length=1, max_length=1)
+    data_offsets: list[int] = Field(min_length=2, max_length=2)
+
+
+ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def checked_description(fields: dict[str, Any]) -> Description | EstimatorDescription:
+    """Checked description of a network or an estimator."""
+    kind = fields.get("kind")
+    model = EstimatorDescription if kind in ESTIMATORS else Description
+    return model.model_validate(fields)

@@ -1,0 +1,187 @@
+"""Training data as one call of the kernels takes them, with the memory that it needs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.backends.interface import Chunk, Data, Memory, Team
+from fastnn.backends.model import Model
+from fastnn.backends.plan import SYNC_SIZE, batch_matrices
+from fastnn.backends.tuning import tuning
+from fastnn.training.state import TrainingState
+from fastnn.training.threads import default_threads
+
+_NO_INDICES, _NO_INDPTR = np.empty(0, np.int32), np.empty(0, np.int64)
+
+
+class Rows(NamedTuple):
+    """Sparse samples (CSR) as the kernels take them.
+
+    Attributes
+    ----------
+    values : ndarray, shape (1, stored)
+    indices : ndarray of int32, shape (stored,)
+    indptr : ndarray of int64, shape (samples + 1,)
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+
+    @classmethod
+    def compressed(cls, x: np.ndarray, dtype: np.dtype) -> Rows:
+        """The rows of a matrix without their zeros."""
+        samples, features = x.shape
+        indptr = np.zeros(samples + 1, np.int64)
+        stored = np.count_nonzero(x)
+        values, columns = np.empty((1, stored), dtype), np.empty(stored, np.int32)
+        column_of = np.tile(np.arange(features, dtype=np.int32), min(samples, 256))
+        end = 0
+        for first in range(0, samples, 256):  # a part at a time stays in the cache
+            part = x[first : first + 256]
+            is_stored = part != 0  # NumPy finds True several times as fast as a number
+            indptr[first + 1 : first + 1 + len(part)] = np.count_nonzero(is_stored, axis=1)
+            places = np.flatnonzero(is_stored)
+            begin, end = end, end + len(places)
+            columns[begin:end] = column_of[places]
+            values[0, begin:end] = part.reshape(-1)[places]
+        return cls(values, columns, np.cumsum(indptr))
+
+
+def sparse_pays(x: np.ndarray, model: Model) -> bool:
+    """Whether enough of the data is zero for sparse rows, by a look at a thousand samples."""
+    density = tuning().density(*model.plan.first_layer) if model.is_threaded else 0.0
+    if density == 0.0:
+        return False
+    some = x[:: -(-len(x) // 1000)]
+    return np.count_nonzero(some) <= density * some.size
+
+
+class Batches:
+    """Consecutive batches of one size, with plan, scratch memory and number of threads.
+
+    Parameters
+    ----------
+    model : Model
+    batch_size : int
+    sparse : bool
+        Whether samples will come as :class:`Rows`.
+    n_threads : int or None
+        Most threads; None for :func:`fastnn.training.threads.default_threads`. Fewer are used
+        where a step has not enough work.
+    memory_of : Batches, optional
+        Others of the same ``batch_size``, whose scratch memory may be used too.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int,
+        sparse: bool = False,
+        n_threads: int | None = None,
+        memory_of: Batches | None = None,
+    ) -> None:
+        self.model, self.batch_size = model, batch_size
+        self.plan = model.batch_plan(batch_size, sparse)
+        self.n_threads = 1
+        if model.is_threaded:
+            self.n_threads = min(n_threads or default_threads(), self.plan.threads(batch_size))
+        if memory_of is None:
+            self.grads = self.plan.gradient_groups(model.dtype)
+            self.work = self.plan.workspace(model.dtype, self.n_threads, sparse)
+        else:
+            self.grads, self.work = memory_of.grads, memory_of.work
+
+    def fill(
+        self,
+        x: np.ndarray | Rows,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        shuffled: bool = False,
+    ) -> None:
+        """Take samples.
+
+        Parameters
+        ----------
+        x : ndarray of shape (samples, features), or Rows
+        targets : ndarray, shape (samples, 1 or outputs)
+        weights : ndarray, shape (samples,) or (0,)
+        shuffled : bool
+            Whether the kernels draw a new order in every epoch.
+        """
+        samples, size = len(targets), self.batch_size
+        indices, indptr = _NO_INDICES, _NO_INDPTR
+        if isinstance(x, Rows):
+            x, indices, indptr = x
+        elif not shuffled:
+            x = batch_matrices(x, size)
+        targets = np.ascontiguousarray(targets) if shuffled else batch_matrices(targets, size)
+        self.data = Data(x, indices, indptr, targets, weights, size, shuffled)
+        order = np.empty(samples if shuffled else 0, np.int64)
+        self.memory = Memory(self.grads, order, self.work)
+
+    def train(
+        self,
+        state: TrainingState,
+        rates: np.ndarray,
+        first_step: int,
+        losses: np.ndarray,
+        l2: float = 0.0,
+        seed: int | None = None,
+        pool: ThreadPoolExecutor | None = None,
+        n_threads: int = 1,
+    ) -> int:
+        """A chunk of steps.
+
+        Parameters
+        ----------
+        state : TrainingState
+        rates : ndarray of float64, shape (steps,)
+            Learning rates.
+        first_step : int
+            Which gives epoch and batch.
+        losses : ndarray of float64, shape (steps,)
+            Written: the objective of each batch before its step.
+        l2 : float
+        seed : int, optional
+            Default: the state's.
+        pool : ThreadPoolExecutor, optional
+            At least ``n_threads - 1`` idle threads.
+        n_threads : int
+            Most threads, of those that the batches have work for.
+
+        Returns
+        -------
+        int
+            Steps done: all, or those before the first loss that is not finite.
+        """
+        model = self.model
+        net = self.plan.net(model.loss, l2)
+        chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
+        sync = np.zeros(SYNC_SIZE, np.int64)
+        n_threads = min(n_threads, self.n_threads)
+
+        def run(thread: int) -> int:
+            return model.kernels.train(
+                net,
+                self.data,
+                state.rule,
+                chunk,
+                Team(thread, n_threads, sync),
+                model.params,
+                state.moments,
+                self.memory,
+                losses,
+            )
+
+        others = [pool.submit(run, thread) for thread in range(1, n_threads)]
+        # An overflow shows in the loss; NumPy's warning would add nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            done = run(0)
+        for other in others:
+            other.result()
+        state.updates += done
+        return done

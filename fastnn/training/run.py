@@ -1,0 +1,290 @@
+"""The loop of every training: chunks of compiled steps, between which Python looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.model import Model
+from fastnn.backends.tuning import tuning
+from fastnn.errors import DivergenceError
+from fastnn.training.batches import Batches
+from fastnn.training.blas import limited_blas
+from fastnn.training.history import Best, EarlyStopping, History, Progress
+from fastnn.training.pool import check_stopped
+from fastnn.training.state import Snapshot, TrainingState
+from fastnn.training.team import TeamSize, started_threads
+
+
+class Run:
+    """A training of some epochs; ``fit`` of a network, and the base of the estimators' runs.
+
+    A subclass changes how long a chunk may be (:meth:`most_steps`), its learning rates
+    (:meth:`rates`), what trains it (:meth:`train`), what happens before and after it
+    (:meth:`before_chunk`, :meth:`after_chunk`), and what a loss that is not finite means
+    (:meth:`diverged`).
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters are trained in place.
+    state : TrainingState
+        With an optimizer.
+    epochs : int
+    sizes : ndarray of float64, shape (batches per epoch,)
+        Samples of each batch of an epoch.
+    parts : sequence of Batches
+        What an epoch trains on, with data at the latest when they are trained.
+    l2 : float
+    n_threads : int or None
+        Most threads of BLAS, for the NumPy backend.
+
+    Attributes
+    ----------
+    step, total : int
+        Steps done and asked for.
+    stopped : str
+        Why it ended: "epochs", "early stopping", "callback" or "interrupted".
+    unit : int
+        Chunks grow by so many steps.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        state: TrainingState,
+        epochs: int,
+        sizes: np.ndarray,
+        parts: Sequence[Batches],
+        l2: float = 0.0,
+        n_threads: int | None = None,
+    ) -> None:
+        self.model, self.state, self.parts, self.l2 = model, state, parts, l2
+        self.sizes, self.batches, self.unit = sizes, len(sizes), 1
+        self.step, self.total = 0, epochs * len(sizes)
+        self.first_epoch = state.epochs
+        self.stopped = "epochs"
+        self.pool: ThreadPoolExecutor | None = None
+        self.n_threads = 1  # of the next chunk
+        # BLAS starts no threads beside ours; with NumPy all of its own do the work.
+        if model.is_threaded:
+            self.blas_threads = 1 if model.uses_blas else None
+        else:
+            self.blas_threads = n_threads
+
+    def go(self) -> None:
+        """Train to the end, or until something stops it; Ctrl-C is one such thing."""
+        most = max(part.n_threads for part in self.parts)
+        team, length = TeamSize(most), 1
+        with ExitStack() as stack:
+            stack.enter_context(limited_blas(self.blas_threads))
+            if most > 1:
+                self.pool = stack.enter_context(started_threads(most - 1))
+            try:
+                while self.step < self.total and self.stopped == "epochs":
+                    count = min(length * self.unit, self.total - self.step, self.most_steps())
+                    self.n_threads = team.choose()
+                    seconds = self._chunk(count)
+                    team.report(self.n_threads, seconds, count)
+                    aim = int(count / self.unit * tuning().chunk_seconds / max(seconds, 1e-9))
+                    length = max(1, min(aim, 8 * length))
+            except KeyboardInterrupt:
+                self.stopped = "interrupted"
+            self.finished()
+
+    def _chunk(self, count: int) -> float:
+        """Train some steps and look at them; returns the seconds of the training."""
+        self.before_chunk()
+        losses, rates = np.empty(count), self.rates(count)
+        before = time.perf_counter()
+        done = self.train(rates, losses)
+        seconds = time.perf_counter() - before
+        self.advance_to(self.step + done)
+        if done < count:
+            self.diverged(losses[: done + 1])
+        else:
+            self.after_chunk(losses)
+        check_stopped()
+        return seconds
+
+    def advance_to(self, step: int) -> None:
+        """Counters of the steps done."""
+        self.step = step
+        self.state.epochs = self.first_epoch + step // self.batches
+
+    # --- what subclasses may change -----------------------------------------------
+
+    def most_steps(self) -> int:
+        """Steps until Python has to look."""
+        return self.total
+
+    def rates(self, count: int) -> np.ndarray:
+        """Learning rates of the next steps."""
+        return np.full(count, self.state.optimizer.learning_rate)
+
+    def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
+        """Do the next steps; fewer than asked for before a loss that is not finite."""
+        (batches,) = self.parts
+        first = self.first_epoch * self.batches + self.step
+        return batches.train(
+            self.state, rates, first, losses, self.l2, pool=self.pool, n_threads=self.n_threads
+        )
+
+    def before_chunk(self) -> None:
+        """Before the steps of a chunk."""
+
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """After the steps of a chunk, with their losses."""
+
+    def diverged(self, losses: np.ndarray) -> None:
+        """The last of the losses is not finite; the step before is the last one done."""
+        raise NotImplementedError
+
+    def finished(self) -> None:
+        """After the last chunk, however it came to be the last."""
+
+
+class Validation:
+    """Loss and score on held-out data after every epoch, and when they stop a training.
+
+    Parameters
+    ----------
+    measure : callable
+        Gives loss and score of the parameters as they are.
+    stopping : EarlyStopping or None
+    """
+
+    def __init__(
+        self, measure: Callable[[], tuple[float, float]], stopping: EarlyStopping | None
+    ) -> None:
+        self.measure, self.stopping = measure, stopping
+        self.values: list[tuple[float, float]] = []
+        self.best = Best()
+
+    def after_epoch(self, epoch: int, params: np.ndarray) -> bool:
+        """Record an epoch (counted from 0); whether training should stop."""
+        # a network about to diverge may overflow here first
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, score = self.measure()
+        self.values.append((loss, score))
+        if self.stopping is None:
+            return False
+        if loss < self.best.loss - self.stopping.min_delta:
+            self.best = Best(loss, epoch, params.copy())
+            return False
+        return epoch - self.best.epoch >= self.stopping.patience
+
+
+class FitRun(Run):
+    """The training of one call of ``fit``: progress, callbacks, validation, history.
+
+    Parameters
+    ----------
+    model, state, epochs, sizes, parts, l2, n_threads
+        As for :class:`Run`.
+    progress : Progress
+        For the callbacks.
+    callbacks : sequence of callables
+    validation : Validation or None
+    """
+
+    def __init__(
+        self,
+        *arguments: object,
+        progress: Progress,
+        callbacks: Sequence[Callable[[Progress], bool | None]] = (),
+        validation: Validation | None = None,
+        **settings: object,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.progress, self.callbacks, self.validation = progress, callbacks, validation
+        # Moments of a large network would take as much memory again; an average is needed.
+        large = self.model.plan.header[codes.SHARED] and not self.state.optimizer.ema
+        self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
+        self.losses: list[np.ndarray] = []
+        before = time.perf_counter()
+        self.train(np.empty(0), np.empty(0))  # no step: compiles what has to be compiled
+        self.started = time.perf_counter()
+        self.compile_seconds = self.started - before
+
+    def most_steps(self) -> int:
+        """Up to the end of the epoch if there is something to validate."""
+        return self.total if self.validation is None else self.batches - self.step % self.batches
+
+    def before_chunk(self) -> None:
+        """Take a snapshot now and then, of finite parameters."""
+        if time.perf_counter() >= self.snapshot.due:
+            self._check_finite()
+            self.snapshot.take(self.step)
+
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """Show progress, validate at the end of an epoch, call the callbacks."""
+        self.losses.append(losses)
+        progress = self.progress
+        progress.step, progress.epoch = self.step, self.step // self.batches
+        progress.loss = float(losses[-1])
+        progress.seconds = time.perf_counter() - self.started
+        if self.validation is not None and self.step % self.batches == 0:
+            params = self.model.params
+            with self.state.average(params):
+                stop = self.validation.after_epoch(progress.epoch - 1, params)
+            progress.validation_loss, progress.validation_score = self.validation.values[-1]
+            if stop:
+                self.stopped = "early stopping"
+        for callback in self.callbacks:
+            if callback(progress):
+                self.stopped = "callback"
+
+    def _check_finite(self) -> None:
+        """Notice parameters that are not finite though the losses are."""
+        if not _all_finite(self.model.params):
+            self.diverged(np.array([np.inf]))
+
+    def diverged(self, losses: np.ndarray) -> None:
+        """Raise; parameters that are not finite go back to the last snapshot, with all else."""
+        failed = self.step + 1
+        if not _all_finite(self.model.params):
+            self.snapshot.restore()
+            self.advance_to(self.snapshot.step)
+        raise DivergenceError(failed, float(losses[-1]), self.state.optimizer.learning_rate)
+
+    def finished(self) -> None:
+        """A last look at the parameters."""
+        self._check_finite()
+        self.seconds = time.perf_counter() - self.started
+
+    def history(self) -> History:
+        """Steps become epochs; batches count by their size, as in scikit-learn."""
+        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        epochs = len(losses) // self.batches
+        each = losses[: epochs * self.batches].reshape(epochs, self.batches)
+        validation = self.validation
+        values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
+        best = Best() if validation is None else validation.best
+        return History(
+            loss=each @ (self.sizes / self.sizes.sum()) if self.batches > 1 else each[:, 0],
+            validation_loss=values[:, 0].copy() if validation else None,
+            validation_score=values[:, 1].copy() if validation else None,
+            seconds=self.seconds,
+            steps=len(losses),
+            stopped=self.stopped,
+            best_epoch=best.epoch if best.params is not None else None,
+            compile_seconds=self.compile_seconds,
+        )
+
+
+def _all_finite(numbers: np.ndarray) -> bool:
+    """Whether there is neither NaN nor infinity, without an array of answers."""
+    return bool(np.isfinite(numbers.min()) and np.isfinite(numbers.max()))
+
+
+def batch_sizes(samples: int, batch_size: int) -> np.ndarray:
+    """Samples of each batch of an epoch."""
+    sizes = np.full(-(-samples // batch_size), batch_size, np.float64)
+    sizes[-1] = samples - (len(sizes) - 1) * batch_size
+    return sizes

@@ -1,0 +1,128 @@
+"""What a training carries from call to call, and what it can go back to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn.backends.interface import Rule
+from fastnn.backends.plan import aligned_zeros
+from fastnn.training.optimizers import Optimizer
+
+
+@dataclass
+class TrainingState:
+    """Update rule, moments and counters of a training; the parameters are given to each call.
+
+    Attributes
+    ----------
+    seed : int
+        Of the order of the samples and of dropout.
+    epochs : int
+        Epochs trained, over all calls; the streams of random numbers go on from there.
+    optimizer : Optimizer or None
+        None before the first training.
+    rule : Rule or None
+        What the kernels read of it.
+    moments : ndarray, shape (optimizer.n_moments, n_params)
+        Those of the rule; then, if it has ``ema``, the average of the parameters.
+    updates : int
+        Steps done with these moments.
+    left : ndarray, shape (n_params,), or None
+        The average that a training left as the parameters; the parameters themselves then are the
+        last moments.
+    """
+
+    seed: int = 0
+    epochs: int = 0
+    optimizer: Optimizer | None = None
+    rule: Rule | None = None
+    moments: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    updates: int = 0
+    left: np.ndarray | None = None
+
+    def begin(self, optimizer: Optimizer, params: np.ndarray) -> None:
+        """Training begins, or with an equal update rule goes on.
+
+        It goes on from the parameters themselves, not from their average. Where somebody has
+        changed them since, both go on from what they are now.
+        """
+        left, self.left = self.left, None
+        if optimizer != self.optimizer:
+            self.optimizer, self.rule, self.updates = optimizer, optimizer.for_kernels(), 0
+            self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
+        elif left is not None and np.array_equal(params, left):
+            self.swap_average(params)
+        elif left is not None:
+            self.moments[-1] = params
+
+    def end(self, params: np.ndarray, best: np.ndarray | None = None) -> None:
+        """Training ends: the parameters become their average if there is one, or ``best``."""
+        self.swap_average(params)
+        if best is not None:
+            params[:] = best
+        self.left = params.copy() if self.has_average else None
+
+    @property
+    def has_average(self) -> bool:
+        """Whether there is an average of the parameters."""
+        return bool(self.optimizer is not None and self.optimizer.ema and self.updates)
+
+    def swap_average(self, params: np.ndarray) -> None:
+        """Exchange the parameters and their average, if there is one."""
+        if self.has_average:
+            average = self.moments[-1].copy()
+            self.moments[-1] = params
+            params[:] = average
+
+    @contextmanager
+    def average(self, params: np.ndarray) -> Iterator[None]:
+        """Context in which ``params`` are their average."""
+        self.swap_average(params)
+        try:
+            yield
+        finally:
+            self.swap_average(params)
+
+
+class Snapshot:
+    """Parameters, moments and counters of one step, to which a diverging training goes back.
+
+    The memory is allocated once and written anew each time, since fresh memory costs more than
+    the copy.
+
+    Parameters
+    ----------
+    params : ndarray, shape (n_params,)
+    state : TrainingState
+    with_moments : bool
+        Else going back resets the update rule, which saves the memory of its moments.
+    """
+
+    def __init__(self, params: np.ndarray, state: TrainingState, with_moments: bool) -> None:
+        self.params, self.state = params, state
+        self._params = np.empty_like(params)
+        self._moments = np.empty_like(state.moments) if with_moments else None
+        self._updates = 0
+        self.step = 0
+        self.due = 0.0
+
+    def take(self, step: int) -> None:
+        """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""
+        before = time.perf_counter()
+        self._params[:] = self.params
+        if self._moments is not None:
+            self._moments[:] = self.state.moments
+        self._updates, self.step = self.state.updates, step
+        now = time.perf_counter()
+        self.due = now + 50 * (now - before)
+
+    def restore(self) -> None:
+        """Go back to ``step``."""
+        self.params[:] = self._params
+        self.state.moments[:] = 0 if self._moments is None else self._moments
+        self.state.updates = 0 if self._moments is None else self._updates

@@ -1,0 +1,155 @@
+"""The help of every command: what it says, what it imports; options are fields of settings."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastnn
+from fastnn import cli, datasets
+from fastnn.cli import commands
+from fastnn.cli.settings import MOONS, TrainSettings, merge
+from fastnn.fields import help_of
+
+GROUPS = {"cnn": ("train", "board", "evaluate", "predict", "export", "compare")}
+ALL = [
+    (),
+    *((name,) for name in commands.COMMANDS),
+    *((name, part) for name, parts in GROUPS.items() for part in parts),
+]
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """The help of every command as 120 columns show it, and what they have all imported."""
+    code = f"""
+import contextlib, io, json, sys
+from fastnn.cli import main
+texts = []
+for arguments in {[list(arguments) for arguments in ALL]!r}:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([*arguments, "--help"]) == 0
+    texts.append(out.getvalue())
+print(json.dumps([texts, sorted(sys.modules)]))
+"""
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+    )
+    texts, modules = json.loads(done.stdout)
+    return dict(zip(ALL, texts, strict=True)), set(modules)
+
+
+def parameters(arguments):
+    """Arguments and options of a command."""
+    command = commands.load(arguments[0])
+    if len(arguments) > 1:
+        command = command.commands[arguments[1]]
+    return [param for param in command.params if param.name != "help"]
+
+
+def test_help_imports_no_large_library(helps):
+    heavy = {"numba", "sklearn", "scipy", "matplotlib", "pandas", "tensorflow", "torch"}
+    assert not heavy & helps[1]
+
+
+def test_help_of_all_commands_imports_none_of_them():
+    code = """
+import sys
+from fastnn.cli import main
+assert main(["--help"]) == 0
+found = {"numpy", "fastnn.bench", "fastnn.datasets", "fastnn.cli.train"} & set(sys.modules)
+assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("arguments", ALL, ids=" ".join)
+def test_help_shows_every_default_and_no_completion(helps, arguments):
+    text = helps[0][arguments]
+    assert f"Usage: {' '.join(('fastnn', *arguments))} " in text
+    assert "-completion" not in text
+    assert "…" not in text  # nothing cut off
+    shown = 0
+    for param in parameters(arguments) if arguments else []:
+        flag = getattr(param, "is_flag", False) and not param.secondary_opts
+        if param.required or flag:
+            continue
+        told = isinstance(param.show_default, str) or param.default is not None
+        assert told or arguments == ("bench",), param.name
+        shown += told
+    assert text.count("[default: ") == shown
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_table_has_the_first_paragraph_of_each_help(name):
+    paragraph = commands.load(name).help.split("\n\n")[0]
+    assert commands.COMMANDS[name].help == " ".join(paragraph.split())
+
+
+def test_every_field_is_an_option_and_every_option_a_field():
+    by_name = {param.name: param for param in parameters(("train",))}
+    own = {"config", "out", "overwrite", "tensorboard", "as_json"}
+    assert by_name.keys() - own == TrainSettings.model_fields.keys()
+    for name, field in TrainSettings.model_fields.items():
+        param = by_name[name]
+        assert field.description
+        assert param.help == field.description
+        assert param.envvar == (None if name == "data" else f"FASTNN_{name.upper()}")
+        if name != "data":
+            assert param.opts == [f"--{name.replace('_', '-')}"]
+            assert param.rich_help_panel in ("Data", "Network", "Training", "Run")
+
+
+def test_help_tells_the_defaults_of_a_run():
+    for name, value in MOONS.items():
+        value = value[0] if isinstance(value, list) else value
+        told = help_of(TrainSettings, name).default
+        if name == "standardize":
+            assert told == "on; off for images and moons"
+        elif name != "loss":  # the same for all classes
+            text = (
+                f"{value:,}"
+                if isinstance(value, int)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else value
+            )
+            assert f"{text} for moons" in told
+    settings = merge({"optimizer": "sgd", "early_stopping": True})
+    settings = settings.completed(datasets.load("moons"), 200)
+    for name in ("momentum", "patience", "seed", "backend"):
+        assert help_of(TrainSettings, name).default == getattr(settings, name)
+    config = fastnn.Network([2, 2, 2], backend="numpy").get_config()
+    for name in ("label_smoothing", "quantile", "delta"):
+        assert help_of(TrainSettings, name).default == config[name]
+
+
+def test_group_without_command_prints_its_help(capsys):
+    assert cli.main(["cnn"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "Usage: fastnn cnn" in out
+    assert "compare" in out
+
+
+def test_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn.cli", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"fastnn {fastnn.__version__}\n"
+
+
+def test_nothing_below_imports_the_command_line():
+    package = Path(fastnn.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.parent != package / "cli":
+            text = path.read_text()
+            assert "fastnn.cli" not in text, path
+            assert "fastnn import cli" not in text, path

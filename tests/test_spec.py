@@ -1,0 +1,112 @@
+"""``NetworkSpec``: one description of a network for all who describe one; ``Tuning``."""
+
+import pickle
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.backends.tuning import Tuning, tuned, tuning
+from fastnn.network import spec as table
+from fastnn.network.spec import NetworkSpec
+from fastnn.storage.schema import Config
+
+
+def test_one_value_becomes_one_per_layer():
+    spec = NetworkSpec([3, 5, 4, 2], activation="relu", dropout=0.5, dtype="float64")
+    assert spec.layer_sizes == (3, 5, 4, 2)
+    assert spec.activation == ("relu", "relu")
+    assert spec.dropout == (0.5, 0.5)
+    assert spec.dtype == np.float64
+    other = NetworkSpec((3, 5, 4, 2), activation=["relu"] * 2, dropout=(0.5, 0.5), dtype=np.float64)
+    assert other == spec
+    assert hash(other) == hash(spec)
+    assert pickle.loads(pickle.dumps(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("sizes", "settings", "is_regression", "columns", "scales"),
+    [
+        ((3, 2), {}, False, False, False),
+        ((3, 1), {"loss": "binary_cross_entropy"}, False, False, False),
+        ((3, 2), {"loss": "binary_cross_entropy"}, False, True, False),
+        ((3, 1), {"loss": "huber"}, True, True, True),
+        ((3, 1), {"loss": "poisson"}, True, True, False),
+        ((3, 1), {"loss": fastnn.CustomLoss(np.add, np.subtract)}, True, True, True),
+    ],
+)
+def test_derived_facts(sizes, settings, is_regression, columns, scales):
+    spec = NetworkSpec(sizes, **settings)
+    assert spec.is_regression == is_regression
+    assert spec.has_target_columns == columns
+    assert spec.scales_targets == scales
+    assert spec.n_classes == 2
+
+
+def test_alphas_of_activations_that_have_one():
+    spec = NetworkSpec([2, 3, 3, 3, 2], activation=["leaky_relu", "tanh", "elu"])
+    assert spec.alphas == [0.01, 0.0, 1.0, 0.0]
+    assert replace(spec, alpha=0.3).alphas == [0.3, 0.0, 0.3, 0.0]
+
+
+@pytest.mark.parametrize("name", ["label_smoothing", "quantile", "delta", "l2", "dropout", "alpha"])
+def test_bounds_are_those_that_are_checked(name):
+    limits = table.bounds(name)
+    low = limits.get("gt", limits.get("ge"))
+    sizes, inside = [2, 3, 2], {"label_smoothing": 0.5}
+    allowed = getattr(NetworkSpec(sizes, **{name: low + 0.5}), name)
+    assert np.all(np.equal(allowed, low + 0.5))
+    outside = [
+        low - 0.1,
+        *([low] if "gt" in limits else []),
+        *([limits["lt"]] if "lt" in limits else []),
+    ]
+    for value in (value for value in outside if value is not None):
+        with pytest.raises(ValueError, match=name):
+            NetworkSpec(sizes, **(inside | {name: value}))
+    if "ge" in limits:
+        NetworkSpec(sizes, **{name: low})
+
+
+def test_model_files_and_networks_have_its_fields():
+    names = {field.name for field in fields(NetworkSpec)}
+    config = fastnn.Network([2, 3, 2]).get_config()
+    own = {"classes", "targets_1d", "n_epochs", "seed"}
+    assert set(config) == names | own
+    assert set(Config.model_fields) == names | own
+    assert NetworkSpec(**{name: config[name] for name in names}) == fastnn.Network([2, 3, 2]).spec
+    for name in names - {"layer_sizes", "dtype"}:
+        given = fastnn.Network.__init__.__kwdefaults__[name]
+        assert given == table.default(name), name
+
+
+def test_another_l2_is_checked_and_counts():
+    net = fastnn.Network([2, 3, 2], random_state=0)
+    before = net.loss([[0, 1], [1, 0]], [0, 1])
+    net.l2 = 1.0
+    assert net.spec.l2 == net.get_config()["l2"] == 1.0
+    assert net.loss([[0, 1], [1, 0]], [0, 1]) > before
+    with pytest.raises(ValueError, match="l2 must be"):
+        net.l2 = -1.0
+    with pytest.raises(AttributeError):
+        net.dropout = 0.5
+
+
+def test_thresholds_hold_within_the_context_only():
+    net = fastnn.Network([2, 300, 300, 2], backend="numpy", random_state=0)
+    usual = net.model.batch_plan(100)
+
+    def broken():
+        with tuned(shared_bytes=0) as changed:
+            assert tuning() is changed
+            assert changed == replace(Tuning(), shared_bytes=0)
+            assert net.model.batch_plan(100).tuning is changed  # a plan of its own
+            raise RuntimeError("within")
+
+    with pytest.raises(RuntimeError, match="within"):
+        broken()
+    assert tuning() == Tuning()
+    assert net.model.batch_plan(100).tuning is usual.tuning
+    with pytest.raises(TypeError, match="no_such_field"), tuned(no_such_field=1):
+        pass
