@@ -35,26 +35,27 @@ REST = 0.2  # seconds before each turn: BLAS's threads spin for a while after th
 TOLERANCE = 1e-2
 
 Arrays = tuple[np.ndarray, np.ndarray]
+Data = tuple[np.ndarray, np.ndarray, str]  # and what they are, in words
 
 
-def _moons() -> Arrays:
+def _moons() -> Data:
     from sklearn.datasets import make_moons
 
-    return make_moons(200, noise=0.2, random_state=0)
+    return *make_moons(200, noise=0.2, random_state=0), "two moons"
 
 
-def _circles(samples: int) -> Arrays:
+def _circles(samples: int) -> Data:
     from sklearn.datasets import make_circles
 
     x, y = make_circles(max(samples, 2), noise=0.1, factor=0.5, random_state=0)
-    return x[:samples], y[:samples]
+    return x[:samples], y[:samples], "two circles"
 
 
-def _images(samples: int) -> Arrays:
+def _images(samples: int) -> Data:
     try:
-        return local_mnist(samples)
+        return *local_mnist(samples), "MNIST"
     except (OSError, ValueError):
-        return random_images(samples, 784, 10)
+        return *random_images(samples, 784, 10), "random images, as MNIST's files are missing"
 
 
 def local_mnist(samples: int, data_dir: str | None = None) -> Arrays:
@@ -89,7 +90,7 @@ class Job:
 
     description: str
     layer_sizes: tuple[int, ...]
-    data: Callable[[], Arrays]
+    data: Callable[[], Data]
     activation: str = "tanh"
     optimizer: Optimizer = SGD(learning_rate=0.1)  # noqa: RUF009 (immutable)
     batch_size: int | None = None
@@ -108,7 +109,7 @@ JOBS = {
         "2-8-8-8-2 tanh, 500 samples, full batch, gradient descent", _CIRCLES, lambda: _circles(500)
     ),
     "mlp": Job(
-        "784-128-64-10 relu, 12,800 images of MNIST (random ones if absent), batch 128, Adam",
+        "784-128-64-10 relu, 12,800 samples, batch 128, Adam",
         (784, 128, 64, 10),
         lambda: _images(100 * 128),
         "relu",
@@ -189,7 +190,7 @@ def sklearn_model(
 def measure(name: str, contenders: Sequence[str], seconds: float) -> dict[str, Any]:
     """Microseconds per step, or per call, of all contenders at a job, in turn."""
     job = JOBS[name]
-    x, y = job.data()
+    x, y, source = job.data()
     x = np.ascontiguousarray(x, np.float32)
     steps = 1 if job.predict or job.batch_size is None else len(x) // job.batch_size
     made = {contender: _contender(contender, job, x, y) for contender in ("numpy", *contenders)}
@@ -225,7 +226,7 @@ def measure(name: str, contenders: Sequence[str], seconds: float) -> dict[str, A
             count = counts[contender]
             times.append(1e6 * timed(contender, count) / (count * steps))
     return {
-        "description": job.description,
+        "description": f"{job.description}, {source}",
         "microseconds": {c: statistics.median(times) for c, times in rounds.items()},
         "rounds": rounds,
     }

@@ -39,8 +39,13 @@ def test_every_job_is_timed(tmp_path, monkeypatch):
 
 def tiny(job):
     """The same with at most two batches of samples."""
-    rows = 2 * (job.batch_size or 10)
-    return dataclasses.replace(job, data=lambda: tuple(array[:rows] for array in job.data()))
+
+    def data():
+        x, y, source = job.data()
+        rows = 2 * (job.batch_size or 10)
+        return x[:rows], y[:rows], source
+
+    return dataclasses.replace(job, data=data)
 
 
 def test_chosen_jobs_and_backends(monkeypatch):
@@ -98,6 +103,14 @@ def test_scikit_learn_computes_the_same(loss, optimizer):
 def test_mnist_is_never_downloaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="FASTNN_DATA_DIR"):
         bench.local_mnist(10, str(tmp_path))
+
+
+def test_missing_mnist_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTNN_DATA_DIR", str(tmp_path))
+    x, y, source = bench.JOBS["mlp"].data()
+    assert x.shape == (12_800, 784)
+    assert len(y) == len(x)
+    assert source == "random images, as MNIST's files are missing"
 
 
 def test_random_images_are_as_sparse_as_mnist():
