@@ -526,11 +526,11 @@ def test_the_faster_number_of_threads_is_kept():
     [
         # many inputs; weights that Cython's loops take, and BLAS for Numba
         ((300, 90, 3), 1100, None),
-        ((40, 280, 250, 3), 1100, 128),  # BLAS, samples shared out
+        ((40, 280, 250, 3), 1100, 128),  # wide layers, samples split
         ((40, 280, 250, 3), 100, 64),
-        ((40, 620, 400, 3), 700, 512),  # units shared out, two blocks a batch
+        ((40, 620, 400, 3), 700, 512),  # units split, two blocks per batch
         ((40, 620, 400, 3), 300, 320),
-        ((40, 200, 150, 3), 96, 128),  # units shared out, since a batch is hardly more than a block
+        ((40, 200, 150, 3), 96, 128),  # units split: a batch is hardly more than a block
         ((40, 300, 300, 3), 7, 128),
         ((40, 200, 150, 3), 97, 64),
     ],

@@ -21,7 +21,7 @@ from fastnn.backends import numpy as reference
 from fastnn.experiments import claims, gradients, jobs, moons, rings, runner, trouble
 from fastnn.experiments.result import plain, summary
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DERIVATIONS = ROOT / "docs" / "derivations.md"
 ROWS = 10  # of "What the original said, and what holds"
 

@@ -18,7 +18,7 @@ from fastnn.cnn.runtime import keras, tf
 from fastnn.cnn.settings import Settings
 from fastnn.errors import DivergenceError, ModelFormatError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TINY = {"data": "digits", "batch_size": 32, "preset": "fast", "summaries": "off"}
 N_PARAMS = 3_274_634
 

@@ -311,7 +311,7 @@ def test_the_c_function_lives_as_long_as_its_ctypes():
 
 # --- examples and Cython ------------------------------------------------------------
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_example_of_agents():

@@ -9,7 +9,7 @@ from helpers import load_backend
 import fastnn
 from fastnn import storage
 
-FOLDER = Path(__file__).parent / "fixtures" / "models"
+FOLDER = Path(__file__).parents[1] / "fixtures" / "models"
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
 
 

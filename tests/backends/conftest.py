@@ -1,0 +1,38 @@
+"""Fixtures of the tests of the backends."""
+
+import zlib
+
+import numpy as np
+import pytest
+from helpers import DTYPES
+from threadpoolctl import threadpool_limits
+
+from fastnn.backends.tuning import tuned
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng(request):
+    return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+
+
+@pytest.fixture
+def split_units():
+    """Plans in which threads split the units of a layer, however small it is."""
+    with tuned(shared_bytes=0):
+        yield
+
+
+@pytest.fixture(params=["blocks", "units"])
+def division(request):
+    """How threads split the work: by samples (blocks), or by the units of each layer.
+
+    With units split, threads of BLAS would split the products once more, at other places.
+    """
+    limits = {"shared_bytes": 0} if request.param == "units" else {}
+    with threadpool_limits(limits=1, user_api="blas"), tuned(**limits):
+        yield

@@ -1,0 +1,65 @@
+"""Wide layers that skip inactive ReLU units."""
+
+import numpy as np
+import pytest
+from helpers import (
+    assert_bits,
+    assert_same,
+    forward,
+    loss_and_grad,
+    train,
+)
+from kernel_cases import OPTIMIZERS, WIDTHS, check_run, inactive_problem, share_active
+
+from fastnn.backends import codes
+from fastnn.backends import numpy as reference
+from fastnn.training import optimizers
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.usefixtures("division")
+def test_run_with_inactive_units(compiled, dtype, widths, shuffled):
+    for samples, batch_size, extra in (
+        (300, 137, {"dropout": 0.2, "weighted": True, "l2": 0.01}),
+        (530, None, {}),
+        (5, None, {}),
+    ):
+        problem = inactive_problem(widths, samples, dtype, **extra)
+        assert max(share_active(problem)) < 0.5
+        if problem.plan.header[codes.SHARED] and samples > 5:
+            assert problem.plan.block > 4 * 64
+        settings = {"batch_size": batch_size, "shuffled": shuffled, "n_threads": 2}
+        check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)
+
+
+# both ways in one layer (36 to 85% of each 48 rows are on, and zeros are skipped below 75%), all
+# skipped, a layer of which hardly anything is on, and as many inputs as there is room for
+@pytest.mark.parametrize(
+    ("widths", "shift"),
+    [((200, 150, 70), -1.0), ((200, 150, 70), 0.2), ((200, 150, 70), 100.0), ((1024, 50), 1.5)],
+    ids=str,
+)
+@pytest.mark.usefixtures("division")
+def test_gradient_and_predictions_with_inactive_units(compiled, dtype, widths, shift):
+    problem = inactive_problem(widths, 200, dtype, shift)
+    expected_value, expected = loss_and_grad(reference, problem)
+    value, gradient = loss_and_grad(compiled, problem, fill=np.nan)
+    assert_same(value, expected_value, dtype, least=1.0)
+    assert_same(gradient, expected, dtype, least=1e-3 * np.abs(expected).max())
+    expected = forward(reference, problem, True)
+    assert_same(forward(compiled, problem, True, fill=np.nan), expected, dtype)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.usefixtures("division")
+def test_threads_and_old_contents_change_no_bit_with_inactive_units(compiled, dtype, shuffled):
+    problem = inactive_problem((290, 150, 53), 700, dtype, dropout=0.2)
+    settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled}
+    alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)
+    for n_threads, fill in ((1, np.inf), (2, np.nan), (3, 1e30)):
+        other = train(
+            compiled, problem, OPTIMIZERS["adam"], n_threads=n_threads, fill=fill, **settings
+        )
+        assert_bits(other.params, alone.params)
+        assert_bits(other.losses, alone.losses)

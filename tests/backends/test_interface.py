@@ -1,0 +1,75 @@
+"""The three backends have the same functions and codes."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from helpers import (
+    load_backend,
+)
+
+from fastnn.backends import codes
+from fastnn.backends import numpy as reference
+
+KERNELS = [
+    "mix",
+    "stream",
+    "shuffle",
+    "dense_forward",
+    "dense_backward_params",
+    "dense_backward_inputs",
+    "activation_forward",
+    "activation_backward",
+    "dropout_forward",
+    "dropout_backward",
+    "output_loss",
+    "output_transform",
+    "update",
+    "penalty",
+    "forward",
+    "loss_and_grad",
+    "train",
+]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_same_arguments(compiled, name):
+    function = getattr(compiled, name)
+    try:
+        arguments = list(inspect.signature(getattr(function, "py_func", function)).parameters)
+    except ValueError:  # compiled without binding: its first line of documentation
+        arguments = re.findall(r"(\w+)(?:=[^,)]*)?[,)]", function.__doc__.split("\n")[0])
+    assert arguments == list(inspect.signature(getattr(reference, name)).parameters)
+
+
+def test_same_public_names(kernels):
+    kernels = load_backend(kernels.NAME)
+    for name in [*KERNELS, "weights_of", "biases_of"]:
+        assert callable(getattr(kernels, name))
+    assert kernels.__name__ == f"fastnn.backends.{kernels.NAME}"
+
+
+def test_numbers_of_codes_in_numba():
+    module = load_backend("numba")
+    shared = [name for name in dir(codes) if name.isupper() and hasattr(module, name)]
+    assert len(shared) > 30
+    assert {n: getattr(module, n) for n in shared} == {n: getattr(codes, n) for n in shared}
+
+
+def test_numbers_of_codes_in_c():
+    # C cannot read Python's constants: the header spells them again
+    header = Path(__file__).parents[2] / "src_cython" / "vector_math.h"
+    values = {}
+    for body in re.findall(r"enum\s*\w*\s*\{(.*?)\}", header.read_text(), re.DOTALL):
+        names = [
+            part.strip() for part in re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL).split(",")
+        ]
+        values |= {name: number for number, name in enumerate(filter(None, names))}
+    shared = {
+        name: value
+        for name, value in vars(codes).items()
+        if name.isupper() and isinstance(value, int)
+    }
+    assert len(shared) > 30
+    assert {name: values.get(name) for name in shared} == shared

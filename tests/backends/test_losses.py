@@ -1,0 +1,119 @@
+"""Losses against the reference, kernel by kernel and in runs."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from helpers import (
+    LOSS_CONSTANTS,
+    assert_bits,
+    assert_same,
+    make_problem,
+)
+from kernel_cases import RUNS, UNITS, check_run, compare, nans, normal
+
+from fastnn.backends import codes
+from fastnn.training import optimizers
+
+LOSS_CASES = [(loss, False) for loss in codes.LOSSES]
+LOSS_CASES += [("cross_entropy", True), ("binary_cross_entropy", True)]
+
+
+@pytest.mark.parametrize("shape", UNITS, ids=str)
+@pytest.mark.parametrize(("loss", "smoothed"), LOSS_CASES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_output_kernels(compiled, dtype, loss, smoothed, weighted, shape, rng):
+    code, (units, samples) = codes.LOSSES[loss], shape
+    smoothing = 0.2 if smoothed else 0.0
+    constant = LOSS_CONSTANTS.get(loss, smoothing)
+    logits = normal(rng, shape, dtype, 3.0)
+    if loss == "cross_entropy":
+        targets = rng.integers(0, units, (1, samples)).astype(dtype)
+    elif loss == "binary_cross_entropy":
+        targets = rng.integers(0, 2, shape).astype(dtype)
+    elif loss == "poisson":
+        logits, targets = logits / 3, rng.poisson(2.0, shape).astype(dtype)
+    else:
+        targets = normal(rng, shape, dtype)
+    weights = rng.uniform(0, 2, samples if weighted else 0).astype(dtype)
+    out = np.empty_like(logits)
+    compare(
+        compiled,
+        "output_loss",
+        [logits, targets, weights],
+        [code, constant, 1.0 / samples],
+        [out],
+        compiled_writes=nans(out),
+        # a derivative is (p - y) times weight / samples: small where p is near y
+        least=weights.max(initial=0.0 if weighted else 1.0) / samples,
+    )
+    compare(compiled, "output_transform", [], [code], [logits])
+    in_place = logits.copy()
+    apart_value = compiled.output_loss(logits, targets, weights, code, constant, 0.5, out)
+    assert apart_value == compiled.output_loss(
+        in_place, targets, weights, code, constant, 0.5, in_place
+    )
+    assert_bits(in_place, out)
+
+
+# exp(1e4) is infinity, as the next test has it
+@pytest.mark.parametrize("loss", [name for name in codes.LOSSES if name != "poisson"])
+def test_output_kernels_at_extremes(kernels, dtype, loss):
+    # logits +-1e4 in every combination of three outputs
+    logits = np.array(list(product((-1e4, 0.0, 1e4), repeat=3)), dtype).T.copy()
+    samples, code = logits.shape[1], codes.LOSSES[loss]
+    if loss == "cross_entropy":
+        targets = (np.arange(samples, dtype=dtype) % 3)[None]
+    else:
+        targets = np.zeros_like(logits)
+        targets[1] = 1
+    derivative = np.full_like(logits, np.nan)
+    constant = LOSS_CONSTANTS.get(loss, 0.0)
+    value = kernels.output_loss(
+        logits, targets, np.empty(0, dtype), code, constant, 1.0, derivative
+    )
+    # by hand, in float64
+    z, t = logits.astype(np.float64), targets.astype(np.float64)
+    if loss == "cross_entropy":
+        top = z.max(axis=0)
+        ties = (z == top).sum(axis=0)  # others are exp(-1e4) = 0 beside the largest
+        each = np.log(ties) + top - z[t[0].astype(int), np.arange(samples)]
+        p = (z == top) / ties
+        slope = p - (np.arange(3)[:, None] == t)
+    elif loss == "binary_cross_entropy":
+        p = np.where(z > 0, 1.0, np.where(z < 0, 0.0, 0.5))
+        each = np.maximum(z, 0) + np.where(z == 0, np.log(2), 0) - t * z
+        slope = p - t
+    elif loss == "squared_error":
+        p, each, slope = z, 0.5 * (z - t) ** 2, z - t
+    elif loss == "huber":  # all far from the target or, with z = t = 0 and |z - t| = 1, beyond 0.6
+        p, each = z, np.where(z == t, 0, 0.6 * (abs(z - t) - 0.3))
+        slope = 0.6 * np.sign(z - t)
+    else:
+        up, down = (0.7, 0.3) if loss == "quantile" else (1.0, 1.0)
+        p, slope = z, np.where(z > t, up, np.where(z < t, -down, 0))
+        each = slope * (z - t)
+    assert_same(value, each.sum(), dtype)
+    assert_same(derivative, slope, dtype)
+    out = logits.copy()
+    kernels.output_transform(code, out)
+    assert_same(out, p, dtype)
+
+
+def test_poisson_overflows_to_infinity(kernels, dtype):
+    logits = np.array([[-1e4, 0.0, 1e4]], dtype)
+    derivative = np.empty_like(logits)
+    arguments = np.zeros_like(logits), np.empty(0, dtype), codes.POISSON, 0.0, 1.0, derivative
+    with np.errstate(over="ignore"):
+        assert kernels.output_loss(logits, *arguments) == np.inf
+        kernels.output_transform(codes.POISSON, logits)
+    np.testing.assert_array_equal(derivative, [[0, 1, np.inf]])
+    np.testing.assert_array_equal(logits, [[0, 1, np.inf]])
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("loss", codes.LOSSES)
+def test_run_with_each_loss(compiled, dtype, loss, run):
+    network, settings = RUNS[run]
+    problem = make_problem([3, 5, 3], "tanh", loss, samples=50, dtype=dtype, **network)
+    check_run(compiled, dtype, problem, optimizers.SGD(0.05), **settings)

@@ -1,0 +1,53 @@
+"""Update rules and clipping against the reference, kernel by kernel and in runs."""
+
+import numpy as np
+import pytest
+from helpers import (
+    assert_bits,
+    make_problem,
+    readonly,
+    train,
+)
+from kernel_cases import CLIPPED, OPTIMIZERS, RUNS, check_run, compare, normal
+
+from fastnn.backends.interface import Rule
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 31, 64, 1009])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_kernel(compiled, dtype, name, n, rng):
+    optimizer = OPTIMIZERS[name]
+    for l2, decay, count in ((0.0, optimizer.decay, 1), (0.01, 0.0, 2), (0.01, 0.2, 1000)):
+        grads, params = normal(rng, n, dtype), normal(rng, n, dtype)
+        state = np.abs(normal(rng, (optimizer.n_moments, n), dtype))
+        compare(
+            compiled,
+            "update",
+            [grads],
+            [
+                l2,
+                Rule(optimizer.rule, readonly(np.array(optimizer.constants)), decay),
+                optimizer.learning_rate,
+                count,
+            ],
+            [params, state],
+        )
+
+
+@pytest.mark.parametrize("run", ["full batch", "everything", "everything in order"])
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
+def test_run_with_each_rule(compiled, dtype, optimizer, run):
+    network, settings = RUNS[run]
+    problem = make_problem([3, 5, 3], "tanh", samples=50, dtype=dtype, **network)
+    check_run(compiled, dtype, problem, (OPTIMIZERS | CLIPPED)[optimizer], **settings)
+
+
+@pytest.mark.parametrize("optimizer", CLIPPED)
+def test_clipping_and_average_do_not_depend_on_threads(compiled, dtype, optimizer):
+    problem = make_problem([3, 40, 4], "tanh", samples=9000, dtype=dtype, l2=0.01)
+    one, three = (
+        train(compiled, problem, CLIPPED[optimizer], 4, batch_size=4000, n_threads=n)
+        for n in (1, 3)
+    )
+    for name in ("losses", "params", "state"):
+        assert_bits(getattr(one, name), getattr(three, name))
