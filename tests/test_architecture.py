@@ -11,13 +11,14 @@ ROOT = Path(fastnn.__file__).parent
 
 # Each may import from its own layer and from those before it.
 LAYERS = (
-    ("errors", "validation"),
+    ("errors", "validation", "fields"),
     ("backends",),
     ("training",),
     ("network",),
     ("estimators",),
     ("storage", "export", "datasets", "plots", "tensorboard"),
-    ("settings", "cli", "search", "experiments", "cnn", "bench"),
+    ("experiments", "cnn", "bench"),
+    ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -28,8 +29,6 @@ EXCEPTIONS = {
     ("estimators/base.py", "storage"),  # MLPClassifier.save, MLPRegressor.save
     ("training/history.py", "plots"),  # History.plot
 }
-# A command of the command line beside what it runs.
-COMMANDS = {"export/cli.py", "cnn/cli.py"}
 
 
 def layer_of(parts):
@@ -66,7 +65,7 @@ def upward():
     """Pairs of file and module that it imports from a layer above its own."""
     for path in sorted(ROOT.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name == "__init__.py" or name in COMMANDS:
+        if name == "__init__.py":
             continue
         level = layer_of(Path(name).parts)
         assert level is not None, f"{name} belongs to no layer"

@@ -44,7 +44,8 @@ COMMANDS = {
         "fastnn.cli.experiments", "Run the course's experiments and write a report with figures."
     ),
     "bench": Late(
-        "fastnn.bench", "Time the backends that are installed, and scikit-learn, at a few jobs."
+        "fastnn.bench",
+        "Time the installed backends and scikit-learn in turn, from the same weights.",
     ),
     "cnn": Late("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
     "export": Late(
