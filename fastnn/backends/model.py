@@ -38,6 +38,10 @@ class Model:
     params : ndarray, shape (n_params,)
     weights, biases : list of ndarray
         Views of ``params``.
+    is_threaded : bool
+        Whether several threads can share the work.
+    uses_blas : bool
+        Whether a layer's products may go through BLAS.
     """
 
     def __init__(
@@ -62,20 +66,13 @@ class Model:
         )
         self.plan = self._make_plan([])
         self.net = self.plan.net(loss)
+        # NumPy's BLAS has threads of its own.
+        self.is_threaded = kernels.NAME != "numpy"
+        self.uses_blas = bool(self.plan.layers[:, codes.BLAS].any())
         self.params = aligned_empty((self.plan.n_params,), dtype)
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
-
-    @property
-    def is_threaded(self) -> bool:
-        """Whether several threads can share the work; NumPy's BLAS has threads of its own."""
-        return self.kernels.NAME != "numpy"
-
-    @property
-    def uses_blas(self) -> bool:
-        """Whether a layer's products may go through BLAS."""
-        return bool(self.plan.layers[:, codes.BLAS].any())
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:
         """The plan for training with batches of some size."""
@@ -99,15 +96,17 @@ class Model:
 
     def workspace(self) -> np.ndarray:
         """Scratch memory of ``plan``, one for each Python thread."""
-        try:
-            return self._scratch.work
-        except AttributeError:
-            work = self._scratch.work = self.plan.workspace(self.dtype)
-            return work
+        if not hasattr(self._scratch, "work"):
+            self._scratch.work = self.plan.workspace(self.dtype)
+        return self._scratch.work
 
     def forward(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
         """Predictions or net inputs of samples into ``out``; whether ``x`` is finite."""
-        return self.kernels.forward(self.net, x, transform, self.params, self.workspace(), out)
+        try:
+            work = self._scratch.work
+        except AttributeError:
+            work = self.workspace()
+        return self.kernels.forward(self.net, x, transform, self.params, work, out)
 
     def loss_and_grad(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class Predictor:
             return model.forward(x[part], transform, out[part])
 
         # For one thread too, which must find the same bits.
-        with limited_blas(1 if model.uses_blas else None):
+        with limited_blas(1) if model.uses_blas else nullcontext():
             if threads == 1:
                 return model.forward(x, transform, out)
             return all(run_pieces(run, pieces, threads))

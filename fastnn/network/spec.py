@@ -65,11 +65,17 @@ class NetworkSpec:
     standardize: bool = False
     dtype: np.dtype = field(default="float32", metadata=_among(DTYPES))
 
+    # Name of the loss, a custom one included; whether it is one of real targets.
+    loss_name: str = field(init=False, repr=False, compare=False)
+    is_regression: bool = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "layer_sizes", _sizes(self.layer_sizes))
-        if not isinstance(self.loss, CustomLoss):
-            one_of("loss", self.loss, choices("loss"))
+        is_custom = isinstance(self.loss, CustomLoss)
+        loss = self.loss.name if is_custom else one_of("loss", self.loss, choices("loss"))
+        set_(self, "loss_name", loss)
+        set_(self, "is_regression", is_custom or loss in codes.REGRESSION)
         if self.loss == "cross_entropy" and self.n_outputs < 2:
             raise ValueError(
                 "cross_entropy needs at least two outputs; "
@@ -116,16 +122,6 @@ class NetworkSpec:
     def n_classes(self) -> int:
         """Classes of a classification that has one class per sample."""
         return max(self.n_outputs, 2)
-
-    @property
-    def loss_name(self) -> str:
-        """Name of the loss, a custom one included."""
-        return self.loss.name if isinstance(self.loss, CustomLoss) else self.loss
-
-    @property
-    def is_regression(self) -> bool:
-        """Whether the loss is one of real targets."""
-        return isinstance(self.loss, CustomLoss) or self.loss in codes.REGRESSION
 
     @property
     def has_target_columns(self) -> bool:
@@ -198,7 +194,7 @@ class NetworkSpec:
                 f"{self.custom[0]!r} is code and cannot be kept as data: pickle the network, or "
                 "keep arrays() and make the network again"
             )
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {name: getattr(self, name) for name in FIELDS}
         for name in ("layer_sizes", "activation", "dropout"):
             values[name] = list(values[name])
         return values | {"dtype": self.dtype.name}
@@ -206,7 +202,7 @@ class NetworkSpec:
 
 # --- the table of fields ------------------------------------------------------------
 
-FIELDS = {each.name: each for each in fields(NetworkSpec)}
+FIELDS = {each.name: each for each in fields(NetworkSpec) if each.init}
 
 
 def choices(name: str) -> tuple[str, ...]:

@@ -14,16 +14,13 @@ _limiter: Any = None  # holds the smallest of them; knows the numbers from befor
 
 
 @contextmanager
-def limited_blas(threads: int | None) -> Iterator[None]:
-    """Context in which BLAS uses at most so many threads; None sets no limit.
+def limited_blas(threads: int) -> Iterator[None]:
+    """Context in which BLAS uses at most so many threads.
 
     The number of BLAS's threads belongs to the process. Networks that train in several threads
     of Python must therefore not each set it and set it back: the smallest number asked for
     holds, and the last to leave restores what was.
     """
-    if threads is None:
-        yield
-        return
     _change(_limits.append, threads)
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -79,19 +79,18 @@ class Run:
 
     def go(self) -> None:
         """Train to the end, or until something stops it; Ctrl-C is one such thing."""
-        most = max(part.n_threads for part in self.parts)
-        team, length = TeamSize(most), 1
-        with ExitStack() as stack:
-            stack.enter_context(limited_blas(self.blas_threads))
-            if most > 1:
-                self.pool = stack.enter_context(started_threads(most - 1))
+        most = max([part.n_threads for part in self.parts])
+        team, length, chunk_seconds = TeamSize(most), 1, tuning().chunk_seconds
+        blas = nullcontext() if self.blas_threads is None else limited_blas(self.blas_threads)
+        threads = started_threads(most - 1) if most > 1 else nullcontext()
+        with blas, threads as self.pool:
             try:
                 while self.step < self.total and self.stopped == "epochs":
                     count = min(length * self.unit, self.total - self.step, self.most_steps())
                     self.n_threads = team.choose()
                     seconds = self._chunk(count)
                     team.report(self.n_threads, seconds, count)
-                    aim = int(count / self.unit * tuning().chunk_seconds / max(seconds, 1e-9))
+                    aim = int(count / self.unit * chunk_seconds / max(seconds, 1e-9))
                     length = max(1, min(aim, 8 * length))
             except KeyboardInterrupt:
                 self.stopped = "interrupted"

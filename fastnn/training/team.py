@@ -64,8 +64,10 @@ class TeamSize:
 
     def report(self, threads: int, seconds: float, steps: int) -> None:
         """Time of a chunk; too short ones tell nothing."""
+        if self.most == 1:
+            return
         limits = tuning()
-        if self.most == 1 or seconds < limits.chunk_seconds / 4:
+        if seconds < limits.chunk_seconds / 4:
             return
         if threads == self.threads:
             self.last = seconds / steps
