@@ -20,16 +20,11 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from fastnn.backends import codes
-from fastnn.backends.numba.kernels import (
-    FASTMATH,
-    _activate,
-    _at,
-    _distinct,
-    _exp_negative,
-    _like,
-    _private,
-    _transform,
-)
+from fastnn.backends.numba.activations import activate
+from fastnn.backends.numba.compiling import FASTMATH, distinct, inner
+from fastnn.backends.numba.losses import transform_block
+from fastnn.backends.numba.maths import exp_negative
+from fastnn.backends.numba.pointers import Matrix, at, like
 from fastnn.backends.plan import aligned_empty
 
 if TYPE_CHECKING:
@@ -94,11 +89,11 @@ def _product(n_in: int, units: int, dtype: types.Type) -> Any:
             vector = ir.VectorType(number, lanes)
             lane = ir.IntType(32)
 
-            def at(pointer: Any, offset: Any) -> Any:
+            def vector_at(pointer: Any, offset: Any) -> Any:
                 return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
             def load(pointer: Any, offset: Any) -> Any:
-                return builder.load(at(pointer, offset), align=dtype.bitwidth // 8)
+                return builder.load(vector_at(pointer, offset), align=dtype.bitwidth // 8)
 
             def tile(first: Any, vectors: int) -> None:
                 offsets = [builder.add(first, size(v * lanes)) for v in range(vectors)]
@@ -114,7 +109,9 @@ def _product(n_in: int, units: int, dtype: types.Type) -> Any:
                         term = builder.fmul(load(w_, builder.add(row, offset)), spread, flags)
                         builder.store(builder.fadd(builder.load(total), term, flags), total)
                 for total, offset in zip(sums, offsets, strict=True):
-                    builder.store(builder.load(total), at(out_, offset), align=dtype.bitwidth // 8)
+                    builder.store(
+                        builder.load(total), vector_at(out_, offset), align=dtype.bitwidth // 8
+                    )
 
             width = TILE * lanes
             if units >= width:
@@ -162,11 +159,11 @@ def _layer(
     # Were the number a constant, LLVM would unroll a short loop before it could vectorise it.
     size = _table(np.array([lanes]))
 
-    @_private
+    @inner
     def layer(x, table, out):  # noqa: ANN001, ANN202
-        product(x, _at(table, offset), out)
+        product(x, at(table, offset), out)
         if activation != codes.IDENTITY:
-            _activate(activation, alpha, size()[0], out)
+            activate(activation, alpha, size()[0], out)
 
     return layer
 
@@ -174,7 +171,7 @@ def _layer(
 def _then(first: Any, second: Any, stack: Any) -> Any:
     """Function ``(x, table, out)``: one after the other, the result of the first on the stack."""
 
-    @_private
+    @inner
     def both(x, table, out):  # noqa: ANN001, ANN202
         between = stack()
         first(x, table, between)
@@ -183,15 +180,15 @@ def _then(first: Any, second: Any, stack: Any) -> Any:
     return both
 
 
-@_private
+@inner
 def _softmax(n, z):  # noqa: ANN001, ANN202
     """Net inputs of one sample become probabilities."""
     top = z[0]
     for unit in range(1, n):
         top = top if z[unit] < top else z[unit]
-    total = _like(z, 0.0)
+    total = like(z, 0.0)
     for unit in range(n):
-        z[unit] = _exp_negative(z[unit] - top)
+        z[unit] = exp_negative(z[unit] - top)
     for unit in range(n):
         total += z[unit]
     for unit in range(n):
@@ -243,14 +240,14 @@ def pointers(net: Network, output: str) -> Any:
     if scaled:
         shift, scale = _table(scales.target_shift.copy()), _table(scales.target_scale.copy())
 
-    @_private
+    @inner
     def predict(x, out):  # noqa: ANN001, ANN202
         z = stack()
         chain(x, table(), z)
         if softmax:
             _softmax(n_outputs, z)
         elif transform:  # the others are elementwise: one unit of several samples, so to say
-            _transform(loss, np.int64(1), n_outputs, z, n_outputs)
+            transform_block(loss, Matrix(z, 1, n_outputs, n_outputs))
         for unit in range(n_outputs):
             if scaled:
                 out[unit] = z[unit] / scale()[unit] + shift()[unit]
@@ -263,7 +260,7 @@ def pointers(net: Network, output: str) -> Any:
 def _standardize(features: int) -> Any:
     """Function ``(x, table, out)``: shift and scale, which lead the table."""
 
-    @_distinct
+    @distinct
     def standardize(x, table, out):  # noqa: ANN001, ANN202
         for j in range(features):
             out[j] = (x[j] - table[j]) * table[features + j]
@@ -274,7 +271,7 @@ def _standardize(features: int) -> Any:
 def numba_predict(net: Network, output: str) -> Callable:
     """See :meth:`fastnn.Network.numba_predict`."""
     number = numba.from_dtype(net.dtype)
-    inner = pointers(net, output)
+    network = pointers(net, output)
     x_pointer, out_pointer = _argument("x", number, False), _argument("out", number, True)
     features, outputs = net.n_features, net.n_outputs
     wrong_x = f"x must have shape ({features},), one number a feature"
@@ -287,7 +284,7 @@ def numba_predict(net: Network, output: str) -> Callable:
             raise ValueError(wrong_x)
         if out.shape[0] != outputs:
             raise ValueError(wrong_out)
-        inner(x_, out_)
+        network(x_, out_)
 
     return predict
 
@@ -318,12 +315,12 @@ class CFunction:
 def cfunc(net: Network, signature: str, output: str) -> CFunction:
     """See :meth:`fastnn.Network.cfunc`."""
     number = numba.from_dtype(net.dtype)
-    inner = pointers(net, output)
+    network = pointers(net, output)
     address = types.CPointer(number)
     if signature == "predict":
 
         def predict(x, out):  # noqa: ANN001, ANN202
-            inner(x, out)
+            network(x, out)
 
         real = "float" if net.dtype == np.float32 else "double"
         return CFunction(
@@ -338,7 +335,7 @@ def cfunc(net: Network, signature: str, output: str) -> CFunction:
         x_, out = inputs(), result()
         for j in range(features):
             x_[j] = x[j]
-        inner(x_, out)
+        network(x_, out)
         return np.float64(out[0])
 
     signature_ = types.double(types.intc, types.CPointer(types.double))

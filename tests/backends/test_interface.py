@@ -50,13 +50,6 @@ def test_same_public_names(kernels):
     assert kernels.__name__ == f"fastnn.backends.{kernels.NAME}"
 
 
-def test_numbers_of_codes_in_numba():
-    module = load_backend("numba")
-    shared = [name for name in dir(codes) if name.isupper() and hasattr(module, name)]
-    assert len(shared) > 30
-    assert {n: getattr(module, n) for n in shared} == {n: getattr(codes, n) for n in shared}
-
-
 def test_numbers_of_codes_in_c():
     # C cannot read Python's constants: the header spells them again
     header = Path(__file__).parents[2] / "src_cython" / "vector_math.h"

@@ -1,0 +1,212 @@
+"""Pointers, matrices of them, memory on the stack, atomic operations.
+
+Inside compiled code a matrix is a pointer, its size and its leading dimension, because a view of
+an array costs a reference count. Row i starts ``i * ld`` numbers behind the first; its numbers are
+contiguous, and every inner loop runs along them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from fastnn.backends.numba.compiling import distinct, emitted, inner
+
+# Samples of the widest loop: 4 interleaved vectors of 8. Rows of scratch memory have room for
+# whole ones, so that no loop ends in scalar code.
+LANES = 32
+SCRATCH = 512  # numbers of a row on the stack: samples of a loss worked through at a time
+
+
+class Matrix(NamedTuple):
+    """Rows of numbers in memory; ``columns`` of each are used."""
+
+    data: Any
+    rows: int
+    columns: int
+    ld: int
+
+
+@intrinsic
+def pointer(typingctx, array):
+    """Address of a C-contiguous array's first element."""
+    if not (isinstance(array, types.Array) and array.layout == "C"):
+        raise TypingError("the kernels take C-contiguous arrays")
+
+    def codegen(context, builder, signature, args):
+        return context.make_array(array)(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+@emitted(lambda pointer, offset: pointer(pointer, types.intp))
+def at(builder, pointer, offset):
+    """``pointer + offset``, counted in elements."""
+    return builder.gep(pointer, [offset])
+
+
+@emitted(lambda pointer, other: types.boolean(pointer, other))
+def same(builder, pointer, other):
+    """Whether two addresses are equal."""
+    integer = ir.IntType(64)
+    first, second = (builder.ptrtoint(address, integer) for address in (pointer, other))
+    return builder.icmp_unsigned("==", first, second)
+
+
+@intrinsic
+def reinterpret(typingctx, pointer, like):
+    """The same address as a pointer of another type: another pointer's, or one to a dtype."""
+    result = like if isinstance(like, types.CPointer) else types.CPointer(like.dtype)
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(result))
+
+    return result(pointer, like), codegen
+
+
+@intrinsic
+def like(typingctx, number, value):
+    """``value`` in the number type of ``number``, which may be a pointer to numbers."""
+    result = number.dtype if isinstance(number, types.CPointer) else number
+
+    def codegen(context, builder, signature, args):
+        return context.cast(builder, args[1], value, result)
+
+    return result(number, value), codegen
+
+
+@intrinsic
+def scratch(typingctx, like):
+    """Four rows of ``SCRATCH`` numbers on the stack."""
+
+    def codegen(context, builder, signature, args):
+        element = context.get_value_type(like.dtype)
+        array = cgutils.alloca_once(builder, ir.ArrayType(element, 4 * SCRATCH))
+        return builder.bitcast(array, element.as_pointer())
+
+    return like(like), codegen
+
+
+@intrinsic
+def call(typingctx, address, arguments):
+    """Call the C function at an address, a number, with a tuple of arguments.
+
+    The user's own activation or loss: so the kernels need not be compiled again for it.
+    """
+
+    def codegen(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        whole = context.cast(builder, args[0], address, types.int64)
+        builder.call(builder.inttoptr(whole, function.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(address, arguments), codegen
+
+
+# --- matrices -------------------------------------------------------------------
+
+
+@inner
+def smaller(a, b):
+    """The smaller of two integers; Numba's own ``min`` is compiled anew for every caller."""
+    return a if a < b else b
+
+
+@inner
+def padded(samples):
+    """Samples rounded up to whole vectors."""
+    return (samples + LANES - 1) // LANES * LANES
+
+
+@inner
+def rows_of(matrix, begin, end):
+    """The rows from ``begin`` to ``end``."""
+    return Matrix(at(matrix.data, begin * matrix.ld), end - begin, matrix.columns, matrix.ld)
+
+
+@distinct
+def fill(value, n, out):
+    """Set ``n`` numbers to one value."""
+    for s in range(n):
+        out[s] = value
+
+
+@distinct
+def _copy(x, n, out):
+    for s in range(n):
+        out[s] = x[s]
+
+
+@inner
+def copy(x, n, out):
+    """Copy ``n`` numbers, unless onto themselves."""
+    if not same(x, out):
+        _copy(x, n, out)
+
+
+@inner
+def transpose(x, rows, columns, ldx, out, ldo):
+    """``out[c, r] = x[r, c]``, a few columns at a time for the cache."""
+    for first in range(0, columns, 16):
+        last = smaller(first + 16, columns)
+        for r in range(rows):
+            for c in range(first, last):
+                out[c * ldo + r] = like(out, x[r * ldx + c])
+
+
+@inner
+def gather(x, features, order, start, samples, out, ld):
+    """``out[f, s] = x[order[start + s], f]``, a few samples at a time for the cache."""
+    for first in range(0, samples, 16):
+        last = smaller(first + 16, samples)
+        for f in range(features):
+            row = at(out, f * ld)
+            for s in range(first, last):
+                row[s] = like(out, x[order[start + s] * features + f])
+
+
+# --- atomic operations ----------------------------------------------------------
+
+
+@emitted(lambda pointer, value: types.int64(pointer, types.int64))
+def atomic_add(builder, pointer, value):
+    """Add to a shared integer; its value before."""
+    return builder.atomic_rmw("add", pointer, value, "seq_cst")
+
+
+@emitted(lambda pointer, old, value: types.boolean(pointer, types.int64, types.int64))
+def atomic_take(builder, pointer, old, value):
+    """Whether a shared integer was ``old`` and now is ``value``."""
+    return builder.extract_value(builder.cmpxchg(pointer, old, value, "seq_cst", "seq_cst"), 1)
+
+
+@emitted(lambda pointer: types.int64(pointer))
+def atomic_load(builder, pointer):
+    """A shared integer."""
+    return builder.load_atomic(pointer, "seq_cst", 8)
+
+
+@emitted(lambda pointer, value: types.void(pointer, types.int64))
+def atomic_store(builder, pointer, value):
+    """Overwrite a shared integer."""
+    builder.store_atomic(value, pointer, "seq_cst", 8)
+
+
+@emitted(lambda: types.void())
+def sleep_a_little(builder):
+    """Leave the processor to others for 10 us.
+
+    Not sched_yield: both threads may be on one processor then, and Linux lets the one that
+    yields go on for milliseconds.
+    """
+    if sys.platform != "win32":
+        function = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+        usleep = cgutils.get_or_insert_function(builder.module, function, "usleep")
+        builder.call(usleep, [ir.IntType(32)(10)])

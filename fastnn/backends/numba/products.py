@@ -1,0 +1,184 @@
+"""The three products of a dense layer, by loops or by BLAS."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
+from fastnn.backends.numba.tiles import outer_product, weighted_rows
+
+BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
+# Units of a layer at a time to each thread: BLAS then sums in the same order for any number of
+# threads, if no part of a product is so small that it has other loops for it: multiply-adds.
+# (OpenBLAS's for AVX-512, up to a million.)
+UNITS = 48
+SMALL_PRODUCT = 1_000_000
+
+
+# --- by BLAS --------------------------------------------------------------------
+
+
+@intrinsic
+def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings."""
+    kind = {types.float32: "s", types.float64: "d"}[c.dtype]
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8)
+        number = context.get_value_type(c.dtype)
+        trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c_, ldc = args
+        slots = [cgutils.alloca_once(builder, number) for _ in range(2)]
+        for value, slot in zip((number(1.0), beta), slots, strict=True):
+            builder.store(value, slot)
+        pointers = slots[0], a, b, slots[1], c_
+        alpha_, a, b, beta_, c_ = (builder.bitcast(p, byte.as_pointer()) for p in pointers)
+        flags = [byte(ord(kind)), builder.trunc(trans_a, byte), builder.trunc(trans_b, byte)]
+        arguments = [*flags, m, n, k, alpha_, a, lda, b, ldb, beta_, c_, ldc]
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.IntType(32), [argument.type for argument in arguments]),
+            "numba_xxgemm",
+        )
+        status = builder.call(function, arguments)
+        with builder.if_then(cgutils.is_not_null(builder, status), likely=False):
+            context.call_conv.return_user_exc(
+                builder, RuntimeError, ("BLAS is not available: is SciPy installed?",)
+            )
+        return context.get_dummy_value()
+
+    size, flag = types.intp, types.int64
+    signature = types.void(flag, flag, size, size, size, a, size, b, size, c.dtype, c, size)
+    return signature, codegen
+
+
+_AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
+
+
+@glue
+def _blas(a, a_is, b, b_is, beta, pieces, out):
+    """``out = op(a) op(b) + beta out``, some rows of ``out`` at a time.
+
+    BLAS stores matrices by column: to it ours are transposed, and come in the other order.
+    """
+    inner_size = a.columns if a_is == _AS_IT_IS else a.rows
+    step = a.ld if a_is == _AS_IT_IS else 1
+    begin = np.int64(0)
+    for piece in range(1, pieces + 1):
+        end = piece * UNITS if piece < pieces else out.rows
+        _gemm(
+            b_is,
+            a_is,
+            out.columns,
+            end - begin,
+            inner_size,
+            b.data,
+            b.ld,
+            at(a.data, begin * step),
+            a.ld,
+            like(out.data, beta),
+            at(out.data, begin * out.ld),
+            out.ld,
+        )
+        begin = end
+
+
+@inner
+def _pieces(blas, rows, multiplications):
+    """How many pieces a product's rows come in.
+
+    Where threads split the rows (``blas`` is 2), small products are made piece by piece always,
+    of the pieces that they may be cut at.
+    """
+    if blas != 2 or rows < UNITS or UNITS * multiplications > SMALL_PRODUCT:
+        return 1
+    return rows // UNITS
+
+
+# --- of a layer -----------------------------------------------------------------
+
+
+@glue
+def forward_product(x, w, b, blas, out):
+    """``out = w.T x + b`` for the columns of x; w may be some units of a wider layer."""
+    if blas:
+        for j in range(out.rows):
+            fill(b[j], x.columns, at(out.data, j * out.ld))
+        pieces = _pieces(blas, out.rows, x.columns * x.rows)
+        net_inputs = Matrix(out.data, out.rows, x.columns, out.ld)
+        _blas(w, _TRANSPOSED, x, _AS_IT_IS, 1.0, pieces, net_inputs)
+    else:
+        weighted_rows(x, w.data, w.ld, 1, b, out)
+
+
+@glue
+def params_product(x, dz, blas, accumulate, dw):
+    """``dw = x dz.T``."""
+    if blas:
+        pieces = _pieces(blas, dw.rows, dw.columns * dz.columns)
+        _blas(x, _AS_IT_IS, dz, _TRANSPOSED, 1.0 if accumulate else 0.0, pieces, dw)
+    else:
+        outer_product(x, dz, accumulate, dw)
+
+
+@glue
+def inputs_product(w, dz, blas, dx):
+    """``dx = w dz``; w may be some inputs of a wider layer."""
+    if blas:
+        pieces = _pieces(blas, dx.rows, dx.columns * dz.rows)
+        _blas(w, _AS_IT_IS, dz, _AS_IT_IS, 0.0, pieces, dx)
+    else:
+        weighted_rows(dz, w.data, 1, w.ld, 0, dx)
+
+
+@distinct
+def _sum(x, samples):
+    """Sum of a row."""
+    total = like(x, 0.0)
+    for s in range(samples):
+        total += x[s]
+    return total
+
+
+@glue
+def product_of_few(x, w, out):
+    """``out += x w`` for a handful of samples, in rows: the loops run along the units."""
+    weighted_rows(w, x.data, 1, x.ld, None, out)
+
+
+@glue
+def row_sums(dz, accumulate, db):
+    """``db = sum of dz over the samples``."""
+    for j in range(dz.rows):
+        total = _sum(at(dz.data, j * dz.ld), dz.columns)
+        db[j] = db[j] + total if accumulate else total
+
+
+@inner
+def _matrix(array):
+    """An array as a matrix."""
+    rows, columns = array.shape
+    return Matrix(pointer(array), rows, columns, columns)
+
+
+@public
+def dense_forward(x, w, b, out):
+    """``out = w.T x + b``."""
+    forward_product(_matrix(x), _matrix(w), pointer(b), np.int64(0), _matrix(out))
+
+
+@public
+def dense_backward_params(x, dz, accumulate, dw, db):
+    """``dw = x dz.T``, ``db = sum of dz over the samples``."""
+    params_product(_matrix(x), _matrix(dz), np.int64(0), accumulate, _matrix(dw))
+    row_sums(_matrix(dz), accumulate, pointer(db))
+
+
+@public
+def dense_backward_inputs(w, dz, dx):
+    """``dx = w dz``."""
+    inputs_product(_matrix(w), _matrix(dz), np.int64(0), _matrix(dx))

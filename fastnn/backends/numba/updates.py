@@ -1,0 +1,268 @@
+"""Update rules, the L2 penalty and gradient clipping."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.pointers import at, like, pointer, smaller
+from fastnn.backends.numba.threads import barrier
+
+UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+
+
+class Rule(NamedTuple):
+    """An update rule, see :class:`fastnn.backends.interface.Rule`."""
+
+    code: int
+    constants: Any
+    decay: float
+
+
+class Vectors(NamedTuple):
+    """Parameters, rows of partial gradients, moments and perhaps an average, each of ``n``."""
+
+    n: int
+    params: Any
+    grads: Any
+    groups: int
+    moments: Any
+    n_moments: int
+    averaged: bool
+
+
+class Step(NamedTuple):
+    """What an update multiplies: moments' rate, gradient, parameters (if weights), average."""
+
+    rate: float
+    factor: float
+    shrink: float
+    keep: float
+
+
+# --- penalty and clipping -------------------------------------------------------
+
+
+@distinct
+def _sum_of_squares(x, n):
+    """In float64."""
+    total = 0.0
+    for i in range(n):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@inner
+def penalty_of(layers, n_layers, l2, params):
+    """``l2 / 2`` times the sum of the squared weights."""
+    if l2 == 0.0:
+        return 0.0
+    total = 0.0
+    for k in range(n_layers):
+        row = at(layers, k * codes.LAYER_COLUMNS)
+        if row[codes.KIND] == codes.DENSE:
+            total += _sum_of_squares(
+                at(params, row[codes.WEIGHTS]), row[codes.FAN_IN] * row[codes.FAN_OUT]
+            )
+    return 0.5 * l2 * total
+
+
+@public
+def penalty(layers, l2, params):
+    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    return penalty_of(pointer(layers), layers.shape[0], l2, pointer(params))
+
+
+@distinct
+def combine(keep, factor, x, n, out):
+    """``out = keep out + factor x``."""
+    keep, factor = like(out, keep), like(out, factor)
+    for i in range(n):
+        out[i] = keep * out[i] + factor * x[i]
+
+
+@glue
+def add_groups(groups, n_params, start, stop, grads):
+    """Add the groups' gradients in order into the first row."""
+    for group in range(1, groups):
+        row = at(grads, group * n_params + start)
+        combine(1.0, 1.0, row, stop - start, at(grads, start))
+
+
+@distinct
+def _clip_entries(limit, n, grads):
+    """Clip to ``-limit`` and ``limit``."""
+    high = like(grads, limit)
+    for i in range(n):
+        g = grads[i]
+        g = high if g > high else g
+        grads[i] = -high if g < -high else g
+
+
+@inner
+def _share(team, n):
+    """A thread's range of ``n`` elements, cut at multiples of 64 so that bits do not change."""
+    lines = (n + 63) // 64
+    begin = team.thread * lines // team.n_threads * 64
+    return begin, smaller((team.thread + 1) * lines // team.n_threads * 64, n)
+
+
+@inner
+def part_of_params(layers, k):
+    """Range of a layer's weights (k even) or biases (k odd) among the parameters; if weights."""
+    row = at(layers, k // 2 * codes.LAYER_COLUMNS)
+    if row[codes.KIND] != codes.DENSE:
+        return 0, 0, False
+    if k % 2:
+        return row[codes.BIASES], row[codes.FAN_OUT], False
+    return row[codes.WEIGHTS], row[codes.FAN_IN] * row[codes.FAN_OUT], True
+
+
+@glue
+def clip(net, rule, team, vectors):
+    """Gradient of the objective into the first row, its entries clipped; factor of its norm.
+
+    Every thread adds up its share and, so that the bits are the same for any number of threads,
+    the squares of all.
+    """
+    limit, entries = rule.constants[3], rule.constants[4]
+    for k in range(2 * net.n_layers):
+        first, n, weights = part_of_params(net.layers, k)
+        begin, end = _share(team, n)
+        add_groups(vectors.groups, vectors.n, first + begin, first + end, vectors.grads)
+        mine = at(vectors.grads, first + begin)
+        if net.l2 != 0.0 and weights:
+            combine(1.0, net.l2, at(vectors.params, first + begin), end - begin, mine)
+        if entries != 0.0:
+            _clip_entries(entries, end - begin, mine)
+    barrier(team)
+    norm = 0.0
+    if limit != 0.0:
+        norm = math.sqrt(_sum_of_squares(vectors.grads, vectors.n))
+    # nobody may scale its share while others add up
+    barrier(team)
+    return limit / norm if norm > limit else 1.0
+
+
+# --- update rules ---------------------------------------------------------------
+
+
+@inner
+def step_size(rule, learning_rate, count):
+    """Learning rate, for Adam with the correction of the moments' bias."""
+    if rule.code == codes.ADAM:
+        unbiased = math.sqrt(1.0 - math.pow(rule.constants[1], np.float64(count)))
+        biased = 1.0 - math.pow(rule.constants[0], np.float64(count))
+        return learning_rate * unbiased / biased
+    return learning_rate
+
+
+@distinct
+def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
+    """One step for ``n`` parameters; ``rate`` is the step size, ``shrink`` the decay's factor."""
+    constants = rule.constants
+    l2, shrink, rate = like(params, l2), like(params, shrink), like(params, rate)
+    c0, c1 = like(params, constants[0]), like(params, constants[1])
+    epsilon = like(params, constants[2])
+    # 1 - constant in float64, as its rounding would show
+    d0, d1 = like(params, 1.0 - constants[0]), like(params, 1.0 - constants[1])
+    if rule.code == codes.SGD:
+        if constants[0] == 0.0:
+            for i in range(n):
+                params[i] = params[i] * shrink - rate * (grads[i] + l2 * params[i])
+        elif constants[1] != 0.0:
+            for i in range(n):
+                step = rate * (grads[i] + l2 * params[i])
+                v = c0 * state0[i] - step
+                state0[i] = v
+                params[i] = params[i] * shrink + (c0 * v - step)
+        else:
+            for i in range(n):
+                v = c0 * state0[i] - rate * (grads[i] + l2 * params[i])
+                state0[i] = v
+                params[i] = params[i] * shrink + v
+    elif rule.code == codes.ADAM:
+        for i in range(n):
+            g = grads[i] + l2 * params[i]
+            m = c0 * state0[i] + d0 * g
+            v = c1 * state1[i] + d1 * g * g
+            state0[i] = m
+            state1[i] = v
+            params[i] = params[i] * shrink - rate * m / (math.sqrt(v) + epsilon)
+    elif rule.code == codes.ADAGRAD:
+        for i in range(n):
+            g = grads[i] + l2 * params[i]
+            v = state0[i] + g * g
+            state0[i] = v
+            params[i] = params[i] * shrink - rate * g / (math.sqrt(v) + c0)
+    else:
+        for i in range(n):
+            g = grads[i] + l2 * params[i]
+            v = c0 * state0[i] + d0 * g * g
+            state0[i] = v
+            params[i] = params[i] * shrink - rate * g / (math.sqrt(v) + c1)
+
+
+@public
+def _update_all(grads, l2, rule, learning_rate, count, params, moments):
+    """See :func:`update`; the rule as a plain tuple."""
+    code, constants, decay = rule
+    rule_ = Rule(code, pointer(constants), decay)
+    _update(
+        pointer(grads),
+        l2,
+        1.0 - learning_rate * decay,
+        rule_,
+        step_size(rule_, learning_rate, count),
+        params.shape[0],
+        pointer(params),
+        pointer(moments),
+        at(pointer(moments), moments.shape[1] * (moments.shape[0] - 1)),
+    )
+
+
+def update(grads, l2, rule, learning_rate, count, params, moments):
+    """One step of an update rule, ``g = grads + l2 params``."""
+    _update_all(grads, l2, tuple(rule), learning_rate, count, params, moments)
+
+
+@distinct
+def _scale(factor, n, grads):
+    """``grads * factor``."""
+    factor = like(grads, factor)
+    for i in range(n):
+        grads[i] = grads[i] * factor
+
+
+@glue
+def _update_range(first, n, l2, shrink, rule, step, team, vectors):
+    """Sum of the groups and update, for a thread's share of one range of parameters."""
+    begin, end = _share(team, n)
+    for start in range(first + begin, first + end, UPDATED):
+        stop = smaller(start + UPDATED, first + end)
+        add_groups(vectors.groups, vectors.n, start, stop, vectors.grads)
+        grads, params = at(vectors.grads, start), at(vectors.params, start)
+        if step.factor != 1.0:
+            _scale(step.factor, stop - start, grads)
+        state0 = at(vectors.moments, start)
+        state1 = at(state0, (vectors.n_moments - 1) * vectors.n)
+        _update(grads, l2, shrink, rule, step.rate, stop - start, params, state0, state1)
+        if vectors.averaged:
+            average = at(state0, vectors.n_moments * vectors.n)
+            combine(step.keep, 1.0 - step.keep, params, stop - start, average)
+
+
+@glue
+def update_layers(net, l2, rule, step, team, vectors):
+    """Update all parameters; biases have neither L2 nor weight decay."""
+    if net.l2 == 0.0 and rule.decay == 0.0:
+        _update_range(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
+    else:
+        for k in range(2 * net.n_layers):
+            first, n, weights = part_of_params(net.layers, k)
+            l2_here, shrink = (l2, step.shrink) if weights else (0.0, 1.0)
+            _update_range(first, n, l2_here, shrink, rule, step, team, vectors)
