@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.backends import codes
+from fastnn.backends.codes import BLAS_WIDTH, MAX_GROUPS, SYNC_SIZE
 from fastnn.backends.interface import Net
 
 # A block of samples should leave room in the first-level cache (32 to 48 KiB)
@@ -31,14 +32,6 @@ MAX_BLOCK = 512
 MIN_SHARED_BLOCK = 128
 MAX_BLAS_BLOCK = 256
 BLAS_BLOCKS = 8  # of a batch, at least
-
-# Gradients of a batch are summed in at most this many partial sums, in fixed
-# order, so that the result does not depend on how many threads made them.
-MAX_GROUPS = 16
-
-# Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
-# and who took it.
-SYNC_SIZE = 8 + 2 * MAX_GROUPS
 
 # With more parameters than the second-level cache holds, threads share out units instead of
 # samples: each reads its part of the weights once for all samples of a block.
@@ -56,10 +49,6 @@ SHARED_SAMPLES = 96
 SECOND_THREAD_WORK = 200_000
 WORK_PER_THREAD = 1_000_000
 UPDATE_SAMPLES = 8
-
-# Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
-# from how many weights on they do is the backend's own number.
-BLAS_WIDTH = 48
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
