@@ -44,6 +44,8 @@ FLAGS = (
 # a loop adds to, if it is the only one; so the bits of a sum would depend on how many are computed
 # at a time, and these on the number of threads. Other compilers do not know the setting.
 ALWAYS_FUSE = "--param=avoid-fma-max-bits=0"
+# Symbols of static functions are a tenth of the files.
+LINK_FLAGS = ["-Wl,-s"] if sys.platform.startswith("linux") else []
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = ["/arch:AVX2"] if MSVC else ["-march=x86-64-v3"]
@@ -78,6 +80,7 @@ def extensions():
     common = {
         "include_dirs": [np.get_include(), str(SOURCE), str(GENERATED)],
         "depends": [str(CODES), *map(str, sorted(SOURCE.glob("*.[hp]*")))],
+        "extra_link_args": LINK_FLAGS,
     }
     for level, flags in LEVELS.items():
         for dtype, is_double in DTYPES.items():
@@ -126,7 +129,10 @@ class ParallelBuild(build_ext):
 
 
 modules = cythonize(
-    list(extensions()), include_path=[str(SOURCE)], language_level=3, nthreads=os.cpu_count() or 1
+    list(extensions()),
+    include_path=[str(SOURCE)],
+    # elsewhere a new process would run this file from the beginning
+    nthreads=(os.cpu_count() or 1) if sys.platform.startswith("linux") else 0,
 )
 for module in modules:
     module.optional = True  # cythonize forgets it

@@ -17,7 +17,8 @@ enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY
 FUNCTION void activate(const real *z, int activation, double constant, Size n, real *out)
 {
     const real alpha = (real)constant;
-    const real exp_lowest = hidden_from_compiler(EXP_LOWEST), tanh_lowest = hidden_from_compiler(EXPM1_LOWEST / 2);
+    const real exp_lowest = hidden_from_compiler(EXP_LOWEST);
+    const real tanh_lowest = hidden_from_compiler(EXPM1_LOWEST / 2);
     switch (activation) {
     case TANH: EACH(fast_tanh(z[s], tanh_lowest)); break;
     case SIGMOID: EACH(fast_sigmoid(z[s], exp_lowest)); break;

@@ -63,7 +63,7 @@ cdef void drop_units(Block *b, Size k, Size unit, Size last, Matrix x, Matrix ou
 
 
 def activation_forward(cnp.ndarray z not None, int activation, double alpha,
-                       cnp.ndarray out not None):
+                       cnp.ndarray out not None, /):
     """``out = f(z)``; ``out`` may be ``z``."""
     cdef Size n = cnp.PyArray_SIZE(z)
     cdef real *z_ = reals(z, n, False, "z")
@@ -73,7 +73,7 @@ def activation_forward(cnp.ndarray z not None, int activation, double alpha,
 
 
 def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int activation,
-                        double alpha, cnp.ndarray da not None):
+                        double alpha, cnp.ndarray da not None, /):
     """``da`` becomes ``dz = da f'(z)``."""
     cdef Size n = cnp.PyArray_SIZE(a)
     cdef real *z_ = reals(z, n, False, "z")
@@ -84,7 +84,7 @@ def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int acti
 
 
 def dropout_forward(cnp.ndarray x not None, double rate, uint64_t key, Size first,
-                    cnp.ndarray out not None):
+                    cnp.ndarray out not None, /):
     """``out = x / (1 - rate)`` where the unit is kept, else 0; ``out`` may be ``x``."""
     cdef Matrix x_ = matrix(x, -1, -1, False, "x")
     cdef Size units = dim(x, 0), n = dim(x, 1)
@@ -93,53 +93,23 @@ def dropout_forward(cnp.ndarray x not None, double rate, uint64_t key, Size firs
         apply_dropout(x_, rate, key, first, units, n, out_)
 
 
-def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not None):
+def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not None, /):
     """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
     dropout_forward(da, rate, key, first, da)
 
 
-# --- elementary functions by themselves, for tests and benchmarks
+# What the number of `elementwise` means; for tests and benchmarks.
+ELEMENTARY = {
+    "exp": ONLY_EXP, "expm1": ONLY_EXPM1, "tanh": ONLY_TANH, "sigmoid": ONLY_SIGMOID,
+    "log": ONLY_LOG, "log1p": ONLY_LOG1P, "softplus": ONLY_SOFTPLUS,
+}
 
 
-cdef int apply_elementwise(cnp.ndarray x, int function, cnp.ndarray out) except -1:
+def elementary(str name not None, cnp.ndarray x not None, cnp.ndarray out not None, /):
+    """``out = f(x)``; log for positive normal x, log1p for x in [0, 1]."""
+    cdef int function = ELEMENTARY[name]
     cdef Size n = cnp.PyArray_SIZE(x)
     cdef real *x_ = reals(x, n, False, "x")
     cdef real *out_ = reals(out, n, True, "out")
     with nogil:
         elementwise(x_, function, n, out_)
-    return 0
-
-
-def vector_exp(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = exp(x)``, elementwise."""
-    apply_elementwise(x, ONLY_EXP, out)
-
-
-def vector_expm1(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = exp(x) - 1``."""
-    apply_elementwise(x, ONLY_EXPM1, out)
-
-
-def vector_tanh(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = tanh(x)``."""
-    apply_elementwise(x, ONLY_TANH, out)
-
-
-def vector_sigmoid(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = 1 / (1 + exp(-x))``."""
-    apply_elementwise(x, ONLY_SIGMOID, out)
-
-
-def vector_log(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = log(x)`` for positive normal x."""
-    apply_elementwise(x, ONLY_LOG, out)
-
-
-def vector_log1p(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = log(1 + x)`` for x in [0, 1]."""
-    apply_elementwise(x, ONLY_LOG1P, out)
-
-
-def vector_softplus(cnp.ndarray x not None, cnp.ndarray out not None):
-    """``out = log(1 + exp(x))``."""
-    apply_elementwise(x, ONLY_SOFTPLUS, out)

@@ -1,86 +1,158 @@
-"""Find the polynomials of maths.h: ``python src_cython/coefficients.py``.
+"""Find the coefficients of maths.h: ``python src_cython/coefficients.py``.
 
-Each is the minimax polynomial of a function on an interval, by Remez exchange with 50 digits, then
-rounded to the dtype. The error that is made as small as possible is that of what the polynomial is
-used for, hence a weight. maths.h and the Numba backend have the same numbers; ``tests`` compare
-the errors of these with what is found here.
+Each is a minimax polynomial, found by the Remez exchange algorithm with mpmath, then rounded to
+the dtype. The Numba backend has the same numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mpmath as mp
 import numpy as np
 
 DIGITS = 50
+GRID = 400  # points at which errors are computed
 
 
 class Approximation(NamedTuple):
-    """A polynomial in x, ``weight(x) |polynomial(x) - function(x)|`` as small as possible.
+    """A polynomial P, with ``weight(x) |P(x) - function(x)|`` as small as possible.
 
-    Attributes
-    ----------
-    function, weight : callable
-    interval : tuple of callable
-        Ends of the interval, as functions, since they have as many digits as are asked for.
-    degrees : dict
-        Degree for each dtype.
+    The weight makes an error of P to that of what is computed with it.
     """
 
-    function: Callable
-    weight: Callable
-    interval: tuple[Callable, Callable]
+    meaning: str
+    function: Callable[[Any], Any]
+    weight: Callable[[Any], Any]
+    low: Callable[[], Any]  # ends of the interval, with as many digits as are asked for
+    high: Callable[[], Any]
     degrees: dict[str, int]
 
 
 def _exp(r):
-    return (mp.expm1(r) - r) / r**2 if r else mp.mpf(1) / 2
+    if abs(r) < 1e-12:
+        return mp.mpf(1) / 2 + r / 6
+    return (mp.expm1(r) - r) / r**2
 
 
 def _coth(u):
+    """(r coth(r) - 1) / r^2 of u = r^2; the polynomial of r coth(r) begins with 1."""
     r = mp.sqrt(u)
-    return r * mp.coth(r) if u else mp.mpf(1)
+    return (r * mp.coth(r) - 1) / u if u > 1e-8 else mp.mpf(1) / 3 - u / 45 + 2 * u**2 / 945
 
 
-def _log(u):
+def _atanh(u):
+    """(2 atanh(s) - 2 s) / s^3 of u = s^2."""
     s = mp.sqrt(u)
-    return (2 * mp.atanh(s) - 2 * s) / s**3 if u else mp.mpf(2) / 3
+    return 2 * (mp.atanh(s) - s) / s**3 if u > 1e-8 else 2 * (mp.mpf(1) / 3 + u / 5 + u**2 / 7)
+
+
+def _atanh_weight(u):
+    """s^3 / (2 atanh(s)): the relative error of the logarithm."""
+    s = mp.sqrt(u)
+    return s**3 / (2 * mp.atanh(s)) if s else mp.mpf(0)
 
 
 APPROXIMATIONS = {
-    # expm1(r) = r + r r EXP(r)
     "EXP": Approximation(
+        "expm1(r) = r + r r EXP(r)",
         _exp,
-        lambda r: r**2,
-        (lambda: -mp.log(2) / 2, lambda: mp.log(2) / 2),
+        lambda r: mp.mpf(1),
+        lambda: -mp.log(2) / 2,
+        lambda: mp.log(2) / 2,
         {"float32": 4, "float64": 9},
+    ),
+    "COTH": Approximation(
+        "r coth(r) = COTH(r r), of which the first is 1",
+        _coth,
+        lambda u: u / (1 + u * _coth(u)),
+        lambda: mp.mpf(0),
+        lambda: (mp.log(2) / 4) ** 2,
+        {"float32": 1, "float64": 4},
+    ),
+    "LOG": Approximation(
+        "2 atanh(s) = 2 s + s s s LOG(s s)",
+        _atanh,
+        _atanh_weight,
+        lambda: mp.mpf(0),
+        lambda: (3 - 2 * mp.sqrt(2)) ** 2,
+        {"float32": 2, "float64": 6},
+    ),
+    "LOG1P": Approximation(
+        "2 atanh(s) = 2 s + s s s LOG1P(s s)",
+        _atanh,
+        _atanh_weight,
+        lambda: mp.mpf(0),
+        lambda: mp.mpf(1) / 9,
+        {"float32": 3, "float64": 9},
     ),
 }
 
 
-def minimax(f: Approximation, degree: int) -> tuple[list, mp.mpf]:
-    """Coefficients, lowest first, and the largest weighted error, with ``DIGITS`` digits."""
-    low, high = (end() for end in f.interval)
+def _points(f: Approximation) -> list[Any]:
+    low, high = f.low(), f.high()
+    return [low + (high - low) * (1 - mp.cos(mp.pi * k / GRID)) / 2 for k in range(GRID + 1)]
+
+
+def minimax(f: Approximation, degree: int) -> list[Any]:
+    """Coefficients, lowest first."""
     n = degree + 2
-    # Chebyshev nodes, without a node where the weight is zero
-    nodes = [
-        (low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (2 * k + 1) / (2 * n))
-        for k in range(n)
-    ]
-    for _ in range(60):
-        # weight (p - f) = +-e at the nodes
-        rows = mp.matrix(n, n)
-        right = mp.matrix(n, 1)
-        for i, x in enumerate(nodes):
+    points = _points(f)
+    values, weights = [f.function(x) for x in points], [f.weight(x) for x in points]
+    # Chebyshev's extrema, but not the ends, where a weight may be zero
+    chosen = [round(GRID * (2 * k + 1) / (2 * n)) for k in range(n)]
+    while True:
+        # the polynomial whose errors at the chosen points are equal, with alternating signs
+        rows, right = mp.matrix(n, n), mp.matrix(n, 1)
+        for i, p in enumerate(chosen):
             for k in range(degree + 1):
-                rows[i, k] = x**k
-            rows[i, degree + 1] = (-1) ** i / f.weight(x)
-            right[i] = f.function(x)
+                rows[i, k] = weights[p] * points[p] ** k
+            rows[i, degree + 1] = (-1) ** i
+            right[i] = weights[p] * values[p]
         solution = mp.lu_solve(rows, right)
-        coefficients = [solution[k] for k in range(degree + 1)]
-        nodes, sizes = _extrema(lambda x: f.weight(x) * (mp.polyval(coefficients[::-1], x) - f.function(x)), low, high, n)
-        if max(sizes) - min(sizes) < 1e-6 * max(sizes):
-            break
-    return coefficients, max(sizes)
+        polynomial = [solution[k] for k in range(degree + 1)]
+        errors = [
+            w * (mp.polyval(polynomial[::-1], x) - y)
+            for x, y, w in zip(points, values, weights, strict=True)
+        ]
+        # then the points with the largest error between two changes of its sign
+        extrema: list[int] = []
+        for p, error in enumerate(errors):
+            if not extrema or error * errors[extrema[-1]] < 0:
+                extrema.append(p)
+            elif abs(error) > abs(errors[extrema[-1]]):
+                extrema[-1] = p
+        while len(extrema) > n:
+            extrema.pop(0 if abs(errors[extrema[0]]) < abs(errors[extrema[-1]]) else -1)
+        if extrema == chosen:
+            return polynomial
+        chosen = extrema
+
+
+def coefficients(name: str, dtype: str) -> list[float]:
+    """The minimax polynomial, rounded to the dtype; lowest degree first."""
+    f = APPROXIMATIONS[name]
+    with mp.workdps(DIGITS):
+        return [float(np.dtype(dtype).type(c)) for c in minimax(f, f.degrees[dtype])]
+
+
+def largest_error(name: str, polynomial: list[float]) -> float:
+    """Largest weighted error of a polynomial with these coefficients."""
+    f = APPROXIMATIONS[name]
+    with mp.workdps(DIGITS):
+        return float(
+            max(
+                f.weight(x)
+                * abs(mp.polyval([mp.mpf(c) for c in polynomial[::-1]], x) - f.function(x))
+                for x in _points(f)
+            )
+        )
+
+
+if __name__ == "__main__":
+    for name, f in APPROXIMATIONS.items():
+        print(f"{name}: {f.meaning}")
+        for dtype in f.degrees:
+            found = coefficients(name, dtype)
+            print(f"  {dtype}, error {largest_error(name, found):.2e}: {found}")

@@ -8,7 +8,7 @@ cdef extern from "losses.h" nogil:
 
 def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
                 cnp.ndarray sample_weight not None, int loss, double constant, double scale,
-                cnp.ndarray dlogits not None):
+                cnp.ndarray dlogits not None, /):
     """Weighted sum of the samples' losses, and its derivative times ``scale``."""
     cdef Matrix z = matrix(logits, -1, -1, False, "logits")
     cdef Size units = dim(logits, 0), n = dim(logits, 1)
@@ -23,7 +23,7 @@ def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
     return total
 
 
-def output_transform(int loss, cnp.ndarray out not None):
+def output_transform(int loss, cnp.ndarray out not None, /):
     """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves."""
     cdef Matrix z = matrix(out, -1, -1, True, "out")
     cdef Size units = dim(out, 0), n = dim(out, 1)

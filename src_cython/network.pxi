@@ -51,8 +51,8 @@ cdef Net read_net(net) except *:
     return out
 
 
-def product_scratch(Size block, Size widest, Size itemsize):
-    """Scratch numbers that the products of wide layers need beside the plan's own."""
+def product_scratch(Size block, Size widest, Size itemsize, /):
+    """Scratch numbers that the products of wide layers need besides the plan's own."""
     return scratch_of_products(block, widest).size
 
 
@@ -91,7 +91,7 @@ cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sam
 cdef Matrix forward_layers(Block *b) noexcept nogil:
     """Net inputs of the last layer."""
     cdef Dense d
-    cdef Size k, unit, last
+    cdef Size k, unit = 0, last
     for k in range(b.net.n_layers):
         if b.net.layers[k].kind == DROPOUT:
             continue  # done with the layer before
@@ -115,11 +115,11 @@ cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
 cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept nogil:
     """Gradient by all parameters, from ``dz`` on, the derivative by the last net inputs.
 
-    With an update, weights are updated at once; unless the objective, which ``loss`` completes, is
-    not finite, which every thread sees before the first layer.
+    With an update, weights are updated in the same pass, unless the objective, which ``loss``
+    completes, is not finite: every thread sees that before the first layer.
     """
     cdef Dense d
-    cdef Size k, first, last
+    cdef Size k, first = 0, last
     for k in range(b.net.n_layers - 1, -1, -1):
         if b.net.layers[k].kind == DROPOUT:
             continue  # done with the layer after
@@ -303,7 +303,7 @@ cdef double objective_gradient(Net *net, Data *data, Size step, Memory memory) n
 def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not None,
                   cnp.ndarray sample_weight not None, uint64_t seed, Size step,
                   cnp.ndarray params not None, cnp.ndarray work not None,
-                  cnp.ndarray grads not None):
+                  cnp.ndarray grads not None, /):
     """Objective of one batch and its gradient."""
     cdef Net net_ = read_net(net)
     cdef Data data
@@ -338,7 +338,7 @@ cdef Size few_rows(Size n_params, bint wide_layers) noexcept nogil:
     return FEW_SAMPLES if n_params < LARGE else FEW_SAMPLES_LARGE
 
 
-def few_samples(Size n_params, bint wide_layers):
+def few_samples(Size n_params, bint wide_layers, /):
     """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
     return few_rows(n_params, wide_layers)
 
@@ -396,7 +396,7 @@ cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory
 
 
 def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray params not None,
-            cnp.ndarray work not None, cnp.ndarray out not None):
+            cnp.ndarray work not None, cnp.ndarray out not None, /):
     """Predictions of a network; whether x is finite."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")

@@ -48,7 +48,7 @@ SAME_PLACE(Header, work_packed, WORK_PACKED);
 #define UPDATE_ROWS 48
 #define UPDATE_COLUMNS 384
 
-/* What the products of wide layers need beside the plan's matrices: offsets, in reals. */
+/* What the products of wide layers need besides the plan's matrices: offsets, in reals. */
 typedef struct {
     Size copy;      /* of the first factor of a packed product */
     Size tile;      /* of a gradient, for the fused update */

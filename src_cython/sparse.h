@@ -3,8 +3,8 @@
  * Here the loops run along the units: every number that is not zero meets a whole row of a matrix.
  * The numbers of a CSR sample s are those from indptr[s] to indptr[s + 1], each with its column,
  * in ascending order. A wide layer's inputs or derivatives (activation sparsity) are dense
- * matrices; what is not zero is found anew in every block and kept as non-zero masks, a bit for
- * each number: masks by sample for the forward pass, by unit for the backward pass.
+ * matrices; what is not zero is found in every block and kept as non-zero masks, a bit for each
+ * number: masks by sample for the forward pass, by unit for the backward pass.
  */
 #ifndef FASTNN_SPARSE_H
 #define FASTNN_SPARSE_H

@@ -106,9 +106,9 @@ cdef struct Update:
     double keep  # of the parameters' average
     Size n_params
     Size n_moments
-    Size second  # where in the moments the second begins; 0: there is none
+    Size second  # where in the moments the second begins; 0: the rule has one or none
     real *moments
-    double penalty  # the objective beside the losses
+    double penalty  # l2 / 2 times the sum of the squared weights
     double scale  # 1 / total weight of the batch
 
 

@@ -65,7 +65,7 @@ FUNCTION void barrier(int n_threads, int64_t *sync)
 FUNCTION int64_t take_ticket(int64_t *sync) { return ATOMIC_ADD(sync + 2, 1); }
 
 /* Claim a group of blocks for the step `turn`; false if another thread has. *claimed is the last
- * step in which somebody had it, plus 1. */
+ * step in which a thread had it, plus 1. */
 FUNCTION int claim(int64_t *claimed, int64_t turn)
 {
     const int64_t last = ATOMIC_LOAD(claimed);

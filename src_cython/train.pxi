@@ -13,13 +13,14 @@ cdef struct Chunk:
 
 cdef Update make_update(Net *net, Rule *rule, real *moments) noexcept nogil:
     """What is the same in all steps of an update rule."""
-    cdef Update u
-    u.rule, u.moments, u.n_params = rule[0], moments, net.header.n_params
-    u.n_moments = moment_rows(rule)
-    u.second = u.n_params if u.n_moments == 2 else 0
-    # clipped gradients are those of the objective: the penalty's is in them
-    u.l2 = 0 if clips(rule) else net.l2
-    return u
+    cdef Size n_params = net.header.n_params, n_moments = moment_rows(rule)
+    return Update(
+        rule=rule[0], moments=moments, n_params=n_params, n_moments=n_moments,
+        second=n_params if n_moments == 2 else 0,
+        # clipped gradients are those of the objective: the penalty's is in them
+        l2=0 if clips(rule) else net.l2,
+        rate=0, shrink=1, keep=0, penalty=0, scale=0,
+    )
 
 
 cdef void prepare_update(Net *net, Update *u, double learning_rate, Size count, Batch *batch,
@@ -122,10 +123,10 @@ cdef int check_sparse(data, Data *out) except -1:
 
 def train(net not None, data not None, rule not None, chunk not None, team not None,
           cnp.ndarray params not None, cnp.ndarray moments not None, memory not None,
-          cnp.ndarray losses not None):
+          cnp.ndarray losses not None, /):
     """A chunk of training steps.
 
-    Called by ``n_threads`` threads at once. ``sync`` has ``SYNC_SIZE`` integers that start at zero;
+    Called by ``n_threads`` threads in parallel. ``sync`` has ``SYNC_SIZE`` integers that start at zero;
     a single thread does not touch it.
     """
     cdef Net net_ = read_net(net)
@@ -135,14 +136,19 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     cdef Team team_ = Team(team.thread, team.n_threads, NULL, 0, 0)
     cdef Memory memory_
     cdef bint shuffled = data.shuffled
-    cdef cnp.ndarray rates = chunk.learning_rates, sync = team.sync, order = memory.order
+    cdef cnp.ndarray rates = chunk.learning_rates, sync = team.sync
+    cdef cnp.ndarray order = memory.order, work = memory.work
     data_.seed, data_.order = chunk.seed, NULL
     read_sparse(data, &data_)
     read_data(&net_, data.x, data.targets, data.sample_weight, shuffled, &data_)
     cdef Size n_params = net_.header.n_params, work_size = net_.header.work_size
+    cdef Size work_row = dim(work, cnp.PyArray_NDIM(work) - 1)
     if data_.csr.indptr != NULL:
         check_sparse(data, &data_)
-        work_size += round_up((net_.header.block + 1) * data_.features, 16)  # as Plan.workspace
+        # for each number of a block, where it may be, and for each column
+        work_size += (net_.header.block + 1) * data_.features
+    if work_row < work_size:
+        raise ValueError(f"work has rows of {work_row} elements; {work_size} are needed")
     chunk_.first_step, chunk_.first_count = chunk.first_step, chunk.first_count
     chunk_.batch_size, chunk_.steps = data.batch_size, cnp.PyArray_SIZE(rates)
     if (chunk_.batch_size < 1 or chunk_.first_step < 0
@@ -161,8 +167,8 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     memory_.grads = reals(
         memory.grads,
         n_params * group_count(&net_, smaller(chunk_.batch_size, data_.samples)), True, "grads")
-    memory_.work = reals(memory.work, work_size * (team_.thread + 1), True, "work")
-    memory_.own = memory_.work + team_.thread * work_size
+    memory_.work = reals(work, work_row * (team_.thread + 1), True, "work")
+    memory_.own = memory_.work + team_.thread * work_row
     cdef real *moments_ = reals(
         moments, n_params * (moment_rows(&rule_) + (rule_.constants[5] != 0)), True, "moments")
     cdef Size done

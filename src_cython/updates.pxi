@@ -133,7 +133,7 @@ cdef double net_penalty(Net *net, const real *params) noexcept nogil:
     return 0.5 * net.l2 * total
 
 
-def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None):
+def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None, /):
     """``l2 / 2`` times the sum of the squared weights, biases left out."""
     check(layers, cnp.NPY_INT64, 0, False, "layers")
     check_shape(layers, -1, LAYER_COLUMNS, "layers")
@@ -147,7 +147,7 @@ def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None)
 
 
 def update(cnp.ndarray grads not None, double l2, rule not None, double learning_rate, Size count,
-           cnp.ndarray params not None, cnp.ndarray moments not None):
+           cnp.ndarray params not None, cnp.ndarray moments not None, /):
     """One step of an update rule, ``g = grads + l2 params``."""
     cdef Rule rule_ = read_rule(rule, 3)
     cdef Size n = cnp.PyArray_SIZE(params), rows = moment_rows(&rule_)

@@ -5,7 +5,6 @@ import re
 import zlib
 from functools import partial
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -863,24 +862,6 @@ def test_numbers_of_codes_in_numba():
     shared = [name for name in dir(codes) if name.isupper() and hasattr(module, name)]
     assert len(shared) > 30
     assert {n: getattr(module, n) for n in shared} == {n: getattr(codes, n) for n in shared}
-
-
-def test_numbers_of_codes_in_c():
-    # C cannot read Python's constants: the header spells them again
-    header = Path(__file__).parents[1] / "src_cython" / "vector_math.h"
-    values = {}
-    for body in re.findall(r"enum\s*\w*\s*\{(.*?)\}", header.read_text(), re.DOTALL):
-        names = [
-            part.strip() for part in re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL).split(",")
-        ]
-        values |= {name: number for number, name in enumerate(filter(None, names))}
-    shared = {
-        name: value
-        for name, value in vars(codes).items()
-        if name.isupper() and isinstance(value, int)
-    }
-    assert len(shared) > 30
-    assert {name: values.get(name) for name in shared} == shared
 
 
 def test_plan_leaves_room():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any
 
 from fastnn.backends._cython_processor import vector_levels
 from fastnn.backends.numpy import biases_of, weights_of
@@ -30,26 +31,26 @@ def levels() -> list[str]:
     ]
 
 
-class _Modules(dict):
-    """The module of each dtype, by the size of its numbers: 4 or 8 bytes."""
+class _Functions(dict):
+    """One kernel for each dtype, by the size of its numbers: 4 or 8 bytes."""
 
-    def __init__(self, level: str) -> None:
+    def __init__(self, level: str, name: str) -> None:
         super().__init__()
-        self.level = level
+        self.level, self.name = level, name
 
-    def __missing__(self, itemsize: int) -> ModuleType:
+    def __missing__(self, itemsize: int) -> Callable[..., Any]:
         if itemsize not in (4, 8):
             raise TypeError(f"arrays must be float32 or float64, not of {itemsize} bytes a number")
-        name = f"fastnn.backends._cython_{self.level}_float{8 * itemsize}"
-        self[itemsize] = importlib.import_module(name)
+        module = f"fastnn.backends._cython_{self.level}_float{8 * itemsize}"
+        self[itemsize] = getattr(importlib.import_module(module), self.name)
         return self[itemsize]
 
 
 class Level:
     """The kernels of one vector level.
 
-    Each method calls the function of its name in the module of the dtype of one array; that one
-    checks all arrays.
+    Each method calls the function of its name in the module of the dtype of one array; that
+    function checks all arrays.
     """
 
     NAME = NAME
@@ -58,101 +59,103 @@ class Level:
 
     def __init__(self, level: str) -> None:
         self.level = level
-        self._of = _Modules(level)
+        for name in (*_KERNELS, "elementary"):
+            setattr(self, f"_{name}", _Functions(level, name))
 
     # --- of no dtype: any module will do
 
     def mix(self, z):
-        return self._of[4].mix(z)
+        return self._mix[4](z)
 
     def stream(self, seed, purpose, number):
-        return self._of[4].stream(seed, purpose, number)
+        return self._stream[4](seed, purpose, number)
 
     def shuffle(self, seed, epoch, order):
-        self._of[4].shuffle(seed, epoch, order)
+        self._shuffle[4](seed, epoch, order)
 
     def few_samples(self, n_params, wide_layers):
-        return self._of[4].few_samples(n_params, wide_layers)
+        return self._few_samples[4](n_params, wide_layers)
 
     def product_scratch(self, block, widest, itemsize):
-        return self._of[itemsize].product_scratch(block, widest, itemsize)
+        return self._product_scratch[itemsize](block, widest, itemsize)
 
     # --- of a layer
 
     def dense_forward(self, x, w, b, out):
-        self._of[w.itemsize].dense_forward(x, w, b, out)
+        self._dense_forward[w.itemsize](x, w, b, out)
 
     def dense_backward_params(self, x, dz, accumulate, dw, db):
-        self._of[x.itemsize].dense_backward_params(x, dz, accumulate, dw, db)
+        self._dense_backward_params[x.itemsize](x, dz, accumulate, dw, db)
 
     def dense_backward_inputs(self, w, dz, dx):
-        self._of[w.itemsize].dense_backward_inputs(w, dz, dx)
+        self._dense_backward_inputs[w.itemsize](w, dz, dx)
 
     def activation_forward(self, z, activation, alpha, out):
-        self._of[z.itemsize].activation_forward(z, activation, alpha, out)
+        self._activation_forward[z.itemsize](z, activation, alpha, out)
 
     def activation_backward(self, z, a, activation, alpha, da):
-        self._of[a.itemsize].activation_backward(z, a, activation, alpha, da)
+        self._activation_backward[a.itemsize](z, a, activation, alpha, da)
 
     def dropout_forward(self, x, rate, key, first, out):
-        self._of[x.itemsize].dropout_forward(x, rate, key, first, out)
+        self._dropout_forward[x.itemsize](x, rate, key, first, out)
 
     def dropout_backward(self, rate, key, first, da):
-        self._of[da.itemsize].dropout_backward(rate, key, first, da)
+        self._dropout_backward[da.itemsize](rate, key, first, da)
 
     def output_loss(self, logits, targets, sample_weight, loss, constant, scale, dlogits):
-        return self._of[logits.itemsize].output_loss(
+        return self._output_loss[logits.itemsize](
             logits, targets, sample_weight, loss, constant, scale, dlogits
         )
 
     def output_transform(self, loss, out):
-        self._of[out.itemsize].output_transform(loss, out)
+        self._output_transform[out.itemsize](loss, out)
 
     def update(self, grads, l2, rule, learning_rate, count, params, moments):
-        self._of[params.itemsize].update(grads, l2, rule, learning_rate, count, params, moments)
+        self._update[params.itemsize](grads, l2, rule, learning_rate, count, params, moments)
 
     def penalty(self, layers, l2, params):
-        return self._of[params.itemsize].penalty(layers, l2, params)
+        return self._penalty[params.itemsize](layers, l2, params)
 
     # --- of a network
 
     def forward(self, net, x, transform, params, work, out):
-        return self._of[params.itemsize].forward(net, x, transform, params, work, out)
+        return self._forward[params.itemsize](net, x, transform, params, work, out)
 
-    def loss_and_grad(
-        self, net, x, targets, sample_weight, seed, step, params, work, grads
-    ):
-        return self._of[params.itemsize].loss_and_grad(
+    def loss_and_grad(self, net, x, targets, sample_weight, seed, step, params, work, grads):
+        return self._loss_and_grad[params.itemsize](
             net, x, targets, sample_weight, seed, step, params, work, grads
         )
 
     def train(self, net, data, rule, chunk, team, params, moments, memory, losses):
-        return self._of[params.itemsize].train(
+        return self._train[params.itemsize](
             net, data, rule, chunk, team, params, moments, memory, losses
         )
 
     # --- elementary functions, for tests and benchmarks
 
     def vector_exp(self, x, out):
-        self._of[x.itemsize].vector_exp(x, out)
+        self._elementary[x.itemsize]("exp", x, out)
 
     def vector_expm1(self, x, out):
-        self._of[x.itemsize].vector_expm1(x, out)
+        self._elementary[x.itemsize]("expm1", x, out)
 
     def vector_tanh(self, x, out):
-        self._of[x.itemsize].vector_tanh(x, out)
+        self._elementary[x.itemsize]("tanh", x, out)
 
     def vector_sigmoid(self, x, out):
-        self._of[x.itemsize].vector_sigmoid(x, out)
+        self._elementary[x.itemsize]("sigmoid", x, out)
 
     def vector_log(self, x, out):
-        self._of[x.itemsize].vector_log(x, out)
+        self._elementary[x.itemsize]("log", x, out)
 
     def vector_log1p(self, x, out):
-        self._of[x.itemsize].vector_log1p(x, out)
+        self._elementary[x.itemsize]("log1p", x, out)
 
     def vector_softplus(self, x, out):
-        self._of[x.itemsize].vector_softplus(x, out)
+        self._elementary[x.itemsize]("softplus", x, out)
+
+
+_KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
 
 
 def load_level(name: str) -> Level:
@@ -176,7 +179,6 @@ def load_level(name: str) -> Level:
 
 LEVEL = levels()[-1]
 _highest = load_level(LEVEL)
-_KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
 globals().update({name: getattr(_highest, name) for name in _KERNELS})
 
 __all__ = ["BLAS_WEIGHTS", "LEVEL", "NAME", "biases_of", "levels", "load_level", "weights_of"]

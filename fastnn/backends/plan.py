@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.codes import BLAS_WIDTH, MAX_GROUPS, SYNC_SIZE
+from fastnn.backends.codes import BLAS_WIDTH, MAX_GROUPS, SYNC_SIZE  # noqa: F401
 from fastnn.backends.interface import Net
 
 # A block of samples should leave room in the first-level cache (32 to 48 KiB)
