@@ -13,8 +13,9 @@ import scipy.sparse
 
 from fastnn import backends
 from fastnn.backends import codes
+from fastnn.backends.codes import SYNC_SIZE
 from fastnn.backends.interface import Chunk, Data, Memory, Team
-from fastnn.backends.plan import SYNC_SIZE, Plan, aligned_empty, batch_matrices, make_plan
+from fastnn.backends.plan import Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training.optimizers import SGD
 
 DTYPES = ("float32", "float64")

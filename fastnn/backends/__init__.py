@@ -78,7 +78,7 @@ def load(name: str = "auto") -> ModuleType:
 def why_missing(name: str) -> str | None:
     """Reason why a backend cannot be loaded and how to get it; None if it is there."""
     if name == "cython":
-        found = importlib.util.find_spec("fastnn.backends._cython_baseline")
+        found = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
     elif name == "numba":
         found = importlib.util.find_spec("numba")
     else:

@@ -1,8 +1,6 @@
 """The integers that Python and the compiled kernels share.
 
-A kernel gets small integers, never strings. The three kernel files spell the
-same numbers (Cython cannot read Python constants at compile time); a test
-compares them.
+A kernel gets small integers, never strings. ``setup.py`` makes a C header of them.
 """
 
 # What a row of the plan does.
@@ -94,3 +92,15 @@ HEADER_SIZE = 11
 # Purposes of the counter-based random streams.
 STREAM_SHUFFLE = 0
 STREAM_DROPOUT = 1
+
+# Gradients of a batch are summed in at most this many partial sums, in fixed
+# order, so that the result does not depend on how many threads made them.
+MAX_GROUPS = 16
+
+# Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
+# and who took it.
+SYNC_SIZE = 8 + 2 * MAX_GROUPS
+
+# Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
+# from how many weights on they do is the backend's own number.
+BLAS_WIDTH = 48

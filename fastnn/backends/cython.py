@@ -1,30 +1,164 @@
 """The kernels of :mod:`fastnn.backends.numpy` compiled by Cython.
 
-Written in ``src_cython`` and compiled once for each vector level: plain x86-64 (or whatever else
-the processor is), AVX2 and AVX-512. This module takes the highest level that was compiled and
-that the processor has.
+Written in ``src_cython`` and compiled once for each dtype and vector level: plain x86-64 (or
+whatever else the processor is), AVX2 and AVX-512. This module takes the highest level that was
+compiled and that the processor has; the module of a dtype is loaded when it is first needed.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any
 
-from fastnn.backends import _cython_baseline
+from fastnn.backends._cython_processor import vector_levels
 from fastnn.backends.numpy import biases_of, weights_of
+
+NAME = "cython"
+
+# Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
+# than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
+BLAS_WEIGHTS = 64 * 1024
 
 
 def levels() -> list[str]:
     """Vector levels that were compiled and that this processor has, lowest first."""
     return [
         name
-        for name in _cython_baseline.vector_levels()
-        if importlib.util.find_spec(f"fastnn.backends._cython_{name}")
+        for name in vector_levels()
+        if importlib.util.find_spec(f"fastnn.backends._cython_{name}_float32")
     ]
 
 
-def load_level(name: str) -> ModuleType:
+class _Functions(dict):
+    """One kernel for each dtype, by the size of its numbers: 4 or 8 bytes."""
+
+    def __init__(self, level: str, name: str) -> None:
+        super().__init__()
+        self.level, self.name = level, name
+
+    def __missing__(self, itemsize: int) -> Callable[..., Any]:
+        if itemsize not in (4, 8):
+            raise TypeError(f"arrays must be float32 or float64, not of {itemsize} bytes a number")
+        module = f"fastnn.backends._cython_{self.level}_float{8 * itemsize}"
+        self[itemsize] = getattr(importlib.import_module(module), self.name)
+        return self[itemsize]
+
+
+class Level:
+    """The kernels of one vector level.
+
+    Each method calls the function of its name in the module of the dtype of one array; that
+    function checks all arrays.
+    """
+
+    NAME = NAME
+    BLAS_WEIGHTS = BLAS_WEIGHTS
+    weights_of, biases_of = staticmethod(weights_of), staticmethod(biases_of)
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+        for name in (*_KERNELS, "elementary"):
+            setattr(self, f"_{name}", _Functions(level, name))
+
+    # --- of no dtype: any module will do
+
+    def mix(self, z):
+        return self._mix[4](z)
+
+    def stream(self, seed, purpose, number):
+        return self._stream[4](seed, purpose, number)
+
+    def shuffle(self, seed, epoch, order):
+        self._shuffle[4](seed, epoch, order)
+
+    def few_samples(self, n_params, wide_layers):
+        return self._few_samples[4](n_params, wide_layers)
+
+    def product_scratch(self, block, widest, itemsize):
+        return self._product_scratch[itemsize](block, widest, itemsize)
+
+    # --- of a layer
+
+    def dense_forward(self, x, w, b, out):
+        self._dense_forward[w.itemsize](x, w, b, out)
+
+    def dense_backward_params(self, x, dz, accumulate, dw, db):
+        self._dense_backward_params[x.itemsize](x, dz, accumulate, dw, db)
+
+    def dense_backward_inputs(self, w, dz, dx):
+        self._dense_backward_inputs[w.itemsize](w, dz, dx)
+
+    def activation_forward(self, z, activation, alpha, out):
+        self._activation_forward[z.itemsize](z, activation, alpha, out)
+
+    def activation_backward(self, z, a, activation, alpha, da):
+        self._activation_backward[a.itemsize](z, a, activation, alpha, da)
+
+    def dropout_forward(self, x, rate, key, first, out):
+        self._dropout_forward[x.itemsize](x, rate, key, first, out)
+
+    def dropout_backward(self, rate, key, first, da):
+        self._dropout_backward[da.itemsize](rate, key, first, da)
+
+    def output_loss(self, logits, targets, sample_weight, loss, constant, scale, dlogits):
+        return self._output_loss[logits.itemsize](
+            logits, targets, sample_weight, loss, constant, scale, dlogits
+        )
+
+    def output_transform(self, loss, out):
+        self._output_transform[out.itemsize](loss, out)
+
+    def update(self, grads, l2, rule, learning_rate, count, params, moments):
+        self._update[params.itemsize](grads, l2, rule, learning_rate, count, params, moments)
+
+    def penalty(self, layers, l2, params):
+        return self._penalty[params.itemsize](layers, l2, params)
+
+    # --- of a network
+
+    def forward(self, net, x, transform, params, work, out):
+        return self._forward[params.itemsize](net, x, transform, params, work, out)
+
+    def loss_and_grad(self, net, x, targets, sample_weight, seed, step, params, work, grads):
+        return self._loss_and_grad[params.itemsize](
+            net, x, targets, sample_weight, seed, step, params, work, grads
+        )
+
+    def train(self, net, data, rule, chunk, team, params, moments, memory, losses):
+        return self._train[params.itemsize](
+            net, data, rule, chunk, team, params, moments, memory, losses
+        )
+
+    # --- elementary functions, for tests and benchmarks
+
+    def vector_exp(self, x, out):
+        self._elementary[x.itemsize]("exp", x, out)
+
+    def vector_expm1(self, x, out):
+        self._elementary[x.itemsize]("expm1", x, out)
+
+    def vector_tanh(self, x, out):
+        self._elementary[x.itemsize]("tanh", x, out)
+
+    def vector_sigmoid(self, x, out):
+        self._elementary[x.itemsize]("sigmoid", x, out)
+
+    def vector_log(self, x, out):
+        self._elementary[x.itemsize]("log", x, out)
+
+    def vector_log1p(self, x, out):
+        self._elementary[x.itemsize]("log1p", x, out)
+
+    def vector_softplus(self, x, out):
+        self._elementary[x.itemsize]("softplus", x, out)
+
+
+_KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
+
+
+def load_level(name: str) -> Level:
     """Kernels of one vector level.
 
     Parameters
@@ -34,79 +168,18 @@ def load_level(name: str) -> ModuleType:
 
     Returns
     -------
-    module
+    Level
     """
     if name not in levels():
         raise ImportError(f"vector level {name!r} is not there; there are: {', '.join(levels())}")
-    return importlib.import_module(f"fastnn.backends._cython_{name}")
+    return Level(name)
 
 
 # --- the highest level, as this module's functions
 
 LEVEL = levels()[-1]
-_kernels = load_level(LEVEL)
-NAME = _kernels.NAME
-few_samples = _kernels.few_samples
-mix = _kernels.mix
-stream = _kernels.stream
-shuffle = _kernels.shuffle
-dense_forward = _kernels.dense_forward
-dense_backward_params = _kernels.dense_backward_params
-dense_backward_inputs = _kernels.dense_backward_inputs
-activation_forward = _kernels.activation_forward
-activation_backward = _kernels.activation_backward
-dropout_forward = _kernels.dropout_forward
-dropout_backward = _kernels.dropout_backward
-output_loss = _kernels.output_loss
-output_transform = _kernels.output_transform
-update = _kernels.update
-penalty = _kernels.penalty
-forward = _kernels.forward
-loss_and_grad = _kernels.loss_and_grad
-train = _kernels.train
-vector_exp = _kernels.vector_exp
-vector_expm1 = _kernels.vector_expm1
-vector_tanh = _kernels.vector_tanh
-vector_sigmoid = _kernels.vector_sigmoid
-vector_log = _kernels.vector_log
-vector_log1p = _kernels.vector_log1p
-vector_softplus = _kernels.vector_softplus
-product_scratch = _kernels.product_scratch
+_highest = load_level(LEVEL)
+globals().update({name: getattr(_highest, name) for name in _KERNELS})
 
-# Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
-# than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
-BLAS_WEIGHTS = 64 * 1024
-
-__all__ = [
-    "LEVEL",
-    "NAME",
-    "activation_backward",
-    "activation_forward",
-    "biases_of",
-    "dense_backward_inputs",
-    "dense_backward_params",
-    "dense_forward",
-    "dropout_backward",
-    "dropout_forward",
-    "forward",
-    "levels",
-    "load_level",
-    "loss_and_grad",
-    "mix",
-    "output_loss",
-    "output_transform",
-    "penalty",
-    "product_scratch",
-    "shuffle",
-    "stream",
-    "train",
-    "update",
-    "vector_exp",
-    "vector_expm1",
-    "vector_log",
-    "vector_log1p",
-    "vector_sigmoid",
-    "vector_softplus",
-    "vector_tanh",
-    "weights_of",
-]
+__all__ = ["BLAS_WEIGHTS", "LEVEL", "NAME", "biases_of", "levels", "load_level", "weights_of"]
+__all__ += _KERNELS

@@ -19,16 +19,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.backends import codes
+from fastnn.backends.codes import MAX_GROUPS
 from fastnn.backends.interface import Net
 from fastnn.backends.tuning import Tuning, tuning
-
-# Gradients of a batch are summed in at most this many partial sums, in fixed
-# order, so that the result does not depend on how many threads made them.
-MAX_GROUPS = 16
-
-# Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
-# and who took it.
-SYNC_SIZE = 8 + 2 * MAX_GROUPS
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 

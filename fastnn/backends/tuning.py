@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fastnn.backends.codes import BLAS_WIDTH
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -80,7 +82,7 @@ class Tuning:
     min_shared_block: int = 128
     max_blas_block: int = 256
     blas_blocks: int = 8
-    blas_width: int = 48
+    blas_width: int = BLAS_WIDTH
     shared_bytes: int = 1024 * 1024
     shared_units: int = 48
     shared_samples: int = 96

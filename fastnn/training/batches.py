@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.backends.codes import SYNC_SIZE
 from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.model import Model
-from fastnn.backends.plan import SYNC_SIZE, batch_matrices
+from fastnn.backends.plan import batch_matrices
 from fastnn.backends.tuning import tuning
 from fastnn.training.state import TrainingState
 from fastnn.training.threads import default_threads

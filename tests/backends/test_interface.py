@@ -2,14 +2,12 @@
 
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 from helpers import (
     load_backend,
 )
 
-from fastnn.backends import codes
 from fastnn.backends import numpy as reference
 
 KERNELS = [
@@ -48,21 +46,3 @@ def test_same_public_names(kernels):
     for name in [*KERNELS, "weights_of", "biases_of"]:
         assert callable(getattr(kernels, name))
     assert kernels.__name__ == f"fastnn.backends.{kernels.NAME}"
-
-
-def test_numbers_of_codes_in_c():
-    # C cannot read Python's constants: the header spells them again
-    header = Path(__file__).parents[2] / "src_cython" / "vector_math.h"
-    values = {}
-    for body in re.findall(r"enum\s*\w*\s*\{(.*?)\}", header.read_text(), re.DOTALL):
-        names = [
-            part.strip() for part in re.sub(r"/\*.*?\*/", "", body, flags=re.DOTALL).split(",")
-        ]
-        values |= {name: number for number, name in enumerate(filter(None, names))}
-    shared = {
-        name: value
-        for name, value in vars(codes).items()
-        if name.isupper() and isinstance(value, int)
-    }
-    assert len(shared) > 30
-    assert {name: values.get(name) for name in shared} == shared

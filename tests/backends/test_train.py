@@ -12,9 +12,7 @@ from helpers import (
 from kernel_cases import NETWORKS, OPTIMIZERS, check_run
 
 from fastnn.backends import codes
-from fastnn.backends.plan import (
-    MAX_GROUPS,
-)
+from fastnn.backends.codes import MAX_GROUPS
 from fastnn.training import optimizers
 
 

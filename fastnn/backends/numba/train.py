@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
+from fastnn.backends.codes import MAX_GROUPS
 from fastnn.backends.numba.compiling import glue, inner, public
 from fastnn.backends.numba.losses import total_of
 from fastnn.backends.numba.network import Block, Memory, gradient_of_block, net_of
@@ -35,7 +36,6 @@ from fastnn.backends.numba.updates import (
     step_size,
     update_layers,
 )
-from fastnn.backends.plan import MAX_GROUPS
 
 # The integers that threads share: the barrier's, then for each group its loss (a float64) and
 # the last step in which a thread claimed it.

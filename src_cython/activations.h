@@ -1,0 +1,115 @@
+/* Activations and dropout, forward and backward: fastnn/backends/numpy/activations.py. */
+#ifndef FASTNN_ACTIVATIONS_H
+#define FASTNN_ACTIVATIONS_H
+
+#include "maths.h"
+#include "random.h"
+
+/* What `elementwise` computes. */
+enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS };
+
+#define EACH(value)                                                                               \
+    do {                                                                                          \
+        LANES_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                 \
+    } while (0)
+
+/* out = f(z); out may be z. Comparisons are such that NaN comes through. */
+FUNCTION void activate(const real *z, int activation, double constant, Size n, real *out)
+{
+    const real alpha = (real)constant;
+    const real exp_lowest = hidden_from_compiler(EXP_LOWEST);
+    const real tanh_lowest = hidden_from_compiler(EXPM1_LOWEST / 2);
+    switch (activation) {
+    case TANH: EACH(fast_tanh(z[s], tanh_lowest)); break;
+    case SIGMOID: EACH(fast_sigmoid(z[s], exp_lowest)); break;
+    case RELU: EACH(z[s] <= 0 ? 0 : z[s]); break;
+    case LEAKY_RELU: EACH(z[s] <= 0 ? alpha * z[s] : z[s]); break;
+    case ELU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real below = alpha * fast_expm1(z[s]);
+            out[s] = z[s] <= 0 ? below : z[s];
+        }
+        break;
+    case SOFTPLUS: EACH(fast_softplus(z[s])); break;
+    case SILU: EACH(z[s] * fast_sigmoid(z[s], exp_lowest)); break;
+    case GELU: EACH(z[s] * normal_cdf(z[s])); break;
+    default:
+        if (out != z)
+            EACH(z[s]);
+    }
+}
+
+/* One function by itself: for tests, benchmarks and predictions that are exponentials. */
+FUNCTION void elementwise(const real *x, int function, Size n, real *out)
+{
+    switch (function) {
+    case ONLY_EXP: EACH(fast_exp(x[s])); break;
+    case ONLY_EXPM1: EACH(fast_expm1(x[s])); break;
+    case ONLY_TANH: activate(x, TANH, 0, n, out); break;
+    case ONLY_SIGMOID: activate(x, SIGMOID, 0, n, out); break;
+    case ONLY_LOG: EACH(fast_log(x[s])); break;
+    case ONLY_LOG1P: EACH(fast_log1p(x[s])); break;
+    case ONLY_SOFTPLUS: EACH(fast_softplus(x[s])); break;
+    }
+}
+#undef EACH
+
+/* da becomes da f'(z). */
+FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int activation,
+                                  double constant, Size n, real *RESTRICT da)
+{
+    const real alpha = (real)constant;
+#define EACH_TIMES(value)                                                                         \
+    do {                                                                                          \
+        LANES_LOOP for (Size s = 0; s < n; s++) da[s] *= (value);                                 \
+    } while (0)
+    switch (activation) {
+    case TANH: EACH_TIMES(1 - a[s] * a[s]); break;
+    case SIGMOID: EACH_TIMES(a[s] * (1 - a[s])); break;
+    case RELU: EACH_TIMES(a[s] > 0 ? 1 : 0); break;
+    case LEAKY_RELU: EACH_TIMES(a[s] > 0 ? 1 : alpha); break;
+    case ELU: EACH_TIMES(a[s] > 0 ? 1 : a[s] + alpha); break;
+    case SOFTPLUS: EACH_TIMES(-fast_expm1(-a[s])); break;
+    case SILU: {
+        const real lowest = hidden_from_compiler(EXP_LOWEST);
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real p = fast_sigmoid(z[s], lowest);
+            da[s] *= p + a[s] * (1 - p);
+        }
+        break;
+    }
+    case GELU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real density = fast_exp((real)-0.5 * z[s] * z[s]) * (real)0.3989422804014327;
+            da[s] *= normal_cdf(z[s]) + z[s] * density;
+        }
+        break;
+    }
+#undef EACH_TIMES
+}
+
+/* out = 0 where a unit is dropped, x / (1 - rate) where it is kept; out may be x. */
+FUNCTION void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units,
+                            Size lanes, Matrix out)
+{
+    const uint32_t threshold = (uint32_t)(rate * 4294967296.0);
+    const real factor = (real)(1.0 / (1.0 - rate));
+    for (Size unit = 0; unit < units; unit++, x.p += x.ld, out.p += out.ld) {
+        const uint32_t row = (uint32_t)mix_bits(key + (uint64_t)unit);
+        LANES_LOOP for (Size s = 0; s < lanes; s++)
+        {
+            uint32_t h = row + (uint32_t)(first + s) * 0x9E3779B9u;
+            h = (h ^ (h >> 16)) * 0x7FEB352Du;
+            h = (h ^ (h >> 15)) * 0x846CA68Bu;
+            h ^= h >> 16;
+            real kept = x.p[s] * factor;
+            out.p[s] = h >= threshold ? kept : 0;
+        }
+    }
+}
+
+
+#endif

@@ -1,0 +1,115 @@
+# Activations and dropout: kernels, and for some units of a layer.
+
+cdef extern from "activations.h" nogil:
+    const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
+    void activate(const real *z, int activation, double alpha, Size n, real *out) noexcept
+    void activate_back(const real *z, const real *a, int activation, double alpha, Size n,
+                       real *da) noexcept
+    void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size lanes,
+                       Matrix out) noexcept
+    void elementwise(const real *x, int function, Size n, real *out) noexcept
+
+
+cdef void activate_units(Block *b, Size k, Size unit, Size last) noexcept nogil:
+    """Outputs of some units of layer k, through dropout where that follows."""
+    cdef Layer *layer = b.net.layers + k
+    cdef double constant = b.net.constants[k]
+    cdef real *z = b.memory.work + layer.net_input
+    cdef real *a = b.memory.work + layer.output
+    cdef Size ld = b.ld, u
+    if layer.activation == IDENTITY:
+        pass  # output and net input are one
+    elif b.lanes == ld:
+        activate(z + unit * ld, <int> layer.activation, constant, (last - unit) * ld, a + unit * ld)
+    else:
+        for u in range(unit, last):
+            activate(z + u * ld, <int> layer.activation, constant, b.lanes, a + u * ld)
+    if k + 1 < b.net.n_layers and layer[1].kind == DROPOUT:
+        drop_units(b, k + 1, unit, last, Matrix(a, ld),
+                   Matrix(b.memory.work + layer[1].output, ld))
+
+
+cdef void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
+    """From the derivatives by what layer k + 1 reads to those by the net inputs of layer k or,
+    through dropout, k - 1: in place, for some units."""
+    cdef Layer *layer
+    cdef real *z
+    cdef real *a
+    cdef double constant
+    cdef Size u
+    if k > 0 and b.net.layers[k].kind == DROPOUT:
+        drop_units(b, k, unit, last, da, da)
+        k -= 1
+    if k < 0:
+        return
+    layer, constant = b.net.layers + k, b.net.constants[k]
+    z, a = b.memory.work + layer.net_input, b.memory.work + layer.output
+    if layer.activation == IDENTITY:
+        return
+    if b.lanes == b.ld:
+        activate_back(z + unit * b.ld, a + unit * b.ld, <int> layer.activation, constant,
+                      (last - unit) * b.ld, da.p + unit * b.ld)
+        return
+    for u in range(unit, last):
+        activate_back(z + u * b.ld, a + u * b.ld, <int> layer.activation, constant, b.lanes,
+                      da.p + u * b.ld)
+
+
+cdef void drop_units(Block *b, Size k, Size unit, Size last, Matrix x, Matrix out) noexcept nogil:
+    """Dropout layer k, forward or backward, for some units."""
+    cdef uint64_t key = stream_key(b.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> b.step)
+    apply_dropout(Matrix(x.p + unit * x.ld, x.ld), b.net.constants[k], key + <uint64_t> unit,
+                  b.first, last - unit, b.lanes, Matrix(out.p + unit * out.ld, out.ld))
+
+
+def activation_forward(cnp.ndarray z not None, int activation, double alpha,
+                       cnp.ndarray out not None, /):
+    """``out = f(z)``; ``out`` may be ``z``."""
+    cdef Size n = cnp.PyArray_SIZE(z)
+    cdef real *z_ = reals(z, n, False, "z")
+    cdef real *out_ = reals(out, n, True, "out")
+    with nogil:
+        activate(z_, activation, alpha, n, out_)
+
+
+def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int activation,
+                        double alpha, cnp.ndarray da not None, /):
+    """``da`` becomes ``dz = da f'(z)``."""
+    cdef Size n = cnp.PyArray_SIZE(a)
+    cdef real *z_ = reals(z, n, False, "z")
+    cdef real *a_ = reals(a, n, False, "a")
+    cdef real *da_ = reals(da, n, True, "da")
+    with nogil:
+        activate_back(z_, a_, activation, alpha, n, da_)
+
+
+def dropout_forward(cnp.ndarray x not None, double rate, uint64_t key, Size first,
+                    cnp.ndarray out not None, /):
+    """``out = x / (1 - rate)`` where the unit is kept, else 0; ``out`` may be ``x``."""
+    cdef Matrix x_ = matrix(x, -1, -1, False, "x")
+    cdef Size units = dim(x, 0), n = dim(x, 1)
+    cdef Matrix out_ = matrix(out, units, n, True, "out")
+    with nogil:
+        apply_dropout(x_, rate, key, first, units, n, out_)
+
+
+def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not None, /):
+    """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
+    dropout_forward(da, rate, key, first, da)
+
+
+# What the number of `elementwise` means; for tests and benchmarks.
+ELEMENTARY = {
+    "exp": ONLY_EXP, "expm1": ONLY_EXPM1, "tanh": ONLY_TANH, "sigmoid": ONLY_SIGMOID,
+    "log": ONLY_LOG, "log1p": ONLY_LOG1P, "softplus": ONLY_SOFTPLUS,
+}
+
+
+def elementary(str name not None, cnp.ndarray x not None, cnp.ndarray out not None, /):
+    """``out = f(x)``; log for positive normal x, log1p for x in [0, 1]."""
+    cdef int function = ELEMENTARY[name]
+    cdef Size n = cnp.PyArray_SIZE(x)
+    cdef real *x_ = reals(x, n, False, "x")
+    cdef real *out_ = reals(out, n, True, "out")
+    with nogil:
+        elementwise(x_, function, n, out_)

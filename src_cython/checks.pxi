@@ -1,0 +1,50 @@
+# A wrong array must not corrupt memory.
+
+cdef int REAL_TYPE = cnp.NPY_DOUBLE if REAL_IS_DOUBLE else cnp.NPY_FLOAT
+
+
+cdef int check(cnp.ndarray array, int dtype, Size size, bint written, str name) except -1:
+    """Type, layout and a least size."""
+    if cnp.PyArray_TYPE(array) != dtype:
+        raise TypeError(f"{name} has the wrong dtype, {array.dtype}")
+    if not (cnp.PyArray_ISCARRAY(array) if written else cnp.PyArray_ISCARRAY_RO(array)):
+        raise ValueError(f"{name} must be C-contiguous{', writeable' if written else ''}")
+    if cnp.PyArray_SIZE(array) < size:
+        raise ValueError(f"{name} has {cnp.PyArray_SIZE(array)} elements; {size} are needed")
+    return 0
+
+
+cdef real *reals(cnp.ndarray array, Size size, bint written, str name) except? NULL:
+    """Numbers of an array, checked."""
+    check(array, REAL_TYPE, size, written, name)
+    return <real *> cnp.PyArray_DATA(array)
+
+
+cdef int check_shape(cnp.ndarray array, Size rows, Size columns, str name) except -1:
+    """Two dimensions; -1 stands for any number."""
+    if (
+        cnp.PyArray_NDIM(array) != 2
+        or rows >= 0 and cnp.PyArray_DIM(array, 0) != rows
+        or columns >= 0 and cnp.PyArray_DIM(array, 1) != columns
+    ):
+        raise ValueError(
+            f"{name} has shape {(<object> array).shape}; needed is ({rows}, {columns})"
+        )
+    return 0
+
+
+cdef Matrix matrix(cnp.ndarray array, Size rows, Size columns, bint written, str name) except *:
+    """A matrix of a shape, checked; -1 stands for any number."""
+    cdef Matrix m
+    m.p = reals(array, 0, written, name)
+    check_shape(array, rows, columns, name)
+    m.ld = dim(array, 1)
+    return m
+
+
+cdef inline void *data_of(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+cdef inline Size dim(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_DIM(array, axis)

@@ -1,0 +1,158 @@
+"""Find the coefficients of maths.h: ``python src_cython/coefficients.py``.
+
+Each is a minimax polynomial, found by the Remez exchange algorithm with mpmath, then rounded to
+the dtype. The Numba backend has the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import mpmath as mp
+import numpy as np
+
+DIGITS = 50
+GRID = 400  # points at which errors are computed
+
+
+class Approximation(NamedTuple):
+    """A polynomial P, with ``weight(x) |P(x) - function(x)|`` as small as possible.
+
+    The weight makes an error of P to that of what is computed with it.
+    """
+
+    meaning: str
+    function: Callable[[Any], Any]
+    weight: Callable[[Any], Any]
+    low: Callable[[], Any]  # ends of the interval, with as many digits as are asked for
+    high: Callable[[], Any]
+    degrees: dict[str, int]
+
+
+def _exp(r):
+    if abs(r) < 1e-12:
+        return mp.mpf(1) / 2 + r / 6
+    return (mp.expm1(r) - r) / r**2
+
+
+def _coth(u):
+    """(r coth(r) - 1) / r^2 of u = r^2; the polynomial of r coth(r) begins with 1."""
+    r = mp.sqrt(u)
+    return (r * mp.coth(r) - 1) / u if u > 1e-8 else mp.mpf(1) / 3 - u / 45 + 2 * u**2 / 945
+
+
+def _atanh(u):
+    """(2 atanh(s) - 2 s) / s^3 of u = s^2."""
+    s = mp.sqrt(u)
+    return 2 * (mp.atanh(s) - s) / s**3 if u > 1e-8 else 2 * (mp.mpf(1) / 3 + u / 5 + u**2 / 7)
+
+
+def _atanh_weight(u):
+    """s^3 / (2 atanh(s)): the relative error of the logarithm."""
+    s = mp.sqrt(u)
+    return s**3 / (2 * mp.atanh(s)) if s else mp.mpf(0)
+
+
+APPROXIMATIONS = {
+    "EXP": Approximation(
+        "expm1(r) = r + r r EXP(r)",
+        _exp,
+        lambda r: mp.mpf(1),
+        lambda: -mp.log(2) / 2,
+        lambda: mp.log(2) / 2,
+        {"float32": 4, "float64": 9},
+    ),
+    "COTH": Approximation(
+        "r coth(r) = COTH(r r), of which the first is 1",
+        _coth,
+        lambda u: u / (1 + u * _coth(u)),
+        lambda: mp.mpf(0),
+        lambda: (mp.log(2) / 4) ** 2,
+        {"float32": 1, "float64": 4},
+    ),
+    "LOG": Approximation(
+        "2 atanh(s) = 2 s + s s s LOG(s s)",
+        _atanh,
+        _atanh_weight,
+        lambda: mp.mpf(0),
+        lambda: (3 - 2 * mp.sqrt(2)) ** 2,
+        {"float32": 2, "float64": 6},
+    ),
+    "LOG1P": Approximation(
+        "2 atanh(s) = 2 s + s s s LOG1P(s s)",
+        _atanh,
+        _atanh_weight,
+        lambda: mp.mpf(0),
+        lambda: mp.mpf(1) / 9,
+        {"float32": 3, "float64": 9},
+    ),
+}
+
+
+def _points(f: Approximation) -> list[Any]:
+    low, high = f.low(), f.high()
+    return [low + (high - low) * (1 - mp.cos(mp.pi * k / GRID)) / 2 for k in range(GRID + 1)]
+
+
+def minimax(f: Approximation, degree: int) -> list[Any]:
+    """Coefficients, lowest first."""
+    n = degree + 2
+    points = _points(f)
+    values, weights = [f.function(x) for x in points], [f.weight(x) for x in points]
+    # Chebyshev's extrema, but not the ends, where a weight may be zero
+    chosen = [round(GRID * (2 * k + 1) / (2 * n)) for k in range(n)]
+    while True:
+        # the polynomial whose errors at the chosen points are equal, with alternating signs
+        rows, right = mp.matrix(n, n), mp.matrix(n, 1)
+        for i, p in enumerate(chosen):
+            for k in range(degree + 1):
+                rows[i, k] = weights[p] * points[p] ** k
+            rows[i, degree + 1] = (-1) ** i
+            right[i] = weights[p] * values[p]
+        solution = mp.lu_solve(rows, right)
+        polynomial = [solution[k] for k in range(degree + 1)]
+        errors = [
+            w * (mp.polyval(polynomial[::-1], x) - y)
+            for x, y, w in zip(points, values, weights, strict=True)
+        ]
+        # then the points with the largest error between two changes of its sign
+        extrema: list[int] = []
+        for p, error in enumerate(errors):
+            if not extrema or error * errors[extrema[-1]] < 0:
+                extrema.append(p)
+            elif abs(error) > abs(errors[extrema[-1]]):
+                extrema[-1] = p
+        while len(extrema) > n:
+            extrema.pop(0 if abs(errors[extrema[0]]) < abs(errors[extrema[-1]]) else -1)
+        if extrema == chosen:
+            return polynomial
+        chosen = extrema
+
+
+def coefficients(name: str, dtype: str) -> list[float]:
+    """The minimax polynomial, rounded to the dtype; lowest degree first."""
+    f = APPROXIMATIONS[name]
+    with mp.workdps(DIGITS):
+        return [float(np.dtype(dtype).type(c)) for c in minimax(f, f.degrees[dtype])]
+
+
+def largest_error(name: str, polynomial: list[float]) -> float:
+    """Largest weighted error of a polynomial with these coefficients."""
+    f = APPROXIMATIONS[name]
+    with mp.workdps(DIGITS):
+        return float(
+            max(
+                f.weight(x)
+                * abs(mp.polyval([mp.mpf(c) for c in polynomial[::-1]], x) - f.function(x))
+                for x in _points(f)
+            )
+        )
+
+
+if __name__ == "__main__":
+    for name, f in APPROXIMATIONS.items():
+        print(f"{name}: {f.meaning}")
+        for dtype in f.degrees:
+            found = coefficients(name, dtype)
+            print(f"  {dtype}, error {largest_error(name, found):.2e}: {found}")

@@ -1,0 +1,68 @@
+/* Data on their way into and out of scratch memory. */
+#ifndef FASTNN_DATA_H
+#define FASTNN_DATA_H
+
+#include "platform.h"
+
+#define GATHERED 16 /* rows gathered at a time: a cache line of floats */
+
+/* Row j of out holds b[j] throughout: what BLAS then adds to. */
+FUNCTION void fill_rows(const real *b, Size rows, Size lanes, Matrix out)
+{
+    for (Size j = 0; j < rows; j++) {
+        const real value = b[j];
+        for (Size s = 0; s < lanes; s++)
+            out.p[j * out.ld + s] = value;
+    }
+}
+
+/* Copy `samples` columns and repeat the last one up to `lanes`: so the padding lanes are as finite
+ * as the data; their samples' weights are zero. */
+FUNCTION void copy_rows(Matrix x, Size rows, Size samples, Size lanes, Matrix out)
+{
+    for (Size i = 0; i < rows; i++, x.p += x.ld, out.p += out.ld) {
+        memcpy(out.p, x.p, (size_t)samples * sizeof(real));
+        for (Size s = samples; s < lanes; s++)
+            out.p[s] = x.p[samples - 1];
+    }
+}
+
+/* Rows of a (samples, features) matrix: order[first], order[first + 1], ..., or first, ... if order
+ * is NULL. */
+typedef struct {
+    const int64_t *order;
+    Size first, samples;
+} Rows;
+
+/* These rows become the columns of out, (features, lanes); the last one is repeated up to a multiple
+ * of GATHERED, of which a block is one too. */
+#define GATHER(function, SOURCE)                                                                  \
+    FUNCTION void function(Matrix out, const SOURCE *RESTRICT source, Size features, Rows rows,   \
+                           Size lanes)                                                            \
+    {                                                                                             \
+        const int64_t *RESTRICT order = rows.order;                                               \
+        for (Size start = 0; start < lanes; start += GATHERED) {                                  \
+            const SOURCE *row[GATHERED];                                                          \
+            for (Size k = 0; k < GATHERED; k++) {                                                 \
+                const Size s = rows.first + smaller(start + k, rows.samples - 1);                 \
+                row[k] = source + (order ? order[s] : s) * features;                              \
+            }                                                                                     \
+            real *RESTRICT line = out.p + start;                                                  \
+            for (Size f = 0; f < features; f++, line += out.ld)                                   \
+                UNROLL for (Size k = 0; k < GATHERED; k++) line[k] = (real)row[k][f];             \
+        }                                                                                         \
+    }
+GATHER(gather, real)
+GATHER(gather_bytes, uint8_t)
+#undef GATHER
+
+/* Whether there is neither NaN nor infinity; an OR of comparisons, which has no order. */
+FUNCTION int all_finite(const real *x, Size n)
+{
+    int bad = 0;
+    for (Size i = 0; i < n; i++)
+        bad |= !(x[i] - x[i] == 0);
+    return !bad;
+}
+
+#endif

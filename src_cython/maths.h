@@ -1,0 +1,226 @@
+/* Elementary functions, branch-free, so that loops over them are vectorised; at most 4 ULP off.
+ *
+ * The minimax polynomials come from coefficients.py, which finds them by Remez exchange:
+ *   expm1(r) = r + r r EXP(r),            |r| <= log(2)/2
+ *   r coth(r) = COTH(r r),                |r| <= log(2)/4
+ *   2 atanh(s) = 2 s + s s s LOG(s s),    s <= 3 - 2 sqrt(2)
+ *   2 atanh(s) = 2 s + s s s LOG1P(s s),  s <= 1/3
+ */
+#ifndef FASTNN_MATHS_H
+#define FASTNN_MATHS_H
+
+#include "platform.h"
+
+#if REAL_IS_DOUBLE
+#define MANTISSA 52
+#define BIAS 1023
+#define SQRT_HALF_BITS 0x3FE6A09E667F3BCDu
+#define LN2_HIGH 0.6931471803691238
+#define LN2_LOW 1.9082149292705877e-10
+#define EXP_LOWEST -746.0   /* exp is 0 below */
+#define EXP_NORMAL -708.0   /* exp is a normal number from here on */
+#define EXP_HIGHEST 710.0   /* and infinite above */
+#define EXPM1_LOWEST -40.0  /* expm1 is -1 below */
+static const real EXP[] = {
+    0.5000000000000001,    0.16666666666666674,    0.04166666666662412,   0.008333333333322214,
+    0.0013888888917215482, 0.00019841269886580328, 2.480152129331013e-05, 2.7557242345095926e-06,
+    2.7620089625102744e-07, 2.5110047537712198e-08};
+static const real COTH[] = {
+    1,
+    2 * 0.16666666666666602,
+    8 * -0.0027777777777014308,
+    32 * 6.61375632113214e-05,
+    128 * -1.6533901891371567e-06,
+    512 * 4.138125259637943e-08};
+static const real LOG[] = {
+    0.6666666666666734,  0.3999999999941566,  0.2857142874218922, 0.2222219859146514,
+    0.18183563482317436, 0.15314069495599555, 0.1479578577085294};
+static const real LOG1P[] = {
+    0.6666666666666631, 0.40000000000155117, 0.2857142854811797,  0.2222222395364914,
+    0.181817444789552,  0.1538654839574148,  0.13301121331666332, 0.12104945339001484,
+    0.08344969336544436, 0.17009761112842567};
+#else
+#define MANTISSA 23
+#define BIAS 127
+#define SQRT_HALF_BITS 0x3F3504F3u
+#define LN2_HIGH 0.693145751953125f
+#define LN2_LOW 1.4286067653e-06f
+#define EXP_LOWEST -104.0f
+#define EXP_NORMAL -87.0f
+#define EXP_HIGHEST 89.0f
+#define EXPM1_LOWEST -18.0f
+static const real EXP[] = {0.5f, 0.16666576266288757f, 0.04166637361049652f,
+                           0.008363180793821812f, 0.0013941123615950346f};
+static const real COTH[] = {1, 2 * 0.16666625440120697f, 8 * -0.0027667241171002388f};
+static const real LOG[] = {0.6666677594184875f, 0.3997756540775299f, 0.2987120747566223f};
+static const real LOG1P[] = {0.666664183139801f, 0.4002152681350708f, 0.2800180912017822f,
+                             0.28011980652809143f};
+#endif
+
+/* c[0] + c[1] x + c[2] x^2 + ... by Horner's rule, unrolled. */
+#define POLYNOMIAL(x, c) polynomial(x, c, (int)(sizeof(c) / sizeof(real)))
+INLINE real polynomial(real x, const real *c, const int n)
+{
+    real sum = c[n - 1];
+#if defined(__GNUC__)
+#pragma GCC unroll 16
+#endif
+    for (int i = n - 2; i >= 0; i--)
+        sum = sum * x + c[i];
+    return sum;
+}
+
+/* x + MAGIC rounds x to an integer k, whose sum with the exponent's bias is in the last bits. */
+#define MAGIC ((real)1.5 * (real)((Bits)1 << MANTISSA) + (real)BIAS)
+
+#define SIGN ((Bits)1 << (8 * sizeof(real) - 1))
+
+INLINE Bits bits_of(real x)
+{
+    Bits bits;
+    memcpy(&bits, &x, sizeof(bits));
+    return bits;
+}
+
+INLINE real from_bits(Bits bits)
+{
+    real x;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+/* 2^k for t = MAGIC + k. */
+INLINE real power_of_two(real t)
+{
+    return from_bits(bits_of(t) << MANTISSA);
+}
+
+/* r with exp(x) = exp(r) 2^k, |r| <= log(2)/2, and t = MAGIC + k. The two parts of log 2 make
+ * x - k log 2 exact to the last bit. */
+INLINE real reduce(real x, real *t)
+{
+    *t = x * (real)1.4426950408889634 + MAGIC;
+    real k = *t - MAGIC;
+    return (x - k * LN2_HIGH) - k * LN2_LOW;
+}
+
+/* p with exp(x) = (1 + p) 2^k, |p| < 0.42, and t = MAGIC + k. */
+INLINE real reduced(real x, real *t)
+{
+    real r = reduce(x, t);
+    return r + r * r * POLYNOMIAL(r, EXP);
+}
+
+/* x 2^k for t = MAGIC + k: two factors reach into the denormal numbers and to infinity. */
+INLINE real times_power_of_two(real x, real t)
+{
+    real half = (t - MAGIC) * (real)0.5 + MAGIC;
+    real rest = t - (half - MAGIC);
+    return x * power_of_two(half) * power_of_two(rest);
+}
+
+/* Comparisons that let NaN by. */
+INLINE real fast_exp(real x)
+{
+    real t;
+    x = x < EXP_LOWEST ? EXP_LOWEST : x;
+    x = x > EXP_HIGHEST ? EXP_HIGHEST : x;
+    real p = reduced(x, &t);
+    return times_power_of_two(1 + p, t);
+}
+
+/* exp(x) for x <= 0, with one factor: what would be denormal becomes zero. */
+INLINE real softmax_exp(real x)
+{
+    real t, clipped = x < EXP_NORMAL ? EXP_NORMAL : x;
+    real p = reduced(clipped, &t);
+    real power = power_of_two(t);
+    real e = p * power + power;
+    return x < EXP_NORMAL ? 0 : e;
+}
+
+/* Half of it first, since 2^k may overflow where the result does not; x itself where half of it
+ * is not a number. */
+INLINE real fast_expm1(real x)
+{
+    real t, clipped = x < EXPM1_LOWEST ? EXPM1_LOWEST : x;
+    clipped = clipped > EXP_HIGHEST ? EXP_HIGHEST : clipped;
+    real p = reduced(clipped, &t);
+    real power = power_of_two(t - 1);
+    real half = p * power + (power - (real)0.5);
+    return MATH(fabs)(x) < (real)1e-20 ? x : half + half;
+}
+
+/* A limit that is no constant to the compiler. It would follow a constant through the whole
+ * formula and choose between the results at the end: two operations in place of one. */
+INLINE real hidden_from_compiler(real limit)
+{
+    volatile real hidden = limit;
+    return hidden;
+}
+
+/* exp(2 r) = (c + r) / (c - r) with c = r coth(r), which is even and close to 1: few coefficients
+ * do, and a quotient whose parts are multiplied by these takes the exponential in without a second
+ * division. (The form of fdlibm's exponential, Sun Microsystems 1993.) */
+INLINE real r_coth(real r) { return POLYNOMIAL(r * r, COTH); }
+
+/* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). Without k the numerator is -2 r
+ * and exact. `lowest` is EXPM1_LOWEST / 2, below which the result is 1, see hidden_from_compiler. */
+INLINE real fast_tanh(real x, real lowest)
+{
+    real y = from_bits(bits_of(x) | SIGN);
+    y = y < lowest ? lowest : y;
+    real t = y * (real)2.8853900817779268 + MAGIC;
+    real r = y - (t - MAGIC) * (real)0.34657359027997264;
+    real c = r_coth(r), power = power_of_two(t);
+    real numerator = c * (1 - power) - (r + power * r);
+    real denominator = (c - r) + power * (c + r);
+    return from_bits(bits_of(numerator / denominator) | (bits_of(x) & SIGN));
+}
+
+/* e / (1 + e) for x < 0, else 1 / (1 + e), with e = exp(-|x|) = 2^k exp(2 r). `lowest` is
+ * EXP_LOWEST, see hidden_from_compiler. */
+INLINE real fast_sigmoid(real x, real lowest)
+{
+    real t, y = from_bits(bits_of(x) | SIGN);
+    y = y < lowest ? lowest : y;
+    real r = (real)0.5 * reduce(y, &t);
+    real c = r_coth(r), small = times_power_of_two(c + r, t), large = c - r;
+    return (x >= 0 ? large : small) / (large + small);
+}
+
+/* Positive normal x = 2^k m, m in [sqrt(1/2), sqrt 2): log x = k log 2 + 2 atanh((m - 1)/(m + 1)).
+ * Infinity and NaN come through. */
+INLINE real fast_log(real x)
+{
+    const Bits one = (Bits)BIAS << MANTISSA;
+    const Bits bits = bits_of(x);
+    const Bits biased = (bits + (one - SQRT_HALF_BITS)) >> MANTISSA; /* k + BIAS */
+    const Bits integer = biased | ((Bits)(BIAS + MANTISSA) << MANTISSA);
+    const real k = from_bits(integer) - (real)(((Bits)1 << MANTISSA) + BIAS);
+    const real m = from_bits(bits - ((biased << MANTISSA) - one));
+    real f = m - 1, s = f / (2 + f), u = s * s;
+    real y = k * LN2_HIGH + ((s + s) + (s * u * POLYNOMIAL(u, LOG) + k * LN2_LOW));
+    return x < (real)INFINITY ? y : x;
+}
+
+/* log(1 + x) for x in [0, 1]. */
+INLINE real fast_log1p(real x)
+{
+    real s = x / (2 + x), u = s * s;
+    return (s + s) + s * u * POLYNOMIAL(u, LOG1P);
+}
+
+/* log(1 + exp(x)) */
+INLINE real fast_softplus(real x)
+{
+    return (x < 0 ? 0 : x) + fast_log1p(fast_exp(-MATH(fabs)(x)));
+}
+
+/* Distribution function of the standard normal. */
+INLINE real normal_cdf(real x)
+{
+    return (real)0.5 * MATH(erfc)(x * (real)-0.7071067811865476);
+}
+
+#endif

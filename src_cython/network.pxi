@@ -1,0 +1,411 @@
+# A network's layers in order: predictions, the objective and its gradient.
+
+cdef extern from "data.h" nogil:
+    const int GATHERED
+    ctypedef struct Rows:
+        const int64_t *order
+        Size first, samples
+    void gather(Matrix out, const real *source, Size features, Rows rows, Size lanes) noexcept
+    void gather_bytes(Matrix out, const uint8_t *source, Size features, Rows rows,
+                      Size lanes) noexcept
+    bint all_finite(const real *x, Size n) noexcept
+
+cdef extern from "products.h" nogil:
+    void few_samples_product(const real *x, const real *w, const real *b, Size samples, Size n_in,
+                             Size n_out, real *out) noexcept
+
+cdef extern from "sparse.h" nogil:
+    void split_rows(const CsrBlock *x, Size columns, Size start, Size stop) noexcept
+
+cdef extern from "plan.h" nogil:
+    ProductScratch scratch_of_products "product_scratch" (Size block, Size widest) noexcept
+
+cdef extern from "platform.h" nogil:
+    const int VECTOR_BYTES
+
+
+# --- reading the plan and the data --------------------------------------------------
+
+
+cdef Net read_net(net) except *:
+    """Check the plan's arrays (their contents are Plan's business), the loss and its penalty."""
+    cdef cnp.ndarray header = net.header, layers = net.layers, constants = net.constants
+    cdef Net out
+    cdef Size k, widest = 0
+    check(header, cnp.NPY_INT64, HEADER_SIZE, False, "header")
+    check(layers, cnp.NPY_INT64, LAYER_COLUMNS, False, "layers")
+    check_shape(layers, -1, LAYER_COLUMNS, "layers")
+    out.loss, out.l2 = net.loss, net.l2
+    out.n_layers = dim(layers, 0)
+    check(constants, cnp.NPY_DOUBLE, out.n_layers, False, "constants")
+    out.header, out.layers = <Header *> data_of(header), <Layer *> data_of(layers)
+    out.constants = <double *> data_of(constants)
+    if out.header.groups > MAX_GROUPS:
+        raise ValueError("not a plan of this version")
+    for k in range(out.n_layers):
+        if out.layers[k].blas:
+            widest = max(widest, max(out.layers[k].fan_in, out.layers[k].fan_out))
+    out.scratch = scratch_of_products(out.header.block, widest)
+    if out.header.work_size - out.header.work_packed < out.scratch.size:
+        raise ValueError("the plan has no room for packed products")
+    return out
+
+
+def product_scratch(Size block, Size widest, Size itemsize, /):
+    """Scratch numbers that the products of wide layers need besides the plan's own."""
+    return scratch_of_products(block, widest).size
+
+
+cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight,
+                   bint shuffled, Data *out) except -1:
+    """Check the data against the plan; x is checked as sparse where ``out.csr.indptr`` is set."""
+    cdef bint sparse = out.csr.indptr != NULL
+    out.features = net.layers[0].fan_in
+    out.n_targets = 1 if net.loss == CROSS_ENTROPY else net.layers[net.n_layers - 1].fan_out
+    out.x_is_bytes = shuffled and not sparse and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
+    out.targets = reals(targets, 0, False, "targets")
+    check(x, cnp.NPY_UINT8 if out.x_is_bytes else REAL_TYPE, 0, False, "x")
+    if shuffled:
+        check_shape(targets, -1, out.n_targets, "targets")
+        out.samples = dim(targets, 0)
+    else:
+        check_shape(targets, out.n_targets, -1, "targets")
+        out.samples = dim(targets, 1)
+    if sparse:
+        check_shape(x, 1, -1, "x")
+    elif shuffled:
+        check_shape(x, out.samples, out.features, "x")
+    else:
+        check_shape(x, out.features, out.samples, "x")
+    if out.samples < 1:
+        raise ValueError("x has no samples")
+    out.x, out.weights = data_of(x), NULL
+    if cnp.PyArray_SIZE(sample_weight):
+        out.weights = reals(sample_weight, out.samples, False, "sample_weight")
+    return 0
+
+
+# --- layers -------------------------------------------------------------------------
+
+
+cdef Matrix forward_layers(Block *b) noexcept nogil:
+    """Net inputs of the last layer."""
+    cdef Dense d
+    cdef Size k, unit = 0, last
+    for k in range(b.net.n_layers):
+        if b.net.layers[k].kind == DROPOUT:
+            continue  # done with the layer before
+        if k > 0:
+            meet(b.team)
+        plan_forward(b, k, &d)
+        last = 0
+        while take_piece(b.team, d.n_out, d.piece, &unit, &last):
+            forward_units(&d, unit, last)
+            activate_units(b, k, unit, last)
+    return d.z
+
+
+cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
+    """Summed loss of a block, and its derivative by the net inputs."""
+    cdef Size k = b.net.n_layers - 1
+    return loss_rows(logits, b.targets, b.weights, b.net.loss, b.net.constants[k], b.scale,
+                     b.net.layers[k].fan_out, b.samples, b.lanes, dz)
+
+
+cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept nogil:
+    """Gradient by all parameters, from ``dz`` on, the derivative by the last net inputs.
+
+    With an update, weights are updated in the same pass, unless the objective, which ``loss``
+    completes, is not finite: every thread sees that before the first layer.
+    """
+    cdef Dense d
+    cdef Size k, first = 0, last
+    for k in range(b.net.n_layers - 1, -1, -1):
+        if b.net.layers[k].kind == DROPOUT:
+            continue  # done with the layer after
+        meet(b.team)
+        if b.update != NULL and not isfinite(b.update.penalty + loss[0] * b.update.scale):
+            return False
+        plan_backward(b, k, dz, dx, &d)
+        last = 0
+        while take_piece(b.team, d.n_in, d.piece, &first, &last):
+            backward_rows(&d, first, last)
+            activate_units_back(b, k - 1, first, last, dx)
+        dz, dx = dx, dz
+    return True
+
+
+cdef void block_gradient(Block *b, double *loss) noexcept nogil:
+    """Loss of a block, added to ``loss``, and its gradient.
+
+    A team's threads each take some units of every layer forward, and some inputs backward; the
+    first computes the loss.
+    """
+    cdef Matrix dz = Matrix(b.memory.work + b.net.header.work_delta, b.ld)
+    cdef Matrix dx = Matrix(b.memory.work + b.net.header.work_delta_other, b.ld)
+    cdef Matrix logits = forward_layers(b)
+    meet(b.team)
+    if b.team.thread == 0:
+        loss[0] += block_loss(b, logits, dz)
+    backward_layers(b, dz, dx, loss)
+
+
+# --- batches ------------------------------------------------------------------------
+
+
+cdef void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) noexcept nogil:
+    """The samples of a batch from ``first`` on; of a team's threads each gathers some.
+
+    The input stays in place where that is possible, sparse rows always.
+    """
+    cdef Header *header = b.net.header
+    cdef real *work = b.memory.work
+    cdef Size lanes = round_up(n, PADDING), start = batch.start + first
+    cdef Size s = share(lanes, GATHERED, b.team.thread, b.team.n_threads)
+    cdef Size stop = share(lanes, GATHERED, b.team.thread + 1, b.team.n_threads)
+    cdef Rows rows = Rows(data.order, start + s, n - s)
+    cdef Matrix x = Matrix(work + header.work_input + s, header.block)
+    b.samples, b.lanes, b.first, b.ld = n, lanes, first, header.block
+    b.x, b.csr = Matrix(work + header.work_input, header.block), data.csr
+    if data.csr.indices != NULL:
+        b.x.p = NULL
+        b.csr.order, b.csr.first, b.csr.samples = data.order, start, n
+        if header.shared:
+            b.csr.splits = <int32_t *> (work + header.work_size)
+            split_rows(&b.csr, data.features, s, smaller(stop, n))
+    elif data.order == NULL:  # the batches one after the other, each (features, batch)
+        x = Matrix(<real *> data.x + batch.start * data.features + first, batch.samples)
+        if n == lanes:
+            b.x = x
+        elif b.team.thread == 0:
+            copy_rows(x, data.features, n, lanes, b.x)
+    elif s < stop and data.x_is_bytes:
+        gather_bytes(x, <uint8_t *> data.x, data.features, rows, stop - s)
+    elif s < stop:
+        gather(x, <real *> data.x, data.features, rows, stop - s)
+    if b.team.thread == 0:  # which computes the loss
+        gather_targets(b, data, batch)
+
+
+cdef void gather_targets(Block *b, Data *data, Batch *batch) noexcept nogil:
+    """Targets and sample weights of a block."""
+    cdef Header *header = b.net.header
+    cdef Size start = batch.start + b.first
+    cdef Rows rows = Rows(data.order, start, b.samples)
+    cdef Matrix weights = Matrix(b.memory.work + header.work_sample_weight, header.block)
+    b.targets, b.weights = Matrix(b.memory.work + header.work_targets, header.block), NULL
+    if data.order != NULL:
+        gather(b.targets, data.targets, data.n_targets, rows, b.lanes)
+        if data.weights != NULL:
+            gather(weights, data.weights, 1, rows, b.lanes)
+            b.weights = weights.p
+        return
+    cdef Matrix targets = Matrix(data.targets + batch.start * data.n_targets + b.first,
+                                 batch.samples)
+    if b.samples < b.lanes:
+        copy_rows(targets, data.n_targets, b.samples, b.lanes, b.targets)
+    else:
+        b.targets = targets
+    if data.weights != NULL:
+        b.weights = data.weights + start
+
+
+cdef void group_gradient(Block *b, Data *data, Batch *batch, Size group, Update *update,
+                         double *loss) noexcept nogil:
+    """Some consecutive blocks of a batch: the sum of their gradients, and their loss."""
+    cdef Size size = b.net.header.block
+    cdef Size blocks = (batch.samples + size - 1) // size
+    cdef Size first = group * blocks // batch.groups, k
+    cdef real *grads = b.memory.grads
+    b.memory.grads = grads + group * b.net.header.n_params
+    b.seed, b.step, b.scale = data.seed, batch.step, batch.scale
+    if b.team.thread == 0:
+        loss[0] = 0
+    for k in range(first, (group + 1) * blocks // batch.groups):
+        if k > first:
+            meet(b.team)
+        gather_block(b, data, batch, k * size, smaller(size, batch.samples - k * size))
+        meet(b.team)
+        b.accumulate, b.update = k > first, update if k == blocks - 1 else NULL
+        block_gradient(b, loss)
+    b.memory.grads = grads
+
+
+cdef void batch_gradient(Net *net, Data *data, Batch *batch, Update *update, Team *team,
+                         Memory memory, double *losses) noexcept nogil:
+    """A thread's part of a batch.
+
+    Data parallelism: each thread has some groups of blocks, and takes others' when it is done with
+    its own. Or, with many weights, tensor parallelism: all threads work on the units of one block
+    after the other, in the scratch memory of the first, so that weights are read once and there are
+    no partial gradient sums. Which blocks a group has depends on the batch alone, so that sums are
+    the same for any number of threads.
+    """
+    cdef Team one = alone()
+    cdef Size distance, owner, i, count, group
+    cdef Block b
+    b.net, b.memory, b.team = net, memory, team
+    if net.header.shared:
+        group_gradient(&b, data, batch, 0, update, losses)
+        return
+    b.memory.work, b.team = memory.own, &one
+    for distance in range(team.n_threads):
+        owner = (team.thread + distance) % team.n_threads
+        count = (batch.groups - owner + team.n_threads - 1) // team.n_threads
+        for i in range(count):
+            # those of others from their ends on
+            group = owner + team.n_threads * (i if distance == 0 else count - 1 - i)
+            if team.n_threads == 1 or claim(team.sync + 8 + MAX_GROUPS + group, team.turn):
+                group_gradient(&b, data, batch, group, update, losses + group)
+
+
+cdef Batch make_batch(Net *net, Data *data, Size start, Size samples, Size step) noexcept nogil:
+    """Consecutive samples of the data's order."""
+    cdef double total = <double> samples
+    if data.weights != NULL:
+        total = sum_range(data.weights, data.order, start, samples)
+    # a batch may hold only samples of weight zero: its gradient is zero
+    return Batch(start, samples, step, 1 / total if total != 0 else 0, group_count(net, samples))
+
+
+cdef inline Size group_count(Net *net, Size samples) noexcept nogil:
+    """How many partial gradient sums a batch of this size has."""
+    if net.header.shared:
+        return 1
+    return smaller(net.header.groups, (samples + net.header.block - 1) // net.header.block)
+
+
+cdef inline double ordered_sum(double *x, Size n) noexcept nogil:
+    cdef double total = 0
+    cdef Size i
+    for i in range(n):
+        total += x[i]
+    return total
+
+
+cdef double objective_gradient(Net *net, Data *data, Size step, Memory memory) noexcept nogil:
+    """Objective of all samples as one batch, and its gradient."""
+    cdef double[MAX_GROUPS] losses
+    cdef Batch batch = make_batch(net, data, 0, data.samples, step)
+    cdef Team one = alone()
+    cdef Layer *layer
+    cdef Size k, n_params = net.header.n_params
+    batch_gradient(net, data, &batch, NULL, &one, memory, &losses[0])
+    sum_groups(batch.groups, n_params, 0, n_params, memory.grads)
+    for k in range(net.n_layers):
+        layer = net.layers + k
+        if layer.kind == DENSE and net.l2 != 0:
+            add_scaled(memory.params + layer.weights, net.l2, layer.fan_in * layer.fan_out,
+                       memory.grads + layer.weights)
+    return ordered_sum(&losses[0], batch.groups) * batch.scale + net_penalty(net, memory.params)
+
+
+def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not None,
+                  cnp.ndarray sample_weight not None, uint64_t seed, Size step,
+                  cnp.ndarray params not None, cnp.ndarray work not None,
+                  cnp.ndarray grads not None, /):
+    """Objective of one batch and its gradient."""
+    cdef Net net_ = read_net(net)
+    cdef Data data
+    cdef Memory memory
+    cdef double objective
+    data.seed, data.order = seed, NULL
+    data.csr.indices, data.csr.indptr = NULL, NULL
+    read_data(&net_, x, targets, sample_weight, False, &data)
+    memory.params = reals(params, net_.header.n_params, False, "params")
+    memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
+    memory.grads = reals(grads, net_.header.n_params * group_count(&net_, data.samples), True,
+                         "grads")
+    with nogil:
+        objective = objective_gradient(&net_, &data, step, memory)
+    return objective
+
+
+# --- predictions --------------------------------------------------------------------
+
+
+cdef enum:
+    # Fewer samples than these are predicted with loops along the units: with few and with many
+    # parameters, and with packed products, of which they would not fill a panel.
+    FEW_SAMPLES = 5
+    FEW_SAMPLES_LARGE = 10
+    LARGE = 4096
+
+
+cdef Size few_rows(Size n_params, bint wide_layers) noexcept nogil:
+    if wide_layers and PACKED_PRODUCTS:
+        return 32 if VECTOR_BYTES == 64 else 16
+    return FEW_SAMPLES if n_params < LARGE else FEW_SAMPLES_LARGE
+
+
+def few_samples(Size n_params, bint wide_layers, /):
+    """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
+    return few_rows(n_params, wide_layers)
+
+
+cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept nogil:
+    """Net inputs of the last layer for few samples, ``(samples, units)`` throughout."""
+    cdef Size k
+    cdef Layer *layer
+    cdef real *z = x
+    for k in range(net.n_layers):
+        layer = net.layers + k
+        z = memory.work + layer.net_input
+        few_samples_product(x, memory.params + layer.weights, memory.params + layer.biases,
+                            samples, layer.fan_in, layer.fan_out, z)
+        x = memory.work + layer.output
+        if layer.activation != IDENTITY:
+            activate(z, <int> layer.activation, net.constants[k], samples * layer.fan_out, x)
+    return z
+
+
+cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory,
+                  real *out) noexcept nogil:
+    """Predictions of x, ``(samples, features)``, and whether all of that is finite."""
+    cdef Size features = net.layers[0].fan_in, first = 0, n, s
+    cdef Size n_out = net.layers[net.n_layers - 1].fan_out
+    cdef Matrix z
+    cdef real *logits
+    cdef bint finite = True
+    cdef Team one = alone()
+    cdef Block b
+    if samples < few_rows(net.header.n_params, net.scratch.widest > 0):
+        logits = forward_few(net, x, samples, memory)
+        for s in range(samples if transform else 0):
+            transform_rows(Matrix(logits + s * n_out, 1), net.loss, n_out, 1)
+        copy_rows(Matrix(logits, 0), 1, samples * n_out, 0, Matrix(out, 0))
+        return all_finite(x, samples * features)
+    b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, &one, 0, 0, 0
+    b.csr.indices, b.update = NULL, NULL
+    while first < samples:
+        n = smaller(net.header.block, samples - first)
+        # a block at a time, since it is read anyway
+        if not all_finite(x + first * features, n * features):
+            finite = False
+        b.samples, b.lanes = n, round_up(n, PADDING)
+        # rows no longer than they need to be: less of the cache
+        b.ld = round_up(n, GATHERED)
+        b.x = Matrix(memory.work + net.header.work_input, b.ld)
+        gather(b.x, x, features, Rows(NULL, first, n), b.lanes)
+        z = forward_layers(&b)
+        if transform:
+            transform_rows(z, net.loss, n_out, b.lanes)
+        transpose(z.p, z.ld, n_out, n, NULL, out + first * n_out, n_out)
+        first += net.header.block
+    return finite
+
+
+def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray params not None,
+            cnp.ndarray work not None, cnp.ndarray out not None, /):
+    """Predictions of a network; whether x is finite."""
+    cdef Net net_ = read_net(net)
+    cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
+    cdef Size samples = dim(x, 0)
+    cdef Matrix out_ = matrix(out, samples, net_.layers[net_.n_layers - 1].fan_out, True, "out")
+    cdef Memory memory
+    cdef bint finite
+    memory.params = reals(params, net_.header.n_params, False, "params")
+    memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
+    with nogil:
+        finite = predict(&net_, x_.p, samples, transform, memory, out_.p)
+    return finite

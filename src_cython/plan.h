@@ -1,0 +1,78 @@
+/* The plan of a network, as fastnn/backends/plan.py lays it out, and scratch memory of products.
+ *
+ * The order of the members is that of the names in fastnn/backends/codes.py, from which setup.py
+ * generates codes.h.
+ */
+#ifndef FASTNN_PLAN_H
+#define FASTNN_PLAN_H
+
+#include "packed.h"
+#include "sparse.h"
+
+typedef struct {
+    int64_t kind, fan_in, fan_out, weights, biases, activation, blas, net_input, output;
+} Layer;
+
+typedef struct {
+    int64_t n_params, block, groups, work_size, work_input, work_targets, work_sample_weight;
+    int64_t work_delta, work_delta_other, shared, work_packed;
+} Header;
+
+#define SAME_PLACE(type, member, number)                                                          \
+    _Static_assert(offsetof(type, member) == sizeof(int64_t) * (number), #member)
+_Static_assert(sizeof(Layer) == sizeof(int64_t) * LAYER_COLUMNS, "columns of Plan.layers");
+_Static_assert(sizeof(Header) == sizeof(int64_t) * HEADER_SIZE, "entries of Plan.header");
+SAME_PLACE(Layer, kind, KIND);
+SAME_PLACE(Layer, fan_in, FAN_IN);
+SAME_PLACE(Layer, fan_out, FAN_OUT);
+SAME_PLACE(Layer, weights, WEIGHTS);
+SAME_PLACE(Layer, biases, BIASES);
+SAME_PLACE(Layer, activation, ACTIVATION);
+SAME_PLACE(Layer, blas, BLAS);
+SAME_PLACE(Layer, net_input, NET_INPUT);
+SAME_PLACE(Layer, output, OUTPUT);
+SAME_PLACE(Header, n_params, N_PARAMS);
+SAME_PLACE(Header, block, BLOCK);
+SAME_PLACE(Header, groups, GROUPS);
+SAME_PLACE(Header, work_size, WORK_SIZE);
+SAME_PLACE(Header, work_input, WORK_INPUT);
+SAME_PLACE(Header, work_targets, WORK_TARGETS);
+SAME_PLACE(Header, work_sample_weight, WORK_SAMPLE_WEIGHT);
+SAME_PLACE(Header, work_delta, WORK_DELTA);
+SAME_PLACE(Header, work_delta_other, WORK_DELTA_OTHER);
+SAME_PLACE(Header, shared, SHARED);
+SAME_PLACE(Header, work_packed, WORK_PACKED);
+#undef SAME_PLACE
+
+/* A fused update works on so many rows and columns of a gradient, which then is in the cache. */
+#define UPDATE_ROWS 48
+#define UPDATE_COLUMNS 384
+
+/* What the products of wide layers need besides the plan's matrices: offsets, in reals. */
+typedef struct {
+    Size copy;      /* of the first factor of a packed product */
+    Size tile;      /* of a gradient, for the fused update */
+    Size masks;     /* of UPDATE_ROWS inputs */
+    Size sums;      /* of sparse_product: SPARSE_UNITS of all samples */
+    Size shared[3]; /* packed panels, or values and masks: those of the team's first thread */
+    Size size;
+    Size widest; /* 0: no layer has such products */
+} ProductScratch;
+
+/* Of a network whose widest layer with such products has `widest` inputs or outputs; 0: none. */
+FUNCTION ProductScratch product_scratch(Size block, Size widest)
+{
+    ProductScratch scratch = {.widest = widest};
+    if (!PACKED_PRODUCTS || widest == 0)
+        return scratch;
+    const Size columns = round_up(widest, MASK_BITS); /* whole panels, and whole masks */
+    scratch.tile = COPY_SIZE;
+    scratch.masks = scratch.tile + UPDATE_ROWS * UPDATE_COLUMNS;
+    scratch.sums = scratch.masks + UPDATE_ROWS * (block / MASK_BITS) * (Size)(8 / sizeof(real));
+    scratch.size = scratch.sums + SPARSE_UNITS * block;
+    for (int k = 0; k < 3; k++, scratch.size += columns * block)
+        scratch.shared[k] = scratch.size;
+    return scratch;
+}
+
+#endif

@@ -1,0 +1,234 @@
+/* Products of narrow layers, whose matrices fit into the caches as they are.
+ *
+ * Every inner loop runs along the samples, except for a few samples at the end of this file.
+ */
+#ifndef FASTNN_PRODUCTS_H
+#define FASTNN_PRODUCTS_H
+
+#include "vector.h"
+
+#define INPUTS 256 /* inputs at a time: as many rows as the first-level cache holds */
+
+/* Weights as a product reads them, forward or transposed: w[i * step_in + j * step_out]. */
+typedef struct {
+    const real *w;
+    Size step_in, step_out;
+} Weights;
+
+/* out[j] = start + sum over i of w[i * step_in + j * step_out] x[i] for `rows` rows j and
+ * `vectors` vectors of samples. The sums stay in registers over all inputs; rows and vectors are
+ * constants where this is inlined. Start: b, or zero if b is NULL, or what out holds. */
+INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w, const real *b,
+                         int from_out, Size n_in, Matrix out)
+{
+    Vec sums[4][4];
+    UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
+    {
+        if (from_out)
+            sums[j][v] = LOAD(out.p + j * out.ld + v * V);
+        else
+            sums[j][v] = (Vec){0} + (b ? b[j] : 0);
+    }
+    for (Size i = 0; i < n_in; i++) {
+        Vec lanes[4];
+        UNROLL for (int v = 0; v < vectors; v++) lanes[v] = LOAD(x.p + v * V);
+        UNROLL for (int j = 0; j < rows; j++)
+        {
+            real factor = w.w[j * w.step_out];
+            UNROLL for (int v = 0; v < vectors; v++) sums[j][v] += factor * lanes[v];
+        }
+        x.p += x.ld;
+        w.w += w.step_in;
+    }
+    UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
+        STORE(out.p + j * out.ld + v * V, sums[j][v]);
+}
+
+/* The same for all samples, eight sums at a time: each waits four cycles for its last addition. */
+INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int from_out,
+                         Size n_in, Size lanes, Matrix out)
+{
+    Size s = 0;
+#define VECTORS(vectors)                                                                          \
+    product_tile(rows, vectors, (Matrix){x.p + s, x.ld}, w, b, from_out, n_in,                    \
+                 (Matrix){out.p + s, out.ld})
+    if (rows <= 2)
+        for (; s + 4 * V <= lanes; s += 4 * V)
+            VECTORS(4);
+    for (; s + 2 * V <= lanes; s += 2 * V)
+        VECTORS(2);
+    if (s < lanes)
+        VECTORS(1);
+#undef VECTORS
+}
+
+/* And for all rows, four at a time. */
+FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
+                      Matrix out)
+{
+    for (Size first = 0; first < n_in; first += INPUTS) {
+        const Size n = n_in - first < INPUTS ? n_in - first : INPUTS;
+        const Matrix xs = {x.p + first * x.ld, x.ld};
+        const int from_out = first > 0;
+        Size j = 0;
+#define ROWS(rows)                                                                                \
+    product_rows(rows, xs,                                                                        \
+                 (Weights){w.w + first * w.step_in + j * w.step_out, w.step_in, w.step_out},      \
+                 b ? b + j : b, from_out, n, lanes, (Matrix){out.p + j * out.ld, out.ld})
+        for (; j + 4 <= n_out; j += 4)
+            ROWS(4);
+        switch (n_out - j) {
+        case 3: ROWS(3); break;
+        case 2: ROWS(2); break;
+        case 1: ROWS(1); break;
+        }
+#undef ROWS
+    }
+}
+
+/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them, and if `biases`
+ * db[j] = sum of dz[j]. */
+INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Matrix x, Matrix dz,
+                       int accumulate, Size lanes, Matrix dw, real *db)
+{
+    Vec sums[4][4], bias_sums[4];
+    UNROLL for (int j = 0; j < rows_dz; j++)
+    {
+        UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] = (Vec){0};
+        bias_sums[j] = (Vec){0};
+    }
+    for (Size s = 0; s < lanes; s += V) {
+        Vec xs[4];
+        UNROLL for (int i = 0; i < rows_x; i++) xs[i] = LOAD(x.p + i * x.ld + s);
+        UNROLL for (int j = 0; j < rows_dz; j++)
+        {
+            Vec d = LOAD(dz.p + j * dz.ld + s);
+            UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] += xs[i] * d;
+            if (biases)
+                bias_sums[j] += d;
+        }
+    }
+    UNROLL for (int i = 0; i < rows_x; i++)
+        horizontal_sums(rows_dz, sums[i], accumulate, dw.p + i * dw.ld);
+    if (biases)
+        horizontal_sums(rows_dz, bias_sums, accumulate, db);
+}
+
+/* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, which comes with the first
+ * rows of x. Two by four sums would wait for each other, three by four just fit into sixteen
+ * registers. */
+FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, Size lanes,
+                    real *dw, real *db)
+{
+    Size i = 0;
+#define TILE(rows_x, rows_dz, biases)                                                             \
+    outer_tile(rows_x, rows_dz, biases, (Matrix){x.p + i * x.ld, x.ld},                           \
+               (Matrix){dz.p + j * dz.ld, dz.ld}, accumulate, lanes,                              \
+               (Matrix){dw + i * n_out + j, n_out}, db + j)
+#define ROWS(rows_x, biases)                                                                      \
+    do {                                                                                          \
+        Size j = 0;                                                                               \
+        for (; j + 4 <= n_out; j += 4)                                                            \
+            TILE(rows_x, 4, biases);                                                              \
+        switch (n_out - j) {                                                                      \
+        case 3: TILE(rows_x, 3, biases); break;                                                   \
+        case 2: TILE(rows_x, 2, biases); break;                                                   \
+        case 1: TILE(rows_x, 1, biases); break;                                                   \
+        }                                                                                         \
+        i += rows_x;                                                                              \
+    } while (0)
+    if (db && n_in == 1)
+        ROWS(1, 1);
+    else if (db)
+        ROWS(2, 1);
+    if (n_out <= 2) /* four by two: eight sums as well */
+        while (i + 4 <= n_in)
+            ROWS(4, 0);
+    while (i + 3 <= n_in && n_in - i != 4)
+        ROWS(3, 0);
+    while (i + 2 <= n_in)
+        ROWS(2, 0);
+    if (i < n_in)
+        ROWS(1, 0);
+#undef ROWS
+#undef TILE
+}
+
+/* db = sum of dz over the samples, where dw is computed without it. */
+FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *db)
+{
+    for (Size j = 0; j < n_out; j++, dz.p += dz.ld) {
+        Vec even = {0}, odd = {0};
+        Size s = 0;
+        for (; s + 2 * V <= lanes; s += 2 * V) {
+            even += LOAD(dz.p + s);
+            odd += LOAD(dz.p + s + V);
+        }
+        if (s < lanes)
+            even += LOAD(dz.p + s);
+        real sum = horizontal_sum(even + odd);
+        db[j] = accumulate ? db[j] + sum : sum;
+    }
+}
+
+/* Up to four samples of out = b + x w, (samples, units) both: every weight is read once for all
+ * of them. The rows are pointers of their own, of which the compiler knows that they differ. */
+INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRICT w,
+                     const real *RESTRICT b, Size n_in, Size n_out, real *RESTRICT out,
+                     real *RESTRICT out1, real *RESTRICT out2, real *RESTRICT out3)
+{
+    const real *x1 = x + n_in, *x2 = x + 2 * n_in, *x3 = x + 3 * n_in;
+    for (Size j = 0; j < n_out; j++) {
+        out[j] = b[j];
+        if (rows > 1)
+            out1[j] = b[j];
+        if (rows > 2)
+            out2[j] = b[j];
+        if (rows > 3)
+            out3[j] = b[j];
+    }
+    Size i = 0;
+    for (; i + 4 <= n_in; i += 4, w += 4 * n_out) {
+        const real *w1 = w + n_out, *w2 = w1 + n_out, *w3 = w2 + n_out;
+#define SUM(x) ((x[i] * w[j] + x[i + 1] * w1[j]) + (x[i + 2] * w2[j] + x[i + 3] * w3[j]))
+        for (Size j = 0; j < n_out; j++) {
+            out[j] += SUM(x);
+            if (rows > 1)
+                out1[j] += SUM(x1);
+            if (rows > 2)
+                out2[j] += SUM(x2);
+            if (rows > 3)
+                out3[j] += SUM(x3);
+        }
+#undef SUM
+    }
+    for (; i < n_in; i++, w += n_out)
+        for (Size j = 0; j < n_out; j++) {
+            out[j] += x[i] * w[j];
+            if (rows > 1)
+                out1[j] += x1[i] * w[j];
+            if (rows > 2)
+                out2[j] += x2[i] * w[j];
+            if (rows > 3)
+                out3[j] += x3[i] * w[j];
+        }
+}
+
+/* out = b + x w for few samples, (samples, units) both: the weights' rows are contiguous, so that
+ * the loops run along the outputs. */
+FUNCTION void few_samples_product(const real *x, const real *w, const real *b, Size samples,
+                                  Size n_in, Size n_out, real *out)
+{
+#define ROWS(rows)                                                                                \
+    few_rows(rows, x, w, b, n_in, n_out, out, out + n_out, out + 2 * n_out, out + 3 * n_out)
+    for (; samples >= 4; samples -= 4, x += 4 * n_in, out += 4 * n_out)
+        ROWS(4);
+    switch (samples) {
+    case 3: ROWS(3); break;
+    case 2: ROWS(2); break;
+    case 1: ROWS(1); break;
+    }
+#undef ROWS
+}
+
+#endif

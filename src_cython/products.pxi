@@ -1,0 +1,234 @@
+# The three products of a dense layer, by the strategies of strategy.pxi.
+
+cdef enum:
+    # Multiply-adds up to which BLAS may have other loops (OpenBLAS has with AVX-512).
+    SMALL_PRODUCT = 1000000
+
+cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Matrix a, Matrix b,
+               Size step, real beta, Matrix c) noexcept nogil:
+    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings.
+
+    Columns of op(b) are ``step`` numbers apart. Small products are always divided into the pieces
+    that threads may get, so that every sum has the same order.
+    """
+    cdef int m = <int> m_, n, k = <int> k_, lda = <int> a.ld, ldb = <int> b.ld, ldc = <int> c.ld
+    cdef real one = 1
+    cdef Size piece, pieces = columns // UNITS if UNITS * m_ * k_ <= SMALL_PRODUCT else 1
+    for piece in range(max(pieces, 1)):
+        n = <int> (UNITS if piece < pieces - 1 else columns - piece * UNITS)
+        if REAL_IS_DOUBLE:
+            dgemm(trans_a, trans_b, &m, &n, &k, <double *> &one, <double *> a.p, &lda,
+                  <double *> b.p, &ldb, <double *> &beta, <double *> c.p, &ldc)
+        else:
+            sgemm(trans_a, trans_b, &m, &n, &k, <float *> &one, <float *> a.p, &lda,
+                  <float *> b.p, &ldb, <float *> &beta, <float *> c.p, &ldc)
+        b.p += UNITS * step
+        c.p += UNITS * c.ld
+
+
+cdef inline Matrix rows_of(Matrix x, Size first) noexcept nogil:
+    """The matrix from one row on."""
+    return Matrix(x.p + first * x.ld, x.ld)
+
+
+# --- the products -----------------------------------------------------------------
+
+
+cdef void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
+    """``z = w.T x + b`` for the units from ``unit`` up to ``last``."""
+    cdef Size units = last - unit
+    cdef Matrix z = rows_of(d.z, unit)
+    if d.forward == NARROW:
+        product(d.x, Weights(d.w + unit, d.n_out, 1), d.b + unit, d.n_in, units, d.lanes, z)
+    elif d.forward == PACKED:
+        packed_product(Factor(d.w + unit, 1, d.n_out), d.panels, d.b + unit, False, units, d.lanes,
+                       d.n_in, z, d.copy, no_update())
+    elif d.forward == BLAS:
+        fill_rows(d.b + unit, units, d.lanes, z)
+        gemm(b"n", b"t", d.lanes, units, d.n_in, d.x, Matrix(d.w + unit, d.n_out), 1, 1, z)
+    else:
+        sparse_product(&d.sparse, SparseWeights(d.w, d.b, d.n_in, d.n_out, False), unit, last,
+                       d.sums, d.z)
+
+
+cdef void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
+    """Both gradients for the inputs from ``first`` up to ``last``, a few rows at a time."""
+    cdef Size j = first, stop
+    d.inputs_done = first
+    if d.gradient == CSR:
+        sort_by_column(&d.csr, first, last, &d.csc)
+        d.csc_first = first
+    while j < last:
+        stop = smaller(j + d.rows, last) if d.rows > 0 else last
+        backward_inputs(d, j, stop, last)
+        backward_params(d, j, stop)
+        j = stop
+
+
+cdef void backward_inputs(Dense *d, Size first, Size stop, Size last) noexcept nogil:
+    """``dx = w dz`` for the inputs from ``first`` up to ``stop``, or further up to ``last``."""
+    cdef real *w = d.w + first * d.n_out
+    cdef Size rows = stop - first, done
+    if d.inputs == NARROW:
+        product(d.dz, Weights(w, 1, d.n_out), NULL, d.n_out, rows, d.lanes, rows_of(d.dx, first))
+    elif d.inputs == PACKED:
+        packed_product(Factor(w, d.n_out, 1), d.dz_panels, NULL, False, rows, d.lanes, d.n_out,
+                       rows_of(d.dx, first), d.copy, no_update())
+    elif d.inputs == BLAS:
+        gemm(b"n", b"n", d.lanes, rows, d.n_out, d.dz, Matrix(w, d.n_out), d.n_out, 0,
+             rows_of(d.dx, first))
+    elif d.inputs == MASKED:
+        while d.inputs_done < stop:
+            done = smaller(d.inputs_done + SPARSE_UNITS, last)
+            sparse_product(&d.sparse, SparseWeights(d.w, NULL, d.n_out, d.n_in, True),
+                           d.inputs_done, done, d.sums, d.dx)
+            d.inputs_done = done
+
+
+cdef void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
+    """``dw = x dz.T`` for some inputs, with the first of them ``db``; and the fused update."""
+    cdef Size rows = stop - first, place = first * d.n_out
+    cdef Matrix x = d.x
+    cdef int strategy = d.gradient
+    if d.gradient != CSR:
+        x = rows_of(d.x, first)
+    if first == 0 and d.gradient != NARROW:
+        row_sums(d.dz, d.accumulate, d.n_out, d.lanes, d.db)
+    if d.skips and density_percent(x, rows, d.lanes) < DENSE_PERCENT:
+        strategy = MASKED
+        masks_by_row(x, rows, d.lanes, d.masks)
+    if strategy == NARROW:
+        outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
+              d.db if first == 0 else NULL)
+        if d.update != NULL:
+            update_some(d.update, True, d.dw + place, d.start + place, rows * d.n_out, d.params)
+    elif strategy == BLAS:
+        gemm(b"t", b"n", d.n_out, rows, d.lanes, d.dz, x, x.ld, 1 if d.accumulate else 0,
+             Matrix(d.dw + place, d.n_out))
+    elif d.update == NULL:
+        wide_gradient(d, strategy, x, first, rows, 0, d.n_out, Matrix(d.dw + place, d.n_out))
+    else:
+        fused_update(d, strategy, x, first, rows)
+
+
+cdef void wide_gradient(Dense *d, int strategy, Matrix x, Size first, Size rows, Size column,
+                        Size columns, Matrix out) noexcept nogil:
+    """``x dz.T`` for some rows and columns, with ``x`` these rows; of CSR they begin at ``first``.
+    """
+    cdef Panels dz = d.dz_rows
+    cdef UpdateRows update = no_update()
+    cdef real *moments
+    cdef Size place = d.start + first * d.n_out + column
+    if d.update != NULL:
+        moments = d.update.moments + place if d.update.n_moments > 0 else NULL
+        update = UpdateRows(d.params + place, moments, d.n_out, d.update.second)
+    dz.p += column // PANEL_COLUMNS * dz.panel
+    if strategy == CSR:
+        csc_outer(&d.csc, first - d.csc_first, rows, dz, d.accumulate, columns, out, update)
+    elif strategy == MASKED:
+        masked_outer(x, d.masks, dz, d.accumulate, rows, columns, d.lanes, out, update)
+    else:
+        packed_product(Factor(x.p, x.ld, 1), dz.p, NULL, d.accumulate, rows, columns, d.lanes, out,
+                       d.copy, update)
+
+
+cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) noexcept nogil:
+    """Gradient of some rows of a wide layer's weights and their update, a tile after the other.
+
+    Only what blocks before have added up is in memory for gradients.
+    """
+    cdef Size column = 0, columns, place, i
+    cdef Matrix tile
+    while column < d.n_out:
+        columns = smaller(d.n_out - column, UPDATE_COLUMNS)
+        place = first * d.n_out + column
+        tile = Matrix(d.dw + place, d.n_out) if d.accumulate else Matrix(d.tile, UPDATE_COLUMNS)
+        wide_gradient(d, strategy, x, first, rows, column, columns, tile)
+        for i in range(rows):
+            update_some(d.update, True, tile.p + i * tile.ld, d.start + place + i * d.n_out,
+                        columns, d.params)
+        column += columns
+
+
+# --- layers by themselves -----------------------------------------------------------
+
+
+cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
+    """A layer with matrices of its own, whose padding lanes are zero, from ``d.x.p`` on."""
+    cdef Dense d
+    cdef Size lanes = round_up(samples, PADDING)
+    cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)
+    d.n_in, d.n_out, d.lanes = n_in, n_out, lanes
+    d.x.p = <real *> calloc((n_in + n_out) * lanes + panels + COPY_SIZE, sizeof(real))
+    if d.x.p == NULL:
+        raise MemoryError
+    d.z.p = d.x.p + n_in * lanes
+    d.x.ld = d.z.ld = lanes
+    d.dx, d.dz = d.x, d.z
+    d.panels = d.dz_panels = d.z.p + n_out * lanes
+    d.dz_rows = Panels(d.panels, PANEL_COLUMNS, PANEL_COLUMNS * lanes)
+    d.copy = d.panels + panels
+    d.forward = d.inputs = d.gradient = NARROW
+    if n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH:
+        d.forward = d.inputs = d.gradient = PACKED if PACKED_PRODUCTS else BLAS
+    d.update, d.skips, d.start = NULL, False, 0
+    return d
+
+
+def dense_forward(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b not None,
+                  cnp.ndarray out not None, /):
+    """``out = w.T x + b``."""
+    cdef Matrix w_ = matrix(w, -1, -1, False, "w")
+    cdef Size n_in = dim(w, 0), n_out = dim(w, 1)
+    cdef Matrix x_ = matrix(x, n_in, -1, False, "x")
+    cdef Size samples = dim(x, 1)
+    cdef Matrix out_ = matrix(out, n_out, samples, True, "out")
+    cdef real *b_ = reals(b, n_out, False, "b")
+    cdef Dense d = layer_alone(n_in, n_out, samples)
+    with nogil:
+        d.w, d.b = w_.p, b_
+        copy_rows(x_, n_in, samples, samples, d.x)
+        if d.forward == PACKED:
+            pack_columns(d.x.p, d.x.ld, 1, n_in, d.lanes, d.panels)
+        forward_units(&d, 0, n_out)
+        copy_rows(d.z, n_out, samples, samples, out_)
+        free(d.x.p)
+
+
+def dense_backward_params(cnp.ndarray x not None, cnp.ndarray dz not None, bint accumulate,
+                          cnp.ndarray dw not None, cnp.ndarray db not None, /):
+    """``dw = x dz.T``, ``db = sum of dz over the samples``."""
+    cdef Matrix x_ = matrix(x, -1, -1, False, "x")
+    cdef Size n_in = dim(x, 0), samples = dim(x, 1)
+    cdef Matrix dz_ = matrix(dz, -1, samples, False, "dz")
+    cdef Size n_out = dim(dz, 0)
+    cdef Matrix dw_ = matrix(dw, n_in, n_out, True, "dw")
+    cdef real *db_ = reals(db, n_out, True, "db")
+    cdef Dense d = layer_alone(n_in, n_out, samples)
+    with nogil:
+        d.dw, d.db, d.accumulate = dw_.p, db_, accumulate
+        copy_rows(x_, n_in, samples, samples, d.x)
+        copy_rows(dz_, n_out, samples, samples, d.dz)
+        if d.gradient == PACKED:
+            pack_columns(d.dz.p, 1, d.dz.ld, d.lanes, n_out, d.panels)
+        backward_params(&d, 0, n_in)
+        free(d.x.p)
+
+
+def dense_backward_inputs(cnp.ndarray w not None, cnp.ndarray dz not None,
+                          cnp.ndarray dx not None, /):
+    """``dx = w dz``."""
+    cdef Matrix w_ = matrix(w, -1, -1, False, "w")
+    cdef Size n_in = dim(w, 0), n_out = dim(w, 1)
+    cdef Matrix dz_ = matrix(dz, n_out, -1, False, "dz")
+    cdef Size samples = dim(dz, 1)
+    cdef Matrix dx_ = matrix(dx, n_in, samples, True, "dx")
+    cdef Dense d = layer_alone(n_in, n_out, samples)
+    with nogil:
+        d.w = w_.p
+        copy_rows(dz_, n_out, samples, samples, d.dz)
+        if d.inputs == PACKED:
+            pack_columns(d.dz.p, d.dz.ld, 1, n_out, d.lanes, d.dz_panels)
+        backward_inputs(&d, 0, n_in, n_in)
+        copy_rows(d.dx, n_in, samples, samples, dx_)
+        free(d.x.p)

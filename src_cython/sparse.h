@@ -1,0 +1,397 @@
+/* Products with factors that are mostly zeros: sparse input (CSR), and inactive ReLU units.
+ *
+ * Here the loops run along the units: every number that is not zero meets a whole row of a matrix.
+ * The numbers of a CSR sample s are those from indptr[s] to indptr[s + 1], each with its column,
+ * in ascending order. A wide layer's inputs or derivatives (activation sparsity) are dense
+ * matrices; what is not zero is found in every block and kept as non-zero masks, a bit for each
+ * number: masks by sample for the forward pass, by unit for the backward pass.
+ */
+#ifndef FASTNN_SPARSE_H
+#define FASTNN_SPARSE_H
+
+#include "packed.h"
+
+#define MASK_BITS 64 /* numbers that one mask is for */
+/* Of a matrix that sparse samples meet, MASK_BITS rows for a tile of the columns stay in the
+ * first-level cache: 64 rows by 384 or 512 bytes of sums in registers. */
+#define MAX_SUMS (VECTOR_BYTES > 32 ? 8 : 12)
+#define SPARSE_UNITS (VECTOR_BYTES > 16 ? MAX_SUMS * VECTOR_BYTES / 4 : 48)
+/* From this density on, in percent, reading zeros costs less than skipping them. */
+#define DENSE_PERCENT 75
+
+/* A block of CSR samples: order[first], ... or first, ... where order is NULL. `splits`, unless
+ * NULL, has how many of a sample's numbers are before the end of each MASK_BITS columns:
+ * (parts, samples). */
+typedef struct {
+    const real *values;
+    const int32_t *indices; /* NULL: there are no sparse data */
+    const int64_t *indptr, *order;
+    Size first, samples;
+    int32_t *splits;
+} CsrBlock;
+
+INLINE Size csr_row(const CsrBlock *x, Size s)
+{
+    return x->order ? x->order[x->first + s] : x->first + s;
+}
+
+/* Compute the splits of the samples from `start` up to `stop`. */
+FUNCTION void split_rows(const CsrBlock *x, Size columns, Size start, Size stop)
+{
+    for (Size s = start; s < stop; s++) {
+        const Size row = csr_row(x, s);
+        const int32_t *stored = x->indices + x->indptr[row];
+        const Size n = x->indptr[row + 1] - x->indptr[row];
+        Size k = 0;
+        for (Size part = 0; part * MASK_BITS < columns; part++) {
+            while (k < n && stored[k] < (part + 1) * MASK_BITS)
+                k++;
+            x->splits[part * x->samples + s] = (int32_t)k;
+        }
+    }
+}
+
+/* --- sums of rows --------------------------------------------------------------------------- */
+
+/* Which rows of a matrix are added up, each times a value: with `rows` those of the first `n`
+ * values, else those whose bit is set in `mask`. Of the matrix, each two vectors of a row are
+ * `panel` apart, and whole vectors of it are read. */
+typedef struct {
+    const real *values;
+    const int32_t *rows;
+    Size n;
+    uint64_t mask;
+    const real *matrix;
+    Size ld, panel;
+} WeightedRows;
+
+/* out = start + sum of value times row, for a few vectors of columns, which stay in registers; of
+ * the last vector only `rest` numbers are written, or all if that is 0. */
+INLINE void weighted_rows_tile(const int vectors, Size rest, const WeightedRows x, int accumulate,
+                               real *out)
+{
+    Vec sums[12];
+    UNROLL_ROWS for (int v = 0; v < vectors; v++)
+        sums[v] = accumulate ? LOAD(out + v * V) : (Vec){0};
+    uint64_t mask = x.mask;
+    for (Size k = 0; x.rows ? k < x.n : mask != 0; k++, mask &= x.rows ? mask : mask - 1) {
+        const Size place = x.rows ? k : lowest_bit(mask);
+        const real value = x.values[place];
+        const real *row = x.matrix + (x.rows ? x.rows[k] : place) * x.ld;
+        KEEP_IN_REGISTER(row);
+        UNROLL_ROWS for (int v = 0; v < vectors; v++)
+            sums[v] += value * LOAD(row + v / 2 * x.panel + v % 2 * V);
+    }
+    UNROLL_ROWS for (int v = 0; v < vectors; v++)
+        if (v < vectors - 1 || rest == 0)
+            STORE(out + v * V, sums[v]);
+    if (rest > 0)
+        memcpy(out + (vectors - 1) * V, &sums[vectors - 1], (size_t)rest * sizeof(real));
+}
+
+/* The same for up to MAX_SUMS vectors of columns. */
+INLINE void weighted_rows(const WeightedRows x, int accumulate, Size columns, real *out)
+{
+    if (columns == 8 * V) { /* the usual case: there are few terms, and a switch takes its time */
+        weighted_rows_tile(8, 0, x, accumulate, out);
+        return;
+    }
+#define VECTORS(vectors)                                                                          \
+    case vectors:                                                                                 \
+        weighted_rows_tile(vectors, columns % V, x, accumulate, out);                             \
+        break
+    switch ((columns + V - 1) / V) {
+        VECTORS(1);
+        VECTORS(2);
+        VECTORS(3);
+        VECTORS(4);
+        VECTORS(5);
+        VECTORS(6);
+        VECTORS(7);
+        VECTORS(8);
+#if MAX_SUMS > 8
+        VECTORS(9);
+        VECTORS(10);
+        VECTORS(11);
+        VECTORS(12);
+#endif
+    }
+#undef VECTORS
+}
+
+/* --- products with rows of samples ------------------------------------------------------------ */
+
+/* The first factor of such a product, (samples, inputs): CSR, or for each MASK_BITS inputs the
+ * dense values (parts, samples, MASK_BITS) and a mask (parts, samples). */
+typedef struct {
+    const CsrBlock *csr; /* NULL: masks */
+    const real *values;
+    const uint64_t *masks;
+    Size samples, lanes;
+} SparseRows;
+
+/* The second factor: weights (n_in, n_out), or transposed (n_out, n_in), and biases or NULL. */
+typedef struct {
+    const real *w, *b;
+    Size n_in, n_out;
+    int transposed;
+} SparseWeights;
+
+/* Transpose some columns of some rows. Of V rows at a time first a copy is made: where their lines
+ * alias in the caches, transpose would fetch each several times. */
+FUNCTION void transpose_part(const real *x, Size ldx, Size rows, Size columns, real *out, Size ldo)
+{
+    real lines[2 * V][MASK_BITS + 8];
+    for (Size r = 0; r < rows; r += 2 * V) {
+        const Size some = rows - r < 2 * V ? rows - r : 2 * V;
+        for (Size k = 0; k < some; k++, x += ldx) {
+            if (columns == MASK_BITS)
+                memcpy(lines[k], x, MASK_BITS * sizeof(real));
+            else
+                memcpy(lines[k], x, (size_t)columns * sizeof(real));
+        }
+        transpose(lines[0], MASK_BITS + 8, some, columns, NULL, out + r, ldo);
+    }
+}
+
+/* Copy the weights of up to MASK_BITS inputs from `input` on for some units: rows of `wide`
+ * numbers, whole vectors. Behind the weights are as many biases as a row has weights, so that
+ * whole vectors may be read as well. */
+INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Size units, Size wide,
+                         real *copy)
+{
+    if (w.transposed) {
+        transpose_part(w.w + unit * w.n_in + input, w.n_in, units, inputs, copy, wide);
+        return;
+    }
+    for (Size i = 0; i < inputs; i++) {
+        /* vector by vector: gcc would make a slow "rep movs" of a memcpy */
+        const real *row = w.w + (input + i) * w.n_out + unit;
+        if (wide == MAX_SUMS * V)
+            UNROLL_ROWS for (int v = 0; v < MAX_SUMS; v++)
+                STORE(copy + (i * MAX_SUMS + v) * V, LOAD(row + v * V));
+        else
+            for (Size j = 0; j < wide; j += V)
+                STORE(copy + i * wide + j, LOAD(row + j));
+    }
+}
+
+#define LONG_TILE (8 * V) /* columns, where their weights for all inputs fit into the second level */
+
+/* Net inputs of a block for the units from `unit` up to `last`, a tile after the other, all about
+ * as wide; `scratch` has room for one of all samples. Padding lanes get the biases. With masks or
+ * splits, one part of the input follows the other, its weights copied to where they fit into the
+ * first-level cache, as rows of a wide layer do not in place. */
+FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Size last,
+                             real *scratch, Matrix out)
+{
+    _Alignas(64) real copy[MASK_BITS * MAX_SUMS * V];
+    const CsrBlock *csr = x->csr;
+    const int32_t *splits = csr ? csr->splits : NULL;
+    const int parts = splits || x->masks;
+    const Size width = parts ? MASK_BITS : w.n_in, most = parts ? MAX_SUMS * V : LONG_TILE;
+    const Size samples = x->samples;
+    Size units;
+    for (Size start = unit; start < last; start += units) {
+        const Size tiles = (last - start + most - 1) / most;
+        units = ((last - start + tiles - 1) / tiles + V - 1) / V * V;
+        const Size wide = units;
+        if (units > last - start)
+            units = last - start;
+        for (Size input = 0; input < w.n_in; input += width) {
+            if (parts)
+                copy_weights(w, input, smaller(w.n_in - input, width), start, units, wide, copy);
+            /* the next part of these units, or the first of the next ones */
+            const int more = input + width < w.n_in;
+            const Size next = more ? input + width : 0, there = more ? start : start + units;
+            Prefetch ahead = w.transposed
+                                 ? prefetch_of(w.w + there * w.n_in + next, w.n_in, units, MASK_BITS)
+                                 : prefetch_of(w.w + next * w.n_out + there, w.n_out, MASK_BITS,
+                                               units);
+            const Size rate = parts ? prefetch_rate(ahead, samples) : 0;
+            const Size part = input / width * samples;
+            for (Size s = 0; s < samples; s++) {
+                prefetch_lines(&ahead, rate);
+                real *sums = scratch + s * units;
+                if (x->masks) {
+                    if (x->masks[part + s] != 0 || input == 0)
+                        weighted_rows((WeightedRows){x->values + (part + s) * MASK_BITS, NULL, 0,
+                                                     x->masks[part + s], copy, wide, 2 * V},
+                                      input > 0, units, sums);
+                    continue;
+                }
+                const int64_t *ends = csr->indptr + csr_row(csr, s);
+                const Size begin = ends[0] + (input > 0 ? splits[part - samples + s] : 0);
+                const Size end = splits ? ends[0] + splits[part + s] : ends[1];
+                if (begin < end || input == 0)
+                    weighted_rows((WeightedRows){csr->values + begin, csr->indices + begin,
+                                                 end - begin, 0,
+                                                 splits ? copy - input * wide : w.w + start,
+                                                 splits ? wide : w.n_out, 2 * V},
+                                  input > 0, units, sums);
+            }
+        }
+        transpose(scratch, units, samples, units, w.b ? w.b + start : NULL,
+                  out.p + start * out.ld, out.ld);
+        for (Size j = start; j < start + units; j++)
+            for (Size s = samples; s < x->lanes; s++)
+                out.p[j * out.ld + s] = w.b[j];
+    }
+}
+#undef LONG_TILE
+
+/* --- non-zero masks --------------------------------------------------------------------------- */
+
+/* How many of a hundred numbers of a matrix are not zero; only every eighth row is read, so that
+ * the answer depends on the numbers alone. */
+FUNCTION int density_percent(Matrix x, Size rows, Size lanes)
+{
+    Size numbers = 0, found = 0;
+    for (Size r = 0; r < rows; r += 8, numbers += lanes) {
+        Bits count = 0;
+        for (Size s = 0; s < lanes; s++)
+            count += x.p[r * x.ld + s] != 0;
+        found += (Size)count;
+    }
+    return (int)(found * 100 / numbers);
+}
+
+/* A bit for each of at most MASK_BITS numbers: whether it is not zero. */
+INLINE uint64_t nonzero_mask(const real *x, Size n)
+{
+    uint64_t mask = 0;
+    Size i = 0;
+#if defined(__AVX512F__) && defined(__GNUC__) && !REAL_IS_DOUBLE
+    for (; i + 16 <= n; i += 16)
+        mask |= (uint64_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(x + i), _mm512_setzero_ps(),
+                                             _CMP_NEQ_UQ)
+                << i;
+#elif defined(__AVX2__) && defined(__GNUC__) && !REAL_IS_DOUBLE
+    for (; i + 8 <= n; i += 8)
+        mask |= (uint64_t)_mm256_movemask_ps(
+                    _mm256_cmp_ps(_mm256_loadu_ps(x + i), _mm256_setzero_ps(), _CMP_NEQ_UQ))
+                << i;
+#endif
+    for (; i < n; i++)
+        mask |= (uint64_t)(x[i] != 0) << i;
+    return mask;
+}
+
+/* Of each MASK_BITS inputs, rows of x, a transposed copy, (parts, lanes, MASK_BITS), and the masks
+ * of each sample, (parts, lanes). Only for the inputs from `first`, which begins a part, up to
+ * `last`. */
+FUNCTION void masks_by_sample(Matrix x, Size first, Size last, Size lanes, real *values,
+                              uint64_t *masks)
+{
+    values += first * lanes;
+    masks += first / MASK_BITS * lanes;
+    for (Size input = first; input < last; input += MASK_BITS) {
+        const Size width = smaller(last - input, MASK_BITS);
+        transpose(x.p + input * x.ld, x.ld, width, lanes, NULL, values, MASK_BITS);
+        for (Size s = 0; s < lanes; s++, values += MASK_BITS)
+            *masks++ = nonzero_mask(values, width);
+    }
+}
+
+/* The masks of each row of x, a mask for MASK_BITS samples: (rows, parts). */
+FUNCTION void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks)
+{
+    for (Size r = 0; r < rows; r++, x.p += x.ld)
+        for (Size s = 0; s < lanes; s += MASK_BITS)
+            *masks++ = nonzero_mask(x.p + s, smaller(lanes - s, MASK_BITS));
+}
+
+/* Packed panels as a factor of a gradient: number (s, c) is at p + c / 2V * panel + s * ld + c % 2V.
+ * A plain matrix, rows `ld` apart, has a panel of 2V numbers. */
+typedef struct {
+    const real *p;
+    Size ld, panel;
+} Panels;
+
+/* dw = x dz.T for some rows of x with their masks; panels of dz.T. Of `update` weights and moments
+ * are prefetched. */
+FUNCTION void masked_outer(Matrix x, const uint64_t *masks, Panels dz, int accumulate, Size rows,
+                           Size columns, Size lanes, Matrix dw, UpdateRows update)
+{
+    const Size parts = (lanes + MASK_BITS - 1) / MASK_BITS;
+    for (Size c = 0; c < columns; c += MAX_SUMS * V, dz.p += MAX_SUMS / 2 * dz.panel) {
+        const Size some = smaller(columns - c, MAX_SUMS * V);
+        for (Size part = 0; part < parts; part++)
+            for (Size r = 0; r < rows; r++) {
+                if (part == 0)
+                    prefetch_update(update, r, c, some);
+                weighted_rows((WeightedRows){x.p + r * x.ld + part * MASK_BITS, NULL, 0,
+                                             masks[r * parts + part],
+                                             dz.p + part * MASK_BITS * dz.ld, dz.ld, dz.panel},
+                              accumulate || part > 0, some, dw.p + r * dw.ld + c);
+            }
+    }
+}
+
+/* --- gradients of sparse input ---------------------------------------------------------------- */
+
+/* Some columns of a CSR block, column by column: the numbers of the c-th are those from ends[c - 1]
+ * to ends[c], each with its sample, in ascending order. */
+typedef struct {
+    real *values;
+    int32_t *samples, *ends;
+} CscBlock;
+
+/* Where in a sample's numbers those of columns from `column` on begin. */
+INLINE Size find_column(const CsrBlock *x, Size row, Size column)
+{
+    Size low = x->indptr[row], high = x->indptr[row + 1];
+    while (low < high) {
+        const Size middle = (low + high) / 2;
+        if (x->indices[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Sort the numbers of the columns from `first` up to `last` by column. */
+FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out)
+{
+    int32_t total = 0;
+    int32_t *ends = out->ends - first;
+    memset(out->ends, 0, (size_t)(last - first) * sizeof(int32_t));
+    for (Size s = 0; s < x->samples; s++) {
+        const Size row = csr_row(x, s), stop = x->indptr[row + 1];
+        for (Size k = find_column(x, row, first); k < stop && x->indices[k] < last; k++)
+            ends[x->indices[k]]++;
+    }
+    for (Size c = first; c < last; c++) {
+        const int32_t count = ends[c];
+        ends[c] = total;
+        total += count;
+    }
+    for (Size s = 0; s < x->samples; s++) {
+        const Size row = csr_row(x, s), stop = x->indptr[row + 1];
+        for (Size k = find_column(x, row, first); k < stop && x->indices[k] < last; k++) {
+            const int32_t place = ends[x->indices[k]]++;
+            out->values[place] = x->values[k];
+            out->samples[place] = (int32_t)s;
+        }
+    }
+}
+
+/* dw = x dz.T for some columns of the input, from the one with number `first` in `x` on. Of
+ * `update` weights and moments are prefetched. */
+FUNCTION void csc_outer(const CscBlock *x, Size first, Size inputs, Panels dz, int accumulate,
+                        Size columns, Matrix dw, UpdateRows update)
+{
+    for (Size c = 0; c < columns; c += 8 * V, dz.p += 4 * dz.panel) {
+        const Size some = smaller(columns - c, 8 * V);
+        for (Size i = 0; i < inputs; i++) {
+            const Size begin = first + i > 0 ? x->ends[first + i - 1] : 0;
+            prefetch_update(update, i, c, some);
+            weighted_rows((WeightedRows){x->values + begin, x->samples + begin,
+                                         x->ends[first + i] - begin, 0, dz.p, dz.ld, dz.panel},
+                          accumulate, some, dw.p + i * dw.ld + c);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,260 @@
+# How the products of a dense layer are made.
+#
+# A strategy is chosen for a layer, block and direction, in `plan_forward` and `plan_backward`:
+#
+#   NARROW  loops along the samples over the matrices as they are (products.h)
+#   PACKED  packed panels and a micro-kernel, for wide layers (packed.h)
+#   BLAS    instead of these where they are not compiled
+#   MASKED  non-zero masks, where many ReLU units below or above are inactive (sparse.h)
+#   CSR     sparse input
+#
+# Then threads call `forward_units` of products.pxi for some units, or `backward_rows` for some
+# inputs, whatever the strategy is. With an update, that updates the weights as well, while their
+# gradient is in the cache (fused update).
+
+cdef extern from "data.h" nogil:
+    void fill_rows(const real *b, Size rows, Size lanes, Matrix out) noexcept
+    void copy_rows(Matrix x, Size rows, Size samples, Size lanes, Matrix out) noexcept
+
+cdef extern from "vector.h" nogil:
+    void transpose(const real *x, Size ldx, Size rows, Size columns, const real *start, real *out,
+                   Size ldo) noexcept
+
+cdef extern from "products.h" nogil:
+    ctypedef struct Weights:
+        const real *w
+        Size step_in, step_out
+    void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
+                 Matrix out) noexcept
+    void outer(Matrix x, Matrix dz, bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
+               real *db) noexcept
+    void row_sums(Matrix dz, bint accumulate, Size n_out, Size lanes, real *db) noexcept
+
+cdef extern from "packed.h" nogil:
+    const bint PACKED_PRODUCTS
+    const int PANEL_COLUMNS, COPY_SIZE
+    ctypedef struct Factor:
+        const real *p
+        Size row, sum
+    ctypedef struct UpdateRows:
+        const real *weights
+        const real *moments
+        Size ld, second
+    UpdateRows no_update() noexcept
+    void pack_columns(const real *b, Size b_sum, Size b_column, Size n, Size columns,
+                      real *out) noexcept
+    void packed_product(Factor a, const real *panels, const real *bias, bint accumulate, Size rows,
+                        Size columns, Size n, Matrix out, real *copy, UpdateRows update) noexcept
+
+cdef extern from "sparse.h" nogil:
+    const int MASK_BITS, MAX_SUMS, SPARSE_UNITS, DENSE_PERCENT
+    ctypedef struct SparseRows:
+        const CsrBlock *csr
+        const real *values
+        const uint64_t *masks
+        Size samples, lanes
+    ctypedef struct SparseWeights:
+        const real *w
+        const real *b
+        Size n_in, n_out
+        bint transposed
+    ctypedef struct Panels:
+        const real *p
+        Size ld, panel
+    ctypedef struct CscBlock:
+        real *values
+        int32_t *samples
+        int32_t *ends
+    void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Size last, real *scratch,
+                        Matrix out) noexcept
+    int density_percent(Matrix x, Size rows, Size lanes) noexcept
+    void masks_by_sample(Matrix x, Size first, Size last, Size lanes, real *values,
+                         uint64_t *masks) noexcept
+    void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks) noexcept
+    void masked_outer(Matrix x, const uint64_t *masks, Panels dz, bint accumulate, Size rows,
+                      Size columns, Size lanes, Matrix dw, UpdateRows update) noexcept
+    void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out) noexcept
+    void csc_outer(const CscBlock *x, Size first, Size inputs, Panels dz, bint accumulate,
+                   Size columns, Matrix dw, UpdateRows update) noexcept
+
+cdef extern from "plan.h" nogil:
+    const int UPDATE_ROWS, UPDATE_COLUMNS
+
+cdef enum:
+    NOTHING, NARROW, PACKED, BLAS, MASKED, CSR
+
+
+cdef struct Dense:
+    # A dense layer and one block: what its products read and write, and how they are made.
+    Size n_in, n_out, lanes
+    Matrix x, z, dz, dx  # x.p is NULL where the input is sparse
+    real *w
+    real *b
+    real *dw
+    real *db
+    bint accumulate  # the gradient
+    Update *update  # not NULL: fused; moments and parameters are those of the weights
+    Size start  # of the weights among the parameters
+    real *params
+    int forward, inputs, gradient  # strategies
+    Size piece  # units or inputs that a thread takes at least
+    Size rows  # inputs at a time of the backward pass; 0: all
+    bint skips  # inactive units among the inputs, if a few rows have enough of them
+    Size inputs_done  # by backward_inputs, which may be ahead
+    CsrBlock csr
+    CscBlock csc
+    Size csc_first
+    SparseRows sparse  # factor of a MASKED or CSR product
+    real *panels  # packed: of x
+    real *dz_panels  # of dz
+    Panels dz_rows  # of dz.T
+    real *sums  # scratch memory
+    real *copy
+    real *tile
+    uint64_t *masks
+
+
+cdef inline bint has_relu(Net *net, Size k) noexcept nogil:
+    """Whether layer k has ReLU units, so that many outputs and derivatives may be zero."""
+    return net.layers[k].activation == RELU
+
+
+cdef inline bint reads_relu(Net *net, Size k) noexcept nogil:
+    """Whether the inputs of a wide layer come from such units, be it through a dropout layer."""
+    if not PACKED_PRODUCTS or k == 0 or not net.layers[k].blas:
+        return False
+    if net.layers[k - 1].kind == DROPOUT:
+        k -= 1
+    return has_relu(net, k - 1)
+
+
+cdef inline bint fuses_update(Net *net, Size k, bint sparse) noexcept nogil:
+    """Whether a layer's weights are updated while their gradient is computed."""
+    if net.layers[k].blas:
+        return PACKED_PRODUCTS and net.header.shared
+    return net.header.shared and (k > 0 or not sparse)
+
+
+cdef inline Size least_piece(Layer *layer, Size n, Team *team) noexcept nogil:
+    """Of n units or inputs; BLAS, which packs its factors in each call, gets one a thread."""
+    if layer.blas and not PACKED_PRODUCTS:
+        return round_up((n + team.n_threads - 1) // team.n_threads, UNITS)
+    return UNITS if layer.blas else UNITS // 2
+
+
+cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
+    """Where loops run along the units: full registers, or fewer if there are many threads."""
+    cdef Size pieces = 2 * team.n_threads  # more would balance better and cost more than that
+    cdef Size vector = SPARSE_UNITS // MAX_SUMS
+    if team.n_threads == 1 or units >= pieces * SPARSE_UNITS:
+        return SPARSE_UNITS
+    return 6 * vector if units >= pieces * 6 * vector else 4 * vector
+
+
+cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
+    """What both directions read and write."""
+    cdef Layer *layer = b.net.layers + k
+    cdef real *work = b.memory.work
+    cdef real *own = b.memory.own
+    cdef real *products = own + b.net.header.work_packed
+    d.n_in, d.n_out, d.lanes = layer.fan_in, layer.fan_out, b.lanes
+    d.x = b.x
+    if k > 0:
+        d.x = Matrix(work + b.net.layers[k - 1].output, b.ld)
+    d.z = Matrix(work + layer.net_input, b.ld)
+    d.params, d.start = b.memory.params, layer.weights
+    d.w, d.b = d.params + layer.weights, d.params + layer.biases
+    d.csr = b.csr
+    d.panels = work + b.net.header.work_packed + b.net.scratch.shared[0]
+    d.copy, d.tile = products + b.net.scratch.copy, products + b.net.scratch.tile
+    d.masks = <uint64_t *> (products + b.net.scratch.masks)
+
+
+cdef void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
+    """Choose how net inputs are computed, and prepare what all threads read.
+
+    Of that, each makes a share, in the scratch memory of the first.
+    """
+    cdef Layer *layer = b.net.layers + k
+    cdef real *shared = b.memory.work + b.net.header.work_packed
+    cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[1])
+    read_layer(b, k, d)
+    d.piece = least_piece(layer, d.n_out, b.team)
+    d.sums = b.memory.own + b.net.header.work_delta
+    if d.x.p == NULL:
+        d.forward = CSR
+        d.piece = sparse_piece(d.n_out, b.team)
+        d.sparse = SparseRows(&b.csr, NULL, NULL, b.samples, d.lanes)
+    elif reads_relu(b.net, k) and density_percent(d.x, d.n_in, d.lanes) < DENSE_PERCENT:
+        d.forward = MASKED
+        d.piece = sparse_piece(d.n_out, b.team)
+        d.sparse = share_masks(d.x, d.n_in, d.lanes, b.team, d.panels, masks)
+        meet(b.team)
+    elif not layer.blas:
+        d.forward = NARROW
+    elif PACKED_PRODUCTS:
+        d.forward = PACKED
+        share_panels(d.x.p, d.x.ld, 1, d.n_in, d.lanes, b.team, d.panels)
+        meet(b.team)
+    else:
+        d.forward = BLAS
+
+
+cdef void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d) noexcept nogil:
+    """Choose how both gradients are computed, and prepare what all threads read."""
+    cdef Layer *layer = b.net.layers + k
+    cdef real *own = b.memory.own
+    cdef real *shared = b.memory.work + b.net.header.work_packed
+    cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[2])
+    cdef real *rows
+    cdef bint sparse, packed = PACKED_PRODUCTS and layer.blas
+    read_layer(b, k, d)
+    sparse = d.x.p == NULL
+    d.dz, d.dx = dz, dx
+    d.dz_panels = shared + b.net.scratch.shared[1]
+    d.dw, d.db = b.memory.grads + layer.weights, b.memory.grads + layer.biases
+    d.accumulate = b.accumulate
+    d.update = b.update if fuses_update(b.net, k, b.csr.indices != NULL) else NULL
+    d.piece = least_piece(layer, d.n_in, b.team)
+    d.sums = own + b.net.header.work_packed + b.net.scratch.sums
+    d.skips = reads_relu(b.net, k)
+    d.gradient = PACKED if packed else BLAS if layer.blas else NARROW
+    d.inputs = d.gradient if k > 0 else NOTHING
+    if sparse:
+        d.gradient = CSR
+        d.csc.values = own + b.net.header.work_input
+        d.csc.samples = <int32_t *> (own + b.net.header.work_size)
+        d.csc.ends = d.csc.samples + d.n_in * b.net.header.block
+    if packed:
+        share_panels(dz.p, 1, dz.ld, d.lanes, d.n_out, b.team, d.panels)
+        d.dz_rows = Panels(d.panels, PANEL_COLUMNS, PANEL_COLUMNS * d.lanes)
+        if k > 0 and has_relu(b.net, k) and density_percent(dz, d.n_out, d.lanes) < DENSE_PERCENT:
+            d.inputs = MASKED
+            d.piece = sparse_piece(d.n_in, b.team)
+            d.sparse = share_masks(dz, d.n_out, d.lanes, b.team, d.dz_panels, masks)
+        elif k > 0:
+            share_panels(dz.p, dz.ld, 1, d.n_out, d.lanes, b.team, d.dz_panels)
+        meet(b.team)
+    elif sparse:  # each thread for itself, where dx would be
+        rows = own + (dx.p - b.memory.work)
+        transpose(dz.p, dz.ld, d.n_out, b.samples, NULL, rows, d.n_out)
+        d.dz_rows = Panels(rows, d.n_out, PANEL_COLUMNS)
+    # weights that were read for the inputs' gradient are in the cache for their own
+    d.rows = UPDATE_ROWS if d.update != NULL or d.skips or d.inputs == MASKED else 0
+
+
+cdef inline void share_panels(real *b, Size b_sum, Size b_column, Size n, Size columns,
+                              Team *team, real *panels) noexcept nogil:
+    """Pack a thread's share of the panels of a matrix."""
+    cdef Size first = share(columns, PANEL_COLUMNS, team.thread, team.n_threads)
+    cdef Size last = share(columns, PANEL_COLUMNS, team.thread + 1, team.n_threads)
+    if first < last:
+        pack_columns(b + first * b_column, b_sum, b_column, n, last - first, panels + first * n)
+
+
+cdef inline SparseRows share_masks(Matrix x, Size n, Size lanes, Team *team, real *values,
+                                   uint64_t *masks) noexcept nogil:
+    """Compute a thread's share of the masks of n rows, by sample."""
+    masks_by_sample(x, share(n, MASK_BITS, team.thread, team.n_threads),
+                    share(n, MASK_BITS, team.thread + 1, team.n_threads), lanes, values, masks)
+    return SparseRows(NULL, values, masks, lanes, lanes)

@@ -1,0 +1,161 @@
+# Update rules, the L2 penalty, clipping, and partial gradient sums.
+
+cdef extern from "updates.h" nogil:
+    void update_range(const real *grads, double l2, double shrink, int rule,
+                      const double *constants, double rate, Size n, real *params, real *moment,
+                      real *second) noexcept
+    void prefetch_range(const real *x, Size n) noexcept
+    void add_to(const real *x, Size n, real *out) noexcept
+    void clip_entries(real *grads, double limit, Size n) noexcept
+    void scale_range(real *x, double factor, Size n) noexcept
+    void average_range(const real *params, double keep, Size n, real *out) noexcept
+    void add_scaled(const real *x, double factor, Size n, real *out) noexcept
+    double sum_of_squares(const real *x, Size n) noexcept
+    double sum_range(const real *x, const int64_t *order, Size first, Size n) noexcept
+
+cdef enum:
+    LINE = 64  # threads get shares of the parameters in multiples of this
+    UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+
+
+cdef double step_size(Rule *rule, double learning_rate, Size count) noexcept nogil:
+    """Learning rate, for Adam with the correction of the moments' bias."""
+    cdef double *constants = rule.constants
+    if rule.code == ADAM:
+        return (learning_rate * sqrt(1 - pow(constants[1], <double> count))
+                / (1 - pow(constants[0], <double> count)))
+    return learning_rate
+
+
+cdef Size moment_rows(Rule *rule) noexcept nogil:
+    """Moments that a rule needs, without the average of the parameters."""
+    if rule.code == SGD:
+        return 0 if rule.constants[0] == 0 else 1
+    return 2 if rule.code == ADAM else 1
+
+
+cdef Rule read_rule(rule, Size n_constants) except *:
+    cdef Rule out
+    cdef cnp.ndarray constants = rule.constants
+    check(constants, cnp.NPY_DOUBLE, n_constants, False, "rule.constants")
+    out.code, out.decay, out.constants = rule.code, rule.decay, <double *> data_of(constants)
+    return out
+
+
+cdef inline bint clips(Rule *rule) noexcept nogil:
+    """Whether gradients are clipped."""
+    return rule.constants[3] != 0 or rule.constants[4] != 0
+
+
+cdef void update_some(Update *update, bint weights, real *grads, Size start, Size n,
+                      real *params) noexcept nogil:
+    """For n weights (or biases) from ``start`` on; ``grads`` are theirs."""
+    cdef real *moments = update.moments + start
+    update_range(grads, update.l2 if weights else 0, update.shrink if weights else 1,
+                 update.rule.code, update.rule.constants, update.rate, n, params + start, moments,
+                 moments + update.second)
+    if update.rule.constants[5] != 0:
+        average_range(params + start, update.keep, n,
+                      moments + update.n_moments * update.n_params)
+
+
+cdef void sum_groups(Size groups, Size n_params, Size first, Size n, real *grads) noexcept nogil:
+    """Add the groups' partial sums in order into the first row."""
+    cdef Size group
+    for group in range(1, groups):
+        add_to(grads + group * n_params + first, n, grads + first)
+
+
+cdef void update_share(Update *update, bint weights, Size first, Size n, Size groups,
+                       double factor, Team *team, real *grads, real *params) noexcept nogil:
+    """Sum of the groups and update, for a thread's share of one range of parameters."""
+    cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
+    cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
+    while start < stop:
+        n = smaller(stop - start, UPDATED)
+        if team.n_threads > 1:
+            prefetch_range(params + start, n)
+        sum_groups(groups, update.n_params, start, n, grads)
+        if factor != 1:
+            scale_range(grads + start, factor, n)
+        update_some(update, weights, grads + start, start, n, params)
+        start += n
+
+
+cdef void clip_share(Net *net, bint weights, Size first, Size n, Size groups, double limit,
+                     Team *team, real *grads, real *params) noexcept nogil:
+    """Gradient of the objective, its entries clipped, for a thread's share of one range."""
+    cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
+    cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
+    if start >= stop:
+        return
+    sum_groups(groups, net.header.n_params, start, stop - start, grads)
+    if weights and net.l2 != 0:
+        add_scaled(params + start, net.l2, stop - start, grads + start)
+    if limit != 0:
+        clip_entries(grads + start, limit, stop - start)
+
+
+cdef double clip_gradient(Net *net, Rule *rule, Size groups, Team *team, real *grads,
+                          real *params) noexcept nogil:
+    """Gradient of the objective into the first row; the factor that shortens it.
+
+    Every thread adds up its share and, so that the bits are the same for any number of threads,
+    the squares of all.
+    """
+    cdef double norm = 0, limit = rule.constants[4], longest = rule.constants[3]
+    cdef Size k
+    cdef Layer *layer
+    for k in range(net.n_layers):
+        layer = net.layers + k
+        if layer.kind == DENSE:
+            clip_share(net, True, layer.weights, layer.fan_in * layer.fan_out, groups, limit, team,
+                       grads, params)
+            clip_share(net, False, layer.biases, layer.fan_out, groups, limit, team, grads, params)
+    meet(team)
+    if longest != 0:
+        norm = sqrt(sum_of_squares(grads, net.header.n_params))
+    # no thread may scale its share while another adds up
+    meet(team)
+    return longest / norm if norm > longest else 1
+
+
+cdef double net_penalty(Net *net, const real *params) noexcept nogil:
+    """``l2 / 2`` times the sum of the squared weights."""
+    cdef double total = 0
+    cdef Size k
+    if net.l2 == 0:
+        return 0
+    for k in range(net.n_layers):
+        if net.layers[k].kind == DENSE:
+            total += sum_of_squares(params + net.layers[k].weights,
+                                    net.layers[k].fan_in * net.layers[k].fan_out)
+    return 0.5 * net.l2 * total
+
+
+def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None, /):
+    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    check(layers, cnp.NPY_INT64, 0, False, "layers")
+    check_shape(layers, -1, LAYER_COLUMNS, "layers")
+    cdef Net net
+    net.layers, net.n_layers, net.l2 = <Layer *> data_of(layers), dim(layers, 0), l2
+    cdef Size k, needed = 0
+    for k in range(net.n_layers):
+        if net.layers[k].kind == DENSE:
+            needed = net.layers[k].biases
+    return net_penalty(&net, reals(params, needed, False, "params"))
+
+
+def update(cnp.ndarray grads not None, double l2, rule not None, double learning_rate, Size count,
+           cnp.ndarray params not None, cnp.ndarray moments not None, /):
+    """One step of an update rule, ``g = grads + l2 params``."""
+    cdef Rule rule_ = read_rule(rule, 3)
+    cdef Size n = cnp.PyArray_SIZE(params), rows = moment_rows(&rule_)
+    cdef real *g = reals(grads, n, False, "grads")
+    cdef real *p = reals(params, n, True, "params")
+    cdef real *m = reals(moments, rows * n, True, "moments")
+    cdef double rate = step_size(&rule_, learning_rate, count)
+    cdef double shrink = 1 - learning_rate * rule_.decay
+    with nogil:
+        update_range(g, l2, shrink, rule_.code, rule_.constants, rate, n, p, m,
+                     m + (n if rows == 2 else 0))
