@@ -109,20 +109,20 @@ def test_private_names_of_numba():
     from numba.core.compiler import Flags
     from numba.core.registry import cpu_target
 
-    from fastnn.backends.numba import compiling
+    from fastnn.backends.numba import cache, compiling
 
     library = cpu_target.target_context.codegen().create_library("names")
     assert [name for name in compiling.LIBRARY_NAMES if not hasattr(library, name)] == []
     assert Flags().noalias is False
-    assert isinstance(kernels.output_transform._cache, compiling._Cache)
+    assert isinstance(kernels.output_transform._cache, cache._Cache)
     assert binding.address_of_symbol("numba_xxgemm")
 
 
 def test_sources_of_the_cache():
     load_backend("numba")
-    from fastnn.backends.numba import compiling
+    from fastnn.backends.numba import cache
 
-    names = {path.name for path in compiling.sources()}
+    names = {path.name for path in cache.sources()}
     modules = [name for name in sys.modules if name.startswith("fastnn.backends.")]
     compiled = {name.rsplit(".", 1)[1] for name in modules if ".numba." in name}
     assert len(compiled) > 8

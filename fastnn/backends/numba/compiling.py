@@ -1,4 +1,4 @@
-"""How functions are compiled, and the cache of compiled code on disk.
+"""How functions are compiled.
 
 ``public`` functions are called from Python, with arrays; all others are called by compiled code
 only, with pointers:
@@ -13,12 +13,9 @@ only, with pointers:
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from pathlib import Path
 
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
@@ -28,8 +25,6 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 FASTMATH_MATHS = {"contract", "nsz"}
 
 
-# --- compiling ------------------------------------------------------------------
-#
 # Numba optimises each function together with all that it calls, and makes machine code of it, at
 # every level of calls; what runs is the code of the public functions. The classes below leave out
 # what nothing uses. They set private attributes of Numba's libraries of code, which a test looks
@@ -102,9 +97,12 @@ maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
 def public(function):
     """Compile a function that Python calls, on its first call; later processes load the code."""
     dispatcher = njit(fastmath=FASTMATH, **_common)(function)
-    cache = cache_of(function)
-    if cache is not None:
-        dispatcher._cache = cache
+    try:
+        from fastnn.backends.numba.cache import cache_of
+
+        dispatcher._cache = cache_of(function)
+    except Exception:  # whatever a change of Numba's private parts leads to: each process compiles
+        pass
     return dispatcher
 
 
@@ -126,71 +124,3 @@ def emitted(signature_of):
         return intrinsic(define)
 
     return decorate
-
-
-# --- cache ----------------------------------------------------------------------
-
-
-def sources():
-    """Files whose code or constants end up in the compiled code."""
-    here = Path(__file__).parent
-    shared = [here.parent / name for name in ("codes.py", "interface.py", "plan.py")]
-    return sorted(here.glob("*.py")) + shared
-
-
-def digest():
-    """Digest of all sources; it raises OSError where these are not files."""
-    found = hashlib.sha256()
-    for path in sources():
-        content = path.read_bytes()
-        found.update(f"{path.name} {len(content)}\n".encode() + content)
-    return found.hexdigest()
-
-
-def cache_of(function):
-    """Cache of a public function; None where stale code could not be told from fresh.
-
-    That is: the sources cannot be read, Numba has changed, or no folder can be written to. The
-    function is then compiled in each process.
-    """
-    try:
-        cache = _Cache(function)
-        stamped = cache._cache_file._source_stamp[-1] == _Implementation.stamp
-    except Exception:  # whatever a change of Numba's private parts leads to
-        return None
-    return cache if stamped else None
-
-
-class _Implementation(CompileResultCacheImpl):
-    """Numba's, whose code is fresh only if all sources are as they were.
-
-    Numba itself looks at the file of the public function alone.
-    """
-
-    stamp = None
-
-    def __init__(self, function):
-        super().__init__(function)
-        if _Implementation.stamp is None:
-            _Implementation.stamp = digest()
-        own = self.locator.get_source_stamp()
-        self.locator.get_source_stamp = lambda: (own, _Implementation.stamp)
-
-
-class _Cache(FunctionCache):
-    """A cache that never makes a call fail: what cannot be read is compiled, and not kept if it
-    cannot be written."""
-
-    _impl_class = _Implementation
-
-    def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # files cut short, of another version, or not ours
-            return None
-
-    def save_overload(self, sig, data):
-        try:
-            super().save_overload(sig, data)
-        except OSError:
-            self.disable()

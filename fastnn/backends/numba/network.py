@@ -297,6 +297,9 @@ def few_samples(n_params, wide_layers):
     return FEW_SAMPLES if n_params < WIDE else FEW_SAMPLES_WIDE
 
 
+_few_samples = inner(few_samples)
+
+
 @glue
 def _forward_few(net, x, params, work):
     """As :func:`forward_block` for a handful of samples, ``(samples, units)`` throughout."""
@@ -346,7 +349,7 @@ def _forward(net, x, transform, params, work, out):
     x_, params_, work_, out_ = pointer(x), pointer(params), pointer(work), pointer(out)
     rows = at(work_, net.header[codes.WORK_INPUT])
     team, memory = Team(0, 1, net.header), Memory(work_, work_)
-    few = samples < (FEW_SAMPLES if params.shape[0] < WIDE else FEW_SAMPLES_WIDE)
+    few = samples < _few_samples(params.shape[0], False)
     finite = True
     for first in range(0, samples, size):
         n = smaller(size, samples - first)
