@@ -34,6 +34,20 @@ FUNCTION void activate(const real *z, int activation, double constant, Size n, r
     case SOFTPLUS: EACH(fast_softplus(z[s])); break;
     case SILU: EACH(z[s] * fast_sigmoid(z[s], exp_lowest)); break;
     case GELU: EACH(z[s] * normal_cdf(z[s])); break;
+    case SELU:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real below = (real)SELU_SCALE_ALPHA * fast_expm1(z[s]);
+            out[s] = z[s] <= 0 ? below : (real)SELU_SCALE * z[s];
+        }
+        break;
+    case MISH:
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real rest, t = tanh_softplus(z[s], &rest);
+            out[s] = z[s] * t;
+        }
+        break;
     default:
         if (out != z)
             EACH(z[s]);
@@ -87,6 +101,16 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
             da[s] *= normal_cdf(z[s]) + z[s] * density;
         }
         break;
+    case SELU: EACH_TIMES(a[s] > 0 ? (real)SELU_SCALE : a[s] + (real)SELU_SCALE_ALPHA); break;
+    case MISH: {
+        const real lowest = hidden_from_compiler(EXP_LOWEST);
+        LANES_LOOP for (Size s = 0; s < n; s++)
+        {
+            real rest, t = tanh_softplus(z[s], &rest);
+            da[s] *= t + z[s] * rest * fast_sigmoid(z[s], lowest);
+        }
+        break;
+    }
     }
 #undef EACH_TIMES
 }

@@ -217,6 +217,16 @@ INLINE real fast_softplus(real x)
     return (x < 0 ? 0 : x) + fast_log1p(fast_exp(-MATH(fabs)(x)));
 }
 
+/* t = tanh(softplus(x)) and 1 - t^2: see the reference's function of this name. */
+INLINE real tanh_softplus(real x, real *rest)
+{
+    const real q = fast_exp(-MATH(fabs)(x));
+    const real n = x >= 0 ? 1 + 2 * q : q * (q + 2), difference = x >= 0 ? 2 * q * q : 2;
+    const real d = n + difference;
+    *rest = difference * (d + n) / (d * d);
+    return n / d;
+}
+
 /* Distribution function of the standard normal. */
 INLINE real normal_cdf(real x)
 {

@@ -17,6 +17,8 @@ ELU = 5
 SOFTPLUS = 6
 SILU = 7
 GELU = 8
+SELU = 9
+MISH = 10
 
 ACTIVATIONS = {
     "identity": IDENTITY,
@@ -28,14 +30,21 @@ ACTIVATIONS = {
     "softplus": SOFTPLUS,
     "silu": SILU,
     "gelu": GELU,
+    "selu": SELU,
+    "mish": MISH,
 }
 
 # The user's own, :class:`fastnn.CustomActivation`; the Cython kernels have none.
-CUSTOM_ACTIVATION = 9
+CUSTOM_ACTIVATION = 11
+
+# Constants of selu, lambda and lambda alpha. Source: Klambauer, Unterthiner, Mayr, Hochreiter,
+# Self-normalizing neural networks (2017).
+SELU_SCALE = 1.0507009873554805
+SELU_SCALE_ALPHA = 1.7580993408473766
 
 # Their derivative needs the net input z; that of the others follows from the
 # output a alone, so z may be overwritten.
-NEEDS_NET_INPUT = frozenset({SILU, GELU, CUSTOM_ACTIVATION})
+NEEDS_NET_INPUT = frozenset({SILU, GELU, MISH, CUSTOM_ACTIVATION})
 
 # Losses; each one fixes what the output layer's net inputs become.
 CROSS_ENTROPY = 0  # softmax

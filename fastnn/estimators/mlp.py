@@ -33,7 +33,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Units of each hidden layer.
     activation : str, CustomActivation or sequence of these, default="relu"
         One for all hidden layers or one for each: identity, logistic (or sigmoid), tanh, relu,
-        leaky_relu, elu, softplus, silu or gelu, or a :class:`fastnn.CustomActivation`.
+        leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
     solver : {"adam", "sgd", "lbfgs", "adamw", "adagrad", "rmsprop"}, default="adam"
     alpha : float, default=0.0001
         Strength of L2: a batch's loss gets ``alpha / 2`` times the sum of the squared weights,

@@ -29,6 +29,8 @@ _FUNCTIONS = {
     "elu": "z <= 0 ? alpha * expm1{f}(z) : z",
     "softplus": "(z > 0 ? z : 0) + log1p{f}(exp{f}(-fabs{f}(z)))",
     "silu": "z / (1 + exp{f}(-z))",
+    "selu": "z <= 0 ? 1.7580993408473766{f} * expm1{f}(z) : 1.0507009873554805{f} * z",
+    "mish": "z * tanh{f}((z > 0 ? z : 0) + log1p{f}(exp{f}(-fabs{f}(z))))",
     "gelu": "z * erfc{f}(-z * 0.70710678118654752{f}) / 2",
 }
 _WITH_ALPHA = ("leaky_relu", "elu")

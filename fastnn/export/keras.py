@@ -22,6 +22,8 @@ _KERAS_NAMES = {
     "softplus": "softplus",
     "silu": "silu",
     "gelu": "gelu",
+    "selu": "selu",
+    "mish": "mish",
     "softmax": "softmax",
     "exp": "exponential",
 }

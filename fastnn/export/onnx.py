@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.backends import codes
 from fastnn.export.plain import Layer, PlainNetwork, describe, require
 from fastnn.network import Network
 
@@ -185,22 +186,32 @@ def _activation(graph: _Graph, layer: Layer, z: str) -> str:
         t = graph.cast(t, np.float64) if double else t
         t = graph.add("Add", t, graph.constant("one", 1.0))
         return graph.add("Mul", graph.add("Mul", z, graph.constant("half", 0.5)), t)
+    if name in ("softplus", "mish"):
+        t = _softplus(graph, z)
+        return t if name == "softplus" else graph.add("Mul", z, graph.add("Tanh", t))
     if graph.dtype == np.float32:
-        if name == "softplus":
-            return graph.add("Softplus", z)
+        if name == "selu":
+            alpha = codes.SELU_SCALE_ALPHA / codes.SELU_SCALE
+            return graph.add("Selu", z, alpha=alpha, gamma=codes.SELU_SCALE)
         return graph.add("Elu" if name == "elu" else "LeakyRelu", z, alpha=layer.alpha)
     positive = graph.add("Relu", z)
-    if name == "softplus":
-        # max(z, 0) + log(1 + exp(-|z|))
-        t = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
-        return graph.add(
-            "Add", positive, graph.add("Log", graph.add("Add", t, graph.constant("one", 1.0)))
-        )
     negative = graph.add("Sub", z, positive)  # min(z, 0)
-    if name == "elu":
+    if name in ("elu", "selu"):
         negative = graph.add("Sub", graph.add("Exp", negative), graph.constant("one", 1.0))
-    alpha = graph.constant("alpha", layer.alpha)
+    alpha = graph.constant("alpha", codes.SELU_SCALE_ALPHA if name == "selu" else layer.alpha)
+    if name == "selu":
+        positive = graph.add("Mul", positive, graph.constant("scale", codes.SELU_SCALE))
     return graph.add("Add", positive, graph.add("Mul", negative, alpha))
+
+
+def _softplus(graph: _Graph, z: str) -> str:
+    """``log(1 + exp(z))``; onnxruntime has the operator in float32 only."""
+    if graph.dtype == np.float32:
+        return graph.add("Softplus", z)
+    # max(z, 0) + log(1 + exp(-|z|))
+    t = graph.add("Exp", graph.add("Neg", graph.add("Abs", z)))
+    t = graph.add("Log", graph.add("Add", t, graph.constant("one", 1.0)))
+    return graph.add("Add", graph.add("Relu", z), t)
 
 
 def _onnx_labels(labels: np.ndarray) -> np.ndarray:

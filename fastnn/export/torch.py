@@ -83,6 +83,8 @@ def _activation(nn: Any, layer: Layer) -> Any:
         "relu": nn.ReLU,
         "silu": nn.SiLU,
         "gelu": nn.GELU,
+        "selu": nn.SELU,
+        "mish": nn.Mish,
     }[layer.activation]()
 
 
@@ -98,8 +100,8 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
-        Of Linear, Identity, Flatten, Dropout, the nine activations, and at the end Softmax or
-        Sigmoid; Sequentials may be nested.
+        Of Linear, Identity, Flatten, Dropout, the activations of :class:`fastnn.Network`, and at
+        the end Softmax or Sigmoid; Sequentials may be nested.
     loss : str, optional
         Default: what fits the last layer. Needed where a module gives logits, as those
         trained with PyTorch's losses do.
@@ -161,6 +163,8 @@ def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
         nn.Softplus: "softplus",
         nn.SiLU: "silu",
         nn.GELU: "gelu",
+        nn.SELU: "selu",
+        nn.Mish: "mish",
         nn.Softmax: "softmax",
     }
     if type(part) not in names:

@@ -18,7 +18,7 @@ INITIALIZERS = (
     "he_normal",
     "he_uniform",
 )
-_RELU_FAMILY = frozenset({"relu", "leaky_relu", "elu", "softplus", "silu", "gelu"})
+_RELU_FAMILY = frozenset({"relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "mish"})
 
 
 def initialize(

@@ -40,7 +40,7 @@ class Network(Portable):
         two numbers.
     activation : str or sequence of str, default="tanh"
         One for all hidden layers or one for each: identity, tanh, sigmoid, relu,
-        leaky_relu, elu, softplus, silu or gelu, or a :class:`fastnn.CustomActivation`.
+        leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
     alpha : float, optional
         Slope of leaky_relu (default 0.01), alpha of elu (default 1).
     loss : str, default="cross_entropy"

@@ -67,7 +67,7 @@ NETWORKS = {
     "one unit, one sample": ([1, 1, 2], ["tanh"], 1),
     "course": ([2, 3, 2], ["tanh"], 200),
     "primes": ([7, 13, 11, 5], ["relu", "sigmoid"], 31),
-    "all activations": ([4, *[6] * 9, 3], list(codes.ACTIVATIONS), 37),
+    "all activations": ([4, *[6] * len(codes.ACTIVATIONS), 3], list(codes.ACTIVATIONS), 37),
     "BLAS": ([BLAS_WIDTH + 2, BLAS_WIDTH + 5, BLAS_WIDTH, 3], ["silu", "gelu"], 67),
     "many weights": ([80, 60, 9], ["elu"], 130),
     "BLAS throughout": ([53, 61, 59], ["elu"], 130),

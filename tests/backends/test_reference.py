@@ -53,8 +53,8 @@ def test_course_example(activation, backend):
 
 # --- gradients ------------------------------------------------------------------
 
-SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "silu", "gelu")
-KINKED = ("relu", "leaky_relu", "elu")
+SMOOTH = ("identity", "tanh", "sigmoid", "softplus", "silu", "gelu", "mish")
+KINKED = ("relu", "leaky_relu", "elu", "selu")
 LOSSES = tuple(codes.LOSSES)
 
 
@@ -173,9 +173,10 @@ def test_gradient_against_pytorch(activation):
 def test_derivative_at_the_kink(activation, kernels):
     # relu'(0) = 0: the derivative from the left everywhere
     alpha = ALPHAS.get(activation, 0.0)
+    expected = codes.SELU_SCALE_ALPHA if activation == "selu" else alpha
     da, zero = np.ones((1, 3)), np.zeros((1, 3))
     kernels.activation_backward(zero, zero, codes.ACTIVATIONS[activation], alpha, da)
-    assert (da == alpha).all()
+    assert (da == expected).all()
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
@@ -193,6 +194,11 @@ def test_activations_against_their_definition(activation, kernels):
         "softplus": lambda z: mp.log1p(mp.exp(z)),
         "silu": lambda z: z / (1 + mp.exp(-z)),
         "gelu": lambda z: z * mp.ncdf(z),
+        # the paper's alpha; its lambda is the first number of codes.py
+        "selu": lambda z: (
+            codes.SELU_SCALE * (z if z > 0 else mp.mpf("1.6732632423543772") * mp.expm1(z))
+        ),
+        "mish": lambda z: z * mp.tanh(mp.log1p(mp.exp(z))),
     }
     points = np.concatenate([np.linspace(-30, 30, 121), [-1e4, -1e-9, 1e-9, 1e4]])
     with mp.workdps(40):

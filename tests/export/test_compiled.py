@@ -26,17 +26,7 @@ import fastnn
 from fastnn.backends import codes
 from fastnn.backends.plan import MAX_FROZEN_UNITS
 
-ALL_ACTIVATIONS = [
-    "identity",
-    "tanh",
-    "sigmoid",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "softplus",
-    "silu",
-    "gelu",
-]  # one layer each
+ALL_ACTIVATIONS = list(codes.ACTIVATIONS)  # one layer each
 
 
 def make(sizes, **settings):

@@ -205,7 +205,7 @@ def compiled(folder, source, *flags):
 def test_c_activations(tmp_path, dtype):
     """One layer of each."""
     net = fastnn.Network(
-        [3, *[6] * 9, 2],
+        [3, *[6] * len(codes.ACTIVATIONS), 2],
         activation=ACTIVATIONS,
         alpha=0.3,
         loss="squared_error",

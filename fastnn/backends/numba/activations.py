@@ -42,6 +42,14 @@ def activate(activation, alpha, n, a):
     elif activation == codes.GELU:
         for s in range(n):
             a[s] = a[s] * maths.normal_cdf(a[s])
+    elif activation == codes.SELU:
+        scale, scale_alpha = like(a, codes.SELU_SCALE), like(a, codes.SELU_SCALE_ALPHA)
+        for s in range(n):
+            e = scale_alpha * maths.expm1(a[s])
+            a[s] = e if a[s] <= zero else scale * a[s]
+    elif activation == codes.MISH:
+        for s in range(n):
+            a[s] = a[s] * maths.tanh_softplus(a[s])[0]
     elif activation == codes.CUSTOM_ACTIVATION:
         call(alpha, (np.int64(0), n, a, a))
 
@@ -81,6 +89,14 @@ def activate_back(z, a, activation, alpha, n, da):
         for s in range(n):
             density = maths.exp(half * z[s] * z[s]) * factor
             da[s] = da[s] * (maths.normal_cdf(z[s]) + z[s] * density)
+    elif activation == codes.SELU:
+        scale, scale_alpha = like(a, codes.SELU_SCALE), like(a, codes.SELU_SCALE_ALPHA)
+        for s in range(n):
+            da[s] = da[s] * (scale if a[s] > zero else a[s] + scale_alpha)
+    elif activation == codes.MISH:
+        for s in range(n):
+            t, rest = maths.tanh_softplus(z[s])
+            da[s] = da[s] * (t + z[s] * rest * maths.sigmoid(z[s]))
     elif activation == codes.CUSTOM_ACTIVATION:
         call(alpha, (np.int64(1), n, z, da))
 

@@ -245,6 +245,17 @@ def softplus(x):
 
 
 @maths
+def tanh_softplus(x):
+    """``t = tanh(softplus(x))`` and ``1 - t**2``; see the reference's function of this name."""
+    zero, one, two = like(x, 0.0), like(x, 1.0), like(x, 2.0)
+    q = exp(-abs(x))
+    n = one + two * q if x >= zero else q * (q + two)
+    difference = two * q * q if x >= zero else two
+    d = n + difference
+    return n / d, difference * (d + n) / (d * d)
+
+
+@maths
 def normal_cdf(x):
     """Distribution function of the standard normal; float32 goes through float64."""
     return like(x, 0.5 * math.erfc(-0.7071067811865476 * np.float64(x)))

@@ -22,6 +22,8 @@ def activation_forward(z, activation, alpha, out):
     | softplus | log(1 + exp(z)) |
     | silu | z sigmoid(z) |
     | gelu | z Phi(z) = z erfc(-z / sqrt 2) / 2 |
+    | selu | lambda z for z > 0, else lambda alpha (exp(z) - 1) |
+    | mish | z tanh(softplus(z)) |
     | the user's | alpha.f(z) |
 
     Parameters
@@ -51,6 +53,11 @@ def activation_forward(z, activation, alpha, out):
         out[...] = z * sigmoid(z)
     elif activation == codes.GELU:
         out[...] = z * normal_cdf(z)
+    elif activation == codes.SELU:
+        below = codes.SELU_SCALE_ALPHA * np.expm1(np.where(z.real <= 0, z, 0))
+        out[...] = np.where(z.real <= 0, below, codes.SELU_SCALE * z)
+    elif activation == codes.MISH:
+        out[...] = z * tanh_softplus(z)[0]
     elif activation == codes.CUSTOM_ACTIVATION:
         out[...] = elementwise(alpha.f, z)
     elif out is not z:
@@ -71,12 +78,14 @@ def activation_backward(z, a, activation, alpha, da):
     | softplus | sigmoid(z) = 1 - exp(-a) |
     | silu | s + a (1 - s), s = sigmoid(z) |
     | gelu | Phi(z) + z phi(z) |
+    | selu | lambda for a > 0, else a + lambda alpha |
+    | mish | t + z (1 - t^2) sigmoid(z), t = tanh(softplus(z)) |
     | the user's | alpha.df(z) |
 
     Parameters
     ----------
     z, a : ndarray, shape (units, samples)
-        Net input and output; ``z`` is read for silu, gelu and the user's own only.
+        Net input and output; ``z`` is read for silu, gelu, mish and the user's own only.
     activation : int
     alpha : float
         Positive; or as for :func:`activation_forward`.
@@ -100,6 +109,12 @@ def activation_backward(z, a, activation, alpha, da):
         da *= s + a * (1 - s)
     elif activation == codes.GELU:
         da *= normal_cdf(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi).astype(z.real.dtype)
+    elif activation == codes.SELU:
+        scale, scale_alpha = np.asarray([codes.SELU_SCALE, codes.SELU_SCALE_ALPHA], a.real.dtype)
+        da *= np.where(a.real > 0, scale, a + scale_alpha)
+    elif activation == codes.MISH:
+        t, rest = tanh_softplus(z)
+        da *= t + z * rest * sigmoid(z)
     elif activation == codes.CUSTOM_ACTIVATION:
         da *= elementwise(alpha.df, z)
 
@@ -163,3 +178,17 @@ def normal_cdf(z):
     from scipy.special import erfc
 
     return 0.5 * erfc(-z / np.sqrt(2).astype(z.real.dtype))
+
+
+def tanh_softplus(z):
+    """``t = tanh(softplus(z))`` and ``1 - t^2`` without overflow or cancellation.
+
+    With ``q = exp(-|z|)`` and ``t = n / d``: for z >= 0, n = 1 + 2 q and d = n + 2 q^2; else
+    n = q^2 + 2 q and d = n + 2. In both cases ``1 - t^2 = (d - n) (d + n) / d^2``.
+    """
+    positive = z.real >= 0
+    q = np.exp(np.where(positive, -z, z))
+    n = np.where(positive, 1 + 2 * q, q * (q + 2))
+    difference = np.where(positive, 2 * q * q, np.asarray(2, z.real.dtype))
+    d = n + difference
+    return n / d, difference * (d + n) / (d * d)
