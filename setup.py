@@ -44,8 +44,8 @@ FLAGS = (
 # a loop adds to, if it is the only one; so the bits of a sum would depend on how many are computed
 # at a time, and these on the number of threads. Other compilers do not know the setting.
 ALWAYS_FUSE = "--param=avoid-fma-max-bits=0"
-# Symbols of static functions are a tenth of the files.
-LINK_FLAGS = ["-Wl,-s"] if sys.platform.startswith("linux") else []
+# Symbols of static functions, and padding, are a tenth of the files.
+LINK_FLAGS = ["-Wl,-s,-z,noseparate-code"] if sys.platform.startswith("linux") else []
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["avx2"] = ["/arch:AVX2"] if MSVC else ["-march=x86-64-v3"]

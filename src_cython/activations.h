@@ -71,7 +71,7 @@ FUNCTION void elementwise(const real *x, int function, Size n, real *out)
 
 /* da becomes da f'(z). */
 FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int activation,
-                                  double constant, Size n, real *RESTRICT da)
+                            double constant, Size n, real *RESTRICT da)
 {
     const real alpha = (real)constant;
 #define EACH_TIMES(value)                                                                         \
@@ -116,8 +116,8 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
 }
 
 /* out = 0 where a unit is dropped, x / (1 - rate) where it is kept; out may be x. */
-FUNCTION void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units,
-                            Size lanes, Matrix out)
+FUNCTION void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size lanes,
+                            Matrix out)
 {
     const uint32_t threshold = (uint32_t)(rate * 4294967296.0);
     const real factor = (real)(1.0 / (1.0 - rate));

@@ -6,11 +6,12 @@ cdef int REAL_TYPE = cnp.NPY_DOUBLE if REAL_IS_DOUBLE else cnp.NPY_FLOAT
 cdef int check(cnp.ndarray array, int dtype, Size size, bint written, str name) except -1:
     """Type, layout and a least size."""
     if cnp.PyArray_TYPE(array) != dtype:
-        raise TypeError(f"{name} has the wrong dtype, {array.dtype}")
+        raise TypeError("%s has the wrong dtype, %s" % (name, array.dtype))
     if not (cnp.PyArray_ISCARRAY(array) if written else cnp.PyArray_ISCARRAY_RO(array)):
-        raise ValueError(f"{name} must be C-contiguous{', writeable' if written else ''}")
+        raise ValueError("%s must be C-contiguous%s" % (name, ", writeable" if written else ""))
     if cnp.PyArray_SIZE(array) < size:
-        raise ValueError(f"{name} has {cnp.PyArray_SIZE(array)} elements; {size} are needed")
+        raise ValueError(
+            "%s has %s elements; %s are needed" % (name, cnp.PyArray_SIZE(array), size))
     return 0
 
 
@@ -28,8 +29,7 @@ cdef int check_shape(cnp.ndarray array, Size rows, Size columns, str name) excep
         or columns >= 0 and cnp.PyArray_DIM(array, 1) != columns
     ):
         raise ValueError(
-            f"{name} has shape {(<object> array).shape}; needed is ({rows}, {columns})"
-        )
+            "%s has shape %s; needed is (%s, %s)" % (name, (<object> array).shape, rows, columns))
     return 0
 
 

@@ -34,8 +34,8 @@ typedef struct {
     Size first, samples;
 } Rows;
 
-/* These rows become the columns of out, (features, lanes); the last one is repeated up to a multiple
- * of GATHERED, of which a block is one too. */
+/* These rows become the columns of out, (features, lanes); the last one is repeated up to a
+ * multiple of GATHERED, as a block is. */
 #define GATHER(function, SOURCE)                                                                  \
     FUNCTION void function(Matrix out, const SOURCE *RESTRICT source, Size features, Rows rows,   \
                            Size lanes)                                                            \

@@ -165,7 +165,8 @@ INLINE real hidden_from_compiler(real limit)
 INLINE real r_coth(real r) { return POLYNOMIAL(r * r, COTH); }
 
 /* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). Without k the numerator is -2 r
- * and exact. `lowest` is EXPM1_LOWEST / 2, below which the result is 1, see hidden_from_compiler. */
+ * and exact. `lowest` is EXPM1_LOWEST / 2, below which the result is 1: see
+ * hidden_from_compiler. */
 INLINE real fast_tanh(real x, real lowest)
 {
     real y = from_bits(bits_of(x) | SIGN);

@@ -56,7 +56,7 @@ cdef void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
     cdef Size j = first, stop
     d.inputs_done = first
     if d.gradient == CSR:
-        sort_by_column(&d.csr, first, last, &d.csc)
+        sort_by_column(d.csr, first, last, &d.csc)
         d.csc_first = first
     while j < last:
         stop = smaller(j + d.rows, last) if d.rows > 0 else last

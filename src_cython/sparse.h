@@ -176,7 +176,7 @@ INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Si
     }
 }
 
-#define LONG_TILE (8 * V) /* columns, where their weights for all inputs fit into the second level */
+#define LONG_TILE (8 * V) /* columns whose weights for all inputs fit into the second level */
 
 /* Net inputs of a block for the units from `unit` up to `last`, a tile after the other, all about
  * as wide; `scratch` has room for one of all samples. Padding lanes get the biases. With masks or
@@ -204,10 +204,10 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
             /* the next part of these units, or the first of the next ones */
             const int more = input + width < w.n_in;
             const Size next = more ? input + width : 0, there = more ? start : start + units;
-            Prefetch ahead = w.transposed
-                                 ? prefetch_of(w.w + there * w.n_in + next, w.n_in, units, MASK_BITS)
-                                 : prefetch_of(w.w + next * w.n_out + there, w.n_out, MASK_BITS,
-                                               units);
+            Prefetch ahead
+                = w.transposed
+                      ? prefetch_of(w.w + there * w.n_in + next, w.n_in, units, MASK_BITS)
+                      : prefetch_of(w.w + next * w.n_out + there, w.n_out, MASK_BITS, units);
             const Size rate = parts ? prefetch_rate(ahead, samples) : 0;
             const Size part = input / width * samples;
             for (Size s = 0; s < samples; s++) {
@@ -301,8 +301,8 @@ FUNCTION void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks)
             *masks++ = nonzero_mask(x.p + s, smaller(lanes - s, MASK_BITS));
 }
 
-/* Packed panels as a factor of a gradient: number (s, c) is at p + c / 2V * panel + s * ld + c % 2V.
- * A plain matrix, rows `ld` apart, has a panel of 2V numbers. */
+/* Packed panels as a factor of a gradient: number (s, c) is at
+ * p + c / 2V * panel + s * ld + c % 2V. A plain matrix, rows `ld` apart, has a panel of 2V. */
 typedef struct {
     const real *p;
     Size ld, panel;
@@ -377,21 +377,37 @@ FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock 
     }
 }
 
-/* dw = x dz.T for some columns of the input, from the one with number `first` in `x` on. Of
- * `update` weights and moments are prefetched. */
+/* dw = x dz.T for some columns of the input; with `plain` the compiler knows the panel of dz. */
+INLINE void csc_outer_tiles(const int plain, const CscBlock *x, Size first, Size inputs, Panels dz,
+                            int accumulate, Size columns, Matrix dw, UpdateRows update)
+{
+    const real *values = x->values;
+    const int32_t *samples = x->samples, *ends = x->ends + first;
+    const Size panel = plain ? 2 * V : dz.panel;
+    for (Size c = 0; c < columns; c += 8 * V, dz.p += 4 * panel) {
+        const Size some = smaller(columns - c, 8 * V);
+        Size begin = first > 0 ? ends[-1] : 0;
+        for (Size i = 0; i < inputs; i++) {
+            const Size end = ends[i];
+            if (!plain)
+                prefetch_update(update, i, c, some);
+            weighted_rows((WeightedRows){values + begin, samples + begin, end - begin, 0, dz.p,
+                                         dz.ld, panel},
+                          accumulate, some, dw.p + i * dw.ld + c);
+            begin = end;
+        }
+    }
+}
+
+/* The first of the columns has number `first` in x. Of `update` weights and moments are
+ * prefetched. */
 FUNCTION void csc_outer(const CscBlock *x, Size first, Size inputs, Panels dz, int accumulate,
                         Size columns, Matrix dw, UpdateRows update)
 {
-    for (Size c = 0; c < columns; c += 8 * V, dz.p += 4 * dz.panel) {
-        const Size some = smaller(columns - c, 8 * V);
-        for (Size i = 0; i < inputs; i++) {
-            const Size begin = first + i > 0 ? x->ends[first + i - 1] : 0;
-            prefetch_update(update, i, c, some);
-            weighted_rows((WeightedRows){x->values + begin, x->samples + begin,
-                                         x->ends[first + i] - begin, 0, dz.p, dz.ld, dz.panel},
-                          accumulate, some, dw.p + i * dw.ld + c);
-        }
-    }
+    if (dz.panel == 2 * V)
+        csc_outer_tiles(1, x, first, inputs, dz, accumulate, columns, dw, update);
+    else
+        csc_outer_tiles(0, x, first, inputs, dz, accumulate, columns, dw, update);
 }
 
 #endif

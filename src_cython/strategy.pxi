@@ -101,7 +101,7 @@ cdef struct Dense:
     Size rows  # inputs at a time of the backward pass; 0: all
     bint skips  # inactive units among the inputs, if a few rows have enough of them
     Size inputs_done  # by backward_inputs, which may be ahead
-    CsrBlock csr
+    CsrBlock *csr
     CscBlock csc
     Size csc_first
     SparseRows sparse  # factor of a MASKED or CSR product
@@ -156,7 +156,7 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
     cdef Layer *layer = b.net.layers + k
     cdef real *work = b.memory.work
     cdef real *own = b.memory.own
-    cdef real *products = own + b.net.header.work_packed
+    cdef real *products
     d.n_in, d.n_out, d.lanes = layer.fan_in, layer.fan_out, b.lanes
     d.x = b.x
     if k > 0:
@@ -164,10 +164,12 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
     d.z = Matrix(work + layer.net_input, b.ld)
     d.params, d.start = b.memory.params, layer.weights
     d.w, d.b = d.params + layer.weights, d.params + layer.biases
-    d.csr = b.csr
-    d.panels = work + b.net.header.work_packed + b.net.scratch.shared[0]
-    d.copy, d.tile = products + b.net.scratch.copy, products + b.net.scratch.tile
-    d.masks = <uint64_t *> (products + b.net.scratch.masks)
+    d.csr = &b.csr
+    if layer.blas:
+        products = own + b.net.header.work_packed
+        d.panels = work + b.net.header.work_packed + b.net.scratch.shared[0]
+        d.copy, d.tile = products + b.net.scratch.copy, products + b.net.scratch.tile
+        d.masks = <uint64_t *> (products + b.net.scratch.masks)
 
 
 cdef void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
@@ -203,44 +205,53 @@ cdef void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
 cdef void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d) noexcept nogil:
     """Choose how both gradients are computed, and prepare what all threads read."""
     cdef Layer *layer = b.net.layers + k
-    cdef real *own = b.memory.own
-    cdef real *shared = b.memory.work + b.net.header.work_packed
-    cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[2])
-    cdef real *rows
-    cdef bint sparse, packed = PACKED_PRODUCTS and layer.blas
     read_layer(b, k, d)
-    sparse = d.x.p == NULL
     d.dz, d.dx = dz, dx
-    d.dz_panels = shared + b.net.scratch.shared[1]
     d.dw, d.db = b.memory.grads + layer.weights, b.memory.grads + layer.biases
     d.accumulate = b.accumulate
     d.update = b.update if fuses_update(b.net, k, b.csr.indices != NULL) else NULL
     d.piece = least_piece(layer, d.n_in, b.team)
-    d.sums = own + b.net.header.work_packed + b.net.scratch.sums
     d.skips = reads_relu(b.net, k)
-    d.gradient = PACKED if packed else BLAS if layer.blas else NARROW
+    d.gradient = NARROW
+    if layer.blas:
+        d.gradient = PACKED if PACKED_PRODUCTS else BLAS
     d.inputs = d.gradient if k > 0 else NOTHING
-    if sparse:
-        d.gradient = CSR
-        d.csc.values = own + b.net.header.work_input
-        d.csc.samples = <int32_t *> (own + b.net.header.work_size)
-        d.csc.ends = d.csc.samples + d.n_in * b.net.header.block
-    if packed:
-        share_panels(dz.p, 1, dz.ld, d.lanes, d.n_out, b.team, d.panels)
-        d.dz_rows = Panels(d.panels, PANEL_COLUMNS, PANEL_COLUMNS * d.lanes)
-        if k > 0 and has_relu(b.net, k) and density_percent(dz, d.n_out, d.lanes) < DENSE_PERCENT:
-            d.inputs = MASKED
-            d.piece = sparse_piece(d.n_in, b.team)
-            d.sparse = share_masks(dz, d.n_out, d.lanes, b.team, d.dz_panels, masks)
-        elif k > 0:
-            share_panels(dz.p, dz.ld, 1, d.n_out, d.lanes, b.team, d.dz_panels)
-        meet(b.team)
-    elif sparse:  # each thread for itself, where dx would be
-        rows = own + (dx.p - b.memory.work)
-        transpose(dz.p, dz.ld, d.n_out, b.samples, NULL, rows, d.n_out)
-        d.dz_rows = Panels(rows, d.n_out, PANEL_COLUMNS)
+    if d.gradient == PACKED:
+        plan_packed_backward(b, k, d)
+    if d.x.p == NULL:
+        plan_sparse_backward(b, d)
     # weights that were read for the inputs' gradient are in the cache for their own
     d.rows = UPDATE_ROWS if d.update != NULL or d.skips or d.inputs == MASKED else 0
+
+
+cdef void plan_packed_backward(Block *b, Size k, Dense *d) noexcept nogil:
+    """Pack panels of dz.T, for the inputs' gradient those of dz or its masks."""
+    cdef real *shared = b.memory.work + b.net.header.work_packed
+    cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[2])
+    d.sums = b.memory.own + b.net.header.work_packed + b.net.scratch.sums
+    d.dz_panels = shared + b.net.scratch.shared[1]
+    share_panels(d.dz.p, 1, d.dz.ld, d.lanes, d.n_out, b.team, d.panels)
+    d.dz_rows = Panels(d.panels, PANEL_COLUMNS, PANEL_COLUMNS * d.lanes)
+    if k > 0 and has_relu(b.net, k) and density_percent(d.dz, d.n_out, d.lanes) < DENSE_PERCENT:
+        d.inputs = MASKED
+        d.piece = sparse_piece(d.n_in, b.team)
+        d.sparse = share_masks(d.dz, d.n_out, d.lanes, b.team, d.dz_panels, masks)
+    elif k > 0:
+        share_panels(d.dz.p, d.dz.ld, 1, d.n_out, d.lanes, b.team, d.dz_panels)
+    meet(b.team)
+
+
+cdef void plan_sparse_backward(Block *b, Dense *d) noexcept nogil:
+    """Scratch memory for the input by column, and dz.T where it is not packed."""
+    cdef Header *header = b.net.header
+    cdef real *rows = b.memory.own + (d.dx.p - b.memory.work)  # there is no dx
+    if d.gradient != PACKED:  # each thread for itself
+        transpose(d.dz.p, d.dz.ld, d.n_out, b.samples, NULL, rows, d.n_out)
+        d.dz_rows = Panels(rows, d.n_out, PANEL_COLUMNS)
+    d.gradient = CSR
+    d.csc.values = b.memory.own + header.work_input
+    d.csc.samples = <int32_t *> (b.memory.own + header.work_size)
+    d.csc.ends = d.csc.samples + d.n_in * header.block
 
 
 cdef inline void share_panels(real *b, Size b_sum, Size b_column, Size n, Size columns,

@@ -126,8 +126,8 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
           cnp.ndarray losses not None, /):
     """A chunk of training steps.
 
-    Called by ``n_threads`` threads in parallel. ``sync`` has ``SYNC_SIZE`` integers that start at zero;
-    a single thread does not touch it.
+    Called by ``n_threads`` threads in parallel. ``sync`` has ``SYNC_SIZE`` integers that start at
+    zero; a single thread does not touch it.
     """
     cdef Net net_ = read_net(net)
     cdef Rule rule_ = read_rule(rule, 6)
@@ -148,7 +148,7 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
         # for each number of a block, where it may be, and for each column
         work_size += (net_.header.block + 1) * data_.features
     if work_row < work_size:
-        raise ValueError(f"work has rows of {work_row} elements; {work_size} are needed")
+        raise ValueError("work has rows of %s elements; %s are needed" % (work_row, work_size))
     chunk_.first_step, chunk_.first_count = chunk.first_step, chunk.first_count
     chunk_.batch_size, chunk_.steps = data.batch_size, cnp.PyArray_SIZE(rates)
     if (chunk_.batch_size < 1 or chunk_.first_step < 0

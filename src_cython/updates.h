@@ -6,9 +6,8 @@
 
 /* One step for n parameters; rate is the step size, shrink the decay's factor. */
 FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink_, int rule,
-                                 const double *constants, double rate_, Size n,
-                                 real *RESTRICT params, real *RESTRICT state0,
-                                 real *RESTRICT state1)
+                           const double *constants, double rate_, Size n, real *RESTRICT params,
+                           real *RESTRICT state0, real *RESTRICT state1)
 {
     const real l2 = (real)l2_, shrink = (real)shrink_, rate = (real)rate_;
     const real c0 = (real)constants[0], c1 = (real)constants[1], epsilon = (real)constants[2];
@@ -80,8 +79,7 @@ FUNCTION void scale_range(real *x, double factor_, Size n)
 }
 
 /* out = keep out + (1 - keep) params */
-FUNCTION void average_range(const real *RESTRICT params, double keep, Size n,
-                                  real *RESTRICT out)
+FUNCTION void average_range(const real *RESTRICT params, double keep, Size n, real *RESTRICT out)
 {
     const real kept = (real)keep, new_ = (real)(1 - keep);
     for (Size i = 0; i < n; i++)

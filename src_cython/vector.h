@@ -109,7 +109,8 @@ INLINE void horizontal_sums(const int n, const Vec *vectors, int accumulate, rea
             *(Quad *)(out + k) = sums;
             continue;
         }
-        UNROLL for (int i = 0; i < rest; i++) out[k + i] = accumulate ? out[k + i] + sums[i] : sums[i];
+        UNROLL for (int i = 0; i < rest; i++)
+            out[k + i] = accumulate ? out[k + i] + sums[i] : sums[i];
     }
 #endif
     UNROLL for (; k < n; k++)
