@@ -108,4 +108,4 @@ _START = (
 
 JOBS = {job.name: job for job in (*_TABLE, *_MAP, *_PREDICT, *_CALLS, *_START)}
 GROUPS = tuple(dict.fromkeys(job.group for job in JOBS.values()))
-QUICK = ("moons", "circles", "mlp", "wide", "2x300/128", "predict-1", "fit-2", "import")
+QUICK = ("moons", "mlp", "2x300/128", "predict-1", "import")
