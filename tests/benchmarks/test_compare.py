@@ -47,7 +47,7 @@ def test_bad_arguments_are_one_line(arguments, part, capsys):
 
 def test_jobs_are_listed():
     done = run("--list")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert len(set(names)) == len(names)
     assert {"moons", "wide-later", "2x300/128", "predict-100k", "numba-cold"} <= set(names)
@@ -143,7 +143,7 @@ def test_the_tree_against_itself(tmp_path):
         str(ROOT), "--jobs", "moons,2x64/32,fit-2,import", "--backends", "numba,cython",
         "--rounds", "3", "--seconds", "0.001", "--json", str(file),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     results = json.loads(file.read_text())["results"]
     assert len(results) == 7
     for result in results:
