@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test lint bench clean
+.PHONY: train test lint bench sanitize clean
 
 train: $(VENV)/installed
 	$(BIN)/fastnn train $(TRAIN_ARGS)
@@ -19,10 +19,24 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The extension built apart with sanitizers, and its tests (GCC, Linux). Python itself and NumPy are
+# not instrumented, so leaks are not looked for. The float modes of overflow tests are defined.
+SANITIZED := build/sanitized
+sanitize: $(VENV)/installed-test
+	CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1 -O1" \
+	LDFLAGS="-fsanitize=address,undefined" \
+	  $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
+	  $(BIN)/python -P -m pytest -m "not slow" --import-mode=append -k "cython" \
+	  tests/backends/test_products.py tests/backends/test_activations.py tests/backends/test_losses.py \
+	  tests/backends/test_updates.py tests/backends/test_layers.py tests/backends/test_sparse_input.py \
+	  tests/backends/test_inactive_units.py tests/backends/test_split_units.py tests/backends/test_train.py
+
 bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks
 
-SOURCES := pyproject.toml setup.py $(wildcard src_cython/*)
+SOURCES := pyproject.toml setup.py fastnn/backends/codes.py $(wildcard src_cython/*)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -14,7 +14,7 @@ from helpers import load_backend, make_problem, train
 from fastnn.backends import codes
 from fastnn.backends.interface import Rule
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src_cython"
 
 

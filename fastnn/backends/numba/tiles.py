@@ -93,13 +93,17 @@ def _sum_rows(emit, n, row_of, weight_of, start_of, outs, columns):
         width = min(size, lanes)
         offsets = [builder.add(s, s.type(part)) for part in range(0, size, width)]
         slots = [emit.slots(start_of(r, at, width) for at in offsets) for r in range(len(outs))]
-        with cgutils.for_range(builder, n) as loop:
-            row = row_of(loop.index)
-            x = [emit.load(row, at, width) for at in offsets]
-            for r, sums in enumerate(slots):
-                weight = emit.spread(weight_of(r, loop.index), width)
-                for slot, part in zip(sums, x, strict=True):
-                    emit.add_product(slot, part, weight)
+
+        def add_rows(k, count):
+            for row_number in [builder.add(k, k.type(part)) for part in range(count)]:
+                row = row_of(row_number)
+                x = [emit.load(row, at, width) for at in offsets]
+                for r, sums in enumerate(slots):
+                    weight = emit.spread(weight_of(r, row_number), width)
+                    for slot, part in zip(sums, x, strict=True):
+                        emit.add_product(slot, part, weight)
+
+        emit.steps(n, (2, 1), add_rows)
         for out, sums in zip(outs, slots, strict=True):
             for slot, at in zip(sums, offsets, strict=True):
                 emit.store(builder.load(slot), out, at)
