@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from fastnn.backends.tuning import tuned
 
-
 # Of these grids `make test` runs one in so many cases, the same ones everywhere; the others are
 # slow ones (`make test PYTEST_ARGS="-m slow"`).
 GRIDS = {"test_loss_and_grad": 3, "test_forward": 3, "test_run_with_inactive_units": 2}
