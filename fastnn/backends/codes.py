@@ -78,7 +78,8 @@ ADAM = 1
 ADAGRAD = 2
 RMSPROP = 3
 
-# Columns of ``Plan.layers``, one row a layer. BLAS: 1, or 2 where threads share out the units.
+# Columns of ``Plan.layers``, one row per layer. BLAS: whether the layer
+# is wide (packed or BLAS products); 1, or 2 if threads split the units of the layers.
 KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
 LAYER_COLUMNS = 9
 

@@ -225,7 +225,7 @@ _ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     (
         "The middle step of the tanh derivative loses (e^z + e^-z)^2; the sigmoid derivation has "
         "a stray minus and a product for a difference.",
-        "The correct lines stand in docs/derivations.md.",
+        "The correct lines are in docs/derivations.md.",
         ("gradient_check",),
         _slips,
     ),

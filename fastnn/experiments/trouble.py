@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DTYPES = (np.float32, np.float64)
 
 
-# --- the formulas as they stand in the book -----------------------------------------------
+# --- the formulas of the book -----------------------------------------------
 
 
 def naive_tanh(z: np.ndarray) -> np.ndarray:

@@ -332,7 +332,7 @@ class Collector:
             return
         self._open(where)
         if not self.pending:
-            raise ValueError(f"{where}: {name} does not stand behind a dense layer")
+            raise ValueError(f"{where}: {name} does not follow a dense layer")
         self.pending = False
         if name in ("softmax", "exp"):
             self.output = name

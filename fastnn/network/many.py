@@ -87,7 +87,7 @@ def fit_many(
     errors : {"raise", "return"}, default="raise"
         What becomes of a network that diverges. The others are trained to their end in either
         case; then the first error is raised (its ``index`` tells which network it was, its
-        ``results`` hold what else came out), or stands in the list in place of a history.
+        ``results`` hold what else came out), or is in the list in place of a history.
     verbose : bool, default=False
         Progress bar over the networks, where the output is a terminal.
     **arguments

@@ -41,7 +41,7 @@ class Portable:
         """Prediction of one sample as a Numba function, for other compiled code.
 
         The weights are copied: later training does not change the function. A call
-        needs neither the GIL nor memory, and may stand in ``prange``. Numba's
+        needs neither the GIL nor memory, and is allowed in ``prange``. Numba's
         ``cache=True`` is refused, with a warning, for functions that call it.
 
         Parameters

@@ -1,4 +1,4 @@
-"""What stands in the header of a model file, as pydantic checks it."""
+"""Contents of the header of a model file, as pydantic checks them."""
 
 from __future__ import annotations
 

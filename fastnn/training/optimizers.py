@@ -1,6 +1,6 @@
 """Update rules: small immutable descriptions, the numbers that an update needs.
 
-The formulas stand at :func:`fastnn.backends.numpy.update`.
+The formulas are at :func:`fastnn.backends.numpy.update`.
 """
 
 from __future__ import annotations

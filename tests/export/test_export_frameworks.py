@@ -87,7 +87,7 @@ def test_from_torch_refuses(torch):
         ([nn.Linear(3, 3), nn.BatchNorm1d(3), linear], r"layer 1 \(BatchNorm1d\) is not supported"),
         ([nn.Sequential(nn.Conv1d(1, 1, 1))], r"layer 0.0 \(Conv1d\) is not supported"),
         ([linear, nn.Tanh()], "the outputs have the activation tanh"),
-        ([nn.Tanh(), linear], "does not stand behind a dense layer"),
+        ([nn.Tanh(), linear], "does not follow a dense layer"),
         ([linear, nn.Softmax(1), nn.Linear(2, 2)], "nothing can follow the output"),
         ([linear, nn.Softmax(0)], "dim must be 1 or -1"),
         ([nn.Linear(3, 3), nn.GELU("tanh"), linear], "only the exact GELU"),
