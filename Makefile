@@ -28,7 +28,7 @@ sanitize: $(VENV)/installed-test
 	  $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/lib \
-	  $(BIN)/python -P -m pytest -m "not slow" --import-mode=append -k "cython" \
+	  $(BIN)/python -P -m pytest -o pythonpath= -m "not slow" -k "cython" \
 	  tests/backends/test_products.py tests/backends/test_activations.py tests/backends/test_losses.py \
 	  tests/backends/test_updates.py tests/backends/test_layers.py tests/backends/test_sparse_input.py \
 	  tests/backends/test_inactive_units.py tests/backends/test_split_units.py tests/backends/test_train.py
