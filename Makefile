@@ -20,7 +20,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 
 # The extension built apart with sanitizers, and its tests (GCC, Linux). Python itself and NumPy are
-# not instrumented, so leaks are not looked for. The float modes of overflow tests are defined.
+# not instrumented, so leaks are not looked for.
 SANITIZED := build/sanitized
 sanitize: $(VENV)/installed-test
 	CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1 -O1" \
