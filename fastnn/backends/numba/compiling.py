@@ -5,10 +5,9 @@ only, with pointers:
 
 | decorator | for |
 |---|---|
-| ``inner`` | small functions that have loops of their own |
-| ``distinct`` | the same, where no two of the pointers overlap |
+| ``inner`` | most functions |
+| ``distinct`` | functions no two of whose pointers overlap |
 | ``maths`` | elementary functions, whose sums must keep their order |
-| ``glue`` | functions that mostly call others |
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from __future__ import annotations
 import inspect
 
 from numba import njit
-from numba.core.compiler import Compiler
+from numba.core import typed_passes, untyped_passes
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase
+from numba.core.compiler_machinery import PassManager
 from numba.extending import intrinsic
 
 # The compiler may reorder sums and turn divisions into products, but not forget NaN.
@@ -25,48 +27,62 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 FASTMATH_MATHS = {"contract", "nsz"}
 
 
-# Numba optimises each function together with all that it calls, and makes machine code of it, at
-# every level of calls; what runs is the code of the public functions. The classes below leave out
-# what nothing uses. They set private attributes of Numba's libraries of code, which a test looks
-# for: without these, compiling would merely take longer.
+# Left to itself Numba optimises each function together with all that it calls, and makes machine
+# code of it, at every level of calls; but what runs is the code of the public functions. So the
+# others are only translated, by the passes that such code needs (no closures, no generators, no
+# array expressions), and optimised where they end up. A test looks for the private names of Numba
+# that are overridden here.
 
 
-class _Inner(Compiler):
-    """Numba's compiler for functions that only compiled functions call: no machine code."""
+class _Translated(JITCodeLibrary):
+    """Code of LLVM for other functions to call: neither optimised nor made machine code."""
+
+    def _optimize_functions(self, ll_module):
+        pass
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0
+
+    @property
+    def codegen(self):
+        return self  # which is asked to set_env only
+
+    def set_env(self, env_name, env):
+        """The function's environment would be written into its machine code."""
+
+
+class _Inner(CompilerBase):
+    """Numba's compiler for functions that only compiled functions call."""
+
+    passes = (
+        untyped_passes.TranslateByteCode,
+        untyped_passes.FixupArgs,
+        untyped_passes.IRProcessing,
+        untyped_passes.GenericRewrites,
+        untyped_passes.ReconstructSSA,
+        typed_passes.NopythonTypeInference,
+        typed_passes.PreLowerStripPhis,
+        typed_passes.IRLegalization,
+        typed_passes.AnnotateTypes,
+        typed_passes.NativeLowering,
+        typed_passes.NoPythonBackend,
+    )
 
     def define_pipelines(self):
-        state = self.state
-        library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
-        library.enable_object_caching()
-        if all(hasattr(library, name) for name in LIBRARY_NAMES):
-            library._codegen = _NoMachineCode(library._codegen)
-            library._finalize_final_module = lambda: setattr(library, "_finalized", True)
-            # the address of a wrapper that Python could call
-            library.get_pointer_to_function = lambda name: 0
-        state.library = library
-        return super().define_pipelines()
-
-
-LIBRARY_NAMES = (
-    "_codegen",
-    "_finalized",
-    "_finalize_final_module",
-    "_optimize_final_module",
-    "get_pointer_to_function",
-)
-
-
-class _NoMachineCode:
-    """Numba's code generator for a function that has no machine code of its own."""
-
-    def __init__(self, codegen):
-        self._codegen = codegen
-
-    def __getattr__(self, name):
-        return getattr(self._codegen, name)
-
-    def set_env(self, name, env):
-        """Nothing: the function's environment would be written into its machine code."""
+        name, codegen = self.state.func_id.func_qualname, self.state.targetctx.codegen()
+        self.state.library = _Translated(codegen, name)
+        self.state.library.enable_object_caching()
+        manager = PassManager("inner")
+        for one in self.passes:
+            manager.add_pass(one, one.name())
+        manager.finalize()
+        return [manager]
 
 
 class _Distinct(_Inner):
@@ -77,20 +93,10 @@ class _Distinct(_Inner):
         return super().define_pipelines()
 
 
-class _Glue(_Inner):
-    """Not optimised before the public function that it becomes part of."""
-
-    def define_pipelines(self):
-        pipelines = super().define_pipelines()
-        self.state.library._optimize_final_module = lambda: None
-        return pipelines
-
-
 _common = {"nogil": True, "error_model": "numpy"}
 _inner = _common | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(fastmath=FASTMATH, pipeline_class=_Inner, **_inner)
 distinct = njit(fastmath=FASTMATH, pipeline_class=_Distinct, **_inner)
-glue = njit(fastmath=FASTMATH, pipeline_class=_Glue, **_inner)
 maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
 
 

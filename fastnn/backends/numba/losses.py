@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.backends.numba import maths
 from fastnn.backends.numba.activations import activate
-from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.compiling import distinct, inner, public
 from fastnn.backends.numba.pointers import (
     SCRATCH,
     Matrix,
@@ -68,7 +68,7 @@ def _derivative_row(unit, targets, on, off, factor, weight, samples, out):
         out[s] = out[s] * factor[s] - weight[s] * (on if targets[s] == unit else off)
 
 
-@glue
+@inner
 def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
     """Cross-entropy row by row; ``each``, zero before, becomes the samples' losses."""
     weight, each = buffers, at(buffers, SCRATCH)
@@ -180,7 +180,7 @@ def total_of(x, samples):
     return total
 
 
-@glue
+@inner
 def loss_of_block(targets, weights, weighted, samples, loss, constant, scale, out):
     """Summed loss of at most ``SCRATCH`` samples; net inputs in ``out`` become the derivative.
 
@@ -251,7 +251,7 @@ def _exponential(lanes, out):
         out[s] = maths.exp(out[s])
 
 
-@glue
+@inner
 def transform_block(loss, out):
     """Net inputs of at most ``SCRATCH`` samples become predictions."""
     if loss == codes.CROSS_ENTROPY:

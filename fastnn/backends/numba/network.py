@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba.activations import activate, activate_back
-from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.compiling import distinct, inner, public
 from fastnn.backends.numba.losses import loss_of_block, transform_block
 from fastnn.backends.numba.pointers import (
     Matrix,
@@ -138,7 +138,7 @@ def _without_padding(matrix, samples):
 # input is sparse, of the units always. Often there is just one thread.
 
 
-@glue
+@inner
 def _dense_forward(net, layer, block, x, team, params, memory, z):
     """Net inputs."""
     begin, end = share_of_units(layer.fan_out, team)
@@ -151,7 +151,7 @@ def _dense_forward(net, layer, block, x, team, params, memory, z):
         forward_product(x, w, b, layer.blas, z)
 
 
-@glue
+@inner
 def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, other, grads):
     """Gradient of the weights; ``other`` is where scratch memory for errors is free."""
     if layer.first and block.sparse:
@@ -170,7 +170,7 @@ def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, o
         params_product(mine, dz, layer.blas, accumulate, dw)
 
 
-@glue
+@inner
 def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
     """Gradient of the inputs, which goes to ``other`` in scratch memory."""
     begin, end = share_of_units(layer.fan_in, team)
@@ -179,7 +179,7 @@ def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
     inputs_product(w, dz, layer.blas, units_of(block, memory.work, other, begin, end))
 
 
-@glue
+@inner
 def _activation_forward(layer, z, a):
     """``a = f(z)``."""
     if layer.activation != codes.IDENTITY:
@@ -189,7 +189,7 @@ def _activation_forward(layer, z, a):
             activate(layer.activation, layer.constant, z.columns, row)
 
 
-@glue
+@inner
 def _activation_backward(layer, z, a, da):
     """``da`` becomes ``dz = da f'(z)``."""
     if layer.activation != codes.IDENTITY:
@@ -199,7 +199,7 @@ def _activation_backward(layer, z, a, da):
             activate_back(z_row, a_row, layer.activation, layer.constant, da.columns, row)
 
 
-@glue
+@inner
 def _dropout_of_block(block, layer, k, begin, a):
     """Drop units, from number ``begin`` of a layer on."""
     key = stream_key(block.seed, codes.STREAM_DROPOUT + k, block.step) + np.uint64(begin)
@@ -209,7 +209,7 @@ def _dropout_of_block(block, layer, k, begin, a):
 # --- a block --------------------------------------------------------------------
 
 
-@glue
+@inner
 def forward_block(net, block, team, params, memory):
     """Outputs of all layers for one block, in scratch memory; the last one's."""
     x, zero = block.x, np.int64(0)
@@ -232,7 +232,7 @@ def forward_block(net, block, team, params, memory):
     return x
 
 
-@glue
+@inner
 def _backward_block(net, block, accumulate, team, params, memory, grads):
     """Gradient of one block, from that of the net inputs of the last layer."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
@@ -262,7 +262,7 @@ def _backward_block(net, block, accumulate, team, params, memory, grads):
         delta, other = other, delta
 
 
-@glue
+@inner
 def gradient_of_block(net, block, accumulate, team, params, memory, grads):
     """Loss of one block; its gradient is written or added to ``grads``."""
     logits = forward_block(net, block, team, params, memory)
@@ -300,7 +300,7 @@ def few_samples(n_params, wide_layers):
 _few_samples = inner(few_samples)
 
 
-@glue
+@inner
 def _forward_few(net, x, params, work):
     """As :func:`forward_block` for a handful of samples, ``(samples, units)`` throughout."""
     for k in range(net.n_layers):
@@ -331,7 +331,7 @@ def _all_finite(x, n):
     return bad == 0
 
 
-@glue
+@inner
 def _prediction_block(samples, x, header, params):
     """A block that is only for predictions: nothing of it is read but the samples."""
     nothing = reinterpret(header, np.int32)

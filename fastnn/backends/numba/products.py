@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.compiling import distinct, inner, public
 from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
@@ -59,7 +59,7 @@ def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
 _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 
-@glue
+@inner
 def _blas(a, a_is, b, b_is, beta, pieces, out):
     """``out = op(a) op(b) + beta out``, some rows of ``out`` at a time.
 
@@ -102,7 +102,7 @@ def _pieces(blas, rows, multiplications):
 # --- of a layer -----------------------------------------------------------------
 
 
-@glue
+@inner
 def forward_product(x, w, b, blas, out):
     """``out = w.T x + b`` for the columns of x; w may be some units of a wider layer."""
     if blas:
@@ -115,7 +115,7 @@ def forward_product(x, w, b, blas, out):
         weighted_rows(x, w.data, w.ld, 1, b, out)
 
 
-@glue
+@inner
 def params_product(x, dz, blas, accumulate, dw):
     """``dw = x dz.T``."""
     if blas:
@@ -125,7 +125,7 @@ def params_product(x, dz, blas, accumulate, dw):
         outer_product(x, dz, accumulate, dw)
 
 
-@glue
+@inner
 def inputs_product(w, dz, blas, dx):
     """``dx = w dz``; w may be some inputs of a wider layer."""
     if blas:
@@ -144,13 +144,13 @@ def _sum(x, samples):
     return total
 
 
-@glue
+@inner
 def product_of_few(x, w, out):
     """``out += x w`` for a handful of samples, in rows: the loops run along the units."""
     weighted_rows(w, x.data, 1, x.ld, None, out)
 
 
-@glue
+@inner
 def row_sums(dz, accumulate, db):
     """``db = sum of dz over the samples``."""
     for j in range(dz.rows):

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.codes import MAX_GROUPS
-from fastnn.backends.numba.compiling import glue, inner, public
+from fastnn.backends.numba.compiling import inner, public
 from fastnn.backends.numba.losses import total_of
 from fastnn.backends.numba.network import Block, Memory, gradient_of_block, net_of
 from fastnn.backends.numba.pointers import (
@@ -68,7 +68,7 @@ class Batch(NamedTuple):
     step: int
 
 
-@glue
+@inner
 def _block_of(net, data, batch, first, team, work):
     """A block of a batch, from its sample ``first`` on, gathered where data are shuffled."""
     ld = net.header[codes.BLOCK]
@@ -113,7 +113,7 @@ def _block_of(net, data, batch, first, team, work):
     )
 
 
-@glue
+@inner
 def _gradient_of_group(net, data, batch, first, last, team, params, memory, grads):
     """Loss of the blocks from ``first`` to ``last``; their gradient goes to ``grads``."""
     total = 0.0
@@ -126,7 +126,7 @@ def _gradient_of_group(net, data, batch, first, last, team, params, memory, grad
     return total
 
 
-@glue
+@inner
 def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors):
     """A thread's part of a batch: gradients and losses of groups of blocks.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import distinct, glue, inner, public
+from fastnn.backends.numba.compiling import distinct, inner, public
 from fastnn.backends.numba.pointers import at, like, pointer, smaller
 from fastnn.backends.numba.threads import barrier
 
@@ -85,7 +85,7 @@ def combine(keep, factor, x, n, out):
         out[i] = keep * out[i] + factor * x[i]
 
 
-@glue
+@inner
 def add_groups(groups, n_params, start, stop, grads):
     """Add the groups' gradients in order into the first row."""
     for group in range(1, groups):
@@ -122,7 +122,7 @@ def part_of_params(layers, k):
     return row[codes.WEIGHTS], row[codes.FAN_IN] * row[codes.FAN_OUT], True
 
 
-@glue
+@inner
 def clip(net, rule, team, vectors):
     """Gradient of the objective into the first row, its entries clipped; factor of its norm.
 
@@ -238,7 +238,7 @@ def _scale(factor, n, grads):
         grads[i] = grads[i] * factor
 
 
-@glue
+@inner
 def _update_range(first, n, l2, shrink, rule, step, team, vectors):
     """Sum of the groups and update, for a thread's share of one range of parameters."""
     begin, end = _share(team, n)
@@ -256,7 +256,7 @@ def _update_range(first, n, l2, shrink, rule, step, team, vectors):
             combine(step.keep, 1.0 - step.keep, params, stop - start, average)
 
 
-@glue
+@inner
 def update_layers(net, l2, rule, step, team, vectors):
     """Update all parameters; biases have neither L2 nor weight decay."""
     if net.l2 == 0.0 and rule.decay == 0.0:
