@@ -12,12 +12,13 @@ only, with pointers:
 
 from __future__ import annotations
 
+import gc
 import inspect
 
 from numba import njit
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase
+from numba.core.compiler import Compiler, CompilerBase
 from numba.core.compiler_machinery import PassManager
 from numba.extending import intrinsic
 
@@ -29,21 +30,21 @@ FASTMATH_MATHS = {"contract", "nsz"}
 
 # Left to itself Numba optimises each function together with all that it calls, and makes machine
 # code of it, at every level of calls; but what runs is the code of the public functions. So the
-# others are only translated, by the passes that such code needs (no closures, no generators, no
-# array expressions), and optimised where they end up. A test looks for the private names of Numba
-# that are overridden here.
+# others are only translated, by the passes that such code needs (it has no closures, generators or
+# array expressions), and linked and optimised where they end up. A test looks for the private names
+# of Numba that are overridden here.
 
 
 class _Translated(JITCodeLibrary):
-    """Code of LLVM for other functions to call: neither optimised nor made machine code."""
+    """Code of LLVM for others to link: not linked itself, not optimised, not made machine code."""
+
+    def add_linking_library(self, library):
+        self._linking_libraries.append(library)
 
     def _optimize_functions(self, ll_module):
         pass
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
+    def finalize(self):
         self._finalized = True
 
     def get_pointer_to_function(self, name):
@@ -51,10 +52,39 @@ class _Translated(JITCodeLibrary):
 
     @property
     def codegen(self):
-        return self  # which is asked to set_env only
+        return self  # of which only set_env is asked
 
     def set_env(self, env_name, env):
         """The function's environment would be written into its machine code."""
+
+
+class _Linked(JITCodeLibrary):
+    """Code of LLVM of a public function, linked with all that it needs."""
+
+    def add_linking_library(self, library):
+        if library not in self._linking_libraries:
+            super().add_linking_library(library)
+            if isinstance(library, _Translated):
+                for needed in library._linking_libraries:
+                    self.add_linking_library(needed)
+
+
+class _Public(Compiler):
+    """Numba's compiler for functions that Python calls."""
+
+    def compile_extra(self, func):
+        # 100,000s of objects that live until the end: a tenth of the time went to look for cycles
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)
+        finally:
+            if collects:
+                gc.enable()
+
+    def define_pipelines(self):
+        self.state.library = _library(_Linked, self.state)
+        return super().define_pipelines()
 
 
 class _Inner(CompilerBase):
@@ -75,14 +105,18 @@ class _Inner(CompilerBase):
     )
 
     def define_pipelines(self):
-        name, codegen = self.state.func_id.func_qualname, self.state.targetctx.codegen()
-        self.state.library = _Translated(codegen, name)
-        self.state.library.enable_object_caching()
+        self.state.library = _library(_Translated, self.state)
         manager = PassManager("inner")
         for one in self.passes:
             manager.add_pass(one, one.name())
         manager.finalize()
         return [manager]
+
+
+def _library(kind, state):
+    library = kind(state.targetctx.codegen(), state.func_id.func_qualname)
+    library.enable_object_caching()
+    return library
 
 
 class _Distinct(_Inner):
@@ -102,7 +136,7 @@ maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
 
 def public(function):
     """Compile a function that Python calls, on its first call; later processes load the code."""
-    dispatcher = njit(fastmath=FASTMATH, **_common)(function)
+    dispatcher = njit(fastmath=FASTMATH, pipeline_class=_Public, **_common)(function)
     try:
         from fastnn.backends.numba.cache import cache_of
 
