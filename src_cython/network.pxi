@@ -316,8 +316,11 @@ def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not 
     memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
     memory.grads = reals(grads, net_.header.n_params * group_count(&net_, data.samples), True,
                          "grads")
+    cdef uint64_t mode
     with nogil:
+        mode = flush_subnormals()
         objective = objective_gradient(&net_, &data, step, memory)
+        restore_subnormals(mode)
     return objective
 
 
@@ -404,8 +407,11 @@ def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray pa
     cdef Matrix out_ = matrix(out, samples, net_.layers[net_.n_layers - 1].fan_out, True, "out")
     cdef Memory memory
     cdef bint finite
+    cdef uint64_t mode
     memory.params = reals(params, net_.header.n_params, False, "params")
     memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
     with nogil:
+        mode = flush_subnormals()
         finite = predict(&net_, x_.p, samples, transform, memory, out_.p)
+        restore_subnormals(mode)
     return finite

@@ -13,6 +13,10 @@ cdef extern from "platform.h" nogil:
     Size smaller(Size a, Size b) noexcept
     Size round_up(Size n, Size multiple) noexcept
 
+cdef extern from "subnormals.h" nogil:
+    uint64_t flush_subnormals() noexcept
+    void restore_subnormals(uint64_t mode) noexcept
+
 cdef extern from "codes.h" nogil:
     const int DENSE, DROPOUT, IDENTITY, RELU, CROSS_ENTROPY, SGD, ADAM, STREAM_DROPOUT
     const int LAYER_COLUMNS, HEADER_SIZE, MAX_GROUPS, SYNC_SIZE, BLAS_WIDTH

@@ -172,6 +172,9 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     cdef real *moments_ = reals(
         moments, n_params * (moment_rows(&rule_) + (rule_.constants[5] != 0)), True, "moments")
     cdef Size done
+    cdef uint64_t mode
     with nogil:
+        mode = flush_subnormals()
         done = train_steps(&net_, &data_, &rule_, &chunk_, &team_, &memory_, moments_)
+        restore_subnormals(mode)
     return done

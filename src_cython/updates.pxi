@@ -156,6 +156,9 @@ def update(cnp.ndarray grads not None, double l2, rule not None, double learning
     cdef real *m = reals(moments, rows * n, True, "moments")
     cdef double rate = step_size(&rule_, learning_rate, count)
     cdef double shrink = 1 - learning_rate * rule_.decay
+    cdef uint64_t mode
     with nogil:
+        mode = flush_subnormals()
         update_range(g, l2, shrink, rule_.code, rule_.constants, rate, n, p, m,
                      m + (n if rows == 2 else 0))
+        restore_subnormals(mode)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import inspect
 
+from llvmlite.binding import Linkage
 from numba import njit
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
@@ -36,7 +37,7 @@ FASTMATH_MATHS = {"contract", "nsz"}
 
 
 class _Translated(JITCodeLibrary):
-    """Code of LLVM for others to link: not linked itself, not optimised, not made machine code."""
+    """LLVM code of one function: not linked, not optimised, not made machine code."""
 
     def add_linking_library(self, library):
         self._linking_libraries.append(library)
@@ -47,6 +48,29 @@ class _Translated(JITCodeLibrary):
     def finalize(self):
         self._finalized = True
 
+    def _get_module_for_linking(self):
+        """The code of this function and of all that it needs, for a caller that is optimised."""
+        if self._shared_module is None:
+            module = self._final_module.clone()
+            for library in self._needed({}):
+                translated = isinstance(library, _Translated)
+                other = library._final_module if translated else library._get_module_for_linking()
+                module.link_in(other, preserve=True)
+            for function in module.functions:
+                if not function.is_declaration and function.linkage == Linkage.external:
+                    function.linkage = Linkage.linkonce_odr
+            self._shared_module = module
+        return self._shared_module
+
+    def _needed(self, found):
+        """Libraries that this one needs, in the order found (the keys of a dictionary)."""
+        for library in self._linking_libraries:
+            if library not in found and library is not self:
+                found[library] = None
+                if isinstance(library, _Translated):
+                    library._needed(found)
+        return found
+
     def get_pointer_to_function(self, name):
         return 0
 
@@ -56,17 +80,6 @@ class _Translated(JITCodeLibrary):
 
     def set_env(self, env_name, env):
         """The function's environment would be written into its machine code."""
-
-
-class _Linked(JITCodeLibrary):
-    """Code of LLVM of a public function, linked with all that it needs."""
-
-    def add_linking_library(self, library):
-        if library not in self._linking_libraries:
-            super().add_linking_library(library)
-            if isinstance(library, _Translated):
-                for needed in library._linking_libraries:
-                    self.add_linking_library(needed)
 
 
 class _Public(Compiler):
@@ -81,10 +94,6 @@ class _Public(Compiler):
         finally:
             if collects:
                 gc.enable()
-
-    def define_pipelines(self):
-        self.state.library = _library(_Linked, self.state)
-        return super().define_pipelines()
 
 
 class _Inner(CompilerBase):
@@ -105,18 +114,13 @@ class _Inner(CompilerBase):
     )
 
     def define_pipelines(self):
-        self.state.library = _library(_Translated, self.state)
+        name, codegen = self.state.func_id.func_qualname, self.state.targetctx.codegen()
+        self.state.library = _Translated(codegen, name)
         manager = PassManager("inner")
         for one in self.passes:
             manager.add_pass(one, one.name())
         manager.finalize()
         return [manager]
-
-
-def _library(kind, state):
-    library = kind(state.targetctx.codegen(), state.func_id.func_qualname)
-    library.enable_object_caching()
-    return library
 
 
 class _Distinct(_Inner):

@@ -31,6 +31,7 @@ from fastnn.backends.numba.products import (
 )
 from fastnn.backends.numba.random import dropout, stream_key
 from fastnn.backends.numba.sparse import Rows, sparse_forward, sparse_params
+from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team, barrier, share_of_units
 
 FEW_SAMPLES = 12  # fewer are predicted with loops along the units, which are not padded
@@ -340,9 +341,9 @@ def _prediction_block(samples, x, header, params):
     return Block(samples, x, False, stored, x, params, False, 0, 0.0, zero, 0, padded(samples))
 
 
-@public
-def _forward(net, x, transform, params, work, out):
-    """See :func:`forward`; the network as a plain tuple."""
+@inner
+def _predict(net, x, transform, params, work, out):
+    """Predictions of x, and whether it is finite."""
     net = net_of(net)
     samples, features = x.shape
     n_outputs, size = out.shape[1], net.header[codes.BLOCK]
@@ -373,6 +374,15 @@ def _forward(net, x, transform, params, work, out):
             if transform:
                 transform_block(net.loss, logits)
             transpose(logits.data, n_outputs, n, lanes, out_here, n_outputs)
+    return finite
+
+
+@public
+def _forward(net, x, transform, params, work, out):
+    """See :func:`forward`; the network as a plain tuple."""
+    mode = flush_subnormals()
+    finite = _predict(net, x, transform, params, work, out)
+    restore_subnormals(mode)
     return finite
 
 

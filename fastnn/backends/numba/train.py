@@ -23,6 +23,7 @@ from fastnn.backends.numba.pointers import (
 )
 from fastnn.backends.numba.random import shuffle_order
 from fastnn.backends.numba.sparse import Rows
+from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team, barrier, claim
 from fastnn.backends.numba.updates import (
     Rule,
@@ -182,9 +183,9 @@ def _group_count(header, samples):
     return smaller(header[codes.GROUPS], (samples + header[codes.BLOCK] - 1) // header[codes.BLOCK])
 
 
-@public
-def _loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
-    """See :func:`loss_and_grad`; the network as a plain tuple."""
+@inner
+def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work, grads):
+    """Objective of all samples as one batch, and its gradient."""
     net = net_of(net)
     header, samples = net.header, x.shape[1]
     params_, work_, weights = pointer(params), pointer(work), pointer(sample_weight)
@@ -216,6 +217,15 @@ def _loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, gra
             combine(1.0, net.l2, at(params_, first), n, at(vectors.grads, first))
     loss = _loss_of_groups(team.sync, vectors.groups) * scale
     return loss + penalty_of(net.layers, net.n_layers, net.l2, params_)
+
+
+@public
+def _loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
+    """See :func:`loss_and_grad`; the network as a plain tuple."""
+    mode = flush_subnormals()
+    loss = _objective_gradient(net, x, targets, sample_weight, seed, step, params, work, grads)
+    restore_subnormals(mode)
+    return loss
 
 
 @inner
@@ -252,9 +262,9 @@ def _data_of(data, features, order):
     return pointers, samples, batch_size
 
 
-@public
-def _train(net, data, rule, chunk, team, params, moments, memory, losses):
-    """See :func:`train`; named tuples as plain ones."""
+@inner
+def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
+    """A thread's part of a chunk of steps; how many were done."""
     net = net_of(net)
     code, constants, decay = rule
     learning_rates, first_step, first_count, seed = chunk
@@ -306,6 +316,15 @@ def _train(net, data, rule, chunk, team, params, moments, memory, losses):
         update_layers(net, l2, rule, step, team, vectors)
         barrier(team)
     return learning_rates.shape[0]
+
+
+@public
+def _train(net, data, rule, chunk, team, params, moments, memory, losses):
+    """See :func:`train`; named tuples as plain ones."""
+    mode = flush_subnormals()
+    done = _train_steps(net, data, rule, chunk, team, params, moments, memory, losses)
+    restore_subnormals(mode)
+    return done
 
 
 def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.backends.numba.compiling import distinct, inner, public
 from fastnn.backends.numba.pointers import at, like, pointer, smaller
+from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import barrier
 
 UPDATED = 2048  # parameters at a time: what was summed is still in the cache
@@ -212,6 +213,7 @@ def _update_all(grads, l2, rule, learning_rate, count, params, moments):
     """See :func:`update`; the rule as a plain tuple."""
     code, constants, decay = rule
     rule_ = Rule(code, pointer(constants), decay)
+    mode = flush_subnormals()
     _update(
         pointer(grads),
         l2,
@@ -223,6 +225,7 @@ def _update_all(grads, l2, rule, learning_rate, count, params, moments):
         pointer(moments),
         at(pointer(moments), moments.shape[1] * (moments.shape[0] - 1)),
     )
+    restore_subnormals(mode)
 
 
 def update(grads, l2, rule, learning_rate, count, params, moments):

@@ -55,7 +55,18 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         if clipped:
             clip(net, rule, params, grads)
         update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
+    flush_subnormals(params)
+    flush_subnormals(moments)
     return len(chunk.learning_rates)
+
+
+def flush_subnormals(x):
+    """Subnormal numbers become zeros, in place, because they are slow to compute with.
+
+    The other backends compute so all along, in a mode of the processor. NumPy has no way to set it,
+    and to compare in each step would take longer than the update, so it is done once in a chunk.
+    """
+    x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
 
 
 def update_layers(net, l2, rule, rate, count, params, moments, grads):
