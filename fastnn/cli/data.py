@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.cli.settings import default_share
 from fastnn.datasets import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
 
-HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
-
-
-def default_share(dataset: Dataset) -> float:
-    """Share of the samples to hold out: none if there are fresh ones, or a test set."""
-    return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
 
 
 def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn import cli, datasets, storage
-from fastnn.cli.search import numbers
+from fastnn.cli.searching import numbers
 from fastnn.estimators.search import fit_best
 
 
