@@ -1,4 +1,4 @@
-"""Which samples are trained with and which are held out."""
+"""Which samples are trained with and which are held out; what the target was taken for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.cli.settings import default_share
-from fastnn.datasets import train_test_split
+from fastnn.datasets import BUILT_IN, train_test_split
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
@@ -50,3 +50,26 @@ def held_out(
         y = y.astype(dataset.y.dtype)
         return dataset.inputs(X, dtype), y, f"{len(y):,} fresh points"
     return dataset.inputs(dataset.X[:0], dtype), dataset.y[:0], "none"
+
+
+def task_text(dataset: Dataset, given: str | None) -> str:
+    """What the target was taken for, and the option that changes it if that was a guess.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    given : str or None
+        The task, if it was not a guess.
+    """
+    y, known = dataset.y, given is not None or dataset.name in BUILT_IN
+    if dataset.task == "regression":
+        text = f"regression, {dataset.target_name!r} from {np.min(y):g} to {np.max(y):g}"
+        other = "" if known or not np.array_equal(y, np.floor(y)) else "classification"
+    else:
+        labels = [str(label) for label in np.unique(y)]
+        shown = ", ".join(labels)
+        if len(labels) > 2 and len(shown) > 12:
+            shown = f"{labels[0]}, ..., {labels[-1]}"
+        text = f"classification, {len(labels)} classes: {shown}"
+        other = "" if known or y.dtype.kind not in "iuf" else "regression"
+    return f"{text}; else --task {other}" if other else text

@@ -11,7 +11,8 @@ import numpy as np
 
 from fastnn import datasets, storage
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, split
+from fastnn.cli.data import held_out, part, split
+from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.network import Network
 
@@ -88,17 +89,79 @@ def data_with_targets(
 
 
 def unseen(
-    net: Network, description: Description, dataset: Dataset, data: str | None
+    net: Network, description: Description, dataset: Dataset, data: str | None, model: Path
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """What training has not seen of these data; all if that is not known."""
-    settings = _settings(description)
+    """What training has not seen of these data; all of a file that is named.
+
+    Parameters
+    ----------
+    net : Network
+    description : Description
+    dataset : Dataset
+    data : str or None
+        What was named; None for the data of training.
+    model : Path
+        The model file.
+
+    Returns
+    -------
+    X, y : ndarray
+    what : str
+        Which samples they are; of those that were trained with, it says so.
+    """
+    settings, n_samples = _settings(description), len(dataset.X)
+    trained_on = settings.get("data")
     rows = np.arange(0)
-    if data is None or (data in datasets.BUILT_IN and data == settings.get("data")):
+    if (trained_on if data is None else data) not in datasets.BUILT_IN:
+        rows, what = np.arange(n_samples), f"all {n_samples:,} samples"
+        if data is None:
+            rows, what = _left_out(description, dataset, trained_on, model)
+        else:
+            found = rows_of_training(model, dataset)
+            if found is not None and found.any():
+                what += f", {found.sum():,} of them trained with"
+        return (*part(dataset, rows, net.dtype), what)
+    if data is None or data == trained_on:
         rows = split(dataset, settings.get("test"), settings.get("seed") or 0)[1]
     X, y, what = held_out(dataset, rows, net.dtype)
     if len(X):
         return X, y, what
-    return dataset.inputs(dataset.X, net.dtype), dataset.y, f"all {len(dataset.X):,} samples"
+    return dataset.inputs(dataset.X, net.dtype), dataset.y, f"all {n_samples:,} samples"
+
+
+def _left_out(
+    description: Description, dataset: Dataset, path: str, model: Path
+) -> tuple[np.ndarray, str]:
+    """Rows of the file of training that were not trained with, and what they are."""
+    settings, n_samples = _settings(description), len(dataset.X)
+    known, found, changed = known_rows(description.training), None, ""
+    if known is None:  # written by an earlier version
+        train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
+        results = description.training.get("results")
+        expected = results.get("samples") if isinstance(results, dict) else None
+        if expected == len(train_rows):
+            what = f"{len(rows):,} samples set aside, if the file has not changed"
+            return (rows, what) if len(rows) else (train_rows, _all_trained(n_samples))
+    elif digest(path) == known.sha256 and len(known.held_out) == n_samples:
+        rows = np.flatnonzero(known.held_out)
+        if len(rows):
+            return rows, f"{len(rows):,} samples set aside"
+        return np.arange(n_samples), _all_trained(n_samples)
+    else:
+        found = rows_of_training(model, dataset)
+    if found is None:
+        raise ValueError(
+            f"{path} has changed since training, and nothing tells the rows of training apart; "
+            "to score all its rows, name it"
+        )
+    changed, rows = f"{Path(path).name} has changed", np.flatnonzero(~found)
+    if not len(rows):
+        return np.arange(n_samples), f"{_all_trained(n_samples)}; {changed}"
+    return rows, f"{len(rows):,} not trained with, of {n_samples:,}: {changed}"
+
+
+def _all_trained(n_samples: int) -> str:
+    return f"all {n_samples:,} samples, all trained with"
 
 
 def _settings(description: Description) -> dict[str, Any]:

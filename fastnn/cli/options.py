@@ -99,6 +99,7 @@ TARGET = "Column of the targets, by name or position."
 TARGET_DEFAULT = "built-in data have their own; a file needs it"
 TASK = "What to predict: classification (a class) or regression (a number)."
 TASK_DEFAULT = "by the target's values"
+CLASS_WEIGHT = "balanced: every class counts the same, however few samples it has."
 DATA_DIR = "Folder with the files of mnist."
 DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
 

@@ -100,6 +100,9 @@ class TrainSettings(SettingsModel):
         f"0; {VALIDATION} with early stopping",
         panel=DATA,
     )
+    class_weight: Literal["balanced"] | None = setting(
+        options.CLASS_WEIGHT, "all samples weigh alike", panel=DATA
+    )
     standardize: bool | None = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
     )
@@ -261,6 +264,8 @@ class TrainSettings(SettingsModel):
         TrainSettings
             With ``hidden`` instead of ``layers`` and ``layer_size``.
         """
+        if self.class_weight is not None and data.task == "regression":
+            raise ValueError("class_weight is for classes; the task is regression")
         given = self.model_dump(exclude_none=True)
         layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
         early = self.early_stopping

@@ -58,12 +58,12 @@ def command(
     settings = merge(given.flags, given.environment, read_toml(config) if config else {})
     from fastnn.cli import training
 
-    result = training.train(
+    result, task = training.train(
         settings, out=out, overwrite=overwrite, tensorboard=tensorboard, quiet=as_json
     )
     if as_json:
         print_json(result)
     else:
-        print_pairs(training.rows(result))
+        print_pairs(training.table(result, task))
     if result["stopped"] == "interrupted":
         raise typer.Exit(INTERRUPTED)

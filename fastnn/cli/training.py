@@ -12,9 +12,11 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split
+from fastnn.cli.data import held_out, part, split, task_text
 from fastnn.cli.output import layers_text, score_name, score_text
+from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
+from fastnn.cli.scores import held_out_scores, score_rows
 from fastnn.cli.settings import TrainSettings
 from fastnn.network import Network
 
@@ -30,7 +32,7 @@ def train(
     overwrite: bool,
     tensorboard: Path | None,
     quiet: bool,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str]:
     """Train as the settings say and write the run's folder.
 
     Parameters
@@ -48,16 +50,20 @@ def train(
 
     Returns
     -------
-    dict
-        The result, as ``--json`` prints it.
+    result : dict
+        As ``--json`` prints it.
+    task : str
+        What the target was taken for.
     """
     dataset = datasets.load(
         settings.data, target=settings.target, task=settings.task, data_dir=settings.data_dir
     )
     train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    task = task_text(dataset, settings.task)
     settings = settings.completed(dataset, len(train_rows))
     if settings.data not in datasets.BUILT_IN:
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
+    rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
     net = _network(dataset, settings)
     X, y = part(dataset, train_rows, net.dtype)
 
@@ -66,9 +72,9 @@ def train(
             history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
         run = Run(settings, dataset, net, history, X, y)
         result = _result(run, *held_out(dataset, test_rows, net.dtype))
-        files = _write(run, folder, result)
+        files = [*_write(run, folder, result, rows), *rows.write(folder)]
     result["folder"], result["files"] = str(folder), files
-    return result
+    return result, task
 
 
 class Run(NamedTuple):
@@ -99,7 +105,10 @@ def _network(dataset: Dataset, settings: TrainSettings) -> Network:
         if n_outputs == 1 and n_classes > 2:
             raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
     if (dataset.task == "regression") != (settings.loss in codes.REGRESSION):
-        raise ValueError(f"the loss {settings.loss} is not one of {dataset.task}")
+        raise ValueError(
+            f"the loss {settings.loss} is not one of {dataset.task}, "
+            f"which is the task of {dataset.target_name!r} (see --task)"
+        )
     activation, dropout = settings.activation, settings.dropout
     return Network(
         [dataset.X.shape[1], *settings.hidden, n_outputs],
@@ -131,12 +140,18 @@ def _fit(
     """Train as the settings say."""
     from fastnn.training.history import EarlyStopping
 
+    sample_weight = None
+    if settings.class_weight is not None:
+        from sklearn.utils.class_weight import compute_sample_weight
+
+        sample_weight = compute_sample_weight(settings.class_weight, y)
     return net.fit(
         X,
         y,
         optimizer=settings.make_optimizer(),
         epochs=settings.epochs,
         batch_size=settings.batch_size or None,
+        sample_weight=sample_weight,
         validation_fraction=settings.validation,
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
@@ -162,6 +177,8 @@ def _board(
 def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
     """What the run came to, with the score of samples that it has not seen."""
     net, history, score = run.net, run.history, run.score
+    unseen_score = net.score(unseen_X, unseen_y) if len(unseen_X) else None
+    accuracy = unseen_score if score == "accuracy" else None
     result: dict[str, Any] = {
         "data": run.settings.data,
         "task": run.dataset.task,
@@ -175,7 +192,8 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "loss": net.loss(run.X, run.y),
         score: net.score(run.X, run.y),
         "held_out": unseen,
-        f"held_out_{score}": net.score(unseen_X, unseen_y) if len(unseen_X) else None,
+        f"held_out_{score}": unseen_score,
+        **held_out_scores(net, unseen_X, unseen_y, accuracy, "held_out_"),
         "seconds": history.seconds,
         "compile_seconds": history.compile_seconds,
         "steps_per_second": history.steps_per_second if history.steps else None,
@@ -185,7 +203,7 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
     return result
 
 
-def _write(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
+def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> list[str]:
     """Write model, settings, history and pictures; returns the names of the files."""
     from fastnn import storage
 
@@ -194,6 +212,7 @@ def _write(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
         "features": list(run.dataset.feature_names),
         "target": run.dataset.target_name,
         "scale": run.dataset.scale,
+        **rows.description,
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }
     storage.save(run.net, folder / MODEL_FILE, training=training)
@@ -225,7 +244,7 @@ def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
     return files
 
 
-def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     """The result of a run for people."""
     score = "accuracy" if result["task"] == "classification" else "r2"
     name, unseen = score_name(score), result[f"held_out_{score}"]
@@ -240,6 +259,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
     return [
         ("data", f"{result['data']}, {result['samples']:,} training samples"),
+        ("task", task),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
         ("epochs", f"{result['epochs']:,}{stopped}{best}"),
         ("training loss", f"{result['loss']:.6f}"),
@@ -250,6 +270,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             if unseen is None
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
+        *score_rows(result, "held_out_"),
         ("seconds", f"{result['seconds']:.3f}{compiling}"),
         ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
         ("folder", result["folder"]),
