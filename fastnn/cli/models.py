@@ -134,7 +134,7 @@ def _left_out(
 ) -> tuple[np.ndarray, str]:
     """Rows of the file of training that were not trained with, and what they are."""
     settings, n_samples = _settings(description), len(dataset.X)
-    known, found, changed = known_rows(description.training), None, ""
+    known, found = known_rows(description.training), None
     if known is None:  # written by an earlier version
         train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
         results = description.training.get("results")
@@ -154,10 +154,12 @@ def _left_out(
             f"{path} has changed since training, and nothing tells the rows of training apart; "
             "to score all its rows, name it"
         )
-    changed, rows = f"{Path(path).name} has changed", np.flatnonzero(~found)
+    rows = np.flatnonzero(~found)
     if not len(rows):
-        return np.arange(n_samples), f"{_all_trained(n_samples)}; {changed}"
-    return rows, f"{len(rows):,} not trained with, of {n_samples:,}: {changed}"
+        return np.arange(n_samples), f"{_all_trained(n_samples)}; the file has changed"
+    rest = n_samples - len(rows)
+    what = f"{rest:,} others were trained with" if rest else "none was trained with"
+    return rows, f"{len(rows):,} samples; the file has changed, {what}"
 
 
 def _all_trained(n_samples: int) -> str:

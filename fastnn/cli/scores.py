@@ -110,7 +110,7 @@ def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
     share = scores.get(f"{prefix}majority_share")
     if share is not None:
         label = scores[f"{prefix}majority_class"]
-        rows.append(("majority class", f"{share:.2%} are {label!r}: the accuracy of saying so"))
+        rows.append(("baseline", f"{share:.2%} by always predicting {label!r}"))
         recall, auc = scores[f"{prefix}balanced_accuracy"], scores[f"{prefix}auc"]
         rows.append(("balanced accuracy", "-" if recall is None else f"{recall:.2%}"))
         rows.append(("AUC", "- (a class is missing)" if auc is None else f"{auc:.4f}"))

@@ -53,6 +53,9 @@ class SearchSettings(SettingsModel):
     scoring: str | None = setting(
         "Score, by its name in scikit-learn.", "accuracy; r2 for regression"
     )
+    class_weight: Literal["balanced"] | None = setting(
+        options.CLASS_WEIGHT, "all samples weigh alike"
+    )
     jobs: int | None = setting("Fits at a time.", "one per core", ge=1)
     seed: int = setting("Seed of everything random.", default=0, ge=0, lt=2**32)
     backend: Literal[("auto", *BACKENDS)] = setting(options.BACKEND, default="auto", metavar="NAME")
@@ -81,8 +84,8 @@ def command(
     settings = SearchSettings.check(given.flags)
     from fastnn.cli import searching
 
-    table, result = searching.search(settings, out=out, overwrite=overwrite, quiet=as_json)
+    table, result, task = searching.search(settings, out=out, overwrite=overwrite, quiet=as_json)
     if as_json:
         print_json(result)
     else:
-        searching.show(table, result)
+        searching.show(table, result, task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,24 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split
-from fastnn.cli.output import csv_text, print_columns
+from fastnn.cli.data import held_out, part, split, task_text
+from fastnn.cli.output import csv_text, print_columns, print_pairs
+from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
+from fastnn.cli.scores import held_out_scores, score_rows
 from fastnn.cli.search import DEFAULT_HIDDEN
 
 if TYPE_CHECKING:
     from fastnn.cli.search import SearchSettings
     from fastnn.datasets import Dataset
-    from fastnn.estimators.search import Model
+    from fastnn.estimators.search import Model, Search
 
 SHOWN = 10  # trials in the table that is printed
 
 
 def search(
     settings: SearchSettings, *, out: Path | None, overwrite: bool, quiet: bool
-) -> tuple[dict[str, list], dict[str, Any]]:
+) -> tuple[dict[str, list], dict[str, Any], str]:
     """Search as the settings say and write the run's folder.
 
     Parameters
@@ -44,6 +47,8 @@ def search(
         The trials as columns, best first.
     result : dict
         What they came to, as ``--json`` prints it.
+    task : str
+        What the target was taken for.
     """
     dataset = datasets.load(
         settings.data,
@@ -61,12 +66,20 @@ def search(
     _check_score(settings.scoring)
     model = _model(dataset.task, settings)
     rows = split(dataset, settings.test, settings.seed)
+    rare = _check_classes(dataset, rows[0], settings)
+    task = task_text(dataset, settings.task)
+    if settings.data not in datasets.BUILT_IN:
+        settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
+    kept = RowsOfRun.of(dataset, settings.data, *rows)
     with run_folder(out, f"{dataset.name}-search", overwrite) as folder:
         found, table, result = _search(model, distributions, dataset, rows, settings, quiet)
         result = {"data": settings.data, **result}
-        _write(folder, found, table, dataset, settings, result)
-    result["folder"], result["files"] = str(folder), [MODEL_FILE, "search.csv"]
-    return table, result
+        if rare is not None:
+            result["caution"] = rare
+        _write(folder, found, table, dataset, settings, result, kept)
+        files = [MODEL_FILE, "search.csv", *kept.write(folder)]
+    result["folder"], result["files"] = str(folder), files
+    return table, result, task
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -118,11 +131,57 @@ def _check_score(scoring: str | None) -> None:
         raise ValueError(f"--scoring must be a score of scikit-learn; got {scoring!r}")
 
 
+def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings) -> str | None:
+    """One line about a class that has fewer training samples than there are folds.
+
+    Raises
+    ------
+    ValueError
+        If there is a single class; if all have so few; or if one has and the score was chosen:
+        many scores cannot be had of a fold without the class.
+    """
+    if dataset.task == "regression":
+        if settings.class_weight is not None:
+            raise ValueError("--class-weight is for classes; the task is regression")
+        return None
+    labels, counts = np.unique(dataset.y[rows], return_counts=True)
+    if len(labels) < 2:
+        raise ValueError(f"target {dataset.target_name!r} has a single class")
+    least, few = int(counts.min()), int((counts < settings.folds).sum())
+    if not few:
+        return None
+    label, more = labels[counts.argmin()].item(), f" and {few - 1} more" if few > 1 else ""
+    fewer = f"--folds {least}, or " if least > 1 else ""
+    text = (
+        f"class {label!r}{more}: {least} training sample{'s' if least > 1 else ''}, "
+        f"{settings.folds} folds; {fewer}drop it or merge it"
+    )
+    if few == len(labels) or settings.scoring is not None:
+        raise ValueError(text)
+    return text
+
+
+def _check_scorer(search: Search, task: str, X: np.ndarray, y: np.ndarray) -> None:
+    """Raise if the score cannot be had of such targets: every trial would fail."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    dummy = DummyClassifier() if task == "classification" else DummyRegressor()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            search.scorer(task)(dummy.fit(X, y), X, y)
+    except Exception as error:  # of whatever kind scikit-learn has for it
+        text = str(error).split("\n")[0]
+        raise ValueError(f"--scoring {search.scoring} does not suit this target: {text}") from None
+
+
 def _model(task: str, settings: SearchSettings) -> Model:
     """The estimator that all trials start from."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
+    weights = {"class_weight": settings.class_weight} if task == "classification" else {}
     model = (MLPClassifier if task == "classification" else MLPRegressor)(
+        **weights,
         solver=settings.solver,
         max_iter=settings.epochs,
         random_state=settings.seed,
@@ -154,6 +213,7 @@ def _search(
         settings.seed,
     )
     X, y = part(dataset, rows[0], np.dtype(model.dtype))
+    _check_scorer(search, dataset.task, X, y)
     bar = None if quiet else CountingBar.on_terminal("fit", search.n_fits)
     advance = bar.one_more if bar is not None else lambda: None
     with bar if bar is not None else nullcontext():
@@ -161,9 +221,11 @@ def _search(
     table, best = results(searched)
     found = fit_best(model, best, X, y)
     fresh_X, fresh_y, held_out_name = held_out(dataset, rows[1], X.dtype)
-    score = None
+    score, accuracy = None, None
     if len(fresh_X):
-        score = float(search.scorer(dataset.task)(found, fresh_X, fresh_y))
+        score = _held_out_score(search, dataset.task, found, fresh_X, fresh_y)
+    if len(fresh_X) and dataset.task == "classification":
+        accuracy = float(found.score(fresh_X, fresh_y))
     result = {
         "task": dataset.task,
         "samples": len(X),
@@ -173,9 +235,24 @@ def _search(
         "score": table["score"][0],
         "held_out": held_out_name,
         "held_out_score": score,
+        **held_out_scores(found, fresh_X, fresh_y, accuracy, "held_out_"),
+        "class_weight": settings.class_weight,
         **{name: list(v) if isinstance(v, tuple) else v for name, v in best.items()},
     }
     return found, table, result
+
+
+def _held_out_score(
+    search: Search, task: str, found: Model, X: np.ndarray, y: np.ndarray
+) -> float | None:
+    """The score of the held-out samples; None if a class that it needs is not among them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            score = float(search.scorer(task)(found, X, y))
+        except ValueError:
+            return None
+    return score if np.isfinite(score) else None
 
 
 def _write(
@@ -185,6 +262,7 @@ def _write(
     dataset: Dataset,
     settings: SearchSettings,
     result: dict[str, Any],
+    kept: RowsOfRun,
 ) -> None:
     """Write the model and the table of trials."""
     from fastnn import storage
@@ -193,6 +271,7 @@ def _write(
         "features": list(dataset.feature_names),
         "target": dataset.target_name,
         "scale": dataset.scale,
+        **kept.description,
         "settings": settings.model_dump(exclude_none=True),
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }
@@ -200,19 +279,29 @@ def _write(
     write_text(folder / "search.csv", csv_text(table))
 
 
-def show(table: dict[str, list], result: dict[str, Any]) -> None:
+def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
     """The best trials and what became of the best."""
     texts = {
         name: [f"{v:.4g}" if isinstance(v, float) else str(v) for v in values[:SHOWN]]
         for name, values in table.items()
     }
-    score = result["held_out_score"]
-    lines = [
-        f"{result['trials']} trials on {result['samples']:,} samples, "
-        f"score {result['scoring']}"
-        + (f"; {result['failed']} diverged" if result["failed"] else ""),
-        "held-out score of the best: "
-        + ("nothing was held out" if score is None else f"{score:.4f}"),
-        f"folder: {result['folder']} ({', '.join(result['files'])})",
+    failed = f"; {result['failed']} diverged" if result["failed"] else ""
+    print_columns(texts, ("hidden", "activation"), [])
+    score, text = result["held_out_score"], "nothing was held out"
+    if score is not None:
+        text = f"{score:.4f} ({result['held_out']})"
+    elif result["held_out"] != "none":
+        text = f"- (a class is missing from the {result['held_out']})"
+    rows = [
+        ("task", task),
+        ("trials", f"{result['trials']} on {result['samples']:,} training samples{failed}"),
+        ("score", result["scoring"]),
+        ("held-out score", text),
+        *score_rows(result, "held_out_"),
     ]
-    print_columns(texts, ("hidden", "activation"), lines)
+    if "caution" in result:
+        rows.append(("caution", result["caution"]))
+    if "held_out_majority_share" in result and result["scoring"] == "accuracy":
+        rows.append(("hint", "--scoring balanced_accuracy, --class-weight balanced"))
+    rows += [("folder", result["folder"]), ("files", ", ".join(result["files"]))]
+    print_pairs(rows)

@@ -39,7 +39,8 @@ def command(
         Path | None,
         option(
             "--tensorboard",
-            "Write summaries for TensorBoard, in a folder there named as the run's.",
+            "Write summaries for TensorBoard, in a folder there named as the run's; NAME-2 if "
+            "another run's are there.",
             "off",
             panel=RUN,
             metavar="DIR",

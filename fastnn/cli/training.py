@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
+from fastnn.cli.board import board
 from fastnn.cli.data import held_out, part, split, task_text
 from fastnn.cli.output import layers_text, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
@@ -68,10 +68,14 @@ def train(
     X, y = part(dataset, train_rows, net.dtype)
 
     with run_folder(out, dataset.name, overwrite) as folder:
-        with _board(tensorboard, folder, X, y, settings) as callbacks:
+        with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
+            callbacks = [] if summaries is None else summaries.callbacks
             history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
-        run = Run(settings, dataset, net, history, X, y)
-        result = _result(run, *held_out(dataset, test_rows, net.dtype))
+            run = Run(settings, dataset, net, history, X, y)
+            result = _result(run, *held_out(dataset, test_rows, net.dtype))
+            if summaries is not None:
+                summaries.end(result, run.score)
+                result["tensorboard"] = str(summaries.folder)
         files = [*_write(run, folder, result, rows), *rows.write(folder)]
     result["folder"], result["files"] = str(folder), files
     return result, task
@@ -159,21 +163,6 @@ def _fit(
     )
 
 
-@contextlib.contextmanager
-def _board(
-    parent: Path | None, run: Path, X: np.ndarray, y: np.ndarray, settings: TrainSettings
-) -> Iterator[list[Any]]:
-    """The callbacks that write summaries of a run, if they are wanted."""
-    if parent is None:
-        yield []
-        return
-    from fastnn.tensorboard import TensorBoard
-
-    text = settings.model_dump(exclude_none=True)
-    with TensorBoard(parent / run.resolve().name, X, y, settings=text) as board:
-        yield [board]
-
-
 def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
     """What the run came to, with the score of samples that it has not seen."""
     net, history, score = run.net, run.history, run.score
@@ -182,6 +171,7 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
     result: dict[str, Any] = {
         "data": run.settings.data,
         "task": run.dataset.task,
+        "class_weight": run.settings.class_weight,
         "layer_sizes": list(net.layer_sizes),
         "backend": net.backend,
         "dtype": net.dtype.name,
@@ -271,8 +261,17 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
         *score_rows(result, "held_out_"),
+        *_hint(result),
         ("seconds", f"{result['seconds']:.3f}{compiling}"),
         ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
         ("folder", result["folder"]),
         ("files", ", ".join(result["files"])),
+        *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
     ]
+
+
+def _hint(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to do about imbalanced classes, if nothing was done."""
+    if result["class_weight"] is not None or "held_out_majority_share" not in result:
+        return []
+    return [("hint", "--class-weight balanced counts every class the same")]
