@@ -12,7 +12,7 @@ from fastnn.cli.options import (
     TargetOption,
     TrainedDataArgument,
 )
-from fastnn.cli.output import print_json, print_pairs, score_name, score_of, score_text
+from fastnn.cli.output import note_rows, print_json, print_pairs, score_name, score_of, score_text
 from fastnn.cli.scores import held_out_scores, score_rows
 
 
@@ -57,6 +57,6 @@ def command(
             ("loss", f"{result['loss']:.6f}"),
             (score_name(score), score_text(value, score)),
             *score_rows(result),
-            *(("note", note) for note in dataset.notes),
+            *note_rows(result),
         ]
     )

@@ -156,10 +156,10 @@ def _left_out(
         )
     rows = np.flatnonzero(~found)
     if not len(rows):
-        return np.arange(n_samples), f"{_all_trained(n_samples)}; the file has changed"
+        return np.arange(n_samples), f"{_all_trained(n_samples)}; the data have changed"
     rest = n_samples - len(rows)
     what = f"{rest:,} others were trained with" if rest else "none was trained with"
-    return rows, f"{len(rows):,} samples; the file has changed, {what}"
+    return rows, f"{len(rows):,} samples; the data have changed, {what}"
 
 
 def _all_trained(n_samples: int) -> str:

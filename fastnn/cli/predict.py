@@ -47,8 +47,6 @@ def command(
     net, description = open_model(model, backend)
     notes: list[str] = []
     columns = _columns(net, _features(net, description, data, data_dir, notes), proba)
-    if not as_json:
-        sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
     text = json.dumps(columns) if as_json else csv_text(columns)
     if out is not None:
         if out.is_dir():
@@ -57,6 +55,8 @@ def command(
     else:
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
+    if not as_json:
+        sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
 
 
 def _features(

@@ -6,6 +6,7 @@ to stands beside it, with balanced accuracy and AUC. The score of a few samples 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def class_scores(
     dict
         ``majority_class``, ``majority_share``, ``balanced_accuracy``, ``auc``: the area under the
         ROC curve, for several classes the mean over each against the rest; None if a class is
-        missing from ``y``.
+        missing from ``y``. The balanced accuracy is the mean over the classes in ``y``.
     """
     classes = getattr(model, "classes_", None)
     if classes is None or not len(y):
@@ -53,7 +54,11 @@ def class_scores(
         if given.ndim == 2:
             given /= given.sum(axis=1, keepdims=True)  # float32's do not add up to 1 exactly
         auc = float(roc_auc_score(y, given, multi_class="ovr", labels=classes))
-    recall = balanced_accuracy_score(y, model.predict(X)) if len(labels) > 1 else None
+    recall = None
+    if len(labels) > 1:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
+            recall = balanced_accuracy_score(y, model.predict(X))
     return {
         "majority_class": labels[counts.argmax()].item(),
         "majority_share": float(counts.max() / len(y)),

@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.backends import codes
 from fastnn.cli.data import held_out, part, split, task_text
-from fastnn.cli.output import csv_text, print_columns, print_pairs
+from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
 from fastnn.cli.scores import held_out_scores, score_rows
@@ -74,6 +74,8 @@ def search(
     with run_folder(out, f"{dataset.name}-search", overwrite) as folder:
         found, table, result = _search(model, distributions, dataset, rows, settings, quiet)
         result = {"data": settings.data, **result}
+        if dataset.notes:
+            result["notes"] = list(dataset.notes)
         if rare is not None:
             result["caution"] = rare
         _write(folder, found, table, dataset, settings, result, kept)
@@ -293,6 +295,7 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
     elif result["held_out"] != "none":
         text = f"- (a class is missing from the {result['held_out']})"
     rows = [
+        *note_rows(result),
         ("task", task),
         ("trials", f"{result['trials']} on {result['samples']:,} training samples{failed}"),
         ("score", result["scoring"]),

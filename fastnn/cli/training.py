@@ -13,7 +13,7 @@ from fastnn import datasets
 from fastnn.backends import codes
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, part, split, task_text
-from fastnn.cli.output import layers_text, score_name, score_text
+from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
 from fastnn.cli.scores import held_out_scores, score_rows
@@ -77,6 +77,8 @@ def train(
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
         files = [*_write(run, folder, result, rows), *rows.write(folder)]
+    if dataset.notes:
+        result["notes"] = list(dataset.notes)
     result["folder"], result["files"] = str(folder), files
     return result, task
 
@@ -249,6 +251,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
     return [
         ("data", f"{result['data']}, {result['samples']:,} training samples"),
+        *note_rows(result),
         ("task", task),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
         ("epochs", f"{result['epochs']:,}{stopped}{best}"),

@@ -45,6 +45,8 @@ def choose_columns(
             f"{path}: there is no column {_listed(missing)}, which the network was trained with; "
             f"the file has {_listed(others)}"
         )
+    if len(names) == len(features):
+        others = list(names)  # the target's name is a position, too, and need not be there
     if len(others) != len(features):
         which = "the file has no names" if _are_positions(names) else "the network knows no names"
         raise ValueError(

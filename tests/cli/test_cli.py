@@ -298,14 +298,17 @@ def test_own_file_from_training_to_prediction(run, run_json, refused, flowers, t
     assert trained["layer_sizes"][0::2] == [2, 2]
     assert trained["held_out_accuracy"] > 0.8
     whole = run_json("evaluate", "a", "flowers.csv")
-    assert whole["what"] == "all 60 samples"
+    assert whole["what"] == "all 60 samples, 48 of them trained with"
     unseen = run_json("evaluate", "a/model.safetensors", "--backend", "numpy")
     assert unseen["accuracy"] == pytest.approx(trained["held_out_accuracy"])
     assert unseen["samples"] == 12
     # Columns are found by name, in whatever order, with or without the target.
     net = fastnn.load("a/model.safetensors", backend="numpy")
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
-    assert (code, err) == (0, "")
+    assert (code, err) == (
+        0,
+        "fastnn: new.csv: columns are taken by name, in the order of training\n",
+    )
     assert out.splitlines() == ["prediction", *net.predict(X)]
     assert run("predict", "a", "flowers.csv", "--backend", "numpy")[1] == out
     probabilities = run_json("predict", "a", "new.csv", "--proba")
