@@ -63,13 +63,12 @@ def task_text(dataset: Dataset, given: str | None) -> str:
     """
     y, known = dataset.y, given is not None or dataset.name in BUILT_IN
     if dataset.task == "regression":
-        text = f"regression, {dataset.target_name!r} from {np.min(y):g} to {np.max(y):g}"
+        text = f"regression, {np.min(y):g} to {np.max(y):g}"
         other = "" if known or not np.array_equal(y, np.floor(y)) else "classification"
     else:
         labels = [str(label) for label in np.unique(y)]
         shown = ", ".join(labels)
-        if len(labels) > 2 and len(shown) > 12:
-            shown = f"{labels[0]}, ..., {labels[-1]}"
-        text = f"classification, {len(labels)} classes: {shown}"
+        text = f"classification, {len(labels)} classes"
         other = "" if known or y.dtype.kind not in "iuf" else "regression"
+        text += f": {shown}" if len(shown) <= (12 if other else 36) else ""
     return f"{text}; else --task {other}" if other else text

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastnn.network import Network
 
 IMBALANCE = 3  # times as many samples of the largest class as of the smallest
+MAJORITY = 0.75  # share of the largest class
 FEW = 30  # samples
 FEW_OF_A_CLASS = 5
 
@@ -43,7 +44,7 @@ def class_scores(
     if classes is None or not len(y):
         return {}
     labels, counts = np.unique(y, return_counts=True)
-    if len(labels) == len(classes) and counts.max() < IMBALANCE * counts.min():
+    if not _imbalanced(counts, len(np.unique(classes))):
         return {}
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -67,7 +68,16 @@ def class_scores(
     }
 
 
-def caution(y: np.ndarray, accuracy: float | None) -> str | None:
+def _imbalanced(counts: np.ndarray, n_classes: int) -> bool:
+    """Whether the largest class has several times the samples of the smallest, not by chance."""
+    least = counts.min() if len(counts) == n_classes else 0
+    if counts.max() < IMBALANCE * least:
+        return False
+    mean = counts.sum() / n_classes
+    return counts.max() >= MAJORITY * counts.sum() or least < mean - 2 * np.sqrt(mean)
+
+
+def caution(y: np.ndarray, accuracy: float | None, imbalanced: bool) -> str | None:
     """One line if samples are so few that their score says little.
 
     Parameters
@@ -76,6 +86,8 @@ def caution(y: np.ndarray, accuracy: float | None) -> str | None:
         The targets that were scored.
     accuracy : float or None
         None of a regression.
+    imbalanced : bool
+        Whether the scores of :func:`class_scores` stand beside it.
     """
     if not len(y):
         return None
@@ -84,7 +96,7 @@ def caution(y: np.ndarray, accuracy: float | None) -> str | None:
             return f"{len(y)} samples are few for a score; fastnn search cross-validates"
         low, high = interval(accuracy, len(y))
         return f"{len(y)} samples are few: anything from {low:.0%} to {high:.0%} is likely (95%)"
-    if accuracy is None:
+    if not imbalanced:
         return None
     labels, counts = np.unique(y, return_counts=True)
     if counts.min() >= FEW_OF_A_CLASS:
@@ -133,7 +145,7 @@ def held_out_scores(
 ) -> dict[str, Any]:
     """:func:`class_scores` and :func:`caution` by their keys in a result, where there are any."""
     scores = class_scores(model, X, y)
-    text = caution(y, accuracy)
+    text = caution(y, accuracy, bool(scores))
     if text is not None:
         scores["caution"] = text
     return {f"{prefix}{name}": value for name, value in scores.items()}

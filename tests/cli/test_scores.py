@@ -140,6 +140,20 @@ def test_balanced_classes_and_values_have_none_of_it(run_json):
         assert not [name for name in result if "balanced" in name or "auc" in name]
 
 
+def test_many_classes_of_a_few_samples_are_balanced_but_for_chance(run_json):
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.arange(40).repeat(15))
+    write("many.csv", rng.normal(size=(600, 2)), y)
+    run_json("train", "many.csv", "--target", "found", "--epochs", 1, "--out", "a")
+    rows = rng.permutation(600)[:120]
+    counts = np.unique(y[rows], return_counts=True)[1]
+    assert counts.max() > 3 * counts.min()
+    write("some.csv", rng.normal(size=(120, 2)), y[rows])
+    result = run_json("evaluate", "a", "some.csv")
+    assert "balanced_accuracy" not in result
+    assert "caution" not in result
+
+
 def test_several_classes(run_json):
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1, 2], [300, 200, 40])

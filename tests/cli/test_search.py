@@ -231,7 +231,7 @@ def test_a_rare_class_is_named(run, rare, method):
     code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     expected = "class 'rare': 1 training sample, 3 folds; drop it or merge it"
-    assert f"\ncaution            {expected}\n" in out
+    assert f"  {expected}\n" in out
     assert json.loads(run(*arguments, "--json")[1])["caution"] == expected
     rare(2)
     result = json.loads(run(*arguments, "--json")[1])
