@@ -133,33 +133,43 @@ def _left_out(
     description: Description, dataset: Dataset, path: str, model: Path
 ) -> tuple[np.ndarray, str]:
     """Rows of the file of training that were not trained with, and what they are."""
-    settings, n_samples = _settings(description), len(dataset.X)
-    known, found = known_rows(description.training), None
-    if known is None:  # written by an earlier version
-        train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
-        results = description.training.get("results")
-        expected = results.get("samples") if isinstance(results, dict) else None
-        if expected == len(train_rows):
-            what = f"{len(rows):,} samples set aside, if the file has not changed"
-            return (rows, what) if len(rows) else (train_rows, _all_trained(n_samples))
-    elif digest(path) == known.sha256 and len(known.held_out) == n_samples:
+    n_samples, known = len(dataset.X), known_rows(description.training)
+    if known is None:
+        return _left_out_by_seed(description, dataset, path)
+    if digest(path) == known.sha256 and len(known.held_out) == n_samples:
         rows = np.flatnonzero(known.held_out)
         if len(rows):
             return rows, f"{len(rows):,} samples set aside"
         return np.arange(n_samples), _all_trained(n_samples)
-    else:
-        found = rows_of_training(model, dataset)
+    found = rows_of_training(model, dataset)
     if found is None:
-        raise ValueError(
-            f"{path} has changed since training, and nothing tells the rows of training apart; "
-            "to score all its rows, name it"
-        )
+        raise ValueError(_changed(path))
     rows = np.flatnonzero(~found)
     if not len(rows):
         return np.arange(n_samples), f"{_all_trained(n_samples)}; the data have changed"
     rest = n_samples - len(rows)
     what = f"{rest:,} others were trained with" if rest else "none was trained with"
     return rows, f"{len(rows):,} samples; the data have changed, {what}"
+
+
+def _left_out_by_seed(
+    description: Description, dataset: Dataset, path: str
+) -> tuple[np.ndarray, str]:
+    """The same of a model of an earlier version, which knows the seed and how many rows."""
+    settings, results = _settings(description), description.training.get("results")
+    train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
+    if not isinstance(results, dict) or results.get("samples") != len(train_rows):
+        raise ValueError(_changed(path))
+    if len(rows):
+        return rows, f"{len(rows):,} samples set aside, if the file has not changed"
+    return train_rows, _all_trained(len(train_rows))
+
+
+def _changed(path: str) -> str:
+    return (
+        f"{path} has changed since training, and nothing tells the rows of training apart; "
+        "to score all its rows, name it"
+    )
 
 
 def _all_trained(n_samples: int) -> str:
