@@ -305,10 +305,8 @@ def test_own_file_from_training_to_prediction(run, run_json, refused, flowers, t
     # Columns are found by name, in whatever order, with or without the target.
     net = fastnn.load("a/model.safetensors", backend="numpy")
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
-    assert (code, err) == (
-        0,
-        "fastnn: new.csv: columns are taken by name, in the order of training\n",
-    )
+    assert code == 0
+    assert err.endswith("fastnn: new.csv: columns are taken by name, in the order of training\n")
     assert out.splitlines() == ["prediction", *net.predict(X)]
     assert run("predict", "a", "flowers.csv", "--backend", "numpy")[1] == out
     probabilities = run_json("predict", "a", "new.csv", "--proba")

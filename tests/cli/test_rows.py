@@ -225,6 +225,12 @@ def test_senseless_rows_of_a_model_file_are_not_known(rows):
 # --- columns ----------------------------------------------------------------------
 
 
+def about_columns(err):
+    """The notes on standard error that say which columns are taken."""
+    lines = [line.removeprefix("fastnn: ") for line in err.splitlines()]
+    return [line for line in lines if "not used" in line or " taken " in line]
+
+
 def test_columns_of_other_names_are_an_error(noise, refused):
     write("new.csv", noise, ("height", "weight", "kind"))
     for command in ("predict", "evaluate"):
@@ -237,18 +243,19 @@ def test_columns_of_other_names_are_an_error(noise, refused):
 
 def test_columns_are_found_by_name_among_others(noise, run, run_json):
     expected = run("predict", "a", "data.csv", "--backend", "numpy")
-    assert expected[2] == ""
+    assert about_columns(expected[2]) == []
     rows = [(k, width, kind, length) for k, (length, width, kind) in enumerate(noise)]
     write("new.csv", rows, ("id", "width", "kind", "length"))
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
     assert (code, out) == expected[:2]
-    assert err.splitlines() == [
-        "fastnn: new.csv: not used: 'id'",
-        "fastnn: new.csv: columns are taken by name, in the order of training",
+    notes = [
+        "new.csv: not used: 'id'",
+        "new.csv: columns are taken by name, in the order of training",
     ]
+    assert about_columns(err) == notes
     result = run_json("evaluate", "a", "new.csv", "--backend", "numpy")
     assert result["accuracy"] == score(noise)
-    assert result["notes"] == [line.removeprefix("fastnn: ") for line in err.splitlines()]
+    assert set(notes) <= set(result["notes"])
     code, out, err = run("evaluate", "a", "new.csv")
     assert (code, err) == (0, "")
     assert "note      new.csv: not used: 'id'\n" in out
@@ -259,7 +266,7 @@ def test_files_without_names_are_taken_in_order(noise, run, refused):
     write("new.csv", [row[:2] for row in noise], None)
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
     assert (code, out) == (0, expected)
-    assert err == "fastnn: new.csv has no column names: columns are taken in order\n"
+    assert about_columns(err) == ["new.csv has no column names: columns are taken in order"]
     write("new.csv", [(*row[:2], 1.0) for row in noise], None)
     message = refused("predict", "a", "new.csv")
     assert "3 columns; the network was trained with 2" in message
@@ -274,10 +281,13 @@ def test_networks_without_names_take_columns_in_order(run, run_json):
     arguments = ["--target", 0, "--backend", "numpy", "--epochs", 3]
     run_json("train", "data.csv", *arguments, "--out", "a")
     expected = run("predict", "a", "data.csv", "--backend", "numpy")
-    assert expected[2] == ""
+    assert about_columns(expected[2]) == []
     write("new.csv", [row[1:] for row in numbers], None)  # the same without the target
-    assert run("predict", "a", "new.csv", "--backend", "numpy") == expected
+    code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
+    assert (code, out, about_columns(err)) == (*expected[:2], [])
     write("new.csv", [row[1:] for row in numbers], ("u", "v"))
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
     assert (code, out) == expected[:2]
-    assert err == "fastnn: the network knows no column names: those of new.csv are taken in order\n"
+    assert about_columns(err) == [
+        "the network knows no column names: those of new.csv are taken in order"
+    ]
