@@ -11,9 +11,15 @@ from fastnn.datasets import BUILT_IN, train_test_split
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.network import Network
 
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
+
+
+def input_dtype(net: Network) -> np.dtype:
+    """What a network takes samples in; one that standardises does that before it rounds."""
+    return np.dtype(np.float64) if net.standardize else net.dtype
 
 
 def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import datasets, storage
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split
+from fastnn.cli.data import held_out, input_dtype, part, split
 from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.network import Network
@@ -120,13 +120,13 @@ def unseen(
             found = rows_of_training(model, dataset)
             if found is not None and found.any():
                 what += f", {found.sum():,} of them trained with"
-        return (*part(dataset, rows, net.dtype), what)
+        return (*part(dataset, rows, input_dtype(net)), what)
     if data is None or data == trained_on:
         rows = split(dataset, settings.get("test"), settings.get("seed") or 0)[1]
-    X, y, what = held_out(dataset, rows, net.dtype)
+    X, y, what = held_out(dataset, rows, input_dtype(net))
     if len(X):
         return X, y, what
-    return dataset.inputs(dataset.X, net.dtype), dataset.y, f"all {n_samples:,} samples"
+    return dataset.inputs(dataset.X, input_dtype(net)), dataset.y, f"all {n_samples:,} samples"
 
 
 def _left_out(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastnn import datasets
+from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, open_model, scale_of
 from fastnn.cli.options import (
     DATA,
@@ -69,7 +70,7 @@ def _features(
     else:
         names, target = feature_names(net, description.training), description.training.get("target")
         X = datasets.load_features(data, names, target=target, notes=notes)
-    return datasets.scaled(X, scale_of(description), net.dtype)
+    return datasets.scaled(X, scale_of(description), input_dtype(net))
 
 
 def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.backends import codes
 from fastnn.cli.board import board
-from fastnn.cli.data import held_out, part, split, task_text
+from fastnn.cli.data import held_out, input_dtype, part, split, task_text
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
@@ -65,14 +65,14 @@ def train(
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
     net = _network(dataset, settings)
-    X, y = part(dataset, train_rows, net.dtype)
+    X, y = part(dataset, train_rows, input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
         with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
             history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
             run = Run(settings, dataset, net, history, X, y)
-            result = _result(run, *held_out(dataset, test_rows, net.dtype))
+            result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
             if summaries is not None:
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
