@@ -39,6 +39,8 @@ class TensorBoard:
         Most rows of ``X`` that are used, spread evenly.
     settings : mapping, optional
         Shown as a table of text.
+    suffix : str, optional
+        Appended to the name of the file of events.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class TensorBoard:
         *,
         samples: int = 1000,
         settings: Mapping[str, Any] | None = None,
+        suffix: str = "",
     ) -> None:
         samples = as_integer("samples", samples, 1)
         if (X is None) != (y is None):
@@ -78,7 +81,7 @@ class TensorBoard:
                 )
             rows = np.linspace(0, len(X) - 1, min(samples, len(X))).astype(np.int64)
             self._sample = X[rows], y[rows]
-        self._writer = _writer(folder)
+        self._writer = _writer(folder, suffix)
         self._network: Network | None = None
         self._offset = self._step = 0
         self._scalars: dict[str, float] = {}  # of the last call, where they are not written
@@ -125,6 +128,45 @@ class TensorBoard:
                     self._writer.add_histogram(f"layer{layer}/{name}", np.ravel(array), step)
         self._histograms_step = step
 
+    def add_results(
+        self,
+        settings: Mapping[str, str | bool | float],
+        results: Mapping[str, float],
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Write a row of TensorBoard's table of hyperparameters (HPARAMS).
+
+        Parameters
+        ----------
+        settings : mapping
+            Columns of the table.
+        results : mapping of str to float
+            What training came to: scalars ``results/NAME`` of the last step.
+        name : str, optional
+            Tells runs of equal settings apart, which else share a row.
+
+        Examples
+        --------
+        >>> with TensorBoard("runs/board/first") as board:  # doctest: +SKIP
+        ...     net.fit(X, y, optimizer=fastnn.Adam(0.01), callbacks=[board])
+        ...     board.add_results({"learning_rate": 0.01}, {"score": net.score(X, y)})
+        """
+        from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+        from tensorboardX.summary import hparams
+
+        tagged = {f"results/{key}": float(value) for key, value in results.items()}
+        experiment, start, end = hparams(dict(settings), tagged)
+        if name is not None:  # tensorboardX has no argument for it
+            plugin = start.value[0].metadata.plugin_data
+            content = HParamsPluginData.FromString(plugin.content)
+            content.session_start_info.group_name = name
+            plugin.content = content.SerializeToString()
+        for summary in (experiment, start, end):
+            self._writer.file_writer.add_summary(summary, self._step)
+        for tag, value in tagged.items():
+            self._writer.add_scalar(tag, value, self._step)
+
     def close(self) -> None:
         """Write the last state, and close the file."""
         if self._writer is None:
@@ -153,7 +195,7 @@ def _later(write: Callable[[], None]) -> float:
     return now + (now - before) / SHARE
 
 
-def _writer(folder: str | Path) -> Any:
+def _writer(folder: str | Path, suffix: str) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ModuleNotFoundError as error:
@@ -163,7 +205,7 @@ def _writer(folder: str | Path) -> Any:
             "summaries for TensorBoard need tensorboardX; install it with: "
             'pip install "fastnn-cpu[tensorboard]"'
         ) from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), filename_suffix=suffix)
 
 
 def _cell(value: Any) -> str:

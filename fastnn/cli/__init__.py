@@ -6,6 +6,10 @@
 | ``settings.py`` | settings of ``train``: the fields that are its options, profiles, merging |
 | ``options.py`` | options made from the fields of settings; options that several commands share |
 | ``data.py`` | which samples are trained with and which are held out |
+| ``training.py``, ``searching.py`` | what ``train.py`` and ``search.py`` have the options of |
+| ``rows.py`` | the rows of a file that a network was trained with, found again |
+| ``scores.py`` | what stands beside an accuracy: baseline, balanced accuracy, AUC, cautions |
+| ``board.py`` | a run's folder of summaries for TensorBoard |
 | ``models.py`` | opening a model, and the data that belong to it |
 | ``runs.py`` | run folders and their files |
 | ``output.py`` | tables, JSON, CSV |

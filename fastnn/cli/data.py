@@ -1,4 +1,4 @@
-"""Which samples are trained with and which are held out."""
+"""Which samples are trained with and which are held out; what the target was taken for."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.datasets import train_test_split
+from fastnn.cli.settings import default_share
+from fastnn.datasets import BUILT_IN, train_test_split
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.network import Network
 
-HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
 
 
-def default_share(dataset: Dataset) -> float:
-    """Share of the samples to hold out: none if there are fresh ones, or a test set."""
-    return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
+def input_dtype(net: Network) -> np.dtype:
+    """What a network takes samples in; one that standardises does that before it rounds."""
+    return np.dtype(np.float64) if net.standardize else net.dtype
 
 
 def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,3 +56,25 @@ def held_out(
         y = y.astype(dataset.y.dtype)
         return dataset.inputs(X, dtype), y, f"{len(y):,} fresh points"
     return dataset.inputs(dataset.X[:0], dtype), dataset.y[:0], "none"
+
+
+def task_text(dataset: Dataset, given: str | None) -> str:
+    """What the target was taken for, and the option that changes it if that was a guess.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    given : str or None
+        The task, if it was not a guess.
+    """
+    y, known = dataset.y, given is not None or dataset.name in BUILT_IN
+    if dataset.task == "regression":
+        text = f"regression, {np.min(y):g} to {np.max(y):g}"
+        other = "" if known or not np.array_equal(y, np.floor(y)) else "classification"
+    else:
+        labels = [str(label) for label in np.unique(y)]
+        shown = ", ".join(labels)
+        text = f"classification, {len(labels)} classes"
+        other = "" if known or y.dtype.kind not in "iuf" else "regression"
+        text += f": {shown}" if len(shown) <= (12 if other else 36) else ""
+    return f"{text}; else --task {other}" if other else text

@@ -12,7 +12,8 @@ from fastnn.cli.options import (
     TargetOption,
     TrainedDataArgument,
 )
-from fastnn.cli.output import print_json, print_pairs, score_name, score_of, score_text
+from fastnn.cli.output import note_rows, print_json, print_pairs, score_name, score_of, score_text
+from fastnn.cli.scores import held_out_scores, score_rows
 
 
 def command(
@@ -26,12 +27,13 @@ def command(
     """Loss and score of a model.
 
     A file that is named is taken whole. Of built-in data, and without DATA, it is what
-    training has not seen: the test set, fresh points, or the samples set aside.
+    training has not seen: the test set, fresh points, or the samples set aside. If the file of
+    training has changed, the rows of training are left out of it. Columns are found by name.
     """
     net, description = open_model(model, backend)
     dataset = data_with_targets(net, description, data, target, data_dir)
-    X, y, what = unseen(net, description, dataset, data)
-    score = score_of(net)
+    X, y, what = unseen(net, description, dataset, data, model_path(model))
+    score, value = score_of(net), net.score(X, y)
     result = {
         "model": str(model_path(model)),
         "data": dataset.name,
@@ -39,8 +41,11 @@ def command(
         "samples": len(X),
         "backend": net.backend,
         "loss": net.loss(X, y),
-        score: net.score(X, y),
+        score: value,
+        **held_out_scores(net, X, y, value if score == "accuracy" else None, ""),
     }
+    if dataset.notes:
+        result["notes"] = list(dataset.notes)
     if as_json:
         print_json(result)
         return
@@ -50,6 +55,8 @@ def command(
             ("data", f"{dataset.name} ({what})"),
             ("backend", f"{net.backend}, {net.dtype.name}"),
             ("loss", f"{result['loss']:.6f}"),
-            (score_name(score), score_text(result[score], score)),
+            (score_name(score), score_text(value, score)),
+            *score_rows(result),
+            *note_rows(result),
         ]
     )

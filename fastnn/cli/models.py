@@ -11,7 +11,8 @@ import numpy as np
 
 from fastnn import datasets, storage
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, split
+from fastnn.cli.data import held_out, input_dtype, part, split
+from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.network import Network
 
@@ -88,17 +89,91 @@ def data_with_targets(
 
 
 def unseen(
-    net: Network, description: Description, dataset: Dataset, data: str | None
+    net: Network, description: Description, dataset: Dataset, data: str | None, model: Path
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """What training has not seen of these data; all if that is not known."""
-    settings = _settings(description)
+    """What training has not seen of these data; all of a file that is named.
+
+    Parameters
+    ----------
+    net : Network
+    description : Description
+    dataset : Dataset
+    data : str or None
+        What was named; None for the data of training.
+    model : Path
+        The model file.
+
+    Returns
+    -------
+    X, y : ndarray
+    what : str
+        Which samples they are; of those that were trained with, it says so.
+    """
+    settings, n_samples = _settings(description), len(dataset.X)
+    trained_on = settings.get("data")
     rows = np.arange(0)
-    if data is None or (data in datasets.BUILT_IN and data == settings.get("data")):
+    if (trained_on if data is None else data) not in datasets.BUILT_IN:
+        rows, what = np.arange(n_samples), f"all {n_samples:,} samples"
+        if data is None:
+            rows, what = _left_out(description, dataset, trained_on, model)
+        else:
+            found = rows_of_training(model, dataset)
+            if found is not None and found.any():
+                what += f", {found.sum():,} of them trained with"
+        return (*part(dataset, rows, input_dtype(net)), what)
+    if data is None or data == trained_on:
         rows = split(dataset, settings.get("test"), settings.get("seed") or 0)[1]
-    X, y, what = held_out(dataset, rows, net.dtype)
+    X, y, what = held_out(dataset, rows, input_dtype(net))
     if len(X):
         return X, y, what
-    return dataset.inputs(dataset.X, net.dtype), dataset.y, f"all {len(dataset.X):,} samples"
+    return dataset.inputs(dataset.X, input_dtype(net)), dataset.y, f"all {n_samples:,} samples"
+
+
+def _left_out(
+    description: Description, dataset: Dataset, path: str, model: Path
+) -> tuple[np.ndarray, str]:
+    """Rows of the file of training that were not trained with, and what they are."""
+    n_samples, known = len(dataset.X), known_rows(description.training)
+    if known is None:
+        return _left_out_by_seed(description, dataset, path)
+    if digest(path) == known.sha256 and len(known.held_out) == n_samples:
+        rows = np.flatnonzero(known.held_out)
+        if len(rows):
+            return rows, f"{len(rows):,} samples set aside"
+        return np.arange(n_samples), _all_trained(n_samples)
+    found = rows_of_training(model, dataset)
+    if found is None:
+        raise ValueError(_changed(path))
+    rows = np.flatnonzero(~found)
+    if not len(rows):
+        return np.arange(n_samples), f"{_all_trained(n_samples)}; the data have changed"
+    rest = n_samples - len(rows)
+    what = f"{rest:,} others were trained with" if rest else "none was trained with"
+    return rows, f"{len(rows):,} samples; the data have changed, {what}"
+
+
+def _left_out_by_seed(
+    description: Description, dataset: Dataset, path: str
+) -> tuple[np.ndarray, str]:
+    """The same of a model of an earlier version, which knows the seed and how many rows."""
+    settings, results = _settings(description), description.training.get("results")
+    train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
+    if not isinstance(results, dict) or results.get("samples") != len(train_rows):
+        raise ValueError(_changed(path))
+    if len(rows):
+        return rows, f"{len(rows):,} samples set aside, if the file has not changed"
+    return train_rows, _all_trained(len(train_rows))
+
+
+def _changed(path: str) -> str:
+    return (
+        f"{path} has changed since training, and nothing tells the rows of training apart; "
+        "to score all its rows, name it"
+    )
+
+
+def _all_trained(n_samples: int) -> str:
+    return f"all {n_samples:,} samples, all trained with"
 
 
 def _settings(description: Description) -> dict[str, Any]:

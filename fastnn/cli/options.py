@@ -92,14 +92,14 @@ def required(metavar: str, text: str) -> Any:
 # --- what several commands take ---------------------------------------------------
 
 Backend = choice("Backend", ["auto", *BACKENDS])
-Dtype = choice("Dtype", ["float32", "float64"])
-Task = choice("Task", ["classification", "regression"])
 
 BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
 DATA = "Built-in name (moons, iris, ...) or a .csv, .tsv, .npz or .parquet file."
 TARGET = "Column of the targets, by name or position."
 TARGET_DEFAULT = "built-in data have their own; a file needs it"
 TASK = "What to predict: classification (a class) or regression (a number)."
+TASK_DEFAULT = "by the target's values"
+CLASS_WEIGHT = "balanced: every class counts the same, however few samples it has."
 DATA_DIR = "Folder with the files of mnist."
 DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
 
@@ -207,17 +207,24 @@ def _parameters(
 
 
 def _kind(name: str, field: FieldInfo) -> type:
-    """What the command line makes of a field's text: a list stays text, which the field splits."""
+    """What the command line makes of a field's text.
+
+    An option of a list of texts may be repeated; another list stays text, which the field splits.
+    """
     kind = field.annotation
     while get_origin(kind) in (Annotated, Union, types.UnionType):  # X | None, Annotated[X, ...]
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return choice(name.title().replace("_", ""), get_args(kind))
-    return str if get_origin(kind) is list else kind
+    return str if get_origin(kind) is list and kind != list[str] else kind
 
 
 def _values(kind: type) -> list[str]:
-    return [member.value for member in kind] if issubclass(kind, Enum) else []
+    return (
+        [member.value for member in kind]
+        if isinstance(kind, type) and issubclass(kind, Enum)
+        else []
+    )
 
 
 def _given(ctx: typer.Context, names: Mapping[str, Any]) -> Given:

@@ -115,6 +115,11 @@ def score_text(value: float, score: str) -> str:
     return f"{value:.4f}" if score == "r2" else f"{value:.2%}"
 
 
+def note_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was decided about the data, a row each."""
+    return [("note", note) for note in result.get("notes", ())]
+
+
 def layers_text(net: Network) -> str:
     """Sizes and activations, briefly."""
     sizes = net.layer_sizes

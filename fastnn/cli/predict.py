@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastnn import datasets
+from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, open_model, scale_of
 from fastnn.cli.options import (
     DATA,
@@ -40,11 +41,13 @@ def command(
 ) -> None:
     """Predict: one line of CSV for every row of DATA.
 
-    A file's columns are found by the names the model was trained with. Of mnist it is the
-    test set that is predicted.
+    A file's columns are found by the names the model was trained with, in any order and among
+    others; those of a file without names are taken in order. Of mnist it is the test set that
+    is predicted.
     """
     net, description = open_model(model, backend)
-    columns = _columns(net, _features(net, description, data, data_dir), proba)
+    notes: list[str] = []
+    columns = _columns(net, _features(net, description, data, data_dir, notes), proba)
     text = json.dumps(columns) if as_json else csv_text(columns)
     if out is not None:
         if out.is_dir():
@@ -53,18 +56,21 @@ def command(
     else:
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
+    if not as_json:
+        sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
 
 
 def _features(
-    net: Network, description: Description, data: str, data_dir: str | None
+    net: Network, description: Description, data: str, data_dir: str | None, notes: list[str]
 ) -> np.ndarray:
-    """The features of the data, as the network takes them."""
+    """The features of the data, as the network takes them, and what is to be said of them."""
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, data_dir=data_dir)
         X = dataset.X if dataset.X_test is None else dataset.X_test
     else:
-        X = datasets.load_features(data, feature_names(net, description.training))
-    return datasets.scaled(X, scale_of(description), net.dtype)
+        names, target = feature_names(net, description.training), description.training.get("target")
+        X = datasets.load_features(data, names, target=target, notes=notes)
+    return datasets.scaled(X, scale_of(description), input_dtype(net))
 
 
 def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:

@@ -16,7 +16,6 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
-from fastnn.cli.data import HELD_OUT, default_share
 from fastnn.fields import SettingsModel, setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -44,6 +43,7 @@ MOONS: dict[str, Any] = {
 
 _RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTIMIZERS.items())
 
+HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 LARGE = 10_000  # training samples from which on networks and batches are larger
 UPDATES = 4000  # steps of a training, roughly
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
@@ -66,6 +66,7 @@ def _number_or_text(value: Any) -> Any:
 
 Units = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+ColumnName = Annotated[str, BeforeValidator(_number_or_text)]
 Activation = Literal[tuple(codes.ACTIVATIONS)]
 List = BeforeValidator(_split)
 
@@ -82,11 +83,9 @@ class TrainSettings(SettingsModel):
     # --- data
 
     data: str = setting(options.DATA, default="moons", panel=DATA)
-    target: Annotated[str | None, BeforeValidator(_number_or_text)] = setting(
-        options.TARGET, options.TARGET_DEFAULT, panel=DATA
-    )
+    target: ColumnName | None = setting(options.TARGET, options.TARGET_DEFAULT, panel=DATA)
     task: Literal["classification", "regression"] | None = setting(
-        options.TASK, "by the target's values", panel=DATA, metavar="NAME"
+        options.TASK, options.TASK_DEFAULT, panel=DATA, metavar="NAME"
     )
     data_dir: str | None = setting(
         options.DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
@@ -100,6 +99,9 @@ class TrainSettings(SettingsModel):
         "Share of the samples to watch during training.",
         f"0; {VALIDATION} with early stopping",
         panel=DATA,
+    )
+    class_weight: Literal["balanced"] | None = setting(
+        options.CLASS_WEIGHT, "all samples weigh alike", panel=DATA
     )
     standardize: bool | None = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
@@ -262,6 +264,8 @@ class TrainSettings(SettingsModel):
         TrainSettings
             With ``hidden`` instead of ``layers`` and ``layer_size``.
         """
+        if self.class_weight is not None and data.task == "regression":
+            raise ValueError("class_weight is for classes; the task is regression")
         given = self.model_dump(exclude_none=True)
         layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
         early = self.early_stopping
@@ -301,6 +305,11 @@ class TrainSettings(SettingsModel):
         if self.optimizer == "sgd":
             return SGD(self.learning_rate, momentum=self.momentum or 0.0, **rest)
         return OPTIMIZERS[self.optimizer](self.learning_rate, **rest)
+
+
+def default_share(dataset: Dataset) -> float:
+    """Share of the samples to hold out: none if there are fresh ones, or a test set."""
+    return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
 
 
 def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:

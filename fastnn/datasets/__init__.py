@@ -25,6 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.datasets.columns import choose_columns
+from fastnn.datasets.task import guess_task
+
 BUILT_IN = (
     "moons",
     "circles",
@@ -41,9 +44,6 @@ SUFFIXES = (".csv", ".tsv", ".npz", ".parquet")
 TASKS = ("classification", "regression")
 
 N_SYNTHETIC = 200
-
-# A target of whole numbers with at most this many different values is a class label.
-MAX_INTEGER_CLASSES = 30
 
 # How CSV files write that a value is not there.
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
@@ -67,6 +67,8 @@ class Dataset:
         What a network should divide the features by; 255 for pixels kept as bytes.
     draw : callable or None
         ``draw(n, seed)`` gives ``n`` fresh samples ``X, y`` of synthetic data.
+    notes : tuple of str
+        What was decided about the columns, if it is worth saying.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Dataset:
     y_test: np.ndarray | None = None
     scale: float = 1.0
     draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    notes: tuple[str, ...] = ()
 
     def inputs(self, X: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
         """Features as a network takes them: of a real type, divided by ``scale``.
@@ -126,10 +129,9 @@ def load(
         Column of the targets, by name or position; files need it (an NPZ file
         with ``X`` takes ``y``).
     task : {"classification", "regression"}, optional
-        Default: strings, booleans and whole numbers with few different values are
-        classes, everything else is regression.
+        Default: by the target's values (:func:`fastnn.datasets.task.guess_task`).
     features : sequence of str, optional
-        Columns to take, in this order; default: all but the target.
+        Columns to take, in this order; default: all but the target. See :func:`load_features`.
     data_dir : path, optional
         Folder of the MNIST files; default: the environment variable
         ``FASTNN_DATA_DIR``, then the cache folder, then a download into it.
@@ -166,29 +168,48 @@ def load(
     return _from_file(Path(name), target, task, features)
 
 
-def load_features(path: str | os.PathLike, features: Sequence[str]) -> np.ndarray:
+def load_features(
+    path: str | os.PathLike,
+    features: Sequence[str],
+    *,
+    target: str | None = None,
+    notes: list[str] | None = None,
+) -> np.ndarray:
     """Features alone, from a file that need not have targets.
 
     Parameters
     ----------
     path : path
     features : sequence of str
-        Column names. A file without names, or with none of these, is taken as it
-        stands if the number of its columns is right.
+        Column names. Columns are found by name; in order if the file has no names, or if these
+        only count ("0", "1", ... or "x0", "x1", ...), and their number is right.
+    target : str, optional
+        A column that is no feature, if the file has it.
+    notes : list of str, optional
+        Gets what was decided about the columns.
 
     Returns
     -------
     ndarray of float64, shape (samples, len(features))
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or cannot be used; the message names it.
     """
     table = _read(Path(path))
-    if table.X is not None and table.X.shape[1] == len(features):
+    if table.X is not None:
+        if table.X.shape[1] != len(features):
+            raise ValueError(
+                f"{path}: X has {table.X.shape[1]} columns; "
+                f"the network was trained with {len(features)}"
+            )
         _check_numbers(table.X, [str(name) for name in features], table.path)
         return table.X
-    unnamed = table.names == [str(k) for k in range(len(table.names))]
-    foreign = unnamed or set(features).isdisjoint(table.names)
-    if foreign and len(table.names) == len(features):
-        features = table.names
-    return _feature_matrix(table, features)
+    columns, decided = choose_columns(table.names, features, table.path, target)
+    if notes is not None:
+        notes += decided
+    return _feature_matrix(table, columns)
 
 
 def train_test_split(
@@ -458,15 +479,19 @@ def _from_file(
     if not table.typed and y.dtype.kind == "f" and np.array_equal(y, np.floor(y)):
         y = _whole(y)  # a text file cannot say which type a 1 has
     y, task = _check_target(y, task, name, str(path))
+    notes: list[str] = []
     if table.X is not None:
         X, names = table.X, [f"x{k}" for k in range(table.X.shape[1])]
         _check_numbers(X, names, path)
+    elif features:
+        columns, notes = choose_columns(table.names, features, path, name)
+        names, X = list(features), _feature_matrix(table, columns)
     else:
-        names = list(features) if features else [other for other in table.names if other != name]
+        names = [other for other in table.names if other != name]
         X = _feature_matrix(table, names)
     if len(X) != len(y):
         raise ValueError(f"{path}: X has {len(X)} rows, {name!r} has {len(y)}")
-    return Dataset(path.stem, X, y, task, tuple(names), name)
+    return Dataset(path.stem, X, y, task, tuple(names), name, notes=tuple(notes))
 
 
 def _read(path: Path) -> _Table:
@@ -681,9 +706,7 @@ def _check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tup
     if y.dtype.kind not in "fiub":
         y = np.array([str(value) for value in y])
     if task is None:
-        few = max(2, min(MAX_INTEGER_CLASSES, len(y) // 5))
-        whole = y.dtype.kind in "iu" and len(np.unique(y)) <= few
-        task = "classification" if whole or y.dtype.kind in "Ub" else "regression"
+        task = guess_task(y)
     if task == "classification" and y.dtype.kind == "f":
         if not np.array_equal(y, np.floor(y)):
             raise ValueError(f"{where}: target {name!r} has fractions, which are no class labels")

@@ -119,6 +119,8 @@ def cross_validate(
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FitFailedWarning)
         warnings.filterwarnings("ignore", "Training interrupted")  # the caller says so
+        warnings.filterwarnings("ignore", "The least populated class")  # so does it here
+        warnings.filterwarnings("ignore", "Scoring failed")
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite")
         return searched.fit(X, y)
 
@@ -128,7 +130,9 @@ def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
     found = searched.cv_results_
     scores = np.asarray(found["mean_test_score"], float)
     if np.isnan(scores).all():
-        raise ValueError("every trial diverged; try a lower learning rate")
+        raise ValueError(
+            "every trial diverged or has no score; try a lower learning rate or another score"
+        )
     # the last round of halving has seen the most samples
     rounds = np.asarray(found.get("iter", np.zeros(len(scores), int)))
     order = sorted(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.network.network import Network
 
 Callback = Callable[[Progress], bool | None]
-HeldOut = tuple[np.ndarray, np.ndarray]
+HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     ----------
     x, targets, weights : ndarray
     held_out : tuple of ndarray, or None
-        Samples and targets to validate with.
+        Samples, targets and weights to validate with; no weights weigh all alike.
     classes : ndarray or None
     targets_1d : bool
         What the targets tell about predictions.
@@ -111,7 +111,8 @@ def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> He
     except (TypeError, ValueError):
         raise ValueError("validation_data must be a pair (X, y)") from None
     x = as_matrix("validation_data[0]", X, net.n_features, net.dtype)
-    return x, encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
+    targets = encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
+    return x, targets, np.empty(0, net.dtype)
 
 
 def _split(
@@ -123,8 +124,14 @@ def _split(
         raise ValueError(f"validation_fraction={fraction:g} leaves no training samples of {len(x)}")
     order = np.random.RandomState(seed).permutation(len(x))
     held, kept = order[:n_held], np.sort(order[n_held:])
-    weights = weights[kept] if len(weights) else weights
-    return x[kept], targets[kept], weights, (x[held], targets[held])
+    weights_kept, weights_held = (
+        (weights[kept], weights[held]) if len(weights) else (weights, weights)
+    )
+    if len(weights) and not weights_held.any():
+        raise ValueError(
+            f"validation_fraction={fraction:g} sets only samples aside whose sample_weight is 0"
+        )
+    return x[kept], targets[kept], weights_kept, (x[held], targets[held], weights_held)
 
 
 def train(
@@ -146,7 +153,7 @@ def train(
         net.scales = Scales.learned(net.spec, job.x, job.targets)
     scales, held_out = net.scales, job.held_out
     if held_out is not None:
-        held_out = scales.inputs(held_out[0]), scales.targets(held_out[1])
+        held_out = scales.inputs(held_out[0]), scales.targets(held_out[1]), held_out[2]
     model, state = net.model, net.state
     state.begin(job.optimizer, model.params)
     try:
@@ -184,8 +191,8 @@ def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> B
 
 def _validation(net: Network, held_out: HeldOut, stopping: EarlyStopping | None) -> Validation:
     """Loss and score on held-out samples."""
-    x, targets = held_out
-    weights, predictor = np.empty(0, net.dtype), net.predictor
+    x, targets, weights = held_out
+    predictor = net.predictor
 
     def measure() -> tuple[float, float]:
         loss = predictor.objective(x, targets, weights, net.l2, net.n_threads)

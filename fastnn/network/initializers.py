@@ -5,11 +5,14 @@ Sources: LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
+# The command line's help reads it, so this file imports NumPy only where it is needed.
 INITIALIZERS = (
     "auto",
     "lecun_normal",
@@ -50,14 +53,16 @@ def initialize(
             "glorot": (fan_in + fan_out) / 2,
         }[kind.split("_")[0]]
         if kind.endswith("normal"):
-            w[:] = rng.randn(fan_in, fan_out) / np.sqrt(fan)
+            w[:] = rng.randn(fan_in, fan_out) / math.sqrt(fan)
         else:
-            bound = np.sqrt(3 / fan)
+            bound = math.sqrt(3 / fan)
             w[:] = rng.uniform(-bound, bound, (fan_in, fan_out))
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:
     """As scikit-learn's check_random_state, without importing scikit-learn."""
+    import numpy as np
+
     if random_state is None:
         return np.random.mtrand._rand
     if isinstance(random_state, np.random.RandomState):

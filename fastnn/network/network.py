@@ -423,7 +423,8 @@ class Network(Portable):
         validation_data : tuple (X, y), optional
             Loss and score on it are recorded after every epoch.
         validation_fraction : float, default=0
-            Share of the samples set aside for that, drawn from ``random_state``.
+            Share of the samples set aside for that, drawn from ``random_state``; their
+            ``sample_weight`` weighs the validation loss.
         early_stopping : bool or EarlyStopping, optional
             Stop when the validation loss no longer falls; restores the best
             parameters. Needs validation data.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.backends import codes
-from fastnn.backends.interface import Rule
+
+if TYPE_CHECKING:
+    from fastnn.backends.interface import Rule
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ class Optimizer:
 
     def for_kernels(self) -> Rule:
         """The update rule as the kernels take it."""
+        import numpy as np
+
+        from fastnn.backends.interface import Rule
+
         return Rule(self.rule, np.array(self.constants, np.float64), self.decay)
 
     @property

@@ -298,14 +298,15 @@ def test_own_file_from_training_to_prediction(run, run_json, refused, flowers, t
     assert trained["layer_sizes"][0::2] == [2, 2]
     assert trained["held_out_accuracy"] > 0.8
     whole = run_json("evaluate", "a", "flowers.csv")
-    assert whole["what"] == "all 60 samples"
+    assert whole["what"] == "all 60 samples, 48 of them trained with"
     unseen = run_json("evaluate", "a/model.safetensors", "--backend", "numpy")
     assert unseen["accuracy"] == pytest.approx(trained["held_out_accuracy"])
     assert unseen["samples"] == 12
     # Columns are found by name, in whatever order, with or without the target.
     net = fastnn.load("a/model.safetensors", backend="numpy")
     code, out, err = run("predict", "a", "new.csv", "--backend", "numpy")
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.endswith("fastnn: new.csv: columns are taken by name, in the order of training\n")
     assert out.splitlines() == ["prediction", *net.predict(X)]
     assert run("predict", "a", "flowers.csv", "--backend", "numpy")[1] == out
     probabilities = run_json("predict", "a", "new.csv", "--proba")
@@ -319,6 +320,33 @@ def test_own_file_from_training_to_prediction(run, run_json, refused, flowers, t
     # As many columns, but one of the features is not among them.
     (tmp_path / "other.csv").write_text("width,age\n1,2\n")
     assert "there is no column 'length'" in refused("predict", "a", "other.csv")
+
+
+@pytest.mark.parametrize(
+    ("y", "task"),
+    [
+        (np.arange(40).repeat(5), "classification, 40 classes; else --task regression"),
+        (np.arange(12) % 3, "classification, 3 classes: 0, 1, 2; else --task regression"),
+        (np.arange(20) ** 2, "regression, 0 to 361; else --task classification"),
+        (np.arange(12) / 8, "regression, 0 to 1.375"),
+        (np.array(["no", "yes"] * 6), "classification, 2 classes: no, yes"),
+    ],
+)
+def test_what_the_target_is_taken_for(run, y, task):
+    rows = zip(np.arange(len(y)) % 7, y, strict=True)
+    with open("t.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("x", "y"), *rows])
+    arguments = ["t.csv", "--target", "y", "--backend", "numpy", "--epochs", "1"]
+    code, out, err = run("train", *arguments)
+    assert (code, err) == (0, "")
+    assert f"  {task}\n" in out
+    _, _, other = task.partition("; else --task ")
+    if other:  # as the line says
+        out = run("train", *arguments, "--task", other)[1]
+        assert f"  {other}, " in out
+        assert "; else" not in out
+        arguments += ["--trials", 1, "--folds", 2, "--hidden", "3"]
+        assert f"  {task}\n" in run("search", *arguments)[1]
 
 
 def test_plot(run, run_json, refused, flowers, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import fastnn
 from fastnn import cli, datasets
 from fastnn.cli import commands
+from fastnn.cli.search import SearchSettings
 from fastnn.cli.settings import MOONS, TrainSettings, merge
 from fastnn.fields import help_of
 
@@ -67,6 +68,18 @@ assert not found, found
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.parametrize("name", ["train", "search"])
+def test_help_of_settings_imports_no_numpy(name):
+    code = f"""
+import sys
+from fastnn.cli import main
+assert main([{name!r}, "--help"]) == 0
+found = {{"numpy", "fastnn.datasets", "fastnn.network.network"}} & set(sys.modules)
+assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.parametrize("arguments", ALL, ids=" ".join)
 def test_help_shows_every_default_and_no_completion(helps, arguments):
     text = helps[0][arguments]
@@ -88,6 +101,14 @@ def test_help_shows_every_default_and_no_completion(helps, arguments):
 def test_table_has_the_first_paragraph_of_each_help(name):
     paragraph = commands.load(name).help.split("\n\n")[0]
     assert commands.COMMANDS[name].help == " ".join(paragraph.split())
+
+
+def test_every_field_of_a_search_is_an_option_with_its_default():
+    by_name = {param.name: param for param in parameters(("search",))}
+    assert by_name.keys() - {"out", "overwrite", "as_json"} == SearchSettings.model_fields.keys()
+    for name, value in SearchSettings().model_dump(exclude_none=True).items():
+        assert by_name[name].default == value
+        assert by_name[name].envvar is None
 
 
 def test_every_field_is_an_option_and_every_option_a_field():

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn import cli, datasets, storage
-from fastnn.cli.search import numbers
+from fastnn.cli.searching import numbers
 from fastnn.estimators.search import fit_best
 
 
@@ -209,6 +209,57 @@ def test_bad_input_is_one_line(run, arguments, named, tmp_path):
     assert err.count("\n") == 1
     assert named in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def rare(tmp_path):
+    """Write ``rare.csv``: 60 rows of "a" and "b", and so many of "rare"."""
+
+    def rare(n_rare):
+        X = np.random.default_rng(0).standard_normal((60, 2))
+        y = np.where(X[:, 0] > 0, "a", "b").astype("<U4")
+        y[:n_rare] = "rare"
+        return written(tmp_path / "rare.csv", {"u": X[:, 0], "v": X[:, 1], "kind": y})
+
+    return rare
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["random", "halving"])
+def test_a_rare_class_is_named(run, rare, method):
+    arguments = [rare(1), "--target", "kind", "--method", method, "--trials", 3, "--epochs", 5]
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    expected = "class 'rare': 1 training sample, 3 folds; drop it or merge it"
+    assert f"  {expected}\n" in out
+    assert json.loads(run(*arguments, "--json")[1])["caution"] == expected
+    rare(2)
+    result = json.loads(run(*arguments, "--json")[1])
+    expected = "class 'rare': 2 training samples, 3 folds; --folds 2, or drop it or merge it"
+    assert result["caution"] == expected
+    assert "caution" not in json.loads(run(*arguments, "--folds", 2, "--json")[1])
+
+
+def test_a_rare_class_and_a_score_that_may_need_it(run, rare, tmp_path):
+    code, out, err = run(rare(1), "--target", "kind", "--scoring", "roc_auc_ovr")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err == "fastnn: class 'rare': 1 training sample, 3 folds; drop it or merge it\n"
+    few = {"u": [1.0, 2.0, 3.0, 4.0], "kind": ["a", "a", "b", "b"]}
+    path = written(tmp_path / "few.csv", few)
+    code, out, err = run(path, "--target", "kind", "--test", 0)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "class 'a' and 1 more: 2 training samples, 3 folds" in err
+    path = written(tmp_path / "one.csv", {"u": [1.0, 2.0], "kind": ["a", "a"]})
+    assert "'kind' has a single class" in run(path, "--target", "kind")[2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_score_that_does_not_suit_the_target(run, rare):
+    # scikit-learn's f1 takes two classes, and 1 for the positive one
+    for data, score in ((["iris"], "f1"), (["diabetes"], "roc_auc"), (["diabetes"], "accuracy")):
+        code, out, err = run(*data, "--scoring", score)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"--scoring {score} does not suit this target" in err
 
 
 def test_ranges():

@@ -747,3 +747,17 @@ def test_a_network_among_many_predicts_by_itself(monkeypatch):
     monkeypatch.setattr(prediction, "run_pieces", None)  # to call it would fail
     with Workers(2) as many:
         assert_bits(many.submit(net.predict_proba, data).result(), expected)
+
+
+def test_validation_fraction_takes_the_weights_along(backend):
+    weight = np.random.default_rng(0).integers(0, 4, len(X)).astype(float)
+    net = fastnn.Network([2, 4, 2], dtype="float64", backend=backend, random_state=0)
+    held = np.random.RandomState(net.state.seed).permutation(len(X))[:20]
+    arguments = {"epochs": 3, "sample_weight": weight, "validation_fraction": 1 / 3}
+    history = net.fit(X, Y, **arguments)
+    expected = net.loss(X[held], Y[held], sample_weight=weight[held])
+    assert history.validation_loss[-1] == pytest.approx(expected, rel=1e-12)
+    assert expected != pytest.approx(net.loss(X[held], Y[held]), rel=1e-3)
+    weight[held] = 0
+    with pytest.raises(ValueError, match="validation_fraction"):
+        net.fit(X, Y, **arguments)

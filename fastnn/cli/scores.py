@@ -1,0 +1,151 @@
+"""Scores of samples that training has not seen, and what they are worth.
+
+Accuracy says little where most samples are of one class: what always predicting that class comes
+to stands beside it, with balanced accuracy and AUC. The score of a few samples gets a caution.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.network import Network
+
+IMBALANCE = 3  # times as many samples of the largest class as of the smallest
+MAJORITY = 0.75  # share of the largest class
+FEW = 30  # samples
+FEW_OF_A_CLASS = 5
+
+
+def class_scores(
+    model: Network | MLPClassifier | MLPRegressor, X: np.ndarray, y: np.ndarray
+) -> dict[str, Any]:
+    """What belongs beside the accuracy of imbalanced classes; nothing if they are balanced.
+
+    Parameters
+    ----------
+    model : Network or estimator
+        A trained classifier, or a regression, which has none of this.
+    X : ndarray, shape (samples, features)
+    y : ndarray, shape (samples,)
+
+    Returns
+    -------
+    dict
+        ``majority_class``, ``majority_share``, ``balanced_accuracy``, ``auc``: the area under the
+        ROC curve, for several classes the mean over each against the rest; None if a class is
+        missing from ``y``. The balanced accuracy is the mean over the classes in ``y``.
+    """
+    classes = getattr(model, "classes_", None)
+    if classes is None or not len(y):
+        return {}
+    labels, counts = np.unique(y, return_counts=True)
+    if not _imbalanced(counts, len(np.unique(classes))):
+        return {}
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    auc = None
+    if len(labels) == len(classes) > 1:
+        p = model.predict_proba(X)
+        given = p[:, 1] if len(classes) == 2 else p.astype(np.float64)
+        if given.ndim == 2:
+            given /= given.sum(axis=1, keepdims=True)  # float32's do not add up to 1 exactly
+        auc = float(roc_auc_score(y, given, multi_class="ovr", labels=classes))
+    recall = None
+    if len(labels) > 1:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
+            recall = balanced_accuracy_score(y, model.predict(X))
+    return {
+        "majority_class": labels[counts.argmax()].item(),
+        "majority_share": float(counts.max() / len(y)),
+        "balanced_accuracy": None if recall is None else float(recall),
+        "auc": auc,
+    }
+
+
+def _imbalanced(counts: np.ndarray, n_classes: int) -> bool:
+    """Whether the largest class has several times the samples of the smallest, not by chance."""
+    least = counts.min() if len(counts) == n_classes else 0
+    if counts.max() < IMBALANCE * least:
+        return False
+    mean = counts.sum() / n_classes
+    return counts.max() >= MAJORITY * counts.sum() or least < mean - 2 * np.sqrt(mean)
+
+
+def caution(y: np.ndarray, accuracy: float | None, imbalanced: bool) -> str | None:
+    """One line if samples are so few that their score says little.
+
+    Parameters
+    ----------
+    y : ndarray, shape (samples,)
+        The targets that were scored.
+    accuracy : float or None
+        None of a regression.
+    imbalanced : bool
+        Whether the scores of :func:`class_scores` stand beside it.
+    """
+    if not len(y):
+        return None
+    if len(y) < FEW:
+        if accuracy is None:
+            return f"{len(y)} samples are few for a score; fastnn search cross-validates"
+        low, high = interval(accuracy, len(y))
+        return f"{len(y)} samples are few: anything from {low:.0%} to {high:.0%} is likely (95%)"
+    if not imbalanced:
+        return None
+    labels, counts = np.unique(y, return_counts=True)
+    if counts.min() >= FEW_OF_A_CLASS:
+        return None
+    label, count = labels[counts.argmin()].item(), counts.min()
+    return f"only {count} of the samples {'is' if count == 1 else 'are'} of class {label!r}"
+
+
+def interval(share: float, n: int) -> tuple[float, float]:
+    """95% confidence interval of a share of ``n`` samples (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    found = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The scores of imbalanced classes and the caution as rows for people.
+
+    Parameters
+    ----------
+    scores : dict
+        A result that holds what :func:`class_scores` and :func:`caution` gave.
+    prefix : str
+        Of their keys.
+    """
+    rows = []
+    share = scores.get(f"{prefix}majority_share")
+    if share is not None:
+        label = scores[f"{prefix}majority_class"]
+        rows.append(("baseline", f"{share:.2%} by always predicting {label!r}"))
+        recall, auc = scores[f"{prefix}balanced_accuracy"], scores[f"{prefix}auc"]
+        rows.append(("balanced accuracy", "-" if recall is None else f"{recall:.2%}"))
+        rows.append(("AUC", "- (a class is missing)" if auc is None else f"{auc:.4f}"))
+    if scores.get(f"{prefix}caution"):
+        rows.append(("caution", scores[f"{prefix}caution"]))
+    return rows
+
+
+def held_out_scores(
+    model: Network | MLPClassifier | MLPRegressor,
+    X: np.ndarray,
+    y: np.ndarray,
+    accuracy: float | None,
+    prefix: str,
+) -> dict[str, Any]:
+    """:func:`class_scores` and :func:`caution` by their keys in a result, where there are any."""
+    scores = class_scores(model, X, y)
+    text = caution(y, accuracy, bool(scores))
+    if text is not None:
+        scores["caution"] = text
+    return {f"{prefix}{name}": value for name, value in scores.items()}

@@ -1,0 +1,310 @@
+"""What ``fastnn search`` does: settings drawn and cross-validated, the best one trained."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import datasets
+from fastnn.backends import codes
+from fastnn.cli.data import held_out, part, split, task_text
+from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
+from fastnn.cli.rows import RowsOfRun
+from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
+from fastnn.cli.scores import held_out_scores, score_rows
+from fastnn.cli.search import DEFAULT_HIDDEN
+
+if TYPE_CHECKING:
+    from fastnn.cli.search import SearchSettings
+    from fastnn.datasets import Dataset
+    from fastnn.estimators.search import Model, Search
+
+SHOWN = 10  # trials in the table that is printed
+
+
+def search(
+    settings: SearchSettings, *, out: Path | None, overwrite: bool, quiet: bool
+) -> tuple[dict[str, list], dict[str, Any], str]:
+    """Search as the settings say and write the run's folder.
+
+    Parameters
+    ----------
+    settings : SearchSettings
+    out : Path or None
+        The run's folder; None takes a numbered one.
+    overwrite : bool
+        Whether ``out`` may have files.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    table : dict of str to list
+        The trials as columns, best first.
+    result : dict
+        What they came to, as ``--json`` prints it.
+    task : str
+        What the target was taken for.
+    """
+    dataset = datasets.load(
+        settings.data,
+        target=settings.target,
+        task=settings.task,
+        data_dir=settings.data_dir,
+        seed=settings.seed,
+    )
+    distributions = {
+        "hidden_layer_sizes": [sizes(text) for text in settings.hidden or DEFAULT_HIDDEN],
+        "activation": activations(settings.activation),
+        "learning_rate_init": numbers("--learning-rate", settings.learning_rate, zero=False),
+        "alpha": numbers("--l2", settings.l2, zero=True),
+    }
+    _check_score(settings.scoring)
+    model = _model(dataset.task, settings)
+    rows = split(dataset, settings.test, settings.seed)
+    rare = _check_classes(dataset, rows[0], settings)
+    task = task_text(dataset, settings.task)
+    if settings.data not in datasets.BUILT_IN:
+        settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
+    kept = RowsOfRun.of(dataset, settings.data, *rows)
+    with run_folder(out, f"{dataset.name}-search", overwrite) as folder:
+        found, table, result = _search(model, distributions, dataset, rows, settings, quiet)
+        result = {"data": settings.data, **result}
+        if dataset.notes:
+            result["notes"] = list(dataset.notes)
+        if rare is not None:
+            result["caution"] = rare
+        _write(folder, found, table, dataset, settings, result, kept)
+        files = [MODEL_FILE, "search.csv", *kept.write(folder)]
+    result["folder"], result["files"] = str(folder), files
+    return table, result, task
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """``"16,16"`` as numbers of units; ``"none"`` for no hidden layer."""
+    if text.strip() == "none":
+        return ()
+    try:
+        units = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        units = (0,)
+    if min(units) < 1:
+        raise ValueError(f"--hidden must be units as 8 or 16,16, or none; got {text!r}")
+    return units
+
+
+def activations(text: str) -> list[str]:
+    """Names with commas between."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in codes.ACTIVATIONS]
+    if unknown:
+        raise ValueError(
+            f"--activation must be of {', '.join(codes.ACTIVATIONS)}; got {unknown[0]!r}"
+        )
+    return names
+
+
+def numbers(name: str, text: str, zero: bool) -> Any:
+    """``LOW:HIGH`` as a log-uniform distribution, numbers as a list."""
+    parts = text.split(":")
+    try:
+        given = [float(part) for part in (parts if len(parts) == 2 else text.split(","))]
+    except ValueError:
+        given = [float("nan")]
+    least = 0.0 if zero and len(parts) != 2 else np.nextafter(0.0, 1.0)
+    good = all(least <= number < np.inf for number in given)
+    if not good or (len(parts) == 2 and not given[0] < given[1]):
+        raise ValueError(f"{name} must be LOW:HIGH with 0 < LOW < HIGH, or numbers; got {text!r}")
+    if len(parts) != 2:
+        return given
+    import scipy.stats
+
+    return scipy.stats.loguniform(*given)
+
+
+def _check_score(scoring: str | None) -> None:
+    from sklearn.metrics import get_scorer_names
+
+    if scoring is not None and scoring not in get_scorer_names():
+        raise ValueError(f"--scoring must be a score of scikit-learn; got {scoring!r}")
+
+
+def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings) -> str | None:
+    """One line about a class that has fewer training samples than there are folds.
+
+    Raises
+    ------
+    ValueError
+        If there is a single class; if all have so few; or if one has and the score was chosen:
+        many scores cannot be had of a fold without the class.
+    """
+    if dataset.task == "regression":
+        if settings.class_weight is not None:
+            raise ValueError("--class-weight is for classes; the task is regression")
+        return None
+    labels, counts = np.unique(dataset.y[rows], return_counts=True)
+    if len(labels) < 2:
+        raise ValueError(f"target {dataset.target_name!r} has a single class")
+    least, few = int(counts.min()), int((counts < settings.folds).sum())
+    if not few:
+        return None
+    label, more = labels[counts.argmin()].item(), f" and {few - 1} more" if few > 1 else ""
+    fewer = f"--folds {least}, or " if least > 1 else ""
+    text = (
+        f"class {label!r}{more}: {least} training sample{'s' if least > 1 else ''}, "
+        f"{settings.folds} folds; {fewer}drop it or merge it"
+    )
+    if few == len(labels) or settings.scoring is not None:
+        raise ValueError(text)
+    return text
+
+
+def _check_scorer(search: Search, task: str, X: np.ndarray, y: np.ndarray) -> None:
+    """Raise if the score cannot be had of such targets: every trial would fail."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    dummy = DummyClassifier() if task == "classification" else DummyRegressor()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            search.scorer(task)(dummy.fit(X, y), X, y)
+    except Exception as error:  # of whatever kind scikit-learn has for it
+        text = str(error).split("\n")[0]
+        raise ValueError(f"--scoring {search.scoring} does not suit this target: {text}") from None
+
+
+def _model(task: str, settings: SearchSettings) -> Model:
+    """The estimator that all trials start from."""
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+    weights = {"class_weight": settings.class_weight} if task == "classification" else {}
+    model = (MLPClassifier if task == "classification" else MLPRegressor)(
+        **weights,
+        solver=settings.solver,
+        max_iter=settings.epochs,
+        random_state=settings.seed,
+        backend=settings.backend,
+        dtype=settings.dtype,
+    )
+    model._validate_params()
+    return model
+
+
+def _search(
+    model: Model,
+    distributions: dict[str, Any],
+    dataset: Dataset,
+    rows: tuple[np.ndarray, np.ndarray],
+    settings: SearchSettings,
+    quiet: bool,
+) -> tuple[Model, dict[str, list], dict[str, Any]]:
+    """The best model trained, the table of trials, and what they came to."""
+    from fastnn.estimators.search import Search, cross_validate, fit_best, results
+    from fastnn.training.bars import CountingBar
+
+    search = Search(
+        settings.method,
+        settings.trials,
+        settings.folds,
+        settings.scoring,
+        settings.jobs,
+        settings.seed,
+    )
+    X, y = part(dataset, rows[0], np.dtype(model.dtype))
+    _check_scorer(search, dataset.task, X, y)
+    bar = None if quiet else CountingBar.on_terminal("fit", search.n_fits)
+    advance = bar.one_more if bar is not None else lambda: None
+    with bar if bar is not None else nullcontext():
+        searched = cross_validate(model, distributions, X, y, search, advance)
+    table, best = results(searched)
+    found = fit_best(model, best, X, y)
+    fresh_X, fresh_y, held_out_name = held_out(dataset, rows[1], X.dtype)
+    score, accuracy = None, None
+    if len(fresh_X):
+        score = _held_out_score(search, dataset.task, found, fresh_X, fresh_y)
+    if len(fresh_X) and dataset.task == "classification":
+        accuracy = float(found.score(fresh_X, fresh_y))
+    result = {
+        "task": dataset.task,
+        "samples": len(X),
+        "trials": len(table["rank"]),
+        "failed": int(np.isnan(table["score"]).sum()),
+        "scoring": search.score_name(dataset.task),
+        "score": table["score"][0],
+        "held_out": held_out_name,
+        "held_out_score": score,
+        **held_out_scores(found, fresh_X, fresh_y, accuracy, "held_out_"),
+        "class_weight": settings.class_weight,
+        **{name: list(v) if isinstance(v, tuple) else v for name, v in best.items()},
+    }
+    return found, table, result
+
+
+def _held_out_score(
+    search: Search, task: str, found: Model, X: np.ndarray, y: np.ndarray
+) -> float | None:
+    """The score of the held-out samples; None if a class that it needs is not among them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            score = float(search.scorer(task)(found, X, y))
+        except ValueError:
+            return None
+    return score if np.isfinite(score) else None
+
+
+def _write(
+    folder: Path,
+    found: Model,
+    table: dict[str, list],
+    dataset: Dataset,
+    settings: SearchSettings,
+    result: dict[str, Any],
+    kept: RowsOfRun,
+) -> None:
+    """Write the model and the table of trials."""
+    from fastnn import storage
+
+    training = {
+        "features": list(dataset.feature_names),
+        "target": dataset.target_name,
+        "scale": dataset.scale,
+        **kept.description,
+        "settings": settings.model_dump(exclude_none=True),
+        "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
+    }
+    storage.save(found, folder / MODEL_FILE, training=training)
+    write_text(folder / "search.csv", csv_text(table))
+
+
+def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
+    """The best trials and what became of the best."""
+    texts = {
+        name: [f"{v:.4g}" if isinstance(v, float) else str(v) for v in values[:SHOWN]]
+        for name, values in table.items()
+    }
+    failed = f"; {result['failed']} diverged" if result["failed"] else ""
+    print_columns(texts, ("hidden", "activation"), [])
+    score, text = result["held_out_score"], "nothing was held out"
+    if score is not None:
+        text = f"{score:.4f} ({result['held_out']})"
+    elif result["held_out"] != "none":
+        text = f"- (a class is missing from the {result['held_out']})"
+    rows = [
+        *note_rows(result),
+        ("task", task),
+        ("trials", f"{result['trials']} on {result['samples']:,} training samples{failed}"),
+        ("score", result["scoring"]),
+        ("held-out score", text),
+        *score_rows(result, "held_out_"),
+    ]
+    if "caution" in result:
+        rows.append(("caution", result["caution"]))
+    if "held_out_majority_share" in result and result["scoring"] == "accuracy":
+        rows.append(("hint", "--scoring balanced_accuracy, --class-weight balanced"))
+    rows += [("folder", result["folder"]), ("files", ", ".join(result["files"]))]
+    print_pairs(rows)

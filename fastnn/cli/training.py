@@ -1,0 +1,280 @@
+"""What ``fastnn train`` does: the network of the settings, its training, what is kept of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn import datasets
+from fastnn.backends import codes
+from fastnn.cli.board import board
+from fastnn.cli.data import held_out, input_dtype, part, split, task_text
+from fastnn.cli.output import layers_text, note_rows, score_name, score_text
+from fastnn.cli.rows import RowsOfRun
+from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
+from fastnn.cli.scores import held_out_scores, score_rows
+from fastnn.cli.settings import TrainSettings
+from fastnn.network import Network
+
+if TYPE_CHECKING:
+    from fastnn.datasets import Dataset
+    from fastnn.training.history import History
+
+
+def train(
+    settings: TrainSettings,
+    *,
+    out: Path | None,
+    overwrite: bool,
+    tensorboard: Path | None,
+    quiet: bool,
+) -> tuple[dict[str, Any], str]:
+    """Train as the settings say and write the run's folder.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Those that were given; the others are completed for the data.
+    out : Path or None
+        The run's folder; None takes a numbered one.
+    overwrite : bool
+        Whether ``out`` may have files.
+    tensorboard : Path or None
+        Where the summaries for TensorBoard go.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    result : dict
+        As ``--json`` prints it.
+    task : str
+        What the target was taken for.
+    """
+    dataset = datasets.load(
+        settings.data, target=settings.target, task=settings.task, data_dir=settings.data_dir
+    )
+    train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    task = task_text(dataset, settings.task)
+    settings = settings.completed(dataset, len(train_rows))
+    if settings.data not in datasets.BUILT_IN:
+        settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
+    rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
+    net = _network(dataset, settings)
+    X, y = part(dataset, train_rows, input_dtype(net))
+
+    with run_folder(out, dataset.name, overwrite) as folder:
+        with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
+            callbacks = [] if summaries is None else summaries.callbacks
+            history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
+            run = Run(settings, dataset, net, history, X, y)
+            result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
+            if summaries is not None:
+                summaries.end(result, run.score)
+                result["tensorboard"] = str(summaries.folder)
+        files = [*_write(run, folder, result, rows), *rows.write(folder)]
+    if dataset.notes:
+        result["notes"] = list(dataset.notes)
+    result["folder"], result["files"] = str(folder), files
+    return result, task
+
+
+class Run(NamedTuple):
+    """A training that has ended."""
+
+    settings: TrainSettings
+    dataset: Dataset
+    net: Network
+    history: History
+    X: np.ndarray
+    y: np.ndarray
+
+    @property
+    def score(self) -> str:
+        """What the score of the run is."""
+        return "accuracy" if self.dataset.task == "classification" else "r2"
+
+
+def _network(dataset: Dataset, settings: TrainSettings) -> Network:
+    """The network for these data, untrained."""
+    if dataset.task == "regression":
+        n_outputs = 1
+    else:
+        n_classes = len(np.unique(dataset.y))
+        n_outputs = 1 if settings.loss == "binary_cross_entropy" else n_classes
+        if n_classes < 2:
+            raise ValueError(f"target {dataset.target_name!r} has a single class")
+        if n_outputs == 1 and n_classes > 2:
+            raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
+    if (dataset.task == "regression") != (settings.loss in codes.REGRESSION):
+        raise ValueError(
+            f"the loss {settings.loss} is not one of {dataset.task}, "
+            f"which is the task of {dataset.target_name!r} (see --task)"
+        )
+    activation, dropout = settings.activation, settings.dropout
+    return Network(
+        [dataset.X.shape[1], *settings.hidden, n_outputs],
+        activation=activation[0] if len(activation) == 1 else activation,
+        alpha=settings.alpha,
+        loss=settings.loss,
+        label_smoothing=settings.label_smoothing or 0.0,
+        quantile=0.5 if settings.quantile is None else settings.quantile,
+        delta=1.0 if settings.delta is None else settings.delta,
+        l2=settings.l2,
+        dropout=(dropout or [0.0])[0] if len(dropout) < 2 else dropout,
+        initializer=settings.initializer,
+        standardize=settings.standardize,
+        backend=settings.backend,
+        dtype=settings.dtype,
+        random_state=settings.seed,
+        n_threads=settings.threads,
+    )
+
+
+def _fit(
+    net: Network,
+    X: np.ndarray,
+    y: np.ndarray,
+    settings: TrainSettings,
+    callbacks: Sequence[Any],
+    verbose: bool,
+) -> History:
+    """Train as the settings say."""
+    from fastnn.training.history import EarlyStopping
+
+    sample_weight = None
+    if settings.class_weight is not None:
+        from sklearn.utils.class_weight import compute_sample_weight
+
+        sample_weight = compute_sample_weight(settings.class_weight, y)
+    return net.fit(
+        X,
+        y,
+        optimizer=settings.make_optimizer(),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size or None,
+        sample_weight=sample_weight,
+        validation_fraction=settings.validation,
+        early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
+        callbacks=callbacks,
+        verbose=verbose and sys.stderr.isatty(),
+    )
+
+
+def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
+    """What the run came to, with the score of samples that it has not seen."""
+    net, history, score = run.net, run.history, run.score
+    unseen_score = net.score(unseen_X, unseen_y) if len(unseen_X) else None
+    accuracy = unseen_score if score == "accuracy" else None
+    result: dict[str, Any] = {
+        "data": run.settings.data,
+        "task": run.dataset.task,
+        "class_weight": run.settings.class_weight,
+        "layer_sizes": list(net.layer_sizes),
+        "backend": net.backend,
+        "dtype": net.dtype.name,
+        "samples": len(run.X),
+        "epochs": history.epochs,
+        "steps": history.steps,
+        "stopped": history.stopped,
+        "loss": net.loss(run.X, run.y),
+        score: net.score(run.X, run.y),
+        "held_out": unseen,
+        f"held_out_{score}": unseen_score,
+        **held_out_scores(net, unseen_X, unseen_y, accuracy, "held_out_"),
+        "seconds": history.seconds,
+        "compile_seconds": history.compile_seconds,
+        "steps_per_second": history.steps_per_second if history.steps else None,
+    }
+    if history.best_epoch is not None:
+        result["best_epoch"] = history.best_epoch + 1
+    return result
+
+
+def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> list[str]:
+    """Write model, settings, history and pictures; returns the names of the files."""
+    from fastnn import storage
+
+    training = {
+        "settings": run.settings.model_dump(exclude_none=True),
+        "features": list(run.dataset.feature_names),
+        "target": run.dataset.target_name,
+        "scale": run.dataset.scale,
+        **rows.description,
+        "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
+    }
+    storage.save(run.net, folder / MODEL_FILE, training=training)
+    write_text(folder / "settings.toml", run.settings.to_toml())
+    write_history(folder / "history.csv", run.history)
+    return [MODEL_FILE, "settings.toml", "history.csv", *_draw(run, folder, result)]
+
+
+def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
+    """The pictures of a run; returns their file names."""
+    from fastnn.plots import decision_boundary, loss_curve
+
+    net, dataset, score = run.net, run.dataset, run.score
+    files = []
+    title = f"{dataset.name}: {layers_text(net)}"
+    if net.n_features == 2:
+        held_out_score = result[f"held_out_{score}"]
+        text = f"{title}\n{score_name(score)} {score_text(result[score], score)}"
+        if held_out_score is not None:
+            text += f", held out {score_text(held_out_score, score)}"
+        with figure(folder / "decision_boundary.png", (6.4, 5.0)) as ax:
+            names = dataset.feature_names
+            decision_boundary(net, run.X, run.y, ax=ax, feature_names=names, title=text)
+        files.append("decision_boundary.png")
+    if run.history.epochs:
+        with figure(folder / "loss.png", (6.4, 4.0)) as ax:
+            loss_curve(run.history, ax=ax, title=title)
+        files.append("loss.png")
+    return files
+
+
+def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
+    """The result of a run for people."""
+    score = "accuracy" if result["task"] == "classification" else "r2"
+    name, unseen = score_name(score), result[f"held_out_{score}"]
+    sizes = "-".join(map(str, result["layer_sizes"]))
+    stopped = "" if result["stopped"] == "epochs" else f", ended by {result['stopped']}"
+    if result["stopped"] == "interrupted":
+        stopped = ", interrupted"
+    best = f", best at {result['best_epoch']:,}" if "best_epoch" in result else ""
+    rate = result["steps_per_second"]
+    compiling = ""
+    if result["compile_seconds"] >= 1:
+        compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
+    return [
+        ("data", f"{result['data']}, {result['samples']:,} training samples"),
+        *note_rows(result),
+        ("task", task),
+        ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
+        ("epochs", f"{result['epochs']:,}{stopped}{best}"),
+        ("training loss", f"{result['loss']:.6f}"),
+        (f"training {name}", score_text(result[score], score)),
+        (
+            f"held-out {name}",
+            "nothing was held out"
+            if unseen is None
+            else f"{score_text(unseen, score)} ({result['held_out']})",
+        ),
+        *score_rows(result, "held_out_"),
+        *_hint(result),
+        ("seconds", f"{result['seconds']:.3f}{compiling}"),
+        ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
+        ("folder", result["folder"]),
+        ("files", ", ".join(result["files"])),
+        *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
+    ]
+
+
+def _hint(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to do about imbalanced classes, if nothing was done."""
+    if result["class_weight"] is not None or "held_out_majority_share" not in result:
+        return []
+    return [("hint", "--class-weight balanced counts every class the same")]
