@@ -13,10 +13,10 @@ compiles this file once for each vector level and dtype; :mod:`fastnn.backends.c
 * Public functions check the arrays' types and sizes, then release the interpreter's lock.
 """
 
+from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.math cimport isfinite, pow, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from scipy.linalg.cython_blas cimport dgemm, sgemm
 
 cimport numpy as cnp
 

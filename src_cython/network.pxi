@@ -45,6 +45,8 @@ cdef Net read_net(net) except *:
     for k in range(out.n_layers):
         if out.layers[k].blas:
             widest = max(widest, max(out.layers[k].fan_in, out.layers[k].fan_out))
+    if widest > 0:
+        find_blas()
     out.scratch = scratch_of_products(out.header.block, widest)
     if out.header.work_size - out.header.work_packed < out.scratch.size:
         raise ValueError("the plan has no room for packed products")

@@ -4,6 +4,26 @@ cdef enum:
     # Multiply-adds up to which BLAS may have other loops (OpenBLAS has with AVX-512).
     SMALL_PRODUCT = 1000000
 
+ctypedef void (*Gemm)(char *trans_a, char *trans_b, int *m, int *n, int *k, real *alpha, real *a,
+                      int *lda, real *b, int *ldb, real *beta, real *c, int *ldc) noexcept nogil
+
+cdef Gemm gemm_of_scipy = NULL
+
+
+cdef int find_blas() except -1:
+    """Find the BLAS that SciPy brings, where there are no packed products.
+
+    At first use, because importing ``scipy.linalg`` takes longer than many trainings.
+    """
+    global gemm_of_scipy
+    if PACKED_PRODUCTS or gemm_of_scipy != NULL:
+        return 0
+    from scipy.linalg import cython_blas
+    function = cython_blas.__pyx_capi__["dgemm" if REAL_IS_DOUBLE else "sgemm"]
+    gemm_of_scipy = <Gemm> PyCapsule_GetPointer(function, PyCapsule_GetName(function))
+    return 0
+
+
 cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Matrix a, Matrix b,
                Size step, real beta, Matrix c) noexcept nogil:
     """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings.
@@ -16,12 +36,7 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Mat
     cdef Size piece, pieces = columns // UNITS if UNITS * m_ * k_ <= SMALL_PRODUCT else 1
     for piece in range(max(pieces, 1)):
         n = <int> (UNITS if piece < pieces - 1 else columns - piece * UNITS)
-        if REAL_IS_DOUBLE:
-            dgemm(trans_a, trans_b, &m, &n, &k, <double *> &one, <double *> a.p, &lda,
-                  <double *> b.p, &ldb, <double *> &beta, <double *> c.p, &ldc)
-        else:
-            sgemm(trans_a, trans_b, &m, &n, &k, <float *> &one, <float *> a.p, &lda,
-                  <float *> b.p, &ldb, <float *> &beta, <float *> c.p, &ldc)
+        gemm_of_scipy(trans_a, trans_b, &m, &n, &k, &one, a.p, &lda, b.p, &ldb, &beta, c.p, &ldc)
         b.p += UNITS * step
         c.p += UNITS * c.ld
 
@@ -158,6 +173,7 @@ cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
     cdef Dense d
     cdef Size lanes = round_up(samples, PADDING)
     cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)
+    find_blas()
     d.n_in, d.n_out, d.lanes = n_in, n_out, lanes
     d.x.p = <real *> calloc((n_in + n_out) * lanes + panels + COPY_SIZE, sizeof(real))
     if d.x.p == NULL:
