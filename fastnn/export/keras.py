@@ -41,7 +41,11 @@ def to_keras(
 
     It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
     second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of a
-    network that standardises are folded into its first and last layer.
+    network that standardises are folded into its first and last layer; where a mean is so large
+    that float32 would lose the deviations from it, the model is float64. With ``smooth_clip`` it
+    is a ``keras.Model`` that takes float64, standardises and clips, then has the layers. Call a
+    float64 model, or set ``keras.config.set_floatx("float64")`` before its ``predict``, which
+    casts arrays to ``floatx`` first.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ def to_keras(
 
     Returns
     -------
-    keras.Sequential
+    keras.Sequential or keras.Model
         Of the network's dtype (TensorFlow has the constants of gelu and leaky_relu in float32
         even so). It runs on whatever backend Keras has (``KERAS_BACKEND``); that
         of JAX has float64 only where ``jax_enable_x64`` is set.
@@ -61,10 +65,10 @@ def to_keras(
     ImportError
         Without Keras or its backend.
     """
-    keras, plain = _keras(), describe(model).folded()
+    keras, (front, plain) = _keras(), describe(model).split()
     dtype = plain.dtype.name
     layers = keras.layers
-    stack = [keras.Input((plain.sizes[0],), dtype=dtype)]
+    stack: list[Any] = []
     for k, layer in enumerate(plain.layers):
         last = k == len(plain.layers) - 1
         name = plain.output if last and not logits else layer.activation
@@ -77,11 +81,29 @@ def to_keras(
             stack.append(layers.ELU(alpha=layer.alpha, dtype=dtype))
         if layer.dropout:
             stack.append(layers.Dropout(layer.dropout, dtype=dtype))
-    made = keras.Sequential(stack)
+    if front is None:
+        made = keras.Sequential([keras.Input((plain.sizes[0],), dtype=dtype), *stack])
+    else:
+        x = inputs = keras.Input((plain.sizes[0],), dtype="float64")
+        for layer in [*_clipped(keras, front), *stack]:
+            x = layer(x)
+        made = keras.Model(inputs, x)
     dense = [layer for layer in made.layers if isinstance(layer, layers.Dense)]
     for theirs, ours in zip(dense, plain.layers, strict=True):
         theirs.set_weights([ours.weights, ours.biases])
     return made
+
+
+def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
+    """Layers for the standardised features with their smooth clip, in float64."""
+    ops, bound = keras.ops, plain.smooth_clip
+    # Normalization would keep mean and variance in float32.
+    scaling = keras.layers.EinsumDense(
+        "ab,b->ab", (plain.sizes[0],), bias_axes="b", dtype="float64", trainable=False
+    )
+    scaling.build((None, plain.sizes[0]))
+    scaling.set_weights([plain.input_scale, -plain.input_shift * plain.input_scale])
+    return [scaling, lambda z: z / ops.sqrt(1.0 + ops.square(z / bound))]
 
 
 def from_keras(

@@ -28,6 +28,9 @@ _USUAL_LOSSES = {"identity": "squared_error"} | {
     output: loss for loss, output in OUTPUTS.items() if output != "identity"
 }
 
+# Of standardised numbers, that a conversion to float32 before the shift may make.
+LARGEST_ROUNDING = 1e-5
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -64,10 +67,12 @@ class PlainNetwork:
     classes : ndarray or None
         Labels in the order of the probabilities; None stands for 0, 1, 2, ..., and for
         several sigmoids, which are labels of their own.
-    input_shift, input_scale : ndarray, shape (features,), or None
-        The first layer gets ``(x - input_shift) * input_scale``.
-    target_shift, target_scale : ndarray, shape (outputs,), or None
+    input_shift, input_scale : ndarray of float64, shape (features,), or None
+        The first layer gets ``z = (x - input_shift) * input_scale``.
+    target_shift, target_scale : ndarray of float64, shape (outputs,), or None
         Predictions are ``z / target_scale + target_shift``.
+    smooth_clip : float or None
+        Then the first layer gets ``z / sqrt(1 + (z / smooth_clip)**2)``.
     targets_1d : bool
         Whether a single output is predicted as a vector.
     """
@@ -80,10 +85,11 @@ class PlainNetwork:
     target_shift: np.ndarray | None = None
     target_scale: np.ndarray | None = None
     targets_1d: bool = True
+    smooth_clip: float | None = None
 
     @property
     def dtype(self) -> np.dtype:
-        """Of all arrays."""
+        """Of weights and biases."""
         return self.layers[0].weights.dtype
 
     @property
@@ -119,7 +125,7 @@ class PlainNetwork:
         return np.arange(max(self.n_outputs, 2)) if self.classes is None else self.classes
 
     def astype(self, dtype: Any) -> PlainNetwork:
-        """The same with arrays of another dtype.
+        """The same with weights and biases of another dtype.
 
         Parameters
         ----------
@@ -129,16 +135,15 @@ class PlainNetwork:
         -------
         PlainNetwork
         """
-
-        def cast(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else np.asarray(array, dtype)
-
         layers = [
-            replace(layer, weights=cast(layer.weights), biases=cast(layer.biases))
+            replace(
+                layer,
+                weights=np.asarray(layer.weights, dtype),
+                biases=np.asarray(layer.biases, dtype),
+            )
             for layer in self.layers
         ]
-        scales = {name: cast(getattr(self, name)) for name in _SCALES}
-        return replace(self, layers=tuple(layers), **scales)
+        return replace(self, layers=tuple(layers))
 
     def divided(self, scale: float) -> PlainNetwork:
         """The network that takes ``x`` where this one takes ``x / scale``.
@@ -157,31 +162,68 @@ class PlainNetwork:
         own = np.ones(self.sizes[0]) if self.input_scale is None else self.input_scale
         return replace(
             self,
-            input_shift=(np.asarray(shift, np.float64) * scale).astype(self.dtype),
-            input_scale=(np.asarray(own, np.float64) / scale).astype(self.dtype),
+            input_shift=np.asarray(shift, np.float64) * scale,
+            input_scale=np.asarray(own, np.float64) / scale,
         )
 
     def folded(self) -> PlainNetwork:
         """The same function without shifts and scales: they go into the first and last layer.
 
-        A feature whose mean is large against its deviation then loses the digits that
-        subtracting the mean first would have kept.
+        Where a mean is so large against its deviation that float32 would lose the digits which
+        subtracting it first keeps, the result is float64.
 
         Returns
         -------
         PlainNetwork
+
+        Raises
+        ------
+        ValueError
+            If features are clipped, which no layer can express.
         """
-        layers = list(self.layers)
+        if self.smooth_clip is not None:
+            raise ValueError(
+                "layers alone cannot express smooth_clip; exports to C, ONNX, PyTorch and Keras, "
+                "numba_predict and cfunc can"
+            )
+        layers, dtype = list(self.layers), self.dtype
         if self.input_shift is not None:
             w = layers[0].weights.astype(np.float64) * self.input_scale[:, None]
-            b = layers[0].biases - self.input_shift.astype(np.float64) @ w
+            b = layers[0].biases - self.input_shift @ w
             layers[0] = replace(layers[0], weights=w, biases=b)
         if self.target_shift is not None:
-            last, scale = layers[-1], self.target_scale.astype(np.float64)
+            last, scale = layers[-1], self.target_scale
             b = last.biases / scale + self.target_shift
             layers[-1] = replace(last, weights=last.weights / scale, biases=b)
+        if self.needs_double:
+            dtype = np.dtype(np.float64)
         nothing = dict.fromkeys(_SCALES)
-        return replace(self, layers=tuple(layers), **nothing).astype(self.dtype)
+        return replace(self, layers=tuple(layers), **nothing).astype(dtype)
+
+    def split(self) -> tuple[PlainNetwork | None, PlainNetwork]:
+        """What clips features, if anything does, and the rest folded.
+
+        Returns
+        -------
+        front : PlainNetwork or None
+            This network, for its shift, scale and clip of the features.
+        rest : PlainNetwork
+            What follows, without shifts and scales.
+        """
+        if self.smooth_clip is None:
+            return None, self.folded()
+        rest = replace(self, input_shift=None, input_scale=None, smooth_clip=None)
+        return self, rest.folded()
+
+    @property
+    def needs_double(self) -> bool:
+        """Whether float32 numbers as large as the means are too coarse for the deviations."""
+        ratio = 0.0
+        for kind in ("input", "target"):
+            shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
+            if shift is not None:
+                ratio = max(ratio, float(np.abs(shift * scale).max()))
+        return ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING
 
     def to_network(self, backend: str = "auto") -> Network:
         """Network with these parameters.
@@ -219,6 +261,7 @@ class PlainNetwork:
             "loss": self.loss,
             "dropout": [layer.dropout for layer in hidden],
             "standardize": self.input_shift is not None or self.target_shift is not None,
+            "smooth_clip": self.smooth_clip,
             "dtype": self.dtype.name,
             "classes": classes,
             "targets_1d": self.targets_1d,
@@ -227,7 +270,9 @@ class PlainNetwork:
         }
         flat = [part.ravel() for layer in self.layers for part in (layer.weights, layer.biases)]
         arrays = {"params": np.concatenate(flat)}
-        arrays |= {name: getattr(self, name) for name in _SCALES if getattr(self, name) is not None}
+        for name in _SCALES:
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name), np.float64)
         return Network.from_config(config, arrays, backend)
 
 
@@ -294,6 +339,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         net.loss_name if net.loss_name in OUTPUTS else _USUAL_LOSSES["identity"],
         classes,
         targets_1d=net.targets_1d,
+        smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,
         **{name: net.arrays().get(name) for name in _SCALES},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,10 @@ def to_torch(
 
     It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
     second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of
-    a network that standardises are folded into its first and last layer.
+    a network that standardises are folded into its first and last layer; where a mean is so
+    large that float32 would lose the deviations from it, the module is float64. With
+    ``smooth_clip`` the first module is ``fastnn.export.torch.Standardize``, which computes in
+    float64 and also takes float32.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ def to_torch(
     Returns
     -------
     torch.nn.Sequential
-        ``nn.Linear`` layers and activations, of the network's dtype.
+        ``nn.Linear`` layers and activations, of the network's dtype unless it says so above.
 
     Raises
     ------
@@ -44,8 +48,13 @@ def to_torch(
         For the loss poisson without ``logits``: PyTorch has no module for exp.
     """
     torch = _torch()
-    nn, plain = torch.nn, describe(model).folded()
-    modules = []
+    front, plain = describe(model).split()
+    nn, modules = torch.nn, []
+    if front is not None:
+        standardize = _standardize_class()(plain.sizes[0], plain.dtype.name, front.smooth_clip)
+        standardize.shift.copy_(torch.from_numpy(front.input_shift.copy()))
+        standardize.scale.copy_(torch.from_numpy(front.input_scale.copy()))
+        modules.append(standardize)
     for layer in plain.layers:
         fan_in, fan_out = layer.weights.shape
         linear = nn.utils.skip_init(
@@ -66,6 +75,46 @@ def to_torch(
     if not logits and plain.output != "identity":
         modules.append(nn.Softmax(dim=-1) if plain.output == "softmax" else nn.Sigmoid())
     return nn.Sequential(*modules).eval()
+
+
+@functools.cache
+def _standardize_class() -> Any:
+    """The module ``Standardize``, which needs PyTorch to be defined."""
+    torch = _torch()
+
+    class Standardize(torch.nn.Module):
+        """``z = (x - shift) * scale`` in float64, then ``z / sqrt(1 + (z / bound)**2)``.
+
+        Parameters
+        ----------
+        features : int
+        dtype : {"float32", "float64"}
+            Of the result.
+        bound : float
+        """
+
+        def __init__(self, features: int, dtype: str, bound: float) -> None:
+            super().__init__()
+            self.dtype, self.bound = getattr(torch, dtype), bound
+            self.register_buffer("shift", torch.zeros(features, dtype=torch.float64))
+            self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
+
+        def forward(self, x: Any) -> Any:
+            z = (x - self.shift) * self.scale
+            return (z / torch.sqrt(1 + (z / self.bound) ** 2)).to(self.dtype)
+
+        def extra_repr(self) -> str:
+            return f"{len(self.shift)}, {str(self.dtype).split('.')[1]!r}, {self.bound:g}"
+
+    # found where pickle looks for it
+    Standardize.__module__, Standardize.__qualname__ = __name__, "Standardize"
+    return Standardize
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Standardize":
+        return _standardize_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _activation(nn: Any, layer: Layer) -> Any:
