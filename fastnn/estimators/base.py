@@ -377,13 +377,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 stacklevel=5,
             )
 
-    def _resume(self, fields: dict[str, Any], moments: np.ndarray) -> None:
-        """Take up the state of a training that a model file kept."""
-        rate = fields["learning_rate"]
-        state = SolverState(learning_rate=self.learning_rate_init if rate is None else rate)
-        state.resume(fields, moments, self._network().params)
-        self._optimizer = state
-
     def _batch_size(self, samples: int) -> int:
         """Samples per step."""
         if self.batch_size == "auto":

@@ -190,11 +190,11 @@ def _build(
                 network.state.resume(kept, moments, network.params)
             return network
         from fastnn import estimators
-        from fastnn.estimators.fields import from_fields
+        from fastnn.estimators.fields import from_fields, resume
 
         model = from_fields(getattr(estimators, description.kind), fields, network, backend)
         if kept is not None:
-            model._resume(kept, moments)
+            resume(model, kept, moments)
         return model
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
