@@ -10,10 +10,16 @@ from fastnn.datasets import train_test_split
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.network import Network
 
 HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 N_FRESH = 10_000  # held-out points of synthetic data
 FRESH_SEED = 20_000  # far from the seeds that people train with
+
+
+def input_dtype(net: Network) -> np.dtype:
+    """What a network takes samples in; one that standardises does that before it rounds."""
+    return np.dtype(np.float64) if net.standardize else net.dtype
 
 
 def default_share(dataset: Dataset) -> float:

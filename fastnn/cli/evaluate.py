@@ -41,6 +41,11 @@ def command(
         "loss": net.loss(X, y),
         score: net.score(X, y),
     }
+    outside = []
+    if net.scales.input_low is not None:
+        result["out_of_range"] = far = int(net.out_of_range(X).sum())
+        text = f"{far:,} of {len(X):,} samples, more than 3 deviations outside the training range"
+        outside = [("out of range", text)] if far else []
     if as_json:
         print_json(result)
         return
@@ -51,5 +56,6 @@ def command(
             ("backend", f"{net.backend}, {net.dtype.name}"),
             ("loss", f"{result['loss']:.6f}"),
             (score_name(score), score_text(result[score], score)),
+            *outside,
         ]
     )

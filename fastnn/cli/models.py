@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import datasets, storage
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, split
+from fastnn.cli.data import held_out, input_dtype, split
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.network import Network
 
@@ -95,10 +95,11 @@ def unseen(
     rows = np.arange(0)
     if data is None or (data in datasets.BUILT_IN and data == settings.get("data")):
         rows = split(dataset, settings.get("test"), settings.get("seed") or 0)[1]
-    X, y, what = held_out(dataset, rows, net.dtype)
+    X, y, what = held_out(dataset, rows, input_dtype(net))
     if len(X):
         return X, y, what
-    return dataset.inputs(dataset.X, net.dtype), dataset.y, f"all {len(dataset.X):,} samples"
+    X = dataset.inputs(dataset.X, input_dtype(net))
+    return X, dataset.y, f"all {len(dataset.X):,} samples"
 
 
 def _settings(description: Description) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from fastnn.cli.data import input_dtype
 from fastnn.cli.models import data_with_targets, model_path, open_model
 from fastnn.cli.options import (
     Backend,
@@ -50,7 +51,7 @@ def command(
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
         )
     dataset = data_with_targets(net, description, data, target, data_dir)
-    X = dataset.inputs(dataset.X, net.dtype)
+    X = dataset.inputs(dataset.X, input_dtype(net))
     score, value = score_of(net), net.score(X, dataset.y)
     if out is None:
         out = model_path(model).parent / f"plot_{dataset.name}.png"

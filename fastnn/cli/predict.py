@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastnn import datasets
+from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, open_model, scale_of
 from fastnn.cli.options import (
     DATA,
@@ -64,7 +65,7 @@ def _features(
         X = dataset.X if dataset.X_test is None else dataset.X_test
     else:
         X = datasets.load_features(data, feature_names(net, description.training))
-    return datasets.scaled(X, scale_of(description), net.dtype)
+    return datasets.scaled(X, scale_of(description), input_dtype(net))
 
 
 def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ import typer
 
 from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split
+from fastnn.cli.data import held_out, input_dtype, part, split
 from fastnn.cli.options import Given, option, with_settings
 from fastnn.cli.output import (
     INTERRUPTED,
@@ -81,13 +81,13 @@ def command(
     if settings.data not in datasets.BUILT_IN:
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     net = _network(dataset, settings)
-    X, y = part(dataset, train_rows, net.dtype)
+    X, y = part(dataset, train_rows, input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
         with _board(tensorboard, folder, X, y, settings) as callbacks:
             history = _fit(net, X, y, settings, callbacks, verbose=not as_json)
         run = Run(settings, dataset, net, history, X, y)
-        result = _result(run, *held_out(dataset, test_rows, net.dtype))
+        result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
         files = _write(run, folder, result)
     result["folder"], result["files"] = str(folder), files
     if as_json:
