@@ -64,7 +64,7 @@ def to_c(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     name : str, default="model"
         Beginning of all names.
     vectors : array-like, shape (samples, features), optional

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.plain import Collector, PlainNetwork, describe, require
+from fastnn.export.collector import Collector
+from fastnn.export.plain import PlainNetwork, describe, require
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def to_keras(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     logits : bool, default=False
         Leave out softmax or sigmoid, for losses with ``from_logits=True``.
 
@@ -118,8 +119,9 @@ def from_keras(
     Parameters
     ----------
     model : keras.Sequential or keras.Model
-        A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten, and
-        Normalization at either end.
+        A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten,
+        BatchNormalization, Normalization and Rescaling. The last three, which are linear in
+        prediction, go into the dense layers, or into what the network standardises with.
     loss : str, optional
         Default: what fits the last layer. Needed where a model gives logits.
     classes : array-like of label, optional
@@ -160,11 +162,15 @@ def from_keras(
         elif isinstance(part, layers.Dropout):
             collector.dropout(where, part.rate)
         elif isinstance(part, layers.Normalization):
-            _scales(collector, where, part)
+            _normalization(collector, where, part)
+        elif isinstance(part, layers.BatchNormalization):
+            _batch_normalization(collector, where, part)
+        elif isinstance(part, layers.Rescaling):
+            collector.affine(where, part.scale, part.offset)
         elif not (isinstance(part, layers.Flatten) and not collector.layers):
             raise ValueError(
                 f"{where} is not supported; known are Dense, Activation, ReLU, LeakyReLU, ELU, "
-                "Softmax, Dropout, Flatten and Normalization"
+                "Softmax, Dropout, Flatten, BatchNormalization, Normalization and Rescaling"
             )
     return collector.network(classes, backend)
 
@@ -211,18 +217,28 @@ def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
     )
 
 
-def _scales(collector: Collector, where: str, layer: Any) -> None:
+def _normalization(collector: Collector, where: str, layer: Any) -> None:
     """Shift and scale of a Normalization layer."""
-    mean = np.asarray(layer.mean).reshape(-1)
+    mean = np.asarray(layer.mean, np.float64).ravel()
     # Keras divides by the deviation, which it holds above its epsilon.
-    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).reshape(-1)
-    at_end = bool(layer.invert)
-    if at_end != bool(collector.layers) or f"{'target' if at_end else 'input'}_shift" in (
-        collector.scales
-    ):
-        raise ValueError(
-            f"{where}: Normalization may be the first layer, and with invert=True the last"
-        )
-    kind = "target" if at_end else "input"
-    collector.scales[f"{kind}_shift"] = mean
-    collector.scales[f"{kind}_scale"] = 1 / deviation
+    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).ravel()
+    if layer.invert:
+        collector.affine(where, deviation, mean)
+    else:
+        collector.affine(where, 1 / deviation, -mean / deviation)
+
+
+def _batch_normalization(collector: Collector, where: str, layer: Any) -> None:
+    """Scale and shift of a BatchNormalization layer in prediction, of its moving averages."""
+    if layer.axis not in (-1, 1):
+        raise ValueError(f"{where}: axis must be the last one; got {layer.axis}")
+    mean, variance = (
+        np.asarray(array, np.float64) for array in (layer.moving_mean, layer.moving_variance)
+    )
+    factor = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        factor = factor * np.asarray(layer.gamma, np.float64)
+    offset = -mean * factor
+    if layer.center:
+        offset = offset + np.asarray(layer.beta, np.float64)
+    collector.affine(where, factor, offset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ OUTPUTS = dict.fromkeys(codes.LOSSES, "identity") | {
     "poisson": "exp",
 }
 # The loss of a model that does not say what it was trained with.
-_USUAL_LOSSES = {"identity": "squared_error"} | {
+USUAL_LOSSES = {"identity": "squared_error"} | {
     output: loss for loss, output in OUTPUTS.items() if output != "identity"
 }
 
@@ -284,8 +283,10 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
-        An estimator must be fitted.
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        An estimator must be fitted. A pipeline of scikit-learn may have StandardScaler,
+        MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
+        TransformedTargetRegressor one of these for the targets.
 
     Returns
     -------
@@ -297,7 +298,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     TypeError
         For anything else.
     ValueError
-        If a parameter is not finite.
+        If a parameter is not finite, or a step of a pipeline is not linear.
     """
     if isinstance(model, PlainNetwork):
         return model
@@ -306,10 +307,14 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         net, classes = model, model.classes_
     else:
         from fastnn.estimators import MLPClassifier, MLPRegressor
+        from fastnn.export.pipeline import describe_pipeline, is_pipeline
 
+        if is_pipeline(model):
+            return describe_pipeline(model)
         if not isinstance(model, MLPClassifier | MLPRegressor):
             raise TypeError(
-                "model must be a Network, MLPClassifier or MLPRegressor; "
+                "model must be a Network, MLPClassifier or MLPRegressor, or a pipeline that ends "
+                "in one of these; "
                 f"got {type(model).__name__}"
             )
         from sklearn.utils.validation import check_is_fitted
@@ -336,95 +341,12 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     return PlainNetwork(
         tuple(layers),
         # of a custom loss, which is code, the outputs are what counts
-        net.loss_name if net.loss_name in OUTPUTS else _USUAL_LOSSES["identity"],
+        net.loss_name if net.loss_name in OUTPUTS else USUAL_LOSSES["identity"],
         classes,
         targets_1d=net.targets_1d,
         smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,
         **{name: net.arrays().get(name) for name in _SCALES},
     )
-
-
-class Collector:
-    """Layers of another library's model, one after the other, as a :class:`PlainNetwork`.
-
-    Parameters
-    ----------
-    loss : str or None
-        None takes what fits the output: softmax, sigmoid, exp or none.
-    """
-
-    def __init__(self, loss: str | None) -> None:
-        if loss is not None and loss not in OUTPUTS:
-            raise ValueError(f"loss must be one of {', '.join(OUTPUTS)}; got {loss!r}")
-        self.loss = loss
-        self.layers: list[Layer] = []
-        self.output: str | None = None
-        self.scales: dict[str, np.ndarray] = {}
-        self.pending = False  # whether the last dense layer can still get an activation
-
-    def dense(self, where: str, weights: Any, biases: Any) -> None:
-        """A dense layer, weights (fan_in, fan_out)."""
-        self._open(where)
-        w = np.array(weights)
-        if w.dtype not in (np.float32, np.float64):
-            w = w.astype(np.float32)
-        b = np.zeros(w.shape[1], w.dtype) if biases is None else np.array(biases, w.dtype)
-        self.layers.append(Layer(w, b))
-        self.pending = True
-
-    def activation(self, where: str, name: str, alpha: float = 0.0) -> None:
-        """An activation: ours, softmax, or "identity"."""
-        if name == "identity":
-            return
-        self._open(where)
-        if not self.pending:
-            raise ValueError(f"{where}: {name} does not follow a dense layer")
-        self.pending = False
-        if name in ("softmax", "exp"):
-            self.output = name
-            return
-        self.layers[-1] = replace(self.layers[-1], activation=name, alpha=alpha)
-
-    def dropout(self, where: str, rate: float) -> None:
-        """Dropout, which counts in training only."""
-        if not self.layers:
-            raise ValueError(f"{where}: dropout of the inputs is not supported")
-        self.pending = False
-        self.layers[-1] = replace(self.layers[-1], dropout=float(rate))
-
-    def _open(self, where: str) -> None:
-        if self.output is not None or "target_shift" in self.scales:
-            raise ValueError(f"{where}: nothing can follow the output")
-
-    def network(self, classes: Sequence | None, backend: str) -> Network:
-        """The whole as a Network."""
-        if not self.layers:
-            raise ValueError("the model has no dense layer")
-        last, output = self.layers[-1], self.output or "identity"
-        if last.activation == "sigmoid":
-            output = "sigmoid"
-        elif last.activation != "identity":
-            raise ValueError(
-                f"the outputs have the activation {last.activation}; "
-                "a Network has softmax, sigmoid, exp or none there"
-            )
-        loss = self.loss or _USUAL_LOSSES[output]
-        if output not in ("identity", OUTPUTS[loss]):
-            raise ValueError(f"the loss {loss} does not fit outputs of {output}")
-        output = OUTPUTS[loss]
-        if self.scales.get("target_shift") is not None and output != "identity":
-            raise ValueError(f"outputs of {output} are not shifted or scaled")
-        self.layers[-1] = replace(last, activation="identity", dropout=0.0)
-        if classes is not None:
-            n_classes = max(len(last.biases), 2)
-            if loss in codes.REGRESSION or (output == "sigmoid" and len(last.biases) > 1):
-                raise ValueError("classes are for softmax, or for one sigmoid")
-            classes = np.asarray(classes)
-            if classes.shape != (n_classes,) or (classes[:-1] >= classes[1:]).any():
-                raise ValueError(f"classes must be {n_classes} labels in ascending order")
-        dtype = np.result_type(*(layer.weights for layer in self.layers))
-        plain = PlainNetwork(tuple(self.layers), loss, classes, **self.scales)
-        return plain.astype(dtype).to_network(backend)
 
 
 def require(name: str, what: str, extra: str = "export") -> Any:
