@@ -54,3 +54,12 @@ def test_evaluate_counts_samples_far_outside(folder, capsys):
     assert run_json(capsys, "evaluate", "m", "far.csv")["out_of_range"] == 3
     assert main(["evaluate", "m", "far.csv"]) == 0
     assert "3 of 600 samples, more than 3 deviations outside" in capsys.readouterr().out
+
+
+def test_smooth_clip(folder, capsys):
+    small = ("--target", "wave", "--hidden", "4", "--epochs", "1", "--out", "m")
+    run_json(capsys, "train", "t.csv", "--standardize", "--smooth-clip", "3", *small)
+    assert fastnn.load("m/model.safetensors").smooth_clip == 3.0
+    options = ("--no-standardize", "--smooth-clip", "3", "--overwrite")
+    assert main(["train", "t.csv", *options, *small]) == 2
+    assert "smooth_clip clips standardised features" in capsys.readouterr().err
