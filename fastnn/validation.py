@@ -67,7 +67,7 @@ def as_matrix(
     # The usual case first: what follows costs more than a small network.
     if (
         type(value) is np.ndarray
-        and value.dtype == dtype
+        and (value.dtype.kind == "f" if dtype is None else value.dtype == dtype)
         and value.ndim == 2
         and value.flags.c_contiguous
         and value.shape[1] == n_columns

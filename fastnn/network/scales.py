@@ -7,8 +7,10 @@ is subtracted would leave a dozen different values of an hour's 3,600.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,11 +51,15 @@ class Scales:
 
     def inputs(self, x: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         """Samples standardised, in the network's dtype."""
-        return self._standardized("input", x, spec.dtype, spec.smooth_clip)
+        if self.input_shift is None:
+            return _cast(x, spec.dtype)
+        return self._of_inputs.apply(x, spec.dtype, spec.smooth_clip)
 
     def targets(self, targets: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         """Real targets standardised, in the network's dtype."""
-        return self._standardized("target", targets, spec.dtype, None)
+        if self.target_shift is None:
+            return _cast(targets, spec.dtype)
+        return self._of_targets.apply(targets, spec.dtype, None)
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """Predictions in the units of the targets, float64 where there are scales."""
@@ -73,32 +79,13 @@ class Scales:
             mask[rows] = (np.maximum(below, above) > deviations).any(axis=1)
         return mask
 
-    def _standardized(
-        self, kind: str, x: np.ndarray, dtype: np.dtype, clip: float | None
-    ) -> np.ndarray:
-        """``(x - shift) * scale``, with a smooth clip if there is one."""
-        shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
-        if shift is None:
-            with np.errstate(over="ignore"):
-                return np.ascontiguousarray(x, dtype)
-        if dtype == np.float32 and np.can_cast(x.dtype, dtype):
-            halves = self._halves(kind, shift, scale)
-            if halves is not None:
-                return _in_single(x, *halves, clip)
-        return _in_double(x, shift, scale, dtype, clip)
+    @cached_property
+    def _of_inputs(self) -> Factors:
+        return Factors.of(self.input_shift, self.input_scale)
 
-    def _halves(self, kind: str, shift: np.ndarray, scale: np.ndarray) -> tuple | None:
-        """Shift as the sum of two float32, and the factor; None if that needs float64."""
-        known = self.__dict__.get(f"_{kind}_halves")
-        if known is not None and known[0] is shift and known[1] is scale:
-            return known[2]
-        with np.errstate(over="ignore", invalid="ignore"):
-            high, factor = shift.astype(np.float32), scale.astype(np.float32)
-            low = (shift - high).astype(np.float32)
-        normal = np.isfinite(factor) & np.isfinite(high) & (factor >= np.finfo(np.float32).tiny)
-        halves = (high, low, factor) if normal.all() else None
-        self.__dict__[f"_{kind}_halves"] = (shift, scale, halves)
-        return halves
+    @cached_property
+    def _of_targets(self) -> Factors:
+        return Factors.of(self.target_shift, self.target_scale)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ARRAYS}
@@ -107,10 +94,72 @@ class Scales:
 ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_low", "input_high")
 
 
-def clip_smoothly(z: np.ndarray, bound: float | None) -> None:
+class Factors(NamedTuple):
+    """How ``(x - shift) * scale`` is computed.
+
+    Attributes
+    ----------
+    shift, scale : ndarray of float64
+    high, low, factor : ndarray of float32, or None
+        ``shift`` as the sum of two, and ``scale``: for numbers that float32 holds exactly they
+        give the same to rounding, since near the mean ``x - high`` is exact. None where
+        ``scale`` is beyond float32.
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+    high: np.ndarray | None
+    low: np.ndarray | None
+    factor: np.ndarray | None
+
+    @classmethod
+    def of(cls, shift: np.ndarray, scale: np.ndarray) -> Factors:
+        """From what was learned."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            high, factor = shift.astype(np.float32), scale.astype(np.float32)
+            low = (shift - high).astype(np.float32)
+        normal = np.isfinite(factor) & np.isfinite(high) & (factor >= np.finfo(np.float32).tiny)
+        return (
+            cls(shift, scale, high, low, factor) if normal.all() else cls(shift, scale, *[None] * 3)
+        )
+
+    def apply(self, x: np.ndarray, dtype: np.dtype, clip: float | None) -> np.ndarray:
+        """Block by block; what is beyond the dtype becomes infinite."""
+        single = self.factor is not None and dtype == np.float32 and _fits_single(x.dtype)
+        block = self._single if single else self._double
+        out = np.empty(x.shape, dtype)
+        if x.size <= BLOCK:
+            block(x, out, clip)
+        else:
+            for rows in _blocks(x):
+                block(x[rows], out[rows], clip)
+        return out
+
+    def _single(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+        np.subtract(x, self.high, out=out)
+        out -= self.low
+        out *= self.factor
+        if clip is not None:
+            clip_smoothly(out, clip)
+
+    def _double(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = x - self.shift
+            z *= self.scale
+            if clip is not None:
+                clip_smoothly(z, clip)
+            out[...] = z
+
+
+@cache
+def _fits_single(dtype: np.dtype) -> bool:
+    """Whether float32 holds all numbers of a type."""
+    return np.can_cast(dtype, np.float32)
+
+
+def clip_smoothly(z: np.ndarray, bound: float) -> None:
     """``z`` becomes ``z / sqrt(1 + (z / bound)^2)``, in place: slope 1 at 0, within the bound."""
-    if bound is not None:
-        z /= np.sqrt(1 + np.square(z / bound))
+    z /= np.sqrt(1 + np.square(z / bound))
 
 
 def _blocks(x: np.ndarray) -> list[slice]:
@@ -119,34 +168,21 @@ def _blocks(x: np.ndarray) -> list[slice]:
     return [slice(start, start + rows) for start in range(0, len(x), rows)]
 
 
-def _in_double(
-    x: np.ndarray, shift: np.ndarray, scale: np.ndarray, dtype: np.dtype, clip: float | None
-) -> np.ndarray:
-    """Block by block in float64, then cast; a column beyond the dtype becomes infinite."""
-    out = np.empty(x.shape, dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for rows in _blocks(x):
-            z = x[rows].astype(np.float64)
-            z -= shift
-            z *= scale
-            clip_smoothly(z, clip)
-            out[rows] = z
-    return out
+def _cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(x, dtype)
 
 
-def _in_single(
-    x: np.ndarray, high: np.ndarray, low: np.ndarray, scale: np.ndarray, clip: float | None
-) -> np.ndarray:
-    """The same to rounding for what float32 holds exactly: near the mean ``x - high`` is exact."""
-    out = np.empty(x.shape, np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for rows in _blocks(x):
-            z = out[rows]
-            np.subtract(x[rows], high, out=z)
-            z -= low
-            z *= scale
-            clip_smoothly(z, clip)
-    return out
+def _columns(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Copies of blocks in float64, transposed.
+
+    Those of few columns have each of them contiguous, since NumPy is slow along an axis of short
+    rows.
+    """
+    few = matrix.shape[1] < 64
+    for rows in _blocks(matrix):
+        part = matrix[rows].T
+        yield np.array(part, np.float64, order="C" if few else "F")
 
 
 def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
@@ -157,18 +193,16 @@ def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
     pivot = matrix[0].astype(np.float64)
     low, high, total = pivot.copy(), pivot.copy(), np.zeros_like(pivot)
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in _blocks(matrix):
-            part = matrix[rows].astype(np.float64)
-            np.minimum(low, part.min(axis=0), out=low)
-            np.maximum(high, part.max(axis=0), out=high)
-            part -= pivot
-            total += part.sum(axis=0)
+        for part in _columns(matrix):
+            np.minimum(low, part.min(axis=1), out=low)
+            np.maximum(high, part.max(axis=1), out=high)
+            part -= pivot[:, None]
+            total += part.sum(axis=1)
         mean, square = pivot + total / len(matrix), np.zeros_like(pivot)
-        for rows in _blocks(matrix):
-            part = matrix[rows].astype(np.float64)
-            part -= mean
+        for part in _columns(matrix):
+            part -= mean[:, None]
             part *= part
-            square += part.sum(axis=0)
+            square += part.sum(axis=1)
         deviation = np.sqrt(square / len(matrix))
     if not np.isfinite(deviation).all():
         raise ValueError(
@@ -196,9 +230,11 @@ def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> No
     """
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
         return
-    low, high = cast.min(axis=0), cast.max(axis=0)
-    largest = np.maximum(np.abs(low), np.abs(high))
-    narrow = high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
+    # If some rows are not narrow all of them are not.
+    if not _narrow(cast[:: 1 + len(cast) // 100]).any():
+        return
+    narrow = _narrow(cast)
+    largest = np.abs(cast).max(axis=0)
     for column in np.flatnonzero(narrow):
         exact = np.asarray(given).reshape(cast.shape)[:, column].astype(np.float64)
         spread = float(exact.max() - exact.min())
@@ -212,3 +248,10 @@ def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> No
                 stacklevel=4,
             )
             return
+
+
+def _narrow(cast: np.ndarray) -> np.ndarray:
+    """Columns whose spread is a few roundings of their largest number."""
+    low, high = cast.min(axis=0), cast.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    return high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest

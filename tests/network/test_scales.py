@@ -127,6 +127,19 @@ def test_mean_and_deviation_in_float64():
     np.testing.assert_array_equal([low, high], [x.min(axis=0), x.max(axis=0)])
 
 
+@pytest.mark.parametrize("features", [1, 3, 100])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_the_data_stay_what_they_are(kind, features):
+    x = np.random.default_rng(0).normal(5.0, 2.0, (1000, features)).astype(kind)
+    y, given = x[:, 0].copy(), x.copy()
+    net = fastnn.Network([features, 1], loss="squared_error", standardize=True, smooth_clip=3)
+    net.fit(x, y, epochs=1, validation_data=(x, y))
+    net.score(x, y)
+    net.out_of_range(x)
+    np.testing.assert_array_equal(x, given)
+    np.testing.assert_array_equal(y, given[:, 0])
+
+
 def test_constant_columns_are_shifted_alone():
     x = np.column_stack([np.full(1_000_000, 0.1), np.arange(1_000_000.0)])
     scale = shift_and_scale(x, "X")[1]
