@@ -42,7 +42,7 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def as_matrix(
-    name: str, value: Any, n_columns: int | None, dtype: np.dtype, finite: bool = True
+    name: str, value: Any, n_columns: int | None, dtype: np.dtype | None, finite: bool = True
 ) -> np.ndarray:
     """``value`` as a C-contiguous, finite matrix of ``dtype``.
 
@@ -54,7 +54,8 @@ def as_matrix(
         Lists, frames, read-only or strided arrays of any real number type.
     n_columns : int or None
         None allows any width.
-    dtype : numpy dtype
+    dtype : numpy dtype or None
+        None leaves real numbers as they are, also their order in memory.
     finite : bool
         False when somebody else looks for NaN and infinity.
 
@@ -66,7 +67,7 @@ def as_matrix(
     # The usual case first: what follows costs more than a small network.
     if (
         type(value) is np.ndarray
-        and value.dtype == dtype
+        and (value.dtype.kind == "f" if dtype is None else value.dtype == dtype)
         and value.ndim == 2
         and value.flags.c_contiguous
         and value.shape[1] == n_columns
@@ -75,22 +76,34 @@ def as_matrix(
         if finite:
             check_finite(name, value)
         return value
-    array = _as_array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         array = _as_numbers(name, array, dtype)
     _check_shape(name, array, n_columns)
-    with np.errstate(over="ignore"):  # an overflow is reported as infinity
-        array = np.ascontiguousarray(array, dtype)
+    if dtype is not None:
+        with np.errstate(over="ignore"):  # an overflow is reported as infinity
+            array = np.ascontiguousarray(array, dtype)
     if finite:
         check_finite(name, array)
     return array
 
 
-def _as_array(name: str, value: Any) -> np.ndarray:
+def as_array(name: str, value: Any) -> np.ndarray:
+    """``value`` as an array of whatever type; masked entries are refused."""
+    refuse_masked(name, value)
     try:
         return np.asarray(value)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{name} is not an array: {error}") from None
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise if a masked array has masked entries: what is under the mask is no data."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name} has {int(np.ma.count_masked(value)):,} masked entries; fill them "
+            f"({name}.filled(value)) or leave these samples out"
+        )
 
 
 def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
@@ -115,7 +128,7 @@ def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.nda
     """Sample weights of ``dtype``; None gives an empty array, which means all ones."""
     if value is None:
         return np.empty(0, dtype)
-    weights = _as_array(name, value)
+    weights = as_array(name, value)
     if weights.dtype.kind not in "fiub":
         weights = _as_numbers(name, weights, dtype)
     if weights.shape != (n_samples,):
@@ -129,11 +142,11 @@ def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.nda
     return weights
 
 
-def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Numbers kept as objects (a frame of mixed number types) become ``dtype``."""
+def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
+    """Numbers kept as objects (a frame of mixed number types) become ``dtype`` or float64."""
     if array.dtype == object:
         try:
-            return array.astype(dtype)
+            return array.astype(np.float64 if dtype is None else dtype)
         except (TypeError, ValueError):
             pass
     raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")

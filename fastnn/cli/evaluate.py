@@ -46,6 +46,11 @@ def command(
     }
     if dataset.notes:
         result["notes"] = list(dataset.notes)
+    outside = []
+    if net.scales.input_low is not None:
+        result["out_of_range"] = far = int(net.out_of_range(X).sum())
+        text = f"{far:,} of {len(X):,} samples, more than 3 deviations outside the training range"
+        outside = [("out of range", text)] if far else []
     if as_json:
         print_json(result)
         return
@@ -58,5 +63,6 @@ def command(
             (score_name(score), score_text(value, score)),
             *score_rows(result),
             *note_rows(result),
+            *outside,
         ]
     )

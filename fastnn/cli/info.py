@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,21 @@ def command(as_json: JsonFlag = False) -> None:
         "vector_level": level if level is None else str(level),
         "blas": _blas(),
         "cache": str(cache_dir()),
+        "numba_cache": _numba_cache() if missing["numba"] is None else None,
     }
     if as_json:
         print_json(result)
     else:
         print_pairs(_rows(result))
+
+
+def _numba_cache() -> str | None:
+    """Folder of Numba's compiled code, None where there is none that can be written."""
+    with warnings.catch_warnings():  # of what this tells
+        warnings.simplefilter("ignore")
+        from fastnn.backends.numba.cache import folder
+
+        return folder()
 
 
 def _versions() -> dict[str, str | None]:
@@ -97,4 +108,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
         text = f"{pool['library']} {pool['version']}, {pool['architecture']}"
         rows.append((f"BLAS of {pool['of']}", f"{text}, {pool['threads']} threads"))
     rows.append(("cache folder", result["cache"]))
+    if result["backends"]["numba"]["available"]:
+        kept = result["numba_cache"]
+        none = "none can be written, every process compiles anew; set NUMBA_CACHE_DIR"
+        rows.append(("Numba's code", kept or none))
     return rows

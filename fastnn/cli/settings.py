@@ -106,6 +106,12 @@ class TrainSettings(SettingsModel):
     standardize: bool | None = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
     )
+    smooth_clip: float | None = setting(
+        "Hold standardised features smoothly within this many deviations; 3 is usual.",
+        "none",
+        panel=DATA,
+        gt=0,
+    )
 
     # --- network
 

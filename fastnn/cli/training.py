@@ -128,6 +128,7 @@ def _network(dataset: Dataset, settings: TrainSettings) -> Network:
         dropout=(dropout or [0.0])[0] if len(dropout) < 2 else dropout,
         initializer=settings.initializer,
         standardize=settings.standardize,
+        smooth_clip=settings.smooth_clip,
         backend=settings.backend,
         dtype=settings.dtype,
         random_state=settings.seed,

@@ -10,6 +10,7 @@ from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
 from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.validation import refuse_masked
 
 
 def _threads(n_jobs: int) -> Any:
@@ -36,6 +37,8 @@ class _Bagging:
         -------
         self
         """
+        for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            refuse_masked(name, value)
         with _threads(-1):
             return super().fit(X, y, sample_weight, **fit_params)
 
@@ -81,11 +84,13 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
 
     def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Mean of the networks' probabilities; see ``BaggingClassifier``."""
+        refuse_masked("X", X)
         with _threads(1):
             return super().predict_proba(X, **params)
 
     def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Logarithm of the mean of the networks' probabilities; see ``BaggingClassifier``."""
+        refuse_masked("X", X)
         with _threads(1):
             return super().predict_log_proba(X, **params)
 
@@ -111,5 +116,6 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
     def predict(self, X: Any, **params: Any) -> np.ndarray:
         """Mean of the networks' predictions; see ``BaggingRegressor``."""
+        refuse_masked("X", X)
         with _threads(1):
             return super().predict(X, **params)

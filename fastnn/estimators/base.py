@@ -27,8 +27,11 @@ from fastnn.estimators.lbfgs import lbfgs
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
+from fastnn.network.fitting import warn_forgotten
+from fastnn.network.scales import warn_lost_spread
 from fastnn.network.spec import bounds, choices
 from fastnn.training.schedules import SCHEDULES
+from fastnn.validation import refuse_masked
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 
@@ -53,6 +56,27 @@ def interval(name: str) -> Interval:
     if "gt" in limits:
         return Interval(Real, limits["gt"], limits.get("lt"), closed="neither")
     return Interval(Real, limits["ge"], limits.get("lt"), closed="left")
+
+
+class ScoreMixin:
+    """The ``score`` of scikit-learn's mixin behind it, with masked entries refused."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy, or the coefficient of determination R^2 of a regression.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        refuse_masked("y", y)
+        refuse_masked("sample_weight", sample_weight)
+        return super().score(X, y, sample_weight)
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -213,6 +237,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
+        for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            refuse_masked(name, value)
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -225,6 +251,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         net = self._network()
         net.n_threads = n_threads()
         data = self._data(X, targets, weights, net.dtype)
+        if not scipy.sparse.issparse(X):
+            advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
+            warn_lost_spread("X", X, data.x, advice)
+            if net.is_regression:
+                warn_lost_spread("y", targets, data.targets, advice)
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         if self.solver == "lbfgs":
@@ -315,6 +346,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
         else:
             optimizer = self._optimizer.optimizer
+        if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
+            warn_forgotten(self.t_, "samples", self.solver)
         data, held_out = self._hold_out(data, validation_data)
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
@@ -366,6 +399,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     f"got {type(validation_data).__name__}"
                 )
             X, y, *weights = validation_data
+            for k, value in enumerate(validation_data):
+                refuse_masked(f"validation_data[{k}]", value)
             X, targets = self._validation_input(X, y)
             weights = _check_sample_weight(weights[0], X) if weights else None
             dtype = data.targets.dtype
@@ -414,6 +449,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _predicted(self, X: Any) -> np.ndarray:
         """Predictions of the outputs for what a user gave."""
         check_is_fitted(self)
+        refuse_masked("X", X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
@@ -446,13 +482,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         return self._network().cfunc(signature, output)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, *, include_optimizer: bool = False) -> None:
         """Write a model file; :func:`fastnn.load` reads it.
 
         Parameters
         ----------
         path : path
             Ends in ``.safetensors`` by custom.
+        include_optimizer : bool, default=False
+            Keep the moments and counters of the update rule too, with which ``partial_fit`` goes
+            on.
 
         Raises
         ------
@@ -463,7 +502,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """
         from fastnn.storage import save
 
-        save(self, path)
+        save(self, path, include_optimizer=include_optimizer)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

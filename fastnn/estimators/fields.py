@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.estimators.solvers import SolverState
+
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
     from fastnn.network import Network
@@ -114,6 +116,14 @@ def from_fields(
         if made[name] != kept[name]:
             raise ValueError(f"{name} is not that of the network, {kept[name]}")
     return self
+
+
+def resume(estimator: BaseMLP, fields: dict[str, Any], moments: np.ndarray) -> None:
+    """Take up the state of a training that a model file kept."""
+    rate = fields["learning_rate"]
+    state = SolverState(learning_rate=estimator.learning_rate_init if rate is None else rate)
+    state.resume(fields, moments, estimator._network().params)
+    estimator._optimizer = state
 
 
 def _plain(value: Any) -> Any:

@@ -16,11 +16,11 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from fastnn.backends import codes
-from fastnn.estimators.base import BaseMLP, interval, is_stochastic, keep, one_column
+from fastnn.estimators.base import BaseMLP, ScoreMixin, interval, is_stochastic, keep, one_column
 from fastnn.network.custom import CustomLoss
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     """Classifier: scikit-learn's ``MLPClassifier`` over compiled kernels.
 
     Takes what scikit-learn's takes, and gives the same: from one ``random_state`` the same
@@ -370,7 +370,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     """Regressor: scikit-learn's ``MLPRegressor`` over compiled kernels.
 
     Parameters

@@ -6,6 +6,8 @@
 | ``onnx.py`` | ONNX graphs; the converters for skl2onnx |
 | ``c.py`` | one C99 file |
 | ``keras.py``, ``torch.py``, ``sklearn.py`` | models of these libraries, there and back |
+| ``pipeline.py`` | scikit-learn's pipelines of scalers and an estimator, as a list of layers |
+| ``collector.py`` | layers of another library's model become a network |
 | ``files.py``, ``cli.py`` | ``write`` a file; ``fastnn export`` |
 
 The other libraries are imported when a function needs them.

@@ -53,13 +53,18 @@ def to_c(
       and ``model_predict_proba``;
     - ``MODEL_FEATURES`` and ``MODEL_OUTPUTS``, the numbers of inputs and of values or classes.
 
+    A float network that standardises does that in double, and has each function once more for
+    ``const double *x``, with ``_double`` behind its name (``void model_predict_double(const
+    double *x, double *y)`` of a regression). These are for large numbers such as timestamps: a
+    float has steps of 128 at 1.7e9, so that what the others get has lost its digits already.
+
     The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
     Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
     0 if they are right.
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     name : str, default="model"
         Beginning of all names.
     vectors : array-like, shape (samples, features), optional
@@ -97,6 +102,10 @@ class _Source:
         single = plain.dtype == np.float32
         self.type, self.f = ("float", "f") if single else ("double", "")
         self.digits = 9 if single else 17
+        self.standardises = plain.input_shift is not None
+        scales = self.standardises or plain.target_shift is not None
+        # suffix of the public functions, and the type of their inputs
+        self.entries = [("", self.type)] + [("_double", "double")] * (single and scales)
         self.outputs = plain.n_outputs
         if plain.output == "sigmoid":
             self.outputs = max(plain.n_outputs, 2)
@@ -106,12 +115,17 @@ class _Source:
         text = f"{value:.{self.digits}g}"
         return (text if re.search(r"[.e]", text) else text + ".0") + self.f
 
-    def table(self, name: str, values: np.ndarray) -> str:
+    def table(self, name: str, values: np.ndarray, double: bool = False) -> str:
         """A constant table."""
-        numbers = [self.number(value) for value in values.ravel().tolist()]
+        if double and self.f:
+            numbers = [f"{value:.17g}" for value in values.ravel().tolist()]
+            numbers = [text if re.search(r"[.e]", text) else text + ".0" for text in numbers]
+        else:
+            numbers = [self.number(value) for value in values.ravel().tolist()]
+        kind = "double" if double else self.type
         lines = [", ".join(numbers[k : k + 6]) for k in range(0, len(numbers), 6)]
         body = ",\n    ".join(lines)
-        return f"static const {self.type} {name}[{len(numbers)}] = {{\n    {body}}};\n"
+        return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}}};\n"
 
     def text(self) -> str:
         """All of it."""
@@ -131,22 +145,31 @@ class _Source:
             parts.append(self.table(f"{name}_b{k}", layer.biases))
         for scale in ("input_shift", "input_scale", "target_shift", "target_scale"):
             if getattr(plain, scale) is not None:
-                parts.append(self.table(f"{name}_{scale}", getattr(plain, scale)))
+                parts.append(self.table(f"{name}_{scale}", getattr(plain, scale), double=True))
         if plain.labels is not None:
             parts.append(f"{self._labels()} = {{{self._label_values()}}};\n")
-        parts += [self._dense(), *self._activations(), self._net_inputs(), self._predict()]
+        parts += [self._dense(), *self._activations(), self._net_inputs()]
+        for suffix, kind in self.entries:
+            if self.standardises:
+                parts.append(self._standardized(suffix, kind))
+            parts.append(self._predict(suffix, kind))
         parts.append(self._test())
         return "\n".join(parts)
 
     def _prototypes(self) -> str:
-        name, t = self.name, self.type
-        if self.plain.is_regression:
-            return f"void {name}_predict(const {t} *x, {t} *y);\n"
-        lines = [f"void {name}_predict_proba(const {t} *x, {t} *p);"]
-        if self.plain.is_multilabel:
-            lines.append(f"void {name}_predict(const {t} *x, int *labels);")
-        else:
-            lines += [f"int {name}_predict(const {t} *x);", f"extern {self._labels()};"]
+        name, t, lines = self.name, self.type, []
+        for suffix, kind in self.entries:
+            x = f"const {kind} *x"
+            if self.plain.is_regression:
+                lines.append(f"void {name}_predict{suffix}({x}, {kind} *y);")
+                continue
+            lines.append(f"void {name}_predict_proba{suffix}({x}, {t} *p);")
+            if self.plain.is_multilabel:
+                lines.append(f"void {name}_predict{suffix}({x}, int *labels);")
+            else:
+                lines.append(f"int {name}_predict{suffix}({x});")
+        if self.plain.labels is not None:
+            lines.append(f"extern {self._labels()};")
         return "\n".join(lines) + "\n"
 
     def _labels(self) -> str:
@@ -199,25 +222,16 @@ class _Source:
         return found
 
     def _net_inputs(self) -> str:
-        """The network up to its last layer's net inputs."""
+        """From what the first layer gets to the last layer's net inputs."""
         plain, name, t = self.plain, self.name, self.type
         hidden, sizes = plain.sizes[1:-1], plain.sizes
-        standardises = plain.input_shift is not None
-        widths = {"x": sizes[0]} if standardises else {}
+        widths: dict[str, int] = {}
         for k, size in enumerate(hidden):  # two buffers take turns
             widths["ab"[k % 2]] = max(size, widths.get("ab"[k % 2], 0))
-        lines = [f"static void {name}_net_inputs(const {t} *x, {t} *z)", "{"]
-        lines += [
-            f"    {t} {'standard' if key == 'x' else key}[{width}];"
-            for key, width in widths.items()
-        ]
+        function = "layers" if self.standardises else "net_inputs"
+        lines = [f"static void {name}_{function}(const {t} *x, {t} *z)", "{"]
+        lines += [f"    {t} {key}[{width}];" for key, width in widths.items()]
         source = "x"
-        if standardises:
-            lines += [
-                f"    for (int i = 0; i < {sizes[0]}; i++)",
-                f"        standard[i] = (x[i] - {name}_input_shift[i]) * {name}_input_scale[i];",
-            ]
-            source = "standard"
         for k, layer in enumerate(plain.layers):
             target = "z" if k == len(hidden) else "ab"[k % 2]
             lines.append(
@@ -233,54 +247,86 @@ class _Source:
             source = target
         return "\n".join([*lines, "}"]) + "\n"
 
-    def _predict(self) -> str:
-        """The public functions."""
+    def _standardized(self, suffix: str, kind: str) -> str:
+        """Net inputs of what the user has: shift and scale in double, then the layers."""
+        name, n, clip = self.name, self.plain.sizes[0], self.plain.smooth_clip
+        lines = [
+            f"static void {name}_net_inputs{suffix}(const {kind} *x, {self.type} *z)",
+            "{",
+            f"    {self.type} standard[{n}];",
+            f"    for (int i = 0; i < {n}; i++) {{",
+            f"        double s = ((double)x[i] - {name}_input_shift[i]) * {name}_input_scale[i];",
+        ]
+        if clip is not None:
+            lines.append(f"        s /= sqrt(1.0 + (s / {clip!r}) * (s / {clip!r}));")
+        lines += [
+            f"        standard[i] = ({self.type})s;",
+            "    }",
+            f"    {name}_layers(standard, z);",
+        ]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def _regression(self, suffix: str, kind: str) -> str:
+        """The function that predicts values."""
+        plain, name, n = self.plain, self.name, self.plain.n_outputs
+        inputs = f"net_inputs{suffix if self.standardises else ''}"
+        lines = [f"void {name}_predict{suffix}(const {kind} *x, {kind} *y)", "{"]
+        source = "x"
+        if suffix and not self.standardises:  # the targets alone have scales
+            lines += [
+                f"    {self.type} single[{plain.sizes[0]}];",
+                f"    for (int i = 0; i < {plain.sizes[0]}; i++)",
+                f"        single[i] = ({self.type})x[i];",
+            ]
+            source = "single"
+        z = "z" if suffix else "y"
+        if suffix:
+            lines.insert(2, f"    {self.type} z[{n}];")
+        lines.append(f"    {name}_{inputs}({source}, {z});")
+        value = f"{z}[j]"
+        if plain.output == "exp":
+            value = f"exp{self.f}({value})"
+        if plain.target_shift is not None:
+            cast = "(double)" if self.f else ""
+            value = f"{cast}{value} / {name}_target_scale[j] + {name}_target_shift[j]"
+            value = f"(float)({value})" if kind == "float" else value
+        if value != "y[j]":
+            lines += [f"    for (int j = 0; j < {n}; j++)", f"        y[j] = {value};"]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def _predict(self, suffix: str, kind: str) -> str:
+        """The public functions for inputs of a type."""
         plain, name, t, f = self.plain, self.name, self.type, self.f
         n = plain.n_outputs
         if plain.is_regression:
-            lines = [
-                f"void {name}_predict(const {t} *x, {t} *y)",
-                "{",
-                f"    {name}_net_inputs(x, y);",
-            ]
-            if plain.output == "exp":
-                lines += [
-                    f"    for (int j = 0; j < {n}; j++)",
-                    f"        y[j] = exp{f}(y[j]);",
-                ]
-            if plain.target_shift is not None:
-                lines += [
-                    f"    for (int j = 0; j < {n}; j++)",
-                    f"        y[j] = y[j] / {name}_target_scale[j] + {name}_target_shift[j];",
-                ]
-            return "\n".join([*lines, "}"]) + "\n"
+            return self._regression(suffix, kind)
         if plain.is_multilabel:
             return (
-                f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
-                f"    {name}_net_inputs(x, p);\n"
+                f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+                f"    {name}_net_inputs{suffix}(x, p);\n"
                 f"    for (int j = 0; j < {n}; j++)\n"
                 f"        p[j] = {name}_sigmoid(p[j]);\n}}\n\n"
-                f"void {name}_predict(const {t} *x, int *labels)\n{{\n"
+                f"void {name}_predict{suffix}(const {kind} *x, int *labels)\n{{\n"
                 f"    {t} z[{n}];\n"
-                f"    {name}_net_inputs(x, z);\n"
+                f"    {name}_net_inputs{suffix}(x, z);\n"
                 f"    for (int j = 0; j < {n}; j++)\n"
                 f"        labels[j] = z[j] > 0;\n}}\n"
             )
         if plain.output == "sigmoid":
             return (
-                f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
-                f"    {name}_net_inputs(x, p + 1);\n"
+                f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+                f"    {name}_net_inputs{suffix}(x, p + 1);\n"
                 f"    p[1] = {name}_sigmoid(p[1]);\n"
                 f"    p[0] = 1 - p[1];\n}}\n\n"
-                f"int {name}_predict(const {t} *x)\n{{\n"
+                f"int {name}_predict{suffix}(const {kind} *x)\n{{\n"
                 f"    {t} z[1];\n"
-                f"    {name}_net_inputs(x, z);\n"
+                f"    {name}_net_inputs{suffix}(x, z);\n"
                 f"    return z[0] > 0;\n}}\n"
             )
         return (
-            f"void {name}_predict_proba(const {t} *x, {t} *p)\n{{\n"
+            f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
             f"    {t} largest, sum = 0;\n"
-            f"    {name}_net_inputs(x, p);\n"
+            f"    {name}_net_inputs{suffix}(x, p);\n"
             f"    largest = p[0];\n"
             f"    for (int j = 1; j < {n}; j++)\n"
             f"        if (p[j] > largest)\n"
@@ -289,10 +335,10 @@ class _Source:
             f"        sum += p[j] = exp{f}(p[j] - largest);\n"
             f"    for (int j = 0; j < {n}; j++)\n"
             f"        p[j] /= sum;\n}}\n\n"
-            f"int {name}_predict(const {t} *x)\n{{\n"
+            f"int {name}_predict{suffix}(const {kind} *x)\n{{\n"
             f"    {t} z[{n}];\n"
             f"    int best = 0;\n"
-            f"    {name}_net_inputs(x, z);\n"
+            f"    {name}_net_inputs{suffix}(x, z);\n"
             f"    for (int j = 1; j < {n}; j++)\n"
             f"        if (z[j] > z[best])\n"
             f"            best = j;\n"
@@ -310,13 +356,13 @@ class _Source:
             expected = net.predict(self.vectors).reshape(rows, n)
         else:
             expected = net.predict_proba(self.vectors)
-        call, check = "predict", ""
+        call, check, suffix = "predict", "", self.entries[-1][0]
         if not plain.is_regression:
             call = "predict_proba"
             declare = f"        int labels[{n}];\n" if plain.is_multilabel else ""
             if plain.is_multilabel:
                 check = (
-                    f"        {name}_predict(x, labels);\n"
+                    f"        {name}_predict{suffix}(x, labels);\n"
                     f"        for (int j = 0; j < {n}; j++)\n"
                     f"            if (labels[j] ? y[j] < 0.5{f} : y[j] > 0.5{f})\n"
                     f"                wrong++;\n"
@@ -324,37 +370,55 @@ class _Source:
             else:
                 check = (
                     f"        for (int j = 0; j < {n}; j++)\n"
-                    f"            if (y[j] > y[{name}_predict(x)])\n"
+                    f"            if (y[j] > y[{name}_predict{suffix}(x)])\n"
                     f"                wrong++;\n"
                 )
         else:
             declare = ""
-        scale = self.number(float(np.abs(expected).max()) or 1.0)
+        shift = 0.0 if plain.target_shift is None else plain.target_shift
+        scale = self.number(float(np.abs(expected - shift).max()) or 1.0)
+        kind = self.entries[-1][1]
+        values = kind if plain.is_regression else t
+        own = "" if len(self.entries) == 1 else self._test_of_floats(call, expected)
         return (
             f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n\n"
-            f"{self.table(f'{name}_test_x', self.vectors)}\n"
-            f"{self.table(f'{name}_test_y', expected)}\n"
+            f"{self.table(f'{name}_test_x', self.vectors, kind == 'double')}\n"
+            f"{self.table(f'{name}_test_y', expected, values == 'double')}\n"
             "int main(void)\n{\n"
             f"    const {t} allowed = {_TOLERANCE[plain.dtype.name]} * {scale};\n"
             f"    {t} largest = 0;\n"
             "    int wrong = 0;\n"
             f"    for (int k = 0; k < {rows}; k++) {{\n"
-            f"        const {t} *x = {name}_test_x + k * {plain.sizes[0]};\n"
-            f"        {t} y[{n}];\n"
+            f"        const {kind} *x = {name}_test_x + k * {plain.sizes[0]};\n"
+            f"        {values} y[{n}];\n"
             f"{declare}"
-            f"        {name}_{call}(x, y);\n"
+            f"        {name}_{call}{suffix}(x, y);\n"
             f"        for (int j = 0; j < {n}; j++) {{\n"
-            f"            const {t} difference = fabs{f}(y[j] - {name}_test_y[k * {n} + j]);\n"
+            f"            const {t} difference = ({t})fabs(y[j] - {name}_test_y[k * {n} + j]);\n"
             "            if (!(difference <= allowed))\n"
             "                wrong++;\n"
             "            if (difference > largest)\n"
             "                largest = difference;\n"
             "        }\n"
-            f"{check}"
+            f"{check}{own}"
             "    }\n"
             f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong, '
             "(double)largest);\n"
             "    return wrong != 0;\n}\n#endif\n"
+        )
+
+    def _test_of_floats(self, call: str, expected: np.ndarray) -> str:
+        """The functions of float beside those of double, for numbers that both can hold."""
+        name, n_in, n = self.name, self.plain.sizes[0], self.outputs
+        scale = float(np.abs(expected).max()) or 1.0
+        return (
+            f"        float xf[{n_in}], yf[{n}];\n"
+            f"        for (int i = 0; i < {n_in}; i++)\n"
+            "            xf[i] = (float)x[i];\n"
+            f"        {name}_{call}(xf, yf);\n"
+            f"        for (int j = 0; j < {n}; j++)\n"
+            f"            if (!(fabs((double)yf[j] - (double)y[j]) <= 1e-5 * {scale}))\n"
+            "                wrong++;\n"
         )
 
 

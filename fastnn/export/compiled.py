@@ -126,8 +126,10 @@ def _product(n_in: int, units: int, dtype: types.Type) -> Any:
     return product
 
 
-def _argument(name: str, dtype: types.Type, written: bool) -> Any:
+def _argument(name: str, dtypes: set[types.Type], written: bool) -> Any:
     """Function that gives the address of an argument, or an error when its type is wrong."""
+    allowed = " or ".join(sorted(map(str, dtypes)))
+    why = "the network's dtype" if len(dtypes) == 1 else "as the network standardises"
 
     @intrinsic
     def pointer(typingctx: Any, array: Any) -> Any:
@@ -135,18 +137,18 @@ def _argument(name: str, dtype: types.Type, written: bool) -> Any:
             isinstance(array, types.Array)
             and array.ndim == 1
             and array.layout == "C"
-            and array.dtype == dtype
+            and array.dtype in dtypes
             and (array.mutable or not written)
         ):
             raise TypingError(
                 f"{name} must be a C-contiguous {'writeable ' if written else ''}1-D array of "
-                f"{dtype}, the network's dtype; got {array}"
+                f"{allowed}, {why}; got {array}"
             )
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return context.make_array(array)(context, builder, args[0]).data
 
-        return types.CPointer(dtype)(array), codegen
+        return types.CPointer(array.dtype)(array), codegen
 
     return pointer
 
@@ -206,16 +208,15 @@ def pointers(net: Network, output: str) -> Any:
     Returns
     -------
     function
-        For other compiled code.
+        For other compiled code. Where the network standardises, ``x`` may be float64 whatever
+        its dtype; where it brings targets back to their units, ``out`` too.
     """
     number = numba.from_dtype(net.dtype)
     per_vector = VECTOR_BYTES // net.dtype.itemsize
     rows, chain, offset = [], None, 0
     scales, model = net.scales, net.model
     if scales.input_shift is not None:
-        rows += [scales.input_shift, scales.input_scale]
-        chain = _standardize(net.n_features)
-        offset = 2 * net.n_features
+        chain = _standardize(scales.input_shift, scales.input_scale, net.smooth_clip)
     before = net.n_features
     constants = [*model.plan.constants[:-1], 0.0]  # the last one belongs to the loss
     for row, alpha, w, b in zip(model.plan.layers, constants, net.weights, net.biases, strict=True):
@@ -250,29 +251,82 @@ def pointers(net: Network, output: str) -> Any:
             transform_block(loss, Matrix(z, 1, n_outputs, n_outputs))
         for unit in range(n_outputs):
             if scaled:
-                out[unit] = z[unit] / scale()[unit] + shift()[unit]
+                out[unit] = like(out, z[unit] / scale()[unit] + shift()[unit])
             else:
-                out[unit] = z[unit]
+                out[unit] = like(out, z[unit])
 
     return predict
 
 
-def _standardize(features: int) -> Any:
-    """Function ``(x, table, out)``: shift and scale, which lead the table."""
+def _standardize(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | None) -> Any:
+    """Function ``(x, table, out)``: shift, scale and clip in float64; it has its own table."""
+    features, clips, factor = len(shift), smooth_clip is not None, 1.0 / (smooth_clip or 1.0)
+    own = _table(np.concatenate([shift, scale]))
 
     @distinct
     def standardize(x, table, out):  # noqa: ANN001, ANN202
+        numbers = own()
         for j in range(features):
-            out[j] = (x[j] - table[j]) * table[features + j]
+            z = (x[j] - numbers[j]) * numbers[features + j]
+            if clips:
+                z = z / np.sqrt(1.0 + (z * factor) * (z * factor))
+            out[j] = like(out, z)
 
     return standardize
+
+
+def _double_pointers(net: Network, output: str) -> Any:
+    """As :func:`pointers`, but x and out are float64 whatever the network's dtype."""
+    number, network = numba.from_dtype(net.dtype), pointers(net, output)
+    if net.dtype == np.float64:
+        return network
+    takes, gives = _accepts_double(net, output)
+    features, outputs = net.n_features, net.n_outputs
+    inputs, results = _stack(features, number), _stack(outputs, number)
+
+    @inner
+    def cast(source, n, target):  # noqa: ANN001, ANN202
+        for j in range(n):
+            target[j] = like(target, source[j])
+
+    if takes and gives:
+        return network
+    if takes:
+
+        @inner
+        def predict(x, out):  # noqa: ANN001, ANN202
+            z = results()
+            network(x, z)
+            cast(z, outputs, out)
+
+    else:
+
+        @inner
+        def predict(x, out):  # noqa: ANN001, ANN202
+            x_, z = inputs(), results()
+            cast(x, features, x_)
+            network(x_, z)
+            cast(z, outputs, out)
+
+    return predict
+
+
+def _accepts_double(net: Network, output: str) -> tuple[bool, bool]:
+    """Whether the compiled network takes, and gives, float64 whatever its dtype."""
+    return (
+        net.scales.input_shift is not None,
+        net.scales.target_shift is not None and output == "proba",
+    )
 
 
 def numba_predict(net: Network, output: str) -> Callable:
     """See :meth:`fastnn.Network.numba_predict`."""
     number = numba.from_dtype(net.dtype)
     network = pointers(net, output)
-    x_pointer, out_pointer = _argument("x", number, False), _argument("out", number, True)
+    takes, gives = _accepts_double(net, output)
+    both = {number, types.float64}
+    x_pointer = _argument("x", both if takes else {number}, False)
+    out_pointer = _argument("out", both if gives else {number}, True)
     features, outputs = net.n_features, net.n_outputs
     wrong_x = f"x must have shape ({features},), one number a feature"
     wrong_out = f"out must have shape ({outputs},), one number an output"
@@ -314,29 +368,38 @@ class CFunction:
 
 def cfunc(net: Network, signature: str, output: str) -> CFunction:
     """See :meth:`fastnn.Network.cfunc`."""
-    number = numba.from_dtype(net.dtype)
-    network = pointers(net, output)
-    address = types.CPointer(number)
-    if signature == "predict":
+    if signature != "predict":
+        return _cfunc_of_doubles(net, signature, output)
+    network, address = pointers(net, output), types.CPointer(numba.from_dtype(net.dtype))
+
+    def predict(x, out):  # noqa: ANN001, ANN202
+        network(x, out)
+
+    real = "float" if net.dtype == np.float32 else "double"
+    return CFunction(
+        numba.cfunc(types.void(address, address))(predict), f"void (const {real} *, {real} *)"
+    )
+
+
+def _cfunc_of_doubles(net: Network, signature: str, output: str) -> CFunction:
+    """Those whose numbers are double whatever the network's dtype."""
+    network, address = _double_pointers(net, output), types.CPointer(types.double)
+    if signature == "predict_double":
 
         def predict(x, out):  # noqa: ANN001, ANN202
             network(x, out)
 
-        real = "float" if net.dtype == np.float32 else "double"
         return CFunction(
-            numba.cfunc(types.void(address, address))(predict), f"void (const {real} *, {real} *)"
+            numba.cfunc(types.void(address, address))(predict), "void (const double *, double *)"
         )
-    features = net.n_features
-    inputs, result = _stack(features, number), _stack(1, number)
+    features, result = net.n_features, _stack(1, types.double)
 
     def integrand(n, x):  # noqa: ANN001, ANN202
         if n != features:
             return np.nan
-        x_, out = inputs(), result()
-        for j in range(features):
-            x_[j] = x[j]
-        network(x_, out)
-        return np.float64(out[0])
+        out = result()
+        network(x, out)
+        return out[0]
 
-    signature_ = types.double(types.intc, types.CPointer(types.double))
+    signature_ = types.double(types.intc, address)
     return CFunction(numba.cfunc(signature_)(integrand), "double (int, double *)")

@@ -42,7 +42,7 @@ def write(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     path : path
         ``.onnx``; ``.c`` or ``.h``, whose stem begins the names in it; ``.keras``; ``.pt``,
         ``.pth`` or ``.safetensors`` (the ``state_dict`` of :func:`to_torch`, nothing to be

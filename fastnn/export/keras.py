@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.plain import Collector, PlainNetwork, describe, require
+from fastnn.export.collector import Collector
+from fastnn.export.plain import PlainNetwork, describe, require
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -41,17 +42,21 @@ def to_keras(
 
     It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
     second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of a
-    network that standardises are folded into its first and last layer.
+    network that standardises are folded into its first and last layer; where a mean is so large
+    that float32 would lose the deviations from it, the model is float64. With ``smooth_clip`` it
+    is a ``keras.Model`` that takes float64, standardises and clips, then has the layers. Call a
+    float64 model, or set ``keras.config.set_floatx("float64")`` before its ``predict``, which
+    casts arrays to ``floatx`` first.
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     logits : bool, default=False
         Leave out softmax or sigmoid, for losses with ``from_logits=True``.
 
     Returns
     -------
-    keras.Sequential
+    keras.Sequential or keras.Model
         Of the network's dtype (TensorFlow has the constants of gelu and leaky_relu in float32
         even so). It runs on whatever backend Keras has (``KERAS_BACKEND``); that
         of JAX has float64 only where ``jax_enable_x64`` is set.
@@ -61,10 +66,10 @@ def to_keras(
     ImportError
         Without Keras or its backend.
     """
-    keras, plain = _keras(), describe(model).folded()
+    keras, (front, plain) = _keras(), describe(model).split()
     dtype = plain.dtype.name
     layers = keras.layers
-    stack = [keras.Input((plain.sizes[0],), dtype=dtype)]
+    stack: list[Any] = []
     for k, layer in enumerate(plain.layers):
         last = k == len(plain.layers) - 1
         name = plain.output if last and not logits else layer.activation
@@ -77,11 +82,29 @@ def to_keras(
             stack.append(layers.ELU(alpha=layer.alpha, dtype=dtype))
         if layer.dropout:
             stack.append(layers.Dropout(layer.dropout, dtype=dtype))
-    made = keras.Sequential(stack)
+    if front is None:
+        made = keras.Sequential([keras.Input((plain.sizes[0],), dtype=dtype), *stack])
+    else:
+        x = inputs = keras.Input((plain.sizes[0],), dtype="float64")
+        for layer in [*_clipped(keras, front), *stack]:
+            x = layer(x)
+        made = keras.Model(inputs, x)
     dense = [layer for layer in made.layers if isinstance(layer, layers.Dense)]
     for theirs, ours in zip(dense, plain.layers, strict=True):
         theirs.set_weights([ours.weights, ours.biases])
     return made
+
+
+def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
+    """Layers for the standardised features with their smooth clip, in float64."""
+    ops, bound = keras.ops, plain.smooth_clip
+    # Normalization would keep mean and variance in float32.
+    scaling = keras.layers.EinsumDense(
+        "ab,b->ab", (plain.sizes[0],), bias_axes="b", dtype="float64", trainable=False
+    )
+    scaling.build((None, plain.sizes[0]))
+    scaling.set_weights([plain.input_scale, -plain.input_shift * plain.input_scale])
+    return [scaling, lambda z: z / ops.sqrt(1.0 + ops.square(z / bound))]
 
 
 def from_keras(
@@ -96,8 +119,9 @@ def from_keras(
     Parameters
     ----------
     model : keras.Sequential or keras.Model
-        A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten, and
-        Normalization at either end.
+        A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten,
+        BatchNormalization, Normalization and Rescaling. The last three, which are linear in
+        prediction, go into the dense layers, or into what the network standardises with.
     loss : str, optional
         Default: what fits the last layer. Needed where a model gives logits.
     classes : array-like of label, optional
@@ -138,11 +162,15 @@ def from_keras(
         elif isinstance(part, layers.Dropout):
             collector.dropout(where, part.rate)
         elif isinstance(part, layers.Normalization):
-            _scales(collector, where, part)
+            _normalization(collector, where, part)
+        elif isinstance(part, layers.BatchNormalization):
+            _batch_normalization(collector, where, part)
+        elif isinstance(part, layers.Rescaling):
+            collector.affine(where, part.scale, part.offset)
         elif not (isinstance(part, layers.Flatten) and not collector.layers):
             raise ValueError(
                 f"{where} is not supported; known are Dense, Activation, ReLU, LeakyReLU, ELU, "
-                "Softmax, Dropout, Flatten and Normalization"
+                "Softmax, Dropout, Flatten, BatchNormalization, Normalization and Rescaling"
             )
     return collector.network(classes, backend)
 
@@ -189,18 +217,28 @@ def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
     )
 
 
-def _scales(collector: Collector, where: str, layer: Any) -> None:
+def _normalization(collector: Collector, where: str, layer: Any) -> None:
     """Shift and scale of a Normalization layer."""
-    mean = np.asarray(layer.mean).reshape(-1)
+    mean = np.asarray(layer.mean, np.float64).ravel()
     # Keras divides by the deviation, which it holds above its epsilon.
-    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).reshape(-1)
-    at_end = bool(layer.invert)
-    if at_end != bool(collector.layers) or f"{'target' if at_end else 'input'}_shift" in (
-        collector.scales
-    ):
-        raise ValueError(
-            f"{where}: Normalization may be the first layer, and with invert=True the last"
-        )
-    kind = "target" if at_end else "input"
-    collector.scales[f"{kind}_shift"] = mean
-    collector.scales[f"{kind}_scale"] = 1 / deviation
+    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).ravel()
+    if layer.invert:
+        collector.affine(where, deviation, mean)
+    else:
+        collector.affine(where, 1 / deviation, -mean / deviation)
+
+
+def _batch_normalization(collector: Collector, where: str, layer: Any) -> None:
+    """Scale and shift of a BatchNormalization layer in prediction, of its moving averages."""
+    if layer.axis not in (-1, 1):
+        raise ValueError(f"{where}: axis must be the last one; got {layer.axis}")
+    mean, variance = (
+        np.asarray(array, np.float64) for array in (layer.moving_mean, layer.moving_variance)
+    )
+    factor = 1 / np.sqrt(variance + layer.epsilon)
+    if layer.scale:
+        factor = factor * np.asarray(layer.gamma, np.float64)
+    offset = -mean * factor
+    if layer.center:
+        offset = offset + np.asarray(layer.beta, np.float64)
+    collector.affine(where, factor, offset)

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.export.plain import Layer, PlainNetwork, describe, require
 from fastnn.network import Network
+from fastnn.validation import one_of
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -19,7 +20,11 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def to_onnx(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any:
+def to_onnx(
+    model: Network | MLPClassifier | MLPRegressor | PlainNetwork,
+    *,
+    input_dtype: str | None = None,
+) -> Any:
     """ONNX model of Gemm and activations.
 
     The input ``X`` is ``(samples, features)`` of the network's dtype, with any number of
@@ -29,7 +34,12 @@ def to_onnx(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+    input_dtype : {"float32", "float64"}, optional
+        Of ``X``, and of the values of a regression; default: the network's. Numbers that are
+        large against their spread have lost it in float32 before the graph gets them (a timestamp
+        of 1.7e9 has steps of 128): of a float32 network that standardises, "float64" keeps it.
+        The layers have the network's dtype in any case.
 
     Returns
     -------
@@ -48,13 +58,16 @@ def to_onnx(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any
     import fastnn
 
     plain = describe(model)
-    graph = _Graph(plain.dtype)
+    wanted = plain.dtype.name if input_dtype is None else input_dtype
+    outside = np.dtype(one_of("input_dtype", wanted, ("float32", "float64")))
+    graph = _Graph(plain.dtype, outside=outside)
     real = onnx.helper.np_dtype_to_tensor_dtype(plain.dtype)
+    given = onnx.helper.np_dtype_to_tensor_dtype(outside)
     info = onnx.helper.make_tensor_value_info
     n_classes = plain.n_outputs if plain.output != "sigmoid" else max(plain.n_outputs, 2)
     if plain.is_regression:
         _build(graph, plain, "X", ["variable"])
-        outputs = [info("variable", real, ["samples", plain.n_outputs])]
+        outputs = [info("variable", given, ["samples", plain.n_outputs])]
     else:
         _build(graph, plain, "X", ["label", "probabilities"])
         labels = plain.labels
@@ -80,7 +93,7 @@ def to_onnx(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any
     ]
     made = onnx.helper.make_model(
         onnx.helper.make_graph(
-            nodes, "fastnn", [info("X", real, ["samples", plain.sizes[0]])], outputs, tensors
+            nodes, "fastnn", [info("X", given, ["samples", plain.sizes[0]])], outputs, tensors
         ),
         producer_name="fastnn",
         producer_version=fastnn.__version__,
@@ -99,10 +112,18 @@ class _Graph:
     dtype : numpy dtype
     unique : callable, optional
         A name that nobody else has, from a proposal.
+    outside : numpy dtype, optional
+        Of input and predicted values; default: ``dtype``.
     """
 
-    def __init__(self, dtype: np.dtype, unique: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        dtype: np.dtype,
+        unique: Callable[[str], str] | None = None,
+        outside: np.dtype | None = None,
+    ) -> None:
         self.dtype = np.dtype(dtype)
+        self.outside = self.dtype if outside is None else outside
         self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
         self.constants: dict[str, np.ndarray] = {}
         self.unique = unique or (lambda name: f"{name}_{len(self.nodes) + len(self.constants)}")
@@ -113,11 +134,12 @@ class _Graph:
         self.nodes.append((operator, list(inputs), [out], attributes))
         return out
 
-    def constant(self, name: str, value: Any) -> str:
-        """A constant of the graph's dtype, or of its own if it is integers or text."""
+    def constant(self, name: str, value: Any, dtype: Any = None) -> str:
+        """A constant of the graph's dtype (or another), or of its own if integers or text."""
         array = np.asarray(value)
         name = self.unique(name)
-        self.constants[name] = array.astype(self.dtype) if array.dtype.kind == "f" else array
+        real = self.dtype if dtype is None else dtype
+        self.constants[name] = array.astype(real) if array.dtype.kind == "f" else array
         return name
 
     def cast(self, x: str, dtype: Any, out: str | None = None) -> str:
@@ -130,24 +152,28 @@ class _Graph:
 def _build(graph: _Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> None:
     """The network from ``x`` to ``[values]`` or ``[label, probabilities]``."""
     if plain.input_shift is not None:
-        x = graph.add("Sub", x, graph.constant("input_shift", plain.input_shift))
-        x = graph.add("Mul", x, graph.constant("input_scale", plain.input_scale))
+        x = _standardized(graph, plain, x)
+    elif graph.outside != graph.dtype:
+        x = graph.cast(x, graph.dtype)
+    same = graph.outside == graph.dtype
     for k, layer in enumerate(plain.layers):
         last = k == len(plain.layers) - 1
         out = None
-        if last and plain.output == "identity" and plain.target_shift is None:
+        if last and same and plain.output == "identity" and plain.target_shift is None:
             out = outputs[0]
         w = graph.constant("weights", layer.weights)
         x = graph.add("Gemm", x, w, graph.constant("biases", layer.biases), out=out)
         x = _activation(graph, layer, x)
-    if plain.output == "exp":
-        graph.add("Exp", x, out=outputs[0])
-        return
-    if plain.output == "identity":
-        if plain.target_shift is not None:
-            x = graph.add("Div", x, graph.constant("target_scale", plain.target_scale))
-            shift = graph.constant("target_shift", plain.target_shift)
-            graph.add("Add", x, shift, out=outputs[0])
+    if plain.output in ("exp", "identity"):
+        if plain.output == "exp":
+            x = graph.add("Exp", x, out=outputs[0] if same else None)
+        scaled = plain.target_shift is not None
+        if not same:
+            x = graph.cast(x, graph.outside, out=None if scaled else outputs[0])
+        if scaled:
+            scale = graph.constant("target_scale", plain.target_scale, graph.outside)
+            shift = graph.constant("target_shift", plain.target_shift, graph.outside)
+            graph.add("Add", graph.add("Div", x, scale), shift, out=outputs[0])
         return
     label, probabilities = outputs
     if plain.output == "softmax":
@@ -166,6 +192,24 @@ def _build(graph: _Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> No
         index = graph.add("Reshape", graph.cast(positive, np.int64), column)
     labels = graph.constant("classes", _onnx_labels(plain.labels))
     graph.add("Gather", labels, index, out=label, axis=0)
+
+
+def _standardized(graph: _Graph, plain: PlainNetwork, x: str) -> str:
+    """Shift, scale and clip, in the input's dtype; then the graph's."""
+    outside, shift, scale = graph.outside, plain.input_shift, plain.input_scale
+    x = graph.add("Sub", x, graph.constant("input_shift", shift, outside))
+    # What float32 has rounded off the means, where it is more than rounding of the result.
+    rest = shift - shift.astype(outside)
+    if (np.abs(rest * scale) > np.finfo(outside).eps).any():
+        x = graph.add("Sub", x, graph.constant("input_shift_rest", rest, outside))
+    x = graph.add("Mul", x, graph.constant("input_scale", scale, outside))
+    if plain.smooth_clip is not None:
+        # z / sqrt(1 + (z / bound)^2)
+        ratio = graph.add("Div", x, graph.constant("bound", plain.smooth_clip, outside))
+        square = graph.add("Mul", ratio, ratio)
+        square = graph.add("Add", square, graph.constant("one", 1.0, outside))
+        x = graph.add("Div", x, graph.add("Sqrt", square))
+    return x if outside == graph.dtype else graph.cast(x, graph.dtype)
 
 
 def _activation(graph: _Graph, layer: Layer, z: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,12 @@ OUTPUTS = dict.fromkeys(codes.LOSSES, "identity") | {
     "poisson": "exp",
 }
 # The loss of a model that does not say what it was trained with.
-_USUAL_LOSSES = {"identity": "squared_error"} | {
+USUAL_LOSSES = {"identity": "squared_error"} | {
     output: loss for loss, output in OUTPUTS.items() if output != "identity"
 }
+
+# Of standardised numbers, that a conversion to float32 before the shift may make.
+LARGEST_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +66,12 @@ class PlainNetwork:
     classes : ndarray or None
         Labels in the order of the probabilities; None stands for 0, 1, 2, ..., and for
         several sigmoids, which are labels of their own.
-    input_shift, input_scale : ndarray, shape (features,), or None
-        The first layer gets ``(x - input_shift) * input_scale``.
-    target_shift, target_scale : ndarray, shape (outputs,), or None
+    input_shift, input_scale : ndarray of float64, shape (features,), or None
+        The first layer gets ``z = (x - input_shift) * input_scale``.
+    target_shift, target_scale : ndarray of float64, shape (outputs,), or None
         Predictions are ``z / target_scale + target_shift``.
+    smooth_clip : float or None
+        Then the first layer gets ``z / sqrt(1 + (z / smooth_clip)**2)``.
     targets_1d : bool
         Whether a single output is predicted as a vector.
     """
@@ -80,10 +84,11 @@ class PlainNetwork:
     target_shift: np.ndarray | None = None
     target_scale: np.ndarray | None = None
     targets_1d: bool = True
+    smooth_clip: float | None = None
 
     @property
     def dtype(self) -> np.dtype:
-        """Of all arrays."""
+        """Of weights and biases."""
         return self.layers[0].weights.dtype
 
     @property
@@ -119,7 +124,7 @@ class PlainNetwork:
         return np.arange(max(self.n_outputs, 2)) if self.classes is None else self.classes
 
     def astype(self, dtype: Any) -> PlainNetwork:
-        """The same with arrays of another dtype.
+        """The same with weights and biases of another dtype.
 
         Parameters
         ----------
@@ -129,16 +134,15 @@ class PlainNetwork:
         -------
         PlainNetwork
         """
-
-        def cast(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else np.asarray(array, dtype)
-
         layers = [
-            replace(layer, weights=cast(layer.weights), biases=cast(layer.biases))
+            replace(
+                layer,
+                weights=np.asarray(layer.weights, dtype),
+                biases=np.asarray(layer.biases, dtype),
+            )
             for layer in self.layers
         ]
-        scales = {name: cast(getattr(self, name)) for name in _SCALES}
-        return replace(self, layers=tuple(layers), **scales)
+        return replace(self, layers=tuple(layers))
 
     def divided(self, scale: float) -> PlainNetwork:
         """The network that takes ``x`` where this one takes ``x / scale``.
@@ -157,31 +161,68 @@ class PlainNetwork:
         own = np.ones(self.sizes[0]) if self.input_scale is None else self.input_scale
         return replace(
             self,
-            input_shift=(np.asarray(shift, np.float64) * scale).astype(self.dtype),
-            input_scale=(np.asarray(own, np.float64) / scale).astype(self.dtype),
+            input_shift=np.asarray(shift, np.float64) * scale,
+            input_scale=np.asarray(own, np.float64) / scale,
         )
 
     def folded(self) -> PlainNetwork:
         """The same function without shifts and scales: they go into the first and last layer.
 
-        A feature whose mean is large against its deviation then loses the digits that
-        subtracting the mean first would have kept.
+        Where a mean is so large against its deviation that float32 would lose the digits which
+        subtracting it first keeps, the result is float64.
 
         Returns
         -------
         PlainNetwork
+
+        Raises
+        ------
+        ValueError
+            If features are clipped, which no layer can express.
         """
-        layers = list(self.layers)
+        if self.smooth_clip is not None:
+            raise ValueError(
+                "layers alone cannot express smooth_clip; exports to C, ONNX, PyTorch and Keras, "
+                "numba_predict and cfunc can"
+            )
+        layers, dtype = list(self.layers), self.dtype
         if self.input_shift is not None:
             w = layers[0].weights.astype(np.float64) * self.input_scale[:, None]
-            b = layers[0].biases - self.input_shift.astype(np.float64) @ w
+            b = layers[0].biases - self.input_shift @ w
             layers[0] = replace(layers[0], weights=w, biases=b)
         if self.target_shift is not None:
-            last, scale = layers[-1], self.target_scale.astype(np.float64)
+            last, scale = layers[-1], self.target_scale
             b = last.biases / scale + self.target_shift
             layers[-1] = replace(last, weights=last.weights / scale, biases=b)
+        if self.needs_double:
+            dtype = np.dtype(np.float64)
         nothing = dict.fromkeys(_SCALES)
-        return replace(self, layers=tuple(layers), **nothing).astype(self.dtype)
+        return replace(self, layers=tuple(layers), **nothing).astype(dtype)
+
+    def split(self) -> tuple[PlainNetwork | None, PlainNetwork]:
+        """What clips features, if anything does, and the rest folded.
+
+        Returns
+        -------
+        front : PlainNetwork or None
+            This network, for its shift, scale and clip of the features.
+        rest : PlainNetwork
+            What follows, without shifts and scales.
+        """
+        if self.smooth_clip is None:
+            return None, self.folded()
+        rest = replace(self, input_shift=None, input_scale=None, smooth_clip=None)
+        return self, rest.folded()
+
+    @property
+    def needs_double(self) -> bool:
+        """Whether float32 numbers as large as the means are too coarse for the deviations."""
+        ratio = 0.0
+        for kind in ("input", "target"):
+            shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
+            if shift is not None:
+                ratio = max(ratio, float(np.abs(shift * scale).max()))
+        return ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING
 
     def to_network(self, backend: str = "auto") -> Network:
         """Network with these parameters.
@@ -219,6 +260,7 @@ class PlainNetwork:
             "loss": self.loss,
             "dropout": [layer.dropout for layer in hidden],
             "standardize": self.input_shift is not None or self.target_shift is not None,
+            "smooth_clip": self.smooth_clip,
             "dtype": self.dtype.name,
             "classes": classes,
             "targets_1d": self.targets_1d,
@@ -227,7 +269,9 @@ class PlainNetwork:
         }
         flat = [part.ravel() for layer in self.layers for part in (layer.weights, layer.biases)]
         arrays = {"params": np.concatenate(flat)}
-        arrays |= {name: getattr(self, name) for name in _SCALES if getattr(self, name) is not None}
+        for name in _SCALES:
+            if getattr(self, name) is not None:
+                arrays[name] = np.asarray(getattr(self, name), np.float64)
         return Network.from_config(config, arrays, backend)
 
 
@@ -239,8 +283,10 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
-        An estimator must be fitted.
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        An estimator must be fitted. A pipeline of scikit-learn may have StandardScaler,
+        MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
+        TransformedTargetRegressor one of these for the targets.
 
     Returns
     -------
@@ -252,7 +298,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     TypeError
         For anything else.
     ValueError
-        If a parameter is not finite.
+        If a parameter is not finite, or a step of a pipeline is not linear.
     """
     if isinstance(model, PlainNetwork):
         return model
@@ -261,10 +307,14 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         net, classes = model, model.classes_
     else:
         from fastnn.estimators import MLPClassifier, MLPRegressor
+        from fastnn.export.pipeline import describe_pipeline, is_pipeline
 
+        if is_pipeline(model):
+            return describe_pipeline(model)
         if not isinstance(model, MLPClassifier | MLPRegressor):
             raise TypeError(
-                "model must be a Network, MLPClassifier or MLPRegressor; "
+                "model must be a Network, MLPClassifier or MLPRegressor, or a pipeline that ends "
+                "in one of these; "
                 f"got {type(model).__name__}"
             )
         from sklearn.utils.validation import check_is_fitted
@@ -291,94 +341,12 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     return PlainNetwork(
         tuple(layers),
         # of a custom loss, which is code, the outputs are what counts
-        net.loss_name if net.loss_name in OUTPUTS else _USUAL_LOSSES["identity"],
+        net.loss_name if net.loss_name in OUTPUTS else USUAL_LOSSES["identity"],
         classes,
         targets_1d=net.targets_1d,
+        smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,
         **{name: net.arrays().get(name) for name in _SCALES},
     )
-
-
-class Collector:
-    """Layers of another library's model, one after the other, as a :class:`PlainNetwork`.
-
-    Parameters
-    ----------
-    loss : str or None
-        None takes what fits the output: softmax, sigmoid, exp or none.
-    """
-
-    def __init__(self, loss: str | None) -> None:
-        if loss is not None and loss not in OUTPUTS:
-            raise ValueError(f"loss must be one of {', '.join(OUTPUTS)}; got {loss!r}")
-        self.loss = loss
-        self.layers: list[Layer] = []
-        self.output: str | None = None
-        self.scales: dict[str, np.ndarray] = {}
-        self.pending = False  # whether the last dense layer can still get an activation
-
-    def dense(self, where: str, weights: Any, biases: Any) -> None:
-        """A dense layer, weights (fan_in, fan_out)."""
-        self._open(where)
-        w = np.array(weights)
-        if w.dtype not in (np.float32, np.float64):
-            w = w.astype(np.float32)
-        b = np.zeros(w.shape[1], w.dtype) if biases is None else np.array(biases, w.dtype)
-        self.layers.append(Layer(w, b))
-        self.pending = True
-
-    def activation(self, where: str, name: str, alpha: float = 0.0) -> None:
-        """An activation: ours, softmax, or "identity"."""
-        if name == "identity":
-            return
-        self._open(where)
-        if not self.pending:
-            raise ValueError(f"{where}: {name} does not follow a dense layer")
-        self.pending = False
-        if name in ("softmax", "exp"):
-            self.output = name
-            return
-        self.layers[-1] = replace(self.layers[-1], activation=name, alpha=alpha)
-
-    def dropout(self, where: str, rate: float) -> None:
-        """Dropout, which counts in training only."""
-        if not self.layers:
-            raise ValueError(f"{where}: dropout of the inputs is not supported")
-        self.pending = False
-        self.layers[-1] = replace(self.layers[-1], dropout=float(rate))
-
-    def _open(self, where: str) -> None:
-        if self.output is not None or "target_shift" in self.scales:
-            raise ValueError(f"{where}: nothing can follow the output")
-
-    def network(self, classes: Sequence | None, backend: str) -> Network:
-        """The whole as a Network."""
-        if not self.layers:
-            raise ValueError("the model has no dense layer")
-        last, output = self.layers[-1], self.output or "identity"
-        if last.activation == "sigmoid":
-            output = "sigmoid"
-        elif last.activation != "identity":
-            raise ValueError(
-                f"the outputs have the activation {last.activation}; "
-                "a Network has softmax, sigmoid, exp or none there"
-            )
-        loss = self.loss or _USUAL_LOSSES[output]
-        if output not in ("identity", OUTPUTS[loss]):
-            raise ValueError(f"the loss {loss} does not fit outputs of {output}")
-        output = OUTPUTS[loss]
-        if self.scales.get("target_shift") is not None and output != "identity":
-            raise ValueError(f"outputs of {output} are not shifted or scaled")
-        self.layers[-1] = replace(last, activation="identity", dropout=0.0)
-        if classes is not None:
-            n_classes = max(len(last.biases), 2)
-            if loss in codes.REGRESSION or (output == "sigmoid" and len(last.biases) > 1):
-                raise ValueError("classes are for softmax, or for one sigmoid")
-            classes = np.asarray(classes)
-            if classes.shape != (n_classes,) or (classes[:-1] >= classes[1:]).any():
-                raise ValueError(f"classes must be {n_classes} labels in ascending order")
-        dtype = np.result_type(*(layer.weights for layer in self.layers))
-        plain = PlainNetwork(tuple(self.layers), loss, classes, **self.scales)
-        return plain.astype(dtype).to_network(backend)
 
 
 def require(name: str, what: str, extra: str = "export") -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.export.pipeline import final_estimator
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.network import Network
 
@@ -25,7 +26,7 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
         An estimator passes its parameters on as far as scikit-learn knows them.
 
     Returns
@@ -60,8 +61,9 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
 
     kind = "MLPRegressor" if plain.is_regression else "MLPClassifier"
     mlp = getattr(neural_network, kind)()
-    if not isinstance(model, Network | PlainNetwork):
-        _copy_parameters(model, mlp)
+    source = final_estimator(model)
+    if not isinstance(source, Network | PlainNetwork):
+        _copy_parameters(source, mlp)
     mlp.set_params(
         hidden_layer_sizes=tuple(plain.sizes[1:-1]), activation=_SKLEARN_NAMES[names.pop()]
     )
@@ -71,9 +73,11 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
     mlp.n_features_in_ = plain.sizes[0]
     mlp.out_activation_ = "logistic" if plain.output == "sigmoid" else plain.output
     mlp.n_iter_, mlp.t_, mlp.loss_ = 0, 0, float("nan")
-    for name in ("n_iter_", "t_", "loss_", "loss_curve_", "feature_names_in_"):
-        if hasattr(model, name):
-            setattr(mlp, name, copy.copy(getattr(model, name)))
+    for name in ("n_iter_", "t_", "loss_", "loss_curve_"):
+        if hasattr(source, name):
+            setattr(mlp, name, copy.copy(getattr(source, name)))
+    if hasattr(model, "feature_names_in_"):
+        mlp.feature_names_in_ = copy.copy(model.feature_names_in_)
     if kind == "MLPClassifier":
         labels = np.eye(plain.n_outputs, dtype=int) if plain.is_multilabel else plain.labels
         mlp._label_binarizer = LabelBinarizer().fit(labels)

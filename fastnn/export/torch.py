@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastnn.export.plain import Collector, Layer, PlainNetwork, describe, require
+from fastnn.export.collector import Collector
+from fastnn.export.plain import Layer, PlainNetwork, describe, require
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -23,18 +25,21 @@ def to_torch(
 
     It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
     second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of
-    a network that standardises are folded into its first and last layer.
+    a network that standardises are folded into its first and last layer; where a mean is so
+    large that float32 would lose the deviations from it, the module is float64. With
+    ``smooth_clip`` the first module is ``fastnn.export.torch.Standardize``, which computes in
+    float64 and also takes float32.
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
     logits : bool, default=False
         Leave out softmax or sigmoid, as PyTorch's losses want it.
 
     Returns
     -------
     torch.nn.Sequential
-        ``nn.Linear`` layers and activations, of the network's dtype.
+        ``nn.Linear`` layers and activations, of the network's dtype unless it says so above.
 
     Raises
     ------
@@ -44,8 +49,13 @@ def to_torch(
         For the loss poisson without ``logits``: PyTorch has no module for exp.
     """
     torch = _torch()
-    nn, plain = torch.nn, describe(model).folded()
-    modules = []
+    front, plain = describe(model).split()
+    nn, modules = torch.nn, []
+    if front is not None:
+        standardize = _standardize_class()(plain.sizes[0], plain.dtype.name, front.smooth_clip)
+        standardize.shift.copy_(torch.from_numpy(front.input_shift.copy()))
+        standardize.scale.copy_(torch.from_numpy(front.input_scale.copy()))
+        modules.append(standardize)
     for layer in plain.layers:
         fan_in, fan_out = layer.weights.shape
         linear = nn.utils.skip_init(
@@ -66,6 +76,46 @@ def to_torch(
     if not logits and plain.output != "identity":
         modules.append(nn.Softmax(dim=-1) if plain.output == "softmax" else nn.Sigmoid())
     return nn.Sequential(*modules).eval()
+
+
+@functools.cache
+def _standardize_class() -> Any:
+    """The module ``Standardize``, which needs PyTorch to be defined."""
+    torch = _torch()
+
+    class Standardize(torch.nn.Module):
+        """``z = (x - shift) * scale`` in float64, then ``z / sqrt(1 + (z / bound)**2)``.
+
+        Parameters
+        ----------
+        features : int
+        dtype : {"float32", "float64"}
+            Of the result.
+        bound : float
+        """
+
+        def __init__(self, features: int, dtype: str, bound: float) -> None:
+            super().__init__()
+            self.dtype, self.bound = getattr(torch, dtype), bound
+            self.register_buffer("shift", torch.zeros(features, dtype=torch.float64))
+            self.register_buffer("scale", torch.ones(features, dtype=torch.float64))
+
+        def forward(self, x: Any) -> Any:
+            z = (x - self.shift) * self.scale
+            return (z / torch.sqrt(1 + (z / self.bound) ** 2)).to(self.dtype)
+
+        def extra_repr(self) -> str:
+            return f"{len(self.shift)}, {str(self.dtype).split('.')[1]!r}, {self.bound:g}"
+
+    # found where pickle looks for it
+    Standardize.__module__, Standardize.__qualname__ = __name__, "Standardize"
+    return Standardize
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Standardize":
+        return _standardize_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _activation(nn: Any, layer: Layer) -> Any:
@@ -99,9 +149,12 @@ def from_torch(
 
     Parameters
     ----------
-    module : torch.nn.Sequential or torch.nn.Linear
-        Of Linear, Identity, Flatten, Dropout, the activations of :class:`fastnn.Network`, and at
-        the end Softmax or Sigmoid; Sequentials may be nested.
+    module : torch.nn.Module
+        A Sequential, also a nested one, or a module of your own whose ``forward`` calls one layer
+        after the other (:mod:`torch.fx` must be able to follow it). Of Linear, Identity, Flatten,
+        Dropout, BatchNorm1d (as in ``eval`` mode; it goes into the layers beside it), the
+        activations of :class:`fastnn.Network`, and at the end Softmax, LogSoftmax (the network
+        has the probabilities) or Sigmoid.
     loss : str, optional
         Default: what fits the last layer. Needed where a module gives logits, as those
         trained with PyTorch's losses do.
@@ -129,18 +182,139 @@ def from_torch(
             collector.dense(where, w, bias)
         elif isinstance(part, nn.Dropout):
             collector.dropout(where, part.p)
-        elif not (isinstance(part, nn.Flatten) and not collector.layers):
+        elif isinstance(part, nn.BatchNorm1d):
+            collector.affine(where, *_batch_norm(where, part))
+        elif _is_ours(part):
+            scales = part.shift.cpu().numpy(), part.scale.cpu().numpy()
+            collector.standardize(where, *scales, part.bound)
+        elif isinstance(part, nn.Flatten) and part.start_dim == 1:
+            pass  # samples have one axis of features already
+        else:
             collector.activation(where, *_name(nn, where, part))
     return collector.network(classes, backend)
 
 
 def _flatten(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
     """Parts of nested Sequentials with names for messages."""
-    if not isinstance(module, nn.Sequential):
+    # a class of the user's own that changes no forward is what it is derived from
+    inherited = getattr(type(module), "forward", None)
+    if inherited is nn.Sequential.forward:
+        for key, part in module.named_children():
+            yield from _flatten(nn, part, f"{name}.{key}" if name else key)
+    elif getattr(inherited, "__module__", "").startswith("torch.nn.") or _is_ours(module):
         yield f"layer {name or 0} ({type(module).__name__})", module
-        return
-    for key, part in module.named_children():
-        yield from _flatten(nn, part, f"{name}.{key}" if name else key)
+    else:
+        yield from _traced(nn, module, name)
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether a module is the one that :func:`to_torch` begins with where features are clipped."""
+    return isinstance(module, _standardize_class())
+
+
+def _traced(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Parts of a module of the user's own in the order that its ``forward`` calls them."""
+    from torch import fx
+
+    what = f"layer {name or 0} ({type(module).__name__})"
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
+    try:
+        traced = fx.symbolic_trace(module)
+    except Exception as error:  # whatever its code does
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{what}: its forward cannot be followed ({reason}); give the Sequential in it"
+        ) from error
+    functions, last = _functions(nn), None
+    for node in traced.graph.nodes:
+        if node.op == "placeholder":
+            if last is not None:
+                raise ValueError(f"{what}: its forward must take one argument")
+            last = node
+            continue
+        if _is_shape(node):
+            continue
+        before = [n for n in node.all_input_nodes if not _is_shape(n)]
+        if before != [last]:
+            raise ValueError(f"{what}: its forward is not a chain of layers, see {node.name}")
+        where = f"{what}, {node.target if node.op == 'call_module' else node.name}"
+        if node.op == "call_module":
+            yield from _flatten(nn, traced.get_submodule(node.target), str(node.target))
+        elif node.op != "output":
+            made = functions.get(node.target)
+            if made is None:
+                raise ValueError(f"{where} is not supported; use the layers of torch.nn")
+            settings = {k: v for k, v in node.kwargs.items() if k not in _WITHOUT_MEANING}
+            try:
+                part = made(*node.args[1:], **settings)
+            except TypeError as error:
+                raise ValueError(f"{where} is not supported: {error}") from None
+            yield where, part
+        last = node
+
+
+# Arguments of functions that change nothing of a prediction.
+_WITHOUT_MEANING = ("input", "inplace", "training", "_stacklevel", "dtype")
+
+
+def _is_shape(node: Any) -> bool:
+    """Whether a traced node is only about an array's shape."""
+    import operator
+
+    shape = node.op == "call_method" and node.target in ("size", "dim")
+    shape |= node.op == "call_function" and node.target is getattr and node.args[1] == "shape"
+    if node.op == "call_function" and node.target is operator.getitem:
+        shape |= all(_is_shape(n) for n in node.all_input_nodes)
+    return shape
+
+
+def _functions(nn: Any) -> dict[Any, Any]:
+    """Module for each function and method of a tensor that a ``forward`` may call."""
+    torch, functional = _torch(), nn.functional
+
+    def flatten(*shape: Any, **settings: Any) -> Any:
+        return nn.Flatten()
+
+    names = {
+        "relu": nn.ReLU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "softmax": nn.Softmax,
+        "log_softmax": nn.LogSoftmax,
+        "leaky_relu": nn.LeakyReLU,
+        "elu": nn.ELU,
+        "selu": nn.SELU,
+        "silu": nn.SiLU,
+        "mish": nn.Mish,
+        "gelu": nn.GELU,
+        "softplus": nn.Softplus,
+        "dropout": nn.Dropout,
+        "flatten": flatten,
+    }
+    known: dict[Any, Any] = {"view": flatten, "reshape": flatten}
+    for name, made in names.items():
+        for owner in (torch, functional):
+            if hasattr(owner, name):
+                known[getattr(owner, name)] = made
+        if hasattr(torch.Tensor, name):
+            known[name] = made
+    return known
+
+
+def _batch_norm(where: str, part: Any) -> tuple[Any, Any]:
+    """Factor and offset of BatchNorm1d in prediction."""
+    if part.running_mean is None:
+        raise ValueError(f"{where}: has no running mean and variance (track_running_stats=False)")
+
+    def numbers(tensor: Any) -> Any:
+        return tensor.detach().cpu().double().numpy()
+
+    factor = (numbers(part.running_var) + part.eps) ** -0.5
+    if part.weight is not None:
+        factor = factor * numbers(part.weight)
+    offset = -numbers(part.running_mean) * factor
+    return factor, offset if part.bias is None else offset + numbers(part.bias)
 
 
 def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
@@ -153,7 +327,7 @@ def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
         raise ValueError(f"{where}: beta must be 1; got {part.beta:g}")
     if isinstance(part, nn.GELU) and part.approximate != "none":
         raise ValueError(f"{where}: only the exact GELU is supported; got {part.approximate!r}")
-    if isinstance(part, nn.Softmax) and part.dim not in (1, -1):
+    if isinstance(part, nn.Softmax | nn.LogSoftmax) and part.dim not in (1, -1):
         raise ValueError(f"{where}: dim must be 1 or -1; got {part.dim}")
     names = {
         nn.Identity: "identity",
@@ -166,8 +340,11 @@ def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
         nn.SELU: "selu",
         nn.Mish: "mish",
         nn.Softmax: "softmax",
+        nn.LogSoftmax: "softmax",
     }
     if type(part) not in names:
-        known = ", ".join(["Linear", "Dropout", "LeakyReLU", "ELU", *(k.__name__ for k in names)])
+        known = ", ".join(
+            ["Linear", "Dropout", "BatchNorm1d", "LeakyReLU", "ELU", *(k.__name__ for k in names)]
+        )
         raise ValueError(f"{where} is not supported; known are {known}")
     return names[type(part)], 0.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.network.inputs import Scales, encode_targets
+from fastnn.network.inputs import encode_targets
+from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
@@ -68,9 +70,14 @@ def check_job(
     """The arguments of :meth:`fastnn.Network.fit`, checked; the network does not change."""
     optimizer = get_optimizer(optimizer)
     epochs = as_integer("epochs", epochs, 1)
-    x = as_matrix("X", X, net.n_features, net.dtype)
+    x = as_matrix("X", X, net.n_features, net.spec.input_dtype)
     targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
     weights = as_weights("sample_weight", sample_weight, len(x), net.dtype)
+    if not net.spec.standardize:
+        advice = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
+        warn_lost_spread("X", X, x, advice)
+        if net.is_regression:
+            warn_lost_spread("y", y, targets, advice)
     fraction = as_real("validation_fraction", validation_fraction, 0.0, 1.0)
     held_out = None
     if validation_data is not None:
@@ -110,7 +117,7 @@ def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> He
         X, y = validation_data
     except (TypeError, ValueError):
         raise ValueError("validation_data must be a pair (X, y)") from None
-    x = as_matrix("validation_data[0]", X, net.n_features, net.dtype)
+    x = as_matrix("validation_data[0]", X, net.n_features, net.spec.input_dtype)
     targets = encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
     return x, targets, np.empty(0, net.dtype)
 
@@ -148,12 +155,15 @@ def train(
     n_threads : int, optional
         Most threads; default: the network's number.
     """
-    net.classes_, net.targets_1d = job.classes, job.targets_1d
-    if net.spec.standardize and net.scales.input_shift is None:
-        net.scales = Scales.learned(net.spec, job.x, job.targets)
-    scales, held_out = net.scales, job.held_out
+    spec, scales, held_out = net.spec, net.scales, job.held_out
+    if spec.standardize and scales.input_shift is None:
+        scales = Scales.learned(spec, job.x, job.targets)
+    if net.state.is_continued_without and job.optimizer.n_moments:
+        warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
+    net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
     if held_out is not None:
-        held_out = scales.inputs(held_out[0]), scales.targets(held_out[1]), held_out[2]
+        x, targets, weights = held_out
+        held_out = scales.inputs(x, spec), scales.targets(targets, spec), weights
     model, state = net.model, net.state
     state.begin(job.optimizer, model.params)
     try:
@@ -177,15 +187,24 @@ def train(
     return run.history()
 
 
+def warn_forgotten(count: int, unit: str, rule: str) -> None:
+    """Warn of a training that goes on without the moments of its update rule."""
+    warnings.warn(
+        f"training goes on after {count:,} {unit}, but {rule} starts with new moments: the file "
+        "or object has none. save(..., include_optimizer=True) keeps them",
+        stacklevel=4,
+    )
+
+
 def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> Batches:
     """The training data for the kernels."""
-    x = scales.inputs(job.x)
+    x = scales.inputs(job.x, net.spec)
     sparse = sparse_pays(x, net.model)
     batches = Batches(net.model, job.batch_size, sparse, n_threads)
     # The order within one full batch changes nothing but rounding.
     shuffled = job.shuffle and job.batch_size < len(x)
     x = Rows.compressed(x, net.dtype) if sparse else x
-    batches.fill(x, scales.targets(job.targets), job.weights, shuffled)
+    batches.fill(x, scales.targets(job.targets, net.spec), job.weights, shuffled)
     return batches
 
 

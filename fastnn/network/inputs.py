@@ -1,65 +1,13 @@
-"""What comes in: samples, targets and class labels as the kernels take them; standardisation."""
+"""What comes in: samples, targets and class labels as the kernels take them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.network.spec import NetworkSpec
-from fastnn.validation import as_matrix, check_finite
-
-
-@dataclass
-class Scales:
-    """Shifts and factors of features and real targets; None before they are learned.
-
-    Attributes
-    ----------
-    input_shift, input_scale : ndarray, shape (features,), or None
-    target_shift, target_scale : ndarray, shape (outputs,), or None
-        None too where targets are not scaled.
-    """
-
-    input_shift: np.ndarray | None = None
-    input_scale: np.ndarray | None = None
-    target_shift: np.ndarray | None = None
-    target_scale: np.ndarray | None = None
-
-    @classmethod
-    def learned(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
-        """Those that give features (and real targets) mean 0 and standard deviation 1."""
-        of_targets = shift_and_scale(targets) if spec.scales_targets else (None, None)
-        return cls(*shift_and_scale(x), *of_targets)
-
-    def inputs(self, x: np.ndarray) -> np.ndarray:
-        """Samples standardised."""
-        return x if self.input_shift is None else (x - self.input_shift) * self.input_scale
-
-    def targets(self, targets: np.ndarray) -> np.ndarray:
-        """Real targets standardised."""
-        if self.target_shift is None:
-            return targets
-        return (targets - self.target_shift) * self.target_scale
-
-    def outputs(self, z: np.ndarray) -> np.ndarray:
-        """Predictions in the units of the targets."""
-        return z if self.target_shift is None else z / self.target_scale + self.target_shift
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Those that have been learned, by name."""
-        return {name: array for name, array in vars(self).items() if array is not None}
-
-
-def shift_and_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 1 / standard deviation of the columns (1 where a column is constant)."""
-    mean = matrix.mean(axis=0, dtype=np.float64)
-    deviation = matrix.std(axis=0, dtype=np.float64)
-    # A constant column's computed deviation is rounding, not zero.
-    constant = deviation <= 10 * np.finfo(matrix.dtype).eps * np.maximum(np.abs(mean), 1e-30)
-    scale = 1.0 / np.where(constant, 1.0, deviation)
-    return mean.astype(matrix.dtype), scale.astype(matrix.dtype)
+from fastnn.validation import as_array, as_matrix, check_finite
 
 
 class Targets(NamedTuple):
@@ -102,7 +50,7 @@ def encode_targets(
     training : bool
         Then there must be at least two classes.
     """
-    array = np.asarray(y)
+    array = as_array(name, y)
     if array.shape[:1] != (n_samples,):
         raise ValueError(f"{name} has shape {array.shape}; X has {n_samples} samples")
     if spec.has_target_columns:
@@ -111,14 +59,47 @@ def encode_targets(
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(f"{name} must be 1-D labels; got shape {array.shape}")
+        raise ValueError(_not_one_label(spec, array, name))
+    if spec.loss_name == "binary_cross_entropy" and _are_soft(array):
+        return Targets(*_probabilities(spec, array, classes, name), None)
     indices, classes = _class_indices(spec, array, classes, name, training)
     return Targets(indices, classes, None)
 
 
+def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
+    """What is wrong with targets of several columns."""
+    what = f"{name} must be 1-D labels, one a sample; got shape {array.shape}"
+    if array.ndim == 2 and array.shape[1] == spec.n_classes:
+        return f"{what}. For one-hot rows give {name}.argmax(axis=1)"
+    return what
+
+
+def _are_soft(targets: np.ndarray) -> bool:
+    """Whether targets are probabilities: real numbers, of which some are neither 0 nor 1."""
+    if targets.dtype.kind != "f":
+        return False
+    inside = (targets >= 0) & (targets <= 1)
+    return bool(inside.all() and (targets != np.floor(targets)).any())
+
+
+def _probabilities(
+    spec: NetworkSpec, targets: np.ndarray, classes: np.ndarray | None, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the second class as targets of one sigmoid; the classes are 0 and 1."""
+    numbers = np.arange(2)
+    if classes is not None and not (
+        classes.dtype.kind in "iufb" and np.array_equal(classes, numbers)
+    ):
+        raise ValueError(
+            f"{name} has probabilities; the network knows the labels {classes.tolist()}, for "
+            "which a probability stands only if they are 0 and 1"
+        )
+    return targets.astype(spec.dtype)[:, None], numbers if classes is None else classes
+
+
 def _columns(spec: NetworkSpec, array: np.ndarray, name: str) -> np.ndarray:
     """Real numbers or 0/1 columns, in the loss's domain."""
-    matrix = as_matrix(name, array, None, spec.dtype)
+    matrix = as_matrix(name, array, None, spec.target_dtype)
     if matrix.shape[1] != spec.n_outputs:
         raise ValueError(
             f"{name} has {matrix.shape[1]} columns; the network has {spec.n_outputs} outputs"
@@ -141,7 +122,8 @@ def _class_indices(
     if labels.dtype.kind == "f":
         check_finite(name, labels)
         if (labels != np.floor(labels)).any():
-            raise ValueError(f"{name} must be class labels; got real numbers")
+            or_soft = " or in [0, 1]" if spec.loss_name == "binary_cross_entropy" else ""
+            raise ValueError(f"{name} must be class labels{or_soft}; got real numbers")
     try:
         present = np.unique(labels)
     except TypeError:
@@ -155,7 +137,9 @@ def _class_indices(
     positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
     unknown = classes[positions] != labels
     if unknown.any():
-        raise ValueError(f"{name} has a label unknown to the network: {labels[unknown][0]!r}")
+        known = ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+        label = labels[unknown][:1].tolist()[0]
+        raise ValueError(f"{name} has a label unknown to the network: {label!r}; it knows {known}")
     return positions.astype(spec.dtype)[:, None], classes
 
 

@@ -15,7 +15,7 @@ from fastnn.network import Network, fitting
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
-from fastnn.validation import as_integer, as_matrix, one_of
+from fastnn.validation import as_array, as_integer, as_matrix, one_of
 
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
 
@@ -199,7 +199,7 @@ class _Plans:
 
     def __init__(self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any]) -> None:
         self.fits, self.X, self.y, self.arguments = fits, X, y, arguments
-        self.converted: dict[np.dtype, np.ndarray] = {}  # the shared X
+        self.converted: dict[np.dtype | None, np.ndarray] = {}  # the shared X
 
     def __len__(self) -> int:
         return len(self.fits)
@@ -227,7 +227,7 @@ class _Plans:
             raise ValueError("there is no X and y, neither its own nor shared")
         if fit.rows is None and fit.validation_rows is None:
             return {**arguments, "X": X, "y": y}
-        X, y = np.asarray(X), np.asarray(y)
+        X, y = as_array("X", X), as_array("y", y)
         if X.shape[:1] != y.shape[:1]:
             raise ValueError(f"y has shape {y.shape}; X has shape {X.shape}")
         if fit.validation_rows is not None:
@@ -239,7 +239,7 @@ class _Plans:
             rows = _rows("rows", fit.rows, len(X))
             weights = arguments.get("sample_weight")
             if weights is not None:
-                weights = np.asarray(weights)
+                weights = as_array("sample_weight", weights)
                 if weights.shape != (len(X),):
                     raise ValueError(
                         f"sample_weight must have shape ({len(X)},), as it had before rows are "
@@ -250,12 +250,13 @@ class _Plans:
         return {**arguments, "X": X, "y": y}
 
     def _shared(self, network: Network) -> Any:
-        """The shared X, converted once for all networks of a dtype."""
+        """The shared X, converted once for all networks that take one dtype."""
         if self.X is None:
             return None
-        if network.dtype not in self.converted:
-            self.converted[network.dtype] = as_matrix("X", self.X, None, network.dtype)
-        return self.converted[network.dtype]
+        dtype = network.spec.input_dtype
+        if dtype not in self.converted:
+            self.converted[dtype] = as_matrix("X", self.X, None, dtype)
+        return self.converted[dtype]
 
 
 def _items(networks: Any) -> list[Fit]:

@@ -15,14 +15,15 @@ from fastnn import backends
 from fastnn.network import fitting
 from fastnn.network.custom import CustomActivation, CustomLoss
 from fastnn.network.initializers import as_random_state, initialize
-from fastnn.network.inputs import Scales, encode_targets
+from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor
+from fastnn.network.scales import FAR, Scales
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.state import TrainingState
-from fastnn.validation import as_integer, as_matrix, as_weights
+from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
 
 
 def _of(path: str, description: str) -> property:
@@ -66,8 +67,14 @@ class Network(Portable):
         Biases start at zero.
     standardize : bool, default=False
         The first ``fit`` learns mean and standard deviation of the features, and
-        of the targets of regression (except poisson's); every call then applies them.
+        of the targets of regression (except poisson's); every call then applies them, in
+        float64 and before the cast to ``dtype``. Predictions of such a regression are float64.
         Losses, and huber's ``delta``, are those of the standardised targets.
+    smooth_clip : float, optional
+        With ``standardize``: features then pass ``z / sqrt(1 + (z / smooth_clip)**2)``, which
+        leaves those near the mean alone and holds all within plus and minus ``smooth_clip``
+        deviations, so that one far outside the training range does not decide a prediction. 3
+        is usual.
     backend : {"auto", "cython", "numba", "numpy"}
         "auto" takes the fastest that is there (of those that can call custom functions,
         where there are any).
@@ -95,7 +102,7 @@ class Network(Portable):
     For the modules of this package: ``spec`` (:class:`fastnn.network.spec.NetworkSpec`) says what
     the network is, ``model`` (:class:`fastnn.backends.model.Model`) has its parameters and plans
     as the kernels take them, ``state`` (:class:`fastnn.training.state.TrainingState`) is what a
-    training carries on, ``scales`` (:class:`fastnn.network.inputs.Scales`) standardises,
+    training carries on, ``scales`` (:class:`fastnn.network.scales.Scales`) standardises,
     ``predictor`` (:class:`fastnn.network.prediction.Predictor`) predicts from checked samples,
     and ``targets_1d`` says whether real targets came as a vector.
 
@@ -120,6 +127,7 @@ class Network(Portable):
     dropout = _of("spec.dropout", "Rate behind each hidden layer.")
     initializer = _of("spec.initializer", "How the weights were drawn.")
     standardize = _of("spec.standardize", "Whether ``fit`` learns scales.")
+    smooth_clip = _of("spec.smooth_clip", "Bound of the standardised features, or None.")
     dtype = _of("spec.dtype", "dtype of the parameters.")
     is_regression = _of("spec.is_regression", "Whether the loss is one of real targets.")
     n_features = _of("spec.n_features", "Number of inputs.")
@@ -143,6 +151,7 @@ class Network(Portable):
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
         standardize: bool = False,
+        smooth_clip: float | None = None,
         backend: str = "auto",
         dtype: Any = "float32",
         random_state: int | np.random.RandomState | None = None,
@@ -160,6 +169,7 @@ class Network(Portable):
             dropout=dropout,
             initializer=initializer,
             standardize=standardize,
+            smooth_clip=smooth_clip,
             dtype=dtype,
         )
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
@@ -258,7 +268,9 @@ class Network(Portable):
 
     def _inputs(self, X: Any, finite: bool = True) -> np.ndarray:
         """Samples as the kernels take them; ``finite=False`` leaves NaN to the predictor."""
-        return self.scales.inputs(as_matrix("X", X, self.spec.layer_sizes[0], self.dtype, finite))
+        spec = self.spec
+        x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype, finite)
+        return self.scales.inputs(x, spec) if spec.standardize else x
 
     def _data(
         self, X: Any, y: Any, sample_weight: Any
@@ -267,7 +279,11 @@ class Network(Portable):
         x = self._inputs(X)
         targets = encode_targets(self.spec, y, len(x), self.classes_).matrix
         weights = as_weights("sample_weight", sample_weight, len(x), self.dtype)
-        return x, self.scales.targets(targets), weights
+        return x, self._targets(targets), weights
+
+    def _targets(self, targets: np.ndarray) -> np.ndarray:
+        """Encoded targets, standardised where they are real and the network does that."""
+        return self.scales.targets(targets, self.spec) if self.spec.standardize else targets
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
@@ -306,6 +322,7 @@ class Network(Portable):
         Returns
         -------
         ndarray, shape (samples,) or (samples, outputs)
+            Values are of the network's dtype, those of a regression that standardises float64.
         """
         regression = self.spec.is_regression
         z = self.predictor(self._inputs(X, finite=False), regression, self.n_threads)
@@ -333,19 +350,61 @@ class Network(Portable):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            As :meth:`loss` does, for a label that the network does not know too.
         """
-        predicted, y = self.predict(X), np.asarray(y)
-        if y.shape[:1] != predicted.shape[:1]:
-            raise ValueError(f"y has shape {y.shape}; X has {len(predicted)} samples")
-        weights = as_weights("sample_weight", sample_weight, len(y), np.dtype(np.float64))
-        if self.is_regression:
+        spec, y = self.spec, as_array("y", y)
+        x = self._inputs(X, finite=False)
+        weights = as_weights("sample_weight", sample_weight, len(x), np.dtype(np.float64))
+        weights = weights if len(weights) else None
+        if spec.is_regression:
             from sklearn.metrics import r2_score
 
-            return float(r2_score(y, predicted, sample_weight=weights if len(weights) else None))
-        right = y.reshape(predicted.shape) == predicted
-        if right.ndim == 2:  # multilabel: a sample is right when all its labels are
-            right = right.all(axis=1)
-        return float(np.average(right, weights=weights if len(weights) else None))
+            if y.shape[:1] != (len(x),):
+                raise ValueError(f"y has shape {y.shape}; X has {len(x)} samples")
+            z = self.predictor(x, True, self.n_threads)
+            return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
+        targets = encode_targets(spec, y, len(x), self.classes_).matrix
+        z = self.predictor(x, False, self.n_threads)
+        if spec.loss_name == "binary_cross_entropy":
+            # multilabel: a sample is right when all its labels are
+            right = ((z > 0) == (targets > 0.5)).all(axis=1)
+        else:
+            right = z.argmax(axis=1) == targets[:, 0]
+        return float(np.average(right, weights=weights))
+
+    def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
+        """Samples far outside of what the network was trained on.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+        deviations : float, default=3
+            How many standard deviations a feature must lie below the smallest or above the
+            largest value that the first ``fit`` saw.
+
+        Returns
+        -------
+        ndarray of bool, shape (samples,)
+            True where that is so for some feature.
+
+        Raises
+        ------
+        ValueError
+            If the network does not know the range: it does not standardise, is not fitted, or
+            comes from a file of fastnn 0.1.
+        """
+        if self.scales.input_low is None:
+            raise ValueError(
+                "the range of the training samples is not known: it is learned by fit of a "
+                "network with standardize=True"
+            )
+        deviations = as_real("deviations", deviations, 0.0)
+        x = as_matrix("X", X, self.n_features, None)
+        return self.scales.far_outside(x, deviations)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Objective: mean loss plus ``l2 / 2`` times the sum of the squared weights.
@@ -407,7 +466,8 @@ class Network(Portable):
         ----------
         X : array-like, shape (samples, features)
         y : array-like, shape (samples,) or (samples, outputs)
-            Labels (integers or strings), 0/1 columns for multilabel, or numbers.
+            Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
+            Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
         optimizer : Optimizer or str, optional
             Update rule; default :class:`fastnn.Adam`. An equal one goes on with its
             moments, another starts with new ones.

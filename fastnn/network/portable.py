@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.backends.plan import MAX_FROZEN_UNITS
 from fastnn.network.custom import CustomActivation
-from fastnn.network.inputs import Scales
+from fastnn.network.scales import Scales
 from fastnn.validation import check_finite, one_of
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ class Portable:
         -------
         function
             ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
-            C-contiguous and of the network's dtype. A wrong dtype or layout is an error
-            when the caller is compiled, a wrong length a ValueError. NaN is not an
-            error: it comes out again.
+            C-contiguous and of the network's dtype. Of a network that standardises, x may be
+            float64 too (a timestamp keeps its digits only so), and out where it gets values in
+            the targets' units. A wrong dtype or layout is an error when the caller is compiled,
+            a wrong length a ValueError. NaN is not an error: it comes out again.
 
         Examples
         --------
@@ -78,9 +79,11 @@ class Portable:
 
         Parameters
         ----------
-        signature : {"predict", "integrand"}, default="predict"
+        signature : {"predict", "predict_double", "integrand"}, default="predict"
             "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
             are the caller's business.
+            "predict_double": the same with double for T whatever the network's dtype; of one
+            that standardises, large numbers such as timestamps then keep their digits.
             "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
             take it, for a network with one output; NaN if n is not the number of
             features.
@@ -95,7 +98,7 @@ class Portable:
             code takes it through ``fastnn.cython_kernels``.
         """
         self._freezable(output)
-        one_of("signature", signature, ("predict", "integrand"))
+        one_of("signature", signature, ("predict", "predict_double", "integrand"))
         if signature == "integrand" and self.n_outputs != 1:
             raise ValueError(
                 f"signature 'integrand' needs a network with one output; "
@@ -148,23 +151,40 @@ class Portable:
             shape = net.spec.shapes.get(name)
             if shape is None:
                 raise ValueError(f"unknown array {name!r}")
-            if array.shape != shape or array.dtype != net.dtype:
+            # scales are float64; those of files before format 3 have the network's dtype
+            allowed = {net.dtype} if name == "params" else {net.dtype, np.dtype(np.float64)}
+            if array.shape != shape or array.dtype not in allowed:
                 raise ValueError(
-                    f"{name} must be {net.dtype.name} of shape {shape}; "
+                    f"{name} must be {' or '.join(sorted(map(str, allowed)))} of shape {shape}; "
                     f"got {array.dtype} of shape {array.shape}"
                 )
             check_finite(name, array)
         scales = dict(arrays)
         net.params = scales.pop("params")
-        net.scales = Scales(**{name: array.copy() for name, array in scales.items()})
+        net.scales = Scales(**{name: array.astype(np.float64) for name, array in scales.items()})
         if config["classes"] is not None:
             net.classes_ = np.array(config["classes"]["values"], config["classes"]["dtype"])
         net.targets_1d = bool(config["targets_1d"])
         net.state.epochs, net.state.seed = int(config["n_epochs"]), int(config["seed"])
         return net
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write a model file; see :func:`fastnn.storage.save`."""
+    def save(self, path: str | os.PathLike, *, include_optimizer: bool = False) -> None:
+        """Write a model file; :func:`fastnn.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors`` by custom.
+        include_optimizer : bool, default=False
+            Keep the moments and counters of the update rule, and the average of ``ema``, so that
+            a training goes on from the file as if it had not stopped. The file is two to four
+            times as large.
+
+        Raises
+        ------
+        ModelFormatError
+            See :func:`fastnn.storage.save`.
+        """
         from fastnn.storage import save
 
-        save(self, path)
+        save(self, path, include_optimizer=include_optimizer)

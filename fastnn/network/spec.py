@@ -63,6 +63,7 @@ class NetworkSpec:
     dropout: tuple[float, ...] = field(default=0.0, metadata=_between(0.0, 1.0))
     initializer: str = field(default="auto", metadata=_among(INITIALIZERS))
     standardize: bool = False
+    smooth_clip: float | None = field(default=None, metadata=_between(0.0, low_open=True))
     dtype: np.dtype = field(default="float32", metadata=_among(DTYPES))
 
     # Name of the loss, a custom one included; whether it is one of real targets.
@@ -92,6 +93,10 @@ class NetworkSpec:
         set_(self, "dropout", self._per_layer("dropout", _as_number))
         one_of("initializer", self.initializer, choices("initializer"))
         set_(self, "standardize", bool(self.standardize))
+        if self.smooth_clip is not None:
+            set_(self, "smooth_clip", _as_number("smooth_clip", self.smooth_clip))
+            if not self.standardize:
+                raise ValueError("smooth_clip clips standardised features: set standardize=True")
         set_(self, "dtype", _as_dtype(self.dtype))
 
     def _per_layer(self, name: str, check: Callable[[str, Any], Any]) -> tuple[Any, ...]:
@@ -135,6 +140,16 @@ class NetworkSpec:
         return isinstance(self.loss, CustomLoss) or self.loss in codes.SCALED_TARGETS
 
     @property
+    def input_dtype(self) -> np.dtype | None:
+        """What samples are cast to when they come in; None where they are standardised first."""
+        return None if self.standardize else self.dtype
+
+    @property
+    def target_dtype(self) -> np.dtype | None:
+        """The same of real targets."""
+        return None if self.standardize and self.scales_targets else self.dtype
+
+    @property
     def custom(self) -> list[CustomActivation | CustomLoss]:
         """The user's own functions, each once."""
         pairs = [*self.activation, self.loss]
@@ -158,6 +173,8 @@ class NetworkSpec:
             "input_scale": (self.n_features,),
             "target_shift": (self.n_outputs,),
             "target_scale": (self.n_outputs,),
+            "input_low": (self.n_features,),
+            "input_high": (self.n_features,),
         }
 
     # --- conversions --------------------------------------------------------------

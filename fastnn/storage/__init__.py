@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import ValidationError
 
 import fastnn
-from fastnn.backends import codes
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network import Network
@@ -26,6 +25,7 @@ from fastnn.storage.schema import (
     Description,
     Entry,
     EstimatorDescription,
+    arrays_of,
     checked_description,
 )
 
@@ -43,18 +43,21 @@ def save(
     path: str | os.PathLike,
     *,
     training: dict[str, Any] | None = None,
+    include_optimizer: bool = False,
 ) -> None:
     """Write a model file; it is there in full or not at all.
 
     Parameters
     ----------
     model : Network, MLPClassifier or MLPRegressor
-        An estimator must be fitted. Not kept are the moments of its update rule, a RandomState
-        (an int is kept), and a ``scoring`` that is a function.
+        An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
+        that is a function.
     path : path
         Ends in ``.safetensors`` by custom.
     training : dict, optional
         How it was trained, as plain data (JSON), to be kept in the header.
+    include_optimizer : bool, default=False
+        Keep update rule, moments and counters too, with which training goes on from the file.
 
     Raises
     ------
@@ -72,11 +75,17 @@ def save(
 
         own = fields_of(model)  # raises where it is not fitted
         network = model._network()
+    state = network.state if own == {} else getattr(model, "_optimizer", None)
     try:
         config = network.get_config()
     except ValueError as error:  # custom functions
         raise ModelFormatError(f"{path}: not written, {error}") from None
     arrays = network.arrays()
+    if include_optimizer and state is not None and state.optimizer is not None:
+        kept, moments = state.to_dict(network.params)
+        own["training_state"] = {**kept, "learning_rate": getattr(state, "learning_rate", None)}
+        if len(moments):
+            arrays["moments"] = moments
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
@@ -174,13 +183,19 @@ def _build(
     backends.load(backend)
     fields = description.model_dump()
     try:
+        kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         network = Network.from_config(fields["config"], arrays, backend=backend)
         if isinstance(description, Description):
+            if kept is not None:
+                network.state.resume(kept, moments, network.params)
             return network
         from fastnn import estimators
-        from fastnn.estimators.fields import from_fields
+        from fastnn.estimators.fields import from_fields, resume
 
-        return from_fields(getattr(estimators, description.kind), fields, network, backend)
+        model = from_fields(getattr(estimators, description.kind), fields, network, backend)
+        if kept is not None:
+            resume(model, kept, moments)
+        return model
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
 
@@ -226,23 +241,18 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
         raise fail(_reason(error)) from None
 
     config = description.config
-    shapes = config.spec().shapes
-    needed = {"params"}
-    if config.standardize and len(entries) > 1:
-        needed |= {"input_shift", "input_scale"}
-        if config.loss in codes.SCALED_TARGETS:
-            needed |= {"target_shift", "target_scale"}
-    if set(entries) != needed:
+    needed = arrays_of(description, entries)
+    if set(entries) != set(needed):
         raise fail(f"has the arrays {', '.join(sorted(entries)) or 'none'}, not the network's")
-    itemsize = np.dtype(config.dtype).itemsize
     expected = 8 + length
     for name, entry in entries.items():
-        if entry.dtype != _SAFETENSORS_NAMES[config.dtype] or tuple(entry.shape) != shapes[name]:
+        dtype, size_needed = needed[name]
+        if entry.dtype != _SAFETENSORS_NAMES[dtype] or tuple(entry.shape) != (size_needed,):
             raise fail(
                 f"{name} is {entry.dtype} of shape {tuple(entry.shape)}; the layer sizes "
-                f"{_short(config.layer_sizes)} need {config.dtype} of shape {shapes[name]}"
+                f"{_short(config.layer_sizes)} need {dtype} of shape ({size_needed},)"
             )
-        expected += shapes[name][0] * itemsize
+        expected += size_needed * np.dtype(dtype).itemsize
     if size != expected:
         raise fail(f"has {size:,} bytes instead of {expected:,}")
     return description, size

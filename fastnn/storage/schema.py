@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from pydantic import (
 
 from fastnn.backends import codes
 from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
+from fastnn.training.optimizers import optimizer_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 MAX_FILE_BYTES = 16 * 2**30
 
@@ -88,6 +90,7 @@ class Config(_Strict):
     dropout: list[_number("dropout")]
     initializer: _names("initializer")
     standardize: bool
+    smooth_clip: _number("smooth_clip") | None = None  # since format 3
     dtype: _names("dtype")
     classes: Classes | None
     targets_1d: bool
@@ -115,6 +118,39 @@ class Config(_Strict):
         return NetworkSpec(**{name: getattr(self, name) for name in FIELDS})
 
 
+class TrainingState(_Strict):
+    """Update rule and counters of a training (since format 3); its moments are an array.
+
+    Attributes
+    ----------
+    rule : dict
+        Name and settings of the update rule.
+    updates : int
+        Steps done with these moments.
+    epochs : int
+    seed : int
+        Of the order of the samples and of dropout.
+    learning_rate : float or None
+        That of an estimator's next epoch.
+    """
+
+    rule: dict[str, JsonValue]
+    updates: int = Field(ge=0)
+    epochs: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+    learning_rate: float | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> TrainingState:
+        optimizer_of(self.rule)
+        return self
+
+    @property
+    def n_moments(self) -> int:
+        """Numbers kept for each parameter."""
+        return optimizer_of(self.rule).n_moments
+
+
 class Description(_Strict):
     """The JSON in a model file.
 
@@ -128,13 +164,16 @@ class Description(_Strict):
         The network's settings.
     training : dict
         How it was trained, as the command line recorded it; may be empty.
+    training_state : TrainingState or None
+        What training goes on with, if it was kept.
     """
 
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     kind: Literal["Network"]
     fastnn_version: str
     config: Config
     training: dict[str, JsonValue] = {}
+    training_state: TrainingState | None = None
 
 
 Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
@@ -171,17 +210,18 @@ class EstimatorDescription(_Strict):
     parameters : dict
         Its constructor's arguments.
     fitted : Fitted
-    training : dict
+    training, training_state
         As for a network.
     """
 
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     kind: Literal["MLPClassifier", "MLPRegressor"]
     fastnn_version: str
     config: Config
     parameters: dict[str, JsonValue]
     fitted: Fitted
     training: dict[str, JsonValue] = {}
+    training_state: TrainingState | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> EstimatorDescription:
@@ -208,6 +248,37 @@ class EstimatorDescription(_Strict):
                 f"{n_labels} labels ({fitted.target_type}) do not fit {sizes[-1]} outputs, {loss}"
             )
         return self
+
+
+def arrays_of(
+    description: Description | EstimatorDescription, names: Collection[str]
+) -> dict[str, tuple[str, int]]:
+    """Type and length of each array that a file has which has arrays of these names.
+
+    Scales are there or not, but never one without the other; all else is needed. Since format 3
+    scales are float64 whatever the network's dtype.
+    """
+    config = description.config
+    n_params = config.spec().shapes["params"][0]
+    lengths = {"params": n_params}
+    state = description.training_state
+    if state is not None and state.n_moments:
+        lengths["moments"] = state.n_moments * n_params
+    pairs = []
+    if config.standardize:
+        pairs = [("input_shift", "input_scale", config.layer_sizes[0])]
+        if config.loss in codes.SCALED_TARGETS:
+            pairs.append(("target_shift", "target_scale", config.layer_sizes[-1]))
+        if description.format_version >= 3:
+            pairs.append(("input_low", "input_high", config.layer_sizes[0]))
+    for first, second, length in pairs:
+        if first in names or second in names:
+            lengths |= {first: length, second: length}
+    own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
+    return {
+        name: (own if name in ("params", "moments") else scales, length)
+        for name, length in lengths.items()
+    }
 
 
 class Entry(_Strict):

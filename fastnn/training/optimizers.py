@@ -261,6 +261,24 @@ def get_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
     )
 
 
+def optimizer_of(fields: dict[str, Any]) -> Optimizer:
+    """The optimiser that :meth:`Optimizer.to_dict` described.
+
+    Raises
+    ------
+    ValueError
+        If there is no such optimiser, or a setting is not its own or not allowed.
+    """
+    settings = dict(fields)
+    cls = OPTIMIZERS.get(settings.pop("name", None))
+    if cls is None:
+        raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}; got {fields!r}")
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise ValueError(f"the optimizer {cls.name}: {error}") from None
+
+
 def _check(name: str, value: float, low: float, high: float, low_open: bool = False) -> None:
     """Raise unless ``low <= value < high`` (``low < value`` if open)."""
     number = isinstance(value, (int, float)) or hasattr(value, "__float__")

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from fastnn.backends.interface import Rule
 from fastnn.backends.plan import aligned_zeros
-from fastnn.training.optimizers import Optimizer
+from fastnn.training.optimizers import Optimizer, optimizer_of
 
 
 @dataclass
@@ -52,6 +53,10 @@ class TrainingState:
         changed them since, both go on from what they are now.
         """
         left, self.left = self.left, None
+        if not self.moments.flags.writeable:  # memory-mapped by joblib.load(mmap_mode="r")
+            own = aligned_zeros(self.moments.shape, self.moments.dtype)
+            own[:] = self.moments
+            self.moments = own
         if optimizer != self.optimizer:
             self.optimizer, self.rule, self.updates = optimizer, optimizer.for_kernels(), 0
             self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
@@ -66,6 +71,34 @@ class TrainingState:
         if best is not None:
             params[:] = best
         self.left = params.copy() if self.has_average else None
+
+    def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+        """What a model file keeps of a training: plain data, and the moments in one vector."""
+        rule = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.optimizer.to_dict().items()
+        }
+        moments = self.moments
+        if self.left is not None and not np.array_equal(params, self.left):
+            moments = moments.copy()  # somebody has changed the average: see begin
+            moments[-1] = params
+        counters = {"updates": self.updates, "epochs": self.epochs, "seed": self.seed}
+        return {"rule": rule, **counters}, moments.ravel()
+
+    def resume(self, fields: dict[str, Any], moments: np.ndarray, params: np.ndarray) -> None:
+        """Become what :meth:`to_dict` told of."""
+        self.optimizer = optimizer_of(fields["rule"])
+        self.rule = self.optimizer.for_kernels()
+        self.moments = aligned_zeros((self.optimizer.n_moments, len(params)), params.dtype)
+        self.moments[:] = moments.reshape(self.moments.shape)
+        self.updates, self.epochs = fields["updates"], fields["epochs"]
+        self.seed = fields["seed"]
+        self.left = params.copy() if self.has_average else None
+
+    @property
+    def is_continued_without(self) -> bool:
+        """Whether a training would go on with parameters whose update rule was not kept."""
+        return self.optimizer is None and self.epochs > 0
 
     @property
     def has_average(self) -> bool:

@@ -325,7 +325,8 @@ def test_from_sklearn(tmp_path, dtype):
     np.testing.assert_array_equal(model.predict(data), mlp.predict(data))
     model.save(tmp_path / "m.safetensors")
     assert fastnn.load(tmp_path / "m.safetensors").loss_curve_ == mlp.loss_curve_
-    model.partial_fit(data, CLASSIFIED["three"])
+    with pytest.warns(UserWarning, match="adam starts with new moments"):
+        model.partial_fit(data, CLASSIFIED["three"])
     assert (mlp.coefs_[0] != model.coefs_[0]).any()  # its own copy
     regression = neural_network.MLPRegressor(hidden_layer_sizes=(6,), **settings).fit(
         data, Z[:, :2]

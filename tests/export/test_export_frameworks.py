@@ -84,7 +84,16 @@ def test_from_torch_refuses(torch):
     nn = torch.nn
     linear = nn.Linear(3, 2)
     for parts, message in [
-        ([nn.Linear(3, 3), nn.BatchNorm1d(3), linear], r"layer 1 \(BatchNorm1d\) is not supported"),
+        ([nn.Linear(3, 3), nn.LayerNorm(3), linear], r"layer 1 \(LayerNorm\) is not supported"),
+        (
+            [nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False), linear],
+            "no running mean",
+        ),
+        (
+            [linear, nn.Sigmoid(), nn.BatchNorm1d(2)],
+            r"layer 2 \(BatchNorm1d\): nothing can follow the outputs' activation",
+        ),
+        ([nn.BatchNorm1d(4), linear], "has 4 numbers; the dense layer has 3"),
         ([nn.Sequential(nn.Conv1d(1, 1, 1))], r"layer 0.0 \(Conv1d\) is not supported"),
         ([linear, nn.Tanh()], "the outputs have the activation tanh"),
         ([nn.Tanh(), linear], "does not follow a dense layer"),
@@ -205,14 +214,14 @@ def test_from_keras_refuses(keras):
     layers = keras.layers
     dense = layers.Dense
     for parts, message in [
-        ([dense(3), layers.BatchNormalization(), dense(2)], r"\(BatchNormalization\) is not supp"),
+        ([dense(3), layers.LayerNormalization(), dense(2)], r"\(LayerNormalization\) is not supp"),
         (
             [dense(3, activation="hard_silu"), dense(2)],
             "hard_silu is not supported",
         ),
         ([dense(3, activation="tanh")], "the outputs have the activation tanh"),
         ([dense(3), layers.ReLU(6.0), dense(2)], "only the plain ReLU"),
-        ([dense(3), layers.Normalization(mean=0.0, variance=1.0)], "may be the first layer"),
+        ([dense(3, activation="relu"), layers.Rescaling(2.0)], "nothing can follow the outputs'"),
     ]:
         with pytest.raises(ValueError, match=message):
             export.from_keras(keras.Sequential([keras.Input((3,)), *parts]))

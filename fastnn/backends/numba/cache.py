@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
@@ -55,16 +56,50 @@ class _Cache(FunctionCache):
     def save_overload(self, sig, data):
         try:
             super().save_overload(sig, data)
-        except OSError:
+        except OSError as error:
+            _warn(error)
             self.disable()
 
 
 def cache_of(function):
     """Cache of a public function; an error where stale code could not be told from fresh.
 
-    That is: the sources cannot be read, Numba has changed, or no folder can be written to.
+    That is: the sources cannot be read, Numba has changed, or no folder can be written to, as in
+    a read-only installation without a home. The first time there is a warning too.
     """
-    cache = _Cache(function)
-    if cache._cache_file._source_stamp[-1] != _Implementation.stamp:
-        raise RuntimeError("the stamp of the cache is not ours")
+    try:
+        cache = _Cache(function)
+        if cache._cache_file._source_stamp[-1] != _Implementation.stamp:
+            raise RuntimeError("the stamp of the cache is not ours")
+    except Exception as error:
+        _warn(error)
+        raise
     return cache
+
+
+def folder():
+    """Folder that compiled code is kept in; None where it cannot be kept."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _Cache(folder)._cache_path
+        except Exception:
+            return None
+
+
+_told = False
+
+
+def _warn(error):
+    """Tell once that compiled code is not kept."""
+    global _told
+    if not _told:
+        _told = True
+        reason = str(error)
+        if "no locator available" in reason:
+            reason = "there is no folder that it can write to"
+        text = (
+            f"Numba's compiled code is not kept ({reason}), so that every process compiles anew; "
+            "set NUMBA_CACHE_DIR to a folder that can be written"
+        )
+        warnings.warn_explicit(text, UserWarning, "fastnn", 0)  # one line, without the source's

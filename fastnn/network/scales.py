@@ -1,0 +1,257 @@
+"""Standardisation: shift and factor in float64, then the cast to the network's dtype.
+
+The order counts. A timestamp of 1.7e9 has steps of 128 in float32, so that a cast before the mean
+is subtracted would leave a dozen different values of an hour's 3,600.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.network.spec import NetworkSpec
+
+BLOCK = 1 << 15  # numbers standardised at a time, so that they stay in the cache
+# A column with less than this many roundings of float32 between its ends has lost its spread.
+FEWEST_ROUNDINGS = 1000
+FAR = 3.0  # deviations beyond the training range that count as far outside
+
+
+@dataclass
+class Scales:
+    """Shifts and factors of features and real targets; None before they are learned.
+
+    Attributes
+    ----------
+    input_shift, input_scale : ndarray of float64, shape (features,), or None
+    input_low, input_high : ndarray of float64, shape (features,), or None
+        Range of the features in training; None too of files before format 3.
+    target_shift, target_scale : ndarray of float64, shape (outputs,), or None
+        None too where targets are not scaled.
+    """
+
+    input_shift: np.ndarray | None = None
+    input_scale: np.ndarray | None = None
+    target_shift: np.ndarray | None = None
+    target_scale: np.ndarray | None = None
+    input_low: np.ndarray | None = None
+    input_high: np.ndarray | None = None
+
+    @classmethod
+    def learned(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
+        """Those that give features (and real targets) mean 0 and standard deviation 1."""
+        of_targets = shift_and_scale(targets, "y")[:2] if spec.scales_targets else (None, None)
+        shift, scale, low, high = shift_and_scale(x, "X")
+        return cls(shift, scale, *of_targets, low, high)
+
+    def inputs(self, x: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+        """Samples standardised, in the network's dtype."""
+        if self.input_shift is None:
+            return _cast(x, spec.dtype)
+        return self._of_inputs.apply(x, spec.dtype, spec.smooth_clip)
+
+    def targets(self, targets: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+        """Real targets standardised, in the network's dtype."""
+        if self.target_shift is None:
+            return _cast(targets, spec.dtype)
+        return self._of_targets.apply(targets, spec.dtype, None)
+
+    def outputs(self, z: np.ndarray) -> np.ndarray:
+        """Predictions in the units of the targets, float64 where there are scales."""
+        return z if self.target_shift is None else z / self.target_scale + self.target_shift
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those that have been learned, by name."""
+        found = ((name, getattr(self, name)) for name in ARRAYS)
+        return {name: array for name, array in found if array is not None}
+
+    def far_outside(self, x: np.ndarray, deviations: float) -> np.ndarray:
+        """Mask of samples with a feature so many deviations outside the training range."""
+        mask = np.zeros(len(x), bool)
+        for rows in _blocks(x):
+            part, scale = x[rows], self.input_scale
+            below, above = (self.input_low - part) * scale, (part - self.input_high) * scale
+            mask[rows] = (np.maximum(below, above) > deviations).any(axis=1)
+        return mask
+
+    @cached_property
+    def _of_inputs(self) -> Factors:
+        return Factors.of(self.input_shift, self.input_scale)
+
+    @cached_property
+    def _of_targets(self) -> Factors:
+        return Factors.of(self.target_shift, self.target_scale)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ARRAYS}
+
+
+ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_low", "input_high")
+
+
+class Factors(NamedTuple):
+    """How ``(x - shift) * scale`` is computed.
+
+    Attributes
+    ----------
+    shift, scale : ndarray of float64
+    high, low, factor : ndarray of float32, or None
+        ``shift`` as the sum of two, and ``scale``: for numbers that float32 holds exactly they
+        give the same to rounding, since near the mean ``x - high`` is exact. None where
+        ``scale`` is beyond float32.
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+    high: np.ndarray | None
+    low: np.ndarray | None
+    factor: np.ndarray | None
+
+    @classmethod
+    def of(cls, shift: np.ndarray, scale: np.ndarray) -> Factors:
+        """From what was learned."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            high, factor = shift.astype(np.float32), scale.astype(np.float32)
+            low = (shift - high).astype(np.float32)
+        normal = np.isfinite(factor) & np.isfinite(high) & (factor >= np.finfo(np.float32).tiny)
+        return (
+            cls(shift, scale, high, low, factor) if normal.all() else cls(shift, scale, *[None] * 3)
+        )
+
+    def apply(self, x: np.ndarray, dtype: np.dtype, clip: float | None) -> np.ndarray:
+        """Block by block; what is beyond the dtype becomes infinite."""
+        single = self.factor is not None and dtype == np.float32 and _fits_single(x.dtype)
+        block = self._single if single else self._double
+        out = np.empty(x.shape, dtype)
+        if x.size <= BLOCK:
+            block(x, out, clip)
+        else:
+            for rows in _blocks(x):
+                block(x[rows], out[rows], clip)
+        return out
+
+    def _single(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+        np.subtract(x, self.high, out=out)
+        out -= self.low
+        out *= self.factor
+        if clip is not None:
+            clip_smoothly(out, clip)
+
+    def _double(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = x - self.shift
+            z *= self.scale
+            if clip is not None:
+                clip_smoothly(z, clip)
+            out[...] = z
+
+
+@cache
+def _fits_single(dtype: np.dtype) -> bool:
+    """Whether float32 holds all numbers of a type."""
+    return np.can_cast(dtype, np.float32)
+
+
+def clip_smoothly(z: np.ndarray, bound: float) -> None:
+    """``z`` becomes ``z / sqrt(1 + (z / bound)^2)``, in place: slope 1 at 0, within the bound."""
+    z /= np.sqrt(1 + np.square(z / bound))
+
+
+def _blocks(x: np.ndarray) -> list[slice]:
+    """Consecutive rows that fit into the cache."""
+    rows = max(1, BLOCK // x.shape[1])
+    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+
+
+def _cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(x, dtype)
+
+
+def _columns(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Copies of blocks in float64, transposed.
+
+    Those of few columns have each of them contiguous, since NumPy is slow along an axis of short
+    rows.
+    """
+    few = matrix.shape[1] < 64
+    for rows in _blocks(matrix):
+        part = matrix[rows].T
+        yield np.array(part, np.float64, order="C" if few else "F")
+
+
+def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
+    """Mean, 1 / standard deviation (1 where it is zero), smallest and largest of the columns.
+
+    In float64, relative to the first row, so that a constant column has the deviation zero.
+    """
+    pivot = matrix[0].astype(np.float64)
+    low, high, total = pivot.copy(), pivot.copy(), np.zeros_like(pivot)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in _columns(matrix):
+            np.minimum(low, part.min(axis=1), out=low)
+            np.maximum(high, part.max(axis=1), out=high)
+            part -= pivot[:, None]
+            total += part.sum(axis=1)
+        mean, square = pivot + total / len(matrix), np.zeros_like(pivot)
+        for part in _columns(matrix):
+            part -= mean[:, None]
+            part *= part
+            square += part.sum(axis=1)
+        deviation = np.sqrt(square / len(matrix))
+    if not np.isfinite(deviation).all():
+        raise ValueError(
+            f"{name} has values too large to standardise in column {int(deviation.argmax())}"
+        )
+    # Of numbers that were computed, a constant column may differ in the last bits.
+    eps = np.finfo(matrix.dtype).eps if matrix.dtype.kind == "f" else 0.0
+    noise = (10 if matrix.dtype == np.float64 else 1) * eps * np.abs(mean)
+    scale = 1.0 / np.where(deviation <= np.maximum(noise, 1e-300), 1.0, deviation)
+    return mean, scale, low, high
+
+
+def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> None:
+    """Warn of columns whose spread is lost to the rounding of float32.
+
+    Parameters
+    ----------
+    name : str
+    given : array-like
+        As it came in.
+    cast : ndarray, shape (samples, columns)
+        The same in float32.
+    advice : str
+        What to do.
+    """
+    if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
+        return
+    # If some rows are not narrow all of them are not.
+    if not _narrow(cast[:: 1 + len(cast) // 100]).any():
+        return
+    narrow = _narrow(cast)
+    largest = np.abs(cast).max(axis=0)
+    for column in np.flatnonzero(narrow):
+        exact = np.asarray(given).reshape(cast.shape)[:, column].astype(np.float64)
+        spread = float(exact.max() - exact.min())
+        rounding = float(np.abs(exact - cast[:, column]).max())
+        # what float64 itself rounds is noise
+        if rounding and spread > 1e-14 * largest[column]:
+            warnings.warn(
+                f"{name}: column {column} lies in [{exact.min():.10g}, {exact.max():.10g}], where "
+                f"float32 has steps of {float(np.spacing(largest[column])):.3g}; most of its "
+                f"spread is lost. {advice}",
+                stacklevel=4,
+            )
+            return
+
+
+def _narrow(cast: np.ndarray) -> np.ndarray:
+    """Columns whose spread is a few roundings of their largest number."""
+    low, high = cast.min(axis=0), cast.max(axis=0)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    return high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
