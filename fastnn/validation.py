@@ -91,6 +91,11 @@ def as_matrix(
 def as_array(name: str, value: Any) -> np.ndarray:
     """``value`` as an array of whatever type; masked entries are refused."""
     refuse_masked(name, value)
+    if hasattr(value, "toarray"):
+        raise ValueError(
+            f"{name} is a sparse matrix; an array is needed: {name}.toarray(). MLPClassifier and "
+            "MLPRegressor train with sparse samples too"
+        )
     try:
         return np.asarray(value)
     except ValueError as error:  # rows of different lengths

@@ -55,6 +55,7 @@ class Model:
         dtype: np.dtype,
     ) -> None:
         self.kernels, self.loss, self.dtype, self.dropout = kernels, loss, dtype, list(dropout)
+        self._layers = layer_sizes, activations, constants
         self._make_plan = partial(
             make_plan,
             list(layer_sizes),
@@ -84,6 +85,14 @@ class Model:
             plan = self._make_plan(self.dropout, batch_size=batch_size, sparse=sparse)
             self._batch_plans[key] = plan
         return plan
+
+    def without_first_layer(self) -> Model:
+        """The layers behind the first, for predictions; the parameters are shared."""
+        layer_sizes, activations, constants = (part[1:] for part in self._layers)
+        rest = Model(self.kernels, layer_sizes, activations, constants, (), self.loss, self.dtype)
+        rest.params = self.params[-rest.plan.n_params :]
+        rest.weights, rest.biases = self.weights[1:], self.biases[1:]
+        return rest
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Views of a flat vector as weights and biases of the layers."""

@@ -20,7 +20,6 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.backends import BACKENDS, codes
-from fastnn.backends.tuning import tuning
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import lbfgs
@@ -29,6 +28,7 @@ from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
+from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import bounds, choices
 from fastnn.training.schedules import SCHEDULES
 from fastnn.validation import refuse_masked
@@ -436,15 +436,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Predictions or net inputs of checked samples, (samples, outputs)."""
         if not scipy.sparse.issparse(X):
             return net.predictor(np.ascontiguousarray(X, net.dtype), transform, net.n_threads)
-        X = scipy.sparse.csr_array(X)
-        step = max(1, tuning().dense_bytes // (X.shape[1] * net.dtype.itemsize))
-        parts = [
-            net.predictor(
-                X[start : start + step].toarray().astype(net.dtype), transform, net.n_threads
-            )
-            for start in range(0, X.shape[0], step)
-        ]
-        return np.concatenate(parts)
+        return sparse_outputs(net.predictor, X.tocsr(), transform, net.n_threads)
 
     def _predicted(self, X: Any) -> np.ndarray:
         """Predictions of the outputs for what a user gave."""

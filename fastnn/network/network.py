@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -19,6 +20,7 @@ from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor
 from fastnn.network.scales import FAR, Scales
+from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer
@@ -272,25 +274,27 @@ class Network(Portable):
         x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype, finite)
         return self.scales.inputs(x, spec) if spec.standardize else x
 
-    def _data(
-        self, X: Any, y: Any, sample_weight: Any
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples, targets and weights as the kernels take them."""
-        x = self._inputs(X)
-        targets = encode_targets(self.spec, y, len(x), self.classes_).matrix
-        weights = as_weights("sample_weight", sample_weight, len(x), self.dtype)
-        return x, self._targets(targets), weights
+    def _outputs(self, X: Any, transform: bool) -> np.ndarray:
+        """Predictions or net inputs of the output layer, for samples of a user."""
+        if not is_sparse(X):
+            return self.predictor(self._inputs(X, finite=False), transform, self.n_threads)
+        inputs = partial(self._inputs, finite=False) if self.spec.standardize else None
+        X = as_rows(X, self.n_features)
+        return sparse_outputs(self.predictor, X, transform, self.n_threads, inputs)
 
-    def _targets(self, targets: np.ndarray) -> np.ndarray:
-        """Encoded targets, standardised where they are real and the network does that."""
-        return self.scales.targets(targets, self.spec) if self.spec.standardize else targets
+    def _targets(self, y: Any, sample_weight: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and weights as the kernels take them."""
+        targets = encode_targets(self.spec, y, n_samples, self.classes_).matrix
+        if self.spec.standardize:
+            targets = self.scales.targets(targets, self.spec)
+        return targets, as_weights("sample_weight", sample_weight, n_samples, self.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
 
         Parameters
         ----------
-        X : array-like, shape (samples, features)
+        X : array-like or sparse matrix, shape (samples, features)
 
         Returns
         -------
@@ -307,7 +311,7 @@ class Network(Portable):
             raise ValueError(
                 f"predict_proba needs a loss of classification; this one is {spec.loss_name}"
             )
-        p = self.predictor(self._inputs(X, finite=False), True, self.n_threads)
+        p = self._outputs(X, True)
         if p.shape[1] == 1:  # of binary_cross_entropy
             return np.hstack([1 - p, p])
         return p
@@ -317,7 +321,7 @@ class Network(Portable):
 
         Parameters
         ----------
-        X : array-like, shape (samples, features)
+        X : array-like or sparse matrix, shape (samples, features)
 
         Returns
         -------
@@ -325,7 +329,7 @@ class Network(Portable):
             Values are of the network's dtype, those of a regression that standardises float64.
         """
         regression = self.spec.is_regression
-        z = self.predictor(self._inputs(X, finite=False), regression, self.n_threads)
+        z = self._outputs(X, regression)
         if regression:
             z = self.scales.outputs(z)
             return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
@@ -343,7 +347,7 @@ class Network(Portable):
 
         Parameters
         ----------
-        X : array-like, shape (samples, features)
+        X : array-like or sparse matrix, shape (samples, features)
         y : array-like, shape (samples,) or (samples, outputs)
         sample_weight : array-like, shape (samples,), optional
 
@@ -357,18 +361,16 @@ class Network(Portable):
             As :meth:`loss` does, for a label that the network does not know too.
         """
         spec, y = self.spec, as_array("y", y)
-        x = self._inputs(X, finite=False)
-        weights = as_weights("sample_weight", sample_weight, len(x), np.dtype(np.float64))
+        z = self._outputs(X, spec.is_regression)
+        weights = as_weights("sample_weight", sample_weight, len(z), np.dtype(np.float64))
         weights = weights if len(weights) else None
         if spec.is_regression:
             from sklearn.metrics import r2_score
 
-            if y.shape[:1] != (len(x),):
-                raise ValueError(f"y has shape {y.shape}; X has {len(x)} samples")
-            z = self.predictor(x, True, self.n_threads)
+            if y.shape[:1] != (len(z),):
+                raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
             return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
-        targets = encode_targets(spec, y, len(x), self.classes_).matrix
-        z = self.predictor(x, False, self.n_threads)
+        targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":
             # multilabel: a sample is right when all its labels are
             right = ((z > 0) == (targets > 0.5)).all(axis=1)
@@ -411,7 +413,7 @@ class Network(Portable):
 
         Parameters
         ----------
-        X : array-like, shape (samples, features)
+        X : array-like or sparse matrix, shape (samples, features)
         y : array-like, shape (samples,) or (samples, outputs)
         sample_weight : array-like, shape (samples,), optional
             For a weighted mean.
@@ -420,8 +422,9 @@ class Network(Portable):
         -------
         float
         """
-        data = self._data(X, y, sample_weight)
-        return self.predictor.objective(*data, self.l2, self.n_threads)
+        logits = self._outputs(X, False)
+        targets, weights = self._targets(y, sample_weight, len(logits))
+        return self.predictor.objective_of(logits, targets, weights, self.l2)
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
         """Gradient of :meth:`loss` (no dropout).
@@ -436,7 +439,8 @@ class Network(Portable):
         ndarray, shape (n_params,)
             In the layout of ``params``; :meth:`unflatten` gives it by layer.
         """
-        x, targets, weights = self._data(X, y, sample_weight)
+        x = self._inputs(X)
+        targets, weights = self._targets(y, sample_weight, len(x))
         grads = self.model.plan.gradient_groups(self.dtype)
         x, targets = np.ascontiguousarray(x.T), np.ascontiguousarray(targets.T)
         self.model.loss_and_grad(x, targets, weights, self.l2, grads)

@@ -95,8 +95,14 @@ class Predictor:
         n_threads: int | None,
     ) -> float:
         """Mean loss and L2 of checked and scaled data."""
-        logits = self(x, False, n_threads).T.copy()
-        return self.model.mean_loss(logits, targets, weights) + self.model.penalty(l2)
+        return self.objective_of(self(x, False, n_threads), targets, weights, l2)
+
+    def objective_of(
+        self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, l2: float
+    ) -> float:
+        """The same from net inputs of the output layer, ``(samples, outputs)``."""
+        loss = self.model.mean_loss(outputs.T.copy(), targets, weights)
+        return loss + self.model.penalty(l2)
 
     def score(self, x: np.ndarray, targets: np.ndarray, n_threads: int | None) -> float:
         """Accuracy or mean R^2 on checked and scaled data, without going through labels."""
