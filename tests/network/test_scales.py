@@ -171,6 +171,13 @@ def test_lost_spread_gets_a_warning(model):
         fit(x, y)
 
 
+def test_lost_spread_of_a_frame_names_the_column():
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame({"wave": WAVE, "time": TIMES[:, 0].astype(int)})
+    with pytest.warns(UserWarning, match=r"X: column 'time' lies in"):
+        fastnn.Network([2, 1], loss="squared_error").fit(x, WAVE, epochs=1)
+
+
 def test_lost_spread_of_targets():
     with pytest.warns(UserWarning, match=r"y: column 0 lies in .* float32 has steps of 64"):
         fastnn.Network([1, 1], loss="squared_error").fit(WAVE[:, None], 1e9 + WAVE, epochs=1)
