@@ -1,5 +1,6 @@
 """Standardisation: digits of large numbers, the smooth clip, samples out of range."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -257,3 +258,15 @@ def test_out_of_range():
     assert net.out_of_range([[0, 7.9], [0, 8.1]]).tolist() == [False, True]
     with pytest.raises(ValueError, match="deviations must be a number"):
         net.out_of_range(x, -1)
+
+
+def test_pickles_of_older_versions():
+    """Scales were in another module, without the range."""
+    net = trained(epochs=2)
+    expected = net.predict(TIMES)
+    net.scales.input_low = net.scales.input_high = None
+    old = pickle.dumps(net).replace(b"fastnn.network.scales", b"fastnn.network.inputs")
+    again = pickle.loads(old)
+    np.testing.assert_array_equal(again.predict(TIMES), expected)
+    with pytest.raises(ValueError, match="the range of the training samples is not known"):
+        again.out_of_range(TIMES)
