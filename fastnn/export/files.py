@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastnn.datasets import write_atomically
 from fastnn.export.c import to_c
 from fastnn.export.keras import to_keras
@@ -84,11 +86,15 @@ def write(
         raise FileExistsError(f"{path} is there already; choose another name or overwrite it")
     plain = describe(model)
     if to == "onnx":
-        contents, what = to_onnx(plain).SerializeToString(), f"ONNX, input X {plain.dtype.name}"
+        dtype = "float64" if plain.needs_double else plain.dtype.name
+        contents = to_onnx(plain, input_dtype=dtype).SerializeToString()
+        what = f"ONNX, input X {dtype}{_why(plain)}"
     elif to == "c":
         name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
         name = name if name[:1].isalpha() else f"model_{name.lstrip('_')}"
         contents, what = to_c(plain, name).encode(), f"C99, names begin with {name}_"
+        if _why(plain):
+            what += f"; for large numbers call {name}_predict_double{_why(plain)}"
     elif to == "keras":
         contents, what = _keras_bytes(plain), "Keras, keras.models.load_model reads it"
     elif to == "torch":
@@ -98,6 +104,12 @@ def write(
         contents, what = skops.dumps(to_sklearn(model)), "scikit-learn, skops.io.load reads it"
     write_atomically(path, contents)
     return what
+
+
+def _why(plain: PlainNetwork) -> str:
+    """Why an interface is double though the network is not."""
+    rounds = plain.dtype == np.float32 and plain.needs_double
+    return " (float32 is too coarse for features or targets so large)" if rounds else ""
 
 
 def _keras_bytes(plain: PlainNetwork) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.network.scales import Scales  # noqa: F401 (pickles of older versions look here)
 from fastnn.network.spec import NetworkSpec
 from fastnn.validation import as_array, as_matrix, check_finite
 

@@ -230,19 +230,21 @@ def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> No
     """
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
         return
-    # If some rows are not narrow all of them are not.
+    # A column that is not narrow in some rows is not in all of them.
     if not _narrow(cast[:: 1 + len(cast) // 100]).any():
         return
     narrow = _narrow(cast)
     largest = np.abs(cast).max(axis=0)
+    array, names = np.asarray(given).reshape(cast.shape), getattr(given, "columns", None)
     for column in np.flatnonzero(narrow):
-        exact = np.asarray(given).reshape(cast.shape)[:, column].astype(np.float64)
+        exact = array[:, column].astype(np.float64)
         spread = float(exact.max() - exact.min())
         rounding = float(np.abs(exact - cast[:, column]).max())
         # what float64 itself rounds is noise
         if rounding and spread > 1e-14 * largest[column]:
+            which = column if names is None else repr(names[column])
             warnings.warn(
-                f"{name}: column {column} lies in [{exact.min():.10g}, {exact.max():.10g}], where "
+                f"{name}: column {which} lies in [{exact.min():.10g}, {exact.max():.10g}], where "
                 f"float32 has steps of {float(np.spacing(largest[column])):.3g}; most of its "
                 f"spread is lost. {advice}",
                 stacklevel=4,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import onnx
 import pytest
 from test_export import compiled, run_onnx
 
@@ -172,6 +173,19 @@ def test_sklearn():
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=2e-5)
     with pytest.raises(ValueError, match="layers alone cannot express smooth_clip"):
         export.to_sklearn(make("classes", clip=3.0)[0])
+
+
+def test_written_files_are_double_where_that_counts(tmp_path):
+    net, expected = make("classes")
+    what = export.write(net, tmp_path / "m.onnx")
+    assert what == "ONNX, input X float64 (float32 is too coarse for features or targets so large)"
+    outputs = run_onnx(onnx.load(tmp_path / "m.onnx"), TIMES)[-1]
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=TOLERANCE["float32"])
+    what = export.write(net, tmp_path / "m.c")
+    assert "for large numbers call m_predict_double (float32 is" in what
+    plain = fastnn.Network([2, 2])
+    assert export.write(plain, tmp_path / "n.onnx") == "ONNX, input X float32"
+    assert export.write(plain, tmp_path / "n.c") == "C99, names begin with n_"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

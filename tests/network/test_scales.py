@@ -1,5 +1,6 @@
 """Standardisation: digits of large numbers, the smooth clip, samples out of range."""
 
+import pickle
 from functools import partial
 
 import numpy as np
@@ -171,6 +172,13 @@ def test_lost_spread_gets_a_warning(model):
         fit(x, y)
 
 
+def test_lost_spread_of_a_frame_names_the_column():
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame({"wave": WAVE, "time": TIMES[:, 0].astype(int)})
+    with pytest.warns(UserWarning, match=r"X: column 'time' lies in"):
+        fastnn.Network([2, 1], loss="squared_error").fit(x, WAVE, epochs=1)
+
+
 def test_lost_spread_of_targets():
     with pytest.warns(UserWarning, match=r"y: column 0 lies in .* float32 has steps of 64"):
         fastnn.Network([1, 1], loss="squared_error").fit(WAVE[:, None], 1e9 + WAVE, epochs=1)
@@ -250,3 +258,15 @@ def test_out_of_range():
     assert net.out_of_range([[0, 7.9], [0, 8.1]]).tolist() == [False, True]
     with pytest.raises(ValueError, match="deviations must be a number"):
         net.out_of_range(x, -1)
+
+
+def test_pickles_of_older_versions():
+    """Scales were in another module, without the range."""
+    net = trained(epochs=2)
+    expected = net.predict(TIMES)
+    net.scales.input_low = net.scales.input_high = None
+    old = pickle.dumps(net).replace(b"fastnn.network.scales", b"fastnn.network.inputs")
+    again = pickle.loads(old)
+    np.testing.assert_array_equal(again.predict(TIMES), expected)
+    with pytest.raises(ValueError, match="the range of the training samples is not known"):
+        again.out_of_range(TIMES)
