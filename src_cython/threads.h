@@ -1,6 +1,7 @@
 /* How the threads of a team wait for each other and distribute work.
  *
- * They share SYNC_SIZE integers: [0] and [1] are the barrier's, [2] counts tickets, from [8] on
+ * They share SYNC_SIZE integers: [0] and [1] are the barrier's, [2] counts tickets, [SYNC_ABORT] is
+ * set by Python where a thread of the team will never come, from [8] on
  * stand the losses of the groups of blocks, behind them who has claimed each group.
  */
 #ifndef FASTNN_THREADS_H
@@ -44,22 +45,31 @@ INLINE void pause_processor(void)
 /* Turns of a barrier's loop before the thread sleeps: about as long as waking up takes. */
 #define SPINS 10000
 
-/* Wait for all threads: sync[0] counts those that have arrived, sync[1] how often all had. */
-FUNCTION void barrier(int n_threads, int64_t *sync)
+/* Wait for all threads: sync[0] counts those that have arrived, sync[1] how often all had. False if
+ * one of them will not come, which is looked at if `at_start`: no Python runs later, so that nothing
+ * can keep a thread away. */
+INLINE int wait_for_all(int n_threads, int64_t *sync, const int at_start)
 {
     int64_t turn = ATOMIC_LOAD(sync + 1);
     if (ATOMIC_ADD(sync, 1) == n_threads - 1) {
         ATOMIC_STORE(sync, 0);
         ATOMIC_STORE(sync + 1, turn + 1);
-        return;
+        return 1;
     }
     for (int spins = 0; ATOMIC_LOAD(sync + 1) == turn; spins++) {
+        if (at_start && ATOMIC_LOAD(sync + SYNC_ABORT))
+            return 0;
         if (spins < SPINS)
             pause_processor();
         else
             SLEEP_BRIEFLY();
     }
+    return 1;
 }
+
+FUNCTION void barrier(int n_threads, int64_t *sync) { wait_for_all(n_threads, sync, 0); }
+
+FUNCTION int assemble(int n_threads, int64_t *sync) { return wait_for_all(n_threads, sync, 1); }
 
 /* The next ticket; no two threads get the same. */
 FUNCTION int64_t take_ticket(int64_t *sync) { return ATOMIC_ADD(sync + 2, 1); }

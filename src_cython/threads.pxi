@@ -2,6 +2,7 @@
 
 cdef extern from "threads.h" nogil:
     void barrier(int n_threads, int64_t *sync) noexcept
+    bint assemble(int n_threads, int64_t *sync) noexcept
     int64_t take_ticket(int64_t *sync) noexcept
     bint claim(int64_t *claimed, int64_t turn) noexcept
 

@@ -76,6 +76,8 @@ cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team
     cdef Update *fused = NULL if clips(rule) else &update
     if team.n_threads > 1:
         losses = <double *> (team.sync + 8)
+        if not assemble(<int> team.n_threads, team.sync):
+            return 0
     for i in range(chunk.steps):
         step = chunk.first_step + i
         team.turn = i

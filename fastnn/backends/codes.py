@@ -107,9 +107,10 @@ STREAM_DROPOUT = 1
 # order, so that the result does not depend on how many threads made them.
 MAX_GROUPS = 16
 
-# Integers that threads share: the barrier and tickets, then for each group its loss (a float64)
-# and who took it.
+# Integers that threads share: the barrier and tickets, whether the others wait for a thread that
+# will never come, then for each group its loss (a float64) and who took it.
 SYNC_SIZE = 8 + 2 * MAX_GROUPS
+SYNC_ABORT = 3
 
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
 # from how many weights on they do is the backend's own number.

@@ -109,7 +109,8 @@ class Team(NamedTuple):
     ----------
     thread, n_threads : int
     sync : ndarray of int64, shape (SYNC_SIZE,)
-        Shared by the threads; zero before the call.
+        Shared by the threads; zero before the call. Whoever sets ``sync[SYNC_ABORT]`` has those
+        that wait at the start leave, with no step done.
     """
 
     thread: int

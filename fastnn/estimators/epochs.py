@@ -114,6 +114,7 @@ class EpochRun(Run):
         )
         # Whether one call of the kernels can go through several epochs, and nobody watches.
         self.many_at_once = self.in_place and len(made) == 1 and not self.losses_by_step
+        self.curve_start = len(estimator.loss_curve_)
         self.single = held_out is not None or context is not None or not self.many_at_once
 
     def _make_parts(self, batch_size: int, refill: bool) -> list[Part]:
@@ -189,12 +190,13 @@ class EpochRun(Run):
         """Do the steps of the next epochs, up to a loss that is not finite."""
         if self.many_at_once:
             return self._train_part(0, self.state.epochs, rates, losses)
+        begin = self.state.epochs
         for first in range(0, len(losses), self.batches):
             if self.order is not None:
                 drawn = np.arange(self.samples)
                 self.estimator._random_state.shuffle(drawn)
                 self.order = self.order[drawn]
-            epoch, step = self.state.epochs + first // self.batches, first
+            epoch, step = begin + first // self.batches, first
             for index, part in enumerate(self.epoch_parts):
                 if not self.in_place:
                     self._fill(part)
@@ -228,16 +230,32 @@ class EpochRun(Run):
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Record the epochs, tell the callbacks."""
-        means = losses.reshape(-1, self.batches) @ (self.sizes / self.sizes.sum())
-        if self.network.loss_name == "squared_error" and not self.losses_by_step:
-            means /= self.network.n_outputs
-        for loss in means:
+        for loss in self._means(losses):
             if self._end_epoch(float(loss)):
                 self.stopped = "no improvement"
         if self.context is not None:
             with self.state.average(self.model.params):
                 if self.context.end_iteration():
                     self.stopped = "callback"
+
+    def _means(self, losses: np.ndarray) -> np.ndarray:
+        """Losses of epochs from those of their batches."""
+        means = losses.reshape(-1, self.batches) @ (self.sizes / self.sizes.sum())
+        if self.network.loss_name == "squared_error" and not self.losses_by_step:
+            means /= self.network.n_outputs
+        return means
+
+    def interrupted(self) -> None:
+        """The counters and the loss curve become those of the epochs that were completed."""
+        estimator, record, batches = self.estimator, self.state.record, self.batches
+        curve = estimator.loss_curve_
+        counted = record.steps // batches  # before the chunk
+        completed = self.step // batches
+        means = self._means(record.losses[: (completed - counted) * batches])
+        curve.extend(means[len(curve) - self.curve_start - counted :].tolist())
+        estimator.t_ += (completed - estimator.n_iter_) * self.samples
+        estimator.n_iter_ = completed
+        estimator.loss_ = curve[-1] if curve else float("nan")
 
     def diverged(self, losses: np.ndarray) -> None:
         """A loss was not finite: an error, or with early stopping the best parameters."""
@@ -257,10 +275,10 @@ class EpochRun(Run):
     def _count_epoch(self, loss: float) -> None:
         """Counters and loss curve."""
         estimator = self.estimator
+        estimator.loss_curve_.append(loss)
         estimator.n_iter_ += 1
         estimator.t_ += self.samples
         estimator.loss_ = loss
-        estimator.loss_curve_.append(loss)
 
     def _end_epoch(self, loss: float) -> bool:
         """Record an epoch; whether training stops."""

@@ -13,6 +13,7 @@ from fastnn.backends.model import Model
 from fastnn.backends.plan import batch_matrices
 from fastnn.backends.tuning import tuning
 from fastnn.training.state import TrainingState
+from fastnn.training.team import run_apart, run_team
 from fastnn.training.threads import default_threads
 
 _NO_INDICES, _NO_INDPTR = np.empty(0, np.int32), np.empty(0, np.int64)
@@ -150,7 +151,8 @@ class Batches:
         seed : int, optional
             Default: the state's.
         pool : ThreadPoolExecutor, optional
-            At least ``n_threads - 1`` idle threads.
+            At least ``n_threads - 1`` idle threads. The NumPy backend works in one of them, where
+            Ctrl-C cannot end it within a step.
         n_threads : int
             Most threads, of those that the batches have work for.
 
@@ -178,11 +180,8 @@ class Batches:
                 losses,
             )
 
-        others = [pool.submit(run, thread) for thread in range(1, n_threads)]
         # An overflow shows in the loss; NumPy's warning would add nothing.
         with np.errstate(over="ignore", invalid="ignore"):
-            done = run(0)
-        for other in others:
-            other.result()
-        state.updates += done
-        return done
+            if not model.is_threaded and pool is not None:
+                return run_apart(run, pool, sync)
+            return run_team(run, n_threads, pool, sync)

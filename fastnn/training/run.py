@@ -18,7 +18,7 @@ from fastnn.training.blas import limited_blas
 from fastnn.training.history import Best, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
-from fastnn.training.team import TeamSize, started_threads
+from fastnn.training.team import TeamSize, receives_signals, started_threads
 
 
 class Run:
@@ -46,8 +46,8 @@ class Run:
 
     Attributes
     ----------
-    step, total : int
-        Steps done and asked for.
+    total : int
+        Steps asked for.
     stopped : str
         Why it ended: "epochs", "early stopping", "callback" or "interrupted".
     unit : int
@@ -66,8 +66,8 @@ class Run:
     ) -> None:
         self.model, self.state, self.parts, self.l2 = model, state, parts, l2
         self.sizes, self.batches, self.unit = sizes, len(sizes), 1
-        self.step, self.total = 0, epochs * len(sizes)
-        self.first_epoch = state.epochs
+        self.total, self.first_epoch = epochs * len(sizes), state.epochs
+        state.start_run(len(sizes))
         self.stopped = "epochs"
         self.pool: ThreadPoolExecutor | None = None
         self.n_threads = 1  # of the next chunk
@@ -82,7 +82,8 @@ class Run:
         most = max([part.n_threads for part in self.parts])
         team, length, chunk_seconds = TeamSize(most), 1, tuning().chunk_seconds
         blas = nullcontext() if self.blas_threads is None else limited_blas(self.blas_threads)
-        threads = started_threads(most - 1) if most > 1 else nullcontext()
+        helpers = most - 1 if self.model.is_threaded else int(receives_signals())
+        threads = started_threads(helpers) if helpers else nullcontext()
         with blas, threads as self.pool:
             try:
                 while self.step < self.total and self.stopped == "epochs":
@@ -94,16 +95,17 @@ class Run:
                     length = max(1, min(aim, 8 * length))
             except KeyboardInterrupt:
                 self.stopped = "interrupted"
+                self.interrupted()
             self.finished()
 
     def _chunk(self, count: int) -> float:
         """Train some steps and look at them; returns the seconds of the training."""
         self.before_chunk()
-        losses, rates = np.empty(count), self.rates(count)
+        losses, rates = self.new_losses(count), self.rates(count)
+        self.state.start_chunk(losses)
         before = time.perf_counter()
         done = self.train(rates, losses)
         seconds = time.perf_counter() - before
-        self.advance_to(self.step + done)
         if done < count:
             self.diverged(losses[: done + 1])
         else:
@@ -111,10 +113,10 @@ class Run:
         check_stopped()
         return seconds
 
-    def advance_to(self, step: int) -> None:
-        """Counters of the steps done."""
-        self.step = step
-        self.state.epochs = self.first_epoch + step // self.batches
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.state.steps
 
     # --- what subclasses may change -----------------------------------------------
 
@@ -137,12 +139,19 @@ class Run:
     def before_chunk(self) -> None:
         """Before the steps of a chunk."""
 
+    def new_losses(self, count: int) -> np.ndarray:
+        """Where the losses of the next steps will be."""
+        return np.empty(count)
+
     def after_chunk(self, losses: np.ndarray) -> None:
         """After the steps of a chunk, with their losses."""
 
     def diverged(self, losses: np.ndarray) -> None:
         """The last of the losses is not finite; the step before is the last one done."""
         raise NotImplementedError
+
+    def interrupted(self) -> None:
+        """Ctrl-C came, in a chunk or in any of these functions."""
 
     def finished(self) -> None:
         """After the last chunk, however it came to be the last."""
@@ -219,11 +228,15 @@ class FitRun(Run):
         """Take a snapshot now and then, of finite parameters."""
         if time.perf_counter() >= self.snapshot.due:
             self._check_finite()
-            self.snapshot.take(self.step)
+            self.snapshot.take()
+
+    def new_losses(self, count: int) -> np.ndarray:
+        """Those of the history."""
+        self.losses.append(np.full(count, np.nan))
+        return self.losses[-1]
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Show progress, validate at the end of an epoch, call the callbacks."""
-        self.losses.append(losses)
         progress = self.progress
         progress.step, progress.epoch = self.step, self.step // self.batches
         progress.loss = float(losses[-1])
@@ -249,17 +262,17 @@ class FitRun(Run):
         failed = self.step + 1
         if not _all_finite(self.model.params):
             self.snapshot.restore()
-            self.advance_to(self.snapshot.step)
         raise DivergenceError(failed, float(losses[-1]), self.state.optimizer.learning_rate)
 
     def finished(self) -> None:
         """A last look at the parameters."""
         self._check_finite()
+        self.done = self.step
         self.seconds = time.perf_counter() - self.started
 
     def history(self) -> History:
         """Steps become epochs; batches count by their size, as in scikit-learn."""
-        losses = np.concatenate(self.losses) if self.losses else np.empty(0)
+        losses = np.concatenate([*self.losses, np.empty(0)])[: self.done]
         epochs = len(losses) // self.batches
         each = losses[: epochs * self.batches].reshape(epochs, self.batches)
         validation = self.validation

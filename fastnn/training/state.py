@@ -6,13 +6,47 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.backends.interface import Rule
 from fastnn.backends.plan import aligned_zeros
 from fastnn.training.optimizers import Optimizer, optimizer_of
+
+_NONE = np.empty(0)
+
+
+class Record(NamedTuple):
+    """Steps that a run has done, by the losses that the kernels have written.
+
+    Ctrl-C may end a function of Python anywhere, also between a chunk of steps and the line that
+    would count them. So nothing is counted: before the chunk its losses are NaN, and a step is done
+    if its loss is finite.
+
+    Attributes
+    ----------
+    updates, epochs : int
+        Counters before the chunk, and before the run.
+    steps : int
+        Of the run, before the chunk.
+    batches : int
+        Steps of an epoch.
+    losses : ndarray of float64
+        Of the chunk.
+    """
+
+    updates: int = 0
+    epochs: int = 0
+    steps: int = 0
+    batches: int = 1
+    losses: np.ndarray = _NONE
+
+    @property
+    def done(self) -> int:
+        """Steps of the chunk that are done: those before the first loss that is not finite."""
+        finite = np.isfinite(self.losses)
+        return len(finite) if finite.all() else int(finite.argmin())
 
 
 @dataclass
@@ -23,28 +57,56 @@ class TrainingState:
     ----------
     seed : int
         Of the order of the samples and of dropout.
-    epochs : int
-        Epochs trained, over all calls; the streams of random numbers go on from there.
     optimizer : Optimizer or None
         None before the first training.
     rule : Rule or None
         What the kernels read of it.
     moments : ndarray, shape (optimizer.n_moments, n_params)
         Those of the rule; then, if it has ``ema``, the average of the parameters.
-    updates : int
-        Steps done with these moments.
     left : ndarray, shape (n_params,), or None
         The average that a training left as the parameters; the parameters themselves then are the
         last moments.
+    record : Record
     """
 
     seed: int = 0
-    epochs: int = 0
     optimizer: Optimizer | None = None
     rule: Rule | None = None
     moments: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    updates: int = 0
     left: np.ndarray | None = None
+    record: Record = field(default_factory=Record)
+
+    # --- counters -------------------------------------------------------------------
+
+    @property
+    def updates(self) -> int:
+        """Steps done with these moments."""
+        return self.record.updates + self.record.done
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run."""
+        return self.record.steps + self.record.done
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained, over all calls; the streams of random numbers go on from there."""
+        return self.record.epochs + self.steps // self.record.batches
+
+    @epochs.setter
+    def epochs(self, epochs: int) -> None:
+        self.record = Record(self.updates, epochs)
+
+    def start_run(self, batches: int) -> None:
+        """Count steps from zero; so many make an epoch."""
+        self.record = Record(self.updates, self.epochs, 0, batches)
+
+    def start_chunk(self, losses: np.ndarray) -> None:
+        """The next steps will write these losses."""
+        losses.fill(np.nan)
+        self.record = self.record._replace(updates=self.updates, steps=self.steps, losses=losses)
+
+    # --- runs -----------------------------------------------------------------------
 
     def begin(self, optimizer: Optimizer, params: np.ndarray) -> None:
         """Training begins, or with an equal update rule goes on.
@@ -58,7 +120,8 @@ class TrainingState:
             own[:] = self.moments
             self.moments = own
         if optimizer != self.optimizer:
-            self.optimizer, self.rule, self.updates = optimizer, optimizer.for_kernels(), 0
+            self.optimizer, self.rule = optimizer, optimizer.for_kernels()
+            self.record = Record(0, self.epochs)
             self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
         elif left is not None and np.array_equal(params, left):
             self.swap_average(params)
@@ -71,6 +134,7 @@ class TrainingState:
         if best is not None:
             params[:] = best
         self.left = params.copy() if self.has_average else None
+        self.record = Record(self.updates, self.epochs)
 
     def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
         """What a model file keeps of a training: plain data, and the moments in one vector."""
@@ -91,7 +155,7 @@ class TrainingState:
         self.rule = self.optimizer.for_kernels()
         self.moments = aligned_zeros((self.optimizer.n_moments, len(params)), params.dtype)
         self.moments[:] = moments.reshape(self.moments.shape)
-        self.updates, self.epochs = fields["updates"], fields["epochs"]
+        self.record = Record(fields["updates"], fields["epochs"])
         self.seed = fields["seed"]
         self.left = params.copy() if self.has_average else None
 
@@ -140,22 +204,23 @@ class Snapshot:
         self.params, self.state = params, state
         self._params = np.empty_like(params)
         self._moments = np.empty_like(state.moments) if with_moments else None
-        self._updates = 0
-        self.step = 0
+        self._record = state.record
         self.due = 0.0
 
-    def take(self, step: int) -> None:
+    def take(self) -> None:
         """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""
         before = time.perf_counter()
         self._params[:] = self.params
         if self._moments is not None:
             self._moments[:] = self.state.moments
-        self._updates, self.step = self.state.updates, step
+        state = self.state
+        self._record = state.record._replace(updates=state.updates, steps=state.steps, losses=_NONE)
         now = time.perf_counter()
         self.due = now + 50 * (now - before)
 
     def restore(self) -> None:
-        """Go back to ``step``."""
+        """Go back to the step at which the snapshot was taken."""
         self.params[:] = self._params
         self.state.moments[:] = 0 if self._moments is None else self._moments
-        self.state.updates = 0 if self._moments is None else self._updates
+        record = self._record
+        self.state.record = record._replace(updates=0) if self._moments is None else record

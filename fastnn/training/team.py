@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numpy as np
+
+from fastnn.backends.codes import SYNC_ABORT
 from fastnn.backends.tuning import tuning
 
 
@@ -38,6 +42,64 @@ def started_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
             started.abort()
             raise
         yield pool
+
+
+def receives_signals() -> bool:
+    """Whether this is the thread in which Ctrl-C raises KeyboardInterrupt."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def run_team(
+    run: Callable[[int], int], n_threads: int, pool: ThreadPoolExecutor | None, sync: np.ndarray
+) -> int:
+    """Have a team train: each thread calls ``run`` with its number; returns what number 0 got.
+
+    The calling thread is number 0. Whatever keeps it or another away (Ctrl-C, lack of memory), the
+    others are told to leave: they wait for all before the first step, and once all are there, in
+    compiled code, nothing of Python can come between.
+
+    Parameters
+    ----------
+    run : callable
+    n_threads : int
+    pool : ThreadPoolExecutor or None
+        With ``n_threads - 1`` idle threads; None for one thread.
+    sync : ndarray of int64
+        What the threads share; see :class:`fastnn.backends.interface.Team`.
+    """
+
+    def join(thread: int) -> None:
+        try:
+            run(thread)
+        except BaseException:
+            sync[SYNC_ABORT] = 1
+            raise
+
+    others: list[Future] = []
+    try:
+        for thread in range(1, n_threads):
+            others.append(pool.submit(join, thread))
+        done = run(0)
+        for other in others:
+            other.result()
+    except BaseException:
+        sync[SYNC_ABORT] = 1
+        raise
+    return done
+
+
+def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndarray) -> int:
+    """As :func:`run_team` for one thread, which is not the calling one.
+
+    For kernels of Python, which Ctrl-C would end within a step. After it this waits for the step.
+    """
+    context = contextvars.copy_context()  # with np.errstate
+    try:
+        return pool.submit(context.run, run, 0).result()
+    except BaseException:
+        sync[SYNC_ABORT] = 1
+        pool.shutdown()
+        raise
 
 
 class TeamSize:

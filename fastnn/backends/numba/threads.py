@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fastnn.backends import codes
 from fastnn.backends.numba.compiling import inner
 from fastnn.backends.numba.pointers import (
     at,
@@ -28,21 +29,39 @@ class Team(NamedTuple):
 
 
 @inner
-def barrier(team):
-    """Wait for all threads; ``sync`` holds who has arrived and how often all had."""
-    if team.n_threads == 1:
-        return
+def _wait_for_all(team, at_start):
+    """Wait for all threads; ``sync`` holds who has arrived and how often all had.
+
+    False if one of them will not come, which is looked at if ``at_start``: no Python runs later, so
+    that nothing can keep a thread away.
+    """
     turn = at(team.sync, 1)
     before = atomic_load(turn)
     if atomic_add(team.sync, 1) == team.n_threads - 1:
         atomic_store(team.sync, 0)
         atomic_store(turn, before + 1)
-    else:
-        looks = 0
-        while atomic_load(turn) == before:
-            looks += 1
-            if looks > SPINS:
-                sleep_a_little()
+        return True
+    looks = 0
+    while atomic_load(turn) == before:
+        if at_start and atomic_load(at(team.sync, codes.SYNC_ABORT)) != 0:
+            return False
+        looks += 1
+        if looks > SPINS:
+            sleep_a_little()
+    return True
+
+
+@inner
+def barrier(team):
+    """Wait for all threads."""
+    if team.n_threads > 1:
+        _wait_for_all(team, False)
+
+
+@inner
+def assemble(team):
+    """Wait for all threads before the first step; whether all came."""
+    return team.n_threads == 1 or _wait_for_all(team, True)
 
 
 @inner

@@ -24,7 +24,7 @@ from fastnn.backends.numba.pointers import (
 from fastnn.backends.numba.random import shuffle_order
 from fastnn.backends.numba.sparse import Rows
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
-from fastnn.backends.numba.threads import Team, barrier, claim
+from fastnn.backends.numba.threads import Team, assemble, barrier, claim
 from fastnn.backends.numba.updates import (
     Rule,
     Step,
@@ -278,6 +278,8 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
     n_params, n_moments = params.shape[0], moments.shape[0] - np.int64(averaged)
     own = at(pointer(work), thread * work.shape[1])
     batches = (samples + batch_size - 1) // batch_size
+    if not assemble(team):
+        return 0
     for i in range(learning_rates.shape[0]):
         epoch, number = divmod(first_step + i, batches)
         start = number * batch_size

@@ -39,6 +39,8 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     grads, l2 = memory.grads[0], net.l2
     clipped = rule.constants[3] != 0.0 or rule.constants[4] != 0.0
     for i, rate in enumerate(chunk.learning_rates):
+        if team.sync[codes.SYNC_ABORT]:
+            return i
         step, count = chunk.first_step + i, chunk.first_count + i + 1
         epoch, batch = divmod(step, batches)
         if data.shuffled and (batch == 0 or i == 0):
