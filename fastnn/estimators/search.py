@@ -164,9 +164,14 @@ def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
     return table, best
 
 
+# Of standardised features, by float32 weights that have the means in them.
+LARGEST_ROUNDING = 1e-3
+
+
 def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Model:
     """Train the best parameters on all samples; standardising goes into the outer layers."""
     scaler = StandardScaler().fit(X)
+    _warn_of_large_means(model, scaler)
     model = clone(model).set_params(**best)
     shift, scale = 0.0, 1.0
     if isinstance(model, MLPRegressor):
@@ -181,3 +186,16 @@ def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -
     model.coefs_[-1][...] *= scale
     model.intercepts_[-1][...] = model.intercepts_[-1] * scale + shift
     return model
+
+
+def _warn_of_large_means(model: Model, scaler: StandardScaler) -> None:
+    """Warn where float32 weights that have a mean in them would lose the deviations from it."""
+    if np.dtype(model.dtype) != np.float32:
+        return
+    rounding = np.abs(scaler.mean_ / scaler.scale_) * np.finfo(np.float32).eps
+    if rounding.max() > LARGEST_ROUNDING:
+        warnings.warn(
+            f"column {int(rounding.argmax())} is so large against its spread that float32 loses "
+            "its digits; dtype float64 keeps them",
+            stacklevel=3,
+        )

@@ -28,7 +28,7 @@ USUAL_LOSSES = {"identity": "squared_error"} | {
 }
 
 # Of standardised numbers, that a conversion to float32 before the shift may make.
-LARGEST_ROUNDING = 1e-5
+LARGEST_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)

@@ -186,6 +186,17 @@ def test_standardising_goes_into_the_layers(hidden):
     assert r2_score(y, expected) == pytest.approx(folded.score(X, y))
 
 
+def test_means_that_float32_weights_cannot_hold():
+    X, y = 1.7e9 + np.arange(50.0)[:, None], np.arange(50.0)
+    settings = {"solver": "lbfgs", "tol": 1e9, "random_state": 0}
+    model = fastnn.MLPRegressor(dtype="float32", **settings)
+    with pytest.warns(UserWarning, match="column 0 is so large .* dtype float64 keeps them"):
+        fit_best(model, {"hidden_layer_sizes": (3,)}, X, y)
+    double = fastnn.MLPRegressor(dtype="float64", **settings)
+    fit_best(double, {"hidden_layer_sizes": (3,)}, X, y)
+    fit_best(model, {"hidden_layer_sizes": (3,)}, 2000.0 + np.arange(50.0)[:, None], y)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
