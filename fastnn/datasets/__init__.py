@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from fastnn.datasets.mnist import MNIST_FILES, MNIST_MIRRORS, cache_dir
     from fastnn.datasets.reading import SUFFIXES
     from fastnn.datasets.splitting import train_test_split
-    from fastnn.datasets.targets import MAX_INTEGER_CLASSES, TASKS
+    from fastnn.datasets.targets import TASKS
     from fastnn.datasets.writing import write_atomically
 
 # Loaded when first used: who writes a file needs no reader.
 _WHERE = {
     "BUILT_IN": "builtin",
-    "MAX_INTEGER_CLASSES": "targets",
     "MNIST_FILES": "mnist",
     "MNIST_MIRRORS": "mnist",
     "N_SYNTHETIC": "builtin",
@@ -41,7 +40,6 @@ _WHERE = {
 
 __all__ = [
     "BUILT_IN",
-    "MAX_INTEGER_CLASSES",
     "MNIST_FILES",
     "MNIST_MIRRORS",
     "N_SYNTHETIC",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class Dataset:
         What a network should divide the features by; 255 for pixels kept as bytes.
     draw : callable or None
         ``draw(n, seed)`` gives ``n`` fresh samples ``X, y`` of synthetic data.
+    notes : tuple of str
+        What was decided while reading a file: separator, names, columns and rows left out, ...
     """
 
     name: str
@@ -39,6 +41,7 @@ class Dataset:
     y_test: np.ndarray | None = None
     scale: float = 1.0
     draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    notes: tuple[str, ...] = ()
 
     def inputs(self, X: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
         """Features as a network takes them: of a real type, divided by ``scale``.
@@ -53,13 +56,37 @@ class Dataset:
         -------
         ndarray
         """
-        return scaled(X, self.scale, dtype)
+        return scaled(X, self.scale, dtype, self.feature_names)
 
 
-def scaled(X: np.ndarray, scale: float, dtype: Any) -> np.ndarray:
-    """``X / scale`` in ``dtype``, with one copy at most."""
+def scaled(
+    X: np.ndarray, scale: float, dtype: Any, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """``X / scale`` in ``dtype``, with one copy at most.
+
+    Raises
+    ------
+    ValueError
+        If a value is too large for ``dtype``; the message has the column's name out of ``names``.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.itemsize < X.dtype.itemsize and X.dtype.kind == "f":
+        _check_range(X, dtype, names)
     if scale == 1.0:
         return np.asarray(X, dtype)
     X = np.array(X, dtype)
-    X /= np.dtype(dtype).type(scale)
+    X /= dtype.type(scale)
     return X
+
+
+def _check_range(X: np.ndarray, dtype: np.dtype, names: Sequence[str] | None) -> None:
+    """Raise where numbers would become infinite in ``dtype``."""
+    largest = np.finfo(dtype).max
+    if not X.size or max(np.fmax.reduce(X, None), -np.fmin.reduce(X, None)) <= largest:
+        return  # NaN are not looked at here
+    row, k = np.argwhere(np.isfinite(X) & (np.abs(X) > largest))[0]
+    column = repr(names[k]) if names is not None else str(k)
+    raise ValueError(
+        f"column {column} has {X[row, k]:g}, too large for {dtype} (at most "
+        f"{largest:.1e}); use float64 (--dtype float64) or rescale the column"
+    )

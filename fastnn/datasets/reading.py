@@ -1,53 +1,58 @@
-"""Tables in files."""
+"""Tables in files, by the kind of file."""
 
 from __future__ import annotations
 
-import csv
-import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn.datasets.builtin import BUILT_IN
+from fastnn.datasets.layout import Format
+from fastnn.datasets.table import Table
+from fastnn.datasets.text import PACKED
 
-SUFFIXES = (".csv", ".tsv", ".npz", ".parquet")
-
-# How CSV files write that a value is not there.
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".psv", ".asc")
+SUFFIXES = (*TEXT, ".npz", ".parquet")
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Columns by name; numbers where all values are, else objects with None for missing.
+def read(path: Path, wanted: Format | None = None) -> Table:
+    """The table in a file.
 
-    ``X`` is the matrix of an NPZ file that has one; the columns are then its other arrays.
+    Parameters
+    ----------
+    path : Path
+    wanted : Format, optional
+        How a text file is to be read.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such file, or no table in it.
     """
-
-    path: Path
-    names: list[str]
-    columns: list[np.ndarray]
-    X: np.ndarray | None = None
-    typed: bool = True
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.columns[self.names.index(name)]
-
-
-def read(path: Path) -> Table:
-    """The table in a file."""
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".npz": _read_npz, ".parquet": _read_parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None or not path.exists():
-        known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
-        if path.exists():
-            raise ValueError(f"{path}: unknown kind of file; {known}")
+    suffix = suffix_of(path)
+    known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
+    if not path.exists():
         raise FileNotFoundError(f"no data set and no file {str(path)!r}; {known}")
-    table = reader(path)
+    if suffix == ".npz":
+        table = _read_npz(path)
+    elif suffix == ".parquet":
+        table = _read_parquet(path)
+    elif suffix in TEXT:
+        from fastnn.datasets.delimited import read_delimited
+
+        table = read_delimited(path, wanted or Format())
+    else:
+        raise ValueError(
+            f"{path}: unknown kind of file; {known} ({', '.join(TEXT)} also with "
+            f"{', '.join(PACKED)} behind)"
+        )
     for k, name in enumerate(table.names):
         if name in table.names[:k]:
             raise ValueError(f"{path}: two columns are called {name!r}")
@@ -56,78 +61,15 @@ def read(path: Path) -> Table:
     return table
 
 
-def _read_csv(path: Path) -> Table:
-    """CSV with or without a line of names.
-
-    Not read with pandas, so that a file means the same with and without it.
-    """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        try:
-            line = file.readline()
-            delimiter = max(",;\t", key=line.count)
-            first = next(csv.reader([line], delimiter=delimiter), [])
-            if not first:
-                raise ValueError(f"{path}: the first line is empty")
-            has_names = not all(_is_number(cell) for cell in first)
-            if has_names:
-                names = [cell.strip() for cell in first]
-            else:
-                names = [str(k) for k in range(len(first))]
-                file.seek(0)
-            start = file.tell()
-            matrix = _all_numbers(file, delimiter, len(names))
-            if matrix is not None:
-                return Table(path, names, list(matrix.T), typed=False)
-            file.seek(start)
-            reader = csv.reader(file, delimiter=delimiter)
-            rows = []
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(names):
-                    raise ValueError(
-                        f"{path}, line {reader.line_num + has_names}: {len(row)} values; "
-                        f"the first line has {len(names)}"
-                    )
-                rows.append(row)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from None
-        except csv.Error as error:
-            raise ValueError(f"{path}: {error}") from None
-    return Table(path, names, [_column(cells) for cells in zip(*rows, strict=True)], typed=False)
+def suffix_of(path: Path) -> str:
+    """The end of a file's name that tells its kind, without that of the packing."""
+    unpacked = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return unpacked.suffix.lower()
 
 
-def _all_numbers(file: Any, delimiter: str, width: int) -> np.ndarray | None:
-    """The rest of a CSV file if it is a full matrix of numbers; None if not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no rows
-        try:
-            matrix = np.loadtxt(file, delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
-        except ValueError:
-            return None
-    return matrix if matrix.shape[1] == width and len(matrix) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return text.strip().lower() not in _MISSING
-
-
-def _column(cells: Sequence[str]) -> np.ndarray:
-    """Numbers with NaN for missing, or strings with None for missing."""
-    values = [cell.strip() for cell in cells]
-    missing = [value.lower() in _MISSING for value in values]
-    try:
-        return np.array(
-            [np.nan if gone else float(value) for value, gone in zip(values, missing, strict=True)]
-        )
-    except ValueError:
-        return np.array(
-            [None if gone else value for value, gone in zip(values, missing, strict=True)], object
-        )
+def stem_of(path: Path) -> str:
+    """A file's name without its ends."""
+    return path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
 
 
 def _read_npz(path: Path) -> Table:
@@ -157,33 +99,47 @@ def _read_npz(path: Path) -> Table:
 
 
 def _read_parquet(path: Path) -> Table:
-    """Columns of a Parquet file."""
+    """Columns of a Parquet file, without those that pandas keeps as the index."""
     try:
-        import pandas as pd
-
-        frame = pd.read_parquet(path)
+        import pyarrow.parquet
     except ImportError:
         raise ImportError(
-            "reading Parquet needs pandas and pyarrow; install them with: "
-            'pip install "fastnn-cpu[parquet]"'
+            'reading Parquet needs pyarrow; install it with: pip install "fastnn-cpu[parquet]"'
         ) from None
+    try:
+        table = pyarrow.parquet.read_table(path)
     except OSError:
         raise
     except Exception as error:  # pyarrow has its own kinds
-        raise ValueError(f"{path}: not a Parquet file ({_first_line(error)})") from None
-    columns = []
-    for _, series in frame.items():
-        if pd.api.types.is_bool_dtype(series) and not series.hasnans:
-            columns.append(series.to_numpy(bool))
-        elif pd.api.types.is_integer_dtype(series) and not series.hasnans:
-            columns.append(series.to_numpy(np.int64))
-        elif pd.api.types.is_numeric_dtype(series):
-            columns.append(series.to_numpy(np.float64, na_value=np.nan))
-        else:
-            values = series.astype(object)
-            columns.append(values.where(series.notna(), None).to_numpy(object))
-    return Table(path, [str(name) for name in frame.columns], columns)
+        first = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path}: not a Parquet file ({first})") from None
+    index = [
+        name
+        for name in (table.schema.pandas_metadata or {}).get("index_columns", [])
+        if isinstance(name, str)
+    ]
+    table = table.drop_columns([name for name in index if name in table.column_names])
+    columns = [_arrow_column(column, pyarrow.types) for column in table.columns]
+    notes = [f"{path.name}: the index {', '.join(map(repr, index))} is left out"] if index else []
+    return Table(path, list(table.column_names), columns, notes=notes)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+def _arrow_column(column: Any, types: Any) -> np.ndarray:
+    """A column of pyarrow as an array: numbers with NaN for gaps, dates, else objects."""
+    kind = column.type
+    if types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if types.is_decimal(kind):
+        column = column.cast("float64")
+        kind = column.type
+    if types.is_boolean(kind) or types.is_integer(kind):
+        if not column.null_count:
+            return column.to_numpy().astype(bool if types.is_boolean(kind) else np.int64)
+        column = column.cast("int8") if types.is_boolean(kind) else column
+        return column.cast("float64").to_numpy().astype(np.float64)
+    if types.is_floating(kind):
+        return column.to_numpy().astype(np.float64)
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return column.cast("timestamp[us]").to_numpy().astype("datetime64[us]")
+    return np.array([*column.to_pylist(), None], object)[:-1]
