@@ -166,6 +166,8 @@ def _filled(column: Sequence[str | None], table: dict[str, float]) -> np.ndarray
 
 def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
     """Yes as 1, no as 0."""
+    if len(cells) > 16:  # more than there are ways to write two words
+        return {}, None
     lower = {cell.lower() for cell in cells}
     for pair in TRUTH:
         if lower and lower <= set(pair):
@@ -178,6 +180,11 @@ def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str 
 
 def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
     """Numbers; of several signs of currency or percent those with the most frequent one."""
+    if decimal == "." and not any("_" in cell for cell in cells):
+        try:
+            return dict(zip(cells, map(float, cells), strict=True)), None
+        except ValueError:
+            pass
     by_symbol: dict[str, dict[str, float]] = {}
     for cell in cells:
         found = parse_number(cell, decimal)

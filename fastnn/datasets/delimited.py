@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import warnings
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from fastnn.datasets.layout import Format, Layout, find_layout, split_rows
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import read_text
 
-SPREAD = 2000  # lines by which the types of the columns are guessed
+SPREAD = 20_000  # cells by which the types of the columns are guessed
 _GAPS_BEGIN = frozenset("".join(gap[:1] + gap[:1].upper() for gap in cells.GAPS))
 
 
@@ -42,8 +45,11 @@ def read_delimited(path: Path, wanted: Format) -> Table:
         If the file is no table; the message names the line.
     """
     text, notes = read_text(path, wanted.encoding)
-    layout = find_layout(text, wanted, path)
-    columns = _columns(layout, path)
+    try:
+        layout = find_layout(text, wanted, path)
+        columns = _columns(layout, path)
+    except csv.Error as error:  # a cell of more than 128 KiB
+        raise ValueError(f"{path}: {error}; is a quotation mark not closed?") from None
     names = list(layout.names)
     n = len(columns[0])
     while len(names) > 1 and _is_unnamed(names[-1]) and _is_empty(columns[-1]):
@@ -51,11 +57,12 @@ def read_delimited(path: Path, wanted: Format) -> Table:
         columns.pop()
 
     @cache
-    def locate(row: int) -> tuple[int, list[str]]:
-        for number, (line, values) in enumerate(_rows(layout)):
-            if number == row:
-                return line, values
-        raise IndexError(row)
+    def locate(row: int) -> tuple[int, list[str]] | None:
+        try:
+            line, values = next(islice(_rows(layout), row, None))
+        except (csv.Error, StopIteration):  # NumPy is more patient with quotation marks
+            return None
+        return (line, values) if len(values) >= len(names) else None
 
     notes += [f"{note}, {n:,} rows" for note in layout.notes]
     return Table(
@@ -99,24 +106,29 @@ def _columns_by_numpy(layout: Layout) -> list[np.ndarray] | None:
     if decimal == ".":
         # Gaps may begin late: lines all over the text.
         spread = text[-100_000:].split("\n")[1:] if lines is None else lines
-        some = split_rows(spread[:: max(1, len(spread) // SPREAD)], layout.separator)
+        step = max(1, len(spread) // max(50, SPREAD // len(names)))
+        some = split_rows(spread[::step], layout.separator)
         if not swapped:
-            some = layout.sample + some
+            some = layout.sample[:50] + some
         for row in some:
             for k, cell in enumerate(row[: len(names)]):
                 plain[k] = plain[k] and cells.plain_number(cell) is not None
-    table = None
-    if any(plain):  # columns of different types in one pass; refused if a later cell is no number
-        kinds = ["f8" if number else "O" for number in plain]
-        table = _loadtxt(text, lines, layout, np.dtype(list(zip(names, kinds, strict=True))))
-    if table is None:
-        plain = [False] * len(names)
-        table = _loadtxt(text, lines, layout, np.dtype([(name, "O") for name in names]))
-    if table is None:
-        return None
+    table, tries = None, 0
+    while table is None:
+        # Columns of different types in one pass, which a later cell that is no number ends.
+        kinds = np.dtype([(name, "f8" if plain[k] else "O") for k, name in enumerate(names)])
+        table, odd = _loadtxt(text, lines, layout, kinds)
+        if table is None and not any(plain):
+            return None
+        tries += 1
+        if odd is not None and odd < len(names) and tries < 4:
+            plain[odd] = False
+        else:
+            plain = [False] * len(names)
     columns = []
-    for name, number in zip(names, plain, strict=True):
-        column = np.ascontiguousarray(table[name]) if number else _texts(table[name], decimal)
+    for name in names:
+        column = table[name]
+        column = _texts(column, decimal) if column.dtype == object else np.array(column)
         if swapped and column.dtype.kind == "O":
             texts = [None if v is None else v.replace(".", ",") for v in column.tolist()]
             column = np.array([*texts, None], object)[:-1]
@@ -126,19 +138,23 @@ def _columns_by_numpy(layout: Layout) -> list[np.ndarray] | None:
 
 def _loadtxt(
     text: str, lines: list[str] | None, layout: Layout, types: np.dtype
-) -> np.ndarray | None:
-    """The rows by NumPy; None if it refuses them."""
-    try:
-        return np.loadtxt(
-            io.StringIO(text) if lines is None else lines,
-            dtype=types,
-            delimiter=None if layout.separator == " " else layout.separator,
-            comments=None,
-            quotechar='"',
-            ndmin=1,
-        )
-    except ValueError:
-        return None
+) -> tuple[np.ndarray | None, int | None]:
+    """The rows by NumPy; None if it refuses them, and the column, if one is not of its type."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no rows
+        try:
+            table = np.loadtxt(
+                io.StringIO(text) if lines is None else lines,
+                dtype=types,
+                delimiter=None if layout.separator == " " else layout.separator,
+                comments=None,
+                quotechar='"',
+                ndmin=1,
+            )
+        except ValueError as error:
+            odd = re.search(r"could not convert .* column (\d+)\.?$", str(error), re.DOTALL)
+            return None, int(odd[1]) - 1 if odd else None
+    return (table if len(table) else None), None
 
 
 def _texts(column: np.ndarray, decimal: str) -> np.ndarray:

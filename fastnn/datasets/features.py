@@ -218,7 +218,8 @@ def without_gaps(
 
 def _cell(table: Table, name: str, row: int) -> str:
     """The cell of a gap, if it is not simply empty."""
-    if table.locate is None or name not in table.names:
+    found = table.locate(row) if table.locate is not None else None
+    if found is None or name not in table.names:
         return ""
-    cell = table.locate(row)[1][table.names.index(name)]
+    cell = found[1][table.names.index(name)]
     return f" ({cell!r})" if cell else ""

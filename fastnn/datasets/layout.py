@@ -13,6 +13,7 @@ from pathlib import Path
 from fastnn.datasets import cells
 
 SAMPLE = 200  # lines that the layout is decided by
+CELLS = 10_000  # at most, unless ten lines have more
 SEPARATORS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
 _NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons", "|": "bars"}
 COMMENTS = ("#", "%", "//")
@@ -99,15 +100,16 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
     separator = wanted.separator or declared or _separator(_first_lines(text, comments=False))
     text, comment = _without_comments(text, separator)
     first_lines = _first_lines(text, comments=True)
-    if not first_lines:
+    sample = split_rows(first_lines, separator)
+    if not sample:
         raise ValueError(f"{path}: there are no rows; the file is empty or has comments only")
-    first, *rows = split_rows(first_lines, separator)
+    first, *rows = sample
     header = wanted.header
     names_above = None
     if header is None:
         header = first_line_has_names(first, rows)
         if not header and comment is not None:
-            above = split_rows([comment[1]], separator)[0]
+            above = next(iter(split_rows([comment[1]], separator)), [])
             if len(above) == len(first) and first_line_has_names(above, [first, *rows]):
                 names_above = above
     if header:
@@ -180,15 +182,12 @@ def _separator(lines: Sequence[str]) -> str:
         width, times = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if width < 2:
             return False, 0.0, 0.0
-        flat = [cell for row in rows for cell in row]
+        flat = [cell for row in rows[: max(10, CELLS // width)] for cell in row]
         something = sum(cells.kind(cell) != "text" for cell in flat) / len(flat)
         share = times / len(rows)
         return share >= 0.9, round(something, 3), share
 
-    try:
-        merits = {separator: merit(separator) for separator in "\t;|, "}
-    except csv.Error:  # a cell of more than 128 KiB
-        return ","
+    merits = {separator: merit(separator) for separator in "\t;|, "}
     best = max(merits, key=lambda separator: merits[separator])
     return best if merits[best][2] else ","
 
@@ -201,7 +200,7 @@ def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] |
     if not any(mark in text for mark in COMMENTS) or not _COMMENT.search(text):
         return text, None
     lines = _first_lines(text, comments=False)
-    width = len(split_rows(lines[-1:], separator)[0]) if lines else 0
+    width = max(map(len, split_rows(lines[-1:], separator)), default=0)
     start = text.find(lines[0]) if lines else len(text)
     last: tuple[int, str] | None = None
 
@@ -241,6 +240,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     if _counts(first) and not any(_counts(row) for row in rows):
         return True
     names = values = 0
+    rows = rows[: max(10, CELLS // len(first))]
     for k, cell in enumerate(first):
         column = [row[k] for row in rows if k < len(row)]
         kinds = Counter(cells.kind(other) for other in column)
@@ -263,7 +263,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _counts(row: Sequence[str]) -> bool:
     """Whether the numbers of a line are 0, 1, 2, ... or years in a row, as names may be."""
-    numbers = [int(cell) for cell in row if cell.isdecimal() and cell.isascii()]
+    numbers = [int(cell) for cell in row if re.fullmatch("[0-9]{1,9}", cell)]
     if len(numbers) < 3 or any(cells.kind(cell) == "date" for cell in row):
         return False
     if len(numbers) < sum(cells.kind(cell) == "number" for cell in row):

@@ -30,7 +30,7 @@ class Table:
     decimal : {".", ","}
         Decimal sign of texts.
     locate : callable or None
-        ``locate(row)`` gives the line of a text file and its cells.
+        ``locate(row)`` gives the line of a text file and its cells, if it can be found.
     notes : list of str
         What was decided while reading.
     """
@@ -41,7 +41,7 @@ class Table:
     X: np.ndarray | None = None
     typed: bool = True
     decimal: str = "."
-    locate: Callable[[int], tuple[int, list[str]]] | None = None
+    locate: Callable[[int], tuple[int, list[str]] | None] | None = None
     notes: list[str] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -49,12 +49,14 @@ class Table:
 
     def where(self, row: int) -> str:
         """A row as people find it."""
-        return f"row {row + 1}" if self.locate is None else f"line {self.locate(row)[0]}"
+        found = self.locate(row) if self.locate is not None else None
+        return f"row {row + 1}" if found is None else f"line {found[0]}"
 
     def shown(self, name: str, row: int) -> str:
         """A cell as it stands in the file."""
-        if self.locate is not None:
-            return repr(self.locate(row)[1][self.names.index(name)])
+        found = self.locate(row) if self.locate is not None else None
+        if found is not None:
+            return repr(found[1][self.names.index(name)])
         value = self[name][row]
         return repr(value.item() if isinstance(value, np.generic) else value)
 
