@@ -148,7 +148,7 @@ def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
         table, how = way(different.keys(), decimal)
         if len(table) == len(different):
             return Parsed(_filled(column, table), how)
-        if 2 * len(table) > len(different):  # what is left is the exception
+        if table and 2 * len(table) >= len(different):  # what is left is the exception
             break
     else:
         table = {}
@@ -168,14 +168,15 @@ def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str 
     """Yes as 1, no as 0."""
     if len(cells) > 16:  # more than there are ways to write two words
         return {}, None
-    lower = {cell.lower() for cell in cells}
-    for pair in TRUTH:
-        if lower and lower <= set(pair):
-            shown = sorted(cells, key=lambda cell: pair.index(cell.lower()))
-            both = f"{shown[0]}/{shown[-1]}" if len(lower) == 2 else shown[0]
-            how = f"{both} read as {'1/0' if len(lower) == 2 else 1 - pair.index(shown[0].lower())}"
-            return {cell: 1.0 - pair.index(cell.lower()) for cell in cells}, how
-    return {}, None
+    tables = [
+        {cell: 1.0 - pair.index(cell.lower()) for cell in cells if cell.lower() in pair}
+        for pair in TRUTH
+    ]
+    table = max(tables, key=len)
+    shown = sorted(table, key=lambda cell: -table[cell])
+    if len(set(table.values())) == 2:
+        return table, f"{shown[0]}/{shown[-1]} read as 1/0"
+    return table, f"{shown[0]} read as {table[shown[0]]:.0f}" if shown else None
 
 
 def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:

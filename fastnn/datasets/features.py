@@ -195,7 +195,7 @@ def without_gaps(
         return ~incomplete, []
     found = gaps_by_column(X, names, [(target, gone)])
     if gaps == "error":
-        name, count, row = found[-1] if found[-1][0] == target else found[0]
+        name, count, row = found[0]
         what = "target" if name == target and gone.any() else "column"
         number = "a missing value" if count == 1 else f"{count:,} missing values, the first"
         also = f" (all gaps: {describe_gaps(found)})" if len(found) > 1 else ""

@@ -237,7 +237,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     """
     if not rows:
         return any(cells.kind(cell) in ("text", "truth") for cell in first)
-    if _counts(first) and not any(_counts(row) for row in rows):
+    if _counts(first) and not any(_counts(row, anywhere=True) for row in rows):
         return True
     names = values = 0
     rows = rows[: max(10, CELLS // len(first))]
@@ -261,7 +261,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return len(set(first)) == len(first)
 
 
-def _counts(row: Sequence[str]) -> bool:
+def _counts(row: Sequence[str], anywhere: bool = False) -> bool:
     """Whether the numbers of a line are 0, 1, 2, ... or years in a row, as names may be."""
     numbers = [int(cell) for cell in row if re.fullmatch("[0-9]{1,9}", cell)]
     if len(numbers) < 3 or any(cells.kind(cell) == "date" for cell in row):
@@ -269,7 +269,7 @@ def _counts(row: Sequence[str]) -> bool:
     if len(numbers) < sum(cells.kind(cell) == "number" for cell in row):
         return False
     start = numbers[0]
-    return (start == 0 or 1900 <= start <= 2100) and numbers == list(
+    return (anywhere or start == 0 or 1900 <= start <= 2100) and numbers == list(
         range(start, start + len(numbers))
     )
 

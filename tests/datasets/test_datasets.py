@@ -174,20 +174,25 @@ def test_task_can_be_given(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a,y\n1,0\n,1\n", {}, r"a\.csv: column 'a' has a missing value in row 2"),
-        ("a,y\n1,0\nNaN,1\n", {}, "column 'a' has a missing value in row 2"),
+        ("a,y\n1,0\n,1\n", {}, r"a\.csv: column 'a' has a missing value in line 3; fill"),
+        ("a,y\n1,0\nNaN,1\n", {}, r"column 'a' has a missing value in line 3 \('NaN'\)"),
+        (
+            "a,b,y\n1,,0\n,-,1\n3,4,",
+            {},
+            r"'b' has 2 missing values, the first in line 2 \(all gaps: 'b': 2, 'a': 1, 'y': 1\)",
+        ),
         ("a,b,y\n1,?,0\ninf,2,1\n?,2,1", {"features": ["a"]}, "column 'a' has an infinite value"),
-        ("a,y\n1,0\nred,1\n", {}, r"column 'a' is not numeric \('1' in row 1\)"),
-        ("a,y\n1,\n2,1\n", {}, "target 'y' has a missing value in row 1"),
-        ("a,y\n1,n/a\n2,cat\n", {}, "target 'y' has a missing value in row 1"),
+        ("a,y\n1,0\nred,1\n", {}, "'a' has 'red' in line 3, unlike others such as '1'"),
+        ("a,y\n1,\n2,1\n", {}, "target 'y' has a missing value in line 2"),
+        ("a,y\n1,n/a\n2,cat\n", {}, r"target 'y' has a missing value in line 2 \('n/a'\)"),
         ("a,y\n1,inf\n2,0.5\n", {}, "target 'y' has an infinite value"),
         ("a,b\n1,2\n", {}, "there is no column 'y'; columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": None}, "name the target's column .*columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": 2}, "there is no column 2"),
-        ("a,y\n1,0\n1,2,3\n", {}, "line 3: 3 values; the first line has 2"),
+        ("a,y\n1,0\n1,2,3\n", {}, "line 3: 3 values where the others have 2"),
         ("a,a,y\n1,2,3\n", {}, "two columns are called 'a'"),
         ("a,y\n", {}, "there are no rows"),
-        ("", {}, "first line is empty"),
+        ("", {}, "there are no rows; the file is empty"),
         ("y\n1\n", {}, "no column beside the target"),
         ("a,y\n1,0.5\n2,1\n", {"task": "classification"}, "has fractions"),
         ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' is not numeric"),
@@ -208,12 +213,12 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(FileNotFoundError, match="no data set and no file 'moon'"):
         datasets.load("moon")
     with pytest.raises(ValueError, match="unknown kind of file"):
-        datasets.load(write(tmp_path / "a.txt", "1"), target="y")
+        datasets.load(write(tmp_path / "a.docx", "1"), target="y")
     with pytest.raises(ValueError, match="has its own target"):
         datasets.load("iris", target="y")
     binary = tmp_path / "b.csv"
-    binary.write_bytes(b"\xff\xfe\x00\x81,\n")
-    with pytest.raises(ValueError, match="UTF-8"):
+    binary.write_bytes(b"\x01\x00\x81,\n")
+    with pytest.raises(ValueError, match="not a text file"):
         datasets.load(binary, target="y")
 
 
