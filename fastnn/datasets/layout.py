@@ -237,7 +237,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     """
     if not rows:
         return any(cells.kind(cell) in ("text", "truth") for cell in first)
-    if _counts(first) and not any(_counts(row, anywhere=True) for row in rows):
+    if _counts(first) and 2 * sum(_counts(row, anywhere=True) for row in rows) <= len(rows):
         return True
     names = values = 0
     rows = rows[: max(10, CELLS // len(first))]

@@ -100,6 +100,17 @@ def load(
     if name in BUILT_IN:
         if target is not None:
             raise ValueError(f"{name} is built in and has its own target; leave out target")
+        of_files = {
+            "header": header,
+            "separator": separator,
+            "decimal": decimal,
+            "encoding": encoding,
+            "ignore": ignore or None,
+            "keep_index": keep_index or None,
+        }
+        for option, value in of_files.items():
+            if value is not None:
+                raise ValueError(f"{name} is built in; {option} is for files")
         if name in SYNTHETIC:
             return synthetic(name, seed, task)
         if name == "mnist":
