@@ -93,6 +93,7 @@ def data_with_targets(
             **file_of(reading),
         )
         dataset = replace(dataset, scale=scale_of(description))
+        dataset.check_range(net.dtype)
     if dataset.X.shape[1] != net.n_features:
         raise ValueError(
             f"{data} has {dataset.X.shape[1]} features; the network expects {net.n_features}"

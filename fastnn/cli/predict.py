@@ -91,7 +91,7 @@ def _features(
             notes.append(
                 f"no prediction for {incomplete:,} of {len(X):,} rows, which have gaps ({found})"
             )
-        return datasets.scaled(X, scale_of(description), input_dtype(net), names)
+        datasets.check_range(X, net.dtype, names)
     return datasets.scaled(X, scale_of(description), input_dtype(net))
 
 
@@ -101,11 +101,12 @@ def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
     Rows with gaps have None.
     """
     complete = np.isfinite(X).all(axis=1)
-    X = X if complete.all() else X[complete]
+    if not complete.all():
+        X = X[complete] if complete.any() else np.zeros_like(X[:1])
 
     def filled(values: np.ndarray) -> list[Any]:
         column = np.full(len(complete), None, object)
-        column[complete] = values.tolist()
+        column[complete] = values[: complete.sum()].tolist()
         return column.tolist()
 
     predicted = net.predict(X)

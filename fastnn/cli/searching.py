@@ -67,6 +67,7 @@ def search(
     }
     _check_score(settings.scoring)
     model = _model(dataset.task, settings)
+    dataset.check_range(model.dtype)
     rows = split(dataset, settings.test, settings.seed)
     rare = _check_classes(dataset, rows[0], settings)
     task = task_text(dataset, settings.task)

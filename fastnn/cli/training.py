@@ -70,6 +70,7 @@ def train(
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
     net = _network(dataset, settings)
+    dataset.check_range(net.dtype)
     X, y = part(dataset, train_rows, input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:

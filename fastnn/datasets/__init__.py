@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnn.datasets.builtin import BUILT_IN, N_SYNTHETIC
-    from fastnn.datasets.dataset import Dataset, scaled
+    from fastnn.datasets.dataset import Dataset, check_range, scaled
     from fastnn.datasets.loading import load, load_features
     from fastnn.datasets.mnist import MNIST_FILES, MNIST_MIRRORS, cache_dir
     from fastnn.datasets.reading import SUFFIXES
@@ -31,6 +31,7 @@ _WHERE = {
     "TASKS": "targets",
     "Dataset": "dataset",
     "cache_dir": "mnist",
+    "check_range": "dataset",
     "load": "loading",
     "load_features": "loading",
     "scaled": "dataset",
@@ -47,6 +48,7 @@ __all__ = [
     "TASKS",
     "Dataset",
     "cache_dir",
+    "check_range",
     "load",
     "load_features",
     "scaled",

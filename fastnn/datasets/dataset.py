@@ -58,6 +58,12 @@ class Dataset:
         """
         return scaled(X, self.scale, dtype, self.feature_names)
 
+    def check_range(self, dtype: Any) -> None:
+        """Raise ValueError, with the column, if a number is too large for ``dtype``."""
+        check_range(self.X, dtype, self.feature_names)
+        if self.task == "regression":
+            check_range(self.y[:, None], dtype, [self.target_name])
+
 
 def scaled(
     X: np.ndarray, scale: float, dtype: Any, names: Sequence[str] | None = None
@@ -70,8 +76,7 @@ def scaled(
         If a value is too large for ``dtype``; the message has the column's name out of ``names``.
     """
     dtype = np.dtype(dtype)
-    if dtype.itemsize < X.dtype.itemsize and X.dtype.kind == "f":
-        _check_range(X, dtype, names)
+    check_range(X, dtype, names)
     if scale == 1.0:
         return np.asarray(X, dtype)
     X = np.array(X, dtype)
@@ -79,14 +84,31 @@ def scaled(
     return X
 
 
-def _check_range(X: np.ndarray, dtype: np.dtype, names: Sequence[str] | None) -> None:
-    """Raise where numbers would become infinite in ``dtype``."""
+def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -> None:
+    """Raise where numbers would become infinite in ``dtype``.
+
+    Parameters
+    ----------
+    X : ndarray, shape (samples, columns)
+        NaN are not looked at.
+    dtype : numpy dtype
+    names : sequence of str, optional
+        Of the columns.
+
+    Raises
+    ------
+    ValueError
+        It names the column.
+    """
+    dtype = np.dtype(dtype)
+    if X.dtype.kind != "f" or X.dtype.itemsize <= dtype.itemsize or not X.size:
+        return
     largest = np.finfo(dtype).max
-    if not X.size or max(np.fmax.reduce(X, None), -np.fmin.reduce(X, None)) <= largest:
-        return  # NaN are not looked at here
+    if max(np.fmax.reduce(X, None), -np.fmin.reduce(X, None)) <= largest:
+        return
     row, k = np.argwhere(np.isfinite(X) & (np.abs(X) > largest))[0]
     column = repr(names[k]) if names is not None else str(k)
     raise ValueError(
-        f"column {column} has {X[row, k]:g}, too large for {dtype} (at most "
-        f"{largest:.1e}); use float64 (--dtype float64) or rescale the column"
+        f"column {column} has {X[row, k]:g}, too large for {dtype} (at most {largest:.1e}); use "
+        "float64 (--dtype float64) or rescale the column"
     )
