@@ -221,6 +221,8 @@ def _column_name(table: Table, target: str | int | None) -> str:
     columns = f"columns: {listed(table.names, 12) or 'none'}"
     if not table.typed and len(table.names) == 1:
         columns += "; is the separator right? (--separator, separator=)"
+    elif not table.typed and all(name.isdecimal() for name in table.names):
+        columns += "; no line of names was found (--header, header=True, if there is one)"
     if target is None:
         raise ValueError(
             f"{table.path}: name the target's column with target (--target); {columns}"

@@ -72,6 +72,10 @@ def test_header_can_be_given(tmp_path):
     assert (len(data.X), data.feature_names) == (3, ("5.1", "3.5"))
     with pytest.raises(ValueError, match="column '0' has 'a' in line 1"):
         load(tmp_path, "a,b,kind\n" + IRIS, target=2, header=False)
+    with pytest.raises(
+        ValueError, match=r"no column 'kind'.*no line of names was found \(--header"
+    ):
+        load(tmp_path, IRIS, target="kind")
     data = load(tmp_path, "a,b,kind\n" + IRIS, target="kind")
     assert data.feature_names == ("a", "b")
     assert "names in line 1 (--no-header if they are values), 4 rows" in data.notes[0]
