@@ -1,8 +1,8 @@
 """Text files with separators between the values.
 
-NumPy's ``loadtxt`` reads them: its C code takes a third of a second for a million cells, without
-another dependency, so that a file means the same wherever it is read. What it refuses is read
-again with the csv module, which finds the line that is wrong.
+Large ones are read by pyarrow where it is installed, the others by NumPy's ``loadtxt``, whose C
+code takes a fifth of a second for a million cells. What they refuse is read again with the csv
+module, which finds the line that is wrong.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from fastnn.datasets import cells
+from fastnn.datasets.arrow import columns_by_arrow
 from fastnn.datasets.layout import Format, Layout, find_layout, split_rows
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import read_text
 
 SPREAD = 20_000  # cells by which the types of the columns are guessed
+REPEATS = 1000  # values by which it is seen whether they come again
 _GAPS_BEGIN = frozenset("".join(gap[:1] + gap[:1].upper() for gap in cells.GAPS))
 
 
@@ -83,7 +85,7 @@ def _is_empty(column: np.ndarray) -> bool:
 
 def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
     """All columns: numbers where all cells are plain numbers or gaps."""
-    columns = _columns_by_numpy(layout) if layout.sample else None
+    columns = _columns_by_library(layout) if layout.sample else None
     if columns is not None:
         return columns
     rows = [values for _, values in _checked_rows(layout, path)]
@@ -92,8 +94,8 @@ def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
     return [_texts(np.array(column, object), layout.decimal) for column in zip(*rows, strict=True)]
 
 
-def _columns_by_numpy(layout: Layout) -> list[np.ndarray] | None:
-    """All columns; None if NumPy refuses a line."""
+def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
+    """All columns by pyarrow or NumPy; None if they refuse a line."""
     text, decimal = layout.text, layout.decimal
     # Where there is no point, commas can become points, and points in words commas again.
     swapped = decimal == "," != layout.separator and "." not in text
@@ -101,43 +103,58 @@ def _columns_by_numpy(layout: Layout) -> list[np.ndarray] | None:
         text, decimal = text.replace(",", "."), "."
     # A quoted cell may have several lines, which a list of lines would tear apart.
     lines = None if '"' in text else text.split("\n")
-    names = [f"f{k}" for k in range(len(layout.names))]
-    plain = [decimal == "."] * len(names)
+    plain, numeric = ([decimal == "."] * len(layout.names) for _ in range(2))
     if decimal == ".":
         # Gaps may begin late: lines all over the text.
         spread = text[-100_000:].split("\n")[1:] if lines is None else lines
-        step = max(1, len(spread) // max(50, SPREAD // len(names)))
+        step = max(1, len(spread) // max(50, SPREAD // len(plain)))
         some = split_rows(spread[::step], layout.separator)
         if not swapped:
             some = layout.sample[:50] + some
         for row in some:
-            for k, cell in enumerate(row[: len(names)]):
-                plain[k] = plain[k] and cells.plain_number(cell) is not None
-    table, tries = None, 0
-    while table is None:
+            for k, cell in enumerate(row[: len(plain)]):
+                if cells.plain_number(cell) is None:
+                    plain[k] = False
+                    numeric[k] &= cell.lower() in cells.GAPS
+    convert = partial(_converted, decimal=decimal)
+    columns = columns_by_arrow(text, layout.separator, numeric, convert)
+    if columns is None:
+        columns = _columns_by_numpy(text, lines, layout.separator, plain, decimal)
+    if columns is not None and swapped:
+        for k, column in enumerate(columns):
+            if column.dtype == object:
+                texts = [v if v is None else v.replace(".", ",") for v in column.tolist()]
+                columns[k] = _objects(texts)
+    return columns
+
+
+def _columns_by_numpy(
+    text: str, lines: list[str] | None, separator: str, plain: list[bool], decimal: str
+) -> list[np.ndarray] | None:
+    """All columns; ``plain`` are those that seem to be plain numbers without gaps."""
+    names = [f"f{k}" for k in range(len(plain))]
+    tries = 0
+    while True:
         # Columns of different types in one pass, which a later cell that is no number ends.
         kinds = np.dtype([(name, "f8" if plain[k] else "O") for k, name in enumerate(names)])
-        table, odd = _loadtxt(text, lines, layout, kinds)
-        if table is None and not any(plain):
+        table, odd = _loadtxt(text, lines, separator, kinds)
+        if table is not None:
+            break
+        if not any(plain):
             return None
         tries += 1
         if odd is not None and odd < len(names) and tries < 4:
             plain[odd] = False
         else:
             plain = [False] * len(names)
-    columns = []
-    for name in names:
-        column = table[name]
-        column = _texts(column, decimal) if column.dtype == object else np.array(column)
-        if swapped and column.dtype.kind == "O":
-            texts = [None if v is None else v.replace(".", ",") for v in column.tolist()]
-            column = np.array([*texts, None], object)[:-1]
-        columns.append(column)
-    return columns
+    return [
+        np.array(table[name]) if number else _texts(table[name], decimal)
+        for name, number in zip(names, plain, strict=True)
+    ]
 
 
 def _loadtxt(
-    text: str, lines: list[str] | None, layout: Layout, types: np.dtype
+    text: str, lines: list[str] | None, separator: str, types: np.dtype
 ) -> tuple[np.ndarray | None, int | None]:
     """The rows by NumPy; None if it refuses them, and the column, if one is not of its type."""
     with warnings.catch_warnings():
@@ -146,7 +163,7 @@ def _loadtxt(
             table = np.loadtxt(
                 io.StringIO(text) if lines is None else lines,
                 dtype=types,
-                delimiter=None if layout.separator == " " else layout.separator,
+                delimiter=None if separator == " " else separator,
                 comments=None,
                 quotechar='"',
                 ndmin=1,
@@ -159,21 +176,39 @@ def _loadtxt(
 
 def _texts(column: np.ndarray, decimal: str) -> np.ndarray:
     """Texts as numbers if they are plain ones, else stripped, with None for gaps."""
-    values = list(map(str.strip, column.tolist()))
+    texts = column.tolist()
+    if 2 * len(set(texts[:REPEATS])) <= min(len(texts), REPEATS):
+        # Values come again and again: each is looked at once.
+        different = list(set(texts))
+        found = _converted(different, decimal)
+        table = dict(zip(different, found.tolist(), strict=True))
+        values = [table[text] for text in texts]
+        return np.array(values) if found.dtype != object else _objects(values)
+    return _converted(texts, decimal)
+
+
+def _converted(texts: list[str], decimal: str) -> np.ndarray:
+    """Numbers if all texts are plain ones or gaps, else stripped texts with None for gaps."""
+    values = list(map(str.strip, texts))
     numbers = _plain_numbers(values, decimal)
     if numbers is not None:
         return numbers
     if any(value[:1] == '"' for value in values):  # behind a blank, where NumPy keeps it
         values = [v[1:-1] if len(v) > 1 and v[0] == v[-1] == '"' else v for v in values]
-    texts = [
+    found = [
         None if not value or (value[0] in _GAPS_BEGIN and value.lower() in cells.GAPS) else value
         for value in values
     ]
-    if None in texts:
-        numbers = _plain_numbers(["nan" if text is None else text for text in texts], decimal)
+    if None in found:
+        numbers = _plain_numbers(["nan" if text is None else text for text in found], decimal)
         if numbers is not None:
             return numbers
-    return np.array([*texts, None], object)[:-1]
+    return _objects(found)
+
+
+def _objects(values: list[str | None]) -> np.ndarray:
+    """Texts and None as an array of objects."""
+    return np.array([*values, None], object)[:-1]
 
 
 def _plain_numbers(values: list[str], decimal: str) -> np.ndarray | None:

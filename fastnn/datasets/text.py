@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import importlib
+import io
+import zipfile
 import zlib
 from pathlib import Path
 
-PACKED = (".gz", ".bz2", ".xz")
+PACKED = (".gz", ".bz2", ".xz", ".zip")
 
 # How files begin that are no tables of text, and what they are.
 _OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive or a spreadsheet; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet; save the sheet as CSV"),
     (b"PAR1", "a Parquet file; let its name end in .parquet"),
     (b"\x93NUMPY", "a NumPy array; save it with numpy.savez"),
@@ -35,7 +37,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     Parameters
     ----------
     path : Path
-        May be packed with gzip, bzip2 or xz.
+        May be packed with gzip, bzip2, xz or alone in a ZIP archive.
     encoding : str, optional
         Default: by the first bytes, else UTF-8, else Latin-1 as Windows has it.
 
@@ -79,16 +81,30 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
 
 def _unpacked(raw: bytes, path: Path) -> bytes:
     """The contents, packed or not."""
-    import bz2
-    import gzip
-    import lzma
+    if raw.startswith(b"PK\x03\x04"):
+        return _out_of_zip(raw, path)
+    for start, module in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "lzma")):
+        if raw.startswith(start):
+            try:
+                return importlib.import_module(module).decompress(raw)
+            except Exception as error:  # each has its own kinds
+                raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
+    return raw
 
-    unpack = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress, b"\xfd7": lzma.decompress}
-    if raw[:2] not in unpack or (raw[:2] == b"BZ" and raw[2:3] != b"h"):
-        return raw
+
+def _out_of_zip(raw: bytes, path: Path) -> bytes:
+    """The only file in a ZIP archive."""
     try:
-        return unpack[raw[:2]](raw)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = archive.namelist()
+            if "[Content_Types].xml" in names or "mimetype" in names:
+                raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
+            if len(names) != 1:
+                raise ValueError(
+                    f"{path}: is a ZIP archive of {len(names)} files; unpack it and name one"
+                )
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
 
 

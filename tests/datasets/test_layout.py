@@ -3,19 +3,30 @@
 import bz2
 import csv
 import gzip
+import io
 import lzma
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fastnn import datasets
-from fastnn.datasets import delimited
-from fastnn.datasets.layout import first_line_has_names
+from fastnn.datasets import arrow, delimited
+from fastnn.datasets.layout import Format, first_line_has_names
+from fastnn.datasets.reading import read
 
 IRIS = "5.1,3.5,setosa\n4.9,3.0,setosa\n6.2,2.9,versicolor\n5.9,3.0,virginica\n"
 KINDS = ["setosa", "setosa", "versicolor", "virginica"]
 TABLE = [[1.5, 2], [3.25, 4]]
+
+
+def zipped(files):
+    contents = io.BytesIO()
+    with zipfile.ZipFile(contents, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return contents.getvalue()
 
 
 def load(tmp_path, contents, name="a.csv", **options):
@@ -192,7 +203,13 @@ def test_encoding_can_be_given(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)]
+    ("ending", "pack"),
+    [
+        ("gz", gzip.compress),
+        ("bz2", bz2.compress),
+        ("xz", lzma.compress),
+        ("zip", lambda contents: zipped({"iris.data": contents})),
+    ],
 )
 def test_packed(tmp_path, ending, pack):
     contents = pack(IRIS.encode())
@@ -207,7 +224,9 @@ def test_packed(tmp_path, ending, pack):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        (b"PK\x03\x04rest", "is a ZIP archive or a spreadsheet; save the sheet as CSV"),
+        (b"PK\x03\x04rest", "damaged: cannot be unpacked"),
+        (zipped({"[Content_Types].xml": "", "sheet.xml": ""}), "is a spreadsheet; save the sheet"),
+        (zipped({"a.csv": IRIS, "b.csv": IRIS}), "is a ZIP archive of 2 files"),
         (b"PAR1rest", "is a Parquet file"),
         (b"\x00\x01\x02" * 9, "not a text file"),
         (b"\x81\x02\xff\xfe" * 9, "not a text file"),
@@ -231,9 +250,11 @@ def test_what_is_no_table(tmp_path, contents, message):
 # --- against pandas
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_as_pandas_wrote_it(tmp_path, seed):
+@pytest.mark.parametrize("smallest", [0, 1 << 60], ids=["pyarrow", "numpy"])
+@pytest.mark.parametrize("seed", range(30))
+def test_as_pandas_wrote_it(tmp_path, monkeypatch, seed, smallest):
     """Random tables in random layouts, all found without being told."""
+    monkeypatch.setattr(arrow, "SMALLEST", smallest)
     rng = np.random.default_rng(seed)
     n, columns = int(rng.integers(3, 300)), {}
     for k in range(rng.integers(1, 6)):
@@ -268,26 +289,53 @@ def test_as_pandas_wrote_it(tmp_path, seed):
     assert data.y.tolist() == frame["kind"][whole].tolist()
 
 
-def test_all_columns_of_a_long_file_are_read_by_numpy(tmp_path, monkeypatch):
-    """Python's csv module, several times slower, only reads what NumPy refuses."""
+@pytest.mark.parametrize("library", ["pyarrow", "numpy"])
+def test_long_files_are_read_by_a_library(tmp_path, monkeypatch, library):
+    """Python's csv module, several times slower, only reads what the others refuse."""
+
+    if library == "pyarrow":
+        pytest.importorskip("pyarrow")
 
     def refused(*args):
         raise AssertionError("read by the csv module")
 
     monkeypatch.setattr(delimited, "_checked_rows", refused)
+    monkeypatch.setattr(arrow, "SMALLEST", 0 if library == "pyarrow" else 1 << 60)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(5000, 3)), columns=["a", "b", "c"])
     frame["kind"] = "x"
-    frame.loc[3210, "kind"] = "two\nlines"
+    if library == "numpy":
+        frame.loc[3210, "kind"] = "two\nlines"
+    else:
+        monkeypatch.setattr(delimited, "_columns_by_numpy", refused)
     late = frame.astype({"b": object})
     late.loc[4321, "b"] = "-"  # between the lines that types are guessed by
     for table, options in (
         (frame, {}),
         (frame, {"sep": ";", "decimal": ","}),
         (late, {}),
-        (late, {"sep": "\t", "quoting": csv.QUOTE_ALL}),
+        (late, {"sep": "\t", "quoting": csv.QUOTE_ALL} if library == "numpy" else {}),
     ):
         table.to_csv(tmp_path / "a.csv", index=False, **options)
         data = datasets.load(tmp_path / "a.csv", target="kind", gaps="drop")
         whole = (table != "-").all(axis=1)
         np.testing.assert_array_equal(data.X, frame.drop(columns="kind")[whole])
+
+
+def test_both_libraries_read_the_same(tmp_path, monkeypatch):
+    """Cells that are numbers to one parser and not to another."""
+    words = (
+        "1 2.5 +3 -0.0 1. .5 1e5 1e400 1e-400 inf -Inf nan NaN NA N/a - . ? 1_0 0x1 1d5 0123 \u0662"
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        words_of = [rng.choice(words.split(), rng.integers(1, 4)) for _ in range(3)]
+        rows = [",".join(rng.choice(some) for some in words_of) for _ in range(rng.integers(1, 9))]
+        (tmp_path / "a.csv").write_text("a,b,c\n" + "\n".join(rows), encoding="utf-8")
+        tables = []
+        for smallest in (0, 1 << 60):
+            monkeypatch.setattr(arrow, "SMALLEST", smallest)
+            tables.append(read(tmp_path / "a.csv", Format(header=True)))
+        for left, right in zip(tables[0].columns, tables[1].columns, strict=True):
+            assert left.dtype == right.dtype, rows
+            np.testing.assert_array_equal(left, right, err_msg=str(rows))
