@@ -307,4 +307,8 @@ def _fitted(
             f"{_NAMES.get(separator, repr(separator))} between them: {why}, or name the separator "
             "with --separator (separator=)"
         )
-    return [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+    for k, name in enumerate(names):
+        if not name:  # as pandas calls it
+            unnamed = f"Unnamed: {k}"
+            names[k] = f"{unnamed}.1" if unnamed in names else unnamed
+    return names

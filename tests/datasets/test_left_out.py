@@ -56,6 +56,10 @@ def test_the_index_of_to_csv(tmp_path):
     frame = table()
     data = datasets.load(saved(tmp_path, frame), target="kind")
     np.testing.assert_array_equal(data.X, frame[["a", "b"]])
+    again = pd.read_csv(tmp_path / "a.csv")  # with a column Unnamed: 0, and saved once more
+    data = datasets.load(saved(tmp_path, again), target="kind")
+    assert data.feature_names == ("a", "b")
+    assert "'Unnamed: 0.1', 'Unnamed: 0'" in data.notes[1]
     frame.to_parquet(tmp_path / "a.parquet")
     assert datasets.load(tmp_path / "a.parquet", target="kind").feature_names == ("a", "b")
     frame.index = rng.permutation(30)
