@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from fastnn.cli.files import FormatSettings
 from fastnn.cli.models import data_with_targets, model_path, open_model, unseen
 from fastnn.cli.options import (
     Backend,
     BackendOption,
     DataDirOption,
+    Given,
     JsonFlag,
     ModelArgument,
     TargetOption,
     TrainedDataArgument,
+    with_settings,
 )
 from fastnn.cli.output import note_rows, print_json, print_pairs, score_name, score_of, score_text
 from fastnn.cli.scores import held_out_scores, score_rows
 
 
+@with_settings(FormatSettings)
 def command(
+    given: Given,
     model: ModelArgument,
     data: TrainedDataArgument = None,
     target: TargetOption = None,
@@ -31,7 +36,7 @@ def command(
     training has changed, the rows of training are left out of it. Columns are found by name.
     """
     net, description = open_model(model, backend)
-    dataset = data_with_targets(net, description, data, target, data_dir)
+    dataset = data_with_targets(net, description, data, target, data_dir, given.flags)
     X, y, what = unseen(net, description, dataset, data, model_path(model))
     score, value = score_of(net), net.score(X, y)
     result = {

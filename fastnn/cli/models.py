@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from fastnn import datasets, storage
 from fastnn.backends import codes
 from fastnn.cli.data import held_out, input_dtype, part, split
+from fastnn.cli.files import file_of
 from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.network import Network
@@ -62,10 +64,16 @@ def data_with_targets(
     data: str | None,
     target: str | None,
     data_dir: str | None,
+    given: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Data with targets for a trained network; default: those that it was trained on."""
+    """Data with targets for a trained network; default: those that it was trained on.
+
+    A file of training is read as it was then, another one as ``given`` says.
+    """
     training = description.training
+    reading = dict(given or {})
     if data is None:
+        reading = _settings(description) | reading
         data = _settings(description).get("data")
         if not isinstance(data, str):
             raise ValueError("the model does not say what it was trained on; name the data")
@@ -78,9 +86,14 @@ def data_with_targets(
         if target is None:
             target = training.get("target") if isinstance(training.get("target"), str) else None
         dataset = datasets.load(
-            data, target=target, task=task, features=features if known else None
+            data,
+            target=target,
+            task=task,
+            features=features if known else None,
+            **file_of(reading),
         )
         dataset = replace(dataset, scale=scale_of(description))
+        dataset.check_range(net.dtype)
     if dataset.X.shape[1] != net.n_features:
         raise ValueError(
             f"{data} has {dataset.X.shape[1]} features; the network expects {net.n_features}"

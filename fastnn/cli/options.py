@@ -94,7 +94,7 @@ def required(metavar: str, text: str) -> Any:
 Backend = choice("Backend", ["auto", *BACKENDS])
 
 BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
-DATA = "Built-in name (moons, iris, ...) or a .csv, .tsv, .npz or .parquet file."
+DATA = "Built-in name (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ..."
 TARGET = "Column of the targets, by name or position."
 TARGET_DEFAULT = "built-in data have their own; a file needs it"
 TASK = "What to predict: classification (a class) or regression (a number)."
@@ -173,8 +173,10 @@ def _parameters(
     from fastnn.fields import help_of
 
     parameters = {}
-    for name, field in model.model_fields.items():
-        about = help_of(model, name)
+    # Own fields first, then those that several commands share.
+    names = sorted(model.model_fields, key=lambda name: name not in model.__annotations__)
+    for name in names:
+        field, about = model.model_fields[name], help_of(model, name)
         if about is None:
             continue
         kind = _kind(name, field)

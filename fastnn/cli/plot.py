@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 from fastnn.cli.data import input_dtype
+from fastnn.cli.files import FormatSettings
 from fastnn.cli.models import data_with_targets, model_path, open_model
 from fastnn.cli.options import (
     Backend,
     BackendOption,
     DataDirOption,
+    Given,
     JsonFlag,
     ModelArgument,
     TargetOption,
     TrainedDataArgument,
     option,
+    with_settings,
 )
 from fastnn.cli.output import (
     layers_text,
@@ -30,7 +33,9 @@ from fastnn.cli.runs import figure
 _ENDINGS = (".png", ".svg", ".pdf", ".jpg", ".webp")
 
 
+@with_settings(FormatSettings)
 def command(
+    given: Given,
     model: ModelArgument,
     data: TrainedDataArgument = None,
     out: Annotated[
@@ -50,7 +55,7 @@ def command(
         raise ValueError(
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
         )
-    dataset = data_with_targets(net, description, data, target, data_dir)
+    dataset = data_with_targets(net, description, data, target, data_dir, given.flags)
     X = dataset.inputs(dataset.X, input_dtype(net))
     score, value = score_of(net), net.score(X, dataset.y)
     if out is None:

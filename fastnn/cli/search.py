@@ -7,15 +7,16 @@ from typing import Annotated, ClassVar, Literal
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
+from fastnn.cli.files import FileSettings
 from fastnn.cli.options import Given, JsonFlag, option, with_settings
 from fastnn.cli.output import print_json
 from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
-from fastnn.fields import SettingsModel, setting
+from fastnn.fields import setting
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
 
 
-class SearchSettings(SettingsModel):
+class SearchSettings(FileSettings):
     """What ``fastnn search`` can be told; the fields are the options of the command."""
 
     heading: ClassVar[str] = "settings of a search"

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.backends import codes
 from fastnn.cli.data import held_out, part, split, task_text
+from fastnn.cli.files import file_of
 from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
@@ -56,6 +57,7 @@ def search(
         task=settings.task,
         data_dir=settings.data_dir,
         seed=settings.seed,
+        **file_of(settings.model_dump()),
     )
     distributions = {
         "hidden_layer_sizes": [sizes(text) for text in settings.hidden or DEFAULT_HIDDEN],
@@ -65,6 +67,7 @@ def search(
     }
     _check_score(settings.scoring)
     model = _model(dataset.task, settings)
+    dataset.check_range(model.dtype)
     rows = split(dataset, settings.test, settings.seed)
     rare = _check_classes(dataset, rows[0], settings)
     task = task_text(dataset, settings.task)

@@ -16,7 +16,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
-from fastnn.fields import SettingsModel, setting
+from fastnn.cli.files import FileSettings
+from fastnn.fields import setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -71,7 +72,7 @@ Activation = Literal[tuple(codes.ACTIVATIONS)]
 List = BeforeValidator(_split)
 
 
-class TrainSettings(SettingsModel):
+class TrainSettings(FileSettings):
     """What ``fastnn train`` can be told; None leaves it to the defaults.
 
     The fields are the options of the command and the keys of ``settings.toml``. "moons" in their

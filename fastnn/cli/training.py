@@ -13,6 +13,7 @@ from fastnn import datasets
 from fastnn.backends import codes
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, input_dtype, part, split, task_text
+from fastnn.cli.files import file_of
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
@@ -56,7 +57,11 @@ def train(
         What the target was taken for.
     """
     dataset = datasets.load(
-        settings.data, target=settings.target, task=settings.task, data_dir=settings.data_dir
+        settings.data,
+        target=settings.target,
+        task=settings.task,
+        data_dir=settings.data_dir,
+        **file_of(settings.model_dump()),
     )
     train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
     task = task_text(dataset, settings.task)
@@ -65,6 +70,7 @@ def train(
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
     net = _network(dataset, settings)
+    dataset.check_range(net.dtype)
     X, y = part(dataset, train_rows, input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:

@@ -263,8 +263,8 @@ def test_mnist_without_files(refused, monkeypatch, tmp_path):
     def unreachable(url):
         raise ConnectionError(url)
 
-    monkeypatch.setattr(datasets, "_download", unreachable)
-    monkeypatch.setattr(datasets, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("fastnn.datasets.mnist.download", unreachable)
+    monkeypatch.setattr("fastnn.datasets.mnist.cache_dir", lambda: tmp_path / "cache")
     assert "--data-dir or FASTNN_DATA_DIR" in refused("train", "mnist")
     assert not (tmp_path / "runs").exists()
 

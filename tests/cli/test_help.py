@@ -122,7 +122,7 @@ def test_every_field_is_an_option_and_every_option_a_field():
         assert param.envvar == (None if name == "data" else f"FASTNN_{name.upper()}")
         if name != "data":
             assert param.opts == [f"--{name.replace('_', '-')}"]
-            assert param.rich_help_panel in ("Data", "Network", "Training", "Run")
+            assert param.rich_help_panel in ("Data", "Network", "Training", "Run", "File")
 
 
 def test_help_tells_the_defaults_of_a_run():

@@ -502,11 +502,12 @@ def test_command_trains_predicts_evaluates(run, drawn, digits, tmp_path):
     ],
 )
 def test_bad_input_gives_one_line(refused, arguments, message, tmp_path, monkeypatch):
-    from fastnn import datasets
 
     monkeypatch.delenv("FASTNN_DATA_DIR", raising=False)
-    monkeypatch.setattr(datasets, "cache_dir", lambda: tmp_path / "cache")
-    monkeypatch.setattr(datasets, "_download", lambda url: (_ for _ in ()).throw(OSError(url)))
+    monkeypatch.setattr("fastnn.datasets.mnist.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(
+        "fastnn.datasets.mnist.download", lambda url: (_ for _ in ()).throw(OSError(url))
+    )
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     assert message in refused(*arguments)

@@ -1,11 +1,15 @@
 import gzip
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn import datasets
+from fastnn.datasets import builtin, mnist
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,12 +30,12 @@ def mnist_dir():
 def offline(monkeypatch, tmp_path):
     """No network, an empty cache, no folder in the environment."""
     monkeypatch.delenv("FASTNN_DATA_DIR", raising=False)
-    monkeypatch.setattr(datasets, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("fastnn.datasets.mnist.cache_dir", lambda: tmp_path / "cache")
 
     def unreachable(url):
         raise ConnectionError(url)
 
-    monkeypatch.setattr(datasets, "_download", unreachable)
+    monkeypatch.setattr("fastnn.datasets.mnist.download", unreachable)
     return tmp_path / "cache"
 
 
@@ -39,7 +43,7 @@ def offline(monkeypatch, tmp_path):
 def test_moons_are_those_of_scikit_learn(n, seed):
     from sklearn.datasets import make_moons
 
-    X, y = datasets._moons(n, seed)
+    X, y = builtin.moons(n, seed)
     expected_X, expected_y = make_moons(n, noise=0.2, random_state=seed)
     np.testing.assert_array_equal(X, expected_X)
     np.testing.assert_array_equal(y, expected_y)
@@ -170,20 +174,25 @@ def test_task_can_be_given(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a,y\n1,0\n,1\n", {}, r"a\.csv: column 'a' has a missing value in row 2"),
-        ("a,y\n1,0\nNaN,1\n", {}, "column 'a' has a missing value in row 2"),
+        ("a,y\n1,0\n,1\n", {}, r"a\.csv: column 'a' has a missing value in line 3; fill"),
+        ("a,y\n1,0\nNaN,1\n", {}, r"column 'a' has a missing value in line 3 \('NaN'\)"),
+        (
+            "a,b,y\n1,,0\n,-,1\n3,4,",
+            {},
+            r"'b' has 2 missing values, the first in line 2 \(all gaps: 'b': 2, 'a': 1, 'y': 1\)",
+        ),
         ("a,b,y\n1,?,0\ninf,2,1\n?,2,1", {"features": ["a"]}, "column 'a' has an infinite value"),
-        ("a,y\n1,0\nred,1\n", {}, r"column 'a' is not numeric \('1' in row 1\)"),
-        ("a,y\n1,\n2,1\n", {}, "target 'y' has a missing value in row 1"),
-        ("a,y\n1,n/a\n2,cat\n", {}, "target 'y' has a missing value in row 1"),
+        ("a,y\n1,0\nred,1\n", {}, "'a' has 'red' in line 3, unlike others such as '1'"),
+        ("a,y\n1,\n2,1\n", {}, "target 'y' has a missing value in line 2"),
+        ("a,y\n1,n/a\n2,cat\n", {}, r"target 'y' has a missing value in line 2 \('n/a'\)"),
         ("a,y\n1,inf\n2,0.5\n", {}, "target 'y' has an infinite value"),
         ("a,b\n1,2\n", {}, "there is no column 'y'; columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": None}, "name the target's column .*columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": 2}, "there is no column 2"),
-        ("a,y\n1,0\n1,2,3\n", {}, "line 3: 3 values; the first line has 2"),
+        ("a,y\n1,0\n1,2,3\n", {}, "line 3: 3 values where the others have 2"),
         ("a,a,y\n1,2,3\n", {}, "two columns are called 'a'"),
         ("a,y\n", {}, "there are no rows"),
-        ("", {}, "first line is empty"),
+        ("", {}, "there are no rows; the file is empty"),
         ("y\n1\n", {}, "no column beside the target"),
         ("a,y\n1,0.5\n2,1\n", {"task": "classification"}, "has fractions"),
         ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' is not numeric"),
@@ -204,12 +213,12 @@ def test_other_bad_input(tmp_path):
     with pytest.raises(FileNotFoundError, match="no data set and no file 'moon'"):
         datasets.load("moon")
     with pytest.raises(ValueError, match="unknown kind of file"):
-        datasets.load(write(tmp_path / "a.txt", "1"), target="y")
+        datasets.load(write(tmp_path / "a.docx", "1"), target="y")
     with pytest.raises(ValueError, match="has its own target"):
         datasets.load("iris", target="y")
     binary = tmp_path / "b.csv"
-    binary.write_bytes(b"\xff\xfe\x00\x81,\n")
-    with pytest.raises(ValueError, match="UTF-8"):
+    binary.write_bytes(b"\x01\x00\x81,\n")
+    with pytest.raises(ValueError, match="not a text file"):
         datasets.load(binary, target="y")
 
 
@@ -318,8 +327,20 @@ def test_mnist_files_gzipped_or_not(mnist_dir, offline, monkeypatch, tmp_path):
     ):
         path = tmp_path / file
         path.write_bytes(written)
-        assert datasets._mnist_contents(name, [tmp_path, offline]) == contents
+        assert mnist.contents_of(name, [tmp_path, offline]) == contents
         path.unlink()
+    for place in (
+        "t10k-labels.idx1-ubyte",  # with a dot, as several archives unpack them
+        "t10k-labels.idx1-ubyte.gz",
+        f"{name}/{name}",
+        "t10k-labels.idx1-ubyte/t10k-labels.idx1-ubyte",
+        f"MNIST/raw/{name}.gz",
+    ):
+        path = tmp_path / "unpacked" / place
+        path.parent.mkdir(parents=True)
+        path.write_bytes(raw if place.endswith(".gz") else contents)
+        assert mnist.contents_of(name, [tmp_path / "unpacked", offline]) == contents
+        shutil.rmtree(tmp_path / "unpacked")
     scrambled = gzip.compress(contents)[:10] + bytes([255] * 100)  # no such kind of block
     for damaged in (
         raw[:-100],
@@ -331,7 +352,7 @@ def test_mnist_files_gzipped_or_not(mnist_dir, offline, monkeypatch, tmp_path):
     ):
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(ValueError, match=f"{name} is damaged"):
-            datasets._mnist_contents(name, [tmp_path, offline])
+            mnist.contents_of(name, [tmp_path, offline])
 
 
 def test_mnist_download_tries_the_mirrors_and_keeps_what_is_right(mnist_dir, offline, monkeypatch):
@@ -345,16 +366,16 @@ def test_mnist_download_tries_the_mirrors_and_keeps_what_is_right(mnist_dir, off
             raise ConnectionError("down")
         return b"<html>moved</html>" if len(asked) == 2 else raw
 
-    monkeypatch.setattr(datasets, "_download", download)
-    contents = datasets._mnist_contents(name, [offline])
+    monkeypatch.setattr("fastnn.datasets.mnist.download", download)
+    contents = mnist.contents_of(name, [offline])
     assert contents == gzip.decompress(raw)
     assert asked == [f"{mirror}{name}.gz" for mirror in datasets.MNIST_MIRRORS]
     assert [path.name for path in offline.iterdir()] == [f"{name}.gz"]
-    assert datasets._mnist_contents(name, [offline]) == contents
+    assert mnist.contents_of(name, [offline]) == contents
     assert len(asked) == 3
     # What is damaged in the cache is fetched again.
     (offline / f"{name}.gz").write_bytes(b"cut")
-    assert datasets._mnist_contents(name, [offline]) == contents
+    assert mnist.contents_of(name, [offline]) == contents
     assert len(asked) == 4
 
 
@@ -364,3 +385,23 @@ def test_mnist_without_network_and_files(offline, tmp_path):
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
     assert not offline.exists()
+
+
+def test_writing_files_needs_no_reader():
+    code = """
+import sys
+import fastnn.datasets
+assert "numpy" not in sys.modules
+from fastnn.datasets import write_atomically
+print(sorted(name for name in sys.modules if name.startswith("fastnn.datasets.")))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "['fastnn.datasets.writing']"
+
+
+def test_names_of_the_package():
+    assert set(datasets.__all__) <= set(dir(datasets))
+    for name in datasets.__all__:
+        assert getattr(datasets, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        datasets.lode  # noqa: B018

@@ -1,0 +1,114 @@
+"""A data set in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples and targets, and where held-out ones come from.
+
+    Attributes
+    ----------
+    name : str
+    X : ndarray, shape (samples, features)
+    y : ndarray, shape (samples,)
+    task : {"classification", "regression"}
+    feature_names : tuple of str
+    target_name : str
+    X_test, y_test : ndarray or None
+        The test set, where the data have one.
+    scale : float
+        What a network should divide the features by; 255 for pixels kept as bytes.
+    draw : callable or None
+        ``draw(n, seed)`` gives ``n`` fresh samples ``X, y`` of synthetic data.
+    notes : tuple of str
+        What was decided while reading a file: separator, names, columns and rows left out, ...
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    task: str
+    feature_names: tuple[str, ...]
+    target_name: str
+    X_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    scale: float = 1.0
+    draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    notes: tuple[str, ...] = ()
+
+    def inputs(self, X: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+        """Features as a network takes them: of a real type, divided by ``scale``.
+
+        Parameters
+        ----------
+        X : ndarray
+            ``self.X``, ``self.X_test`` or rows of them.
+        dtype : numpy dtype
+
+        Returns
+        -------
+        ndarray
+        """
+        return scaled(X, self.scale, dtype, self.feature_names)
+
+    def check_range(self, dtype: Any) -> None:
+        """Raise ValueError, with the column, if a number is too large for ``dtype``."""
+        check_range(self.X, dtype, self.feature_names)
+        if self.task == "regression":
+            check_range(self.y[:, None], dtype, [self.target_name])
+
+
+def scaled(
+    X: np.ndarray, scale: float, dtype: Any, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """``X / scale`` in ``dtype``, with one copy at most.
+
+    Raises
+    ------
+    ValueError
+        If a value is too large for ``dtype``; the message has the column's name out of ``names``.
+    """
+    dtype = np.dtype(dtype)
+    check_range(X, dtype, names)
+    if scale == 1.0:
+        return np.asarray(X, dtype)
+    X = np.array(X, dtype)
+    X /= dtype.type(scale)
+    return X
+
+
+def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -> None:
+    """Raise where numbers would become infinite in ``dtype``.
+
+    Parameters
+    ----------
+    X : ndarray, shape (samples, columns)
+        NaN are not looked at.
+    dtype : numpy dtype
+    names : sequence of str, optional
+        Of the columns.
+
+    Raises
+    ------
+    ValueError
+        It names the column.
+    """
+    dtype = np.dtype(dtype)
+    if X.dtype.kind != "f" or X.dtype.itemsize <= dtype.itemsize or not X.size:
+        return
+    largest = np.finfo(dtype).max
+    if max(np.fmax.reduce(X, None), -np.fmin.reduce(X, None)) <= largest:
+        return
+    row, k = np.argwhere(np.isfinite(X) & (np.abs(X) > largest))[0]
+    column = repr(names[k]) if names is not None else str(k)
+    raise ValueError(
+        f"column {column} has {X[row, k]:g}, too large for {dtype} (at most {largest:.1e}); use "
+        "float64 (--dtype float64) or rescale the column"
+    )

@@ -1,0 +1,256 @@
+"""Text files with separators between the values.
+
+Large ones are read by pyarrow where it is installed, the others by NumPy's ``loadtxt``, whose C
+code takes a fifth of a second for a million cells. What they refuse is read again with the csv
+module, which finds the line that is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from fastnn.datasets import cells
+from fastnn.datasets.arrow import columns_by_arrow
+from fastnn.datasets.layout import Format, Layout, find_layout, split_rows
+from fastnn.datasets.table import Table
+from fastnn.datasets.text import read_text
+
+SPREAD = 20_000  # cells by which the types of the columns are guessed
+REPEATS = 1000  # values by which it is seen whether they come again
+_GAPS_BEGIN = frozenset("".join(gap[:1] + gap[:1].upper() for gap in cells.GAPS))
+
+
+def read_delimited(path: Path, wanted: Format) -> Table:
+    """The table in a text file.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : Format
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If the file is no table; the message names the line.
+    """
+    text, notes = read_text(path, wanted.encoding)
+    try:
+        layout = find_layout(text, wanted, path)
+        columns = _columns(layout, path)
+    except csv.Error as error:  # a cell of more than 128 KiB
+        raise ValueError(f"{path}: {error}; is a quotation mark not closed?") from None
+    names = list(layout.names)
+    n = len(columns[0])
+    while len(names) > 1 and _is_unnamed(names[-1]) and _is_empty(columns[-1]):
+        names.pop()  # a separator at the end of the lines
+        columns.pop()
+
+    @cache
+    def locate(row: int) -> tuple[int, list[str]] | None:
+        try:
+            line, values = next(islice(_rows(layout), row, None))
+        except (csv.Error, StopIteration):  # NumPy is more patient with quotation marks
+            return None
+        return (line, values) if len(values) >= len(names) else None
+
+    notes += [f"{note}, {n:,} rows" for note in layout.notes]
+    return Table(
+        path, names, columns, typed=False, decimal=layout.decimal, locate=locate, notes=notes
+    )
+
+
+def _is_unnamed(name: str) -> bool:
+    return name.startswith("Unnamed: ") or name.isdecimal()
+
+
+def _is_empty(column: np.ndarray) -> bool:
+    """Whether there is nothing but gaps."""
+    if column.dtype.kind == "f":
+        return bool(np.isnan(column).all())
+    return all(value is None for value in column.tolist())
+
+
+def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
+    """All columns: numbers where all cells are plain numbers or gaps."""
+    columns = _columns_by_library(layout) if layout.sample else None
+    if columns is not None:
+        return columns
+    rows = [values for _, values in _checked_rows(layout, path)]
+    if not rows:
+        raise ValueError(f"{path}: there are no rows")
+    return [_texts(np.array(column, object), layout.decimal) for column in zip(*rows, strict=True)]
+
+
+def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
+    """All columns by pyarrow or NumPy; None if they refuse a line."""
+    text, decimal = layout.text, layout.decimal
+    # Where there is no point, commas can become points, and points in words commas again.
+    swapped = decimal == "," != layout.separator and "." not in text
+    if swapped:
+        text, decimal = text.replace(",", "."), "."
+    # A quoted cell may have several lines, which a list of lines would tear apart.
+    lines = None if '"' in text else text.split("\n")
+    plain, numeric = ([decimal == "."] * len(layout.names) for _ in range(2))
+    if decimal == ".":
+        # Gaps may begin late: lines all over the text.
+        spread = text[-100_000:].split("\n")[1:] if lines is None else lines
+        step = max(1, len(spread) // max(50, SPREAD // len(plain)))
+        some = split_rows(spread[::step], layout.separator)
+        if not swapped:
+            some = layout.sample[:50] + some
+        for row in some:
+            for k, cell in enumerate(row[: len(plain)]):
+                if cells.plain_number(cell) is None:
+                    plain[k] = False
+                    numeric[k] &= cell.lower() in cells.GAPS
+    convert = partial(_converted, decimal=decimal)
+    columns = columns_by_arrow(text, layout.separator, numeric, convert)
+    if columns is None:
+        columns = _columns_by_numpy(text, lines, layout.separator, plain, decimal)
+    if columns is not None and swapped:
+        for k, column in enumerate(columns):
+            if column.dtype == object:
+                texts = [v if v is None else v.replace(".", ",") for v in column.tolist()]
+                columns[k] = _objects(texts)
+    return columns
+
+
+def _columns_by_numpy(
+    text: str, lines: list[str] | None, separator: str, plain: list[bool], decimal: str
+) -> list[np.ndarray] | None:
+    """All columns; ``plain`` are those that seem to be plain numbers without gaps."""
+    names = [f"f{k}" for k in range(len(plain))]
+    tries = 0
+    while True:
+        # Columns of different types in one pass, which a later cell that is no number ends.
+        kinds = np.dtype([(name, "f8" if plain[k] else "O") for k, name in enumerate(names)])
+        table, odd = _loadtxt(text, lines, separator, kinds)
+        if table is not None:
+            break
+        if not any(plain):
+            return None
+        tries += 1
+        if odd is not None and odd < len(names) and tries < 4:
+            plain[odd] = False
+        else:
+            plain = [False] * len(names)
+    return [
+        np.array(table[name]) if number else _texts(table[name], decimal)
+        for name, number in zip(names, plain, strict=True)
+    ]
+
+
+def _loadtxt(
+    text: str, lines: list[str] | None, separator: str, types: np.dtype
+) -> tuple[np.ndarray | None, int | None]:
+    """The rows by NumPy; None if it refuses them, and the column, if one is not of its type."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no rows
+        try:
+            table = np.loadtxt(
+                io.StringIO(text) if lines is None else lines,
+                dtype=types,
+                delimiter=None if separator == " " else separator,
+                comments=None,
+                quotechar='"',
+                ndmin=1,
+            )
+        except ValueError as error:
+            odd = re.search(r"could not convert .* column (\d+)\.?$", str(error), re.DOTALL)
+            return None, int(odd[1]) - 1 if odd else None
+    return (table if len(table) else None), None
+
+
+def _texts(column: np.ndarray, decimal: str) -> np.ndarray:
+    """Texts as numbers if they are plain ones, else stripped, with None for gaps."""
+    texts = column.tolist()
+    if 2 * len(set(texts[:REPEATS])) <= min(len(texts), REPEATS):
+        # Values come again and again: each is looked at once.
+        different = list(set(texts))
+        found = _converted(different, decimal)
+        table = dict(zip(different, found.tolist(), strict=True))
+        values = [table[text] for text in texts]
+        return np.array(values) if found.dtype != object else _objects(values)
+    return _converted(texts, decimal)
+
+
+def _converted(texts: list[str], decimal: str) -> np.ndarray:
+    """Numbers if all texts are plain ones or gaps, else stripped texts with None for gaps."""
+    values = list(map(str.strip, texts))
+    numbers = _plain_numbers(values, decimal)
+    if numbers is not None:
+        return numbers
+    if any(value[:1] == '"' for value in values):  # behind a blank, where NumPy keeps it
+        values = [v[1:-1] if len(v) > 1 and v[0] == v[-1] == '"' else v for v in values]
+    found = [
+        None if not value or (value[0] in _GAPS_BEGIN and value.lower() in cells.GAPS) else value
+        for value in values
+    ]
+    if None in found:
+        numbers = _plain_numbers(["nan" if text is None else text for text in found], decimal)
+        if numbers is not None:
+            return numbers
+    return _objects(found)
+
+
+def _objects(values: list[str | None]) -> np.ndarray:
+    """Texts and None as an array of objects."""
+    return np.array([*values, None], object)[:-1]
+
+
+def _plain_numbers(values: list[str], decimal: str) -> np.ndarray | None:
+    """Numbers without thousands separators; None if there is anything else."""
+    if decimal == ",":
+        joined = "\n".join(values)
+        if "." in joined:
+            return None
+        values = joined.replace(",", ".").split("\n")
+    try:
+        numbers = np.fromiter(map(float, values), np.float64, len(values))
+    except ValueError:
+        return None
+    return None if any("_" in value for value in values) else numbers
+
+
+def _rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Line and stripped cells of every row."""
+    blanks = layout.separator == " "
+    lines: Iterator[str] = io.StringIO(layout.text)
+    if blanks:
+        lines = (line.replace("\t", " ").strip(" ") for line in lines)
+    reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=True, strict=True)
+    for row in reader:
+        if len(row) > 1 or (row and row[0].strip()):
+            yield reader.line_num, [cell.strip() for cell in row]
+
+
+def _checked_rows(layout: Layout, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows, all of one width."""
+    width, line = len(layout.names), 0
+    try:
+        for line, row in _rows(layout):
+            while len(row) > width and not row[-1]:
+                row.pop()  # separators at the end
+            if len(row) != width:
+                raise ValueError(
+                    f"{path}, line {line}: {len(row)} values where the others have {width} "
+                    f"(separator {layout.separator!r}; --separator names another)"
+                )
+            yield line, row
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, after line {line}: {error}; is a quotation mark not closed?"
+        ) from None

@@ -1,0 +1,314 @@
+"""How a text file is laid out: separator, comment lines, names, decimal sign."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastnn.datasets import cells
+
+SAMPLE = 200  # lines that the layout is decided by
+CELLS = 10_000  # at most, unless ten lines have more
+SEPARATORS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
+_NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons", "|": "bars"}
+COMMENTS = ("#", "%", "//")
+_COMMENT = re.compile(r"^[ \t]*(?:#|%|//).*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a text file is to be read; None leaves it to be found.
+
+    Attributes
+    ----------
+    header : bool or None
+        Whether the first line has the columns' names.
+    separator : str or None
+        One character, or "tab" or "blank" (any number of them).
+    decimal : {".", ",", None}
+    encoding : str or None
+    """
+
+    header: bool | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        separator = self.separator
+        if separator is not None:
+            separator = SEPARATORS.get(separator.lower(), separator)
+            if len(separator) != 1 or separator in '"\n\r' or separator.isalnum():
+                raise ValueError(
+                    f"separator must be one character as ; or |, tab or blank; "
+                    f"got {self.separator!r}"
+                )
+            object.__setattr__(self, "separator", separator)
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f"decimal must be . or ,; got {self.decimal!r}")
+        if self.decimal == "," == separator:
+            raise ValueError("separator and decimal must differ; both are ','")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was found.
+
+    Attributes
+    ----------
+    text : str
+        The file's text; lines that are no rows are empty, so that lines keep their numbers.
+    separator : str
+    names : list of str
+        Columns; an unnamed one is "Unnamed: 0", ...
+    decimal : str
+    sample : list of list of str
+        The first rows.
+    notes : list of str
+    """
+
+    text: str
+    separator: str
+    names: list[str]
+    decimal: str
+    sample: list[list[str]]
+    notes: list[str]
+
+
+def find_layout(text: str, wanted: Format, path: Path) -> Layout:
+    """Decide how a text is laid out.
+
+    Parameters
+    ----------
+    text : str
+    wanted : Format
+        What is given is taken as it is.
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    Layout
+    """
+    notes: list[str] = []
+    text, declared = _without_declaration(text)
+    separator = wanted.separator or declared or _separator(_first_lines(text, comments=False))
+    text, comment = _without_comments(text, separator)
+    first_lines = _first_lines(text, comments=True)
+    sample = split_rows(first_lines, separator)
+    if not sample:
+        raise ValueError(f"{path}: there are no rows; the file is empty or has comments only")
+    first, *rows = sample
+    header = wanted.header
+    names_above = None
+    if header is None:
+        header = first_line_has_names(first, rows)
+        if not header and comment is not None:
+            above = next(iter(split_rows([comment[1]], separator)), [])
+            if len(above) == len(first) and first_line_has_names(above, [first, *rows]):
+                names_above = above
+    if header:
+        names, line = first, _line_number(text)
+        text = _blank_first_line(text, separator)
+        how = f"names in line {line} (--no-header if they are values)"
+    else:
+        rows = [first, *rows]
+        names = [str(k) for k in range(len(first))]
+        how = "no line of names, columns are 0, 1, ... (--header if line 1 has them)"
+    if names_above is not None:
+        names, how = names_above, f"names in the comment of line {comment[0]}"
+    unclosed = sum(line.count('"') for line in first_lines) % 2 == 1
+    names = _fitted(names, rows, separator, path, unclosed)
+    decimal = wanted.decimal
+    if decimal is None:
+        flat = (cell for row in rows for cell in row)
+        decimal = cells.decimal_sign(flat, separator) or "."
+    parts = [_NAMES.get(separator, repr(separator)) + " between the values", how]
+    if decimal == ",":
+        parts.insert(1, "decimal commas (--decimal . if they separate thousands)")
+    if wanted.separator is None and declared is None and len(names) == 1:
+        parts[0] = "a single column (name the separator with --separator)"
+    notes.append(f"{path.name}: " + ", ".join(parts))
+    return Layout(text, separator, names, decimal, rows, notes)
+
+
+def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """Lines as stripped cells; blank ones are left out."""
+    if separator == " ":
+        lines = [line.replace("\t", " ").strip(" ") for line in lines]
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in reader if any(row) or len(row) > 1]
+
+
+def _first_lines(text: str, *, comments: bool) -> list[str]:
+    """The first lines that are not blank, with or without those that look like comments."""
+    lines: list[str] = []
+    position = 0
+    while len(lines) < SAMPLE and position < len(text):
+        end = text.find("\n", position)
+        end = len(text) if end < 0 else end
+        line = text[position:end]
+        if line.strip() and (comments or not _COMMENT.match(line)):
+            lines.append(line)
+        position = end + 1
+    if position < len(text) and sum(line.count('"') for line in lines) % 2:
+        lines.pop()  # a quoted cell of several lines may be cut
+    return lines
+
+
+def _without_declaration(text: str) -> tuple[str, str | None]:
+    """The text without a first line as ``sep=;``, which spreadsheets write, and the separator."""
+    found = re.match(r'\s*"?sep=(.)"?[ \t]*(?=\n|$)', text, re.IGNORECASE)
+    if found is None:
+        return text, None
+    return "\n" * text.count("\n", 0, found.end()) + text[found.end() :], found[1]
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """The character that splits the lines best.
+
+    Into as many cells each, and into those that are something; on a tie the one that is less
+    likely to be a part of a cell.
+    """
+
+    def merit(separator: str) -> tuple[bool, float, float]:
+        rows = split_rows(lines, separator)
+        rows = rows[1:] or rows
+        width, times = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+        if width < 2:
+            return False, 0.0, 0.0
+        flat = [cell for row in rows[: max(10, CELLS // width)] for cell in row]
+        something = sum(cells.kind(cell) != "text" for cell in flat) / len(flat)
+        share = times / len(rows)
+        return share >= 0.9, round(something, 3), share
+
+    merits = {separator: merit(separator) for separator in "\t;|, "}
+    best = max(merits, key=lambda separator: merits[separator])
+    return best if merits[best][2] else ","
+
+
+def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] | None]:
+    """The text with comment lines emptied, and the last comment above the rows, unmarked.
+
+    A line that has as many cells as the others is a row whose first cell begins with the sign.
+    """
+    if not any(mark in text for mark in COMMENTS) or not _COMMENT.search(text):
+        return text, None
+    lines = _first_lines(text, comments=False)
+    width = max(map(len, split_rows(lines[-1:], separator)), default=0)
+    start = text.find(lines[0]) if lines else len(text)
+    last: tuple[int, str] | None = None
+
+    def emptied(match: re.Match[str]) -> str:
+        nonlocal last
+        bare = match[0].strip().lstrip("#%/").strip()
+        rows = split_rows([match[0].strip()], separator)
+        if match.start() > start and width > 1 and rows and len(rows[0]) == width:
+            return match[0]
+        if match.start() < start:
+            if match[0].strip().lstrip("#%/").startswith(separator) and separator != " ":
+                bare = match[0].strip()  # a column that is called #
+            last = text.count("\n", 0, match.start()) + 1, bare
+        return ""
+
+    emptied_text = _COMMENT.sub(emptied, text)
+    return emptied_text, last if last is not None and last[1] else None
+
+
+def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a line names the columns, by comparing it with the next ones.
+
+    Parameters
+    ----------
+    first : sequence of str
+    rows : sequence of sequence of str
+        The rows that follow.
+
+    Returns
+    -------
+    bool
+        A word over numbers, dates or truth values is a name; a number over numbers is a value,
+        and so is a word that comes again below it. Numbers that count the columns are names.
+    """
+    if not rows:
+        return any(cells.kind(cell) in ("text", "truth") for cell in first)
+    if _counts(first) and 2 * sum(_counts(row, anywhere=True) for row in rows) <= len(rows):
+        return True
+    names = values = 0
+    rows = rows[: max(10, CELLS // len(first))]
+    for k, cell in enumerate(first):
+        column = [row[k] for row in rows if k < len(row)]
+        kinds = Counter(cells.kind(other) for other in column)
+        del kinds["gap"]
+        if not kinds or cell.lower() in cells.GAPS or cell in ("-", "."):
+            continue
+        usual = kinds.most_common(1)[0][0]
+        if usual == "text":
+            values += cell in column
+        elif usual == "truth":
+            same = cell.lower() in {other.lower() for other in column}
+            names, values = names + (not same), values + same
+        else:
+            same = cells.kind(cell) == usual
+            names, values = names + (not same), values + same
+    if names or values:
+        return names >= values
+    return len(set(first)) == len(first)
+
+
+def _counts(row: Sequence[str], anywhere: bool = False) -> bool:
+    """Whether the numbers of a line are 0, 1, 2, ... or years in a row, as names may be."""
+    numbers = [int(cell) for cell in row if re.fullmatch("[0-9]{1,9}", cell)]
+    if len(numbers) < 3 or any(cells.kind(cell) == "date" for cell in row):
+        return False
+    if len(numbers) < sum(cells.kind(cell) == "number" for cell in row):
+        return False
+    start = numbers[0]
+    return (anywhere or start == 0 or 1900 <= start <= 2100) and numbers == list(
+        range(start, start + len(numbers))
+    )
+
+
+def _line_number(text: str) -> int:
+    """Number of the first line that is not blank."""
+    return text.count("\n", 0, len(text) - len(text.lstrip("\n \t"))) + 1
+
+
+def _blank_first_line(text: str, separator: str) -> str:
+    """The text with the line of names emptied; quoted names may have several lines."""
+    start = text.rfind("\n", 0, len(text) - len(text.lstrip("\n \t"))) + 1
+    reader = csv.reader(io.StringIO(text[start : start + (1 << 20)]), delimiter=separator)
+    next(reader)
+    end = start
+    for _ in range(reader.line_num):
+        end = text.find("\n", end) + 1 or len(text)
+    return "\n" * text.count("\n", 0, end) + text[end:]
+
+
+def _fitted(
+    names: list[str], rows: Sequence[Sequence[str]], separator: str, path: Path, unclosed: bool
+) -> list[str]:
+    """As many names as the rows have values: for a separator at the end, or for unnamed rows."""
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(names)
+    last_empty = all(not row[-1] for row in rows if len(row) == width)
+    if width == len(names) + 1:
+        names = [*names, ""] if last_empty else ["", *names]
+    elif width == len(names) - 1 and not names[-1]:
+        names = names[:-1]
+    elif width != len(names):
+        why = "a quotation mark is not closed" if unclosed else "remove lines above the table"
+        raise ValueError(
+            f"{path}: the line of names has {len(names)} values, the next ones have {width}, with "
+            f"{_NAMES.get(separator, repr(separator))} between them: {why}, or name the separator "
+            "with --separator (separator=)"
+        )
+    for k, name in enumerate(names):
+        if not name:  # as pandas calls it
+            unnamed = f"Unnamed: {k}"
+            names[k] = f"{unnamed}.1" if unnamed in names else unnamed
+    return names

@@ -1,0 +1,33 @@
+"""Which samples are held out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def train_test_split(
+    y: np.ndarray, fraction: float, seed: int, *, stratify: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two parts, drawn at random.
+
+    Parameters
+    ----------
+    y : ndarray, shape (samples,)
+    fraction : float
+        Share of the second part.
+    seed : int
+    stratify : bool
+        Take the share of every class; a class with one sample stays in the first.
+
+    Returns
+    -------
+    train, test : ndarray of int, sorted
+    """
+    rng = np.random.default_rng(seed)
+    groups = np.unique(y, return_inverse=True)[1] if stratify else np.zeros(len(y), np.int64)
+    parts = []
+    for group in range(groups.max(initial=0) + 1):
+        members = rng.permutation(np.flatnonzero(groups == group))
+        parts.append(members[: min(round(fraction * len(members)), len(members) - 1)])
+    test = np.sort(np.concatenate(parts))
+    return np.setdiff1d(np.arange(len(y)), test), test

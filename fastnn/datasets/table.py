@@ -1,0 +1,120 @@
+"""A table in memory: columns as they are in a file, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fastnn.datasets import cells
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns by name, and the notes about them.
+
+    Attributes
+    ----------
+    path : Path
+        The file, for messages.
+    names : list of str
+    columns : list of ndarray, shape (rows,)
+        Numbers where all values are, with NaN for gaps; else objects: stripped texts with None
+        for gaps.
+    X : ndarray or None
+        The matrix of an NPZ file that has one; the columns are then its other arrays.
+    typed : bool
+        Whether the file says which type a 1 has.
+    decimal : {".", ","}
+        Decimal sign of texts.
+    locate : callable or None
+        ``locate(row)`` gives the line of a text file and its cells, if it can be found.
+    notes : list of str
+        What was decided while reading.
+    """
+
+    path: Path
+    names: list[str]
+    columns: list[np.ndarray]
+    X: np.ndarray | None = None
+    typed: bool = True
+    decimal: str = "."
+    locate: Callable[[int], tuple[int, list[str]] | None] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[self.names.index(name)]
+
+    def where(self, row: int) -> str:
+        """A row as people find it."""
+        found = self.locate(row) if self.locate is not None else None
+        return f"row {row + 1}" if found is None else f"line {found[0]}"
+
+    def shown(self, name: str, row: int) -> str:
+        """A cell as it stands in the file."""
+        found = self.locate(row) if self.locate is not None else None
+        if found is not None:
+            return repr(found[1][self.names.index(name)])
+        value = self[name][row]
+        return repr(value.item() if isinstance(value, np.generic) else value)
+
+    def numbers(self, name: str) -> tuple[np.ndarray, str | None]:
+        """A column as numbers.
+
+        Returns
+        -------
+        values : ndarray of float64
+            NaN for gaps.
+        how : str or None
+            In which way, if the cells are no plain numbers.
+
+        Raises
+        ------
+        ValueError
+            If a cell is no number; the message shows it.
+        """
+        column = self[name]
+        if column.dtype.kind in "fiub":
+            return column.astype(np.float64, copy=False), None
+        if column.dtype.kind == "M":
+            return days(column), "dates read as days since 1970-01-01"
+        texts = column.tolist()
+        other = next((k for k, v in enumerate(texts) if v is not None and type(v) is not str), None)
+        if other is not None:
+            raise ValueError(
+                f"{self.path}: column {name!r} is not numeric ({texts[other]!r} in "
+                f"{self.where(other)}); {advice(name)}"
+            )
+        found = cells.parse(texts, self.decimal)
+        if found.bad is None:
+            return found.values, found.how
+        cell, line = texts[found.bad], self.where(found.bad)
+        if found.words:
+            what = f"is not numeric ({cell!r} in {line})"
+        else:
+            what = f"has {cell!r} in {line}, unlike others such as {found.usual!r}"
+        hint = ""
+        if "," in cell or "." in cell:
+            other_sign = "," if self.decimal == "." else "."
+            if cells.parse_number(cell, other_sign) is not None:
+                hint = f"is the decimal sign {other_sign!r} (--decimal {other_sign})? or "
+        raise ValueError(f"{self.path}: column {name!r} {what}; {hint}{advice(name)}")
+
+
+def advice(name: str) -> str:
+    """What to do about a column that cannot be used."""
+    return f"leave it out (--ignore {name!r}, ignore=[{name!r}]) or encode it as numbers"
+
+
+def days(column: np.ndarray) -> np.ndarray:
+    """Dates as days since 1970-01-01; NaN for gaps."""
+    passed = column - np.datetime64("1970-01-01")
+    return passed / np.timedelta64(1, "D")
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Some names for a message."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more

@@ -1,0 +1,121 @@
+"""Targets: what they are made of, and what kind of task they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.datasets import cells
+from fastnn.datasets.table import Table
+from fastnn.datasets.task import guess_task
+
+FEW_CLASSES = 10  # different words that may be classes although most are numbers
+TASKS = ("classification", "regression")
+
+
+def target_column(
+    table: Table, name: str, task: str | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """A column as targets: numbers if all of it are, whichever way they are written, else texts.
+
+    Returns
+    -------
+    y : ndarray, shape (rows,)
+    gone : ndarray of bool, shape (rows,)
+        Where there is none.
+    notes : list of str
+    """
+    y, notes = table[name], []
+    if y.ndim != 1:
+        raise ValueError(f"{table.path}: target {name!r} must be 1-D; got shape {y.shape}")
+    if y.dtype.kind == "M":
+        raise ValueError(
+            f"{table.path}: target {name!r} has dates, which are neither classes nor numbers"
+        )
+    if y.dtype.kind == "O":
+        texts = y.tolist()
+        if set(map(type, texts)) <= {str, type(None)}:
+            found = cells.parse(texts, table.decimal)
+            if found.bad is None and found.how and "dates" in found.how:
+                raise ValueError(
+                    f"{table.path}: target {name!r} has dates, which are neither classes nor "
+                    "numbers; write what is to be predicted as a number"
+                )
+            odd = found.bad is not None and not found.words and task != "classification"
+            if odd and (task is not None or len(set(texts)) > FEW_CLASSES):
+                raise ValueError(
+                    f"{table.path}: target {name!r} is {texts[found.bad]!r} in "
+                    f"{table.where(found.bad)} where others are numbers (--task classification "
+                    "takes all of them as words)"
+                )
+            if found.bad is None and not _is_truth(texts):
+                y = found.values
+                if found.how:
+                    notes.append(f"target {name!r}: {found.how}")
+    if y.dtype.kind == "f":
+        gone = np.isnan(y)
+        infinite = np.isinf(y)
+        if infinite.any():
+            row = int(infinite.argmax())
+            raise ValueError(
+                f"{table.path}: target {name!r} has an infinite value in {table.where(row)}"
+            )
+    else:
+        gone = np.equal(y, None) if y.dtype.kind == "O" else np.zeros(len(y), bool)
+    return y, gone, notes
+
+
+def _is_truth(texts: list[str | None]) -> bool:
+    """Whether yes and no stand there, which stay the names of the classes."""
+    first = next((value for value in texts if value is not None), None)
+    return first is None or cells.kind(first) == "truth"
+
+
+def check_target(
+    y: np.ndarray, task: str | None, name: str, where: str, table: Table | None = None
+) -> tuple[np.ndarray, str]:
+    """Targets of the right type, and the kind of task they make.
+
+    Parameters
+    ----------
+    y : ndarray, shape (samples,)
+        Without gaps.
+    task : {"classification", "regression"}, optional
+        Default: by the values.
+    name, where : str
+        Column and file, for messages.
+    table : Table, optional
+        The file, if it is one.
+
+    Returns
+    -------
+    y : ndarray
+    task : str
+    """
+    if y.dtype.kind == "f" and table is not None and not table.typed and _is_whole(y):
+        y = whole(y)  # a text file cannot say which type a 1 has
+    if y.dtype.kind not in "fiub":
+        y = y.astype(str)
+    if task is None:
+        task = guess_task(y)
+    if task == "classification" and y.dtype.kind == "f":
+        if not _is_whole(y):
+            raise ValueError(f"{where}: target {name!r} has fractions, which are no class labels")
+        y = whole(y)
+    if task == "regression":
+        if y.dtype.kind == "U":
+            bad = next((k for k, v in enumerate(y.tolist()) if cells.plain_number(v) is None), 0)
+            raise ValueError(
+                f"{where}: target {name!r} is not numeric ({str(y[bad])!r}); "
+                "words are for --task classification"
+            )
+        y = y.astype(np.float64)
+    return y, task
+
+
+def _is_whole(y: np.ndarray) -> bool:
+    return np.array_equal(y, np.floor(y))
+
+
+def whole(y: np.ndarray) -> np.ndarray:
+    """Whole floats as int64 where they fit."""
+    return y.astype(np.int64) if (np.abs(y) < 2.0**53).all() else y

@@ -1,0 +1,140 @@
+"""The text of a file: unpacked and decoded."""
+
+from __future__ import annotations
+
+import codecs
+import importlib
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+PACKED = (".gz", ".bz2", ".xz", ".zip")
+
+# How files begin that are no tables of text, and what they are.
+_OTHERS = (
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet; save the sheet as CSV"),
+    (b"PAR1", "a Parquet file; let its name end in .parquet"),
+    (b"\x93NUMPY", "a NumPy array; save it with numpy.savez"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite", "a database"),
+)
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OPTION = "name another with --encoding (encoding=)"
+
+
+def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """The text of a file, with the line ends of Unix.
+
+    Parameters
+    ----------
+    path : Path
+        May be packed with gzip, bzip2, xz or alone in a ZIP archive.
+    encoding : str, optional
+        Default: by the first bytes, else UTF-8, else Latin-1 as Windows has it.
+
+    Returns
+    -------
+    text : str
+    notes : list of str
+        The encoding, if it was a guess.
+
+    Raises
+    ------
+    ValueError
+        If it is no text, or not in this encoding.
+    """
+    raw = _unpacked(path.read_bytes(), path)
+    notes: list[str] = []
+    for start, what in _OTHERS:
+        if raw.startswith(start):
+            raise ValueError(f"{path}: is {what}")
+    try:
+        if encoding is None:
+            encoding, text, notes = _guess(raw, path)
+        else:
+            text = raw.decode(encoding)
+    except LookupError:
+        raise ValueError(f"encoding: there is no {encoding!r} (utf-8, latin-1, utf-16)") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: not text in {error.encoding} ({error.reason}); {_OPTION}"
+        ) from None
+    if "\0" in text:
+        raise ValueError(f"{path}: not a text file, or not in {encoding}; {_OPTION}")
+    text = text.removeprefix("\ufeff")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text[:200].lstrip()[:1] == "<" and ">" in text:
+        raise ValueError(f"{path}: is a page of HTML or XML, not a table")
+    return text, notes
+
+
+def _unpacked(raw: bytes, path: Path) -> bytes:
+    """The contents, packed or not."""
+    if raw.startswith(b"PK\x03\x04"):
+        return _out_of_zip(raw, path)
+    for start, module in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "lzma")):
+        if raw.startswith(start):
+            try:
+                return importlib.import_module(module).decompress(raw)
+            except Exception as error:  # each has its own kinds
+                raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
+    return raw
+
+
+def _out_of_zip(raw: bytes, path: Path) -> bytes:
+    """The only file in a ZIP archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = archive.namelist()
+            if "[Content_Types].xml" in names or "mimetype" in names:
+                raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
+            if len(names) != 1:
+                raise ValueError(
+                    f"{path}: is a ZIP archive of {len(names)} files; unpack it and name one"
+                )
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
+
+
+def _guess(raw: bytes, path: Path) -> tuple[str, str, list[str]]:
+    """The encoding, the text, and a note where it is a guess."""
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            return encoding, raw.decode(encoding), []
+    head = raw[:4096]
+    if b"\0" in head:
+        # Two bytes a character, one of them mostly zero.
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if max(even, odd) > 0.8 * len(head) / 2 and min(even, odd) == 0:
+            encoding = "utf-16-le" if odd > even else "utf-16-be"
+            return (
+                encoding,
+                raw.decode(encoding),
+                [f"{path.name} is read as UTF-16 without a mark; {_OPTION}"],
+            )
+        raise ValueError(f"{path}: not a text file (it has zero bytes); {_OPTION}")
+    try:
+        return "utf-8", raw.decode("utf-8"), []
+    except UnicodeDecodeError as error:
+        bad = error.start
+    if set(raw) & {*range(9), *range(14, 27), 127}:
+        raise ValueError(f"{path}: not a text file (byte {bad + 1} is not UTF-8); {_OPTION}")
+    line = raw.count(b"\n", 0, bad) + 1
+    try:
+        encoding, name, text = "cp1252", "Windows-1252 (Latin-1)", raw.decode("cp1252")
+    except UnicodeDecodeError:
+        encoding, name, text = "latin-1", "Latin-1", raw.decode("latin-1")
+    note = f"{path.name} is read as {name}, as line {line} is not UTF-8; {_OPTION}"
+    return encoding, text, [note]
