@@ -2,15 +2,18 @@
 
 | file | what it holds |
 |---|---|
-| ``mlp.py`` | ``MLPClassifier``, ``MLPRegressor``: labels and values, targets and predictions |
+| ``classifier.py`` | ``MLPClassifier``: labels, their targets, class weights, probabilities |
+| ``regressor.py`` | ``MLPRegressor``: values, losses of a regression |
 | ``bagging.py`` | ``MLPBaggingClassifier``, ``MLPBaggingRegressor``; imported when asked for |
 | ``parallel.py`` | ``JoblibBackend``: scikit-learn's fits in parallel, one network a core |
 | ``search.py`` | settings by cross-validation, for ``fastnn search``; imported when asked for |
-| ``base.py`` | what they share: parameters, checks, bookkeeping of an epoch, model files |
+| ``base.py`` | what they share: checks, fitting, predicting |
+| ``parameters.py`` | names and bounds of the parameters |
 | ``solvers.py`` | what they train with: epochs of compiled steps, L-BFGS |
 """
 
-from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.estimators.regressor import MLPRegressor
 
 __all__ = ["JoblibBackend", "MLPClassifier", "MLPRegressor"]
