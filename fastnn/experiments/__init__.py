@@ -11,13 +11,16 @@ figures. :func:`run` does them all and writes a report.
 
 from __future__ import annotations
 
+from fastnn.experiments.activation_functions import activations
+from fastnn.experiments.depth import layers
 from fastnn.experiments.gradients import gradient_check
-from fastnn.experiments.moons import activations, data, hidden_units, layers
+from fastnn.experiments.moons import data
 from fastnn.experiments.more import more_data
 from fastnn.experiments.result import Picture, Result, Table
 from fastnn.experiments.rings import circles
 from fastnn.experiments.runner import EXPERIMENTS, run
 from fastnn.experiments.trouble import numerics
+from fastnn.experiments.width import hidden_units
 
 __all__ = [
     "EXPERIMENTS",
