@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -271,7 +272,7 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(run, tmp_path, digits, monkey
 
     def interrupted(trainer, first, last):
         if first == 0:
-            training.signal.raise_signal(training.signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return rates(trainer, first, last)
 
     monkeypatch.setattr(training.Trainer, "_rates", interrupted)
