@@ -49,18 +49,8 @@ def progress_bar(steps: int, done: int, quiet: bool) -> Iterator[Callable[[int],
         yield None
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(
-        TextColumn("step"), MofNCompleteColumn(), *columns, console=Console(stderr=True)
-    ) as bar:
-        task = bar.add_task("training", total=steps, completed=done)
-        yield lambda step: bar.update(task, completed=step)
+    from fastnn.training.bars import CountingBar
+
+    with CountingBar("step", steps, Console(stderr=True), done) as bar:
+        yield bar.reach
