@@ -223,7 +223,7 @@ def compare(
     """
     from fastnn.cnn import compare as comparison
 
-    fixed, varied = _fixed_and_varied(given.flags)
+    fixed, varied = fixed_and_varied(given.flags)
     comparison.grid(fixed, varied)  # complain before anything is written
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
@@ -245,7 +245,7 @@ def compare(
     print(f"folder: {out} ({', '.join(files)})")
 
 
-def _fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+def fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Settings with one value, and those with several."""
     fixed: dict[str, Any] = {"summaries": ComparisonSettings().summaries}
     varied = {}

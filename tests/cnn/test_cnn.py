@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastnn import cli
+from fastnn.cli.cnn import fixed_and_varied
 from fastnn.cnn import compare, data, export, images, runs, settings, training
 from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
@@ -534,6 +535,15 @@ def test_without_tensorflow_it_says_what_to_install(tmp_path):
 
 
 # --- comparisons --------------------------------------------------------------
+
+
+def test_compare_tells_what_varies():
+    given = {"preset": "fast, course", "dropout": "0.5", "data": "digits", "steps": 40}
+    fixed, varied = fixed_and_varied(given)
+    assert fixed == {"dropout": 0.5, "data": "digits", "steps": 40, "summaries": "light"}
+    assert varied == {"preset": ["fast", "course"]}
+    fields = set(settings.ComparisonSettings.model_fields)
+    assert set(settings.ComparisonSettings.ONE_VALUE) < fields < set(Settings.model_fields)
 
 
 def test_compare_takes_up_what_is_finished(run, tmp_path):
