@@ -9,7 +9,9 @@
 | ``search.py`` | settings by cross-validation, for ``fastnn search``; imported when asked for |
 | ``base.py`` | what they share: checks, fitting, predicting |
 | ``parameters.py`` | names and bounds of the parameters |
-| ``solvers.py`` | what they train with: epochs of compiled steps, L-BFGS |
+| ``epochs.py``, ``lbfgs.py`` | epochs of compiled steps; full-batch L-BFGS |
+| ``solvers.py`` | what both take: data, update rules, the state between calls |
+| ``callbacks.py``, ``fields.py`` | scikit-learn's callbacks; what a model file keeps |
 """
 
 from fastnn.estimators.classifier import MLPClassifier

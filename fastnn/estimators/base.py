@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.epochs import EpochRun
-from fastnn.estimators.lbfgs import lbfgs
+from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
 from fastnn.network import Network
@@ -27,7 +27,6 @@ from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
-from fastnn.training.schedules import SCHEDULES
 from fastnn.validation import refuse_masked
 
 
@@ -217,7 +216,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(net, data, context)
+            fit_lbfgs(self, net, data, context)
         else:
             self._fit_stochastic(net, data, validation_data, incremental, context)
         if context is not None:
@@ -249,55 +248,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         weights = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
         with np.errstate(over="ignore"):  # shows as a loss that is not finite
             return Data(X, np.ascontiguousarray(targets, dtype), weights)
-
-    def _fit_lbfgs(self, net: Network, data: Data, context: Callbacks | None) -> None:
-        """Full-batch L-BFGS, in float64 whatever the dtype of the parameters."""
-        if any(net.dropout):
-            raise ValueError("dropout needs a stochastic solver; solver is 'lbfgs'")
-        for name in ("clip_norm", "clip_value", "ema"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
-        if self.learning_rate in SCHEDULES or self.warmup:
-            raise ValueError(
-                f"learning_rate={self.learning_rate!r} and warmup={self.warmup} need a stochastic "
-                "solver; solver is 'lbfgs'"
-            )
-        wide = net
-        if net.dtype != np.float64:
-            wide = self._new_network("float64")
-            wide.params[:] = net.params
-            data = self._data(data.x, data.targets, data.weights, wide.dtype)
-
-        def after(iteration: int, loss: float) -> bool:
-            self.n_iter_, self.loss_ = iteration, loss
-            if self.verbose:
-                print(f"Iteration {iteration}, loss = {loss:.8f}")
-            if context is None:
-                return False
-            net.params[:] = wide.params
-            return context.iteration()
-
-        watched = context is not None or self.verbose
-        result = lbfgs(
-            wide,
-            data,
-            float(self.alpha),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            max_fun=self.max_fun,
-            callback=after if watched else None,
-        )
-        net.params[:] = wide.params
-        self.n_iter_, self.loss_ = result.iterations, result.loss
-        stopped = context is not None and context.stopped
-        if not result.converged and not stopped:
-            warnings.warn(
-                f"lbfgs failed to converge after {result.iterations} iteration(s): "
-                f"{result.message}. Increase the number of iterations (max_iter), the number of "
-                "evaluations (max_fun), or scale the data.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def _fit_stochastic(
         self,
