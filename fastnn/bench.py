@@ -1,7 +1,7 @@
 """``fastnn bench``: the backends and scikit-learn at a few jobs, timed in turn on this machine.
 
 Whole calls of ``fit`` and ``predict_proba`` are timed, from the same weights and with the same
-batches for all. The comparison with other libraries is in ``benchmarks/`` of the repository.
+batches for all. The comparison with other libraries is ``python -m benchmarks`` in the repository.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ REST = 0.2  # seconds before each turn: BLAS's threads spin for a while after th
 # Largest difference of a probability after the first epoch: rounding in float32, which Adam's
 # division by small moments amplifies.
 TOLERANCE = 1e-2
+
+# The command of the repository that has more jobs, the peers, a map over widths, and charts.
+MORE = "python -m benchmarks"
+# Its options that were here before: a flag, and those with a value.
+MOVED = ("--map", "--peers", "--rounds", "--layers", "--widths", "--data-dir", "--plot")
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Data = tuple[np.ndarray, np.ndarray, str]  # and what they are, in words
@@ -281,6 +286,19 @@ def pick(names: str, known: Sequence[str], what: str, others: str = "or all") ->
     return wanted
 
 
+def _moved(value: Any) -> None:
+    """Refuse an option that was here before, and say where it is."""
+    if value:
+        raise ValueError(
+            f"{', '.join(MOVED[:-1])} and {MOVED[-1]} are options of {MORE}, in a clone of the "
+            "repository (benchmarks/README.md)"
+        )
+
+
+def _hidden(*names: str) -> Any:
+    return typer.Option(*names, hidden=True, is_eager=True, callback=_moved, expose_value=False)
+
+
 def command(
     jobs: Annotated[str, typer.Option(help=f"Jobs, comma-separated: {', '.join(JOBS)}.")] = "all",
     backend_names: Annotated[
@@ -290,18 +308,30 @@ def command(
         float, typer.Option(min=0.01, help="Timing of each contender at each job.")
     ] = 1.0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers as JSON.")
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write the numbers as JSON; - for the output."),
     ] = None,
+    moved: Annotated[
+        str | None,
+        _hidden(*MOVED[1:]),
+    ] = None,
+    moved_flag: Annotated[bool, _hidden(MOVED[0])] = False,
 ) -> None:
-    """Time the installed backends and scikit-learn in turn, from the same weights."""
+    """Time the installed backends and scikit-learn in turn, from the same weights.
+
+    Other libraries (PyTorch, TensorFlow, Keras, JAX), more jobs, a map over widths and batches, and
+    charts: python -m benchmarks, in a clone of the repository.
+    """
     try:
-        names = list(JOBS) if jobs == "all" else pick(jobs, list(JOBS), "job")
+        more = f"or all; more with {MORE}"
+        names = list(JOBS) if jobs == "all" else pick(jobs, list(JOBS), "job", more)
         found = backends.available()
-        chosen = found if backend_names == "all" else pick(backend_names, found, "backend")
+        chosen = found if backend_names == "all" else pick(backend_names, found, "backend", more)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise typer.BadParameter(f"no such directory: {json_file.parent}")
+    to_output = json_file == "-"
+    if json_file is not None and not to_output and not Path(json_file).absolute().parent.is_dir():
+        raise typer.BadParameter(f"no such directory: {Path(json_file).parent}")
     contenders = [*chosen, SKLEARN]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
@@ -314,6 +344,10 @@ def command(
         "contenders": contenders,
         "jobs": measured,
     }
+    text = json.dumps(run, indent=1)
+    if to_output:
+        print(text)
+        return
     show(run)
     if json_file is not None:
-        json_file.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        Path(json_file).write_text(text + "\n", encoding="utf-8")

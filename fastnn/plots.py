@@ -77,22 +77,7 @@ def decision_boundary(
     makes, called here directly: importing scikit-learn takes longer than training
     the network and drawing the picture together.
     """
-    if net.n_features != 2:
-        raise ValueError(
-            f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
-        )
-    regression = net.is_regression
-    if (regression and net.n_outputs > 1) or (
-        net.loss_name == "binary_cross_entropy" and net.n_outputs > 1
-    ):
-        raise ValueError(f"a decision boundary needs one target; the network has {net.n_outputs}")
-    X, y = np.asarray(X, np.float64), np.asarray(y)
-    if X.ndim != 2 or X.shape[1] != 2 or len(X) == 0:
-        raise ValueError(f"X must have shape (samples, 2); got {X.shape}")
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.shape != (len(X),):
-        raise ValueError(f"y must have shape ({len(X)},); got {y.shape}")
+    X, y = _checked(net, X, y)
     ax = ax if ax is not None else _new_axes((6.4, 5.2))
 
     low, high = X.min(axis=0), X.max(axis=0)
@@ -102,7 +87,7 @@ def decision_boundary(
         np.linspace(low[1] - margin[1], high[1] + margin[1], resolution),
     )
     grid = np.column_stack([x0.ravel(), x1.ravel()])
-    if regression:
+    if net.is_regression:
         _draw_values(ax, x0, x1, net.predict(grid).reshape(x0.shape), X, y)
     else:
         _draw_classes(ax, x0, x1, net.predict_proba(grid), _classes(net, y), X, y)
@@ -179,6 +164,25 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     return ax
 
 
+def _checked(net: Network, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and targets as arrays, if a plane can show them and the network."""
+    if net.n_features != 2:
+        raise ValueError(
+            f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
+        )
+    one_target = net.is_regression or net.loss_name == "binary_cross_entropy"
+    if one_target and net.n_outputs > 1:
+        raise ValueError(f"a decision boundary needs one target; the network has {net.n_outputs}")
+    X, y = np.asarray(X, np.float64), np.asarray(y)
+    if X.ndim != 2 or X.shape[1] != 2 or len(X) == 0:
+        raise ValueError(f"X must have shape (samples, 2); got {X.shape}")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.shape != (len(X),):
+        raise ValueError(f"y must have shape ({len(X)},); got {y.shape}")
+    return X, y
+
+
 def _new_axes(size: tuple[float, float]) -> Axes:
     """Axes of a new figure, which a notebook shows."""
     import matplotlib.pyplot as plt
@@ -205,45 +209,10 @@ def _draw_classes(
     y: np.ndarray,
 ) -> None:
     """Shades by probability, lines between the classes, samples by their label."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
     n_classes = len(classes)
     colors = [_color(k, n_classes) for k in range(n_classes)]
     cube = probabilities.reshape(*x0.shape, n_classes)
-    if n_classes == 2:
-        shades = LinearSegmentedColormap.from_list(
-            "classes",
-            [
-                _mix(colors[0], 0.55),
-                _mix(colors[0], 0.2),
-                "#FFFFFF",
-                _mix(colors[1], 0.2),
-                _mix(colors[1], 0.55),
-            ],
-        )
-        levels = np.linspace(0.0, 1.0, 41)
-        ax.contourf(x0, x1, cube[..., 1], levels=levels, cmap=shades, zorder=0)
-        ax.contour(x0, x1, cube[..., 1], levels=[0.5], colors="#222222", linewidths=1.5, zorder=1)
-    else:
-        winner = cube.argmax(axis=-1)
-        # From white where the network cannot tell to the class's colour where it is sure.
-        sure = (cube.max(axis=-1) - 1 / n_classes) / (1 - 1 / n_classes)
-        table = np.array([to_rgb(color) for color in colors])
-        strength = (0.08 + 0.47 * sure)[..., None]
-        image = 1 - strength * (1 - table[winner])
-        ax.imshow(
-            image,
-            origin="lower",
-            extent=(x0[0, 0], x0[0, -1], x1[0, 0], x1[-1, 0]),
-            aspect="auto",
-            interpolation="bilinear",
-            zorder=0,
-        )
-        for k in np.unique(winner):
-            others = np.delete(cube, k, axis=-1).max(axis=-1)
-            lead = cube[..., k] - others
-            if (lead > 0).any() and (lead < 0).any():
-                ax.contour(x0, x1, lead, levels=[0.0], colors="#222222", linewidths=1.2, zorder=1)
+    (_shade_two if n_classes == 2 else _shade_many)(ax, x0, x1, cube, colors)
     size = float(np.clip(9000 / len(X), 4, 38))
     for k, label in enumerate(classes):
         mine = y == label
@@ -265,6 +234,44 @@ def _draw_classes(
             frameon=False,
             alignment="left",
         )
+
+
+def _shade_two(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colors: list) -> None:
+    """Shades from one class over white to the other, a line at one half."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    first, second = colors
+    steps = [
+        _mix(first, 0.55), _mix(first, 0.2), "#FFFFFF", _mix(second, 0.2), _mix(second, 0.55)
+    ]  # fmt: skip
+    shades = LinearSegmentedColormap.from_list("classes", steps)
+    levels = np.linspace(0.0, 1.0, 41)
+    ax.contourf(x0, x1, cube[..., 1], levels=levels, cmap=shades, zorder=0)
+    ax.contour(x0, x1, cube[..., 1], levels=[0.5], colors="#222222", linewidths=1.5, zorder=1)
+
+
+def _shade_many(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colors: list) -> None:
+    """The colour of the likeliest class, lines around each."""
+    from matplotlib.colors import to_rgb
+
+    winner, n_classes = cube.argmax(axis=-1), len(colors)
+    # From white where the network cannot tell to the class's colour where it is sure.
+    sure = (cube.max(axis=-1) - 1 / n_classes) / (1 - 1 / n_classes)
+    table = np.array([to_rgb(color) for color in colors])
+    strength = (0.08 + 0.47 * sure)[..., None]
+    ax.imshow(
+        1 - strength * (1 - table[winner]),
+        origin="lower",
+        extent=(x0[0, 0], x0[0, -1], x1[0, 0], x1[-1, 0]),
+        aspect="auto",
+        interpolation="bilinear",
+        zorder=0,
+    )
+    for k in np.unique(winner):
+        others = np.delete(cube, k, axis=-1).max(axis=-1)
+        lead = cube[..., k] - others
+        if (lead > 0).any() and (lead < 0).any():
+            ax.contour(x0, x1, lead, levels=[0.0], colors="#222222", linewidths=1.2, zorder=1)
 
 
 def _draw_values(

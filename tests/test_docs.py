@@ -20,6 +20,15 @@ MODULES = sorted(
 )
 
 
+def run_blocks(page, count):
+    """Run the Python blocks of a page in their order."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    assert len(blocks) == count
+    names = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+
+
 def test_examples_of_docstrings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results = {name: doctest.testmod(importlib.import_module(name)) for name in MODULES}
@@ -30,11 +39,7 @@ def test_examples_of_docstrings(tmp_path, monkeypatch):
 
 def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert len(blocks) == 3
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    run_blocks("README.md", 3)
     plt.close("all")
     assert float(capsys.readouterr().out.split()[0]) > 0.95  # the score that the first one prints
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -44,20 +49,12 @@ def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
 
 
 def test_examples_of_compiled_calls(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "compiled.md").read_text(), re.S)
-    assert len(blocks) == 2
-    names = {}
-    for block in blocks:
-        exec(compile(block, "compiled.md", "exec"), names)
+    run_blocks("docs/compiled.md", 2)
     assert capsys.readouterr().out.startswith("void (const double *, double *) 0x")
 
 
 def test_examples_of_many_networks(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many.md").read_text(), re.S)
-    assert len(blocks) == 3
-    names = {}
-    for block in blocks:
-        exec(compile(block, "many.md", "exec"), names)
+    run_blocks("docs/many.md", 3)
     scores = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
     assert len(scores) == 3
     assert min(scores) > 0.9

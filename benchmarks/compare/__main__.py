@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -14,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.compare
-from benchmarks.compare.jobs import GROUPS, JOBS, QUICK
+from benchmarks.compare.jobs import BACKENDS, GROUPS, JOBS, QUICK
 from benchmarks.compare.measuring import Row, interval, measure, measure_processes, say
 from benchmarks.compare.trees import Failure, Tree, base_tree, todays_tree
+from fastnn.bench import cpu_name
+from fastnn.training.threads import usable_cores
 
-BACKENDS = ("cython", "numba", "numpy")
 TOLERANCES = {"cython": 1.03, "numba": 1.15, "numpy": 1.15}
 
 
@@ -151,17 +150,6 @@ def summary(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def machine() -> dict[str, Any]:
-    """Processor and usable cores."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        facts = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-        found = (value.strip() for key, _, value in facts if key.strip() == "model name")
-        processor = next(found, processor)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return {"processor": processor, "cores": len(affinity(0)) if affinity else os.cpu_count()}
-
-
 def write_json(
     file: Path, rows: Sequence[Row], tolerances: dict[str, float], facts: dict[str, Any]
 ) -> None:
@@ -193,7 +181,8 @@ def compare(given: argparse.Namespace, rows: list[Row]) -> tuple[list[Row], dict
         tree.threads = given.threads
     processes = [row for row in rows if row.job.kind == "process"]
     others = [row for row in rows if row.job.kind != "process"]
-    facts = {"BASE": trees[0].title, "today": trees[1].title} | machine()
+    facts = {"BASE": trees[0].title, "today": trees[1].title}
+    facts |= {"processor": cpu_name(), "cores": usable_cores()}
     facts |= measure(others, trees, given.rounds, given.seconds)
     facts |= {"threads": given.threads or "all cores", "pairs": given.rounds}
     return [*others, *processes, *measure_processes(processes, trees, given.rounds)], facts

@@ -1,64 +1,57 @@
-"""What is timed."""
+"""What is timed: jobs of ``python -m benchmarks``, single calls, fresh processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks import jobs
+
+BACKENDS = ("cython", "numba", "numpy")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One thing to time; the same attributes as in ``fastnn bench``.
+class Job(jobs.Job):
+    """One thing to time.
 
     Attributes
     ----------
+    group : str
     kind : str
         A key of ``worker.KINDS``, or "process": a fresh process (see ``trees.PROCESSES``).
-    batch_size : int or None
-        None means full batch.
-    epochs_before : int
-        Passes over the data before the timed steps.
+    text : str
+        What the description says besides.
+    shuffle : bool
+    backends : tuple of str
+        Those it is for.
     """
 
-    name: str
-    group: str
-    layer_sizes: tuple[int, ...] = ()
-    activation: str = "tanh"
-    data: str = "random"
-    samples: int = 1
-    batch_size: int | None = None
-    optimizer: str = "sgd"
-    learning_rate: float = 0.5
-    loss: str = "cross_entropy"
-    dtype: str = "float32"
-    shuffle: bool = False
-    epochs_before: int = 0
+    group: str = ""
     kind: str = "fit"
     text: str = ""
-    backends: tuple[str, ...] = ("cython", "numba", "numpy")
+    shuffle: bool = False
+    backends: tuple[str, ...] = BACKENDS
 
     def describe(self) -> str:
         """One line for ``--list``."""
-        words = [self.kind, self.text, "-".join(map(str, self.layer_sizes))]
-        if self.layer_sizes:
-            words += [self.activation, self.dtype, self.data, f"{self.samples:,} samples"]
-        if self.kind == "fit":
-            words += [f"batch {self.batch_size or 'full'}", self.optimizer]
-            words += ["shuffled" * self.shuffle, f"epoch {self.epochs_before + 1}"]
-        return ", ".join(filter(None, words))
+        words = [super().describe() if self.layer_sizes else self.kind, self.text]
+        return ", ".join(filter(None, [*words, "shuffled" * self.shuffle]))
 
 
-# The jobs of the published table, with 64 batches of images in a pass instead of 468.
-_MOONS = Job("moons", "table", (2, 3, 2), data="moons", samples=200)
-_CIRCLES = Job("circles", "table", (2, 8, 8, 8, 2), data="circles", samples=500, learning_rate=0.1)
-_EXPM = Job("expm", "table", (4, 32, 16, 4), "tanh", "expm", 10_000, None, "adam", 1e-3)
-_MLP = Job("mlp", "table", (784, 128, 64, 10), "relu", "mnist", 64 * 128, 128, "adam", 1e-3)
-_WIDE = replace(_MLP, name="wide", layer_sizes=(784, 1024, 1024, 10))
+def _job(job: jobs.Job, group: str, **changes: Any) -> Job:
+    """A job of the published table or the map in a group, with changes."""
+    return Job(**vars(job) | {"group": group} | changes)
+
+
+def _table(name: str, **changes: Any) -> Job:
+    """A job of the published table."""
+    return _job(jobs.JOBS[name], "table", **changes)
+
+
+# 64 batches of images in a pass instead of 468.
+_MLP, _WIDE = (_table(name, samples=64 * 128) for name in ("mlp", "wide"))
 _TABLE = (
-    _MOONS,
-    _CIRCLES,
-    replace(_MOONS, name="moons64", dtype="float64"),
-    replace(_CIRCLES, name="circles64", dtype="float64"),
-    replace(_EXPM, loss="squared_error"),
+    *map(_table, ("moons", "circles", "moons64", "circles64", "expm")),
     _MLP,
     replace(_MLP, name="mlp-shuffled", shuffle=True),
     _WIDE,
@@ -69,41 +62,40 @@ _TABLE = (
 # Some shapes of the map, and two widths that are no multiples of a vector.
 _SHAPES = [(width, batch) for width in (16, 64, 128, 256, 512, 1024) for batch in (32, 128, None)]
 _SHAPES += [(width, batch) for width in (300, 508) for batch in (32, 128)]
-_MAP = [
-    Job(
-        f"2x{width}/{batch or 'full'}",
-        "map",
-        (16, width, width, 4),
-        "relu",
-        samples=1024,
-        batch_size=batch,
-        optimizer="adam",
-        learning_rate=1e-3,
-    )
-    for width, batch in _SHAPES
-]
+_MAP = [_job(jobs.map_job(width, batch, 2), "map") for width, batch in _SHAPES]
 
-_SMALL = replace(_CIRCLES, group="predict", kind="predict_proba")
-_LARGE = replace(_MLP, group="predict", kind="predict_proba")
+_LARGE = replace(_MLP, group="predict", kind="predict_proba", predict=True)
 _PREDICT = (
-    replace(_SMALL, name="predict-1", samples=1),
-    replace(_SMALL, name="predict-1k", samples=1000),
-    replace(_SMALL, name="predict-100k", samples=100_000),
+    *(
+        _job(jobs.JOBS[name], "predict", kind="predict_proba")
+        for name in ("predict-1", "predict-1k", "predict-100k")
+    ),
     replace(_LARGE, name="predict-mlp-1", samples=1),
     replace(_LARGE, name="predict-mlp-1k", samples=1000),
-    replace(_SMALL, name="numba_predict", kind="numba_predict", samples=1, backends=("numba",),
-            text="1,000 calls from compiled code"),
+    _job(jobs.JOBS["predict-1"], "predict", name="numba_predict", kind="numba_predict",
+         backends=("numba",), text="1,000 calls from compiled code"),
 )  # fmt: skip
+
+
+def _other(name: str, group: str, kind: str, text: str, **changes: Any) -> Job:
+    """A job whose network, if any, is part of its kind."""
+    no_network = jobs.Job(name, (), "tanh", "random", 1)
+    return _job(no_network, group, kind=kind, text=text, **changes)
+
+
 _CALLS = (
-    replace(_MOONS, name="fit-2", group="calls", kind="fit_call", samples=2, text="one epoch"),
-    Job("classifier-predict-1", "calls", kind="classifier_predict", text="iris, one row"),
-    Job("partial_fit-2", "calls", kind="classifier_partial_fit", text="iris, two rows"),
+    _job(jobs.JOBS["moons"], "calls", name="fit-2", kind="fit_call", samples=2, text="one epoch"),
+    _other("classifier-predict-1", "calls", "classifier_predict", "iris, one row"),
+    _other("partial_fit-2", "calls", "classifier_partial_fit", "iris, two rows"),
 )
-_START = (
-    Job("import", "start", kind="process", text="import fastnn", backends=("cython",)),
-    Job("first-fit", "start", kind="process", text="10 steps", backends=("cython",)),
-    Job("numba-warm", "start", kind="process", text="10 steps, code cached", backends=("numba",)),
-    Job("numba-cold", "start", kind="process", text="10 steps, empty cache", backends=("numba",)),
+_START = tuple(
+    _other(name, "start", "process", text, backends=(backend,))
+    for name, text, backend in (
+        ("import", "import fastnn", "cython"),
+        ("first-fit", "10 steps", "cython"),
+        ("numba-warm", "10 steps, code cached", "numba"),
+        ("numba-cold", "10 steps, empty cache", "numba"),
+    )
 )
 
 JOBS = {job.name: job for job in (*_TABLE, *_MAP, *_PREDICT, *_CALLS, *_START)}

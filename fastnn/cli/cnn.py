@@ -27,12 +27,11 @@ from fastnn.cli.options import (
 from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
-from fastnn.cnn.settings import Settings
+from fastnn.cnn.settings import ComparisonSettings, Settings
 
 app = typer.Typer(name="cnn", **STYLE)
 
 _Data = choice("Data", choices.DATA)
-_Summaries = choice("Summaries", choices.SUMMARIES)
 
 _RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
@@ -209,43 +208,10 @@ def export(
     print(f"written: {out}")
 
 
-_PRESET = "as in the preset"
-_VARIED = (
-    "preset", "activation", "init", "optimizer", "learning_rate", "batch_size", "dropout",
-    "label_smoothing",
-)  # fmt: skip
-
-
 @app.command()
+@with_settings(ComparisonSettings)
 def compare(
-    ctx: typer.Context,
-    activation: Annotated[
-        str | None, option("--activation", "Activation functions, as relu,tanh.", _PRESET)
-    ] = None,
-    init: Annotated[str | None, option("--init", "Initialisers.", _PRESET)] = None,
-    optimizer: Annotated[str | None, option("--optimizer", "Update rules.", _PRESET)] = None,
-    learning_rate: Annotated[
-        str | None, option("--learning-rate", "Learning rates, as 1e-4,3e-4.", _PRESET)
-    ] = None,
-    batch_size: Annotated[str | None, option("--batch-size", "Batch sizes.", _PRESET)] = None,
-    dropout: Annotated[str | None, option("--dropout", "Dropout rates.", _PRESET)] = None,
-    label_smoothing: Annotated[
-        str | None, option("--label-smoothing", "Label smoothing, as 0,0.1.", _PRESET)
-    ] = None,
-    preset: Annotated[str | None, option("--preset", "Presets, as course,fast.", "course")] = None,
-    data: Annotated[_Data | None, option("--data", "Which images.", "mnist")] = None,
-    data_dir: _DataDirOption = None,
-    steps: Annotated[int | None, option("--steps", "Steps of every run.", _PRESET)] = None,
-    epochs: Annotated[
-        float | None,
-        option(
-            "--epochs", "Passes over the data, instead of --steps.", "as many as the steps need"
-        ),
-    ] = None,
-    summaries: Annotated[
-        _Summaries,
-        option("--summaries", "What to write for TensorBoard, with a table of hyperparameters."),
-    ] = _Summaries.light,
+    given: Given,
     seeds: Annotated[int, option("--seeds", "Runs of each combination.", min=1)] = 3,
     out: Annotated[Path, option("--out", "Folder of the runs.")] = Path("runs/cnn-compare"),
     as_json: JsonFlag = False,
@@ -257,7 +223,7 @@ def compare(
     """
     from fastnn.cnn import compare as comparison
 
-    fixed, varied = _fixed_and_varied(ctx.params)
+    fixed, varied = fixed_and_varied(given.flags)
     comparison.grid(fixed, varied)  # complain before anything is written
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
@@ -279,18 +245,15 @@ def compare(
     print(f"folder: {out} ({', '.join(files)})")
 
 
-def _fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+def fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Settings with one value, and those with several."""
-    fixed = {
-        name: getattr(given[name], "value", given[name])
-        for name in ("data_dir", "steps", "epochs", "data", "summaries")
-        if given[name] is not None
-    }
+    fixed: dict[str, Any] = {"summaries": ComparisonSettings().summaries}
     varied = {}
-    for name in _VARIED:
-        if (text := given[name]) is None:
+    for name, value in given.items():
+        if name in ComparisonSettings.ONE_VALUE:
+            fixed[name] = value
             continue
-        parts = [Settings.check({name: part.strip()}) for part in text.split(",")]
+        parts = [Settings.check({name: part.strip()}) for part in value.split(",")]
         values = list(dict.fromkeys(getattr(part, name) for part in parts))
         if len(values) > 1:
             varied[name] = values

@@ -114,76 +114,82 @@ def to_onnx(network: Network) -> Any:
     """
     try:
         import onnx
-        from onnx import helper, numpy_helper
+        from onnx import helper
     except ImportError:
         raise ImportError(
             'export to ONNX needs onnx; install it with: pip install "fastnn-cpu[export]"'
         ) from None
 
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    activation = network.settings.activation
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def constant(array: np.ndarray, name: str) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    def layer(name: str, x: str) -> str:
-        """Product, biases and activation."""
-        weights, biases = _channels_first(network.get_weights(), name)
-        pieces = MAXOUT_PIECES if activation == "maxout" and name in ACTIVATED else 1
-        found = []
-        for k in range(pieces):  # the pieces of a unit lie side by side
-            suffix = f"_{k}" if pieces > 1 else ""
-            parts = [
-                x,
-                constant(
-                    weights[..., k::pieces] if weights.ndim == 2 else weights[k::pieces],
-                    f"{name}_weights{suffix}",
-                ),
-                constant(biases[k::pieces], f"{name}_biases{suffix}"),
-            ]
-            if name.startswith("conv"):
-                made = node("Conv", parts, f"{name}{suffix}", kernel_shape=[5, 5], pads=[2] * 4)
-            else:
-                made = node("Gemm", parts, f"{name}{suffix}")
-            found.append(made)
-        if name not in ACTIVATED:
-            return found[0]
-        if pieces > 1:
-            return node("Max", found, f"{name}_{activation}")
-        kind, attributes = _ONNX_ACTIVATIONS[activation]
-        return node(kind, found, f"{name}_{activation}", **attributes)
-
+    graph = _Graph(network)
     x = "images"
     for k in (1, 2):
-        x = layer(f"conv{k}", x)
-        x = node("MaxPool", [x], f"pool{k}", kernel_shape=[2, 2], strides=[2, 2])
-    x = node("Flatten", [x], "flatten")
-    x = layer("fc2", layer("fc1", x))
-    node("Softmax", [x], "probabilities", axis=1)
+        x = graph.layer(f"conv{k}", x)
+        x = graph.node("MaxPool", [x], f"pool{k}", kernel_shape=[2, 2], strides=[2, 2])
+    x = graph.node("Flatten", [x], "flatten")
+    x = graph.layer("fc2", graph.layer("fc1", x))
+    graph.node("Softmax", [x], "probabilities", axis=1)
 
     float32 = onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        nodes,
-        "fastnn_cnn",
-        [helper.make_tensor_value_info("images", float32, ["images", 1, SIDE, SIDE])],
-        [helper.make_tensor_value_info("probabilities", float32, ["images", N_CLASSES])],
-        constants,
-    )
     opset = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(
-        graph,
+        helper.make_graph(
+            graph.nodes,
+            "fastnn_cnn",
+            [helper.make_tensor_value_info("images", float32, ["images", 1, SIDE, SIDE])],
+            [helper.make_tensor_value_info("probabilities", float32, ["images", N_CLASSES])],
+            graph.constants,
+        ),
         opset_imports=opset,
         ir_version=helper.find_min_ir_version_for(opset),
         producer_name="fastnn",
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+class _Graph:
+    """Nodes of ONNX and their constants, in order."""
+
+    def __init__(self, network: Network) -> None:
+        self.activation, self.weights = network.settings.activation, network.get_weights()
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node; the name of its output."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, array: np.ndarray, name: str) -> str:
+        """Add a constant; its name."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def layer(self, name: str, x: str) -> str:
+        """Product, biases and activation."""
+        weights, biases = _channels_first(self.weights, name)
+        pieces = MAXOUT_PIECES if self.activation == "maxout" and name in ACTIVATED else 1
+        found = []
+        for k in range(pieces):  # the pieces of a unit lie side by side
+            suffix = f"_{k}" if pieces > 1 else ""
+            matrix = weights[..., k::pieces] if weights.ndim == 2 else weights[k::pieces]
+            parts = [
+                x,
+                self.constant(matrix, f"{name}_weights{suffix}"),
+                self.constant(biases[k::pieces], f"{name}_biases{suffix}"),
+            ]
+            sizes = {"kernel_shape": [5, 5], "pads": [2] * 4} if name.startswith("conv") else {}
+            found.append(self.node("Conv" if sizes else "Gemm", parts, f"{name}{suffix}", **sizes))
+        if name not in ACTIVATED:
+            return found[0]
+        if pieces > 1:
+            return self.node("Max", found, f"{name}_{self.activation}")
+        kind, attributes = _ONNX_ACTIVATIONS[self.activation]
+        return self.node(kind, found, f"{name}_{self.activation}", **attributes)
 
 
 def _channels_first(weights: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

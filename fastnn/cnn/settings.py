@@ -77,6 +77,15 @@ def _by_preset(name: str) -> str:
     return "; ".join([str(usual), *(f"{k} for {' and '.join(presets[k])}" for k in others)])
 
 
+# Help texts, and what holds by default.
+_DATA_DIR = (
+    "Folder with the files of mnist.",
+    "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent",
+)
+_EPOCHS = ("Passes over the data, instead of --steps.", "as many as the steps need")
+_PRESET = "as in the preset"
+
+
 class Settings(SettingsModel):
     """What a training run can be told; None leaves it to the preset.
 
@@ -126,10 +135,7 @@ class Settings(SettingsModel):
     data: Literal[DATA] = setting(
         "mnist, or scikit-learn's 1,797 digits enlarged to its size.", default="mnist"
     )
-    data_dir: str | None = setting(
-        "Folder with the files of mnist.",
-        "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent",
-    )
+    data_dir: str | None = setting(*_DATA_DIR)
     activation: Literal[ACTIVATIONS] | None = setting(
         f"Activation function: {', '.join(ACTIVATIONS)}.", _by_preset("activation"), metavar="NAME"
     )
@@ -148,9 +154,7 @@ class Settings(SettingsModel):
     schedule: Literal[SCHEDULES] | None = None
     batch_size: int | None = setting("Images per step.", _by_preset("batch_size"), ge=1, le=100_000)
     steps: int | None = setting("Number of steps.", _by_preset("steps"), ge=1, lt=2**31)
-    epochs: float | None = setting(
-        "Passes over the data, instead of --steps.", "as many as the steps need", gt=0, lt=1e6
-    )
+    epochs: float | None = setting(*_EPOCHS, gt=0, lt=1e6)
     dropout: float | None = setting(
         "Dropout rate after the dense layer.", _by_preset("dropout"), ge=0, lt=1
     )
@@ -201,6 +205,28 @@ class Settings(SettingsModel):
         if merged["precision"] == "auto":
             merged["precision"] = "bfloat16" if has_bfloat16() else "float32"
         return Settings.check(merged)
+
+
+class ComparisonSettings(SettingsModel):
+    """Options of ``fastnn cnn compare``; all but ``ONE_VALUE`` take values with commas between."""
+
+    ONE_VALUE: ClassVar[tuple[str, ...]] = ("data", "data_dir", "steps", "epochs", "summaries")
+
+    preset: str | None = setting("Presets, as course,fast.", "course")
+    activation: str | None = setting("Activation functions, as relu,tanh.", _PRESET)
+    init: str | None = setting("Initialisers.", _PRESET)
+    optimizer: str | None = setting("Update rules.", _PRESET)
+    learning_rate: str | None = setting("Learning rates, as 1e-4,3e-4.", _PRESET)
+    batch_size: str | None = setting("Batch sizes.", _PRESET)
+    dropout: str | None = setting("Dropout rates.", _PRESET)
+    label_smoothing: str | None = setting("Label smoothing, as 0,0.1.", _PRESET)
+    data: Literal[DATA] | None = setting("Which images.", "mnist")
+    data_dir: str | None = setting(*_DATA_DIR)
+    steps: int | None = setting("Steps of every run.", _PRESET)
+    epochs: float | None = setting(*_EPOCHS)
+    summaries: Literal[SUMMARIES] = setting(
+        "What to write for TensorBoard, with a table of hyperparameters.", default="light"
+    )
 
 
 @functools.cache

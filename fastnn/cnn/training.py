@@ -8,14 +8,9 @@ stopped goes on as if it had not been.
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -25,6 +20,7 @@ from fastnn.cnn.model import Network
 from fastnn.cnn.optimizers import Optimizer
 from fastnn.cnn.runtime import tf
 from fastnn.cnn.settings import Settings
+from fastnn.cnn.terminal import interrupts, progress_bar, speaker
 from fastnn.errors import DivergenceError
 from fastnn.training.schedules import SCHEDULES
 
@@ -154,7 +150,7 @@ class Trainer:
         settings = self.settings
         n, batch, seed = len(self.images.train[0]), settings.batch_size, settings.seed
         self._started = time.perf_counter() - self.seconds
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             while self.step < settings.steps and not interrupted.is_set():
                 first = self.step
                 last = min(first - first % SLICE + SLICE, settings.steps)
@@ -266,7 +262,7 @@ def train(
         for name in (runs.MODEL_FILE, runs.CHECKPOINT_FILE, runs.RESULTS_FILE):
             (folder / name).unlink(missing_ok=True)
         runs.write_settings(folder, settings)
-        return _finish(Trainer(settings, images, folder, _speaker(log, quiet)), quiet)
+        return _finish(Trainer(settings, images, folder, speaker(log, quiet)), quiet)
 
 
 def resume(
@@ -312,7 +308,7 @@ def resume(
         images = data.load(settings.data, settings.data_dir)
     with open(folder / runs.LOG_FILE, "a", encoding="utf-8", buffering=1) as log:
         runs.write_settings(folder, settings)
-        trainer = Trainer(settings, images, folder, _speaker(log, quiet))
+        trainer = Trainer(settings, images, folder, speaker(log, quiet))
         trainer.restore(description, arrays)
         return _finish(trainer, quiet)
 
@@ -326,7 +322,7 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
 
         summaries = Summaries(folder, trainer.network, settings, settings.summaries)
     try:
-        with _bar(settings.steps, trainer.step, quiet) as progress:
+        with progress_bar(settings.steps, trainer.step, quiet) as progress:
             stopped = trainer.run(summaries, progress)
         if not trainer.errors or trainer.errors[-1]["step"] != trainer.step:
             trainer.save_checkpoint()  # before the evaluation, which a second Ctrl-C ends
@@ -369,58 +365,3 @@ def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0)
         of_label = tf.gather(logits, labels, batch_dims=1)
         losses += smoothing * (of_label - tf.reduce_mean(logits, 1))
     return tf.reduce_mean(losses)
-
-
-def _speaker(log: Any, quiet: bool) -> Callable[[str], None]:
-    """What writes a line to the log and to standard output."""
-
-    def say(line: str) -> None:
-        log.write(line + "\n")
-        if not quiet:
-            print(line, flush=True)
-
-    return say
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that it comes between two slices; a second one interrupts."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _bar(steps: int, done: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on standard error, where that and standard output are a terminal."""
-    if quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(
-        TextColumn("step"), MofNCompleteColumn(), *columns, console=Console(stderr=True)
-    ) as bar:
-        task = bar.add_task("training", total=steps, completed=done)
-        yield lambda step: bar.update(task, completed=step)

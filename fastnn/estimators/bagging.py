@@ -8,8 +8,9 @@ import joblib
 import numpy as np
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
-from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.estimators.regressor import MLPRegressor
 from fastnn.validation import refuse_masked
 
 

@@ -5,57 +5,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.backends import BACKENDS, codes
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.epochs import EpochRun
-from fastnn.estimators.lbfgs import lbfgs
+from fastnn.estimators.lbfgs import fit_lbfgs
+from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
-from fastnn.network.spec import bounds, choices
-from fastnn.training.schedules import SCHEDULES
 from fastnn.validation import refuse_masked
-
-STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
-
-# scikit-learn's names of our activations.
-_OUR_NAMES = {"logistic": "sigmoid"}
-_ACTIVATIONS = {*codes.ACTIVATIONS, *_OUR_NAMES}
-
-
-def is_stochastic(estimator: BaseMLP) -> bool:
-    """Whether there is a ``partial_fit``; the error says why not."""
-    if estimator.solver not in STOCHASTIC_SOLVERS:
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. "
-            f"{estimator.solver} is not stochastic."
-        )
-    return True
-
-
-def interval(name: str) -> Interval:
-    """Bounds of a setting of networks as scikit-learn checks them."""
-    limits = bounds(name)
-    if "gt" in limits:
-        return Interval(Real, limits["gt"], limits.get("lt"), closed="neither")
-    return Interval(Real, limits["ge"], limits.get("lt"), closed="left")
 
 
 class ScoreMixin:
@@ -91,55 +63,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Parameters that files of format 1 do not have.
     _LATER: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
 
-    _parameter_constraints: ClassVar[dict] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(_ACTIVATIONS), CustomActivation, list, tuple, np.ndarray],
-        "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *SCHEDULES})],
-        "warmup": [Interval(Integral, 0, None, closed="left")],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "backend": [StrOptions({"auto", *BACKENDS})],
-        "dtype": [
-            StrOptions(set(choices("dtype"))),
-            Options(type, {np.float32, np.float64}),
-            None,
-        ],
-        "dropout": [interval("dropout"), list, tuple, np.ndarray],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "rho": [Interval(Real, 0, 1, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "clip_value": [Interval(Real, 0, None, closed="neither"), None],
-        "ema": [Interval(Real, 0, 1, closed="neither"), None],
-    }
+    _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
     # --- the network ------------------------------------------------------------
 
     def _hidden_activations(self) -> list[str | CustomActivation]:
         """Our name of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
-        return [_OUR_NAMES.get(name, name) for name in _each(self.activation, n_hidden)]
+        return [OUR_NAMES.get(name, name) for name in each_activation(self.activation, n_hidden)]
 
     def _network(self) -> Network:
         """The network that has ``coefs_`` and ``intercepts_`` as views of its parameters.
@@ -200,11 +131,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.n_layers_ = len(layer_units)
         self.out_activation_ = self._output_activation()
         n_hidden = len(layer_units) - 2
-        names = _each(self.activation, n_hidden)
-        names.append(names[-1] if names else _each(self.activation, 1)[0])
+        names = each_activation(self.activation, n_hidden)
+        names.append(names[-1] if names else each_activation(self.activation, 1)[0])
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
-            factor = 2.0 if _OUR_NAMES.get(name, name) == "sigmoid" else 6.0
+            factor = 2.0 if OUR_NAMES.get(name, name) == "sigmoid" else 6.0
             bound = np.sqrt(factor / (fan_in + fan_out))
             w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
             b = self._random_state.uniform(-bound, bound, fan_out)
@@ -221,6 +152,32 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.validation_scores_ = None
         self.best_validation_score_ = None
         self.best_loss_ = None if self.early_stopping else np.inf
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple | None = None
+    ) -> Self:
+        """Train.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Labels, for multilabel a matrix of 0 and 1; values for a regressor.
+        sample_weight : array-like, shape (n_samples,), optional
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Scored after every epoch; early stopping then holds out none of ``X``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, and when training leaves parameters that are not finite.
+        """
+        return self._fit(X, y, sample_weight, validation_data)
 
     def _fit(
         self,
@@ -259,7 +216,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         if self.solver == "lbfgs":
-            self._fit_lbfgs(net, data, context)
+            fit_lbfgs(self, net, data, context)
         else:
             self._fit_stochastic(net, data, validation_data, incremental, context)
         if context is not None:
@@ -267,6 +224,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if not np.isfinite(net.params).all():
             raise ValueError(NOT_FINITE)
         return self
+
+    def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
+        """What a user gave, as scikit-learn checks it; a column of targets as a vector."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+            **options,
+        )
+        return X, _one_column(y)
 
     def _data(self, X: Any, targets: np.ndarray, weights: Any, dtype: np.dtype) -> Data:
         """Checked arrays as the solvers take them."""
@@ -277,55 +248,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         weights = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
         with np.errstate(over="ignore"):  # shows as a loss that is not finite
             return Data(X, np.ascontiguousarray(targets, dtype), weights)
-
-    def _fit_lbfgs(self, net: Network, data: Data, context: Callbacks | None) -> None:
-        """Full-batch L-BFGS, in float64 whatever the dtype of the parameters."""
-        if any(net.dropout):
-            raise ValueError("dropout needs a stochastic solver; solver is 'lbfgs'")
-        for name in ("clip_norm", "clip_value", "ema"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
-        if self.learning_rate in SCHEDULES or self.warmup:
-            raise ValueError(
-                f"learning_rate={self.learning_rate!r} and warmup={self.warmup} need a stochastic "
-                "solver; solver is 'lbfgs'"
-            )
-        wide = net
-        if net.dtype != np.float64:
-            wide = self._new_network("float64")
-            wide.params[:] = net.params
-            data = self._data(data.x, data.targets, data.weights, wide.dtype)
-
-        def after(iteration: int, loss: float) -> bool:
-            self.n_iter_, self.loss_ = iteration, loss
-            if self.verbose:
-                print(f"Iteration {iteration}, loss = {loss:.8f}")
-            if context is None:
-                return False
-            net.params[:] = wide.params
-            return context.iteration()
-
-        watched = context is not None or self.verbose
-        result = lbfgs(
-            wide,
-            data,
-            float(self.alpha),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            max_fun=self.max_fun,
-            callback=after if watched else None,
-        )
-        net.params[:] = wide.params
-        self.n_iter_, self.loss_ = result.iterations, result.loss
-        stopped = context is not None and context.stopped
-        if not result.converged and not stopped:
-            warnings.warn(
-                f"lbfgs failed to converge after {result.iterations} iteration(s): "
-                f"{result.message}. Increase the number of iterations (max_iter), the number of "
-                "evaluations (max_fun), or scale the data.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def _fit_stochastic(
         self,
@@ -502,28 +424,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return tags
 
 
-def keep(estimator: BaseMLP, arguments: dict[str, Any]) -> None:
-    """Every argument of ``__init__`` as an attribute, untouched."""
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(estimator, name, value)
-
-
-def _each(activation: Any, n_hidden: int) -> list[str | CustomActivation]:
-    """One activation for each hidden layer."""
-    if isinstance(activation, str | CustomActivation):
-        return [activation] * n_hidden
-    names = list(activation)
-    known = [isinstance(name, CustomActivation) or name in _ACTIVATIONS for name in names]
-    if len(names) != n_hidden or not all(known):
-        raise ValueError(
-            f"activation must be one of {', '.join(sorted(_ACTIVATIONS))}, or a sequence of "
-            f"{n_hidden}, one for each hidden layer; got {activation!r}"
-        )
-    return names
-
-
-def one_column(y: Any) -> Any:
+def _one_column(y: Any) -> Any:
     """A column as a vector, with scikit-learn's warning."""
     if y.ndim == 2 and y.shape[1] == 1 and not scipy.sparse.issparse(y):
         return column_or_1d(y, warn=True)

@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.backends.tuning import tuning
 from fastnn.estimators.solvers import Data
 from fastnn.network import Network
 from fastnn.training.pool import check_stopped
+from fastnn.training.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from fastnn.estimators.base import BaseMLP
+    from fastnn.estimators.callbacks import Callbacks
+
+
+def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks | None) -> None:
+    """Fit an estimator, in float64 whatever the dtype of its parameters."""
+    if any(net.dropout):
+        raise ValueError("dropout needs a stochastic solver; solver is 'lbfgs'")
+    for name in ("clip_norm", "clip_value", "ema"):
+        if getattr(estimator, name) is not None:
+            raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
+    if estimator.learning_rate in SCHEDULES or estimator.warmup:
+        raise ValueError(
+            f"learning_rate={estimator.learning_rate!r} and warmup={estimator.warmup} need a "
+            "stochastic solver; solver is 'lbfgs'"
+        )
+    wide = net
+    if net.dtype != np.float64:
+        wide = estimator._new_network("float64")
+        wide.params[:] = net.params
+        data = estimator._data(data.x, data.targets, data.weights, wide.dtype)
+
+    def after(iteration: int, loss: float) -> bool:
+        estimator.n_iter_, estimator.loss_ = iteration, loss
+        if estimator.verbose:
+            print(f"Iteration {iteration}, loss = {loss:.8f}")
+        if context is None:
+            return False
+        net.params[:] = wide.params
+        return context.iteration()
+
+    watched = context is not None or estimator.verbose
+    result = lbfgs(
+        wide,
+        data,
+        float(estimator.alpha),
+        tol=estimator.tol,
+        max_iter=estimator.max_iter,
+        max_fun=estimator.max_fun,
+        callback=after if watched else None,
+    )
+    net.params[:] = wide.params
+    estimator.n_iter_, estimator.loss_ = result.iterations, result.loss
+    stopped = context is not None and context.stopped
+    if not result.converged and not stopped:
+        warnings.warn(
+            f"lbfgs failed to converge after {result.iterations} iteration(s): "
+            f"{result.message}. Increase the number of iterations (max_iter), the number of "
+            "evaluations (max_fun), or scale the data.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 @dataclass

@@ -18,8 +18,9 @@ from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.estimators.regressor import MLPRegressor
 
 Model = MLPClassifier | MLPRegressor
 

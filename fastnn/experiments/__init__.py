@@ -7,17 +7,30 @@
 
 ``result.data`` holds every number, ``result.figure`` and ``result.figures`` the
 figures. :func:`run` does them all and writes a report.
+
+| file | what it holds |
+|---|---|
+| ``moons.py`` | the two moons, and the best accuracy that is possible on them |
+| ``activation_functions.py``, ``width.py``, ``depth.py`` | networks on the moons |
+| ``rings.py``, ``more.py`` | networks on two rings; on three classes and on digits |
+| ``trouble.py``, ``formulas.py`` | where the formulas of the book fail; these formulas |
+| ``gradients.py`` | gradients against finite differences and the complex step |
+| ``jobs.py``, ``style.py``, ``result.py`` | shared: training, figures, what an experiment returns |
+| ``runner.py``, ``report.py``, ``claims.py`` | all experiments in one run, and their report |
 """
 
 from __future__ import annotations
 
+from fastnn.experiments.activation_functions import activations
+from fastnn.experiments.depth import layers
 from fastnn.experiments.gradients import gradient_check
-from fastnn.experiments.moons import activations, data, hidden_units, layers
+from fastnn.experiments.moons import data
 from fastnn.experiments.more import more_data
 from fastnn.experiments.result import Picture, Result, Table
 from fastnn.experiments.rings import circles
 from fastnn.experiments.runner import EXPERIMENTS, run
 from fastnn.experiments.trouble import numerics
+from fastnn.experiments.width import hidden_units
 
 __all__ = [
     "EXPERIMENTS",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastnn.experiments.jobs import n_seeds
-from fastnn.experiments.result import Result
-from fastnn.experiments.trouble import failures_at
+from fastnn.experiments.result import Result, vector
+from fastnn.experiments.trouble import failure
 
 # Test images of MNIST, and the two single runs that the original ranked.
 TEST_IMAGES = 10_000
@@ -93,10 +93,6 @@ def _slips(gradients: dict[str, Any]) -> str:
 
 def _jacobian(gradients: dict[str, Any]) -> str:
     softmax = gradients["softmax"]
-
-    def vector(values: Any) -> str:
-        return "(" + ", ".join(f"{value + 0.0:.4f}" for value in values) + ")"
-
     return (
         f"diag(p) - p p^T meets the complex step to {softmax['jacobian_error']:.0e}. Logits "
         f"(1, 2, 3), target 0: the full Jacobian gives {vector(softmax['gradient_full'])}, the "
@@ -139,7 +135,7 @@ def _overflow(numerics: dict[str, Any]) -> str:
 
     def at(name: str) -> str:
         return " and ".join(
-            f"{failures_at(rows, name, kind):.2f}" for kind in ("float32", "float64")
+            f"{failure(rows, name, kind)['from']:.2f}" for kind in ("float32", "float64")
         )
 
     failed = [row for row in numerics["training"] if row["naive_step"]]

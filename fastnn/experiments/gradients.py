@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from fastnn.backends import numpy as kernels
 from fastnn.backends.plan import make_plan
 from fastnn.experiments import jobs, style
 from fastnn.experiments.jobs import Tick
-from fastnn.experiments.result import Picture, Result, Table
+from fastnn.experiments.result import Picture, Result, Table, vector
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,84 +173,21 @@ def gradient_check(
     """
     X, y = jobs.moons(0, samples)
     rows: list[dict[str, Any]] = []
-    cases = [(sizes, name) for sizes in networks for name in activations]
+    cases = list(product(networks, activations))
     for number, (sizes, name) in enumerate(cases):
         network = jobs.make_network(sizes, activation=name, seed=0, backend=backend, l2=l2)
-        # Biases away from zero: with zeros a mistake in their gradient could hide.
-        network.params += 0.1 * np.random.RandomState(1).randn(network.n_params)
-        objective, params = Objective(network, X, y), network.params.copy()
-        derived = network.gradients(X, y)
-        central = objective.central_difference(params, 1e-5)
-        exact = objective.complex_step(params)
-        parts = [network.unflatten(vector) for vector in (derived, central, exact)]
-        for layer in range(len(network.weights)):
-            for kind, letter in enumerate("Wb"):
-                d, c, e = (part[kind][layer] for part in parts)
-                size = float(np.abs(e).max())
-                rows.append(
-                    {
-                        "network": "-".join(map(str, sizes)),
-                        "activation": name,
-                        "parameter": f"{letter}{layer + 1}",
-                        "shape": list(d.shape),
-                        "largest": size,
-                        "difference_error": float(np.abs(d - c).max() / size),
-                        "complex_error": float(np.abs(d - e).max() / size),
-                    }
-                )
+        rows += _errors(network, name, X, y)
         if tick is not None:
             tick((number + 1) / (len(cases) + 1))
-
     network = jobs.make_network(
         networks[0], activation=activations[0], seed=0, backend=backend, l2=l2
     )
-    objective, params = Objective(network, X, y), network.params.copy()
-    derived = network.gradients(X, y)
-    size = float(np.abs(derived).max())
-    steps = np.logspace(-16, -1, 46)
-    sweep = {
-        "h": steps,
-        **{
-            key: [float(np.abs(method(params, h) - derived).max() / size) for h in steps]
-            for key, method in (
-                ("forward", objective.forward_difference),
-                ("central", objective.central_difference),
-                ("complex", objective.complex_step),
-            )
-        },
-    }
+    sweep = _sweep(network, X, y)
     if tick is not None:
         tick(1.0)
-    softmax_data, activation_data = softmax_pieces(), activation_pieces()
-
-    def draw(narrow: bool) -> Figure:
-        figure, (ax,) = style.panels(1, 1, size=(4.2, 3.5) if narrow else (7.0, 3.8))
-        for key, label, color, marker, line in (
-            ("forward", "one-sided difference", style.VERMILION, "s", "--"),
-            ("central", "central difference", style.ORANGE, "^", "-."),
-            ("complex", "complex step", style.BLUE, "o", "-"),
-        ):
-            ax.plot(
-                steps, np.maximum(sweep[key], 1e-17), color=color, marker=marker, linestyle=line,
-                markersize=4, linewidth=1.4, label=label, markevery=3,
-            )  # fmt: skip
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_ylim(3e-18, 30)
-        ax.set_xlabel("step h")
-        ax.set_ylabel("largest error / largest gradient")
-        sizes = "-".join(map(str, networks[0]))
-        ax.set_title(f"{sizes}, {activations[0]}: gradient by formula and by three checks")
-        ax.grid(True)
-        ax.legend(loc="upper center", ncols=1 if narrow else 3)
-        return figure
-
     worst_complex = max(row["complex_error"] for row in rows)
     worst_difference = max(row["difference_error"] for row in rows)
-
-    def vector(values: Any) -> str:
-        return "(" + ", ".join(f"{v:.4f}" for v in values) + ")"
-
+    softmax_data = softmax_pieces()
     return Result(
         "gradient_check",
         "Gradient check",
@@ -264,7 +203,7 @@ def gradient_check(
             "bounds": {"complex": COMPLEX_BOUND, "difference": DIFFERENCE_BOUND},
             "sweep": sweep,
             "softmax": softmax_data,
-            "activations": activation_data,
+            "activations": activation_pieces(),
         },
         [
             Picture(
@@ -274,40 +213,113 @@ def gradient_check(
                 "Errors over the step h on logarithmic axes. Both differences form a V with a "
                 "lowest point near 1e-8 and 1e-5; the complex step falls to rounding error and "
                 "stays there.",
-                draw,
+                partial(_draw, sweep, f"{'-'.join(map(str, networks[0]))}, {activations[0]}"),
             )
         ],
-        [
-            Table(
-                "Derived formulas against the two checks",
-                ["network", "activation", "parameter", "shape", "against differences",
-                 "against complex step"],
-                [
-                    [
-                        r["network"],
-                        r["activation"],
-                        r["parameter"],
-                        " × ".join(map(str, r["shape"])),
-                        f"{r['difference_error']:.1e}",
-                        f"{r['complex_error']:.1e}",
-                    ]
-                    for r in rows
-                ],
-            ),
-            Table(
-                "Gradient by the logits (1, 2, 3) when class 0 is the target",
-                ["how", "dL/dz"],
-                [
-                    ["full Jacobian", vector(softmax_data["gradient_full"])],
-                    ["p - y", vector(softmax_data["gradient_p_minus_y"])],
-                    ["diagonal p(1 - p) only", vector(softmax_data["gradient_diagonal_only"])],
-                ],
-            ),
-        ],
+        _tables(rows, softmax_data),
         [
             f"The largest error against the complex step is {worst_complex:.1e}, against "
             f"differences {worst_difference:.1e}: the formulas are right to rounding.",
             "With the diagonal of softmax's Jacobian alone the wrong classes get no gradient at "
             "all, and the target's own is the only one that is right.",
         ],
-    )  # fmt: skip
+    )
+
+
+def _errors(network: Network, activation: str, X: np.ndarray, y: np.ndarray) -> list[dict]:
+    """Errors of a network's gradient, by array of parameters."""
+    # Biases away from zero: with zeros a mistake in their gradient could hide.
+    network.params += 0.1 * np.random.RandomState(1).randn(network.n_params)
+    objective, params = Objective(network, X, y), network.params.copy()
+    derived = network.gradients(X, y)
+    central = objective.central_difference(params, 1e-5)
+    exact = objective.complex_step(params)
+    parts = [network.unflatten(flat) for flat in (derived, central, exact)]
+    rows = []
+    for layer, kind in product(range(len(network.weights)), range(2)):
+        d, c, e = (part[kind][layer] for part in parts)
+        size = float(np.abs(e).max())
+        rows.append(
+            {
+                "network": "-".join(map(str, network.layer_sizes)),
+                "activation": activation,
+                "parameter": f"{'Wb'[kind]}{layer + 1}",
+                "shape": list(d.shape),
+                "largest": size,
+                "difference_error": float(np.abs(d - c).max() / size),
+                "complex_error": float(np.abs(d - e).max() / size),
+            }
+        )
+    return rows
+
+
+def _sweep(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Largest error of each method over the step h."""
+    objective, params = Objective(network, X, y), network.params.copy()
+    derived = network.gradients(X, y)
+    size = float(np.abs(derived).max())
+    steps = np.logspace(-16, -1, 46)
+    methods = {
+        "forward": objective.forward_difference,
+        "central": objective.central_difference,
+        "complex": objective.complex_step,
+    }
+    return {
+        "h": steps,
+        **{
+            key: [float(np.abs(method(params, h) - derived).max() / size) for h in steps]
+            for key, method in methods.items()
+        },
+    }
+
+
+def _draw(sweep: dict[str, Any], network: str, narrow: bool) -> Figure:
+    figure, (ax,) = style.panels(1, 1, size=(4.2, 3.5) if narrow else (7.0, 3.8))
+    for key, label, color, marker, line in (
+        ("forward", "one-sided difference", style.VERMILION, "s", "--"),
+        ("central", "central difference", style.ORANGE, "^", "-."),
+        ("complex", "complex step", style.BLUE, "o", "-"),
+    ):
+        ax.plot(
+            sweep["h"], np.maximum(sweep[key], 1e-17), color=color, marker=marker, linestyle=line,
+            markersize=4, linewidth=1.4, label=label, markevery=3,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(3e-18, 30)
+    ax.set_xlabel("step h")
+    ax.set_ylabel("largest error / largest gradient")
+    ax.set_title(f"{network}: gradient by formula and by three checks")
+    ax.grid(True)
+    ax.legend(loc="upper center", ncols=1 if narrow else 3)
+    return figure
+
+
+def _tables(rows: list[dict[str, Any]], softmax_data: dict[str, Any]) -> list[Table]:
+    return [
+        Table(
+            "Derived formulas against the two checks",
+            ["network", "activation", "parameter", "shape", "against differences",
+             "against complex step"],
+            [
+                [
+                    r["network"],
+                    r["activation"],
+                    r["parameter"],
+                    " × ".join(map(str, r["shape"])),
+                    f"{r['difference_error']:.1e}",
+                    f"{r['complex_error']:.1e}",
+                ]
+                for r in rows
+            ],
+        ),
+        Table(
+            "Gradient by the logits (1, 2, 3) when class 0 is the target",
+            ["how", "dL/dz"],
+            [
+                ["full Jacobian", vector(softmax_data["gradient_full"])],
+                ["p - y", vector(softmax_data["gradient_p_minus_y"])],
+                ["diagonal p(1 - p) only", vector(softmax_data["gradient_diagonal_only"])],
+            ],
+        ),
+    ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 import fastnn
 from fastnn.errors import DivergenceError
+from fastnn.experiments.result import summary
 from fastnn.network import Network
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.threads import usable_cores
@@ -28,6 +29,7 @@ HELD_OUT = 5_000
 HELD_OUT_SEED = 1_000_000
 
 Tick = Callable[[float], None]
+Pair = tuple[np.ndarray, np.ndarray]  # points and classes
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
@@ -45,14 +47,15 @@ def enlarge_for_sigmoid(network: Network) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained network and its loss before each step."""
+    """A trained network, its loss before each step, and its accuracies and losses without L2."""
 
     network: Network
     losses: np.ndarray
     diverged: bool = False
+    measured: dict[str, float] = field(default_factory=dict)
 
 
-def moons(seed: int, samples: int = SAMPLES, noise: float = NOISE) -> tuple[np.ndarray, np.ndarray]:
+def moons(seed: int, samples: int = SAMPLES, noise: float = NOISE) -> Pair:
     """Two moons, points (samples, 2) and classes."""
     from sklearn.datasets import make_moons
 
@@ -99,17 +102,21 @@ def data_loss(network: Network, X: np.ndarray, y: np.ndarray) -> float:
     return network.loss(X, y) - penalty
 
 
-def measure(
-    run: Run, train_set: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray]
-) -> dict[str, float]:
-    """Accuracy and loss on the training data and on held-out data."""
-    network = run.network
-    return {
+def train_and_measure(network: Network, train_set: Pair, held_out: Pair, **options: Any) -> Run:
+    """Train as :func:`train`; measure on the training data and on held-out data."""
+    run = train(network, *train_set, **options)
+    measured = {
         "train_accuracy": network.score(*train_set),
         "held_out_accuracy": network.score(*held_out),
         "train_loss": data_loss(network, *train_set),
         "held_out_loss": data_loss(network, *held_out),
     }
+    return replace(run, measured=measured)
+
+
+def summaries(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Summary of each thing that was measured over runs of several seeds."""
+    return {key: summary([run.measured[key] for run in runs]) for key in runs[0].measured}
 
 
 def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | None) -> list[Answer]:
@@ -140,6 +147,14 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
             pool.shutdown(cancel_futures=True)
             raise
     return answers
+
+
+def by_case(
+    function: Callable[[Job], Answer], cases: Iterable[Job], tick: Tick | None
+) -> dict[Job, Answer]:
+    """As :func:`each`, the answers by their jobs."""
+    cases = list(cases)
+    return dict(zip(cases, each(function, cases, tick), strict=True))
 
 
 def n_seeds(count: int) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastnn
 from fastnn.experiments import jobs, style
-from fastnn.experiments.jobs import Run, Tick
-from fastnn.experiments.result import Picture, Result, Table, mean_sd, summary
+from fastnn.experiments.jobs import Pair, Run, Tick
+from fastnn.experiments.result import Picture, Result, mean_sd, means_table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Pair = tuple[np.ndarray, np.ndarray]
+KINDS = {"quantiles": "Gaussian quantiles", "digits": "Digits"}
 
 
 def _quantiles(seed: int, samples: int) -> Pair:
@@ -76,149 +79,35 @@ def more_data(
     fresh = _quantiles(jobs.HELD_OUT_SEED, jobs.HELD_OUT)
     splits = {seed: _digits(seed) for seed in range(seeds)}
 
-    def one(job: tuple[str, str, int]) -> tuple[Run, dict[str, float]]:
+    def one(job: tuple[str, str, int]) -> Run:
         kind, name, seed = job
+        settings = {"activation": name, "seed": seed, "backend": backend, "initializer": "auto"}
         if kind == "quantiles":
             train_set, held_out = _quantiles(seed, samples), fresh
-            network = jobs.make_network(
-                [2, 8, 8, 3], activation=name, seed=seed, backend=backend, initializer="auto"
-            )
+            network = jobs.make_network([2, 8, 8, 3], **settings)
             options = {"epochs": epochs}
         else:
             train_set, held_out = splits[seed]
-            network = jobs.make_network(
-                [64, hidden, 10],
-                activation=name,
-                seed=seed,
-                backend=backend,
-                initializer="auto",
-                l2=1e-4,
-            )
+            network = jobs.make_network([64, hidden, 10], l2=1e-4, **settings)
             options = {"epochs": digits_epochs, "batch_size": 64}
-        run = jobs.train(network, *train_set, optimizer=fastnn.Adam(learning_rate=0.01), **options)
-        return run, jobs.measure(run, train_set, held_out)
+        adam = fastnn.Adam(learning_rate=0.01)
+        return jobs.train_and_measure(network, train_set, held_out, optimizer=adam, **options)
 
-    cases = list(product(("quantiles", "digits"), activations, range(seeds)))
-    answers = dict(zip(cases, jobs.each(one, cases, tick), strict=True))
-    keys = ("train_accuracy", "held_out_accuracy", "train_loss", "held_out_loss")
+    runs = jobs.by_case(one, product(KINDS, activations, range(seeds)), tick)
     table = {
-        kind: {
-            name: {
-                key: summary([answers[kind, name, s][1][key] for s in range(seeds)]) for key in keys
-            }
-            for name in activations
-        }
-        for kind in ("quantiles", "digits")
+        kind: {a: jobs.summaries([runs[kind, a, s] for s in range(seeds)]) for a in activations}
+        for kind in KINDS
     }
-
-    first = activations[0]
-    network = answers["digits", first, 0][0].network
-    X_test, y_test = splits[0][1]
-    guesses = network.predict(X_test)
-    confusion = np.zeros((10, 10), np.int64)
-    np.add.at(confusion, (y_test, guesses), 1)
-    p = network.predict_proba(X_test)
-    wrong = np.flatnonzero(guesses != y_test)
-    # The surest mistakes first.
-    wrong = wrong[np.argsort(-p[wrong, guesses[wrong]])]
-
-    X, y = _quantiles(0, samples)
-    limits = style.frame(X, 0.2)
-
-    def draw_boundaries(narrow: bool) -> Figure:
-        titled = []
-        for name in activations:
-            run, measured = answers["quantiles", name, 0]
-            titled.append((run.network, style.boundary_title(f"{name}, 2-8-8-3", measured)))
-        return style.boundaries(
-            titled, X, y, limits, columns=1 if narrow else 3,
-            size=(4.2, 4.3) if narrow else (3.2, 3.5), points=10,
-        )  # fmt: skip
-
-    def draw_digits(narrow: bool) -> Figure:
-        columns = 4 if narrow else 8
-        chosen = wrong[: 8 if narrow else 16]
-        size = (1.05, 1.35) if narrow else (1.15, 1.4)
-        if not len(chosen):
-            figure, (ax,) = style.panels(1, 1, size=(4.2, 1.0))
-            ax.set_axis_off()
-            ax.text(0.5, 0.5, "no digit was misread", ha="center")
-            return figure
-        figure, axes = style.panels(len(chosen), columns, size=size, extra_height=0.3)
-        for ax, i in zip(axes, chosen, strict=True):
-            ax.imshow(X_test[i].reshape(8, 8), cmap="gray_r", interpolation="nearest")
-            ax.set_title(
-                f"a {y_test[i]}, read {guesses[i]}\n({p[i, guesses[i]]:.2f})", fontsize=8.5
-            )
-            ax.set_xticks([])
-            ax.set_yticks([])
-            for side in ax.spines.values():
-                side.set_visible(True)
-                side.set_color("#bbbbbb")
-        figure.suptitle(
-            f"64-{hidden}-10, {first}, held out "
-            f"{answers['digits', first, 0][1]['held_out_accuracy']:.3f}"
-            + ("\n" if narrow else "; ")
-            + (f"{len(chosen)} of " if len(chosen) < len(wrong) else "")
-            + f"the {len(wrong)} misread of {len(y_test)} digits",
-            fontsize=10,
-        )
-        return figure
-
-    def draw_confusion(narrow: bool) -> Figure:
-        figure, axes = style.panels(2, 1 if narrow else 2, size=(4.2, 3.9))
-        ax = axes[0]
-        # Single errors are what one wants to see: the diagonal gets no shade.
-        errors = confusion.copy()
-        np.fill_diagonal(errors, 0)
-        ax.imshow(
-            errors, cmap="Oranges", interpolation="nearest", vmin=0, vmax=max(errors.max(), 1)
-        )
-        for i, j in product(range(10), range(10)):
-            if confusion[i, j]:
-                dark = i != j and errors[i, j] > 0.6 * errors.max()
-                ax.text(
-                    j, i, confusion[i, j], ha="center", va="center", fontsize=8.5,
-                    color="white" if dark else style.BLACK if i != j else style.GREY,
-                )  # fmt: skip
-        ax.set_xticks(range(10))
-        ax.set_yticks(range(10))
-        ax.set_xlabel("read as")
-        ax.set_ylabel("is")
-        ax.set_title(f"Held-out digits, {first}, seed 0")
-        ax = axes[1]
-        for i, name in enumerate(activations):
-            look = style.activation_style(name)
-            for shift, key, filled in (
-                (-0.21, "train_accuracy", False),
-                (0.21, "held_out_accuracy", True),
-            ):
-                style.spread(
-                    ax, i + shift, table["digits"][name][key],
-                    color=look["color"], marker=look["marker"], filled=filled,
-                )  # fmt: skip
-        ax.set_xticks(range(len(activations)), activations)
-        ax.set_ylabel("accuracy")
-        ax.set_title("Digits. Open: training, filled: held out")
-        ax.grid(True, axis="y")
-        return figure
-
-    sentences = []
-    for kind, what in (("quantiles", "Gaussian quantiles"), ("digits", "Digits")):
-        sentences.append(
-            f"{what}, held-out accuracy: "
-            + ", ".join(
-                f"{mean_sd(table[kind][a]['held_out_accuracy'])} ({a})" for a in activations
-            )
-            + "."
-        )
+    name = activations[0]
+    read = _Reading.of(name, runs["digits", name, 0], *splits[0][1])
+    several = jobs.n_seeds(seeds)
     return Result(
         "more_data",
         "More classes, more dimensions",
         f"Gaussian quantiles: {samples} points of a round Gaussian, cut by distance into three "
         f"equally probable classes; 2-8-8-3, {epochs:,} full-batch steps. Digits: 1,797 images of "
         f"8x8 pixels, a quarter held out; 64-{hidden}-10, {digits_epochs} passes in batches of "
-        f"64. Adam at 0.01, {jobs.n_seeds(seeds)}.",
+        f"64. Adam at 0.01, {several}.",
         {
             "samples": samples,
             "epochs": epochs,
@@ -226,50 +115,168 @@ def more_data(
             "hidden": hidden,
             "seeds": seeds,
             **table,
-            "confusion": confusion.tolist(),
-            "misread": len(wrong),
-            "held_out_digits": len(y_test),
+            "confusion": read.confusion.tolist(),
+            "misread": len(read.wrong),
+            "held_out_digits": len(read.y),
         },
+        _pictures(
+            [(f"{a}, 2-8-8-3", runs["quantiles", a, 0]) for a in activations],
+            _quantiles(0, samples),
+            read,
+            table["digits"],
+        ),
         [
-            Picture(
-                "more_data_boundaries",
-                "Three classes: a disc, a ring around it, and the rest. No noise: a perfect "
-                "classifier exists.",
-                "Three panels, one an activation, with three classes; two closed boundaries lie "
-                "inside each other.",
-                draw_boundaries,
-            ),
-            Picture(
-                "more_data_digits",
-                "Held-out digits that were misread, the surest mistakes first; in brackets the "
-                "probability given to the wrong answer.",
-                "Small images of misread digits, each with its true class, the answer and its "
-                "probability.",
-                draw_digits,
-            ),
-            Picture(
-                "more_data_confusion",
-                "Left: which digit was read as which; mistakes are shaded. Right: every seed.",
-                "A 10 by 10 confusion matrix with nearly all counts on the diagonal, and the "
-                "accuracies of all seeds by activation.",
-                draw_confusion,
-            ),
-        ],
-        [
-            Table(
-                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
-                ["data", "activation", "training accuracy", "held-out accuracy", "training loss",
-                 "held-out loss"],
-                [
-                    [kind, name, *(mean_sd(table[kind][name][key]) for key in keys)]
-                    for kind in ("quantiles", "digits")
-                    for name in activations
-                ],
+            means_table(
+                ["data", "activation"],
+                [([kind, a], table[kind][a]) for kind in KINDS for a in activations],
+                several,
             )
         ],
         [
-            *sentences,
+            *(_accuracies(what, table[kind]) for kind, what in KINDS.items()),
             "Nothing in the formulas changes with the number of classes or of inputs; only the "
             "shapes do.",
         ],
+    )
+
+
+def _accuracies(what: str, records: dict[str, dict[str, Any]]) -> str:
+    means = (f"{mean_sd(r['held_out_accuracy'])} ({name})" for name, r in records.items())
+    return f"{what}, held-out accuracy: {', '.join(means)}."
+
+
+# --- the digits that a network read -------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Held-out digits as a network reads them; ``wrong`` has the surest mistakes first."""
+
+    activation: str
+    run: Run
+    X: np.ndarray
+    y: np.ndarray
+    guesses: np.ndarray
+    confidence: np.ndarray
+    wrong: np.ndarray
+
+    @classmethod
+    def of(cls, activation: str, run: Run, X: np.ndarray, y: np.ndarray) -> _Reading:
+        guesses = run.network.predict(X)
+        confidence = run.network.predict_proba(X)[np.arange(len(y)), guesses]
+        wrong = np.flatnonzero(guesses != y)
+        wrong = wrong[np.argsort(-confidence[wrong])]
+        return cls(activation, run, X, y, guesses, confidence, wrong)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts by digit and answer."""
+        counts = np.zeros((10, 10), np.int64)
+        np.add.at(counts, (self.y, self.guesses), 1)
+        return counts
+
+
+# --- figures ------------------------------------------------------------------------
+
+
+def _pictures(
+    quantiles: list[tuple[str, Run]],
+    points: Pair,
+    read: _Reading,
+    digits: dict[str, dict[str, Any]],
+) -> list[Picture]:
+    return [
+        Picture(
+            "more_data_boundaries",
+            "Three classes: a disc, a ring around it, and the rest. No noise: a perfect "
+            "classifier exists.",
+            "Three panels, one an activation, with three classes; two closed boundaries lie "
+            "inside each other.",
+            partial(
+                style.boundaries,
+                quantiles,
+                *points,
+                sizes=((4.2, 4.3), (3.2, 3.5)),
+                margin=0.2,
+                points=10,
+            ),
+        ),
+        Picture(
+            "more_data_digits",
+            "Held-out digits that were misread, the surest mistakes first; in brackets the "
+            "probability given to the wrong answer.",
+            "Small images of misread digits, each with its true class, the answer and its "
+            "probability.",
+            partial(_draw_digits, read),
+        ),
+        Picture(
+            "more_data_confusion",
+            "Left: which digit was read as which; mistakes are shaded. Right: every seed.",
+            "A 10 by 10 confusion matrix with nearly all counts on the diagonal, and the "
+            "accuracies of all seeds by activation.",
+            partial(_draw_confusion, read, digits),
+        ),
+    ]
+
+
+def _draw_digits(read: _Reading, narrow: bool) -> Figure:
+    chosen = read.wrong[: 8 if narrow else 16]
+    if not len(chosen):
+        figure, (ax,) = style.panels(1, 1, size=(4.2, 1.0))
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no digit was misread", ha="center")
+        return figure
+    figure, axes = style.panels(
+        len(chosen), 4 if narrow else 8, size=(1.05, 1.35) if narrow else (1.15, 1.4),
+        extra_height=0.3,
     )  # fmt: skip
+    for ax, i in zip(axes, chosen, strict=True):
+        ax.imshow(read.X[i].reshape(8, 8), cmap="gray_r", interpolation="nearest")
+        ax.set_title(
+            f"a {read.y[i]}, read {read.guesses[i]}\n({read.confidence[i]:.2f})", fontsize=8.5
+        )
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for side in ax.spines.values():
+            side.set_visible(True)
+            side.set_color("#bbbbbb")
+    figure.suptitle(
+        f"{'-'.join(map(str, read.run.network.layer_sizes))}, {read.activation}, held out "
+        f"{read.run.measured['held_out_accuracy']:.3f}"
+        + ("\n" if narrow else "; ")
+        + (f"{len(chosen)} of " if len(chosen) < len(read.wrong) else "")
+        + f"the {len(read.wrong)} misread of {len(read.y)} digits",
+        fontsize=10,
+    )
+    return figure
+
+
+def _draw_confusion(read: _Reading, digits: dict[str, dict[str, Any]], narrow: bool) -> Figure:
+    figure, (ax, beside) = style.panels(2, 1 if narrow else 2, size=(4.2, 3.9))
+    _matrix(ax, read.confusion)
+    ax.set_title(f"Held-out digits, {read.activation}, seed 0")
+    for i, (name, record) in enumerate(digits.items()):
+        style.spread_both(beside, i, record, name)
+    beside.set_xticks(range(len(digits)), digits)
+    beside.set_ylabel("accuracy")
+    beside.set_title("Digits. Open: training, filled: held out")
+    beside.grid(True, axis="y")
+    return figure
+
+
+def _matrix(ax: Axes, confusion: np.ndarray) -> None:
+    """The counts; single errors are what one wants to see: the diagonal gets no shade."""
+    errors = confusion.copy()
+    np.fill_diagonal(errors, 0)
+    ax.imshow(errors, cmap="Oranges", interpolation="nearest", vmin=0, vmax=max(errors.max(), 1))
+    for i, j in product(range(10), range(10)):
+        if confusion[i, j]:
+            dark = i != j and errors[i, j] > 0.6 * errors.max()
+            ax.text(
+                j, i, confusion[i, j], ha="center", va="center", fontsize=8.5,
+                color="white" if dark else style.BLACK if i != j else style.GREY,
+            )  # fmt: skip
+    ax.set_xticks(range(10))
+    ax.set_yticks(range(10))
+    ax.set_xlabel("read as")
+    ax.set_ylabel("is")

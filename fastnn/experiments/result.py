@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -179,3 +179,34 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 def mean_sd(record: dict[str, Any], digits: int = 4) -> str:
     """A summary as text, "mean ± standard deviation"."""
     return f"{record['mean']:.{digits}f} ± {record['sd']:.{digits}f}"
+
+
+def means_table(
+    columns: Sequence[str], rows: Iterable[tuple[Sequence[str], dict[str, Any]]], seeds: str
+) -> Table:
+    """Means and standard deviations of accuracy and loss, in training and held out.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Heads of the columns before them.
+    rows : iterable of (cells, record)
+        Cells of those columns; summaries by the names of what was measured.
+    seeds : str
+        How many there were, in words.
+
+    Returns
+    -------
+    Table
+    """
+    keys = ("train_accuracy", "held_out_accuracy", "train_loss", "held_out_loss")
+    return Table(
+        f"Mean ± standard deviation over {seeds}",
+        [*columns, "training accuracy", "held-out accuracy", "training loss", "held-out loss"],
+        [[*cells, *(mean_sd(record[key]) for key in keys)] for cells, record in rows],
+    )
+
+
+def vector(values: Iterable[float]) -> str:
+    """Numbers in brackets; no minus in front of zero."""
+    return "(" + ", ".join(f"{value + 0.0:.4f}" for value in values) + ")"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastnn
 from fastnn.experiments import jobs, style
-from fastnn.experiments.jobs import Run, Tick
-from fastnn.experiments.result import Picture, Result, Table, mean_sd, summary
+from fastnn.experiments.jobs import Pair, Run, Tick
+from fastnn.experiments.result import Picture, Result, Table, mean_sd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SETTINGS = ((0.5, 0.1), (0.8, 0.2))
@@ -90,9 +92,7 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
     return total / 2, radii
 
 
-def rings(
-    seed: int, factor: float, noise: float, samples: int = 500
-) -> tuple[np.ndarray, np.ndarray]:
+def rings(seed: int, factor: float, noise: float, samples: int = 500) -> Pair:
     """Two rings, points (samples, 2) and classes (1 is the inner ring)."""
     from sklearn.datasets import make_circles
 
@@ -132,204 +132,36 @@ def circles(
     """
     tests = {(f, s): rings(jobs.HELD_OUT_SEED, f, s, HELD_OUT) for f, s in settings}
 
-    def one(job: tuple[int, tuple[float, float], str, int]) -> tuple[Run, dict[str, float]]:
+    def one(job: tuple[int, tuple[float, float], str, int]) -> Run:
         points, setting, name, seed = job
-        train_set = rings(seed, *setting, points)
         network = jobs.make_network(
             layer_sizes, activation=name, seed=seed, backend=backend, initializer="auto"
         )
         jobs.enlarge_for_sigmoid(network)
         few = points == samples
-        run = jobs.train(
+        return jobs.train_and_measure(
             network,
-            *train_set,
+            rings(seed, *setting, points),
+            tests[setting],
             optimizer=fastnn.Adam(learning_rate=0.01),
             epochs=epochs if few else many_epochs,
             batch_size=None if few else 100,
         )
-        return run, jobs.measure(run, train_set, tests[setting])
 
-    cases = list(product((samples, many), settings, activations, range(seeds)))
-    answers = dict(zip(cases, jobs.each(one, cases, tick), strict=True))
-    keys = ("train_accuracy", "held_out_accuracy", "train_loss", "held_out_loss")
-    records = []
-    for factor, noise in settings:
-        best, radii = best_accuracy(factor, noise)
-        records.append(
-            {
-                "factor": factor,
-                "noise": noise,
-                "best_accuracy": best,
-                "radii": radii,
-                **{
-                    f"samples_{points}": {
-                        a: {
-                            key: summary(
-                                [
-                                    answers[points, (factor, noise), a, s][1][key]
-                                    for s in range(seeds)
-                                ]
-                            )
-                            for key in keys
-                        }
-                        for a in activations
-                    }
-                    for points in (samples, many)
-                },
-            }
-        )
-
-    def draw_densities(narrow: bool) -> Figure:
-        figure, axes = style.panels(
-            len(settings), 1 if narrow else 2, size=(4.2, 3.0) if narrow else (4.4, 3.2),
-            sharex=True,
-        )  # fmt: skip
-        for ax, record in zip(axes, records, strict=True):
-            r = np.linspace(0, 1.8, 500)
-            outer = ring_density(r, 1.0, record["noise"])
-            inner = ring_density(r, record["factor"], record["noise"])
-            ax.plot(r, outer, color=style.BLUE, label="outer ring, class 0")
-            ax.plot(r, inner, color=style.ORANGE, linestyle="--", label="inner ring, class 1")
-            ax.fill_between(
-                r, np.minimum(outer, inner), color=style.GREY, alpha=0.35, linewidth=0,
-                label="overlap",
-            )  # fmt: skip
-            for radius in record["radii"]:
-                ax.axvline(radius, color=style.BLACK, linestyle=":", linewidth=1.2)
-            ax.set_title(
-                f"factor {record['factor']:g}, noise {record['noise']:g}: "
-                f"best possible {record['best_accuracy']:.3f}"
-            )
-            ax.set_xlabel("distance from the centre")
-            ax.set_ylabel("density")
-            ax.set_ylim(0, 1.45 * max(outer.max(), inner.max()))
-            ax.legend(loc="upper left", fontsize=8.5)
-        return figure
-
-    def draw_boundaries(narrow: bool) -> Figure:
-        pairs = (
-            [(r, a) for a in activations for r in records]
-            if narrow
-            else [(r, a) for r in records for a in activations]
-        )
-        columns = 2 if narrow else len(activations)
-        limits = (-1.75, 1.75, -1.75, 1.75)
-        figure, axes = style.panels(
-            len(pairs), columns, size=(2.4, 2.75) if narrow else (3.2, 3.55),
-            sharex=True, sharey=True,
-        )  # fmt: skip
-        for ax, (record, name) in zip(axes, pairs, strict=True):
-            setting = record["factor"], record["noise"]
-            run, measured = answers[samples, setting, name, 0]
-            numbers = (
-                f"{measured['train_accuracy']:.3f} / {measured['held_out_accuracy']:.3f} / "
-                f"{record['best_accuracy']:.3f}"
-            )
-            style.boundary(
-                ax,
-                run.network,
-                *rings(0, *setting, samples),
-                limits,
-                title=f"{name}, factor {setting[0]:g}, noise {setting[1]:g}\n{numbers}",
-                size=7,
-            )
-            if narrow:
-                ax.title.set_fontsize(9)
-        style.labels(axes, columns)
-        figure.suptitle("Accuracy: training / held out / best possible", fontsize=10)
-        return figure
-
-    def draw_accuracies(narrow: bool) -> Figure:
-        figure, axes = style.panels(
-            len(settings), 1 if narrow else 2, size=(4.2, 3.4) if narrow else (4.6, 3.7),
-            extra_height=0.45,
-        )  # fmt: skip
-        for ax, record in zip(axes, records, strict=True):
-            position = 0.0
-            ticks, names = [], []
-            for points in (samples, many):
-                for name in activations:
-                    values = record[f"samples_{points}"][name]
-                    look = style.activation_style(name)
-                    for shift, key, filled in (
-                        (-0.21, "train_accuracy", False),
-                        (0.21, "held_out_accuracy", True),
-                    ):
-                        style.spread(
-                            ax, position + shift, values[key],
-                            color=look["color"], marker=look["marker"], filled=filled,
-                        )  # fmt: skip
-                    ticks.append(position)
-                    names.append(name)
-                    position += 1
-                position += 0.5
-            for middle, points in ((1, samples), (len(activations) + 1.5, many)):
-                ax.text(
-                    middle, 0.015, f"{points:,} points", ha="center", va="bottom",
-                    transform=ax.get_xaxis_transform(), fontsize=9,
-                )  # fmt: skip
-            best = record["best_accuracy"]
-            ax.axhline(best, color=style.GREY, linestyle=":", linewidth=1.4)
-            ax.set_xticks(ticks, names, fontsize=8.5)
-            low = min(
-                min(record[f"samples_{points}"][a][key]["values"])
-                for points in (samples, many)
-                for a in activations
-                for key in ("train_accuracy", "held_out_accuracy")
-            )
-            high = max(
-                max(record[f"samples_{points}"][a]["train_accuracy"]["values"])
-                for points in (samples, many)
-                for a in activations
-            )
-            room = max(high, best) - low
-            ax.set_ylim(low - 0.22 * room, max(high, best) + 0.1 * room)
-            ax.grid(True, axis="y")
-            ax.set_ylabel("accuracy")
-            ax.set_title(f"factor {record['factor']:g}, noise {record['noise']:g}: best {best:.3f}")
-        figure.suptitle(
-            "Open: training. Filled: held out.\nBar: mean. Dotted: best possible.", fontsize=10
-        )
-        return figure
-
-    rows, findings = [], []
-    for record in records:
-        for points in (samples, many):
-            for name in activations:
-                values = record[f"samples_{points}"][name]
-                rows.append(
-                    [
-                        f"{record['factor']:g}, {record['noise']:g}",
-                        f"{points:,}",
-                        name,
-                        mean_sd(values["train_accuracy"]),
-                        mean_sd(values["held_out_accuracy"]),
-                        f"{record['best_accuracy']:.4f}",
-                    ]
-                )
-        few, more = record[f"samples_{samples}"], record[f"samples_{many}"]
-        findings.append(
-            f"Factor {record['factor']:g}, noise {record['noise']:g}: nobody can exceed "
-            f"{record['best_accuracy']:.4f} on fresh points. With {samples} points the networks "
-            "reach "
-            + ", ".join(f"{few[a]['held_out_accuracy']['mean']:.4f} ({a})" for a in activations)
-            + f"; with {many:,} points "
-            + ", ".join(f"{more[a]['held_out_accuracy']['mean']:.4f} ({a})" for a in activations)
-            + "."
-        )
-    findings.append(
-        "A training accuracy above the best possible is not skill. The network has learned the "
-        "noise of its own points, and pays for it on fresh ones."
-    )
-    sizes = "-".join(map(str, layer_sizes))
+    points = (samples, many)
+    runs = jobs.by_case(one, product(points, settings, activations, range(seeds)), tick)
+    records = [_numbers(setting, points, activations, seeds, runs) for setting in settings]
+    first = {
+        (setting, a): runs[samples, setting, a, 0] for setting in settings for a in activations
+    }
     return Result(
         "circles",
         "Second data set: two rings",
         f"make_circles with {samples} points: two concentric rings of radius 1 and 'factor', "
-        f"moved by Gaussian noise. A {sizes} network, Adam at 0.01, {epochs:,} full-batch steps; "
-        f"sigmoid's hidden weights four times LeCun's (see layers). Once more "
-        f"with {many:,} points in batches of 100, {many_epochs} passes. {jobs.n_seeds(seeds)}, "
-        f"{HELD_OUT:,} held-out points.",
+        f"moved by Gaussian noise. A {'-'.join(map(str, layer_sizes))} network, Adam at 0.01, "
+        f"{epochs:,} full-batch steps; sigmoid's hidden weights four times LeCun's (see layers). "
+        f"Once more with {many:,} points in batches of 100, {many_epochs} passes. "
+        f"{jobs.n_seeds(seeds)}, {HELD_OUT:,} held-out points.",
         {
             "layer_sizes": list(layer_sizes),
             "samples": samples,
@@ -339,40 +171,214 @@ def circles(
             "seeds": seeds,
             "settings": records,
         },
-        [
-            Picture(
-                "circles_densities",
-                "How far from the centre the points of each ring lie. Where the densities "
-                "overlap (grey), the best guess is the higher one; the dotted line is its "
-                "boundary.",
-                "Two charts of the radial densities of both rings. With factor 0.5 and noise 0.1 "
-                "they hardly touch; with factor 0.8 and noise 0.2 they overlap almost wholly.",
-                draw_densities,
-            ),
-            Picture(
-                "circles_boundaries",
-                f"Boundaries learned from {samples} points, seed 0. Separate rings are learned "
-                "by all three activations; overlapping ones leave only crooked guesses.",
-                "Six panels, three activations by two settings. With separate rings each boundary "
-                "is a closed curve between them; with overlapping rings it is ragged.",
-                draw_boundaries,
-            ),
-            Picture(
-                "circles_accuracies",
-                "Every run as a point, training (open) beside held-out (filled).",
-                "Accuracies by activation and number of training points. With few points the "
-                "training accuracy lies above the best possible and the held-out below; with "
-                "many points both lie at it.",
-                draw_accuracies,
-            ),
-        ],
-        [
-            Table(
-                f"Mean ± standard deviation over {jobs.n_seeds(seeds)}",
-                ["factor, noise", "training points", "activation", "training accuracy",
-                 "held-out accuracy", "best possible"],
-                rows,
-            )
-        ],
-        findings,
+        _pictures(records, points, first),
+        [_table(records, points, jobs.n_seeds(seeds))],
+        _findings(records, points),
+    )
+
+
+def _numbers(
+    setting: tuple[float, float],
+    points: tuple[int, int],
+    activations: Sequence[str],
+    seeds: int,
+    runs: dict[tuple[int, tuple[float, float], str, int], Run],
+) -> dict[str, Any]:
+    """Numbers of one setting, by number of points and activation."""
+    best, radii = best_accuracy(*setting)
+    by_points = {
+        f"samples_{n}": {
+            a: jobs.summaries([runs[n, setting, a, s] for s in range(seeds)]) for a in activations
+        }
+        for n in points
+    }
+    factor, noise = setting
+    return {"factor": factor, "noise": noise, "best_accuracy": best, "radii": radii, **by_points}
+
+
+def _named(record: dict[str, Any]) -> str:
+    return f"factor {record['factor']:g}, noise {record['noise']:g}"
+
+
+# --- figures ------------------------------------------------------------------------
+
+
+def _pictures(
+    records: list[dict[str, Any]],
+    points: tuple[int, int],
+    first: dict[tuple[tuple[float, float], str], Run],
+) -> list[Picture]:
+    return [
+        Picture(
+            "circles_densities",
+            "How far from the centre the points of each ring lie. Where the densities "
+            "overlap (grey), the best guess is the higher one; the dotted line is its "
+            "boundary.",
+            "Two charts of the radial densities of both rings. With factor 0.5 and noise 0.1 "
+            "they hardly touch; with factor 0.8 and noise 0.2 they overlap almost wholly.",
+            partial(_draw_densities, records),
+        ),
+        Picture(
+            "circles_boundaries",
+            f"Boundaries learned from {points[0]} points, seed 0. Separate rings are learned "
+            "by all three activations; overlapping ones leave only crooked guesses.",
+            "Six panels, three activations by two settings. With separate rings each boundary "
+            "is a closed curve between them; with overlapping rings it is ragged.",
+            partial(_draw_boundaries, records, points[0], first),
+        ),
+        Picture(
+            "circles_accuracies",
+            "Every run as a point, training (open) beside held-out (filled).",
+            "Accuracies by activation and number of training points. With few points the "
+            "training accuracy lies above the best possible and the held-out below; with "
+            "many points both lie at it.",
+            partial(_draw_accuracies, records, points),
+        ),
+    ]
+
+
+def _draw_densities(records: list[dict[str, Any]], narrow: bool) -> Figure:
+    figure, axes = style.panels(
+        len(records), 1 if narrow else 2, size=(4.2, 3.0) if narrow else (4.4, 3.2), sharex=True
+    )
+    for ax, record in zip(axes, records, strict=True):
+        r = np.linspace(0, 1.8, 500)
+        outer = ring_density(r, 1.0, record["noise"])
+        inner = ring_density(r, record["factor"], record["noise"])
+        ax.plot(r, outer, color=style.BLUE, label="outer ring, class 0")
+        ax.plot(r, inner, color=style.ORANGE, linestyle="--", label="inner ring, class 1")
+        ax.fill_between(
+            r, np.minimum(outer, inner), color=style.GREY, alpha=0.35, linewidth=0, label="overlap"
+        )
+        for radius in record["radii"]:
+            ax.axvline(radius, color=style.BLACK, linestyle=":", linewidth=1.2)
+        ax.set_title(f"{_named(record)}: best possible {record['best_accuracy']:.3f}")
+        ax.set_xlabel("distance from the centre")
+        ax.set_ylabel("density")
+        ax.set_ylim(0, 1.45 * max(outer.max(), inner.max()))
+        ax.legend(loc="upper left", fontsize=8.5)
+    return figure
+
+
+def _draw_boundaries(
+    records: list[dict[str, Any]],
+    samples: int,
+    first: dict[tuple[tuple[float, float], str], Run],
+    narrow: bool,
+) -> Figure:
+    best = {(r["factor"], r["noise"]): r["best_accuracy"] for r in records}
+    # Wide: a row a setting. Narrow: a row an activation.
+    settings, names = map(dict.fromkeys, zip(*first, strict=True))
+    pairs = [(s, name) for name in names for s in settings] if narrow else list(first)
+    columns = 2 if narrow else len(names)
+    figure, axes = style.panels(
+        len(pairs), columns, size=(2.4, 2.75) if narrow else (3.2, 3.55), sharex=True, sharey=True
+    )
+    for ax, (setting, name) in zip(axes, pairs, strict=True):
+        run = first[setting, name]
+        style.boundary(
+            ax,
+            run.network,
+            *rings(0, *setting, samples),
+            (-1.75, 1.75, -1.75, 1.75),
+            title=f"{name}, factor {setting[0]:g}, noise {setting[1]:g}\n"
+            f"{run.measured['train_accuracy']:.3f} / {run.measured['held_out_accuracy']:.3f} / "
+            f"{best[setting]:.3f}",
+            size=7,
+        )
+        if narrow:
+            ax.title.set_fontsize(9)
+    style.labels(axes, columns)
+    figure.suptitle("Accuracy: training / held out / best possible", fontsize=10)
+    return figure
+
+
+def _draw_accuracies(
+    records: list[dict[str, Any]], points: tuple[int, int], narrow: bool
+) -> Figure:
+    figure, axes = style.panels(
+        len(records), 1 if narrow else 2, size=(4.2, 3.4) if narrow else (4.6, 3.7),
+        extra_height=0.45,
     )  # fmt: skip
+    for ax, record in zip(axes, records, strict=True):
+        _accuracies(ax, record, points)
+    figure.suptitle(
+        "Open: training. Filled: held out.\nBar: mean. Dotted: best possible.", fontsize=10
+    )
+    return figure
+
+
+def _accuracies(ax: Axes, record: dict[str, Any], points: tuple[int, int]) -> None:
+    """One setting: the activations with few points, and to their right with many."""
+    few, many = (record[f"samples_{n}"] for n in points)
+    start = {0: few, len(few) + 0.5: many}
+    ticks = [(left + i, name) for left, group in start.items() for i, name in enumerate(group)]
+    for left, group in start.items():
+        for i, (name, values) in enumerate(group.items()):
+            style.spread_both(ax, left + i, values, name)
+    for middle, n in zip((1, len(few) + 1.5), points, strict=True):
+        ax.text(
+            middle, 0.015, f"{n:,} points", ha="center", va="bottom",
+            transform=ax.get_xaxis_transform(), fontsize=9,
+        )  # fmt: skip
+    best = record["best_accuracy"]
+    ax.axhline(best, color=style.GREY, linestyle=":", linewidth=1.4)
+    ax.set_xticks(*zip(*ticks, strict=True), fontsize=8.5)
+    seen = {
+        part: [a for group in (few, many) for v in group.values() for a in v[part]["values"]]
+        for part in ("train_accuracy", "held_out_accuracy")
+    }
+    low = min(map(min, seen.values()))
+    high = max(*seen["train_accuracy"], best)
+    ax.set_ylim(low - 0.22 * (high - low), high + 0.1 * (high - low))
+    ax.grid(True, axis="y")
+    ax.set_ylabel("accuracy")
+    ax.set_title(f"{_named(record)}: best {best:.3f}")
+
+
+# --- table and sentences ------------------------------------------------------------
+
+
+def _table(records: list[dict[str, Any]], points: tuple[int, int], several: str) -> Table:
+    rows = [
+        [
+            f"{record['factor']:g}, {record['noise']:g}",
+            f"{n:,}",
+            name,
+            mean_sd(values["train_accuracy"]),
+            mean_sd(values["held_out_accuracy"]),
+            f"{record['best_accuracy']:.4f}",
+        ]
+        for record in records
+        for n in points
+        for name, values in record[f"samples_{n}"].items()
+    ]
+    return Table(
+        f"Mean ± standard deviation over {several}",
+        ["factor, noise", "training points", "activation", "training accuracy",
+         "held-out accuracy", "best possible"],
+        rows,
+    )  # fmt: skip
+
+
+def _findings(records: list[dict[str, Any]], points: tuple[int, int]) -> list[str]:
+    sentences = []
+    for record in records:
+        few, many = (
+            ", ".join(
+                f"{values['held_out_accuracy']['mean']:.4f} ({name})"
+                for name, values in record[f"samples_{n}"].items()
+            )
+            for n in points
+        )
+        named = _named(record)
+        sentences.append(
+            f"{named[0].upper()}{named[1:]}: nobody can exceed "
+            f"{record['best_accuracy']:.4f} on fresh points. With {points[0]} points the networks "
+            f"reach {few}; with {points[1]:,} points {many}."
+        )
+    return [
+        *sentences,
+        "A training accuracy above the best possible is not skill. The network has learned the "
+        "noise of its own points, and pays for it on fresh ones.",
+    ]

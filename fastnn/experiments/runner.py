@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import backends
-from fastnn.experiments import gradients, moons, more, report, rings, trouble
+from fastnn.experiments import (
+    activation_functions,
+    depth,
+    gradients,
+    moons,
+    more,
+    report,
+    rings,
+    trouble,
+    width,
+)
 from fastnn.experiments.result import Result
 
 EXPERIMENTS: dict[str, Callable[..., Result]] = {
     "data": moons.data,
-    "activations": moons.activations,
-    "hidden_units": moons.hidden_units,
-    "layers": moons.layers,
+    "activations": activation_functions.activations,
+    "hidden_units": width.hidden_units,
+    "layers": depth.layers,
     "circles": rings.circles,
     "more_data": more.more_data,
     "numerics": trouble.numerics,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fastnn.experiments.jobs import Run
     from fastnn.network import Network
 
 # Okabe and Ito (2008): eight colours that the colour-blind tell apart.
@@ -177,29 +178,52 @@ def boundary(
 
 
 def boundaries(
-    titled: Sequence[tuple[Network, str]],
+    runs: Sequence[tuple[str, Run]],
     X: np.ndarray,
     y: np.ndarray,
-    limits: tuple[float, float, float, float],
+    narrow: bool,
     *,
-    columns: int,
-    size: tuple[float, float],
+    sizes: tuple[tuple[float, float], tuple[float, float]] = ((4.2, 3.4), (3.2, 2.8)),
+    columns: tuple[int, int] = (1, 3),
+    margin: float = 0.35,
     points: float = 12,
+    short: bool = False,
 ) -> Figure:
-    """Decision boundaries of networks with their titles, over the same points and axes."""
-    figure, axes = panels(len(titled), columns, size=size, sharex=True, sharey=True)
-    for ax, (network, title) in zip(axes, titled, strict=True):
-        boundary(ax, network, X, y, limits, title=title, size=points)
-    labels(axes, columns)
+    """Decision boundaries over the same points and axes, with accuracies in the titles.
+
+    Parameters
+    ----------
+    runs : sequence of (setting, run)
+    X, y : ndarray
+    narrow : bool
+    sizes, columns : tuple
+        Size of a panel and number of columns, in the narrow and in the wide layout.
+    margin : float
+        Around the points.
+    points : float
+        Their size.
+    short : bool
+        Whether only the figure's title says which accuracy is which.
+
+    Returns
+    -------
+    Figure
+    """
+    columns_here = columns[0 if narrow else 1]
+    figure, axes = panels(
+        len(runs), columns_here, size=sizes[0 if narrow else 1], sharex=True, sharey=True
+    )
+    for ax, (setting, run) in zip(axes, runs, strict=True):
+        train, held_out = run.measured["train_accuracy"], run.measured["held_out_accuracy"]
+        numbers = f"training {train:.3f}, held out {held_out:.3f}"
+        if short:
+            numbers = f"{train:.3f} / {held_out:.3f}"
+        title = f"{setting}\n{numbers}"
+        boundary(ax, run.network, X, y, frame(X, margin), title=title, size=points)
+    if short:
+        figure.suptitle("Accuracy: training / held out", fontsize=10)
+    labels(axes, columns_here)
     return figure
-
-
-def boundary_title(setting: str, measured: dict[str, float], short: bool = False) -> str:
-    """The setting, and below it the accuracy on training and on held-out data."""
-    train, held_out = measured["train_accuracy"], measured["held_out_accuracy"]
-    if short:  # a title of the figure says which is which
-        return f"{setting}\n{train:.3f} / {held_out:.3f}"
-    return f"{setting}\ntraining {train:.3f}, held out {held_out:.3f}"
 
 
 def labels(axes: Sequence[Axes], columns: int, x: str = "$x_1$", y: str = "$x_2$") -> None:
@@ -251,3 +275,16 @@ def spread(
         zorder=3,
     )
     ax.plot([position - 0.2, position + 0.2], [record["mean"]] * 2, color=BLACK, lw=2, zorder=4)
+
+
+def spread_both(ax: Axes, position: float, record: dict[str, Any], activation: str) -> None:
+    """Accuracies of an activation's runs: training open on the left, held-out filled."""
+    look = activation_style(activation)
+    for shift, key, filled in (
+        (-0.21, "train_accuracy", False),
+        (0.21, "held_out_accuracy", True),
+    ):
+        spread(
+            ax, position + shift, record[key],
+            color=look["color"], marker=look["marker"], filled=filled,
+        )  # fmt: skip

@@ -59,17 +59,23 @@ class CountingBar(Progress):
     total : int or None
         None where it is not known.
     console : rich.console.Console
+    done : int, optional
+        What was done before; the bar then tells the time that remains, too.
     """
 
-    def __init__(self, name: str, total: int | None, console: Console) -> None:
+    def __init__(
+        self, name: str, total: int | None, console: Console, done: int | None = None
+    ) -> None:
+        remaining = [] if done is None else [TimeRemainingColumn()]
         super().__init__(
             TextColumn(name),
             MofNCompleteColumn(),
             BarColumn(),
             TimeElapsedColumn(),
+            *remaining,
             console=console,
         )
-        self._task = self.add_task(name, total=total)
+        self._task = self.add_task(name, total=total, completed=done or 0)
 
     @classmethod
     def on_terminal(cls, name: str, total: int | None) -> CountingBar | None:
@@ -80,3 +86,7 @@ class CountingBar(Progress):
     def one_more(self) -> None:
         """Count one."""
         self.advance(self._task)
+
+    def reach(self, done: int) -> None:
+        """Show that so many are done."""
+        self.update(self._task, completed=done)

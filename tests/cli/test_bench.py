@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fastnn import backends, bench
+from fastnn import backends, bench, cli
 from fastnn.network import Network
 from fastnn.training.optimizers import SGD, Adam
 
@@ -61,7 +61,8 @@ def test_chosen_jobs_and_backends(monkeypatch):
     ("arguments", "message"),
     [
         (["--jobs=nothing"], "job must be one of moons"),
-        (["--backends=fortran"], "backend must be one of"),
+        (["--jobs=wide"], "more with python -m benchmarks; got 'wide'"),
+        (["--backends=torch"], "more with python -m benchmarks; got 'torch'"),
         (["--json=/nonexistent/bench.json"], "no such directory"),
     ],
 )
@@ -70,6 +71,23 @@ def test_bad_arguments(arguments, message):
     assert result.exit_code == 2
     # typer draws a box and breaks lines in it
     assert message in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("given", [["--peers", "torch"], ["--map"], ["--plot=x.png"]])
+def test_options_of_earlier_versions_say_where_they_are(given, capsys):
+    assert cli.main(["bench", *given]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("fastnn: --map, --peers,")
+    assert "are options of python -m benchmarks, in a clone" in err
+    assert err.count("\n") == 1
+
+
+def test_json_on_the_output(monkeypatch):
+    monkeypatch.setattr(bench, "REST", 0.0)
+    result = run_command("--jobs=predict-1", "--backends=numpy", "--seconds=0.01", "--json=-")
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)["jobs"]) == ["predict-1"]
 
 
 def test_other_results_are_no_contest(monkeypatch):

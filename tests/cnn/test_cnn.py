@@ -5,12 +5,14 @@ import io
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn import cli
+from fastnn.cli.cnn import fixed_and_varied
 from fastnn.cnn import compare, data, export, images, runs, settings, training
 from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
@@ -271,7 +273,7 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(run, tmp_path, digits, monkey
 
     def interrupted(trainer, first, last):
         if first == 0:
-            training.signal.raise_signal(training.signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return rates(trainer, first, last)
 
     monkeypatch.setattr(training.Trainer, "_rates", interrupted)
@@ -534,6 +536,15 @@ def test_without_tensorflow_it_says_what_to_install(tmp_path):
 
 
 # --- comparisons --------------------------------------------------------------
+
+
+def test_compare_tells_what_varies():
+    given = {"preset": "fast, course", "dropout": "0.5", "data": "digits", "steps": 40}
+    fixed, varied = fixed_and_varied(given)
+    assert fixed == {"dropout": 0.5, "data": "digits", "steps": 40, "summaries": "light"}
+    assert varied == {"preset": ["fast", "course"]}
+    fields = set(settings.ComparisonSettings.model_fields)
+    assert set(settings.ComparisonSettings.ONE_VALUE) < fields < set(Settings.model_fields)
 
 
 def test_compare_takes_up_what_is_finished(run, tmp_path):

@@ -589,6 +589,16 @@ def test_parameters_changed_by_hand_count():
     np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
 
 
+def test_pickles_of_earlier_versions_find_their_class():
+    model = fastnn.MLPRegressor(hidden_layer_sizes=(3,), alpha=0.5)
+    text = pickle.dumps(model, protocol=0)
+    old = text.replace(b"fastnn.estimators.regressor", b"fastnn.estimators.mlp")
+    assert old != text
+    again = pickle.loads(old)
+    assert type(again) is fastnn.MLPRegressor
+    assert again.get_params() == model.get_params()
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_go_on_as_the_original_would(again, backend):
     X, y = load_iris(return_X_y=True)

@@ -1,13 +1,9 @@
-"""The experiments, their report in a real browser, and the derivations."""
+"""The experiments: their numbers, single pieces, the command, the examples."""
 
 import json
-import os
 import re
 import runpy
-import shutil
-import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,32 +12,24 @@ import pytest
 
 import fastnn
 from fastnn import cli, experiments
-from fastnn.backends import codes
-from fastnn.backends import numpy as reference
-from fastnn.experiments import claims, gradients, jobs, moons, rings, runner, trouble
+from fastnn.experiments import (
+    activation_functions,
+    claims,
+    formulas,
+    gradients,
+    jobs,
+    moons,
+    rings,
+    runner,
+)
+from fastnn.experiments.depth import width_for
 from fastnn.experiments.result import plain, summary
 
 ROOT = Path(__file__).parents[2]
-DERIVATIONS = ROOT / "docs" / "derivations.md"
 ROWS = 10  # of "What the original said, and what holds"
 
 
 # --- the whole run ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """A quick run of everything: its folder, its results, what progress told."""
-    out = tmp_path_factory.mktemp("report")
-    told = []
-    results = experiments.run(out, quick=True, progress=lambda *args: told.append(args))
-    return out, results, told
-
-
-@pytest.fixture(scope="module")
-def numbers(report):
-    """What results.json holds."""
-    return json.loads((report[0] / "results.json").read_text(encoding="utf-8"))
 
 
 def test_every_experiment_and_figure_is_written(report, numbers):
@@ -65,9 +53,9 @@ def test_progress_rises_to_the_end(report):
 
 def test_losses_are_those_of_the_reference_program(numbers):
     table = numbers["experiments"]["activations"]["data"]["activations"]
-    for name, losses in moons.REFERENCE_LOSSES.items():
+    for name, losses in activation_functions.REFERENCE_LOSSES.items():
         ours = table[name]["losses_after_steps"]
-        assert list(map(int, ours)) == list(moons.REFERENCE_STEPS)
+        assert list(map(int, ours)) == list(activation_functions.REFERENCE_STEPS)
         before = table[name]["losses_a_step_before"]
         assert list(ours.values())[:2] == pytest.approx(losses[:2], abs=1e-6)
         # tanh ends in a swing of two values, and rounding decides which one falls here:
@@ -84,15 +72,17 @@ def test_best_accuracies_of_the_rings(numbers):
 
 def test_naive_formulas_fail_where_the_table_says(numbers):
     rows = numbers["experiments"]["numerics"]["data"]["failures"]
-    formulas = {
+    naive = {
         "exp": np.exp,
-        "tanh": trouble.naive_tanh,
-        "tanh, two exponentials": trouble.naive_tanh_two_exponentials,
-        "sigmoid": trouble.naive_sigmoid,
-        "softmax": lambda z: trouble.naive_softmax(np.stack([z, 0 * z])),
-        "softmax, all low": lambda z: trouble.naive_softmax(np.stack([-z, -z])),
-        "log softmax": lambda z: trouble.naive_loss(np.stack([z, 0 * z]), 1),
-        "log softmax, shifted": lambda z: trouble.naive_loss(np.stack([z, 0 * z]), 1, shifted=True),
+        "tanh": formulas.naive_tanh,
+        "tanh, two exponentials": formulas.naive_tanh_two_exponentials,
+        "sigmoid": formulas.naive_sigmoid,
+        "softmax": lambda z: formulas.naive_softmax(np.stack([z, 0 * z])),
+        "softmax, all low": lambda z: formulas.naive_softmax(np.stack([-z, -z])),
+        "log softmax": lambda z: formulas.naive_loss(np.stack([z, 0 * z]), 1),
+        "log softmax, shifted": lambda z: formulas.naive_loss(
+            np.stack([z, 0 * z]), 1, shifted=True
+        ),
     }
     expected = {
         "exp": (88.72, 709.78),
@@ -100,14 +90,14 @@ def test_naive_formulas_fail_where_the_table_says(numbers):
         "softmax": (88.72, 709.78),
         "log softmax, shifted": (103.97, 745.13),
     }
-    assert {row["name"] for row in rows} == set(formulas)
+    assert {row["name"] for row in rows} == set(naive)
     for row in rows:
         dtype = np.dtype(row["dtype"]).type
         start = dtype(row["from"])
         below = np.nextafter(start, dtype(0), dtype=dtype)
         with np.errstate(all="ignore"):
-            assert not np.isfinite(formulas[row["name"]](np.array([start]))).all()
-            assert np.isfinite(formulas[row["name"]](np.array([below]))).all()
+            assert not np.isfinite(naive[row["name"]](np.array([start]))).all()
+            assert np.isfinite(naive[row["name"]](np.array([below]))).all()
         if row["name"] in expected:
             assert row["from"] == pytest.approx(
                 expected[row["name"]][row["dtype"] == "float64"], abs=0.02
@@ -176,194 +166,6 @@ def test_claims_say_what_did_not_run():
     assert "gradient_check" in rows[0].evidence
 
 
-def test_the_page_needs_nothing_from_outside(report):
-    page = (report[0] / "index.html").read_text(encoding="utf-8")
-    assert "<script" not in page
-    addresses = re.findall(r'(?:src|srcset|href)="([^"]{1,40})', page)
-    assert addresses
-    assert all(address.startswith(("data:", "#")) for address in addresses)
-    assert "url(" not in page
-    figures = page.count("<figure>")
-    assert figures == sum(len(result.pictures) for result in report[1].values())
-    assert page.count("<source ") == figures
-
-
-# --- the page in a browser ------------------------------------------------------------------
-
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--disable-extensions",
-    "--remote-debugging-pipe",
-)
-
-
-class Browser:
-    """Headless Chromium, spoken to over its debugging pipe (messages end with a zero byte)."""
-
-    def __init__(self, program, folder):
-        from_browser, to_us = os.pipe()
-        from_us, to_browser = os.pipe()
-        # Chromium reads descriptor 3 and writes descriptor 4.
-        move = (
-            "import fcntl, os, sys;"
-            "a, b = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]);"
-            "os.dup2(a, 3); os.dup2(b, 4); os.execvp(sys.argv[3], sys.argv[3:])"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", move, str(from_us), str(to_us), program, *FLAGS,
-             f"--user-data-dir={folder}", "about:blank"],
-            pass_fds=(from_us, to_us),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(from_us)
-        os.close(to_us)
-        self.reader, self.writer = from_browser, to_browser
-        os.set_blocking(self.reader, False)
-        self.buffer, self.number, self.events, self.session = b"", 0, [], None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.reader)
-        os.close(self.writer)
-
-    def messages(self):
-        try:
-            part = os.read(self.reader, 1 << 20)
-        except BlockingIOError:
-            part = b""
-            time.sleep(0.01)
-        *whole, self.buffer = (self.buffer + part).split(b"\0")
-        return [json.loads(message) for message in whole]
-
-    def call(self, method, **params):
-        """One command and its answer; events on the way are kept."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session is not None:
-            message["sessionId"] = self.session
-        os.write(self.writer, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
-        answer = None
-        while answer is None:
-            assert time.monotonic() < deadline, f"no answer to {method}"
-            assert self.process.poll() is None, "the browser ended"
-            for got in self.messages():
-                if got.get("id") == self.number:
-                    answer = got
-                elif "method" in got:
-                    self.events.append(got)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def attach(self):
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-
-    def value(self, expression):
-        got = self.call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in got, got
-        return got["result"].get("value")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        reason = "no chromium: the page is not checked in a browser"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with Browser(program, tmp_path_factory.mktemp("chromium")) as chromium:
-        chromium.attach()
-        for part in ("Page", "Runtime", "Log", "Network"):
-            chromium.call(f"{part}.enable")
-        yield chromium
-
-
-LOADED = """
-(async () => {
-  if (document.readyState !== "complete")
-    await new Promise(done => addEventListener("load", done));
-  await Promise.all([...document.images].map(image => image.decode()));
-  return [...document.images].map(
-    image => [image.id, image.naturalWidth, image.naturalHeight, image.alt.length,
-              image.getBoundingClientRect().width]);
-})()
-"""
-
-
-@pytest.mark.parametrize("look", ["desktop", "phone", "dark", "print"])
-def test_the_page_in_a_browser(report, browser, look):
-    out, results, _ = report
-    width = 390 if look == "phone" else 1280
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width, height=900, deviceScaleFactor=1, mobile=look == "phone",
-    )  # fmt: skip
-    browser.call(
-        "Emulation.setEmulatedMedia",
-        media="print" if look == "print" else "screen",
-        features=[{"name": "prefers-color-scheme", "value": "dark" if look == "dark" else "light"}],
-    )
-    browser.events.clear()
-    page = (out / "index.html").as_uri()
-    browser.call("Page.navigate", url=page)
-    while browser.value("location.href") != page:
-        time.sleep(0.02)
-    images = browser.value(LOADED)
-
-    pictures = [picture for result in results.values() for picture in result.pictures]
-    assert [image[0] for image in images] == [f"figure-{picture.name}" for picture in pictures]
-    for _, natural_width, natural_height, alt, shown in images:
-        assert natural_width > 0
-        assert natural_height > 0
-        assert alt > 30
-        assert 200 < shown <= width
-    # Nothing sticks out: only tables scroll, each in its own box.
-    assert browser.value("document.documentElement.scrollWidth") <= width
-    headings = browser.value("[...document.querySelectorAll('h2')].map(h => h.textContent)")
-    assert headings == ["What the original said, and what holds"] + [
-        result.title for result in results.values()
-    ]
-    assert browser.value("document.querySelectorAll('#claims tbody tr').length") == ROWS
-    if look == "phone":  # the table becomes a list, each cell as wide as the page
-        cells = "[...document.querySelectorAll('#claims td')].map(cell => cell.clientWidth)"
-        assert min(browser.value(cells)) > 0.8 * width
-    ground = browser.value("getComputedStyle(document.body).backgroundColor")
-    red = int(re.findall(r"\d+", ground)[0])
-    assert red < 60 if look == "dark" else red > 230
-
-    bad = [
-        event
-        for event in browser.events
-        if event["method"] in ("Runtime.exceptionThrown", "Network.loadingFailed")
-        or event["method"] == "Log.entryAdded"
-        or (event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] == "error")
-    ]
-    assert not bad
-    requests = [
-        event["params"]["request"]["url"]
-        for event in browser.events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
-    assert all(url.startswith(("data:", page)) for url in requests)
-
-
 # --- single pieces --------------------------------------------------------------------------
 
 
@@ -400,7 +202,7 @@ def test_width_for_is_the_nearest(depth):
     def parameters(width):
         return fastnn.Network([2, *[width] * depth, 2], backend="numpy").n_params
 
-    width = moons.width_for(depth, 330)
+    width = width_for(depth, 330)
     gap = abs(parameters(width) - 330)
     assert gap <= abs(parameters(width + 1) - 330)
     assert width == 1 or gap <= abs(parameters(width - 1) - 330)
@@ -514,84 +316,7 @@ def test_run_checks_its_arguments():
     assert list(experiments.run(only=["data"])) == ["data"]
 
 
-# --- docs/derivations.md and examples ---------------------------------------------------------
-
-
-def test_derivations_name_kernels_that_exist():
-    text = DERIVATIONS.read_text(encoding="utf-8")
-    kernels = {name for name in reference.__all__ if callable(getattr(reference, name))}
-    named = {
-        name
-        for name in re.findall(r"`([a-z_]+)`", text)
-        if name not in ("gradient_check", "scale", "sigmoid")  # no kernels
-    }
-    assert named <= kernels
-    assert named >= {
-        "dense_forward", "activation_forward", "activation_backward", "output_transform",
-        "output_loss", "penalty", "dense_backward_params", "dense_backward_inputs", "forward",
-        "loss_and_grad", "update", "train",
-    }  # fmt: skip
-
-
-def test_derivations_are_well_formed():
-    text = DERIVATIONS.read_text(encoding="utf-8")
-    # Between double dollars the sites' Markdown takes a backslash before punctuation away.
-    assert "$$" not in text
-    fenced = r"^```math\n(.*?)\n```$"
-    formulas = re.findall(fenced, text, flags=re.M | re.S)
-    assert len(formulas) == text.count("```") // 2 > 20
-    inline = re.sub(fenced, "", text, flags=re.M | re.S)
-    assert all(line.count("$") % 2 == 0 for line in inline.splitlines())
-    assert not re.search(r"\\[^A-Za-z]", inline)
-    for formula in formulas:
-        assert formula.count("{") == formula.count("}")
-        assert len(re.findall(r"\\left\b", formula)) == len(re.findall(r"\\right\b", formula))
-        # A blank line would end the formula on the code-hosting sites.
-        assert "\n\n" not in formula
-
-
-@pytest.mark.parametrize("activation", jobs.ACTIVATIONS)
-def test_derivations_as_they_stand_give_the_kernels_gradient(activation):
-    """Sections 1 to 6, in row form, line by line."""
-    X, labels = jobs.moons(0, 30)
-    l2 = 0.3
-    network = jobs.make_network([2, 3, 2], activation=activation, seed=1, backend="numpy", l2=l2)
-    network.params += 0.2 * np.random.RandomState(2).randn(network.n_params)
-    (W1, W2), (b1, b2) = network.weights, network.biases
-    N, one = len(X), np.ones((len(X), 1))
-    Y = np.eye(2)[labels]
-    f, slope = {
-        "tanh": (np.tanh, lambda Z, A: 1 - A * A),
-        "sigmoid": (lambda Z: 1 / (1 + np.exp(-Z)), lambda Z, A: A * (1 - A)),
-        "relu": (lambda Z: np.maximum(0, Z), lambda Z, A: (A > 0) * 1.0),
-    }[activation]
-
-    Z1 = X @ W1 + one * b1
-    A1 = f(Z1)
-    Z2 = A1 @ W2 + one * b2
-    P = np.exp(Z2) / np.exp(Z2).sum(axis=1, keepdims=True)
-    L = -np.log(P[np.arange(N), labels]).mean() + l2 / 2 * ((W1**2).sum() + (W2**2).sum())
-    D2 = (P - Y) / N
-    D1 = (D2 @ W2.T) * slope(Z1, A1)
-    gradient = [X.T @ D1 + l2 * W1, one.T @ D1, A1.T @ D2 + l2 * W2, one.T @ D2]
-
-    classes = np.unique(labels)
-    assert classes.tolist() == [0, 1]
-    assert network.loss(X, labels) == pytest.approx(L, rel=1e-13)
-    weights, biases = network.unflatten(network.gradients(X, labels))
-    kernel = [weights[0], biases[0][None], weights[1], biases[1][None]]
-    for ours, theirs in zip(gradient, kernel, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-14)
-
-
-def test_softmax_of_the_derivations_is_the_kernels():
-    z = np.array([[1.0, -2.0], [2.0, 700.0], [3.0, 710.0]])
-    out = z.copy()
-    reference.output_transform(codes.CROSS_ENTROPY, out)
-    for column, p in zip(z.T, out.T, strict=True):
-        np.testing.assert_allclose(gradients.softmax(column), p, rtol=1e-15)
-        jacobian = np.diag(p) - np.outer(p, p)
-        np.testing.assert_allclose(jacobian.sum(axis=1), 0, atol=1e-16)
+# --- examples ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["moons_by_activation.py", "rings_and_their_ceiling.py"])

@@ -1,0 +1,168 @@
+"""``MLPRegressor``: scikit-learn's, over the compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from fastnn.backends import codes
+from fastnn.estimators.base import BaseMLP, ScoreMixin
+from fastnn.estimators.parameters import interval, is_stochastic, keep
+from fastnn.network.custom import CustomLoss
+
+
+class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
+    """Regressor: scikit-learn's ``MLPRegressor`` over compiled kernels.
+
+    Parameters
+    ----------
+    loss : str or CustomLoss, default="squared_error"
+        "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
+        Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
+        "huber", "quantile" or a :class:`fastnn.CustomLoss`; these are summed over the outputs.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate
+    learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start
+    momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2
+    epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, scoring, weight_decay, rho, warmup
+    clip_norm, clip_value, ema
+        As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
+        otherwise.
+    quantile : float in (0, 1), default=0.5
+        What the loss "quantile" estimates.
+    delta : float, default=1
+        Where the loss "huber" goes over from squares to absolute values.
+
+    Attributes
+    ----------
+    coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_
+    validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
+    feature_names_in_, n_layers_, n_outputs_, out_activation_
+        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(200, 5, random_state=0)
+    >>> model = fastnn.MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0)
+    >>> model.fit(X, y / y.std()).score(X, y / y.std()) > 0.99
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
+        "quantile": [interval("quantile")],
+        "delta": [interval("delta")],
+    }
+    _LATER = (*BaseMLP._LATER, "quantile", "delta")
+
+    def __init__(
+        self,
+        loss: str | CustomLoss = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: str = "auto",
+        dtype: Any = None,
+        dropout: Any = 0.0,
+        scoring: str | Callable | None = None,
+        weight_decay: float = 0.01,
+        rho: float = 0.9,
+        warmup: int = 0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        ema: float | None = None,
+        quantile: float = 0.5,
+        delta: float = 1.0,
+    ) -> None:
+        keep(self, locals())
+
+    def _loss_name(self) -> str | CustomLoss:
+        return self.loss
+
+    def _loss_settings(self) -> dict[str, Any]:
+        return {"quantile": float(self.quantile), "delta": float(self.delta)}
+
+    def _output_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        """Checked samples and values."""
+        X, y = self._checked(X, y, reset, y_numeric=True)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"y must not be negative for loss='poisson'; got {y.min():g}")
+        return X, y
+
+    def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        X, y = self._validate_input(X, y, False, reset=False)
+        targets, n_outputs = self._encode(y)
+        if n_outputs != self.n_outputs_:
+            raise ValueError(
+                f"validation_data has {n_outputs} outputs; the training has {self.n_outputs_}"
+            )
+        return X, targets
+
+    def _encode(self, y: np.ndarray) -> tuple[np.ndarray, int]:
+        targets = y[:, None] if y.ndim == 1 else y
+        return targets, targets.shape[1]
+
+    def _weights(self, sample_weight: Any, y: Any, incremental: bool) -> Any:
+        return sample_weight
+
+    def _strata(self, targets: np.ndarray) -> None:
+        return None
+
+    def _labels(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    @staticmethod
+    def _default_score(y: np.ndarray, predicted: np.ndarray, weights: Any) -> float:
+        return float(r2_score(y, predicted, sample_weight=weights))
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """One epoch over the samples given.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
