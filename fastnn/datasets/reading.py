@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from fastnn.datasets.builtin import BUILT_IN
 from fastnn.datasets.layout import Format
+from fastnn.datasets.npz import read_npz
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import PACKED
 
@@ -41,7 +40,7 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     if not path.exists():
         raise FileNotFoundError(f"no data set and no file {str(path)!r}; {known}")
     if suffix == ".npz":
-        table = _read_npz(path)
+        table = read_npz(path)
     elif suffix == ".parquet":
         table = _read_parquet(path)
     elif suffix in TEXT:
@@ -70,32 +69,6 @@ def suffix_of(path: Path) -> str:
 def stem_of(path: Path) -> str:
     """A file's name without its ends."""
     return path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
-
-
-def _read_npz(path: Path) -> Table:
-    """Arrays ``X`` and others, or one array a column."""
-    try:
-        # Opened here: np.load leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, AttributeError, zlib.error):
-        # NumPy's own words advise allow_pickle, which runs what the file says.
-        raise ValueError(
-            f"{path}: not a NumPy archive (.npz) of plain numbers and strings"
-        ) from None
-    X = arrays.pop("X", None)
-    if X is not None and X.ndim != 2:
-        raise ValueError(f"{path}: X must be 2-D (samples, features); got shape {X.shape}")
-    if X is not None and X.shape[0] == 0:
-        raise ValueError(f"{path}: there are no rows")
-    if X is None:
-        for name, array in arrays.items():
-            if array.ndim != 1 or len(array) != len(next(iter(arrays.values()))):
-                raise ValueError(
-                    f"{path}: without an array X every array must be a column of the same "
-                    f"length; {name!r} has shape {array.shape}"
-                )
-    return Table(path, list(arrays), list(arrays.values()), X)
 
 
 def _read_parquet(path: Path) -> Table:

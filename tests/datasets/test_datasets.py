@@ -3,6 +3,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +257,55 @@ def test_bad_npz(tmp_path):
             datasets.load(path)
 
 
+def test_archives_that_are_none_of_numpy(tmp_path):
+    path = tmp_path / "a.npz"
+    with open(path, "wb") as file:
+        np.save(file, np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"one array \(\.npy\), not an archive; .*np\.savez"):
+        datasets.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("README.txt", "numbers")
+    with pytest.raises(ValueError, match=r"'README\.txt' is not an array"):
+        datasets.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("X.npy", "numbers")
+    with pytest.raises(ValueError, match="not a NumPy archive"):
+        datasets.load(path)
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value", "message"),
+    [
+        (6, 8, 1, r"'X\.npy' is encrypted"),  # a bit of the flags
+        (8, 10, 99, "not a NumPy archive"),  # the method of compression
+    ],
+)
+def test_archives_that_cannot_be_unpacked(tmp_path, local, central, value, message):
+    path = tmp_path / "a.npz"
+    np.savez(path, X=np.ones((3, 2)), y=np.arange(3))
+    raw = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        start = raw.find(signature)
+        while start >= 0:
+            raw[start + offset] = value
+            start = raw.find(signature, start + 4)
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=message):
+        datasets.load(path)
+
+
+def test_shapes_are_checked_before_an_archive_is_unpacked(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, X=np.zeros((4000, 4000)), y=np.zeros(3))  # 128 MB
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="X has 4000 rows, 'y' has 3"):
+            datasets.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_parquet(tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
@@ -390,6 +441,8 @@ def test_mnist_without_network_and_files(offline, tmp_path):
 def test_writing_files_needs_no_reader():
     code = """
 import sys
+import tracemalloc
+import zipfile
 import fastnn.datasets
 assert "numpy" not in sys.modules
 from fastnn.datasets import write_atomically

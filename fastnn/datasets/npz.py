@@ -1,0 +1,90 @@
+"""Archives of NumPy arrays."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from fastnn.datasets.table import Table
+
+
+def read_npz(path: Path) -> Table:
+    """Arrays ``X`` and others, or one array a column.
+
+    The shapes are checked before anything is unpacked, since a small file may be large unpacked.
+    """
+    with open(path, "rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise ValueError(
+                f"{path}: one array (.npy), not an archive; write one with np.savez(path, X=X, y=y)"
+            )
+        file.seek(0)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = [_name(path, info) for info in archive.infolist()]
+                _check_shapes(path, {name: _shape(archive, name) for name in members})
+                arrays = {name: _array(archive, name) for name in members}
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+            if str(error).startswith(f"{path}: "):
+                raise
+            # NumPy's own words advise allow_pickle, which runs what the file says.
+            raise ValueError(
+                f"{path}: not a NumPy archive (.npz) of plain numbers and strings"
+            ) from None
+    X = arrays.pop("X", None)
+    return Table(path, list(arrays), list(arrays.values()), X)
+
+
+def _name(path: Path, info: zipfile.ZipInfo) -> str:
+    """Of the array that a member of the archive holds."""
+    if info.flag_bits & 1:
+        raise ValueError(f"{path}: {info.filename!r} is encrypted")
+    if not info.filename.endswith(".npy"):
+        raise ValueError(
+            f"{path}: {info.filename!r} is not an array; an archive that np.savez writes has "
+            "arrays (.npy) only"
+        )
+    return info.filename.removesuffix(".npy")
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with archive.open(f"{name}.npy") as file:
+        return _header(file)[0]
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise unless there is a matrix X and targets, or columns of one length."""
+    if "X" not in shapes:
+        rows = next(iter(shapes.values()), ())
+        for name, shape in shapes.items():
+            if len(shape) != 1 or shape != rows:
+                raise ValueError(
+                    f"{path}: without an array X every array must be a column of the same "
+                    f"length; {name!r} has shape {shape}"
+                )
+        return
+    shape = shapes["X"]
+    if len(shape) != 2:
+        raise ValueError(f"{path}: X must be 2-D (samples, features); got shape {shape}")
+    if shape[0] == 0:
+        raise ValueError(f"{path}: there are no rows")
+    if "y" in shapes and shapes["y"][:1] != shape[:1]:
+        rows = shapes["y"][0] if shapes["y"] else "none"
+        raise ValueError(f"{path}: X has {shape[0]} rows, 'y' has {rows}")
