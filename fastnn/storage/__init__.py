@@ -273,6 +273,10 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     if not isinstance(fields, dict):
         raise ValueError("the header is no JSON object")
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which could not be written again
+        raise ValueError("text that is not Unicode") from None
     return fields
 
 

@@ -231,6 +231,7 @@ def test_not_a_model_at_all(tmp_path, good):
         (joined({"__metadata__": {"fastnn": "{"}}, data), "Expecting"),
         (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is no JSON"),
         (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key is there twice"),
+        (joined({"__metadata__": {"fastnn": '{"a": "\\ud800"}'}}, data), "not Unicode"),
         (joined({"__metadata__": {"fastnn": "[1]"}}, data), "no JSON object"),
     ):
         refused(tmp_path, raw, match)
