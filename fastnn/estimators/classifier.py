@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn.estimators.base import BaseMLP, ScoreMixin
+from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
 from fastnn.estimators.parameters import interval, is_stochastic, keep
 
 
@@ -200,7 +200,8 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
-        classes = unique_labels(y)
+        plain = is_plain_vector(y) and y.dtype.kind != "f"
+        classes = np.unique(y) if plain else unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):
                 raise ValueError(
@@ -224,8 +225,10 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
 
     def _encode(self, y: Any) -> tuple[np.ndarray, int]:
         """Targets, and how many outputs they need."""
-        if self._label_binarizer.y_type_ == "multiclass":
-            return np.searchsorted(self.classes_, y)[:, None], len(self.classes_)
+        kind = self._label_binarizer.y_type_
+        if kind in ("binary", "multiclass"):
+            n_outputs = 1 if kind == "binary" else len(self.classes_)
+            return np.searchsorted(self.classes_, y)[:, None], n_outputs
         targets = self._label_binarizer.transform(y)
         return targets, targets.shape[1]
 
