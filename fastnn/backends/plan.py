@@ -11,6 +11,7 @@ runs along the samples at full vector width however narrow the layer is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -123,7 +124,7 @@ def _aligned(
     allocate: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
     # And a vector behind the end: kernels read whole ones, also where the last row ends within one.
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    nbytes = math.prod(map(int, shape)) * dtype.itemsize
     buffer = allocate(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)

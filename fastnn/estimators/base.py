@@ -227,9 +227,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """What a user gave, as scikit-learn checks it; a column of targets as a vector."""
-        if not reset and self._is_plain(X) and is_plain_vector(y) and len(y) == len(X):
-            if np.isfinite(X).all() and np.isfinite(y).all():
-                return X, y
+        plain = not reset and self._is_plain(X) and is_plain_vector(y) and len(y) == len(X)
+        if plain and np.isfinite(X).all() and np.isfinite(y).all():
+            return X, y
         X, y = validate_data(
             self,
             X,

@@ -115,6 +115,7 @@ class EpochRun(Run):
         # Whether one call of the kernels can go through several epochs, and nobody watches.
         self.many_at_once = self.in_place and len(made) == 1 and not self.losses_by_step
         self.curve_start = len(estimator.loss_curve_)
+        self.chunk = 0, np.empty(0)
         self.single = held_out is not None or context is not None or not self.many_at_once
 
     def _make_parts(self, batch_size: int, refill: bool) -> list[Part]:
@@ -180,6 +181,12 @@ class EpochRun(Run):
         if estimator.warmup:
             rates *= np.minimum((steps + 1) / (estimator.warmup * batches), 1.0)
         return rates
+
+    def new_losses(self, count: int) -> np.ndarray:
+        """Kept with the number of epochs before them."""
+        losses = np.empty(count)
+        self.chunk = self.step // self.batches, losses
+        return losses
 
     def before_chunk(self) -> None:
         """Tell the callbacks."""
@@ -247,11 +254,10 @@ class EpochRun(Run):
 
     def interrupted(self) -> None:
         """The counters and the loss curve become those of the epochs that were completed."""
-        estimator, record, batches = self.estimator, self.state.record, self.batches
-        curve = estimator.loss_curve_
-        counted = record.steps // batches  # before the chunk
+        estimator, batches, curve = self.estimator, self.batches, self.estimator.loss_curve_
+        counted, losses = self.chunk
         completed = self.step // batches
-        means = self._means(record.losses[: (completed - counted) * batches])
+        means = self._means(losses[: (completed - counted) * batches])
         curve.extend(means[len(curve) - self.curve_start - counted :].tolist())
         estimator.t_ += (completed - estimator.n_iter_) * self.samples
         estimator.n_iter_ = completed

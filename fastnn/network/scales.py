@@ -169,6 +169,8 @@ def _blocks(x: np.ndarray) -> list[slice]:
 
 
 def _cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if x.dtype == dtype and x.flags.c_contiguous:
+        return x
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(x, dtype)
 

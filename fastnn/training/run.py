@@ -106,6 +106,7 @@ class Run:
         before = time.perf_counter()
         done = self.train(rates, losses)
         seconds = time.perf_counter() - before
+        self.state.end_chunk()
         if done < count:
             self.diverged(losses[: done + 1])
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,8 +46,10 @@ class Record(NamedTuple):
     @property
     def done(self) -> int:
         """Steps of the chunk that are done: those before the first loss that is not finite."""
-        finite = np.isfinite(self.losses)
-        return len(finite) if finite.all() else int(finite.argmin())
+        losses = self.losses
+        if not len(losses) or math.isfinite(losses[-1]):  # they are written in order
+            return len(losses)
+        return int(np.isfinite(losses).argmin())
 
 
 @dataclass
@@ -104,7 +107,16 @@ class TrainingState:
     def start_chunk(self, losses: np.ndarray) -> None:
         """The next steps will write these losses."""
         losses.fill(np.nan)
-        self.record = self.record._replace(updates=self.updates, steps=self.steps, losses=losses)
+        record = self.record
+        self.record = Record(self.updates, record.epochs, self.steps, record.batches, losses)
+
+    def end_chunk(self) -> None:
+        """Take the chunk into the counters; the losses belong to somebody else now."""
+        record = self.record
+        done = record.done
+        self.record = Record(
+            record.updates + done, record.epochs, record.steps + done, record.batches
+        )
 
     # --- runs -----------------------------------------------------------------------
 
