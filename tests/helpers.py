@@ -79,9 +79,16 @@ def assert_bits(actual, expected):
     np.testing.assert_array_equal(actual, expected)
 
 
+def padded(array):
+    """A copy as the package allocates arrays: kernels may read whole vectors beyond the end."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
 def readonly(array):
     """A copy that cannot be written."""
-    copy = array.copy()
+    copy = padded(array)
     copy.setflags(write=False)
     return copy
 
@@ -169,7 +176,7 @@ def make_problem(
         weights=rng.uniform(0.1, 2.0, samples if weighted else 0).astype(dtype),
         loss=codes.LOSSES[loss],
         l2=l2,
-        params=np.concatenate(parts).astype(dtype),
+        params=padded(np.concatenate(parts).astype(dtype)),
         forward_plan=make_plan(*arguments, [], *last),
     )
 
@@ -187,7 +194,7 @@ def scratch_memory(plan, dtype, fill, n_threads=1, sparse=False):
 
 def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step=3):
     """Objective and gradient of all samples; scratch memory starts with ``fill``."""
-    params = problem.params if params is None else params
+    params = problem.params if params is None else padded(params)
     plan = problem.plan
     grads = plan.gradient_groups(params.dtype)
     grads.fill(fill)
@@ -252,10 +259,10 @@ def train(
     """A chunk of training steps from copies of the parameters and moments."""
     optimizer = SGD(learning_rate=0.1) if optimizer is None else optimizer
     plan, samples = problem.plan, len(problem.x)
-    params = (problem.params if params is None else params).copy()
+    params = padded(problem.params if params is None else params)
     if state is None:
         state = np.zeros((optimizer.n_moments, plan.n_params), problem.dtype)
-    state = state.copy()
+    state = padded(state)
     grads = plan.gradient_groups(problem.dtype)
     grads.fill(fill)
     batch_size = samples if batch_size is None else batch_size
