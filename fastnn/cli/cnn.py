@@ -163,18 +163,27 @@ def evaluate(
 def predict(
     run: _RunArgument,
     files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
+    save_input: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what the network sees, 28 by 28 pixels, as PNG."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Digits in pictures of any size and either polarity, with their probabilities.
 
-    One line of CSV for every IMAGE.
+    One line of CSV for every IMAGE. Uneven light is taken out, and said on standard error.
     """
     import numpy as np
 
     from fastnn.cnn import images, runs
 
     path = runs.model_path(run)
-    pictures = np.array([images.read(file) for file in files])
+    notes: list[str] = []
+    pictures = np.array([images.read(file, notes) for file in files])
+    for note in notes:
+        print(f"fastnn: {note}", file=sys.stderr)
+    if save_input is not None:
+        images.write(save_input, [file.stem for file in files], pictures)
     probabilities = runs.load(path).predict_proba(pictures)
     columns = {
         "image": [str(file) for file in files],

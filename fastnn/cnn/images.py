@@ -18,19 +18,24 @@ FORMATS = ("PNG", "JPEG")
 NOISE = 0.1  # less is taken for background: grain, traces of JPEG
 EDGE = 0.25  # where the digit ends
 MIN_CONTRAST = 16  # of 255; less is a blank page
+UNEVEN = 24  # of 255, between parts of the border: more is uneven light, not grain
+FITTED = 96  # pixels a side of the small copy to which a background is fitted
 
 
-def read(path: str | os.PathLike) -> np.ndarray:
+def read(path: str | os.PathLike, notes: list[str] | None = None) -> np.ndarray:
     """A picture of a digit as an image of MNIST's kind.
 
-    It may have any size and either polarity, which its border tells. The digit is scaled to
-    fit into 20 by 20 pixels and its centre of mass put into the middle of 28 by 28, white on
-    black.
+    It may have any size and either polarity, which its border tells. Uneven light is taken out:
+    where the border is uneven, the background is a smooth surface instead of one brightness. The
+    digit is scaled to fit into 20 by 20 pixels and its centre of mass put into the middle of 28 by
+    28, white on black.
 
     Parameters
     ----------
     path : path
         A PNG or JPEG file.
+    notes : list of str, optional
+        Gets a line for a person if the light is uneven.
 
     Returns
     -------
@@ -64,9 +69,44 @@ def read(path: str | os.PathLike) -> np.ndarray:
         except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
             raise ValueError(f"{path}: damaged ({error})") from None
     try:
+        low, high = border_range(gray)
+        if notes is not None and high - low > UNEVEN:
+            notes.append(
+                f"{path}: uneven light, the border goes from {low:.0f} to {high:.0f} of 255; the "
+                "background was estimated (--save-input shows what the network sees)"
+            )
         return centered(gray)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def write(folder: str | os.PathLike, names: list[str], images: np.ndarray) -> list[Path]:
+    """Write images as PNG files.
+
+    Parameters
+    ----------
+    folder : path
+        Made if absent.
+    names : list of str
+        Of the files, without suffix. Names that repeat get a number.
+    images : ndarray of uint8, shape (images, 28, 28)
+
+    Returns
+    -------
+    list of Path
+    """
+    from PIL import Image
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    for name, image in zip(names, images, strict=True):
+        path, number = folder / f"{name}.png", 2
+        while path in paths:
+            path, number = folder / f"{name}-{number}.png", number + 1
+        Image.fromarray(image).save(path)
+        paths.append(path)
+    return paths
 
 
 def _gray(picture: Any) -> np.ndarray:
@@ -103,11 +143,12 @@ def centered(gray: np.ndarray) -> np.ndarray:
     """
     from PIL import Image
 
-    border = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    background = np.median(border)
+    low, high = border_range(gray)
+    background = np.median(_border(gray)) if high - low <= UNEVEN else surface(gray)
     ink = gray - background
     if -ink.min() > ink.max():
-        ink = -ink
+        # dark ink reflects a share of the light that is there
+        ink = -ink if high - low <= UNEVEN else -ink / np.maximum(background, 1) * background.max()
     if ink.max() < MIN_CONTRAST:
         raise ValueError("blank, there is no digit to see")
     ink = np.maximum(ink / ink.max(), 0.0)
@@ -129,6 +170,51 @@ def centered(gray: np.ndarray) -> np.ndarray:
     )
     image[top : top + height, left : left + width] = ink
     return np.rint(255 * image).astype(np.uint8)
+
+
+def _border(gray: np.ndarray) -> np.ndarray:
+    return np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+
+
+def border_range(gray: np.ndarray) -> tuple[float, float]:
+    """Brightness of the darkest and the brightest side.
+
+    Medians, which a stroke that reaches the border does not change.
+    """
+    medians = [np.median(side) for side in (gray[0], gray[-1], gray[:, 0], gray[:, -1])]
+    return float(min(medians)), float(max(medians))
+
+
+def surface(gray: np.ndarray) -> np.ndarray:
+    """Background under uneven light: a quadratic surface through what is no ink.
+
+    It is fitted to a small copy by least squares: first to the outer fifth, then to all pixels that
+    are no farther from it than 2.5 standard deviations, as the residuals of the outer fifth tell.
+    """
+    from PIL import Image
+
+    side = min(FITTED, *gray.shape)
+    small = Image.fromarray(gray.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
+    values = np.asarray(small, np.float64).ravel()
+    places = _terms(side, side).reshape(-1, 6)
+    outer = np.abs(places[:, 1:3]).max(axis=1) > 0.8
+    kept = outer
+    for _ in range(5):
+        coefficients = np.linalg.lstsq(places[kept], values[kept], rcond=None)[0]
+        residuals = np.abs(values - places @ coefficients)
+        # 1.4826: from the median of the absolute residuals to a standard deviation (normal ones)
+        kept = residuals <= max(2.5 * 1.4826 * np.median(residuals[outer]), 1.0)
+    return _terms(*gray.shape) @ coefficients
+
+
+def _terms(height: int, width: int) -> np.ndarray:
+    """1, x, y, x x, x y, y y of pixel centres in [-1, 1], (height, width, 6)."""
+    y, x = np.meshgrid(
+        (2 * np.arange(height) + 1) / height - 1,
+        (2 * np.arange(width) + 1) / width - 1,
+        indexing="ij",
+    )
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
 def _offset(profile: np.ndarray, room: int) -> int:

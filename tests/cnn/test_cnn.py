@@ -419,6 +419,39 @@ def test_pictures_of_any_size_and_polarity_are_the_same_digit(drawn, tmp_path):
         assert np.abs(found - expected).mean() < 8, name
 
 
+@pytest.mark.parametrize("right", [180, 120, 60])
+@pytest.mark.parametrize("corner", [False, True], ids=["side", "corner"])
+def test_uneven_light_is_taken_out(drawn, tmp_path, right, corner):
+    from PIL import Image
+
+    ink = np.pad(drawn, 70) / 255
+    across, down = np.meshgrid(*[np.linspace(0, 1, len(ink))] * 2)
+    shade = np.hypot(across, down) / np.sqrt(2) if corner else across
+    grain = np.random.default_rng(0).normal(0, 2, ink.shape)
+    for name, light in (("even", 230 + 0 * shade), ("uneven", 230 + (right - 230) * shade)):
+        photo = np.clip(light * (1 - 0.85 * ink) + grain, 0, 255)
+        Image.fromarray(photo.astype(np.uint8)).save(tmp_path / f"{name}.png")
+    notes = []
+    even = images.read(tmp_path / "even.png", notes).astype(float)
+    assert notes == []
+    uneven = images.read(tmp_path / "uneven.png", notes).astype(float)
+    assert np.abs(uneven - even).mean() < 4  # of 255; one brightness for all gives up to 37
+    if not corner or right < 180:
+        (note,) = notes
+        assert "uneven light, the border goes from" in note
+        assert "--save-input" in note
+
+
+def test_images_that_the_network_sees_are_written(drawn, tmp_path):
+    from PIL import Image
+
+    pictures = np.array([images.centered(x.astype(float)) for x in (drawn, drawn.T)])
+    paths = images.write(tmp_path / "seen", ["a", "a"], pictures)
+    assert [path.name for path in paths] == ["a.png", "a-2.png"]
+    for path, picture in zip(paths, pictures, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
+
+
 def test_images_of_mnist_stay_what_they_are(mnist):
     """Its own images are scaled and centred already."""
     X = mnist.test[0][:300, :, :, 0].astype(float)
