@@ -7,15 +7,16 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import matplotlib
 from pydantic import BaseModel
 
-import fastnn
+import fastnn.cnn
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+sys.path.insert(0, str(DOCS / "_ext"))
 
 project = "fastnn"
 author = "the fastnn developers"
@@ -35,7 +36,7 @@ extensions = [
     "sphinxcontrib.programoutput",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["gallery/*.md", "gallery/*.rst"]
+exclude_patterns = ["gallery"]
 templates_path = ["_templates"]
 nitpicky = False
 
@@ -46,9 +47,12 @@ myst_heading_anchors = 4
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# The pages of fastnn.cnn need its docstrings only, not seconds for TensorFlow and its gigabyte.
+# The pages of fastnn.cnn need its docstrings only, not seconds for TensorFlow and its gigabyte. The
+# stand-ins go again: matplotlib asks a TensorFlow that is imported about every array.
 _keras = MagicMock(**{"config.backend.return_value": "tensorflow", "layers.Layer": object})
-sys.modules |= {"keras": _keras, "tensorflow": MagicMock()}
+with patch.dict(sys.modules, {"keras": _keras, "tensorflow": MagicMock()}):
+    for _name in fastnn.cnn.__all__:
+        getattr(fastnn.cnn, _name)
 
 # Commands whose output is shown run with this Python, in a fixed width and without colours.
 os.environ |= {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -66,6 +70,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
     "filename_pattern": r"/plot_",
+    "image_scrapers": ("matplotlib", "experiment_figures"),
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,

@@ -1,4 +1,4 @@
-"""Docstrings' examples, the README's in their order, and links; docs/test_pages.py has the manual."""
+"""Docstrings' examples, the README's, and links; docs/test_pages.py has the manual."""
 
 import doctest
 import importlib

@@ -17,9 +17,9 @@ print(f"{history.steps:,} steps, accuracy {net.score(X, y):.3f}")
 # %%
 # The shading is the probability of the more probable class; the line is where it is one half.
 
-fastnn.plots.decision_boundary(net, X, y)
+_ = fastnn.plots.decision_boundary(net, X, y)
 
 # %%
 # The loss of the training, on logarithmic axes.
 
-history.plot()
+_ = history.plot()

@@ -1,0 +1,18 @@
+"""
+The data
+========
+
+Two moons, and the best accuracy that anyone can reach on them.
+"""
+
+from fastnn import experiments
+
+result = experiments.data()
+for sentence in result.findings:
+    print("-", sentence)
+
+# %%
+# Its figures, by name:
+
+figures = result.figures
+print(", ".join(figures))

@@ -1,0 +1,18 @@
+"""
+More data sets
+==============
+
+Blobs, quantiles and digits.
+"""
+
+from fastnn import experiments
+
+result = experiments.more_data(seeds=1)
+for sentence in result.findings:
+    print("-", sentence)
+
+# %%
+# Its figures, by name:
+
+figures = result.figures
+print(", ".join(figures))
