@@ -24,11 +24,11 @@ project_copyright = author
 version = release = fastnn.__version__
 
 extensions = [
+    "mathml",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
@@ -84,6 +84,7 @@ sphinx_gallery_conf = {
 }
 
 # --- HTML --------------------------------------------------------------------------
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "fastnn"
 html_static_path = ["_static"]
@@ -161,9 +162,9 @@ def _benchmark_numbers() -> dict[str, str]:
     machine = re.search(r"^- (.*); vector level of the extension: (\w+)", text, re.M)
     return {
         "step": cell("fastnn cython", 1, jobs),
-        "step_ratio": f"{float(cell('fastnn cython / best peer', 1, jobs).rstrip('×')):.1f}",
+        "step_ratio": cell("fastnn cython / best peer", 1, jobs).rstrip("×"),
         "predict": cell("fastnn cython", 9, jobs),
-        "predict_ratio": f"{float(cell('fastnn cython / best peer', 9, jobs).rstrip('×')):.1f}",
+        "predict_ratio": cell("fastnn cython / best peer", 9, jobs).rstrip("×"),
         "start": f"{float(cell('fastnn cython', 1, starts)):.2f}",
         "start_sklearn": f"{float(cell('scikit-learn', 1, starts)):.1f}",
         "start_torch": f"{float(cell('PyTorch, 1 thread', 1, starts)):.1f}",

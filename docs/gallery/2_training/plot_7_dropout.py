@@ -2,8 +2,8 @@
 Dropout
 =======
 
-Units are switched off at random while training. The training loss is then larger, the validation
-loss smaller.
+Units are switched off at random while training, so that the training loss is larger. What counts
+is the validation data: a little dropout helps here, much does not.
 """
 
 import matplotlib.pyplot as plt

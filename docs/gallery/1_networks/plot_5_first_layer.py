@@ -12,7 +12,7 @@ import fastnn
 
 data = fastnn.datasets.load("digits")
 X = data.inputs(data.X)
-net = fastnn.Network([64, 16, 10], activation="relu", l2=3e-3, random_state=0)
+net = fastnn.Network([64, 16, 10], activation="tanh", l2=1e-3, random_state=0)
 history = net.fit(X, data.y, optimizer=fastnn.Adam(0.01), epochs=60, batch_size=64)
 print(f"accuracy {net.score(X, data.y):.3f}")
 

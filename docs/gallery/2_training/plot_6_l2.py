@@ -16,8 +16,9 @@ strengths = [0.0, 1e-3, 1e-2, 1e-1]
 networks = [fastnn.Network([2, 50, 50, 2], l2=l2, random_state=0) for l2 in strengths]
 fastnn.fit_many(networks, X, y, optimizer=fastnn.Adam(0.005), epochs=1000)
 
-figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), layout="constrained", sharey=True)
-for ax, l2, net in zip(axes, strengths, networks, strict=True):
-    title = f"l2={l2:g}\nnew samples {net.score(X_new, y_new):.3f}"
+figure, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained", sharex=True, sharey=True)
+for ax, l2, net in zip(axes.flat, strengths, networks, strict=True):
+    title = f"l2={l2:g}, new samples {net.score(X_new, y_new):.3f}"
     fastnn.plots.decision_boundary(net, X, y, ax=ax, title=title)
+    ax.get_legend().remove()
     ax.label_outer()

@@ -20,7 +20,7 @@ for schedule in ("constant", "invscaling", "step", "cosine", "one_cycle"):
         (32,),
         solver="sgd",
         learning_rate=schedule,
-        learning_rate_init=0.1,
+        learning_rate_init=0.2,
         batch_size=64,
         max_iter=40,
         n_iter_no_change=40,

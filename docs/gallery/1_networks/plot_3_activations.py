@@ -18,4 +18,5 @@ fastnn.fit_many(networks, X, y, optimizer=fastnn.Adam(0.02), epochs=1500)
 figure, axes = plt.subplots(2, 3, figsize=(9, 6), layout="constrained", sharex=True, sharey=True)
 for ax, name, net in zip(axes.flat, names, networks, strict=True):
     fastnn.plots.decision_boundary(net, X, y, ax=ax, title=f"{name}, {net.score(X, y):.3f}")
+    ax.get_legend().remove()
     ax.label_outer()
