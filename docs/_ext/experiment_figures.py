@@ -13,11 +13,11 @@ def _scrape(block: tuple, block_vars: dict[str, Any], gallery_conf: dict[str, An
     figures = block_vars["example_globals"].pop("figures", None)
     if not figures:
         return ""
-    paths = []
+    parts = []
     for figure, path in zip(figures.values(), block_vars["image_path_iterator"]):  # noqa: B905
         figure.savefig(path, dpi=110)
-        paths.append(path)
-    return figure_rst(paths, gallery_conf["src_dir"])
+        parts.append(figure_rst([path], gallery_conf["src_dir"]))
+    return "\n".join(parts)
 
 
 def _get_sg_image_scraper() -> Callable:

@@ -12,7 +12,6 @@ for sentence in result.findings:
     print("-", sentence)
 
 # %%
-# Its figures, by name:
+# ``figures`` is a dict of Matplotlib figures by name.
 
 figures = result.figures
-print(", ".join(figures))
