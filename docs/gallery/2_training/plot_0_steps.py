@@ -2,7 +2,8 @@
 A network while it learns
 =========================
 
-The boundary after 1, 30, 300 and 3,000 steps of gradient descent. ``fit`` goes on from where it was.
+The boundary after 1, 30, 300 and 3,000 steps of gradient descent. Each call of ``fit`` goes on from
+where the last one was.
 """
 
 import matplotlib.pyplot as plt
