@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test lint bench sanitize clean
+.PHONY: train test lint docs bench sanitize clean
 
 train: $(VENV)/installed
 	$(BIN)/fastnn train $(TRAIN_ARGS)
@@ -18,6 +18,10 @@ test: $(VENV)/installed-test lint
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 # The extension built apart with sanitizers, and its tests (GCC, Linux). Python itself and NumPy are
 # not instrumented, so leaks are not looked for.
@@ -52,5 +56,9 @@ $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $@ $(VENV)/installed
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info fastnn/backends/*.so
+	rm -rf $(VENV) build dist *.egg-info fastnn/backends/*.so docs/auto_gallery docs/reference/generated

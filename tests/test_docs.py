@@ -1,4 +1,4 @@
-"""What the documentation shows works: docstrings' examples, and the README's in their order."""
+"""Docstrings' examples, the README's, and links; docs/test_pages.py has the manual."""
 
 import doctest
 import importlib
@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pytest
 
 import fastnn
 
@@ -48,30 +47,8 @@ def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     ]
 
 
-def test_examples_of_compiled_calls(capsys):
-    run_blocks("docs/compiled.md", 2)
-    assert capsys.readouterr().out.startswith("void (const double *, double *) 0x")
-
-
-def test_examples_of_many_networks(capsys):
-    run_blocks("docs/many.md", 3)
-    scores = [float(line.split()[0]) for line in capsys.readouterr().out.splitlines()]
-    assert len(scores) == 3
-    assert min(scores) > 0.9
-
-
 def test_links_of_the_readme_lead_somewhere():
     for page in ("README.md", "benchmarks/README.md", "docs/compiled.md", "docs/many.md"):
         page = ROOT / page
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch and onnx, about themselves
-def test_examples_of_the_exports(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "export.md").read_text()
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(compile(block, "export.md", "exec"), names)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["iris.c", "iris.onnx"]

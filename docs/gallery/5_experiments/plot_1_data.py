@@ -1,0 +1,17 @@
+"""
+The data
+========
+
+Two moons, and the best accuracy that anyone can reach on them.
+"""
+
+from fastnn import experiments
+
+result = experiments.data()
+for sentence in result.findings:
+    print("-", sentence)
+
+# %%
+# ``figures`` is a dict of Matplotlib figures by name.
+
+figures = result.figures

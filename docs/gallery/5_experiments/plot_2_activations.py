@@ -1,0 +1,17 @@
+"""
+Three activations
+=================
+
+tanh, relu and sigmoid on the moons: boundaries, losses and how much depends on the seed.
+"""
+
+from fastnn import experiments
+
+result = experiments.activations(seeds=2, epochs=1_200)
+for sentence in result.findings:
+    print("-", sentence)
+
+# %%
+# ``figures`` is a dict of Matplotlib figures by name.
+
+figures = result.figures

@@ -1,0 +1,17 @@
+"""
+Two rings
+=========
+
+How near networks come to the best possible accuracy on rings that overlap.
+"""
+
+from fastnn import experiments
+
+result = experiments.circles(seeds=2, epochs=300)
+for sentence in result.findings:
+    print("-", sentence)
+
+# %%
+# ``figures`` is a dict of Matplotlib figures by name.
+
+figures = result.figures
