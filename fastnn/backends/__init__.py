@@ -30,7 +30,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from types import ModuleType
+
+from fastnn.extras import install_command
 
 # Fastest first: "auto" takes the first that is there.
 BACKENDS = ("cython", "numba", "numpy")
@@ -41,8 +44,14 @@ _HOW_TO_GET = {
         "install a C compiler and then fastnn again "
         "(in its source folder: pip install --force-reinstall --no-deps .)"
     ),
-    "numba": "Numba is not installed; install it with: pip install numba",
+    "numba": f"Numba is not installed; install it with: {install_command('numba')}",
 }
+
+_SLOW = (
+    "no compiled backend is installed, so the slow NumPy kernels are used; install one with: "
+    f"{install_command('numba')}, or install a C compiler and then fastnn again "
+    '(backend="numpy" uses them without this warning)'
+)
 
 
 def load(name: str = "auto") -> ModuleType:
@@ -51,7 +60,7 @@ def load(name: str = "auto") -> ModuleType:
     Parameters
     ----------
     name : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there.
+        "auto" takes the fastest that is there, and warns if that is NumPy.
 
     Returns
     -------
@@ -67,6 +76,8 @@ def load(name: str = "auto") -> ModuleType:
     """
     if name == "auto":
         name = available()[0]
+        if name == "numpy":
+            warnings.warn(_SLOW, RuntimeWarning, stacklevel=1)  # once, whoever asks
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or auto; got {name!r}")
     reason = why_missing(name)
