@@ -18,6 +18,7 @@ test: $(VENV)/installed-test lint
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The extension built apart with sanitizers, and its tests (GCC, Linux). Python itself and NumPy are
 # not instrumented, so leaks are not looked for.
@@ -85,16 +86,17 @@ sdist-test: sdist
 	$(BIN)/python tools/check_wheel.py --no-extension dist/*.tar.gz
 
 # The lowest versions that pyproject.toml allows of what it names; binary packages only, so that
-# nothing old is compiled. LOWEST_TESTS are those of what calls these libraries.
+# nothing old is compiled. LOWEST_TESTS are those of what calls these libraries; their warnings, of old
+# libraries about new ones, do not count.
 LOWEST := build/lowest
 LOWEST_TESTS := tests/network tests/training tests/estimators/test_parallel.py tests/estimators/test_estimators.py \
   tests/storage tests/cli/test_cli.py tests/test_plots.py tests/backends/test_numba_backend.py
 test-lowest: $(VENV)/installed-dist
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	  --only-binary :all: --no-binary fastnn-cpu --editable ".[numba,plots,download,experiments]"
+	  --only-binary :all: --no-binary fastnn-cpu --editable ".[numba,plots,download,experiments,parquet]"
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python pytest hypothesis pytest-xdist
-	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS) $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default $(PYTEST_ARGS) $(LOWEST_TESTS)
 
 # Everything that can be known before a tag is pushed.
 release-check: lint sdist sdist-test wheel-test test-lowest

@@ -53,6 +53,12 @@ _SLOW = (
     '(backend="numpy" uses them without this warning)'
 )
 
+_NOT_COMPILED = (
+    "Numba, which compiles custom functions, is not installed, so NumPy calls them number by "
+    f"number; install it with: {install_command('numba')} "
+    '(backend="numpy" does so without this warning)'
+)
+
 
 def load(name: str = "auto") -> ModuleType:
     """Load a backend.
@@ -86,14 +92,21 @@ def load(name: str = "auto") -> ModuleType:
     return importlib.import_module(f"fastnn.backends.{name}")
 
 
+def of_custom_functions() -> str:
+    """The backend that "auto" is with functions of the user's own."""
+    if why_missing("numba") is None:
+        return "numba"
+    warnings.warn(_NOT_COMPILED, RuntimeWarning, stacklevel=1)
+    return "numpy"
+
+
 def why_missing(name: str) -> str | None:
     """Reason why a backend cannot be loaded and how to get it; None if it is there."""
+    found: object = True
     if name == "cython":
         found = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
     elif name == "numba":
         found = importlib.util.find_spec("numba")
-    else:
-        found = True
     return None if found else _HOW_TO_GET[name]
 
 

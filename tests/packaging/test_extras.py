@@ -202,6 +202,18 @@ print(net.backend, fastnn.Network([2, 3, 2], backend="numpy").backend)
     assert done.stderr.startswith("fastnn: warning: no compiled backend is installed")
 
 
+def test_custom_functions_without_numba():
+    code = """
+import fastnn
+pair = fastnn.CustomActivation(lambda z: z, lambda z: 1.0)
+print(fastnn.Network([2, 3, 2], activation=pair).backend)
+"""
+    done = without({"numba"}, code)
+    assert (done.returncode, done.stdout) == (0, "numpy\n")
+    assert "NumPy calls them number by number" in done.stderr
+    assert 'pip install "fastnn-cpu[numba]"' in done.stderr
+
+
 def test_python_m_fastnn():
     done = subprocess.run(
         [sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True
