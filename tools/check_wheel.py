@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[1]
 # Every kernel at every vector level, short trainings, model files, the command's first steps.
 TESTS = (
     "tests/backends/test_layers.py",
-    "tests/backends/test_train.py",
-    "tests/storage",
+    "tests/backends/test_updates.py",
+    "tests/storage/test_old_files.py",
 )
 TEST_REQUIREMENTS = ("pytest", "hypothesis")
 COMPILERS = ("cc", "gcc", "clang", "c++", "g++", "cl")
