@@ -47,10 +47,12 @@ $(BIN)/python:
 # Editable, so that the sources are what runs; a change of the extension's sources builds it anew.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[numba,plots]"
+	@$(BIN)/python tools/missing.py
 	touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@$(BIN)/python tools/missing.py
 	touch $@ $(VENV)/installed
 
 # --- packages; CONTRIBUTING.md tells how a release is made
