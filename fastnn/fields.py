@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -97,7 +97,7 @@ class SettingsModel(BaseModel):
 def help_of(model: type[BaseModel], name: str) -> Help | None:
     """The help of a field; None if it was declared without."""
     about = model.model_fields[name].json_schema_extra
-    return Help(**about) if isinstance(about, dict) else None
+    return Help(**cast(dict[str, Any], about)) if isinstance(about, dict) else None
 
 
 def explain(error: ValidationError) -> str:

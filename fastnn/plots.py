@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -185,8 +187,7 @@ def _checked(net: Network, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _new_axes(size: tuple[float, float]) -> Axes:
     """Axes of a new figure, which a notebook shows."""
-    import matplotlib.pyplot as plt
-
+    plt = require("matplotlib.pyplot", "a figure")
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 

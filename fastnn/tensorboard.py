@@ -84,13 +84,13 @@ class TensorBoard:
         self._writer = _writer(folder, suffix)
         self._network: Network | None = None
         self._offset = self._step = 0
-        self._scalars: dict[str, float] = {}  # of the last call, where they are not written
+        self._scalars: dict[str, float | None] = {}  # of the last call, where they are not written
         # When the next scalars and histograms may be written, and the step of the last histograms.
         self._scalars_due = self._histograms_due = 0.0
         self._histograms_step = -1
         if settings:
-            rows = [f"| {name} | {_cell(value)} |" for name, value in settings.items()]
-            table = "\n".join(["| setting | value |", "|---|---|", *rows])
+            lines = [f"| {name} | {_cell(value)} |" for name, value in settings.items()]
+            table = "\n".join(["| setting | value |", "|---|---|", *lines])
             self._writer.add_text("settings", table, 0)
 
     def __call__(self, progress: Progress) -> None:
@@ -115,6 +115,7 @@ class TensorBoard:
     def _write_histograms(self) -> None:
         """Score and histograms of the network as it is."""
         net, step = self._network, self._step
+        assert net is not None, "a callback of fit is told the network first"
         groups = {"weights": net.weights, "biases": net.biases}
         # A network about to diverge may overflow here first.
         with np.errstate(over="ignore", invalid="ignore"):

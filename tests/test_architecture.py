@@ -11,14 +11,14 @@ ROOT = Path(fastnn.__file__).parent
 
 # Each may import from its own layer and from those before it.
 LAYERS = (
-    ("errors", "validation", "fields"),
+    ("errors", "validation", "fields", "extras"),
     ("backends",),
     ("training",),
     ("network",),
     ("estimators",),
     ("storage", "export", "datasets", "plots", "tensorboard"),
     ("experiments", "cnn", "bench"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -81,7 +81,7 @@ def without(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "module", "remedy"),
     [
-        ("numba", "numba", "pip install numba"),
+        ("numba", "numba", r"pip install \"fastnn-cpu\[numba\]\""),
         ("cython", "fastnn.backends._cython", "C compiler .* pip install"),
     ],
 )
@@ -102,7 +102,8 @@ def test_auto_takes_the_fastest_that_is_there(without):
     assert fastnn.Network([2, 2]).backend == fastnn.available_backends()[0]
     without("numba", "fastnn.backends._cython")
     assert fastnn.available_backends() == ["numpy"]
-    assert fastnn.Network([2, 2]).backend == "numpy"
+    with pytest.warns(RuntimeWarning, match="slow NumPy kernels"):
+        assert fastnn.Network([2, 2]).backend == "numpy"
 
 
 def test_unknown_backend_lists_the_known():

@@ -30,7 +30,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from types import ModuleType
+
+from fastnn.extras import install_command
 
 # Fastest first: "auto" takes the first that is there.
 BACKENDS = ("cython", "numba", "numpy")
@@ -41,8 +44,20 @@ _HOW_TO_GET = {
         "install a C compiler and then fastnn again "
         "(in its source folder: pip install --force-reinstall --no-deps .)"
     ),
-    "numba": "Numba is not installed; install it with: pip install numba",
+    "numba": f"Numba is not installed; install it with: {install_command('numba')}",
 }
+
+_SLOW = (
+    "no compiled backend is installed, so the slow NumPy kernels are used; install one with: "
+    f"{install_command('numba')}, or install a C compiler and then fastnn again "
+    '(backend="numpy" uses them without this warning)'
+)
+
+_NOT_COMPILED = (
+    "Numba, which compiles custom functions, is not installed, so NumPy calls them number by "
+    f"number; install it with: {install_command('numba')} "
+    '(backend="numpy" does so without this warning)'
+)
 
 
 def load(name: str = "auto") -> ModuleType:
@@ -51,7 +66,7 @@ def load(name: str = "auto") -> ModuleType:
     Parameters
     ----------
     name : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there.
+        "auto" takes the fastest that is there, and warns if that is NumPy.
 
     Returns
     -------
@@ -67,6 +82,8 @@ def load(name: str = "auto") -> ModuleType:
     """
     if name == "auto":
         name = available()[0]
+        if name == "numpy":
+            warnings.warn(_SLOW, RuntimeWarning, stacklevel=1)  # once, whoever asks
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or auto; got {name!r}")
     reason = why_missing(name)
@@ -75,14 +92,21 @@ def load(name: str = "auto") -> ModuleType:
     return importlib.import_module(f"fastnn.backends.{name}")
 
 
+def of_custom_functions() -> str:
+    """The backend that "auto" is with functions of the user's own."""
+    if why_missing("numba") is None:
+        return "numba"
+    warnings.warn(_NOT_COMPILED, RuntimeWarning, stacklevel=1)
+    return "numpy"
+
+
 def why_missing(name: str) -> str | None:
     """Reason why a backend cannot be loaded and how to get it; None if it is there."""
+    found: object = True
     if name == "cython":
         found = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
     elif name == "numba":
         found = importlib.util.find_spec("numba")
-    else:
-        found = True
     return None if found else _HOW_TO_GET[name]
 
 

@@ -88,8 +88,9 @@ class Model:
 
     def without_first_layer(self) -> Model:
         """The layers behind the first, for predictions; the parameters are shared."""
-        layer_sizes, activations, constants = (part[1:] for part in self._layers)
-        rest = Model(self.kernels, layer_sizes, activations, constants, (), self.loss, self.dtype)
+        sizes, activations, constants = self._layers
+        layers = sizes[1:], activations[1:], constants[1:]
+        rest = Model(self.kernels, *layers, (), self.loss, self.dtype)
         rest.params = self.params[-rest.plan.n_params :]
         rest.weights, rest.biases = self.weights[1:], self.biases[1:]
         return rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -14,6 +15,7 @@ import fastnn
 from fastnn.cli.options import STYLE, help_without_command
 from fastnn.cli.output import BAD_INPUT, INTERRUPTED
 from fastnn.errors import DivergenceError
+from fastnn.extras import why_missing
 
 
 class Late(NamedTuple):
@@ -110,6 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input (one line on standard error), 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the command; an error becomes one line and an exit code."""
     try:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:
@@ -117,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         known = error.filename is not None and error.strerror
         return _complain(f"{error.filename}: {error.strerror}" if known else str(error), BAD_INPUT)
+    except ModuleNotFoundError as error:
+        return _complain(why_missing(error) or str(error), BAD_INPUT)
     except (ValueError, ImportError, DivergenceError) as error:
         return _complain(str(error) or type(error).__name__, BAD_INPUT)
     except MemoryError:
@@ -131,6 +142,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # Typer makes this of Ctrl-C
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as one line on standard error."""
+    sys.stderr.write(f"fastnn: warning: {' '.join(str(message).split())}\n")
 
 
 def _complain(message: str, code: int) -> int:

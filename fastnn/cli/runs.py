@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastnn.datasets import write_atomically
+from fastnn.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,9 +74,8 @@ def figure(path: Path, size: tuple[float, float]) -> Iterator[Axes]:
     """Axes of a figure that is written at the end; no window, no pyplot."""
     import io
 
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=size, dpi=150, layout="constrained")
+    figures = require("matplotlib.figure", "a picture")
+    drawn = figures.Figure(figsize=size, dpi=150, layout="constrained")
     yield drawn.subplots()
     contents = io.BytesIO()
     drawn.savefig(contents, format=path.suffix[1:].lower())

@@ -19,6 +19,7 @@ from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
 from fastnn.cli.scores import held_out_scores, score_rows
 from fastnn.cli.settings import TrainSettings
+from fastnn.extras import install_command, is_installed
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -83,8 +84,11 @@ def train(
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
         files = [*_write(run, folder, result, rows), *rows.write(folder)]
-    if dataset.notes:
-        result["notes"] = list(dataset.notes)
+    notes = list(dataset.notes)
+    if not is_installed("matplotlib"):
+        notes.append(f"no pictures, which need matplotlib: {install_command('plots')}")
+    if notes:
+        result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
     return result, task
 
@@ -221,7 +225,9 @@ def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> l
 
 
 def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
-    """The pictures of a run; returns their file names."""
+    """The pictures of a run; returns their file names, none without matplotlib."""
+    if not is_installed("matplotlib"):
+        return []
     from fastnn.plots import decision_boundary, loss_curve
 
     net, dataset, score = run.net, run.dataset, run.score

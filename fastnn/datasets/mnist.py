@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.writing import write_atomically
+from fastnn.extras import require
 
 # SHA-256 and size of the contents. Mirrors compress them differently, so the bytes of a
 # .gz file say nothing.
@@ -45,9 +46,9 @@ MNIST_MIRRORS = (
 
 def cache_dir() -> Path:
     """Folder where downloaded data are kept."""
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("fastnn"))
+    return Path(platformdirs.user_cache_dir("fastnn"))
 
 
 def load_mnist(data_dir: str | os.PathLike | None, task: str | None) -> Dataset:
@@ -78,6 +79,7 @@ def contents_of(name: str, folders: Sequence[Path]) -> bytes:
                     return contents
                 if folder is not cache:
                     raise ValueError(f"{path} is damaged: its contents are not MNIST's {name}")
+    require("pooch", f"{name} is not in {' or '.join(map(str, folders))}; downloading it")
     reasons = []
     for mirror in MNIST_MIRRORS:
         try:
@@ -126,8 +128,7 @@ def checked(raw: bytes, name: str) -> bytes | None:
 
 def download(url: str) -> bytes:
     """What lies at ``url``; the caller checks it."""
-    import pooch
-
+    pooch = require("pooch", "downloading MNIST")
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")

@@ -11,13 +11,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.estimators.callbacks import Callbacks
+from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation

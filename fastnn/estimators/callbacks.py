@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """What scikit-learn has from 1.9 on; before, no estimator has callbacks."""
+
+
+__all__ = ["CallbackSupportMixin", "Callbacks"]
+
 
 class Callbacks:
     """The contexts of scikit-learn's callbacks: one for ``fit``, one below for each epoch."""

@@ -12,6 +12,7 @@ from typing import Any
 import fastnn
 from fastnn.experiments.claims import claims, single_run_noise
 from fastnn.experiments.result import Result, as_data_uri, plain
+from fastnn.extras import require
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,11 @@ def render(results: dict[str, Result], embedded: dict[str, dict[str, str]], abou
     -------
     str
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("fastnn.experiments", "templates"),
+    jinja2 = require("jinja2", "the report")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fastnn.experiments", "templates"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )

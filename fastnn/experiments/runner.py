@@ -21,6 +21,7 @@ from fastnn.experiments import (
     width,
 )
 from fastnn.experiments.result import Result
+from fastnn.extras import require
 
 EXPERIMENTS: dict[str, Callable[..., Result]] = {
     "data": moons.data,
@@ -125,6 +126,9 @@ def run(
     seeds = seeds or (QUICK_SEEDS if quick else SEEDS)
     backend = backends.load(backend).NAME
     folder = None if out is None else Path(out)
+    require("matplotlib", "an experiment")
+    if folder is not None:
+        require("jinja2", "the report")
     if folder is not None:
         # Before a minute of work, not after it.
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -57,8 +59,7 @@ _SETTINGS: dict[str, Any] = {
 @contextmanager
 def drawing() -> Iterator[None]:
     """Matplotlib's defaults with the settings above, whatever the user's own are."""
-    import matplotlib as mpl
-
+    mpl = require("matplotlib", "a figure")
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)

@@ -14,9 +14,10 @@ from fastnn.datasets import write_atomically
 from fastnn.export.c import to_c
 from fastnn.export.keras import to_keras
 from fastnn.export.onnx import to_onnx
-from fastnn.export.plain import PlainNetwork, describe, require
+from fastnn.export.plain import PlainNetwork, describe
 from fastnn.export.sklearn import to_sklearn
 from fastnn.export.torch import to_torch
+from fastnn.extras import require
 from fastnn.validation import one_of
 
 if TYPE_CHECKING:

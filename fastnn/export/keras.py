@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.export.collector import Collector
-from fastnn.export.plain import PlainNetwork, describe, require
+from fastnn.export.plain import PlainNetwork, describe
+from fastnn.extras import require
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _OUR_NAMES = {theirs: ours for ours, theirs in _KERAS_NAMES.items()}
 
 
 def _keras() -> Any:
-    return require("keras", "Keras export", "cnn")
+    return require("keras", "Keras export")
 
 
 def to_keras(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.export.plain import Layer, PlainNetwork, describe, require
+from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.extras import require
 from fastnn.network import Network
 from fastnn.validation import one_of
 

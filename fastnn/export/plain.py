@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -347,21 +345,3 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,
         **{name: net.arrays().get(name) for name in _SCALES},
     )
-
-
-def require(name: str, what: str, extra: str = "export") -> Any:
-    """An optional library.
-
-    Raises
-    ------
-    ImportError
-        That names the extra to install.
-    """
-    try:
-        with warnings.catch_warnings():  # of others about each other
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"{what} needs {name.split('.')[0]}: pip install 'fastnn-cpu[{extra}]' ({error})"
-        ) from error

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn.export.collector import Collector
-from fastnn.export.plain import Layer, PlainNetwork, describe, require
+from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.extras import require
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _torch() -> Any:
-    return require("torch", "PyTorch export", "torch")
+    return require("torch", "PyTorch export")
 
 
 def to_torch(

@@ -25,6 +25,7 @@ class _Pair:
     kind: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
     taken: ClassVar[frozenset[str]]
+    _compiled: ClassVar[dict[str, Any]]  # of a pair; no field, so that it does not compare
 
     def __post_init__(self) -> None:
         names = ", ".join(self.arguments)
@@ -228,13 +229,13 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
     signature = types.void(types.intp, pointer, pointer, number, pointer, pointer)
 
     @cfunc(signature, error_model="numpy")
-    def rows(n, targets, weight, scale, each, out):  # noqa: ANN001, ANN202
+    def loss_rows(n, targets, weight, scale, each, out):  # noqa: ANN001, ANN202
         for s in range(n):
             z = out[s]
             each[s] += f(z, targets[s]) * weight[s]
             out[s] = df(z, targets[s]) * (weight[s] * scale)
 
-    return rows
+    return loss_rows
 
 
 def _compiled(pair: _Pair, argument: str, number: Any) -> Any:

@@ -159,16 +159,16 @@ class Network(Portable):
         random_state: int | np.random.RandomState | None = None,
         n_threads: int | None = None,
     ) -> None:
+        # one value for all layers, or any sequence: the spec makes tuples of them
+        given: Any = {"layer_sizes": layer_sizes, "activation": activation, "dropout": dropout}
         self.spec = NetworkSpec(
-            layer_sizes,
-            activation=activation,
+            **given,
             alpha=alpha,
             loss=loss,
             label_smoothing=label_smoothing,
             quantile=quantile,
             delta=delta,
             l2=l2,
-            dropout=dropout,
             initializer=initializer,
             standardize=standardize,
             smooth_clip=smooth_clip,
@@ -176,7 +176,7 @@ class Network(Portable):
         )
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
         if backend == "auto" and self.spec.custom:
-            backend = next(name for name in backends.available() if name != "cython")
+            backend = backends.of_custom_functions()
         self._use(backend)
         rng = as_random_state(random_state)
         self.params[:] = 0.0
@@ -362,8 +362,8 @@ class Network(Portable):
         """
         spec, y = self.spec, as_array("y", y)
         z = self._outputs(X, spec.is_regression)
-        weights = as_weights("sample_weight", sample_weight, len(z), np.dtype(np.float64))
-        weights = weights if len(weights) else None
+        given = as_weights("sample_weight", sample_weight, len(z), np.dtype(np.float64))
+        weights = given if len(given) else None
         if spec.is_regression:
             from sklearn.metrics import r2_score
 

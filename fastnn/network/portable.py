@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
 from fastnn.validation import check_finite, one_of
@@ -70,6 +71,7 @@ class Portable:
         True
         """
         self._freezable(output)
+        require("numba", "numba_predict")
         from fastnn.export.compiled import numba_predict
 
         return numba_predict(self, output)
@@ -104,6 +106,7 @@ class Portable:
                 f"signature 'integrand' needs a network with one output; "
                 f"this one has {self.n_outputs}"
             )
+        require("numba", "cfunc")
         from fastnn.export.compiled import cfunc
 
         return cfunc(self, signature, output)

@@ -59,6 +59,7 @@ def sparse_outputs(
     model, limits = predictor.model, tuning()
     samples, features = X.shape
     units = model.plan.first_layer[1]
+    outputs: _Sparse | _Dense
     if inputs is None and X.nnz <= limits.sparse_product_density * samples * features:
         outputs, width = _Sparse(predictor), units
     else:

@@ -24,7 +24,7 @@ from fastnn.validation import as_integer, as_real, one_of
 DTYPES = ("float32", "float64")
 
 # Of activations that have one.
-DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+DEFAULT_ALPHA: dict[str | CustomActivation, float] = {"leaky_relu": 0.01, "elu": 1.0}
 
 
 def _between(low: float, high: float | None = None, *, low_open: bool = False) -> dict[str, Any]:
@@ -35,6 +35,11 @@ def _between(low: float, high: float | None = None, *, low_open: bool = False) -
 def _among(allowed: Iterable[str]) -> dict[str, Any]:
     """Metadata of a field that is one of some names."""
     return {"choices": tuple(allowed)}
+
+
+def _later(value: Any) -> Any:
+    """A default that becomes its field's type when the spec is made."""
+    return value
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class NetworkSpec:
 
     layer_sizes: tuple[int, ...]
     activation: tuple[str | CustomActivation, ...] = field(
-        default="tanh", metadata=_among(codes.ACTIVATIONS)
+        default=_later("tanh"), metadata=_among(codes.ACTIVATIONS)
     )
     alpha: float | None = field(default=None, metadata=_between(0.0))
     loss: str | CustomLoss = field(default="cross_entropy", metadata=_among(codes.LOSSES))
@@ -60,11 +65,11 @@ class NetworkSpec:
     quantile: float = field(default=0.5, metadata=_between(0.0, 1.0, low_open=True))
     delta: float = field(default=1.0, metadata=_between(0.0, low_open=True))
     l2: float = field(default=0.0, metadata=_between(0.0))
-    dropout: tuple[float, ...] = field(default=0.0, metadata=_between(0.0, 1.0))
+    dropout: tuple[float, ...] = field(default=_later(0.0), metadata=_between(0.0, 1.0))
     initializer: str = field(default="auto", metadata=_among(INITIALIZERS))
     standardize: bool = False
     smooth_clip: float | None = field(default=None, metadata=_between(0.0, low_open=True))
-    dtype: np.dtype = field(default="float32", metadata=_among(DTYPES))
+    dtype: np.dtype = field(default=_later("float32"), metadata=_among(DTYPES))
 
     # Name of the loss, a custom one included; whether it is one of real targets.
     loss_name: str = field(init=False, repr=False, compare=False)
@@ -73,10 +78,13 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "layer_sizes", _sizes(self.layer_sizes))
-        is_custom = isinstance(self.loss, CustomLoss)
-        loss = self.loss.name if is_custom else one_of("loss", self.loss, choices("loss"))
+        if isinstance(self.loss, CustomLoss):
+            loss, is_regression = self.loss.name, True
+        else:
+            loss = one_of("loss", self.loss, choices("loss"))
+            is_regression = loss in codes.REGRESSION
         set_(self, "loss_name", loss)
-        set_(self, "is_regression", is_custom or loss in codes.REGRESSION)
+        set_(self, "is_regression", is_regression)
         if self.loss == "cross_entropy" and self.n_outputs < 2:
             raise ValueError(
                 "cross_entropy needs at least two outputs; "
@@ -181,7 +189,7 @@ class NetworkSpec:
 
     def model(self, kernels: ModuleType) -> Model:
         """The network as a backend's kernels take it; its parameters mean nothing yet."""
-        names = [*self.activation, "identity"]
+        names: list[Any] = [*self.activation, "identity"]
         constants: list[Any] = self.alphas
         of_loss = {"huber": self.delta, "quantile": self.quantile}
         constants[-1] = of_loss.get(self.loss_name, self.label_smoothing)

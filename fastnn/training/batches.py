@@ -59,7 +59,7 @@ def sparse_pays(x: np.ndarray, model: Model) -> bool:
     if density == 0.0:
         return False
     some = x[:: -(-len(x) // 1000)]
-    return np.count_nonzero(some) <= density * some.size
+    return bool(np.count_nonzero(some) <= density * some.size)
 
 
 class Batches:

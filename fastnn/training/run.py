@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Run:
 
     def rates(self, count: int) -> np.ndarray:
         """Learning rates of the next steps."""
-        return np.full(count, self.state.optimizer.learning_rate)
+        return np.full(count, self.state.in_use.learning_rate)
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
         """Do the next steps; fewer than asked for before a loss that is not finite."""
@@ -204,16 +205,16 @@ class FitRun(Run):
 
     def __init__(
         self,
-        *arguments: object,
+        *arguments: Any,
         progress: Progress,
         callbacks: Sequence[Callable[[Progress], bool | None]] = (),
         validation: Validation | None = None,
-        **settings: object,
+        **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
         self.progress, self.callbacks, self.validation = progress, callbacks, validation
         # Moments of a large network would take as much memory again; an average is needed.
-        large = self.model.plan.header[codes.SHARED] and not self.state.optimizer.ema
+        large = self.model.plan.header[codes.SHARED] and not self.state.in_use.ema
         self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
         self.losses: list[np.ndarray] = []
         before = time.perf_counter()
@@ -263,7 +264,7 @@ class FitRun(Run):
         failed = self.step + 1
         if not _all_finite(self.model.params):
             self.snapshot.restore()
-        raise DivergenceError(failed, float(losses[-1]), self.state.optimizer.learning_rate)
+        raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
     def finished(self) -> None:
         """A last look at the parameters."""

@@ -152,7 +152,7 @@ class TrainingState:
         """What a model file keeps of a training: plain data, and the moments in one vector."""
         rule = {
             name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.optimizer.to_dict().items()
+            for name, value in self.in_use.to_dict().items()
         }
         moments = self.moments
         if self.left is not None and not np.array_equal(params, self.left):
@@ -170,6 +170,12 @@ class TrainingState:
         self.record = Record(fields["updates"], fields["epochs"])
         self.seed = fields["seed"]
         self.left = params.copy() if self.has_average else None
+
+    @property
+    def in_use(self) -> Optimizer:
+        """The update rule of a training that has begun."""
+        assert self.optimizer is not None, "no training has begun"
+        return self.optimizer
 
     @property
     def is_continued_without(self) -> bool:

@@ -78,6 +78,7 @@ def run_team(
     others: list[Future] = []
     try:
         for thread in range(1, n_threads):
+            assert pool is not None, "several threads without a pool"
             others.append(pool.submit(join, thread))
         done = run(0)
         for other in others:

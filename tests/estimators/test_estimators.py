@@ -11,7 +11,6 @@ import sklearn.neural_network
 from helpers import load_backend
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import (
     load_iris,
     make_classification,
@@ -39,6 +38,15 @@ from fastnn.estimators import solvers
 from fastnn.estimators.epochs import EpochRun
 from fastnn.training import run as training
 from fastnn.training import threads as workers
+
+try:
+    from sklearn.callback import ProgressBar, ScoringMonitor
+except ImportError:
+    ProgressBar = ScoringMonitor = None
+
+needs_callbacks = pytest.mark.skipif(
+    ProgressBar is None, reason="scikit-learn has callbacks from 1.9 on"
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -636,6 +644,7 @@ def test_warnings_name_the_caller():
         assert caught[0].filename == __file__
 
 
+@needs_callbacks
 def test_an_interrupt_keeps_what_there_is():
     class Interrupting:
         def setup(self, estimator, context):
@@ -697,6 +706,7 @@ class Recording:
         return self.stop_after is not None and self.calls.count("end epoch") >= self.stop_after
 
 
+@needs_callbacks
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_callbacks_are_called_and_stop(solver):
     X, y = load_iris(return_X_y=True)
@@ -715,6 +725,7 @@ def test_callbacks_are_called_and_stop(solver):
     assert model.n_iter_ == 3
 
 
+@needs_callbacks
 def test_callbacks_do_not_change_training():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(5, max_iter=20, random_state=0)
@@ -723,6 +734,7 @@ def test_callbacks_do_not_change_training():
     assert watched.loss_curve_ == plain.loss_curve_
 
 
+@needs_callbacks
 def test_without_callbacks_the_loop_stays_compiled(monkeypatch):
     """A call of the kernels for many epochs; with a callback one for each."""
     X, y = load_iris(return_X_y=True)
@@ -747,6 +759,7 @@ def test_without_callbacks_the_loop_stays_compiled(monkeypatch):
     assert watched.loss_curve_ == plain.loss_curve_
 
 
+@needs_callbacks
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scoring_monitor(solver):
     X, y = load_iris(return_X_y=True)
@@ -758,6 +771,7 @@ def test_scoring_monitor(solver):
     assert rows[-1]["accuracy"] == pytest.approx(model.score(X, y))
 
 
+@needs_callbacks
 def test_progress_bar(capsys):
     pytest.importorskip("rich")
     X, y = load_iris(return_X_y=True)
@@ -765,6 +779,7 @@ def test_progress_bar(capsys):
     assert "MLPClassifier" in capsys.readouterr().out
 
 
+@needs_callbacks
 def test_callbacks_through_a_search(capsys):
     pytest.importorskip("rich")
     X, y = load_iris(return_X_y=True)

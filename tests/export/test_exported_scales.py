@@ -12,6 +12,7 @@ from test_export import compiled, run_onnx
 
 import fastnn
 from fastnn import export
+from fastnn.extras import require
 
 SECONDS = np.arange(300)
 TIMES = np.column_stack([1.7e9 + SECONDS, np.sin(SECONDS / 7)])
@@ -137,7 +138,7 @@ def test_compiled_calls_without_standardisation():
 @pytest.mark.parametrize("clip", [None, 3.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_torch(dtype, clip):
-    torch = export.plain.require("torch", "this test", "test")
+    torch = require("torch", "this test", "test")
     net, expected = make("classes", dtype, clip)
     module = export.to_torch(net)
     with torch.no_grad():
@@ -157,7 +158,7 @@ def test_torch(dtype, clip):
 @pytest.mark.parametrize("clip", [None, 3.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_keras(tmp_path, dtype, clip):
-    keras = export.plain.require("keras", "this test", "test")
+    keras = require("keras", "this test", "test")
     net, expected = make("values", dtype, clip)
     export.to_keras(net).save(tmp_path / "m.keras")
     outputs = np.asarray(keras.models.load_model(tmp_path / "m.keras")(TIMES))

@@ -14,6 +14,7 @@ from test_export import compiled, run_onnx
 
 import fastnn
 from fastnn import export
+from fastnn.extras import require
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((60, 3)) * [1, 10, 100] + [5, -30, 200]
@@ -63,7 +64,7 @@ def test_several_steps_in_every_export(tmp_path):
     assert_same(mlp.predict_proba(X), expected, "float64", atol=1e-9)
     np.testing.assert_array_equal(mlp.predict(X), model.predict(X))
     assert mlp.solver == "lbfgs"
-    torch = export.plain.require("torch", "this test", "test")
+    torch = require("torch", "this test", "test")
     with torch.no_grad():
         p = export.to_torch(model)(torch.from_numpy(X)).numpy()
     assert_same(p[:, 0], expected[:, 1], "float64", atol=1e-9)

@@ -1,0 +1,163 @@
+"""What describes the project in several places says the same everywhere; the archives are whole."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+
+
+def test_conda_recipe_has_the_same_requirements():
+    recipe = (ROOT / "tools" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
+    section = recipe.split("  run:\n", 1)[1].split("\ntests:")[0]
+    run, constraints = section.split("  run_constraints:\n")
+    listed = re.compile(r"^    - (\S+) (\S+)$", re.M)
+    hard = {Requirement(text) for text in PROJECT["dependencies"]}
+    assert dict(listed.findall(run)) == {one.name: str(one.specifier) for one in hard}
+    extras = PROJECT["optional-dependencies"]
+    optional = {
+        one.name: ",".join(sorted(str(one.specifier).split(","), reverse=True))
+        for extra in ("numba", "plots", "download", "experiments")
+        for one in map(Requirement, extras[extra])
+        if one.name != PROJECT["name"]
+    }
+    optional["matplotlib-base"] = optional.pop("matplotlib")
+    assert dict(listed.findall(constraints)) == optional
+    assert f'version: "{PROJECT["version"]}"' in recipe
+
+
+def test_versions_of_python():
+    declared = re.findall(r"Python :: 3\.(\d+)", "\n".join(PROJECT["classifiers"]))
+    assert PROJECT["requires-python"] == f">=3.{declared[0]}"
+    assert PYPROJECT["tool"]["cibuildwheel"]["build"] == " ".join(f"cp3{v}-*" for v in declared)
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py3{declared[0]}"
+
+
+def test_every_extra_is_documented():
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    for extra in PROJECT["optional-dependencies"]:
+        assert f"`{extra}`" in text, extra
+
+
+def test_targets_of_the_workflows_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.M))
+    used = set()
+    for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
+        for line in re.findall(r"- run: make (.+)", workflow.read_text(encoding="utf-8")):
+            used |= set(line.split())
+    if not used:
+        pytest.skip("a source distribution has no workflows")
+    assert used - {"docs"} <= targets
+
+
+@pytest.fixture
+def release(tmp_path):
+    """The check of releases, over a small tree of its own."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    (tmp_path / "fastnn").mkdir()
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (tmp_path / "fastnn" / "__init__.py").write_text('__version__ = "1.2.0"\n')
+    (tmp_path / "CITATION.cff").write_text("a: b\nversion: 1.2.0\ndate-released: 2026-12-01\n")
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## 1.2.0 (2026-12-01)\n\n- One.\n- Two.\n\n## 1.1.0 (2026-11-01)\n"
+    )
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+
+    def run(*arguments):
+        command = [sys.executable, "tools/check_release.py", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr.splitlines()
+
+    return tmp_path, run
+
+
+def test_release_that_is_ready(release):
+    folder, run = release
+    assert run() == (0, [])
+    assert run("--tag", "v1.2.0", "--notes", "notes.md") == (0, [])
+    assert (folder / "notes.md").read_text() == "- One.\n- Two.\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "fault"),
+    [
+        ("fastnn/__init__.py", "1.2.0", "1.1.0", "fastnn/__init__.py: __version__ is not 1.2.0"),
+        ("CITATION.cff", "1.2.0", "1.1.0", "CITATION.cff: version is not 1.2.0"),
+        ("CITATION.cff", "12-01", "12-02", "CITATION.cff: date-released is not 2026-12-01"),
+        ("CHANGELOG.md", "2026-12-01", "not released", "'1.2.0 (not released)' has no date"),
+        ("CHANGELOG.md", "## 1.2.0", "## 1.3.0", "there is no section '## 1.2.0"),
+    ],
+)
+def test_release_that_is_not_ready(release, file, before, after, fault):
+    folder, run = release
+    path = folder / file
+    path.write_text(path.read_text().replace(before, after))
+    code, lines = run()
+    assert code == 1
+    assert [line for line in lines if fault in line]
+    assert lines[-1] == f"files that are not committed: {file}"
+    assert len(lines) == 2
+
+
+def test_tag_of_another_version(release):
+    assert release[1]("--tag", "v1.1.0") == (1, ["the tag is v1.1.0; the version is 1.2.0"])
+
+
+def test_smoke_test(capsys):
+    runpy.run_path(str(ROOT / "tools" / "smoke.py"), run_name="__main__")
+    assert capsys.readouterr().out.endswith("works\n")
+
+
+@pytest.mark.slow
+def test_source_distribution_has_every_file(tmp_path):
+    """Of git, other than those that are of use there only."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:-1]
+    for name in names:
+        if (ROOT / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, "setup.py", "-q", "sdist", "--dist-dir", "archives"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (archive,) = (tmp_path / "archives").iterdir()
+    with tarfile.open(archive) as file:
+        packed = {name.partition("/")[2] for name in file.getnames()}
+    assert [n for n in names if n not in packed and not n.startswith((".ci", ".git"))] == []
+    assert [n for n in packed if n.endswith((".so", ".pyc"))] == []
+
+
+@pytest.mark.slow
+def test_types_for_users(tmp_path):
+    """A type checker finds the annotations of the installed package, and the mistake."""
+    (tmp_path / "use.py").write_text(
+        "import fastnn\n"
+        "net = fastnn.Network([2, 3, 2], activation='tanh', random_state=0)\n"
+        "history = net.fit([[0.0, 1.0]], [0], optimizer=fastnn.Adam(0.01), epochs=2)\n"
+        "last: float = history.seconds\n"
+        "fastnn.Network([2, 3, 2], l2='strong')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-incremental", "use.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Found 1 error in 1 file" in done.stdout, done.stdout + done.stderr
+    assert 'use.py:5: error: Argument "l2" to "Network" has incompatible type "str"' in done.stdout
