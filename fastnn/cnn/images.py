@@ -18,7 +18,7 @@ FORMATS = ("PNG", "JPEG")
 NOISE = 0.1  # less is taken for background: grain, traces of JPEG
 EDGE = 0.25  # where the digit ends
 MIN_CONTRAST = 16  # of 255; less is a blank page
-UNEVEN = 24  # of 255, between parts of the border: more is uneven light, not grain
+UNEVEN = 12  # of 255, between the medians of the sides: more is uneven light, not grain
 FITTED = 96  # pixels a side of the small copy to which a background is fitted
 
 

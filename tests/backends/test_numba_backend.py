@@ -37,15 +37,15 @@ def package(tmp_path):
     return tmp_path / "fastnn"
 
 
-def run(package, before="", **environment):
-    """Run the script in a process of its own; warnings are errors."""
+def run(package, before="", warnings="error", **environment):
+    """Run the script in a process of its own; warnings are errors, or counted if "default"."""
     settings = {
         "PYTHONPATH": str(package.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(package.parent / "cache"),
     }
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT.format(before=before)],
+        [sys.executable, "-W", warnings, "-c", SCRIPT.format(before=before)],
         cwd=package.parent,
         env=os.environ | settings | environment,
         capture_output=True,
@@ -53,6 +53,8 @@ def run(package, before="", **environment):
         check=False,
     )
     assert not done.returncode, done.stderr
+    if warnings == "default":
+        assert done.stderr.count("Warning: ") == 1, done.stderr
     return json.loads(done.stdout)
 
 
@@ -90,8 +92,8 @@ def test_without_a_folder_for_the_cache(package):
 
 def test_cache_that_cannot_be_used_any_more(package):
     cache = package.parent / "cache"
-    remove = f"import shutil; shutil.rmtree({str(cache)!r}); open({str(cache)!r}, 'w')"
-    assert run(package, remove)[::2] == [0.5, 0]
+    remove = f"import shutil; shutil.rmtree({str(cache)!r}); open({str(cache)!r}, 'w').close()"
+    assert run(package, remove, warnings="default")[::2] == [0.5, 0]
     cache.unlink()
     assert run(package)[::2] == [0.5, 0]
     compiled = list(cache.rglob("*.nbc"))
