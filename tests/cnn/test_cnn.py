@@ -435,7 +435,7 @@ def test_uneven_light_is_taken_out(drawn, tmp_path, right, corner):
     even = images.read(tmp_path / "even.png", notes).astype(float)
     assert notes == []
     uneven = images.read(tmp_path / "uneven.png", notes).astype(float)
-    assert np.abs(uneven - even).mean() < 8  # of 255, as above; one brightness for all gives up to 37
+    assert np.abs(uneven - even).mean() < 8  # of 255; with one brightness up to 37
     (note,) = notes
     assert "uneven light, the border goes from" in note
     assert "--save-input" in note
