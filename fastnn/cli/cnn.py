@@ -165,7 +165,11 @@ def predict(
     files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
     save_input: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write what the network sees, 28 by 28 pixels, as PNG."),
+        typer.Option(
+            metavar="DIR",
+            help="Write what the network sees, 28 by 28 pixels, as PNG.",
+            show_default="not written",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
