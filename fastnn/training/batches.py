@@ -184,4 +184,4 @@ class Batches:
         with np.errstate(over="ignore", invalid="ignore"):
             if not model.is_threaded and pool is not None:
                 return run_apart(run, pool, sync)
-            return run_team(run, n_threads, pool, sync)
+            return run(0) if n_threads == 1 else run_team(run, n_threads, pool, sync)

@@ -87,8 +87,8 @@ class Run:
         threads = started_threads(helpers) if helpers else nullcontext()
         with blas, threads as self.pool:
             try:
-                while self.step < self.total and self.stopped == "epochs":
-                    count = min(length * self.unit, self.total - self.step, self.most_steps())
+                while self.stopped == "epochs" and (left := self.total - self.step) > 0:
+                    count = min(length * self.unit, left, self.most_steps())
                     self.n_threads = team.choose()
                     seconds = self._chunk(count)
                     team.report(self.n_threads, seconds, count)
@@ -234,16 +234,16 @@ class FitRun(Run):
 
     def new_losses(self, count: int) -> np.ndarray:
         """Those of the history."""
-        self.losses.append(np.full(count, np.nan))
+        self.losses.append(np.empty(count))
         return self.losses[-1]
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Show progress, validate at the end of an epoch, call the callbacks."""
-        progress = self.progress
-        progress.step, progress.epoch = self.step, self.step // self.batches
+        progress, step = self.progress, self.step
+        progress.step, progress.epoch = step, step // self.batches
         progress.loss = float(losses[-1])
         progress.seconds = time.perf_counter() - self.started
-        if self.validation is not None and self.step % self.batches == 0:
+        if self.validation is not None and step % self.batches == 0:
             params = self.model.params
             with self.state.average(params):
                 stop = self.validation.after_epoch(progress.epoch - 1, params)

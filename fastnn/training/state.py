@@ -107,8 +107,9 @@ class TrainingState:
     def start_chunk(self, losses: np.ndarray) -> None:
         """The next steps will write these losses."""
         losses.fill(np.nan)
-        record = self.record
-        self.record = Record(self.updates, record.epochs, self.steps, record.batches, losses)
+        updates, epochs, steps, batches, before = record = self.record
+        done = record.done if len(before) else 0
+        self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
     def end_chunk(self) -> None:
         """Take the chunk into the counters; the losses belong to somebody else now."""
@@ -231,8 +232,7 @@ class Snapshot:
         self._params[:] = self.params
         if self._moments is not None:
             self._moments[:] = self.state.moments
-        state = self.state
-        self._record = state.record._replace(updates=state.updates, steps=state.steps, losses=_NONE)
+        self._record = self.state.record  # between two chunks: no losses are pending
         now = time.perf_counter()
         self.due = now + 50 * (now - before)
 
