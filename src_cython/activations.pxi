@@ -10,7 +10,7 @@ cdef extern from "activations.h" nogil:
     void elementwise(const real *x, int function, Size n, real *out) noexcept
 
 
-cdef void activate_units(Block *b, Size k, Size unit, Size last) noexcept nogil:
+cdef inline void activate_units(Block *b, Size k, Size unit, Size last) noexcept nogil:
     """Outputs of some units of layer k, through dropout where that follows."""
     cdef Layer *layer = b.net.layers + k
     cdef double constant = b.net.constants[k]
@@ -29,7 +29,7 @@ cdef void activate_units(Block *b, Size k, Size unit, Size last) noexcept nogil:
                    Matrix(b.memory.work + layer[1].output, ld))
 
 
-cdef void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
+cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
     """From the derivatives by what layer k + 1 reads to those by the net inputs of layer k or,
     through dropout, k - 1: in place, for some units."""
     cdef Layer *layer

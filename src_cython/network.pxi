@@ -137,7 +137,7 @@ cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept
     return True
 
 
-cdef void block_gradient(Block *b, double *loss) noexcept nogil:
+cdef inline void block_gradient(Block *b, double *loss) noexcept nogil:
     """Loss of a block, added to ``loss``, and its gradient.
 
     A team's threads each take some units of every layer forward, and some inputs backward; the
@@ -155,7 +155,7 @@ cdef void block_gradient(Block *b, double *loss) noexcept nogil:
 # --- batches ------------------------------------------------------------------------
 
 
-cdef void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) noexcept nogil:
+cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) noexcept nogil:
     """The samples of a batch from ``first`` on; of a team's threads each gathers some.
 
     The input stays in place where that is possible, sparse rows always.
@@ -189,7 +189,7 @@ cdef void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) n
         gather_targets(b, data, batch)
 
 
-cdef void gather_targets(Block *b, Data *data, Batch *batch) noexcept nogil:
+cdef inline void gather_targets(Block *b, Data *data, Batch *batch) noexcept nogil:
     """Targets and sample weights of a block."""
     cdef Header *header = b.net.header
     cdef Size start = batch.start + b.first

@@ -49,7 +49,7 @@ cdef inline Matrix rows_of(Matrix x, Size first) noexcept nogil:
 # --- the products -----------------------------------------------------------------
 
 
-cdef void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
+cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
     """``z = w.T x + b`` for the units from ``unit`` up to ``last``."""
     cdef Size units = last - unit
     cdef Matrix z = rows_of(d.z, unit)
@@ -66,7 +66,7 @@ cdef void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
                        d.sums, d.z)
 
 
-cdef void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
+cdef inline void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
     """Both gradients for the inputs from ``first`` up to ``last``, a few rows at a time."""
     cdef Size j = first, stop
     d.inputs_done = first
@@ -80,7 +80,7 @@ cdef void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
         j = stop
 
 
-cdef void backward_inputs(Dense *d, Size first, Size stop, Size last) noexcept nogil:
+cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noexcept nogil:
     """``dx = w dz`` for the inputs from ``first`` up to ``stop``, or further up to ``last``."""
     cdef real *w = d.w + first * d.n_out
     cdef Size rows = stop - first, done
@@ -100,7 +100,7 @@ cdef void backward_inputs(Dense *d, Size first, Size stop, Size last) noexcept n
             d.inputs_done = done
 
 
-cdef void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
+cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
     """``dw = x dz.T`` for some inputs, with the first of them ``db``; and the fused update."""
     cdef Size rows = stop - first, place = first * d.n_out
     cdef Matrix x = d.x

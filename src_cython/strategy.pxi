@@ -172,7 +172,7 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
         d.masks = <uint64_t *> (products + b.net.scratch.masks)
 
 
-cdef void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
+cdef inline void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
     """Choose how net inputs are computed, and prepare what all threads read.
 
     Of that, each makes a share, in the scratch memory of the first.
@@ -202,7 +202,7 @@ cdef void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
         d.forward = BLAS
 
 
-cdef void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d) noexcept nogil:
+cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d) noexcept nogil:
     """Choose how both gradients are computed, and prepare what all threads read."""
     cdef Layer *layer = b.net.layers + k
     read_layer(b, k, d)

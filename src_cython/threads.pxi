@@ -15,7 +15,7 @@ cdef inline Team alone() noexcept nogil:
     return Team(0, 1, NULL, 0, 0)
 
 
-cdef void meet(Team *team) noexcept nogil:
+cdef inline void meet(Team *team) noexcept nogil:
     """Barrier."""
     if team.n_threads > 1:
         barrier(<int> team.n_threads, team.sync)
@@ -28,7 +28,7 @@ cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept 
     return smaller(thread * ((n + line - 1) // line) // n_threads * line, n)
 
 
-cdef bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noexcept nogil:
+cdef inline bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noexcept nogil:
     """The next ``first`` to ``last`` of n things that no thread has, or False if none is left.
 
     Whichever thread is ready takes one, since cores are not equally fast, nor always there. Pieces
