@@ -113,6 +113,51 @@ def interval(share: float, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def check_scoring(scoring: str | None) -> None:
+    """Raise unless it is the name of a score of scikit-learn, or None."""
+    from sklearn.metrics import get_scorer_names
+
+    if scoring is not None and scoring not in get_scorer_names():
+        raise ValueError(f"--scoring must be a score of scikit-learn; got {scoring!r}")
+
+
+def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:
+    """A score of scikit-learn; None of no samples.
+
+    Raises
+    ------
+    ValueError
+        If it does not suit the targets.
+    """
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.metrics import get_scorer
+
+    class View(RegressorMixin if net.is_regression else ClassifierMixin, BaseEstimator):
+        """The network as what scorers take."""
+
+        classes_, predict = net.classes_, staticmethod(net.predict)
+        if not net.is_regression:
+            predict_proba = staticmethod(net.predict_proba)
+
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+    if not len(y):
+        return None
+    return suits(get_scorer(scoring), scoring, View(), X, y)
+
+
+def suits(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.ndarray) -> float:
+    """A score, or ValueError if it cannot be had of such targets."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(scorer(model, X, y))
+    except Exception as error:  # of whatever kind scikit-learn has for it
+        text = str(error).split("\n")[0]
+        raise ValueError(f"--scoring {scoring} does not suit this target: {text}") from None
+
+
 def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """The scores of imbalanced classes and the caution as rows for people.
 

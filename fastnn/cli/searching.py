@@ -16,7 +16,7 @@ from fastnn.cli.files import file_of
 from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
-from fastnn.cli.scores import held_out_scores, score_rows
+from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, suits
 from fastnn.cli.search import DEFAULT_HIDDEN
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def search(
         "learning_rate_init": numbers("--learning-rate", settings.learning_rate, zero=False),
         "alpha": numbers("--l2", settings.l2, zero=True),
     }
-    _check_score(settings.scoring)
+    check_scoring(settings.scoring)
     model = _model(dataset.task, settings)
     dataset.check_range(model.dtype)
     rows = split(dataset, settings.test, settings.seed)
@@ -129,13 +129,6 @@ def numbers(name: str, text: str, zero: bool) -> Any:
     return scipy.stats.loguniform(*given)
 
 
-def _check_score(scoring: str | None) -> None:
-    from sklearn.metrics import get_scorer_names
-
-    if scoring is not None and scoring not in get_scorer_names():
-        raise ValueError(f"--scoring must be a score of scikit-learn; got {scoring!r}")
-
-
 def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings) -> str | None:
     """One line about a class that has fewer training samples than there are folds.
 
@@ -171,13 +164,7 @@ def _check_scorer(search: Search, task: str, X: np.ndarray, y: np.ndarray) -> No
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
     dummy = DummyClassifier() if task == "classification" else DummyRegressor()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            search.scorer(task)(dummy.fit(X, y), X, y)
-    except Exception as error:  # of whatever kind scikit-learn has for it
-        text = str(error).split("\n")[0]
-        raise ValueError(f"--scoring {search.scoring} does not suit this target: {text}") from None
+    suits(search.scorer(task), search.scoring, dummy.fit(X, y), X, y)
 
 
 def _model(task: str, settings: SearchSettings) -> Model:

@@ -104,6 +104,9 @@ class TrainSettings(FileSettings):
     class_weight: Literal["balanced"] | None = setting(
         options.CLASS_WEIGHT, "all samples weigh alike", panel=DATA
     )
+    scoring: str | None = setting(
+        "Another score to print, by its name in scikit-learn.", "none", panel=DATA
+    )
     standardize: bool | None = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
     )

@@ -17,7 +17,7 @@ from fastnn.cli.files import file_of
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
-from fastnn.cli.scores import held_out_scores, score_rows
+from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
 from fastnn.cli.settings import TrainSettings
 from fastnn.extras import install_command, is_installed
 from fastnn.network import Network
@@ -57,6 +57,7 @@ def train(
     task : str
         What the target was taken for.
     """
+    check_scoring(settings.scoring)
     dataset = datasets.load(
         settings.data,
         target=settings.target,
@@ -72,6 +73,7 @@ def train(
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
     net = _network(dataset, settings)
     dataset.check_range(net.dtype)
+    _check_suits(net, dataset, settings.scoring)
     X, y = part(dataset, train_rows, input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
@@ -91,6 +93,17 @@ def train(
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
     return result, task
+
+
+def _check_suits(net: Network, dataset: Dataset, scoring: str | None) -> None:
+    """Raise if the score cannot be had of such targets, before a long training."""
+    if scoring is not None:
+        from sklearn.dummy import DummyClassifier, DummyRegressor
+        from sklearn.metrics import get_scorer
+
+        dummy = DummyRegressor() if net.is_regression else DummyClassifier(strategy="uniform")
+        X = np.zeros((len(dataset.y), 1))
+        suits(get_scorer(scoring), scoring, dummy.fit(X, dataset.y), X, dataset.y)
 
 
 class Run(NamedTuple):
@@ -197,6 +210,7 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "held_out": unseen,
         f"held_out_{score}": unseen_score,
         **held_out_scores(net, unseen_X, unseen_y, accuracy, "held_out_"),
+        **_other_score(run, unseen_X, unseen_y),
         "seconds": history.seconds,
         "compile_seconds": history.compile_seconds,
         "steps_per_second": history.steps_per_second if history.steps else None,
@@ -204,6 +218,18 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
     if history.best_epoch is not None:
         result["best_epoch"] = history.best_epoch + 1
     return result
+
+
+def _other_score(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray) -> dict[str, Any]:
+    """The score of ``--scoring``, for the samples of training and those held out."""
+    name = run.settings.scoring
+    if name is None:
+        return {}
+    return {
+        "scoring": name,
+        "scoring_training": scored(run.net, name, run.X, run.y),
+        "scoring_held_out": scored(run.net, name, unseen_X, unseen_y),
+    }
 
 
 def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> list[str]:
@@ -277,6 +303,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
         *score_rows(result, "held_out_"),
+        *_other_rows(result),
         *_hint(result),
         ("seconds", f"{result['seconds']:.3f}{compiling}"),
         ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
@@ -284,6 +311,15 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("files", ", ".join(result["files"])),
         *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
     ]
+
+
+def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The score of ``--scoring`` as a row for people."""
+    if "scoring" not in result:
+        return []
+    unseen = result["scoring_held_out"]
+    text = "nothing was held out" if unseen is None else f"{unseen:.4f} held out"
+    return [(result["scoring"], f"{result['scoring_training']:.4f} in training, {text}")]
 
 
 def _hint(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import beta
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastnn
@@ -229,3 +229,27 @@ def test_class_weight_of_values_is_refused(refused):
         message = refused(command, "diabetes", "--class-weight", "balanced")
         assert "is for classes; the task is regression" in message
     assert "class-weight" in refused("train", "iris", "--class-weight", "magic")
+
+
+def test_another_score_of_a_training(run, run_json):
+    data = datasets.load("iris")
+    settings = ("train", "iris", "--epochs", 50)
+    result = run_json(*settings, "--scoring", "f1_macro", "--test", 0, "--out", "all")
+    predicted = fastnn.load("all/model.safetensors").predict(data.X)
+    assert result["scoring_training"] == f1_score(data.y, predicted, average="macro")
+    assert result["scoring_held_out"] is None
+    result = run_json(*settings, "--scoring", "accuracy", "--out", "some")
+    assert result["scoring_training"] == pytest.approx(result["accuracy"])
+    assert result["scoring_held_out"] == pytest.approx(result["held_out_accuracy"])
+    code, out, _ = run(*settings, "--scoring", "f1_macro", "--out", "again")
+    assert code == 0
+    assert " in training, " in next(x for x in out.splitlines() if x.startswith("f1_macro "))
+
+
+def test_a_score_that_does_not_suit(refused):
+    assert "--scoring must be a score of scikit-learn" in refused(
+        "train", "iris", "--scoring", "nonsense"
+    )
+    assert "--scoring roc_auc does not suit this target" in refused(
+        "train", "iris", "--scoring", "roc_auc"
+    )
