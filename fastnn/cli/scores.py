@@ -7,6 +7,7 @@ to stands beside it, with balanced accuracy and AUC. The score of a few samples 
 from __future__ import annotations
 
 import warnings
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,10 +116,16 @@ def interval(share: float, n: int) -> tuple[float, float]:
 
 def check_scoring(scoring: str | None) -> None:
     """Raise unless it is the name of a score of scikit-learn, or None."""
+    if scoring is None:
+        return  # scikit-learn takes longer to import than a short job to train
+
     from sklearn.metrics import get_scorer_names
 
-    if scoring is not None and scoring not in get_scorer_names():
-        raise ValueError(f"--scoring must be a score of scikit-learn; got {scoring!r}")
+    if scoring not in (names := get_scorer_names()):
+        close = ", ".join(get_close_matches(scoring, names)) or "accuracy, roc_auc, r2"
+        raise ValueError(
+            f"--scoring must be the name of a score of scikit-learn ({close}, ...); got {scoring!r}"
+        )
 
 
 def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:

@@ -247,7 +247,7 @@ def test_another_score_of_a_training(run, run_json):
 
 
 def test_a_score_that_does_not_suit(refused):
-    assert "--scoring must be a score of scikit-learn" in refused(
+    assert "--scoring must be the name of a score of scikit-learn" in refused(
         "train", "iris", "--scoring", "nonsense"
     )
     assert "--scoring roc_auc does not suit this target" in refused(
