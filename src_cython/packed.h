@@ -21,7 +21,7 @@
 #define PANEL_COLUMNS ((int)(2 * V))
 #define PAGES 64 /* summands whose lines are in as many pages: a first-level TLB has 64 or more */
 #define COPY_LINE (BLOCK_SUMS + 16)
-#define COPY_SIZE (BLOCK_ROWS * COPY_LINE)
+#define COPY_SIZE (TILE_ROWS * COPY_LINE)
 
 /* The first factor of a product. */
 typedef struct {
@@ -152,49 +152,24 @@ INLINE void packed_tile(const int vectors, Factor a, const real *b, Size n, cons
         }
 }
 
-/* Whether the lines of a, of which a tile reads TILE_ROWS at the same time or up to BLOCK_SUMS one
- * after the other, are so nearly a multiple of 4 KiB apart that they share a few sets of the
- * caches (4K aliasing): a first level has 8 ways of 4 KiB, a second level of a mebibyte 8 of
- * 128 KiB. */
-INLINE int aliases_4k(Factor a)
+/* A copy of the last rows of a, fewer than a tile has, with zeros for those that it lacks: if rows
+ * are neighbours in memory, a tile's rows for each of n summands; else rows COPY_LINE apart. */
+FUNCTION Factor copy_edge(Factor a, Size rows, Size n, real *copy)
 {
-    const Size line = a.row == 1 ? a.sum : a.row;
-    const Size distance = (line * (Size)sizeof(real) + 32) % 4096;
-    return distance <= 64 && (a.row == 1 || TILE_ROWS > 8);
-}
-
-/* A copy of some rows of a, and where it is: if rows are neighbours in memory, BLOCK_ROWS numbers
- * for each of n summands; else n numbers each, COPY_LINE apart. Rows that a tile lacks are
- * zeros. */
-FUNCTION Factor copy_factor(Factor a, Size rows, Size n, real *copy)
-{
-    const Size whole = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-    real *out = copy;
-    if (a.row == 1) {
-        for (Size i = 0; i < n; i++, a.p += a.sum, out += BLOCK_ROWS) {
-            if (rows == BLOCK_ROWS) { /* a number that the compiler knows */
-                memcpy(out, a.p, BLOCK_ROWS * sizeof(real));
-                continue;
-            }
-            memcpy(out, a.p, (size_t)rows * sizeof(real));
-            for (Size r = rows; r < whole; r++)
-                out[r] = 0;
-        }
-        return (Factor){copy, 1, BLOCK_ROWS};
-    }
-    for (Size r = 0; r < whole; r++, a.p += a.row, out += COPY_LINE) {
-        if (r < rows)
-            memcpy(out, a.p, (size_t)n * sizeof(real));
-        else
-            memset(out, 0, (size_t)n * sizeof(real));
-    }
-    return (Factor){copy, COPY_LINE, 1};
+    const int neighbours = a.row == 1;
+    const Factor out = {copy, neighbours ? 1 : COPY_LINE, neighbours ? TILE_ROWS : 1};
+    for (Size i = 0; neighbours && i < n; i++)
+        for (Size r = 0; r < TILE_ROWS; r++)
+            copy[i * TILE_ROWS + r] = r < rows ? a.p[i * a.sum + r] : 0;
+    for (Size r = 0; !neighbours && r < TILE_ROWS; r++)
+        for (Size i = 0; i < n; i++)
+            copy[r * COPY_LINE + i] = r < rows ? a.p[r * a.row + i] : 0;
+    return out;
 }
 
 /* Up to BLOCK_ROWS rows and BLOCK_SUMS summands of a product. */
 typedef struct {
     Factor a;
-    int aliased;      /* read a copy of a */
     const real *next; /* the part of a that comes after this one, prefetched meanwhile */
     const real *panels;
     Size panel; /* from one panel to the next */
@@ -217,19 +192,18 @@ FUNCTION void packed_block(const PackedBlock *p)
     const Size rate = prefetch_rate(next, tiles);
     const real *panels = p->panels;
     /* a tile at the edge reads zeros, not what is behind the matrix */
-    const Size in_place = p->aliased ? 0 : rows / TILE_ROWS * TILE_ROWS;
+    const Size in_place = rows / TILE_ROWS * TILE_ROWS;
     Factor copy = a;
     if (in_place < rows)
-        copy = copy_factor((Factor){a.p + in_place * a.row, a.row, a.sum}, rows - in_place, n,
-                           p->copy);
+        copy = copy_edge((Factor){a.p + in_place * a.row, a.row, a.sum}, rows - in_place, n,
+                         p->copy);
     for (Size c = 0; c < columns; c += 2 * V, panels += p->panel)
         for (Size r = 0; r < rows; r += TILE_ROWS) {
             const Size tile_rows = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
             const Size tile_columns = columns - c < 2 * V ? columns - c : 2 * V;
             const real *start = p->bias ? p->bias + r : NULL;
             const Matrix out = {p->out.p + r * p->out.ld + c, p->out.ld};
-            Factor from = r < in_place ? a : copy;
-            from.p += (r < in_place ? r : r - in_place) * from.row;
+            const Factor from = r < in_place ? (Factor){a.p + r * a.row, a.row, a.sum} : copy;
             prefetch_lines(&next, rate);
             prefetch_moments(p->update, r, TILE_ROWS, c, 2 * V);
 #define TILE(vectors)                                                                             \
@@ -256,9 +230,8 @@ FUNCTION void packed_product(Factor a, const real *panels, const real *bias, int
                              Size rows, Size columns, Size n, Matrix out, real *copy,
                              UpdateRows update)
 {
-    const int aliased = aliases_4k(a);
-    const Size at_a_time = a.row == 1 && !aliased ? PAGES : BLOCK_SUMS;
-    PackedBlock p = {.aliased = aliased, .panel = n * 2 * V, .columns = columns, .copy = copy};
+    const Size at_a_time = a.row == 1 ? PAGES : BLOCK_SUMS;
+    PackedBlock p = {.panel = n * 2 * V, .columns = columns, .copy = copy};
     for (Size r = 0; r < rows; r += BLOCK_ROWS)
         for (Size i = 0; i < n; i += at_a_time) {
             p.rows = smaller(rows - r, BLOCK_ROWS);
