@@ -122,9 +122,19 @@ def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
         raise ValueError(f"{name} has {array.shape[1]} features; the network expects {n_columns}")
 
 
+def all_finite(array: np.ndarray) -> bool:
+    """Whether there is neither NaN nor infinity."""
+    # A sum of squares, where nothing cancels, is finite only if they all are. BLAS makes no array
+    # of answers. Squares of finite numbers may overflow, of which vdot does not warn.
+    is_real = array.flags.c_contiguous and array.dtype.char in "fd"
+    if is_real and math.isfinite(np.vdot(array, array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
 def check_finite(name: str, array: np.ndarray) -> None:
     """Raise if there are NaN or infinities."""
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         what = "NaN" if np.isnan(array).any() else f"infinity or values beyond {array.dtype}"
         raise ValueError(f"{name} contains {what}")
 

@@ -22,8 +22,9 @@ from fastnn.network.prediction import Predictor
 from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec
+from fastnn.network.step import Stepper
 from fastnn.training.history import EarlyStopping, History, Progress
-from fastnn.training.optimizers import Optimizer
+from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.state import TrainingState
 from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
 
@@ -192,6 +193,7 @@ class Network(Portable):
         """Make what belongs to a backend."""
         self.model = self.spec.model(backends.load(backend))
         self.predictor = Predictor(self.spec, self.model)
+        self.stepper: Stepper | None = None
 
     # --- what it is -----------------------------------------------------------
 
@@ -251,7 +253,7 @@ class Network(Portable):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__ | {"backend": self.backend, "params": self.params}
         # made again: addresses of the user's functions hold in one process
-        del state["model"], state["predictor"]
+        del state["model"], state["predictor"], state["stepper"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -531,6 +533,67 @@ class Network(Portable):
         bar = _progress_bar(job.epochs) if verbose else None
         with bar if bar is not None else nullcontext():
             return fitting.train(self, job, [bar.callback] if bar is not None else [])
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: Optimizer | str | None = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """One step with one batch, as for data that arrive bit by bit.
+
+        The result is that of ``fit(X, y, epochs=1, optimizer=optimizer)`` to the bit; memory is
+        kept between calls with batches of one size, so that a small step takes microseconds.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+        y : array-like, shape (samples,) or (samples, outputs)
+            As for :meth:`fit`. A first batch of integer labels from 0 on may lack some of the
+            classes.
+        optimizer : Optimizer or str, optional
+            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its moments.
+        sample_weight : array-like, shape (samples,), optional
+
+        Returns
+        -------
+        float
+            The objective of the batch, its loss and penalty, before the step.
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, or with ``standardize`` before :meth:`fit` has learned the scales;
+            nothing has changed.
+        DivergenceError
+            As :meth:`fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> net = fastnn.Network([1, 8, 1], loss="squared_error", random_state=0)
+        >>> rng = np.random.default_rng(0)
+        >>> for _ in range(2000):
+        ...     x = rng.uniform(-1, 1, size=(32, 1))
+        ...     loss = net.partial_fit(x, x**2, optimizer=fastnn.Adam(0.01))
+        >>> bool(loss < 1e-3)
+        True
+        """
+        if self.spec.standardize and self.scales.input_shift is None:
+            raise ValueError(
+                "standardize=True needs a call of fit first, which learns mean and deviation from "
+                "all data; a batch may be too small for them"
+            )
+        size = len(X) if hasattr(X, "__len__") else 0
+        stepper = self.stepper
+        if stepper is None or stepper.batch_size != size or stepper.n_threads != self.n_threads:
+            if size == 0:
+                raise ValueError(f"X must have at least one sample; got {X!r}")
+            self.stepper = stepper = Stepper(self, size)
+        return stepper(X, y, get_optimizer(optimizer), sample_weight)
 
 
 def _progress_bar(epochs: int) -> Any:

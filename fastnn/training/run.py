@@ -20,6 +20,7 @@ from fastnn.training.history import Best, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.team import TeamSize, receives_signals, started_threads
+from fastnn.validation import all_finite
 
 
 class Run:
@@ -256,13 +257,13 @@ class FitRun(Run):
 
     def _check_finite(self) -> None:
         """Notice parameters that are not finite though the losses are."""
-        if not _all_finite(self.model.params):
+        if not all_finite(self.model.params):
             self.diverged(np.array([np.inf]))
 
     def diverged(self, losses: np.ndarray) -> None:
         """Raise; parameters that are not finite go back to the last snapshot, with all else."""
         failed = self.step + 1
-        if not _all_finite(self.model.params):
+        if not all_finite(self.model.params):
             self.snapshot.restore()
         raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
@@ -290,11 +291,6 @@ class FitRun(Run):
             best_epoch=best.epoch if best.params is not None else None,
             compile_seconds=self.compile_seconds,
         )
-
-
-def _all_finite(numbers: np.ndarray) -> bool:
-    """Whether there is neither NaN nor infinity, without an array of answers."""
-    return bool(np.isfinite(numbers.min()) and np.isfinite(numbers.max()))
 
 
 def batch_sizes(samples: int, batch_size: int) -> np.ndarray:

@@ -226,6 +226,11 @@ class Snapshot:
         self._record = state.record
         self.due = 0.0
 
+    @property
+    def fits(self) -> bool:
+        """Whether the moments still have the shape they had when the snapshot was made."""
+        return self._moments is None or self._moments.shape == self.state.moments.shape
+
     def take(self) -> None:
         """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""
         before = time.perf_counter()

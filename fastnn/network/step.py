@@ -1,0 +1,114 @@
+"""Single steps with batches of the user's own, whose memory is kept from call to call."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.errors import DivergenceError
+from fastnn.network import fitting
+from fastnn.network.inputs import encode_targets
+from fastnn.training.batches import Batches
+from fastnn.training.optimizers import Optimizer
+from fastnn.training.state import Snapshot
+from fastnn.validation import all_finite, as_matrix, as_weights
+
+if TYPE_CHECKING:
+    from fastnn.network.network import Network
+
+FEW_LABELS = 256  # so many are looked up one by one; for more NumPy's functions are faster
+
+
+class Stepper:
+    """Steps of a network with batches of one size.
+
+    Parameters
+    ----------
+    net : Network
+    batch_size : int
+
+    Attributes
+    ----------
+    is_direct : bool
+        Whether a step is a call of the kernels alone: one thread, and no limit for BLAS to set.
+        Otherwise it is an epoch of :meth:`fastnn.Network.fit`, which does the same.
+    """
+
+    def __init__(self, net: Network, batch_size: int) -> None:
+        model, self.net, self.batch_size = net.model, net, batch_size
+        self.n_threads = net.n_threads
+        self.batches = Batches(model, batch_size, n_threads=net.n_threads)
+        limits_blas = model.uses_blas if model.is_threaded else net.n_threads is not None
+        self.is_direct = self.batches.n_threads == 1 and not limits_blas
+        if self.is_direct:
+            columns = net.n_outputs if net.spec.has_target_columns else 1
+            x, targets = (np.zeros((batch_size, n), net.dtype) for n in (net.n_features, columns))
+            self.batches.fill(x, targets, np.empty(0, net.dtype))
+            self.data, self.params = self.batches.data, model.params
+            self.losses, self.rates = np.empty(1), np.empty(1)
+            self.index_of: dict[Any, int] = {}
+            self.snapshot: Snapshot | None = None
+
+    def __call__(self, X: Any, y: Any, optimizer: Optimizer, sample_weight: Any) -> float:
+        """Check the batch and do the step; the objective before it."""
+        net = self.net
+        if not self.is_direct:
+            job = fitting.check_job(
+                net, X, y, optimizer=optimizer, epochs=1, sample_weight=sample_weight
+            )
+            return float(fitting.train(net, job).loss[0])
+        spec, state = net.spec, net.state
+        x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype)
+        targets = self._targets(y)
+        weights = as_weights("sample_weight", sample_weight, self.batch_size, net.dtype)
+        data = self.data
+        data.x[...] = (net.scales.inputs(x, spec) if spec.standardize else x).T
+        data.targets[...] = targets
+        self.batches.data = data._replace(sample_weight=weights) if len(weights) else data
+        state.begin(optimizer, self.params)
+        try:
+            self._step()
+        finally:
+            state.end(self.params)
+        return float(self.losses[0])
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """The targets as the kernels take them, transposed."""
+        net, index_of = self.net, self.index_of
+        if index_of and type(y) is np.ndarray and y.shape == (self.batch_size,):
+            found = [index_of.get(label, -1) for label in y.tolist()]
+            if min(found) >= 0:
+                return np.array(found, net.dtype)
+        matrix, classes, is_1d = encode_targets(net.spec, y, self.batch_size, net.classes_)
+        net.classes_ = classes
+        if is_1d is not None:
+            net.targets_1d = is_1d
+        elif self.batch_size <= FEW_LABELS and net.spec.loss_name == "cross_entropy":
+            self.index_of = {label: k for k, label in enumerate(classes.tolist())}
+        return (net.scales.targets(matrix, net.spec) if net.spec.standardize else matrix).T
+
+    def _step(self) -> None:
+        """Do the step, or raise with the parameters of before."""
+        net, state, params, losses = self.net, self.net.state, self.params, self.losses
+        snapshot = self.snapshot
+        if snapshot is None or snapshot.state is not state or not snapshot.fits:
+            large = net.model.plan.header[codes.SHARED] and not state.in_use.ema
+            self.snapshot = snapshot = Snapshot(params, state, with_moments=not large)
+        if time.perf_counter() >= snapshot.due and all_finite(params):
+            snapshot.take()
+        self.rates[0] = state.in_use.learning_rate
+        first = state.epochs
+        state.start_run(1)
+        state.start_chunk(losses)
+        done = self.batches.train(state, self.rates, first, losses, net.l2)
+        state.end_chunk()
+        is_finite = all_finite(params)
+        if done and is_finite:
+            return
+        if not is_finite:
+            snapshot.restore()
+        loss = float(losses[0]) if not done else float("inf")
+        raise DivergenceError(1, loss, state.in_use.learning_rate)

@@ -1,0 +1,142 @@
+"""``Network.partial_fit``: the steps of ``fit``, one call each."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.backends.tuning import tuned
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5))
+LABELS = np.array(["a", "b", "c"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
+
+
+def two(backend, sizes=(5, 8, 3), **settings):
+    """Two equal networks."""
+    make = {"activation": "relu", "backend": backend, "random_state": 3} | settings
+    return fastnn.Network(sizes, **make), fastnn.Network(sizes, **make)
+
+
+def equal_steps(one, other, y, optimizer, weights=None):
+    """Train one by partial_fit and the other by fit, with batches of two sizes; compare."""
+    for rows in (slice(0, 20), slice(20, 40), slice(40, 55), slice(0, 20)):
+        weight = None if weights is None else weights[rows]
+        loss = one.partial_fit(X[rows], y[rows], optimizer=optimizer, sample_weight=weight)
+        history = other.fit(X[rows], y[rows], optimizer=optimizer, epochs=1, sample_weight=weight)
+        assert loss == history.loss[0]
+        np.testing.assert_array_equal(one.params, other.params)
+        np.testing.assert_array_equal(one.state.moments, other.state.moments)
+    assert one.n_epochs_ == other.n_epochs_
+    np.testing.assert_array_equal(one.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dropout": 0.3}, {"l2": 0.1, "dtype": "float64"}, {"n_threads": 1}],
+    ids=["plain", "dropout", "l2", "one-thread"],
+)
+@pytest.mark.parametrize(
+    "optimizer",
+    [fastnn.Adam(0.01), fastnn.SGD(0.1, momentum=0.9), fastnn.Adam(0.01, ema=0.9, clip_norm=1.0)],
+    ids=["adam", "momentum", "average"],
+)
+def test_steps_are_those_of_fit(backend, settings, optimizer):
+    equal_steps(*two(backend, **settings), LABELS, optimizer)
+
+
+@pytest.mark.parametrize(
+    ("loss", "sizes", "y"),
+    [
+        ("squared_error", (5, 8, 1), X[:, 0]),
+        ("squared_error", (5, 8, 2), X[:, :2]),
+        ("binary_cross_entropy", (5, 8, 1), X[:, 0] > 0),
+        ("binary_cross_entropy", (5, 8, 1), 1 / (1 + np.exp(-X[:, 0]))),
+        ("binary_cross_entropy", (5, 8, 2), (X[:, :2] > 0).astype(int)),
+    ],
+    ids=["vector", "columns", "sigmoid", "soft", "multilabel"],
+)
+def test_other_losses_and_weights(backend, loss, sizes, y):
+    weights = RNG.uniform(0.5, 2.0, size=len(X))
+    equal_steps(*two(backend, sizes, loss=loss), y, fastnn.Adam(0.01), weights)
+
+
+def test_after_fit_with_scales(backend):
+    one, other = two(backend, (5, 8, 1), loss="squared_error", standardize=True)
+    with pytest.raises(ValueError, match="standardize=True needs a call of fit first"):
+        one.partial_fit(X, X[:, 0])
+    for net in (one, other):
+        net.fit(X, 100 + 10 * X[:, 0], optimizer=fastnn.Adam(0.01), epochs=3)
+    equal_steps(one, other, 100 + 10 * X[:, 0], fastnn.Adam(0.01))
+
+
+@pytest.mark.parametrize("name", ["cython", "numba"])
+def test_threads_change_no_bits(name):
+    with tuned(second_thread_work=1, work_per_thread=1):
+        one, other = two(name, (5, 64, 3), n_threads=2)
+        x = RNG.normal(size=(600, 5))
+        y = (x[:, 0] > 0).astype(int)
+        for _ in range(3):
+            loss = one.partial_fit(x, y, optimizer=fastnn.Adam(0.01))
+            assert loss == other.fit(x, y, optimizer=fastnn.Adam(0.01), epochs=1).loss[0]
+        assert not one.stepper.is_direct
+        np.testing.assert_array_equal(one.params, other.params)
+
+
+def test_first_batch_may_lack_classes():
+    net = fastnn.Network([5, 8, 3], random_state=0)
+    net.partial_fit(X[:2], [0, 0])
+    net.partial_fit(X[:2], np.array([2, 1]))
+    assert net.classes_.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"unknown to the network: 7; it knows 0, 1, 2"):
+        net.partial_fit(X[:2], np.array([7, 1]))
+    with pytest.raises(ValueError, match="y has 2 classes; the network tells 3 apart"):
+        fastnn.Network([5, 8, 3]).partial_fit(X[:2], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.full((2, 5), np.nan), [0, 1], "X contains NaN"),
+        (X[:2, :4], [0, 1], "X has 4 features; the network expects 5"),
+        (X[:2], [0, 1, 2], "y has shape"),
+        (X[:0], [], "X must have at least one sample"),
+        (3.0, [0], "X must have at least one sample"),
+    ],
+)
+def test_bad_batches_change_nothing(x, y, message):
+    net = fastnn.Network([5, 8, 3], random_state=0)
+    net.partial_fit(X[:2], [0, 1])
+    params, epochs = net.params.copy(), net.n_epochs_
+    with pytest.raises(ValueError, match=message):
+        net.partial_fit(x, y)
+    np.testing.assert_array_equal(net.params, params)
+    assert net.n_epochs_ == epochs
+
+
+def test_divergence_keeps_finite_parameters(backend):
+    net = fastnn.Network(
+        [5, 8, 1], activation="relu", loss="squared_error", backend=backend, random_state=0
+    )
+
+    def steps():
+        for _ in range(20):
+            net.partial_fit(X, X[:, 0], optimizer=fastnn.SGD(1e30))
+
+    with pytest.raises(fastnn.DivergenceError, match=r"learning rate below 1e\+30"):
+        steps()
+    assert np.isfinite(net.params).all()
+    net.params[:] = 0.1
+    assert np.isfinite(net.partial_fit(X, X[:, 0], optimizer=fastnn.SGD(1e-3)))
+
+
+def test_pickles_go_on(backend):
+    net, other = two(backend)
+    for each in (net, other):
+        each.partial_fit(X, LABELS)
+    again = pickle.loads(pickle.dumps(net))
+    assert again.partial_fit(X, LABELS) == other.partial_fit(X, LABELS)
+    np.testing.assert_array_equal(again.params, other.params)
