@@ -56,6 +56,31 @@ GATHER(gather, real)
 GATHER(gather_bytes, uint8_t)
 #undef GATHER
 
+/* Rows from `first` up to `last` of a (samples, features) matrix without their zeros, as CSR: what
+ * row s has begins at indptr[s]. Every number is written, and one that is zero overwritten by the
+ * next; but not in the last row with any: behind it another thread's may be, or nothing. */
+FUNCTION void compress_rows(const real *x, Size features, Size first, Size last,
+                            const int64_t *indptr, int32_t *RESTRICT indices,
+                            real *RESTRICT values)
+{
+    for (Size s = first; s < last; s++) {
+        const real *row = x + s * features;
+        Size k = indptr[s];
+        if (indptr[s + 1] < indptr[last])
+            for (Size f = 0; f < features; f++) {
+                indices[k] = (int32_t)f;
+                values[k] = row[f];
+                k += row[f] != 0;
+            }
+        else
+            for (Size f = 0; f < features; f++)
+                if (row[f] != 0) {
+                    indices[k] = (int32_t)f;
+                    values[k++] = row[f];
+                }
+    }
+}
+
 /* Whether there is neither NaN nor infinity; an OR of comparisons, which has no order. */
 FUNCTION int all_finite(const real *x, Size n)
 {

@@ -15,6 +15,7 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``output_transform(loss, out)`` | softmax, sigmoid, exp |
 | ``update(grads, l2, rule, learning_rate, count, params, moments)`` | |
 | ``shuffle(seed, epoch, order)`` | |
+| ``compress(x, first, last, indptr, indices, values)`` | dense rows become sparse ones |
 
 | of a network | |
 |---|---|

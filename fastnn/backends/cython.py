@@ -79,6 +79,11 @@ class Level:
     def product_scratch(self, block, widest, itemsize):
         return self._product_scratch[itemsize](block, widest, itemsize)
 
+    # --- of data
+
+    def compress(self, x, first, last, indptr, indices, values):
+        self._compress[x.itemsize](x, first, last, indptr, indices, values)
+
     # --- of a layer
 
     def dense_forward(self, x, w, b, out):

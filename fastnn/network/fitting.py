@@ -203,7 +203,7 @@ def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> B
     batches = Batches(net.model, job.batch_size, sparse, n_threads)
     # The order within one full batch changes nothing but rounding.
     shuffled = job.shuffle and job.batch_size < len(x)
-    rows = Rows.compressed(x, net.dtype) if sparse else x
+    rows = Rows.compressed(x, net.model.kernels, n_threads) if sparse else x
     batches.fill(rows, scales.targets(job.targets, net.spec), job.weights, shuffled)
     return batches
 

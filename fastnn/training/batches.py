@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +13,12 @@ from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.model import Model
 from fastnn.backends.plan import batch_matrices
 from fastnn.backends.tuning import tuning
+from fastnn.training.pool import is_worker, run_pieces
 from fastnn.training.state import TrainingState
 from fastnn.training.team import run_apart, run_team
 from fastnn.training.threads import default_threads
 
+PART_BYTES = 1 << 18  # of samples that become sparse at a time: they stay in the cache
 _NO_INDICES, _NO_INDPTR = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
@@ -34,23 +37,33 @@ class Rows(NamedTuple):
     indptr: np.ndarray
 
     @classmethod
-    def compressed(cls, x: np.ndarray, dtype: np.dtype) -> Rows:
-        """The rows of a matrix without their zeros."""
-        samples, features = x.shape
-        indptr = np.zeros(samples + 1, np.int64)
-        stored = np.count_nonzero(x)
-        values, columns = np.empty((1, stored), dtype), np.empty(stored, np.int32)
-        column_of = np.tile(np.arange(features, dtype=np.int32), min(samples, 256))
-        end = 0
-        for first in range(0, samples, 256):  # a part at a time stays in the cache
-            part = x[first : first + 256]
-            is_stored = part != 0  # NumPy finds True several times as fast as a number
-            indptr[first + 1 : first + 1 + len(part)] = np.count_nonzero(is_stored, axis=1)
-            places = np.flatnonzero(is_stored)
-            begin, end = end, end + len(places)
-            columns[begin:end] = column_of[places]
-            values[0, begin:end] = part.reshape(-1)[places]
-        return cls(values, columns, np.cumsum(indptr))
+    def compressed(cls, x: np.ndarray, kernels: ModuleType, n_threads: int | None = None) -> Rows:
+        """The rows of a matrix without their zeros.
+
+        Parameters
+        ----------
+        x : ndarray, shape (samples, features)
+        kernels : module
+            The backend.
+        n_threads : int, optional
+        """
+        edges = [*range(0, len(x), max(1, PART_BYTES // x[0].nbytes)), len(x)]
+        indptr = np.zeros(len(x) + 1, np.int64)
+
+        def count(k: int) -> None:
+            part = slice(edges[k], edges[k + 1])
+            # NumPy counts True several times as fast as numbers
+            indptr[1:][part] = np.count_nonzero(x[part] != 0, axis=1)
+
+        def compress(k: int) -> None:
+            kernels.compress(x, edges[k], edges[k + 1], indptr, indices, values[0])
+
+        n_threads = 1 if is_worker() else n_threads or default_threads()
+        run_pieces(count, len(edges) - 1, n_threads)
+        np.cumsum(indptr, out=indptr)
+        values, indices = np.empty((1, indptr[-1]), x.dtype), np.empty(indptr[-1], np.int32)
+        run_pieces(compress, len(edges) - 1, n_threads)
+        return cls(values, indices, indptr)
 
 
 def sparse_pays(x: np.ndarray, model: Model) -> bool:

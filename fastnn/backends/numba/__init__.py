@@ -23,6 +23,7 @@ from fastnn.backends.numba.activations import (
     dropout_backward,
     dropout_forward,
 )
+from fastnn.backends.numba.data import compress
 from fastnn.backends.numba.losses import output_loss, output_transform
 from fastnn.backends.numba.maths import (
     vector_exp,

@@ -19,6 +19,7 @@ from fastnn.backends.numpy.activations import (
     dropout_backward,
     dropout_forward,
 )
+from fastnn.backends.numpy.data import compress
 from fastnn.backends.numpy.losses import output_loss, output_transform
 from fastnn.backends.numpy.network import forward, loss_and_grad
 from fastnn.backends.numpy.products import (
@@ -45,6 +46,7 @@ __all__ = [
     "activation_backward",
     "activation_forward",
     "biases_of",
+    "compress",
     "dense_backward_inputs",
     "dense_backward_params",
     "dense_forward",

@@ -1,0 +1,42 @@
+"""Data on their way to the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends.numba.compiling import distinct, public
+from fastnn.backends.numba.pointers import at, pointer
+
+
+@distinct
+def _compress_row(row, features, indices, values):
+    """Write every number; one that is zero is overwritten by the next."""
+    k = 0
+    for f in range(features):
+        indices[k] = np.int32(f)
+        values[k] = row[f]
+        k += row[f] != 0
+
+
+@distinct
+def _compress_exactly(row, features, indices, values):
+    """The same without a write behind the last number, where another thread works."""
+    k = 0
+    for f in range(features):
+        if row[f] != 0:
+            indices[k] = np.int32(f)
+            values[k] = row[f]
+            k += 1
+
+
+@public
+def compress(x, first, last, indptr, indices, values):
+    """Rows from ``first`` up to ``last`` without their zeros, as CSR."""
+    features = x.shape[1]
+    data, columns, numbers, ends = pointer(x), pointer(indices), pointer(values), pointer(indptr)
+    for s in range(first, last):
+        row, begin = at(data, s * features), ends[s]
+        if ends[s + 1] < ends[last]:
+            _compress_row(row, features, at(columns, begin), at(numbers, begin))
+        else:
+            _compress_exactly(row, features, at(columns, begin), at(numbers, begin))
