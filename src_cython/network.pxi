@@ -59,15 +59,15 @@ def product_scratch(Size block, Size widest, Size itemsize, /):
 
 
 cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight,
-                   bint shuffled, Data *out) except -1:
+                   bint gathered, Data *out) except -1:
     """Check the data against the plan; x is checked as sparse where ``out.csr.indptr`` is set."""
     cdef bint sparse = out.csr.indptr != NULL
     out.features = net.layers[0].fan_in
     out.n_targets = 1 if net.loss == CROSS_ENTROPY else net.layers[net.n_layers - 1].fan_out
-    out.x_is_bytes = shuffled and not sparse and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
+    out.x_is_bytes = gathered and not sparse and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
     out.targets = reals(targets, 0, False, "targets")
     check(x, cnp.NPY_UINT8 if out.x_is_bytes else REAL_TYPE, 0, False, "x")
-    if shuffled:
+    if gathered:
         check_shape(targets, -1, out.n_targets, "targets")
         out.samples = dim(targets, 0)
     else:
@@ -75,7 +75,7 @@ cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sam
         out.samples = dim(targets, 1)
     if sparse:
         check_shape(x, 1, -1, "x")
-    elif shuffled:
+    elif gathered:
         check_shape(x, out.samples, out.features, "x")
     else:
         check_shape(x, out.features, out.samples, "x")
@@ -311,7 +311,7 @@ def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not 
     cdef Data data
     cdef Memory memory
     cdef double objective
-    data.seed, data.order = seed, NULL
+    data.seed, data.order, data.shuffled = seed, NULL, False
     data.csr.indices, data.csr.indptr = NULL, NULL
     read_data(&net_, x, targets, sample_weight, False, &data)
     memory.params = reals(params, net_.header.n_params, False, "params")

@@ -19,6 +19,7 @@ cdef extern from "subnormals.h" nogil:
 
 cdef extern from "codes.h" nogil:
     const int DENSE, DROPOUT, IDENTITY, RELU, CROSS_ENTROPY, SGD, ADAM, STREAM_DROPOUT
+    const int CONSECUTIVE, SHUFFLED
     const int LAYER_COLUMNS, HEADER_SIZE, MAX_GROUPS, SYNC_SIZE, BLAS_WIDTH
 
 cdef extern from "sparse.h" nogil:
@@ -63,7 +64,8 @@ cdef struct Data:
     CsrBlock csr  # x where it is sparse
     real *targets
     real *weights  # NULL: all ones
-    int64_t *order  # NULL: batches are ranges of columns
+    int64_t *order  # NULL: batches are consecutive
+    bint shuffled
     Size samples
     Size features
     Size n_targets

@@ -81,7 +81,7 @@ cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team
     for i in range(chunk.steps):
         step = chunk.first_step + i
         team.turn = i
-        if data.order != NULL and (step % batches == 0 or i == 0):
+        if data.shuffled and (step % batches == 0 or i == 0):
             if team.thread == 0:
                 shuffle_order(data.seed, step // batches, data.samples, data.order)
             meet(team)
@@ -123,6 +123,26 @@ cdef int check_sparse(data, Data *out) except -1:
     return 0
 
 
+cdef int check_order(cnp.ndarray order, Data *data, Chunk *chunk) except -1:
+    """An order that is given has only rows of the data, which may be more than it has."""
+    check(order, cnp.NPY_INT64, data.samples if data.shuffled else 1, data.shuffled, "order")
+    data.order = <int64_t *> data_of(order)
+    if data.shuffled:
+        return 0
+    cdef Size n = cnp.PyArray_SIZE(order), batches = (n + chunk.batch_size - 1) // chunk.batch_size
+    cdef Size first = chunk.first_step % batches * chunk.batch_size, i
+    cdef Size last = first + smaller(chunk.steps * chunk.batch_size, n)  # of these steps' samples
+    cdef bint outside = False
+    for i in range(first, smaller(last, n)):
+        outside |= not 0 <= data.order[i] < data.samples
+    for i in range(last - n):
+        outside |= not 0 <= data.order[i] < data.samples
+    if outside:
+        raise ValueError("order has rows beyond the %s of the data" % data.samples)
+    data.samples = n
+    return 0
+
+
 def train(net not None, data not None, rule not None, chunk not None, team not None,
           cnp.ndarray params not None, cnp.ndarray moments not None, memory not None,
           cnp.ndarray losses not None, /):
@@ -137,12 +157,13 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     cdef Chunk chunk_
     cdef Team team_ = Team(team.thread, team.n_threads, NULL, 0, 0)
     cdef Memory memory_
-    cdef bint shuffled = data.shuffled
+    cdef int sampling = data.sampling
+    cdef bint gathered = sampling != CONSECUTIVE
     cdef cnp.ndarray rates = chunk.learning_rates, sync = team.sync
     cdef cnp.ndarray order = memory.order, work = memory.work
-    data_.seed, data_.order = chunk.seed, NULL
+    data_.seed, data_.order, data_.shuffled = chunk.seed, NULL, False
     read_sparse(data, &data_)
-    read_data(&net_, data.x, data.targets, data.sample_weight, shuffled, &data_)
+    read_data(&net_, data.x, data.targets, data.sample_weight, gathered, &data_)
     cdef Size n_params = net_.header.n_params, work_size = net_.header.work_size
     cdef Size work_row = dim(work, cnp.PyArray_NDIM(work) - 1)
     if data_.csr.indptr != NULL:
@@ -162,9 +183,9 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     if team_.n_threads > 1:
         check(sync, cnp.NPY_INT64, SYNC_SIZE, True, "sync")
         team_.sync = <int64_t *> data_of(sync)
-    if shuffled:
-        check(order, cnp.NPY_INT64, data_.samples, True, "order")
-        data_.order = <int64_t *> data_of(order)
+    if gathered:
+        data_.shuffled = sampling == SHUFFLED
+        check_order(order, &data_, &chunk_)
     memory_.params = reals(params, n_params, True, "params")
     memory_.grads = reals(
         memory.grads,

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from fastnn import backends
 from fastnn.backends import codes
-from fastnn.backends.codes import SYNC_SIZE
+from fastnn.backends.codes import CONSECUTIVE, SHUFFLED, SYNC_SIZE
 from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.plan import Plan, aligned_empty, batch_matrices, make_plan
 from fastnn.training.optimizers import SGD
@@ -286,7 +286,7 @@ def train(
             wrap(targets),
             wrap(problem.weights),
             batch_size,
-            shuffled,
+            SHUFFLED if shuffled else CONSECUTIVE,
         ),
         optimizer.for_kernels(),
         Chunk(wrap(np.full(steps, optimizer.learning_rate)), first_step, first_count, problem.seed),

@@ -49,12 +49,12 @@ class ScikitLearn(Library):
     def classifier(self, hidden, **settings):
         from sklearn.neural_network import MLPClassifier
 
-        return MLPClassifier(hidden, random_state=0, **settings)
+        return MLPClassifier(hidden_layer_sizes=hidden, random_state=0, **settings)
 
     def regressor(self, hidden, **settings):
         from sklearn.neural_network import MLPRegressor
 
-        return MLPRegressor(hidden, random_state=0, **settings)
+        return MLPRegressor(hidden_layer_sizes=hidden, random_state=0, **settings)
 
     def epoch(self, sizes, X, y, batch):
         net = self.classifier(tuple(sizes[1:-1]), batch_size=batch, max_iter=1)
@@ -81,12 +81,12 @@ class Estimators(ScikitLearn):
     def classifier(self, hidden, **settings):
         import fastnn
 
-        return fastnn.MLPClassifier(hidden, random_state=0, **settings)
+        return fastnn.MLPClassifier(hidden_layer_sizes=hidden, random_state=0, **settings)
 
     def regressor(self, hidden, **settings):
         import fastnn
 
-        return fastnn.MLPRegressor(hidden, random_state=0, **settings)
+        return fastnn.MLPRegressor(hidden_layer_sizes=hidden, random_state=0, **settings)
 
 
 class Networks(Library):

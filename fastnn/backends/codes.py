@@ -7,6 +7,11 @@ A kernel gets small integers, never strings. ``setup.py`` makes a C header of th
 DENSE = 0
 DROPOUT = 1
 
+# How samples become batches.
+CONSECUTIVE = 0  # the batches one after the other in memory
+SHUFFLED = 1  # gathered, in an order that the kernels draw anew in every epoch
+GIVEN_ORDER = 2  # gathered, in an order that the caller gives
+
 # Activations of a dense layer.
 IDENTITY = 0
 TANH = 1

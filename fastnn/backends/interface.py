@@ -37,10 +37,10 @@ class Data(NamedTuple):
     Attributes
     ----------
     x, targets : ndarray
-        If ``shuffled``, ``(samples, features)`` and ``(samples, 1 or outputs)``: the rows of a
-        batch are gathered. Else ``(features, samples)`` and ``(1 or outputs, samples)``, made by
+        If consecutive, ``(features, samples)`` and ``(1 or outputs, samples)``, made by
         :func:`fastnn.backends.plan.batch_matrices`: the batches one after the other, each
-        ``(features, batch)``.
+        ``(features, batch)``. Else ``(samples, features)`` and ``(samples, 1 or outputs)``: the
+        rows of a batch are gathered.
     indices : ndarray of int32, shape (stored,) or (0,)
     indptr : ndarray of int64, shape (samples + 1,) or (0,)
         With them ``x`` is sparse (CSR), of shape (1, stored): sample s has the numbers
@@ -49,8 +49,8 @@ class Data(NamedTuple):
         Empty for all ones.
     batch_size : int
         The last batch of an epoch takes what is left.
-    shuffled : bool
-        New order every epoch.
+    sampling : int
+        CONSECUTIVE, SHUFFLED or GIVEN_ORDER, of :mod:`fastnn.backends.codes`.
     """
 
     x: np.ndarray
@@ -59,7 +59,7 @@ class Data(NamedTuple):
     targets: np.ndarray
     sample_weight: np.ndarray
     batch_size: int
-    shuffled: bool
+    sampling: int
 
 
 class Rule(NamedTuple):
@@ -126,7 +126,8 @@ class Memory(NamedTuple):
     grads : ndarray, shape (groups, n_params)
         Partial sums of the gradient.
     order : ndarray of int64, shape (samples,) or (0,)
-        Order of the samples, where they are shuffled.
+        Order of the samples. Where they are shuffled the kernels write it; where it is given it
+        has the rows of an epoch, perhaps not all of them.
     work : ndarray, shape (n_threads, size)
     """
 

@@ -69,9 +69,6 @@ class Tuning:
         as many. A run's first chunks tell little, since memory is touched for the first time.
         Measured on 2 cores, one of them busy with another program: 12 to 45% less time;
         where nothing else runs, a chunk in 32 made with one thread costs 3% at the most.
-    gather_bytes : int
-        Samples that an estimator gathers, or makes dense, at a time in training: they should stay
-        in the cache.
     sparse_product_density : float
         Predictions for samples in CSR format with at most this share of stored numbers take
         SciPy's product for the first layer. Measured with 1,000 to 20,000 features: half of the
@@ -104,7 +101,6 @@ class Tuning:
     probe_first: int = 8
     probe_after_change: int = 2
     probe_latest: int = 32
-    gather_bytes: int = 4 * 1024 * 1024
     sparse_product_density: float = 0.1
     dense_bytes: int = 16 * 1024 * 1024
     lbfgs_dense_bytes: int = 64 * 1024 * 1024

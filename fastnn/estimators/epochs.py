@@ -18,7 +18,6 @@ import numpy as np
 import scipy.sparse
 from sklearn.metrics import get_scorer
 
-from fastnn.backends.tuning import tuning
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
@@ -37,15 +36,14 @@ class Part:
     Attributes
     ----------
     samples : slice
+        Of the epoch's order.
     batches : Batches
     n_batches : int
-    l2 : float
     """
 
     samples: slice
     batches: Batches
     n_batches: int
-    l2: float = 0.0
 
 
 class EpochRun(Run):
@@ -87,73 +85,59 @@ class EpochRun(Run):
         sizes = batch_sizes(len(data), batch_size)
         # The order within one full batch changes nothing but rounding.
         self.order = np.arange(len(data)) if estimator.shuffle and len(sizes) > 1 else None
-        self.sparse = _pays_sparse(data.x, network)
-        if self.sparse and not scipy.sparse.issparse(data.x):
-            data = Data(scipy.sparse.csr_array(data.x), data.targets, data.weights)
-        self.data = data
-        dense_from_sparse = scipy.sparse.issparse(data.x) and not self.sparse
-        refill = self.order is not None or dense_from_sparse
-        made = self._make_parts(batch_size, refill)
+        self.weights = data.weights
+        self.epoch_parts = self._make_parts(data, batch_size)
         super().__init__(
             network.model,
             state,
             epochs,
             sizes,
-            [part.batches for part in made],
+            [part.batches for part in self.epoch_parts],
             n_threads=network.n_threads,
         )
         self.unit = self.batches
-        self.epoch_parts = made
-        # Data that lie in place are taken once.
-        self.in_place = self.order is None and (not dense_from_sparse or len(made) == 1)
-        if self.in_place:
-            for part in made:
-                self._fill(part)
         self.losses_by_step = (
             network.loss_name == "squared_error" and network.n_outputs > 1 and self.alpha > 0
         )
         # Whether one call of the kernels can go through several epochs, and nobody watches.
-        self.many_at_once = self.in_place and len(made) == 1 and not self.losses_by_step
+        one_part = self.order is None and len(self.epoch_parts) == 1
+        self.many_at_once = one_part and not self.losses_by_step
         self.curve_start = len(estimator.loss_curve_)
         self.chunk = 0, np.empty(0)
         self.single = held_out is not None or context is not None or not self.many_at_once
 
-    def _make_parts(self, batch_size: int, refill: bool) -> list[Part]:
+    def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
         """What an epoch consists of; parts of one batch size share their memory."""
-        data, network, samples = self.data, self.network, self.samples
+        network, samples = self.network, self.samples
+        x = _rows(data.x, network)
         whole = samples - samples % batch_size
-        step = max(whole, 1)
-        if len(data.weights) and self.alpha > 0:  # each batch has its own L2 factor
-            step = batch_size
-        elif refill:
-            bytes_per_batch = batch_size * data.x.shape[1] * network.dtype.itemsize
-            step = max(1, tuning().gather_bytes // bytes_per_batch) * batch_size
+        # with weights each batch has its own L2 factor
+        step = batch_size if len(data.weights) and self.alpha > 0 else max(whole, 1)
         bounds = [(start, min(start + step, whole), batch_size) for start in range(0, whole, step)]
         if whole < samples:
             bounds.append((whole, samples, samples - whole))
         first: dict[int, Batches] = {}
         parts = []
         for start, stop, size in bounds:
-            batches = Batches(network.model, size, self.sparse, network.n_threads, first.get(size))
+            sparse, memory_of = isinstance(x, Rows), first.get(size)
+            batches = Batches(network.model, size, sparse, network.n_threads, memory_of)
             first.setdefault(size, batches)
-            parts.append(Part(slice(start, stop), batches, -(-(stop - start) // size)))
+            part = slice(start, stop)
+            if self.order is not None:
+                batches.fill(x, data.targets, data.weights, order=self.order[part])
+            else:
+                some = x.of(part) if isinstance(x, Rows) else x[part]
+                batches.fill(some, data.targets[part], data.weights[part])
+            parts.append(Part(part, batches, -(-(stop - start) // size)))
         return parts
 
-    def _fill(self, part: Part) -> None:
-        """Take the samples of a part, in the epoch's order."""
-        rows = part.samples if self.order is None else self.order[part.samples]
-        data = self.data.take(rows)
-        x = data.x
-        if self.sparse:
-            indices = x.indices.astype(np.int32, copy=False)
-            x = Rows(x.data[None], indices, x.indptr.astype(np.int64))
-        elif scipy.sparse.issparse(x):
-            x = x.toarray()
-        part.batches.fill(x, data.targets, data.weights)
+    def _l2(self, part: Part) -> float:
+        """The L2 factor of a part's batches."""
         total = float(part.batches.batch_size)
-        if len(data.weights) and self.alpha:  # then there is one batch
-            total = float(data.weights.sum(dtype=np.float64))
-        part.l2 = self.alpha / total if total > 0 else 0.0
+        if len(self.weights) and self.alpha:  # then there is one batch
+            rows = part.samples if self.order is None else self.order[part.samples]
+            total = float(self.weights[rows].sum(dtype=np.float64))
+        return self.alpha / total if total > 0 else 0.0
 
     # --- chunks -------------------------------------------------------------------
 
@@ -202,11 +186,9 @@ class EpochRun(Run):
             if self.order is not None:
                 drawn = np.arange(self.samples)
                 self.estimator._random_state.shuffle(drawn)
-                self.order = self.order[drawn]
+                self.order[:] = self.order[drawn]  # the parts look there
             epoch, step = begin + first // self.batches, first
             for index, part in enumerate(self.epoch_parts):
-                if not self.in_place:
-                    self._fill(part)
                 chunk = slice(step, step + part.n_batches)
                 done = self._train_part(index, epoch, rates[chunk], losses[chunk])
                 step += done
@@ -217,11 +199,11 @@ class EpochRun(Run):
     def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
         """Steps of one part; returns how many were done."""
         part, state = self.epoch_parts[index], self.state
-        step = epoch * part.n_batches
+        step, l2 = epoch * part.n_batches, self._l2(part)
         train = partial(
             part.batches.train,
             state,
-            l2=part.l2,
+            l2=l2,
             seed=(state.seed + index) % 2**31,
             pool=self.pool,
             n_threads=self.n_threads,
@@ -229,7 +211,7 @@ class EpochRun(Run):
         if not self.losses_by_step:
             return train(rates, step, losses)
         for i in range(len(losses)):
-            one, penalty = losses[i : i + 1], self.model.penalty(part.l2)
+            one, penalty = losses[i : i + 1], self.model.penalty(l2)
             if not train(rates[i : i + 1], step + i, one):
                 return i
             one[0] = (one[0] - penalty) / self.network.n_outputs + penalty
@@ -371,10 +353,11 @@ class EpochRun(Run):
         return float(scorer(view, held_out.x, labels, **arguments))
 
 
-def _pays_sparse(x: Any, network: Network) -> bool:
-    """Whether the first layer should read sparse rows."""
-    model = network.model
-    if not scipy.sparse.issparse(x):
-        return sparse_pays(x, model)
-    density = tuning().density(*model.plan.first_layer) if model.is_threaded else 0.0
-    return density > 0 and x.nnz <= density * x.shape[0] * x.shape[1]
+def _rows(x: Any, network: Network) -> np.ndarray | Rows:
+    """Samples as the kernels take them; sparse ones stay sparse."""
+    if scipy.sparse.issparse(x):
+        indices = x.indices.astype(np.int32, copy=False)
+        return Rows(x.data[None], indices, x.indptr.astype(np.int64))
+    if sparse_pays(x, network.model):
+        return Rows.compressed(x, network.model.kernels, network.n_threads)
+    return x

@@ -163,27 +163,37 @@ class _Objective:
         step = samples
         if scipy.sparse.issparse(data.x):
             step = max(1, tuning().lbfgs_dense_bytes // (data.x.shape[1] * network.dtype.itemsize))
-        self.parts = [data.take(slice(start, start + step)) for start in range(0, samples, step)]
-        self.dense = [_columns(self.parts[0].x)] if len(self.parts) == 1 else None
+        parts = [data.take(slice(start, start + step)) for start in range(0, samples, step)]
+        self.parts = [
+            (
+                # one part stays dense
+                _columns(part.x) if len(parts) == 1 else part.x,
+                np.ascontiguousarray(part.targets.T),
+                part.weights,
+                float(part.weights.sum(dtype=np.float64)) if weighted else float(len(part)),
+            )
+            for part in parts
+        ]
+        # per parameter: biases have no L2
+        self.decay = np.zeros(network.n_params)
+        for of_weights in network.unflatten(self.decay)[0]:
+            of_weights[...] = self.l2
 
     def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
         net = self.network
         net.params[:] = params
         loss, gradient = 0.0, np.zeros(net.n_params)
-        for index, part in enumerate(self.parts):
-            weights = part.weights
-            share = float(weights.sum(dtype=np.float64)) if len(weights) else float(len(part))
-            x = self.dense[index] if self.dense else _columns(part.x)
-            targets = np.ascontiguousarray(part.targets.T)
+        for x, targets, weights, share in self.parts:
+            if len(self.parts) > 1:
+                x = _columns(x)
             # without L2, which is added once
             loss += share * net.model.loss_and_grad(x, targets, weights, 0.0, self.grads)
             gradient += share * self.grads[0]
         scale = 1.0 / self.total if self.total > 0 else 0.0
+        decay = self.decay * params
         gradient *= scale
-        weights_of_gradient, _ = net.unflatten(gradient)
-        for dw, w in zip(weights_of_gradient, net.weights, strict=True):
-            dw += self.l2 * w
-        return loss * scale / self.outputs + net.model.penalty(self.l2), gradient
+        gradient += decay
+        return loss * scale / self.outputs + 0.5 * float(decay @ params), gradient
 
 
 def _columns(x: Any) -> np.ndarray:

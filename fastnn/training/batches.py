@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.backends.codes import SYNC_SIZE
+from fastnn.backends import codes
 from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.model import Model
 from fastnn.backends.plan import batch_matrices
@@ -35,6 +35,10 @@ class Rows(NamedTuple):
     values: np.ndarray
     indices: np.ndarray
     indptr: np.ndarray
+
+    def of(self, part: slice) -> Rows:
+        """Consecutive ones of them."""
+        return Rows(self.values, self.indices, self.indptr[part.start : part.stop + 1])
 
     @classmethod
     def compressed(cls, x: np.ndarray, kernels: ModuleType, n_threads: int | None = None) -> Rows:
@@ -116,6 +120,7 @@ class Batches:
         targets: np.ndarray,
         weights: np.ndarray,
         shuffled: bool = False,
+        order: np.ndarray | None = None,
     ) -> None:
         """Take samples.
 
@@ -126,16 +131,24 @@ class Batches:
         weights : ndarray, shape (samples,) or (0,)
         shuffled : bool
             Whether the kernels draw a new order in every epoch.
+        order : ndarray of int64, optional
+            Which rows make an epoch, one batch after the other. It is not copied, so that what
+            is written there later holds from the next call of :meth:`train` on.
         """
         samples, size = len(targets), self.batch_size
+        sampling = codes.SHUFFLED if shuffled else codes.CONSECUTIVE
+        if order is not None:
+            sampling = codes.GIVEN_ORDER
+        else:
+            order = np.empty(samples if shuffled else 0, np.int64)
+        consecutive = sampling == codes.CONSECUTIVE
         indices, indptr = _NO_INDICES, _NO_INDPTR
         if isinstance(x, Rows):
             x, indices, indptr = x
-        elif not shuffled:
+        elif consecutive:
             x = batch_matrices(x, size)
-        targets = np.ascontiguousarray(targets) if shuffled else batch_matrices(targets, size)
-        self.data = Data(x, indices, indptr, targets, weights, size, shuffled)
-        order = np.empty(samples if shuffled else 0, np.int64)
+        targets = batch_matrices(targets, size) if consecutive else np.ascontiguousarray(targets)
+        self.data = Data(x, indices, indptr, targets, weights, size, sampling)
         self.memory = Memory(self.grads, order, self.work)
 
     def train(
@@ -177,7 +190,7 @@ class Batches:
         model = self.model
         net = self.plan.net(model.loss, l2)
         chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
-        sync = np.zeros(SYNC_SIZE, np.int64)
+        sync = np.zeros(codes.SYNC_SIZE, np.int64)
         n_threads = min(n_threads, self.n_threads)
 
         def run(thread: int) -> int:

@@ -225,7 +225,7 @@ def test_stops_in_the_epoch_in_which_scikit_learn_stops(backend):
 # --- data of every kind ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("features", [12, 80])  # read dense; by sparse rows where compiled
+@pytest.mark.parametrize("features", [12, 80])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_sparse_equals_dense(features, solver, shuffle, backend):
@@ -236,7 +236,7 @@ def test_sparse_equals_dense(features, solver, shuffle, backend):
     settings |= {"max_iter": 8, "hidden_layer_sizes": 20, "alpha": 0.01}
     theirs = sklearn.neural_network.MLPClassifier(**settings).fit(X, y)
     for container in (np.asarray, scipy.sparse.csr_array, scipy.sparse.csc_matrix):
-        with tuned(gather_bytes=5000, lbfgs_dense_bytes=5000):  # several parts
+        with tuned(lbfgs_dense_bytes=5000):  # several parts
             ours = fastnn.MLPClassifier(backend=backend, **settings).fit(container(X), y)
         np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=0, atol=1e-9)
         np.testing.assert_allclose(
@@ -250,13 +250,6 @@ def test_predicting_sparse_in_parts():
     with tuned(dense_bytes=7 * 4 * 8):
         parts = model.predict_proba(scipy.sparse.coo_array(X))
     np.testing.assert_allclose(parts, model.predict_proba(X), atol=1e-14)
-
-
-def test_gathering_in_parts_changes_nothing(backend):
-    _, whole, X, y = _pair("multiclass", backend=backend, batch_size=16)
-    with tuned(gather_bytes=1):
-        parts = clone(whole).fit(X, y)
-    np.testing.assert_array_equal(parts.loss_curve_, whole.loss_curve_)
 
 
 def test_threads_change_nothing(backend, monkeypatch):

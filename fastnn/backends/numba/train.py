@@ -56,7 +56,7 @@ class Data(NamedTuple):
     weights: Any
     weighted: bool
     order: Any
-    shuffled: bool
+    gathered: bool
 
 
 class Batch(NamedTuple):
@@ -71,13 +71,13 @@ class Batch(NamedTuple):
 
 @inner
 def _block_of(net, data, batch, first, team, work):
-    """A block of a batch, from its sample ``first`` on, gathered where data are shuffled."""
+    """A block of a batch, from its sample ``first`` on, gathered where they are not consecutive."""
     ld = net.header[codes.BLOCK]
     samples, start = smaller(ld, batch.samples - first), batch.start + first
     x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded(samples), ld)
     targets = Matrix(at(work, net.header[codes.WORK_TARGETS]), data.n_targets, samples, ld)
     weights = at(work, net.header[codes.WORK_SAMPLE_WEIGHT])
-    if data.shuffled:
+    if data.gathered:
         if not data.sparse:  # each thread gathers some samples
             begin = team.thread * samples // team.n_threads
             end = (team.thread + 1) * samples // team.n_threads
@@ -96,7 +96,7 @@ def _block_of(net, data, batch, first, team, work):
         targets = Matrix(place, data.n_targets, samples, batch.samples)
         weights = at(data.weights, start)
     stored = Rows(
-        reinterpret(data.x, work), data.indices, data.indptr, data.order, data.shuffled, start
+        reinterpret(data.x, work), data.indices, data.indptr, data.order, data.gathered, start
     )
     return Block(
         samples,
@@ -235,17 +235,18 @@ def _total_weight(data, start, samples):
         return np.float64(samples)
     total = 0.0
     for s in range(start, start + samples):
-        total += np.float64(data.weights[data.order[s] if data.shuffled else s])
+        total += np.float64(data.weights[data.order[s] if data.gathered else s])
     return total
 
 
 @inner
 def _data_of(data, features, order):
-    """From arrays to pointers; how many samples there are and those of a batch."""
-    x, indices, indptr, targets, sample_weight, batch_size, shuffled = data
-    samples, n_targets = targets.shape
-    if not shuffled:
-        samples, n_targets = n_targets, samples
+    """From arrays to pointers; samples of an epoch and of a batch, whether they are shuffled."""
+    x, indices, indptr, targets, sample_weight, batch_size, sampling = data
+    gathered = sampling != codes.CONSECUTIVE
+    samples, n_targets = order.shape[0], targets.shape[1]
+    if not gathered:
+        n_targets, samples = targets.shape
     pointers = Data(
         pointer(x),
         features,
@@ -257,9 +258,9 @@ def _data_of(data, features, order):
         pointer(sample_weight),
         sample_weight.shape[0] > 0,
         pointer(order),
-        shuffled,
+        gathered,
     )
-    return pointers, samples, batch_size
+    return pointers, samples, batch_size, sampling == codes.SHUFFLED
 
 
 @inner
@@ -272,7 +273,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
     grads, order, work = memory
     rule, team = Rule(code, pointer(constants), decay), Team(thread, n_threads, pointer(sync))
     seed = np.uint64(seed)
-    data, samples, batch_size = _data_of(data, net.layers[codes.FAN_IN], order)
+    data, samples, batch_size, shuffled = _data_of(data, net.layers[codes.FAN_IN], order)
     params_, grads_, moments_ = pointer(params), pointer(grads), pointer(moments)
     averaged = rule.constants[5] != 0.0
     n_params, n_moments = params.shape[0], moments.shape[0] - np.int64(averaged)
@@ -284,7 +285,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         epoch, number = divmod(first_step + i, batches)
         start = number * batch_size
         n = smaller(batch_size, samples - start)
-        if data.shuffled and (number == 0 or i == 0):
+        if shuffled and (number == 0 or i == 0):
             if thread == 0:
                 shuffle_order(seed, epoch, samples, data.order)
             barrier(team)

@@ -34,7 +34,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         Steps done. Fewer than asked for if a loss was not finite: that loss is in ``losses``, its
         step was not done.
     """
-    samples = data.targets.shape[0] if data.shuffled else data.targets.shape[1]
+    samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
     grads, l2 = memory.grads[0], net.l2
     clipped = rule.constants[3] != 0.0 or rule.constants[4] != 0.0
@@ -43,7 +43,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
             return i
         step, count = chunk.first_step + i, chunk.first_count + i + 1
         epoch, batch = divmod(step, batches)
-        if data.shuffled and (batch == 0 or i == 0):
+        if data.sampling == codes.SHUFFLED and (batch == 0 or i == 0):
             shuffle(chunk.seed, epoch, memory.order)
         start, stop = batch * data.batch_size, min((batch + 1) * data.batch_size, samples)
         x, targets, weights = batch_of(
@@ -96,16 +96,20 @@ def update_layers(net, l2, rule, rate, count, params, moments, grads):
 
 def batch_of(data, order, features, start, stop, dtype):
     """Inputs, targets and weights of a batch, matrices with a column per sample."""
-    chosen = order[start:stop] if data.shuffled else np.arange(start, stop)
+    gathered = data.sampling != codes.CONSECUTIVE
+    chosen = order[start:stop] if gathered else np.arange(start, stop)
     weights = data.sample_weight[chosen] if data.sample_weight.shape[0] else data.sample_weight
     matrix = data.targets
-    targets = matrix[chosen].T if data.shuffled else _batch_matrix(matrix, start, stop)
+    targets = matrix[chosen].T if gathered else _batch_matrix(matrix, start, stop)
     if data.indptr.shape[0]:
         x = np.zeros((features, stop - start), dtype)
-        for column, s in zip(x.T, chosen, strict=True):
-            stored = slice(data.indptr[s], data.indptr[s + 1])
-            column[data.indices[stored]] = data.x[0, stored]
-    elif data.shuffled:
+        begin, end = data.indptr[chosen], data.indptr[chosen + 1]
+        column = np.repeat(np.arange(len(chosen)), end - begin)
+        # the first of each column's numbers is at the column's begin
+        first = np.cumsum(end - begin) - (end - begin)
+        stored = np.arange(len(column)) + (begin - first)[column]
+        x[data.indices[stored], column] = data.x[0, stored]
+    elif gathered:
         # asarray: images may be bytes until here
         x = np.asarray(data.x[chosen], dtype).T
     else:
