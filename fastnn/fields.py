@@ -29,11 +29,14 @@ class Help(NamedTuple):
         Under which heading of the help.
     metavar : str or None
         What stands for the value, if not its type.
+    flag : str or None
+        The option's name, if not the field's.
     """
 
     default: Any
     panel: str | None
     metavar: str | None
+    flag: str | None = None
 
 
 def setting(
@@ -43,6 +46,7 @@ def setting(
     default: Any = None,
     panel: str | None = None,
     metavar: str | None = None,
+    flag: str | None = None,
     **bounds: Any,
 ) -> Any:
     """A field with its help.
@@ -55,12 +59,12 @@ def setting(
         What the help shows as the default; the default itself if absent.
     default : object, optional
         Value of the field if it is not given; None leaves it to be completed later.
-    panel, metavar : str, optional
+    panel, metavar, flag : str, optional
         See :class:`Help`.
     **bounds
         ``ge``, ``gt``, ``le``, ``lt`` of :func:`pydantic.Field`.
     """
-    about = Help(default if shown is None else shown, panel, metavar)
+    about = Help(default if shown is None else shown, panel, metavar, flag)
     return Field(default, description=text, json_schema_extra=about._asdict(), **bounds)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fastnn.cli.help import Command
 from fastnn.cli.options import (
     DATA_DIR,
     DATA_DIR_DEFAULT,
@@ -43,7 +44,7 @@ def _root(ctx: typer.Context) -> None:
     help_without_command(ctx)
 
 
-@app.command()
+@app.command(cls=Command)
 @with_settings(Settings)
 def train(
     given: Given,
@@ -107,7 +108,7 @@ def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -
         return start(settings, folder, images=loaded, quiet=quiet)
 
 
-@app.command()
+@app.command(cls=Command)
 def board(
     run: Annotated[Path, required("RUN", "Run folder, or one that holds several runs.")],
     port: Annotated[
@@ -125,7 +126,7 @@ def board(
         threading.Event().wait()
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(
     run: _RunArgument,
     data: Annotated[
@@ -159,7 +160,7 @@ def evaluate(
     sys.stdout.flush()
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     run: _RunArgument,
     files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
@@ -205,7 +206,7 @@ def predict(
     sys.stdout.flush()
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     run: _RunArgument,
     out: Annotated[Path, required("FILE", "Ends in .keras or .onnx.")],
@@ -221,7 +222,7 @@ def export(
     print(f"written: {out}")
 
 
-@app.command()
+@app.command(cls=Command)
 @with_settings(ComparisonSettings)
 def compare(
     given: Given,

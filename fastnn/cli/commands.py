@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 import fastnn
+from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
 from fastnn.cli.output import BAD_INPUT, INTERRUPTED
 from fastnn.errors import DivergenceError
@@ -57,15 +57,12 @@ COMMANDS = {
 }
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """The commands of the table: the help lists them without importing them."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {
-            name: TyperCommand(name, help=late.help, rich_markup_mode="markdown")
-            for name, late in COMMANDS.items()
-        }
+        self.commands = {name: Command(name, help=late.help) for name, late in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The imported command of the name that comes first, and what follows it."""
@@ -79,11 +76,11 @@ def load(name: str) -> Any:
     own = getattr(module, "app", None)
     if own is None:
         own = typer.Typer(**STYLE)
-        own.command(name)(module.command)
+        own.command(name, cls=Command)(module.command)
     return typer.main.get_command(own)
 
 
-app = typer.Typer(name="fastnn", cls=_Commands, **STYLE)
+app = typer.Typer(name="fastnn", **STYLE | {"cls": _Commands})
 
 
 @app.callback(invoke_without_command=True)

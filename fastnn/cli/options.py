@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, ge
 import typer
 
 from fastnn.backends import BACKENDS
+from fastnn.cli.help import Group
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 STYLE: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
-    "rich_markup_mode": "markdown",  # joins the lines of a paragraph
-    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "cls": Group,
+    "context_settings": {
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: OLD_NAMES.get(name, name),
+    },
 }
+
+# Options that had other names, which are understood still: the same is called the same everywhere.
+OLD_NAMES = {"init": "initializer", "solver": "optimizer", "jobs": "threads"}
 
 
 def help_without_command(ctx: typer.Context) -> None:
@@ -197,7 +204,7 @@ def _parameters(
             del common["envvar"], common["rich_help_panel"]
             info: Any = typer.Argument(**common | {"metavar": name.upper()})
         else:
-            flag = "--" + name.replace("_", "-")
+            flag = "--" + (about.flag or name.replace("_", "-"))
             info = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, **common)
         parameters[name] = inspect.Parameter(
             name,

@@ -49,7 +49,7 @@ class SearchSettings(FileSettings):
     l2: str = setting(
         "L2 penalty (alpha of the estimator), as for --learning-rate.", default="1e-6:1"
     )
-    solver: str = setting("Update rule of all trials, or lbfgs.", default="adam")
+    optimizer: str = setting("Update rule of all trials, or lbfgs.", default="adam")
     epochs: int = setting("Most epochs of a trial.", default=200, ge=1)
     scoring: str | None = setting(
         "Score, by its name in scikit-learn.", "accuracy; r2 for regression"
@@ -57,7 +57,9 @@ class SearchSettings(FileSettings):
     class_weight: Literal["balanced"] | None = setting(
         options.CLASS_WEIGHT, "all samples weigh alike"
     )
-    jobs: int | None = setting("Fits at a time.", "one per core", ge=1)
+    threads: int | None = setting(
+        "Most threads to use; a fit has one of them.", "all cores", ge=1
+    )
     seed: int = setting("Seed of everything random.", default=0, ge=0, lt=2**32)
     backend: Literal[("auto", *BACKENDS)] = setting(options.BACKEND, default="auto", metavar="NAME")
     dtype: Literal["float32", "float64"] = setting(

@@ -174,7 +174,7 @@ def _model(task: str, settings: SearchSettings) -> Model:
     weights = {"class_weight": settings.class_weight} if task == "classification" else {}
     model = (MLPClassifier if task == "classification" else MLPRegressor)(
         **weights,
-        solver=settings.solver,
+        solver=settings.optimizer,
         max_iter=settings.epochs,
         random_state=settings.seed,
         backend=settings.backend,
@@ -201,7 +201,7 @@ def _search(
         settings.trials,
         settings.folds,
         settings.scoring,
-        settings.jobs,
+        settings.threads,
         settings.seed,
     )
     X, y = part(dataset, rows[0], np.dtype(model.dtype))

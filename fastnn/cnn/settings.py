@@ -140,7 +140,10 @@ class Settings(SettingsModel):
         f"Activation function: {', '.join(ACTIVATIONS)}.", _by_preset("activation"), metavar="NAME"
     )
     init: Literal[INITIALIZERS] | None = setting(
-        f"How weights are drawn: {', '.join(INITIALIZERS)}.", _by_preset("init"), metavar="NAME"
+        f"How weights are drawn: {', '.join(INITIALIZERS)}.",
+        _by_preset("init"),
+        metavar="NAME",
+        flag="initializer",
     )
     optimizer: Literal[tuple(LEARNING_RATES)] | None = setting(
         f"Update rule: {', '.join(LEARNING_RATES)}.", _by_preset("optimizer"), metavar="NAME"
@@ -214,7 +217,7 @@ class ComparisonSettings(SettingsModel):
 
     preset: str | None = setting("Presets, as course,fast.", "course")
     activation: str | None = setting("Activation functions, as relu,tanh.", _PRESET)
-    init: str | None = setting("Initialisers.", _PRESET)
+    init: str | None = setting("Initialisers.", _PRESET, flag="initializer")
     optimizer: str | None = setting("Update rules.", _PRESET)
     learning_rate: str | None = setting("Learning rates, as 1e-4,3e-4.", _PRESET)
     batch_size: str | None = setting("Batch sizes.", _PRESET)

@@ -1,0 +1,153 @@
+"""How a command's help is laid out: two columns that fit any width, plain in a pipe.
+
+Typer's own tables cut words off where the terminal is narrow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+WIDEST = 100  # characters of a line; longer ones are hard to read
+FIRST_COLUMN = 0.36  # of the width; what is longer stands on a line of its own
+TYPES = {"str": "TEXT", "int": "INTEGER", "float": "NUMBER", "path": "PATH"}
+OPTIONS = "Options"
+
+EXIT_CODES = (
+    ("0", "Success."),
+    ("1", "An error in fastnn itself, with a traceback: please report it."),
+    ("2", "Bad input, with one line on standard error that says what was expected."),
+    ("130", "Interrupted by Ctrl-C; what was trained until then is kept."),
+    ("143", "Ended by SIGTERM."),
+)
+
+
+class Command(TyperCommand):
+    """A command whose help has this layout."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        formatter.write(_help_of(self, ctx, {}))
+
+
+class Group(TyperGroup):
+    """A command with commands, whose help has this layout."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        rows = [(name, _paragraphs(part.help)[0]) for name, part in self.commands.items()]
+        sections = {"Commands": rows}
+        if ctx.parent is None:
+            sections["Exit codes"] = list(EXIT_CODES)
+        formatter.write(_help_of(self, ctx, sections))
+
+
+def _help_of(command: TyperCommand | TyperGroup, ctx: Any, more: dict[str, list]) -> str:
+    """Usage, description, a section of options for each panel, then those given."""
+    width = max(min(shutil.get_terminal_size().columns, WIDEST) - 1, 24)
+    pieces = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(ctx))
+    lines = [*_wrapped(f"Usage: {ctx.command_path} {pieces}", width, hanging=2), ""]
+    for paragraph in _paragraphs(command.help):
+        lines += [*_wrapped(paragraph, width), ""]
+    for title, rows in (_sections(command, ctx) | more).items():
+        lines += [_bold(title), *_two_columns(rows, width), ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _paragraphs(text: str | None) -> list[str]:
+    return [" ".join(part.split()) for part in (text or "").split("\n\n")]
+
+
+def _sections(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Names and texts of arguments and options, by the panels' names."""
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OPTIONS: []}
+    for param in command.get_params(ctx):
+        if param.hidden:
+            continue
+        kind = "Arguments" if param.param_type_name == "argument" else OPTIONS
+        row = (_name(param, ctx), f"{param.help or ''} {_default(param)}".strip())
+        sections.setdefault(param.rich_help_panel or kind, []).append(row)
+    if len(sections[OPTIONS]) == 1:  # --help alone
+        sections[OPTIONS] = sections.pop(OPTIONS)
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _name(param: Any, ctx: Any) -> str:
+    """An option with what it takes, an argument's name."""
+    if param.param_type_name == "argument":
+        return str(param.metavar or param.name.upper())
+    names = ", ".join(sorted(param.opts, key=len))
+    if param.secondary_opts:
+        return f"--[no-]{param.opts[0][2:]}"
+    if param.is_flag:
+        return names
+    kind = str(param.display_type_rich(ctx)).strip("<>").removesuffix(" range")
+    return f"{names} {TYPES.get(kind, kind)}"
+
+
+def _default(param: Any) -> str:
+    """What holds without the option, in brackets."""
+    if param.required:
+        return "[required]"
+    value = param.default
+    if isinstance(param.show_default, str):
+        text = param.show_default
+    elif value is None or not param.show_default:
+        return ""
+    elif isinstance(value, bool):
+        if not param.secondary_opts:
+            return ""
+        text = "on" if value else "off"
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        text = str(value.value if isinstance(value, Enum) else value)
+    return f"[default: {text}]"
+
+
+def _two_columns(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Names to the left, wrapped texts to the right; a long name has a line of its own."""
+    rows = list(rows)
+    widest = max(8, int(FIRST_COLUMN * width))
+    column = max((len(name) for name, _ in rows if len(name) <= widest), default=widest) + 4
+    lines = []
+    for name, text in rows:
+        body, bracket, default = text.partition("[default: ")
+        wrapped = _wrapped(body.strip(), width - column)
+        if bracket:  # on the last line if all of it fits there
+            default = bracket + default
+            if wrapped and len(wrapped[-1]) + 1 + len(default) <= width - column:
+                wrapped[-1] += " " + default
+            else:
+                wrapped += _wrapped(default, width - column)
+        lead = f"  {name}"
+        if len(lead) + 2 > column or not wrapped:
+            lines += _wrapped(name, width, indent=2)
+            lead = ""
+        for line in wrapped:
+            lines.append(f"{lead:<{column}}{line}")
+            lead = ""
+    return lines
+
+
+def _wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_on_hyphens=False,
+    )
+
+
+def _bold(title: str) -> str:
+    """A heading, bold on a terminal that may be written to in colour."""
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return title if plain or not sys.stdout.isatty() else f"\x1b[1m{title}\x1b[0m"
