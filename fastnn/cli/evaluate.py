@@ -11,6 +11,7 @@ from fastnn.cli.options import (
     Given,
     JsonFlag,
     ModelArgument,
+    QuietFlag,
     TargetOption,
     TrainedDataArgument,
     with_settings,
@@ -28,6 +29,7 @@ def command(
     data_dir: DataDirOption = None,
     backend: BackendOption = Backend.auto,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Loss and score of a model.
 
@@ -58,6 +60,9 @@ def command(
         outside = [("out of range", text)] if far else []
     if as_json:
         print_json(result)
+        return
+    if quiet:
+        print(f"{value:.6g}")
         return
     print_pairs(
         [

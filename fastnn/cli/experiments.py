@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastnn import backends
-from fastnn.cli.options import BACKEND, Backend, option
+from fastnn.cli.options import BACKEND, Backend, JsonFlag, QuietFlag, option
+from fastnn.cli.output import print_json
 from fastnn.experiments.runner import EXPERIMENTS, QUICK_SEEDS, SEEDS, choose, run
+from fastnn.training.lines import Lines, may_be_terminal
 
 
 def command(
@@ -26,45 +30,52 @@ def command(
         option("--seeds", "Runs of each setting.", f"{SEEDS}; {QUICK_SEEDS} with --quick", min=1),
     ] = None,
     quick: Annotated[bool, option("--quick", "Few steps, to see that everything works.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Run the course's experiments and write a report with figures."""
     names = choose(only)
     backends.load(backend.value)
     try:
-        results = _behind_a_bar(out, names, backend.value, seeds, quick)
+        told = contextlib.nullcontext(_nothing) if quiet or as_json else _progress()
+        with told as tell:
+            results = run(
+                out, only=names, backend=backend.value, seeds=seeds, quick=quick, progress=tell
+            )
     except OSError as error:
         raise OSError(f"cannot write the report to {out}: {error.strerror or error}") from None
-    figures = sum(len(result.pictures) for result in results.values())
-    typer.echo(f"{len(results)} experiments, {figures} figures: {out / 'index.html'}")
+    figures, report = sum(len(result.pictures) for result in results.values()), out / "index.html"
+    if as_json:
+        print_json({"report": str(report), "experiments": list(results), "figures": figures})
+    else:
+        text = f"{len(results)} experiments, {figures} figures: {report}"
+        typer.echo(report if quiet else text)
 
 
-def _behind_a_bar(
-    out: Path, names: list[str], backend: str, seeds: int | None, quick: bool
-) -> dict:
-    """Run experiments behind a progress bar on standard error."""
+def _nothing(name: str, share: float) -> None:
+    """Tell nothing."""
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """What shows an experiment's name and the share that is done, on standard error."""
+    if not may_be_terminal():
+        with Lines("experiments, percent", 100) as lines:
+            yield lambda name, share: lines.reach(int(100 * share), f", {name.replace('_', ' ')}")
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=Console(stderr=True),
     )
     with bar:
-        task = bar.add_task(names[0], total=1.0)
-        results = run(
-            out,
-            only=names,
-            backend=backend,
-            seeds=seeds,
-            quick=quick,
-            progress=lambda name, share: bar.update(
-                task, description=name.replace("_", " "), completed=share
-            ),
+        task = bar.add_task("starting", total=1.0)
+        yield lambda name, share: bar.update(
+            task, description=name.replace("_", " "), completed=share
         )
         bar.update(task, completed=1.0, description="done")
-    return results

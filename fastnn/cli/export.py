@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastnn.cli.models import model_path, open_model, scale_of
-from fastnn.cli.options import Backend, JsonFlag, ModelArgument, choice, option
+from fastnn.cli.options import Backend, JsonFlag, ModelArgument, QuietFlag, choice, option
 from fastnn.cli.output import print_json, print_pairs
 from fastnn.export.files import TARGETS, write
 from fastnn.export.plain import describe
@@ -25,6 +25,7 @@ def command(
     ] = None,
     overwrite: Annotated[bool, option("--overwrite", "Write over a file that exists.")] = False,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.
 
@@ -38,5 +39,7 @@ def command(
     what = write(exported, path, to.value, overwrite=overwrite)
     if as_json:
         print_json({"file": str(path), "to": to.value, "what": what})
+    elif quiet:
+        print(path)
     else:
         print_pairs([("file", str(path)), ("format", what)])

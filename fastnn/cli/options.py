@@ -120,7 +120,10 @@ DataDirOption = Annotated[
     str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT, environment=True)
 ]
 BackendOption = Annotated[Backend, option("--backend", BACKEND, environment=True, metavar="NAME")]
-JsonFlag = Annotated[bool, option("--json", "Print one JSON object and nothing else.")]
+JSON = "Print one JSON object and nothing else."
+QUIET = "No progress and no notes; print only where the result is, or its score."
+JsonFlag = Annotated[bool, option("--json", JSON)]
+QuietFlag = Annotated[bool, option("--quiet", QUIET)]
 
 
 # --- options made from fields -----------------------------------------------------

@@ -15,6 +15,7 @@ from fastnn.cli.options import (
     Given,
     JsonFlag,
     ModelArgument,
+    QuietFlag,
     TargetOption,
     TrainedDataArgument,
     option,
@@ -46,6 +47,7 @@ def command(
     data_dir: DataDirOption = None,
     backend: BackendOption = Backend.auto,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Draw the decision boundary of a model with two features."""
     from fastnn.plots import decision_boundary
@@ -68,5 +70,7 @@ def command(
         decision_boundary(net, X, dataset.y, ax=ax, feature_names=names, title=title)
     if as_json:
         print_json({"file": str(out), "data": dataset.name, score: value})
+    elif quiet:
+        print(out)
     else:
         print_pairs([("picture", str(out)), (score_name(score), score_text(value, score))])

@@ -22,6 +22,7 @@ from fastnn.cli.options import (
     Given,
     JsonFlag,
     ModelArgument,
+    QuietFlag,
     option,
     required,
     with_settings,
@@ -45,6 +46,7 @@ def command(
     data_dir: DataDirOption = None,
     backend: BackendOption = Backend.auto,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Predict: one line of CSV for every row of DATA.
 
@@ -64,7 +66,7 @@ def command(
     else:
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
-    if not as_json:
+    if not (as_json or quiet):
         sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
 from fastnn.cli.files import FileSettings
-from fastnn.cli.options import Given, JsonFlag, option, with_settings
+from fastnn.cli.options import Given, JsonFlag, QuietFlag, option, with_settings
 from fastnn.cli.output import print_json
 from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
 from fastnn.fields import setting
@@ -57,9 +57,7 @@ class SearchSettings(FileSettings):
     class_weight: Literal["balanced"] | None = setting(
         options.CLASS_WEIGHT, "all samples weigh alike"
     )
-    threads: int | None = setting(
-        "Most threads to use; a fit has one of them.", "all cores", ge=1
-    )
+    threads: int | None = setting("Most threads to use; a fit has one of them.", "all cores", ge=1)
     seed: int = setting("Seed of everything random.", default=0, ge=0, lt=2**32)
     backend: Literal[("auto", *BACKENDS)] = setting(options.BACKEND, default="auto", metavar="NAME")
     dtype: Literal["float32", "float64"] = setting(
@@ -77,6 +75,7 @@ def command(
         bool, option("--overwrite", "Write into --out even if it has files.")
     ] = False,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Search for the best network for some data, by cross-validation.
 
@@ -87,8 +86,12 @@ def command(
     settings = SearchSettings.check(given.flags)
     from fastnn.cli import searching
 
-    table, result, task = searching.search(settings, out=out, overwrite=overwrite, quiet=as_json)
+    table, result, task = searching.search(
+        settings, out=out, overwrite=overwrite, quiet=quiet or as_json
+    )
     if as_json:
         print_json(result)
+    elif quiet:
+        print(result["folder"])
     else:
         searching.show(table, result, task)

@@ -40,7 +40,7 @@ def search(
     overwrite : bool
         Whether ``out`` may have files.
     quiet : bool
-        No progress bar.
+        No progress.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def _search(
 ) -> tuple[Model, dict[str, list], dict[str, Any]]:
     """The best model trained, the table of trials, and what they came to."""
     from fastnn.estimators.search import Search, cross_validate, fit_best, results
-    from fastnn.training.bars import CountingBar
+    from fastnn.training.lines import counting_progress
 
     search = Search(
         settings.method,
@@ -206,7 +206,7 @@ def _search(
     )
     X, y = part(dataset, rows[0], np.dtype(model.dtype))
     _check_scorer(search, dataset.task, X, y)
-    bar = None if quiet else CountingBar.on_terminal("fit", search.n_fits)
+    bar = None if quiet else counting_progress("fit", search.n_fits)
     advance = bar.one_more if bar is not None else lambda: None
     with bar if bar is not None else nullcontext():
         searched = cross_validate(model, distributions, X, y, search, advance)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from fastnn.cli.options import Given, option, with_settings
+from fastnn.cli.options import JSON, QUIET, Given, option, with_settings
 from fastnn.cli.output import INTERRUPTED, print_json, print_pairs
 from fastnn.cli.settings import RUN, TrainSettings, merge, read_toml
 
@@ -46,9 +46,11 @@ def command(
             metavar="DIR",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, option("--json", "Print one JSON object and nothing else.", panel=RUN)
-    ] = False,
+    plots: Annotated[
+        bool, option("--plots/--no-plots", "Whether to draw pictures.", panel=RUN)
+    ] = True,
+    as_json: Annotated[bool, option("--json", JSON, panel=RUN)] = False,
+    quiet: Annotated[bool, option("--quiet", QUIET, panel=RUN)] = False,
 ) -> None:
     """Train a network and keep it, with its history, its settings and its pictures.
 
@@ -60,10 +62,17 @@ def command(
     from fastnn.cli import training
 
     result, task = training.train(
-        settings, out=out, overwrite=overwrite, tensorboard=tensorboard, quiet=as_json
+        settings,
+        out=out,
+        overwrite=overwrite,
+        tensorboard=tensorboard,
+        plots=plots,
+        quiet=quiet or as_json,
     )
     if as_json:
         print_json(result)
+    elif quiet:
+        print(result["folder"])
     else:
         print_pairs(training.table(result, task))
     if result["stopped"] == "interrupted":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +32,7 @@ def train(
     out: Path | None,
     overwrite: bool,
     tensorboard: Path | None,
+    plots: bool = True,
     quiet: bool,
 ) -> tuple[dict[str, Any], str]:
     """Train as the settings say and write the run's folder.
@@ -47,8 +47,10 @@ def train(
         Whether ``out`` may have files.
     tensorboard : Path or None
         Where the summaries for TensorBoard go.
+    plots : bool, default=True
+        Whether to draw pictures, where matplotlib is installed.
     quiet : bool
-        No progress bar.
+        No progress.
 
     Returns
     -------
@@ -85,9 +87,9 @@ def train(
             if summaries is not None:
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
-        files = [*_write(run, folder, result, rows), *rows.write(folder)]
+        files = [*_write(run, folder, result, rows, plots), *rows.write(folder)]
     notes = list(dataset.notes)
-    if not is_installed("matplotlib"):
+    if plots and not is_installed("matplotlib"):
         notes.append(f"no pictures, which need matplotlib: {install_command('plots')}")
     if notes:
         result["notes"] = notes
@@ -185,7 +187,7 @@ def _fit(
         validation_fraction=settings.validation,
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
-        verbose=verbose and sys.stderr.isatty(),
+        verbose=verbose,
     )
 
 
@@ -232,7 +234,9 @@ def _other_score(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray) -> dict[s
     }
 
 
-def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> list[str]:
+def _write(
+    run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun, plots: bool
+) -> list[str]:
     """Write model, settings, history and pictures; returns the names of the files."""
     from fastnn import storage
 
@@ -247,7 +251,8 @@ def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> l
     storage.save(run.net, folder / MODEL_FILE, training=training)
     write_text(folder / "settings.toml", run.settings.to_toml())
     write_history(folder / "history.csv", run.history)
-    return [MODEL_FILE, "settings.toml", "history.csv", *_draw(run, folder, result)]
+    pictures = _draw(run, folder, result) if plots else []
+    return [MODEL_FILE, "settings.toml", "history.csv", *pictures]
 
 
 def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:

@@ -89,7 +89,7 @@ def fit_many(
         case; then the first error is raised (its ``index`` tells which network it was, its
         ``results`` hold what else came out), or is in the list in place of a history.
     verbose : bool, default=False
-        Progress bar over the networks, where the output is a terminal.
+        Progress over the networks on standard error: a bar, or lines where it is no terminal.
     **arguments
         Arguments of :meth:`Network.fit` for all networks that do not have their own.
         Callbacks are called from the thread that trains the network.
@@ -316,7 +316,7 @@ def _check_names(arguments: dict[str, Any]) -> None:
 
 
 def _bar(total: int) -> Any:
-    """Progress bar over the networks on a terminal; None elsewhere."""
-    from fastnn.training.bars import CountingBar
+    """Progress over the networks."""
+    from fastnn.training.lines import counting_progress
 
-    return CountingBar.on_terminal("network", total)
+    return counting_progress("network", total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -498,7 +497,7 @@ class Network(Portable):
             Called between chunks of steps (every 40 ms or so, or every epoch
             with validation) with a :class:`fastnn.Progress`; a true result stops.
         verbose : bool, default=False
-            Progress bar, where the output is a terminal.
+            Progress on standard error: a bar where that is a terminal, else a line now and then.
 
         Returns
         -------
@@ -530,9 +529,12 @@ class Network(Portable):
             early_stopping=early_stopping,
             callbacks=callbacks,
         )
-        bar = _progress_bar(job.epochs) if verbose else None
-        with bar if bar is not None else nullcontext():
-            return fitting.train(self, job, [bar.callback] if bar is not None else [])
+        if not verbose:
+            return fitting.train(self, job, [])
+        from fastnn.training.lines import training_progress
+
+        with training_progress(job.epochs) as shown:
+            return fitting.train(self, job, [shown.callback])
 
     def partial_fit(
         self,
@@ -594,10 +596,3 @@ class Network(Portable):
                 raise ValueError(f"X must have at least one sample; got {X!r}")
             self.stepper = stepper = Stepper(self, size)
         return stepper(X, y, get_optimizer(optimizer), sample_weight)
-
-
-def _progress_bar(epochs: int) -> Any:
-    """Progress bar on a terminal; None elsewhere."""
-    from fastnn.training.bars import TrainingBar
-
-    return TrainingBar.on_terminal(epochs)
