@@ -300,17 +300,24 @@ def _hidden(*names: str) -> Any:
 
 
 def command(
-    jobs: Annotated[str, typer.Option(help=f"Jobs, comma-separated: {', '.join(JOBS)}.")] = "all",
+    jobs: Annotated[str, typer.Option(help=f"Jobs, with commas: {', '.join(JOBS)}.")] = "all",
     backend_names: Annotated[
         str, typer.Option("--backends", help="Backends, comma-separated; scikit-learn is added.")
     ] = "all",
     seconds: Annotated[
         float, typer.Option(min=0.01, help="Timing of each contender at each job.")
     ] = 1.0,
-    json_file: Annotated[
-        str | None,
-        typer.Option("--json", metavar="FILE", help="Write the numbers as JSON; - for the output."),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the numbers as JSON there, too.", show_default="none"),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress; print only the times.")
+    ] = False,
+    old_file: Annotated[str | None, typer.Argument(hidden=True)] = None,
     moved: Annotated[
         str | None,
         _hidden(*MOVED[1:]),
@@ -329,25 +336,28 @@ def command(
         chosen = found if backend_names == "all" else pick(backend_names, found, "backend", more)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    to_output = json_file == "-"
-    if json_file is not None and not to_output and not Path(json_file).absolute().parent.is_dir():
-        raise typer.BadParameter(f"no such directory: {Path(json_file).parent}")
+    if old_file is not None and not as_json:
+        raise typer.BadParameter(f"there is no argument; got {old_file!r}")
+    if old_file not in (None, "-"):  # --json FILE, of earlier versions
+        out, as_json = Path(str(old_file)), False
+    if out is not None and not out.absolute().parent.is_dir():
+        raise typer.BadParameter(f"no such directory: {out.parent}")
     contenders = [*chosen, SKLEARN]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
         measured = {}
         for name in names:
-            typer.echo(f"timing {name} ...", err=True)
+            if not (quiet or as_json):
+                typer.echo(f"timing {name} ...", err=True)
             measured[name] = measure(name, contenders, seconds)
     run = {
         "machine": {"cpu": cpu_name(), "cores": usable_cores()},
         "contenders": contenders,
         "jobs": measured,
     }
-    text = json.dumps(run, indent=1)
-    if to_output:
-        print(text)
-        return
-    show(run)
-    if json_file is not None:
-        Path(json_file).write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(run))
+    else:
+        show(run)
+    if out is not None:
+        out.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")

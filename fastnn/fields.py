@@ -6,8 +6,10 @@ option of it (``fastnn/cli/options.py``).
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -87,7 +89,7 @@ class SettingsModel(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise ValueError(where + explain(error)) from None
+            raise ValueError(where + explain(error, cls.model_fields)) from None
 
     def to_toml(self) -> str:
         """The settings as a TOML file."""
@@ -104,11 +106,43 @@ def help_of(model: type[BaseModel], name: str) -> Help | None:
     return Help(**cast(dict[str, Any], about)) if isinstance(about, dict) else None
 
 
-def explain(error: ValidationError) -> str:
+NUMBERED = r"\.\d+$"  # an entry of a list
+
+# What pydantic says, and how it is said here.
+_WORDS = (
+    (r"^Input should be a valid integer.*", "must be a whole number"),
+    (r"^Input should be a valid number.*", "must be a number"),
+    (r"^Input should be a finite number.*", "must be a finite number"),
+    (r"^Input should be a valid boolean.*", "must be true or false"),
+    (r"^Input should be a valid string.*", "must be a text"),
+    (r"^Input should be a valid (\w+).*", r"must be a \1"),
+    (r"^Input should be greater than or equal to ", "must be at least "),
+    (r"^Input should be less than or equal to ", "must be at most "),
+    (r"^Input should be greater than ", "must be above "),
+    (r"^Input should be less than ", "must be below "),
+    (r"^Input should be ", "must be "),
+    (r"^Field required$", "is missing"),
+    (r"^('.*?') is not one of (.*?)\.?$", r"must be one of \2; got \1"),
+)
+
+
+def in_words(text: str) -> str:
+    """A message of pydantic, without its name, as the end of a sentence."""
+    for pattern, words in _WORDS:
+        changed, found = re.subn(pattern, words, text)
+        if found:
+            return changed
+    return text
+
+
+def explain(error: ValidationError, names: Collection[str] = ()) -> str:
     """One line that names the setting, what is wrong and what came."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
     if first["type"] == "extra_forbidden":
-        return f"there is no setting {where!r}"
+        near = difflib.get_close_matches(where, names, 1)
+        return f"there is no setting {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     text = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {text} (got {first['input']!r})" if where else text
+    if not where:
+        return text
+    return f"{re.sub(NUMBERED, '', where)} {in_words(text)}; got {first['input']!r}"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,13 +21,21 @@ from fastnn.cli.options import (
     STYLE,
     Given,
     JsonFlag,
+    QuietFlag,
     choice,
     help_without_command,
     option,
     required,
     with_settings,
 )
-from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs
+from fastnn.cli.output import (
+    INTERRUPTED,
+    csv_text,
+    meant_digits,
+    plain_rows,
+    print_json,
+    print_pairs,
+)
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
 from fastnn.cnn.settings import ComparisonSettings, Settings
@@ -33,9 +43,12 @@ from fastnn.cnn.settings import ComparisonSettings, Settings
 app = typer.Typer(name="cnn", **STYLE)
 
 _Data = choice("Data", choices.DATA)
+_Format = choice("Format", ("keras", "onnx"))
 
 _RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
+# DATA was an option.
+_OldDataOption = Annotated[_Data | None, typer.Option("--data", hidden=True)]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,7 +58,7 @@ def _root(ctx: typer.Context) -> None:
 
 
 @app.command(cls=Command)
-@with_settings(Settings)
+@with_settings(Settings, argument="data")
 def train(
     given: Given,
     out: Annotated[
@@ -63,30 +76,47 @@ def train(
             metavar="RUN",
         ),
     ] = None,
+    old_data: _OldDataOption = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Train the network and keep it.
 
     Ctrl-C ends training with a checkpoint.
     """
-    fields = dict(given.flags)
+    fields = _with_data(given.flags, old_data)
+    silent = quiet or as_json
     if resume is not None:
         _only_resume(fields | {"out": out} | {"overwrite": overwrite})
+        _starting_tensorflow(silent)
         from fastnn.cnn.training import resume as go_on
 
-        result = go_on(resume, steps=fields.get("steps"), quiet=as_json)
+        result = go_on(resume, steps=fields.get("steps"), quiet=silent)
     else:
         if "data_dir" in fields:
             fields["data_dir"] = str(Path(fields["data_dir"]).resolve())
-        result = _train(Settings.check(fields), out, overwrite, as_json)
+        result = _train(Settings.check(fields), out, overwrite, silent)
     if as_json:
         print_json(result)
+    elif quiet:
+        print(result["folder"])
     else:
         print(f"folder: {result['folder']}")
     if result["stopped"] == "interrupted":
-        if not as_json:
+        if not silent:
             print(f"go on with: fastnn cnn train --resume {result['folder']}")
         raise typer.Exit(INTERRUPTED)
+
+
+def _with_data(given: Mapping[str, Any], old: Enum | None) -> dict[str, Any]:
+    """The settings that were given, with data named by the option of old."""
+    return dict(given) | ({} if old is None else {"data": old.value})
+
+
+def _starting_tensorflow(quiet: bool) -> None:
+    """Say what takes a while, before TensorFlow is imported."""
+    if not quiet and "tensorflow" not in sys.modules:
+        print("fastnn: starting TensorFlow", file=sys.stderr, flush=True)
 
 
 def _only_resume(given: dict[str, Any]) -> None:
@@ -100,6 +130,7 @@ def _only_resume(given: dict[str, Any]) -> None:
 def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -> dict[str, Any]:
     """Train in a new run folder."""
     settings.completed(1)  # complain before TensorFlow is imported
+    _starting_tensorflow(quiet)
     from fastnn.cnn import data as images
     from fastnn.cnn.training import train as start
 
@@ -130,12 +161,19 @@ def board(
 def evaluate(
     run: _RunArgument,
     data: Annotated[
-        _Data | None, option("--data", "Whose test images.", "those it was trained for")
+        _Data | None,
+        typer.Argument(
+            metavar="DATA", help="Whose test images.", show_default="those it was trained for"
+        ),
     ] = None,
     data_dir: _DataDirOption = None,
+    old_data: _OldDataOption = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Accuracy on validation and test images."""
+    _starting_tensorflow(quiet or as_json)
+    data = data or old_data
     from fastnn.cnn import data as images
     from fastnn.cnn import runs
 
@@ -148,6 +186,9 @@ def evaluate(
         result[f"{part}_accuracy"] = network.score(*getattr(loaded, part))
     if as_json:
         print_json(result)
+        return
+    if quiet:
+        print(f"{result['test_accuracy']:.6g}")
         return
     print_pairs(
         [
@@ -173,6 +214,7 @@ def predict(
         ),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Digits in pictures of any size and either polarity, with their probabilities.
 
@@ -185,17 +227,19 @@ def predict(
     path = runs.model_path(run)
     notes: list[str] = []
     pictures = np.array([images.read(file, notes) for file in files])
-    for note in notes:
+    for note in [] if quiet or as_json else notes:
         print(f"fastnn: {note}", file=sys.stderr)
     if save_input is not None:
         images.write(save_input, [file.stem for file in files], pictures)
+    _starting_tensorflow(quiet or as_json)
     probabilities = runs.load(path).predict_proba(pictures)
     columns = {
         "image": [str(file) for file in files],
         "digit": probabilities.argmax(axis=1).tolist(),
-        "probability": probabilities.max(axis=1).tolist(),
+        "probability": meant_digits(probabilities.max(axis=1)).tolist(),
     }
-    columns |= {f"probability_{k}": column.tolist() for k, column in enumerate(probabilities.T)}
+    for k, column in enumerate(meant_digits(probabilities).T):
+        columns[f"probability_{k}"] = column.tolist()
     if as_json:
         print_json(columns)
         return
@@ -209,26 +253,47 @@ def predict(
 @app.command(cls=Command)
 def export(
     run: _RunArgument,
-    out: Annotated[Path, required("FILE", "Ends in .keras or .onnx.")],
+    file: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    to: Annotated[
+        _Format | None,
+        option("--to", "What to write: keras, onnx.", "by the ending of --out", metavar="NAME"),
+    ] = None,
+    out: Annotated[
+        Path | None, option("--out", "File to write.", "next to the model, with its name")
+    ] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Write the network as a model of Keras or ONNX."""
     from fastnn.cnn import runs
 
-    path = runs.model_path(run)
+    path, out = runs.model_path(run), file if out is None else out
+    if out is None:
+        if to is None:
+            raise ValueError("what to write is missing: --to keras, --to onnx, or --out FILE")
+        out = path.with_suffix(f".{to.value}")
+    elif to is not None and out.suffix.lower() != f".{to.value}":
+        raise ValueError(f"--out {out}: the name must end in .{to.value} for --to {to.value}")
+    _starting_tensorflow(quiet or as_json)
     network = runs.load(path)
     from fastnn.cnn.export import export as write
 
     write(network, out)
-    print(f"written: {out}")
+    if as_json:
+        print_json({"file": str(out), "to": out.suffix[1:].lower()})
+    else:
+        print(out if quiet else f"written: {out}")
 
 
 @app.command(cls=Command)
-@with_settings(ComparisonSettings)
+@with_settings(ComparisonSettings, argument="data")
 def compare(
     given: Given,
     seeds: Annotated[int, option("--seeds", "Runs of each combination.", min=1)] = 3,
     out: Annotated[Path, option("--out", "Folder of the runs.")] = Path("runs/cnn-compare"),
+    old_data: _OldDataOption = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Train every combination of some settings with several seeds, and compare them.
 
@@ -237,11 +302,13 @@ def compare(
     """
     from fastnn.cnn import compare as comparison
 
-    fixed, varied = fixed_and_varied(given.flags)
+    fixed, varied = fixed_and_varied(_with_data(given.flags, old_data))
     comparison.grid(fixed, varied)  # complain before anything is written
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
-    cells = comparison.run(fixed, varied, seeds, out, lambda line: None if as_json else print(line))
+    silent = quiet or as_json
+    _starting_tensorflow(silent)
+    cells = comparison.run(fixed, varied, seeds, out, lambda line: None if silent else print(line))
     columns = comparison.table(cells)
     write_text(out / comparison.TABLE_FILE, csv_text(columns))
     with figure(out / comparison.FIGURE_FILE, (8.0, 1.4 + 0.4 * len(cells))) as ax:
@@ -249,6 +316,9 @@ def compare(
     files = [comparison.TABLE_FILE, comparison.FIGURE_FILE]
     if as_json:
         _print_json_table(columns, out, files)
+        return
+    if quiet:
+        print(out)
         return
     digits = {"mean": ".4f", "standard_error": ".4f", "seconds": ".1f"}
     texts = {

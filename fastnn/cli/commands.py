@@ -135,10 +135,35 @@ def _run(arguments: list[str]) -> int:
             if type(error).__name__ == "Abort":
                 return _complain("interrupted", INTERRUPTED)
             raise
-        return _complain(error.format_message().replace("Value error, ", ""), BAD_INPUT)
+        return _complain(_usage_error(error), BAD_INPUT)
     if code == INTERRUPTED:  # Typer makes this of Ctrl-C
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _usage_error(error: Any) -> str:
+    """What is wrong with the command line, or with a variable of the environment."""
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    text = str(error.format_message()).replace("Value error, ", "")
+    if param is not None and text.startswith("Invalid value for"):
+        from fastnn.fields import in_words
+
+        name = max(param.opts, key=len) if param.param_type_name == "option" else param.metavar
+        source = context.get_parameter_source(param.name) if context is not None else None
+        if source is not None and source.name == "ENVIRONMENT":
+            name = param.envvar
+        said = str(error.message).removeprefix("Value error, ")
+        words = in_words(said)
+        if words == said:
+            return f"{name}: {said}"
+        details = getattr(error.__cause__, "errors", list)()
+        got = f"; got {details[0]['input']!r}" if details and "; got" not in words else ""
+        return f"{name} {words}{got}"
+    if text.endswith("?"):
+        return text
+    if text.startswith(("Missing", "No such", "Got unexpected")) and context is not None:
+        text = f"{text.rstrip('.')}; see {context.command_path} --help"
+    return text
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -20,6 +20,9 @@ FIRST_COLUMN = 0.36  # of the width; what is longer stands on a line of its own
 TYPES = {"str": "TEXT", "int": "INTEGER", "float": "NUMBER", "path": "PATH"}
 OPTIONS = "Options"
 
+# Options that had other names, before the same was called the same everywhere.
+OLD_NAMES = {"--init": "--initializer", "--solver": "--optimizer", "--jobs": "--threads"}
+
 EXIT_CODES = (
     ("0", "Success."),
     ("1", "An error in fastnn itself, with a traceback: please report it."),
@@ -31,6 +34,21 @@ EXIT_CODES = (
 
 class Command(TyperCommand):
     """A command whose help has this layout."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, those of earlier versions too."""
+        known = {name for param in self.params for name in param.opts}
+        given = []
+        for arg in args:
+            name, equals, value = arg.partition("=")
+            if name == "--json" and equals:  # --json FILE
+                given += [name, value]
+            elif name not in known and OLD_NAMES.get(name) in known:
+                given.append(OLD_NAMES[name] + equals + value)
+            else:
+                given.append(arg)
+        rest: list[str] = super().parse_args(ctx, given)
+        return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""

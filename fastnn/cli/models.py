@@ -16,6 +16,7 @@ from fastnn.cli.data import held_out, input_dtype, part, split
 from fastnn.cli.files import file_of
 from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
+from fastnn.cli.source import STDIN, path_of
 from fastnn.network import Network
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def data_with_targets(
         data = _settings(description).get("data")
         if not isinstance(data, str):
             raise ValueError("the model does not say what it was trained on; name the data")
+        if data == STDIN:
+            raise ValueError("the model was trained on standard input; name the data (MODEL DATA)")
     task = "regression" if net.loss_name in codes.REGRESSION else "classification"
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
@@ -86,7 +89,7 @@ def data_with_targets(
         if target is None:
             target = training.get("target") if isinstance(training.get("target"), str) else None
         dataset = datasets.load(
-            data,
+            path_of(data),
             target=target,
             task=task,
             features=features if known else None,

@@ -5,9 +5,12 @@ Also the style of all commands.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
+import os
 import types
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -28,14 +31,8 @@ STYLE: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
     "cls": Group,
-    "context_settings": {
-        "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda name: OLD_NAMES.get(name, name),
-    },
+    "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-
-# Options that had other names, which are understood still: the same is called the same everywhere.
-OLD_NAMES = {"init": "initializer", "solver": "optimizer", "jobs": "threads"}
 
 
 def help_without_command(ctx: typer.Context) -> None:
@@ -81,7 +78,7 @@ def option(
     """
     name = flag.removeprefix("--").replace("-", "_")
     return typer.Option(
-        flag,
+        *((flag, "-q") if flag == "--quiet" else (flag,)),
         help=text,
         show_default=shown,
         rich_help_panel=panel,
@@ -101,7 +98,10 @@ def required(metavar: str, text: str) -> Any:
 Backend = choice("Backend", ["auto", *BACKENDS])
 
 BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
-DATA = "Built-in name (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ..."
+DATA = (
+    "Built-in name (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ...; "
+    "- for standard input."
+)
 TARGET = "Column of the targets, by name or position."
 TARGET_DEFAULT = "built-in data have their own; a file needs it"
 TASK = "What to predict: classification (a class) or regression (a number)."
@@ -239,9 +239,28 @@ def _values(kind: type) -> list[str]:
     )
 
 
+# Variables of the environment that are no option.
+_OTHER_VARIABLES = ("FASTNN_DATA_DIR", "FASTNN_REQUIRE_EXTENSION")
+
+
+def _check_environment(ctx: typer.Context) -> None:
+    """Warn of variables that look like a setting and are none."""
+    known = {str(param.envvar) for param in ctx.command.params if getattr(param, "envvar", None)}
+    known |= set(_OTHER_VARIABLES)
+    short = {name.removeprefix("FASTNN_"): name for name in known}
+    for name in sorted(os.environ):
+        if not name.startswith("FASTNN_") or name in known:
+            continue
+        near = difflib.get_close_matches(name.removeprefix("FASTNN_"), short, 1)
+        meant = f"; did you mean {short[near[0]]}?" if near else ""
+        warnings.warn(f"{name}: there is no such setting{meant}", stacklevel=2)
+
+
 def _given(ctx: typer.Context, names: Mapping[str, Any]) -> Given:
     """Which settings are on the command line, and which in the environment."""
     given = Given({}, {})
+    if any(getattr(param, "envvar", None) for param in ctx.command.params if param.name in names):
+        _check_environment(ctx)
     for name in names:
         value, source = ctx.params[name], ctx.get_parameter_source(name)
         if value is None or source is None or source.name.startswith("DEFAULT"):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
 
     from fastnn.network import Network
@@ -96,6 +97,13 @@ def csv_text(columns: dict[str, list]) -> str:
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def meant_digits(values: np.ndarray) -> np.ndarray:
+    """float32 as the float64 with the same shortest digits: 599.945, not 599.9450073242188."""
+    if values.dtype != "float32":
+        return values
+    return values.astype(str).astype("float64")
 
 
 def score_of(net: Network) -> str:

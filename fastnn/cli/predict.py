@@ -27,8 +27,9 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import csv_text
+from fastnn.cli.output import csv_text, meant_digits
 from fastnn.cli.runs import write_text
+from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _features(
     else:
         names, target = feature_names(net, description.training), description.training.get("target")
         X = datasets.load_features(
-            data, names, target=target, notes=notes, gaps="keep", **format_of(given)
+            path_of(data), names, target=target, notes=notes, gaps="keep", **format_of(given)
         )
         incomplete = int(rows_with_gaps(X).sum())
         if incomplete:
@@ -95,6 +96,20 @@ def _features(
             )
         datasets.check_range(X, net.dtype, names)
     return datasets.scaled(X, scale_of(description), input_dtype(net))
+
+
+def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
+    """Predictions without the digits that a network in float32 does not know.
+
+    Its outputs are deviations from the targets' mean, in units of their standard deviation.
+    """
+    factors = net.scales.target_scale
+    if factors is None or net.dtype != np.float32 or predicted.dtype.kind != "f":
+        return predicted
+    known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # digits after the point
+    columns = predicted.reshape(len(predicted), -1).T
+    rounded = [np.round(column, n) for column, n in zip(columns, known, strict=True)]
+    return np.stack(rounded, axis=1).reshape(predicted.shape)
 
 
 def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
@@ -108,10 +123,10 @@ def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
 
     def filled(values: np.ndarray) -> list[Any]:
         column = np.full(len(complete), None, object)
-        column[complete] = values[: complete.sum()].tolist()
+        column[complete] = meant_digits(values[: complete.sum()]).tolist()
         return column.tolist()
 
-    predicted = net.predict(X)
+    predicted = _without_noise(net, net.predict(X))
     columns: dict[str, list] = {}
     for k, column in enumerate(predicted.reshape(len(X), -1).T):
         columns["prediction" if predicted.ndim == 1 else f"prediction_{k}"] = filled(column)

@@ -12,6 +12,7 @@ from fastnn.cli.options import Given, JsonFlag, QuietFlag, option, with_settings
 from fastnn.cli.output import print_json
 from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
 from fastnn.fields import setting
+from fastnn.training.optimizers import OPTIMIZERS
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
 
@@ -49,7 +50,11 @@ class SearchSettings(FileSettings):
     l2: str = setting(
         "L2 penalty (alpha of the estimator), as for --learning-rate.", default="1e-6:1"
     )
-    optimizer: str = setting("Update rule of all trials, or lbfgs.", default="adam")
+    optimizer: Literal[(*OPTIMIZERS, "lbfgs")] = setting(
+        f"Update rule of all trials: {', '.join(OPTIMIZERS)}, lbfgs.",
+        default="adam",
+        metavar="NAME",
+    )
     epochs: int = setting("Most epochs of a trial.", default=200, ge=1)
     scoring: str | None = setting(
         "Score, by its name in scikit-learn.", "accuracy; r2 for regression"

@@ -18,6 +18,7 @@ from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
 from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, suits
 from fastnn.cli.search import DEFAULT_HIDDEN
+from fastnn.cli.source import path_of, recorded
 
 if TYPE_CHECKING:
     from fastnn.cli.search import SearchSettings
@@ -52,7 +53,7 @@ def search(
         What the target was taken for.
     """
     dataset = datasets.load(
-        settings.data,
+        path_of(settings.data),
         target=settings.target,
         task=settings.task,
         data_dir=settings.data_dir,
@@ -71,9 +72,8 @@ def search(
     rows = split(dataset, settings.test, settings.seed)
     rare = _check_classes(dataset, rows[0], settings)
     task = task_text(dataset, settings.task)
-    if settings.data not in datasets.BUILT_IN:
-        settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
-    kept = RowsOfRun.of(dataset, settings.data, *rows)
+    settings = settings.model_copy(update={"data": recorded(settings.data)})
+    kept = RowsOfRun.of(dataset, path_of(settings.data), *rows)
     with run_folder(out, f"{dataset.name}-search", overwrite) as folder:
         found, table, result = _search(model, distributions, dataset, rows, settings, quiet)
         result = {"data": settings.data, **result}

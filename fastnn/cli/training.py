@@ -18,6 +18,7 @@ from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
 from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
 from fastnn.cli.settings import TrainSettings
+from fastnn.cli.source import path_of, recorded, shown
 from fastnn.extras import install_command, is_installed
 from fastnn.network import Network
 
@@ -61,7 +62,7 @@ def train(
     """
     check_scoring(settings.scoring)
     dataset = datasets.load(
-        settings.data,
+        path_of(settings.data),
         target=settings.target,
         task=settings.task,
         data_dir=settings.data_dir,
@@ -70,9 +71,8 @@ def train(
     train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
     task = task_text(dataset, settings.task)
     settings = settings.completed(dataset, len(train_rows))
-    if settings.data not in datasets.BUILT_IN:
-        settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
-    rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
+    settings = settings.model_copy(update={"data": recorded(settings.data)})
+    rows = RowsOfRun.of(dataset, path_of(settings.data), train_rows, test_rows)
     net = _network(dataset, settings)
     dataset.check_range(net.dtype)
     _check_suits(net, dataset, settings.scoring)
@@ -294,7 +294,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     if result["compile_seconds"] >= 1:
         compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
     return [
-        ("data", f"{result['data']}, {result['samples']:,} training samples"),
+        ("data", f"{shown(result['data'])}, {result['samples']:,} training samples"),
         *note_rows(result),
         ("task", task),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples and targets, and where held-out ones come from.
 
@@ -42,6 +42,12 @@ class Dataset:
     scale: float = 1.0
     draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """What it is in one line, without its numbers."""
+        size = " x ".join(map(str, self.X.shape))
+        text = f"{self.name!r}, X: {size} {self.X.dtype}, {self.task}"
+        return f"Dataset({text}, target {self.target_name!r})"
 
     def inputs(self, X: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
         """Features as a network takes them: of a real type, divided by ``scale``.

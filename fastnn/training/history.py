@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastnn.network import Network
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What one call of ``fit`` recorded.
 
@@ -47,6 +47,17 @@ class History:
     stopped: str = "epochs"
     best_epoch: int | None = None
     compile_seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        """What it came to in one line: the last losses, not all of them."""
+        parts = [f"epochs={self.epochs}", f"steps={self.steps}"]
+        for name in ("loss", "validation_loss", "validation_score"):
+            values = getattr(self, name)
+            if values is not None and len(values):
+                parts.append(f"{name}[-1]={values[-1]:.6g}")
+        if self.best_epoch is not None:
+            parts.append(f"best_epoch={self.best_epoch}")
+        return f"History({', '.join(parts)}, seconds={self.seconds:.3g}, stopped={self.stopped!r})"
 
     @property
     def epochs(self) -> int:

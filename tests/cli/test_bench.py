@@ -23,7 +23,7 @@ def test_every_job_is_timed(tmp_path, monkeypatch):
     few = {name: tiny(job) for name, job in bench.JOBS.items()}
     monkeypatch.setattr(bench, "JOBS", few)
     monkeypatch.setattr(bench, "REST", 0.0)
-    result = run_command("--seconds=0.01", f"--json={tmp_path / 'bench.json'}")
+    result = run_command("--seconds=0.01", f"--out={tmp_path / 'bench.json'}")
     assert result.exit_code == 0, result.output
     run = json.loads((tmp_path / "bench.json").read_text())
     assert run["contenders"] == [*backends.available(), "scikit-learn"]
@@ -63,10 +63,13 @@ def test_chosen_jobs_and_backends(monkeypatch):
         (["--jobs=nothing"], "job must be one of moons"),
         (["--jobs=wide"], "more with python -m benchmarks; got 'wide'"),
         (["--backends=torch"], "more with python -m benchmarks; got 'torch'"),
-        (["--json=/nonexistent/bench.json"], "no such directory"),
+        (["--out=missing/bench.json"], "no such directory"),
+        (["--json", "missing/bench.json"], "no such directory"),
+        (["missing"], "there is no argument; got 'missing'"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments(arguments, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     result = run_command(*arguments)
     assert result.exit_code == 2
     # typer draws a box and breaks lines in it
@@ -83,11 +86,25 @@ def test_options_of_earlier_versions_say_where_they_are(given, capsys):
     assert err.count("\n") == 1
 
 
-def test_json_on_the_output(monkeypatch):
+@pytest.mark.parametrize("given", [["--json"], ["--json=-"]])
+def test_json_on_the_output(monkeypatch, capsys, given):
     monkeypatch.setattr(bench, "REST", 0.0)
-    result = run_command("--jobs=predict-1", "--backends=numpy", "--seconds=0.01", "--json=-")
-    assert result.exit_code == 0, result.output
-    assert list(json.loads(result.stdout)["jobs"]) == ["predict-1"]
+    short = ["--jobs=predict-1", "--backends=numpy", "--seconds=0.01"]
+    assert cli.main(["bench", *short, *given]) == 0
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)["jobs"]) == ["predict-1"]
+    assert err == ""
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])  # the second as in earlier versions
+def test_json_in_a_file(monkeypatch, capsys, tmp_path, option):
+    monkeypatch.setattr(bench, "REST", 0.0)
+    short = ["--jobs=predict-1", "--backends=numpy", "--seconds=0.01", "--quiet"]
+    assert cli.main(["bench", *short, f"{option}={tmp_path / 'times.json'}"]) == 0
+    out, err = capsys.readouterr()
+    assert "scikit-learn" in out
+    assert err == ""
+    assert list(json.loads((tmp_path / "times.json").read_text())["jobs"]) == ["predict-1"]
 
 
 def test_other_results_are_no_contest(monkeypatch):

@@ -208,7 +208,7 @@ def test_means_that_float32_weights_cannot_hold():
         (["--l2", "a:b"], "--l2"),
         (["--l2", "0:1"], "--l2"),
         (["--scoring", "magic"], "--scoring"),
-        (["--solver", "magic"], "solver"),
+        (["--solver", "magic"], "--optimizer must be one of 'sgd', 'adam'"),
         (["--method", "magic"], "method"),
         (["--folds", "1"], "folds"),
     ],
