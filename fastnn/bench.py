@@ -260,7 +260,7 @@ def show(run: dict[str, Any]) -> None:
     from rich.table import Table
 
     jobs, contenders = run["jobs"], run["contenders"]
-    table = Table("microseconds per step, or call")
+    table = Table("µs per step or call")
     for name in jobs:
         table.add_column(name, justify="right", no_wrap=True)
     for contender in contenders:
@@ -271,10 +271,22 @@ def show(run: dict[str, Any]) -> None:
         ratios = (f"{number(us[SKLEARN] / us[contender])}×" for us in times)
         table.add_row(f"{SKLEARN} / {contender}", *ratios)
     console = Console()
-    console.print(table)
+    wide = console.options.update(width=1000)
+    if console.measure(table, options=wide).maximum <= console.width:
+        console.print(table)
+    else:
+        for name, job in jobs.items():
+            console.print(_paragraph(name, job["microseconds"]), markup=False, highlight=False)
     for name, job in jobs.items():
         console.print(f"{name}: {job['description']}", markup=False, highlight=False)
     print(f"{run['machine']['cpu']}, {run['machine']['cores']} cores; medians of {ROUNDS} rounds")
+
+
+def _paragraph(name: str, us: dict[str, float]) -> str:
+    """The times of a job, where there is no room for a table."""
+    times = ", ".join(f"{contender} {number(value)}" for contender, value in us.items())
+    ratios = (f"{number(us[SKLEARN] / value)}× {c}" for c, value in us.items() if c != SKLEARN)
+    return f"{name}: µs per step or call: {times}; {SKLEARN} takes {', '.join(ratios)}"
 
 
 def pick(names: str, known: Sequence[str], what: str, others: str = "or all") -> list[str]:

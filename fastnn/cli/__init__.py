@@ -5,6 +5,8 @@
 | ``commands.py`` | the table of commands, ``main``, exit codes |
 | ``settings.py`` | settings of ``train``: the fields that are its options, profiles, merging |
 | ``options.py`` | options made from the fields of settings; options that several commands share |
+| ``help.py`` | how the help is laid out |
+| ``source.py`` | where data come from: a name, a file, standard input |
 | ``data.py`` | which samples are trained with and which are held out |
 | ``training.py``, ``searching.py`` | what ``train.py`` and ``search.py`` have the options of |
 | ``rows.py`` | the rows of a file that a network was trained with, found again |

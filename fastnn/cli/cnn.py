@@ -322,7 +322,7 @@ def compare(
         return
     digits = {"mean": ".4f", "standard_error": ".4f", "seconds": ".1f"}
     texts = {
-        name: [format(value, digits.get(name, "")) for value in values]
+        name: ["-" if value != value else format(value, digits.get(name, "")) for value in values]
         for name, values in columns.items()
     }
     print("\n".join(plain_rows(texts)))

@@ -55,14 +55,21 @@ def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Seq
     if console is None:  # a pipe or a file
         lines = [*plain_rows(columns), *lines]
     else:
-        from rich.table import Table
+        rows = list(zip(*columns.values(), strict=True))
+        widths = [max(len(name), *map(len, values)) for name, values in columns.items()]
+        if sum(widths) + 2 * (len(widths) - 1) > console.width:  # a paragraph for each row
+            for row in rows:
+                pairs = ", ".join(map(" ".join, zip(columns, row, strict=True)))
+                console.print(pairs, soft_wrap=False, markup=False)
+        else:
+            from rich.table import Table
 
-        grid = Table()
-        for name in columns:
-            grid.add_column(name, justify="left" if name in left else "right")
-        for row in zip(*columns.values(), strict=True):
-            grid.add_row(*row)
-        console.print(grid)
+            grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            for name in columns:
+                grid.add_column(name, justify="left" if name in left else "right")
+            for row in rows:
+                grid.add_row(*row)
+            console.print(grid)
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

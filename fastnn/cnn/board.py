@@ -12,6 +12,14 @@ from fastnn.cnn.runtime import tf  # noqa: F401 (TensorBoard imports it too, wit
 HOST = "127.0.0.1"
 
 
+def _folders(folder: Path) -> list[str]:
+    """The options that name the folder; a single run has the folder's name, not "."."""
+    path = str(folder.resolve())
+    if next(folder.glob(EVENT_FILES), None) is None or {",", ":"} & set(path):
+        return ["--logdir", str(folder)]
+    return ["--logdir_spec", f"{folder.resolve().name}:{path}"]
+
+
 def start(folder: Path, port: int | None = None) -> str:
     """Start the server, which ends with this process.
 
@@ -44,7 +52,7 @@ def start(folder: Path, port: int | None = None) -> str:
 
         server = program.TensorBoard()
         # Its own reader: the faster one is another process, and must be one that the system runs.
-        arguments = ["--logdir", str(folder), "--host", HOST, "--load_fast", "false"]
+        arguments = [*_folders(folder), "--host", HOST, "--load_fast", "false"]
         server.configure([None, *arguments, *([] if port is None else ["--port", str(port)])])
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         try:

@@ -14,6 +14,8 @@ from rich.progress import (
 
 from fastnn.training import history as training
 
+WIDE = 64  # columns of a terminal from which on there is room for all of it
+
 
 class TrainingBar(Progress):
     """A bar over the epochs, with the loss; a context manager.
@@ -25,12 +27,11 @@ class TrainingBar(Progress):
     """
 
     def __init__(self, epochs: int, console: Console) -> None:
+        wide = [BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn()]
         super().__init__(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
+            *(wide if console.width >= WIDE else []),
             TimeRemainingColumn(),
             console=console,
         )

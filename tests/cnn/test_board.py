@@ -190,3 +190,15 @@ def test_folder_without_summaries(tmp_path, capsys):
     assert "has no summaries" in capsys.readouterr().err
     assert cli.main(["cnn", "board", str(tmp_path / "nowhere")]) == 2
     assert "not a folder" in capsys.readouterr().err
+
+
+def test_a_single_run_has_its_folder_s_name(tmp_path):
+    """And not "."."""
+    from fastnn.cnn.board import _folders
+
+    run = tmp_path / "cnn-1"
+    run.mkdir()
+    assert _folders(tmp_path) == ["--logdir", str(tmp_path)]
+    (run / "events.out.tfevents.1").touch()
+    assert _folders(run) == ["--logdir_spec", f"cnn-1:{run.resolve()}"]
+    assert _folders(tmp_path) == ["--logdir", str(tmp_path)]
