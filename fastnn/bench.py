@@ -145,7 +145,11 @@ def _contender(name: str, job: Job, x: np.ndarray, y: np.ndarray) -> tuple[Calla
     if name == SKLEARN:
         model, targets = sklearn_model(net, job.optimizer, job.batch_size, x, y)
         return lambda n: model.set_params(max_iter=n).fit(x, targets), model.predict_proba
-    options = {"optimizer": job.optimizer, "batch_size": job.batch_size, "shuffle": False}
+    options: dict[str, Any] = {
+        "optimizer": job.optimizer,
+        "batch_size": job.batch_size,
+        "shuffle": False,
+    }
     return lambda n: net.fit(x, y, epochs=n, **options), net.predict_proba
 
 

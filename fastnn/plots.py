@@ -218,7 +218,8 @@ def _draw_classes(
     for k, label in enumerate(classes):
         mine = y == label
         ax.scatter(
-            *X[mine].T,
+            X[mine, 0],
+            X[mine, 1],
             s=size,
             color=colors[k],
             marker=MARKERS[k % len(MARKERS)],
@@ -242,7 +243,7 @@ def _shade_two(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, color
     from matplotlib.colors import LinearSegmentedColormap
 
     first, second = colors
-    steps = [
+    steps: Any = [
         _mix(first, 0.55), _mix(first, 0.2), "#FFFFFF", _mix(second, 0.2), _mix(second, 0.55)
     ]  # fmt: skip
     shades = LinearSegmentedColormap.from_list("classes", steps)
@@ -285,10 +286,23 @@ def _draw_values(
     low, high = min(values.min(), y.min()), max(values.max(), y.max())
     norm = Normalize(low, high if high > low else low + 1.0)
     surface = ax.contourf(
-        x0, x1, values, levels=np.linspace(norm.vmin, norm.vmax, 41), norm=norm, zorder=0
+        x0,
+        x1,
+        values,
+        levels=np.linspace(low, high if high > low else low + 1.0, 41),
+        norm=norm,
+        zorder=0,
     )
     ax.scatter(
-        *X.T, c=y, norm=norm, cmap=surface.cmap, edgecolors="white", linewidths=0.7, s=32, zorder=2
+        X[:, 0],
+        X[:, 1],
+        c=y,
+        norm=norm,
+        cmap=surface.cmap,
+        edgecolors="white",
+        linewidths=0.7,
+        s=32,
+        zorder=2,
     )
     from matplotlib.ticker import MaxNLocator
 

@@ -150,7 +150,8 @@ def gaps_by_column(
         missing = np.isnan(X)
         counts = missing.sum(axis=0)
         found = [
-            (names[k], int(counts[k]), int(missing[:, k].argmax())) for k in np.flatnonzero(counts)
+            (names[k], int(counts[k]), int(missing[:, k].argmax()))
+            for k in np.flatnonzero(counts).tolist()
         ]
     for name, gone in others:
         if gone.any():

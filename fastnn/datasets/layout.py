@@ -120,7 +120,7 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
         rows = [first, *rows]
         names = [str(k) for k in range(len(first))]
         how = "no line of names, columns are 0, 1, ... (--header if line 1 has them)"
-    if names_above is not None:
+    if names_above is not None and comment is not None:
         names, how = names_above, f"names in the comment of line {comment[0]}"
     unclosed = sum(line.count('"') for line in first_lines) % 2 == 1
     names = _fitted(names, rows, separator, path, unclosed)

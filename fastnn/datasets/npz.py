@@ -86,5 +86,5 @@ def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     if shape[0] == 0:
         raise ValueError(f"{path}: there are no rows")
     if "y" in shapes and shapes["y"][:1] != shape[:1]:
-        rows = shapes["y"][0] if shapes["y"] else "none"
-        raise ValueError(f"{path}: X has {shape[0]} rows, 'y' has {rows}")
+        n_targets = shapes["y"][0] if shapes["y"] else "none"
+        raise ValueError(f"{path}: X has {shape[0]} rows, 'y' has {n_targets}")

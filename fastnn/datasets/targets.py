@@ -41,7 +41,11 @@ def target_column(
                     "numbers; write what is to be predicted as a number"
                 )
             odd = found.bad is not None and not found.words and task != "classification"
-            if odd and (task is not None or len(set(texts)) > FEW_CLASSES):
+            if (
+                odd
+                and found.bad is not None
+                and (task is not None or len(set(texts)) > FEW_CLASSES)
+            ):
                 raise ValueError(
                     f"{table.path}: target {name!r} is {texts[found.bad]!r} in "
                     f"{table.where(found.bad)} where others are numbers (--task classification "
@@ -60,7 +64,7 @@ def target_column(
                 f"{table.path}: target {name!r} has an infinite value in {table.where(row)}"
             )
     else:
-        gone = np.equal(y, None) if y.dtype.kind == "O" else np.zeros(len(y), bool)
+        gone = y == np.array(None) if y.dtype.kind == "O" else np.zeros(len(y), bool)
     return y, gone, notes
 
 

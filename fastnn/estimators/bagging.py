@@ -41,7 +41,8 @@ class _Bagging:
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             refuse_masked(name, value)
         with _threads(-1):
-            return super().fit(X, y, sample_weight, **fit_params)
+            fitted: Any = super()
+            return fitted.fit(X, y, sample_weight, **fit_params)
 
     def _get_estimator(self) -> Any:
         return self._default() if self.estimator is None else self.estimator

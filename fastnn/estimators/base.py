@@ -29,6 +29,11 @@ from fastnn.network.sparse import sparse_outputs
 from fastnn.validation import refuse_masked
 
 
+def _our_name(activation: str | CustomActivation) -> str | CustomActivation:
+    """scikit-learn's name of an activation as ours."""
+    return OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation
+
+
 class ScoreMixin:
     """The ``score`` of scikit-learn's mixin behind it, with masked entries refused."""
 
@@ -47,7 +52,8 @@ class ScoreMixin:
         """
         refuse_masked("y", y)
         refuse_masked("sample_weight", sample_weight)
-        return super().score(X, y, sample_weight)
+        scored: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
+        return scored
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -64,12 +70,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
+    # What fitting leaves; None without validation, or before the first epoch.
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
+    best_validation_score_: float | None
+    best_loss_: float | None
+
     # --- the network ------------------------------------------------------------
 
     def _hidden_activations(self) -> list[str | CustomActivation]:
         """Our name of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
-        return [OUR_NAMES.get(name, name) for name in each_activation(self.activation, n_hidden)]
+        return [_our_name(name) for name in each_activation(self.activation, n_hidden)]
 
     def _network(self) -> Network:
         """The network that has ``coefs_`` and ``intercepts_`` as views of its parameters.
@@ -134,7 +149,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         names.append(names[-1] if names else each_activation(self.activation, 1)[0])
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
-            factor = 2.0 if OUR_NAMES.get(name, name) == "sigmoid" else 6.0
+            factor = 2.0 if _our_name(name) == "sigmoid" else 6.0
             bound = np.sqrt(factor / (fan_in + fan_out))
             w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
             b = self._random_state.uniform(-bound, bound, fan_out)
@@ -269,6 +284,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if any(net.dropout):
                 self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
         else:
+            assert self._optimizer.optimizer is not None
             optimizer = self._optimizer.optimizer
         if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
             warn_forgotten(self.t_, "samples", self.solver)
@@ -322,11 +338,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     "validation_data must be (X, y) or (X, y, sample_weight); "
                     f"got {type(validation_data).__name__}"
                 )
-            X, y, *weights = validation_data
+            X, y, *rest = validation_data
             for k, value in enumerate(validation_data):
                 refuse_masked(f"validation_data[{k}]", value)
             X, targets = self._validation_input(X, y)
-            weights = _check_sample_weight(weights[0], X) if weights else None
+            weights = _check_sample_weight(rest[0], X) if rest else None
             dtype = data.targets.dtype
             return data, self._data(X, targets, weights, dtype)
         if not self.early_stopping:

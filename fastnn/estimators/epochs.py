@@ -69,6 +69,8 @@ class EpochRun(Run):
         As for :class:`Run`; "no improvement" and "diverged" too.
     """
 
+    state: SolverState
+
     def __init__(
         self,
         estimator: BaseMLP,
@@ -153,12 +155,12 @@ class EpochRun(Run):
         """Learning rates of the steps of the next epochs."""
         estimator, state, batches = self.estimator, self.state, self.batches
         epochs = count // batches
-        rates = np.full((epochs, batches), state.learning_rate)
+        by_epoch = np.full((epochs, batches), state.learning_rate)
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             seen = estimator.t_ + self.samples * np.arange(1, epochs)
             slower = (seen + 1) ** estimator.power_t
-            rates[1:] = (estimator.learning_rate_init / slower)[:, None]
-        rates = rates.ravel()
+            by_epoch[1:] = (estimator.learning_rate_init / slower)[:, None]
+        rates = by_epoch.ravel()
         steps = np.arange(state.epochs * batches, (state.epochs + epochs) * batches)
         if estimator.learning_rate in SCHEDULES:
             rates *= SCHEDULES[estimator.learning_rate](steps / (estimator.max_iter * batches))
@@ -254,8 +256,7 @@ class EpochRun(Run):
         if not estimator.early_stopping:
             raise ValueError(NOT_FINITE)
         self._count_epoch(float("nan"))
-        estimator.validation_scores_.append(float("nan"))
-        estimator.validation_loss_curve_.append(float("nan"))
+        self._record_validation(float("nan"), float("nan"))
         self.stopped = "diverged"
 
     # --- epochs -------------------------------------------------------------------
@@ -277,18 +278,22 @@ class EpochRun(Run):
         if self.held_out is not None:
             with state.average(params):
                 self._validate(self.held_out)
+        scores, best = estimator.validation_scores_, estimator.best_validation_score_
         if estimator.early_stopping:
-            score = estimator.validation_scores_[-1]
-            worse = score < estimator.best_validation_score_ + estimator.tol
-            if score > estimator.best_validation_score_:
+            assert scores is not None
+            assert best is not None
+            worse = scores[-1] < best + estimator.tol
+            if scores[-1] > best:
                 with state.average(params):
                     estimator._best_params = params.copy()
         else:
+            assert estimator.best_loss_ is not None
             worse = loss > estimator.best_loss_ - estimator.tol
             estimator.best_loss_ = min(loss, estimator.best_loss_)
         if self.held_out is not None:
-            latest = estimator.validation_scores_[-1]
-            estimator.best_validation_score_ = max(estimator.best_validation_score_, latest)
+            assert scores is not None
+            assert best is not None
+            estimator.best_validation_score_ = max(best, scores[-1])
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             slower = (estimator.t_ + 1) ** estimator.power_t
@@ -317,6 +322,14 @@ class EpochRun(Run):
             print(message + ending)
         return ending.endswith("Stopping.")
 
+    def _record_validation(self, score: float, loss: float) -> None:
+        """Append to both curves."""
+        scores, losses = self.estimator.validation_scores_, self.estimator.validation_loss_curve_
+        assert scores is not None
+        assert losses is not None
+        scores.append(score)
+        losses.append(loss)
+
     def _validate(self, held_out: Data) -> None:
         """Append loss and score on held-out samples."""
         estimator, net, weights = self.estimator, self.network, held_out.weights
@@ -328,9 +341,8 @@ class EpochRun(Run):
             loss = net.model.mean_loss(z, held_out.targets, weights)
             if net.loss_name == "squared_error":
                 loss /= net.n_outputs
-            estimator.validation_loss_curve_.append(loss)
             score = self._score(held_out, p.T, loss)
-        estimator.validation_scores_.append(score)
+        self._record_validation(score, loss)
         if estimator.verbose:
             print(f"Validation score: {score:f}")
 

@@ -60,7 +60,7 @@ class SolverState(TrainingState):
 def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
     """The update rule of an estimator's parameters."""
     rate, epsilon = float(parameters["learning_rate_init"]), float(parameters["epsilon"])
-    betas = {"beta_1": float(parameters["beta_1"]), "beta_2": float(parameters["beta_2"])}
+    beta_1, beta_2 = float(parameters["beta_1"]), float(parameters["beta_2"])
     given = {name: parameters[name] for name in ("clip_norm", "clip_value", "ema")}
     rest = {name: None if value is None else float(value) for name, value in given.items()}
     if solver == "sgd":
@@ -68,10 +68,12 @@ def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
         momentum = min(float(parameters["momentum"]), float(np.nextafter(1.0, 0.0)))
         return SGD(rate, momentum, bool(parameters["nesterovs_momentum"]), **rest)
     if solver == "adam":
-        return Adam(rate, **betas, epsilon=epsilon, **rest)
+        return Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **rest)
     if solver == "adamw":
         decay = float(parameters["weight_decay"])
-        return AdamW(rate, **betas, epsilon=epsilon, weight_decay=decay, **rest)
+        return AdamW(
+            rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, weight_decay=decay, **rest
+        )
     if solver == "adagrad":
         return AdaGrad(rate, epsilon, **rest)
     return RMSprop(rate, float(parameters["rho"]), epsilon, **rest)

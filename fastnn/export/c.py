@@ -86,7 +86,7 @@ def to_c(
     plain = describe(model)
     if vectors is None:
         x = np.random.default_rng(0).standard_normal((N_VECTORS, plain.sizes[0]))
-        if plain.input_shift is not None:
+        if plain.input_shift is not None and plain.input_scale is not None:
             x = x / plain.input_scale + plain.input_shift
         x = x.astype(plain.dtype)
     else:
@@ -174,6 +174,7 @@ class _Source:
 
     def _labels(self) -> str:
         """Declaration of the table of labels."""
+        assert self.plain.labels is not None
         values = self.plain.labels.tolist()
         kinds = {str: "char *const", float: "double", int: "long long", bool: "long long"}
         kind = kinds.get(type(values[0]))
@@ -182,6 +183,7 @@ class _Source:
         return f"const {kind} {self.name}_classes[{len(values)}]"
 
     def _label_values(self) -> str:
+        assert self.plain.labels is not None
         values = self.plain.labels.tolist()
         if isinstance(values[0], str):
             return ", ".join(map(_c_string, values))

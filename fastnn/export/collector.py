@@ -79,6 +79,7 @@ class Collector:
 
     def _scaled_inputs(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights and biases of a dense layer with what its inputs go through before."""
+        assert self.before is not None
         _, factor, offset = self.before.wide(len(w))
         self.before = None
         first = not self.layers and not self.scales
@@ -165,16 +166,18 @@ class Collector:
         if self.scales.get("target_shift") is not None and output != "identity":
             raise ValueError(f"outputs of {output} are not shifted or scaled")
         self.layers[-1] = replace(last, activation="identity", dropout=0.0)
+        labels = None
         if classes is not None:
             n_classes = max(len(last.biases), 2)
             if loss in codes.REGRESSION or (output == "sigmoid" and len(last.biases) > 1):
                 raise ValueError("classes are for softmax, or for one sigmoid")
-            classes = np.asarray(classes)
-            if classes.shape != (n_classes,) or (classes[:-1] >= classes[1:]).any():
+            labels = np.asarray(classes)
+            if labels.shape != (n_classes,) or (labels[:-1] >= labels[1:]).any():
                 raise ValueError(f"classes must be {n_classes} labels in ascending order")
         dtype = np.result_type(*(layer.weights for layer in self.layers))
+        scales: dict[str, Any] = dict(self.scales)
         plain = PlainNetwork(
-            tuple(self.layers), loss, classes, smooth_clip=self.smooth_clip, **self.scales
+            tuple(self.layers), loss, labels, smooth_clip=self.smooth_clip, **scales
         )
         return plain.astype(dtype).to_network(backend)
 

@@ -72,7 +72,7 @@ def _table(array: np.ndarray) -> Any:
     return table
 
 
-def _product(n_in: int, units: int, dtype: types.Type) -> Any:
+def _product(n_in: int, units: int, dtype: types.Float) -> Any:
     """Function ``(x, w, out)``: biases, the first row of w, plus x times its other rows.
 
     Written in LLVM's vectors, because what the compiler makes of a loop of eight is chance.
@@ -215,7 +215,7 @@ def pointers(net: Network, output: str) -> Any:
     per_vector = VECTOR_BYTES // net.dtype.itemsize
     rows, chain, offset = [], None, 0
     scales, model = net.scales, net.model
-    if scales.input_shift is not None:
+    if scales.input_shift is not None and scales.input_scale is not None:
         chain = _standardize(scales.input_shift, scales.input_scale, net.smooth_clip)
     before = net.n_features
     constants = [*model.plan.constants[:-1], 0.0]  # the last one belongs to the loss
@@ -238,7 +238,7 @@ def pointers(net: Network, output: str) -> Any:
     transform, loss = output == "proba", model.loss
     scaled = scales.target_shift is not None and output == "proba"
     shift = scale = table
-    if scaled:
+    if scaled and scales.target_shift is not None and scales.target_scale is not None:
         shift, scale = _table(scales.target_shift.copy()), _table(scales.target_scale.copy())
 
     @inner

@@ -99,6 +99,8 @@ def to_keras(
 def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
     """Layers for the standardised features with their smooth clip, in float64."""
     ops, bound = keras.ops, plain.smooth_clip
+    assert plain.input_shift is not None
+    assert plain.input_scale is not None
     # Normalization would keep mean and variance in float32.
     scaling = keras.layers.EinsumDense(
         "ab,b->ab", (plain.sizes[0],), bias_axes="b", dtype="float64", trainable=False

@@ -191,6 +191,7 @@ def _build(graph: _Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> No
         graph.add("Concat", other, p, out=probabilities, axis=1)
         column = graph.constant("column", np.array([-1]))
         index = graph.add("Reshape", graph.cast(positive, np.int64), column)
+    assert plain.labels is not None  # multilabel has returned
     labels = graph.constant("classes", _onnx_labels(plain.labels))
     graph.add("Gather", labels, index, out=label, axis=0)
 
@@ -198,6 +199,8 @@ def _build(graph: _Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> No
 def _standardized(graph: _Graph, plain: PlainNetwork, x: str) -> str:
     """Shift, scale and clip, in the input's dtype; then the graph's."""
     outside, shift, scale = graph.outside, plain.input_shift, plain.input_scale
+    assert shift is not None
+    assert scale is not None
     x = graph.add("Sub", x, graph.constant("input_shift", shift, outside))
     # What float32 has rounded off the means, where it is more than rounding of the result.
     rest = shift - shift.astype(outside)
@@ -236,8 +239,8 @@ def _activation(graph: _Graph, layer: Layer, z: str) -> str:
         return t if name == "softplus" else graph.add("Mul", z, graph.add("Tanh", t))
     if graph.dtype == np.float32:
         if name == "selu":
-            alpha = codes.SELU_SCALE_ALPHA / codes.SELU_SCALE
-            return graph.add("Selu", z, alpha=alpha, gamma=codes.SELU_SCALE)
+            ratio = codes.SELU_SCALE_ALPHA / codes.SELU_SCALE
+            return graph.add("Selu", z, alpha=ratio, gamma=codes.SELU_SCALE)
         return graph.add("Elu" if name == "elu" else "LeakyRelu", z, alpha=layer.alpha)
     positive = graph.add("Relu", z)
     negative = graph.add("Sub", z, positive)  # min(z, 0)

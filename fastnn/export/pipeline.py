@@ -46,7 +46,7 @@ def describe_pipeline(model: Any) -> PlainNetwork:
         # ((x - shift) factor - own_shift) own_factor
         shift, factor = shift + own_shift / factor, factor * own_factor
     plain = describe(model.steps[-1][1])
-    if plain.input_shift is not None:  # a pipeline in a pipeline
+    if plain.input_shift is not None and plain.input_scale is not None:  # a pipeline in a pipeline
         shift, factor = shift + plain.input_shift / factor, factor * plain.input_scale
     if (factor == 1).all() and (shift == 0).all():
         return plain

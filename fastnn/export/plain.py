@@ -184,7 +184,7 @@ class PlainNetwork:
                 "numba_predict and cfunc can"
             )
         layers, dtype = list(self.layers), self.dtype
-        if self.input_shift is not None:
+        if self.input_shift is not None and self.input_scale is not None:
             w = layers[0].weights.astype(np.float64) * self.input_scale[:, None]
             b = layers[0].biases - self.input_shift @ w
             layers[0] = replace(layers[0], weights=w, biases=b)
@@ -194,7 +194,7 @@ class PlainNetwork:
             layers[-1] = replace(last, weights=last.weights / scale, biases=b)
         if self.needs_double:
             dtype = np.dtype(np.float64)
-        nothing = dict.fromkeys(_SCALES)
+        nothing: dict[str, Any] = dict.fromkeys(_SCALES)
         return replace(self, layers=tuple(layers), **nothing).astype(dtype)
 
     def split(self) -> tuple[PlainNetwork | None, PlainNetwork]:
@@ -220,7 +220,7 @@ class PlainNetwork:
             shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
             if shift is not None:
                 ratio = max(ratio, float(np.abs(shift * scale).max()))
-        return ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING
+        return bool(ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING)
 
     def to_network(self, backend: str = "auto") -> Network:
         """Network with these parameters.

@@ -53,6 +53,8 @@ def to_torch(
     front, plain = describe(model).split()
     nn, modules = torch.nn, []
     if front is not None:
+        assert front.input_shift is not None
+        assert front.input_scale is not None
         standardize = _standardize_class()(plain.sizes[0], plain.dtype.name, front.smooth_clip)
         standardize.shift.copy_(torch.from_numpy(front.input_shift.copy()))
         standardize.scale.copy_(torch.from_numpy(front.input_scale.copy()))
@@ -82,7 +84,7 @@ def to_torch(
 @functools.cache
 def _standardize_class() -> Any:
     """The module ``Standardize``, which needs PyTorch to be defined."""
-    torch = _torch()
+    torch: Any = _torch()
 
     class Standardize(torch.nn.Module):
         """``z = (x - shift) * scale`` in float64, then ``z / sqrt(1 + (z / bound)**2)``.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 
 
 class Portable:
-    """What a network can be turned into, and back from."""
+    """What a network can be turned into, and back from; the base of :class:`Network` alone."""
 
     # --- compiled code ----------------------------------------------------------
 
     def _freezable(self, output: str) -> None:
+        net = cast("Network", self)
         one_of("output", output, ("proba", "logits"))
-        for pair in self.activations:
+        for pair in net.activations:
             if isinstance(pair, CustomActivation):
                 raise ValueError(f"compiled calls take built-in activations; got {pair!r}")
-        if max(self.layer_sizes) > MAX_FROZEN_UNITS:
+        if max(net.layer_sizes) > MAX_FROZEN_UNITS:
             raise ValueError(
                 f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
-                f"layer_sizes is {list(self.layer_sizes)}"
+                f"layer_sizes is {list(net.layer_sizes)}"
             )
 
     def numba_predict(self, output: str = "proba") -> Callable:
@@ -70,11 +71,12 @@ class Portable:
         >>> bool(np.allclose(out, net.predict_proba([[1, 1]])))
         True
         """
+        net = cast("Network", self)
         self._freezable(output)
         require("numba", "numba_predict")
         from fastnn.export.compiled import numba_predict
 
-        return numba_predict(self, output)
+        return numba_predict(net, output)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:
         """Prediction of one sample as a C function.
@@ -99,17 +101,18 @@ class Portable:
             long as one of the two objects lives. The weights in it are a copy. Cython
             code takes it through ``fastnn.cython_kernels``.
         """
+        net = cast("Network", self)
         self._freezable(output)
         one_of("signature", signature, ("predict", "predict_double", "integrand"))
-        if signature == "integrand" and self.n_outputs != 1:
+        if signature == "integrand" and net.n_outputs != 1:
             raise ValueError(
                 f"signature 'integrand' needs a network with one output; "
-                f"this one has {self.n_outputs}"
+                f"this one has {net.n_outputs}"
             )
         require("numba", "cfunc")
         from fastnn.export.compiled import cfunc
 
-        return cfunc(self, signature, output)
+        return cfunc(net, signature, output)
 
     # --- keeping --------------------------------------------------------------
 
@@ -121,24 +124,29 @@ class Portable:
         ValueError
             If there are custom functions, which are no data.
         """
+        net = cast("Network", self)
         classes = None
-        if self.classes_ is not None:
-            classes = {"dtype": self.classes_.dtype.str, "values": self.classes_.tolist()}
+        if net.classes_ is not None:
+            classes = {"dtype": net.classes_.dtype.str, "values": net.classes_.tolist()}
         return {
-            **self.spec.to_dict(),
+            **net.spec.to_dict(),
             "classes": classes,
-            "targets_1d": self.targets_1d,
-            "n_epochs": self.n_epochs_,
-            "seed": self.state.seed,
+            "targets_1d": net.targets_1d,
+            "n_epochs": net.n_epochs_,
+            "seed": net.state.seed,
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name: ``params`` and, once learned, shifts and scales."""
-        return {"params": self.params, **self.scales.arrays()}
+        net = cast("Network", self)
+        return {"params": net.params, **net.scales.arrays()}
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], arrays: dict[str, np.ndarray], backend: str = "auto"
+        cls,
+        config: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        backend: str = "auto",
     ) -> Network:
         """Network from :meth:`get_config` and :meth:`arrays`.
 
@@ -149,7 +157,9 @@ class Portable:
         """
         own = ("classes", "targets_1d", "n_epochs", "seed")
         settings = {name: value for name, value in config.items() if name not in own}
-        net = cls(settings.pop("layer_sizes"), backend=backend, random_state=0, **settings)
+        net = cast("type[Network]", cls)(
+            settings.pop("layer_sizes"), backend=backend, random_state=0, **settings
+        )
         for name, array in arrays.items():
             shape = net.spec.shapes.get(name)
             if shape is None:
@@ -188,6 +198,7 @@ class Portable:
         ModelFormatError
             See :func:`fastnn.storage.save`.
         """
+        net = cast("Network", self)
         from fastnn.storage import save
 
-        save(self, path, include_optimizer=include_optimizer)
+        save(net, path, include_optimizer=include_optimizer)

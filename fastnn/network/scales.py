@@ -45,9 +45,11 @@ class Scales:
     @classmethod
     def learned(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
         """Those that give features (and real targets) mean 0 and standard deviation 1."""
-        of_targets = shift_and_scale(targets, "y")[:2] if spec.scales_targets else (None, None)
+        target_shift = target_scale = None
+        if spec.scales_targets:
+            target_shift, target_scale = shift_and_scale(targets, "y")[:2]
         shift, scale, low, high = shift_and_scale(x, "X")
-        return cls(shift, scale, *of_targets, low, high)
+        return cls(shift, scale, target_shift, target_scale, low, high)
 
     def inputs(self, x: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         """Samples standardised, in the network's dtype."""
@@ -81,10 +83,14 @@ class Scales:
 
     @cached_property
     def _of_inputs(self) -> Factors:
+        assert self.input_shift is not None
+        assert self.input_scale is not None
         return Factors.of(self.input_shift, self.input_scale)
 
     @cached_property
     def _of_targets(self) -> Factors:
+        assert self.target_shift is not None
+        assert self.target_scale is not None
         return Factors.of(self.target_shift, self.target_scale)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,6 +142,7 @@ class Factors(NamedTuple):
         return out
 
     def _single(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+        assert self.high is not None
         np.subtract(x, self.high, out=out)
         out -= self.low
         out *= self.factor

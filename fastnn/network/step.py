@@ -87,6 +87,7 @@ class Stepper:
         if is_1d is not None:
             net.targets_1d = is_1d
         elif self.batch_size <= FEW_LABELS and net.spec.loss_name == "cross_entropy":
+            assert classes is not None  # of a classification
             self.index_of = {label: k for k, label in enumerate(classes.tolist())}
         return (net.scales.targets(matrix, net.spec) if net.spec.standardize else matrix).T
 
