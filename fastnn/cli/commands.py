@@ -67,7 +67,7 @@ class _Commands(Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The imported command of the name that comes first, and what follows it."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and load(command.name), rest
+        return name, command and load(str(command.name)), rest
 
 
 def load(name: str) -> Any:
@@ -156,7 +156,7 @@ def _usage_error(error: Any) -> str:
         words = in_words(said)
         if words == said:
             return f"{name}: {said}"
-        details = getattr(error.__cause__, "errors", list)()
+        details: list[Any] = getattr(error.__cause__, "errors", list)()
         got = f"; got {details[0]['input']!r}" if details and "; got" not in words else ""
         return f"{name} {words}{got}"
     if text.endswith("?"):

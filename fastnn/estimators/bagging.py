@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
@@ -21,6 +21,9 @@ def _threads(n_jobs: int) -> Any:
 
 class _Bagging:
     """Fits one network a core."""
+
+    estimator: Any
+    _default: ClassVar[type]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Any:
         """Fit the networks.

@@ -88,7 +88,7 @@ def layers(
         kind, name, depth, seed = job
         units = widths[depth] if kind == "budget" else width
         network = _network([2, *[units] * depth, 2], name, seed, backend, kind == "suited")
-        update = fastnn.SGD(learning_rate=learning_rate)
+        update: fastnn.SGD | fastnn.Adam = fastnn.SGD(learning_rate=learning_rate)
         if kind == "suited":
             update = fastnn.Adam(learning_rate=0.01)
         train_set = jobs.moons(seed)
@@ -377,7 +377,7 @@ def _findings(numbers: _Numbers) -> list[str]:
 def _best_depth(numbers: _Numbers, name: str) -> str:
     """How many layers an activation profits from."""
     means = {d: r["held_out_accuracy"]["mean"] for d, r in numbers.same_width[name].items()}
-    best, deepest = max(means, key=means.get), numbers.deepest
+    best, deepest = max(means, key=means.__getitem__), numbers.deepest
     last = numbers.same_width[name][deepest]
     return (
         f"{name}: held-out accuracy is highest with {best} hidden "

@@ -81,7 +81,12 @@ def more_data(
 
     def one(job: tuple[str, str, int]) -> Run:
         kind, name, seed = job
-        settings = {"activation": name, "seed": seed, "backend": backend, "initializer": "auto"}
+        settings: dict[str, Any] = {
+            "activation": name,
+            "seed": seed,
+            "backend": backend,
+            "initializer": "auto",
+        }
         if kind == "quantiles":
             train_set, held_out = _quantiles(seed, samples), fresh
             network = jobs.make_network([2, 8, 8, 3], **settings)

@@ -68,10 +68,10 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
     from scipy.optimize import brentq
 
     def outer(r: float) -> float:
-        return float(ring_density(np.float64(r), 1.0, noise))
+        return float(ring_density(np.array(r), 1.0, noise))
 
     def inner(r: float) -> float:
-        return float(ring_density(np.float64(r), factor, noise))
+        return float(ring_density(np.array(r), factor, noise))
 
     end = 1.0 + 10 * noise
     grid = np.linspace(1e-6, end, 2001)
@@ -279,7 +279,7 @@ def _draw_boundaries(
         style.boundary(
             ax,
             run.network,
-            *rings(0, *setting, samples),
+            *rings(0, setting[0], setting[1], samples),
             (-1.75, 1.75, -1.75, 1.75),
             title=f"{name}, factor {setting[0]:g}, noise {setting[1]:g}\n"
             f"{run.measured['train_accuracy']:.3f} / {run.measured['held_out_accuracy']:.3f} / "

@@ -164,7 +164,8 @@ def run(
             done += _SHARES[name]
         if folder is not None:
             about = report.About(backend, seeds, quick, time.perf_counter() - started)
-            tick, embedded = tick_for("report"), {}
+            embedded: dict[str, Any] = {}
+            tick = tick_for("report")
             for number, name in enumerate(names):
                 embedded |= drawn[name].result()
                 if tick is not None:

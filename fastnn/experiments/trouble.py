@@ -145,14 +145,17 @@ _CASES: tuple[tuple[str, str, Callable, Callable], ...] = (
 )
 
 
+def _fails(formula: Callable, z: np.ndarray) -> bool:
+    """Whether a formula gives something that is not finite."""
+    return not np.isfinite(formula(z)).all()
+
+
 def _failures() -> Rows:
     """Each naive formula, the first number at which it fails, and what is used here."""
     rows = []
     for name, formula, naive, here in _CASES:
         for dtype in DTYPES:
-            start = formulas.first_failure(
-                lambda z, f=naive: not np.isfinite(f(z)).all(), 2000.0, dtype
-            )
+            start = formulas.first_failure(partial(_fails, naive), 2000.0, dtype)
             z = np.array([start], dtype)
             value = np.ravel(naive(z))
             wrong = value[~np.isfinite(value)][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import (
@@ -67,31 +67,53 @@ class Classes(Labels):
 
 def _names(field: str) -> Any:
     """Type of a setting of networks that is one of some names."""
-    return Literal[choices(field)]  # type: ignore[valid-type]
+    return Literal[choices(field)]
 
 
 def _number(field: str, **kind: Any) -> Any:
     """Type of a setting of networks that is a number."""
-    return Annotated[float, Field(**bounds(field), **kind)]
+    limits: dict[str, Any] = bounds(field) | kind
+    return Annotated[float, Field(**limits)]
+
+
+# mypy cannot know what the specification allows.
+if TYPE_CHECKING:
+    Activation: TypeAlias = str
+    Loss: TypeAlias = str
+    Initializer: TypeAlias = str
+    Dtype: TypeAlias = str
+    Alpha: TypeAlias = float
+    Smoothing: TypeAlias = float
+    Quantile: TypeAlias = float
+    Delta: TypeAlias = float
+    L2: TypeAlias = float
+    Rate: TypeAlias = float
+    Clip: TypeAlias = float
+else:
+    Activation, Loss = _names("activation"), _names("loss")
+    Initializer, Dtype = _names("initializer"), _names("dtype")
+    Alpha, Smoothing = _number("alpha"), _number("label_smoothing")
+    Quantile, Delta, L2 = _number("quantile"), _number("delta"), _number("l2")
+    Rate, Clip = _number("dropout"), _number("smooth_clip")
 
 
 class Config(_Strict):
     """What :meth:`fastnn.Network.get_config` gives."""
 
     layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
-    activation: list[_names("activation")]
-    alpha: _number("alpha") | None
-    loss: _names("loss")
+    activation: list[Activation]
+    alpha: Alpha | None
+    loss: Loss
     # these three since format 2
-    label_smoothing: _number("label_smoothing") = default("label_smoothing")
-    quantile: _number("quantile") = default("quantile")
-    delta: _number("delta") = default("delta")
-    l2: _number("l2")
-    dropout: list[_number("dropout")]
-    initializer: _names("initializer")
+    label_smoothing: Smoothing = default("label_smoothing")
+    quantile: Quantile = default("quantile")
+    delta: Delta = default("delta")
+    l2: L2
+    dropout: list[Rate]
+    initializer: Initializer
     standardize: bool
-    smooth_clip: _number("smooth_clip") | None = None  # since format 3
-    dtype: _names("dtype")
+    smooth_clip: Clip | None = None  # since format 3
+    dtype: Dtype
     classes: Classes | None
     targets_1d: bool
     n_epochs: int = Field(ge=0)
