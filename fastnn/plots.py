@@ -54,13 +54,17 @@ def decision_boundary(
     Parameters
     ----------
     net : Network
+        A trained network with two features.
     X : array-like, shape (samples, 2)
+        Samples, a row each.
     y : array-like, shape (samples,)
+        Targets, one a sample.
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     feature_names : sequence of str, optional
         Labels of the axes.
     title : str, optional
+        Above the axes.
     resolution : int, default=300
         Points along each axis.
 
@@ -115,6 +119,7 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     title : str, optional
+        Above the axes.
 
     Returns
     -------

@@ -154,6 +154,7 @@ class Network:
         Parameters
         ----------
         arrays : dict of str to ndarray
+            All of them, by name.
         """
         for name, variable in self.params.items():
             variable.assign(arrays[name])
@@ -176,6 +177,7 @@ class Network:
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
+            Pixels, an image each.
         dropout_seed : two integers, optional
             With it units of the dense layer are dropped: the same for the same seed.
 
@@ -205,6 +207,7 @@ class Network:
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
+            Pixels, an image each.
 
         Returns
         -------
@@ -267,6 +270,7 @@ class Network:
         X : array-like
             As for :meth:`predict_proba`.
         y : array-like of int, shape (images,)
+            Targets, one a sample.
 
         Returns
         -------

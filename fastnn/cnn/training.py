@@ -232,6 +232,7 @@ def train(
     Parameters
     ----------
     settings : Settings
+        Pairs of factor and noise.
     folder : path
         Where the files go; of an earlier run they are replaced.
     images : fastnn.cnn.data.Images, optional
@@ -283,6 +284,7 @@ def resume(
     images : fastnn.cnn.data.Images, optional
         Default: those that the settings name.
     quiet : bool, default=False
+        Print nothing.
 
     Returns
     -------

@@ -57,6 +57,7 @@ class Dataset:
         X : ndarray
             ``self.X``, ``self.X_test`` or rows of them.
         dtype : numpy dtype
+            Type of the numbers.
 
         Returns
         -------
@@ -98,6 +99,7 @@ def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -
     X : ndarray, shape (samples, columns)
         NaN are not looked at.
     dtype : numpy dtype
+        In which they must be finite.
     names : sequence of str, optional
         Of the columns.
 

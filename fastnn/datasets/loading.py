@@ -137,6 +137,7 @@ def load_features(
     Parameters
     ----------
     path : path
+        Of the model file.
     features : sequence of str
         Column names. Columns are found by name; in order if the file has no names, or if these
         only count ("0", "1", ... or "x0", "x1", ...), and their number is right.

@@ -13,9 +13,11 @@ def train_test_split(
     Parameters
     ----------
     y : ndarray, shape (samples,)
+        Targets, one a sample.
     fraction : float
         Share of the second part.
     seed : int
+        Of everything random.
     stratify : bool
         Take the share of every class; a class with one sample stays in the first.
 

@@ -32,6 +32,7 @@ class _Bagging:
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets, one a sample.
         sample_weight : array-like, shape (n_samples,), optional
             Chances of the samples to be drawn.
         **fit_params : dict
@@ -61,8 +62,9 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     ----------
     estimator : estimator, optional
         Default: :class:`MLPClassifier`. May be a pipeline that ends in one.
-    n_estimators, max_samples, max_features, bootstrap, bootstrap_features, oob_score
-    warm_start, random_state, verbose
+    n_estimators, max_samples, max_features, bootstrap, bootstrap_features : various
+        As for ``BaggingClassifier``.
+    oob_score, warm_start, random_state, verbose : various
         As for ``BaggingClassifier``.
     n_jobs : int, optional
         Networks fitted at a time; default: one a core. Where it is given, that many predict at

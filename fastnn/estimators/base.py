@@ -44,7 +44,9 @@ class ScoreMixin:
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets, one a sample.
         sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
 
         Returns
         -------
@@ -179,6 +181,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels, for multilabel a matrix of 0 and 1; values for a regressor.
         sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Scored after every epoch; early stopping then holds out none of ``X``.
 

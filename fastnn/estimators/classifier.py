@@ -45,7 +45,9 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         third) and "one_cycle" (up from 1/25, then down), over ``max_iter`` epochs, with the
         rate of every step.
     learning_rate_init : float, default=0.001
+        Step size at the start.
     power_t : float, default=0.5
+        Exponent of the schedule "invscaling".
     max_iter : int, default=200
         Most epochs (iterations of L-BFGS).
     shuffle : bool, default=True
@@ -61,9 +63,11 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     momentum : float in [0, 1], default=0.9
         Of sgd.
     nesterovs_momentum : bool, default=True
+        Whether momentum is Nesterov's; of sgd.
     early_stopping : bool, default=False
         Hold out samples, stop when their score no longer improves, keep the best parameters.
     validation_fraction : float, default=0.1
+        Share of the samples that early stopping holds out.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
         Of adam and adamw.
     epsilon : float, default=1e-8
@@ -276,7 +280,9 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_labels)
+            Targets, one a sample.
         sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
         classes : array-like, shape (n_classes,), optional
             All labels there will be; needed in the first call.
 

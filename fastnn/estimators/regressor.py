@@ -26,11 +26,15 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
         Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
         "huber", "quantile" or a :class:`fastnn.CustomLoss`; these are summed over the outputs.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate
-    learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start
-    momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2
-    epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, scoring, weight_decay, rho, warmup
-    clip_norm, clip_value, ema
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : various
+        As for :class:`MLPClassifier`.
+    learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start : various
+        As for :class:`MLPClassifier`.
+    momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2 : various
+        As for :class:`MLPClassifier`.
+    epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, weight_decay, rho : various
+        As for :class:`MLPClassifier`.
+    scoring, warmup, clip_norm, clip_value, ema : various
         As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
         otherwise.
     quantile : float in (0, 1), default=0.5
@@ -159,7 +163,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets, one a sample.
         sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
 
         Returns
         -------

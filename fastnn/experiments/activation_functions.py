@@ -41,11 +41,13 @@ def activations(
     Parameters
     ----------
     activations : sequence of str
+        Names of the activations to compare.
     seeds : int
         Runs of each; a seed sets both the weights and the training data.
     epochs : int
         Steps of full-batch gradient descent.
     backend : str
+        Which kernels to use.
     tick : callable, optional
         Told the share that is done.
 

@@ -73,9 +73,11 @@ def layers(
     budget : int
         Number of parameters for the second comparison.
     activations : sequence of str
+        Names of the activations to compare.
     seeds, epochs, backend, tick
         As for :func:`activations`.
     learning_rate : float
+        Step size.
 
     Returns
     -------

@@ -159,10 +159,13 @@ def gradient_check(
     Parameters
     ----------
     networks : sequence of layer sizes
+        Layer sizes of the networks to check.
     activations : sequence of str
+        Names of the activations to compare.
     l2 : float
         Large, so that a mistake in its term would show.
     samples : int
+        Number of samples.
     backend, tick
         As for :func:`fastnn.experiments.activations`; the gradients are this
         backend's, the other two are taken from the NumPy kernels' loss.

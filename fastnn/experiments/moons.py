@@ -53,8 +53,11 @@ def data(*, samples: int = jobs.SAMPLES, noise: float = jobs.NOISE, seed: int = 
     Parameters
     ----------
     samples : int
+        Number of samples.
     noise : float
+        Standard deviation of the noise.
     seed : int
+        Of everything random.
 
     Returns
     -------

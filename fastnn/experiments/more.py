@@ -63,6 +63,7 @@ def more_data(
     Parameters
     ----------
     activations : sequence of str
+        Names of the activations to compare.
     samples : int
         Training points of the quantiles.
     epochs, digits_epochs : int

@@ -50,7 +50,9 @@ class Picture:
         Parameters
         ----------
         *kinds : {"svg", "png"}
+            Formats, as "png" or "svg".
         narrow : bool, default=False
+            Whether it is for a narrow screen.
 
         Returns
         -------

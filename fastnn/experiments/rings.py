@@ -117,8 +117,11 @@ def circles(
     Parameters
     ----------
     settings : sequence of (factor, noise)
+        Pairs of factor and noise.
     activations : sequence of str
+        Names of the activations to compare.
     layer_sizes : sequence of int
+        Inputs, units of the hidden layers, outputs.
     samples, many : int
         Training points: the course's number, and many more.
     epochs, many_epochs : int

@@ -109,6 +109,7 @@ def run(
     only : str or sequence of str, optional
         Names of :data:`EXPERIMENTS`; default all.
     backend : str, default="auto"
+        Which kernels to use.
     seeds : int, optional
         Runs of each setting; default 6, quick 2.
     quick : bool, default=False

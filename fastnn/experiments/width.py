@@ -37,6 +37,7 @@ def hidden_units(
     shown : sequence of int
         Those whose boundaries are drawn.
     activation : str
+        Of the hidden layers.
     seeds, epochs, backend, tick
         As for :func:`activations`.
 

@@ -65,6 +65,7 @@ def to_c(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        What is exported.
     name : str, default="model"
         Beginning of all names.
     vectors : array-like, shape (samples, features), optional

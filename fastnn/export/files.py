@@ -46,6 +46,7 @@ def write(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        What is exported.
     path : path
         ``.onnx``; ``.c`` or ``.h``, whose stem begins the names in it; ``.keras``; ``.pt``,
         ``.pth`` or ``.safetensors`` (the ``state_dict`` of :func:`to_torch`, nothing to be
@@ -54,6 +55,7 @@ def write(
     to : {"onnx", "c", "keras", "torch", "sklearn"}, optional
         Default: by the ending.
     overwrite : bool, default=False
+        Write over a file that exists.
 
     Returns
     -------

@@ -52,6 +52,7 @@ def to_keras(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        What is exported.
     logits : bool, default=False
         Leave out softmax or sigmoid, for losses with ``from_logits=True``.
 

@@ -36,6 +36,7 @@ def to_onnx(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        What is exported.
     input_dtype : {"float32", "float64"}, optional
         Of ``X``, and of the values of a regression; default: the network's. Numbers that are
         large against their spread have lost it in float32 before the graph gets them (a timestamp

@@ -148,6 +148,7 @@ class PlainNetwork:
         Parameters
         ----------
         scale : float
+            What the features are divided by.
 
         Returns
         -------

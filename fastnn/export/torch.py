@@ -34,6 +34,7 @@ def to_torch(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+        What is exported.
     logits : bool, default=False
         Leave out softmax or sigmoid, as PyTorch's losses want it.
 

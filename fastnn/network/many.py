@@ -28,9 +28,11 @@ class Fit:
     Parameters
     ----------
     network : Network
+        What is trained.
     X : array-like, shape (samples, features), optional
         With ``y``: data of this network alone.
     y : array-like, shape (samples,) or (samples, outputs), optional
+        Targets, one a sample.
     rows : array-like of int or bool, optional
         Samples to train with, as indices (repeated ones count again, as in a bootstrap) or
         as a mask. They are taken when the network's turn comes, from ``X``, ``y`` and
@@ -79,6 +81,7 @@ def fit_many(
     networks : iterable of Network, Fit or dict
         A :class:`Fit` (or a dict of its arguments) has data or settings of its own.
     X : array-like, shape (samples, features), optional
+        Samples, a row each.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Data of all networks that have none of their own.
     n_threads : int, optional

@@ -229,6 +229,7 @@ class Network(Portable):
         Parameters
         ----------
         vector : ndarray, shape (n_params,)
+            In the layout of ``params``.
 
         Returns
         -------
@@ -296,6 +297,7 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
+            Samples, a row each.
 
         Returns
         -------
@@ -323,6 +325,7 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
+            Samples, a row each.
 
         Returns
         -------
@@ -349,8 +352,11 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
+            Samples, a row each.
         y : array-like, shape (samples,) or (samples, outputs)
+            Targets, one a sample.
         sample_weight : array-like, shape (samples,), optional
+            Weight of each sample; by default all weigh alike.
 
         Returns
         -------
@@ -385,6 +391,7 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like, shape (samples, features)
+            Samples, a row each.
         deviations : float, default=3
             How many standard deviations a feature must lie below the smallest or above the
             largest value that the first ``fit`` saw.
@@ -415,7 +422,9 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
+            Samples, a row each.
         y : array-like, shape (samples,) or (samples, outputs)
+            Targets, one a sample.
         sample_weight : array-like, shape (samples,), optional
             For a weighted mean.
 
@@ -470,6 +479,7 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like, shape (samples, features)
+            Samples, a row each.
         y : array-like, shape (samples,) or (samples, outputs)
             Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
             Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
@@ -552,12 +562,14 @@ class Network(Portable):
         Parameters
         ----------
         X : array-like, shape (samples, features)
+            Samples, a row each.
         y : array-like, shape (samples,) or (samples, outputs)
             As for :meth:`fit`. A first batch of integer labels from 0 on may lack some of the
             classes.
         optimizer : Optimizer or str, optional
             Update rule; default :class:`fastnn.Adam`. An equal one goes on with its moments.
         sample_weight : array-like, shape (samples,), optional
+            Weight of each sample; by default all weigh alike.
 
         Returns
         -------

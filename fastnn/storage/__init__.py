@@ -115,6 +115,7 @@ def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassif
     Parameters
     ----------
     path : path
+        Of the model file.
     backend : {"auto", "cython", "numba", "numpy"}
 
     Returns
@@ -154,6 +155,7 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
     Parameters
     ----------
     path : path
+        Of the model file.
 
     Returns
     -------

@@ -97,7 +97,9 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float, default=0.01
+        Step size.
     momentum : float in [0, 1), default=0
+        Share of the last step that is added to the next one.
     nesterov : bool, default=False
         Look ahead along the momentum.
     clip_norm, clip_value, ema : float, optional
@@ -131,9 +133,11 @@ class Adam(Optimizer):
     Parameters
     ----------
     learning_rate : float, default=0.001
+        Step size.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
         Decay of the first and second moments.
     epsilon : float, default=1e-8
+        Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
     """
@@ -194,7 +198,9 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     learning_rate : float, default=0.01
+        Step size.
     epsilon : float, default=1e-10
+        Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
     """
@@ -221,9 +227,11 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     learning_rate : float, default=0.001
+        Step size.
     rho : float in [0, 1), default=0.9
         Decay of the mean square.
     epsilon : float, default=1e-8
+        Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
     """
