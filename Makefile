@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test lint docs bench sanitize clean
+.PHONY: train test lint coverage docs bench sanitize clean
 .PHONY: sdist wheel wheel-test sdist-test test-lowest release-check
 
 train: $(VENV)/installed
@@ -20,6 +20,15 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Lines and branches that the tests reach, subprocesses included; no compiled code. The suite takes
+# about twice its time; COVERAGE_ARGS may name some of the tests.
+COVERAGE_ARGS ?= -m "not slow"
+coverage: $(VENV)/installed-test
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(COVERAGE_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
 
 # The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
 docs: $(VENV)/installed-docs

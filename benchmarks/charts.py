@@ -15,10 +15,11 @@ from fastnn.bench import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 BACKEND_COLOURS = {"cython": "#0b6e4f", "numba": "#2f9e78", "numpy": "#94cdb8"}
 PEER_COLOUR, BEST_PEER_COLOUR = "#c3c7cf", "#7c828d"
-WINNER_COLOURS = ("#d98c3f", "#b5543c", "#7466a8", "#4c78a8", "#a8976b", "#d9b23f", "#8c564b")
+FACTOR = 8  # of the best backend against the best peer, from which on the colour is full
 
 
 def draw(run: dict[str, Any]) -> Figure:
@@ -70,45 +71,41 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     ax.set_xlim(min(values) / 3, max(values) * 5)
     ax.tick_params(axis="x", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{job}: {run['jobs'][job]['description']}", fontsize=7.5, loc="right")
+    ax.set_title(f"{job}\n{run['jobs'][job]['description']}", fontsize=8.5, loc="left")
 
 
 def _draw_map(run: dict[str, Any]) -> Figure:
-    """Which contender is fastest, by width and batch; a panel per depth."""
+    """By how much the best backend is faster than the best peer; a panel per depth.
+
+    The colour tells the factor. A cell names the fastest contender where it is not the usual one.
+    """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     cells = [cell for cell in run["map"] if cell["fastest"] is not None]
     depths = sorted({cell["hidden_layers"] for cell in cells})
     widths = sorted({cell["width"] for cell in cells})
     batches = list(dict.fromkeys(cell["batch"] for cell in cells))
-    winners = [name for name in run["contenders"] if any(c["fastest"] == name for c in cells)]
-    others = iter(WINNER_COLOURS)
-    colours = {name: BACKEND_COLOURS.get(name) or next(others, "#bbbbbb") for name in winners}
     figure = Figure((1.2 + 0.85 * len(widths), 1.2 + len(depths) * (0.55 * len(batches) + 0.6)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(len(depths), 1, squeeze=False)[:, 0]
+    fastest = [cell["fastest"] for cell in cells]
+    usual = max(set(fastest), key=fastest.count)
+    titles = {name: run["contenders"][name]["title"] for name in fastest}
+    others = {name: title for name, title in titles.items() if name != usual}
     for ax, depth in zip(axes, depths, strict=True):
         of_depth = [cell for cell in cells if cell["hidden_layers"] == depth]
-        _draw_grid(ax, of_depth, widths, batches, colours)
+        picture = _draw_grid(ax, of_depth, widths, batches, others)
         ax.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}", fontsize=9, loc="left")
     axes[-1].set_xlabel(
         "units per hidden layer\n"
-        f"number: best backend / best peer; full: {MAP_SAMPLES}\n"
+        f"full: {MAP_SAMPLES}; fastest where no other is named: {titles[usual]}\n"
         f"{in_words(run['machine'])}",
         fontsize=9,
     )
-    figure.legend(
-        handles=[
-            Patch(color=colour, label=run["contenders"][name]["title"])
-            for name, colour in colours.items()
-        ],
-        loc="outside upper center",
-        ncols=min(4, max(1, len(winners))),
-        fontsize=8,
-        frameon=False,
-        title="fastest",
-    )
+    ticks = [2.0**k for k in range(-3, 4)]
+    bar = figure.colorbar(picture, ax=axes, ticks=np.log2(ticks), fraction=0.04, pad=0.02)
+    bar.ax.set_yticklabels([f"{tick:g}×" for tick in ticks], fontsize=8)
+    bar.set_label("best backend against the best peer", fontsize=9)
     return figure
 
 
@@ -117,21 +114,20 @@ def _draw_grid(
     cells: Sequence[dict[str, Any]],
     widths: Sequence[int],
     batches: Sequence[str],
-    colours: dict[str, str],
-) -> None:
-    from matplotlib.colors import ListedColormap
-
-    winners = list(colours)
+    named: dict[str, str],
+) -> AxesImage:
     grid = np.full((len(batches), len(widths)), np.nan)
     for cell in cells:
         i, j = batches.index(cell["batch"]), widths.index(cell["width"])
-        grid[i, j] = winners.index(cell["fastest"])
+        text = named.get(cell["fastest"], "").replace(" ", "\n")
         if cell["ratio"]:
-            colour = "white" if cell["fastest"] in ("cython", "numba") else "black"
-            text = number(cell["ratio"]) + "×"
-            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
-    colour_map = ListedColormap(list(colours.values()))
-    ax.imshow(grid, cmap=colour_map, vmin=-0.5, vmax=len(winners) - 0.5, aspect="auto")
+            grid[i, j] = np.log2(cell["ratio"])
+            text = f"{number(cell['ratio'])}×\n{text}".rstrip()
+        dark = cell["ratio"] and abs(grid[i, j]) > 0.75 * np.log2(FACTOR)
+        colour = "white" if dark else "black"
+        ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    far = np.log2(FACTOR)
+    picture = ax.imshow(grid, cmap="PRGn", vmin=-far, vmax=far, aspect="auto")
     ax.set_xticks(range(len(widths)), widths)
     ax.set_yticks(range(len(batches)), batches)
     ax.set_ylabel("batch")
@@ -139,3 +135,4 @@ def _draw_grid(
     ax.set_yticks(np.arange(len(batches) - 1) + 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="both", length=0)
+    return picture

@@ -124,7 +124,7 @@ def draw(run: dict) -> Figure:
     for target in TARGETS:
         ax.axhline(1 - target, color="0.6", linewidth=0.8, linestyle=":")
         ax.annotate(
-            f"{target:.2%}", (1, 1 - target), xycoords=("axes fraction", "data"),
+            f"{1 - target:.2%}", (1, 1 - target), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="0.4",
         )  # fmt: skip
     percent = FuncFormatter(lambda value, _: f"{100 * value:g}%")

@@ -298,7 +298,7 @@ def test_command_writes_json_and_chart(tmp_path, without_torch, monkeypatch):
     assert "| NumPy by hand |" in table
     assert "missing: torch" in table
     panels = charts.draw(run).axes
-    assert [ax.get_title(loc="right").split(":")[0] for ax in panels] == ["tiny", "predict-1"]
+    assert [ax.get_title(loc="left").splitlines()[0] for ax in panels] == ["tiny", "predict-1"]
     for ax in panels:
         assert {"fastnn numpy", "NumPy by hand"} == {t.get_text() for t in ax.get_yticklabels()}
     assert (tmp_path / "bench.svg").read_text().startswith("<?xml")
@@ -324,7 +324,8 @@ def test_map_names_the_fastest(tmp_path):
         assert cell["fastest"] in ("numpy", "numpy-hand")
         assert set(cell["us_per_sample"]) == {"numpy", "numpy-hand"}
     assert "2, full" in tables.markdown(run)
-    (ax,) = charts.draw(run).axes
+    ax, scale = charts.draw(run).axes
+    assert scale.get_ylabel() == "best backend against the best peer"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "4"]
     assert len([text for text in ax.texts if "×" in text.get_text()]) == 6
     assert (tmp_path / "map.svg").read_text().startswith("<?xml")
