@@ -16,7 +16,7 @@ LAYERS = (
     ("training",),
     ("network",),
     ("estimators",),
-    ("storage", "export", "datasets", "plots", "tensorboard"),
+    ("storage", "export", "datasets", "tables", "plots", "tensorboard"),
     ("experiments", "cnn", "bench"),
     ("cli", "__main__"),
 )
