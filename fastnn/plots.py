@@ -1,6 +1,6 @@
-"""Pictures: the decision boundary of a network, the loss curves of a run.
+"""Pictures: the decision boundary of a network, its errors, the loss curves of a run.
 
-Both draw into the axes they are given, or into a new pyplot figure, and return
+All draw into the axes they are given, or into a new pyplot figure, and return
 the axes.
 """
 
@@ -99,6 +99,91 @@ def decision_boundary(
     ax.set_ylabel(names[1])
     ax.set_xlim(x0[0, 0], x0[0, -1])
     ax.set_ylim(x1[0, 0], x1[-1, 0])
+    _tidy(ax)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def confusion_matrix(
+    y: Any, predicted: Any, *, ax: Axes | None = None, title: str | None = None, most: int = 25
+) -> Axes:
+    """Draw how many samples of each class were taken for which.
+
+    Parameters
+    ----------
+    y : array-like, shape (samples,)
+        Their classes.
+    predicted : array-like, shape (samples,)
+        What they were taken for.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    title : str, optional
+    most : int, default=25
+        Classes that are drawn; of more the most frequent ones.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    labels, counts = np.unique(np.concatenate([y, predicted]), return_counts=True)
+    if len(labels) > most:
+        labels = np.sort(labels[np.argsort(-counts, kind="stable")[:most]])
+    ax = ax if ax is not None else _new_axes((6.4, 5.2))
+    rows = [np.array([((y == a) & (predicted == b)).sum() for b in labels]) for a in labels]
+    table = np.array(rows)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [str(label)[:20] for label in labels]
+    ax.set_xticks(range(len(names)), names, rotation=90 if len("".join(names)) > 50 else 0)
+    ax.set_yticks(range(len(names)), names)
+    for i, j in np.ndindex(*table.shape):
+        if table[i, j] and len(labels) <= 12:
+            color = "white" if share[i, j] > 0.6 else "black"
+            ax.text(j, i, f"{table[i, j]:,}", ha="center", va="center", color=color)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true class")
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def predictions(
+    y: Any,
+    predicted: Any,
+    *,
+    ax: Axes | None = None,
+    target_name: str = "target",
+    title: str | None = None,
+    most: int = 5000,
+) -> Axes:
+    """Draw the predictions of a regression over the targets.
+
+    Parameters
+    ----------
+    y, predicted : array-like, shape (samples,)
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    target_name : str, default="target"
+    title : str, optional
+    most : int, default=5000
+        Samples that are drawn, of more some that are spread over all.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    y, predicted = np.ravel(np.asarray(y)), np.ravel(np.asarray(predicted))
+    if len(y) > most:
+        rows = np.linspace(0, len(y) - 1, most).astype(np.int64)
+        y, predicted = y[rows], predicted[rows]
+    ax = ax if ax is not None else _new_axes((6.4, 5.2))
+    ends = [min(y.min(), predicted.min()), max(y.max(), predicted.max())]
+    ax.plot(ends, ends, color=_GRAY, linewidth=1)
+    ax.scatter(y, predicted, s=10, alpha=0.5, color=COLORS[0], linewidths=0, rasterized=True)
+    ax.set_xlabel(target_name)
+    ax.set_ylabel("predicted")
     _tidy(ax)
     if title:
         ax.set_title(title, loc="left", fontsize=11)

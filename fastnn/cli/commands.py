@@ -35,9 +35,13 @@ COMMANDS = {
     ),
     "predict": Late("fastnn.cli.predict", "Predict: one line of CSV for every row of DATA."),
     "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
-    "plot": Late("fastnn.cli.plot", "Draw the decision boundary of a model with two features."),
+    "plot": Late(
+        "fastnn.cli.plot",
+        "Draw a model: its decision boundary over two features, else how good its predictions are.",
+    ),
     "info": Late(
-        "fastnn.cli.info", "Versions, backends, vector level, BLAS and threads, cache folder."
+        "fastnn.cli.info",
+        "Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.",
     ),
     "search": Late(
         "fastnn.cli.search", "Search for the best network for some data, by cross-validation."

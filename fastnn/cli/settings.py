@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
-from fastnn.cli.files import FileSettings
+from fastnn.cli.files import FILE, FileSettings
 from fastnn.fields import setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -49,6 +49,7 @@ LARGE = 10_000  # training samples from which on networks and batches are larger
 UPDATES = 4000  # steps of a training, roughly
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 PATIENCE = 20  # epochs
+SMOOTH_CLIP = 3.0  # deviations, of encoded tables
 VALIDATION = 0.1  # share of the samples, with early stopping
 
 
@@ -96,6 +97,20 @@ class TrainSettings(FileSettings):
         f"{HELD_OUT}; 0 if the data have a test set or are synthetic",
         panel=DATA,
     )
+    column: list[str] | None = setting(
+        "What a column is, as NAME=category: number, boolean, category, date or drop; repeat for "
+        "more.",
+        "by its values",
+        panel=FILE,
+        metavar="NAME=KIND",
+    )
+    gaps: Literal["fill", "drop", "error"] | None = setting(
+        "What to do about missing values: fill them (the median, and a column that says where), "
+        "drop their rows, or error.",
+        "fill",
+        panel=FILE,
+        metavar="NAME",
+    )
     validation: Rate | None = setting(
         "Share of the samples to watch during training.",
         f"0; {VALIDATION} with early stopping",
@@ -112,7 +127,7 @@ class TrainSettings(FileSettings):
     )
     smooth_clip: float | None = setting(
         "Hold standardised features smoothly within this many deviations; 3 is usual.",
-        "none",
+        f"none; {SMOOTH_CLIP:g} for tables with text or gaps",
         panel=DATA,
         gt=0,
     )
@@ -260,7 +275,7 @@ class TrainSettings(FileSettings):
                 raise ValueError(f"{name} belongs to the loss {wanted}; {which}")
         return self
 
-    def completed(self, data: Dataset, n_train: int) -> TrainSettings:
+    def completed(self, data: Dataset, n_train: int, encoded: bool = False) -> TrainSettings:
         """Every setting filled in, for these data.
 
         Parameters
@@ -268,6 +283,8 @@ class TrainSettings(FileSettings):
         data : Dataset
         n_train : int
             Training samples.
+        encoded : bool
+            Whether the features are the encoded columns of a table.
 
         Returns
         -------
@@ -294,7 +311,11 @@ class TrainSettings(FileSettings):
         }
         course = data.name == "moons" and data.draw is not None and data.task == "classification"
         profile = MOONS if course else general_profile(data, n_train)
+        if encoded:  # a rare category is many deviations away from its mean
+            common["smooth_clip"] = SMOOTH_CLIP
         merged = common | profile | given
+        if not merged["standardize"] and "smooth_clip" not in given:
+            merged.pop("smooth_clip", None)
         if layers is not None or layer_size is not None:
             width = layer_size or (profile["hidden"] or [8])[0]
             merged["hidden"] = [width] * (1 if layers is None else layers)

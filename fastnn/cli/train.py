@@ -59,12 +59,12 @@ def command(
     settings = merge(given.flags, given.environment, read_toml(config) if config else {})
     from fastnn.cli import training
 
-    result, task = training.train(
+    result, task, columns = training.train(
         settings, out=out, overwrite=overwrite, tensorboard=tensorboard, quiet=as_json
     )
     if as_json:
         print_json(result)
     else:
-        print_pairs(training.table(result, task))
+        print_pairs(training.table(result, task, columns))
     if result["stopped"] == "interrupted":
         raise typer.Exit(INTERRUPTED)

@@ -11,9 +11,9 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
+from fastnn.cli import tables
 from fastnn.cli.board import board
-from fastnn.cli.data import held_out, input_dtype, part, split, task_text
-from fastnn.cli.files import file_of
+from fastnn.cli.data import held_out, input_dtype, part, task_text
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
@@ -24,6 +24,7 @@ from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.tables import Encoding
     from fastnn.training.history import History
 
 
@@ -34,7 +35,7 @@ def train(
     overwrite: bool,
     tensorboard: Path | None,
     quiet: bool,
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """Train as the settings say and write the run's folder.
 
     Parameters
@@ -56,18 +57,13 @@ def train(
         As ``--json`` prints it.
     task : str
         What the target was taken for.
+    columns : list of (str, str)
+        What was made of each column of a table, for people.
     """
     check_scoring(settings.scoring)
-    dataset = datasets.load(
-        settings.data,
-        target=settings.target,
-        task=settings.task,
-        data_dir=settings.data_dir,
-        **file_of(settings.model_dump()),
-    )
-    train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    dataset, train_rows, test_rows, encoding = tables.load(settings)
     task = task_text(dataset, settings.task)
-    settings = settings.completed(dataset, len(train_rows))
+    settings = settings.completed(dataset, len(train_rows), encoded=encoding is not None)
     if settings.data not in datasets.BUILT_IN:
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
@@ -80,7 +76,7 @@ def train(
         with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
             history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
-            run = Run(settings, dataset, net, history, X, y)
+            run = Run(settings, dataset, net, history, X, y, encoding)
             result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
             if summaries is not None:
                 summaries.end(result, run.score)
@@ -92,7 +88,7 @@ def train(
     if notes:
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
-    return result, task
+    return result, task, [] if encoding is None else tables.column_rows(encoding)
 
 
 def _check_suits(net: Network, dataset: Dataset, scoring: str | None) -> None:
@@ -115,6 +111,7 @@ class Run(NamedTuple):
     history: History
     X: np.ndarray
     y: np.ndarray
+    encoding: Encoding | None
 
     @property
     def score(self) -> str:
@@ -215,6 +212,13 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "compile_seconds": history.compile_seconds,
         "steps_per_second": history.steps_per_second if history.steps else None,
     }
+    if run.encoding is not None:
+        result["columns"] = tables.describe(run.encoding)
+        if len(unseen_y):
+            from fastnn.tables.baselines import baselines
+
+            found = baselines(run.X, run.y, unseen_X, unseen_y, run.dataset.task)
+            result["baselines"] = found
     if history.best_epoch is not None:
         result["best_epoch"] = history.best_epoch + 1
     return result
@@ -244,7 +248,13 @@ def _write(run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun) -> l
         **rows.description,
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }
-    storage.save(run.net, folder / MODEL_FILE, training=training)
+    model: Any = run.net
+    if run.encoding is not None:
+        from fastnn.tables import TableModel
+
+        training["features"] = run.encoding.used
+        model = TableModel(run.encoding, run.net)
+    storage.save(model, folder / MODEL_FILE, training=training)
     write_text(folder / "settings.toml", run.settings.to_toml())
     write_history(folder / "history.csv", run.history)
     return [MODEL_FILE, "settings.toml", "history.csv", *_draw(run, folder, result)]
@@ -275,7 +285,9 @@ def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
     return files
 
 
-def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
+def table(
+    result: dict[str, Any], task: str, columns: Sequence[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
     """The result of a run for people."""
     score = "accuracy" if result["task"] == "classification" else "r2"
     name, unseen = score_name(score), result[f"held_out_{score}"]
@@ -291,6 +303,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     return [
         ("data", f"{result['data']}, {result['samples']:,} training samples"),
         *note_rows(result),
+        *columns,
         ("task", task),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
         ("epochs", f"{result['epochs']:,}{stopped}{best}"),
@@ -302,6 +315,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
             if unseen is None
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
+        *_baseline_rows(result, score),
         *score_rows(result, "held_out_"),
         *_other_rows(result),
         *_hint(result),
@@ -311,6 +325,19 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("files", ", ".join(result["files"])),
         *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
     ]
+
+
+def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
+    """The scores of simple models as a row for people."""
+    if "baselines" not in result:
+        return []
+    constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
+    name = "the most frequent class" if score == "accuracy" else "the mean"
+    text = f"{score_text(constant, score)} by {name}, {score_text(linear, score)} by a linear model"
+    rows = [("baselines", text)]
+    if result[f"held_out_{score}"] <= max(constant, linear):
+        rows.append(("caution", "the network is not better than the simple models"))
+    return rows
 
 
 def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:

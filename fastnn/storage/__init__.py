@@ -22,6 +22,7 @@ from fastnn.network import Network
 from fastnn.storage.schema import (
     FORMAT_VERSION,
     MAX_FILE_BYTES,
+    TABLE,
     Description,
     Entry,
     EstimatorDescription,
@@ -31,6 +32,7 @@ from fastnn.storage.schema import (
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.tables import Encoding, TableModel
 
 METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
@@ -39,7 +41,7 @@ _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
 
 def save(
-    model: Network | MLPClassifier | MLPRegressor,
+    model: Network | MLPClassifier | MLPRegressor | TableModel,
     path: str | os.PathLike,
     *,
     training: dict[str, Any] | None = None,
@@ -49,7 +51,7 @@ def save(
 
     Parameters
     ----------
-    model : Network, MLPClassifier or MLPRegressor
+    model : Network, MLPClassifier, MLPRegressor or TableModel
         An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
         that is a function.
     path : path
@@ -68,8 +70,11 @@ def save(
     import safetensors.numpy
 
     path = Path(path)
-    if isinstance(model, Network):
-        network, own = model, {}
+    encoding: Encoding | None = getattr(model, "encoding", None)
+    network: Network = model.network if encoding is not None else model
+    own: dict[str, Any]
+    if isinstance(network, Network):
+        own = {}
     else:
         from fastnn.estimators.fields import fields_of
 
@@ -81,6 +86,9 @@ def save(
     except ValueError as error:  # custom functions
         raise ModelFormatError(f"{path}: not written, {error}") from None
     arrays = network.arrays()
+    if encoding is not None:
+        own["table"], tables = encoding.to_state()
+        arrays |= {f"{TABLE}{name}": array for name, array in tables.items()}
     if include_optimizer and state is not None and state.optimizer is not None:
         kept, moments = state.to_dict(network.params)
         own["training_state"] = {**kept, "learning_rate": getattr(state, "learning_rate", None)}
@@ -91,7 +99,7 @@ def save(
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     fields = {
         "format_version": FORMAT_VERSION,
-        "kind": type(model).__name__,
+        "kind": type(network if encoding is not None else model).__name__,
         "fastnn_version": fastnn.__version__,
         "config": config,
         "training": training or {},
@@ -99,7 +107,7 @@ def save(
     }
     try:
         description = checked_description(fields)
-        text = description.model_dump_json()
+        text = description.model_dump_json(exclude={"table"} if encoding is None else None)
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
     data = safetensors.numpy.save(
@@ -109,7 +117,9 @@ def save(
     write_atomically(path, data)
 
 
-def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassifier | MLPRegressor:
+def load(
+    path: str | os.PathLike, backend: str = "auto"
+) -> Network | MLPClassifier | MLPRegressor | TableModel:
     """Model from a model file.
 
     Parameters
@@ -119,7 +129,7 @@ def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassif
 
     Returns
     -------
-    Network, MLPClassifier or MLPRegressor
+    Network, MLPClassifier, MLPRegressor or TableModel
         What was saved.
 
     Raises
@@ -176,7 +186,7 @@ def _build(
     description: Description | EstimatorDescription,
     arrays: dict[str, np.ndarray],
     backend: str,
-) -> Network | MLPClassifier | MLPRegressor:
+) -> Network | MLPClassifier | MLPRegressor | TableModel:
     """The model; a missing or unknown backend is no fault of the file."""
     from fastnn import backends
 
@@ -184,10 +194,15 @@ def _build(
     fields = description.model_dump()
     try:
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
+        tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
         network = Network.from_config(fields["config"], arrays, backend=backend)
         if isinstance(description, Description):
             if kept is not None:
                 network.state.resume(kept, moments, network.params)
+            if description.table is not None:
+                from fastnn.tables import Encoding, TableModel
+
+                return TableModel(Encoding.from_state(description.table, tables), network)
             return network
         from fastnn import estimators
         from fastnn.estimators.fields import from_fields, resume

@@ -18,17 +18,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastnn.tables.encoder import TableEncoder
     from fastnn.tables.encoding import Encoding
+    from fastnn.tables.model import TableModel
+    from fastnn.tables.remarks import Remarks
     from fastnn.tables.target import TableTarget, table_target
 
 # Loaded when first used: prediction needs no scikit-learn.
 _WHERE = {
     "Encoding": "encoding",
+    "Remarks": "remarks",
     "TableEncoder": "encoder",
+    "TableModel": "model",
     "TableTarget": "target",
     "table_target": "target",
 }
 
-__all__ = ["Encoding", "TableEncoder", "TableTarget", "table_target"]
+__all__ = ["Encoding", "Remarks", "TableEncoder", "TableModel", "TableTarget", "table_target"]
 
 
 def __getattr__(name: str) -> Any:

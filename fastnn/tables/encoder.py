@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.tables.columns import columns_of
 from fastnn.tables.encoding import SCALINGS, Encoding
+from fastnn.tables.remarks import Remarks
 from fastnn.validation import as_integer
 
 
@@ -115,13 +115,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.n_features_in_ = len(names)
         self.feature_names_in_ = np.array(names, object)
 
-    def transform(self, X: Any, notes: list[str] | None = None) -> np.ndarray:
+    def transform(self, X: Any, remarks: Remarks | None = None) -> np.ndarray:
         """Encode a table.
 
         Parameters
         ----------
         X : table with the columns of training
-        notes : list of str, optional
+        remarks : fastnn.tables.Remarks, optional
             Gets what is to be said: columns that are ignored, unknown categories, texts among
             numbers.
 
@@ -135,7 +135,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If columns are missing; the message names them.
         """
         check_is_fitted(self, "encoding_")
-        return self.encoding_.transform(X, notes)
+        return self.encoding_.transform(X, remarks)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the encoded columns: "size", "size=missing", "colour=red", "day.month".
@@ -197,6 +197,3 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.allow_nan = True
         return tags
-
-
-__all__ = ["TableEncoder", "columns_of"]

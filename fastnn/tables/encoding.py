@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts, columns_of
 from fastnn.tables.kinds import KINDS, Guess, guess, read_booleans, read_dates, read_numbers
+from fastnn.tables.remarks import Remarks
 
 PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
 SCALINGS = ("robust-clip", "standard", None)
@@ -217,14 +218,14 @@ class Encoding:
         shift, factor = _scales(encoding.transform(part), scaling)
         return replace(encoding, scaling=scaling, shift=shift, factor=factor)
 
-    def transform(self, table: Any, notes: list[str] | None = None) -> np.ndarray:
+    def transform(self, table: Any, remarks: Remarks | None = None) -> np.ndarray:
         """Encode a table.
 
         Parameters
         ----------
         table : table, or list of Column
             Columns are found by name, in any order; others are ignored.
-        notes : list of str, optional
+        remarks : Remarks, optional
             Gets what is to be said: columns that were ignored, categories that training did not
             have, texts that are no numbers.
 
@@ -238,13 +239,13 @@ class Encoding:
             If a column is missing or cannot be read; the message names it.
         """
         columns = table if _are_columns(table) else columns_of(table)
-        found = self._find(columns, notes)
+        found = self._find(columns, remarks)
         out = np.zeros((len(columns[0]), self.n_outputs))
         first = 0
         for code, column in zip(self.columns, found, strict=True):
             width = len(code.outputs())
             if column is not None and width:
-                _encode(code, column, out[:, first : first + width], notes)
+                _encode(code, column, out[:, first : first + width], remarks)
             first += width
         if self.scaling is not None:
             out -= self.shift
@@ -253,11 +254,14 @@ class Encoding:
                 out /= np.sqrt(1 + (out / CLIP) ** 2)
         return out
 
-    def _find(self, columns: Sequence[Column], notes: list[str] | None) -> list[Column | None]:
+    def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:
         """The columns of a table for each of training; None for one that is left out."""
         by_name = {column.name: column for column in columns}
         missing = [name for name in self.used if name not in by_name]
-        if missing and self.positional and len(columns) == len(self.columns):
+        in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
+        if missing and in_order and len(columns) == len(self.columns):
+            if remarks is not None:
+                remarks.in_order = True
             return list(columns)
         if missing:
             raise ValueError(
@@ -269,11 +273,9 @@ class Encoding:
                 f"the table has {len(columns)} columns; the model was trained with "
                 f"{len(self.columns)}"
             )
-        if notes is not None:
+        if remarks is not None:
             known = {code.name for code in self.columns}
-            more = [column.name for column in columns if column.name not in known]
-            if more:
-                notes.append(f"not used: {listed(more)}")
+            remarks.ignored = [column.name for column in columns if column.name not in known]
         return [by_name.get(code.name) if code.kind != "drop" else None for code in self.columns]
 
     def summary(self) -> list[tuple[str, str]]:
@@ -318,6 +320,11 @@ def array_lengths(state: Mapping[str, Any]) -> dict[str, int]:
         return {}
     n = sum(len(code.outputs()) for code in checked.columns)
     return {"shift": n, "factor": n}
+
+
+def codes_of(state: Mapping[str, Any]) -> list[ColumnCode]:
+    """The columns of a state."""
+    return _checked(state).columns
 
 
 def n_outputs(state: Mapping[str, Any]) -> int:
@@ -428,17 +435,14 @@ def _learn_categories(
 _READERS = {"number": read_numbers, "boolean": read_booleans, "date": read_dates}
 
 
-def _encode(code: ColumnCode, column: Column, out: np.ndarray, notes: list[str] | None) -> None:
+def _encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None) -> None:
     """Fill the encoded columns, which are zeros, of one column."""
     if code.kind == "category":
-        _encode_categories(code, column, out, notes)
+        _encode_categories(code, column, out, remarks)
         return
     values, odd = _READERS[code.kind](column)
-    if odd and notes is not None:
-        notes.append(
-            f"column {code.name!r}: {listed(odd, 3)} {'is' if len(odd) == 1 else 'are'} no "
-            f"{code.kind} and taken as missing"
-        )
+    if odd and remarks is not None:
+        remarks.add_odd(code.name, code.kind, odd)
     gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)
     if code.kind == "number":
         if np.isinf(values).any():
@@ -456,17 +460,14 @@ def _encode(code: ColumnCode, column: Column, out: np.ndarray, notes: list[str] 
 
 
 def _encode_categories(
-    code: ColumnCode, column: Column, out: np.ndarray, notes: list[str] | None
+    code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None
 ) -> None:
     texts = as_texts(column).tolist()
     number = {category: k for k, category in enumerate(code.categories)}
     which = np.array([-1 if text is None else number.get(text, -2) for text in texts], np.int64)
-    if notes is not None and not code.others and (which == -2).any():
-        new = dict.fromkeys(text for text, k in zip(texts, which, strict=True) if k == -2)
-        notes.append(
-            f"column {code.name!r}: {int((which == -2).sum()):,} rows have categories that "
-            f"training did not have: {listed(list(new), 3)}"
-        )
+    if remarks is not None and not code.others and (which == -2).any():
+        new = (text for text, k in zip(texts, which.tolist(), strict=True) if k == -2)
+        remarks.add_unknown(code.name, int((which == -2).sum()), new)
     if len(code.categories) == 2:
         out[:, 0] = np.where(which == 0, 1.0, np.where(which == 1, -1.0, 0.0))
         return
@@ -502,11 +503,3 @@ def _scales(X: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
         spread = np.where(q75 == q25, 0.5 * (high - low), q75 - q25)
     factor = np.where(low == high, 0.0, 1 / (spread + 1e-30))
     return shift, factor
-
-
-def describe(encoding: Encoding) -> dict[str, Any]:
-    """The columns as values of JSON, for people's programs."""
-    return {code.name: {"kind": code.kind, "becomes": code.what()} for code in encoding.columns}
-
-
-__all__ = ["ColumnCode", "Encoding", "array_lengths", "asdict", "describe", "n_outputs"]

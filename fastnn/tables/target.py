@@ -71,7 +71,13 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
     return target_of(table, name, task, "y")
 
 
-def target_of(table: Table, name: str, task: str | None, where: str | None = None) -> TableTarget:
+def target_of(
+    table: Table,
+    name: str,
+    task: str | None,
+    where: str | None = None,
+    constant: bool = False,
+) -> TableTarget:
     """A column of a file as a target.
 
     Parameters
@@ -81,6 +87,8 @@ def target_of(table: Table, name: str, task: str | None, where: str | None = Non
     task : {"classification", "regression"}, optional
     where : str, optional
         For messages; default: the file.
+    constant : bool, default=False
+        Whether it may be the same everywhere, as that of a few rows to score.
 
     Returns
     -------
@@ -93,6 +101,8 @@ def target_of(table: Table, name: str, task: str | None, where: str | None = Non
     if gone.any():
         notes.append(f"left out {int(gone.sum()):,} of {len(gone):,} rows without a target")
     y, task = check_target(y[~gone], task, name, where, table)
+    if constant:
+        return TableTarget(y, ~gone, task, notes)
     return _checked(y, ~gone, task, notes, name, where)
 
 
