@@ -22,7 +22,7 @@ from fastnn.datasets.loading import features_of
 from fastnn.datasets.table import Table
 from fastnn.tables.columns import columns_of
 from fastnn.tables.remarks import Remarks
-from fastnn.tables.streams import Part, Writer, open_stream, whole
+from fastnn.tables.streams import Part, Stream, Writer, open_stream, whole
 from fastnn.training.bars import CountingBar
 
 if TYPE_CHECKING:
@@ -105,7 +105,13 @@ def predict_stream(
         Whether the columns of the file are written too.
     as_json : bool
     """
-    stream = open_stream(source, wanted)
+    with contextlib.closing(open_stream(source, wanted)) as stream:
+        _predict_parts(predictor, stream, out=out, append=append, as_json=as_json)
+
+
+def _predict_parts(
+    predictor: Predictor, stream: Stream, *, out: Path | None, append: bool, as_json: bool
+) -> None:
     parts = _with_bar(stream.parts(predictor.part_rows), stream.total, stream.unit)
     if as_json:
         _write_json(predictor, parts, stream.names if append else [], out)

@@ -238,7 +238,10 @@ def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
     shown = [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         shown.append(("column", f"and {len(rows) - MOST_ROWS} more (fastnn info MODEL)"))
-    return [*shown, ("", "--column NAME=number|boolean|category|date|drop changes one")]
+    hints = ["--column NAME=number|boolean|category|date|drop changes one"]
+    if any(code.why == "identifier" for code in encoding.columns):
+        hints.append("--keep-index keeps identifiers")
+    return [*shown, ("", ", ".join(hints))]
 
 
 MOST_ROWS = 40

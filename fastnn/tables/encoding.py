@@ -47,6 +47,8 @@ class ColumnCode(BaseModel):
     gaps, rows : int
         Rows without a value, and all rows, in training.
     categories : list of str
+    odd : list of str
+        Some texts of training that are not of the kind and count as missing.
     others : int
         Categories of training that have no column, the rarest ones.
     parts : list of str
@@ -66,6 +68,7 @@ class ColumnCode(BaseModel):
     why: str = ""
     rows: int = Field(0, ge=0)
     gaps: int = Field(0, ge=0)
+    odd: list[str] = []
     categories: list[str] = []
     others: int = Field(0, ge=0)
     parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
@@ -100,6 +103,7 @@ class ColumnCode(BaseModel):
         if self.kind == "drop":
             return f"left out: {self.why}"
         gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
+        gaps += f", such as {listed(self.odd)}" if self.odd else ""
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             return "number" + gaps + how + (", and a column that says where" if self.flag else "")
@@ -389,7 +393,7 @@ def _learn(column: Column, found: Guess, max_categories: int, given: bool) -> Co
         raise ValueError(f"column {column.name!r} is no {kind}: {odd[0]!r}")
     if gaps.all():
         return ColumnCode(kind="drop", why="empty in the rows of training", **common)
-    common |= {"kind": kind, "gaps": int(gaps.sum())}
+    common |= {"kind": kind, "gaps": int(gaps.sum()), "odd": odd[:3]}
     if kind == "boolean":
         return ColumnCode(**common)
     flag = bool(gaps.any())

@@ -16,6 +16,8 @@ from fastnn.tables.columns import Column, as_texts
 KINDS = ("number", "boolean", "category", "date", "drop")
 MOSTLY = 0.9  # share of the values from which on a column of texts is one of numbers or of dates
 MANY = 0.5  # different texts for each value, from which on they are no categories if they are many
+DIFFERENT = 20  # numbers, from which on a column may have some words among them
+FEW_WORDS = 5  # different ones, as "unknown", that may be as many as the numbers
 NAMING = 20  # rows, at least, of a column of texts that names each of them
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
@@ -108,9 +110,21 @@ def _of_texts(column: Column) -> str:
             symbols[found[1]] += count
         elif cells.is_date(cell):
             dates += count
-    if symbols and symbols.most_common(1)[0][1] >= MOSTLY * total:
-        return "number"
+    if symbols:
+        # 0, 1, 2 and "3+" are categories; many numbers and a few words are numbers with gaps.
+        n_numbers = symbols.most_common(1)[0][1]
+        words = [c for c in different if not cells.is_gap(c) and not _is_number(c, column.decimal)]
+        many = len(different) - len(words) >= DIFFERENT
+        mostly = n_numbers >= MOSTLY * total or (
+            n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
+        )
+        if n_numbers == total or (many and mostly):
+            return "number"
     return "date" if dates and dates >= MOSTLY * total else "category"
+
+
+def _is_number(cell: str, decimal: str) -> bool:
+    return cells.parse_number(cell, decimal) is not None
 
 
 def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:

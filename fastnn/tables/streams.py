@@ -65,6 +65,8 @@ class Stream:
     unit : str
     parts : callable
         ``parts(n)`` gives the rows, ``n`` at a time.
+    close : callable
+        Closes the file.
     """
 
     names: list[str]
@@ -73,6 +75,7 @@ class Stream:
     notes: list[str] = field(default_factory=list)
     total: int | None = None
     unit: str = "rows"
+    close: Callable[[], object] = lambda: None
 
 
 def open_stream(source: str, wanted: Format) -> Stream:
@@ -98,7 +101,12 @@ def open_stream(source: str, wanted: Format) -> Stream:
     path = Path(source)
     suffix = suffix_of(path)
     if suffix in TEXT and path.exists() and path.suffix.lower() != ".zip":
-        return _of_text(open_unpacked(path), path, wanted, path.stat().st_size)
+        file = open_unpacked(path)
+        try:
+            return _of_text(file, path, wanted, path.stat().st_size)
+        except BaseException:
+            file.close()
+            raise
     if suffix == ".parquet" and path.exists():
         return _of_parquet(path)
     return _of_table(read(path, wanted))
@@ -155,7 +163,8 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
     def parts(n_rows: int) -> Iterator[Part]:
         return _text_parts(layout, names, path, more, n_rows, _position(file))
 
-    return Stream(names, parts, separator, notes, size, "bytes")
+    close = file.close if size is not None else Stream.close
+    return Stream(names, parts, separator, notes, size, "bytes", close)
 
 
 def _position(file: IO[bytes]) -> Callable[[], int]:
@@ -225,7 +234,7 @@ def _of_parquet(path: Path) -> Stream:
             rows = _ArrowRows(batch)
             yield Part(Table(path, names, columns), rows, done)
 
-    return Stream(names, parts, total=file.metadata.num_rows)
+    return Stream(names, parts, total=file.metadata.num_rows, close=file.close)
 
 
 class _ArrowRows(Sequence):
