@@ -233,9 +233,11 @@ def encoded_again(
 
 def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
     """What was made of each column, for people."""
-    rows = encoding.summary()
-    width = max(len(name) for name, _ in rows[:MOST_ROWS])
-    shown = [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
+    plain = [code.name for code in encoding.columns if code.kind == "number" and not code.gaps]
+    rows = [(name, what) for name, what in encoding.summary() if name not in plain]
+    shown = [("numbers", listed_names(plain))] if plain else []
+    width = max((len(name) for name, _ in rows[:MOST_ROWS]), default=0)
+    shown += [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         shown.append(("column", f"and {len(rows) - MOST_ROWS} more (fastnn info MODEL)"))
     hints = ["--column NAME=number|boolean|category|date|drop changes one"]
@@ -245,6 +247,13 @@ def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
 
 
 MOST_ROWS = 40
+MOST_NAMES = 12
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first."""
+    more = f", ... ({len(names)} columns)" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def describe(encoding: Encoding) -> dict[str, Any]:

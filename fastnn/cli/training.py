@@ -214,11 +214,10 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
     }
     if run.encoding is not None:
         result["columns"] = tables.describe(run.encoding)
-        if len(unseen_y):
-            from fastnn.tables.baselines import baselines
+    if run.settings.data not in datasets.BUILT_IN and len(unseen_y):
+        from fastnn.tables.baselines import baselines
 
-            found = baselines(run.X, run.y, unseen_X, unseen_y, run.dataset.task)
-            result["baselines"] = found
+        result["baselines"] = baselines(run.X, run.y, unseen_X, unseen_y, run.dataset.task)
     if history.best_epoch is not None:
         result["best_epoch"] = history.best_epoch + 1
     return result
@@ -296,6 +295,7 @@ def table(
     if result["stopped"] == "interrupted":
         stopped = ", interrupted"
     best = f", best at {result['best_epoch']:,}" if "best_epoch" in result else ""
+    beside = ("baseline",) if "baselines" in result else ()
     rate = result["steps_per_second"]
     compiling = ""
     if result["compile_seconds"] >= 1:
@@ -316,7 +316,7 @@ def table(
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
         *_baseline_rows(result, score),
-        *score_rows(result, "held_out_"),
+        *(row for row in score_rows(result, "held_out_") if row[0] not in beside),
         *_other_rows(result),
         *_hint(result),
         ("seconds", f"{result['seconds']:.3f}{compiling}"),
@@ -333,10 +333,13 @@ def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
         return []
     constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
     name = "the most frequent class" if score == "accuracy" else "the mean"
-    text = f"{score_text(constant, score)} by {name}, {score_text(linear, score)} by a linear model"
+    text = f"{score_text(constant, score)} by {name}"
+    if linear is not None:
+        text += f", {score_text(linear, score)} by a linear model"
     rows = [("baselines", text)]
-    if result[f"held_out_{score}"] <= max(constant, linear):
-        rows.append(("caution", "the network is not better than the simple models"))
+    own = result[f"held_out_{score}"]
+    if own <= constant or (linear is not None and own < linear):
+        rows.append(("caution", "a simple model is as good as the network"))
     return rows
 
 
