@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastnn.network.custom import CustomActivation, CustomLoss
     from fastnn.network.many import Fit, fit_many
     from fastnn.storage import load
+    from fastnn.tables import TableEncoder, TableModel
     from fastnn.training.history import EarlyStopping, History, Progress
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
 
@@ -37,6 +38,8 @@ _WHERE = {
     "History": "training.history",
     "Progress": "training.history",
     "load": "storage",
+    "TableEncoder": "tables",
+    "TableModel": "tables",
     "JoblibBackend": "estimators",
     "MLPBaggingClassifier": "estimators.bagging",
     "MLPBaggingRegressor": "estimators.bagging",
@@ -50,6 +53,7 @@ _MODULES = {
     "experiments": "experiments",
     "export": "export",
     "plots": "plots",
+    "tables": "tables",
 }
 
 __all__ = [
@@ -72,6 +76,8 @@ __all__ = [
     "Network",
     "Progress",
     "RMSprop",
+    "TableEncoder",
+    "TableModel",
     "available_backends",
     "fit_many",
     "load",

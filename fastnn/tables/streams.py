@@ -30,7 +30,7 @@ from fastnn.extras import require
 
 STANDARD = "-"  # standard input or output
 HEAD = 8 << 20  # bytes by which encoding, separator and names are found
-_ONE_BYTE = ("utf-8", "utf-8-sig", "cp1252", "latin-1", "ascii")
+_ONE_BYTE = ("utf-8", "utf8", "utf-8-sig", "cp1252", "latin-1", "latin1", "iso-8859-1", "ascii")
 
 
 class Part(NamedTuple):
@@ -140,6 +140,9 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
             raise
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
     rest: IO[bytes] | None = file if len(head) == HEAD else None
+    wide = wanted.encoding is not None and wanted.encoding.lower() not in _ONE_BYTE
+    if rest is not None and (wide or b"\0" in head):  # lines end in several bytes
+        head, rest = head + rest.read(), None
     if rest is not None:
         end = head.rfind(b"\n") + 1
         left, head = head[end:], head[:end]
@@ -147,10 +150,8 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
             raise ValueError(f"{path}: no line ends in {HEAD >> 20} MB: not a table of text")
     text, encoding, notes = decoded(head, path, wanted.encoding)
     more: Iterable[str] = ()
-    if rest is not None and encoding.lower() in _ONE_BYTE:
+    if rest is not None:
         more = _lines(rest, left, encoding, path)
-    elif rest is not None:
-        text, _, notes = decoded(head + left + rest.read(), path, encoding)
     layout = find_layout(text, wanted, path)
     names = list(layout.names)
     sample = [row for row in layout.sample if len(row) == len(names)]
