@@ -35,6 +35,7 @@ def train(
     overwrite: bool,
     tensorboard: Path | None,
     quiet: bool,
+    report: bool = True,
 ) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """Train as the settings say and write the run's folder.
 
@@ -50,6 +51,8 @@ def train(
         Where the summaries for TensorBoard go.
     quiet : bool
         No progress bar.
+    report : bool
+        Whether a file's run gets a page.
 
     Returns
     -------
@@ -77,7 +80,8 @@ def train(
             callbacks = [] if summaries is None else summaries.callbacks
             history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
             run = Run(settings, dataset, net, history, X, y, encoding)
-            result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
+            unseen = held_out(dataset, test_rows, input_dtype(net))
+            result = _result(run, *unseen)
             if summaries is not None:
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
@@ -88,7 +92,14 @@ def train(
     if notes:
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
-    return result, task, [] if encoding is None else tables.column_rows(encoding)
+    columns = [] if encoding is None else tables.column_rows(encoding)
+    if report and settings.data not in datasets.BUILT_IN:
+        from fastnn.cli.report import REPORT_FILE, write_report
+
+        rows_of_page = [row for row in table(result, task) if row[0] not in ("folder", "files")]
+        write_report(folder / REPORT_FILE, run, rows_of_page, *unseen[:2])
+        files.append(REPORT_FILE)
+    return result, task, columns
 
 
 def _check_suits(net: Network, dataset: Dataset, scoring: str | None) -> None:
