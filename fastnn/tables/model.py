@@ -33,7 +33,7 @@ class TableModel:
     >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
     >>> encoding = Encoding.fit(table)
     >>> net = fastnn.Network([encoding.n_outputs, 8, 2], random_state=0)
-    >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=50)
+    >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
     >>> TableModel(encoding, net).predict({"size": [2.0], "colour": ["blue"]}).tolist()
     ['b']
     """
