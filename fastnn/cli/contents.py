@@ -30,7 +30,7 @@ def contents(model: Path) -> dict[str, Any]:
     found = storage.describe(path)
     config, training = found.config, found.training
     labels = config.classes or getattr(getattr(found, "fitted", None), "labels", None)
-    results = training.get("results")
+    results, settings = training.get("results"), training.get("settings")
     result: dict[str, Any] = {
         "model": str(path),
         "bytes": path.stat().st_size,
@@ -47,7 +47,7 @@ def contents(model: Path) -> dict[str, Any]:
         "classes": None if labels is None else labels.values,
         "features": training.get("features"),
         "epochs": config.n_epochs,
-        "data": (training.get("settings") or {}).get("data"),
+        "data": settings.get("data") if isinstance(settings, dict) else None,
         "results": results if isinstance(results, dict) else {},
     }
     if found.table is not None:

@@ -59,7 +59,9 @@ class Predictor:
         else:
             training = self.description.training
             names = feature_names(self.net, training)
-            X, notes = features_of(table, names, training.get("target"), "keep")
+            target = training.get("target")
+            own = target if isinstance(target, str) else None
+            X, notes = features_of(table, names, own, "keep")
             self.notes += [note for note in notes if note not in self.notes]
             self.n_incomplete += int(np.isnan(X).any(axis=1).sum())
             X = scaled(X, scale_of(self.description), input_dtype(self.net), names)
@@ -147,8 +149,8 @@ def _write_json(
         keys = keys or _free_names(list(more), names)
         for name, column in zip(names, part.table.columns, strict=False):
             result[name] += [_plain(value) for value in whole(column).tolist()]
-        for key, column in zip(keys, more.values(), strict=True):
-            result.setdefault(key, []).extend(column)
+        for key, predicted in zip(keys, more.values(), strict=True):
+            result.setdefault(key, []).extend(predicted)
     text = json.dumps(result) + "\n"
     if out is None:
         sys.stdout.write(text)

@@ -71,15 +71,15 @@ def save(
 
     path = Path(path)
     encoding: Encoding | None = getattr(model, "encoding", None)
-    network: Network = model.network if encoding is not None else model
+    network: Any = getattr(model, "network", model)  # of a table's model
     own: dict[str, Any]
     if isinstance(network, Network):
         own = {}
     else:
         from fastnn.estimators.fields import fields_of
 
-        own = fields_of(model)  # raises where it is not fitted
-        network = model._network()
+        own = fields_of(network)  # raises where it is not fitted
+        network = network._network()
     state = network.state if own == {} else getattr(model, "_optimizer", None)
     try:
         config = network.get_config()

@@ -40,8 +40,8 @@ def baselines(
         rows = np.linspace(0, len(X) - 1, ROWS).astype(np.int64)
         X, y = X[rows], y[rows]
     if task == "regression":
-        constant = np.full(len(unseen_y), y.mean())
-        scores = {"constant": _r2(unseen_y, constant), "linear": None}
+        mean = np.full(len(unseen_y), y.mean())
+        scores: dict[str, float | None] = {"constant": _r2(unseen_y, mean), "linear": None}
         if X.shape[1] <= MOST_COLUMNS:
             scores["linear"] = _r2(unseen_y, _ridge(X, y, unseen_X))
         return scores

@@ -14,6 +14,8 @@ import numpy as np
 
 from fastnn.datasets.table import Table
 
+_NONE = np.array(None, object)
+
 
 @dataclass(frozen=True, eq=False)
 class Column:
@@ -47,7 +49,7 @@ class Column:
     def gaps(self) -> np.ndarray:
         """Mask of the rows without a value."""
         if self.values.dtype.kind == "O":
-            return np.equal(self.values, None)
+            return np.equal(self.values, _NONE)
         return np.isnan(self.values) if self.values.dtype.kind == "f" else np.isnat(self.values)
 
 
@@ -113,10 +115,9 @@ def label(value: Any) -> str:
     """A value as the name of a category; whole numbers have no point."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < 2**53:
-        return str(int(value))
     if isinstance(value, (float, np.floating)):
-        return repr(float(value))
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
     return str(value).strip()
 
 
@@ -184,7 +185,7 @@ def _of_array(X: Any) -> list[Column]:
 def _of_numpy(name: str, values: np.ndarray) -> Column:
     kind = values.dtype.kind
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(object).filled(None)
+        values = np.ma.filled(values.astype(object), None)
         kind = "O"
     if kind in "fiu":
         return Column(name, values.astype(np.float64))

@@ -66,11 +66,11 @@ class ColumnCode(BaseModel):
     name: str
     kind: Literal[KINDS]  # type: ignore[valid-type]
     why: str = ""
-    rows: int = Field(0, ge=0)
-    gaps: int = Field(0, ge=0)
+    rows: int = Field(default=0, ge=0)
+    gaps: int = Field(default=0, ge=0)
     odd: list[str] = []
     categories: list[str] = []
-    others: int = Field(0, ge=0)
+    others: int = Field(default=0, ge=0)
     parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
     fill: list[float] = []
     origin: float = 0.0
@@ -251,7 +251,7 @@ class Encoding:
             if column is not None and width:
                 _encode(code, column, out[:, first : first + width], remarks)
             first += width
-        if self.scaling is not None:
+        if self.shift is not None and self.factor is not None:
             out -= self.shift
             out *= self.factor
             if self.scaling == "robust-clip":
@@ -294,7 +294,7 @@ class Encoding:
             "positional": self.positional,
             "columns": [code.model_dump(exclude_defaults=True) for code in self.columns],
         }
-        if self.scaling is None:
+        if self.shift is None or self.factor is None:
             return state, {}
         return state, {"shift": self.shift, "factor": self.factor}
 
@@ -382,7 +382,7 @@ def _kept_after_all(codes: Sequence[ColumnCode]) -> int | None:
 def _learn(column: Column, found: Guess, max_categories: int, given: bool) -> ColumnCode:
     """How a column of training is encoded."""
     kind, n = found.kind, len(column)
-    common = {"name": column.name, "rows": n}
+    common: dict[str, Any] = {"name": column.name, "rows": n}
     if kind == "drop":
         return ColumnCode(kind="drop", why=found.why, **common)
     if kind == "category":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -183,10 +184,13 @@ def read_dates(column: Column) -> tuple[np.ndarray, list[str]]:
 _TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
 
 
-def _looked_up(column: Column, read: object, is_gap: object) -> tuple[np.ndarray, list[str]]:
+def _looked_up(
+    column: Column, read: Callable[[str], float | None], is_gap: Callable[[str], bool]
+) -> tuple[np.ndarray, list[str]]:
     """Each different text is read once."""
     texts = column.values.tolist()
-    table, odd = {None: np.nan}, []
+    table: dict[str | None, float] = {None: np.nan}
+    odd = []
     for cell in dict.fromkeys(texts):
         if cell is not None:
             value = read(cell)
