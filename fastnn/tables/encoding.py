@@ -32,6 +32,7 @@ from fastnn.tables.remarks import Remarks
 PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
 SCALINGS = ("robust-clip", "standard", None)
 CLIP = 3.0
+FAR = 1e150  # whose square is finite; the clip leaves nothing of the difference
 VERSION = 1
 
 
@@ -252,9 +253,11 @@ class Encoding:
                 _encode(code, column, out[:, first : first + width], remarks)
             first += width
         if self.shift is not None and self.factor is not None:
-            out -= self.shift
-            out *= self.factor
+            with np.errstate(over="ignore"):
+                out -= self.shift
+                out *= self.factor
             if self.scaling == "robust-clip":
+                np.clip(out, -FAR, FAR, out=out)
                 out /= np.sqrt(1 + (out / CLIP) ** 2)
         return out
 
