@@ -26,7 +26,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts, columns_of
-from fastnn.tables.kinds import KINDS, Guess, guess, read_booleans, read_dates, read_numbers
+from fastnn.tables.dates import ORDERS
+from fastnn.tables.kinds import (
+    KINDS,
+    Guess,
+    dates_order,
+    guess,
+    read_booleans,
+    read_dates,
+    read_numbers,
+)
 from fastnn.tables.remarks import Remarks
 
 PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
@@ -52,6 +61,8 @@ class ColumnCode(BaseModel):
         Some texts of training that are not of the kind and count as missing.
     others : int
         Categories of training that have no column, the rarest ones.
+    order : {"iso", "ymd", "dmy", "mdy"}
+        Of day, month and year, of a date that was text.
     parts : list of str
         Of a date.
     fill : list of float
@@ -72,6 +83,7 @@ class ColumnCode(BaseModel):
     odd: list[str] = []
     categories: list[str] = []
     others: int = Field(default=0, ge=0)
+    order: Literal[ORDERS] = "iso"  # type: ignore[valid-type]
     parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
     fill: list[float] = []
     origin: float = 0.0
@@ -111,7 +123,8 @@ class ColumnCode(BaseModel):
         if self.kind == "boolean":
             return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
         if self.kind == "date":
-            return f"date, as {', '.join(self.parts)}{gaps}"
+            order = {"dmy": " (day first)", "mdy": " (month first)"}.get(self.order, "")
+            return f"date{order}, as {', '.join(self.parts)}{gaps}"
         n = len(self.categories) + self.others
         shown = ", ".join(self.categories[:4]) + (", ..." if n > 4 else "")
         if len(self.categories) == 2:
@@ -390,7 +403,8 @@ def _learn(column: Column, found: Guess, max_categories: int, given: bool) -> Co
         return ColumnCode(kind="drop", why=found.why, **common)
     if kind == "category":
         return _learn_categories(column, max_categories, given, common)
-    values, odd = _READERS[kind](column)
+    order = dates_order(column) if kind == "date" else "iso"
+    values, odd = _read(column, kind, order)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
         raise ValueError(f"column {column.name!r} is no {kind}: {odd[0]!r}")
@@ -410,7 +424,7 @@ def _learn(column: Column, found: Guess, max_categories: int, given: bool) -> Co
     if not used and not flag:
         return ColumnCode(kind="drop", why="constant", name=column.name, rows=n)
     fill = [float(np.median(parts[part])) for part in used]
-    return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, **common)
+    return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
 
 
 def _learn_categories(
@@ -439,7 +453,11 @@ def _learn_categories(
     )
 
 
-_READERS = {"number": read_numbers, "boolean": read_booleans, "date": read_dates}
+def _read(column: Column, kind: str, order: str) -> tuple[np.ndarray, list[str]]:
+    """A column as numbers or dates, and the texts that are none."""
+    if kind == "date":
+        return read_dates(column, order)
+    return read_numbers(column) if kind == "number" else read_booleans(column)
 
 
 def _encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None) -> None:
@@ -447,7 +465,7 @@ def _encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks 
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
-    values, odd = _READERS[code.kind](column)
+    values, odd = _read(column, code.kind, code.order)
     if odd and remarks is not None:
         remarks.add_odd(code.name, code.kind, odd)
     gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.datasets import cells
 from fastnn.datasets.features import ROWS_TO_COUNT, is_index
 from fastnn.tables.columns import Column, as_texts
+from fastnn.tables.dates import looks_like_date, moment, order_of
 
 KINDS = ("number", "boolean", "category", "date", "drop")
 MOSTLY = 0.9  # share of the values from which on a column of texts is one of numbers or of dates
@@ -109,7 +110,7 @@ def _of_texts(column: Column) -> str:
         found = cells.parse_number(cell, column.decimal)
         if found is not None:
             symbols[found[1]] += count
-        elif cells.is_date(cell):
+        elif looks_like_date(cell):
             dates += count
     if symbols:
         # 0, 1, 2 and "3+" are categories; many numbers and a few words are numbers with gaps.
@@ -160,8 +161,19 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
     return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_gap)
 
 
-def read_dates(column: Column) -> tuple[np.ndarray, list[str]]:
-    """A column as datetime64[us] with NaT for gaps, and the texts that are no dates."""
+def dates_order(column: Column) -> str:
+    """In which order a column of texts has day, month and year (see ``dates.ORDERS``)."""
+    if column.values.dtype.kind != "O":
+        return "iso"
+    texts = dict.fromkeys(column.values.tolist())
+    return order_of(t for t in texts if t is not None and looks_like_date(t)) or "iso"
+
+
+def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str]]:
+    """A column as datetime64[us] with NaT for gaps, and the texts that are no dates.
+
+    ISO 8601 is read whatever the order.
+    """
     values = column.values
     if values.dtype.kind == "M":
         return values, []
@@ -171,8 +183,8 @@ def read_dates(column: Column) -> tuple[np.ndarray, list[str]]:
         raise ValueError(f"column {column.name!r} has numbers where dates are expected")
 
     def day(cell: str) -> float | None:
-        moment = cells.moment(cell)
-        return None if moment is None else (moment - _EPOCH).total_seconds()
+        found = cells.moment(cell) or moment(cell, order)
+        return None if found is None else (found - _EPOCH).total_seconds()
 
     seconds, odd = _looked_up(column, day, cells.is_gap)
     moments = np.full(len(seconds), "NaT", "datetime64[us]")
