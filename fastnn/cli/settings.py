@@ -256,6 +256,11 @@ class TrainSettings(FileSettings):
     dtype: Literal["float32", "float64"] | None = setting(
         "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
     )
+    report: bool | None = setting(
+        "Whether a file's run gets a page, report.html: columns, errors, importances.",
+        "on",
+        panel=RUN,
+    )
     threads: int | None = setting(
         "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
     )

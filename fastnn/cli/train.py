@@ -46,15 +46,6 @@ def command(
             metavar="DIR",
         ),
     ] = None,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report/--no-report",
-            help="Whether a file's run gets a page, report.html: columns, errors, importances.",
-            show_default="on",
-            rich_help_panel=RUN,
-        ),
-    ] = True,
     as_json: Annotated[
         bool, option("--json", "Print one JSON object and nothing else.", panel=RUN)
     ] = False,
@@ -74,7 +65,6 @@ def command(
         overwrite=overwrite,
         tensorboard=tensorboard,
         quiet=as_json,
-        report=report,
     )
     if as_json:
         print_json(result)

@@ -35,7 +35,6 @@ def train(
     overwrite: bool,
     tensorboard: Path | None,
     quiet: bool,
-    report: bool = True,
 ) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """Train as the settings say and write the run's folder.
 
@@ -51,8 +50,6 @@ def train(
         Where the summaries for TensorBoard go.
     quiet : bool
         No progress bar.
-    report : bool
-        Whether a file's run gets a page.
 
     Returns
     -------
@@ -93,7 +90,7 @@ def train(
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
     columns = [] if encoding is None else tables.column_rows(encoding)
-    if report and settings.data not in datasets.BUILT_IN:
+    if settings.report is not False and settings.data not in datasets.BUILT_IN:
         from fastnn.cli.report import REPORT_FILE, write_report
 
         rows_of_page = [row for row in table(result, task) if row[0] not in ("folder", "files")]
