@@ -42,8 +42,9 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
     """Like :func:`open_model`, and the encoding of the table, if there is one."""
     path = model_path(model)
     net, description = storage.load(path, backend=backend.value), storage.describe(path)
-    if description.table is not None and isinstance(net.network, Network):
-        return net.network, description, net.encoding
+    encoding = None
+    if description.table is not None:
+        net, encoding = net.network, net.encoding
     if not isinstance(net, Network):
         estimator, net = net, net._network()
         if description.fitted.target_type in ("binary", "multiclass"):
@@ -54,7 +55,7 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
         if names is not None:
             training = {"features": names, **description.training}
             description = description.model_copy(update={"training": training})
-    return net, description, None
+    return net, description, encoding
 
 
 def scale_of(description: Description) -> float:
@@ -109,7 +110,7 @@ def data_with_targets(
             target=target,
             task=task,
             features=features if known else None,
-            **file_of(reading | {"gaps": "error" if reading.get("gaps") == "error" else "drop"}),
+            **file_of(reading),
         )
         dataset = replace(dataset, scale=scale_of(description))
         dataset.check_range(net.dtype)

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
-from fastnn.cli.files import FILE, FileSettings
+from fastnn.cli.files import FileSettings
 from fastnn.fields import setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -96,20 +96,6 @@ class TrainSettings(FileSettings):
         "Share of the samples held out for the final score.",
         f"{HELD_OUT}; 0 if the data have a test set or are synthetic",
         panel=DATA,
-    )
-    column: list[str] | None = setting(
-        "What a column is, as NAME=category: number, boolean, category, date or drop; repeat for "
-        "more.",
-        "by its values",
-        panel=FILE,
-        metavar="NAME=KIND",
-    )
-    gaps: Literal["fill", "drop", "error"] | None = setting(
-        "What to do about missing values: fill them (the median, and a column that says where), "
-        "drop their rows, or error.",
-        "fill",
-        panel=FILE,
-        metavar="NAME",
     )
     validation: Rate | None = setting(
         "Share of the samples to watch during training.",

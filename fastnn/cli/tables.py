@@ -19,6 +19,7 @@ from fastnn.datasets.reading import read, stem_of
 from fastnn.datasets.table import Table, listed
 
 if TYPE_CHECKING:
+    from fastnn.cli.search import SearchSettings
     from fastnn.cli.settings import TrainSettings
     from fastnn.tables import Encoding
     from fastnn.tables.columns import Column
@@ -44,20 +45,31 @@ class Data(NamedTuple):
     encoding: Encoding | None = None
 
 
-def load(settings: TrainSettings) -> Data:
-    """The data that settings name, and which rows are held out."""
+def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> Data:
+    """The data that settings name, and which rows are held out.
+
+    Parameters
+    ----------
+    settings : TrainSettings or SearchSettings
+    data_seed : bool, default=False
+        Whether the seed is that of synthetic data, too.
+
+    Returns
+    -------
+    Data
+    """
     given, seed = settings.model_dump(), settings.seed or 0
     kinds = kinds_of(settings.column)
     if settings.data in datasets.BUILT_IN:
         if kinds:
             raise ValueError(f"{settings.data} is built in; --column is for files")
-        options = file_of(given) | {"gaps": "drop"}
         dataset = datasets.load(
             settings.data,
             target=settings.target,
             task=settings.task,
             data_dir=settings.data_dir,
-            **options,
+            seed=seed if data_seed else 0,
+            **file_of(given),
         )
         return Data(dataset, *split(dataset, settings.test, seed))
     table = read(Path(settings.data), Format(**format_of(given)))
@@ -106,7 +118,9 @@ def needs_encoding(
     return False
 
 
-def _encoded(table: Table, name: str, settings: TrainSettings, kinds: dict[str, str]) -> Data:
+def _encoded(
+    table: Table, name: str, settings: TrainSettings | SearchSettings, kinds: dict[str, str]
+) -> Data:
     """A table with text, dates or gaps as an encoding and what it makes of the rows."""
     from fastnn.tables import Encoding
     from fastnn.tables.baselines import copies_of_target
@@ -233,15 +247,22 @@ def encoded_again(
 
 def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
     """What was made of each column, for people."""
-    plain = [code.name for code in encoding.columns if code.kind == "number" and not code.gaps]
-    rows = [(name, what) for name, what in encoding.summary() if name not in plain]
+    return described_rows(describe(encoding))
+
+
+def described_rows(columns: Mapping[str, Mapping[str, str]] | None) -> list[tuple[str, str]]:
+    """The same out of a result; none of data that were not encoded."""
+    if columns is None:
+        return []
+    plain = [name for name, column in columns.items() if column["becomes"] == "number"]
+    rows = [(name, c["becomes"]) for name, c in columns.items() if name not in set(plain)]
     shown = [("numbers", listed_names(plain))] if plain else []
     width = max((len(name) for name, _ in rows[:MOST_ROWS]), default=0)
     shown += [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         shown.append(("column", f"and {len(rows) - MOST_ROWS} more (fastnn info MODEL)"))
     hints = ["--column NAME=number|boolean|category|date|drop changes one"]
-    if any(code.why == "identifier" for code in encoding.columns):
+    if any(column["becomes"] == "left out: identifier" for column in columns.values()):
         hints.append("--keep-index keeps identifiers")
     return [*shown, ("", ", ".join(hints))]
 

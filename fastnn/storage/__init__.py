@@ -10,7 +10,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -71,9 +71,10 @@ def save(
 
     path = Path(path)
     encoding: Encoding | None = getattr(model, "encoding", None)
-    network: Any = getattr(model, "network", model)  # of a table's model
+    model = model if encoding is None else cast(Any, model).network
+    network: Any = model
     own: dict[str, Any]
-    if isinstance(network, Network):
+    if isinstance(model, Network):
         own = {}
     else:
         from fastnn.estimators.fields import fields_of
@@ -99,7 +100,7 @@ def save(
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     fields = {
         "format_version": FORMAT_VERSION,
-        "kind": type(network if encoding is not None else model).__name__,
+        "kind": type(model).__name__,
         "fastnn_version": fastnn.__version__,
         "config": config,
         "training": training or {},
@@ -210,6 +211,10 @@ def _build(
         model = from_fields(getattr(estimators, description.kind), fields, network, backend)
         if kept is not None:
             resume(model, kept, moments)
+        if description.table is not None:
+            from fastnn.tables import Encoding, TableModel
+
+            return TableModel(Encoding.from_state(description.table, tables), model)
         return model
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None

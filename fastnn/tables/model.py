@@ -12,6 +12,7 @@ from fastnn.tables.encoding import Encoding
 from fastnn.tables.target import table_target
 
 if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.network import Network
 
 
@@ -23,7 +24,7 @@ class TableModel:
     ----------
     encoding : Encoding
         How columns become the network's inputs.
-    network : Network
+    network : Network, MLPClassifier or MLPRegressor
         Trained with encoded columns.
 
     Examples
@@ -39,12 +40,12 @@ class TableModel:
     """
 
     encoding: Encoding
-    network: Network
+    network: Network | MLPClassifier | MLPRegressor
 
     @property
     def classes_(self) -> np.ndarray | None:
         """Labels in the order of the probabilities; None of a regression."""
-        return self.network.classes_
+        return getattr(self.network, "classes_", None)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels or numbers for the rows of a table.
@@ -62,11 +63,12 @@ class TableModel:
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, shape (rows, classes)."""
-        return self.network.predict_proba(self.encoding.transform(X))
+        model: Any = self.network
+        return model.predict_proba(self.encoding.transform(X))
 
     def score(self, X: Any, y: Any) -> float:
         """Accuracy, or R^2 of a regression; rows without a target do not count."""
-        task = "regression" if self.network.is_regression else "classification"
+        task = "regression" if self.classes_ is None else "classification"
         column = table_target(y, task)
         encoded = self.encoding.transform(X)[column.known]
         return self.network.score(encoded, column.values)

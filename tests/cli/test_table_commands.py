@@ -449,6 +449,30 @@ def test_a_file_that_changed_is_scored_without_the_rows_of_training(here, people
     assert result["what"] == "189 samples; the data have changed, 639 others were trained with"
 
 
+@pytest.mark.parametrize("target", ["survived", "age"])
+def test_search_takes_tables(here, people, capsys, target):
+    command = ("search", "people.csv", "--target", target, "--trials", 2, "--epochs", 5)
+    out, _ = call(capsys, *command, "--hidden", 8, "--folds", 2, "--out", "s", "--overwrite")
+    assert "column          port         3 categories (Cork, Oslo, Rome), a column each" in out
+    table = call(capsys, "predict", "s", "people.csv")[0]
+    predicted = pd.read_csv(io.StringIO(table))["prediction"]
+    model = fastnn.load("s/model.safetensors")
+    assert isinstance(model, TableModel)
+    own = model.predict(people)
+    if target == "age":
+        assert isinstance(model.network, fastnn.MLPRegressor)
+        np.testing.assert_allclose(predicted, own, rtol=1e-12)
+        score = json.loads(call(capsys, "evaluate", "s", "people.csv", "--json")[0])["r2"]
+    else:
+        assert isinstance(model.network, fastnn.MLPClassifier)
+        assert predicted.tolist() == own.tolist()
+        assert model.predict_proba(people).shape == (800, 2)
+        score = json.loads(call(capsys, "evaluate", "s", "people.csv", "--json")[0])["accuracy"]
+    assert model.score(people, people[target]) == pytest.approx(score, abs=1e-6)
+    result = json.loads(call(capsys, "evaluate", "s", "--json")[0])
+    assert result["what"].endswith("samples set aside")
+
+
 # --- the model file ---------------------------------------------------------------------
 
 
