@@ -138,7 +138,27 @@ def _curves(run: Run, figures: _quiet_figures) -> list[str]:
     from fastnn.plots import loss_curve
 
     drawn = figures.draw("Loss by epoch", lambda ax: loss_curve(run.history, ax=ax))
+    if run.history.validation_score is not None:
+        drawn += figures.draw("Score by epoch", lambda ax: _score_curve(run, ax), 2.8)
     return ["<h2>Training</h2>", *drawn] if drawn else []
+
+
+def _score_curve(run: Run, ax: Axes) -> None:
+    """The score of the samples that were watched in training."""
+    from fastnn.plots import COLORS
+
+    scores = np.asarray(run.history.validation_score)
+    epochs = np.arange(1, len(scores) + 1)
+    ax.plot(epochs, scores, color=COLORS[1], linewidth=1.2)
+    best = run.history.best_epoch
+    if best is not None:
+        ax.plot(epochs[best], scores[best], "o", color=COLORS[1])
+    # a few bad epochs at the beginning would hide the others
+    low, high = np.quantile(scores, 0.05), scores.max()
+    ax.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.05 * (high - low) + 1e-9)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(f"validation {score_name(run.score)}")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _errors(

@@ -86,6 +86,12 @@ def test_page_of_a_table(page, target):
     assert re.findall(r"https?://(?!www\.w3\.org)", text) == []
 
 
+def test_page_of_a_watched_training(page):
+    found = Page(page("class", "--early-stopping", "--patience", "5", "--hidden", "8"))
+    curve = base64.b64decode(found.images["Score by epoch"].split(",")[1]).decode()
+    assert ">validation accuracy<" in curve
+
+
 def test_page_without_held_out_rows_or_report(page, tmp_path):
     text = page("class", "--test", "0")
     assert "the samples of training were taken" in text
