@@ -16,10 +16,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScal
 
 from fastnn.tables import Encoding, Remarks, TableEncoder
 
-plotnine = pytest.importorskip("plotnine.data")
-
 
 def table(name):
+    plotnine = pytest.importorskip("plotnine.data")
     return {
         "diamonds": lambda: plotnine.diamonds[::20].drop(columns="price"),
         "mpg": lambda: plotnine.mpg.drop(columns="hwy"),
