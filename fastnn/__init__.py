@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastnn.network.many import Fit, fit_many
     from fastnn.storage import load
     from fastnn.tables import TableEncoder, TableModel
+    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.history import EarlyStopping, History, Progress
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
 
@@ -45,6 +46,8 @@ _WHERE = {
     "MLPBaggingRegressor": "estimators.bagging",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "tables.estimators",
+    "TabularRegressor": "tables.estimators",
 }
 _MODULES = {
     "backends": "backends",
@@ -78,6 +81,8 @@ __all__ = [
     "RMSprop",
     "TableEncoder",
     "TableModel",
+    "TabularClassifier",
+    "TabularRegressor",
     "available_backends",
     "fit_many",
     "load",

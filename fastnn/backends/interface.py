@@ -90,7 +90,9 @@ class Rule(NamedTuple):
 
     def part(self, index: int) -> Rule:
         """The rule of one part of the parameters."""
-        return self if len(self.constants) == 1 else self._replace(constants=self.constants[[index]])
+        return (
+            self if len(self.constants) == 1 else self._replace(constants=self.constants[[index]])
+        )
 
 
 class Chunk(NamedTuple):

@@ -46,9 +46,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_parts_against_the_reference(compiled, dtype, division, case, sizes, front, sparse):
     optimizer, extra = CASES[case]
-    problem = make_problem(
-        SIZES[sizes], "selu", samples=300, dtype=dtype, batch_size=100, **extra
-    )
+    problem = make_problem(SIZES[sizes], "selu", samples=300, dtype=dtype, batch_size=100, **extra)
     results = []
     for kernels in (reference, compiled):
         rule = Parts(optimizer, problem, front)
