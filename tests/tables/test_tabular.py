@@ -3,7 +3,6 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import fastnn
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
 
 WEIGHTS = "rows are held out by chance, so that a weight is not the same as repetition"
