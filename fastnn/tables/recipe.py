@@ -345,8 +345,8 @@ def calibrate(net: Network, held_out: Samples) -> float:
     """Scale the net inputs of the last layer so that probabilities fit held-out samples.
 
     Temperature scaling (Guo, Pleiss, Sun, Weinberger, 2017); the most probable class stays.
-    Every class counts as if it had been seen once more for each sample's, in all, so that a few
-    samples that are all right do not make a network sure.
+    One sample more counts, which may be of any class, so that a few that are all right do not make
+    a network sure.
 
     Parameters
     ----------
@@ -360,8 +360,8 @@ def calibrate(net: Network, held_out: Samples) -> float:
         The factor.
     """
     z = net.predictor(held_out.x, False, net.n_threads).astype(np.float64)
-    samples, classes = z.shape
-    smoothing = classes / (samples + classes)
+    samples = len(z)
+    smoothing = 1 / (samples + 1)
     weights = held_out.weights if len(held_out.weights) else None
     of_class = np.take_along_axis(z, held_out.targets.astype(np.intp), axis=1)[:, 0]
     linear = (1 - smoothing) * of_class + smoothing * z.mean(axis=1)
