@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+import warnings
 from concurrent.futures import wait
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -11,6 +13,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state, compute_sample_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -28,12 +32,12 @@ from fastnn.network import Network
 from fastnn.tables import recipe
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
+from fastnn.tables.importances import importances
+from fastnn.tables.model import TableModel
 from fastnn.tables.recipe import Record, Samples
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 from fastnn.validation import refuse_masked
-
-REPEATS = 5  # permutations of each column for its importance
 
 
 class BaseTabular(BaseEstimator):
@@ -139,7 +143,10 @@ class BaseTabular(BaseEstimator):
         rows = np.flatnonzero(weights)
         if not len(rows):
             raise ValueError("sample_weight is 0 for all samples")
-        return (None if len(rows) == n else rows), weights[rows]
+        weights = weights[rows]
+        if (weights == weights[0]).all():
+            weights = None
+        return (None if len(rows) == n else rows), weights
 
     def _split(
         self, targets: np.ndarray, rng: np.random.RandomState
@@ -197,6 +204,16 @@ class BaseTabular(BaseEstimator):
         self.best_iter_ = [record.best_epoch + 1 for record in records]
         self.loss_curves_ = [record.losses for record in records]
         self.validation_curves_ = [record.errors for record in records]
+        for record in records:
+            if record.stopped == "interrupted":
+                warnings.warn("Training interrupted by user.", stacklevel=4)
+            elif record.stopped == "diverged":
+                warnings.warn(
+                    f"The loss after epoch {len(record.losses)} is not finite; the parameters of "
+                    f"epoch {record.best_epoch + 1} are kept.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
         self.stopped_ = records[0].stopped
 
     def _smooths(self) -> bool:
@@ -244,8 +261,8 @@ class BaseTabular(BaseEstimator):
     def feature_importances_(self) -> np.ndarray:
         """By how much the score of the held-out rows falls when a column is shuffled among them.
 
-        Accuracy or R^2, mean of five permutations. Computed when first asked for; the held-out
-        rows are not pickled.
+        Accuracy or R^2, mean of five permutations of at most 2,000 rows. Computed when first asked
+        for; the held-out rows are not pickled.
         """
         check_is_fitted(self)
         if "_importances" not in self.__dict__:
@@ -255,24 +272,28 @@ class BaseTabular(BaseEstimator):
                     "feature_importances_ need held-out rows: there were none, or the estimator "
                     "was pickled before they were asked for"
                 )
-            self._importances = self._permuted(*held_out)
+            groups, first = [], 0
+            for column in self.encoding_.columns:
+                groups.append(range(first, first := first + len(column.outputs())))
+            self._importances = importances(self._score_of, *held_out[:2], groups).mean(axis=1)
         return self._importances
 
-    def _permuted(self, x: np.ndarray, targets: np.ndarray, weights: Any) -> np.ndarray:
-        """Importances of the columns of the table."""
-        rng = np.random.default_rng(0)
-        score = self._score_of(x, targets, weights)
-        importances, first = np.zeros(len(self.encoding_.columns)), 0
-        for k, column in enumerate(self.encoding_.columns):
-            own = slice(first, first := first + len(column.outputs()))
-            if own.start == own.stop:
-                continue
-            kept = x[:, own].copy()
-            for _ in range(REPEATS):
-                x[:, own] = kept[rng.permutation(len(x))]
-                importances[k] += (score - self._score_of(x, targets, weights)) / REPEATS
-            x[:, own] = kept
-        return importances
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
+
+        It has the network and how columns become numbers, neither settings nor data.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors`` by custom.
+
+        Raises
+        ------
+        AttributeError
+            If there are several members.
+        """
+        TableModel(self.encoding_, self.network_).save(path)
 
     def _mean_of_members(self, x: np.ndarray) -> np.ndarray:
         """Mean of what the members predict for encoded rows."""
@@ -473,9 +494,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         counts = counts[counts > 0]
         return targets[:, 0] if counts.min() >= 2 and len(counts) <= fewest else None
 
-    def _score_of(self, x: np.ndarray, targets: np.ndarray, weights: Any) -> float:
-        right = self._mean_of_members(x).argmax(axis=1) == targets[:, 0]
-        return float(np.average(right, weights=weights))
+    def _score_of(self, x: np.ndarray, targets: np.ndarray) -> float:
+        return float((self._mean_of_members(x).argmax(axis=1) == targets[:, 0]).mean())
 
     def _describe(self, net: Network) -> None:
         """What the network's own predictions need."""
@@ -599,12 +619,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _strata(self, targets: np.ndarray, fewest: int) -> None:
         return None
 
-    def _score_of(self, x: np.ndarray, targets: np.ndarray, weights: Any) -> float:
-        predicted = self._mean_of_members(x).reshape(len(x), -1)
-        residual = np.average((targets - predicted) ** 2, axis=0, weights=weights)
-        mean = np.average(targets, axis=0, weights=weights)
-        spread = np.average((targets - mean) ** 2, axis=0, weights=weights)
-        return float(np.mean(1 - residual / np.where(spread > 0, spread, 1.0)))
+    def _score_of(self, x: np.ndarray, targets: np.ndarray) -> float:
+        return float(r2_score(targets, self._mean_of_members(x)))
 
     def _describe(self, net: Network) -> None:
         """What the network's own predictions need."""

@@ -257,7 +257,7 @@ class RecipeRun(Run):
         self.errors: list[float] = []
         self.best_epoch, self.best = -1, net.params.copy()
         self.loss = 0.0  # summed over the batches of the present epoch
-        self.time_limit, self.started = time_limit, time.perf_counter()
+        self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
 
     def most_steps(self) -> int:
         """Up to the end of the epoch."""
@@ -320,9 +320,9 @@ class RecipeRun(Run):
         done, seconds = len(self.losses), time.perf_counter() - self.started
         if seconds >= limit and self.step < self.total:
             self.stopped = "time limit"
-        elif seconds <= 0.1 * limit or done == 1:
+        elif seconds <= 0.2 * limit or done == 1:
             possible = max(done, int(0.95 * limit * done / seconds))
-            self.total = min(self.total, possible * self.batches)
+            self.total = min(self.asked, possible * self.batches)
 
     def diverged(self, losses: np.ndarray) -> None:
         """Stop; raise if no epoch was finished."""
@@ -338,6 +338,8 @@ class RecipeRun(Run):
 
     def finished(self) -> None:
         """Take the parameters of the best epoch."""
+        if self.stopped == "epochs" and self.total < self.asked:
+            self.stopped = "time limit"
         self.net.params = self.best
 
 
