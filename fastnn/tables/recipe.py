@@ -219,7 +219,7 @@ def train(
     size = min(BATCH_SIZE, len(data.x))
     sparse = sparse_pays(data.x, net.model)
     batches = Batches(net.model, size, sparse, net.n_threads)
-    rows = Rows.compressed(data.x, net.dtype) if sparse else data.x
+    rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)
     run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit)
     run.go()

@@ -13,7 +13,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
+from fastnn.backends.tuning import tuned
 from fastnn.tables import recipe
+from fastnn.training.batches import Rows
 
 WEIGHTS = "rows are held out by chance, so that a weight is not the same as repetition"
 FAILED = {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
@@ -211,6 +213,30 @@ def test_weights_of_classes_and_samples_multiply(people):
     np.testing.assert_array_equal(by_class.predict_proba(table), by_sample.predict_proba(table))
     plain = TabularClassifier(**settings).fit(table, y).predict_proba(table)[:, 1]
     assert by_class.predict_proba(table)[:, 1].mean() > plain.mean() + 0.05
+
+
+def test_columns_of_many_categories_are_sparse_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    town = rng.integers(0, 90, 600)
+    table = pd.DataFrame({"town": [f"town {k}" for k in town], "size": rng.normal(size=600)})
+    y = (town % 7 < 3).astype(int)
+    given = []
+    monkeypatch.setattr(
+        recipe.Batches,
+        "fill",
+        lambda self, x, *a, _f=recipe.Batches.fill, **k: (
+            given.append(type(x)),
+            _f(self, x, *a, **k),
+        ),
+    )
+    models = []
+    for density in (0.45, 0.0):
+        with tuned(sparse_density=density, sparse_density_wide=density):
+            model = TabularClassifier(n_epochs=5, dtype="float64", random_state=0)
+            models.append(model.fit(table, y))
+    assert given == [Rows, np.ndarray]
+    sparse, dense = (model.predict_proba(table) for model in models)
+    np.testing.assert_allclose(sparse, dense, atol=1e-9)
 
 
 def test_a_column_that_training_found_constant_tells_nothing():
