@@ -67,15 +67,22 @@ def train(
     if settings.data not in datasets.BUILT_IN:
         settings = settings.model_copy(update={"data": str(Path(settings.data).resolve())})
     rows = RowsOfRun.of(dataset, settings.data, train_rows, test_rows)
-    net = _network(dataset, settings)
-    dataset.check_range(net.dtype)
-    _check_suits(net, dataset, settings.scoring)
-    X, y = part(dataset, train_rows, input_dtype(net))
+    tabular = settings.preset == "tabular"
+    if tabular and tensorboard is not None:
+        raise ValueError("--tensorboard is for the preset plain; add --preset plain")
+    net = None if tabular else _network(dataset, settings)
+    dtype = np.dtype(settings.dtype) if net is None else net.dtype
+    dataset.check_range(dtype)
+    _check_suits(dataset, settings.scoring)
+    X, y = part(dataset, train_rows, np.dtype(np.float64) if net is None else input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
         with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
-            history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
+            if net is None:
+                net, history = _fit_tabular(X, y, dataset.task, settings, verbose=not quiet)
+            else:
+                history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
             run = Run(settings, dataset, net, history, X, y, encoding)
             unseen = held_out(dataset, test_rows, input_dtype(net))
             result = _result(run, *unseen)
@@ -99,13 +106,14 @@ def train(
     return result, task, columns
 
 
-def _check_suits(net: Network, dataset: Dataset, scoring: str | None) -> None:
+def _check_suits(dataset: Dataset, scoring: str | None) -> None:
     """Raise if the score cannot be had of such targets, before a long training."""
     if scoring is not None:
         from sklearn.dummy import DummyClassifier, DummyRegressor
         from sklearn.metrics import get_scorer
 
-        dummy = DummyRegressor() if net.is_regression else DummyClassifier(strategy="uniform")
+        is_regression = dataset.task == "regression"
+        dummy = DummyRegressor() if is_regression else DummyClassifier(strategy="uniform")
         X = np.zeros((len(dataset.y), 1))
         suits(get_scorer(scoring), scoring, dummy.fit(X, dataset.y), X, dataset.y)
 
@@ -191,6 +199,54 @@ def _fit(
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
         verbose=verbose and sys.stderr.isatty(),
+    )
+
+
+def _fit_tabular(
+    X: np.ndarray, y: np.ndarray, task: str, settings: TrainSettings, verbose: bool
+) -> tuple[Network, History]:
+    """The network of the preset tabular, trained."""
+    import contextlib
+    import time
+
+    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+    from fastnn.training.history import History
+
+    options: dict[str, Any] = {
+        "n_epochs": settings.epochs,
+        "validation_fraction": settings.validation,
+        # encoded columns are numbers, whatever they count
+        "columns": {f"x{k}": "number" for k in range(X.shape[1])},
+        "random_state": settings.seed,
+        "n_threads": settings.threads,
+        "backend": settings.backend,
+        "dtype": settings.dtype,
+        "time_limit": settings.time_limit,
+    }
+    started = time.perf_counter()
+    if task == "classification":
+        model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
+    else:
+        model = TabularRegressor(**options)
+    bar = None
+    if verbose and sys.stderr.isatty():
+        from fastnn.training.bars import TrainingBar
+
+        bar = TrainingBar.on_terminal(settings.epochs)
+    with bar or contextlib.nullcontext():
+        if bar is not None:
+            model._after_epoch = lambda losses: bar.reach(len(losses), losses[-1])
+        model.fit(X, y)
+    curves = model.loss_curves_[0], model.validation_curves_[0]
+    n_held = int(np.ceil(settings.validation * len(X)))
+    return model.network_, History(
+        np.asarray(curves[0]),
+        # errors of standardised targets, whose variance is 1
+        validation_score=1 - np.asarray(curves[1]) if curves[1] else None,
+        seconds=time.perf_counter() - started,
+        steps=model.n_iter_ * max(1, (len(X) - n_held) // 256),
+        stopped=model.stopped_,
+        best_epoch=model.best_iter_[0] - 1 if curves[1] else None,
     )
 
 

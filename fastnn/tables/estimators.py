@@ -189,7 +189,13 @@ class BaseTabular(BaseEstimator):
             validation = None if held_out is None else _samples(net, *held_out)
             left = None if limit is None else limit - (time.perf_counter() - started)
             record = recipe.train(
-                net, samples, validation, self.n_epochs, by_error=self._by_error(), time_limit=left
+                net,
+                samples,
+                validation,
+                self.n_epochs,
+                by_error=self._by_error(),
+                time_limit=left,
+                after_epoch=getattr(self, "_after_epoch", None),
             )
             if self._n_classes() and self.calibrate and validation is not None:
                 recipe.calibrate(net, validation)

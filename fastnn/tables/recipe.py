@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,6 +189,7 @@ def train(
     *,
     by_error: bool = True,
     time_limit: float | None = None,
+    after_epoch: Callable[[list[float]], object] | None = None,
 ) -> Record:
     """Train a network of :func:`new_network`.
 
@@ -203,6 +205,8 @@ def train(
         By the share of wrong classes (squared error of a regression); else by the loss.
     time_limit : float, optional
         Seconds: fewer epochs if that is how many there is time for.
+    after_epoch : callable, optional
+        Gets the losses so far after each epoch.
 
     Returns
     -------
@@ -222,6 +226,7 @@ def train(
     rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)
     run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit)
+    run.after_epoch = after_epoch
     run.go()
     net.n_epochs_ = len(run.losses)
     return Record(run.losses, run.errors, run.best_epoch, run.stopped)
@@ -257,6 +262,7 @@ class RecipeRun(Run):
         self.errors: list[float] = []
         self.best_epoch, self.best = -1, net.params.copy()
         self.loss = 0.0  # summed over the batches of the present epoch
+        self.after_epoch: Callable[[list[float]], object] | None = None
         self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
 
     def most_steps(self) -> int:
@@ -290,6 +296,8 @@ class RecipeRun(Run):
             self.errors.append(self._error(self.held_out))
             if not self.errors[-1] > self.errors[self.best_epoch]:
                 self._keep(self.errors[-1])
+        if self.after_epoch is not None:
+            self.after_epoch(self.losses)
         if self.time_limit is not None:
             self._look_at_the_clock(self.time_limit)
 

@@ -72,7 +72,7 @@ def test_page_of_a_table(page, target):
     assert f"table: {target}" in found.texts
     assert "<script>alert(1)</script>" in found.texts
     assert "3 categories ($a$, <b>, c&d), a column each" in found.texts
-    wanted = {"Loss by epoch", "Importance of each column"}
+    wanted = {"Loss by epoch", "Score by epoch", "Importance of each column"}
     wanted |= {"Predictions over targets"} if target == "size" else {"Confusion matrix"}
     wanted |= set() if target == "size" else {"Calibration"}
     assert set(found.images) == wanted

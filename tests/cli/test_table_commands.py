@@ -14,6 +14,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, storage
+from fastnn.datasets import train_test_split
 from fastnn.tables import TableModel
 
 QUICK = ("--epochs", "30", "--seed", "1")
@@ -163,6 +164,42 @@ def test_kinds_are_given(here, capsys):
     ):
         arguments = ("train", "people.csv", "--target", "survived", "--column", given)
         assert message in refused(capsys, *arguments)
+
+
+def test_preset_of_tables(here, people, capsys, monkeypatch):
+    def train(*arguments):
+        command = ("train", "people.csv", "--target", "survived", "--overwrite", "--out", "t")
+        return json.loads(call(capsys, *command, "--json", *arguments)[0])
+
+    tabular = train("--epochs", 3, "--seed", 1)
+    assert tabular["layer_sizes"] == [10, 256, 256, 256, 2]
+    settings = storage.describe("t/model.safetensors").training["settings"]
+    assert settings["preset"] == "tabular"
+    # the network is that of the estimator
+    model = fastnn.load("t/model.safetensors")
+    mask = people["survived"].notna()
+    X, y = model.encoding.transform(people[mask]), people["survived"][mask].to_numpy(str)
+    rows = train_test_split(y, 0.2, 1, stratify=True)[0]
+    kinds = {f"x{k}": "number" for k in range(X.shape[1])}
+    own = fastnn.TabularClassifier(n_epochs=3, random_state=1, columns=kinds).fit(X[rows], y[rows])
+    np.testing.assert_array_equal(model.network.params, own.network_.params)
+    # the settings of a run are those of its file
+    again = json.loads(call(capsys, "train", "--config", "t/settings.toml", "--json")[0])
+    assert again["loss"] == tabular["loss"]
+    assert len(pd.read_csv("t/history.csv")) == 3
+    # settings of the network or its training are those of the preset plain
+    assert train("--epochs", 3, "--hidden", 5)["layer_sizes"] == [10, 5, 2]
+    assert train("--epochs", 3, "--preset", "plain")["layer_sizes"] == [10, 64, 2]
+    assert train("--time-limit", 0.2)["stopped"] == "time limit"
+    iris = call(capsys, "train", "iris", "--preset", "tabular", "--epochs", 2, "--json")[0]
+    assert json.loads(iris)["layer_sizes"] == [4, 256, 256, 256, 3]
+    for arguments, message in (
+        (("--preset", "tabular", "--l2", 1), "l2 does not go with the preset tabular"),
+        (("--hidden", 5, "--time-limit", 1), "time_limit is for the preset tabular"),
+        (("--tensorboard", "x"), "--tensorboard is for the preset plain"),
+    ):
+        err = refused(capsys, "train", "people.csv", "--target", "survived", *arguments)
+        assert message in err
 
 
 def test_gaps_filled_dropped_or_refused(here, people, capsys):
