@@ -52,7 +52,8 @@ def command(
 ) -> None:
     """Train a network and keep it, with its history, its settings and its pictures.
 
-    Without DATA: the course's example, two moons and a 2-3-2 network. A setting comes from
+    Text, dates and missing values of a table become numbers, by rules that the model keeps
+    (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2 network. A setting comes from
     its option, else from the environment (FASTNN_EPOCHS, ...), else from --config, else it
     has a default that suits the data.
     """
