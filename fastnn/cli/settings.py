@@ -131,7 +131,7 @@ class TrainSettings(FileSettings):
     preset: Literal["plain", "tabular"] | None = setting(
         "tabular: the network and training of TabularClassifier and TabularRegressor, which need "
         "no other settings; plain: those of the options below.",
-        "tabular for tables with text, dates or gaps, unless --hidden or the like is given; else plain",
+        "tabular for tables with text, dates or gaps without --hidden or the like; else plain",
         panel=NETWORK,
         metavar="NAME",
     )

@@ -53,9 +53,9 @@ def command(
     """Train a network and keep it, with its history, its settings and its pictures.
 
     Text, dates and missing values of a table become numbers, by rules that the model keeps
-    (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2 network. A setting comes from
-    its option, else from the environment (FASTNN_EPOCHS, ...), else from --config, else it
-    has a default that suits the data.
+    (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2
+    network. A setting comes from its option, else from the environment (FASTNN_EPOCHS, ...), else
+    from --config, else it has a default that suits the data.
     """
     settings = merge(given.flags, given.environment, read_toml(config) if config else {})
     from fastnn.cli import training

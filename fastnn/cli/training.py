@@ -397,12 +397,16 @@ def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
         return []
     constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
     name = "the most frequent class" if score == "accuracy" else "the mean"
+    majority = result.get("held_out_majority_class")
+    if majority is not None:
+        name = f"always predicting {majority!r}"
     text = f"{score_text(constant, score)} by {name}"
     if linear is not None:
         text += f", {score_text(linear, score)} by a linear model"
     rows = [("baselines", text)]
     own = result[f"held_out_{score}"]
-    if own <= constant or (linear is not None and own < linear):
+    # Of imbalanced classes accuracy says little; balanced accuracy and AUC stand beside it.
+    if majority is None and (own <= constant or (linear is not None and own < linear)):
         rows.append(("caution", "a simple model is as good as the network"))
     return rows
 
