@@ -36,6 +36,10 @@ COMMANDS = {
     "predict": Late("fastnn.cli.predict", "Predict: one line of CSV for every row of DATA."),
     "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
     "plot": Late("fastnn.cli.plot", "Draw the decision boundary of a model with two features."),
+    "play": Late(
+        "fastnn.cli.play",
+        "Open a page on which a small network is trained anew while you drag a slider.",
+    ),
     "info": Late(
         "fastnn.cli.info", "Versions, backends, vector level, BLAS and threads, cache folder."
     ),
