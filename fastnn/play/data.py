@@ -130,16 +130,22 @@ class Points:
         return (self.X[self.test], self.y[self.test]) if len(self.test) else self.fresh
 
     def limits(self, settings: PlaySettings) -> list[float]:
-        """What the picture shows: left, right, bottom, top."""
+        """What the picture shows: left, right, bottom, top.
+
+        Whole steps, so that the picture stands still while a slider moves; of the data that we
+        make the same step in both directions, so that circles are round.
+        """
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         if settings.data == "points" and max(-low.min(), high.max()) <= 2:
             return [-2.0, 2.0, -2.0, 2.0]  # a sheet that does not move while one draws on it
         width = np.maximum(high - low, 1e-6 * np.maximum(np.abs(high), 1.0))
-        # Whole steps, so that the picture stands still while a slider moves.
-        step = 2.0 ** np.ceil(np.log2(width / 6))
-        low = np.floor((low - 0.06 * width) / step) * step
-        high = np.ceil((high + 0.06 * width) / step) * step
-        return [float(low[0]), float(high[0]), float(low[1]), float(high[1])]
+        if settings.data != "points":
+            width[:] = width.max()
+        step = 2.0 ** np.floor(np.log2(width / 6))
+        steps = np.ceil(1.1 * width / step) + 1
+        left = np.round(((low + high) / 2 - steps * step / 2) / step) * step
+        right = left + steps * step
+        return [float(left[0]), float(right[0]), float(left[1]), float(right[1])]
 
 
 def _drawn(settings: PlaySettings, samples: int, seed: int) -> Pair:

@@ -30,7 +30,7 @@ MOST_PAGES = 256  # open at a time
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' "
-    " data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",

@@ -24,12 +24,26 @@ function decades(low, high, most) {
 
 const short = (power) => (power >= 0 && power < 6 ? (10 ** power).toLocaleString("en") : power >= -3 && power < 0 ? String(+(10 ** power).toPrecision(1)) : `1e${power}`);
 
+/** Values at the axis of the loss: powers of ten, or 1, 2, 5 where there are few of these. */
+function lossTicks(low, high) {
+  const powers = decades(low, high, 5).map((power) => [10 ** power, short(power)]);
+  if (powers.length > 2) return powers;
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const digit of [1, 2, 5]) {
+      const value = digit * 10 ** power;
+      if (value >= low && value <= high) found.push([value, String(Number(value.toPrecision(1)))]);
+    }
+  }
+  return found.length ? found : powers;
+}
+
 /** An SVG of the curves: `[{xs, ys, color, dash, name}]`, with a line at `step`. */
 export function curvesSvg(curves, step, name) {
   const values = curves.flatMap((c) => Array.from(c.ys).filter((v) => Number.isFinite(v) && v > 0));
   const last = Math.max(10, ...curves.map((c) => c.xs.at(-1) ?? 1));
   const top = Math.max(...values, 1e-12) * 1.1;
-  const low = Math.max(Math.min(...values, top / 2) / 1.1, top * 1e-8);
+  const low = Math.max(Math.min(...values, top / 2) / 1.1, top * 1e-40);
   const place = (x, y) => [
     LEFT + (Math.log10(Math.max(x, 1)) / Math.log10(last)) * (WIDTH - LEFT - RIGHT),
     TOP + (Math.log10(top / Math.max(y, low)) / Math.log10(top / low)) * (HEIGHT - TOP - BOTTOM),
@@ -42,9 +56,7 @@ export function curvesSvg(curves, step, name) {
     body += line(x, TOP, x, HEIGHT - BOTTOM, 'stroke="var(--line)" stroke-width="0.7"');
     body += `<text x="${x}" y="${HEIGHT - BOTTOM + 13}" text-anchor="middle">${short(power)}</text>`;
   }
-  let ticks = decades(low, top, 5).map((power) => [10 ** power, short(power)]);
-  if (ticks.length < 2) ticks = [low * 1.1, Math.sqrt(low * top), top / 1.1].map((v) => [v, String(+v.toPrecision(2))]);
-  for (const [value, text] of ticks) {
+  for (const [value, text] of lossTicks(low, top)) {
     const [, y] = place(1, value);
     body += line(LEFT, y, WIDTH - RIGHT, y, 'stroke="var(--line)" stroke-width="0.7"');
     body += `<text x="${LEFT - 5}" y="${y + 4}" text-anchor="end">${text}</text>`;
@@ -54,9 +66,12 @@ export function curvesSvg(curves, step, name) {
     body += line(x, TOP, x, HEIGHT - BOTTOM, 'stroke="var(--soft)" stroke-dasharray="2 2"');
   }
   let at = LEFT;
-  for (const curve of curves) {
+  for (const curve of [...curves].reverse()) {
     const dash = curve.dash ? `stroke-dasharray="${curve.dash}"` : "";
     body += `<path d="${path(curve.xs, curve.ys, place)}" fill="none" stroke="${curve.color}" stroke-width="1.8" ${dash} stroke-linejoin="round"/>`;
+  }
+  for (const curve of curves.filter((c) => c.name)) {
+    const dash = curve.dash ? `stroke-dasharray="${curve.dash}"` : "";
     body += line(at, 9, at + 18, 9, `stroke="${curve.color}" stroke-width="2" ${dash}`);
     body += `<text x="${at + 22}" y="13">${curve.name}</text>`;
     at += 36 + 6.1 * curve.name.length;

@@ -36,7 +36,7 @@ function thumbnail(context, values, place, most, colors) {
 export function drawDiagram(canvas, net, limits, classes) {
   const width = canvas.clientWidth || 400;
   const most = Math.max(...net.sizes);
-  const height = most > 8 ? 330 : 250;
+  const height = Math.max(150, Math.min(330, 46 * most + 12));
   const dense = Math.min(devicePixelRatio || 1, 3);
   if (canvas.width !== Math.round(width * dense) || canvas.height !== Math.round(height * dense)) {
     canvas.width = Math.round(width * dense);
@@ -145,6 +145,6 @@ export function buildColumns(box, settings, choices, limits, change) {
       s.activation.push(s.activation.at(-1) ?? "tanh");
     }),
   });
-  box.parentElement.style.width = `max(100%, ${(settings.hidden.length + 2) * 88}px)`;
+  box.parentElement.style.width = `max(100%, ${(settings.hidden.length + 2) * 80}px)`;
   if (focus) document.getElementById(focus)?.focus();
 }

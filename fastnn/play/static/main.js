@@ -54,7 +54,7 @@ function remember() {
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname);
     const preset = about.presets.find((p) => toHash(full(p.settings), fields) === hash);
     $("preset").value = preset?.name ?? "";
-    if (preset) $("see").textContent = preset.see;
+    $("see").textContent = preset ? preset.see : "Settings of your own: the address of this page has them all.";
   }, 250);
 }
 
@@ -157,10 +157,16 @@ function onframe(next) {
   $("shape").textContent = `${frame.layers.join("-")}, ${plural(frame.params.length / frame.at.length, "parameter")}`;
   const noted = frame.classes.map((k) => `<span>${mark(k)}class ${k}</span>`);
   if (frame.held_out.some((v) => v)) noted.push("<span>hollow: held out</span>");
-  if ($("legend").innerHTML !== noted.join("")) $("legend").innerHTML = noted.join("");
+  noted.push(`<span id="axes"></span>`);
+  $("legend").innerHTML = noted.join("");
+  const names = settings.data === "points" && table.axes ? table.axes : ["x", "y"];
+  const range = (k) => `${names[k]} ${limitText(frame.limits[2 * k])} to ${limitText(frame.limits[2 * k + 1])}`;
+  $("axes").textContent = `${range(0)}, ${range(1)}`;
   say();
   draw();
 }
+
+const limitText = (v) => String(Number(v.toPrecision(4))).replace("-", "−");
 
 function showNumbers(index) {
   const { loss, accuracy, testAccuracy, testLoss } = scoresOf(frame, index);
@@ -168,45 +174,44 @@ function showNumbers(index) {
   if (document.activeElement !== $("time") || at === null) $("time").value = index;
   $("time-text").textContent = `step ${count(step)}`;
   $("time").ariaValueText = `step ${count(step)}`;
-  const rows = [["training accuracy", `<b>${percent(accuracy)}</b> of ${plural(frame.n_train, "point")}`]];
+  const digits = (v) => (Number.isFinite(v) ? v.toPrecision(4) : "–");
+  const row = (name, share, value, points) =>
+    `<tr><th scope="row">${name}</th><td>${share}</td><td>${value}</td><td>${points}</td></tr>`;
+  let rows = '<tr><td></td><th scope="col">accuracy</th><th scope="col">loss</th><th scope="col">points</th></tr>';
+  rows += row("training", percent(accuracy), digits(loss), count(frame.n_train));
   if (frame.n_test) {
-    const what = frame.test_is_fresh ? "accuracy on fresh points" : "held-out accuracy";
-    rows.push([what, `<b>${percent(testAccuracy)}</b> of ${plural(frame.n_test, "point")}`]);
+    rows += row(frame.test_is_fresh ? "fresh points" : "held out", percent(testAccuracy), digits(testLoss), count(frame.n_test));
   }
-  if (frame.best !== null) rows.push(["best possible, fresh points", percent(frame.best)]);
-  const digits = (v) => (Number.isFinite(v) ? v.toPrecision(4) : String(v).toLowerCase());
-  rows.push(["loss", digits(loss) + (Number.isFinite(testLoss) ? ` <span class="soft">training</span>, ${digits(testLoss)} <span class="soft">${frame.test_is_fresh ? "fresh" : "held out"}</span>` : "")]);
-  const steps = frame.at.at(-1) * frame.batches;
-  rows.push(["training took", `${(1000 * frame.seconds).toFixed(frame.seconds < 0.01 ? 1 : 0)} ms for ${plural(steps, "step")}`]);
-  rows.push(["steps a second", frame.seconds ? count(Number((steps / frame.seconds).toPrecision(3))) : "–"]);
-  rows.push(["picture", `<span id="speed"></span>`]);
-  $("numbers").innerHTML = rows.map(([name, value]) => `<dt>${name}</dt><dd>${value}</dd>`).join("");
-  showSpeed();
+  if (frame.best !== null) rows += row("best possible", percent(frame.best), "", "");
+  $("numbers").innerHTML = rows;
 }
 
+/** How long the training and the picture took. */
 function showSpeed() {
+  const steps = frame.at.at(-1) * frame.batches;
+  const ms = 1000 * frame.seconds;
+  let text = `${plural(steps, "step")} in ${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+  if (frame.seconds) text += `: ${count(Number((steps / frame.seconds).toPrecision(2)))} a second`;
   const latest = stats.latencies.at(-1);
+  if (latest) text += `. Picture after ${Math.round(latest)} ms`;
   const now = stats.times.at(-1);
   const recent = stats.times.filter((time) => time > now - 1000).length;
-  const rate = recent > 4 ? `, ${recent} frames in the last second` : "";
-  if ($("speed")) $("speed").textContent = latest ? `${Math.round(latest)} ms after the input${rate}` : "–";
+  if (recent > 4) text += `, ${recent} in a second`;
+  $("took").textContent = text;
 }
 
-function curvesOf(one, colors, dash, suffix = "") {
+function curvesOf(one, dash, names) {
   const steps = Array.from(one.curve_at, (epoch) => (epoch + 1) * one.batches);
-  const made = [{ xs: steps, ys: one.curve, color: colors[0], dash, name: `training${suffix}` }];
-  if (one.n_test) {
-    const xs = one.at.map((epoch) => epoch * one.batches);
-    const ys = xs.map((_, i) => one.scores[4 * i + 2]);
-    if (ys.some(Number.isFinite)) made.push({ xs, ys, color: colors[1], dash: dash ?? "", name: `${one.test_is_fresh ? "fresh" : "held out"}${suffix}` });
-  }
+  const made = [{ xs: steps, ys: one.curve, color: "var(--accent)", dash, name: names[0] }];
+  const xs = one.at.slice(1).map((epoch) => epoch * one.batches);
+  const ys = xs.map((_, i) => one.scores[4 * (i + 1) + 2]);
+  if (ys.some(Number.isFinite)) made.push({ xs, ys, color: "var(--test)", dash, name: names[1] });
   return made;
 }
 
 function showCurves(index) {
-  const colors = ["var(--accent)", "var(--test)"];
-  const curves = curvesOf(frame, colors);
-  if (pinned) curves.push(...curvesOf(pinned.frame, colors, "4 3", ", pinned"));
+  const curves = curvesOf(frame, "", ["training", frame.test_is_fresh ? "fresh points" : "held out"]);
+  if (pinned) curves.push(...curvesOf(pinned.frame, "4 3", ["pinned", ""]));
   const step = frame.at[index] * frame.batches;
   $("curves").innerHTML = curvesSvg(curves, step, "Loss by step, both logarithmic");
 }

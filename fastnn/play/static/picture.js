@@ -11,7 +11,7 @@ export function isDark() {
 /** Colours of the page that a canvas needs. */
 export function theme() {
   return isDark()
-    ? { ground: [20, 23, 27], ink: "#f2f4f6", edge: "#0b0d0f", hollow: "#14171b" }
+    ? { ground: [20, 23, 27], ink: "#f2f4f6", edge: "#f2f4f6", hollow: "#14171b" }
     : { ground: [255, 255, 255], ink: "#111111", edge: "#222222", hollow: "#ffffff" };
 }
 

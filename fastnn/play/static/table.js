@@ -37,6 +37,7 @@ export class TableForm {
   use() {
     const { name, numbers, classes, labels, notes } = this.table;
     const [x, y, target] = ["x", "y", "class"].map((part) => $(`table-${part}`).value);
+    this.axes = [x, y];
     const points = [];
     classes[target].forEach((k, row) => {
       const [a, b] = [numbers[x][row], numbers[y][row]];
