@@ -241,9 +241,23 @@ def listen(port: int) -> socket.socket:
     return sock
 
 
-def serve(
-    port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any] = print
-) -> None:
+def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
+    """A server of the page for a socket, and what ends its threads."""
+    uvicorn = require("uvicorn", "fastnn play")
+    require("websockets", "fastnn play")
+    app, end = make_app(sock.getsockname()[1])
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        ws_max_size=MOST_BYTES,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config), end
+
+
+def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any] = print) -> None:
     """Serve the page until Ctrl-C.
 
     Parameters
@@ -256,31 +270,22 @@ def serve(
 
     Raises
     ------
+    ValueError
+        If the port is taken.
     KeyboardInterrupt
         After Ctrl-C, when everything has ended.
     """
-    uvicorn = require("uvicorn", "fastnn play")
-    require("websockets", "fastnn play")
-    backends.load("auto")
     with listen(port) as sock:
-        port = sock.getsockname()[1]
-        app, end = make_app(port)
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            ws_max_size=MOST_BYTES,
-            timeout_graceful_shutdown=2,
-        )
-        address = f"http://{HOST}:{port}/"
+        server, end = make_server(sock)
+        backends.load("auto")
+        address = f"http://{HOST}:{sock.getsockname()[1]}/"
         sock.listen(128)  # the browser may come before the server has begun
         tell(address)
         threading.Thread(target=_import_slow_parts, daemon=True).start()
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:
-            uvicorn.Server(config).run(sockets=[sock])
+            server.run(sockets=[sock])
         finally:
             end()
 

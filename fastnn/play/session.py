@@ -15,7 +15,7 @@ from fastnn.play.training import Result, train
 
 # A run goes on for so long at least though something newer was asked for: while a slider moves, a
 # training that takes longer shows how far it came, and the picture never stands still.
-GRACE = 0.06
+GRACE = 0.05
 
 
 def parse(text: str) -> tuple[int, PlaySettings]:

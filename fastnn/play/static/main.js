@@ -63,10 +63,14 @@ function full(given) {
   return structuredClone({ ...usual, ...given });
 }
 
+let columnsShown = "";
+
 /** Show the settings in all controls. */
 function show() {
   controls.show(settings);
-  buildColumns($("columns"), settings, fields.activation.choices, { units: 32, layers: fields.hidden.most }, change);
+  const key = JSON.stringify([settings.hidden, settings.activation]);
+  if (key !== columnsShown) buildColumns($("columns"), settings, fields.activation.choices, { units: 32, layers: fields.hidden.most }, change);
+  columnsShown = key;
   $("clear").hidden = settings.data !== "points";
 }
 
@@ -155,15 +159,23 @@ function onframe(next) {
   $("state").textContent = words[frame.status] ?? "";
   $("time").max = frame.at.length - 1;
   $("shape").textContent = `${frame.layers.join("-")}, ${plural(frame.params.length / frame.at.length, "parameter")}`;
-  const noted = frame.classes.map((k) => `<span>${mark(k)}class ${k}</span>`);
-  if (frame.held_out.some((v) => v)) noted.push("<span>hollow: held out</span>");
-  noted.push(`<span id="axes"></span>`);
-  $("legend").innerHTML = noted.join("");
-  const names = settings.data === "points" && table.axes ? table.axes : ["x", "y"];
-  const range = (k) => `${names[k]} ${limitText(frame.limits[2 * k])} to ${limitText(frame.limits[2 * k + 1])}`;
-  $("axes").textContent = `${range(0)}, ${range(1)}`;
+  showLegend();
   say();
   draw();
+}
+
+let legendShown = "";
+
+function showLegend() {
+  const names = settings.data === "points" && table.axes ? table.axes : ["x", "y"];
+  const range = (k) => `${names[k]} ${limitText(frame.limits[2 * k])} to ${limitText(frame.limits[2 * k + 1])}`;
+  const heldOut = frame.held_out.some((v) => v);
+  const key = JSON.stringify([frame.classes, heldOut, range(0), range(1)]);
+  if (key === legendShown) return;
+  legendShown = key;
+  const classes = frame.classes.map((k) => `<span>${mark(k)}class ${k}</span>`);
+  $("legend").innerHTML = classes.join("") + (heldOut ? "<span>hollow: held out</span>" : "") + "<span></span>";
+  $("legend").lastChild.textContent = `${range(0)}, ${range(1)}`; // names of a file's columns: text, never HTML
 }
 
 const limitText = (v) => String(Number(v.toPrecision(4))).replace("-", "−");
@@ -389,6 +401,7 @@ document.addEventListener("click", (event) => { if (!$("share").contains(event.t
 
 // For tests and measurements.
 window.play = {
+  drawNow,
   stats, about, link, figure, table,
   get settings() { return settings; },
   get frame() { return frame; },

@@ -163,17 +163,18 @@ export function* placed(frame, limits) {
 export function drawPoints(context, side, frame, limits, size) {
   const { edge, hollow } = theme();
   const radius = size ?? Math.max(2.2, Math.min(4.2, 60 / Math.sqrt(frame.y.length)));
-  const stamps = new Map();
+  const stamps = new Map(); // one path for all points of a look: far fewer calls
   for (const [x, y, k, heldOut] of placed(frame, limits)) {
     const key = `${k}${heldOut}`;
-    if (!stamps.has(key)) stamps.set(key, new Path2D(markPath(k, 0, 0, radius)));
-    context.save();
-    context.translate(x * side, y * side);
+    if (!stamps.has(key)) stamps.set(key, { k, heldOut, one: new Path2D(markPath(k, 0, 0, radius)), all: new Path2D() });
+    const { one, all } = stamps.get(key);
+    all.addPath(one, { e: x * side, f: y * side });
+  }
+  for (const { k, heldOut, all } of stamps.values()) {
     context.fillStyle = heldOut ? hollow : css(COLORS[k]);
     context.strokeStyle = heldOut ? css(COLORS[k]) : edge;
     context.lineWidth = heldOut ? 1.6 : 0.7;
-    context.fill(stamps.get(key));
-    context.stroke(stamps.get(key));
-    context.restore();
+    context.fill(all);
+    context.stroke(all);
   }
 }
