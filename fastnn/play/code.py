@@ -31,9 +31,7 @@ def python(settings: PlaySettings) -> str:
         ]
         train = "X[train], y[train]"
     classes = (
-        len({k for _, _, k in settings.points})
-        if settings.data == "points"
-        else settings.n_classes
+        len({k for _, _, k in settings.points}) if settings.data == "points" else settings.n_classes
     )
     arguments = settings.network(classes)
     sizes = arguments.pop("layer_sizes")
@@ -131,5 +129,3 @@ def command(settings: PlaySettings) -> str:
         if value is not None:
             words += [f"--{name}", str(value)]
     return shlex.join(words)
-
-

@@ -168,9 +168,7 @@ def _drawn(settings: PlaySettings, samples: int, seed: int) -> Pair:
 @functools.lru_cache(64)
 def _fresh(name: str, noise: float, classes: int, factor: float, scale: float) -> Pair:
     """Fresh points of a distribution; no training set has this seed."""
-    X, y = make_data(
-        name, N_FRESH, noise=noise, classes=classes, factor=factor, seed=FRESH_SEED
-    )
+    X, y = make_data(name, N_FRESH, noise=noise, classes=classes, factor=factor, seed=FRESH_SEED)
     return X * scale, y
 
 

@@ -233,6 +233,7 @@ def listen(port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((HOST, port))
+        sock.listen(128)  # a browser may come before the server has begun
     except OSError as error:
         sock.close()
         raise ValueError(
@@ -279,7 +280,6 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
         server, end = make_server(sock)
         backends.load("auto")
         address = f"http://{HOST}:{sock.getsockname()[1]}/"
-        sock.listen(128)  # the browser may come before the server has begun
         tell(address)
         threading.Thread(target=_import_slow_parts, daemon=True).start()
         if open_browser:

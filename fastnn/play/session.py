@@ -58,9 +58,7 @@ class Session:
         Of threads that train.
     """
 
-    def __init__(
-        self, send: Callable[[bytes | str], Awaitable[None]], workers: Executor
-    ) -> None:
+    def __init__(self, send: Callable[[bytes | str], Awaitable[None]], workers: Executor) -> None:
         self._send, self._workers = send, workers
         self._wanted: tuple[int, PlaySettings] | None = None
         self._answer: bytes | str | None = None
@@ -128,5 +126,3 @@ class Session:
             message, self._answer = self._answer, None
             if message is not None:
                 await self._send(message)
-
-

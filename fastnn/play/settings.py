@@ -26,7 +26,7 @@ MOST_SECONDS = 20.0  # of one training
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Activation = Literal[tuple(codes.ACTIVATIONS)]
-Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
+Coordinate = Annotated[float, Field(ge=-1e15, le=1e15)]
 Point = tuple[Coordinate, Coordinate, Annotated[int, Field(ge=0, lt=MOST_CLASSES)]]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -93,7 +93,9 @@ class PlaySettings(SettingsModel):
         if self.data == "points":
             classes = {k for _, _, k in self.points}
             if len(self.points) < 2 or len(classes) < 2:
-                raise ValueError("points: draw points of two classes at least")
+                raise ValueError(
+                    "points: draw points of two classes at least (choose a class below the picture)"
+                )
         return self
 
     @property

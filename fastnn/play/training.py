@@ -142,9 +142,7 @@ def train(
     )
     epochs, batches = settings.epochs(len(y)), settings.batches(len(y))
     result = Result(points, net, points.limits(settings), epochs, batches)
-    result.best = best_accuracy(
-        settings.data, settings.noise, settings.n_classes, settings.factor
-    )
+    result.best = best_accuracy(settings.data, settings.noise, settings.n_classes, settings.factor)
     net.classes_ = points.classes
     rule, batch = settings.make_optimizer(), settings.batch_size or None
     began = shown = time.perf_counter()

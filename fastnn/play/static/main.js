@@ -24,7 +24,7 @@ let settings = fromHash(location.hash, fields);
 let frame = null; // the newest
 let at = null; // snapshot that is shown; null follows the end
 let pinned = null; // {frame, settings, net}
-let frozen = null; // limits of the picture while somebody draws
+let sheet = null; // limits of the picture since somebody has begun to draw: it stands still
 let cursor = null;
 const stats = { frames: 0, latencies: [], times: [] };
 
@@ -67,6 +67,7 @@ let columnsShown = "";
 
 /** Show the settings in all controls. */
 function show() {
+  if (settings.data !== "points") sheet = null;
   controls.show(settings);
   const key = JSON.stringify([settings.hidden, settings.activation]);
   if (key !== columnsShown) buildColumns($("columns"), settings, fields.activation.choices, { units: 32, layers: fields.hidden.most }, change);
@@ -74,9 +75,9 @@ function show() {
   $("clear").hidden = settings.data !== "points";
 }
 
-function replaceAll(given) {
-  at = null;
-  settings = full(given);
+function replaceAll(all) {
+  at = sheet = null;
+  settings = all;
   show();
   link.ask(settings);
   remember();
@@ -91,6 +92,15 @@ function shownIndex() {
 function netOf(one, index) {
   const size = one.params.length / one.at.length;
   return new Net(one, one.params.subarray(index * size, (index + 1) * size));
+}
+
+const limitsNow = () => sheet ?? frame.limits;
+
+/** The points of the frame, or those that have been drawn since. */
+function pointsNow() {
+  const { data, points } = settings;
+  if (data !== "points" || points.length === frame.y.length) return frame;
+  return { X: points.flatMap(([x, y]) => [x, y]), y: points.map((point) => point[2]), held_out: points.map(() => 0) };
 }
 
 function mapOf(net, limits, side) {
@@ -117,12 +127,12 @@ function draw() {
 function drawNow() {
   const index = shownIndex();
   const net = netOf(frame, index);
-  const limits = frozen ?? frame.limits;
+  const limits = limitsNow();
   const map = mapOf(net, limits, gridSide(net));
   const [context, side] = prepare($("picture"));
   drawGround(context, side, classPixels(map, frame.classes));
   drawBoundary(context, side, boundary(map));
-  drawPoints(context, side, frame, limits);
+  drawPoints(context, side, pointsNow(), limits);
   if (cursor) drawCursor(context, side);
   drawDiagram($("wires"), net, limits, frame.classes);
   showNumbers(index);
@@ -168,7 +178,8 @@ let legendShown = "";
 
 function showLegend() {
   const names = settings.data === "points" && table.axes ? table.axes : ["x", "y"];
-  const range = (k) => `${names[k]} ${limitText(frame.limits[2 * k])} to ${limitText(frame.limits[2 * k + 1])}`;
+  const limits = limitsNow();
+  const range = (k) => `${names[k]} ${limitText(limits[2 * k])} to ${limitText(limits[2 * k + 1])}`;
   const heldOut = frame.held_out.some((v) => v);
   const key = JSON.stringify([frame.classes, heldOut, range(0), range(1)]);
   if (key === legendShown) return;
@@ -333,10 +344,10 @@ $("save-figure").onclick = attempt(() => download("figure.svg", figure(), "image
 function figure() {
   const index = shownIndex();
   const net = netOf(frame, index);
-  const map = mapOf(net, frame.limits, 160);
+  const map = mapOf(net, limitsNow(), 160);
   const { accuracy } = scoresOf(frame, index);
   const words = `${settings.data}, ${frame.layers.join("-")}, step ${count(frame.at[index] * frame.batches)}, training accuracy ${percent(accuracy)}`;
-  return figureSvg(frame, map, frame.limits, classPixels(map, frame.classes), theme().ink, words);
+  return figureSvg(frame, map, limitsNow(), classPixels(map, frame.classes), theme().ink, words);
 }
 
 // --- start ------------------------------------------------------------------------------
@@ -358,7 +369,7 @@ function presets() {
     const preset = about.presets.find((p) => p.name === select.value);
     if (!preset) return;
     $("see").textContent = preset.see;
-    replaceAll(preset.settings);
+    replaceAll(full(preset.settings));
   };
 }
 
@@ -369,6 +380,7 @@ function presentPoints() {
 
 function setPoints(points) {
   change((s) => Object.assign(s, { data: "points", points, scale: 1 }));
+  draw();
 }
 
 const link = new Link({
@@ -382,19 +394,18 @@ const link = new Link({
 const controls = new Controls(about, change);
 const pen = new Pen($("picture"), $("tools"), $("tool-hint"), {
   points: presentPoints,
-  limits: () => frozen ?? frame.limits,
-  change: (points) => { frozen = pen.drawing ? frozen ?? frame.limits : null; setPoints(points); },
+  limits: limitsNow,
+  change: (points) => { sheet = limitsNow(); setPoints(points); },
   cursor: (place) => { cursor = place; draw(); },
   most: fields.points.most,
 });
-for (const name of ["pointerup", "pointercancel"]) $("picture").addEventListener(name, () => { frozen = null; draw(); });
-const table = new TableForm({ change, setPoints, onerror });
-$("clear").onclick = () => { frozen = null; settings.points = []; settings.data = "points"; show(); onerror("Draw points of two classes: choose a class below the picture."); if (frame) { frame.X = frame.y = frame.held_out = []; draw(); } };
+const table = new TableForm({ change, setPoints: (points) => { sheet = null; setPoints(points); }, onerror });
+$("clear").onclick = () => { sheet = limitsNow(); setPoints([]); };
 presets();
 show();
 remember();
 link.ask(settings);
-addEventListener("hashchange", () => { settings = fromHash(location.hash, fields); at = null; show(); link.ask(settings); remember(); });
+addEventListener("hashchange", () => replaceAll(fromHash(location.hash, fields)));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 new ResizeObserver(draw).observe(document.querySelector("main"));
 document.addEventListener("click", (event) => { if (!$("share").contains(event.target)) $("share").open = false; });
