@@ -121,9 +121,10 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
 
     def picture(self, path, **clip):
-        """What the screen shows, as a PNG file."""
+        """What the screen shows, as a PNG or WebP file."""
         options = {"clip": {"scale": 1, **clip}} if clip else {}
-        got = self.call("Page.captureScreenshot", format="png", **options)
+        kind = {"format": "webp", "quality": 90} if str(path).endswith(".webp") else {}
+        got = self.call("Page.captureScreenshot", **kind, **options)
         Path(path).write_bytes(base64.b64decode(got["data"]))
 
     def key(self, name, code=0, text=""):
@@ -143,7 +144,7 @@ class Browser:
                   clickCount=1)  # fmt: skip
 
     def complaints(self):
-        """Errors of the console, exceptions, requests that failed, since the events were cleared."""
+        """Errors, exceptions and failed requests since the events were cleared."""
         self.value("0")  # whatever came before it is among the events now
         return [
             event

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any
 
 from fastnn.play.frames import frame
 from fastnn.play.settings import PlaySettings

@@ -103,8 +103,8 @@ def test_limits_have_the_points_and_stand_still():
         points = Points(settings)
         left, right, bottom, top = limits = points.limits(settings)
         assert right - left == top - bottom
-        assert (points.X > [left, bottom]).all()
-        assert (points.X < [right, top]).all()
+        assert ((points.X - [left, bottom]) > 0).all()
+        assert ((points.X - [right, top]) < 0).all()
         assert limits == Points(PlaySettings(noise=0.1)).limits(settings)
     drawn = PlaySettings(data="points", points=[(-1, 0, 0), (1, 1.5, 1)])
     assert Points(drawn).limits(drawn) == [-2, 2, -2, 2]

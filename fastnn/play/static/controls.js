@@ -6,7 +6,7 @@ const SPECS = [
   { name: "noise", label: "Noise", kind: "range", panel: "data", step: 0.01, most: 0.6, when: (s, about) => about.noisy.includes(s.data) },
   { name: "samples", label: "Number of points", kind: "log", panel: "data", whole: true, when: (s) => s.data !== "points" },
   { name: "classes", label: "Classes", kind: "range", panel: "data", step: 1, when: (s, about) => s.data !== "points" && about.several_classes.includes(s.data) },
-  { name: "factor", label: "Radius of the inner ring", kind: "range", panel: "data", step: 0.01, when: (s) => s.data === "circles" },
+  { name: "factor", label: "Inner radius", kind: "range", panel: "data", step: 0.01, when: (s) => s.data === "circles" },
   { name: "held_out", label: "Share held out", kind: "range", panel: "data", step: 0.05 },
   { name: "data_seed", label: "Seed of the points", kind: "number", panel: "data", when: (s) => s.data !== "points" },
   { name: "learning_rate", label: "Learning rate", kind: "log", panel: "training", least: 1e-4, most: 100 },

@@ -104,7 +104,8 @@ function pointsNow() {
 }
 
 function mapOf(net, limits, side) {
-  return { side, p: net.probabilities(...grid(limits, side)) };
+  const p = net.probabilities(...grid(limits, side));
+  return { side, p, z: net.inputs };
 }
 
 function scoresOf(one, index) {

@@ -68,7 +68,10 @@ export class Net {
         if (!last) for (let p = 0; p < n; p++) z[p] = activation(z[p]);
         outputs.push(z);
       }
-      if (last) softmax(outputs);
+      if (last) {
+        this.inputs = outputs.map((z) => z.slice()); // net inputs of the output layer
+        softmax(outputs);
+      }
       all.push(outputs);
       inputs = outputs;
       at = biases + to;

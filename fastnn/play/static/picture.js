@@ -71,14 +71,17 @@ function winner(p, at) {
   return best;
 }
 
-/** Pieces of the boundary, `[x0, y0, x1, y1]` from 0 to 1, by marching squares. */
+/**
+ * Pieces of the boundary, `[x0, y0, x1, y1]` from 0 to 1, by marching squares over the net inputs: of
+ * relu these are linear between its bends, while probabilities are 0 or 1 nearly everywhere.
+ */
 export function boundary(map) {
-  const { p, side } = map;
+  const { z, side } = map;
   const pieces = [];
-  for (let k = 0; k < (p.length === 2 ? 1 : p.length); k++) {
-    const lead = Float32Array.from(p[k], (value, at) => {
-      let other = -1;
-      for (let j = 0; j < p.length; j++) if (j !== k && p[j][at] > other) other = p[j][at];
+  for (let k = 0; k < (z.length === 2 ? 1 : z.length); k++) {
+    const lead = Float32Array.from(z[k], (value, at) => {
+      let other = -Infinity;
+      for (let j = 0; j < z.length; j++) if (j !== k && z[j][at] > other) other = z[j][at];
       return value - other;
     });
     march(lead, side, pieces);
