@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,9 @@ DRAG = """
   const stats = play.stats;
   const set = (value) => { slider.value = value; slider.dispatchEvent(new Event("input")); };
   const screen = () => new Promise(requestAnimationFrame);
+  stats.frames = 0;
   for (let i = 0; i < 60; i++) { set(0.1 + 0.003 * i); await screen(); }
+  const early = stats.frames;
   stats.frames = 0; stats.latencies.length = stats.times.length = 0;
   const [begin, end] = [performance.now(), performance.now() + 1000 * SECONDS];
   let moves = 0;
@@ -49,7 +52,7 @@ DRAG = """
     await screen();
   }
   const seconds = (performance.now() - begin) / 1000;
-  return {frames: stats.frames, moves, seconds, latencies: stats.latencies.slice()};
+  return {frames: stats.frames, early, moves, seconds, latencies: stats.latencies.slice()};
 })()
 """
 
@@ -75,11 +78,11 @@ SINGLE = """
 
 @contextlib.contextmanager
 def server():
-    """A server of its own; gives its address."""
+    """A server of its own; gives its address and process."""
     command = [sys.executable, "-m", "fastnn.cli", "play", "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        yield process.stdout.readline().split()[2]
+        yield process.stdout.readline().split()[2], process.pid
     finally:
         process.terminate()
         process.wait()
@@ -90,16 +93,39 @@ def quantile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def measure(browser, address, seconds):
+def cpu_seconds(pid):
+    """CPU time of a process and of those it started (Linux)."""
+    parents, times = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents[int(folder.name)] = int(fields[1])
+            times[int(folder.name)] = int(fields[11]) + int(fields[12])
+    total = 0
+    for one, ticks in times.items():
+        ancestor = one
+        while ancestor not in (0, pid):
+            ancestor = parents.get(ancestor, 0)
+        total += ticks if ancestor == pid else 0
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def measure(browser, address, server_pid, seconds):
     """Numbers of a job."""
+    pids = server_pid, browser.process.pid
     browser.call("Page.navigate", url="about:blank")
     browser.call("Page.navigate", url=address)
     browser.until(IS_THERE)
     time.sleep(1)
+    before = [cpu_seconds(pid) for pid in pids]
     drag = browser.value(DRAG.replace("SECONDS", str(seconds)))
+    used = [cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
+    pictures = drag["frames"] + drag["early"]
     browser.until("play.frame.status === 'done'")
     single = browser.value(SINGLE.replace("COUNT", "40"))
     return {
+        "server_cpu_ms": 1000 * used[0] / pictures,
+        "browser_cpu_ms": 1000 * used[1] / pictures,
         "frames_per_second": drag["frames"] / drag["seconds"],
         "drag_median_ms": quantile(drag["latencies"], 0.5),
         "drag_p95_ms": quantile(drag["latencies"], 0.95),
@@ -140,7 +166,7 @@ def main(argv=None):
     if chromium.program() is None:
         sys.exit("there is no chromium")
     with (
-        server() as address,
+        server() as (address, pid),
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         chromium.browsing(folder) as browser,
     ):
@@ -148,20 +174,26 @@ def main(argv=None):
             picture(browser, address, options.picture)
             return
         browser.look(1280, 900)
-        jobs = {name: measure(browser, address + at, options.seconds) for name, at in JOBS.items()}
+        jobs = {
+            name: measure(browser, address + at, pid, options.seconds) for name, at in JOBS.items()
+        }
     plain, packed = page_bytes()
     here = machine()
     if options.json is not None:
         result = {"machine": here, "jobs": jobs, "bytes": plain, "bytes_gzip": packed}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(in_words(here))
-    print("| job | frames/s | drag: median, p95 | one change: median, p95 |")
-    print("|---|---:|---:|---:|")
+    print(
+        "| job | frames/s | drag: median, p95 | one change: median, p95 "
+        "| CPU a frame: server, browser |"
+    )
+    print("|---|---:|---:|---:|---:|")
     for name, n in jobs.items():
         print(
             f"| {name} | {n['frames_per_second']:.1f} "
             f"| {n['drag_median_ms']:.0f}, {n['drag_p95_ms']:.0f} ms "
-            f"| {n['single_median_ms']:.0f}, {n['single_p95_ms']:.0f} ms |"
+            f"| {n['single_median_ms']:.0f}, {n['single_p95_ms']:.0f} ms "
+            f"| {n['server_cpu_ms']:.0f}, {n['browser_cpu_ms']:.0f} ms |"
         )
     print(f"The page has {plain:,} bytes ({packed:,} with gzip).")
 

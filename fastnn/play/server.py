@@ -252,6 +252,7 @@ def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
         log_level="error",
         access_log=False,
         lifespan="off",
+        ws="websockets-sansio",
         ws_max_size=MOST_BYTES,
         timeout_graceful_shutdown=2,
     )

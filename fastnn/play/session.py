@@ -98,7 +98,7 @@ class Session:
 
             try:
                 await loop.run_in_executor(self._workers, self._work, settings, put)
-            except (ValueError, MemoryError, ImportError) as error:
+            except Exception as error:  # the page shall know, and go on
                 text = str(error) or type(error).__name__
                 self._put(json.dumps({"id": number, "error": text}))
 

@@ -66,7 +66,7 @@ def test_best_on_xor(noise):
 
 def test_best_on_spirals():
     """The class of the higher density, on many points."""
-    noise, n = 0.2, 20_000
+    noise, n = 0.2, 5_000
     X, y = make_data("spirals", n, noise=noise, classes=3, seed=1)
     t = np.linspace(0, 1, 200)
     arms = [spiral(t, np.full(len(t), arm), 3) for arm in range(3)]

@@ -165,7 +165,7 @@ function onframe(next) {
   frame = next;
   $("notice").hidden = !frame.message;
   $("notice").textContent = frame.message;
-  const words = { training: "training …", stopped: "on its way …", time: "stopped", diverged: "diverged" };
+  const words = { training: "training …", time: "stopped", diverged: "diverged" };
   $("state").hidden = !(frame.status in words);
   $("state").textContent = words[frame.status] ?? "";
   $("time").max = frame.at.length - 1;

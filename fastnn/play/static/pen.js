@@ -40,6 +40,7 @@ export class Pen {
   choose(tool) {
     this.tool = tool;
     this.canvas.classList.toggle("drawing", tool !== "look");
+    this.canvas.role = tool === "look" ? "img" : "application"; // which gets the arrow keys
     this.hint.textContent = tool === "look"
       ? "Choose a class to draw points of your own, with the mouse or with arrow keys and Enter."
       : tool === "erase"
