@@ -69,6 +69,6 @@ def frame(number: int, result: Result) -> bytes:
             "params": np.concatenate(result.params),
             "scores": np.array(result.scores, np.float64),
             "curve_at": curve_at.astype(np.float32),
-            "curve": curve.astype(np.float32),
+            "curve": curve,
         },
     )

@@ -282,7 +282,9 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
         backends.load("auto")
         address = f"http://{HOST}:{sock.getsockname()[1]}/"
         tell(address)
-        threading.Thread(target=_import_slow_parts, daemon=True).start()
+        later = threading.Timer(1.5, _import_slow_parts)  # the first picture comes before
+        later.daemon = True
+        later.start()
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:

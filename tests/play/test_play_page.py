@@ -314,10 +314,10 @@ def test_bad_permalink_is_one_sentence(page):
 
 
 def test_replay(page):
-    page.open("#steps=400")
-    result = train(PlaySettings(steps=400))
+    page.open("#steps=20")
+    result = train(PlaySettings(steps=20))
     end = page.pixels()
-    assert page.text("time-text") == "step 400"
+    assert page.text("time-text") == "step 20"
     page.value("(() => { const t = document.getElementById('time'); t.value = 3;"
                "t.dispatchEvent(new Event('input')); })()")  # fmt: skip
     page.until(f"document.getElementById('time-text').textContent === 'step {result.at[3]}'")
@@ -327,7 +327,7 @@ def test_replay(page):
     assert float(page.numbers()["training"]["loss"]) == pytest.approx(loss, rel=1e-3)
     page.click("replay")
     page.until("document.getElementById('time-text').textContent === 'step 1'")
-    page.until("document.getElementById('time-text').textContent === 'step 400'")
+    page.until("document.getElementById('time-text').textContent === 'step 20'")
     page.until("document.getElementById('replay').textContent === '▶'")
     assert page.pixels() == end
 

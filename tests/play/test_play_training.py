@@ -12,6 +12,7 @@ import fastnn
 from fastnn import cli
 from fastnn.play import code, training
 from fastnn.play.data import Points, make_data
+from fastnn.play.frames import frame
 from fastnn.play.settings import PlaySettings
 
 POINTS = [(0.1 * k, (-1) ** k * 0.3 - 0.02 * k, k % 2) for k in range(12)]
@@ -197,3 +198,16 @@ def test_class_of_held_out_points_only_counts_as_wrong():
     assert accuracy == pytest.approx(2 / 3)
     assert loss == pytest.approx(net.loss(X[:2], y[:2]) + 0.25)
     assert np.isnan(training._measure(net, X, np.array([1, 1, 1]), 0.0)[0])
+
+
+def test_losses_beyond_float32_are_a_frame():
+    """A training that is about to diverge in float64; a warning would be an error here."""
+    settings = PlaySettings(
+        data="quantiles", samples=10, held_out=0.5, data_seed=1363349907, seed=95872739,
+        hidden=[], activation=[], initializer="he_uniform", standardize=True, l2=1e-4,
+        learning_rate=1e6, momentum=0.9, steps=400,
+    )  # fmt: skip
+    result = training.train(settings)
+    _, losses = result.curve()
+    assert losses.max() > np.finfo(np.float32).max
+    assert losses.astype("<f8").tobytes() in frame(1, result)

@@ -376,7 +376,8 @@ function presets() {
 
 function presentPoints() {
   if (settings.data === "points" || !frame) return settings.points;
-  return Array.from(frame.y, (k, i) => [frame.X[2 * i], frame.X[2 * i + 1], k]);
+  const short = (v) => Number(v.toPrecision(5)); // the link has them all
+  return Array.from(frame.y, (k, i) => [short(frame.X[2 * i]), short(frame.X[2 * i + 1]), k]);
 }
 
 function setPoints(points) {
