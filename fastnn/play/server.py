@@ -99,6 +99,7 @@ def about() -> dict[str, Any]:
         "presets": PRESETS,
         "noisy": settings.NOISY,
         "several_classes": settings.SEVERAL_CLASSES,
+        "most_units": settings.MOST_UNITS,
         "backends": ["auto", *fastnn.available_backends()],
     }
 

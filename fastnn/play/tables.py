@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def columns(content: bytes, name: str) -> dict[str, Any]:
         raise ValueError(f"{name}: two columns of numbers are needed; there are {len(numbers)}")
     if not classes:
         raise ValueError(f"{name}: a column with 2 to {MOST_CLASSES} different values is needed")
-    notes = [note.replace(str(path), name) for note in table.notes]
+    # Without the options of the command, which the page has not.
+    notes = [
+        re.sub(r" \(--[^)]*\)", "", note.replace(str(path), name).replace(path.name, name))
+        for note in table.notes
+    ]
     n_rows = len(table.columns[0])
     rows = np.arange(n_rows)
     if n_rows > MOST_POINTS:

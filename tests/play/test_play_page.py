@@ -403,13 +403,17 @@ def test_csv_file(page, tmp_path):
     assert settings.standardize
     assert settings.points[0][:2] == tuple(X[0, :2])
     assert_numbers(page, train(settings))
-    assert "class 0 is <b>dog</b>, class 1 is cat" in page.text("table-notes")
+    assert page.text("table-notes") == (
+        "pets.csv: class 0 is <b>dog</b>; class 1 is cat; commas between the values, names in line "
+        "1, 40 rows; features are standardised (More settings)."
+    )
+    assert page.text("legend").startswith("<b>dog</b>catlength −")
     page.after(
         "(() => { const box = document.getElementById('table-y'); box.value = '<i>time</i>';"
         "box.dispatchEvent(new Event('change')); })()"
     )
     assert "<i>time</i>" in page.text("legend")
-    assert page.value("document.querySelector('#legend i') === null")
+    assert page.value("document.querySelector('#legend i, #legend b') === null")
     assert_numbers(page, train(page.settings()))
 
 

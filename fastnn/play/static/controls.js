@@ -1,20 +1,33 @@
 // The controls: each stands for a field of the settings, with the bounds that the server gives.
 
 /** name, label, kind, panel; `when` says whether the field means anything now. */
+const drawn = (s) => s.data !== "points";
 const SPECS = [
   { name: "data", label: "Points", kind: "select", panel: "data" },
-  { name: "noise", label: "Noise", kind: "range", panel: "data", step: 0.01, most: 0.6, when: (s, about) => about.noisy.includes(s.data) },
-  { name: "samples", label: "Number of points", kind: "log", panel: "data", whole: true, when: (s) => s.data !== "points" },
-  { name: "classes", label: "Classes", kind: "range", panel: "data", step: 1, when: (s, about) => s.data !== "points" && about.several_classes.includes(s.data) },
+  {
+    name: "noise", label: "Noise", kind: "range", panel: "data", step: 0.01, most: 0.6,
+    when: (s, about) => about.noisy.includes(s.data),
+  },
+  { name: "samples", label: "Number of points", kind: "log", panel: "data", whole: true, when: drawn },
+  {
+    name: "classes", label: "Classes", kind: "range", panel: "data", step: 1,
+    when: (s, about) => drawn(s) && about.several_classes.includes(s.data),
+  },
   { name: "factor", label: "Inner radius", kind: "range", panel: "data", step: 0.01, when: (s) => s.data === "circles" },
   { name: "held_out", label: "Share held out", kind: "range", panel: "data", step: 0.05 },
-  { name: "data_seed", label: "Seed of the points", kind: "number", panel: "data", when: (s) => s.data !== "points" },
+  { name: "data_seed", label: "Seed of the points", kind: "number", panel: "data", when: drawn },
   { name: "learning_rate", label: "Learning rate", kind: "log", panel: "training", least: 1e-4, most: 100 },
   { name: "steps", label: "Steps", kind: "log", panel: "training", whole: true },
   { name: "optimizer", label: "Update rule", kind: "select", panel: "training" },
   { name: "l2", label: "L2", kind: "log", panel: "training", least: 1e-6, most: 1, zero: true },
-  { name: "batch_size", label: "Batch size (0: all)", kind: "log", panel: "training", whole: true, least: 1, most: 1000, zero: true },
-  { name: "momentum", label: "Momentum", kind: "range", panel: "training", step: 0.01, most: 0.99, when: (s) => s.optimizer === "sgd" },
+  {
+    name: "batch_size", label: "Batch size (0: all)", kind: "log", panel: "training",
+    whole: true, least: 1, most: 1000, zero: true,
+  },
+  {
+    name: "momentum", label: "Momentum", kind: "range", panel: "training", step: 0.01, most: 0.99,
+    when: (s) => s.optimizer === "sgd",
+  },
   { name: "dropout", label: "Dropout", kind: "range", panel: "more", step: 0.05 },
   { name: "initializer", label: "Initial weights", kind: "select", panel: "more" },
   { name: "seed", label: "Seed of the weights", kind: "number", panel: "more" },
@@ -71,7 +84,10 @@ export class Controls {
     if (spec.kind === "select") {
       const choices = spec.name === "backend" ? this.about.backends : field.choices;
       const select = element("select", { id, onchange: () => set(select.value) });
-      for (const name of choices) select.append(element("option", { value: name, textContent: name }));
+      for (const name of choices) {
+        const text = name === "points" ? "drawn, or of a file" : name;
+        select.append(element("option", { value: name, textContent: text }));
+      }
       return [select];
     }
     if (spec.kind === "check") {
@@ -80,7 +96,10 @@ export class Controls {
     }
     const number = element("input", {
       id, type: "number", min: field.minimum, max: field.maximum, step: "any",
-      onchange: () => { if (number.value !== "" && number.validity.valid) set(Number(number.value)); else this.show(this.shown); },
+      onchange: () => {
+        if (number.value !== "" && number.validity.valid) set(Number(number.value));
+        else this.show(this.shown);
+      },
     });
     if (spec.kind === "number") {
       number.step = 1;
@@ -104,10 +123,11 @@ export class Controls {
       const value = settings[spec.name];
       const [first, slider] = inputs;
       if (spec.kind === "check") first.checked = value;
-      else if (document.activeElement !== first || spec.kind === "select" || Number(first.value) !== value) first.value = value;
+      else if (spec.kind === "select" || Number(first.value) !== value || first.value === "") first.value = value;
       if (slider) {
         const position = spec.kind === "log" ? toSlider(value, spec) : value;
-        if (Number(slider.value) !== position && fromSlider(Number(slider.value), spec) !== value) slider.value = position;
+        const now = Number(slider.value);
+        if (now !== position && fromSlider(now, spec) !== value) slider.value = position;
         slider.ariaValueText = String(value);
       }
     }

@@ -22,7 +22,11 @@ function decades(low, high, most) {
   return found;
 }
 
-const short = (power) => (power >= 0 && power < 6 ? (10 ** power).toLocaleString("en") : power >= -3 && power < 0 ? String(+(10 ** power).toPrecision(1)) : `1e${power}`);
+/** A power of ten as people write it. */
+function short(power) {
+  if (power < -3 || power > 5) return `1e${power}`;
+  return power >= 0 ? (10 ** power).toLocaleString("en") : (10 ** power).toFixed(-power);
+}
 
 /** Values at the axis of the loss: powers of ten, or 1, 2, 5 where there are few of these. */
 function lossTicks(low, high) {
@@ -54,7 +58,8 @@ export function curvesSvg(curves, step, name) {
   for (const power of decades(1, last, 6)) {
     const [x] = place(10 ** power, top);
     body += line(x, TOP, x, HEIGHT - BOTTOM, 'stroke="var(--line)" stroke-width="0.7"');
-    body += `<text x="${x}" y="${HEIGHT - BOTTOM + 13}" text-anchor="middle">${short(power)}</text>`;
+    const anchor = x > WIDTH - RIGHT - 20 ? "end" : "middle";
+    body += `<text x="${x}" y="${HEIGHT - BOTTOM + 13}" text-anchor="${anchor}">${short(power)}</text>`;
   }
   for (const [value, text] of lossTicks(low, top)) {
     const [, y] = place(1, value);
@@ -68,7 +73,8 @@ export function curvesSvg(curves, step, name) {
   let at = LEFT;
   for (const curve of [...curves].reverse()) {
     const dash = curve.dash ? `stroke-dasharray="${curve.dash}"` : "";
-    body += `<path d="${path(curve.xs, curve.ys, place)}" fill="none" stroke="${curve.color}" stroke-width="1.8" ${dash} stroke-linejoin="round"/>`;
+    const look = `fill="none" stroke="${curve.color}" stroke-width="1.8" stroke-linejoin="round"`;
+    body += `<path d="${path(curve.xs, curve.ys, place)}" ${look} ${dash}/>`;
   }
   for (const curve of curves.filter((c) => c.name)) {
     const dash = curve.dash ? `stroke-dasharray="${curve.dash}"` : "";

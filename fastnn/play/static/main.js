@@ -1,23 +1,21 @@
 // The page: settings in, frames out. Other modules draw; this one knows what is shown.
 
 import { Controls } from "./controls.js";
-import { curvesSvg } from "./curves.js";
 import { buildColumns, drawDiagram } from "./diagram.js";
 import { Link, post } from "./link.js";
-import { Net, grid, gridSide } from "./net.js";
-import { Pen, mark } from "./pen.js";
+import { gridSide, mapOf, netOf } from "./net.js";
 import {
-  COLORS, boundary, classPixels, css, differencePixels, disagreement, drawBoundary, drawGround, drawPoints,
-  isDark, prepare, theme,
+  count, inWords, percent, plural, scoresOf, showCurves, showLegend, showNumbers, showSpeed, stepOf,
+} from "./numbers.js";
+import { Pen } from "./pen.js";
+import {
+  boundary, classPixels, drawBoundary, drawGround, drawPoints, prepare, theme,
 } from "./picture.js";
+import { showPinned } from "./pinned.js";
 import { download, figureSvg, fromHash, pointsCsv, toHash } from "./share.js";
 import { TableForm } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const count = (n) => n.toLocaleString("en");
-const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-
 const about = await (await fetch("about.json")).json();
 const fields = about.fields;
 let settings = fromHash(location.hash, fields);
@@ -70,7 +68,8 @@ function show() {
   if (settings.data !== "points") sheet = null;
   controls.show(settings);
   const key = JSON.stringify([settings.hidden, settings.activation]);
-  if (key !== columnsShown) buildColumns($("columns"), settings, fields.activation.choices, { units: 32, layers: fields.hidden.most }, change);
+  const most = { units: about.most_units, layers: fields.hidden.most };
+  if (key !== columnsShown) buildColumns($("columns"), settings, fields.activation.choices, most, change);
   columnsShown = key;
   $("clear").hidden = settings.data !== "points";
 }
@@ -89,11 +88,6 @@ function shownIndex() {
   return at === null ? frame.at.length - 1 : Math.min(at, frame.at.length - 1);
 }
 
-function netOf(one, index) {
-  const size = one.params.length / one.at.length;
-  return new Net(one, one.params.subarray(index * size, (index + 1) * size));
-}
-
 const limitsNow = () => sheet ?? frame.limits;
 
 /** The points of the frame, or those that have been drawn since. */
@@ -101,16 +95,6 @@ function pointsNow() {
   const { data, points } = settings;
   if (data !== "points" || points.length === frame.y.length) return frame;
   return { X: points.flatMap(([x, y]) => [x, y]), y: points.map((point) => point[2]), held_out: points.map(() => 0) };
-}
-
-function mapOf(net, limits, side) {
-  const p = net.probabilities(...grid(limits, side));
-  return { side, p, z: net.inputs };
-}
-
-function scoresOf(one, index) {
-  const [loss, accuracy, testLoss, testAccuracy] = one.scores.subarray(4 * index, 4 * index + 4);
-  return { loss, accuracy, testLoss, testAccuracy };
 }
 
 let due = false;
@@ -136,9 +120,10 @@ function drawNow() {
   drawPoints(context, side, pointsNow(), limits);
   if (cursor) drawCursor(context, side);
   drawDiagram($("wires"), net, limits, frame.classes);
-  showNumbers(index);
-  showCurves(index);
-  if (pinned) showPinned(net, limits);
+  showTime(index);
+  showNumbers(frame, index);
+  showCurves(frame, pinned?.frame, index);
+  if (pinned) showPinned(pinned, { frame, settings, net }, limits);
   if (frame.fresh) {
     frame.fresh = false;
     const asked = link.asked.get(frame.id);
@@ -146,7 +131,7 @@ function drawNow() {
     stats.times.push(performance.now());
     if (asked) stats.latencies.push(performance.now() - asked);
     if (stats.times.length > 600) { stats.times.shift(); stats.latencies.shift(); }
-    showSpeed();
+    showSpeed(frame, stats);
   }
 }
 
@@ -170,74 +155,15 @@ function onframe(next) {
   $("state").textContent = words[frame.status] ?? "";
   $("time").max = frame.at.length - 1;
   $("shape").textContent = `${frame.layers.join("-")}, ${plural(frame.params.length / frame.at.length, "parameter")}`;
-  showLegend();
+  showLegend(frame, limitsNow(), settings.data === "points" ? table : {});
   say();
   draw();
 }
 
-let legendShown = "";
-
-function showLegend() {
-  const names = settings.data === "points" && table.axes ? table.axes : ["x", "y"];
-  const limits = limitsNow();
-  const range = (k) => `${names[k]} ${limitText(limits[2 * k])} to ${limitText(limits[2 * k + 1])}`;
-  const heldOut = frame.held_out.some((v) => v);
-  const key = JSON.stringify([frame.classes, heldOut, range(0), range(1)]);
-  if (key === legendShown) return;
-  legendShown = key;
-  const classes = frame.classes.map((k) => `<span>${mark(k)}class ${k}</span>`);
-  $("legend").innerHTML = classes.join("") + (heldOut ? "<span>hollow: held out</span>" : "") + "<span></span>";
-  $("legend").lastChild.textContent = `${range(0)}, ${range(1)}`; // names of a file's columns: text, never HTML
-}
-
-const limitText = (v) => String(Number(v.toPrecision(4))).replace("-", "−");
-
-function showNumbers(index) {
-  const { loss, accuracy, testAccuracy, testLoss } = scoresOf(frame, index);
-  const step = frame.at[index] * frame.batches;
+function showTime(index) {
+  const text = `step ${count(stepOf(frame, index))}`;
   if (document.activeElement !== $("time") || at === null) $("time").value = index;
-  $("time-text").textContent = `step ${count(step)}`;
-  $("time").ariaValueText = `step ${count(step)}`;
-  const digits = (v) => (Number.isFinite(v) ? v.toPrecision(4) : "–");
-  const row = (name, share, value, points) =>
-    `<tr><th scope="row">${name}</th><td>${share}</td><td>${value}</td><td>${points}</td></tr>`;
-  let rows = '<tr><td></td><th scope="col">accuracy</th><th scope="col">loss</th><th scope="col">points</th></tr>';
-  rows += row("training", percent(accuracy), digits(loss), count(frame.n_train));
-  if (frame.n_test) {
-    rows += row(frame.test_is_fresh ? "fresh points" : "held out", percent(testAccuracy), digits(testLoss), count(frame.n_test));
-  }
-  if (frame.best !== null) rows += row("best possible", percent(frame.best), "", "");
-  $("numbers").innerHTML = rows;
-}
-
-/** How long the training and the picture took. */
-function showSpeed() {
-  const steps = frame.at.at(-1) * frame.batches;
-  const ms = 1000 * frame.seconds;
-  let text = `${plural(steps, "step")} in ${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
-  if (frame.seconds) text += `: ${count(Number((steps / frame.seconds).toPrecision(2)))} a second`;
-  const latest = stats.latencies.at(-1);
-  if (latest) text += `. Picture after ${Math.round(latest)} ms`;
-  const now = stats.times.at(-1);
-  const recent = stats.times.filter((time) => time > now - 1000).length;
-  if (recent > 4) text += `, ${recent} in a second`;
-  $("took").textContent = text;
-}
-
-function curvesOf(one, dash, names) {
-  const steps = Array.from(one.curve_at, (epoch) => (epoch + 1) * one.batches);
-  const made = [{ xs: steps, ys: one.curve, color: "var(--accent)", dash, name: names[0] }];
-  const xs = one.at.slice(1).map((epoch) => epoch * one.batches);
-  const ys = xs.map((_, i) => one.scores[4 * (i + 1) + 2]);
-  if (ys.some(Number.isFinite)) made.push({ xs, ys, color: "var(--test)", dash, name: names[1] });
-  return made;
-}
-
-function showCurves(index) {
-  const curves = curvesOf(frame, "", ["training", frame.test_is_fresh ? "fresh points" : "held out"]);
-  if (pinned) curves.push(...curvesOf(pinned.frame, "4 3", ["pinned", ""]));
-  const step = frame.at[index] * frame.batches;
-  $("curves").innerHTML = curvesSvg(curves, step, "Loss by step, both logarithmic");
+  $("time-text").textContent = $("time").ariaValueText = text;
 }
 
 // --- screen readers ---------------------------------------------------------------------
@@ -248,12 +174,9 @@ let saying = 0;
 function say() {
   clearTimeout(saying);
   saying = setTimeout(() => {
-    const { loss, accuracy, testAccuracy } = scoresOf(frame, frame.at.length - 1);
-    const test = frame.n_test ? `, on ${frame.test_is_fresh ? "fresh" : "held-out"} points ${percent(testAccuracy)}` : "";
-    const text = frame.status === "diverged" ? frame.message
-      : `Network ${frame.layers.join("-")}: training accuracy ${percent(accuracy)}${test}, loss ${loss.toPrecision(3)}.`;
+    const text = inWords(frame);
     $("says").textContent = text;
-    $("picture").ariaLabel = `Decision map of ${plural(frame.classes.length, "class").replace("classs", "classes")} over ${plural(frame.y.length, "point")}. ${text}`;
+    $("picture").ariaLabel = `Decision map of ${frame.classes.length} classes over ${plural(frame.y.length, "point")}. ${text}`;
   }, 700);
 }
 
@@ -288,33 +211,12 @@ $("time").oninput = () => {
 // --- two runs ---------------------------------------------------------------------------
 
 $("pin").onclick = () => {
-  pinned = pinned ? null : { frame, settings: structuredClone(settings), net: netOf(frame, shownIndex()) };
+  const net = netOf(frame, shownIndex());
+  pinned = pinned ? null : { frame, settings: structuredClone(settings), net };
   $("pin").textContent = pinned ? "Unpin" : "Pin this run to compare";
   $("pinned").hidden = !pinned;
   draw();
 };
-
-function showPinned(net, limits) {
-  const side = 64;
-  const [old, now] = [mapOf(pinned.net, limits, side), mapOf(net, limits, side)];
-  const [context, width] = prepare($("pinned-map"));
-  drawGround(context, width, classPixels(old, pinned.frame.classes));
-  drawBoundary(context, width, boundary(old), [], 1.2);
-  drawPoints(context, width, pinned.frame, limits, 1.6);
-  const same = String(pinned.frame.classes) === String(frame.classes);
-  const [other] = prepare($("difference"));
-  other.clearRect(0, 0, width, width);
-  if (same) {
-    drawGround(other, width, differencePixels(old, now));
-    drawBoundary(other, width, boundary(now), [], 1.2);
-    drawBoundary(other, width, boundary(old), [3, 3], 1.2);
-  }
-  $("difference-text").textContent = same ? `differs on ${percent(disagreement(old, now))} of the picture; dashed: pinned` : "other classes";
-  const changed = Object.keys(fields).filter((name) => JSON.stringify(settings[name]) !== JSON.stringify(pinned.settings[name]) && name !== "points");
-  $("changes").textContent = changed.length
-    ? `Pinned → now: ${changed.map((name) => `${name.replaceAll("_", " ")} ${pinned.settings[name]} → ${settings[name]}`).join("; ")}`
-    : "Same settings as the pinned run; change one.";
-}
 
 // --- what one takes away ----------------------------------------------------------------
 
@@ -336,9 +238,12 @@ $("copy-link").onclick = attempt((button) => {
   const hash = toHash(settings, fields);
   return copy(button, `${location.origin}/${hash ? `#${hash}` : ""}`);
 });
-$("copy-python").onclick = attempt(async (button) => copy(button, (await (await post("code", settings)).json()).python));
-$("copy-command").onclick = attempt(async (button) => copy(button, (await (await post("code", settings)).json()).command));
-$("save-model").onclick = attempt(async () => download("model.safetensors", await (await post("model", settings)).blob()));
+const code = async () => (await post("code", settings)).json();
+$("copy-python").onclick = attempt(async (button) => copy(button, (await code()).python));
+$("copy-command").onclick = attempt(async (button) => copy(button, (await code()).command));
+$("save-model").onclick = attempt(async () => {
+  download("model.safetensors", await (await post("model", settings)).blob());
+});
 $("save-points").onclick = attempt(() => download("points.csv", pointsCsv(frame), "text/csv"));
 $("save-figure").onclick = attempt(() => download("figure.svg", figure(), "image/svg+xml"));
 
@@ -347,8 +252,10 @@ function figure() {
   const net = netOf(frame, index);
   const map = mapOf(net, limitsNow(), 160);
   const { accuracy } = scoresOf(frame, index);
-  const words = `${settings.data}, ${frame.layers.join("-")}, step ${count(frame.at[index] * frame.batches)}, training accuracy ${percent(accuracy)}`;
-  return figureSvg(frame, map, limitsNow(), classPixels(map, frame.classes), theme().ink, words);
+  const step = count(stepOf(frame, index));
+  const words = `${settings.data}, ${frame.layers.join("-")}, step ${step}, training accuracy ${percent(accuracy)}`;
+  const image = classPixels(map, frame.classes, [255, 255, 255]); // for paper, in the dark too
+  return figureSvg(frame, map, limitsNow(), image, words);
 }
 
 // --- start ------------------------------------------------------------------------------
@@ -419,5 +326,4 @@ window.play = {
   get settings() { return settings; },
   get frame() { return frame; },
   probabilities: (xs, ys) => netOf(frame, shownIndex()).probabilities(xs, ys).map((p) => Array.from(p)),
-  colors: COLORS.map(css), isDark,
 };

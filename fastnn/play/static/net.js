@@ -111,3 +111,15 @@ export function grid(limits, side) {
 export function gridSide(net) {
   return Math.round(Math.min(96, Math.max(40, Math.sqrt(6e6 / (net.work + 30)))));
 }
+
+/** The network of a snapshot of a frame. */
+export function netOf(frame, index) {
+  const size = frame.params.length / frame.at.length;
+  return new Net(frame, frame.params.subarray(index * size, (index + 1) * size));
+}
+
+/** Probabilities and net inputs of the classes over a grid. */
+export function mapOf(net, limits, side) {
+  const p = net.probabilities(...grid(limits, side));
+  return { side, p, z: net.inputs };
+}

@@ -6,8 +6,11 @@ const NAMES = ["blue circles", "orange triangles", "green squares", "pink diamon
 const APART = 0.022; // of the picture, between two points of a stroke
 const ERASER = 0.04;
 
-export const mark = (k) =>
-  `<svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true"><path d="${markPath(k, 0, 0, 4.6)}" fill="${css(COLORS[k])}" stroke="currentColor" stroke-width=".7"/></svg>`;
+export function mark(k) {
+  const look = `fill="${css(COLORS[k])}" stroke="currentColor" stroke-width=".7"`;
+  const path = `<path d="${markPath(k, 0, 0, 4.6)}" ${look}/>`;
+  return `<svg width="14" height="14" viewBox="-7 -7 14 14" aria-hidden="true">${path}</svg>`;
+}
 
 export class Pen {
   /** `points()` are the present points, `limits()` those of the picture, `change(points)` is told new ones. */
@@ -94,7 +97,10 @@ export class Pen {
     const points = this.points();
     if (x < 0 || x > 1 || y < 0 || y > 1 || points.length >= this.most) return;
     const [left, right, bottom, top] = this.limits();
-    const digits = (value, width) => Number(value.toPrecision(Math.max(3, Math.ceil(Math.log10(Math.abs(value) / width + 1)) + 3)));
+    const digits = (value, width) => { // a thousandth of the picture, as short as that can be written
+      const more = Math.ceil(Math.log10(Math.abs(value) / width + 1));
+      return Number(value.toPrecision(3 + more));
+    };
     this.change([...points, [
       digits(left + x * (right - left), right - left), digits(top - y * (top - bottom), top - bottom), k,
     ]]);

@@ -28,9 +28,8 @@ function pixels(side, color) {
 }
 
 /** Ground of a map: the colour of the likeliest class, the stronger the surer. */
-export function classPixels(map, classes) {
+export function classPixels(map, classes, ground = theme().ground) {
   const { p, side } = map;
-  const { ground } = theme();
   const least = 1 / p.length;
   return pixels(side, (at, rgb) => {
     let best = 0;

@@ -46,7 +46,7 @@ export function pointsCsv(frame) {
 }
 
 /** The picture as SVG: the ground as an image, all else as paths; `image` are its pixels. */
-export function figureSvg(frame, map, limits, image, ink, caption) {
+export function figureSvg(frame, map, limits, image, caption) {
   const [side, left, top, below] = [480, 46, 12, 58];
   const sheet = document.createElement("canvas");
   sheet.width = sheet.height = image.width;
@@ -61,17 +61,21 @@ export function figureSvg(frame, map, limits, image, ink, caption) {
     const look = heldOut
       ? `fill="white" stroke="${css(COLORS[k])}" stroke-width="1.6"`
       : `fill="${css(COLORS[k])}" stroke="#222" stroke-width=".7"`;
-    marks += `<path transform="translate(${number(x * side)} ${number(y * side)})" d="${markPath(k, 0, 0, number(radius))}" ${look}/>`;
+    const place = `translate(${number(x * side)} ${number(y * side)})`;
+    marks += `<path transform="${place}" d="${markPath(k, 0, 0, number(radius))}" ${look}/>`;
   }
   const [x0, x1, y0, y1] = limits.map((v) => String(Number(v.toPrecision(4))));
   const text = (x, y, words, anchor = "middle") => `<text x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${-left} ${-top} ${side + left + 12} ${side + top + below}" font-family="sans-serif" font-size="13" fill="#222">
-<rect x="${-left}" y="${-top}" width="${side + left + 12}" height="${side + top + below}" fill="white"/>
+  const [width, height] = [side + left + 12, side + top + below];
+  const font = 'font-family="sans-serif" font-size="13" fill="#222"';
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${-left} ${-top} ${width} ${height}" ${font}>
+<rect x="${-left}" y="${-top}" width="${width}" height="${height}" fill="white"/>
 <image width="${side}" height="${side}" preserveAspectRatio="none" href="${sheet.toDataURL("image/png")}"/>
-<path d="${line}" fill="none" stroke="${ink}" stroke-width="1.6" stroke-linecap="round"/>
+<path d="${line}" fill="none" stroke="#111" stroke-width="1.6" stroke-linecap="round"/>
 ${marks}
 <rect width="${side}" height="${side}" fill="none" stroke="#888"/>
-${text(0, side + 17, x0, "start")}${text(side, side + 17, x1, "end")}${text(-6, side, y0, "end")}${text(-6, 12, y1, "end")}
+${text(0, side + 17, x0, "start")}${text(side, side + 17, x1, "end")}
+${text(-6, side, y0, "end")}${text(-6, 12, y1, "end")}
 ${text(side / 2, side + 42, caption)}
 </svg>
 `;

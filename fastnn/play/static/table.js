@@ -24,7 +24,9 @@ export class TableForm {
     }
     const numbers = Object.keys(this.table.numbers);
     const classes = Object.keys(this.table.classes);
-    const fill = (id, names, chosen) => $(id).replaceChildren(...names.map((name) => new Option(name, name, false, name === chosen)));
+    const fill = (id, names, chosen) => {
+      $(id).replaceChildren(...names.map((name) => new Option(name, name, false, name === chosen)));
+    };
     const target = classes.at(-1);
     const axes = numbers.filter((name) => name !== target);
     fill("table-x", numbers, axes[0] ?? numbers[0]);
@@ -35,7 +37,8 @@ export class TableForm {
   }
 
   use() {
-    const { name, numbers, classes, labels, notes } = this.table;
+    const { name, numbers, classes, labels } = this.table;
+    const notes = [...this.table.notes];
     const [x, y, target] = ["x", "y", "class"].map((part) => $(`table-${part}`).value);
     this.axes = [x, y];
     const points = [];
@@ -44,10 +47,11 @@ export class TableForm {
       if (k >= 0 && a !== null && b !== null) points.push([a, b, k]);
     });
     const gaps = classes[target].length - points.length;
-    const said = [`${name}: ${labels[target].map((label, k) => `class ${k} is ${label}`).join(", ")}.`, ...notes];
-    if (gaps) said.push(`${gaps} rows with gaps are left out.`);
-    said.push("Features are standardised (More settings).");
-    $("table-notes").textContent = said.join(" ");
+    this.labels = labels[target];
+    const said = this.labels.map((label, k) => `class ${k} is ${label}`);
+    if (gaps) notes.push(`${gaps} rows with gaps are left out`);
+    notes.push("features are standardised (More settings)");
+    $("table-notes").textContent = `${name}: ${[...said, ...notes].join("; ").replaceAll(`${name}: `, "")}.`;
     this.change((s) => Object.assign(s, { standardize: true }));
     this.setPoints(points);
   }
