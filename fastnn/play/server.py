@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import fastnn
-from fastnn import backends
 from fastnn.extras import require
 from fastnn.play import code, settings, tables, training
 from fastnn.play.presets import PRESETS
@@ -116,6 +115,7 @@ def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
 
     workers = ThreadPoolExecutor(max(2, usable_cores()), thread_name_prefix="play")
     pages: set[Session] = set()
+    ending = threading.Event()
 
     async def get_about(request: Request) -> Response:
         return JSONResponse(about())
@@ -139,7 +139,9 @@ def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
         return JSONResponse({"python": code.python(wanted), "command": code.command(wanted)})
 
     def post_model(body: bytes, query: Any) -> Response:
-        return Response(model_file(_settings(body)), media_type="application/octet-stream")
+        return Response(
+            model_file(_settings(body), ending.is_set), media_type="application/octet-stream"
+        )
 
     def post_table(body: bytes, query: Any) -> Response:
         return JSONResponse(tables.columns(body, query.get("name", "data.csv")))
@@ -184,6 +186,7 @@ def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
     ]
 
     def end() -> None:
+        ending.set()
         for session in list(pages):
             session.close()
         workers.shutdown(cancel_futures=True)
@@ -210,9 +213,9 @@ def _settings(body: bytes) -> settings.PlaySettings:
     return parse(body.decode("utf-8", "replace"))[1]
 
 
-def model_file(wanted: settings.PlaySettings) -> bytes:
+def model_file(wanted: settings.PlaySettings, stop: Callable[[], bool]) -> bytes:
     """The trained network as a model file."""
-    result = training.train(wanted)
+    result = training.train(wanted, stop)
     if result.status != "done":
         raise ValueError(result.message)
     with tempfile.TemporaryDirectory() as folder:
@@ -250,7 +253,7 @@ def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
     app, end = make_app(sock.getsockname()[1])
     config = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="critical",
         access_log=False,
         lifespan="off",
         ws="websockets-sansio",
@@ -280,7 +283,7 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
     """
     with listen(port) as sock:
         server, end = make_server(sock)
-        backends.load("auto")
+        training.train(settings.PlaySettings(steps=100))  # whatever is loaded late is there
         address = f"http://{HOST}:{sock.getsockname()[1]}/"
         tell(address)
         later = threading.Timer(1.5, _import_slow_parts)  # the first picture comes before

@@ -349,7 +349,9 @@ def test_listens_to_this_machine_only():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-def test_ctrl_c_ends_it_without_a_traceback(tmp_path):
+@pytest.mark.parametrize("busy", ["page", "model"])
+def test_ctrl_c_ends_it_without_a_traceback(tmp_path, busy):
+    """While a page trains, or a model file is made."""
     process = subprocess.Popen(
         [sys.executable, "-m", "fastnn.cli", "play", "--port", "0", "--no-browser"],
         stdout=subprocess.PIPE,
@@ -364,12 +366,19 @@ def test_ctrl_c_ends_it_without_a_traceback(tmp_path):
         told = process.stdout.readline()
         assert told.startswith("fastnn play: http://127.0.0.1:")
         port = int(told.split(":")[3].split("/")[0])
-        with connect(port, close_timeout=1) as page:
-            large = {"hidden": [32] * 8, "activation": ["tanh"] * 8, "samples": 2000}
-            page.send(wanted(1, steps=200_000, **large))
-            assert unpacked(page.recv(timeout=60))["status"] == "training"
+        large = {"hidden": [32] * 8, "activation": ["tanh"] * 8, "samples": 2000}
+        text = wanted(1, steps=200_000, **large)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with connect(port, close_timeout=1) as page, contextlib.closing(connection):
+            if busy == "model":
+                connection.request("POST", "/model", text)
+                page.send(wanted(2, steps=100))
+                assert answer(page, 2)["status"] == "done"
+            else:
+                page.send(text)
+                assert unpacked(page.recv(timeout=60))["status"] == "training"
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=15)
     finally:
         process.kill()
     assert (process.returncode, out, err) == (130, "", "fastnn: interrupted\n")

@@ -148,8 +148,10 @@ function drawCursor(context, side) {
 function onframe(next) {
   next.fresh = true;
   frame = next;
-  $("notice").hidden = !frame.message;
-  $("notice").textContent = frame.message;
+  if (frame.id === link.number) { // else what was said since is newer
+    $("notice").hidden = !frame.message;
+    $("notice").textContent = frame.message;
+  }
   const words = { training: "training …", time: "stopped", diverged: "diverged" };
   $("state").hidden = !(frame.status in words);
   $("state").textContent = words[frame.status] ?? "";
