@@ -15,8 +15,10 @@ function places(count, x, height, most) {
   return Array.from({ length: count }, (_, i) => ({ x, y: top + i * step, size }));
 }
 
-function thumbnail(context, values, place, most, colors) {
-  const image = new ImageData(SIDE, SIDE);
+/** Map of a unit: one colour for negative outputs, one for positive; `most` has the full colour. */
+export function unitPixels(values, most, colors = [COLORS[0], COLORS[1]]) {
+  const side = Math.sqrt(values.length);
+  const image = new ImageData(side, side);
   const { ground } = theme();
   for (let p = 0; p < values.length; p++) {
     const value = Math.max(-1, Math.min(1, values[p] / most));
@@ -24,12 +26,27 @@ function thumbnail(context, values, place, most, colors) {
     for (let c = 0; c < 3; c++) image.data[4 * p + c] = ground[c] + Math.abs(value) * (own[c] - ground[c]);
     image.data[4 * p + 3] = 255;
   }
-  sheet.getContext("2d").putImageData(image, 0, 0);
+  return image;
+}
+
+function thumbnail(context, values, place, most, colors) {
+  sheet.getContext("2d").putImageData(unitPixels(values, most, colors), 0, 0);
   const half = place.size / 2;
   context.drawImage(sheet, place.x - half, place.y - half, place.size, place.size);
   context.strokeStyle = isDark() ? "#7d8894" : "#7a838c";
   context.lineWidth = 1;
   context.strokeRect(place.x - half, place.y - half, place.size, place.size);
+}
+
+let drawn = []; // where the units are
+
+/** The hidden unit at a place of the diagram, `[layer, unit]`, if there is one. */
+export function unitAt(x, y) {
+  for (let i = 1; i + 1 < drawn.length; i++) {
+    const j = drawn[i].findIndex((p) => 2 * Math.max(Math.abs(x - p.x), Math.abs(y - p.y)) <= p.size);
+    if (j >= 0) return [i - 1, j];
+  }
+  return null;
 }
 
 /** Draw the network; `classes` are the classes of its outputs. */
@@ -49,6 +66,7 @@ export function drawDiagram(canvas, net, limits, classes) {
   const column = width / net.sizes.length;
   const layers = net.sizes.map((count, i) =>
     places(count, (i + 0.5) * column, height, Math.min(36, column * 0.6)));
+  drawn = layers;
   wires(context, net, layers);
   const [xs, ys] = grid(limits, SIDE);
   const outputs = [[centred(xs), centred(ys)], ...net.layers(xs, ys)];
@@ -67,7 +85,7 @@ function centred(values) {
   return Float32Array.from(values, (v) => (2 * (v - low)) / (high - low || 1) - 1);
 }
 
-function largest(units) {
+export function largest(units) {
   let most = 1e-9;
   for (const values of units) for (const value of values) most = Math.max(most, Math.abs(value));
   return most;

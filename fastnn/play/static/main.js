@@ -1,9 +1,9 @@
 // The page: settings in, frames out. Other modules draw; this one knows what is shown.
 
 import { Controls } from "./controls.js";
-import { buildColumns, drawDiagram } from "./diagram.js";
+import { buildColumns, drawDiagram, largest, unitAt, unitPixels } from "./diagram.js";
 import { Link, post } from "./link.js";
-import { gridSide, mapOf, netOf } from "./net.js";
+import { grid, gridSide, mapOf, netOf } from "./net.js";
 import {
   count, inWords, percent, plural, scoresOf, showCurves, showLegend, showNumbers, showSpeed, stepOf,
 } from "./numbers.js";
@@ -24,6 +24,7 @@ let at = null; // snapshot that is shown; null follows the end
 let pinned = null; // {frame, settings, net}
 let sheet = null; // limits of the picture since somebody has begun to draw: it stands still
 let cursor = null;
+let unit = null; // [layer, unit] under the mouse: the picture is its map
 const stats = { frames: 0, latencies: [], times: [] };
 
 // --- settings ---------------------------------------------------------------------------
@@ -115,7 +116,10 @@ function drawNow() {
   const limits = limitsNow();
   const map = mapOf(net, limits, gridSide(net));
   const [context, side] = prepare($("picture"));
-  drawGround(context, side, classPixels(map, frame.classes));
+  if (unit?.[0] < net.sizes.length - 2 && unit[1] < net.sizes[unit[0] + 1]) {
+    const units = net.layers(...grid(limits, map.side))[unit[0]];
+    drawGround(context, side, unitPixels(units[unit[1]], largest(units)));
+  } else drawGround(context, side, classPixels(map, frame.classes));
   drawBoundary(context, side, boundary(map));
   drawPoints(context, side, pointsNow(), limits);
   if (cursor) drawCursor(context, side);
@@ -209,6 +213,18 @@ $("time").oninput = () => {
   at = value >= frame.at.length - 1 ? null : value;
   draw();
 };
+
+// --- one unit ---------------------------------------------------------------------------
+
+function look(found) {
+  if (String(found) === String(unit)) return;
+  unit = found;
+  $("state").hidden = !unit;
+  if (unit) $("state").textContent = `unit ${unit[1] + 1} of layer ${unit[0] + 1}: blue negative, orange positive`;
+  draw();
+}
+$("wires").addEventListener("pointermove", (event) => look(unitAt(event.offsetX, event.offsetY)));
+$("wires").addEventListener("pointerleave", () => look(null));
 
 // --- two runs ---------------------------------------------------------------------------
 
