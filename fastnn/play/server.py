@@ -283,7 +283,8 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
     """
     with listen(port) as sock:
         server, end = make_server(sock)
-        training.train(settings.PlaySettings(steps=100))  # whatever is loaded late is there
+        # Once, so that whatever is loaded late is there when the page comes.
+        training.train(settings.PlaySettings.check({"steps": 100}))
         address = f"http://{HOST}:{sock.getsockname()[1]}/"
         tell(address)
         later = threading.Timer(1.5, _import_slow_parts)  # the first picture comes before
