@@ -17,7 +17,7 @@ LAYERS = (
     ("network",),
     ("estimators",),
     ("storage", "export", "datasets", "tables", "plots", "tensorboard"),
-    ("experiments", "cnn", "bench"),
+    ("experiments", "cnn", "bench", "play"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

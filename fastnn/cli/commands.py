@@ -39,6 +39,10 @@ COMMANDS = {
         "fastnn.cli.plot",
         "Draw a model: its decision boundary over two features, else how good its predictions are.",
     ),
+    "play": Late(
+        "fastnn.cli.play",
+        "Open a page on which a small network is trained anew while you drag a slider.",
+    ),
     "info": Late(
         "fastnn.cli.info",
         "Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.",
