@@ -109,11 +109,12 @@ sdist-test: sdist
 # libraries about new ones, do not count.
 LOWEST := build/lowest
 LOWEST_TESTS := tests/network tests/training tests/estimators/test_parallel.py tests/estimators/test_estimators.py \
-  tests/storage tests/cli/test_cli.py tests/test_plots.py tests/backends/test_numba_backend.py
+  tests/storage tests/cli/test_cli.py tests/test_plots.py tests/backends/test_numba_backend.py \
+  tests/play/test_play_server.py
 test-lowest: $(VENV)/installed-dist
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	  --only-binary :all: --no-binary fastnn-cpu --editable ".[numba,plots,download,experiments,parquet]"
+	  --only-binary :all: --no-binary fastnn-cpu --editable ".[numba,plots,download,experiments,parquet,play]"
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python pytest hypothesis pytest-xdist
 	$(LOWEST)/bin/python -m pytest -o filterwarnings=default $(PYTEST_ARGS) $(LOWEST_TESTS)
 

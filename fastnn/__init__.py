@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fastnn.network.custom import CustomActivation, CustomLoss
     from fastnn.network.many import Fit, fit_many
     from fastnn.storage import load
+    from fastnn.tables import TableEncoder, TableModel
+    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.history import EarlyStopping, History, Progress
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
 
@@ -37,11 +39,15 @@ _WHERE = {
     "History": "training.history",
     "Progress": "training.history",
     "load": "storage",
+    "TableEncoder": "tables",
+    "TableModel": "tables",
     "JoblibBackend": "estimators",
     "MLPBaggingClassifier": "estimators.bagging",
     "MLPBaggingRegressor": "estimators.bagging",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "tables.estimators",
+    "TabularRegressor": "tables.estimators",
 }
 _MODULES = {
     "backends": "backends",
@@ -50,6 +56,7 @@ _MODULES = {
     "experiments": "experiments",
     "export": "export",
     "plots": "plots",
+    "tables": "tables",
 }
 
 __all__ = [
@@ -72,6 +79,10 @@ __all__ = [
     "Network",
     "Progress",
     "RMSprop",
+    "TableEncoder",
+    "TableModel",
+    "TabularClassifier",
+    "TabularRegressor",
     "available_backends",
     "fit_many",
     "load",

@@ -27,6 +27,9 @@ EXTRA_OF = {
     "PIL": "cnn",
     "tensorboard": "tensorboard",
     "tensorboardX": "tensorboard",
+    "starlette": "play",
+    "uvicorn": "play",
+    "websockets": "play",
 }
 
 

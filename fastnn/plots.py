@@ -1,6 +1,6 @@
-"""Pictures: the decision boundary of a network, the loss curves of a run.
+"""Pictures: the decision boundary of a network, its errors, the loss curves of a run.
 
-Both draw into the axes they are given, or into a new pyplot figure, and return
+All draw into the axes they are given, or into a new pyplot figure, and return
 the axes.
 """
 
@@ -107,6 +107,165 @@ def decision_boundary(
     if title:
         ax.set_title(title, loc="left", fontsize=11)
     return ax
+
+
+def confusion_matrix(
+    y: Any, predicted: Any, *, ax: Axes | None = None, title: str | None = None, most: int = 25
+) -> Axes:
+    """Draw how many samples of each class were taken for which.
+
+    Parameters
+    ----------
+    y : array-like, shape (samples,)
+        Their classes.
+    predicted : array-like, shape (samples,)
+        What they were taken for.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    title : str, optional
+        Above the axes.
+    most : int, default=25
+        Classes that are drawn; of more the most frequent ones.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    y, predicted = np.asarray(y), np.asarray(predicted)
+    labels, counts = np.unique(np.concatenate([y, predicted]), return_counts=True)
+    if len(labels) > most:
+        labels = np.sort(labels[np.argsort(-counts, kind="stable")[:most]])
+    ax = ax if ax is not None else _new_axes((6.4, 5.2))
+    rows = [np.array([((y == a) & (predicted == b)).sum() for b in labels]) for a in labels]
+    table = np.array(rows)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [_plain(label)[:20] for label in labels]
+    ax.set_xticks(range(len(names)), names, rotation=90 if len("".join(names)) > 50 else 0)
+    ax.set_yticks(range(len(names)), names)
+    for i, j in np.ndindex(*table.shape):
+        if table[i, j] and len(labels) <= 12:
+            color = "white" if share[i, j] > 0.6 else "black"
+            ax.text(j, i, f"{table[i, j]:,}", ha="center", va="center", color=color)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true class")
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def predictions(
+    y: Any,
+    predicted: Any,
+    *,
+    ax: Axes | None = None,
+    target_name: str = "target",
+    title: str | None = None,
+    most: int = 5000,
+) -> Axes:
+    """Draw the predictions of a regression over the targets.
+
+    Parameters
+    ----------
+    y, predicted : array-like, shape (samples,)
+        Targets, one a sample.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    target_name : str, default="target"
+    title : str, optional
+        Above the axes.
+    most : int, default=5000
+        Samples that are drawn, of more some that are spread over all.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    y, predicted = np.ravel(np.asarray(y)), np.ravel(np.asarray(predicted))
+    if len(y) > most:
+        rows = np.linspace(0, len(y) - 1, most).astype(np.int64)
+        y, predicted = y[rows], predicted[rows]
+    ax = ax if ax is not None else _new_axes((6.4, 5.2))
+    ends = [min(y.min(), predicted.min()), max(y.max(), predicted.max())]
+    ax.plot(ends, ends, color=_GRAY, linewidth=1)
+    ax.scatter(y, predicted, s=10, alpha=0.5, color=COLORS[0], linewidths=0, rasterized=True)
+    ax.set_xlabel(_plain(target_name))
+    ax.set_ylabel("predicted")
+    _tidy(ax)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11)
+    return ax
+
+
+def importances(
+    names: Sequence[str], falls: Any, *, ax: Axes | None = None, score: str = "score"
+) -> Axes:
+    """Draw by how much a score falls when a column is permuted.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns, from the top down.
+    falls : array-like, shape (len(names), repetitions)
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    score : str, default="score"
+        Its name.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    falls = np.asarray(falls)
+    ax = ax if ax is not None else _new_axes((6.4, 0.28 * len(names) + 1))
+    places = np.arange(len(names))[::-1]
+    spread = falls.std(axis=1) if falls.shape[1] > 1 else None
+    ax.barh(places, falls.mean(axis=1), xerr=spread, color=COLORS[0], ecolor=_GRAY)
+    ax.set_yticks(places, [_plain(name)[:40] for name in names])
+    ax.set_xlabel(f"fall of {_plain(score)}")
+    _tidy(ax)
+    return ax
+
+
+def reliability(
+    predicted: Any,
+    observed: Any,
+    counts: Any,
+    *,
+    ax: Axes | None = None,
+    label: str = "probability",
+) -> Axes:
+    """Draw how often predictions of some probability come true.
+
+    Parameters
+    ----------
+    predicted, observed : array-like, shape (bins,)
+        Mean probability, and the share that came true.
+    counts : array-like of int, shape (bins,)
+        Samples of each bin; shown by the size of the points.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure.
+    label : str
+        Of the horizontal axis.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    counts = np.asarray(counts)
+    ax = ax if ax is not None else _new_axes((6.4, 4.8))
+    ax.plot([0, 1], [0, 1], color=_GRAY, linewidth=1)
+    ax.plot(predicted, observed, color=COLORS[0], linewidth=1.2)
+    ax.scatter(predicted, observed, s=20 + 180 * counts / counts.max(), color=COLORS[0], alpha=0.7)
+    ax.set_xlabel(_plain(label))
+    ax.set_ylabel("share that came true")
+    _tidy(ax)
+    return ax
+
+
+def _plain(name: object) -> str:
+    """A name as text, in which dollar signs do not begin formulas."""
+    return str(name).replace("$", r"\$")
 
 
 def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = None) -> Axes:

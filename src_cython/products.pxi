@@ -116,7 +116,7 @@ cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil
         outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
               d.db if first == 0 else NULL)
         if d.update != NULL:
-            update_some(d.update, True, d.dw + place, d.start + place, rows * d.n_out, d.params)
+            update_some(d.update, d.part, d.dw + place, d.start + place, rows * d.n_out, d.params)
     elif strategy == BLAS:
         gemm(b"t", b"n", d.n_out, rows, d.lanes, d.dz, x, x.ld, 1 if d.accumulate else 0,
              Matrix(d.dw + place, d.n_out))
@@ -160,7 +160,7 @@ cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) 
         tile = Matrix(d.dw + place, d.n_out) if d.accumulate else Matrix(d.tile, UPDATE_COLUMNS)
         wide_gradient(d, strategy, x, first, rows, column, columns, tile)
         for i in range(rows):
-            update_some(d.update, True, tile.p + i * tile.ld, d.start + place + i * d.n_out,
+            update_some(d.update, d.part, tile.p + i * tile.ld, d.start + place + i * d.n_out,
                         columns, d.params)
         column += columns
 

@@ -95,6 +95,7 @@ cdef struct Dense:
     bint accumulate  # the gradient
     Update *update  # not NULL: fused; moments and parameters are those of the weights
     Size start  # of the weights among the parameters
+    Size part  # of the parameters, see Rule
     real *params
     int forward, inputs, gradient  # strategies
     Size piece  # units or inputs that a thread takes at least
@@ -128,8 +129,10 @@ cdef inline bint reads_relu(Net *net, Size k) noexcept nogil:
     return has_relu(net, k - 1)
 
 
-cdef inline bint fuses_update(Net *net, Size k, bint sparse) noexcept nogil:
+cdef inline bint fuses_update(Net *net, Update *update, Size k, bint sparse) noexcept nogil:
     """Whether a layer's weights are updated while their gradient is computed."""
+    if update == NULL or k == 0 and update.rule.features:
+        return False
     if net.layers[k].blas:
         return PACKED_PRODUCTS and net.header.shared
     return net.header.shared and (k > 0 or not sparse)
@@ -209,7 +212,8 @@ cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d)
     d.dz, d.dx = dz, dx
     d.dw, d.db = b.memory.grads + layer.weights, b.memory.grads + layer.biases
     d.accumulate = b.accumulate
-    d.update = b.update if fuses_update(b.net, k, b.csr.indices != NULL) else NULL
+    d.update = b.update if fuses_update(b.net, b.update, k, b.csr.indices != NULL) else NULL
+    d.part = 2 * k
     d.piece = least_piece(layer, d.n_in, b.team)
     d.skips = reads_relu(b.net, k)
     d.gradient = NARROW

@@ -101,6 +101,9 @@ cdef struct Rule:
     int code
     double *constants
     double decay
+    Size stride  # from the constants of a part to those of the next; 0: one row for all
+    Size features  # rows of front
+    real *front
 
 
 cdef struct Update:

@@ -43,19 +43,21 @@ cdef void update_layers(Net *net, Data *data, Batch *batch, Update *u, Team *tea
         factor = clip_gradient(net, &u.rule, groups, team, memory.grads, memory.params)
         groups = 1  # they are summed
     for k in range(net.n_layers):
-        fused |= not clipped and fuses_update(net, k, sparse)
-    if net.l2 == 0 and u.rule.decay == 0 and not fused:
+        fused |= not clipped and fuses_update(net, u, k, sparse)
+    if net.l2 == 0 and u.rule.decay == 0 and u.rule.stride == 0 and not fused:
         # weights and biases are treated alike
-        update_share(u, False, 0, u.n_params, groups, factor, team, memory.grads, memory.params)
+        update_share(u, 1, 0, u.n_params, groups, factor, team, memory.grads, memory.params)
         return
     for k in range(net.n_layers):
         layer = net.layers + k
         if layer.kind == DROPOUT:
             continue
-        if clipped or not fuses_update(net, k, sparse):
-            update_share(u, True, layer.weights, layer.fan_in * layer.fan_out, groups, factor,
+        if k == 0 and u.rule.features:
+            update_front(net, u, groups, team, memory.grads, memory.params)
+        elif clipped or not fuses_update(net, u, k, sparse):
+            update_share(u, 2 * k, layer.weights, layer.fan_in * layer.fan_out, groups, factor,
                          team, memory.grads, memory.params)
-        update_share(u, False, layer.biases, layer.fan_out, groups, factor, team, memory.grads,
+        update_share(u, 2 * k + 1, layer.biases, layer.fan_out, groups, factor, team, memory.grads,
                      memory.params)
 
 
@@ -152,7 +154,8 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     zero; a single thread does not touch it.
     """
     cdef Net net_ = read_net(net)
-    cdef Rule rule_ = read_rule(rule, 6)
+    cdef Rule rule_ = read_rule(rule, 2 * net_.n_layers + 1,
+                                net_.layers[0].fan_in * net_.layers[0].fan_out)
     cdef Data data_
     cdef Chunk chunk_
     cdef Team team_ = Team(team.thread, team.n_threads, NULL, 0, 0)

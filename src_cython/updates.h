@@ -46,6 +46,25 @@ FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink
     }
 }
 
+/* From the gradient of n weights s w: that of w in place of it; returns that of s. */
+FUNCTION double split_gradient(const real *RESTRICT w, real s, Size n, real *RESTRICT grads)
+{
+    double sum = 0;
+    SUM_LOOP(sum)
+    for (Size i = 0; i < n; i++)
+        sum += (double)w[i] * (double)grads[i];
+    for (Size i = 0; i < n; i++)
+        grads[i] *= s;
+    return sum;
+}
+
+/* out = s x */
+FUNCTION void scale_to(const real *RESTRICT x, real s, Size n, real *RESTRICT out)
+{
+    for (Size i = 0; i < n; i++)
+        out[i] = s * x[i];
+}
+
 /* Prefetch n numbers that will be written, of which another core may have copies. */
 FUNCTION void prefetch_range(const real *x, Size n)
 {

@@ -4,6 +4,8 @@ cdef extern from "updates.h" nogil:
     void update_range(const real *grads, double l2, double shrink, int rule,
                       const double *constants, double rate, Size n, real *params, real *moment,
                       real *second) noexcept
+    double split_gradient(const real *w, real s, Size n, real *grads) noexcept
+    void scale_to(const real *x, real s, Size n, real *out) noexcept
     void prefetch_range(const real *x, Size n) noexcept
     void add_to(const real *x, Size n, real *out) noexcept
     void clip_entries(real *grads, double limit, Size n) noexcept
@@ -34,10 +36,16 @@ cdef Size moment_rows(Rule *rule) noexcept nogil:
     return 2 if rule.code == ADAM else 1
 
 
-cdef Rule read_rule(rule, Size n_constants) except *:
+cdef Rule read_rule(rule, Size n_parts, Size n_weights) except *:
+    """With constants of so many parts or of one, and factors of the features for so many weights."""
     cdef Rule out
-    cdef cnp.ndarray constants = rule.constants
-    check(constants, cnp.NPY_DOUBLE, n_constants, False, "rule.constants")
+    cdef cnp.ndarray constants = rule.constants, front = rule.front
+    cdef Size parts = dim(constants, 0)
+    check(constants, cnp.NPY_DOUBLE, 7 * (1 if parts == 1 else n_parts), False, "rule.constants")
+    out.stride, out.features, out.front = 0 if parts == 1 else 7, dim(front, 0), NULL
+    if out.features:
+        out.front = reals(front, n_weights + 3 * out.features, True, "rule.front")
+        check_shape(front, out.features, n_weights // out.features + 3, "rule.front")
     out.code, out.decay, out.constants = rule.code, rule.decay, <double *> data_of(constants)
     return out
 
@@ -47,13 +55,20 @@ cdef inline bint clips(Rule *rule) noexcept nogil:
     return rule.constants[3] != 0 or rule.constants[4] != 0
 
 
-cdef void update_some(Update *update, bint weights, real *grads, Size start, Size n,
-                      real *params) noexcept nogil:
-    """For n weights (or biases) from ``start`` on; ``grads`` are theirs."""
-    cdef real *moments = update.moments + start
+cdef inline void update_part(Update *update, Size part, bint weights, real *grads, Size n,
+                             real *params, real *moment, real *second) noexcept nogil:
+    """For n weights (or others) of a part of the parameters."""
+    cdef double *constants = update.rule.constants + part * update.rule.stride
     update_range(grads, update.l2 if weights else 0, update.shrink if weights else 1,
-                 update.rule.code, update.rule.constants, update.rate, n, params + start, moments,
-                 moments + update.second)
+                 update.rule.code, constants, update.rate * constants[6], n, params, moment, second)
+
+
+cdef void update_some(Update *update, Size part, real *grads, Size start, Size n,
+                      real *params) noexcept nogil:
+    """For n parameters from ``start`` on, weights if ``part`` is even; ``grads`` are theirs."""
+    cdef real *moments = update.moments + start
+    update_part(update, part, part % 2 == 0, grads, n, params + start, moments,
+                moments + update.second)
     if update.rule.constants[5] != 0:
         average_range(params + start, update.keep, n,
                       moments + update.n_moments * update.n_params)
@@ -66,7 +81,7 @@ cdef void sum_groups(Size groups, Size n_params, Size first, Size n, real *grads
         add_to(grads + group * n_params + first, n, grads + first)
 
 
-cdef void update_share(Update *update, bint weights, Size first, Size n, Size groups,
+cdef void update_share(Update *update, Size part, Size first, Size n, Size groups,
                        double factor, Team *team, real *grads, real *params) noexcept nogil:
     """Sum of the groups and update, for a thread's share of one range of parameters."""
     cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
@@ -78,8 +93,28 @@ cdef void update_share(Update *update, bint weights, Size first, Size n, Size gr
         sum_groups(groups, update.n_params, start, n, grads)
         if factor != 1:
             scale_range(grads + start, factor, n)
-        update_some(update, weights, grads + start, start, n, params)
+        update_some(update, part, grads + start, start, n, params)
         start += n
+
+
+cdef void update_front(Net *net, Update *update, Size groups, Team *team, real *grads,
+                       real *params) noexcept nogil:
+    """Update of a thread's rows of a first layer behind factors of the features."""
+    cdef Size units = net.layers[0].fan_out, features = update.rule.features, i, place
+    cdef real *moment
+    cdef real *w
+    cdef real *s
+    cdef real ds
+    for i in range(share(features, 1, team.thread, team.n_threads),
+                   share(features, 1, team.thread + 1, team.n_threads)):
+        place = i * units
+        w, moment = update.rule.front + i * (units + 3), update.moments + place
+        s = w + units
+        sum_groups(groups, update.n_params, place, units, grads)
+        ds = <real> split_gradient(w, s[0], units, grads + place)
+        update_part(update, 0, True, grads + place, units, w, moment, moment + update.second)
+        update_part(update, 2 * net.n_layers, False, &ds, 1, s, s + 1, s + 2)
+        scale_to(w, s[0], units, params + place)
 
 
 cdef void clip_share(Net *net, bint weights, Size first, Size n, Size groups, double limit,
@@ -149,7 +184,7 @@ def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None,
 def update(cnp.ndarray grads not None, double l2, rule not None, double learning_rate, Size count,
            cnp.ndarray params not None, cnp.ndarray moments not None, /):
     """One step of an update rule, ``g = grads + l2 params``."""
-    cdef Rule rule_ = read_rule(rule, 3)
+    cdef Rule rule_ = read_rule(rule, 1, 0)
     cdef Size n = cnp.PyArray_SIZE(params), rows = moment_rows(&rule_)
     cdef real *g = reals(grads, n, False, "grads")
     cdef real *p = reals(params, n, True, "params")
@@ -159,6 +194,6 @@ def update(cnp.ndarray grads not None, double l2, rule not None, double learning
     cdef uint64_t mode
     with nogil:
         mode = flush_subnormals()
-        update_range(g, l2, shrink, rule_.code, rule_.constants, rate, n, p, m,
+        update_range(g, l2, shrink, rule_.code, rule_.constants, rate * rule_.constants[6], n, p, m,
                      m + (n if rows == 2 else 0))
         restore_subnormals(mode)

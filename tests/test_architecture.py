@@ -16,8 +16,8 @@ LAYERS = (
     ("training",),
     ("network",),
     ("estimators",),
-    ("storage", "export", "datasets", "plots", "tensorboard"),
-    ("experiments", "cnn", "bench"),
+    ("storage", "export", "datasets", "tables", "plots", "tensorboard"),
+    ("experiments", "cnn", "bench", "play"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -161,3 +161,43 @@ assert "matplotlib.pyplot" not in sys.modules
 assert "sklearn" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_confusion_matrix_is_that_of_sklearn():
+    from sklearn.metrics import confusion_matrix
+
+    rng = np.random.default_rng(0)
+    y = rng.choice(["a", "b", "$c$"], 90)
+    predicted = np.where(rng.random(90) < 0.7, y, rng.choice(["a", "b"], 90))
+    ax = plots.confusion_matrix(y, predicted, ax=Figure().subplots(), title="t")
+    expected = confusion_matrix(y, predicted)
+    drawn = {text.get_position(): text.get_text() for text in ax.texts}
+    found = {(j, i): str(n) for (i, j), n in np.ndenumerate(expected) if n}
+    assert drawn == found
+    share = expected / expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ax.images[0].get_array(), share)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [r"\$c\$", "a", "b"]
+    # of many classes the most frequent ones
+    many = np.repeat(np.arange(40), np.arange(40) + 1)
+    ax = plots.confusion_matrix(many, many, ax=Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == [str(k) for k in range(15, 40)]
+
+
+def test_predictions_of_a_regression():
+    y = np.arange(8000.0)
+    ax = plots.predictions(y, y + 1, ax=Figure().subplots(), target_name="price $", title="t")
+    points = ax.collections[0].get_offsets()
+    assert len(points) == 5000
+    np.testing.assert_array_equal(points[:, 1] - points[:, 0], 1)
+    assert ax.get_xlabel() == r"price \$"
+
+
+def test_importances_and_reliability():
+    falls = np.array([[0.2, 0.4], [0.1, 0.1]])
+    ax = plots.importances(["sex", "age"], falls, ax=Figure().subplots(), score="accuracy")
+    bars = sorted(ax.patches, key=lambda bar: -bar.get_y())
+    np.testing.assert_allclose([bar.get_width() for bar in bars], [0.3, 0.1])
+    assert ax.get_xlabel() == "fall of accuracy"
+    ax = plots.reliability([0.1, 0.9], [0.2, 0.8], [5, 10], ax=Figure().subplots(), label="p")
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.1, 0.2], [0.9, 0.8]])
+    assert ax.collections[0].get_sizes().tolist() == [110, 200]

@@ -69,16 +69,30 @@ class Rule(NamedTuple):
     ----------
     code : int
         A code of :mod:`fastnn.backends.codes`.
-    constants : ndarray of float64, shape (6,)
+    constants : ndarray of float64, shape (parts, 7)
         The rule's three (see ``update``); then the largest norm of a gradient, the largest entry
-        of a gradient, and the decay of the average of the parameters; each 0 for none.
+        of a gradient, and the decay of the average of the parameters, each 0 for none; then a
+        factor of the learning rate. One row for all parameters, or one for each part of them:
+        the weights of each row of the plan and its biases; then one for ``front``. Of parts,
+        only the factor and Adam's epsilon may differ.
     decay : float
         Weight decay: each step first shrinks the weights by the factor ``1 - rate decay``.
+    front : ndarray, shape (0, 0) or (features, units + 3)
+        With rows, each feature has a trained factor s, and the first layer's weights among the
+        parameters are s W: a row is W (units), s, and the moments of s. Read and overwritten; the
+        first layer's moments are those of W. Neither with clipping nor with an average.
     """
 
     code: int
     constants: np.ndarray
     decay: float
+    front: np.ndarray = np.empty((0, 0), np.float32)
+
+    def part(self, index: int) -> Rule:
+        """The rule of one part of the parameters."""
+        return (
+            self if len(self.constants) == 1 else self._replace(constants=self.constants[[index]])
+        )
 
 
 class Chunk(NamedTuple):

@@ -35,9 +35,17 @@ COMMANDS = {
     ),
     "predict": Late("fastnn.cli.predict", "Predict: one line of CSV for every row of DATA."),
     "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
-    "plot": Late("fastnn.cli.plot", "Draw the decision boundary of a model with two features."),
+    "plot": Late(
+        "fastnn.cli.plot",
+        "Draw a model: its decision boundary over two features, else how good its predictions are.",
+    ),
+    "play": Late(
+        "fastnn.cli.play",
+        "Open a page on which a small network is trained anew while you drag a slider.",
+    ),
     "info": Late(
-        "fastnn.cli.info", "Versions, backends, vector level, BLAS and threads, cache folder."
+        "fastnn.cli.info",
+        "Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.",
     ),
     "search": Late(
         "fastnn.cli.search", "Search for the best network for some data, by cross-validation."

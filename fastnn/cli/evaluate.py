@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastnn.cli.files import FormatSettings
-from fastnn.cli.models import data_with_targets, model_path, open_model, unseen
+from fastnn.cli.models import data_with_targets, model_path, open_table_model, unseen
 from fastnn.cli.options import (
     Backend,
     BackendOption,
@@ -37,8 +37,8 @@ def command(
     training has not seen: the test set, fresh points, or the samples set aside. If the file of
     training has changed, the rows of training are left out of it. Columns are found by name.
     """
-    net, description = open_model(model, backend)
-    dataset = data_with_targets(net, description, data, target, data_dir, given.flags)
+    net, description, encoding = open_table_model(model, backend)
+    dataset = data_with_targets(net, description, data, target, data_dir, given.flags, encoding)
     X, y, what = unseen(net, description, dataset, data, model_path(model))
     score, value = score_of(net), net.score(X, y)
     result = {

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from fastnn.fields import SettingsModel, setting
 
 FILE = "File"  # panel of the help
-GAPS = "drop"
 
 
 class FormatSettings(SettingsModel):
@@ -45,9 +44,17 @@ class FileSettings(FormatSettings):
     keep_index: bool | None = setting(
         "Whether to keep columns that only count or name the rows.", "off", panel=FILE
     )
-    gaps: Literal["drop", "error"] | None = setting(
-        "What to do about rows with missing values: drop them, or error.",
-        GAPS,
+    column: list[str] | None = setting(
+        "What a column is, as NAME=category: number, boolean, category, date or drop; repeat for "
+        "more.",
+        "by its values",
+        panel=FILE,
+        metavar="NAME=KIND",
+    )
+    gaps: Literal["fill", "drop", "error"] | None = setting(
+        "What to do about missing values: fill them (the median, and a column that says where), "
+        "drop their rows, or error.",
+        "fill",
         panel=FILE,
         metavar="NAME",
     )
@@ -64,5 +71,5 @@ def file_of(given: Mapping[str, Any]) -> dict[str, Any]:
         **format_of(given),
         "ignore": given.get("ignore") or (),
         "keep_index": bool(given.get("keep_index")),
-        "gaps": given.get("gaps") or GAPS,
+        "gaps": "error" if given.get("gaps") == "error" else "drop",
     }

@@ -6,7 +6,9 @@ import importlib.metadata
 import platform
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 import fastnn
 from fastnn import backends
@@ -16,8 +18,30 @@ from fastnn.cli.output import print_json, print_pairs
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib", "tensorflow")
 
 
-def command(as_json: JsonFlag = False) -> None:
-    """Versions, backends, vector level, BLAS and threads, cache folder."""
+def command(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Model file, or the run folder it lies in: what it holds.",
+            show_default="this installation",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.
+
+    With MODEL: what the file says of the network, its table and its training. No array is read.
+    """
+    if model is not None:
+        from fastnn.cli.contents import contents, rows
+
+        result = contents(model)
+        if as_json:
+            print_json(result)
+        else:
+            print_pairs(rows(result))
+        return
     from fastnn.datasets import cache_dir
     from fastnn.training.threads import usable_cores
 

@@ -13,15 +13,19 @@ import numpy as np
 from fastnn import datasets, storage
 from fastnn.backends import codes
 from fastnn.cli.data import held_out, input_dtype, part, split
-from fastnn.cli.files import file_of
+from fastnn.cli.files import file_of, format_of
 from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.cli.source import STDIN, path_of
+from fastnn.cli.tables import encoded_again
+from fastnn.datasets.layout import Format
+from fastnn.datasets.reading import read
 from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
     from fastnn.storage import Description
+    from fastnn.tables import Encoding
 
 
 def model_path(model: Path) -> Path:
@@ -31,8 +35,17 @@ def model_path(model: Path) -> Path:
 
 def open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
     """The network, an estimator's too, and what its file says about it."""
+    net, description, _ = open_table_model(model, backend)
+    return net, description
+
+
+def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, Encoding | None]:
+    """Like :func:`open_model`, and the encoding of the table, if there is one."""
     path = model_path(model)
     net, description = storage.load(path, backend=backend.value), storage.describe(path)
+    encoding = None
+    if description.table is not None:
+        net, encoding = net.network, net.encoding
     if not isinstance(net, Network):
         estimator, net = net, net._network()
         if description.fitted.target_type in ("binary", "multiclass"):
@@ -43,7 +56,7 @@ def open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
         if names is not None:
             training = {"features": names, **description.training}
             description = description.model_copy(update={"training": training})
-    return net, description
+    return net, description, encoding
 
 
 def scale_of(description: Description) -> float:
@@ -66,6 +79,7 @@ def data_with_targets(
     target: str | None,
     data_dir: str | None,
     given: Mapping[str, Any] | None = None,
+    encoding: Encoding | None = None,
 ) -> Dataset:
     """Data with targets for a trained network; default: those that it was trained on.
 
@@ -81,8 +95,14 @@ def data_with_targets(
         if data == STDIN:
             raise ValueError("the model was trained on standard input; name the data (MODEL DATA)")
     task = "regression" if net.loss_name in codes.REGRESSION else "classification"
-    if data in datasets.BUILT_IN:
+    if data in datasets.BUILT_IN and encoding is None:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
+    elif encoding is not None:
+        if target is None and isinstance(training.get("target"), str):
+            target = training["target"]
+        table = read(Path(path_of(data)), Format(**format_of(reading)))
+        dataset = encoded_again(table, encoding, target, task, reading.get("gaps"))
+        dataset.check_range(net.dtype)
     else:
         features = training.get("features")
         known = isinstance(features, list) and len(features) == net.n_features

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastnn.cli.data import input_dtype
 from fastnn.cli.files import FormatSettings
-from fastnn.cli.models import data_with_targets, model_path, open_model
+from fastnn.cli.models import data_with_targets, model_path, open_table_model, unseen
 from fastnn.cli.options import (
     Backend,
     BackendOption,
@@ -49,25 +49,34 @@ def command(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Draw the decision boundary of a model with two features."""
-    from fastnn.plots import decision_boundary
+    """Draw a model: its decision boundary over two features, else how good its predictions are.
 
-    net, description = open_model(model, backend)
-    if net.n_features != 2:
-        raise ValueError(
-            f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
-        )
-    dataset = data_with_targets(net, description, data, target, data_dir, given.flags)
-    X = dataset.inputs(dataset.X, input_dtype(net))
-    score, value = score_of(net), net.score(X, dataset.y)
+    Of any other number of features the picture is the confusion matrix of a classification, or
+    predictions over targets of a regression, for the samples that `fastnn evaluate` takes.
+    """
+    from fastnn.plots import confusion_matrix, decision_boundary, predictions
+
+    net, description, encoding = open_table_model(model, backend)
+    dataset = data_with_targets(net, description, data, target, data_dir, given.flags, encoding)
+    flat = net.n_features == 2
+    X, y = dataset.inputs(dataset.X, input_dtype(net)), dataset.y
+    if not flat:
+        X, y, what = unseen(net, description, dataset, data, model_path(model))
+    score, value = score_of(net), net.score(X, y)
     if out is None:
         out = model_path(model).parent / f"plot_{dataset.name}.png"
     elif out.is_dir() or out.suffix.lower() not in _ENDINGS:
         raise ValueError(f"--out {out}: the file's name must end in .png, .svg or .pdf")
     title = f"{dataset.name}: {layers_text(net)}\n{score_name(score)} {score_text(value, score)}"
     with figure(out, (6.4, 5.0)) as ax:
-        names = dataset.feature_names
-        decision_boundary(net, X, dataset.y, ax=ax, feature_names=names, title=title)
+        if flat:
+            names = dataset.feature_names
+            decision_boundary(net, X, y, ax=ax, feature_names=names, title=title)
+        elif net.is_regression:
+            title, name = f"{title}, {what}", dataset.target_name
+            predictions(y, net.predict(X), ax=ax, target_name=name, title=title)
+        else:
+            confusion_matrix(y, net.predict(X), ax=ax, title=f"{title}, {what}")
     if as_json:
         print_json({"file": str(out), "data": dataset.name, score: value})
     elif quiet:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 
 from fastnn import datasets
 from fastnn.cli.data import input_dtype
 from fastnn.cli.files import FormatSettings, format_of
-from fastnn.cli.models import feature_names, open_model, scale_of
+from fastnn.cli.models import feature_names, open_table_model, scale_of
 from fastnn.cli.options import (
     DATA,
     Backend,
@@ -27,10 +28,12 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import csv_text, meant_digits
+from fastnn.cli.output import csv_text
+from fastnn.cli.predicting import Predictor, columns, predict_stream
 from fastnn.cli.runs import write_text
 from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
+from fastnn.datasets.layout import Format
 
 if TYPE_CHECKING:
     from fastnn.network import Network
@@ -42,7 +45,18 @@ def command(
     given: Given,
     model: ModelArgument,
     data: Annotated[str, required("DATA", f"{DATA} No targets needed.")],
-    out: Annotated[Path | None, option("--out", "CSV file.", "standard output")] = None,
+    out: Annotated[
+        Path | None,
+        option("--out", "File to write: CSV, .tsv, .csv.gz or .parquet.", "standard output"),
+    ] = None,
+    append: Annotated[
+        bool | None,
+        typer.Option(
+            "--append/--no-append",
+            help="Write the columns of DATA, too, with the predictions behind them.",
+            show_default="on for models of tables with text or gaps",
+        ),
+    ] = None,
     proba: Annotated[bool, option("--proba", "Probabilities of the classes, too.")] = False,
     data_dir: DataDirOption = None,
     backend: BackendOption = Backend.auto,
@@ -51,15 +65,34 @@ def command(
 ) -> None:
     """Predict: one line of CSV for every row of DATA.
 
+    A model of a table with text, dates or gaps appends its predictions to the columns of DATA
+    (--no-append leaves these out), predicts rows with missing values too, and reads files of any
+    size in parts. Of other models the output has the predictions alone (--append).
+
     A file's columns are found by the names the model was trained with, in any order and among
     others; those of a file without names are taken in order. A row with a missing value has an
     empty prediction. Of mnist it is the test set that is predicted.
     """
-    net, description = open_model(model, backend)
+    net, description, encoding = open_table_model(model, backend)
+    if append is None:
+        append = encoding is not None
     notes: list[str] = []
+    if append or encoding is not None or data == "-":
+        if data in datasets.BUILT_IN:
+            raise ValueError(f"{data} is built in; the model takes files (--no-append)")
+        predict_stream(
+            Predictor(net, description, encoding, proba),
+            data,
+            Format(**format_of(given.flags)),
+            out=out,
+            append=append,
+            as_json=as_json,
+            quiet=quiet or as_json,
+        )
+        return
     X = _features(net, description, data, data_dir, notes, given.flags)
-    columns = _columns(net, X, proba)
-    text = json.dumps(columns) if as_json else csv_text(columns)
+    found = columns(net, X, proba)
+    text = json.dumps(found) if as_json else csv_text(found)
     if out is not None:
         if out.is_dir():
             raise ValueError(f"--out {out}: is a folder")
@@ -96,43 +129,3 @@ def _features(
             )
         datasets.check_range(X, net.dtype, names)
     return datasets.scaled(X, scale_of(description), input_dtype(net))
-
-
-def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
-    """Predictions without the digits that a network in float32 does not know.
-
-    Its outputs are deviations from the targets' mean, in units of their standard deviation.
-    """
-    factors = net.scales.target_scale
-    if factors is None or net.dtype != np.float32 or predicted.dtype.kind != "f":
-        return predicted
-    known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # digits after the point
-    columns = predicted.reshape(len(predicted), -1).T
-    rounded = [np.round(column, n) for column, n in zip(columns, known, strict=True)]
-    return np.stack(rounded, axis=1).reshape(predicted.shape)
-
-
-def _columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
-    """Predictions, and probabilities if they are wanted, by the names of their columns.
-
-    Rows with gaps have None.
-    """
-    complete = np.isfinite(X).all(axis=1)
-    if not complete.all():
-        X = X[complete] if complete.any() else np.zeros_like(X[:1])
-
-    def filled(values: np.ndarray) -> list[Any]:
-        column = np.full(len(complete), None, object)
-        column[complete] = meant_digits(values[: complete.sum()]).tolist()
-        return column.tolist()
-
-    predicted = _without_noise(net, net.predict(X))
-    columns: dict[str, list] = {}
-    for k, column in enumerate(predicted.reshape(len(X), -1).T):
-        columns["prediction" if predicted.ndim == 1 else f"prediction_{k}"] = filled(column)
-    if proba:
-        probabilities = net.predict_proba(X)
-        labels = range(probabilities.shape[1]) if net.classes_ is None else net.classes_
-        for label, column in zip(labels, probabilities.T, strict=True):
-            columns[f"probability_{label}"] = filled(column)
-    return columns

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli.data import held_out, part, split, task_text
-from fastnn.cli.files import file_of
+from fastnn.cli import tables
+from fastnn.cli.data import held_out, part, task_text
 from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from fastnn.cli.search import SearchSettings
     from fastnn.datasets import Dataset
     from fastnn.estimators.search import Model, Search
+    from fastnn.tables import Encoding
 
 SHOWN = 10  # trials in the table that is printed
 
@@ -52,14 +52,8 @@ def search(
     task : str
         What the target was taken for.
     """
-    dataset = datasets.load(
-        path_of(settings.data),
-        target=settings.target,
-        task=settings.task,
-        data_dir=settings.data_dir,
-        seed=settings.seed,
-        **file_of(settings.model_dump()),
-    )
+    dataset, train_rows, test_rows, encoding = tables.load(settings, data_seed=True)
+    rows = train_rows, test_rows
     distributions = {
         "hidden_layer_sizes": [sizes(text) for text in settings.hidden or DEFAULT_HIDDEN],
         "activation": activations(settings.activation),
@@ -69,7 +63,6 @@ def search(
     check_scoring(settings.scoring)
     model = _model(dataset.task, settings)
     dataset.check_range(model.dtype)
-    rows = split(dataset, settings.test, settings.seed)
     rare = _check_classes(dataset, rows[0], settings)
     task = task_text(dataset, settings.task)
     settings = settings.model_copy(update={"data": recorded(settings.data)})
@@ -81,7 +74,9 @@ def search(
             result["notes"] = list(dataset.notes)
         if rare is not None:
             result["caution"] = rare
-        _write(folder, found, table, dataset, settings, result, kept)
+        if encoding is not None:
+            result["columns"] = tables.describe(encoding)
+        _write(folder, found, table, dataset, settings, result, kept, encoding)
         files = [MODEL_FILE, "search.csv", *kept.write(folder)]
     result["folder"], result["files"] = str(folder), files
     return table, result, task
@@ -255,6 +250,7 @@ def _write(
     settings: SearchSettings,
     result: dict[str, Any],
     kept: RowsOfRun,
+    encoding: Encoding | None,
 ) -> None:
     """Write the model and the table of trials."""
     from fastnn import storage
@@ -267,7 +263,13 @@ def _write(
         "settings": settings.model_dump(exclude_none=True),
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }
-    storage.save(found, folder / MODEL_FILE, training=training)
+    model: Any = found
+    if encoding is not None:
+        from fastnn.tables import TableModel
+
+        training["features"] = encoding.used
+        model = TableModel(encoding, found)
+    storage.save(model, folder / MODEL_FILE, training=training)
     write_text(folder / "search.csv", csv_text(table))
 
 
@@ -286,6 +288,7 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
         text = f"- (a class is missing from the {result['held_out']})"
     rows = [
         *note_rows(result),
+        *tables.described_rows(result.get("columns")),
         ("task", task),
         ("trials", f"{result['trials']} on {result['samples']:,} training samples{failed}"),
         ("score", result["scoring"]),

@@ -49,6 +49,15 @@ LARGE = 10_000  # training samples from which on networks and batches are larger
 UPDATES = 4000  # steps of a training, roughly
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 PATIENCE = 20  # epochs
+# What the preset tabular has its own way of.
+OF_PLAIN = (
+    *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "loss"),
+    *("label_smoothing", "quantile", "delta", "l2", "dropout", "optimizer", "learning_rate"),
+    *("momentum", "clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
+    *("standardize", "smooth_clip"),
+)
+TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
+SMOOTH_CLIP = 3.0  # deviations, of encoded tables
 VALIDATION = 0.1  # share of the samples, with early stopping
 
 
@@ -98,7 +107,7 @@ class TrainSettings(FileSettings):
     )
     validation: Rate | None = setting(
         "Share of the samples to watch during training.",
-        f"0; {VALIDATION} with early stopping",
+        f"0; {VALIDATION} with early stopping, {TABULAR['validation']} of the preset tabular",
         panel=DATA,
     )
     class_weight: Literal["balanced"] | None = setting(
@@ -112,13 +121,20 @@ class TrainSettings(FileSettings):
     )
     smooth_clip: float | None = setting(
         "Hold standardised features smoothly within this many deviations; 3 is usual.",
-        "none",
+        f"none; {SMOOTH_CLIP:g} for tables with text or gaps",
         panel=DATA,
         gt=0,
     )
 
     # --- network
 
+    preset: Literal["plain", "tabular"] | None = setting(
+        "tabular: the network and training of TabularClassifier and TabularRegressor, which need "
+        "no other settings; plain: those of the options below.",
+        "tabular for tables with text, dates or gaps without --hidden or the like; else plain",
+        panel=NETWORK,
+        metavar="NAME",
+    )
     hidden: Annotated[list[Units], List] | None = setting(
         "Units of the hidden layers, as 8,8,8; or none.",
         f"64; 128 from {LARGE:,} samples on; {MOONS['hidden'][0]} for moons",
@@ -208,6 +224,7 @@ class TrainSettings(FileSettings):
     epochs: int | None = setting(
         "Passes over the data.",
         f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
+        f"{TABULAR['epochs']} of the preset tabular; "
         f"{MOONS['epochs']:,} for moons",
         panel=TRAINING,
         ge=1,
@@ -217,6 +234,12 @@ class TrainSettings(FileSettings):
         f"32; 128 from {LARGE:,} samples on; {MOONS['batch_size']} for moons",
         panel=TRAINING,
         ge=0,
+    )
+    time_limit: float | None = setting(
+        "Seconds of the preset tabular; where there is less time a shorter training is planned.",
+        "none",
+        panel=TRAINING,
+        gt=0,
     )
     early_stopping: bool | None = setting(
         "Stop when the validation loss no longer falls; keep the best parameters.",
@@ -241,6 +264,11 @@ class TrainSettings(FileSettings):
     dtype: Literal["float32", "float64"] | None = setting(
         "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
     )
+    report: bool | None = setting(
+        "Whether a file's run gets a page, report.html: columns, errors, importances.",
+        "on",
+        panel=RUN,
+    )
     threads: int | None = setting(
         "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
     )
@@ -260,7 +288,33 @@ class TrainSettings(FileSettings):
                 raise ValueError(f"{name} belongs to the loss {wanted}; {which}")
         return self
 
-    def completed(self, data: Dataset, n_train: int) -> TrainSettings:
+    @property
+    def of_plain(self) -> list[str]:
+        """Settings that were given and that the preset tabular does not have."""
+        return [name for name in OF_PLAIN if getattr(self, name) is not None]
+
+    def takes_tabular(self, encoded: bool) -> bool:
+        """Whether the network is that of the preset tabular.
+
+        Parameters
+        ----------
+        encoded : bool
+            Whether the features are the encoded columns of a table.
+
+        Raises
+        ------
+        ValueError
+            If settings were given that it does not have.
+        """
+        if self.preset == "tabular" and self.of_plain:
+            raise ValueError(
+                f"{self.of_plain[0]} does not go with the preset tabular; add --preset plain"
+            )
+        if self.time_limit is not None and (self.preset == "plain" or self.of_plain):
+            raise ValueError("time_limit is for the preset tabular")
+        return self.preset == "tabular" or (self.preset is None and encoded and not self.of_plain)
+
+    def completed(self, data: Dataset, n_train: int, encoded: bool = False) -> TrainSettings:
         """Every setting filled in, for these data.
 
         Parameters
@@ -268,6 +322,8 @@ class TrainSettings(FileSettings):
         data : Dataset
         n_train : int
             Training samples.
+        encoded : bool
+            Whether the features are the encoded columns of a table.
 
         Returns
         -------
@@ -276,6 +332,10 @@ class TrainSettings(FileSettings):
         """
         if self.class_weight is not None and data.task == "regression":
             raise ValueError("class_weight is for classes; the task is regression")
+        if self.takes_tabular(encoded):
+            common = {"seed": 0, "backend": "auto", "dtype": "float32", "test": default_share(data)}
+            given = self.model_dump(exclude_none=True)
+            return TrainSettings.check({"task": data.task} | common | TABULAR | given)
         given = self.model_dump(exclude_none=True)
         layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
         early = self.early_stopping
@@ -294,7 +354,11 @@ class TrainSettings(FileSettings):
         }
         course = data.name == "moons" and data.draw is not None and data.task == "classification"
         profile = MOONS if course else general_profile(data, n_train)
+        if encoded:  # a rare category is many deviations away from its mean
+            common["smooth_clip"] = SMOOTH_CLIP
         merged = common | profile | given
+        if not merged["standardize"] and "smooth_clip" not in given:
+            merged.pop("smooth_clip", None)
         if layers is not None or layer_size is not None:
             width = layer_size or (profile["hidden"] or [8])[0]
             merged["hidden"] = [width] * (1 if layers is None else layers)

@@ -54,14 +54,15 @@ def command(
 ) -> None:
     """Train a network and keep it, with its history, its settings and its pictures.
 
-    Without DATA: the course's example, two moons and a 2-3-2 network. A setting comes from
-    its option, else from the environment (FASTNN_EPOCHS, ...), else from --config, else it
-    has a default that suits the data.
+    Text, dates and missing values of a table become numbers, by rules that the model keeps
+    (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2
+    network. A setting comes from its option, else from the environment (FASTNN_EPOCHS, ...), else
+    from --config, else it has a default that suits the data.
     """
     settings = merge(given.flags, given.environment, read_toml(config) if config else {})
     from fastnn.cli import training
 
-    result, task = training.train(
+    result, task, columns = training.train(
         settings,
         out=out,
         overwrite=overwrite,
@@ -74,6 +75,6 @@ def command(
     elif quiet:
         print(result["folder"])
     else:
-        print_pairs(training.table(result, task))
+        print_pairs(training.table(result, task, columns))
     if result["stopped"] == "interrupted":
         raise typer.Exit(INTERRUPTED)

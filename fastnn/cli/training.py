@@ -10,9 +10,9 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
+from fastnn.cli import tables
 from fastnn.cli.board import board
-from fastnn.cli.data import held_out, input_dtype, part, split, task_text
-from fastnn.cli.files import file_of
+from fastnn.cli.data import held_out, input_dtype, part, task_text
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
@@ -24,6 +24,7 @@ from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.tables import Encoding
     from fastnn.training.history import History
 
 
@@ -35,7 +36,7 @@ def train(
     tensorboard: Path | None,
     plots: bool = True,
     quiet: bool,
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """Train as the settings say and write the run's folder.
 
     Parameters
@@ -59,31 +60,34 @@ def train(
         As ``--json`` prints it.
     task : str
         What the target was taken for.
+    columns : list of (str, str)
+        What was made of each column of a table, for people.
     """
     check_scoring(settings.scoring)
-    dataset = datasets.load(
-        path_of(settings.data),
-        target=settings.target,
-        task=settings.task,
-        data_dir=settings.data_dir,
-        **file_of(settings.model_dump()),
-    )
-    train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    dataset, train_rows, test_rows, encoding = tables.load(settings)
     task = task_text(dataset, settings.task)
-    settings = settings.completed(dataset, len(train_rows))
+    settings = settings.completed(dataset, len(train_rows), encoded=encoding is not None)
     settings = settings.model_copy(update={"data": recorded(settings.data)})
     rows = RowsOfRun.of(dataset, path_of(settings.data), train_rows, test_rows)
-    net = _network(dataset, settings)
-    dataset.check_range(net.dtype)
-    _check_suits(net, dataset, settings.scoring)
-    X, y = part(dataset, train_rows, input_dtype(net))
+    tabular = settings.preset == "tabular"
+    if tabular and tensorboard is not None:
+        raise ValueError("--tensorboard is for the preset plain; add --preset plain")
+    net = None if tabular else _network(dataset, settings)
+    dtype = np.dtype(settings.dtype) if net is None else net.dtype
+    dataset.check_range(dtype)
+    _check_suits(dataset, settings.scoring)
+    X, y = part(dataset, train_rows, np.dtype(np.float64) if net is None else input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
         with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
-            history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
-            run = Run(settings, dataset, net, history, X, y)
-            result = _result(run, *held_out(dataset, test_rows, input_dtype(net)))
+            if net is None:
+                net, history = _fit_tabular(X, y, dataset.task, settings, verbose=not quiet)
+            else:
+                history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
+            run = Run(settings, dataset, net, history, X, y, encoding)
+            unseen = held_out(dataset, test_rows, input_dtype(net))
+            result = _result(run, *unseen)
             if summaries is not None:
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
@@ -94,16 +98,24 @@ def train(
     if notes:
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
-    return result, task
+    columns = [] if encoding is None else tables.column_rows(encoding)
+    if settings.report is not False and settings.data not in datasets.BUILT_IN:
+        from fastnn.cli.report import REPORT_FILE, write_report
+
+        rows_of_page = [row for row in table(result, task) if row[0] not in ("folder", "files")]
+        write_report(folder / REPORT_FILE, run, rows_of_page, *unseen[:2])
+        files.append(REPORT_FILE)
+    return result, task, columns
 
 
-def _check_suits(net: Network, dataset: Dataset, scoring: str | None) -> None:
+def _check_suits(dataset: Dataset, scoring: str | None) -> None:
     """Raise if the score cannot be had of such targets, before a long training."""
     if scoring is not None:
         from sklearn.dummy import DummyClassifier, DummyRegressor
         from sklearn.metrics import get_scorer
 
-        dummy = DummyRegressor() if net.is_regression else DummyClassifier(strategy="uniform")
+        is_regression = dataset.task == "regression"
+        dummy = DummyRegressor() if is_regression else DummyClassifier(strategy="uniform")
         X = np.zeros((len(dataset.y), 1))
         suits(get_scorer(scoring), scoring, dummy.fit(X, dataset.y), X, dataset.y)
 
@@ -117,6 +129,7 @@ class Run(NamedTuple):
     history: History
     X: np.ndarray
     y: np.ndarray
+    encoding: Encoding | None
 
     @property
     def score(self) -> str:
@@ -191,6 +204,54 @@ def _fit(
     )
 
 
+def _fit_tabular(
+    X: np.ndarray, y: np.ndarray, task: str, settings: TrainSettings, verbose: bool
+) -> tuple[Network, History]:
+    """The network of the preset tabular, trained."""
+    import contextlib
+    import time
+
+    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+    from fastnn.training.history import History
+
+    options: dict[str, Any] = {
+        "n_epochs": settings.epochs,
+        "validation_fraction": settings.validation,
+        # encoded columns are numbers, whatever they count
+        "columns": {f"x{k}": "number" for k in range(X.shape[1])},
+        "random_state": settings.seed,
+        "n_threads": settings.threads,
+        "backend": settings.backend,
+        "dtype": settings.dtype,
+        "time_limit": settings.time_limit,
+    }
+    started = time.perf_counter()
+    if task == "classification":
+        model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
+    else:
+        model = TabularRegressor(**options)
+    bar = None
+    if verbose:
+        from fastnn.training.lines import training_progress
+
+        bar = training_progress(settings.epochs)
+    with bar or contextlib.nullcontext():
+        if bar is not None:
+            model._after_epoch = lambda losses: bar.reach(len(losses), losses[-1])
+        model.fit(X, y)
+    curves = model.loss_curves_[0], model.validation_curves_[0]
+    n_held = int(np.ceil(settings.validation * len(X)))
+    return model.network_, History(
+        np.asarray(curves[0]),
+        # errors of standardised targets, whose variance is 1
+        validation_score=1 - np.asarray(curves[1]) if curves[1] else None,
+        seconds=time.perf_counter() - started,
+        steps=model.n_iter_ * max(1, (len(X) - n_held) // 256),
+        stopped=model.stopped_,
+        best_epoch=model.best_iter_[0] - 1 if curves[1] else None,
+    )
+
+
 def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
     """What the run came to, with the score of samples that it has not seen."""
     net, history, score = run.net, run.history, run.score
@@ -217,6 +278,12 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "compile_seconds": history.compile_seconds,
         "steps_per_second": history.steps_per_second if history.steps else None,
     }
+    if run.encoding is not None:
+        result["columns"] = tables.describe(run.encoding)
+    if run.settings.data not in datasets.BUILT_IN and len(unseen_y):
+        from fastnn.tables.baselines import baselines
+
+        result["baselines"] = baselines(run.X, run.y, unseen_X, unseen_y, run.dataset.task)
     if history.best_epoch is not None:
         result["best_epoch"] = history.best_epoch + 1
     return result
@@ -248,7 +315,13 @@ def _write(
         **rows.description,
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }
-    storage.save(run.net, folder / MODEL_FILE, training=training)
+    model: Any = run.net
+    if run.encoding is not None:
+        from fastnn.tables import TableModel
+
+        training["features"] = run.encoding.used
+        model = TableModel(run.encoding, run.net)
+    storage.save(model, folder / MODEL_FILE, training=training)
     write_text(folder / "settings.toml", run.settings.to_toml())
     write_history(folder / "history.csv", run.history)
     pictures = _draw(run, folder, result) if plots else []
@@ -280,7 +353,9 @@ def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
     return files
 
 
-def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
+def table(
+    result: dict[str, Any], task: str, columns: Sequence[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
     """The result of a run for people."""
     score = "accuracy" if result["task"] == "classification" else "r2"
     name, unseen = score_name(score), result[f"held_out_{score}"]
@@ -289,6 +364,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     if result["stopped"] == "interrupted":
         stopped = ", interrupted"
     best = f", best at {result['best_epoch']:,}" if "best_epoch" in result else ""
+    beside = ("baseline",) if "baselines" in result else ()
     rate = result["steps_per_second"]
     compiling = ""
     if result["compile_seconds"] >= 1:
@@ -296,6 +372,7 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
     return [
         ("data", f"{shown(result['data'])}, {result['samples']:,} training samples"),
         *note_rows(result),
+        *columns,
         ("task", task),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
         ("epochs", f"{result['epochs']:,}{stopped}{best}"),
@@ -307,7 +384,8 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
             if unseen is None
             else f"{score_text(unseen, score)} ({result['held_out']})",
         ),
-        *score_rows(result, "held_out_"),
+        *_baseline_rows(result, score),
+        *(row for row in score_rows(result, "held_out_") if row[0] not in beside),
         *_other_rows(result),
         *_hint(result),
         ("seconds", f"{result['seconds']:.3f}{compiling}"),
@@ -316,6 +394,26 @@ def table(result: dict[str, Any], task: str) -> list[tuple[str, str]]:
         ("files", ", ".join(result["files"])),
         *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
     ]
+
+
+def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
+    """The scores of simple models as a row for people."""
+    if "baselines" not in result:
+        return []
+    constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
+    name = "the most frequent class" if score == "accuracy" else "the mean"
+    majority = result.get("held_out_majority_class")
+    if majority is not None:
+        name = f"always predicting {majority!r}"
+    text = f"{score_text(constant, score)} by {name}"
+    if linear is not None:
+        text += f", {score_text(linear, score)} by a linear model"
+    rows = [("baselines", text)]
+    own = result[f"held_out_{score}"]
+    # Of imbalanced classes accuracy says little; balanced accuracy and AUC stand beside it.
+    if majority is None and (own <= constant or (linear is not None and own < linear)):
+        rows.append(("caution", "a simple model is as good as the network"))
+    return rows
 
 
 def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:

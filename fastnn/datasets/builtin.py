@@ -23,8 +23,8 @@ BUILT_IN = (
 N_SYNTHETIC = 200
 
 
-def moons(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Same numbers as ``sklearn.datasets.make_moons(n, noise=0.2, random_state=seed)``.
+def moons(n: int, seed: int, noise: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Same numbers as ``sklearn.datasets.make_moons(n, noise=noise, random_state=seed)``.
 
     Written out because importing scikit-learn takes longer than training on them.
     """
@@ -39,7 +39,7 @@ def moons(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     y = np.repeat([0, 1], [len(outer), len(inner)])
     order = np.arange(n)
     rng.shuffle(order)
-    return X[order] + rng.normal(scale=0.2, size=X.shape), y[order]
+    return X[order] + rng.normal(scale=noise, size=X.shape), y[order]
 
 
 def circles(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # How files write that a value is not there: among words, and among numbers, where a sign alone
 # stands for no class.
@@ -76,7 +79,25 @@ def kind(cell: str) -> str:
         return "number"
     if any(cell.lower() in pair for pair in TRUTH):
         return "truth"
-    return "date" if _DATE.fullmatch(cell) else "text"
+    return "date" if is_date(cell) else "text"
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell looks like a date, with or without a time, as ISO 8601 writes them."""
+    return _DATE.fullmatch(cell) is not None
+
+
+def moment(cell: str) -> datetime | None:
+    """A date as a time of UTC; None if it is none, as the 31st of February."""
+    from datetime import UTC, datetime
+
+    if not is_date(cell):
+        return None
+    try:
+        found = datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def plain_number(cell: str) -> float | None:
@@ -204,11 +225,7 @@ def _dates(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str 
 
     start, table = datetime(1970, 1, 1, tzinfo=UTC), {}
     for cell in cells:
-        if _DATE.fullmatch(cell):
-            try:
-                moment = datetime.fromisoformat(cell)
-            except ValueError:  # the 31st of February
-                continue
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            table[cell] = (moment - start).total_seconds() / 86400
+        found = moment(cell)
+        if found is not None:
+            table[cell] = (found - start).total_seconds() / 86400
     return table, "dates read as days since 1970-01-01" if table else None

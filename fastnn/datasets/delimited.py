@@ -11,9 +11,9 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def read_delimited(path: Path, wanted: Format) -> Table:
         raise ValueError(f"{path}: {error}; is a quotation mark not closed?") from None
     names = list(layout.names)
     n = len(columns[0])
-    while len(names) > 1 and _is_unnamed(names[-1]) and _is_empty(columns[-1]):
+    while len(names) > 1 and is_unnamed(names[-1]) and _is_empty(columns[-1]):
         names.pop()  # a separator at the end of the lines
         columns.pop()
 
@@ -72,7 +72,8 @@ def read_delimited(path: Path, wanted: Format) -> Table:
     )
 
 
-def _is_unnamed(name: str) -> bool:
+def is_unnamed(name: str) -> bool:
+    """Whether a column has no name of its own."""
     return name.startswith("Unnamed: ") or name.isdecimal()
 
 
@@ -88,10 +89,11 @@ def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
     columns = _columns_by_library(layout) if layout.sample else None
     if columns is not None:
         return columns
-    rows = [values for _, values in _checked_rows(layout, path)]
+    rows = [values for _, values in checked_rows(layout, path)]
     if not rows:
         raise ValueError(f"{path}: there are no rows")
-    return [_texts(np.array(column, object), layout.decimal) for column in zip(*rows, strict=True)]
+    columns = (np.array(column, object) for column in zip(*rows, strict=True))
+    return [column_of(column, layout.decimal) for column in columns]
 
 
 def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
@@ -148,7 +150,7 @@ def _columns_by_numpy(
         else:
             plain = [False] * len(names)
     return [
-        np.array(table[name]) if number else _texts(table[name], decimal)
+        np.array(table[name]) if number else column_of(table[name], decimal)
         for name, number in zip(names, plain, strict=True)
     ]
 
@@ -174,7 +176,7 @@ def _loadtxt(
     return (table if len(table) else None), None
 
 
-def _texts(column: np.ndarray, decimal: str) -> np.ndarray:
+def column_of(column: np.ndarray, decimal: str) -> np.ndarray:
     """Texts as numbers if they are plain ones, else stripped, with None for gaps."""
     texts = column.tolist()
     if 2 * len(set(texts[:REPEATS])) <= min(len(texts), REPEATS):
@@ -225,10 +227,10 @@ def _plain_numbers(values: list[str], decimal: str) -> np.ndarray | None:
     return None if any("_" in value for value in values) else numbers
 
 
-def _rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line and stripped cells of every row."""
+def _rows(layout: Layout, more: Iterable[str] = ()) -> Iterator[tuple[int, list[str]]]:
+    """Line and stripped cells of every row, of further lines too."""
     blanks = layout.separator == " "
-    lines: Iterator[str] = io.StringIO(layout.text)
+    lines: Iterator[str] = chain(io.StringIO(layout.text), more)
     if blanks:
         lines = (line.replace("\t", " ").strip(" ") for line in lines)
     reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=True, strict=True)
@@ -237,11 +239,22 @@ def _rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, [cell.strip() for cell in row]
 
 
-def _checked_rows(layout: Layout, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows, all of one width."""
+def checked_rows(
+    layout: Layout, path: Path, more: Iterable[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
+    """Line and stripped cells of every row, all of one width.
+
+    Parameters
+    ----------
+    layout : Layout
+    path : Path
+        For messages.
+    more : iterable of str
+        Lines behind those of the layout.
+    """
     width, line = len(layout.names), 0
     try:
-        for line, row in _rows(layout):
+        for line, row in _rows(layout, more):
             while len(row) > width and not row[-1]:
                 row.pop()  # separators at the end
             if len(row) != width:

@@ -46,7 +46,7 @@ def usable_columns(
         names = [name for name in names if name not in empty]
         notes.append(f"left out, since all rows have gaps there: {listed(empty)}")
     if not keep_index:
-        counting = [name for name in names if _is_index(name, table[name])]
+        counting = [name for name in names if is_index(name, table[name])]
         # A single column that counts is the time of a series, say.
         if counting and len(counting) < len(names):
             names = [name for name in names if name not in counting]
@@ -63,7 +63,7 @@ def _is_empty(column: np.ndarray) -> bool:
     return column.dtype.kind == "O" and all(value is None for value in column.tolist())
 
 
-def _is_index(name: str, column: np.ndarray) -> bool:
+def is_index(name: str, column: np.ndarray) -> bool:
     """Whether a column counts the rows, or is unnamed, or called so, and names each."""
     unnamed = name.startswith("Unnamed: ") or name.strip().lower() in _INDEX_NAMES
     n = len(column)

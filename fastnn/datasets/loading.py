@@ -117,7 +117,7 @@ def load(
             return load_mnist(data_dir, task)
         return from_sklearn(name, task)
     table = read(Path(name), wanted)
-    return _dataset(table, target, task, features, ignore, keep_index, gaps)
+    return dataset_of(table, target, task, features, ignore, keep_index, gaps)
 
 
 def load_features(
@@ -162,10 +162,20 @@ def load_features(
     if gaps not in ("error", "keep"):
         raise ValueError(f"gaps must be error or keep; got {gaps!r}")
     table = read(Path(path), Format(header, separator, decimal, encoding))
+    X, decided = features_of(table, features, target, gaps)
+    if notes is not None:
+        notes += decided
+    return X
+
+
+def features_of(
+    table: Table, features: Sequence[str], target: str | None = None, gaps: str = "error"
+) -> tuple[np.ndarray, list[str]]:
+    """Features of a table and what was decided; the arguments are those of `load_features`."""
     if table.X is not None:
         if table.X.shape[1] != len(features):
             raise ValueError(
-                f"{path}: X has {table.X.shape[1]} columns; "
+                f"{table.path}: X has {table.X.shape[1]} columns; "
                 f"the network was trained with {len(features)}"
             )
         names, decided = [str(name) for name in features], list(table.notes)
@@ -176,25 +186,21 @@ def load_features(
         decided = [*table.notes, *chosen, *ways]
     if gaps == "error":
         columns_of.without_gaps(table, X, names, "", np.zeros(len(X), bool), gaps)
-    if notes is not None:
-        notes += decided
-    return X
+    return X, decided
 
 
-def _dataset(
+def dataset_of(
     table: Table,
     target: str | int | None,
-    task: str | None,
-    features: Sequence[str] | None,
-    ignore: Sequence[str],
-    keep_index: bool,
-    gaps: str,
+    task: str | None = None,
+    features: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    keep_index: bool = False,
+    gaps: str = "error",
 ) -> Dataset:
-    """A table's columns as features and target."""
+    """A table's columns as features and target; the arguments are those of :func:`load`."""
     path, notes = table.path, list(table.notes)
-    if target is None and table.X is not None and "y" in table.names:
-        target = "y"
-    name = _column_name(table, target)
+    name = target_name(table, target)
     y, gone, decided = target_column(table, name, task)
     notes += decided
     if table.X is not None:
@@ -217,8 +223,10 @@ def _dataset(
     return Dataset(stem_of(path), X, y, task, tuple(names), name, notes=tuple(notes))
 
 
-def _column_name(table: Table, target: str | int | None) -> str:
+def target_name(table: Table, target: str | int | None) -> str:
     """Name of the target's column, given by name or position."""
+    if target is None and table.X is not None and "y" in table.names:
+        return "y"
     columns = f"columns: {listed(table.names, 12) or 'none'}"
     if not table.typed and len(table.names) == 1:
         columns += "; is the separator right? (--separator, separator=)"

@@ -92,13 +92,15 @@ def _read_parquet(path: Path) -> Table:
         if isinstance(name, str)
     ]
     table = table.drop_columns([name for name in index if name in table.column_names])
-    columns = [_arrow_column(column, pyarrow.types) for column in table.columns]
+    columns = [arrow_column(column) for column in table.columns]
     notes = [f"{path.name}: the index {', '.join(map(repr, index))} is left out"] if index else []
     return Table(path, list(table.column_names), columns, notes=notes)
 
 
-def _arrow_column(column: Any, types: Any) -> np.ndarray:
+def arrow_column(column: Any) -> np.ndarray:
     """A column of pyarrow as an array: numbers with NaN for gaps, dates, else objects."""
+    from pyarrow import types
+
     kind = column.type
     if types.is_dictionary(kind):
         column = column.cast(kind.value_type)

@@ -105,7 +105,10 @@ class Table:
 
 def advice(name: str) -> str:
     """What to do about a column that cannot be used."""
-    return f"leave it out (--ignore {name!r}, ignore=[{name!r}]) or encode it as numbers"
+    return (
+        f"leave it out (--ignore {name!r}, ignore=[{name!r}]) or encode it as numbers "
+        "(fastnn.TableEncoder)"
+    )
 
 
 def days(column: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 
@@ -28,6 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PACKERS = ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "lzma"))
 _OPTION = "name another with --encoding (encoding=)"
 
 
@@ -52,7 +54,15 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     ValueError
         If it is no text, or not in this encoding.
     """
-    raw = _unpacked(path.read_bytes(), path)
+    text, _, notes = decoded(_unpacked(path.read_bytes(), path), path, encoding)
+    return text, notes
+
+
+def decoded(raw: bytes, path: Path, encoding: str | None) -> tuple[str, str, list[str]]:
+    """The text of some bytes, its encoding, and a note where that is a guess.
+
+    Parameters and errors are those of :func:`read_text`.
+    """
     notes: list[str] = []
     for start, what in _OTHERS:
         if raw.startswith(start):
@@ -76,14 +86,24 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:200].lstrip()[:1] == "<" and ">" in text:
         raise ValueError(f"{path}: is a page of HTML or XML, not a table")
-    return text, notes
+    return text, encoding, notes
+
+
+def open_unpacked(path: Path) -> IO[bytes]:
+    """A file to be read in parts, unpacked where gzip, bzip2 or xz packed it."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    for mark, module in _PACKERS:
+        if start.startswith(mark):
+            return importlib.import_module(module).open(path, "rb")
+    return open(path, "rb")
 
 
 def _unpacked(raw: bytes, path: Path) -> bytes:
     """The contents, packed or not."""
     if raw.startswith(b"PK\x03\x04"):
         return _out_of_zip(raw, path)
-    for start, module in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\xfd7zXZ", "lzma")):
+    for start, module in _PACKERS:
         if raw.startswith(start):
             try:
                 return importlib.import_module(module).decompress(raw)

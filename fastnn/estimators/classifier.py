@@ -42,8 +42,8 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         "constant"; for sgd "invscaling" (divided by ``(samples seen + 1) ** power_t`` after
         every epoch) and "adaptive" (divided by 5 when otherwise training would stop); for
         sgd, adam and the others but lbfgs "cosine" (down to 0), "step" (a tenth after each
-        third) and "one_cycle" (up from 1/25, then down), over ``max_iter`` epochs, with the
-        rate of every step.
+        third), "one_cycle" (up from 1/25, then down) and "coslog4" (up from 0 and down, four
+        times), over ``max_iter`` epochs, with the rate of every step.
     learning_rate_init : float, default=0.001
         Step size at the start.
     power_t : float, default=0.5

@@ -10,7 +10,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from fastnn.network import Network
 from fastnn.storage.schema import (
     FORMAT_VERSION,
     MAX_FILE_BYTES,
+    TABLE,
     Description,
     Entry,
     EstimatorDescription,
@@ -31,6 +32,7 @@ from fastnn.storage.schema import (
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.tables import Encoding, TableModel
 
 METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
@@ -39,7 +41,7 @@ _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
 
 def save(
-    model: Network | MLPClassifier | MLPRegressor,
+    model: Network | MLPClassifier | MLPRegressor | TableModel,
     path: str | os.PathLike,
     *,
     training: dict[str, Any] | None = None,
@@ -49,7 +51,7 @@ def save(
 
     Parameters
     ----------
-    model : Network, MLPClassifier or MLPRegressor
+    model : Network, MLPClassifier, MLPRegressor or TableModel
         An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
         that is a function.
     path : path
@@ -68,19 +70,26 @@ def save(
     import safetensors.numpy
 
     path = Path(path)
+    encoding: Encoding | None = getattr(model, "encoding", None)
+    model = model if encoding is None else cast(Any, model).network
+    network: Any = model
+    own: dict[str, Any]
     if isinstance(model, Network):
-        network, own = model, {}
+        own = {}
     else:
         from fastnn.estimators.fields import fields_of
 
-        own = fields_of(model)  # raises where it is not fitted
-        network = model._network()
+        own = fields_of(network)  # raises where it is not fitted
+        network = network._network()
     state = network.state if own == {} else getattr(model, "_optimizer", None)
     try:
         config = network.get_config()
     except ValueError as error:  # custom functions
         raise ModelFormatError(f"{path}: not written, {error}") from None
     arrays = network.arrays()
+    if encoding is not None:
+        own["table"], tables = encoding.to_state()
+        arrays |= {f"{TABLE}{name}": array for name, array in tables.items()}
     if include_optimizer and state is not None and state.optimizer is not None:
         kept, moments = state.to_dict(network.params)
         own["training_state"] = {**kept, "learning_rate": getattr(state, "learning_rate", None)}
@@ -99,7 +108,7 @@ def save(
     }
     try:
         description = checked_description(fields)
-        text = description.model_dump_json()
+        text = description.model_dump_json(exclude={"table"} if encoding is None else None)
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
     data = safetensors.numpy.save(
@@ -109,7 +118,9 @@ def save(
     write_atomically(path, data)
 
 
-def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassifier | MLPRegressor:
+def load(
+    path: str | os.PathLike, backend: str = "auto"
+) -> Network | MLPClassifier | MLPRegressor | TableModel:
     """Model from a model file.
 
     Parameters
@@ -120,7 +131,7 @@ def load(path: str | os.PathLike, backend: str = "auto") -> Network | MLPClassif
 
     Returns
     -------
-    Network, MLPClassifier or MLPRegressor
+    Network, MLPClassifier, MLPRegressor or TableModel
         What was saved.
 
     Raises
@@ -178,7 +189,7 @@ def _build(
     description: Description | EstimatorDescription,
     arrays: dict[str, np.ndarray],
     backend: str,
-) -> Network | MLPClassifier | MLPRegressor:
+) -> Network | MLPClassifier | MLPRegressor | TableModel:
     """The model; a missing or unknown backend is no fault of the file."""
     from fastnn import backends
 
@@ -186,10 +197,15 @@ def _build(
     fields = description.model_dump()
     try:
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
+        tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
         network = Network.from_config(fields["config"], arrays, backend=backend)
         if isinstance(description, Description):
             if kept is not None:
                 network.state.resume(kept, moments, network.params)
+            if description.table is not None:
+                from fastnn.tables import Encoding, TableModel
+
+                return TableModel(Encoding.from_state(description.table, tables), network)
             return network
         from fastnn import estimators
         from fastnn.estimators.fields import from_fields, resume
@@ -197,6 +213,10 @@ def _build(
         model = from_fields(getattr(estimators, description.kind), fields, network, backend)
         if kept is not None:
             resume(model, kept, moments)
+        if description.table is not None:
+            from fastnn.tables import Encoding, TableModel
+
+            return TableModel(Encoding.from_state(description.table, tables), model)
         return model
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFormatError(f"{path}: {_reason(error)}") from None

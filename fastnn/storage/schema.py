@@ -188,6 +188,9 @@ class Description(_Strict):
         How it was trained, as the command line recorded it; may be empty.
     training_state : TrainingState or None
         What training goes on with, if it was kept.
+    table : dict or None
+        How the columns of a table become the network's inputs (since format 3): the state of
+        a :class:`fastnn.tables.Encoding`.
     """
 
     format_version: Literal[1, 2, 3]
@@ -196,6 +199,12 @@ class Description(_Strict):
     config: Config
     training: dict[str, JsonValue] = {}
     training_state: TrainingState | None = None
+    table: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _table_fits(self) -> Description:
+        check_table(self.table, self.config.layer_sizes[0])
+        return self
 
 
 Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
@@ -232,7 +241,7 @@ class EstimatorDescription(_Strict):
     parameters : dict
         Its constructor's arguments.
     fitted : Fitted
-    training, training_state
+    training, training_state, table
         As for a network.
     """
 
@@ -244,9 +253,11 @@ class EstimatorDescription(_Strict):
     fitted: Fitted
     training: dict[str, JsonValue] = {}
     training_state: TrainingState | None = None
+    table: dict[str, JsonValue] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> EstimatorDescription:
+        check_table(self.table, self.config.layer_sizes[0])
         sizes, loss, fitted = self.config.layer_sizes, self.config.loss, self.fitted
         if self.config.standardize or self.config.classes is not None:
             raise ValueError("the network of an estimator has neither scales nor classes")
@@ -270,6 +281,18 @@ class EstimatorDescription(_Strict):
                 f"{n_labels} labels ({fitted.target_type}) do not fit {sizes[-1]} outputs, {loss}"
             )
         return self
+
+
+TABLE = "table."  # in front of the names of a table's arrays
+
+
+def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
+    """Raise ValueError unless the state of an encoding makes that many columns."""
+    if state is not None:
+        from fastnn.tables.encoding import n_outputs
+
+        if n_outputs(state) != n_inputs:
+            raise ValueError(f"table: makes {n_outputs(state)} columns for {n_inputs} inputs")
 
 
 def arrays_of(
@@ -296,11 +319,17 @@ def arrays_of(
     for first, second, length in pairs:
         if first in names or second in names:
             lengths |= {first: length, second: length}
+    tables: dict[str, tuple[str, int]] = {}
+    if description.table is not None:
+        from fastnn.tables.encoding import array_lengths
+
+        found = array_lengths(description.table)
+        tables = {f"{TABLE}{name}": ("float64", length) for name, length in found.items()}
     own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
     return {
         name: (own if name in ("params", "moments") else scales, length)
         for name, length in lengths.items()
-    }
+    } | tables
 
 
 class Entry(_Strict):

@@ -43,6 +43,10 @@ class TrainingBar(Progress):
         console = Console(stderr=True)
         return cls(epochs, console) if console.is_terminal else None
 
+    def reach(self, epoch: int, loss: float) -> None:
+        """Show that so many epochs are done."""
+        self.update(self._task, completed=epoch, text=f"loss {loss:.4g}")
+
     def callback(self, progress: training.Progress) -> None:
         """Show how far training is."""
         text = f"loss {progress.loss:.4g}"

@@ -59,8 +59,9 @@ class Lines:
         """Count one."""
         self.reach(self._done + 1)
 
-    def reach(self, done: int, text: str = "") -> None:
-        """Tell that so many are done, if the last line is long enough ago."""
+    def reach(self, done: int, text: str | float = "") -> None:
+        """Tell that so many are done, with a text or the loss, if that is due."""
+        text = text if isinstance(text, str) else f", loss {text:.4g}"
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None

@@ -55,9 +55,9 @@ class Optimizer:
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """What the kernels read: the rule's three numbers, clip_norm, clip_value, ema (or 0)."""
+        """The rule's three numbers, clip_norm, clip_value and ema (or 0), factor of the rate."""
         rest = (self.clip_norm, self.clip_value, self.ema)
-        return (*self._numbers, *(float(value or 0.0) for value in rest))
+        return (*self._numbers, *(float(value or 0.0) for value in rest), 1.0)
 
     def for_kernels(self) -> Rule:
         """The update rule as the kernels take it."""
@@ -65,7 +65,7 @@ class Optimizer:
 
         from fastnn.backends.interface import Rule
 
-        return Rule(self.rule, np.array(self.constants, np.float64), self.decay)
+        return Rule(self.rule, np.array([self.constants], np.float64), self.decay)
 
     @property
     def n_moments(self) -> int:

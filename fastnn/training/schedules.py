@@ -25,9 +25,18 @@ def _one_cycle(part: np.ndarray) -> np.ndarray:
     return np.where(part < 0.3, up, down)
 
 
+def _coslog4(part: np.ndarray) -> np.ndarray:
+    """From 0 up and down four times, each twice as long as the one before, and back to 0.
+
+    Holzmueller, Grinsztajn, Steinwart, Better by default (2024).
+    """
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.log2(1 + 15 * np.minimum(part, 1.0)))
+
+
 # Factors of the learning rate by the share of training that is done; for all update rules.
 SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cosine": _cosine,
     "step": _step,
     "one_cycle": _one_cycle,
+    "coslog4": _coslog4,
 }

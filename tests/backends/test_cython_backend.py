@@ -60,7 +60,7 @@ def test_wrong_dtypes_are_refused(cython):
         with pytest.raises(TypeError, match=r"dtype|float32 or float64"):
             cython.output_transform(codes.CROSS_ENTROPY, np.ones((2, 3), dtype))
     params = np.ones(3, np.float32)
-    rule = Rule(codes.SGD, np.zeros(6), 0.0)
+    rule = Rule(codes.SGD, np.zeros((1, 7)), 0.0)
     with pytest.raises(TypeError, match="grads has the wrong dtype, float64"):
         cython.update(np.ones(3), 0.0, rule, 0.1, 1, params, np.empty((0, 3), np.float32))
     with pytest.raises(ValueError, match="grads has 2 elements; 3 are needed"):

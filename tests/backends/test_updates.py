@@ -26,7 +26,7 @@ def test_update_kernel(compiled, dtype, name, n, rng):
             [grads],
             [
                 l2,
-                Rule(optimizer.rule, readonly(np.array(optimizer.constants)), decay),
+                Rule(optimizer.rule, readonly(np.array([optimizer.constants])), decay),
                 optimizer.learning_rate,
                 count,
             ],

@@ -124,7 +124,9 @@ def test_the_table_says_it(rare, run):
     assert (code, err) == (0, "")
     lines = dict(line.split("  ", 1) for line in out.splitlines())
     lines = {name: text.strip() for name, text in lines.items()}
-    assert lines["baseline"] == "97.00% by always predicting 'no'"
+    constant, linear = lines["baselines"].split(", ")
+    assert constant == "97.00% by always predicting 'no'"
+    assert linear.endswith("% by a linear model")
     assert lines["balanced accuracy"].endswith("%")
     assert 0.5 < float(lines["AUC"]) < 1
     assert lines["hint"] == "--class-weight balanced counts every class the same"

@@ -299,7 +299,7 @@ def test_long_files_are_read_by_a_library(tmp_path, monkeypatch, library):
     def refused(*args):
         raise AssertionError("read by the csv module")
 
-    monkeypatch.setattr(delimited, "_checked_rows", refused)
+    monkeypatch.setattr(delimited, "checked_rows", refused)
     monkeypatch.setattr(arrow, "SMALLEST", 0 if library == "pyarrow" else 1 << 60)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(5000, 3)), columns=["a", "b", "c"])

@@ -1,15 +1,12 @@
 """The report's page, in a real browser too."""
 
-import json
 import os
 import re
-import shutil
-import subprocess
-import sys
 import time
 
 import pytest
 
+from benchmarks import chromium
 from fastnn.experiments.claims import claims
 
 
@@ -28,108 +25,13 @@ def test_the_page_needs_nothing_from_outside(report):
 # --- the page in a browser ------------------------------------------------------------------
 
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--disable-extensions",
-    "--remote-debugging-pipe",
-)
-
-
-class Browser:
-    """Headless Chromium, spoken to over its debugging pipe (messages end with a zero byte)."""
-
-    def __init__(self, program, folder):
-        from_browser, to_us = os.pipe()
-        from_us, to_browser = os.pipe()
-        # Chromium reads descriptor 3 and writes descriptor 4.
-        move = (
-            "import fcntl, os, sys;"
-            "a, b = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3]);"
-            "os.dup2(a, 3); os.dup2(b, 4); os.execvp(sys.argv[3], sys.argv[3:])"
-        )
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", move, str(from_us), str(to_us), program, *FLAGS,
-             f"--user-data-dir={folder}", "about:blank"],
-            pass_fds=(from_us, to_us),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(from_us)
-        os.close(to_us)
-        self.reader, self.writer = from_browser, to_browser
-        os.set_blocking(self.reader, False)
-        self.buffer, self.number, self.events, self.session = b"", 0, [], None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.reader)
-        os.close(self.writer)
-
-    def messages(self):
-        try:
-            part = os.read(self.reader, 1 << 20)
-        except BlockingIOError:
-            part = b""
-            time.sleep(0.01)
-        *whole, self.buffer = (self.buffer + part).split(b"\0")
-        return [json.loads(message) for message in whole]
-
-    def call(self, method, **params):
-        """One command and its answer; events on the way are kept."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if self.session is not None:
-            message["sessionId"] = self.session
-        os.write(self.writer, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 60
-        answer = None
-        while answer is None:
-            assert time.monotonic() < deadline, f"no answer to {method}"
-            assert self.process.poll() is None, "the browser ended"
-            for got in self.messages():
-                if got.get("id") == self.number:
-                    answer = got
-                elif "method" in got:
-                    self.events.append(got)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def attach(self):
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-
-    def value(self, expression):
-        got = self.call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in got, got
-        return got["result"].get("value")
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
+    if chromium.program() is None:
         reason = "no chromium: the page is not checked in a browser"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with Browser(program, tmp_path_factory.mktemp("chromium")) as chromium:
-        chromium.attach()
-        for part in ("Page", "Runtime", "Log", "Network"):
-            chromium.call(f"{part}.enable")
-        yield chromium
+    with chromium.browsing(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 LOADED = """

@@ -135,6 +135,7 @@ def test_training_and_predicting_need_no_extra(tmp_path):
         ("matplotlib", "plots", ["experiments", "--only", "data"]),
         ("jinja2", "experiments", ["experiments", "--only", "data"]),
         ("pooch", "download", ["train", "mnist"]),
+        *[(name, "play", ["play"]) for name in ("starlette", "uvicorn", "websockets")],
     ],
 )
 def test_missing_extra_is_one_line_that_names_it(tmp_path, monkeypatch, library, extra, arguments):

@@ -26,7 +26,6 @@ from fastnn.backends.numba.sparse import Rows
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team, assemble, barrier, claim
 from fastnn.backends.numba.updates import (
-    Rule,
     Step,
     Vectors,
     add_groups,
@@ -34,6 +33,7 @@ from fastnn.backends.numba.updates import (
     combine,
     part_of_params,
     penalty_of,
+    rule_of,
     step_size,
     update_layers,
 )
@@ -267,14 +267,14 @@ def _data_of(data, features, order):
 def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
     """A thread's part of a chunk of steps; how many were done."""
     net = net_of(net)
-    code, constants, decay = rule
     learning_rates, first_step, first_count, seed = chunk
     thread, n_threads, sync = team
     grads, order, work = memory
-    rule, team = Rule(code, pointer(constants), decay), Team(thread, n_threads, pointer(sync))
+    team = Team(thread, n_threads, pointer(sync))
     seed = np.uint64(seed)
     data, samples, batch_size, shuffled = _data_of(data, net.layers[codes.FAN_IN], order)
     params_, grads_, moments_ = pointer(params), pointer(grads), pointer(moments)
+    rule = rule_of(rule, params_)
     averaged = rule.constants[5] != 0.0
     n_params, n_moments = params.shape[0], moments.shape[0] - np.int64(averaged)
     own = at(pointer(work), thread * work.shape[1])
@@ -313,8 +313,9 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         step = Step(
             step_size(rule, learning_rates[i], first_count + i + 1),
             factor,
-            1.0 - learning_rates[i] * decay,
+            1.0 - learning_rates[i] * rule.decay,
             rule.constants[5] if first_count + i > 0 else 0.0,
+            2 * net.n_layers,
         )
         update_layers(net, l2, rule, step, team, vectors)
         barrier(team)

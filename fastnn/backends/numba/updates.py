@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba.compiling import distinct, inner, public
-from fastnn.backends.numba.pointers import at, like, pointer, smaller
+from fastnn.backends.numba.pointers import at, like, pointer, reinterpret, smaller
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import barrier
 
@@ -22,6 +22,25 @@ class Rule(NamedTuple):
     code: int
     constants: Any
     decay: float
+    stride: int  # from the constants of a part to those of the next; 0: one row for all
+    front: Any
+    features: int  # rows of ``front``
+
+
+@inner
+def rule_of(rule, params):
+    """From arrays to pointers."""
+    code, constants, decay, front = rule
+    stride = constants.shape[1] if constants.shape[0] > 1 else 0
+    own = reinterpret(pointer(front), params)
+    return Rule(code, pointer(constants), decay, np.int64(stride), own, front.shape[0])
+
+
+@inner
+def _part_of(rule, part):
+    """The rule of one part of the parameters."""
+    constants = at(rule.constants, part * rule.stride)
+    return Rule(rule.code, constants, rule.decay, rule.stride, rule.front, rule.features)
 
 
 class Vectors(NamedTuple):
@@ -37,12 +56,15 @@ class Vectors(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an update multiplies: moments' rate, gradient, parameters (if weights), average."""
+    """What an update multiplies: moments' rate, gradient, parameters (if weights), average.
+
+    ``parts`` are those of the parameters."""
 
     rate: float
     factor: float
     shrink: float
     keep: float
+    parts: int
 
 
 # --- penalty and clipping -------------------------------------------------------
@@ -166,7 +188,7 @@ def step_size(rule, learning_rate, count):
 def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
     """One step for ``n`` parameters; ``rate`` is the step size, ``shrink`` the decay's factor."""
     constants = rule.constants
-    l2, shrink, rate = like(params, l2), like(params, shrink), like(params, rate)
+    l2, shrink, rate = like(params, l2), like(params, shrink), like(params, rate * constants[6])
     c0, c1 = like(params, constants[0]), like(params, constants[1])
     epsilon = like(params, constants[2])
     # 1 - constant in float64, as its rounding would show
@@ -211,13 +233,12 @@ def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
 @public
 def _update_all(grads, l2, rule, learning_rate, count, params, moments):
     """See :func:`update`; the rule as a plain tuple."""
-    code, constants, decay = rule
-    rule_ = Rule(code, pointer(constants), decay)
+    rule_ = rule_of(rule, pointer(params))
     mode = flush_subnormals()
     _update(
         pointer(grads),
         l2,
-        1.0 - learning_rate * decay,
+        1.0 - learning_rate * rule_.decay,
         rule_,
         step_size(rule_, learning_rate, count),
         params.shape[0],
@@ -241,6 +262,42 @@ def _scale(factor, n, grads):
         grads[i] = grads[i] * factor
 
 
+@distinct
+def _dot(x, y, n):
+    """In float64."""
+    total = 0.0
+    for i in range(n):
+        total += np.float64(x[i]) * np.float64(y[i])
+    return total
+
+
+@distinct
+def _scaled(factor, x, n, out):
+    """``out = factor * x``."""
+    for i in range(n):
+        out[i] = factor * x[i]
+
+
+@inner
+def _update_front(n, l2, shrink, rule, step, team, vectors):
+    """Update of a thread's rows of a first layer behind factors of the features."""
+    units, features = n // rule.features, rule.features
+    begin, end = team.thread * features // team.n_threads, (team.thread + 1) * features
+    for i in range(begin, end // team.n_threads):
+        start = i * units
+        add_groups(vectors.groups, vectors.n, start, start + units, vectors.grads)
+        grads, state = at(vectors.grads, start), at(vectors.moments, start)
+        w = at(rule.front, i * (units + 3))
+        s = at(w, units)
+        ds = _dot(w, grads, units)
+        _scale(s[0], units, grads)
+        own = _part_of(rule, 0)
+        _update(grads, l2, shrink, own, step.rate, units, w, state, at(state, vectors.n))
+        grads[0] = like(grads, ds)
+        _update(grads, 0.0, 1.0, _part_of(rule, step.parts), step.rate, 1, s, at(s, 1), at(s, 2))
+        _scaled(s[0], w, units, at(vectors.params, start))
+
+
 @inner
 def _update_range(first, n, l2, shrink, rule, step, team, vectors):
     """Sum of the groups and update, for a thread's share of one range of parameters."""
@@ -262,10 +319,14 @@ def _update_range(first, n, l2, shrink, rule, step, team, vectors):
 @inner
 def update_layers(net, l2, rule, step, team, vectors):
     """Update all parameters; biases have neither L2 nor weight decay."""
-    if net.l2 == 0.0 and rule.decay == 0.0:
+    if net.l2 == 0.0 and rule.decay == 0.0 and rule.stride == 0:
         _update_range(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
     else:
         for k in range(2 * net.n_layers):
             first, n, weights = part_of_params(net.layers, k)
             l2_here, shrink = (l2, step.shrink) if weights else (0.0, 1.0)
-            _update_range(first, n, l2_here, shrink, rule, step, team, vectors)
+            if k == 0 and rule.features > 0:
+                _update_front(n, l2_here, shrink, rule, step, team, vectors)
+            else:
+                own = _part_of(rule, k)
+                _update_range(first, n, l2_here, shrink, own, step, team, vectors)

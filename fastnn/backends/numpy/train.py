@@ -8,7 +8,7 @@ from fastnn.backends import codes
 from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
 from fastnn.backends.numpy.network import batch_gradient
 from fastnn.backends.numpy.random import shuffle
-from fastnn.backends.numpy.updates import clip, penalty, update
+from fastnn.backends.numpy.updates import clip, penalty, update, update_front
 
 
 def train(net, data, rule, chunk, team, params, moments, memory, losses):
@@ -37,7 +37,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
     grads, l2 = memory.grads[0], net.l2
-    clipped = rule.constants[3] != 0.0 or rule.constants[4] != 0.0
+    clipped = rule.constants[0, 3:5].any()
     for i, rate in enumerate(chunk.learning_rates):
         if team.sync[codes.SYNC_ABORT]:
             return i
@@ -73,21 +73,19 @@ def flush_subnormals(x):
 
 def update_layers(net, l2, rule, rate, count, params, moments, grads):
     """Update all parameters; biases have neither L2 nor weight decay."""
-    for row in net.layers:
+    for k, row in enumerate(net.layers):
         if row[KIND] == codes.DENSE:
             weights = slice(row[WEIGHTS], row[BIASES])
             biases = slice(row[BIASES], row[BIASES] + row[FAN_OUT])
-            update(grads[weights], l2, rule, rate, count, params[weights], moments[:, weights])
-            update(
-                grads[biases],
-                0.0,
-                rule._replace(decay=0.0),
-                rate,
-                count,
-                params[biases],
-                moments[:, biases],
-            )
-    average = rule.constants[5]
+            arguments = rate, count, params[weights], moments[:, weights]
+            if k == 0 and len(rule.front):
+                update_front(grads[weights], l2, rule, *arguments)
+            else:
+                update(grads[weights], l2, rule.part(2 * k), *arguments)
+            of_biases = rule.part(2 * k + 1)._replace(decay=0.0)
+            arguments = rate, count, params[biases], moments[:, biases]
+            update(grads[biases], 0.0, of_biases, *arguments)
+    average = rule.constants[0, 5]
     if average != 0.0:
         keep = average if count > 1 else 0.0
         moments[-1] *= params.dtype.type(keep)

@@ -51,7 +51,8 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
     | adagrad | epsilon | s += g^2; params -= rate g / (sqrt s + epsilon) |
     | rmsprop | rho, epsilon | s = rho s + (1 - rho) g^2; params -= rate g / (sqrt s + epsilon) |
 
-    Before that ``rule.decay`` shrinks the parameters by the factor 1 - rate decay (AdamW).
+    Before that ``rule.decay`` shrinks the parameters by the factor 1 - rate decay (AdamW). The rate
+    of the step is ``learning_rate`` times ``rule.constants[0, 6]``.
 
     Parameters
     ----------
@@ -67,11 +68,12 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
         Moments, zero before the first update; read and overwritten. No rows
         where the rule needs none.
     """
-    dtype, code, constants = params.dtype.type, rule.code, rule.constants
+    dtype, code, constants = params.dtype.type, rule.code, rule.constants[0]
     g = grads + dtype(l2) * params
-    rate = dtype(learning_rate)
     if rule.decay != 0.0:
         params *= dtype(1 - learning_rate * rule.decay)
+    learning_rate = learning_rate * constants[6]
+    rate = dtype(learning_rate)
     if code == codes.SGD:
         momentum, nesterov = constants[0], constants[1]
         if momentum == 0.0:
@@ -102,9 +104,29 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
         params -= rate * g / (np.sqrt(s) + dtype(epsilon))
 
 
+def update_front(grads, l2, rule, learning_rate, count, params, moments):
+    """One step for the weights of a first layer behind trained factors of the features.
+
+    The weights ``params`` are s W of ``rule.front``, so that their gradient G gives that of W,
+    ``s G``, and that of s, ``sum_j W_ij G_ij``.
+
+    Parameters
+    ----------
+    grads, l2, rule, learning_rate, count, params, moments
+        As for :func:`update`; of the first layer's weights.
+    """
+    w, s, moments_s = rule.front[:, :-3], rule.front[:, -3], rule.front[:, -2:].T
+    grads, moments = grads.reshape(w.shape), moments.reshape(-1, *w.shape)
+    dw, ds = s[:, None] * grads, np.einsum("ij,ij->i", w, grads, dtype=np.float64)
+    update(dw, l2, rule.part(0), learning_rate, count, w, moments)
+    rule = rule.part(-1)._replace(decay=0.0)
+    update(ds.astype(s.dtype), 0.0, rule, learning_rate, count, s, moments_s)
+    np.multiply(s[:, None], w, out=params.reshape(w.shape))
+
+
 def clip(net, rule, params, grads):
     """Gradient of the objective from that of the loss; its entries or its norm are clipped."""
-    _, _, _, clip_norm, clip_value, _ = rule.constants
+    clip_norm, clip_value = rule.constants[0, 3:5]
     add_penalty(net, params, grads)
     if clip_value != 0.0:
         np.clip(grads, -clip_value, clip_value, out=grads)

@@ -1,0 +1,104 @@
+"""What a model file holds, for ``fastnn info MODEL``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastnn import storage
+from fastnn.backends import codes
+from fastnn.cli.models import model_path
+from fastnn.cli.output import score_name, score_text
+
+SHOWN = 12  # names of classes or features
+MOST_COLUMNS = 200
+
+
+def contents(model: Path) -> dict[str, Any]:
+    """What a model file says about itself.
+
+    Parameters
+    ----------
+    model : Path
+        The file, or the run folder it lies in.
+
+    Returns
+    -------
+    dict
+    """
+    path = model_path(model)
+    found = storage.describe(path)
+    config, training = found.config, found.training
+    labels = config.classes or getattr(getattr(found, "fitted", None), "labels", None)
+    results, settings = training.get("results"), training.get("settings")
+    result: dict[str, Any] = {
+        "model": str(path),
+        "bytes": path.stat().st_size,
+        "kind": found.kind,
+        "format_version": found.format_version,
+        "fastnn_version": found.fastnn_version,
+        "layer_sizes": config.layer_sizes,
+        "activation": config.activation,
+        "loss": config.loss,
+        "dtype": config.dtype,
+        "parameters": config.spec().shapes["params"][0],
+        "task": "regression" if config.loss in codes.REGRESSION else "classification",
+        "target": training.get("target"),
+        "classes": None if labels is None else labels.values,
+        "features": training.get("features"),
+        "epochs": config.n_epochs,
+        "data": settings.get("data") if isinstance(settings, dict) else None,
+        "results": results if isinstance(results, dict) else {},
+    }
+    if found.table is not None:
+        from fastnn.tables.encoding import codes_of
+
+        result["columns"] = {
+            code.name: {"kind": code.kind, "becomes": code.what()} for code in codes_of(found.table)
+        }
+    return result
+
+
+def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The same for people."""
+    sizes = "-".join(map(str, result["layer_sizes"]))
+    activations = ", ".join(dict.fromkeys(result["activation"]))
+    found = [
+        ("model", f"{result['model']}, {result['bytes']:,} bytes"),
+        (
+            "kind",
+            f"{result['kind']}, format {result['format_version']}, "
+            f"written by fastnn {result['fastnn_version']}",
+        ),
+        ("network", f"{sizes} {activations}, {result['parameters']:,} parameters".strip()),
+        ("loss", f"{result['loss']}, {result['dtype']}"),
+        ("task", result["task"]),
+    ]
+    if result["target"] is not None:
+        found.append(("target", str(result["target"])))
+    if result["classes"] is not None:
+        found.append(("classes", _some(result["classes"])))
+    columns = result.get("columns")
+    if columns is not None:
+        width = max(map(len, columns))
+        lines = [f"{name:<{width}}  {column['becomes']}" for name, column in columns.items()]
+        found += [("column", line) for line in lines[:MOST_COLUMNS]]
+    elif isinstance(result["features"], list):
+        found.append(("features", _some(result["features"])))
+    if result["data"] is not None:
+        samples = result["results"].get("samples")
+        many = f", {samples:,} training samples" if isinstance(samples, int) else ""
+        found.append(("trained with", f"{result['data']}{many}"))
+    found.append(("epochs", f"{result['epochs']:,}"))
+    for score in ("accuracy", "r2"):
+        value = result["results"].get(f"held_out_{score}")
+        if isinstance(value, float):
+            what = result["results"].get("held_out", "")
+            found.append((f"held-out {score_name(score)}", f"{score_text(value, score)} ({what})"))
+    return found
+
+
+def _some(names: list[Any]) -> str:
+    """Some names, and how many there are."""
+    more = f", ... ({len(names):,})" if len(names) > SHOWN else ""
+    return ", ".join(map(str, names[:SHOWN])) + more

@@ -1,0 +1,249 @@
+"""What ``fastnn predict`` does: predictions by column, and those of large files in parts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.cli.data import input_dtype
+from fastnn.cli.models import feature_names, scale_of
+from fastnn.cli.output import meant_digits
+from fastnn.cli.runs import write_text
+from fastnn.datasets import check_range, scaled
+from fastnn.datasets.layout import Format
+from fastnn.datasets.loading import features_of
+from fastnn.datasets.table import Table
+from fastnn.tables.columns import columns_of
+from fastnn.tables.remarks import Remarks
+from fastnn.tables.streams import Part, Stream, Writer, open_stream, whole
+from fastnn.training.lines import counting_progress
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+    from fastnn.storage import Description
+    from fastnn.tables import Encoding
+
+MOST_NUMBERS = 4_000_000  # encoded numbers of one part of a file
+MOST_ROWS = 50_000
+
+
+@dataclass
+class Predictor:
+    """A model and what it says about the tables that it predicts."""
+
+    net: Network
+    description: Description
+    encoding: Encoding | None
+    proba: bool
+    remarks: Remarks = field(default_factory=Remarks)
+    notes: list[str] = field(default_factory=list)
+    n_rows: int = 0
+    n_incomplete: int = 0
+
+    def predict(self, table: Table) -> dict[str, list[Any]]:
+        """Predictions for some rows, by the names of their columns."""
+        if self.encoding is not None:
+            try:
+                X = self.encoding.transform(columns_of(table), self.remarks)
+            except ValueError as error:
+                raise ValueError(f"{table.path}: {error}") from None
+            check_range(X, self.net.dtype, self.encoding.names)
+            X = X.astype(input_dtype(self.net), copy=False)
+        else:
+            training = self.description.training
+            names = feature_names(self.net, training)
+            target = training.get("target")
+            own = target if isinstance(target, str) else None
+            X, notes = features_of(table, names, own, "keep")
+            self.notes += [note for note in notes if note not in self.notes]
+            self.n_incomplete += int(np.isnan(X).any(axis=1).sum())
+            X = scaled(X, scale_of(self.description), input_dtype(self.net), names)
+        self.n_rows += len(X)
+        return columns(self.net, X, self.proba)
+
+    def lines(self, ours: Sequence[str]) -> list[str]:
+        """What is to be said, after all rows; ``ours`` are columns that are no surprise."""
+        self.remarks.ignored = [name for name in self.remarks.ignored if name not in ours]
+        found = [*self.notes, *self.remarks.lines()]
+        if self.n_incomplete:
+            found.append(
+                f"no prediction for {self.n_incomplete:,} of {self.n_rows:,} rows, which have gaps"
+            )
+        return found
+
+    @property
+    def part_rows(self) -> int:
+        """Rows of one part of a file."""
+        return int(np.clip(MOST_NUMBERS // self.net.n_features, 256, MOST_ROWS))
+
+
+def predict_stream(
+    predictor: Predictor,
+    source: str,
+    wanted: Format,
+    *,
+    out: Path | None,
+    append: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Predict a file or standard input in parts, and write what is predicted.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    source : str
+    wanted : Format
+        How a text is to be read.
+    out : Path or None
+        None is standard output.
+    append : bool
+        Whether the columns of the file are written too.
+    as_json, quiet : bool
+    """
+    with contextlib.closing(open_stream(source, wanted)) as stream:
+        _predict_parts(predictor, stream, out=out, append=append, as_json=as_json, quiet=quiet)
+
+
+def _predict_parts(
+    predictor: Predictor,
+    stream: Stream,
+    *,
+    out: Path | None,
+    append: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    parts = _with_bar(stream.parts(predictor.part_rows), stream.total, stream.unit, quiet)
+    if as_json:
+        _write_json(predictor, parts, stream.names if append else [], out)
+        return
+    first = next(parts)
+    more = predictor.predict(first.table)
+    names = _free_names(list(more), stream.names if append else [])
+    measured = [] if predictor.encoding is None else predictor.encoding.used
+    header = [*(stream.names if append else []), *names]
+    with _quiet_pipe(), Writer(out, header, stream.separator, measured) as writer:
+        while True:
+            rows = first if append else first._replace(rows=[()] * len(next(iter(more.values()))))
+            if not append:
+                rows = rows._replace(table=Table(first.table.path, [], []))
+            writer.write(rows, more)
+            found = next(parts, None)
+            if found is None:
+                break
+            first, more = found, predictor.predict(found.table)
+    target = str(predictor.description.training.get("target"))
+    lines = [] if quiet else [*stream.notes, *predictor.lines([target])]
+    sys.stderr.write("".join(f"fastnn: {line}\n" for line in lines))
+
+
+def _write_json(
+    predictor: Predictor, parts: Iterator[Part], names: Sequence[str], out: Path | None
+) -> None:
+    """All columns as one object of JSON."""
+    result: dict[str, list[Any]] = {name: [] for name in names}
+    keys: list[str] = []
+    for part in parts:
+        more = predictor.predict(part.table)
+        keys = keys or _free_names(list(more), names)
+        for name, column in zip(names, part.table.columns, strict=False):
+            result[name] += [_plain(value) for value in whole(column).tolist()]
+        for key, predicted in zip(keys, more.values(), strict=True):
+            result.setdefault(key, []).extend(predicted)
+    text = json.dumps(result) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text(out, text)
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it."""
+    if value is None or value != value:
+        return None
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _free_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Names of our columns that the file does not have."""
+    return [f"fastnn_{name}" if name in taken else name for name in names]
+
+
+def _with_bar(parts: Iterator[Part], total: int | None, unit: str, quiet: bool) -> Iterator[Part]:
+    """The parts, with progress on standard error if there are several."""
+    scale = 1 << 20 if unit == "bytes" else 1
+    name = "MB" if unit == "bytes" else unit
+    first = next(parts, None)
+    if first is None:
+        return
+    yield first
+    second = next(parts, None)
+    if second is None:
+        return
+    bar = None if quiet else counting_progress(name, None if total is None else total // scale)
+    with bar or contextlib.nullcontext():
+        found: Part | None = second
+        while found is not None:
+            yield found
+            if bar is not None:
+                bar.reach(found.done // scale)
+            found = next(parts, None)
+
+
+@contextlib.contextmanager
+def _quiet_pipe() -> Iterator[None]:
+    """End without a word if what reads our output has gone, as ``head`` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
+    """Predictions without the digits that a network in float32 does not know.
+
+    Its outputs are deviations from the targets' mean, in units of their standard deviation.
+    """
+    factors = net.scales.target_scale
+    if factors is None or net.dtype != np.float32 or predicted.dtype.kind != "f":
+        return predicted
+    known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # digits after the point
+    by_output = predicted.reshape(len(predicted), -1).T
+    rounded = [np.round(column, n) for column, n in zip(by_output, known, strict=True)]
+    return np.stack(rounded, axis=1).reshape(predicted.shape)
+
+
+def columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
+    """Predictions, and probabilities if they are wanted, by the names of their columns.
+
+    Rows with gaps have None.
+    """
+    complete = np.isfinite(X).all(axis=1)
+    if not complete.all():
+        X = X[complete] if complete.any() else np.zeros_like(X[:1])
+
+    def filled(values: np.ndarray) -> list[Any]:
+        column = np.full(len(complete), None, object)
+        column[complete] = meant_digits(values[: complete.sum()]).tolist()
+        return column.tolist()
+
+    predicted = _without_noise(net, net.predict(X))
+    found: dict[str, list] = {}
+    for k, column in enumerate(predicted.reshape(len(X), -1).T):
+        found["prediction" if predicted.ndim == 1 else f"prediction_{k}"] = filled(column)
+    if proba:
+        probabilities = net.predict_proba(X)
+        labels = range(probabilities.shape[1]) if net.classes_ is None else net.classes_
+        for label, column in zip(labels, probabilities.T, strict=True):
+            found[f"probability_{label}"] = filled(column)
+    return found

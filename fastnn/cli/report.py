@@ -1,0 +1,251 @@
+"""The report of a run: one HTML file with everything in it, figures as SVG."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.cli.output import score_name
+from fastnn.cli.runs import write_text
+from fastnn.extras import is_installed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastnn.cli.training import Run
+
+REPORT_FILE = "report.html"
+MOST_BARS = 25
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
+  padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem 1rem .2rem 0;
+  vertical-align: top; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
+th { color: #555; font-weight: 600; } img { max-width: 100%; } p { color: #555; }
+td.bar { min-width: 8rem; } td.bar span { display: inline-block; height: .7rem;
+  background: #0072B2; }
+"""
+
+
+def write_report(
+    path: Path,
+    run: Run,
+    rows: Sequence[tuple[str, str]],
+    unseen_X: np.ndarray,
+    unseen_y: np.ndarray,
+) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    path : Path
+    run : Run
+    rows : sequence of (str, str)
+        What the command prints.
+    unseen_X, unseen_y : ndarray
+        Samples that were held out; those of training stand in where there are none.
+    """
+    held_out = len(unseen_y) > 0
+    X, y = (unseen_X, unseen_y) if held_out else (run.X, run.y)
+    which = f"the {len(y):,} samples held out" if held_out else "the samples of training"
+    title = f"{run.dataset.name}: {run.dataset.target_name}"
+    parts = [f"<h1>{_text(title)}</h1>", _table([], rows)]
+    parts += _columns(run)
+    with _quiet_figures() as figures:
+        parts += _curves(run, figures)
+        parts += _errors(run, X, y, which, figures)
+        parts += _importances(run, X, y, which, figures)
+        parts += _calibration(run, X, y, which, figures)
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}'
+        f"</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+    write_text(path, page)
+
+
+def _text(value: object) -> str:
+    """A name as text of a page."""
+    return html.escape(str(value))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: int = -1) -> str:
+    """A table of texts; column ``raw`` is HTML already."""
+    lines = ["<table>"]
+    if head:
+        lines.append("<tr>" + "".join(f"<th>{_text(cell)}</th>" for cell in head) + "</tr>")
+    for row in rows:
+        cells = (cell if k == raw else f"<td>{_text(cell)}</td>" for k, cell in enumerate(row))
+        lines.append("<tr>" + "".join(cells) + "</tr>")
+    return "\n".join([*lines, "</table>"])
+
+
+def _columns(run: Run) -> list[str]:
+    """What each column is and becomes, with the share of missing values."""
+    if run.encoding is None:
+        names = run.dataset.feature_names
+        return [
+            "<h2>Columns</h2>",
+            f"<p>{len(names):,} numbers: {_text(', '.join(names[:200]))}</p>",
+        ]
+    rows = []
+    for code in run.encoding.columns:
+        share = code.gaps / code.rows if code.rows else 0.0
+        bar = f'<span style="width:{share * 8:.2f}rem"></span> {share:.1%}' if share else ""
+        rows.append((code.name, code.kind, code.what(), f'<td class="bar">{bar}</td>'))
+    return ["<h2>Columns</h2>", _table(("column", "kind", "becomes", "missing"), rows, raw=3)]
+
+
+class _quiet_figures:
+    """Makes figures as images of a page; none without matplotlib."""
+
+    def __enter__(self) -> _quiet_figures:
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")  # of glyphs that a font does not have
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._warnings.__exit__(*error)
+
+    def draw(self, alt: str, draw: Callable[[Axes], object], height: float = 3.6) -> list[str]:
+        """A figure that a function draws."""
+        if not is_installed("matplotlib"):
+            return []
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        out = io.BytesIO()
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastnn"}):
+            figure = Figure(figsize=(6.4, height), layout="constrained")
+            draw(figure.subplots())
+            figure.savefig(out, format="svg", metadata={"Date": None})
+        data = base64.b64encode(out.getvalue()).decode("ascii")
+        return [f'<img alt="{_text(alt)}" src="data:image/svg+xml;base64,{data}">']
+
+
+def _curves(run: Run, figures: _quiet_figures) -> list[str]:
+    if not run.history.epochs:
+        return []
+    from fastnn.plots import loss_curve
+
+    drawn = figures.draw("Loss by epoch", lambda ax: loss_curve(run.history, ax=ax))
+    if run.history.validation_score is not None:
+        drawn += figures.draw("Score by epoch", lambda ax: _score_curve(run, ax), 2.8)
+    return ["<h2>Training</h2>", *drawn] if drawn else []
+
+
+def _score_curve(run: Run, ax: Axes) -> None:
+    """The score of the samples that were watched in training."""
+    from fastnn.plots import COLORS
+
+    scores = np.asarray(run.history.validation_score)
+    epochs = np.arange(1, len(scores) + 1)
+    ax.plot(epochs, scores, color=COLORS[1], linewidth=1.2)
+    best = run.history.best_epoch
+    if best is not None:
+        ax.plot(epochs[best], scores[best], "o", color=COLORS[1])
+    # a few bad epochs at the beginning would hide the others
+    low, high = np.quantile(scores, 0.05), scores.max()
+    ax.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.05 * (high - low) + 1e-9)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(f"validation {score_name(run.score)}")
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _errors(
+    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+) -> list[str]:
+    from fastnn.plots import confusion_matrix, predictions
+
+    predicted = run.net.predict(X)
+    if run.dataset.task == "classification":
+        height = float(np.clip(0.35 * len(np.unique(y)) + 1.6, 3.2, 8))
+        drawn = figures.draw(
+            "Confusion matrix", lambda ax: confusion_matrix(y, predicted, ax=ax), height
+        )
+        text = f"How many of {which} were taken for which class."
+    else:
+        name = run.dataset.target_name
+        drawn = figures.draw(
+            "Predictions over targets",
+            lambda ax: predictions(y, predicted, ax=ax, target_name=name),
+            4.8,
+        )
+        residual = np.abs(y - predicted)
+        text = (
+            f"Of {which}: mean absolute error {residual.mean():.6g}, root mean square error "
+            f"{np.sqrt((residual**2).mean()):.6g}, 90% of the errors below "
+            f"{np.quantile(residual, 0.9):.6g}."
+        )
+    return ["<h2>Errors</h2>", f"<p>{_text(text)}</p>", *drawn]
+
+
+def _importances(
+    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+) -> list[str]:
+    from fastnn.plots import importances as bars
+    from fastnn.tables.importances import REPEATS, importances
+
+    names, groups = [*run.dataset.feature_names], [[k] for k in range(X.shape[1])]
+    if run.encoding is not None:
+        names, groups = map(list, zip(*_groups(run), strict=True))
+    if not 1 < len(names) <= 500:
+        return []
+    falls = importances(run.net.score, X, y, groups)
+    order = np.argsort(-falls.mean(axis=1), kind="stable")[:MOST_BARS]
+    chosen = [names[k] for k in order]
+    text = (
+        f"By how much the {score_name(run.score)} of {which} falls when the values of a column "
+        f"change places, mean of {REPEATS} times. Columns that say the same share their importance."
+    )
+    drawn = figures.draw(
+        "Importance of each column",
+        lambda ax: bars(chosen, falls[order], ax=ax, score=score_name(run.score)),
+        0.28 * len(chosen) + 1,
+    )
+    rows = [(names[k], f"{falls[k].mean():.4f} ± {falls[k].std():.4f}") for k in order]
+    return [
+        "<h2>Importance of the columns</h2>",
+        f"<p>{_text(text)}</p>",
+        *(drawn or [_table(("column", "importance"), rows)]),
+    ]
+
+
+def _groups(run: Run) -> Iterator[tuple[str, list[int]]]:
+    """Name and encoded columns of each column of the table."""
+    first = 0
+    for code in run.encoding.columns if run.encoding is not None else ():
+        width = len(code.outputs())
+        if width:
+            yield code.name, list(range(first, first + width))
+        first += width
+
+
+def _calibration(
+    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+) -> list[str]:
+    if run.net.classes_ is None or len(y) < 20:
+        return []
+    from fastnn.plots import reliability
+    from fastnn.tables.importances import calibration
+
+    classes = np.asarray(run.net.classes_)
+    found = calibration(y, run.net.predict_proba(X), classes)
+    of = f"of {classes[1]}" if len(classes) == 2 else "of the predicted class"
+    drawn = figures.draw(
+        "Calibration", lambda ax: reliability(*found[:3], ax=ax, label=f"probability {of}")
+    )
+    text = (
+        f"How often predictions of some probability come true, of {which}: on the line they do "
+        f"as often as they say. Mean difference {found[3]:.3f}."
+    )
+    return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", *drawn]

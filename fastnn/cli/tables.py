@@ -1,0 +1,283 @@
+"""A file as data for a network: as it is, or encoded where it has text, dates or gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn import datasets
+from fastnn.cli.data import split
+from fastnn.cli.files import file_of, format_of
+from fastnn.cli.source import path_of
+from fastnn.datasets.dataset import Dataset
+from fastnn.datasets.features import usable_columns
+from fastnn.datasets.layout import Format
+from fastnn.datasets.loading import dataset_of, target_name
+from fastnn.datasets.reading import read, stem_of
+from fastnn.datasets.table import Table, listed
+
+if TYPE_CHECKING:
+    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.settings import TrainSettings
+    from fastnn.tables import Encoding
+    from fastnn.tables.columns import Column
+
+MOST_NUMBERS = 1_500_000_000  # of an encoded table: 12 GB
+
+
+class Data(NamedTuple):
+    """Data of a training.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Of an encoded table: the encoded columns.
+    train_rows, test_rows : ndarray of int
+    encoding : Encoding or None
+        None of data that are numbers without gaps.
+    """
+
+    dataset: Dataset
+    train_rows: np.ndarray
+    test_rows: np.ndarray
+    encoding: Encoding | None = None
+
+
+def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> Data:
+    """The data that settings name, and which rows are held out.
+
+    Parameters
+    ----------
+    settings : TrainSettings or SearchSettings
+    data_seed : bool, default=False
+        Whether the seed is that of synthetic data, too.
+
+    Returns
+    -------
+    Data
+    """
+    given, seed = settings.model_dump(), settings.seed or 0
+    kinds = kinds_of(settings.column)
+    if settings.data in datasets.BUILT_IN:
+        if kinds:
+            raise ValueError(f"{settings.data} is built in; --column is for files")
+        dataset = datasets.load(
+            settings.data,
+            target=settings.target,
+            task=settings.task,
+            data_dir=settings.data_dir,
+            seed=seed if data_seed else 0,
+            **file_of(given),
+        )
+        return Data(dataset, *split(dataset, settings.test, seed))
+    table = read(Path(path_of(settings.data)), Format(**format_of(given)))
+    name = target_name(table, settings.target)
+    ignore, keep_index = settings.ignore or (), bool(settings.keep_index)
+    if not kinds and not needs_encoding(table, name, ignore, keep_index, settings.gaps):
+        gaps = "error" if settings.gaps == "error" else "drop"
+        dataset = dataset_of(table, name, settings.task, None, ignore, keep_index, gaps)
+        return Data(dataset, *split(dataset, settings.test, seed))
+    return _encoded(table, name, settings, kinds)
+
+
+def kinds_of(given: Sequence[str] | None) -> dict[str, str]:
+    """Kinds of columns by name, out of texts as NAME=KIND."""
+    from fastnn.tables.kinds import KINDS
+
+    kinds = {}
+    for text in given or ():
+        name, sign, kind = text.rpartition("=")
+        if not sign or kind not in KINDS:
+            raise ValueError(
+                f"--column must be NAME=KIND, with one of {', '.join(KINDS)}; got {text!r}"
+            )
+        kinds[name] = kind
+    return kinds
+
+
+def needs_encoding(
+    table: Table, target: str, ignore: Sequence[str], keep_index: bool, gaps: str | None
+) -> bool:
+    """Whether features are not numbers, or have gaps that are not refused or left out."""
+    if table.X is not None:
+        return gaps in (None, "fill") and table.X.dtype.kind == "f" and np.isnan(table.X).any()
+    for name in usable_columns(table, target, ignore, keep_index)[0]:
+        column = table[name]
+        if column.dtype.kind == "M":
+            return True
+        try:
+            values, how = table.numbers(name)
+        except ValueError:
+            return True
+        if how is not None and "dates" in how:
+            return True
+        if gaps in (None, "fill") and np.isnan(values).any():
+            return True
+    return False
+
+
+def _encoded(
+    table: Table, name: str, settings: TrainSettings | SearchSettings, kinds: dict[str, str]
+) -> Data:
+    """A table with text, dates or gaps as an encoding and what it makes of the rows."""
+    from fastnn.tables import Encoding
+    from fastnn.tables.baselines import copies_of_target
+    from fastnn.tables.columns import columns_of
+    from fastnn.tables.target import target_of
+
+    notes = list(table.notes)
+    target = target_of(table, name, settings.task)
+    columns = [column for column in columns_of(table) if column.name != name or table.X is not None]
+    if not columns:
+        raise ValueError(
+            f"{table.path}: there is no column beside the target; is the separator right? "
+            "(--separator, separator=)"
+        )
+    names = [column.name for column in columns]
+    for ignored in settings.ignore or ():
+        if ignored not in names:
+            raise ValueError(
+                f"{table.path}: there is no column {ignored!r} to ignore; columns: {listed(names)}"
+            )
+        kinds[ignored] = "drop"
+    known = target.known & _complete(columns, kinds, settings.gaps, table)
+    if not known.all():
+        columns = [column.take(known) for column in columns]
+    y = target.values[known[target.known]]
+    notes += target.notes
+    if (rest := int(len(target.values) - len(y))) > 0:
+        notes.append(f"left out {rest:,} rows, which have gaps (--gaps fill keeps them)")
+    blank = np.zeros((len(y), 0))
+    dataset = Dataset(stem_of(table.path), blank, y, target.task, (), name)
+    train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    try:
+        encoding = Encoding.fit(
+            columns,
+            kinds=kinds,
+            scaling=None,
+            keep_index=bool(settings.keep_index),
+            rows=train_rows,
+        )
+        _check_size(len(y), encoding)
+        X = encoding.transform(columns)
+    except ValueError as error:
+        raise ValueError(f"{table.path}: {error} (--column NAME=drop leaves one out)") from None
+    used = set(encoding.used)
+    candidates = [column for column in columns if column.name in used]
+    notes += [
+        f"caution: column {copy!r} gives the target away, in other words; is it known when "
+        f"predicting? (--ignore {copy!r})"
+        for copy in copies_of_target(candidates, y, target.task)
+    ]
+    dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
+    return Data(dataset, train_rows, test_rows, encoding)
+
+
+def _check_size(n_rows: int, encoding: Encoding) -> None:
+    """Raise before the encoded table takes more memory than there is."""
+    if n_rows * encoding.n_outputs > MOST_NUMBERS:
+        widest = max(encoding.columns, key=lambda code: len(code.outputs()))
+        raise ValueError(
+            f"{n_rows:,} rows of {encoding.n_outputs:,} encoded columns are too many; "
+            f"{widest.name!r} alone makes {len(widest.outputs()):,}"
+        )
+
+
+def _complete(
+    columns: Sequence[Column], kinds: Mapping[str, str], gaps: str | None, table: Table
+) -> np.ndarray:
+    """Which rows count: all of them unless gaps are refused or left out."""
+    complete = np.ones(len(columns[0]), bool)
+    if gaps in (None, "fill"):
+        return complete
+    for column in columns:
+        missing = column.gaps
+        if kinds.get(column.name) == "drop" or missing.all():
+            continue
+        if gaps == "error" and missing.any():
+            row = int(missing.argmax())
+            raise ValueError(
+                f"{table.path}: column {column.name!r} has a missing value in {table.where(row)}; "
+                "--gaps fill takes the median, --gaps drop leaves these rows out"
+            )
+        complete &= ~missing
+    if not complete.any():
+        raise ValueError(f"{table.path}: no row is without gaps; --gaps fill takes medians")
+    return complete
+
+
+def encoded_again(
+    table: Table, encoding: Encoding, target: str | None, task: str, gaps: str | None
+) -> Dataset:
+    """Another table, or the one of training, for a network behind an encoding.
+
+    Parameters
+    ----------
+    table : Table
+    encoding : Encoding
+    target : str or None
+        Column of the targets.
+    task : {"classification", "regression"}
+    gaps : {"fill", "drop", "error"} or None
+        What was done about rows with gaps.
+    """
+    from fastnn.tables import Remarks
+    from fastnn.tables.columns import columns_of
+    from fastnn.tables.target import target_of
+
+    name = target_name(table, target)
+    found = target_of(table, name, task, constant=True)
+    columns = [column for column in columns_of(table) if column.name != name or table.X is not None]
+    if not columns:
+        raise ValueError(f"{table.path}: there is no column beside the target")
+    left_out = {code.name: "drop" for code in encoding.columns if code.kind == "drop"}
+    known = found.known & _complete(columns, left_out, gaps, table)
+    notes = [*table.notes, *found.notes]
+    remarks = Remarks()
+    try:
+        X = encoding.transform([column.take(known) for column in columns], remarks)
+    except ValueError as error:
+        raise ValueError(f"{table.path}: {error}") from None
+    y = found.values[known[found.known]]
+    notes += remarks.lines()
+    return Dataset(stem_of(table.path), X, y, task, encoding.names, name, notes=tuple(notes))
+
+
+def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
+    """What was made of each column, for people."""
+    return described_rows(describe(encoding))
+
+
+def described_rows(columns: Mapping[str, Mapping[str, str]] | None) -> list[tuple[str, str]]:
+    """The same out of a result; none of data that were not encoded."""
+    if columns is None:
+        return []
+    plain = [name for name, column in columns.items() if column["becomes"] == "number"]
+    rows = [(name, c["becomes"]) for name, c in columns.items() if name not in set(plain)]
+    shown = [("numbers", listed_names(plain))] if plain else []
+    width = max((len(name) for name, _ in rows[:MOST_ROWS]), default=0)
+    shown += [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
+    if len(rows) > MOST_ROWS:
+        shown.append(("column", f"and {len(rows) - MOST_ROWS} more (fastnn info MODEL)"))
+    hints = ["--column NAME=number|boolean|category|date|drop changes one"]
+    if any(column["becomes"] == "left out: identifier" for column in columns.values()):
+        hints.append("--keep-index keeps identifiers")
+    return [*shown, ("", ", ".join(hints))]
+
+
+MOST_ROWS = 40
+MOST_NAMES = 12
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first."""
+    more = f", ... ({len(names)} columns)" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def describe(encoding: Encoding) -> dict[str, Any]:
+    """The columns as values of JSON."""
+    return {code.name: {"kind": code.kind, "becomes": code.what()} for code in encoding.columns}

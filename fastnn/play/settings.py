@@ -1,0 +1,153 @@
+"""What a page may ask for: every field with its bounds and default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from fastnn.backends import BACKENDS, codes
+from fastnn.fields import SettingsModel
+from fastnn.network import INITIALIZERS
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
+
+DATA = ("moons", "circles", "blobs", "spirals", "quantiles", "xor", "points")
+# Data of which the number of classes can be chosen; the others have two.
+SEVERAL_CLASSES = ("blobs", "spirals", "quantiles", "points")
+# Data that noise moves, and data whose distribution is known: fresh points can be drawn.
+NOISY = ("moons", "circles", "blobs", "spirals", "xor")
+
+MOST_POINTS = 2000
+MOST_CLASSES = 4
+MOST_LAYERS = 8
+MOST_UNITS = 32
+MOST_STEPS = 200_000
+MOST_SECONDS = 20.0  # of one training
+
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Activation = Literal[tuple(codes.ACTIVATIONS)]
+Coordinate = Annotated[float, Field(ge=-1e15, le=1e15)]
+Point = tuple[Coordinate, Coordinate, Annotated[int, Field(ge=0, lt=MOST_CLASSES)]]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class PlaySettings(SettingsModel):
+    """Data, network and training of one picture; the defaults are the course's own run.
+
+    Attributes
+    ----------
+    data : str
+        One of ``DATA``; "points" are those of ``points``.
+    samples : int
+        Points that are drawn, those that are held out included.
+    noise : float
+        Standard deviation of the Gaussian that moves every point.
+    factor : float
+        Radius of the inner circle.
+    scale : float
+        Both features are multiplied by it.
+    held_out : float
+        Share of the points that the network is not trained with.
+    points : list of (x, y, class)
+    hidden, activation : list
+        Units and activation of each hidden layer.
+    steps : int
+        Updates; the training ends with the epoch that has the last of them.
+    batch_size : int
+        0 takes all.
+    """
+
+    data: Literal[DATA] = "moons"
+    samples: int = Field(200, ge=10, le=MOST_POINTS)
+    noise: float = Field(0.2, ge=0, le=2)
+    classes: int = Field(2, ge=2, le=MOST_CLASSES)
+    factor: float = Field(0.5, ge=0.1, le=0.95)
+    scale: float = Field(1.0, ge=1e-6, le=1e6)
+    data_seed: Seed = 0
+    held_out: float = Field(0.0, ge=0, le=0.9)
+    points: list[Point] = Field([], max_length=MOST_POINTS)
+
+    hidden: list[Units] = Field([3], max_length=MOST_LAYERS)
+    activation: list[Activation] = Field(["tanh"], max_length=MOST_LAYERS)
+    initializer: Literal[INITIALIZERS] = "lecun_normal"
+    l2: float = Field(5e-5, ge=0, le=10)
+    dropout: float = Field(0.0, ge=0, le=0.9)
+    standardize: bool = False
+    seed: Seed = 0
+
+    optimizer: Literal[tuple(OPTIMIZERS)] = "sgd"
+    learning_rate: float = Field(2.0, gt=0, le=1e6)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    batch_size: int = Field(0, ge=0, le=MOST_POINTS)
+    steps: int = Field(20_000, ge=1, le=MOST_STEPS)
+    dtype: Literal["float32", "float64"] = "float64"
+    backend: Literal[("auto", *BACKENDS)] = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PlaySettings:
+        if len(self.activation) != len(self.hidden) and self.hidden:
+            raise ValueError(
+                f"activation must have one name for each of the {len(self.hidden)} hidden "
+                f"layers; got {len(self.activation)}"
+            )
+        if self.data == "points":
+            classes = {k for _, _, k in self.points}
+            if len(self.points) < 2 or len(classes) < 2:
+                raise ValueError(
+                    "points: draw points of two classes at least (choose a class below the picture)"
+                )
+        return self
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of the data, as they are asked for."""
+        return self.classes if self.data in SEVERAL_CLASSES else 2
+
+    def make_optimizer(self) -> Optimizer:
+        """The update rule."""
+        if self.optimizer == "sgd":
+            return SGD(self.learning_rate, momentum=self.momentum)
+        return OPTIMIZERS[self.optimizer](self.learning_rate)
+
+    def network(self, n_outputs: int) -> dict[str, Any]:
+        """Arguments of :class:`fastnn.Network`, those that are its defaults left out."""
+        one = len(set(self.activation)) <= 1
+        given: dict[str, Any] = {"layer_sizes": [2, *self.hidden, n_outputs]}
+        if self.hidden:
+            given["activation"] = self.activation[0] if one else list(self.activation)
+        rest = {
+            "l2": (self.l2, 0.0),
+            "dropout": (self.dropout if self.hidden else 0.0, 0.0),
+            "initializer": (self.initializer, "auto"),
+            "standardize": (self.standardize, False),
+            "backend": (self.backend, "auto"),
+            "dtype": (self.dtype, "float32"),
+        }
+        given |= {name: value for name, (value, default) in rest.items() if value != default}
+        return given | {"random_state": self.seed}
+
+    def batches(self, n_train: int) -> int:
+        """Steps of a pass over so many points."""
+        return -(-n_train // min(self.batch_size or n_train, n_train))
+
+    def epochs(self, n_train: int) -> int:
+        """Passes over so many points that have the steps asked for."""
+        return -(-self.steps // self.batches(n_train))
+
+
+def describe() -> dict[str, Any]:
+    """Defaults, bounds and choices of every field, for the page."""
+    schema = PlaySettings.model_json_schema()["properties"]
+    fields = {}
+    for name, about in schema.items():
+        items = about.get("items", {})
+        limits = {
+            "minimum": about.get("minimum", about.get("exclusiveMinimum")),
+            "maximum": about.get("maximum", about.get("exclusiveMaximum")),
+            "choices": about.get("enum", items.get("enum")),
+            "most": about.get("maxItems"),
+        }
+        fields[name] = {"default": about["default"]} | {
+            key: value for key, value in limits.items() if value is not None
+        }
+    return fields

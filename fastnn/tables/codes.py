@@ -1,0 +1,258 @@
+"""How one column of a table is encoded: learned, applied, told in words.
+
+number
+    Itself; a gap is the median of training. A column "was missing" (1 or 0) follows where training
+    had gaps.
+boolean
+    +1, -1; 0 for a gap.
+category
+    One column for each category, 1 or 0; all 0 for a gap or a category that training did not have.
+    Exactly two categories: one column, +1 for the first, -1 for the second, 0 for neither.
+date
+    Parts as numbers (see ``PARTS``); a gap is the median of each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fastnn.datasets.table import listed
+from fastnn.tables.columns import Column, as_texts
+from fastnn.tables.dates import ORDERS
+from fastnn.tables.kinds import (
+    KINDS,
+    Guess,
+    dates_order,
+    read_booleans,
+    read_dates,
+    read_numbers,
+)
+from fastnn.tables.remarks import Remarks
+
+PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
+
+
+class ColumnCode(BaseModel):
+    """How one column of the table is encoded.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "boolean", "category", "date", "drop"}
+    why : str
+        Why it is left out.
+    gaps, rows : int
+        Rows without a value, and all rows, in training.
+    categories : list of str
+    odd : list of str
+        Some texts of training that are not of the kind and count as missing.
+    others : int
+        Categories of training that have no column, the rarest ones.
+    order : {"iso", "ymd", "dmy", "mdy"}
+        Of day, month and year, of a date that was text.
+    parts : list of str
+        Of a date.
+    fill : list of float
+        What stands for a gap: of a number, or of each part.
+    origin : float
+        Of a date: the latest of training, in days since 1970-01-01.
+    flag : bool
+        Whether a column says where gaps were.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    name: str
+    kind: Literal[KINDS]  # type: ignore[valid-type]
+    why: str = ""
+    rows: int = Field(default=0, ge=0)
+    gaps: int = Field(default=0, ge=0)
+    odd: list[str] = []
+    categories: list[str] = []
+    others: int = Field(default=0, ge=0)
+    order: Literal[ORDERS] = "iso"  # type: ignore[valid-type]
+    parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
+    fill: list[float] = []
+    origin: float = 0.0
+    flag: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ColumnCode:
+        needed = {"number": 1, "date": len(self.parts)}.get(self.kind, 0)
+        if len(self.fill) != needed or len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"column {self.name!r} makes no sense")
+        if self.kind == "category" and not self.categories:
+            raise ValueError(f"column {self.name!r} has no categories")
+        return self
+
+    def outputs(self) -> list[str]:
+        """Names of the encoded columns."""
+        flag = [f"{self.name}=missing"] if self.flag else []
+        if self.kind in ("number", "boolean"):
+            return [self.name, *flag]
+        if self.kind == "date":
+            return [*(f"{self.name}.{part}" for part in self.parts), *flag]
+        if self.kind == "category":
+            if len(self.categories) == 2:
+                return [f"{self.name}={self.categories[0]}", *flag]
+            return [f"{self.name}={category}" for category in self.categories]
+        return []
+
+    def what(self) -> str:
+        """What the column becomes, in words."""
+        if self.kind == "drop":
+            return f"left out: {self.why}"
+        gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
+        gaps += f", such as {listed(self.odd)}" if self.odd else ""
+        if self.kind == "number":
+            how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
+            return "number" + gaps + how + (", and a column that says where" if self.flag else "")
+        if self.kind == "boolean":
+            return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
+        if self.kind == "date":
+            order = {"dmy": " (day first)", "mdy": " (month first)"}.get(self.order, "")
+            return f"date{order}, as {', '.join(self.parts)}{gaps}"
+        n = len(self.categories) + self.others
+        shown = ", ".join(self.categories[:4]) + (", ..." if n > 4 else "")
+        if len(self.categories) == 2:
+            return f"2 categories ({shown}), as +1 and -1{gaps}"
+        some = f", the {len(self.categories):,} most frequent of them" if self.others else ""
+        one = "category" if n == 1 else "categories"
+        return f"{n:,} {one} ({shown}), a column each{some}{gaps}"
+
+
+def learn(column: Column, found: Guess, max_categories: int, given: bool) -> ColumnCode:
+    """How a column of training is encoded.
+
+    Parameters
+    ----------
+    column : Column
+        Rows of training.
+    found : Guess
+    max_categories : int
+    given : bool
+        Whether the kind was asked for.
+    """
+    kind, n = found.kind, len(column)
+    common: dict[str, Any] = {"name": column.name, "rows": n}
+    if kind == "drop":
+        return ColumnCode(kind="drop", why=found.why, **common)
+    if kind == "category":
+        return _learn_categories(column, max_categories, given, common)
+    order = dates_order(column) if kind == "date" else "iso"
+    values, odd = _read(column, kind, order)
+    gaps = np.isnat(values) if kind == "date" else np.isnan(values)
+    if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
+        raise ValueError(f"column {column.name!r} is no {kind}: {odd[0]!r}")
+    if gaps.all():
+        return ColumnCode(kind="drop", why="empty in the rows of training", **common)
+    common |= {"kind": kind, "gaps": int(gaps.sum()), "odd": odd[:3]}
+    if kind == "boolean":
+        return ColumnCode(**common)
+    flag = bool(gaps.any())
+    if kind == "number":
+        if np.isinf(values).any():
+            raise ValueError(f"column {column.name!r} has an infinite value")
+        return ColumnCode(fill=[float(np.median(values[~gaps]))], flag=flag, **common)
+    origin = float(_days(values[~gaps]).max())
+    parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
+    used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
+    if not used and not flag:
+        return ColumnCode(kind="drop", why="constant", name=column.name, rows=n)
+    fill = [float(np.median(parts[part])) for part in used]
+    return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
+
+
+def _learn_categories(
+    column: Column, max_categories: int, given: bool, common: dict[str, Any]
+) -> ColumnCode:
+    texts = as_texts(column)
+    counts = Counter(text for text in texts.tolist() if text is not None)
+    n_there = counts.total()
+    if not counts:
+        return ColumnCode(kind="drop", why="empty in the rows of training", **common)
+    if given and len(counts) > 10 * max_categories and len(counts) > 0.5 * n_there:
+        raise ValueError(
+            f"column {column.name!r} has {len(counts):,} different values in {n_there:,} rows, "
+            "too many to be categories; leave it out"
+        )
+    kept = list(counts)
+    if len(kept) > max_categories:
+        kept = [category for category, _ in counts.most_common(max_categories)]
+    kept.sort(key=float if column.values.dtype.kind == "f" and column.hint is None else None)
+    return ColumnCode(
+        kind="category",
+        gaps=len(texts) - n_there,
+        categories=kept,
+        others=len(counts) - len(kept),
+        **common,
+    )
+
+
+def _read(column: Column, kind: str, order: str) -> tuple[np.ndarray, list[str]]:
+    """A column as numbers or dates, and the texts that are none."""
+    if kind == "date":
+        return read_dates(column, order)
+    return read_numbers(column) if kind == "number" else read_booleans(column)
+
+
+def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None) -> None:
+    """Fill the encoded columns, which are zeros, of one column."""
+    if code.kind == "category":
+        _encode_categories(code, column, out, remarks)
+        return
+    values, odd = _read(column, code.kind, code.order)
+    if odd and remarks is not None:
+        remarks.add_odd(code.name, code.kind, odd)
+    gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)
+    if code.kind == "number":
+        if np.isinf(values).any():
+            row = int(np.isinf(values).argmax())
+            raise ValueError(f"column {code.name!r} has an infinite value in row {row + 1}")
+        out[:, 0] = np.where(gaps, code.fill[0], values)
+    elif code.kind == "boolean":
+        out[:, 0] = np.where(gaps, 0.0, 2 * values - 1)
+    else:
+        for k, part in enumerate(code.parts):
+            out[:, k] = code.fill[k]
+            out[~gaps, k] = _part(values[~gaps], part, code.origin)
+    if code.flag:
+        out[:, -1] = gaps
+
+
+def _encode_categories(
+    code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None
+) -> None:
+    texts = as_texts(column).tolist()
+    number = {category: k for k, category in enumerate(code.categories)}
+    which = np.array([-1 if text is None else number.get(text, -2) for text in texts], np.int64)
+    if remarks is not None and not code.others and (which == -2).any():
+        new = (text for text, k in zip(texts, which.tolist(), strict=True) if k == -2)
+        remarks.add_unknown(code.name, int((which == -2).sum()), new)
+    if len(code.categories) == 2:
+        out[:, 0] = np.where(which == 0, 1.0, np.where(which == 1, -1.0, 0.0))
+        return
+    rows = np.flatnonzero(which >= 0)
+    out[rows, which[rows]] = 1.0
+
+
+def _days(moments: np.ndarray) -> np.ndarray:
+    return moments.astype("datetime64[us]").astype(np.int64) / 86_400e6
+
+
+def _part(moments: np.ndarray, part: str, origin: float) -> np.ndarray:
+    """A part of dates as float64."""
+    if part == "age":
+        return origin - _days(moments)
+    days = moments.astype("datetime64[D]")
+    if part == "year":
+        return moments.astype("datetime64[Y]").astype(np.float64) + 1970
+    if part == "month":
+        return moments.astype("datetime64[M]").astype(np.int64) % 12 + 1.0
+    if part == "weekday":  # Monday is 0; 1970-01-01 was a Thursday
+        return (days.astype(np.int64) + 3) % 7 * 1.0
+    return (moments - days) / np.timedelta64(1, "h")

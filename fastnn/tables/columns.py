@@ -1,0 +1,320 @@
+"""The columns of any table in one form, whichever library holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from fastnn.datasets.table import Table
+
+_NONE = np.array(None, object)
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+    values : ndarray, shape (rows,)
+        float64 with NaN for gaps, datetime64[us] with NaT for gaps, or objects: stripped texts
+        with None for gaps.
+    hint : {"boolean", "category"} or None
+        What the table's own type says; booleans are 1.0 and 0.0.
+    decimal : {".", ","}
+        Decimal sign of texts.
+    """
+
+    name: str
+    values: np.ndarray
+    hint: str | None = None
+    decimal: str = "."
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: np.ndarray) -> Column:
+        """Some of the rows."""
+        return Column(self.name, self.values[rows], self.hint, self.decimal)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Mask of the rows without a value."""
+        if self.values.dtype.kind == "O":
+            return np.equal(self.values, _NONE)
+        return np.isnan(self.values) if self.values.dtype.kind == "f" else np.isnat(self.values)
+
+
+def columns_of(X: Any) -> list[Column]:
+    """The columns of a table.
+
+    Parameters
+    ----------
+    X : DataFrame of pandas or polars, table of pyarrow, dict of columns, 2-D array or list of rows
+        Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called x0, x1, ...
+
+    Returns
+    -------
+    list of Column
+
+    Raises
+    ------
+    ValueError
+        If it is no table, or two columns have one name.
+    """
+    if isinstance(X, Table):
+        columns = _of_file(X)
+    elif isinstance(X, Mapping):
+        columns = [as_column(str(name), values) for name, values in X.items()]
+    elif _library(X) == "pandas":
+        columns = [as_column(str(name), X.iloc[:, k]) for k, name in enumerate(X.columns)]
+    elif _library(X) == "polars":
+        X = X.collect() if hasattr(X, "collect") else X
+        columns = [as_column(name, X.get_column(name)) for name in X.columns]
+    elif _library(X) == "pyarrow":
+        pairs = zip(X.schema.names, X.columns, strict=True)
+        columns = [as_column(name, values) for name, values in pairs]
+    elif hasattr(X, "__dataframe__"):  # another library's, by the interchange protocol
+        from fastnn.extras import require
+
+        frame = require("pandas", "a table of another library", "parquet")
+        return columns_of(frame.api.interchange.from_dataframe(X))
+    else:
+        columns = _of_array(X)
+    _check(columns)
+    return columns
+
+
+def as_column(name: str, values: Any) -> Column:
+    """One column of any library, or a sequence."""
+    library = _library(values)
+    if library == "pandas":
+        return _of_pandas(name, values)
+    if library == "polars":
+        return _of_polars(name, values)
+    if library == "pyarrow":
+        return _of_arrow(name, values)
+    array = values
+    if not isinstance(values, np.ndarray):
+        array = np.empty(len(values), object)
+        array[:] = list(values)
+    if array.ndim != 1:
+        raise ValueError(f"column {name!r} must be 1-D; got shape {array.shape}")
+    return _of_numpy(name, array)
+
+
+def label(value: Any) -> str:
+    """A value as the name of a category; whole numbers have no point."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return str(value).strip()
+
+
+def as_texts(column: Column) -> np.ndarray:
+    """A column as objects: names of categories with None for gaps."""
+    values = column.values
+    if values.dtype.kind == "O":
+        return values
+    texts = np.full(len(values), None, object)
+    there = ~column.gaps
+    if values.dtype.kind == "M":
+        texts[there] = [str(v) for v in values[there].astype("datetime64[s]").astype(str)]
+        return texts
+    different, which = np.unique(values[there], return_inverse=True)
+    names = map(bool, different) if column.hint == "boolean" else different
+    texts[there] = np.array([*map(label, names), None], object)[which]
+    return texts
+
+
+def _library(value: Any) -> str:
+    return type(value).__module__.split(".")[0]
+
+
+def _check(columns: Sequence[Column]) -> None:
+    if not columns:
+        raise ValueError("X has no columns")
+    names = [column.name for column in columns]
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            raise ValueError(f"X has two columns that are called {name!r}")
+    for column in columns:
+        if len(column) != len(columns[0]):
+            raise ValueError(
+                f"columns of different lengths: {columns[0].name!r} has {len(columns[0])} rows, "
+                f"{column.name!r} has {len(column)}"
+            )
+
+
+def _of_file(table: Table) -> list[Column]:
+    if table.X is not None:
+        return _of_array(table.X)
+    pairs = zip(table.names, table.columns, strict=True)
+    found = []
+    for name, values in pairs:
+        if values.ndim != 1:
+            raise ValueError(f"{table.path}: column {name!r} must be 1-D; got {values.shape}")
+        column = _of_numpy(name, values)
+        found.append(Column(name, column.values, column.hint, table.decimal))
+    return found
+
+
+def _of_array(X: Any) -> list[Column]:
+    if not isinstance(X, np.ndarray):
+        if hasattr(X, "toarray"):
+            raise ValueError("X is a sparse matrix; tables are dense, see X.toarray()")
+        rows = X if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) else None
+        if rows is None:
+            raise ValueError(f"X must be a table; got {type(X).__name__}")
+        X = np.array(rows, object)
+    if X.ndim != 2:
+        raise ValueError(f"X must be 2-D (rows, columns); got shape {X.shape}")
+    return [_of_numpy(f"x{k}", X[:, k]) for k in range(X.shape[1])]
+
+
+def _of_numpy(name: str, values: np.ndarray) -> Column:
+    kind = values.dtype.kind
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(object), None)
+        kind = "O"
+    if kind in "fiu":
+        return Column(name, values.astype(np.float64))
+    if kind == "b":
+        return Column(name, values.astype(np.float64), "boolean")
+    if kind == "M":
+        return Column(name, values.astype("datetime64[us]"))
+    if kind == "m":
+        return Column(name, values / np.timedelta64(1, "D"))
+    if kind in "USO":
+        return _of_objects(name, values.tolist())
+    raise ValueError(f"column {name!r} has dtype {values.dtype}, which is no number, text or date")
+
+
+def _of_objects(name: str, values: list[Any]) -> Column:
+    """Values of Python: all numbers, all booleans, all dates, else texts."""
+    values = [None if _is_gap(value) else value for value in values]
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds <= {str}:
+        return Column(name, _objects([v if v is None else v.strip() or None for v in values]))
+    if kinds <= {bool, np.bool_}:
+        return Column(name, _floats(values), "boolean")
+    if all(issubclass(kind, (Real, Decimal, np.number)) for kind in kinds):
+        return Column(name, _floats(values))
+    if all(issubclass(kind, (date, np.datetime64)) for kind in kinds):
+        moments = [_moment(value) for value in values]
+        return Column(name, np.array(moments, "datetime64[us]"))
+    if all(issubclass(kind, (timedelta, np.timedelta64)) for kind in kinds):
+        lengths = [
+            None if v is None else np.timedelta64(v) / np.timedelta64(1, "D") for v in values
+        ]
+        return Column(name, _floats(lengths))
+    if kinds & {list, dict, tuple, set, np.ndarray}:
+        raise ValueError(f"column {name!r} has a {next(iter(kinds)).__name__} in its cells")
+    texts = [
+        None if v is None else (v.decode() if isinstance(v, bytes) else label(v)) for v in values
+    ]
+    return Column(name, _objects([text or None for text in texts]))
+
+
+def _is_gap(value: Any) -> bool:
+    """None, NaN of any type, NaT, pandas.NA."""
+    if value is None:
+        return True
+    if isinstance(value, (str, bool)):
+        return False
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
+
+
+def _moment(value: Any) -> Any:
+    """A date as datetime64 takes it; of a time with a zone that of UTC."""
+    if value is None:
+        return np.datetime64("NaT")
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        from datetime import UTC
+
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(value).astype("datetime64[us]")
+
+
+def _floats(values: list[Any]) -> np.ndarray:
+    return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+
+
+def _objects(values: list[Any]) -> np.ndarray:
+    return np.array([*values, None], object)[:-1]
+
+
+def _of_pandas(name: str, series: Any) -> Column:
+    import pandas as pd
+    from pandas.api import types
+
+    dtype = series.dtype
+    if isinstance(series, pd.Index):
+        series = series.to_series()
+    if str(dtype) == "category":
+        kept = _of_pandas(name, series.astype(series.cat.categories.dtype))
+        return Column(name, as_texts(kept), "category")
+    if types.is_bool_dtype(dtype):
+        return Column(name, series.to_numpy(np.float64, na_value=np.nan), "boolean")
+    if types.is_datetime64_any_dtype(dtype) or str(dtype).startswith("period"):
+        if str(dtype).startswith("period"):
+            series = series.dt.to_timestamp()
+        if getattr(series.dt, "tz", None) is not None:
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        return Column(name, series.to_numpy("datetime64[us]"))
+    if types.is_timedelta64_dtype(dtype):
+        return Column(name, series.to_numpy() / np.timedelta64(1, "D"))
+    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
+        return Column(name, series.to_numpy(np.float64, na_value=np.nan))
+    return _of_objects(name, series.to_numpy(object).tolist())
+
+
+def _of_polars(name: str, series: Any) -> Column:
+    import polars as pl
+
+    kind = series.dtype
+    if kind == pl.Boolean:
+        return Column(name, series.cast(pl.Float64).to_numpy().astype(np.float64), "boolean")
+    if kind.is_numeric():
+        return Column(name, series.cast(pl.Float64).to_numpy().astype(np.float64))
+    if kind == pl.Datetime and kind.time_zone is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if kind in (pl.Date, pl.Datetime):
+        return Column(name, series.cast(pl.Datetime("us")).to_numpy().astype("datetime64[us]"))
+    if kind == pl.Duration:
+        return Column(name, series.to_numpy() / np.timedelta64(1, "D"))
+    if kind in (pl.Categorical, pl.Enum):
+        return Column(name, _of_objects(name, series.cast(pl.String).to_list()).values, "category")
+    return _of_objects(name, series.to_list())
+
+
+def _of_arrow(name: str, values: Any) -> Column:
+    import pyarrow as pa
+
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        plain = _of_arrow(name, values.cast(kind.value_type))
+        return Column(name, as_texts(plain), "category")
+    if pa.types.is_boolean(kind):
+        return Column(name, _floats(values.to_pylist()), "boolean")
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return Column(name, np.asarray(numbers, np.float64))
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        moments = values.cast(pa.timestamp("us"), safe=False).to_numpy(zero_copy_only=False)
+        return Column(name, np.asarray(moments).astype("datetime64[us]"))
+    return _of_objects(name, values.to_pylist())

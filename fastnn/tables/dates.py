@@ -1,0 +1,78 @@
+"""Dates as people write them: the order of day, month and year is found once and kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fastnn.datasets import cells
+
+ORDERS = ("iso", "ymd", "dmy", "mdy")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_PATTERN = re.compile(
+    r"(?P<a>\d{1,4})(?P<sign>[./-])(?P<b>\d{1,2}|[A-Za-z]{3})(?P=sign)(?P<c>\d{4}|\d\d)"
+    r"(?:[T ,]+(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.\d{1,9})?)?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?)?",
+    re.ASCII,
+)
+
+
+def order_of(texts: Iterable[str]) -> str | None:
+    """In which order dates are written.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Different ones.
+
+    Returns
+    -------
+    {"iso", "ymd", "dmy", "mdy"} or None
+        That in which all dates exist; of several the first of ``ORDERS``, but for slashes the month
+        first. None if there is none.
+    """
+    texts = list(texts)
+    fitting = [order for order in ORDERS if all(moment(text, order) is not None for text in texts)]
+    if not fitting or not texts:
+        return None
+    if fitting[:2] == ["dmy", "mdy"] and all("/" in text for text in texts):
+        return "mdy"
+    return fitting[0]
+
+
+def looks_like_date(text: str) -> bool:
+    """Whether a text is a date in some order."""
+    return any(moment(text, order) is not None for order in ORDERS)
+
+
+def moment(text: str, order: str) -> datetime | None:
+    """A text as a time of UTC; None if it is no date in this order.
+
+    Years of two digits are those from 1970 to 2069.
+    """
+    if order == "iso":
+        return cells.moment(text)
+    found = _PATTERN.fullmatch(text)
+    if found is None:
+        return None
+    parts = dict(zip(order, (found["a"], found["b"], found["c"]), strict=True))
+    name = parts["m"].lower()
+    month = _MONTHS.index(name) + 1 if name in _MONTHS else None
+    if (month is None and not name.isdecimal()) or not parts["d"].isdecimal():
+        return None
+    if len(parts["d"]) > 2 or (order == "ymd") != (len(found["a"]) == 4):
+        return None
+    year = int(parts["y"]) if parts["y"].isdecimal() else -1
+    if len(parts["y"]) <= 2 and year >= 0:
+        year += 2000 if year < 70 else 1900
+    hour = int(found["hour"] or 0)
+    if found["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)
+    minute, second = int(found["minute"] or 0), int(found["second"] or 0)
+    try:
+        return datetime(year, month or int(name), int(parts["d"]), hour, minute, second, tzinfo=UTC)
+    except ValueError:  # the 31st of February
+        return None

@@ -1,0 +1,202 @@
+"""``TableEncoder``: a table as numbers, as a transformer of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from fastnn.tables.encoding import SCALINGS, Encoding
+from fastnn.tables.remarks import Remarks
+from fastnn.validation import as_integer
+
+
+class TableEncoder(TransformerMixin, BaseEstimator):
+    """Encode a table with text, dates and gaps as numbers.
+
+    Parameters
+    ----------
+    columns : mapping of str to str, optional
+        Kinds of columns that are not to be guessed: "number", "boolean", "category", "date" or
+        "drop", by name.
+    scaling : {"robust-clip", "standard"} or None, default="robust-clip"
+        "robust-clip": every encoded column minus its median, over the distance of its quartiles
+        (where that is 0, over half its range), then ``z / sqrt(1 + (z / 3)^2)``, which holds it
+        within 3. "standard": minus the mean, over the standard deviation. A constant column is 0.
+    max_categories : int, default=256
+        Columns that one column of categories becomes at most: the most frequent ones. The others
+        are as unknown ones.
+    keep_index : bool, default=False
+        Keep columns that only count or name the rows.
+
+    Attributes
+    ----------
+    encoding_ : fastnn.tables.Encoding
+        What was learned, as plain names and numbers.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Columns of the table.
+
+    Notes
+    -----
+    =========  ====================================================================================
+    kind       becomes
+    =========  ====================================================================================
+    number     itself, the median for a gap; and a column that says where gaps were, if there were
+    boolean    +1, -1, 0 for a gap
+    category   one column each, 1 or 0; all 0 for a gap or an unknown one. Two categories: one
+               column, +1 for the first, -1 for the second, 0 for neither
+    date       year, month, weekday, hour and days before the latest date, where they differ;
+               medians for a gap, and a column that says where gaps were
+    drop       nothing: columns that are empty, constant, count or name the rows, or have free text
+    =========  ====================================================================================
+
+    Columns are found by name, in any order; further ones are ignored. Those of an array without
+    names are taken in order.
+
+    Examples
+    --------
+    >>> table = {"size": [1.0, 3.0, 8.0], "sex": ["m", "f", None]}
+    >>> encoder = TableEncoder(scaling=None)
+    >>> encoder.fit_transform(table).tolist()
+    [[1.0, -1.0], [3.0, 1.0], [8.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, str] | None = None,
+        *,
+        scaling: str | None = "robust-clip",
+        max_categories: int = 256,
+        keep_index: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.scaling = scaling
+        self.max_categories = max_categories
+        self.keep_index = keep_index
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the columns.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, table of pyarrow, dict of columns or array, shape \
+            Samples, a row each.
+(rows, columns)
+        y : ignored
+            Targets, one a sample.
+
+        Returns
+        -------
+        TableEncoder
+
+        Raises
+        ------
+        ValueError
+            If it is no table, or no column is left to learn from.
+        """
+        if self.scaling not in SCALINGS:
+            raise ValueError(
+                f"scaling must be 'robust-clip', 'standard' or None; got {self.scaling!r}"
+            )
+        self.encoding_ = Encoding.fit(
+            X,
+            kinds=self.columns,
+            scaling=self.scaling,
+            max_categories=as_integer("max_categories", self.max_categories, 2),
+            keep_index=self.keep_index,
+        )
+        self._set_names()
+        return self
+
+    def _set_names(self) -> None:
+        names = [code.name for code in self.encoding_.columns]
+        self.n_features_in_ = len(names)
+        self.feature_names_in_ = np.array(names, object)
+
+    def transform(self, X: Any, remarks: Remarks | None = None) -> np.ndarray:
+        """Encode a table.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            Samples, a row each.
+        remarks : fastnn.tables.Remarks, optional
+            Gets what is to be said: columns that are ignored, unknown categories, texts among
+            numbers.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, encoded columns)
+
+        Raises
+        ------
+        ValueError
+            If columns are missing; the message names them.
+        """
+        check_is_fitted(self, "encoding_")
+        return self.encoding_.transform(X, remarks)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the encoded columns: "size", "size=missing", "colour=red", "day.month".
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str
+        """
+        check_is_fitted(self, "encoding_")
+        return np.array(self.encoding_.names, object)
+
+    def summary(self) -> str:
+        """What each column becomes, a line each.
+
+        Returns
+        -------
+        str
+        """
+        check_is_fitted(self, "encoding_")
+        rows = self.encoding_.summary()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {what}" for name, what in rows)
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What was learned, to be kept in a file.
+
+        Returns
+        -------
+        state : dict
+            Values of JSON.
+        arrays : dict of str to ndarray of float64, 1-D
+        """
+        check_is_fitted(self, "encoding_")
+        return self.encoding_.to_state()
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
+        """The encoder of :meth:`to_state`.
+
+        Returns
+        -------
+        TableEncoder
+            Of the constructor's arguments only ``scaling`` is known.
+        """
+        encoding = Encoding.from_state(state, arrays)
+        encoder = cls(scaling=encoding.scaling)
+        encoder.encoding_ = encoding
+        encoder._set_names()
+        return encoder
+
+    def __sklearn_tags__(self) -> Any:
+        """Takes text and gaps."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,299 @@
+"""What a table becomes, as plain names and numbers: applied and kept without scikit-learn.
+
+``codes.py`` has how each kind of column is encoded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fastnn.datasets.table import listed
+from fastnn.tables.codes import ColumnCode, encode, learn
+from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.kinds import KINDS, Guess, guess
+from fastnn.tables.remarks import Remarks
+
+SCALINGS = ("robust-clip", "standard", None)
+CLIP = 3.0
+FAR = 1e150  # whose square is finite; the clip leaves nothing of the difference
+VERSION = 1
+
+
+class _State(BaseModel):
+    """The part of an encoding that is kept as JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    version: Literal[1]
+    scaling: Literal["robust-clip", "standard"] | None
+    columns: list[ColumnCode] = Field(min_length=1)
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A fitted encoding.
+
+    Attributes
+    ----------
+    columns : tuple of ColumnCode
+        In the order of training, those that are left out too.
+    scaling : {"robust-clip", "standard"} or None
+    positional : bool
+        Whether the table of training had no names, so that columns are taken in order.
+    shift, factor : ndarray of float64, shape (encoded columns,), or None
+        The encoded columns are ``(x - shift) * factor``; for "robust-clip" then
+        ``z / sqrt(1 + (z / 3)^2)``. None without scaling.
+    """
+
+    columns: tuple[ColumnCode, ...]
+    scaling: str | None = None
+    positional: bool = False
+    shift: np.ndarray | None = None
+    factor: np.ndarray | None = None
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [name for column in self.columns for name in column.outputs()]
+        object.__setattr__(self, "names", tuple(_distinct(names)))
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of encoded columns."""
+        return len(self.names)
+
+    @property
+    def used(self) -> list[str]:
+        """Columns of the table that become something."""
+        return [column.name for column in self.columns if column.kind != "drop"]
+
+    @classmethod
+    def fit(
+        cls,
+        table: Any,
+        *,
+        kinds: Mapping[str, str] | None = None,
+        scaling: str | None = "robust-clip",
+        max_categories: int = 256,
+        keep_index: bool = False,
+        rows: np.ndarray | None = None,
+    ) -> Encoding:
+        """Learn an encoding.
+
+        Parameters
+        ----------
+        table : table, or list of Column
+            A table, or a mapping of columns.
+        kinds : mapping of str to str, optional
+            Kinds of columns that are given, by name.
+        scaling, max_categories, keep_index
+            See :class:`fastnn.tables.TableEncoder`.
+        rows : ndarray of int, optional
+            Rows to learn from; kinds are decided by all rows. Default: all.
+
+        Returns
+        -------
+        Encoding
+        """
+        columns = table if _are_columns(table) else columns_of(table)
+        kinds = dict(kinds or {})
+        _check_kinds(kinds, [column.name for column in columns])
+        codes = []
+        for column in columns:
+            if column.name in kinds:
+                found = Guess(kinds[column.name], "as asked")
+            else:
+                found = guess(column, max_categories, keep_index)
+            part = column if rows is None else column.take(rows)
+            codes.append(learn(part, found, max_categories, column.name in kinds))
+        if all(code.kind == "drop" for code in codes):
+            kept = _kept_after_all(codes)
+            if kept is None:
+                why = "; ".join(f"{code.name}: {code.why}" for code in codes[:8])
+                raise ValueError(f"no column is left to learn from ({why})")
+            column = columns[kept]
+            part = column if rows is None else column.take(rows)
+            kind = guess(column, max_categories, keep_index=True)
+            codes[kept] = learn(part, kind, max_categories, False)
+        encoding = cls(tuple(codes), positional=not _named(table))
+        if scaling is None:
+            return encoding
+        part = columns if rows is None else [column.take(rows) for column in columns]
+        shift, factor = _scales(encoding.transform(part), scaling)
+        return replace(encoding, scaling=scaling, shift=shift, factor=factor)
+
+    def transform(self, table: Any, remarks: Remarks | None = None) -> np.ndarray:
+        """Encode a table.
+
+        Parameters
+        ----------
+        table : table, or list of Column
+            Columns are found by name, in any order; others are ignored.
+        remarks : Remarks, optional
+            Gets what is to be said: columns that were ignored, categories that training did not
+            have, texts that are no numbers.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, n_outputs)
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or cannot be read; the message names it.
+        """
+        columns = table if _are_columns(table) else columns_of(table)
+        found = self._find(columns, remarks)
+        out = np.zeros((len(columns[0]), self.n_outputs))
+        first = 0
+        for code, column in zip(self.columns, found, strict=True):
+            width = len(code.outputs())
+            if column is not None and width:
+                encode(code, column, out[:, first : first + width], remarks)
+            first += width
+        if self.shift is not None and self.factor is not None:
+            with np.errstate(over="ignore"):
+                out -= self.shift
+                out *= self.factor
+            if self.scaling == "robust-clip":
+                np.clip(out, -FAR, FAR, out=out)
+                out /= np.sqrt(1 + (out / CLIP) ** 2)
+        return out
+
+    def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:
+        """The columns of a table for each of training; None for one that is left out."""
+        by_name = {column.name: column for column in columns}
+        missing = [name for name in self.used if name not in by_name]
+        in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
+        if missing and in_order and len(columns) == len(self.columns):
+            if remarks is not None:
+                remarks.in_order = True
+            return list(columns)
+        if missing:
+            raise ValueError(
+                f"there is no column {listed(missing)}, which the model was trained with; the "
+                f"table has {listed([column.name for column in columns])}"
+            )
+        if self.positional and not set(by_name) <= {code.name for code in self.columns}:
+            raise ValueError(
+                f"the table has {len(columns)} columns; the model was trained with "
+                f"{len(self.columns)}"
+            )
+        if remarks is not None:
+            known = {code.name for code in self.columns}
+            remarks.ignored = [column.name for column in columns if column.name not in known]
+        return [by_name.get(code.name) if code.kind != "drop" else None for code in self.columns]
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Name of each column and what it becomes, in words."""
+        return [(code.name, code.what()) for code in self.columns]
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What :meth:`from_state` takes: values of JSON, and arrays of float64 by name."""
+        state = {
+            "version": VERSION,
+            "scaling": self.scaling,
+            "positional": self.positional,
+            "columns": [code.model_dump(exclude_defaults=True) for code in self.columns],
+        }
+        if self.shift is None or self.factor is None:
+            return state, {}
+        return state, {"shift": self.shift, "factor": self.factor}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Encoding:
+        """The encoding of a state.
+
+        Raises
+        ------
+        ValueError
+            If the state makes no sense; nothing in it is trusted.
+        """
+        checked = _checked(state)
+        lengths = array_lengths(state)
+        for name, length in lengths.items():
+            array = np.asarray(arrays.get(name, ()), np.float64)
+            if array.shape != (length,) or not np.isfinite(array).all():
+                raise ValueError(f"table: {name} is not {length} finite numbers")
+        own = {name: np.array(arrays[name], np.float64) for name in lengths}
+        return cls(tuple(checked.columns), checked.scaling, checked.positional, **own)
+
+
+def array_lengths(state: Mapping[str, Any]) -> dict[str, int]:
+    """Names and lengths of the arrays that belong to a state; ValueError if it makes no sense."""
+    checked = _checked(state)
+    if checked.scaling is None:
+        return {}
+    n = sum(len(code.outputs()) for code in checked.columns)
+    return {"shift": n, "factor": n}
+
+
+def codes_of(state: Mapping[str, Any]) -> list[ColumnCode]:
+    """The columns of a state."""
+    return _checked(state).columns
+
+
+def n_outputs(state: Mapping[str, Any]) -> int:
+    """Number of encoded columns of a state."""
+    return sum(len(code.outputs()) for code in _checked(state).columns)
+
+
+def _checked(state: Mapping[str, Any]) -> _State:
+    try:
+        return _State.model_validate(dict(state))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"table: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _are_columns(table: Any) -> bool:
+    return isinstance(table, list) and bool(table) and isinstance(table[0], Column)
+
+
+def _named(table: Any) -> bool:
+    """Whether a table has names of columns; arrays and lists have none."""
+    return not (isinstance(table, (np.ndarray, list)) and not _are_columns(table))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that differ: of equal ones the later are numbered."""
+    counts: Counter[str] = Counter()
+    found = []
+    for name in names:
+        counts[name] += 1
+        found.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return found
+
+
+def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
+    for name, kind in kinds.items():
+        if name not in names:
+            raise ValueError(f"columns: there is no column {name!r}; the table has {listed(names)}")
+        if kind not in KINDS:
+            raise ValueError(
+                f"columns: the kind of {name!r} must be one of {', '.join(KINDS)}; got {kind!r}"
+            )
+
+
+def _kept_after_all(codes: Sequence[ColumnCode]) -> int | None:
+    """A single column that counts the rows is the time of a series, say."""
+    counting = [k for k, code in enumerate(codes) if code.why == "identifier"]
+    return counting[0] if len(counting) == 1 else None
+
+
+def _scales(X: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and factor of each encoded column; a constant one has the factor 0."""
+    low, high = X.min(axis=0), X.max(axis=0)
+    if scaling == "standard":
+        shift, spread = X.mean(axis=0), X.std(axis=0)
+    else:
+        q25, shift, q75 = np.quantile(X, (0.25, 0.5, 0.75), axis=0)
+        spread = np.where(q75 == q25, 0.5 * (high - low), q75 - q25)
+    factor = np.where(low == high, 0.0, 1 / (spread + 1e-30))
+    return shift, factor

@@ -1,0 +1,212 @@
+"""What a column is: numbers, booleans, categories, dates, or nothing to learn from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from fastnn.datasets import cells
+from fastnn.datasets.features import ROWS_TO_COUNT, is_index
+from fastnn.tables.columns import Column, as_texts
+from fastnn.tables.dates import looks_like_date, moment, order_of
+
+KINDS = ("number", "boolean", "category", "date", "drop")
+MOSTLY = 0.9  # share of the values from which on a column of texts is one of numbers or of dates
+MANY = 0.5  # different texts for each value, from which on they are no categories if they are many
+DIFFERENT = 20  # numbers, from which on a column may have some words among them
+FEW_WORDS = 5  # different ones, as "unknown", that may be as many as the numbers
+NAMING = 20  # rows, at least, of a column of texts that names each of them
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a column was taken for.
+
+    Attributes
+    ----------
+    kind : one of ``KINDS``
+    why : str
+        Of a column that is left out: the reason.
+    """
+
+    kind: str
+    why: str = ""
+
+
+def guess(column: Column, max_categories: int, keep_index: bool = False) -> Guess:
+    """What a column is, by its type and its values.
+
+    Parameters
+    ----------
+    column : Column
+        All rows that there are.
+    max_categories : int
+        From which on texts that hardly ever come again are no categories.
+    keep_index : bool
+        Keep columns that only count or name the rows.
+
+    Returns
+    -------
+    Guess
+    """
+    values, there = column.values, ~column.gaps
+    n = int(there.sum())
+    if n == 0:
+        return Guess("drop", "empty")
+    kind = column.hint or {"f": "number", "M": "date"}.get(values.dtype.kind) or _of_texts(column)
+    if n == len(values) and len(values) > 1 and _is_constant(column, kind):
+        return Guess("drop", "constant")
+    if kind == "number":
+        numbers = values if values.dtype.kind == "f" else read_numbers(column)[0]
+        if not keep_index and _names_rows(column.name, numbers):
+            return Guess("drop", "identifier")
+        if np.isinf(numbers).any():
+            row = int(np.isinf(numbers).argmax())
+            raise ValueError(f"column {column.name!r} has an infinite value in row {row + 1}")
+    if kind == "category" and column.hint is None:
+        different = len(set(values[there].tolist()))
+        if different == n and n >= NAMING and not keep_index:
+            return Guess("drop", "identifier")
+        if different > max_categories and different > MANY * n:
+            return Guess("drop", f"free text, {different:,} different values")
+    return Guess(kind)
+
+
+def _is_constant(column: Column, kind: str) -> bool:
+    if kind == "category":
+        return len(set(as_texts(column).tolist())) == 1
+    return bool((column.values == column.values[0]).all())
+
+
+def _names_rows(name: str, numbers: np.ndarray) -> bool:
+    """Whether numbers count the rows, also some of them, or the column is called so."""
+    if is_index(name, numbers):
+        return True
+    n = len(numbers)
+    if n < ROWS_TO_COUNT or not np.array_equal(numbers, np.floor(numbers)):
+        return False  # with gaps too
+    return bool(_OF_AN_ID.search(name)) and len(np.unique(numbers)) == n
+
+
+def _of_texts(column: Column) -> str:
+    """Booleans, numbers, dates or categories, by what most of the texts are."""
+    counts = Counter(column.values[~column.gaps].tolist())
+    different = counts.keys()
+    if 2 <= len(different) <= 16:
+        for pair in cells.TRUTH:
+            if {cell.lower() for cell in different} == set(pair):
+                return "boolean"
+    total = sum(count for cell, count in counts.items() if not cells.is_gap(cell))
+    symbols: Counter[str] = Counter()
+    dates = 0
+    for cell, count in counts.items():
+        found = cells.parse_number(cell, column.decimal)
+        if found is not None:
+            symbols[found[1]] += count
+        elif looks_like_date(cell):
+            dates += count
+    if symbols:
+        # 0, 1, 2 and "3+" are categories; many numbers and a few words are numbers with gaps.
+        n_numbers = symbols.most_common(1)[0][1]
+        words = [c for c in different if not cells.is_gap(c) and not _is_number(c, column.decimal)]
+        many = len(different) - len(words) >= DIFFERENT
+        mostly = n_numbers >= MOSTLY * total or (
+            n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
+        )
+        if n_numbers == total or (many and mostly):
+            return "number"
+    return "date" if dates and dates >= MOSTLY * total else "category"
+
+
+def _is_number(cell: str, decimal: str) -> bool:
+    return cells.parse_number(cell, decimal) is not None
+
+
+def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:
+    """A column as float64 with NaN for gaps, and the different texts that are no numbers.
+
+    These count as gaps.
+    """
+    values = column.values
+    if values.dtype.kind == "f":
+        return values, []
+    if values.dtype.kind == "M":
+        raise ValueError(f"column {column.name!r} has dates where numbers are expected")
+
+    def number(cell: str) -> float | None:
+        found = cells.parse_number(cell, column.decimal)
+        if found is not None:
+            return found[0]
+        return _TRUTH.get(cell.lower())
+
+    return _looked_up(column, number, cells.is_gap)
+
+
+def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
+    """A column as 1.0, 0.0 or NaN, and what is neither."""
+    values = column.values
+    if values.dtype.kind == "f":
+        odd = ~np.isnan(values) & (values != 0) & (values != 1)
+        return np.where(odd, np.nan, values), [f"{v:g}" for v in np.unique(values[odd])]
+    if values.dtype.kind == "M":
+        raise ValueError(f"column {column.name!r} has dates where yes and no are expected")
+    table = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+    return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_gap)
+
+
+def dates_order(column: Column) -> str:
+    """In which order a column of texts has day, month and year (see ``dates.ORDERS``)."""
+    if column.values.dtype.kind != "O":
+        return "iso"
+    texts = dict.fromkeys(column.values.tolist())
+    return order_of(t for t in texts if t is not None and looks_like_date(t)) or "iso"
+
+
+def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str]]:
+    """A column as datetime64[us] with NaT for gaps, and the texts that are no dates.
+
+    ISO 8601 is read whatever the order.
+    """
+    values = column.values
+    if values.dtype.kind == "M":
+        return values, []
+    if values.dtype.kind == "f":
+        if np.isnan(values).all():
+            return np.full(len(values), "NaT", "datetime64[us]"), []
+        raise ValueError(f"column {column.name!r} has numbers where dates are expected")
+
+    def day(cell: str) -> float | None:
+        found = cells.moment(cell) or moment(cell, order)
+        return None if found is None else (found - _EPOCH).total_seconds()
+
+    seconds, odd = _looked_up(column, day, cells.is_gap)
+    moments = np.full(len(seconds), "NaT", "datetime64[us]")
+    there = ~np.isnan(seconds)
+    moments[there] = np.round(seconds[there] * 1e6).astype("int64").astype("datetime64[us]")
+    return moments, odd
+
+
+_TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
+
+
+def _looked_up(
+    column: Column, read: Callable[[str], float | None], is_gap: Callable[[str], bool]
+) -> tuple[np.ndarray, list[str]]:
+    """Each different text is read once."""
+    texts = column.values.tolist()
+    table: dict[str | None, float] = {None: np.nan}
+    odd = []
+    for cell in dict.fromkeys(texts):
+        if cell is not None:
+            value = read(cell)
+            if value is None and not is_gap(cell):
+                odd.append(cell)
+            table[cell] = np.nan if value is None else value
+    return np.array([table[cell] for cell in texts], np.float64), odd

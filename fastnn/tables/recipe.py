@@ -1,0 +1,386 @@
+"""RealMLP-TD-S: how a multi-layer perceptron for tables is made and trained.
+
+The recipe of Holzmüller, Grinsztajn, Steinwart, "Better by default: strong pre-tuned MLPs and
+boosted trees on tabular data" (2024), in its simple form. Two things of it are not layers of a
+network but belong to its training, so that a trained network is a plain one:
+
+* A layer in the paper is ``x W / sqrt(fan_in) + b`` with W and b of order 1. Here the weights are
+  ``W / sqrt(fan_in)``; under Adam that is a rate smaller by ``sqrt(fan_in)`` and an epsilon larger
+  by it.
+* Each feature has a trained factor, which is part of the first layer's weights
+  (``fastnn.backends.interface.Rule.front``).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from fastnn.backends.codes import FAN_IN
+from fastnn.backends.interface import Rule
+from fastnn.errors import DivergenceError
+from fastnn.network import Network
+from fastnn.network.scales import Scales, shift_and_scale
+from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.optimizers import Adam
+from fastnn.training.run import Run
+from fastnn.training.schedules import SCHEDULES
+from fastnn.training.state import TrainingState
+
+HIDDEN = (256, 256, 256)
+BATCH_SIZE = 256
+SMOOTH_CLIP = 3.0
+LABEL_SMOOTHING = 0.1
+RATE = {"classification": 0.04, "regression": 0.07}
+ACTIVATION = {"classification": "selu", "regression": "mish"}
+FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the rate
+BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-8
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as the network takes them.
+
+    Attributes
+    ----------
+    x : ndarray, shape (samples, features)
+        Scaled.
+    targets : ndarray, shape (samples, 1 or outputs)
+        Class numbers, or scaled values.
+    weights : ndarray, shape (samples,) or (0,)
+        Empty: all alike.
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass
+class Record:
+    """What a training tells.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean over the batches of each epoch, each before its step.
+    errors : list of float
+        On the held-out samples after each epoch.
+    best_epoch : int
+        From 0, whose parameters were kept.
+    stopped : str
+        "epochs", "time limit", "interrupted" or "diverged".
+    """
+
+    losses: list[float]
+    errors: list[float]
+    best_epoch: int
+    stopped: str
+
+
+def new_network(
+    x: np.ndarray,
+    targets: np.ndarray,
+    n_classes: int,
+    *,
+    label_smoothing: float = 0.0,
+    dtype: Any = "float32",
+    backend: str = "auto",
+    seed: int = 0,
+    n_threads: int | None = None,
+) -> Network:
+    """A network with scales and first weights.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (samples, features)
+        Training samples, of which medians and quartiles are taken.
+    targets : ndarray, shape (samples, 1 or outputs)
+        For a regression, values in their own units.
+    n_classes : int
+        0 for a regression.
+    label_smoothing, dtype, backend, n_threads
+        As for :class:`fastnn.Network`.
+    seed : int
+        Of the weights, and of the order of the samples.
+
+    Returns
+    -------
+    Network
+        Takes ``x`` as it is: the scales are its own.
+    """
+    task = "classification" if n_classes else "regression"
+    n_outputs = n_classes or targets.shape[1]
+    net = Network(
+        [x.shape[1], *HIDDEN, n_outputs],
+        activation=ACTIVATION[task],
+        loss="cross_entropy" if n_classes else "squared_error",
+        label_smoothing=label_smoothing,
+        standardize=True,
+        smooth_clip=SMOOTH_CLIP,
+        dtype=dtype,
+        backend=backend,
+        random_state=seed,
+        n_threads=n_threads,
+    )
+    rng = np.random.RandomState(seed)
+    for w, b in zip(net.weights[:-1], net.biases[:-1], strict=True):
+        w[...] = rng.standard_normal(w.shape) / math.sqrt(len(w))
+        b[...] = rng.standard_normal(b.shape)
+    net.weights[-1][...], net.biases[-1][...] = 0.0, 0.0
+    net.scales, constant = robust_scales(x)
+    net.weights[0][constant] = 0.0
+    if not n_classes:
+        shift, scale = shift_and_scale(targets, "y")[:2]
+        net.scales.target_shift, net.scales.target_scale = shift, scale
+    return net
+
+
+def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
+    """Shift and factor of the features by their medians and quartiles.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (samples, features)
+
+    Returns
+    -------
+    scales : Scales
+        1 / distance of the quartiles; where that is 0, 1 / half of the range; of a constant
+        column 1.
+    constant : ndarray of bool, shape (features,)
+        Columns that tell nothing, whose factor is 0 in the paper.
+    """
+    low, high = x.min(axis=0), x.max(axis=0)
+    q25, median, q75 = np.quantile(x, (0.25, 0.5, 0.75), axis=0)
+    spread = np.where(q75 == q25, 0.5 * (high - low), q75 - q25)
+    constant = low == high
+    scale = 1.0 / np.where(constant, 1.0, spread + 1e-30)
+    return Scales(median, scale, input_low=low, input_high=high), constant
+
+
+def rule_of(net: Network, optimizer: Adam) -> Rule:
+    """Adam with the rates and epsilons of a network in the paper's form, and its front factors."""
+    layers, plain = net.model.plan.layers, optimizer.for_kernels()
+    constants = np.repeat(plain.constants, 2 * len(layers) + 1, axis=0)
+    root = np.sqrt(layers[:, FAN_IN])
+    constants[:-1:2, 2] *= root  # epsilon of weights
+    constants[:-1:2, 6] = 1 / root  # factors of the rate
+    constants[1::2, 6] = BIAS_RATE
+    constants[-1, 6] = FRONT_RATE
+    w = net.weights[0]
+    front = np.zeros((len(w), w.shape[1] + 3), net.dtype)
+    front[:, :-3], front[:, -3] = w, 1.0
+    return plain._replace(constants=constants, front=front)
+
+
+def train(
+    net: Network,
+    data: Samples,
+    held_out: Samples | None,
+    epochs: int,
+    *,
+    by_error: bool = True,
+    time_limit: float | None = None,
+    after_epoch: Callable[[list[float]], object] | None = None,
+) -> Record:
+    """Train a network of :func:`new_network`.
+
+    Parameters
+    ----------
+    net : Network
+        Ends with the parameters of the best epoch.
+    data : Samples
+    held_out : Samples or None
+        Decide which epoch is the best, of equal ones the last; None takes the last one.
+    epochs : int
+    by_error : bool
+        By the share of wrong classes (squared error of a regression); else by the loss.
+    time_limit : float, optional
+        Seconds: fewer epochs if that is how many there is time for.
+    after_epoch : callable, optional
+        Gets the losses so far after each epoch.
+
+    Returns
+    -------
+    Record
+    """
+    task = "regression" if net.is_regression else "classification"
+    # The kernels' squared error has the factor 1/2 and is summed over the outputs; the paper's is
+    # averaged. Adam divides that out but for its epsilon.
+    epsilon = EPSILON * net.n_outputs / 2 if net.is_regression else EPSILON
+    optimizer = Adam(RATE[task], BETA_1, BETA_2, epsilon)
+    state = TrainingState(net.state.seed)
+    state.begin(optimizer, net.params)
+    state.rule = rule_of(net, optimizer)
+    size = min(BATCH_SIZE, len(data.x))
+    sparse = sparse_pays(data.x, net.model)
+    batches = Batches(net.model, size, sparse, net.n_threads)
+    rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
+    batches.fill(rows, data.targets, data.weights, shuffled=True)
+    run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit)
+    run.after_epoch = after_epoch
+    run.go()
+    net.n_epochs_ = len(run.losses)
+    return Record(run.losses, run.errors, run.best_epoch, run.stopped)
+
+
+class RecipeRun(Run):
+    """The training of one network.
+
+    Parameters
+    ----------
+    net, state, epochs, batches, held_out, by_error, time_limit
+        See :func:`train`.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        state: TrainingState,
+        epochs: int,
+        batches: Batches,
+        held_out: Samples | None,
+        by_error: bool,
+        time_limit: float | None,
+    ) -> None:
+        self.net, self.held_out, self.by_error = net, held_out, by_error
+        samples, size = len(batches.data.targets), batches.batch_size
+        # The kernels shuffle all samples and would take what is left of an epoch as a smaller
+        # batch; these steps are left out.
+        self.of_kernels = -(-samples // size)
+        sizes = np.full(samples // size, size, np.float64)
+        super().__init__(net.model, state, epochs, sizes, [batches], n_threads=net.n_threads)
+        self.losses: list[float] = []
+        self.errors: list[float] = []
+        self.best_epoch, self.best = -1, net.params.copy()
+        self.loss = 0.0  # summed over the batches of the present epoch
+        self.after_epoch: Callable[[list[float]], object] | None = None
+        self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
+
+    def most_steps(self) -> int:
+        """Up to the end of the epoch."""
+        return self.batches - self.step % self.batches
+
+    def rates(self, count: int) -> np.ndarray:
+        """By the share of the steps that are done before each."""
+        steps = np.arange(self.step, self.step + count)
+        return super().rates(count) * SCHEDULES["coslog4"](steps / self.total)
+
+    def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
+        """Do the next steps."""
+        epoch, batch = divmod(self.step, self.batches)
+        first = epoch * self.of_kernels + batch
+        (part,) = self.parts
+        return part.train(
+            self.state, rates, first, losses, pool=self.pool, n_threads=self.n_threads
+        )
+
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """Look at the held-out samples after an epoch, and at the clock."""
+        self.loss += float(losses.sum())
+        if self.step % self.batches:
+            return
+        self.losses.append(self.loss / self.batches)
+        self.loss = 0.0
+        if self.held_out is None:
+            self._keep(self.losses[-1])
+        else:
+            self.errors.append(self._error(self.held_out))
+            if not self.errors[-1] > self.errors[self.best_epoch]:
+                self._keep(self.errors[-1])
+        if self.after_epoch is not None:
+            self.after_epoch(self.losses)
+        if self.time_limit is not None:
+            self._look_at_the_clock(self.time_limit)
+
+    def _keep(self, error: float) -> None:
+        """The best epoch so far; none of which the error is not finite."""
+        if math.isfinite(error):
+            self.best_epoch = len(self.losses) - 1
+            self.best[:] = self.net.params
+
+    def _error(self, held_out: Samples) -> float:
+        """Share of wrong classes, mean squared error, or the loss."""
+        net = self.net
+        # a network about to diverge may overflow here first
+        with np.errstate(over="ignore", invalid="ignore"):
+            z = net.predictor(held_out.x, False, net.n_threads)
+            if not self.by_error:
+                return net.model.mean_loss(z.T.copy(), held_out.targets, held_out.weights)
+            if net.is_regression:
+                wrong = np.square(z - held_out.targets, dtype=np.float64).mean(axis=1)
+            else:
+                wrong = z.argmax(axis=1) != held_out.targets[:, 0]
+        if not len(held_out.weights):
+            return float(wrong.mean())
+        return float(np.average(wrong, weights=held_out.weights))
+
+    def _look_at_the_clock(self, limit: float) -> None:
+        """Plan as many epochs as there is time for, while few are done; stop when it is over."""
+        done, seconds = len(self.losses), time.perf_counter() - self.started
+        if seconds >= limit and self.step < self.total:
+            self.stopped = "time limit"
+        elif seconds <= 0.2 * limit or done == 1:
+            possible = max(done, int(0.95 * limit * done / seconds))
+            self.total = min(self.asked, possible * self.batches)
+
+    def diverged(self, losses: np.ndarray) -> None:
+        """Stop; raise if no epoch was finished."""
+        if self.best_epoch < 0:
+            rate = self.state.in_use.learning_rate
+            raise DivergenceError(self.step + 1, float(losses[-1]), rate)
+        self.stopped = "diverged"
+
+    def interrupted(self) -> None:
+        """Before the first epoch has ended there is nothing to keep."""
+        if self.best_epoch < 0:
+            raise KeyboardInterrupt
+
+    def finished(self) -> None:
+        """Take the parameters of the best epoch."""
+        if self.stopped == "epochs" and self.total < self.asked:
+            self.stopped = "time limit"
+        self.net.params = self.best
+
+
+def calibrate(net: Network, held_out: Samples) -> float:
+    """Scale the net inputs of the last layer so that probabilities fit held-out samples.
+
+    Temperature scaling (Guo, Pleiss, Sun, Weinberger, 2017); the most probable class stays.
+    One sample more counts, which may be of any class, so that a few that are all right do not make
+    a network sure.
+
+    Parameters
+    ----------
+    net : Network
+        Of classification; its last layer is changed.
+    held_out : Samples
+
+    Returns
+    -------
+    float
+        The factor.
+    """
+    z = net.predictor(held_out.x, False, net.n_threads).astype(np.float64)
+    samples = len(z)
+    smoothing = 1 / (samples + 1)
+    weights = held_out.weights if len(held_out.weights) else None
+    of_class = np.take_along_axis(z, held_out.targets.astype(np.intp), axis=1)[:, 0]
+    linear = (1 - smoothing) * of_class + smoothing * z.mean(axis=1)
+
+    def loss(log_factor: float) -> float:
+        factor = math.exp(log_factor)
+        return float(np.average(logsumexp(factor * z, axis=1) - factor * linear, weights=weights))
+
+    factor = math.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)
+    net.weights[-1][...] *= factor
+    net.biases[-1][...] *= factor
+    return factor

@@ -1,0 +1,65 @@
+"""What is to be said about the tables that an encoding was applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from fastnn.datasets.table import listed
+
+EXAMPLES = 3
+
+
+@dataclass
+class Remarks:
+    """Remarks about one table, or about all parts of a large one.
+
+    Attributes
+    ----------
+    ignored : list of str
+        Columns that the model does not know.
+    unknown : dict
+        For each column: rows with categories that training did not have, and some of these.
+    odd : dict
+        For each column: texts that are not of its kind, and the kind.
+    in_order : bool
+        Whether columns were taken in order, since the table has no names.
+    """
+
+    ignored: list[str] = field(default_factory=list)
+    unknown: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    odd: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    in_order: bool = False
+
+    def add_unknown(self, name: str, n_rows: int, categories: Iterable[str]) -> None:
+        """Count rows with unknown categories."""
+        before, examples = self.unknown.get(name, (0, []))
+        self.unknown[name] = before + n_rows, _some(examples, categories)
+
+    def add_odd(self, name: str, kind: str, texts: Iterable[str]) -> None:
+        """Keep texts that could not be read."""
+        self.odd[name] = kind, _some(self.odd.get(name, ("", []))[1], texts)
+
+    def lines(self) -> list[str]:
+        """The remarks, one a line."""
+        found = []
+        if self.in_order:
+            found.append("the table has no column names: columns are taken in order")
+        if self.ignored:
+            found.append(f"not used: {listed(self.ignored)}")
+        for name, (count, examples) in self.unknown.items():
+            rows = "row has a category" if count == 1 else "rows have categories"
+            found.append(
+                f"column {name!r}: {count:,} {rows} that training did not have ("
+                f"{listed(examples)}{', ...' if len(examples) == EXAMPLES else ''})"
+            )
+        for name, (kind, examples) in self.odd.items():
+            are = "is" if len(examples) == 1 else "are"
+            found.append(
+                f"column {name!r}: {listed(examples)} {are} no {kind} and counted as missing"
+            )
+        return found
+
+
+def _some(examples: list[str], more: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*examples, *more]))[:EXAMPLES]

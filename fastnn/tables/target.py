@@ -1,0 +1,140 @@
+"""The target of a table: what it is made of, and which rows have none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.datasets.table import Table
+from fastnn.datasets.targets import TASKS, check_target, target_column
+from fastnn.tables.columns import Column, as_column, as_texts
+
+MOST_CLASSES = 10_000
+
+
+class TableTarget(NamedTuple):
+    """A target without its gaps.
+
+    Attributes
+    ----------
+    values : ndarray, shape (known rows,)
+        Class labels (texts, whole numbers or booleans), or float64 of a regression.
+    known : ndarray of bool, shape (rows,)
+        Which rows have a target.
+    task : {"classification", "regression"}
+    notes : list of str
+        What was decided.
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    task: str
+    notes: list[str]
+
+
+def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarget:
+    """A column of any library as a target.
+
+    Parameters
+    ----------
+    y : Series of pandas or polars, column of pyarrow, array or list, shape (rows,)
+        Targets, one a sample.
+    task : {"classification", "regression"}, optional
+        Default: by the values (:func:`fastnn.datasets.task.guess_task`).
+    name : str
+        For messages.
+
+    Returns
+    -------
+    TableTarget
+
+    Raises
+    ------
+    ValueError
+        If it has dates, is constant, or cannot be used for the task.
+    """
+    if task is not None and task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}; got {task!r}")
+    column = as_column(name, y)
+    whole = _is_whole_type(y)
+    values = column.values
+    if column.hint == "category":
+        task = task or "classification"
+    if column.hint == "boolean" and task != "regression":
+        known = ~column.gaps
+        found = np.where(known, values, 0).astype(bool)
+        return _checked(found[known], known, "classification", [], name, "y")
+    if values.dtype.kind == "f" and task == "classification" and not whole:
+        values = as_texts(column) if not _all_whole(column) else values
+    table = Table(Path(name), [name], [values], typed=not whole)
+    return target_of(table, name, task, "y")
+
+
+def target_of(
+    table: Table,
+    name: str,
+    task: str | None,
+    where: str | None = None,
+    constant: bool = False,
+) -> TableTarget:
+    """A column of a file as a target.
+
+    Parameters
+    ----------
+    table : Table
+    name : str
+    task : {"classification", "regression"}, optional
+    where : str, optional
+        For messages; default: the file.
+    constant : bool, default=False
+        Whether it may be the same everywhere, as that of a few rows to score.
+
+    Returns
+    -------
+    TableTarget
+    """
+    y, gone, notes = target_column(table, name, task)
+    where = where or str(table.path)
+    if gone.all():
+        raise ValueError(f"{where}: target {name!r} has no values")
+    if gone.any():
+        notes.append(f"left out {int(gone.sum()):,} of {len(gone):,} rows without a target")
+    y, task = check_target(y[~gone], task, name, where, table)
+    if constant:
+        return TableTarget(y, ~gone, task, notes)
+    return _checked(y, ~gone, task, notes, name, where)
+
+
+def _checked(
+    y: np.ndarray, known: np.ndarray, task: str, notes: list[str], name: str, where: str
+) -> TableTarget:
+    """Raise where there is nothing to learn."""
+    if (y == y[0]).all():
+        raise ValueError(
+            f"{where}: target {name!r} is {y[0].item()!r} in all {len(y):,} rows; "
+            "there is nothing to learn"
+        )
+    if task == "classification":
+        n = len(np.unique(y))
+        if n > MOST_CLASSES or (n > 100 and 2 * n > len(y)):
+            raise ValueError(
+                f"{where}: target {name!r} has {n:,} different values in {len(y):,} rows, too "
+                "many to be classes (is it an identifier? for numbers: task regression)"
+            )
+    return TableTarget(y, known, task, notes)
+
+
+def _is_whole_type(y: Any) -> bool:
+    """Whether the type of a column is one of whole numbers."""
+    dtype = getattr(y, "dtype", None)
+    name = str(dtype if dtype is not None else getattr(y, "type", "")).lower()
+    if name.startswith(("int", "uint")):
+        return True
+    return isinstance(y, list) and all(type(v) is int for v in y if v is not None)
+
+
+def _all_whole(column: Column) -> bool:
+    there = column.values[~column.gaps]
+    return np.array_equal(there, np.floor(there))
