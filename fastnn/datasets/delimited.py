@@ -92,8 +92,8 @@ def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
     rows = [values for _, values in checked_rows(layout, path)]
     if not rows:
         raise ValueError(f"{path}: there are no rows")
-    columns = (np.array(column, object) for column in zip(*rows, strict=True))
-    return [column_of(column, layout.decimal) for column in columns]
+    texts = (np.array(column, object) for column in zip(*rows, strict=True))
+    return [column_of(column, layout.decimal) for column in texts]
 
 
 def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:

@@ -85,7 +85,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ----------
         X : DataFrame of pandas or polars, table of pyarrow, dict of columns or array, shape \
             Samples, a row each.
-(rows, columns)
+        (rows, columns)
         y : ignored
             Targets, one a sample.
 

@@ -432,7 +432,7 @@ def test_version_and_help(run):
         (["train", "--optimizer", "lbfgs"], "optimizer"),
         (["train", "--optimizer", "adam", "--momentum", "0.9"], "momentum belongs to sgd"),
         (["train", "iris", "--momentum", "0.9"], "momentum belongs to sgd"),
-        (["train", "--backend", "fortran"], "'--backend': 'fortran' is not one of"),
+        (["train", "--backend", "fortran"], "--backend must be one of 'auto', 'cython'"),
         (["train", "--dtype", "int8"], "dtype"),
         (["train", "--loss", "squared_error"], "squared_error is not one of classification"),
         (["train", "--delta", "2"], "delta belongs to the loss huber; no loss is given"),
