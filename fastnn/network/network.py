@@ -559,7 +559,7 @@ class Network(Portable):
         if checkpoint is not None or kept is not None:
             purpose = fitting.purpose(self, job, validation_fraction)
             if kept is not None:
-                kept.check("Network", purpose, ("epochs", job.epochs))
+                kept.check(purpose, ("epochs", job.epochs))
             if checkpoint is not None:
                 writer = self._checkpoints(checkpoint, checkpoint_every, purpose)
         elif checkpoint_every is not None:

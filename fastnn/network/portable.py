@@ -144,7 +144,7 @@ class Portable:
             return None
         from fastnn.storage.checkpoints import to_resume
 
-        return to_resume(checkpoint, resume, self.backend)
+        return to_resume(checkpoint, resume, self.backend, "Network")
 
     def _checkpoints(
         self, checkpoint: Any, every: CheckpointEvery, purpose: Purpose

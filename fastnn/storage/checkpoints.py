@@ -74,19 +74,16 @@ class Kept(NamedTuple):
     purpose: Purpose
     point: Point
 
-    def check(self, kind: str, purpose: Purpose, epochs: tuple[str, int]) -> None:
+    def check(self, purpose: Purpose, epochs: tuple[str, int]) -> None:
         """Raise unless the checkpoint is one of this very training.
 
         Parameters
         ----------
-        kind : str
-            Class of the model.
         purpose : Purpose
         epochs : tuple (str, int)
             Name and value of the argument that says how many there are to be.
         """
-        own = {"model": kind, **purpose.settings}
-        found = differences({"model": type(self.model).__name__, **self.purpose.settings}, own)
+        found = differences(self.purpose.settings, purpose.settings)
         found += [
             f"{name} is not the same"
             for name in sorted({*purpose.data, *self.purpose.data})
@@ -200,20 +197,35 @@ def run_of(path: Path, description: Description | EstimatorDescription) -> Run:
     return run
 
 
-def to_resume(checkpoint: Any, resume: Any, backend: str) -> Kept | None:
-    """The checkpoint that ``resume`` means; None for a training that starts anew."""
+def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | None:
+    """The checkpoint that ``resume`` means; None for a training that starts anew.
+
+    Parameters
+    ----------
+    checkpoint, resume
+        Arguments of ``fit``.
+    backend : str
+    kind : str
+        Class of what is to be trained.
+    """
     if isinstance(resume, bool | None):
         if not resume:
             return None
         if checkpoint is None:
             raise ValueError("resume=True needs checkpoint, the file to go on from")
         path = CheckpointFile.of(checkpoint).path
-        return read_checkpoint(path, backend) if path.exists() else None
-    try:
-        path = Path(resume)
-    except TypeError:
-        raise ValueError(f"resume must be a bool or a path; got {resume!r}") from None
-    return read_checkpoint(path, backend)
+        if not path.exists():
+            return None
+    else:
+        try:
+            path = Path(resume)
+        except TypeError:
+            raise ValueError(f"resume must be a bool or a path; got {resume!r}") from None
+    kept = read_checkpoint(path, backend)
+    found = type(kept.model).__name__
+    if found != kind:
+        raise ValueError(f"{path}: a checkpoint of a {found}, not of a {kind}")
+    return kept
 
 
 def _remove_left_over(path: Path) -> None:

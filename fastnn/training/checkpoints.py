@@ -113,12 +113,18 @@ class Checkpoints:
         Makes of a :class:`Point`, and of all as it is now, something that does not change.
     write : callable
         Writes that.
+
+    Attributes
+    ----------
+    step : int
+        That of the latest one written.
     """
 
     def __init__(
         self, every: Every, pack: Callable[[Point], Any], write: Callable[[Any], None]
     ) -> None:
         self.every, self.pack, self.write = every, pack, write
+        self.step = 0
         self._start()
 
     def _start(self) -> None:
@@ -140,6 +146,7 @@ class Checkpoints:
     def save(self, point: Point) -> None:
         """Write one."""
         self.write(self.pack(point))
+        self.step = point.steps
         self._start()
 
 
