@@ -93,9 +93,9 @@ class Keeping(NamedTuple):
 
 def take_up(estimator: BaseMLP, kept: Kept) -> None:
     """Be the estimator of a checkpoint, with random numbers of one's own."""
-    model = kept.model
-    estimator._network().params[:] = model._network().params
-    estimator._optimizer = model._optimizer
+    other = kept.model
+    estimator._network().params[:] = other._network().params
+    estimator._optimizer = other._optimizer
     for name in (
         "n_iter_",
         "t_",
@@ -107,7 +107,7 @@ def take_up(estimator: BaseMLP, kept: Kept) -> None:
         "best_validation_score_",
         "_no_improvement_count",
     ):
-        setattr(estimator, name, getattr(model, name))
+        setattr(estimator, name, getattr(other, name))
     # files have no infinities
     if estimator.best_loss_ is None and not estimator.early_stopping:
         estimator.best_loss_ = np.inf
