@@ -191,8 +191,12 @@ def run_of(path: Path, description: Description | EstimatorDescription) -> Run:
         raise ModelFormatError(
             f"{path}: a model, not a checkpoint: it does not tell where its training was"
         )
-    epochs = run.steps // run.batches
-    if state.epochs != run.first_epoch + epochs or state.updates < run.steps:
+    epochs = run.first_epoch + run.steps // run.batches
+    agree = epochs == state.epochs and state.updates >= run.steps
+    config = description.config
+    if isinstance(description, Description):
+        agree &= (config.n_epochs, config.seed) == (state.epochs, state.seed)
+    if not agree:
         raise ModelFormatError(f"{path}: counters of update rule and run do not fit each other")
     return run
 

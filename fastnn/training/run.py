@@ -268,7 +268,7 @@ class FitRun(Run):
             return
         if self.step % self.batches == 0 and len(validation.values) < self.step // self.batches:
             self._validate()
-        if validation.is_over:
+        if validation.is_over or self.start.is_over:
             self.stopped = "early stopping"
 
     def point(self) -> Point:
