@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastnn.cli.runs import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
 
 # Settings that may be others when a run goes on: how long, and what changes no result.
 MAY_CHANGE = ("epochs", "threads", "checkpoint_every")

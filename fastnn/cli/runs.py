@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fastnn.training.history import History
 
 MODEL_FILE = "model.safetensors"
-CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 @contextlib.contextmanager

@@ -12,8 +12,7 @@ import typer
 
 from fastnn.cli.options import Given, option, with_settings
 from fastnn.cli.output import INTERRUPTED, print_json, print_pairs
-from fastnn.cli.resuming import only_resume, run_to_resume
-from fastnn.cli.runs import CHECKPOINT_FILE
+from fastnn.cli.resuming import CHECKPOINT_FILE, only_resume, run_to_resume
 from fastnn.cli.settings import RUN, TrainSettings, merge, read_toml
 
 

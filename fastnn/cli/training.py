@@ -16,9 +16,9 @@ from fastnn.cli import signals, tables
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, input_dtype, part, task_text
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
+from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import (
-    CHECKPOINT_FILE,
     MODEL_FILE,
     figure,
     run_folder,
