@@ -2,13 +2,12 @@
 
 import dataclasses
 import itertools
-import json
-import struct
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from helpers import assert_bits, load_backend
+from model_files import with_value, with_zeros, without
 
 import fastnn
 from fastnn import storage
@@ -126,25 +125,26 @@ def stopped_and_resumed(case, path, stops, monkeypatch, seed=3):
     raise AssertionError
 
 
-def check(case, path, monkeypatch, n_random, number):
+def check(case, path, monkeypatch, each, n_random, number):
+    """Stop after every ``each`` epochs, and at random steps."""
     with small_blocks():
         whole = case.train(3)
         steps = whole[1].steps
         numbers = np.random.default_rng(number)
-        every = range(steps // EPOCHS, steps, max(1, steps // EPOCHS))
+        every = range(steps // EPOCHS, steps, max(1, each * steps // EPOCHS))
         stops = {*every, *numbers.integers(1, max(steps, 2), n_random).tolist()}
         assert_same_training(stopped_and_resumed(case, path, stops, monkeypatch), whole)
 
 
 @pytest.mark.parametrize("case", SHORT, ids=str)
 def test_resumed_bits(case, tmp_path, monkeypatch):
-    check(Case(*case), tmp_path / "c", monkeypatch, 2, SHORT.index(case))
+    check(Case(*case), tmp_path / "c", monkeypatch, 4, 2, SHORT.index(case))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_resumed_bits_of_all_cases(case, tmp_path, monkeypatch):
-    check(Case(*case), tmp_path / "c", monkeypatch, 12, ALL.index(case))
+    check(Case(*case), tmp_path / "c", monkeypatch, 1, 12, ALL.index(case))
 
 
 def test_the_grid_has_what_it_says(monkeypatch):
@@ -368,47 +368,6 @@ def test_fit_many_has_no_checkpoints(tmp_path):
 
 
 # --- nothing in a checkpoint is idle -------------------------------------------------
-
-
-def contents(path):
-    raw = path.read_bytes()
-    (length,) = struct.unpack("<Q", raw[:8])
-    header = json.loads(raw[8 : 8 + length])
-    return header, json.loads(header["__metadata__"]["fastnn"]), raw[8 + length :]
-
-
-def write(path, header, fields, body):
-    header["__metadata__"]["fastnn"] = json.dumps(fields)
-    text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
-
-
-def without(path, name):
-    """Leave out one field, named by its place."""
-    header, fields, body = contents(path)
-    *outer, last = name.split(".")
-    inner = fields
-    for each in outer:
-        inner = inner[each]
-    del inner[last]
-    write(path, header, fields, body)
-
-
-def with_value(path, name, change):
-    header, fields, body = contents(path)
-    *outer, last = name.split(".")
-    inner = fields
-    for each in outer:
-        inner = inner[each]
-    inner[last] = change(inner[last])
-    write(path, header, fields, body)
-
-
-def with_zeros(path, name):
-    """Have an array be zeros."""
-    header, fields, body = contents(path)
-    start, stop = header[name]["data_offsets"]
-    write(path, header, fields, body[:start] + bytes(stop - start) + body[stop:])
 
 
 RUN = [
