@@ -39,7 +39,7 @@ MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
 
 RUN_ARRAYS = ("losses", "validation", "best_params")  # of checkpoints
 
-_FORMAT_OF_MODELS = 3
+FORMAT_OF_MODELS = 3
 _MAY_BE_INFINITE = ("validation",)
 _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
@@ -108,7 +108,7 @@ def contents_of(
         if len(moments):
             arrays["moments"] = moments
     return {
-        "format_version": _FORMAT_OF_MODELS,
+        "format_version": FORMAT_OF_MODELS,
         "kind": type(model).__name__,
         "fastnn_version": fastnn.__version__,
         "config": config,
