@@ -310,22 +310,22 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         kept = None if keeping is None else keeping.kept
         if kept is not None:
             take_up(self, kept)
-        self._optimizer.begin(optimizer, net.params)
         batch_size, epochs = self._batch_size(len(data)), 1 if incremental else self.max_iter
-        run = EpochRun(
-            self,
-            net,
-            self._optimizer,
-            data,
-            held_out,
-            batch_size,
-            epochs,
-            context,
-            checkpoints=checkpoints,
-            point=None if kept is None else kept.point,
-            random=random,
-        )
         try:
+            self._optimizer.begin(optimizer, net.params)
+            run = EpochRun(
+                self,
+                net,
+                self._optimizer,
+                data,
+                held_out,
+                batch_size,
+                epochs,
+                context,
+                checkpoints=checkpoints,
+                point=None if kept is None else kept.point,
+                random=random,
+            )
             run.go()
         except BaseException:
             to_the_end(partial(self._optimizer.end, net.params))

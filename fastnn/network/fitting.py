@@ -206,8 +206,8 @@ def train(
         x, targets, weights = held_out
         held_out = scales.inputs(x, spec), scales.targets(targets, spec), weights
     model, state = net.model, net.state
-    state.begin(job.optimizer, model.params)
     try:
+        state.begin(job.optimizer, model.params)
         run = FitRun(
             model,
             state,

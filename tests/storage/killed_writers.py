@@ -29,13 +29,19 @@ def train(epochs, **arguments):
     return net
 
 
+def _number(path):
+    """What tells a file from the one that it replaces."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def kill_one(path, times):
     """Have a child train from where the last one was; whether it was killed while it wrote."""
+    before = _number(path)
     child = os.fork()
     if child == 0:
         train(LARGEST, checkpoint=path, checkpoint_every=1, resume=True)
         os._exit(1)
-    while not path.exists():
+    while _number(path) == before:  # until it has written one
         time.sleep(0.001)
     time.sleep(times.uniform(0.0, 0.03))
     os.kill(child, signal.SIGKILL)
