@@ -98,9 +98,8 @@ def test_the_average_after_ctrl_c_at_each_line(kept):
     number = 0
     while True:
         number, net = number + 1, network(2)
-        with InterruptedLine(number) as lines:
-            with contextlib.suppress(KeyboardInterrupt):
-                net.fit(X, y, epochs=2, **settings)
+        with InterruptedLine(number) as lines, contextlib.suppress(KeyboardInterrupt):
+            net.fit(X, y, epochs=2, **settings)
         if lines.lines < number:
             break
         expected = whole[net.n_epochs_]
