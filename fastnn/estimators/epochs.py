@@ -280,7 +280,8 @@ class EpochRun(Run):
         """Losses of epochs from those of their batches."""
         # Each by itself: in a product of a matrix the bits depend on the number of its rows.
         weights = self.sizes / self.sizes.sum()
-        means = np.array([np.dot(each, weights) for each in losses.reshape(-1, self.batches)])
+        each = losses.reshape(-1, self.batches)
+        means = each[:, 0] * 1.0 if self.batches == 1 else np.array([row @ weights for row in each])
         if self.network.loss_name == "squared_error" and not self.losses_by_step:
             means /= self.network.n_outputs
         return means
