@@ -86,7 +86,7 @@ def wrong_network(net, make, backend):
 
 def wrong_estimator(model, make, backend):
     """What is not that of the epoch that the counters tell."""
-    if not hasattr(model, "loss_curve_"):  # interrupted before
+    if not hasattr(model, "_optimizer"):  # interrupted before
         return ""
     epochs = model.n_iter_
     counters = len(model.loss_curve_), model.t_ // len(X), model._optimizer.updates // 20
