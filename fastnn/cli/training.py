@@ -32,8 +32,8 @@ from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
-    from fastnn.tables import Encoding
     from fastnn.storage.checkpoints import CheckpointFile
+    from fastnn.tables import Encoding
     from fastnn.training.history import History
 
 
