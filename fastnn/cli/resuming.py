@@ -45,7 +45,10 @@ def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings
     folder = run.parent if run.name == CHECKPOINT_FILE else run
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{run}: there is no {CHECKPOINT_FILE} to go on from")
+        raise FileNotFoundError(
+            f"{run}: there is no {CHECKPOINT_FILE} to go on from; --preset tabular and "
+            "--checkpoint-every never write none"
+        )
     kept = storage.describe(path).training.get("settings")
     if not isinstance(kept, dict):
         raise ModelFormatError(f"{path}: not a checkpoint of fastnn train; it has no settings")
