@@ -20,6 +20,8 @@ from fastnn.validation import check_finite, one_of
 if TYPE_CHECKING:
     from fastnn.export.compiled import CFunction
     from fastnn.network.network import Network
+    from fastnn.storage.checkpoints import Kept
+    from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose
 
 
 class Portable:
@@ -135,6 +137,22 @@ class Portable:
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name: ``params`` and, once learned, shifts and scales."""
         return {"params": self.params, **self.scales.arrays()}
+
+    def _to_resume(self, checkpoint: Any, resume: Any) -> Kept | None:
+        """The checkpoint to go on from; None for a training that starts anew."""
+        if not resume:
+            return None
+        from fastnn.storage.checkpoints import to_resume
+
+        return to_resume(checkpoint, resume, self.backend, "Network")
+
+    def _checkpoints(
+        self, checkpoint: Any, every: CheckpointEvery, purpose: Purpose
+    ) -> Checkpoints:
+        """What ``fit`` writes checkpoints with."""
+        from fastnn.storage.checkpoints import CheckpointFile, checkpoints
+
+        return checkpoints(self, CheckpointFile.of(checkpoint), every, purpose)
 
     @classmethod
     def from_config(
