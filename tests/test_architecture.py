@@ -26,7 +26,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 EXCEPTIONS = {
     ("network/portable.py", "export.compiled"),  # Network.numba_predict, Network.cfunc
     ("network/portable.py", "storage"),  # Network.save
+    ("network/portable.py", "storage.checkpoints"),  # Network.fit(checkpoint=..., resume=...)
     ("estimators/base.py", "storage"),  # MLPClassifier.save, MLPRegressor.save
+    ("estimators/checkpoints.py", "storage.checkpoints"),  # fit(checkpoint=..., resume=...)
     ("training/history.py", "plots"),  # History.plot
 }
 

@@ -14,6 +14,8 @@
 | ``board.py`` | a run's folder of summaries for TensorBoard |
 | ``models.py`` | opening a model, and the data that belong to it |
 | ``runs.py`` | run folders and their files |
+| ``resuming.py`` | the settings of a run that goes on |
+| ``signals.py`` | Ctrl-C and SIGTERM |
 | ``output.py`` | tables, JSON, CSV |
 | all others | the command of that name |
 """

@@ -74,6 +74,7 @@ def board(
     y: np.ndarray,
     settings: TrainSettings,
     overwrite: bool,
+    resumed: bool = False,
 ) -> Iterator[Board | None]:
     """The summaries of a run, if they are wanted.
 
@@ -87,6 +88,8 @@ def board(
     settings : TrainSettings
     overwrite : bool
         Remove what an earlier run in the same folder wrote there.
+    resumed : bool
+        Instead: go on where it wrote.
     """
     if parent is None:
         yield None
@@ -94,13 +97,15 @@ def board(
     from fastnn.tensorboard import TensorBoard
 
     suffix = "." + hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:12]
-    folder = _free_folder(parent, run.resolve().name, suffix, overwrite)
+    folder = _free_folder(parent, run.resolve().name, suffix, overwrite, resumed)
     text = settings.model_dump(exclude_none=True)
     with TensorBoard(folder, X, y, settings=text, suffix=suffix) as writer:
         yield Board(folder, writer, settings, run)
 
 
-def _free_folder(parent: Path, name: str, suffix: str, overwrite: bool) -> Path:
+def _free_folder(
+    parent: Path, name: str, suffix: str, overwrite: bool, resumed: bool = False
+) -> Path:
     """``NAME``, or ``NAME-2`` and so on if another run's events lie there.
 
     The events of a run have a suffix made of its folder's path, which tells them from those of
@@ -110,6 +115,8 @@ def _free_folder(parent: Path, name: str, suffix: str, overwrite: bool) -> Path:
     for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         events = list(folder.glob("*tfevents*"))
+        if resumed and any(path.name.endswith(suffix) for path in events):
+            return folder
         for path in events if overwrite else []:
             if path.name.endswith(suffix):
                 path.unlink()

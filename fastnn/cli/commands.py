@@ -14,6 +14,7 @@ import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
 from fastnn.cli.output import BAD_INPUT, INTERRUPTED
+from fastnn.cli.signals import handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
 
@@ -114,12 +115,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 2 for bad input (one line on standard error), 130 after Ctrl-C.
+        0, 2 for bad input (one line on standard error), 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), handled() as signals:
         warnings.showwarning = _show_warning
-        return _run(arguments)
+        return signals.exit_code(_run(arguments))
 
 
 def _run(arguments: list[str]) -> int:

@@ -7,12 +7,14 @@ default, which depends on the data.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
@@ -58,6 +60,7 @@ OF_PLAIN = (
 )
 TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
 SMOOTH_CLIP = 3.0  # deviations, of encoded tables
+USUAL_CHECKPOINTS = "1m"
 VALIDATION = 0.1  # share of the samples, with early stopping
 
 
@@ -269,9 +272,23 @@ class TrainSettings(FileSettings):
         "on",
         panel=RUN,
     )
+    checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
+        "How often to write all that --resume needs: after so many epochs, as 10, after some time, "
+        "as 30s, 5m or 2h, or never.",
+        f"{USUAL_CHECKPOINTS}, and at the end; never for the preset tabular",
+        panel=RUN,
+        metavar="EVERY",
+    )
     threads: int | None = setting(
         "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
     )
+
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _possible(cls, value: str | None) -> str | None:
+        if value is not None:
+            checkpoint_interval(value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:
@@ -379,6 +396,24 @@ class TrainSettings(FileSettings):
         if self.optimizer == "sgd":
             return SGD(self.learning_rate, momentum=self.momentum or 0.0, **rest)
         return OPTIMIZERS[self.optimizer](self.learning_rate, **rest)
+
+
+def checkpoint_interval(text: str) -> int | timedelta | None:
+    """Epochs or time between two checkpoints; None for never.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if text == "never":
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smh]?)", text.strip())
+    if found is None or not int(found[1]):
+        raise ValueError("must be a number of epochs as 10, a time as 30s, 5m or 2h, or never")
+    if not found[2]:
+        return int(found[1])
+    return timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours"}[found[2]]: int(found[1])})
 
 
 def default_share(dataset: Dataset) -> float:

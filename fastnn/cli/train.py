@@ -12,6 +12,7 @@ import typer
 
 from fastnn.cli.options import JSON, QUIET, Given, option, with_settings
 from fastnn.cli.output import INTERRUPTED, print_json, print_pairs
+from fastnn.cli.resuming import CHECKPOINT_FILE, only_resume, run_to_resume
 from fastnn.cli.settings import RUN, TrainSettings, merge, read_toml
 
 
@@ -35,6 +36,16 @@ def command(
     overwrite: Annotated[
         bool, option("--overwrite", "Write into --out even if it has files.", panel=RUN)
     ] = False,
+    resume: Annotated[
+        Path | None,
+        option(
+            "--resume",
+            "Go on with a run from its last checkpoint; --epochs for more than it has.",
+            "a new run",
+            panel=RUN,
+            metavar="RUN",
+        ),
+    ] = None,
     tensorboard: Annotated[
         Path | None,
         option(
@@ -58,17 +69,25 @@ def command(
     (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2
     network. A setting comes from its option, else from the environment (FASTNN_EPOCHS, ...), else
     from --config, else it has a default that suits the data.
+
+    Ctrl-C and SIGTERM end the training; model and checkpoint are written.
     """
-    settings = merge(given.flags, given.environment, read_toml(config) if config else {})
+    resumed = resume is not None
+    if resume is not None:
+        only_resume(given.flags, config=config, out=out, overwrite=overwrite)
+        out, settings = run_to_resume(resume, given.flags)
+    else:
+        settings = merge(given.flags, given.environment, read_toml(config) if config else {})
     from fastnn.cli import training
 
     result, task, columns = training.train(
         settings,
         out=out,
-        overwrite=overwrite,
+        overwrite=overwrite or resumed,
         tensorboard=tensorboard,
         plots=plots,
         quiet=quiet or as_json,
+        resumed=resumed,
     )
     if as_json:
         print_json(result)
@@ -77,4 +96,6 @@ def command(
     else:
         print_pairs(training.table(result, task, columns))
     if result["stopped"] == "interrupted":
+        if not as_json and CHECKPOINT_FILE in result["files"]:
+            print(f"go on with: fastnn train --resume {result['folder']}")
         raise typer.Exit(INTERRUPTED)

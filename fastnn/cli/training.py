@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,20 +11,28 @@ import numpy as np
 
 from fastnn import datasets
 from fastnn.backends import codes
-from fastnn.cli import tables
+from fastnn.cli import signals, tables
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, input_dtype, part, task_text
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
+from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.rows import RowsOfRun
-from fastnn.cli.runs import MODEL_FILE, figure, run_folder, write_history, write_text
+from fastnn.cli.runs import (
+    MODEL_FILE,
+    figure,
+    run_folder,
+    write_history,
+    write_text,
+)
 from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
-from fastnn.cli.settings import TrainSettings
+from fastnn.cli.settings import USUAL_CHECKPOINTS, TrainSettings, checkpoint_interval
 from fastnn.cli.source import path_of, recorded, shown
 from fastnn.extras import install_command, is_installed
 from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.storage.checkpoints import CheckpointFile
     from fastnn.tables import Encoding
     from fastnn.training.history import History
 
@@ -36,6 +45,7 @@ def train(
     tensorboard: Path | None,
     plots: bool = True,
     quiet: bool,
+    resumed: bool = False,
 ) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """Train as the settings say and write the run's folder.
 
@@ -53,6 +63,8 @@ def train(
         Whether to draw pictures, where matplotlib is installed.
     quiet : bool
         No progress.
+    resumed : bool
+        Whether ``out`` has a checkpoint, from which to go on.
 
     Returns
     -------
@@ -70,8 +82,12 @@ def train(
     settings = settings.model_copy(update={"data": recorded(settings.data)})
     rows = RowsOfRun.of(dataset, path_of(settings.data), train_rows, test_rows)
     tabular = settings.preset == "tabular"
-    if tabular and tensorboard is not None:
-        raise ValueError("--tensorboard is for the preset plain; add --preset plain")
+    for name, value in (
+        ("tensorboard", tensorboard),
+        ("checkpoint-every", settings.checkpoint_every),
+    ):
+        if tabular and value is not None:
+            raise ValueError(f"--{name} is for the preset plain; add --preset plain")
     net = None if tabular else _network(dataset, settings)
     dtype = np.dtype(settings.dtype) if net is None else net.dtype
     dataset.check_range(dtype)
@@ -79,12 +95,17 @@ def train(
     X, y = part(dataset, train_rows, np.dtype(np.float64) if net is None else input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
-        with board(tensorboard, folder, X, y, settings, overwrite) as summaries:
+        events = tensorboard, folder, X, y, settings, overwrite and not resumed, resumed
+        checkpoint = _checkpoint(folder, settings, resumed)
+        with board(*events) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
             if net is None:
                 net, history = _fit_tabular(X, y, dataset.task, settings, verbose=not quiet)
             else:
-                history = _fit(net, X, y, settings, callbacks, verbose=not quiet)
+                history = _fit(
+                    net, X, y, settings, callbacks, checkpoint, resumed, verbose=not quiet
+                )
+            signals.hold()
             run = Run(settings, dataset, net, history, X, y, encoding)
             unseen = held_out(dataset, test_rows, input_dtype(net))
             result = _result(run, *unseen)
@@ -92,6 +113,8 @@ def train(
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
         files = [*_write(run, folder, result, rows, plots), *rows.write(folder)]
+        if checkpoint is not None:
+            files.append(CHECKPOINT_FILE)
     notes = list(dataset.notes)
     if plots and not is_installed("matplotlib"):
         notes.append(f"no pictures, which need matplotlib: {install_command('plots')}")
@@ -180,6 +203,8 @@ def _fit(
     y: np.ndarray,
     settings: TrainSettings,
     callbacks: Sequence[Any],
+    checkpoint: CheckpointFile | None,
+    resumed: bool,
     verbose: bool,
 ) -> History:
     """Train as the settings say."""
@@ -201,6 +226,9 @@ def _fit(
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
         verbose=verbose,
+        checkpoint=checkpoint,
+        checkpoint_every=None if checkpoint is None else _every(settings),
+        resume=resumed,
     )
 
 
@@ -250,6 +278,25 @@ def _fit_tabular(
         stopped=model.stopped_,
         best_epoch=model.best_iter_[0] - 1 if curves[1] else None,
     )
+
+
+def _every(settings: TrainSettings) -> int | timedelta | None:
+    """Epochs or time between two checkpoints."""
+    return checkpoint_interval(settings.checkpoint_every or USUAL_CHECKPOINTS)
+
+
+def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> CheckpointFile | None:
+    """Where the run's checkpoints go; one of a run that is overwritten is removed."""
+    from fastnn.storage.checkpoints import CheckpointFile
+
+    path = folder / CHECKPOINT_FILE
+    if not resumed:
+        path.unlink(missing_ok=True)
+    elif _every(settings) is None:
+        raise ValueError("--checkpoint-every never: --resume needs the run's checkpoint")
+    if _every(settings) is None or settings.preset == "tabular":
+        return None
+    return CheckpointFile(path, {"settings": settings.model_dump(exclude_none=True)})
 
 
 def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -24,22 +24,33 @@ def speaker(log: Any, quiet: bool) -> Callable[[str], None]:
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that it comes between two slices; a second one interrupts."""
+    """An event that Ctrl-C sets, so that it comes between two slices; a second one interrupts.
+
+    SIGTERM too, where somebody has a handler for it, as the command line does.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
-    before = signal.getsignal(signal.SIGINT)
+    numbers = [signal.SIGINT]
+    if callable(signal.getsignal(signal.SIGTERM)):
+        numbers.append(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGTERM:
+            with suppress(KeyboardInterrupt):  # it has taken note
+                before[signal.SIGTERM](number, frame)  # type: ignore[operator, misc]
 
-    signal.signal(signal.SIGINT, handle)
+    for number in numbers:
+        signal.signal(number, handle)
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in numbers:
+            signal.signal(number, before[number])
 
 
 @contextmanager

@@ -8,7 +8,22 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, contents: bytes) -> None:
-    """Write a file that is there in full or not at all."""
+    """Write a file that is there in full or not at all, after a loss of power too.
+
+    Whatever goes wrong (no space, a fault of the disk, Ctrl-C), an earlier file of that name stays
+    as it was, and nothing else is left.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    contents : bytes
+
+    Raises
+    ------
+    OSError
+        With the name of the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -22,9 +37,24 @@ def write_atomically(path: Path, contents: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's entries on the disk, where the file system can do that."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(number)

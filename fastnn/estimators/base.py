@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -17,6 +19,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
+from fastnn.estimators.checkpoints import Keeping, take_up
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
@@ -26,6 +29,8 @@ from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
+from fastnn.training.schedules import SCHEDULES
+from fastnn.training.team import to_the_end
 from fastnn.validation import refuse_masked
 
 
@@ -171,7 +176,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: tuple | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: int | timedelta | None = None,
+        resume: bool | str | os.PathLike = False,
     ) -> Self:
         """Train.
 
@@ -184,6 +197,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             Weight of each sample; by default all weigh alike.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Scored after every epoch; early stopping then holds out none of ``X``.
+        checkpoint, checkpoint_every, resume : various
+            As for :meth:`fastnn.Network.fit`, for every solver but "lbfgs". A checkpoint is the
+            end of an epoch: after Ctrl-C that of the last one that was kept. To go on, data and
+            parameters must be the same, but ``max_iter`` may be more unless the learning rate
+            depends on it; ``random_state`` is that of the checkpoint.
 
         Returns
         -------
@@ -192,9 +210,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, and when training leaves parameters that are not finite.
+            On bad arguments, when training leaves parameters that are not finite, and for a
+            checkpoint of another training, of which the message says what differs.
+        ModelFormatError
+            If a checkpoint is damaged, or a label cannot be kept in one.
+        OSError
+            If a checkpoint cannot be read or written.
         """
-        return self._fit(X, y, sample_weight, validation_data)
+        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
+        return self._fit(X, y, sample_weight, validation_data, keeping=keeping)
 
     def _fit(
         self,
@@ -203,6 +227,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sample_weight: Any,
         validation_data: tuple | None = None,
         incremental: bool = False,
+        keeping: Keeping | None = None,
     ) -> BaseMLP:
         hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if any(size <= 0 for size in hidden):
@@ -235,7 +260,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.solver == "lbfgs":
             fit_lbfgs(self, net, data, context)
         else:
-            self._fit_stochastic(net, data, validation_data, incremental, context)
+            self._fit_stochastic(net, data, validation_data, incremental, context, keeping)
         if context is not None:
             context.end()
         if not np.isfinite(net.params).all():
@@ -276,10 +301,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         validation_data: tuple | None,
         incremental: bool,
         context: Callbacks | None,
+        keeping: Keeping | None,
     ) -> None:
         """Epoch after epoch, until the loss or the validation score no longer gets better."""
         if not hasattr(self, "loss_curve_"):
             self._start_records()
+        given = self._given(data, validation_data)
+        checkpoints, random = (None, None) if keeping is None else keeping.begin(self, data, given)
         if not incremental or not hasattr(self, "_optimizer"):
             optimizer = make_optimizer(self.solver, self.get_params(deep=False))
             # scikit-learn's name, by which its tests read the learning rate
@@ -291,18 +319,38 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             optimizer = self._optimizer.optimizer
         if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
             warn_forgotten(self.t_, "samples", self.solver)
-        data, held_out = self._hold_out(data, validation_data)
+        data, held_out = (data, given) if given is not None else self._hold_out(data)
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -np.inf
         if self.early_stopping:
             self._best_params = net.params.copy()
         self.n_iter_ = 0
-        self._optimizer.begin(optimizer, net.params)
+        kept = None if keeping is None else keeping.kept
+        if kept is not None:
+            take_up(self, kept)
         batch_size, epochs = self._batch_size(len(data)), 1 if incremental else self.max_iter
-        run = EpochRun(self, net, self._optimizer, data, held_out, batch_size, epochs, context)
-        run.go()
-        self._optimizer.end(net.params, self._best_params if self.early_stopping else None)
+        try:
+            self._optimizer.begin(optimizer, net.params)
+            run = EpochRun(
+                self,
+                net,
+                self._optimizer,
+                data,
+                held_out,
+                batch_size,
+                epochs,
+                context,
+                checkpoints=checkpoints,
+                point=None if kept is None else kept.point,
+                random=random,
+            )
+            run.go()
+        except BaseException:
+            to_the_end(partial(self._optimizer.end, net.params))
+            raise
+        best = self._best_params if self.early_stopping else None
+        to_the_end(partial(self._optimizer.end, net.params, best))
         if run.stopped == "diverged":
             warnings.warn(
                 f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
@@ -320,6 +368,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 stacklevel=5,
             )
 
+    @property
+    def _depends_on_max_iter(self) -> bool:
+        """Whether the learning rate of an epoch depends on how many there are to be."""
+        return self.learning_rate in SCHEDULES
+
     def _batch_size(self, samples: int) -> int:
         """Samples per step."""
         if self.batch_size == "auto":
@@ -333,21 +386,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # --- validation -----------------------------------------------------------------
 
-    def _hold_out(self, data: Data, validation_data: tuple | None) -> tuple[Data, Data | None]:
+    def _given(self, data: Data, validation_data: tuple | None) -> Data | None:
+        """The user's validation data as the solvers take them."""
+        if validation_data is None:
+            return None
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                "validation_data must be (X, y) or (X, y, sample_weight); "
+                f"got {type(validation_data).__name__}"
+            )
+        X, y, *rest = validation_data
+        for k, value in enumerate(validation_data):
+            refuse_masked(f"validation_data[{k}]", value)
+        X, targets = self._validation_input(X, y)
+        weights = _check_sample_weight(rest[0], X) if rest else None
+        return self._data(X, targets, weights, data.targets.dtype)
+
+    def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
         """What to train and what to validate with."""
-        if validation_data is not None:
-            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise ValueError(
-                    "validation_data must be (X, y) or (X, y, sample_weight); "
-                    f"got {type(validation_data).__name__}"
-                )
-            X, y, *rest = validation_data
-            for k, value in enumerate(validation_data):
-                refuse_masked(f"validation_data[{k}]", value)
-            X, targets = self._validation_input(X, y)
-            weights = _check_sample_weight(rest[0], X) if rest else None
-            dtype = data.targets.dtype
-            return data, self._data(X, targets, weights, dtype)
         if not self.early_stopping:
             return data, None
         kept, held = train_test_split(

@@ -10,6 +10,7 @@ outputs (though its gradient is that of the sum).
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ import scipy.sparse
 from sklearn.metrics import get_scorer
 
 from fastnn.estimators.callbacks import Callbacks
+from fastnn.estimators.checkpoints import best_of
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
 from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.checkpoints import Checkpoints, Point
 from fastnn.training.run import Run, batch_sizes
 from fastnn.training.schedules import SCHEDULES
 
@@ -46,6 +49,23 @@ class Part:
     n_batches: int
 
 
+class Latest:
+    """The end of an epoch, kept now and then, as often as 2% of the time allow."""
+
+    def __init__(self) -> None:
+        self.contents: Any = None
+        self.step, self.due = 0, 0.0
+
+    def take(self, run: EpochRun) -> None:
+        """Keep what is now, if it is time."""
+        before = time.perf_counter()
+        if before < self.due or run.checkpoints is None:
+            return
+        self.contents, self.step = run.checkpoints.pack(run.point()), run.step
+        now = time.perf_counter()
+        self.due = now + 50 * (now - before)
+
+
 class EpochRun(Run):
     """The stochastic training of an estimator, whose attributes it keeps up to date.
 
@@ -62,6 +82,10 @@ class EpochRun(Run):
         At most the number of samples.
     epochs : int
     context : Callbacks or None
+    checkpoints, point
+        As for :class:`Run`.
+    random : dict or None
+        State of the random numbers at the start, for the checkpoints.
 
     Attributes
     ----------
@@ -81,8 +105,13 @@ class EpochRun(Run):
         batch_size: int,
         epochs: int,
         context: Callbacks | None,
+        *,
+        checkpoints: Checkpoints | None = None,
+        point: Point | None = None,
+        random: dict[str, Any] | None = None,
     ) -> None:
         self.estimator, self.network, self.context = estimator, network, context
+        self.random, self.latest = random, Latest()
         self.held_out, self.samples, self.alpha = held_out, len(data), float(estimator.alpha)
         sizes = batch_sizes(len(data), batch_size)
         # The order within one full batch changes nothing but rounding.
@@ -96,6 +125,8 @@ class EpochRun(Run):
             sizes,
             [part.batches for part in self.epoch_parts],
             n_threads=network.n_threads,
+            checkpoints=checkpoints,
+            point=point,
         )
         self.unit = self.batches
         self.losses_by_step = (
@@ -104,7 +135,10 @@ class EpochRun(Run):
         # Whether one call of the kernels can go through several epochs, and nobody watches.
         one_part = self.order is None and len(self.epoch_parts) == 1
         self.many_at_once = one_part and not self.losses_by_step
-        self.curve_start = len(estimator.loss_curve_)
+        resumed = self.step // self.batches
+        self.curve_start = len(estimator.loss_curve_) - resumed
+        for _ in range(resumed if self.order is not None else 0):
+            self._draw_order()
         self.chunk = 0, np.empty(0)
         self.single = held_out is not None or context is not None or not self.many_at_once
 
@@ -158,8 +192,7 @@ class EpochRun(Run):
         by_epoch = np.full((epochs, batches), state.learning_rate)
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             seen = estimator.t_ + self.samples * np.arange(1, epochs)
-            slower = (seen + 1) ** estimator.power_t
-            by_epoch[1:] = (estimator.learning_rate_init / slower)[:, None]
+            by_epoch[1:] = self._slower(seen)[:, None]
         rates = by_epoch.ravel()
         steps = np.arange(state.epochs * batches, (state.epochs + epochs) * batches)
         if estimator.learning_rate in SCHEDULES:
@@ -168,14 +201,26 @@ class EpochRun(Run):
             rates *= np.minimum((steps + 1) / (estimator.warmup * batches), 1.0)
         return rates
 
+    def _slower(self, seen: np.ndarray) -> np.ndarray:
+        """Learning rates after so many samples; powers of arrays and numbers differ in bits."""
+        estimator = self.estimator
+        return estimator.learning_rate_init / (seen + 1) ** estimator.power_t
+
     def new_losses(self, count: int) -> np.ndarray:
         """Kept with the number of epochs before them."""
         losses = np.empty(count)
         self.chunk = self.step // self.batches, losses
         return losses
 
+    def begin(self) -> None:
+        """A resumed run may be over already."""
+        if self.start.is_over:
+            self.stopped = "no improvement"
+
     def before_chunk(self) -> None:
-        """Tell the callbacks."""
+        """Tell the callbacks; keep what is, for Ctrl-C."""
+        if self.checkpoints is not None and self.step > self.start.steps:
+            self.latest.take(self)
         if self.context is not None:
             self.context.begin_iteration()
 
@@ -186,9 +231,7 @@ class EpochRun(Run):
         begin = self.state.epochs
         for first in range(0, len(losses), self.batches):
             if self.order is not None:
-                drawn = np.arange(self.samples)
-                self.estimator._random_state.shuffle(drawn)
-                self.order[:] = self.order[drawn]  # the parts look there
+                self._draw_order()
             epoch, step = begin + first // self.batches, first
             for index, part in enumerate(self.epoch_parts):
                 chunk = slice(step, step + part.n_batches)
@@ -197,6 +240,13 @@ class EpochRun(Run):
                 if done < part.n_batches:
                     return step
         return len(losses)
+
+    def _draw_order(self) -> None:
+        """Shuffle the samples for the next epoch."""
+        drawn = np.arange(self.samples)
+        self.estimator._random_state.shuffle(drawn)
+        assert self.order is not None
+        self.order[:] = self.order[drawn]  # the parts look there
 
     def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
         """Steps of one part; returns how many were done."""
@@ -231,7 +281,10 @@ class EpochRun(Run):
 
     def _means(self, losses: np.ndarray) -> np.ndarray:
         """Losses of epochs from those of their batches."""
-        means = losses.reshape(-1, self.batches) @ (self.sizes / self.sizes.sum())
+        # Each by itself: in a product of a matrix the bits depend on the number of its rows.
+        weights = self.sizes / self.sizes.sum()
+        each = losses.reshape(-1, self.batches)
+        means = each[:, 0] * 1.0 if self.batches == 1 else np.array([row @ weights for row in each])
         if self.network.loss_name == "squared_error" and not self.losses_by_step:
             means /= self.network.n_outputs
         return means
@@ -246,6 +299,27 @@ class EpochRun(Run):
         estimator.t_ += (completed - estimator.n_iter_) * self.samples
         estimator.n_iter_ = completed
         estimator.loss_ = curve[-1] if curve else float("nan")
+
+    def point(self) -> Point:
+        """Where this run is, at the end of an epoch."""
+        return Point(
+            self.first_epoch,
+            self.step,
+            self.batches,
+            time.perf_counter() - self.started,
+            self.stopped == "no improvement",
+            best=best_of(self.estimator),
+            random=self.random,
+        )
+
+    def finished(self) -> None:
+        """A last checkpoint: of now, or after Ctrl-C of the latest epoch that was kept."""
+        if self.checkpoints is None or self.stopped == "diverged":
+            return
+        if self.stopped != "interrupted":
+            self.checkpoints.save(self.point())
+        elif self.latest.step > self.checkpoints.step:
+            self.checkpoints.write(self.latest.contents)
 
     def diverged(self, losses: np.ndarray) -> None:
         """A loss was not finite: an error, or with early stopping the best parameters."""
@@ -296,8 +370,7 @@ class EpochRun(Run):
             estimator.best_validation_score_ = max(best, scores[-1])
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-            slower = (estimator.t_ + 1) ** estimator.power_t
-            state.learning_rate = estimator.learning_rate_init / slower
+            state.learning_rate = float(self._slower(np.array([estimator.t_]))[0])
         if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return False
         return self._no_improvement()

@@ -51,6 +51,7 @@ def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks |
         return context.iteration()
 
     watched = context is not None or estimator.verbose
+    estimator.n_iter_, estimator.loss_ = 0, float("nan")
     result = lbfgs(
         wide,
         data,
@@ -63,6 +64,9 @@ def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks |
     net.params[:] = wide.params
     estimator.n_iter_, estimator.loss_ = result.iterations, result.loss
     stopped = context is not None and context.stopped
+    if result.interrupted:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+        return
     if not result.converged and not stopped:
         warnings.warn(
             f"lbfgs failed to converge after {result.iterations} iteration(s): "
@@ -84,12 +88,15 @@ class LbfgsResult:
     converged : bool
     message : str
         SciPy's reason for the end.
+    interrupted : bool
+        Whether Ctrl-C ended it; all else is that of the last complete iteration.
     """
 
     loss: float
     iterations: int
     converged: bool
     message: str
+    interrupted: bool = False
 
 
 def lbfgs(
@@ -123,26 +130,32 @@ def lbfgs(
     LbfgsResult
     """
     function = _Objective(network, data, alpha)
-    iterations = 0
+    # Replaced as a whole, so that Ctrl-C anywhere leaves one iteration's numbers.
+    latest: tuple[int, float, np.ndarray] = 0, float("nan"), network.params.copy()
 
     def after(intermediate_result: scipy.optimize.OptimizeResult) -> None:
-        nonlocal iterations
+        nonlocal latest
+        found = intermediate_result
+        latest = latest[0] + 1, float(found.fun), np.array(found.x)
         check_stopped()
-        iterations += 1
         if callback is not None:
-            network.params[:] = intermediate_result.x
-            if callback(iterations, float(intermediate_result.fun)):
+            iteration, loss, network.params[:] = latest
+            if callback(iteration, loss):
                 raise StopIteration
 
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = scipy.optimize.minimize(
-            function,
-            network.params.copy(),
-            method="L-BFGS-B",
-            jac=True,
-            callback=after,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        )
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = scipy.optimize.minimize(
+                function,
+                network.params.copy(),
+                method="L-BFGS-B",
+                jac=True,
+                callback=after,
+                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            )
+    except KeyboardInterrupt:
+        iteration, loss, network.params[:] = latest
+        return LbfgsResult(loss, iteration, False, "interrupted", interrupted=True)
     network.params[:] = result.x
     return LbfgsResult(
         float(result.fun), min(int(result.nit), max_iter), result.status == 0, str(result.message)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import numpy as np
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.run import FitRun, Validation, batch_sizes
+from fastnn.training.team import to_the_end
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
+    from fastnn.storage.checkpoints import Kept
 
 Callback = Callable[[Progress], bool | None]
 HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -66,8 +70,12 @@ def check_job(
     validation_fraction: float = 0.0,
     early_stopping: bool | EarlyStopping | None = None,
     callbacks: Sequence[Callback] = (),
+    seed: int | None = None,
 ) -> Job:
-    """The arguments of :meth:`fastnn.Network.fit`, checked; the network does not change."""
+    """The arguments of :meth:`fastnn.Network.fit`, checked; the network does not change.
+
+    ``seed`` draws the samples of ``validation_fraction``, default: the network's.
+    """
     optimizer = get_optimizer(optimizer)
     epochs = as_integer("epochs", epochs, 1)
     x = as_matrix("X", X, net.n_features, net.spec.input_dtype)
@@ -85,7 +93,9 @@ def check_job(
             raise ValueError("give validation_data or validation_fraction, not both")
         held_out = _given(net, validation_data, classes)
     elif fraction:
-        x, targets, weights, held_out = _split(x, targets, weights, fraction, net.state.seed)
+        x, targets, weights, held_out = _split(
+            x, targets, weights, fraction, net.state.seed if seed is None else seed
+        )
     if batch_size is not None:
         batch_size = as_integer("batch_size", batch_size, 1)
     stopping = EarlyStopping() if early_stopping is True else early_stopping or None
@@ -141,8 +151,34 @@ def _split(
     return x[kept], targets[kept], weights_kept, (x[held], targets[held], weights_held)
 
 
+def purpose(net: Network, job: Job, fraction: float) -> Purpose:
+    """What a resumed training has to have in common with the one before, beside its epochs."""
+    own = ("classes", "targets_1d", "n_epochs", "seed")
+    config = {name: value for name, value in net.get_config().items() if name not in own}
+    stopping = None if job.stopping is None else asdict(job.stopping)
+    settings = {
+        "backend": net.backend,
+        **config,
+        "classes": None if job.classes is None else job.classes.tolist(),
+        "optimizer": job.optimizer.to_dict(),
+        "batch_size": job.batch_size,
+        "shuffle": job.shuffle,
+        "early_stopping": stopping,
+        "validation_fraction": float(fraction),
+    }
+    data = {"X": digest(job.x), "y": digest(job.targets), "sample_weight": digest(job.weights)}
+    if job.held_out is not None:
+        data["validation data"] = digest(*job.held_out)
+    return Purpose(plain(settings), data)
+
+
 def train(
-    net: Network, job: Job, callbacks: Sequence[Callback] = (), n_threads: int | None = None
+    net: Network,
+    job: Job,
+    callbacks: Sequence[Callback] = (),
+    n_threads: int | None = None,
+    checkpoints: Checkpoints | None = None,
+    kept: Kept | None = None,
 ) -> History:
     """Train as has been checked.
 
@@ -154,7 +190,12 @@ def train(
         Beside the job's own.
     n_threads : int, optional
         Most threads; default: the network's number.
+    checkpoints : Checkpoints, optional
+    kept : fastnn.storage.checkpoints.Kept, optional
+        The checkpoint to go on from.
     """
+    if kept is not None:
+        net.params, net.state, net.scales = kept.model.params, kept.model.state, kept.model.scales
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.learned(spec, job.x, job.targets)
@@ -165,8 +206,8 @@ def train(
         x, targets, weights = held_out
         held_out = scales.inputs(x, spec), scales.targets(targets, spec), weights
     model, state = net.model, net.state
-    state.begin(job.optimizer, model.params)
     try:
+        state.begin(job.optimizer, model.params)
         run = FitRun(
             model,
             state,
@@ -178,12 +219,15 @@ def train(
             progress=Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
             callbacks=[*job.callbacks, *callbacks],
             validation=None if held_out is None else _validation(net, held_out, job.stopping),
+            checkpoints=checkpoints,
+            point=None if kept is None else kept.point,
         )
         run.go()
     except BaseException:  # a DivergenceError, or one of a callback
-        state.end(model.params)
+        to_the_end(partial(state.end, model.params))
         raise
-    state.end(model.params, None if run.validation is None else run.validation.best.params)
+    best = None if run.validation is None else run.validation.best.params
+    to_the_end(partial(state.end, model.params, best))
     return run.history()
 
 

@@ -17,7 +17,8 @@ from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 from fastnn.validation import as_array, as_integer, as_matrix, one_of
 
-_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - {"self", "X", "y", "verbose"}
+_OF_ONE = {"self", "X", "y", "verbose", "checkpoint", "checkpoint_every", "resume"}
+_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
 
 
 class Fit:
@@ -40,7 +41,7 @@ class Fit:
     validation_rows : array-like of int or bool, optional
         Samples to validate with, such as the rest of a fold.
     **arguments
-        Arguments of :meth:`Network.fit`, but ``verbose``.
+        Arguments of :meth:`Network.fit`, but ``verbose`` and those of checkpoints.
     """
 
     def __init__(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -473,6 +475,9 @@ class Network(Portable):
         early_stopping: bool | EarlyStopping | None = None,
         callbacks: Sequence[Callable[[Progress], bool | None]] = (),
         verbose: bool = False,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: int | timedelta | None = None,
+        resume: bool | str | os.PathLike = False,
     ) -> History:
         """Train; calling it again goes on from where it was.
 
@@ -508,6 +513,17 @@ class Network(Portable):
             with validation) with a :class:`fastnn.Progress`; a true result stops.
         verbose : bool, default=False
             Progress on standard error: a bar where that is a terminal, else a line now and then.
+        checkpoint : path, optional
+            File to which all that the training needs to go on is written, now and then and at its
+            end, Ctrl-C included. It is a model file too, which :func:`fastnn.load` reads.
+        checkpoint_every : int or datetime.timedelta, optional
+            Epochs between two checkpoints, or the time; default: a minute.
+        resume : bool or path, default=False
+            Go on from the checkpoint ``checkpoint`` if that file is there (else start), or from
+            this one. The network then becomes that of the file, and ``epochs`` and the history
+            count from the start of the training; the result has the bits of one that was never
+            stopped. Network, data and arguments must be the same, but ``epochs`` may be more,
+            and ``n_threads`` and ``callbacks`` others.
 
         Returns
         -------
@@ -516,7 +532,14 @@ class Network(Portable):
         Raises
         ------
         ValueError
-            On bad arguments, before anything changed.
+            On bad arguments, before anything changed; among them a checkpoint of another training,
+            of which the message says what differs.
+        ModelFormatError
+            If the checkpoint to go on from is damaged, or what is trained cannot be kept in one:
+            custom functions.
+        OSError
+            If a checkpoint cannot be read or written. An earlier one then is as it was, and the
+            network keeps its parameters.
         DivergenceError
             If the loss is not finite. The network keeps the parameters (with ``ema`` their
             average), moments and ``n_epochs_`` of the step before. If these parameters are not
@@ -525,6 +548,7 @@ class Network(Portable):
             time allows; of a network of more than a mebibyte without ``ema`` they have the
             parameters only, and its update rule then starts anew.
         """
+        kept = self._to_resume(checkpoint, resume)
         job = fitting.check_job(
             self,
             X,
@@ -538,13 +562,23 @@ class Network(Portable):
             validation_fraction=validation_fraction,
             early_stopping=early_stopping,
             callbacks=callbacks,
+            seed=None if kept is None else kept.model.state.seed,
         )
+        writer = None
+        if checkpoint is not None or kept is not None:
+            purpose = fitting.purpose(self, job, validation_fraction)
+            if kept is not None:
+                kept.check(purpose, ("epochs", job.epochs))
+            if checkpoint is not None:
+                writer = self._checkpoints(checkpoint, checkpoint_every, purpose)
+        elif checkpoint_every is not None:
+            raise ValueError("checkpoint_every needs checkpoint, the file to write")
         if not verbose:
-            return fitting.train(self, job, [])
+            return fitting.train(self, job, [], checkpoints=writer, kept=kept)
         from fastnn.training.lines import training_progress
 
         with training_progress(job.epochs) as shown:
-            return fitting.train(self, job, [shown.callback])
+            return fitting.train(self, job, [shown.callback], checkpoints=writer, kept=kept)
 
     def partial_fit(
         self,

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
 
+RUN_ARRAYS = ("losses", "validation", "best_params")  # of checkpoints
+
+FORMAT_OF_MODELS = 3
+_MAY_BE_INFINITE = ("validation",)
 _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
 
@@ -67,9 +71,17 @@ def save(
         If the model cannot be kept, because its parameters are not finite, its labels
         are neither numbers nor strings, or it has a custom activation or loss, which is code.
     """
-    import safetensors.numpy
-
     path = Path(path)
+    write_contents(path, *contents_of(model, path, training, include_optimizer))
+
+
+def contents_of(
+    model: Network | MLPClassifier | MLPRegressor | TableModel,
+    path: Path,
+    training: dict[str, Any] | None,
+    include_optimizer: bool,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the file of a model has: plain data, and arrays, which may be the model's own."""
     encoding: Encoding | None = getattr(model, "encoding", None)
     model = model if encoding is None else cast(Any, model).network
     network: Any = model
@@ -91,24 +103,31 @@ def save(
         own["table"], tables = encoding.to_state()
         arrays |= {f"{TABLE}{name}": array for name, array in tables.items()}
     if include_optimizer and state is not None and state.optimizer is not None:
-        kept, moments = state.to_dict(network.params)
+        kept, moments, arrays["params"] = state.to_dict(network.params)
         own["training_state"] = {**kept, "learning_rate": getattr(state, "learning_rate", None)}
         if len(moments):
             arrays["moments"] = moments
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ModelFormatError(f"{path}: not written, {name} is not finite")
-    fields = {
-        "format_version": FORMAT_VERSION,
+    return {
+        "format_version": FORMAT_OF_MODELS,
         "kind": type(model).__name__,
         "fastnn_version": fastnn.__version__,
         "config": config,
         "training": training or {},
         **own,
-    }
+    }, arrays
+
+
+def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Check what :func:`contents_of` gave and write it."""
+    import safetensors.numpy
+
+    for name, array in arrays.items():
+        if name not in _MAY_BE_INFINITE and not np.isfinite(array).all():
+            raise ModelFormatError(f"{path}: not written, {name} is not finite")
     try:
         description = checked_description(fields)
-        text = description.model_dump_json(exclude={"table"} if encoding is None else None)
+        # which earlier versions do not know
+        text = description.model_dump_json(exclude={"table", "run"} - fields.keys())
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
     data = safetensors.numpy.save(
@@ -141,9 +160,15 @@ def load(
     OSError
         If it cannot be read.
     """
+    return build(Path(path), *read_contents(Path(path)), backend)
+
+
+def read_contents(
+    path: Path,
+) -> tuple[Description | EstimatorDescription, dict[str, np.ndarray]]:
+    """The checked contents of a file."""
     import safetensors.numpy
 
-    path = Path(path)
     with open(path, "rb") as file:
         description, size = _read_header(path, file)
         file.seek(0)
@@ -153,11 +178,11 @@ def load(
     except Exception as error:  # safetensors has its own kinds
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if name not in _MAY_BE_INFINITE and not np.isfinite(array).all():
             raise ModelFormatError(f"{path}: {name} is not finite")
         if name.endswith("scale") and not (array > 0).all():
             raise ModelFormatError(f"{path}: {name} is not positive")
-    return _build(path, description, arrays, backend)
+    return description, arrays
 
 
 def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
@@ -184,7 +209,7 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
         return _read_header(path, file)[0]
 
 
-def _build(
+def build(
     path: Path,
     description: Description | EstimatorDescription,
     arrays: dict[str, np.ndarray],
@@ -195,6 +220,7 @@ def _build(
 
     backends.load(backend)
     fields = description.model_dump()
+    arrays = {name: array for name, array in arrays.items() if name not in RUN_ARRAYS}
     try:
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}

@@ -19,7 +19,7 @@ from fastnn.backends import codes
 from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
 from fastnn.training.optimizers import optimizer_of
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4  # of checkpoints; all other files are of format 3, as before
 
 MAX_FILE_BYTES = 16 * 2**30
 
@@ -173,6 +173,63 @@ class TrainingState(_Strict):
         return optimizer_of(self.rule).n_moments
 
 
+class RandomNumbers(_Strict):
+    """State of NumPy's RandomState, as its ``get_state`` tells it."""
+
+    key: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=624, max_length=624)
+    pos: int = Field(ge=0, le=624)
+    has_gauss: int = Field(ge=0, le=1)
+    gauss: float
+
+
+class Run(_Strict):
+    """Where the training of a checkpoint was (since format 4); the rest of it are arrays.
+
+    Attributes
+    ----------
+    settings : dict
+        What the training is beside its network.
+    data : dict
+        Digest of each array it is given.
+    first_epoch, steps, batches, seconds, is_over
+        As of :class:`fastnn.training.checkpoints.Point`.
+    n_losses : int
+        Steps whose losses are kept, none of an estimator.
+    n_validated : int or None
+        Epochs whose validation is kept; None without validation.
+    best_epoch : int
+        Whose parameters are kept; -1 if there are none.
+    best_loss : float or None
+        Of it.
+    random : RandomNumbers or None
+        Of an estimator, before its first epoch.
+    """
+
+    settings: dict[str, JsonValue]
+    data: dict[str, str]
+    first_epoch: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    batches: int = Field(ge=1)
+    seconds: float = Field(ge=0)
+    is_over: bool
+    n_losses: int = Field(ge=0)
+    n_validated: int | None = Field(ge=0)
+    best_epoch: int = Field(ge=-1)
+    best_loss: float | None
+    random: RandomNumbers | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Run:
+        epochs = self.steps // self.batches
+        if self.n_losses not in (0, self.steps):
+            raise ValueError(f"{self.n_losses} losses of {self.steps} steps")
+        if self.n_validated is not None and self.n_validated not in (epochs, epochs - 1):
+            raise ValueError(f"{self.n_validated} of {epochs} epochs are validated")
+        if self.best_epoch > epochs or (self.best_loss is None) != (self.best_epoch < 0):
+            raise ValueError(f"epoch {self.best_epoch} of {epochs} cannot be the best")
+        return self
+
+
 class Description(_Strict):
     """The JSON in a model file.
 
@@ -191,15 +248,18 @@ class Description(_Strict):
     table : dict or None
         How the columns of a table become the network's inputs (since format 3): the state of
         a :class:`fastnn.tables.Encoding`.
+    run : Run or None
+        Of a checkpoint: where the training was.
     """
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     kind: Literal["Network"]
     fastnn_version: str
     config: Config
     training: dict[str, JsonValue] = {}
     training_state: TrainingState | None = None
     table: dict[str, JsonValue] | None = None
+    run: Run | None = None
 
     @model_validator(mode="after")
     def _table_fits(self) -> Description:
@@ -241,11 +301,11 @@ class EstimatorDescription(_Strict):
     parameters : dict
         Its constructor's arguments.
     fitted : Fitted
-    training, training_state, table
+    training, training_state, table, run
         As for a network.
     """
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     kind: Literal["MLPClassifier", "MLPRegressor"]
     fastnn_version: str
     config: Config
@@ -254,6 +314,7 @@ class EstimatorDescription(_Strict):
     training: dict[str, JsonValue] = {}
     training_state: TrainingState | None = None
     table: dict[str, JsonValue] | None = None
+    run: Run | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> EstimatorDescription:
@@ -309,6 +370,14 @@ def arrays_of(
     state = description.training_state
     if state is not None and state.n_moments:
         lengths["moments"] = state.n_moments * n_params
+    own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
+    types = dict.fromkeys(("params", "moments", "best_params"), own)
+    run = description.run
+    if run is not None:
+        kept = {"losses": run.n_losses, "validation": 2 * (run.n_validated or 0)}
+        kept["best_params"] = n_params if run.best_epoch >= 0 else 0
+        lengths |= {name: length for name, length in kept.items() if length}
+        types |= {"losses": "float64", "validation": "float64"}
     pairs = []
     if config.standardize:
         pairs = [("input_shift", "input_scale", config.layer_sizes[0])]
@@ -319,17 +388,13 @@ def arrays_of(
     for first, second, length in pairs:
         if first in names or second in names:
             lengths |= {first: length, second: length}
-    tables: dict[str, tuple[str, int]] = {}
+    found = {name: (types.get(name, scales), length) for name, length in lengths.items()}
     if description.table is not None:
         from fastnn.tables.encoding import array_lengths
 
-        found = array_lengths(description.table)
-        tables = {f"{TABLE}{name}": ("float64", length) for name, length in found.items()}
-    own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
-    return {
-        name: (own if name in ("params", "moments") else scales, length)
-        for name, length in lengths.items()
-    } | tables
+        tables = array_lengths(description.table)
+        found |= {f"{TABLE}{name}": ("float64", length) for name, length in tables.items()}
+    return found
 
 
 class Entry(_Strict):

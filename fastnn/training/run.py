@@ -16,6 +16,7 @@ from fastnn.backends.tuning import tuning
 from fastnn.errors import DivergenceError
 from fastnn.training.batches import Batches
 from fastnn.training.blas import limited_blas
+from fastnn.training.checkpoints import Checkpoints, Point
 from fastnn.training.history import Best, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
@@ -45,6 +46,9 @@ class Run:
     l2 : float
     n_threads : int or None
         Most threads of BLAS, for the NumPy backend.
+    checkpoints : Checkpoints or None
+    point : Point or None
+        Of a checkpoint, whose run this goes on with; model and state are those of it already.
 
     Attributes
     ----------
@@ -65,11 +69,17 @@ class Run:
         parts: Sequence[Batches],
         l2: float = 0.0,
         n_threads: int | None = None,
+        checkpoints: Checkpoints | None = None,
+        point: Point | None = None,
     ) -> None:
         self.model, self.state, self.parts, self.l2 = model, state, parts, l2
         self.sizes, self.batches, self.unit = sizes, len(sizes), 1
-        self.total, self.first_epoch = epochs * len(sizes), state.epochs
-        state.start_run(len(sizes))
+        if point is None:
+            point = Point(state.epochs, 0, len(sizes))
+        self.total, self.first_epoch = epochs * len(sizes), point.first_epoch
+        state.start_run(len(sizes), point.first_epoch, point.steps)
+        self.checkpoints, self.start = checkpoints, point
+        self.started = time.perf_counter() - point.seconds
         self.stopped = "epochs"
         self.pool: ThreadPoolExecutor | None = None
         self.n_threads = 1  # of the next chunk
@@ -88,17 +98,31 @@ class Run:
         threads = started_threads(helpers) if helpers else nullcontext()
         with blas, threads as self.pool:
             try:
+                self.begin()
                 while self.stopped == "epochs" and (left := self.total - self.step) > 0:
-                    count = min(length * self.unit, left, self.most_steps())
+                    count = min(length * self.unit, left, self._most_steps())
                     self.n_threads = team.choose()
                     seconds = self._chunk(count)
+                    self.look_at_checkpoints()
                     team.report(self.n_threads, seconds, count)
                     aim = int(count / self.unit * chunk_seconds / max(seconds, 1e-9))
                     length = max(1, min(aim, 8 * length))
             except KeyboardInterrupt:
                 self.stopped = "interrupted"
+                self.state.settle(self.model.params)
                 self.interrupted()
             self.finished()
+
+    def _most_steps(self) -> int:
+        """Steps until Python has to look, or a checkpoint is due."""
+        most, checkpoints = self.most_steps(), self.checkpoints
+        until = checkpoints and checkpoints.most_steps(self.step, self.batches)
+        return min(most, until) if until else most
+
+    def look_at_checkpoints(self) -> None:
+        """Write a checkpoint if it is due."""
+        if self.checkpoints is not None and self.checkpoints.is_due(self.step, self.batches):
+            self.checkpoints.save(self.point())
 
     def _chunk(self, count: int) -> float:
         """Train some steps and look at them; returns the seconds of the training."""
@@ -122,6 +146,13 @@ class Run:
         return self.state.steps
 
     # --- what subclasses may change -----------------------------------------------
+
+    def begin(self) -> None:
+        """Before the first chunk."""
+
+    def point(self) -> Point:
+        """Where this run is, for a checkpoint."""
+        raise NotImplementedError
 
     def most_steps(self) -> int:
         """Steps until Python has to look."""
@@ -182,13 +213,17 @@ class Validation:
         # a network about to diverge may overflow here first
         with np.errstate(over="ignore", invalid="ignore"):
             loss, score = self.measure()
-        self.values.append((loss, score))
-        if self.stopping is None:
-            return False
-        if loss < self.best.loss - self.stopping.min_delta:
+        # The best first: Ctrl-C between the two has the epoch measured again.
+        if self.stopping is not None and loss < self.best.loss - self.stopping.min_delta:
             self.best = Best(loss, epoch, params.copy())
-            return False
-        return epoch - self.best.epoch >= self.stopping.patience
+        self.values.append((loss, score))
+        return self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loss has not fallen for too long."""
+        stopping, epoch = self.stopping, len(self.values) - 1
+        return stopping is not None and epoch - self.best.epoch >= stopping.patience
 
 
 class FitRun(Run):
@@ -217,11 +252,38 @@ class FitRun(Run):
         # Moments of a large network would take as much memory again; an average is needed.
         large = self.model.plan.header[codes.SHARED] and not self.state.in_use.ema
         self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
-        self.losses: list[np.ndarray] = []
+        self.losses: list[np.ndarray] = [self.start.losses]
+        if validation is not None and self.start.validation is not None:
+            validation.values = [(loss, score) for loss, score in self.start.validation.tolist()]
+            validation.best = self.start.best
         before = time.perf_counter()
         self.train(np.empty(0), np.empty(0))  # no step: compiles what has to be compiled
-        self.started = time.perf_counter()
-        self.compile_seconds = self.started - before
+        self.compile_seconds = time.perf_counter() - before
+        self.started += self.compile_seconds
+
+    def begin(self) -> None:
+        """Of a resumed run: what came too late for the checkpoint, and whether it is over."""
+        validation = self.validation
+        if validation is None or self.step == 0:
+            return
+        if self.step % self.batches == 0 and len(validation.values) < self.step // self.batches:
+            self._validate()
+        if validation.is_over or self.start.is_over:
+            self.stopped = "early stopping"
+
+    def point(self) -> Point:
+        """Where this run is."""
+        validation = self.validation
+        return Point(
+            self.first_epoch,
+            self.step,
+            self.batches,
+            time.perf_counter() - self.started,
+            validation is not None and validation.is_over,
+            np.concatenate(self.losses)[: self.step],
+            None if validation is None else np.array(validation.values).reshape(-1, 2),
+            Best() if validation is None else validation.best,
+        )
 
     def most_steps(self) -> int:
         """Up to the end of the epoch if there is something to validate."""
@@ -244,16 +306,20 @@ class FitRun(Run):
         progress.step, progress.epoch = step, step // self.batches
         progress.loss = float(losses[-1])
         progress.seconds = time.perf_counter() - self.started
-        if self.validation is not None and step % self.batches == 0:
-            params = self.model.params
-            with self.state.average(params):
-                stop = self.validation.after_epoch(progress.epoch - 1, params)
-            progress.validation_loss, progress.validation_score = self.validation.values[-1]
-            if stop:
-                self.stopped = "early stopping"
+        if self.validation is not None and step % self.batches == 0 and self._validate():
+            self.stopped = "early stopping"
         for callback in self.callbacks:
             if callback(progress):
                 self.stopped = "callback"
+
+    def _validate(self) -> bool:
+        """Validate the epoch that has ended; whether training should stop."""
+        assert self.validation is not None
+        params, progress = self.model.params, self.progress
+        with self.state.average(params):
+            stop = self.validation.after_epoch(self.step // self.batches - 1, params)
+        progress.validation_loss, progress.validation_score = self.validation.values[-1]
+        return stop
 
     def _check_finite(self) -> None:
         """Notice parameters that are not finite though the losses are."""
@@ -268,18 +334,22 @@ class FitRun(Run):
         raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
     def finished(self) -> None:
-        """A last look at the parameters."""
+        """A last look at the parameters, and a last checkpoint."""
         self._check_finite()
         self.done = self.step
         self.seconds = time.perf_counter() - self.started
+        if self.checkpoints is not None:
+            self.checkpoints.save(self.point())
 
     def history(self) -> History:
         """Steps become epochs; batches count by their size, as in scikit-learn."""
-        losses = np.concatenate([*self.losses, np.empty(0)])[: self.done]
+        losses = np.concatenate(self.losses)[: self.done]
         epochs = len(losses) // self.batches
         each = losses[: epochs * self.batches].reshape(epochs, self.batches)
         validation = self.validation
         values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
+        if validation and len(values) < epochs:  # Ctrl-C came before the last was validated
+            values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
         best = Best() if validation is None else validation.best
         return History(
             loss=each @ (self.sizes / self.sizes.sum()) if self.batches > 1 else each[:, 0],

@@ -70,6 +70,10 @@ class TrainingState:
         The average that a training left as the parameters; the parameters themselves then are the
         last moments.
     record : Record
+    averaged : bool
+        Whether the parameters are their average now, and the last moments what they were.
+    exchange : tuple or None
+        What :meth:`settle` has to write for parameters and average to be exchanged.
     """
 
     seed: int = 0
@@ -78,6 +82,12 @@ class TrainingState:
     moments: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     left: np.ndarray | None = None
     record: Record = field(default_factory=Record)
+    averaged: bool = False
+    exchange: tuple[np.ndarray, np.ndarray, bool] | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.setdefault("averaged", self.left is not None)  # pickled by fastnn 0.1
 
     # --- counters -------------------------------------------------------------------
 
@@ -100,9 +110,11 @@ class TrainingState:
     def epochs(self, epochs: int) -> None:
         self.record = Record(self.updates, epochs)
 
-    def start_run(self, batches: int) -> None:
-        """Count steps from zero; so many make an epoch."""
-        self.record = Record(self.updates, self.epochs, 0, batches)
+    def start_run(self, batches: int, epochs: int | None = None, steps: int = 0) -> None:
+        """Count steps, from zero or where a resumed run was; so many make an epoch."""
+        self.record = Record(
+            self.updates, self.epochs if epochs is None else epochs, steps, batches
+        )
 
     def start_chunk(self, losses: np.ndarray) -> None:
         """The next steps will write these losses."""
@@ -127,40 +139,66 @@ class TrainingState:
         It goes on from the parameters themselves, not from their average. Where somebody has
         changed them since, both go on from what they are now.
         """
-        left, self.left = self.left, None
         if not self.moments.flags.writeable:  # memory-mapped by joblib.load(mmap_mode="r")
             own = aligned_zeros(self.moments.shape, self.moments.dtype)
             own[:] = self.moments
             self.moments = own
+        self.settle(params)
         if optimizer != self.optimizer:
-            self.optimizer, self.rule = optimizer, optimizer.for_kernels()
+            self.optimizer = None  # until all is there, whatever Ctrl-C does
+            self.left, self.averaged = None, False
             self.record = Record(0, self.epochs)
             self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
-        elif left is not None and np.array_equal(params, left):
-            self.swap_average(params)
-        elif left is not None:
+            self.rule = optimizer.for_kernels()
+            self.optimizer = optimizer
+        elif self.averaged and self.left is not None and not np.array_equal(params, self.left):
             self.moments[-1] = params
+            self.averaged, self.left = False, None
+        else:
+            self.show_average(params, False)
+            self.left = None
 
     def end(self, params: np.ndarray, best: np.ndarray | None = None) -> None:
-        """Training ends: the parameters become their average if there is one, or ``best``."""
-        self.swap_average(params)
+        """Training ends: the parameters become their average if there is one, or ``best``.
+
+        May be called again where Ctrl-C has ended it.
+        """
+        self.show_average(params, True)
         if best is not None:
             params[:] = best
         self.left = params.copy() if self.has_average else None
         self.record = Record(self.updates, self.epochs)
 
-    def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
-        """What a model file keeps of a training: plain data, and the moments in one vector."""
+    def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+        """What a model file keeps of a training, which may be in progress.
+
+        Parameters
+        ----------
+        params : ndarray, shape (n_params,)
+
+        Returns
+        -------
+        fields : dict
+            Plain data.
+        moments : ndarray
+            All in one vector.
+        params : ndarray, shape (n_params,)
+            Those of the file: their average if there is one.
+        """
         rule = {
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.in_use.to_dict().items()
         }
-        moments = self.moments
-        if self.left is not None and not np.array_equal(params, self.left):
+        self.settle(params)
+        moments, shown = self.moments, params
+        if self.has_average and not self.averaged:  # between two steps
+            shown, moments = moments[-1].copy(), moments.copy()
+            moments[-1] = params
+        elif self.left is not None and not np.array_equal(params, self.left):
             moments = moments.copy()  # somebody has changed the average: see begin
             moments[-1] = params
         counters = {"updates": self.updates, "epochs": self.epochs, "seed": self.seed}
-        return {"rule": rule, **counters}, moments.ravel()
+        return {"rule": rule, **counters}, moments.ravel(), shown
 
     def resume(self, fields: dict[str, Any], moments: np.ndarray, params: np.ndarray) -> None:
         """Become what :meth:`to_dict` told of."""
@@ -170,7 +208,8 @@ class TrainingState:
         self.moments[:] = moments.reshape(self.moments.shape)
         self.record = Record(fields["updates"], fields["epochs"])
         self.seed = fields["seed"]
-        self.left = params.copy() if self.has_average else None
+        self.averaged = self.has_average
+        self.left = params.copy() if self.averaged else None
 
     @property
     def in_use(self) -> Optimizer:
@@ -188,21 +227,31 @@ class TrainingState:
         """Whether there is an average of the parameters."""
         return bool(self.optimizer is not None and self.optimizer.ema and self.updates)
 
-    def swap_average(self, params: np.ndarray) -> None:
-        """Exchange the parameters and their average, if there is one."""
-        if self.has_average:
-            average = self.moments[-1].copy()
-            self.moments[-1] = params
-            params[:] = average
+    def show_average(self, params: np.ndarray, shown: bool) -> None:
+        """Have ``params`` be their average, if there is one, or again themselves.
+
+        Ctrl-C may come between any two lines. So what is to be written is noted first, at once, and
+        :meth:`settle` may be called as often as it takes.
+        """
+        self.settle(params)
+        if self.has_average and self.averaged != shown:
+            self.exchange = params.copy(), self.moments[-1].copy(), shown
+            self.settle(params)
+
+    def settle(self, params: np.ndarray) -> None:
+        """End an exchange of parameters and average that was interrupted."""
+        if self.exchange is not None:
+            self.moments[-1], params[:], self.averaged = self.exchange
+            self.exchange = None
 
     @contextmanager
     def average(self, params: np.ndarray) -> Iterator[None]:
         """Context in which ``params`` are their average."""
-        self.swap_average(params)
+        self.show_average(params, True)
         try:
             yield
         finally:
-            self.swap_average(params)
+            self.show_average(params, False)
 
 
 class Snapshot:

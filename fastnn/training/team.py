@@ -103,6 +103,21 @@ def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndar
         raise
 
 
+def to_the_end(function: Callable[[], None]) -> None:
+    """Call a function again if Ctrl-C ends it, then raise KeyboardInterrupt.
+
+    Parameters
+    ----------
+    function : callable
+        What it has done is done once, however often it is called.
+    """
+    try:
+        function()
+    except KeyboardInterrupt:
+        function()
+        raise
+
+
 class TeamSize:
     """How many threads train the next chunk: all, or one while that is faster.
 

@@ -103,6 +103,7 @@ def test_files_of_a_run(run, tmp_path):
         "settings.toml",
         "decision_boundary.png",
         "loss.png",
+        "checkpoint.safetensors",
     }
     rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.startswith("epochs"))
     assert rows == {"epochs": "20"}

@@ -116,7 +116,7 @@ def test_every_field_of_a_search_is_an_option_with_its_default():
 
 def test_every_field_is_an_option_and_every_option_a_field():
     by_name = {param.name: param for param in parameters(("train",))}
-    own = {"config", "out", "overwrite", "tensorboard", "plots", "as_json", "quiet"}
+    own = {"config", "out", "overwrite", "resume", "tensorboard", "plots", "as_json", "quiet"}
     assert by_name.keys() - own == TrainSettings.model_fields.keys()
     for name, field in TrainSettings.model_fields.items():
         param = by_name[name]

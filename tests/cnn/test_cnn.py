@@ -265,7 +265,12 @@ def test_run_learns(finished, digits, network):
     ]
 
 
-def test_stopped_run_goes_on_as_if_it_had_not_been(run, tmp_path, digits, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_stopped_run_goes_on_as_if_it_had_not_been(
+    run, tmp_path, digits, monkeypatch, number, expected
+):
     """The same bits: weights, and with them shuffling, dropout, moments, learning rates."""
     training.train(Settings(**TINY, steps=50), tmp_path / "whole", images=digits, quiet=True)
 
@@ -273,13 +278,13 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(run, tmp_path, digits, monkey
 
     def interrupted(trainer, first, last):
         if first == 0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return rates(trainer, first, last)
 
     monkeypatch.setattr(training.Trainer, "_rates", interrupted)
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
     code, out, err = run("train", *options, "--out", "stopped")
-    assert (code, err) == (130, "fastnn: interrupted\n")
+    assert (code, err) == (expected, "fastnn: interrupted\n")
     assert "\nstep 20, validation error" in out
     assert not (tmp_path / "stopped" / runs.MODEL_FILE).exists()
     assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == 20

@@ -57,10 +57,23 @@ def estimator(backend):
     return model, lambda epochs: model.set_params(max_iter=epochs).fit(X, y)
 
 
+def average(backend):
+    """Parameters that are exchanged with their average, full batches."""
+    net = fastnn.Network([20, 3, 2], backend=backend, random_state=0)
+    rule = fastnn.Adam(ema=0.9)
+    return net, lambda epochs: net.fit(X[:200], y[:200], epochs=epochs, optimizer=rule)
+
+
+def lbfgs(backend):
+    """SciPy's iterations, whose line searches try other parameters."""
+    model = fastnn.MLPClassifier((20,), solver="lbfgs", tol=0, backend=backend, random_state=0)
+    return model, lambda epochs: model.set_params(max_iter=epochs).fit(X, y)
+
+
 def wrong_network(net, make, backend):
     """What is not that of the step that the counters tell."""
     state = net.state
-    batches = 1 if net.layer_sizes == (20, 3, 2) else 8
+    batches = 1 if tuple(net.layer_sizes) == (20, 3, 2) else 8
     if state.updates // batches != net.n_epochs_:
         return f"{state.updates} updates, {net.n_epochs_} epochs"
     if net.n_epochs_ and state.updates % batches == 0:
@@ -73,16 +86,28 @@ def wrong_network(net, make, backend):
 
 def wrong_estimator(model, make, backend):
     """What is not that of the epoch that the counters tell."""
-    if not hasattr(model, "loss_curve_"):  # interrupted before
+    if not hasattr(model, "_optimizer"):  # interrupted before
         return ""
     epochs = model.n_iter_
     counters = len(model.loss_curve_), model.t_ // len(X), model._optimizer.updates // 20
     return "" if set(counters) == {epochs} else f"{epochs} epochs, {counters}"
 
 
+def wrong_lbfgs(model, make, backend):
+    """Whether parameters and loss are not those of the iteration that the counter tells."""
+    if not getattr(model, "n_iter_", 0):
+        return ""
+    same, fit = make(backend)
+    fit(model.n_iter_)
+    equal = same.loss_ == model.loss_ and all(
+        (one == other).all() for one, other in zip(same.coefs_, model.coefs_, strict=True)
+    )
+    return "" if equal else f"not the parameters and loss of iteration {model.n_iter_}"
+
+
 def check(make, backend, count, signals):
     """Interrupt ``count`` trainings; what was wrong, and how often ``fit`` raised."""
-    wrong = wrong_estimator if make is estimator else wrong_network
+    wrong = {estimator: wrong_estimator, lbfgs: wrong_lbfgs}.get(make, wrong_network)
     times, faults, raised = random.Random(0), [], 0
     make(backend)[1](1)  # compiles
     for _ in range(count):
@@ -97,13 +122,13 @@ def check(make, backend, count, signals):
     return {"wrong": [fault for fault in faults if fault], "raised": raised}
 
 
+KINDS = small, threads, estimator, average, lbfgs
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     backend, count = sys.argv[1], int(sys.argv[2])
     signals = Signals()
-    result = {
-        make.__name__: check(make, backend, count, signals) for make in (small, threads, estimator)
-    }
+    result = {make.__name__: check(make, backend, count, signals) for make in KINDS}
     time.sleep(0.05)
     result["threads left"] = sorted(
         {thread.name for thread in threading.enumerate()} - {"MainThread", "signals"}

@@ -36,10 +36,10 @@ export function showSpeed(frame, { latencies, times }) {
   const steps = stepOf(frame, frame.at.length - 1);
   const ms = 1000 * frame.seconds;
   let text = `${plural(steps, "step")} in ${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
-  if (frame.seconds) text += `: ${count(Number((steps / frame.seconds).toPrecision(2)))} a second`;
+  if (frame.seconds) text += `: ${count(Number((steps / frame.seconds).toPrecision(2)))} steps/s`;
   if (latencies.length) text += `. Picture after ${Math.round(latencies.at(-1))} ms`;
   const recent = times.filter((time) => time > times.at(-1) - 1000).length;
-  if (recent > 4) text += `, ${recent} in a second`;
+  if (recent > 4) text += `, ${recent} frames/s`;
   $("took").textContent = text;
 }
 

@@ -1,0 +1,55 @@
+"""``fastnn train --resume``: the settings of a run, from its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastnn.cli.settings import TrainSettings
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+# Settings that may be others when a run goes on: how long, and what changes no result.
+MAY_CHANGE = ("epochs", "threads", "checkpoint_every")
+
+
+def only_resume(flags: dict[str, Any], **others: Any) -> None:
+    """Raise if an option is given that the run has decided already."""
+    given = {name: value for name, value in flags.items() if name not in MAY_CHANGE}
+    for name, value in {**given, **others}.items():
+        if value is not None and value is not False:
+            what = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
+            raise ValueError(f"--resume goes on with the run's own settings; leave out {what}")
+
+
+def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings]:
+    """Folder and settings of a run.
+
+    Parameters
+    ----------
+    run : Path
+        The folder, or its checkpoint.
+    flags : dict
+        Settings on the command line, of :data:`MAY_CHANGE`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it has no checkpoint.
+    ModelFormatError
+        If the checkpoint is damaged, or is not one of ``fastnn train``.
+    """
+    from fastnn import storage
+    from fastnn.errors import ModelFormatError
+
+    folder = run.parent if run.name == CHECKPOINT_FILE else run
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run}: there is no {CHECKPOINT_FILE} to go on from; --preset tabular and "
+            "--checkpoint-every never write none"
+        )
+    kept = storage.describe(path).training.get("settings")
+    if not isinstance(kept, dict):
+        raise ModelFormatError(f"{path}: not a checkpoint of fastnn train; it has no settings")
+    return folder, TrainSettings.check({**kept, **flags}, f"{path}: ")

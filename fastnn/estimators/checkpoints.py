@@ -1,0 +1,166 @@
+"""Checkpoints of the estimators: the end of an epoch, and all that their ``fit`` carries on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from fastnn.estimators.parameters import STOCHASTIC_SOLVERS
+from fastnn.estimators.solvers import Data
+from fastnn.training.checkpoints import (
+    CheckpointEvery,
+    Checkpoints,
+    Purpose,
+    digest,
+    plain,
+)
+from fastnn.training.history import Best
+
+if TYPE_CHECKING:
+    from fastnn.estimators.base import BaseMLP
+    from fastnn.storage.checkpoints import Kept
+
+# Parameters that say how long to train and what to print.
+_FREE = ("max_iter", "verbose", "warm_start", "random_state", "backend")
+
+
+class Keeping(NamedTuple):
+    """The arguments of ``fit`` about checkpoints.
+
+    Attributes
+    ----------
+    checkpoint : path or None
+    every : int, timedelta or None
+    kept : Kept or None
+        The checkpoint to go on from.
+    """
+
+    checkpoint: Any
+    every: CheckpointEvery
+    kept: Kept | None
+
+    @classmethod
+    def of(
+        cls, estimator: BaseMLP, checkpoint: Any, every: CheckpointEvery, resume: Any
+    ) -> Keeping | None:
+        """Checked; None without checkpoints."""
+        if checkpoint is None and not resume:
+            if every is not None:
+                raise ValueError("checkpoint_every needs checkpoint, the file to write")
+            return None
+        if estimator.solver not in STOCHASTIC_SOLVERS:
+            raise ValueError(
+                f"checkpoints need a stochastic solver; solver is {estimator.solver!r}"
+            )
+        from fastnn.storage.checkpoints import to_resume
+
+        kind = type(estimator).__name__
+        return cls(checkpoint, every, to_resume(checkpoint, resume, estimator.backend, kind))
+
+    def begin(
+        self, estimator: BaseMLP, data: Data, validation: Data | None
+    ) -> tuple[Checkpoints | None, dict[str, Any]]:
+        """Before the first random number of the epochs: those of the checkpoint follow.
+
+        Parameters
+        ----------
+        estimator : BaseMLP
+        data : Data
+        validation : Data or None
+            As given to ``fit``.
+
+        Returns
+        -------
+        checkpoints : Checkpoints or None
+        random : dict
+            State of the random numbers.
+        """
+        purpose = _purpose(estimator, data, validation)
+        numbers = estimator._random_state
+        if self.kept is not None:
+            self.kept.check(purpose, ("max_iter", estimator.max_iter))
+            _set(numbers, self.kept.point.random)
+        random = _get(numbers)
+        if self.checkpoint is None:
+            return None, random
+        from fastnn.storage.checkpoints import CheckpointFile, checkpoints
+
+        file = CheckpointFile.of(self.checkpoint)
+        return checkpoints(estimator, file, self.every, purpose), random
+
+
+def take_up(estimator: BaseMLP, kept: Kept) -> None:
+    """Be the estimator of a checkpoint, with random numbers of one's own."""
+    other = kept.model
+    estimator._network().params[:] = other._network().params
+    estimator._optimizer = other._optimizer
+    for name in (
+        "n_iter_",
+        "t_",
+        "loss_",
+        "best_loss_",
+        "loss_curve_",
+        "validation_scores_",
+        "validation_loss_curve_",
+        "best_validation_score_",
+        "_no_improvement_count",
+    ):
+        setattr(estimator, name, getattr(other, name))
+    # files have no infinities
+    if estimator.best_loss_ is None and not estimator.early_stopping:
+        estimator.best_loss_ = np.inf
+    if estimator.best_validation_score_ is None and estimator.validation_scores_ is not None:
+        estimator.best_validation_score_ = -np.inf
+    if estimator.early_stopping:
+        estimator._best_params = kept.point.best.params
+
+
+def best_of(estimator: BaseMLP) -> Best:
+    """What early stopping would restore."""
+    if not estimator.early_stopping:
+        return Best()
+    return Best(0.0, estimator.n_iter_, estimator._best_params)
+
+
+def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose:
+    """What a resumed training has to have in common with the one before, beside its epochs."""
+    parameters = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _FREE and (name != "scoring" or not callable(value))
+    }
+    if isinstance(parameters.get("class_weight"), dict):
+        parameters["class_weight"] = list(parameters["class_weight"].items())
+    net = estimator._network()
+    settings = {"backend": net.backend, "layer_sizes": list(net.layer_sizes), **parameters}
+    settings["dtype"] = net.dtype.name
+    if hasattr(estimator, "classes_"):
+        settings["classes"] = estimator.classes_.tolist()
+    if estimator._depends_on_max_iter:
+        settings["max_iter"] = estimator.max_iter
+    arrays = {"X": _of(data.x), "y": [data.targets], "sample_weight": [data.weights]}
+    if validation is not None:
+        arrays["validation_data"] = [*_of(validation.x), validation.targets, validation.weights]
+    return Purpose(plain(settings), {name: digest(*parts) for name, parts in arrays.items()})
+
+
+def _of(x: Any) -> list[np.ndarray]:
+    """Arrays of samples."""
+    return [x.data, x.indices, x.indptr] if scipy.sparse.issparse(x) else [x]
+
+
+def _get(numbers: np.random.RandomState) -> dict[str, Any]:
+    _, key, pos, has_gauss, gauss = numbers.get_state(legacy=True)
+    return {
+        "key": key.tolist(),
+        "pos": int(pos),
+        "has_gauss": int(has_gauss),
+        "gauss": float(gauss),
+    }
+
+
+def _set(numbers: np.random.RandomState, state: dict[str, Any]) -> None:
+    key = np.array(state["key"], np.uint32)
+    numbers.set_state(("MT19937", key, state["pos"], state["has_gauss"], state["gauss"]))

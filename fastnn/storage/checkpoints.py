@@ -1,0 +1,250 @@
+"""Checkpoints: a model file with the update rule's state, and where its training was."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn import storage
+from fastnn.errors import ModelFormatError
+from fastnn.storage.schema import FORMAT_VERSION, Description, EstimatorDescription, Run
+from fastnn.training.checkpoints import (
+    CheckpointEvery,
+    Checkpoints,
+    Every,
+    Point,
+    Purpose,
+    differences,
+)
+from fastnn.training.history import Best
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.network import Network
+
+Contents = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+class CheckpointFile(NamedTuple):
+    """Where a training writes its checkpoints, and what else is to be kept in them.
+
+    Attributes
+    ----------
+    path : Path
+    training : dict
+        As for :func:`fastnn.storage.save`.
+    """
+
+    path: Path
+    training: dict[str, Any] = {}  # noqa: RUF012, nobody writes to it
+
+    @classmethod
+    def of(cls, checkpoint: Any) -> CheckpointFile:
+        """From a path, or from itself."""
+        if isinstance(checkpoint, cls):
+            return checkpoint
+        try:
+            path = Path(checkpoint)
+        except TypeError:
+            raise ValueError(f"checkpoint must be a path; got {checkpoint!r}") from None
+        if path.is_dir():
+            raise ValueError(f"checkpoint must be a file; {path} is a folder")
+        return cls(path)
+
+
+class Kept(NamedTuple):
+    """A checkpoint that was read.
+
+    Attributes
+    ----------
+    path : Path
+    model : Network, MLPClassifier or MLPRegressor
+    purpose : Purpose
+        What its training was.
+    point : Point
+    """
+
+    path: Path
+    model: Any
+    purpose: Purpose
+    point: Point
+
+    def check(self, purpose: Purpose, epochs: tuple[str, int]) -> None:
+        """Raise unless the checkpoint is one of this very training.
+
+        Parameters
+        ----------
+        purpose : Purpose
+        epochs : tuple (str, int)
+            Name and value of the argument that says how many there are to be.
+        """
+        found = differences(self.purpose.settings, purpose.settings)
+        found += [
+            f"{name} is not the same"
+            for name in sorted({*purpose.data, *self.purpose.data})
+            if self.purpose.data.get(name) != purpose.data.get(name)
+        ]
+        if found:
+            raise ValueError(f"{self.path}: a checkpoint of another training: {'; '.join(found)}")
+        done, (name, wanted) = -(-self.point.steps // self.point.batches), epochs
+        if done > wanted:
+            raise ValueError(f"{name}={wanted}, but {self.path} has {done:,} epochs already")
+
+
+def checkpoints(
+    model: Network | MLPClassifier | MLPRegressor,
+    file: CheckpointFile,
+    every: CheckpointEvery,
+    purpose: Purpose,
+) -> Checkpoints:
+    """What a training writes its checkpoints with; what cannot be kept is an error at once."""
+    path = file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(path)
+
+    def pack(point: Point) -> Contents:
+        return _contents(model, file, purpose, point)
+
+    def write(contents: Contents) -> None:
+        storage.write_contents(path, *contents)
+
+    return Checkpoints(Every.of(every), pack, write)
+
+
+def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) -> Contents:
+    """The contents of a checkpoint, which later training does not change."""
+    fields, own = storage.contents_of(model, file.path, file.training, include_optimizer=True)
+    arrays = {name: array.copy() for name, array in own.items()}
+    best, validation = point.best, point.validation
+    fields["format_version"] = FORMAT_VERSION
+    fields["run"] = {
+        "settings": purpose.settings,
+        "data": purpose.data,
+        "first_epoch": point.first_epoch,
+        "steps": point.steps,
+        "batches": point.batches,
+        "seconds": point.seconds,
+        "is_over": point.is_over,
+        "n_losses": len(point.losses),
+        "n_validated": None if validation is None else len(validation),
+        "best_epoch": best.epoch,
+        "best_loss": None if best.params is None else float(best.loss),
+        "random": point.random,
+    }
+    if len(point.losses):
+        arrays["losses"] = point.losses
+    if validation is not None and len(validation):
+        arrays["validation"] = validation.ravel()
+    if best.params is not None:
+        arrays["best_params"] = best.params
+    return fields, arrays
+
+
+def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
+    """A checkpoint, checked.
+
+    Parameters
+    ----------
+    path : path
+    backend : {"auto", "cython", "numba", "numpy"}
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, or is a model file that has nothing to go on with.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    description, arrays = storage.read_contents(path)
+    run = run_of(path, description)
+    model = storage.build(path, description, arrays, backend)
+    validation = None
+    if run.n_validated is not None:
+        validation = arrays.get("validation", np.empty(0)).reshape(-1, 2)
+    best = Best()
+    if run.best_loss is not None:
+        best = Best(run.best_loss, run.best_epoch, arrays["best_params"])
+    point = Point(
+        run.first_epoch,
+        run.steps,
+        run.batches,
+        run.seconds,
+        run.is_over,
+        arrays.get("losses", np.empty(0)),
+        validation,
+        best,
+        None if run.random is None else run.random.model_dump(),
+    )
+    return Kept(path, model, Purpose(run.settings, run.data), point)
+
+
+def run_of(path: Path, description: Description | EstimatorDescription) -> Run:
+    """The run of a checkpoint; raises if the file is none."""
+    run, state = description.run, description.training_state
+    if run is None or state is None:
+        raise ModelFormatError(
+            f"{path}: a model, not a checkpoint: it does not tell where its training was"
+        )
+    epochs = run.first_epoch + run.steps // run.batches
+    agree = epochs == state.epochs and state.updates >= run.steps
+    config = description.config
+    if isinstance(description, Description):
+        agree &= (config.n_epochs, config.seed) == (state.epochs, state.seed)
+    if not agree:
+        raise ModelFormatError(f"{path}: counters of update rule and run do not fit each other")
+    return run
+
+
+def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | None:
+    """The checkpoint that ``resume`` means; None for a training that starts anew.
+
+    Parameters
+    ----------
+    checkpoint, resume
+        Arguments of ``fit``.
+    backend : str
+    kind : str
+        Class of what is to be trained.
+    """
+    if isinstance(resume, bool | None):
+        if not resume:
+            return None
+        if checkpoint is None:
+            raise ValueError("resume=True needs checkpoint, the file to go on from")
+        path = CheckpointFile.of(checkpoint).path
+        if not path.exists():
+            return None
+    else:
+        try:
+            path = Path(resume)
+        except TypeError:
+            raise ValueError(f"resume must be a bool or a path; got {resume!r}") from None
+    kept = read_checkpoint(path, backend)
+    found = type(kept.model).__name__
+    if found != kind:
+        raise ValueError(f"{path}: a checkpoint of a {found}, not of a {kind}")
+    return kept
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove unfinished files of processes that were killed while they wrote this one."""
+    if os.name == "nt":
+        return
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp")
+    for other in path.parent.iterdir():
+        match = pattern.fullmatch(other.name)
+        if match is None:
+            continue
+        try:
+            os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            with suppress(OSError):
+                other.unlink()
+        except (OSError, OverflowError):  # somebody else's, and alive
+            pass

@@ -1,0 +1,182 @@
+"""Checkpoints: when a training writes them, and what a resumed one begins with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.training.history import Best
+from fastnn.validation import as_integer
+
+USUAL = timedelta(minutes=1)
+_HASHED = 1 << 22  # bytes of an array that are hashed at a time
+
+CheckpointEvery = int | timedelta | None
+
+
+class Every(NamedTuple):
+    """How often checkpoints are written: by epochs, or by time.
+
+    Attributes
+    ----------
+    epochs : int or None
+    seconds : float or None
+    """
+
+    epochs: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, value: CheckpointEvery) -> Every:
+        """From ``checkpoint_every``, checked."""
+        if value is None:
+            value = USUAL
+        if isinstance(value, timedelta):
+            if value <= timedelta(0):
+                raise ValueError(f"checkpoint_every must be longer than no time; got {value!r}")
+            return cls(None, value.total_seconds())
+        try:
+            return cls(as_integer("checkpoint_every", value, 1), None)
+        except ValueError:
+            raise ValueError(
+                "checkpoint_every must be a whole number of epochs, at least 1, or a "
+                f"datetime.timedelta; got {value!r}"
+            ) from None
+
+
+@dataclass
+class Point:
+    """Where a run is: what a checkpoint has beside network and update rule.
+
+    Attributes
+    ----------
+    first_epoch : int
+        Epochs trained before the run.
+    steps : int
+        Of the run.
+    batches : int
+        Steps of an epoch.
+    seconds : float
+        Of training.
+    is_over : bool
+        Whether nothing got better for so long that the run ended.
+    losses : ndarray of float64, shape (steps,)
+        Of each step; an estimator has its curve instead.
+    validation : ndarray of float64, shape (epochs, 2), or None
+        Loss and score of each epoch; an estimator has its curves instead.
+    best : Best
+        Of early stopping.
+    random : dict or None
+        State of an estimator's random numbers before its first epoch.
+    """
+
+    first_epoch: int
+    steps: int
+    batches: int
+    seconds: float = 0.0
+    is_over: bool = False
+    losses: np.ndarray = field(default_factory=lambda: np.empty(0))
+    validation: np.ndarray | None = None
+    best: Best = field(default_factory=Best)
+    random: dict[str, Any] | None = None
+
+
+class Purpose(NamedTuple):
+    """What a training is, as far as its result depends on it and its network does not tell.
+
+    Attributes
+    ----------
+    settings : dict
+        Plain data.
+    data : dict
+        Digest of each array.
+    """
+
+    settings: dict[str, Any]
+    data: dict[str, str]
+
+
+class Checkpoints:
+    """What a training writes its checkpoints with.
+
+    Parameters
+    ----------
+    every : Every
+    pack : callable
+        Makes of a :class:`Point`, and of all as it is now, something that does not change.
+    write : callable
+        Writes that.
+
+    Attributes
+    ----------
+    step : int
+        That of the latest one written.
+    """
+
+    def __init__(
+        self, every: Every, pack: Callable[[Point], Any], write: Callable[[Any], None]
+    ) -> None:
+        self.every, self.pack, self.write = every, pack, write
+        self.step = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._due = time.perf_counter() + (self.every.seconds or 0.0)
+
+    def most_steps(self, step: int, batches: int) -> int | None:
+        """Steps until the next checkpoint, as far as that can be told."""
+        if self.every.epochs is None:
+            return None
+        steps = self.every.epochs * batches
+        return steps - step % steps
+
+    def is_due(self, step: int, batches: int) -> bool:
+        """Whether one is to be written after this step."""
+        if self.every.epochs is None:
+            return time.perf_counter() >= self._due
+        return step % (self.every.epochs * batches) == 0
+
+    def save(self, point: Point) -> None:
+        """Write one."""
+        self.write(self.pack(point))
+        self.step = point.steps
+        self._start()
+
+
+def differences(kept: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """What two trainings do not have in common, in words."""
+    found = []
+    for name in [*own, *(name for name in kept if name not in own)]:
+        theirs, ours = kept.get(name), own.get(name)
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            found += differences(theirs, ours)
+        elif theirs != ours:
+            found.append(f"{name} was {theirs!r}, is {ours!r}")
+    return found
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """Digest of arrays, their types and shapes; the order in memory does not count."""
+    total = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        total.update(f"{array.dtype.str} {array.shape};".encode())
+        rows = max(1, _HASHED // max(1, array[:1].nbytes))
+        for start in range(0, len(array), rows):
+            total.update(np.ascontiguousarray(array[start : start + rows]).data)
+    return total.hexdigest()
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as they come out of a file: no types of NumPy, no tuples."""
+
+    def of_numpy(value: Any) -> Any:
+        return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+
+    return json.loads(json.dumps(settings, default=of_numpy))
