@@ -18,6 +18,7 @@ def write_atomically(path: Path, contents: bytes) -> None:
     path : Path
         Its folder is made if need be.
     contents : bytes
+        What to write.
 
     Raises
     ------
