@@ -145,4 +145,7 @@ def explain(error: ValidationError, names: Collection[str] = ()) -> str:
     text = first["msg"].removeprefix("Value error, ")
     if not where:
         return text
-    return f"{re.sub(NUMBERED, '', where)} {in_words(text)}; got {first['input']!r}"
+    words = in_words(text)
+    if words == text:  # of our own checks
+        return f"{where}: {text} (got {first['input']!r})"
+    return f"{re.sub(NUMBERED, '', where)} {words}; got {first['input']!r}"
