@@ -26,6 +26,7 @@ from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
+from fastnn.network.spec import NetworkSpec
 from fastnn.validation import refuse_masked
 
 
@@ -105,16 +106,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         dropout = self.dropout
         if not isinstance(dropout, Real):
             dropout = [float(rate) for rate in dropout]
-        return Network(
-            sizes,
-            activation=self._hidden_activations(),
-            loss=self._loss_name(),
+        # the spec makes tuples of what is a sequence or one for all
+        settings: dict[str, Any] = {
+            "layer_sizes": sizes,
+            "activation": self._hidden_activations(),
+            "loss": self._loss_name(),
+            "dropout": dropout,
+            "dtype": dtype,
             **self._loss_settings(),
-            dropout=dropout,
-            backend=self.backend,
-            dtype=dtype,
-            random_state=0,
-        )
+        }
+        return Network._blank(NetworkSpec(**settings), self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -176,15 +176,28 @@ class Network(Portable):
             dtype=dtype,
         )
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
-        if backend == "auto" and self.spec.custom:
-            backend = backends.of_custom_functions()
-        self._use(backend)
+        self._begin(backend)
         rng = as_random_state(random_state)
-        self.params[:] = 0.0
         activations = [*self.spec.activation, "identity"]
         initialize(self.weights, activations, self.spec.initializer, rng)
         # Drawn behind the weights, so that these are what the seed alone would give.
-        self.state = TrainingState(seed=int(rng.randint(2**31 - 1)))
+        self.state.seed = int(rng.randint(2**31 - 1))
+
+    @classmethod
+    def _blank(cls, spec: NetworkSpec, backend: str) -> Network:
+        """A network whose parameters are zeros; drawing those of a large one takes memory."""
+        net = cls.__new__(cls)
+        net.spec, net.n_threads = spec, None
+        net._begin(backend)
+        return net
+
+    def _begin(self, backend: str) -> None:
+        """Be an untrained network without initial weights."""
+        if backend == "auto" and self.spec.custom:
+            backend = backends.of_custom_functions()
+        self._use(backend)
+        self.params[:] = 0.0
+        self.state = TrainingState()
         self.classes_: np.ndarray | None = None
         self.targets_1d = True
         self.scales = Scales()

@@ -63,7 +63,10 @@ class Scales:
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """Predictions in the units of the targets, float64 where there are scales."""
-        return z if self.target_shift is None else z / self.target_scale + self.target_shift
+        if self.target_shift is None:
+            return z
+        with np.errstate(over="ignore", invalid="ignore"):  # scales of a file may be anything
+            return z / self.target_scale + self.target_shift
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those that have been learned, by name."""

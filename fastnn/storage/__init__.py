@@ -29,6 +29,7 @@ from fastnn.storage.schema import (
     arrays_of,
     checked_description,
 )
+from fastnn.validation import all_finite
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
+MAX_CONTAINERS = 300_000  # lists and objects in the header, which take 30 times their text
 
 _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
@@ -96,7 +98,7 @@ def save(
         if len(moments):
             arrays["moments"] = moments
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     fields = {
         "format_version": FORMAT_VERSION,
@@ -111,6 +113,13 @@ def save(
         text = description.model_dump_json(exclude={"table"} if encoding is None else None)
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
+    # the header has the text as a JSON string, with the names of the arrays
+    length = len(json.dumps(text)) + 1000
+    if length > MAX_HEADER_BYTES:
+        raise ModelFormatError(
+            f"{path}: not written, settings and curves take {length:,} bytes; a file may have "
+            f"{MAX_HEADER_BYTES:,} of them"
+        )
     data = safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         {METADATA_KEY: text},
@@ -140,22 +149,11 @@ def load(
     OSError
         If it cannot be read.
     """
-    import safetensors.numpy
-
     path = Path(path)
     with open(path, "rb") as file:
         description, size = _read_header(path, file)
         file.seek(0)
-        data = file.read(size)
-    try:
-        arrays = safetensors.numpy.load(data)
-    except Exception as error:  # safetensors has its own kinds
-        raise ModelFormatError(f"{path}: {_reason(error)}") from None
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ModelFormatError(f"{path}: {name} is not finite")
-        if name.endswith("scale") and not (array > 0).all():
-            raise ModelFormatError(f"{path}: {name} is not positive")
+        arrays = _read_arrays(path, file.read(size))
     return _build(path, description, arrays, backend)
 
 
@@ -182,6 +180,22 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
         return _read_header(path, file)[0]
 
 
+def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
+    """The arrays in a file's contents; both together are twice the file, the most there is."""
+    import safetensors.numpy
+
+    try:
+        arrays = safetensors.numpy.load(data)
+    except Exception as error:  # safetensors has its own kinds
+        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+    for name, array in arrays.items():
+        if not all_finite(array):
+            raise ModelFormatError(f"{path}: {name} is not finite")
+        if name.endswith("scale") and not (array > 0).all():
+            raise ModelFormatError(f"{path}: {name} is not positive")
+    return arrays
+
+
 def _build(
     path: Path,
     description: Description | EstimatorDescription,
@@ -197,6 +211,7 @@ def _build(
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
         network = Network.from_config(fields["config"], arrays, backend=backend)
+        arrays.clear()  # an estimator needs their memory
         if isinstance(description, Description):
             if kept is not None:
                 network.state.resume(kept, moments, network.params)
@@ -290,6 +305,9 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
+    marks = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, marks)) > MAX_CONTAINERS:  # type: ignore[arg-type]
+        raise ValueError(f"the header has more than {MAX_CONTAINERS:,} lists and objects")
     fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     if not isinstance(fields, dict):
         raise ValueError("the header is no JSON object")
