@@ -5,29 +5,31 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
+from fastnn.estimators.checks import named, refuse_unusable
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
+from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
-from fastnn.validation import refuse_masked
 
 
 class ScoreMixin:
@@ -46,9 +48,10 @@ class ScoreMixin:
         -------
         float
         """
-        refuse_masked("y", y)
-        refuse_masked("sample_weight", sample_weight)
-        return super().score(X, y, sample_weight)
+        refuse_unusable("y", y, is_classifier(self))
+        refuse_unusable("sample_weight", sample_weight)
+        with named("y"):
+            return super().score(X, y, sample_weight)
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -126,6 +129,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _initialize(self, layer_units: list[int], dtype: np.dtype) -> None:
         """Attributes of a first fit; weights as scikit-learn draws them (Glorot, Bengio 2010)."""
+        n_params = sum((m + 1) * n for m, n in pairwise(layer_units))
+        check_memory(f"hidden_layer_sizes={self.hidden_layer_sizes}", 8 * n_params)
         self.n_iter_ = 0
         self.t_ = 0
         self.n_layers_ = len(layer_units)
@@ -195,8 +200,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_masked(name, value)
-        X, y = self._validate_input(X, y, incremental, reset=first)
+            refuse_unusable(name, value, name == "y" and is_classifier(self))
+        with named("X or y"):
+            X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         weights = self._weights(sample_weight, y, incremental)
@@ -325,8 +331,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 )
             X, y, *weights = validation_data
             for k, value in enumerate(validation_data):
-                refuse_masked(f"validation_data[{k}]", value)
-            X, targets = self._validation_input(X, y)
+                refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
+            with named("validation_data"):
+                X, targets = self._validation_input(X, y)
             weights = _check_sample_weight(weights[0], X) if weights else None
             dtype = data.targets.dtype
             return data, self._data(X, targets, weights, dtype)
@@ -387,8 +394,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             except ValueError:  # NaN or infinity, which scikit-learn's words tell of
                 pass
         check_is_fitted(self)
-        refuse_masked("X", X)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        refuse_unusable("X", X)
+        with named("X"):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
 

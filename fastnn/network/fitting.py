@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.backends import codes
+from fastnn.memory import check_memory
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
@@ -93,6 +95,11 @@ def check_job(
         raise ValueError(f"early_stopping must be a bool or EarlyStopping; got {stopping!r}")
     if stopping is not None and held_out is None:
         raise ValueError("early_stopping needs validation_data or validation_fraction")
+    batch_size = len(x) if batch_size is None else min(batch_size, len(x))
+    _check_memory(net, optimizer, batch_size)
+    if stopping is None and not callbacks:
+        steps = epochs * -(-len(x) // batch_size)
+        check_memory(f"epochs={epochs:,}, {steps:,} steps, a loss each in the history,", 8 * steps)
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise ValueError(f"callbacks must be a sequence of callables; got {callbacks!r}")
     return Job(
@@ -104,11 +111,24 @@ def check_job(
         net.targets_1d if is_1d is None else is_1d,
         optimizer,
         epochs,
-        len(x) if batch_size is None else min(batch_size, len(x)),
+        batch_size,
         bool(shuffle),
         stopping,
         callbacks,
     )
+
+
+def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
+    """Raise unless there is room for what a training keeps beside the data."""
+    model = net.model
+    # Moments, gradients, and a snapshot to go back to.
+    copies = optimizer.n_moments + int(model.plan.header[codes.GROUPS]) + 1
+    n_bytes = copies * model.params.nbytes
+    check_memory(f"a training of {net.n_params:,} parameters with {optimizer.name}", n_bytes)
+    if not model.is_threaded:  # NumPy computes whole batches
+        units = sum(net.layer_sizes[1:])
+        n_bytes += 2 * units * batch_size * model.dtype.itemsize
+        check_memory(f"batch_size={batch_size:,} of {units:,} units with backend='numpy'", n_bytes)
 
 
 def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> HeldOut:

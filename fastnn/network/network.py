@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends
+from fastnn.memory import check_memory
 from fastnn.network import fitting
 from fastnn.network.custom import CustomActivation, CustomLoss
 from fastnn.network.initializers import as_random_state, initialize
@@ -21,7 +22,7 @@ from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor
 from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
-from fastnn.network.spec import NetworkSpec
+from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
@@ -204,8 +205,11 @@ class Network(Portable):
 
     def _use(self, backend: str) -> None:
         """Make what belongs to a backend."""
-        self.model = self.spec.model(backends.load(backend))
-        self.predictor = Predictor(self.spec, self.model)
+        spec = self.spec
+        n_bytes = spec.shapes["params"][0] * spec.dtype.itemsize
+        check_memory(f"layer_sizes={shortened(spec.layer_sizes)}", n_bytes)
+        self.model = spec.model(backends.load(backend))
+        self.predictor = Predictor(spec, self.model)
         self.stepper: Stepper | None = None
 
     # --- what it is -----------------------------------------------------------
@@ -384,6 +388,7 @@ class Network(Portable):
 
             if y.shape[:1] != (len(z),):
                 raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
+            y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], None)
             return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":

@@ -19,6 +19,7 @@ import fastnn
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network import Network
+from fastnn.network.spec import shortened
 from fastnn.storage.schema import (
     FORMAT_VERSION,
     MAX_FILE_BYTES,
@@ -285,7 +286,7 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
         if entry.dtype != _SAFETENSORS_NAMES[dtype] or tuple(entry.shape) != (size_needed,):
             raise fail(
                 f"{name} is {entry.dtype} of shape {tuple(entry.shape)}; the layer sizes "
-                f"{_short(config.layer_sizes)} need {dtype} of shape ({size_needed},)"
+                f"{shortened(config.layer_sizes)} need {dtype} of shape ({size_needed},)"
             )
         expected += size_needed * np.dtype(dtype).itemsize
     if size != expected:
@@ -325,7 +326,3 @@ def _reason(error: Exception) -> str:
         where = ".".join(map(str, first["loc"]))
         return f"{where}: {first['msg']}" if where else first["msg"]
     return str(error).strip().split("\n")[0] or type(error).__name__
-
-
-def _short(sizes: list[int]) -> str:
-    return str(sizes) if len(sizes) <= 8 else f"[{sizes[0]}, ..., {sizes[-1]}]"
