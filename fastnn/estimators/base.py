@@ -204,7 +204,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         with named("X or y"):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            with named("sample_weight"):
+                sample_weight = _check_sample_weight(sample_weight, X)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
         self._random_state = check_random_state(self.random_state)

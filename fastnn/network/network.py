@@ -29,6 +29,8 @@ from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.state import TrainingState
 from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
 
+_FLOAT64 = np.dtype(np.float64)
+
 
 def _of(path: str, description: str) -> property:
     """An attribute of the network's spec, model or state, to be read only."""
@@ -381,14 +383,14 @@ class Network(Portable):
         """
         spec, y = self.spec, as_array("y", y)
         z = self._outputs(X, spec.is_regression)
-        given = as_weights("sample_weight", sample_weight, len(z), np.dtype(np.float64))
+        given = as_weights("sample_weight", sample_weight, len(z), _FLOAT64)
         weights = given if len(given) else None
         if spec.is_regression:
             from sklearn.metrics import r2_score
 
             if y.shape[:1] != (len(z),):
                 raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
-            y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], None)
+            y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], _FLOAT64)
             return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":
