@@ -30,6 +30,7 @@ from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
+from fastnn.validation import all_finite
 
 
 class ScoreMixin:
@@ -214,6 +215,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
         net = self._network()
         net.n_threads = n_threads()
+        before = net.params.copy()
         data = self._data(X, targets, weights, net.dtype)
         if not scipy.sparse.issparse(X):
             advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
@@ -222,14 +224,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 warn_lost_spread("y", targets, data.targets, advice)
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, net, data, context)
-        else:
-            self._fit_stochastic(net, data, validation_data, incremental, context)
-        if context is not None:
-            context.end()
-        if not np.isfinite(net.params).all():
-            raise ValueError(NOT_FINITE)
+        try:
+            if self.solver == "lbfgs":
+                fit_lbfgs(self, net, data, context)
+            else:
+                self._fit_stochastic(net, data, validation_data, incremental, context)
+            if context is not None:
+                context.end()
+            if not all_finite(net.params):
+                raise ValueError(NOT_FINITE)
+        except BaseException:
+            if not all_finite(net.params):  # nobody should predict with these, or go on from them
+                net.params[:] = before
+                self.__dict__.pop("_optimizer", None)
+            raise
         return self
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:

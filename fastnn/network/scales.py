@@ -261,4 +261,6 @@ def _narrow(cast: np.ndarray) -> np.ndarray:
     """Columns whose spread is a few roundings of their largest number."""
     low, high = cast.min(axis=0), cast.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
-    return high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
+    with np.errstate(over="ignore"):
+        spread = high - low
+    return spread < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest

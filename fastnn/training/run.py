@@ -255,21 +255,31 @@ class FitRun(Run):
             if callback(progress):
                 self.stopped = "callback"
 
-    def _check_finite(self) -> None:
-        """Notice parameters that are not finite though the losses are."""
-        if not all_finite(self.model.params):
+    def _is_finite(self, final: bool = False) -> bool:
+        """Whether parameters are, and moments: of a large network, which take longer, ``final``."""
+        moments = self.state.moments
+        look = moments.size > 0 and (final or self.snapshot.has_moments)
+        return all_finite(self.model.params) and (not look or all_finite(moments))
+
+    def _check_finite(self, final: bool = False) -> None:
+        """Notice numbers that are not finite though the losses are.
+
+        Parameters behind a function that saturates; moments, such as a sum of squares beyond
+        float32, whose parameters would not move any more.
+        """
+        if not self._is_finite(final):
             self.diverged(np.array([np.inf]))
 
     def diverged(self, losses: np.ndarray) -> None:
         """Raise; parameters that are not finite go back to the last snapshot, with all else."""
         failed = self.step + 1
-        if not all_finite(self.model.params):
+        if not self._is_finite(final=True):
             self.snapshot.restore()
         raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
     def finished(self) -> None:
-        """A last look at the parameters."""
-        self._check_finite()
+        """A last look at parameters and moments."""
+        self._check_finite(final=True)
         self.done = self.step
         self.seconds = time.perf_counter() - self.started
 
