@@ -30,6 +30,7 @@ from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
+from fastnn.training.run import alone
 from fastnn.validation import all_finite
 
 
@@ -225,10 +226,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         try:
-            if self.solver == "lbfgs":
-                fit_lbfgs(self, net, data, context)
-            else:
-                self._fit_stochastic(net, data, validation_data, incremental, context)
+            with alone(net.model):
+                if self.solver == "lbfgs":
+                    fit_lbfgs(self, net, data, context)
+                else:
+                    self._fit_stochastic(net, data, validation_data, incremental, context)
             if context is not None:
                 context.end()
             if not all_finite(net.params):

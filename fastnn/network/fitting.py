@@ -16,7 +16,7 @@ from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
-from fastnn.training.run import FitRun, Validation, batch_sizes
+from fastnn.training.run import FitRun, Validation, alone, batch_sizes
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights
 
 if TYPE_CHECKING:
@@ -175,11 +175,17 @@ def train(
     n_threads : int, optional
         Most threads; default: the network's number.
     """
+    if net.state.is_continued_without and job.optimizer.n_moments:
+        warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
+    with alone(net.model):
+        return _train(net, job, callbacks, n_threads or net.n_threads)
+
+
+def _train(net: Network, job: Job, callbacks: Sequence[Callback], n_threads: int | None) -> History:
+    """The same, in no other training."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.learned(spec, job.x, job.targets)
-    if net.state.is_continued_without and job.optimizer.n_moments:
-        warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
     net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
     if held_out is not None:
         x, targets, weights = held_out
@@ -192,9 +198,9 @@ def train(
             state,
             job.epochs,
             batch_sizes(len(job.x), job.batch_size),
-            [_batches(net, job, scales, n_threads or net.n_threads)],
+            [_batches(net, job, scales, n_threads)],
             net.l2,
-            n_threads or net.n_threads,
+            n_threads,
             progress=Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
             callbacks=[*job.callbacks, *callbacks],
             validation=None if held_out is None else _validation(net, held_out, job.stopping),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,20 @@ def _limited(threads: int) -> Any:
     libraries = _libraries().select(user_api="blas")
     had = [library["num_threads"] for library in libraries.info()]
     return libraries.limit(limits=min([threads, *had]))
+
+
+def _forget() -> None:
+    """In a process that was forked: the trainings of other threads do not go on there."""
+    global _lock, _limiter
+    _lock = threading.Lock()
+    _limits.clear()
+    limiter, _limiter = _limiter, None
+    if limiter is not None:
+        limiter.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @functools.cache

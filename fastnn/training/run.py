@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,19 @@ from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.team import TeamSize, receives_signals, started_threads
 from fastnn.validation import all_finite
+
+
+def alone(model: Model) -> AbstractContextManager:
+    """Context of a training; an error where the model is in another, which it would spoil.
+
+    What is in it is a lock alone, so that Ctrl-C cannot come between taking and giving it back.
+    """
+    if model.in_training.locked():
+        raise RuntimeError(
+            "this network is being trained already, in another thread or around this callback; "
+            "train a copy of it (copy.deepcopy)"
+        )
+    return model.in_training
 
 
 class Run:
