@@ -51,13 +51,14 @@ def _limited(threads: int) -> Any:
 
 
 def _forget() -> None:
-    """In a process that was forked: the trainings of other threads do not go on there."""
-    global _lock, _limiter
+    """In a process that was forked: the trainings of other threads do not go on there.
+
+    The next limit sets the threads of BLAS back; BLAS may not be called yet, since another thread
+    may have held its locks.
+    """
+    global _lock
     _lock = threading.Lock()
     _limits.clear()
-    limiter, _limiter = _limiter, None
-    if limiter is not None:
-        limiter.restore_original_limits()
 
 
 if hasattr(os, "register_at_fork"):
