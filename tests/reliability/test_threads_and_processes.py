@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -169,22 +170,27 @@ def test_joblib_starts_no_more_threads_than_cores_and_two():
 
 
 def script(*arguments, timeout=300, **environment):
-    """A process that may hang, which ends in TimeoutExpired."""
-    done = subprocess.run(
+    """A process that may hang, which ends in TimeoutExpired, with its children."""
+    running = subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
+        start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | environment,
     )
-    assert done.returncode == 0, done.stderr
+    try:
+        _, error = running.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        raise
+    assert running.returncode == 0, error
 
 
 @linux
 @pytest.mark.parametrize("way", ["fork", "forkserver", "spawn"])
 def test_processes_after_and_during_a_training(backend, way):
     """Two children in the short form; 200 in the long one."""
-    script(way, backend, cases(2, 200), timeout=3000)
+    script(way, backend, cases(2, 200), timeout=cases(120, 3000))
 
 
 @linux
