@@ -145,24 +145,16 @@ def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
 
 
 def all_finite(array: np.ndarray) -> bool:
-<<<<<<< HEAD
     """Whether there is neither NaN nor infinity."""
     # A sum of squares, where nothing cancels, is finite only if they all are. BLAS makes no array
     # of answers. Squares of finite numbers may overflow, of which vdot does not warn.
     is_real = array.flags.c_contiguous and array.dtype.char in "fd"
     if is_real and math.isfinite(np.vdot(array, array)):
         return True
-    return bool(np.isfinite(array).all())
-=======
-    """Whether there is neither NaN nor infinity.
-
-    Of large arrays without an array of answers, which would take up to a quarter of their memory.
-    """
     if array.size <= _SMALL:
         return bool(np.isfinite(array).all())
     with np.errstate(invalid="ignore"):
         return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
->>>>>>> fd8f28f (Files under attack: memory, errors of their own, 30,000 mutations)
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
