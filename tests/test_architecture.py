@@ -11,7 +11,7 @@ ROOT = Path(fastnn.__file__).parent
 
 # Each may import from its own layer and from those before it.
 LAYERS = (
-    ("errors", "validation", "fields", "extras"),
+    ("errors", "validation", "fields", "extras", "memory"),
     ("backends",),
     ("training",),
     ("network",),

@@ -74,6 +74,8 @@ class Model:
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
+        # A call that trains holds it; see fastnn.training.run.alone.
+        self.in_training = threading.Lock()
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:
         """The plan for training with batches of some size."""

@@ -24,7 +24,7 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs
+from fastnn.cli.output import INTERRUPTED, csv_text, plain_rows, print_json, print_pairs, visible
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
 from fastnn.cnn.settings import ComparisonSettings, Settings
@@ -185,7 +185,7 @@ def predict(
     notes: list[str] = []
     pictures = np.array([images.read(file, notes) for file in files])
     for note in notes:
-        print(f"fastnn: {note}", file=sys.stderr)
+        print(f"fastnn: {visible(note)}", file=sys.stderr)
     if save_input is not None:
         images.write(save_input, [file.stem for file in files], pictures)
     probabilities = runs.load(path).predict_proba(pictures)

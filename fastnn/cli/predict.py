@@ -27,7 +27,7 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import csv_text
+from fastnn.cli.output import csv_text, visible
 from fastnn.cli.predicting import Predictor, columns, predict_stream
 from fastnn.cli.runs import write_text
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
@@ -97,7 +97,7 @@ def command(
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
     if not as_json:
-        sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
+        sys.stderr.write("".join(f"fastnn: {visible(note)}\n" for note in notes))
 
 
 def _features(

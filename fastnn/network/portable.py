@@ -15,6 +15,7 @@ from fastnn.backends.plan import MAX_FROZEN_UNITS
 from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
+from fastnn.network.spec import NetworkSpec
 from fastnn.validation import check_finite, one_of
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Portable:
         """
         own = ("classes", "targets_1d", "n_epochs", "seed")
         settings = {name: value for name, value in config.items() if name not in own}
-        net = cls(settings.pop("layer_sizes"), backend=backend, random_state=0, **settings)
+        net = cls._blank(NetworkSpec(**settings), backend)
         for name, array in arrays.items():
             shape = net.spec.shapes.get(name)
             if shape is None:

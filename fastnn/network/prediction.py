@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.backends.model import Model
 from fastnn.backends.tuning import tuning
+from fastnn.memory import check_memory
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.blas import limited_blas
 from fastnn.training.pool import is_worker, run_pieces
@@ -55,6 +56,8 @@ class Predictor:
         ValueError
             If ``x`` has NaN or infinities.
         """
+        n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
+        check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
         if len(x) < self.shared_from:
             finite = self.model.forward(x, transform, out)

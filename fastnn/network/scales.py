@@ -63,7 +63,10 @@ class Scales:
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """Predictions in the units of the targets, float64 where there are scales."""
-        return z if self.target_shift is None else z / self.target_scale + self.target_shift
+        if self.target_shift is None:
+            return z
+        with np.errstate(over="ignore", invalid="ignore"):  # scales of a file may be anything
+            return z / self.target_scale + self.target_shift
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those that have been learned, by name."""
@@ -258,4 +261,6 @@ def _narrow(cast: np.ndarray) -> np.ndarray:
     """Columns whose spread is a few roundings of their largest number."""
     low, high = cast.min(axis=0), cast.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
-    return high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
+    with np.errstate(over="ignore"):
+        spread = high - low
+    return spread < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest

@@ -280,6 +280,11 @@ class Snapshot:
         """Whether the moments still have the shape they had when the snapshot was made."""
         return self._moments is None or self._moments.shape == self.state.moments.shape
 
+    @property
+    def has_moments(self) -> bool:
+        """Whether going back keeps the update rule."""
+        return self._moments is not None
+
     def take(self) -> None:
         """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""
         before = time.perf_counter()
