@@ -63,7 +63,7 @@ TABLES = {
     "breast cancer": (partial(sklearn_table, datasets.load_breast_cancer), False),
     "wine": (partial(sklearn_table, datasets.load_wine), False),
     "digits": (partial(sklearn_table, datasets.load_digits), False),
-    "midwest": (partial(plotnine, "midwest", "inmetro", ["PID"]), False),
+    "midwest": (partial(plotnine, "midwest", "inmetro", ["PID", "county"]), False),
     "diamonds, cut": (partial(plotnine, "diamonds", "cut"), False),
     "flights": (flights, False),
     "mpg": (partial(plotnine, "mpg", "hwy", ["cty"]), True),
