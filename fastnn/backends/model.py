@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from fastnn.backends import codes
+from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
@@ -117,6 +118,28 @@ class Model:
         except AttributeError:
             work = self.workspace()
         return self.kernels.forward(self.net, x, transform, self.params, work, out)
+
+    def input_gradients(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian of samples, into ``out``."""
+        work = self.workspace()
+        self.kernels.input_gradients(self.net, x, vectors, self.params, work, out)
+
+    def output_tangents(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+        """The Jacobian of samples times vectors ``(samples or 1, n, features)``, into ``out``."""
+        work = self.workspace()
+        self.kernels.output_tangents(self.net, x, vectors, self.params, work, out)
+
+    def input_curvature(
+        self,
+        x: np.ndarray,
+        direction: np.ndarray,
+        vector: np.ndarray,
+        tangent: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
+        """Change of a vector times the Jacobian along a direction, into ``out``; by NumPy."""
+        work = self.workspace()
+        input_curvature(self.net, x, direction, vector, tangent, self.params, work, out)
 
     def loss_and_grad(
         self,

@@ -17,6 +17,7 @@ import numpy as np
 from fastnn import backends
 from fastnn.network import fitting
 from fastnn.network.custom import CustomActivation, CustomLoss
+from fastnn.network.derivatives import Differentiable
 from fastnn.network.initializers import as_random_state, initialize
 from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
@@ -36,7 +37,7 @@ def _of(path: str, description: str) -> property:
     return property(attrgetter(path), doc=description)
 
 
-class Network(Portable):
+class Network(Portable, Differentiable):
     """A dense n-layer network.
 
     Parameters

@@ -15,11 +15,13 @@ tests can differentiate it by the complex step.
 
 from fastnn.backends.numpy.activations import (
     activation_backward,
+    activation_curvature,
     activation_forward,
     dropout_backward,
     dropout_forward,
 )
 from fastnn.backends.numpy.data import compress
+from fastnn.backends.numpy.derivatives import input_curvature, input_gradients, output_tangents
 from fastnn.backends.numpy.losses import output_loss, output_transform
 from fastnn.backends.numpy.network import forward, loss_and_grad
 from fastnn.backends.numpy.products import (
@@ -44,6 +46,7 @@ __all__ = [
     "BLAS_WEIGHTS",
     "NAME",
     "activation_backward",
+    "activation_curvature",
     "activation_forward",
     "biases_of",
     "compress",
@@ -54,9 +57,12 @@ __all__ = [
     "dropout_forward",
     "dropout_mask",
     "forward",
+    "input_curvature",
+    "input_gradients",
     "loss_and_grad",
     "mix",
     "output_loss",
+    "output_tangents",
     "output_transform",
     "penalty",
     "product_scratch",
