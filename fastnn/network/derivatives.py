@@ -71,7 +71,7 @@ class Differentiable:
         else:
             units = np.eye(spec.n_features, dtype=spec.dtype)[None]
             jacobian = self._tangents(point.x, units).transpose(0, 2, 1)
-        jacobian = point.of_outputs(jacobian)
+        jacobian = point.outputs.change(point.p, jacobian)
         if point.slope is not None:
             jacobian = jacobian * point.slope[:, None, :]
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
@@ -92,8 +92,9 @@ class Differentiable:
         ndarray, shape (samples, features)
         """
         point = _Point(self, X, of)
-        v = point.vectors("v", v, point.n_outputs)
-        return point.by_features(self._gradients(point.x, point.by_logits(v)[:, None])[:, 0])
+        v = point.vectors("v", v, point.outputs.n)
+        vector = self._kernel_vectors(point.outputs.back(point.p, v))
+        return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
 
     def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
         """The Jacobian times vectors: the outputs' change as the features move along ``v``.
@@ -112,8 +113,8 @@ class Differentiable:
         """
         point = _Point(self, X, of)
         v = point.by_features(point.vectors("v", v, self.spec.n_features))
-        tangents = self._tangents(point.x, v.astype(self.spec.dtype)[:, None])
-        return point.of_outputs(tangents.transpose(0, 2, 1))[:, :, 0]
+        tangents = self._tangents(point.x, self._kernel_vectors(v)[:, None])
+        return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
 
     def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
         """Hessian times vectors: the change of ``vjp(X, v)`` as the features move along ``u``.
@@ -143,11 +144,12 @@ class Differentiable:
             if isinstance(pair, CustomActivation):
                 raise ValueError(f"hvp needs second derivatives, which {pair!r} does not have")
         point = _Point(self, X, of)
-        v = point.vectors("v", v, point.n_outputs)
+        v = point.vectors("v", v, point.outputs.n)
         u = point.vectors("u", u, self.spec.n_features)
-        direction = point.by_features(u).astype(self.spec.dtype)
+        direction = self._kernel_vectors(point.by_features(u))
         tangents = self._tangents(point.x, direction[:, None])[:, 0]
-        vector, tangent = point.by_logits(v), point.by_logits_change(v, tangents)
+        vector = self._kernel_vectors(point.outputs.back(point.p, v))
+        tangent = self._kernel_vectors(point.outputs.back_change(point.p, v, tangents))
         change = np.empty_like(direction)
         self.model.input_curvature(point.x, direction, vector, tangent, change)
         change = point.by_features(change)
@@ -156,6 +158,10 @@ class Differentiable:
         return change
 
     # --- of the last layer's net inputs, by what the first layer gets ---------------
+
+    def _kernel_vectors(self, v: np.ndarray) -> np.ndarray:
+        """Vectors as the kernels take them."""
+        return np.ascontiguousarray(v, self.spec.dtype)
 
     def _gradients(self, x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Vectors ``(samples or 1, n, outputs)`` times the Jacobian."""
@@ -189,35 +195,24 @@ class _Point:
     ----------
     x : ndarray, shape (samples, features)
         As the first layer gets them.
-    n_outputs : int
-        Of what is differentiated.
+    outputs : Outputs
+        What is differentiated.
+    p : ndarray, shape (samples, outputs)
+        The network's predictions in the units of its training, where ``outputs`` needs them.
     slope, bend : ndarray of float64, shape (samples, features) or (1, features), or None
         First and second derivative of ``x`` by the caller's features; None for 1 and 0.
     """
 
     def __init__(self, net: Any, X: Any, of: str | None) -> None:
         spec, scales = net.spec, net.scales
-        of = "predict" if of is None and spec.is_regression else of or "proba"
-        one_of("of", of, OF)
-        if of != "logits" and (of == "predict") != spec.is_regression:
-            allowed = ("logits", "predict" if spec.is_regression else "proba")
-            raise ValueError(
-                f"of must be one of {', '.join(allowed)} for the loss {spec.loss_name}; "
-                f"got {of!r}"
-            )
-        if is_sparse(X):
-            raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
-        # checked before it is scaled, and with the caller's digits
-        features = as_matrix("X", X, spec.n_features, spec.input_dtype)
-        self.x = scales.inputs(features, spec) if spec.standardize else features
-        self.slope, self.bend = scales.slopes(features, spec)
+        if of is None and not spec.is_regression:
+            of = "proba"
+        self.outputs = Outputs(spec, scales, of)
+        self.features, self.x = features_of(net, X)
+        self.slope, self.bend = scales.slopes(self.features, spec)
         self.dtype = np.dtype(np.float64) if self.slope is not None else spec.dtype
-        self.kind = "identity" if of == "logits" else _KINDS.get(spec.loss_name, "identity")
-        self.pair = self.kind == "sigmoid" and spec.n_outputs == 1
-        self.n_outputs = 2 if self.pair else spec.n_outputs
-        self.target_scale = scales.target_scale if of == "predict" else None
         self.p = np.empty(0)
-        if self.kind != "identity":
+        if self.outputs.kind != "identity":
             self.p = net.predictor(self.x, True, net.n_threads).astype(self.dtype, copy=False)
 
     def vectors(self, name: str, value: Any, columns: int) -> np.ndarray:
@@ -239,9 +234,73 @@ class _Point:
         """From derivatives by what the first layer gets to those by the features, or back."""
         return x if self.slope is None else x * self.slope
 
-    def of_outputs(self, dz: np.ndarray) -> np.ndarray:
-        """Derivatives ``(samples, outputs, n)`` of net inputs become those of the outputs."""
-        p = self.p[..., None]
+
+def features_of(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Samples as they came, checked, and as the first layer gets them."""
+    spec = net.spec
+    if is_sparse(X):
+        raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
+    # checked before it is scaled, and with the caller's digits
+    features = as_matrix("X", X, spec.n_features, spec.input_dtype)
+    return features, net.scales.inputs(features, spec) if spec.standardize else features
+
+
+class Outputs:
+    """What follows the last layer's net inputs z: softmax, sigmoid or exp, and the targets' units.
+
+    In what it computes, ``p`` are predictions before the targets' units, ``(samples, outputs)``.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    scales : Scales
+    of : {"logits", "proba", "predict"} or None
+        What the outputs are; None for "predict".
+
+    Attributes
+    ----------
+    kind : str
+        "softmax", "sigmoid", "exp" or "identity".
+    pair : bool
+        Whether one sigmoid stands for two probabilities.
+    n : int
+        Number of outputs.
+    target_scale : ndarray or None
+    plain : bool
+        Whether the outputs are the net inputs.
+    """
+
+    def __init__(self, spec: NetworkSpec, scales: Scales, of: str | None) -> None:
+        if of is None:
+            of = "predict"
+        if of != "logits":
+            one_of("of", of, OF)
+            if (of == "predict") != spec.is_regression:
+                allowed = "predict" if spec.is_regression else "proba"
+                raise ValueError(
+                    f"of must be logits or {allowed} for the loss {spec.loss_name}; got {of!r}"
+                )
+        self.kind = "identity" if of == "logits" else _KINDS.get(spec.loss_name, "identity")
+        self.pair = self.kind == "sigmoid" and spec.n_outputs == 1
+        self.n = 2 if self.pair else spec.n_outputs
+        self.target_scale = scales.target_scale if of == "predict" else None
+        self.plain = self.kind == "identity" and self.target_scale is None
+
+    def values(
+        self, model: Model, scales: Scales, z: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``p`` and the outputs themselves, from net inputs ``(samples, outputs)``."""
+        p = z
+        if self.kind != "identity":
+            columns = np.ascontiguousarray(z.T)
+            model.transform(columns)
+            p = np.ascontiguousarray(columns.T)
+        values = p if self.target_scale is None else scales.outputs(p)
+        return p, np.hstack([1 - values, values]) if self.pair else values
+
+    def change(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """Change ``(samples, outputs, n)`` of the outputs from that of net inputs."""
+        p = p[..., None]
         if self.kind == "softmax":
             dz = p * (dz - (p * dz).sum(axis=1, keepdims=True))
         elif self.kind == "sigmoid":
@@ -252,32 +311,25 @@ class _Point:
             dz = dz / self.target_scale[:, None]
         return np.concatenate([-dz, dz], axis=1) if self.pair else dz
 
-    def by_logits(self, v: np.ndarray) -> np.ndarray:
-        """Derivatives by the outputs become those by net inputs, in the network's dtype."""
-        p, v = self.p, self._inner(v)
+    def back(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Derivatives ``(samples, outputs)`` by the outputs become those by net inputs."""
+        v = self._inner(v)
         if self.kind == "softmax":
-            v = p * (v - (p * v).sum(axis=1, keepdims=True))
-        elif self.kind == "sigmoid":
-            v = p * (1 - p) * v
-        elif self.kind == "exp":
-            v = p * v
-        return np.ascontiguousarray(v, self.x.dtype)
+            return p * (v - (p * v).sum(axis=1, keepdims=True))
+        if self.kind == "sigmoid":
+            return p * (1 - p) * v
+        return p * v if self.kind == "exp" else v
 
-    def by_logits_change(self, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Change of :meth:`by_logits` as the net inputs move along ``dz``."""
-        p, v = self.p, self._inner(v)
+    def back_change(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """Change of :meth:`back` as the net inputs move along ``dz``."""
+        v = self._inner(v)
         if self.kind == "softmax":
             dp = p * (dz - (p * dz).sum(axis=1, keepdims=True))
-            v = dp * (v - (p * v).sum(axis=1, keepdims=True)) - p * (dp * v).sum(
-                axis=1, keepdims=True
-            )
-        elif self.kind == "sigmoid":
-            v = p * (1 - p) * (1 - 2 * p) * dz * v
-        elif self.kind == "exp":
-            v = p * dz * v
-        else:
-            v = np.zeros_like(dz)
-        return np.ascontiguousarray(v, self.x.dtype)
+            mean = (p * v).sum(axis=1, keepdims=True)
+            return dp * (v - mean) - p * (dp * v).sum(axis=1, keepdims=True)
+        if self.kind == "sigmoid":
+            return p * (1 - p) * (1 - 2 * p) * dz * v
+        return p * dz * v if self.kind == "exp" else np.zeros_like(v)
 
     def _inner(self, v: np.ndarray) -> np.ndarray:
         """Derivatives by softmax, sigmoid or exp, from those by what follows these."""

@@ -26,6 +26,7 @@ from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec
 from fastnn.network.step import Stepper
+from fastnn.network.tape import Stepwise
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.state import TrainingState
@@ -37,7 +38,7 @@ def _of(path: str, description: str) -> property:
     return property(attrgetter(path), doc=description)
 
 
-class Network(Portable, Differentiable):
+class Network(Portable, Differentiable, Stepwise):
     """A dense n-layer network.
 
     Parameters

@@ -30,6 +30,7 @@ from fastnn.backends.numpy.products import (
     dense_forward,
 )
 from fastnn.backends.numpy.random import dropout_mask, mix, shuffle, stream
+from fastnn.backends.numpy.tape import apply_gradient, tape_backward, tape_forward
 from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
@@ -48,6 +49,7 @@ __all__ = [
     "activation_backward",
     "activation_curvature",
     "activation_forward",
+    "apply_gradient",
     "biases_of",
     "compress",
     "dense_backward_inputs",
@@ -68,6 +70,8 @@ __all__ = [
     "product_scratch",
     "shuffle",
     "stream",
+    "tape_backward",
+    "tape_forward",
     "train",
     "update",
     "weights_of",
