@@ -85,18 +85,21 @@ cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept no
 def tape_forward(net not None, cnp.ndarray x not None, uint64_t seed, Size step,
                  cnp.ndarray params not None, cnp.ndarray work not None,
                  cnp.ndarray out not None, /):
-    """Net inputs of the last layer; what the backward pass reads stays in ``work``."""
+    """Net inputs of the last layer; whether x is finite. ``work`` keeps what the way back reads."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
     cdef Size samples = dim(x, 0)
     cdef Matrix out_ = matrix(out, samples, net_.layers[net_.n_layers - 1].fan_out, True, "out")
     cdef Memory memory
+    cdef bint finite
     cdef uint64_t mode
     read_tape(&net_, x, params, work, &memory)
     with nogil:
         mode = flush_subnormals()
+        finite = all_finite(x_.p, samples * x_.ld)
         record(&net_, x_.p, samples, seed, step, memory, out_.p)
         restore_subnormals(mode)
+    return finite
 
 
 def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs not None,

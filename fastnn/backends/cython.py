@@ -145,7 +145,7 @@ class Level:
         self._output_tangents[params.itemsize](net, x, vectors, params, work, out)
 
     def tape_forward(self, net, x, seed, step, params, work, out):
-        self._tape_forward[params.itemsize](net, x, seed, step, params, work, out)
+        return self._tape_forward[params.itemsize](net, x, seed, step, params, work, out)
 
     def tape_backward(self, net, x, d_outputs, seed, step, params, work, grads, d_inputs):
         self._tape_backward[params.itemsize](

@@ -165,8 +165,10 @@ class Model:
 
     def tape_forward(
         self, x: np.ndarray, training: bool, seed: int, step: int, out: np.ndarray
-    ) -> TapeMemory:
-        """Net inputs of the last layer into ``out``; what :meth:`tape_backward` needs.
+    ) -> tuple[TapeMemory, bool]:
+        """Net inputs of the last layer into ``out``.
+
+        Returns what :meth:`tape_backward` needs, and whether ``x`` is finite.
 
         Parameters
         ----------
@@ -178,8 +180,8 @@ class Model:
         out : ndarray, shape (samples, outputs)
         """
         memory = self._tape_memory(len(x), training and any(self.dropout))
-        self.kernels.tape_forward(memory.net, x, seed, step, self.params, memory.work, out)
-        return memory
+        work, params = memory.work, self.params
+        return memory, self.kernels.tape_forward(memory.net, x, seed, step, params, work, out)
 
     def tape_backward(
         self,

@@ -235,13 +235,16 @@ class _Point:
         return x if self.slope is None else x * self.slope
 
 
-def features_of(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Samples as they came, checked, and as the first layer gets them."""
+def features_of(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Samples as they came, checked, and as the first layer gets them.
+
+    ``finite=False`` leaves NaN to a kernel.
+    """
     spec = net.spec
     if is_sparse(X):
         raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
     # checked before it is scaled, and with the caller's digits
-    features = as_matrix("X", X, spec.n_features, spec.input_dtype)
+    features = as_matrix("X", X, spec.n_features, spec.input_dtype, finite)
     return features, net.scales.inputs(features, spec) if spec.standardize else features
 
 

@@ -137,12 +137,14 @@ class Tape:
         if of is None and not spec.is_regression:
             of = "logits"
         self._outputs = Outputs(spec, net.scales, of)
-        self._X, self._x = features_of(net, X)
+        self._X, self._x = features_of(net, X, finite=False)
         if self._x is X and not model.is_threaded:
             self._x = X.copy()  # the NumPy kernels read it once more on the way back
         self._net, self._model, self._record = net, model, state.record
         z = np.empty((len(self._x), spec.n_outputs), model.dtype)
-        self._memory = model.tape_forward(self._x, training, state.seed, state.updates, z)
+        self._memory, finite = model.tape_forward(self._x, training, state.seed, state.updates, z)
+        if not finite:
+            check_finite("X", self._x)
         self._p = z
         if not self._outputs.plain:
             self._p, z = self._outputs.values(model, net.scales, z)

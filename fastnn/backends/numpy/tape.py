@@ -28,9 +28,15 @@ def tape_forward(net, x, seed, step, params, work, out):
     work : ndarray, shape (blocks, size)
         Outputs of the layers, a row per block of samples. This backend does not use it.
     out : ndarray, shape (samples, outputs)
+
+    Returns
+    -------
+    bool
+        Whether ``x`` has neither NaN nor infinity.
     """
     _, _, outputs = forward_layers(net, np.ascontiguousarray(x.T), seed, step, params)
     out[...] = outputs[-1].T
+    return bool(np.isfinite(x).all())
 
 
 @quiet
