@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.numpy import input_curvature
 from fastnn.backends.interface import Net, Rule
+from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 

@@ -289,9 +289,7 @@ class Outputs:
         self.target_scale = scales.target_scale if of == "predict" else None
         self.plain = self.kind == "identity" and self.target_scale is None
 
-    def values(
-        self, model: Model, scales: Scales, z: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def values(self, model: Model, scales: Scales, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``p`` and the outputs themselves, from net inputs ``(samples, outputs)``."""
         p = z
         if self.kind != "identity":

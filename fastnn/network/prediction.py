@@ -100,9 +100,7 @@ class Predictor:
         with limited_blas(1) if model.uses_blas else nullcontext():
             if threads == 1:
                 return run(slice(0, samples))
-            return all(
-                run_pieces(lambda k: run(slice(edges[k], edges[k + 1])), pieces, threads)
-            )
+            return all(run_pieces(lambda k: run(slice(edges[k], edges[k + 1])), pieces, threads))
 
     def objective(
         self,

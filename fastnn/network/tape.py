@@ -130,7 +130,7 @@ class Tape:
         Of the network's dtype; float64 of a regression in the units of scaled targets.
     """
 
-    __slots__ = ("_memory", "_model", "_net", "_outputs", "_p", "_record", "_x", "_X", "outputs")
+    __slots__ = ("_X", "_memory", "_model", "_net", "_outputs", "_p", "_record", "_x", "outputs")
 
     def __init__(self, net: Network, X: Any, of: str | None, training: bool) -> None:
         spec, model, state = net.spec, net.model, net.state

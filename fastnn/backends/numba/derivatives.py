@@ -10,8 +10,8 @@ from fastnn.backends import codes
 from fastnn.backends.numba.compiling import inner, public
 from fastnn.backends.numba.network import (
     Memory,
-    layer_activation_back,
     forward_block,
+    layer_activation_back,
     layer_of,
     net_of,
     prediction_block,
