@@ -269,8 +269,6 @@ class Outputs:
     n : int
         Number of outputs.
     target_scale : ndarray or None
-    plain : bool
-        Whether the outputs are the net inputs.
     """
 
     def __init__(self, spec: NetworkSpec, scales: Scales, of: str | None) -> None:
@@ -287,7 +285,6 @@ class Outputs:
         self.pair = self.kind == "sigmoid" and spec.n_outputs == 1
         self.n = 2 if self.pair else spec.n_outputs
         self.target_scale = scales.target_scale if of == "predict" else None
-        self.plain = self.kind == "identity" and self.target_scale is None
 
     def values(self, model: Model, scales: Scales, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``p`` and the outputs themselves, from net inputs ``(samples, outputs)``."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from fastnn.network.derivatives import Outputs, features_of
 from fastnn.training.optimizers import Optimizer, get_optimizer
-from fastnn.training.state import Record
 from fastnn.validation import as_array, as_real, check_finite
 
 if TYPE_CHECKING:
@@ -115,10 +114,11 @@ class Stepwise:
             state.optimizer = rule
         if gradient is given and (rule.clip_norm or rule.clip_value):
             gradient = gradient.copy()  # the kernel clips in place
-        count = state.updates + 1
-        if not model.apply_gradient(gradient, self.spec.l2, state.rule, rate, count, state.moments):
+        assert state.rule is not None  # a training has begun
+        count, l2 = state.updates + 1, self.spec.l2
+        if not model.apply_gradient(gradient, l2, state.rule, rate, count, state.moments):
             check_finite("gradient", gradient)
-        state.record = Record(count, state.epochs)
+        state.count_update()
 
 
 class Tape:
@@ -136,25 +136,39 @@ class Tape:
         spec, model, state = net.spec, net.model, net.state
         if of is None and not spec.is_regression:
             of = "logits"
-        self._outputs = Outputs(spec, net.scales, of)
+        plain = of == "logits" or (
+            of is None and net.scales.target_scale is None and spec.loss != "poisson"
+        )
+        self._outputs = None if plain else Outputs(spec, net.scales, of)
         self._X, self._x = features_of(net, X, finite=False)
-        if self._x is X and not model.is_threaded:
-            self._x = X.copy()  # the NumPy kernels read it once more on the way back
+        if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
+            # read once more on the way back, when the caller may have changed his
+            self._X, self._x = X.copy(), self._x.copy()
         self._net, self._model, self._record = net, model, state.record
         z = np.empty((len(self._x), spec.n_outputs), model.dtype)
         self._memory, finite = model.tape_forward(self._x, training, state.seed, state.updates, z)
         if not finite:
             check_finite("X", self._x)
         self._p = z
-        if not self._outputs.plain:
+        if self._outputs is not None:
             self._p, z = self._outputs.values(model, net.scales, z)
-        self.outputs = z
+        self.outputs = z if z is not self._p or self._outputs is None else z.copy()
 
     def __del__(self) -> None:
         if hasattr(self, "_memory"):  # else its making failed
             self._model.give_back(self._memory)
 
-    def backward(self, d_outputs: Any, *, inputs: bool = False) -> Any:
+    @overload
+    def backward(self, d_outputs: Any, *, inputs: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def backward(
+        self, d_outputs: Any, *, inputs: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def backward(
+        self, d_outputs: Any, *, inputs: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Gradient of a loss, from its derivative by the outputs.
 
         May be called again, with other derivatives.
@@ -181,12 +195,17 @@ class Tape:
             If ``d_outputs`` has another shape, or the parameters have been trained since the
             forward pass.
         """
-        net, model = self._net, self._model
+        net, model, outputs = self._net, self._model, self._outputs
         if net.state.record is not self._record or net.model is not model:
             raise ValueError("the parameters have changed since forward; call forward again")
         dz = d_outputs
-        plain = self._outputs.plain and type(dz) is np.ndarray and dz.dtype == model.dtype
-        if not (plain and dz.shape == self.outputs.shape and dz.flags.c_contiguous):
+        if not (
+            outputs is None
+            and type(dz) is np.ndarray
+            and dz.dtype == model.dtype
+            and dz.shape == self.outputs.shape
+            and dz.flags.c_contiguous
+        ):
             dz = as_array("d_outputs", d_outputs)
             if dz.ndim == 1 and self.outputs.shape == (len(dz), 1):
                 dz = dz[:, None]
@@ -195,7 +214,9 @@ class Tape:
                     f"d_outputs must be numbers of shape {self.outputs.shape}; got {dz.dtype} "
                     f"of shape {dz.shape}"
                 )
-            dz = np.ascontiguousarray(self._outputs.back(self._p, dz), model.dtype)
+            if outputs is not None:
+                dz = outputs.back(self._p, dz)
+            dz = np.ascontiguousarray(dz, model.dtype)
         d_inputs = np.empty(self._x.shape, model.dtype) if inputs else None
         state = net.state
         gradient = model.tape_backward(
