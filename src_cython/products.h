@@ -21,7 +21,7 @@ typedef struct {
 INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w, const real *b,
                          int from_out, Size n_in, Matrix out)
 {
-    Vec sums[8][4];
+    Vec sums[4][4];
     UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
     {
         if (from_out)
@@ -62,8 +62,7 @@ INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int
 #undef VECTORS
 }
 
-/* And for all rows, four at a time; eight where there is a single vector of samples, whose four sums
- * would wait for each other. */
+/* And for all rows, four at a time. */
 FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
                       Matrix out)
 {
@@ -76,8 +75,6 @@ FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out,
     product_rows(rows, xs,                                                                        \
                  (Weights){w.w + first * w.step_in + j * w.step_out, w.step_in, w.step_out},      \
                  b ? b + j : b, from_out, n, lanes, (Matrix){out.p + j * out.ld, out.ld})
-        for (; lanes == V && j + 8 <= n_out; j += 8)
-            ROWS(8);
         for (; j + 4 <= n_out; j += 4)
             ROWS(4);
         switch (n_out - j) {

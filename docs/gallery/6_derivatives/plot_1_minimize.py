@@ -2,8 +2,9 @@
 The lowest point of a learned surface
 =====================================
 
-A network learns Himmelblau's function from 1,000 samples. SciPy then searches the network's inputs, with exact
-gradients from ``net.jacobian``: from every start a handful of calls finds one of the four valleys.
+A network learns Himmelblau's function from 1,000 samples. SciPy then searches the network's inputs,
+with exact gradients from ``net.jacobian``: from every start a dozen calls find one of the four
+valleys.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,9 @@
 Samples from a learned density
 ==============================
 
-Hamiltonian Monte Carlo needs the gradient of the logarithm of a density, here a network that learned a ring's. 400 chains
-move at once: ``net.vjp`` gives the gradients of all of them in one call.
+Hamiltonian Monte Carlo needs the gradient of the logarithm of a density, here of a network that
+learned a ring's. 400 chains move at once: ``net.vjp`` gives the gradients of all of them in one
+call.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ import fastnn
 
 def log_density(x):
     radius, angle = np.hypot(*x.T), np.arctan2(*x.T)
-    return -8 * (radius - 2) ** 2 + np.cos(3 * angle)
+    return -4 * (radius - 2) ** 2 + np.cos(3 * angle)
 
 
 rng = np.random.default_rng(0)
@@ -27,7 +28,7 @@ net = fastnn.Network(
     dtype="float64",
     random_state=0,
 )
-net.fit(X, log_density(X), optimizer=fastnn.Adam(0.005), epochs=60, batch_size=50)
+net.fit(X, log_density(X), optimizer=fastnn.Adam(0.005), epochs=150, batch_size=50)
 
 
 def gradient(x):

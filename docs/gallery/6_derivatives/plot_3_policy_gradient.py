@@ -2,9 +2,10 @@
 A pole on a cart, by policy gradient
 ====================================
 
-The network gives the logits of pushing a cart to the left or to the right, so that the pole on it stays upright. What is
-known is only how long it did. The derivative of the loss by the logits, ``advantage * (p - onehot)``, is computed in NumPy;
-``tape.backward`` takes it back through the network and ``net.apply`` does the step.
+The network gives the logits of pushing a cart to the left or to the right, so that the pole on it
+stays upright. All that is known is how long it did. The derivative of the loss by the logits,
+``advantage * (p - onehot)``, is computed in NumPy; ``tape.backward`` takes it back through the
+network and ``net.apply`` does the step.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ CARTS, STEPS, UPDATES = 32, 200, 60
 
 def move(state, push):
     """The cart after 20 ms; the equations of Barto, Sutton and Anderson (1983)."""
-    x, v, angle, spin = state.T
+    _, v, angle, spin = state.T
     force, sin, cos = np.where(push == 1, 10.0, -10.0), np.sin(angle), np.cos(angle)
     pull = (force + 0.05 * spin**2 * sin) / 1.1
     turn = (9.8 * sin - cos * pull) / (0.5 * (4 / 3 - 0.1 * cos**2 / 1.1))
@@ -39,11 +40,11 @@ rng = np.random.default_rng(0)
 policy = fastnn.Network([4, 32, 2], random_state=0)
 rule = fastnn.Adam(0.01)
 lengths = []
-for update in range(UPDATES):
+for _ in range(UPDATES):
     state = rng.uniform(-0.05, 0.05, (CARTS, 4)).astype(np.float32)
     up = np.ones(CARTS, bool)
     states, pushes, alive = [], [], []
-    for step in range(STEPS):
+    for _ in range(STEPS):
         p = probabilities(policy.forward(state).outputs)
         push = (rng.random(CARTS) < p[:, 1]).astype(int)
         states.append(state)
@@ -65,9 +66,8 @@ for update in range(UPDATES):
     d_logits = advantage.reshape(-1, 1) * (probabilities(tape.outputs) - onehot)
     policy.apply(rule, tape.backward(d_logits / alive.sum()))
 
-state = np.array([[0.5, 0.0, 0.1, 0.0]], np.float32)  # further off than it was ever trained
-track = [state]
-for _ in range(300):
+track = [np.array([[0, 0, 0.05, 0]], np.float32)]
+for _ in range(STEPS):
     track.append(move(track[-1], policy.predict(track[-1])))
 track = np.concatenate(track)
 
@@ -76,6 +76,6 @@ axes[0].plot(lengths)
 axes[0].set(xlabel="update", ylabel="steps until the pole falls", ylim=(0, STEPS + 10))
 seconds = 0.02 * np.arange(len(track))
 axes[1].plot(seconds, track[:, 0], label="cart, m")
-axes[1].plot(seconds, np.degrees(track[:, 2]) / 10, label="pole, 10 degrees")
+axes[1].plot(seconds, np.degrees(track[:, 2]) / 10, label="pole, tens of degrees")
 axes[1].set(xlabel="seconds", title="with the learned policy")
 _ = axes[1].legend(frameon=False)
