@@ -128,7 +128,8 @@ def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, doub
                    Size count, cnp.ndarray params not None, cnp.ndarray moments not None, /):
     """Update all parameters by the gradient of a loss; whether it is finite."""
     cdef Net net_ = read_net(net)
-    cdef Rule rule_ = read_rule(rule, 6)
+    cdef Rule rule_ = read_rule(rule, 2 * net_.n_layers + 1,
+                                net_.layers[0].fan_in * net_.layers[0].fan_out)
     cdef Size n_params = net_.header.n_params
     cdef bint finite
     cdef Memory memory

@@ -34,11 +34,11 @@ from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormal
 from fastnn.backends.numba.threads import Team
 from fastnn.backends.numba.train import group_count
 from fastnn.backends.numba.updates import (
-    Rule,
     Step,
     Vectors,
     add_groups,
     clip,
+    rule_of,
     step_size,
     update_layers,
 )
@@ -129,8 +129,7 @@ def _tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
 def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """See :func:`apply_gradient`; network and rule as plain tuples."""
     net = net_of(net)
-    code, constants, decay = rule
-    rule, n = Rule(code, pointer(constants), decay), params.shape[0]
+    rule, n = rule_of(rule, pointer(params)), params.shape[0]
     mode = flush_subnormals()
     finite = all_finite(pointer(grads), n)
     if finite:
@@ -145,7 +144,8 @@ def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
             factor, l2 = clip(net, rule, team, vectors), 0.0
         rate = step_size(rule, learning_rate, count)
         keep = rule.constants[5] if count > 1 else 0.0
-        step = Step(rate, factor, 1.0 - learning_rate * decay, keep)
+        shrink = 1.0 - learning_rate * rule.decay
+        step = Step(rate, factor, shrink, keep, 2 * net.n_layers)
         update_layers(net, l2, rule, step, team, vectors)
     restore_subnormals(mode)
     return finite

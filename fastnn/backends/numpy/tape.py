@@ -86,7 +86,7 @@ def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """
     if not np.isfinite(grads).all():
         return False
-    clipped = rule.constants[3] != 0.0 or rule.constants[4] != 0.0
+    clipped = rule.constants[0, 3:5].any()
     if clipped:
         clip(net, rule, params, grads)
     l2 = 0.0 if clipped else net.l2
