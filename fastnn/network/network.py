@@ -18,6 +18,7 @@ from fastnn import backends
 from fastnn.memory import check_memory
 from fastnn.network import fitting
 from fastnn.network.custom import CustomActivation, CustomLoss
+from fastnn.network.derivatives import Differentiable
 from fastnn.network.initializers import as_random_state, initialize
 from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
@@ -26,6 +27,7 @@ from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
+from fastnn.network.tape import Stepwise
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.state import TrainingState
@@ -39,7 +41,7 @@ def _of(path: str, description: str) -> property:
     return property(attrgetter(path), doc=description)
 
 
-class Network(Portable):
+class Network(Portable, Differentiable, Stepwise):
     """A dense n-layer network.
 
     Parameters

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose
 
 
+# Of :meth:`Portable.cfunc`.
+SIGNATURES = ("predict", "predict_double", "integrand", "value_and_jacobian")
+
+
 class Portable:
     """What a network can be turned into, and back from."""
 
@@ -41,7 +45,7 @@ class Portable:
                 f"layer_sizes is {list(self.layer_sizes)}"
             )
 
-    def numba_predict(self, output: str = "proba") -> Callable:
+    def numba_predict(self, output: str = "proba", *, derivative: str | None = None) -> Callable:
         """Prediction of one sample as a Numba function, for other compiled code.
 
         The weights are copied: later training does not change the function. A call
@@ -54,10 +58,15 @@ class Portable:
             What ``out`` gets. "proba": probabilities, one an output (a single output
             of binary_cross_entropy: that of the second class), or for regression the
             values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
+        derivative : {"jacobian"}, optional
+            The function then also gives the derivative of every output by every feature, as
+            :meth:`jacobian` does.
 
         Returns
         -------
         function
+            With a derivative ``predict(x, out, jac)``: jac (outputs, features) is written. Of a
+            network that standardises, out and jac may be float64 as well as x.
             ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
             C-contiguous and of the network's dtype. Of a network that standardises, x may be
             float64 too (a timestamp keeps its digits only so), and out where it gets values in
@@ -74,7 +83,13 @@ class Portable:
         True
         """
         self._freezable(output)
+        if derivative is not None:
+            one_of("derivative", derivative, ("jacobian",))
         require("numba", "numba_predict")
+        if derivative is not None:
+            from fastnn.export.compiled_jacobian import numba_jacobian
+
+            return numba_jacobian(self, output)
         from fastnn.export.compiled import numba_predict
 
         return numba_predict(self, output)
@@ -84,7 +99,7 @@ class Portable:
 
         Parameters
         ----------
-        signature : {"predict", "predict_double", "integrand"}, default="predict"
+        signature : str, default="predict"
             "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
             are the caller's business.
             "predict_double": the same with double for T whatever the network's dtype; of one
@@ -92,6 +107,8 @@ class Portable:
             "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
             take it, for a network with one output; NaN if n is not the number of
             features.
+            "value_and_jacobian": ``void (const T *x, T *out, T *jac)``, jac being (outputs,
+            features) row by row.
         output : {"proba", "logits"}, default="proba"
             As for :meth:`numba_predict`.
 
@@ -103,7 +120,7 @@ class Portable:
             code takes it through ``fastnn.cython_kernels``.
         """
         self._freezable(output)
-        one_of("signature", signature, ("predict", "predict_double", "integrand"))
+        one_of("signature", signature, SIGNATURES)
         if signature == "integrand" and self.n_outputs != 1:
             raise ValueError(
                 f"signature 'integrand' needs a network with one output; "

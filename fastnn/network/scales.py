@@ -55,6 +55,20 @@ class Scales:
             return _cast(x, spec.dtype)
         return self._of_inputs.apply(x, spec.dtype, spec.smooth_clip)
 
+    def slopes(
+        self, x: np.ndarray, spec: NetworkSpec
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """First and second derivative of :meth:`inputs` by each feature; None for 1 and for 0."""
+        if self.input_shift is None:
+            return None, None
+        scale, clip = self.input_scale, spec.smooth_clip
+        if clip is None:
+            return scale[None], None
+        z = (x - self.input_shift) * scale
+        inside = 1 / (1 + np.square(z / clip))  # of c = z / sqrt(1 + (z / clip)^2)
+        slope = inside * np.sqrt(inside)
+        return scale * slope, np.square(scale) * (-3 / clip**2) * z * slope * inside
+
     def targets(self, targets: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         """Real targets standardised, in the network's dtype."""
         if self.target_shift is None:

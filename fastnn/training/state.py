@@ -123,6 +123,13 @@ class TrainingState:
         done = record.done if len(before) else 0
         self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
+    def count_update(self) -> None:
+        """One more update, outside of a run."""
+        record = self.record
+        if record.steps or len(record.losses):
+            record = Record(self.updates, self.epochs)
+        self.record = Record(record.updates + 1, record.epochs)
+
     def end_chunk(self) -> None:
         """Take the chunk into the counters; the losses belong to somebody else now."""
         record = self.record

@@ -457,3 +457,14 @@ def test_tabular_contenders_are_measured(name, contender):
     assert errors.mean() < (y.std() if regression else 0.2)
     assert np.isnan(auc).all() if regression else (auc > 0.9).all()
     assert (np.stack([seconds, per_row, size]) > 0).all()
+
+
+def test_derivatives_agree_and_make_a_table():
+    """Whoever computes a step or a Jacobian computes the same: the functions check it."""
+    from benchmarks import derivatives
+
+    runs = derivatives.steps(2) | derivatives.jacobians((2, 3, 2))
+    assert {"fastnn cython", "fastnn numba", "fastnn numpy"} <= set(runs)
+    assert derivatives.calls_that_take(1e-9, runs["fastnn numpy"]) == 1
+    table = derivatives.table({"a": {"fastnn": 1.234}, "b": {"fastnn": 20.0, "PyTorch": 3e4}})
+    assert table.splitlines()[2:] == ["| fastnn | 1.23 | 20 |", "| PyTorch |  | 3e+04 |"]
