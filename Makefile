@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test lint coverage docs bench sanitize clean
+.PHONY: train test soak digests lint coverage docs bench sanitize clean
 .PHONY: sdist wheel wheel-test sdist-test test-lowest release-check
 
 train: $(VENV)/installed
@@ -15,6 +15,16 @@ train: $(VENV)/installed
 
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The long form of the tests of docs/reliability.md, an hour or two. SOAK is a percentage of it.
+SOAK ?= 100
+soak: $(VENV)/installed-test
+	FASTNN_SOAK=$(SOAK) $(BIN)/python -m pytest -n 2 --dist loadfile tests/reliability \
+	  tests/training/test_interrupts.py
+
+# Digests of results, after a change that means to change bits.
+digests: $(VENV)/installed-test
+	FASTNN_RENEW_DIGESTS=1 $(BIN)/python -m pytest -q tests/reliability/test_determinism.py -k digests
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

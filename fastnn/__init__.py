@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.network.custom import CustomActivation, CustomLoss
     from fastnn.network.many import Fit, fit_many
+    from fastnn.network.tape import Tape
     from fastnn.storage import load
     from fastnn.tables import TableEncoder, TableModel
     from fastnn.tables.estimators import TabularClassifier, TabularRegressor
@@ -26,6 +27,7 @@ _WHERE = {
     "Network": "network",
     "Fit": "network.many",
     "fit_many": "network.many",
+    "Tape": "network.tape",
     "SGD": "training.optimizers",
     "AdaGrad": "training.optimizers",
     "Adam": "training.optimizers",
@@ -83,6 +85,7 @@ __all__ = [
     "TableModel",
     "TabularClassifier",
     "TabularRegressor",
+    "Tape",
     "available_backends",
     "fit_many",
     "load",

@@ -99,13 +99,14 @@ def decision_boundary(
         _draw_classes(ax, x0, x1, net.predict_proba(grid), _classes(net, y), X, y)
 
     names = feature_names if feature_names is not None else ("x0", "x1")
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
+    # names are not formulas, whatever dollars they have
+    ax.set_xlabel(names[0], parse_math=False)
+    ax.set_ylabel(names[1], parse_math=False)
     ax.set_xlim(x0[0, 0], x0[0, -1])
     ax.set_ylim(x1[0, 0], x1[-1, 0])
     _tidy(ax)
     if title:
-        ax.set_title(title, loc="left", fontsize=11)
+        ax.set_title(title, loc="left", fontsize=11, parse_math=False)
     return ax
 
 
@@ -326,7 +327,7 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     if len(ax.get_legend_handles_labels()[1]) > 1:
         ax.legend(frameon=False)
     if title:
-        ax.set_title(title, loc="left", fontsize=11)
+        ax.set_title(title, loc="left", fontsize=11, parse_math=False)
     return ax
 
 
@@ -390,16 +391,18 @@ def _draw_classes(
             edgecolors="white",
             linewidths=0.7 if size > 10 else 0.2,
             zorder=2,
-            label=str(label),
+            label=f" {label}" if str(label).startswith("_") else str(label),  # "_" hides it
         )
     if n_classes <= 12:
-        ax.legend(
+        legend = ax.legend(
             title="class",
             loc="upper left",
             bbox_to_anchor=(1.0, 1.0),
             frameon=False,
             alignment="left",
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def _shade_two(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colors: list) -> None:

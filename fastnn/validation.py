@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.memory import check_memory
+
+_SMALL = 1 << 16  # numbers
+
 
 def as_integer(name: str, value: Any, low: int) -> int:
     """``value`` as int, at least ``low``."""
@@ -81,6 +85,8 @@ def as_matrix(
         array = _as_numbers(name, array, dtype)
     _check_shape(name, array, n_columns)
     if dtype is not None:
+        if array.dtype != dtype or not array.flags.c_contiguous:
+            check_memory(f"a copy of {name} as {dtype}", array.size * dtype.itemsize)
         with np.errstate(over="ignore"):  # an overflow is reported as infinity
             array = np.ascontiguousarray(array, dtype)
     if finite:
@@ -98,7 +104,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
         )
     try:
         return np.asarray(value)
-    except ValueError as error:  # rows of different lengths
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths, tensors
         raise ValueError(f"{name} is not an array: {error}") from None
 
 
@@ -109,6 +115,22 @@ def refuse_masked(name: str, value: Any) -> None:
             f"{name} has {int(np.ma.count_masked(value)):,} masked entries; fill them "
             f"({name}.filled(value)) or leave these samples out"
         )
+
+
+def refuse_dates(name: str, value: Any) -> None:
+    """Raise if an array or a column of a frame has dates or durations.
+
+    As numbers they would count from 1970 in a unit that nobody has named.
+    """
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or not hasattr(dtypes, "__iter__"):
+        dtypes = [getattr(value, "dtype", None)]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", "") in ("M", "m") or str(dtype).startswith(("Date", "Duration")):
+            raise ValueError(
+                f"{name} has dates ({dtype}); make numbers of them first, such as days since the "
+                "first one"
+            )
 
 
 def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
@@ -129,7 +151,10 @@ def all_finite(array: np.ndarray) -> bool:
     is_real = array.flags.c_contiguous and array.dtype.char in "fd"
     if is_real and math.isfinite(np.vdot(array, array)):
         return True
-    return bool(np.isfinite(array).all())
+    if array.size <= _SMALL:
+        return bool(np.isfinite(array).all())
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
@@ -162,6 +187,9 @@ def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndar
     if array.dtype == object:
         try:
             return array.astype(np.float64 if dtype is None else dtype)
+        except OverflowError:
+            raise ValueError(f"{name} contains whole numbers beyond float64") from None
         except (TypeError, ValueError):
-            pass
+            if any(type(value).__name__ == "NAType" for value in array.flat):
+                raise ValueError(f"{name} contains NaN (missing values, pandas.NA)") from None
     raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")

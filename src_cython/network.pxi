@@ -364,6 +364,18 @@ cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept 
     return z
 
 
+cdef inline void start_block(Block *b, Net *net, Memory memory, Team *team, real *x, Size first,
+                             Size n) noexcept nogil:
+    """Some rows of ``x``, for predictions and derivatives by the inputs."""
+    b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, team, 0, 0, 0
+    b.csr.indices, b.update = NULL, NULL
+    b.samples, b.lanes = n, round_up(n, PADDING)
+    # rows no longer than they need to be: less of the cache
+    b.ld = round_up(n, GATHERED)
+    b.x = Matrix(memory.work + net.header.work_input, b.ld)
+    gather(b.x, x, net.layers[0].fan_in, Rows(NULL, first, n), b.lanes)
+
+
 cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory,
                   real *out) noexcept nogil:
     """Predictions of x, ``(samples, features)``, and whether all of that is finite."""
@@ -380,18 +392,12 @@ cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory
             transform_rows(Matrix(logits + s * n_out, 1), net.loss, n_out, 1)
         copy_rows(Matrix(logits, 0), 1, samples * n_out, 0, Matrix(out, 0))
         return all_finite(x, samples * features)
-    b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, &one, 0, 0, 0
-    b.csr.indices, b.update = NULL, NULL
     while first < samples:
         n = smaller(net.header.block, samples - first)
         # a block at a time, since it is read anyway
         if not all_finite(x + first * features, n * features):
             finite = False
-        b.samples, b.lanes = n, round_up(n, PADDING)
-        # rows no longer than they need to be: less of the cache
-        b.ld = round_up(n, GATHERED)
-        b.x = Matrix(memory.work + net.header.work_input, b.ld)
-        gather(b.x, x, features, Rows(NULL, first, n), b.lanes)
+        start_block(&b, net, memory, &one, x, first, n)
         z = forward_layers(&b)
         if transform:
             transform_rows(z, net.loss, n_out, b.lanes)
@@ -412,6 +418,7 @@ def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray pa
     cdef uint64_t mode
     memory.params = reals(params, net_.header.n_params, False, "params")
     memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
+    memory.grads = NULL
     with nogil:
         mode = flush_subnormals()
         finite = predict(&net_, x_.p, samples, transform, memory, out_.p)

@@ -154,6 +154,20 @@ FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, 
 #undef TILE
 }
 
+/* The same for one sample, to the same bits: the loops run along the outputs, which db holds as the
+ * weights' gradient is made of them. The sums of outer begin at zero, so that none is -0. */
+FUNCTION void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *RESTRICT dw,
+                           real *RESTRICT db)
+{
+    for (Size j = 0; j < n_out; j++)
+        db[j] = dz.p[j * dz.ld] + 0;
+    for (Size i = 0; i < n_in; i++, dw += n_out) {
+        const real factor = x.p[i * x.ld];
+        for (Size j = 0; j < n_out; j++)
+            dw[j] = factor * db[j] + 0;
+    }
+}
+
 /* db = sum of dz over the samples, where dw is computed without it. */
 FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *db)
 {

@@ -113,8 +113,11 @@ cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil
         strategy = MASKED
         masks_by_row(x, rows, d.lanes, d.masks)
     if strategy == NARROW:
-        outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
-              d.db if first == 0 else NULL)
+        if d.samples == 1 and rows == d.n_in and not d.accumulate:
+            outer_of_one(x, d.dz, rows, d.n_out, d.dw, d.db)
+        else:
+            outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
+                  d.db if first == 0 else NULL)
         if d.update != NULL:
             update_some(d.update, d.part, d.dw + place, d.start + place, rows * d.n_out, d.params)
     elif strategy == BLAS:
@@ -174,7 +177,7 @@ cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
     cdef Size lanes = round_up(samples, PADDING)
     cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)
     find_blas()
-    d.n_in, d.n_out, d.lanes = n_in, n_out, lanes
+    d.n_in, d.n_out, d.samples, d.lanes = n_in, n_out, samples, lanes
     d.x.p = <real *> calloc((n_in + n_out) * lanes + panels + COPY_SIZE, sizeof(real))
     if d.x.p == NULL:
         raise MemoryError

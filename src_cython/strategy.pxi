@@ -28,6 +28,7 @@ cdef extern from "products.h" nogil:
                  Matrix out) noexcept
     void outer(Matrix x, Matrix dz, bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
                real *db) noexcept
+    void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *dw, real *db) noexcept
     void row_sums(Matrix dz, bint accumulate, Size n_out, Size lanes, real *db) noexcept
 
 cdef extern from "packed.h" nogil:
@@ -86,7 +87,7 @@ cdef enum:
 
 cdef struct Dense:
     # A dense layer and one block: what its products read and write, and how they are made.
-    Size n_in, n_out, lanes
+    Size n_in, n_out, samples, lanes
     Matrix x, z, dz, dx  # x.p is NULL where the input is sparse
     real *w
     real *b
@@ -160,7 +161,7 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
     cdef real *work = b.memory.work
     cdef real *own = b.memory.own
     cdef real *products
-    d.n_in, d.n_out, d.lanes = layer.fan_in, layer.fan_out, b.lanes
+    d.n_in, d.n_out, d.samples, d.lanes = layer.fan_in, layer.fan_out, b.samples, b.lanes
     d.x = b.x
     if k > 0:
         d.x = Matrix(work + b.net.layers[k - 1].output, b.ld)

@@ -11,7 +11,7 @@ ROOT = Path(fastnn.__file__).parent
 
 # Each may import from its own layer and from those before it.
 LAYERS = (
-    ("errors", "validation", "fields", "extras"),
+    ("errors", "validation", "fields", "extras", "memory"),
     ("backends",),
     ("training",),
     ("network",),
@@ -25,6 +25,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Public methods that call up for convenience: (file, what it imports).
 EXCEPTIONS = {
     ("network/portable.py", "export.compiled"),  # Network.numba_predict, Network.cfunc
+    ("network/portable.py", "export.compiled_jacobian"),  # Network.numba_predict
     ("network/portable.py", "storage"),  # Network.save
     ("network/portable.py", "storage.checkpoints"),  # Network.fit(checkpoint=..., resume=...)
     ("estimators/base.py", "storage"),  # MLPClassifier.save, MLPRegressor.save

@@ -38,7 +38,7 @@ def test_examples_of_docstrings(tmp_path, monkeypatch):
 
 def test_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    run_blocks("README.md", 3)
+    run_blocks("README.md", 4)
     plt.close("all")
     assert float(capsys.readouterr().out.split()[0]) > 0.95  # the score that the first one prints
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -22,9 +22,15 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``forward(net, x, transform, params, work, out)`` | is x finite |
 | ``loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads)`` | |
 | ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
+| ``input_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian |
+| ``output_tangents(net, x, vectors, params, work, out)`` | the Jacobian times vectors |
+| ``tape_forward(net, x, seed, step, params, work, out)`` | is x finite |
+| ``tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)`` | gradient |
+| ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | is it finite |
 
 ``net``, ``data``, ``rule``, ``chunk``, ``team`` and ``memory`` are the named tuples of
-:mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function.
+:mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function. It alone
+has ``input_curvature``, for second derivatives, which networks of all backends use.
 """
 
 from __future__ import annotations

@@ -136,6 +136,27 @@ class Level:
             net, data, rule, chunk, team, params, moments, memory, losses
         )
 
+    # --- derivatives by the inputs; forward, backward and update one by one
+
+    def input_gradients(self, net, x, vectors, params, work, out):
+        self._input_gradients[params.itemsize](net, x, vectors, params, work, out)
+
+    def output_tangents(self, net, x, vectors, params, work, out):
+        self._output_tangents[params.itemsize](net, x, vectors, params, work, out)
+
+    def tape_forward(self, net, x, seed, step, params, work, out):
+        return self._tape_forward[params.itemsize](net, x, seed, step, params, work, out)
+
+    def tape_backward(self, net, x, d_outputs, seed, step, params, work, grads, d_inputs):
+        self._tape_backward[params.itemsize](
+            net, x, d_outputs, seed, step, params, work, grads, d_inputs
+        )
+
+    def apply_gradient(self, net, grads, rule, learning_rate, count, params, moments):
+        return self._apply_gradient[params.itemsize](
+            net, grads, rule, learning_rate, count, params, moments
+        )
+
     # --- elementary functions, for tests and benchmarks
 
     def vector_exp(self, x, out):

@@ -5,14 +5,36 @@ from __future__ import annotations
 import threading
 from functools import partial
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.backends import codes
+from fastnn.backends.interface import Net, Rule
+from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
 _MOST_PLANS = 8  # kept for batch sizes, since a call of a few steps would notice their making
+
+
+class TapeMemory(NamedTuple):
+    """What a forward pass leaves for the backward one.
+
+    Attributes
+    ----------
+    key : tuple
+        Samples, and whether there is dropout.
+    net : Net
+        By which plan.
+    work : ndarray, shape (blocks, size)
+    grads : ndarray, shape (groups, n_params)
+    """
+
+    key: tuple[int, bool]
+    net: Net
+    work: np.ndarray
+    grads: np.ndarray
 
 
 class Model:
@@ -74,6 +96,9 @@ class Model:
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
+        # A call that trains holds it; see fastnn.training.run.alone.
+        self.in_training = threading.Lock()
+        self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:
         """The plan for training with batches of some size."""
@@ -117,6 +142,97 @@ class Model:
         except AttributeError:
             work = self.workspace()
         return self.kernels.forward(self.net, x, transform, self.params, work, out)
+
+    def input_gradients(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian of samples, into ``out``."""
+        work = self.workspace()
+        self.kernels.input_gradients(self.net, x, vectors, self.params, work, out)
+
+    def output_tangents(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+        """The Jacobian of samples times vectors ``(samples or 1, n, features)``, into ``out``."""
+        work = self.workspace()
+        self.kernels.output_tangents(self.net, x, vectors, self.params, work, out)
+
+    def input_curvature(
+        self,
+        x: np.ndarray,
+        direction: np.ndarray,
+        vector: np.ndarray,
+        tangent: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
+        """Change of a vector times the Jacobian along a direction, into ``out``; by NumPy."""
+        work = self.workspace()
+        input_curvature(self.net, x, direction, vector, tangent, self.params, work, out)
+
+    def tape_forward(
+        self, x: np.ndarray, training: bool, seed: int, step: int, out: np.ndarray
+    ) -> tuple[TapeMemory, bool]:
+        """Net inputs of the last layer into ``out``.
+
+        Returns what :meth:`tape_backward` needs, and whether ``x`` is finite.
+
+        Parameters
+        ----------
+        x : ndarray, shape (samples, features)
+        training : bool
+            Whether there is dropout.
+        seed, step : int
+            The dropout masks' random streams.
+        out : ndarray, shape (samples, outputs)
+        """
+        memory = self._tape_memory(len(x), training and any(self.dropout))
+        work, params = memory.work, self.params
+        return memory, self.kernels.tape_forward(memory.net, x, seed, step, params, work, out)
+
+    def tape_backward(
+        self,
+        x: np.ndarray,
+        d_outputs: np.ndarray,
+        seed: int,
+        step: int,
+        memory: TapeMemory,
+        d_inputs: np.ndarray | None,
+    ) -> np.ndarray:
+        """Gradient by the parameters; that by ``x`` goes to ``d_inputs``, if given."""
+        _, net, work, grads = memory
+        by_x = x[:0] if d_inputs is None else d_inputs
+        self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, by_x)
+        return grads[0].copy()
+
+    def _tape_memory(self, samples: int, dropout: bool) -> TapeMemory:
+        """Memory that has been given back, or new one."""
+        key = samples, dropout
+        unused = self._tapes.get(key)
+        if unused:
+            return unused.pop()
+        plan = self.batch_plan(samples) if dropout or not any(self.dropout) else self.plan
+        size = int(plan.header[codes.WORK_SIZE]) + plan.first_layer[0] * plan.block
+        work = aligned_empty((-(-samples // plan.block), size), self.dtype)
+        groups = min(plan.groups, len(work)) if self.is_threaded else 1
+        grads = aligned_empty((groups, plan.n_params), self.dtype)
+        return TapeMemory(key, plan.net(self.loss), work, grads)
+
+    def give_back(self, memory: TapeMemory) -> None:
+        """Memory of a tape that nobody holds any more."""
+        if memory.key not in self._tapes and len(self._tapes) >= _MOST_PLANS:
+            self._tapes.clear()
+        self._tapes.setdefault(memory.key, []).append(memory)
+
+    def apply_gradient(
+        self,
+        gradient: np.ndarray,
+        l2: float,
+        rule: Rule,
+        learning_rate: float,
+        count: int,
+        moments: np.ndarray,
+    ) -> bool:
+        """Update the parameters; False, and no update, if the gradient is not finite."""
+        net = self.plan.net(self.loss, l2)
+        return self.kernels.apply_gradient(
+            net, gradient, rule, learning_rate, count, self.params, moments
+        )
 
     def loss_and_grad(
         self,

@@ -35,6 +35,7 @@ from fastnn.cli.output import (
     plain_rows,
     print_json,
     print_pairs,
+    visible,
 )
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
@@ -228,7 +229,7 @@ def predict(
     notes: list[str] = []
     pictures = np.array([images.read(file, notes) for file in files])
     for note in [] if quiet or as_json else notes:
-        print(f"fastnn: {note}", file=sys.stderr)
+        print(f"fastnn: {visible(note)}", file=sys.stderr)
     if save_input is not None:
         images.write(save_input, [file.stem for file in files], pictures)
     _starting_tensorflow(quiet or as_json)

@@ -13,7 +13,7 @@ import typer
 import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
-from fastnn.cli.output import BAD_INPUT, INTERRUPTED
+from fastnn.cli.output import BAD_INPUT, INTERRUPTED, visible
 from fastnn.cli.signals import handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
@@ -177,10 +177,10 @@ def _usage_error(error: Any) -> str:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as one line on standard error."""
-    sys.stderr.write(f"fastnn: warning: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"fastnn: warning: {visible(' '.join(str(message).split()))}\n")
 
 
 def _complain(message: str, code: int) -> int:
     """One line on standard error."""
-    sys.stderr.write(f"fastnn: {' '.join(message.split())}\n")
+    sys.stderr.write(f"fastnn: {visible(' '.join(message.split()))}\n")
     return code

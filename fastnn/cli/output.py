@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+# Control characters but tab and line feed, and those that turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Text in which names from a file cannot steer a terminal: escapes stand for them."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -32,6 +41,7 @@ def print_json(result: dict[str, Any]) -> None:
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns."""
+    rows = [(name, visible(value)) for name, value in rows]
     console = _terminal()
     if console is None:  # a pipe or a file: one line per row
         width = max(len(name) for name, _ in rows)
@@ -51,7 +61,8 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
 def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Sequence[str]) -> None:
     """A table of texts, those of ``left`` to the left on a terminal; lines below it."""
-    console, lines = _terminal(), list(notes)
+    console, lines = _terminal(), [visible(note) for note in notes]
+    columns = {name: [visible(value) for value in values] for name, values in columns.items()}
     if console is None:  # a pipe or a file
         lines = [*plain_rows(columns), *lines]
     else:
@@ -63,12 +74,13 @@ def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Seq
                 console.print(pairs, soft_wrap=False, markup=False)
         else:
             from rich.table import Table
+            from rich.text import Text
 
             grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for name in columns:
-                grid.add_column(name, justify="left" if name in left else "right")
+                grid.add_column(Text(name), justify="left" if name in left else "right")
             for row in rows:
-                grid.add_row(*row)
+                grid.add_row(*map(Text, row))  # no markup
             console.print(grid)
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

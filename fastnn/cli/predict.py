@@ -28,7 +28,7 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import csv_text
+from fastnn.cli.output import csv_text, visible
 from fastnn.cli.predicting import Predictor, columns, predict_stream
 from fastnn.cli.runs import write_text
 from fastnn.cli.source import path_of
@@ -101,7 +101,7 @@ def command(
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
     if not (as_json or quiet):
-        sys.stderr.write("".join(f"fastnn: {note}\n" for note in notes))
+        sys.stderr.write("".join(f"fastnn: {visible(note)}\n" for note in notes))
 
 
 def _features(

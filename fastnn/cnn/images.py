@@ -58,16 +58,16 @@ def read(path: str | os.PathLike, notes: list[str] | None = None) -> np.ndarray:
         warnings.simplefilter("ignore")  # what is too large is refused below
         try:
             picture = Image.open(raw, formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{path}: {picture.width} x {picture.height} pixels are more than "
-                    f"{MAX_PIXELS:,}"
-                )
-            gray = _gray(ImageOps.exif_transpose(picture))
+            pixels = picture.width * picture.height
+            gray = _gray(ImageOps.exif_transpose(picture)) if pixels <= MAX_PIXELS else None
         except UnidentifiedImageError:
             raise ValueError(f"{path}: not a PNG or JPEG picture") from None
-        except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow has many kinds for what is damaged
             raise ValueError(f"{path}: damaged ({error})") from None
+    if gray is None:
+        raise ValueError(
+            f"{path}: {picture.width} x {picture.height} pixels are more than {MAX_PIXELS:,}"
+        )
     try:
         low, high = border_range(gray)
         if notes is not None and high - low > UNEVEN:

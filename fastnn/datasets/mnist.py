@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fastnn.datasets.dataset import Dataset
-from fastnn.datasets.writing import write_atomically
+from fastnn.datasets.writing import private_folder, write_atomically
 from fastnn.extras import require
 
 # SHA-256 and size of the contents. Mirrors compress them differently, so the bytes of a
@@ -91,7 +91,7 @@ def contents_of(name: str, folders: Sequence[Path]) -> bytes:
         if contents is None:
             reasons.append(f"{mirror.split('/')[2]}: wrong contents")
             continue
-        write_atomically(cache / f"{name}.gz", raw)
+        write_atomically(private_folder(cache) / f"{name}.gz", raw)
         return contents
     raise FileNotFoundError(
         f"MNIST's {name}.gz is not in {' or '.join(map(str, folders))} and could not be "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
@@ -26,10 +27,17 @@ def read_npz(path: Path) -> Table:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = [_name(path, info) for info in archive.infolist()]
-                _check_shapes(path, {name: _shape(archive, name) for name in members})
-                arrays = {name: _array(archive, name) for name in members}
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+                shapes = {name: _shape(path, archive, name) for name in members}
+                _check_shapes(path, shapes)
+                # beside X there may be arrays of other lengths, such as names; they are no columns
+                rows = shapes.get("X", next(iter(shapes.values()), ()))[:1]
+                wanted = [name for name, shape in shapes.items() if shape[:1] == rows]
+                arrays = {name: _array(archive, name) for name in wanted}
+        except Exception as error:  # zipfile has many kinds for what is damaged
             if str(error).startswith(f"{path}: "):
+                raise
+            # a seek to where nothing is; others are the disk's
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             # NumPy's own words advise allow_pickle, which runs what the file says.
             raise ValueError(
@@ -59,9 +67,19 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     return np.lib.format.read_array_header_2_0(file)
 
 
-def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+def _shape(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    """Shape of an array whose numbers are all there."""
     with archive.open(f"{name}.npy") as file:
-        return _header(file)[0]
+        shape, _, dtype = _header(file)
+        if min(shape, default=0) < 0 or dtype.hasobject:
+            raise ValueError("no array of plain numbers or strings")
+        needed, there = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy").file_size
+        if file.tell() + needed != there:
+            raise ValueError(
+                f"{path}: {name!r} is said to be of shape {shape}, {needed:,} bytes; there are "
+                f"{there - file.tell():,}"
+            )
+        return shape
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -79,13 +79,17 @@ def _read_parquet(path: Path) -> Table:
         raise ImportError(
             'reading Parquet needs pyarrow; install it with: pip install "fastnn-cpu[parquet]"'
         ) from None
+    with open(path, "rb"):  # the reason, where it cannot be read
+        pass
     try:
-        table = pyarrow.parquet.read_table(path)
-    except OSError:
-        raise
-    except Exception as error:  # pyarrow has its own kinds
-        first = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path}: not a Parquet file ({first})") from None
+        return _table_of(path, pyarrow.parquet.read_table(path))
+    except Exception as error:  # pyarrow has many kinds, OSError too, for what is damaged
+        first = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: damaged, or not a Parquet file ({first})") from None
+
+
+def _table_of(path: Path, table: Any) -> Table:
+    """A table of pyarrow as ours."""
     index = [
         name
         for name in (table.schema.pandas_metadata or {}).get("index_columns", [])

@@ -6,7 +6,6 @@ import codecs
 import importlib
 import io
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
@@ -117,15 +116,15 @@ def _out_of_zip(raw: bytes, path: Path) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
-            if "[Content_Types].xml" in names or "mimetype" in names:
-                raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
-            if len(names) != 1:
-                raise ValueError(
-                    f"{path}: is a ZIP archive of {len(names)} files; unpack it and name one"
-                )
-            return archive.read(names[0])
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            sheet = "[Content_Types].xml" in names or "mimetype" in names
+            contents = archive.read(names[0]) if len(names) == 1 and not sheet else b""
+    except Exception as error:  # zipfile has many kinds for what is damaged
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
+    if sheet:
+        raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
+    if len(names) != 1:
+        raise ValueError(f"{path}: is a ZIP archive of {len(names)} files; unpack it and name one")
+    return contents
 
 
 def _guess(raw: bytes, path: Path) -> tuple[str, str, list[str]]:

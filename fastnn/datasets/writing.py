@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 
+def private_folder(path: Path) -> Path:
+    """A folder for this user alone; made if it is not there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
 def write_atomically(path: Path, contents: bytes) -> None:
     """Write a file that is there in full or not at all, after a loss of power too.
 

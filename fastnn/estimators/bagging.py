@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import joblib
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
+from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
-from fastnn.validation import refuse_masked
 
 
 def _threads(n_jobs: int) -> Any:
@@ -43,7 +44,7 @@ class _Bagging:
         self
         """
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_masked(name, value)
+            refuse_unusable(name, value, name == "y" and is_classifier(self))
         with _threads(-1):
             fitted: Any = super()
             return fitted.fit(X, y, sample_weight, **fit_params)
@@ -91,13 +92,13 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
 
     def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Mean of the networks' probabilities; see ``BaggingClassifier``."""
-        refuse_masked("X", X)
+        refuse_unusable("X", X)
         with _threads(1):
             return super().predict_proba(X, **params)
 
     def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Logarithm of the mean of the networks' probabilities; see ``BaggingClassifier``."""
-        refuse_masked("X", X)
+        refuse_unusable("X", X)
         with _threads(1):
             return super().predict_log_proba(X, **params)
 
@@ -123,6 +124,6 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
     def predict(self, X: Any, **params: Any) -> np.ndarray:
         """Mean of the networks' predictions; see ``BaggingRegressor``."""
-        refuse_masked("X", X)
+        refuse_unusable("X", X)
         with _threads(1):
             return super().predict(X, **params)

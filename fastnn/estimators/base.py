@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
@@ -20,18 +21,22 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
 from fastnn.estimators.checkpoints import Keeping, take_up
+from fastnn.estimators.checks import named, refuse_unusable
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
+from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
 from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
+from fastnn.network.spec import NetworkSpec
+from fastnn.training.run import alone
 from fastnn.training.schedules import SCHEDULES
 from fastnn.training.team import to_the_end
-from fastnn.validation import refuse_masked
+from fastnn.validation import all_finite
 
 
 def _our_name(activation: str | CustomActivation) -> str | CustomActivation:
@@ -57,10 +62,11 @@ class ScoreMixin:
         -------
         float
         """
-        refuse_masked("y", y)
-        refuse_masked("sample_weight", sample_weight)
-        scored: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
-        return scored
+        refuse_unusable("y", y, is_classifier(self))
+        refuse_unusable("sample_weight", sample_weight)
+        with named("y"):
+            scored: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
+            return scored
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -127,16 +133,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         dropout = self.dropout
         if not isinstance(dropout, Real):
             dropout = [float(rate) for rate in dropout]
-        return Network(
-            sizes,
-            activation=self._hidden_activations(),
-            loss=self._loss_name(),
+        # the spec makes tuples of what is a sequence or one for all
+        settings: dict[str, Any] = {
+            "layer_sizes": sizes,
+            "activation": self._hidden_activations(),
+            "loss": self._loss_name(),
+            "dropout": dropout,
+            "dtype": dtype,
             **self._loss_settings(),
-            dropout=dropout,
-            backend=self.backend,
-            dtype=dtype,
-            random_state=0,
-        )
+        }
+        return Network._blank(NetworkSpec(**settings), self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -147,6 +153,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _initialize(self, layer_units: list[int], dtype: np.dtype) -> None:
         """Attributes of a first fit; weights as scikit-learn draws them (Glorot, Bengio 2010)."""
+        n_params = sum((m + 1) * n for m, n in pairwise(layer_units))
+        check_memory(f"hidden_layer_sizes={self.hidden_layer_sizes}", 8 * n_params)
         self.n_iter_ = 0
         self.t_ = 0
         self.n_layers_ = len(layer_units)
@@ -237,10 +245,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_masked(name, value)
-        X, y = self._validate_input(X, y, incremental, reset=first)
+            refuse_unusable(name, value, name == "y" and is_classifier(self))
+        with named("X or y"):
+            X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            with named("sample_weight"):
+                sample_weight = _check_sample_weight(sample_weight, X)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
         self._random_state = check_random_state(self.random_state)
@@ -249,6 +259,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
         net = self._network()
         net.n_threads = n_threads()
+        before = net.params.copy()
         data = self._data(X, targets, weights, net.dtype)
         if not scipy.sparse.issparse(X):
             advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
@@ -257,14 +268,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 warn_lost_spread("y", targets, data.targets, advice)
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
-        if self.solver == "lbfgs":
-            fit_lbfgs(self, net, data, context)
-        else:
-            self._fit_stochastic(net, data, validation_data, incremental, context, keeping)
-        if context is not None:
-            context.end()
-        if not np.isfinite(net.params).all():
-            raise ValueError(NOT_FINITE)
+        try:
+            with alone(net.model):
+                if self.solver == "lbfgs":
+                    fit_lbfgs(self, net, data, context)
+                else:
+                    self._fit_stochastic(net, data, validation_data, incremental, context, keeping)
+            if context is not None:
+                context.end()
+            if not all_finite(net.params):
+                raise ValueError(NOT_FINITE)
+        except BaseException:
+            if not all_finite(net.params):  # nobody should predict with these, or go on from them
+                net.params[:] = before
+                self.__dict__.pop("_optimizer", None)
+            raise
         return self
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
@@ -397,8 +415,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         X, y, *rest = validation_data
         for k, value in enumerate(validation_data):
-            refuse_masked(f"validation_data[{k}]", value)
-        X, targets = self._validation_input(X, y)
+            refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
+        with named("validation_data"):
+            X, targets = self._validation_input(X, y)
         weights = _check_sample_weight(rest[0], X) if rest else None
         return self._data(X, targets, weights, data.targets.dtype)
 
@@ -461,8 +480,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             except ValueError:  # NaN or infinity, which scikit-learn's words tell of
                 pass
         check_is_fitted(self)
-        refuse_masked("X", X)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        refuse_unusable("X", X)
+        with named("X"):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
 

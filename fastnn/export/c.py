@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.export.c_jacobian import Jacobian
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.network import Network
 from fastnn.validation import as_matrix
@@ -41,6 +42,7 @@ def to_c(
     name: str = "model",
     *,
     vectors: Any = None,
+    jacobian: bool = False,
 ) -> str:
     """C99 source without dependencies but ``math.h``.
 
@@ -51,6 +53,8 @@ def to_c(
       ``model_classes``, and ``void model_predict_proba(const T *x, T *p)``;
     - for several outputs of binary_cross_entropy ``void model_predict(const T *x, int *labels)``
       and ``model_predict_proba``;
+    - with ``jacobian`` ``void model_jacobian(const T *x, T *out, T *jac)``: the values or
+      probabilities, and the derivative of each of them by each feature, row by row;
     - ``MODEL_FEATURES`` and ``MODEL_OUTPUTS``, the numbers of inputs and of values or classes.
 
     A float network that standardises does that in double, and has each function once more for
@@ -71,6 +75,8 @@ def to_c(
     vectors : array-like, shape (samples, features), optional
         Inputs of the self-test; default: eight random ones, of the mean and deviation that the
         network learned if it standardises.
+    jacobian : bool, default=False
+        Functions for the derivatives too.
 
     Returns
     -------
@@ -92,13 +98,13 @@ def to_c(
         x = x.astype(plain.dtype)
     else:
         x = as_matrix("vectors", vectors, plain.sizes[0], plain.dtype)
-    return _Source(plain, name, x).text()
+    return Source(plain, name, x, jacobian).text()
 
 
-class _Source:
+class Source:
     """The source, part by part."""
 
-    def __init__(self, plain: PlainNetwork, name: str, vectors: np.ndarray) -> None:
+    def __init__(self, plain: PlainNetwork, name: str, vectors: np.ndarray, jacobian: bool) -> None:
         self.plain, self.name, self.vectors = plain, name, vectors
         single = plain.dtype == np.float32
         self.type, self.f = ("float", "f") if single else ("double", "")
@@ -110,6 +116,7 @@ class _Source:
         self.outputs = plain.n_outputs
         if plain.output == "sigmoid":
             self.outputs = max(plain.n_outputs, 2)
+        self.jacobian = Jacobian(self) if jacobian else None
 
     def number(self, value: float) -> str:
         """A literal that is read as exactly this number."""
@@ -154,6 +161,8 @@ class _Source:
             if self.standardises:
                 parts.append(self._standardized(suffix, kind))
             parts.append(self._predict(suffix, kind))
+        if self.jacobian is not None:
+            parts.append(self.jacobian.functions())
         parts.append(self._test())
         return "\n".join(parts)
 
@@ -171,7 +180,8 @@ class _Source:
                 lines.append(f"int {name}_predict{suffix}({x});")
         if self.plain.labels is not None:
             lines.append(f"extern {self._labels()};")
-        return "\n".join(lines) + "\n"
+        own = "" if self.jacobian is None else self.jacobian.prototypes()
+        return "\n".join(lines) + "\n" + own
 
     def _labels(self) -> str:
         """Declaration of the table of labels."""
@@ -383,12 +393,19 @@ class _Source:
         kind = self.entries[-1][1]
         values = kind if plain.is_regression else t
         own = "" if len(self.entries) == 1 else self._test_of_floats(call, expected)
+        table, declare_limits, relative = "", "", _TOLERANCE[plain.dtype.name]
+        limit = f"{relative} * {scale}"
+        if self.jacobian is not None:
+            table = self.jacobian.test_table(replace(plain, classes=None))
+            own += self.jacobian.test_lines()
+            declare_limits = f"    const {t} relative = {relative};\n"
+            limit = f"relative * {scale}"
         return (
             f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n\n"
             f"{self.table(f'{name}_test_x', self.vectors, kind == 'double')}\n"
             f"{self.table(f'{name}_test_y', expected, values == 'double')}\n"
-            "int main(void)\n{\n"
-            f"    const {t} allowed = {_TOLERANCE[plain.dtype.name]} * {scale};\n"
+            f"{table}int main(void)\n{{\n{declare_limits}"
+            f"    const {t} allowed = {limit};\n"
             f"    {t} largest = 0;\n"
             "    int wrong = 0;\n"
             f"    for (int k = 0; k < {rows}; k++) {{\n"

@@ -40,6 +40,7 @@ def write(
     to: str | None = None,
     *,
     overwrite: bool = False,
+    jacobian: bool = False,
 ) -> str:
     """Write an export; the file is there in full or not at all.
 
@@ -56,6 +57,8 @@ def write(
         Default: by the ending.
     overwrite : bool, default=False
         Write over a file that exists.
+    jacobian : bool, default=False
+        Of C: functions for the derivatives too, as in :func:`to_c`.
 
     Returns
     -------
@@ -87,6 +90,8 @@ def write(
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} is there already; choose another name or overwrite it")
+    if jacobian and to != "c":
+        raise ValueError(f"jacobian=True is for C; got {path.name}")
     plain = describe(model)
     if to == "onnx":
         dtype = "float64" if plain.needs_double else plain.dtype.name
@@ -95,7 +100,10 @@ def write(
     elif to == "c":
         name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
         name = name if name[:1].isalpha() else f"model_{name.lstrip('_')}"
-        contents, what = to_c(plain, name).encode(), f"C99, names begin with {name}_"
+        contents, what = (
+            to_c(plain, name, jacobian=jacobian).encode(),
+            f"C99, names begin with {name}_",
+        )
         if _why(plain):
             what += f"; for large numbers call {name}_predict_double{_why(plain)}"
     elif to == "keras":

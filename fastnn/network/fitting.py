@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.backends import codes
+from fastnn.memory import check_memory
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
-from fastnn.training.run import FitRun, Validation, batch_sizes
+from fastnn.training.run import FitRun, Validation, alone, batch_sizes
 from fastnn.training.team import to_the_end
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights
 
@@ -103,6 +105,11 @@ def check_job(
         raise ValueError(f"early_stopping must be a bool or EarlyStopping; got {stopping!r}")
     if stopping is not None and held_out is None:
         raise ValueError("early_stopping needs validation_data or validation_fraction")
+    batch_size = len(x) if batch_size is None else min(batch_size, len(x))
+    _check_memory(net, optimizer, batch_size)
+    if stopping is None and not callbacks:
+        steps = epochs * -(-len(x) // batch_size)
+        check_memory(f"epochs={epochs:,}, {steps:,} steps, a loss each in the history,", 8 * steps)
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise ValueError(f"callbacks must be a sequence of callables; got {callbacks!r}")
     return Job(
@@ -114,11 +121,24 @@ def check_job(
         net.targets_1d if is_1d is None else is_1d,
         optimizer,
         epochs,
-        len(x) if batch_size is None else min(batch_size, len(x)),
+        batch_size,
         bool(shuffle),
         stopping,
         callbacks,
     )
+
+
+def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
+    """Raise unless there is room for what a training keeps beside the data."""
+    model = net.model
+    # Moments, gradients, and a snapshot to go back to.
+    copies = optimizer.n_moments + int(model.plan.header[codes.GROUPS]) + 1
+    n_bytes = copies * model.params.nbytes
+    check_memory(f"a training of {net.n_params:,} parameters with {optimizer.name}", n_bytes)
+    if not model.is_threaded:  # NumPy computes whole batches
+        units = sum(net.layer_sizes[1:])
+        n_bytes += 2 * units * batch_size * model.dtype.itemsize
+        check_memory(f"batch_size={batch_size:,} of {units:,} units with backend='numpy'", n_bytes)
 
 
 def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> HeldOut:
@@ -194,13 +214,27 @@ def train(
     kept : fastnn.storage.checkpoints.Kept, optional
         The checkpoint to go on from.
     """
-    if kept is not None:
-        net.params, net.state, net.scales = kept.model.params, kept.model.state, kept.model.scales
+    with alone(net.model):
+        if kept is not None:
+            net.params, net.state = kept.model.params, kept.model.state
+            net.scales = kept.model.scales
+        elif net.state.is_continued_without and job.optimizer.n_moments:
+            warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
+        return _train(net, job, callbacks, n_threads or net.n_threads, checkpoints, kept)
+
+
+def _train(
+    net: Network,
+    job: Job,
+    callbacks: Sequence[Callback],
+    n_threads: int | None,
+    checkpoints: Checkpoints | None,
+    kept: Kept | None,
+) -> History:
+    """The same, in no other training."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.learned(spec, job.x, job.targets)
-    if net.state.is_continued_without and job.optimizer.n_moments:
-        warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
     net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
     if held_out is not None:
         x, targets, weights = held_out
@@ -213,9 +247,9 @@ def train(
             state,
             job.epochs,
             batch_sizes(len(job.x), job.batch_size),
-            [_batches(net, job, scales, n_threads or net.n_threads)],
+            [_batches(net, job, scales, n_threads)],
             net.l2,
-            n_threads or net.n_threads,
+            n_threads,
             progress=Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
             callbacks=[*job.callbacks, *callbacks],
             validation=None if held_out is None else _validation(net, held_out, job.stopping),

@@ -120,6 +120,8 @@ def _class_indices(
     training: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels as class indices (samples, 1), and the labels' order."""
+    if labels.dtype.kind not in "biufOUSMm":
+        raise ValueError(f"{name} must be class labels; got dtype {labels.dtype}")
     if labels.dtype.kind == "f":
         check_finite(name, labels)
         if (labels != np.floor(labels)).any():
@@ -135,10 +137,18 @@ def _class_indices(
                 f"{name} has a single class, {present.tolist()[0]!r}; at least two are needed"
             )
         classes = _new_classes(present, spec.n_classes, name)
-    positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    unknown = classes[positions] != labels
+    known = ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
+    try:
+        if (labels.dtype.kind == "m") != (classes.dtype.kind == "m"):
+            raise TypeError  # NumPy compares durations with whole numbers
+        positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        unknown = classes[positions] != labels
+    except TypeError:
+        raise ValueError(
+            f"{name} has labels of another type ({labels.dtype}) than the network, which knows "
+            f"{known}"
+        ) from None
     if unknown.any():
-        known = ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
         label = labels[unknown][:1].tolist()[0]
         raise ValueError(f"{name} has a label unknown to the network: {label!r}; it knows {known}")
     return positions.astype(spec.dtype)[:, None], classes

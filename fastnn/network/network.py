@@ -14,20 +14,25 @@ from typing import Any
 import numpy as np
 
 from fastnn import backends
+from fastnn.memory import check_memory
 from fastnn.network import fitting
 from fastnn.network.custom import CustomActivation, CustomLoss
+from fastnn.network.derivatives import Differentiable
 from fastnn.network.initializers import as_random_state, initialize
 from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor
 from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
-from fastnn.network.spec import NetworkSpec
+from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
+from fastnn.network.tape import Stepwise
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.training.state import TrainingState
 from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
+
+_FLOAT64 = np.dtype(np.float64)
 
 
 def _of(path: str, description: str) -> property:
@@ -35,7 +40,7 @@ def _of(path: str, description: str) -> property:
     return property(attrgetter(path), doc=description)
 
 
-class Network(Portable):
+class Network(Portable, Differentiable, Stepwise):
     """A dense n-layer network.
 
     Parameters
@@ -177,23 +182,39 @@ class Network(Portable):
             dtype=dtype,
         )
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
-        if backend == "auto" and self.spec.custom:
-            backend = backends.of_custom_functions()
-        self._use(backend)
+        self._begin(backend)
         rng = as_random_state(random_state)
-        self.params[:] = 0.0
         activations = [*self.spec.activation, "identity"]
         initialize(self.weights, activations, self.spec.initializer, rng)
         # Drawn behind the weights, so that these are what the seed alone would give.
-        self.state = TrainingState(seed=int(rng.randint(2**31 - 1)))
+        self.state.seed = int(rng.randint(2**31 - 1))
+
+    @classmethod
+    def _blank(cls, spec: NetworkSpec, backend: str) -> Network:
+        """A network whose parameters are zeros; drawing those of a large one takes memory."""
+        net = cls.__new__(cls)
+        net.spec, net.n_threads = spec, None
+        net._begin(backend)
+        return net
+
+    def _begin(self, backend: str) -> None:
+        """Be an untrained network without initial weights."""
+        if backend == "auto" and self.spec.custom:
+            backend = backends.of_custom_functions()
+        self._use(backend)
+        self.params[:] = 0.0
+        self.state = TrainingState()
         self.classes_: np.ndarray | None = None
         self.targets_1d = True
         self.scales = Scales()
 
     def _use(self, backend: str) -> None:
         """Make what belongs to a backend."""
-        self.model = self.spec.model(backends.load(backend))
-        self.predictor = Predictor(self.spec, self.model)
+        spec = self.spec
+        n_bytes = spec.shapes["params"][0] * spec.dtype.itemsize
+        check_memory(f"layer_sizes={shortened(spec.layer_sizes)}", n_bytes)
+        self.model = spec.model(backends.load(backend))
+        self.predictor = Predictor(spec, self.model)
         self.stepper: Stepper | None = None
 
     # --- what it is -----------------------------------------------------------
@@ -371,13 +392,14 @@ class Network(Portable):
         """
         spec, y = self.spec, as_array("y", y)
         z = self._outputs(X, spec.is_regression)
-        given = as_weights("sample_weight", sample_weight, len(z), np.dtype(np.float64))
+        given = as_weights("sample_weight", sample_weight, len(z), _FLOAT64)
         weights = given if len(given) else None
         if spec.is_regression:
             from sklearn.metrics import r2_score
 
             if y.shape[:1] != (len(z),):
                 raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
+            y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], _FLOAT64)
             return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":

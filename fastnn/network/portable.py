@@ -15,6 +15,7 @@ from fastnn.backends.plan import MAX_FROZEN_UNITS
 from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
+from fastnn.network.spec import NetworkSpec
 from fastnn.validation import check_finite, one_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from fastnn.network.network import Network
     from fastnn.storage.checkpoints import Kept
     from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose
+
+
+# Of :meth:`Portable.cfunc`.
+SIGNATURES = ("predict", "predict_double", "integrand", "value_and_jacobian")
 
 
 class Portable:
@@ -41,7 +46,7 @@ class Portable:
                 f"layer_sizes is {list(net.layer_sizes)}"
             )
 
-    def numba_predict(self, output: str = "proba") -> Callable:
+    def numba_predict(self, output: str = "proba", *, derivative: str | None = None) -> Callable:
         """Prediction of one sample as a Numba function, for other compiled code.
 
         The weights are copied: later training does not change the function. A call
@@ -54,10 +59,15 @@ class Portable:
             What ``out`` gets. "proba": probabilities, one an output (a single output
             of binary_cross_entropy: that of the second class), or for regression the
             values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
+        derivative : {"jacobian"}, optional
+            The function then also gives the derivative of every output by every feature, as
+            :meth:`jacobian` does.
 
         Returns
         -------
         function
+            With a derivative ``predict(x, out, jac)``: jac (outputs, features) is written. Of a
+            network that standardises, out and jac may be float64 as well as x.
             ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
             C-contiguous and of the network's dtype. Of a network that standardises, x may be
             float64 too (a timestamp keeps its digits only so), and out where it gets values in
@@ -75,7 +85,13 @@ class Portable:
         """
         net = cast("Network", self)
         self._freezable(output)
+        if derivative is not None:
+            one_of("derivative", derivative, ("jacobian",))
         require("numba", "numba_predict")
+        if derivative is not None:
+            from fastnn.export.compiled_jacobian import numba_jacobian
+
+            return numba_jacobian(net, output)
         from fastnn.export.compiled import numba_predict
 
         return numba_predict(net, output)
@@ -85,7 +101,7 @@ class Portable:
 
         Parameters
         ----------
-        signature : {"predict", "predict_double", "integrand"}, default="predict"
+        signature : str, default="predict"
             "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
             are the caller's business.
             "predict_double": the same with double for T whatever the network's dtype; of one
@@ -93,6 +109,8 @@ class Portable:
             "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
             take it, for a network with one output; NaN if n is not the number of
             features.
+            "value_and_jacobian": ``void (const T *x, T *out, T *jac)``, jac being (outputs,
+            features) row by row.
         output : {"proba", "logits"}, default="proba"
             As for :meth:`numba_predict`.
 
@@ -105,7 +123,7 @@ class Portable:
         """
         net = cast("Network", self)
         self._freezable(output)
-        one_of("signature", signature, ("predict", "predict_double", "integrand"))
+        one_of("signature", signature, SIGNATURES)
         if signature == "integrand" and net.n_outputs != 1:
             raise ValueError(
                 f"signature 'integrand' needs a network with one output; "
@@ -175,9 +193,7 @@ class Portable:
         """
         own = ("classes", "targets_1d", "n_epochs", "seed")
         settings = {name: value for name, value in config.items() if name not in own}
-        net = cast("type[Network]", cls)(
-            settings.pop("layer_sizes"), backend=backend, random_state=0, **settings
-        )
+        net = cast("type[Network]", cls)._blank(NetworkSpec(**settings), backend)
         for name, array in arrays.items():
             shape = net.spec.shapes.get(name)
             if shape is None:

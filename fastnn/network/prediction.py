@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
 
 from fastnn.backends.model import Model
 from fastnn.backends.tuning import tuning
+from fastnn.memory import check_memory
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.blas import limited_blas
 from fastnn.training.pool import is_worker, run_pieces
@@ -55,36 +57,53 @@ class Predictor:
         ValueError
             If ``x`` has NaN or infinities.
         """
+        n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
+        check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
         if len(x) < self.shared_from:
             finite = self.model.forward(x, transform, out)
         else:
-            finite = self._shared(x, transform, out, n_threads)
+
+            def run(rows: slice) -> bool:
+                return self.model.forward(x[rows], transform, out[rows])
+
+            finite = self.in_pieces(run, len(x), 1, n_threads)
         if not finite:
             check_finite("X", x)
         return out
 
-    def _shared(
-        self, x: np.ndarray, transform: bool, out: np.ndarray, n_threads: int | None
+    def in_pieces(
+        self, run: Callable[[slice], bool], samples: int, passes: int, n_threads: int | None
     ) -> bool:
-        """By several threads: whole blocks each, so that no bit depends on how many."""
-        model, samples, limits = self.model, len(x), tuning()
+        """Whether ``run`` gives True for all samples, by several threads where these are many.
+
+        Each takes whole blocks, so that no bit depends on how many there are.
+
+        Parameters
+        ----------
+        run : callable
+            Takes some consecutive samples, a slice.
+        samples : int
+        passes : int
+            Work for a sample, in passes through all layers.
+        n_threads : int or None
+            Most threads; None for :func:`fastnn.training.threads.default_threads`.
+        """
+        model, limits = self.model, tuning()
+        if samples * passes < self.shared_from or samples < 2 * model.plan.block:
+            return run(slice(0, samples))
         plan = model.plan
         most = 1 if is_worker() else n_threads or default_threads()
-        threads = min(most, math.isqrt(samples * plan.n_params // limits.waking_work))
+        work = samples * passes * plan.n_params
+        threads = min(most, math.isqrt(work // limits.waking_work))
         blocks = samples // plan.block
         pieces = min(blocks, limits.pieces_per_thread * threads)
         edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
-
-        def run(k: int) -> bool:
-            part = slice(edges[k], edges[k + 1])
-            return model.forward(x[part], transform, out[part])
-
         # For one thread too, which must find the same bits.
         with limited_blas(1) if model.uses_blas else nullcontext():
             if threads == 1:
-                return model.forward(x, transform, out)
-            return all(run_pieces(run, pieces, threads))
+                return run(slice(0, samples))
+            return all(run_pieces(lambda k: run(slice(edges[k], edges[k + 1])), pieces, threads))
 
     def objective(
         self,

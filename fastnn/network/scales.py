@@ -57,6 +57,20 @@ class Scales:
             return _cast(x, spec.dtype)
         return self._of_inputs.apply(x, spec.dtype, spec.smooth_clip)
 
+    def slopes(
+        self, x: np.ndarray, spec: NetworkSpec
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """First and second derivative of :meth:`inputs` by each feature; None for 1 and for 0."""
+        if self.input_shift is None or self.input_scale is None:
+            return None, None
+        scale, clip = self.input_scale, spec.smooth_clip
+        if clip is None:
+            return scale[None], None
+        z = (x - self.input_shift) * scale
+        inside = 1 / (1 + np.square(z / clip))  # of c = z / sqrt(1 + (z / clip)^2)
+        slope = inside * np.sqrt(inside)
+        return scale * slope, np.square(scale) * (-3 / clip**2) * z * slope * inside
+
     def targets(self, targets: np.ndarray, spec: NetworkSpec) -> np.ndarray:
         """Real targets standardised, in the network's dtype."""
         if self.target_shift is None:
@@ -65,7 +79,10 @@ class Scales:
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """Predictions in the units of the targets, float64 where there are scales."""
-        return z if self.target_shift is None else z / self.target_scale + self.target_shift
+        if self.target_shift is None:
+            return z
+        with np.errstate(over="ignore", invalid="ignore"):  # scales of a file may be anything
+            return z / self.target_scale + self.target_shift
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Those that have been learned, by name."""
@@ -265,4 +282,6 @@ def _narrow(cast: np.ndarray) -> np.ndarray:
     """Columns whose spread is a few roundings of their largest number."""
     low, high = cast.min(axis=0), cast.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
-    return high - low < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
+    with np.errstate(over="ignore"):
+        spread = high - low
+    return spread < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest

@@ -247,6 +247,12 @@ def bounds(name: str) -> dict[str, float]:
     return lower if limits["high"] is None else lower | {"lt": limits["high"]}
 
 
+def shortened(layer_sizes: Sequence[int]) -> str:
+    """Layer sizes for a message."""
+    sizes = list(layer_sizes)
+    return str(sizes) if len(sizes) <= 8 else f"[{sizes[0]}, ..., {sizes[-1]}]"
+
+
 def _as_number(name: str, value: Any) -> float:
     """A number within the field's bounds."""
     limits = FIELDS[name].metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from fastnn.network import fitting
 from fastnn.network.inputs import encode_targets
 from fastnn.training.batches import Batches
 from fastnn.training.optimizers import Optimizer
+from fastnn.training.run import alone
 from fastnn.training.state import Snapshot
+from fastnn.training.team import to_the_end
 from fastnn.validation import all_finite, as_matrix, as_weights
 
 if TYPE_CHECKING:
@@ -68,11 +71,12 @@ class Stepper:
         data.x[...] = (net.scales.inputs(x, spec) if spec.standardize else x).T
         data.targets[...] = targets
         self.batches.data = data._replace(sample_weight=weights) if len(weights) else data
-        state.begin(optimizer, self.params)
-        try:
-            self._step()
-        finally:
-            state.end(self.params)
+        with alone(net.model):
+            try:
+                state.begin(optimizer, self.params)
+                self._step()
+            finally:
+                to_the_end(partial(state.end, self.params))
         return float(self.losses[0])
 
     def _targets(self, y: Any) -> np.ndarray:

@@ -19,6 +19,7 @@ import fastnn
 from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network import Network
+from fastnn.network.spec import shortened
 from fastnn.storage.schema import (
     FORMAT_VERSION,
     MAX_FILE_BYTES,
@@ -29,6 +30,7 @@ from fastnn.storage.schema import (
     arrays_of,
     checked_description,
 )
+from fastnn.validation import all_finite
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
+MAX_CONTAINERS = 300_000  # lists and objects in the header, which take 30 times their text
 
 RUN_ARRAYS = ("losses", "validation", "best_params")  # of checkpoints
 
@@ -122,7 +125,7 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
     import safetensors.numpy
 
     for name, array in arrays.items():
-        if name not in _MAY_BE_INFINITE and not np.isfinite(array).all():
+        if name not in _MAY_BE_INFINITE and not all_finite(array):
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     try:
         description = checked_description(fields)
@@ -130,6 +133,13 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
         text = description.model_dump_json(exclude={"table", "run"} - fields.keys())
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
+    # the header has the text as a JSON string, with the names of the arrays
+    length = len(json.dumps(text)) + 1000
+    if length > MAX_HEADER_BYTES:
+        raise ModelFormatError(
+            f"{path}: not written, settings and curves take {length:,} bytes; a file may have "
+            f"{MAX_HEADER_BYTES:,} of them"
+        )
     data = safetensors.numpy.save(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()},
         {METADATA_KEY: text},
@@ -167,22 +177,10 @@ def read_contents(
     path: Path,
 ) -> tuple[Description | EstimatorDescription, dict[str, np.ndarray]]:
     """The checked contents of a file."""
-    import safetensors.numpy
-
     with open(path, "rb") as file:
         description, size = _read_header(path, file)
         file.seek(0)
-        data = file.read(size)
-    try:
-        arrays = safetensors.numpy.load(data)
-    except Exception as error:  # safetensors has its own kinds
-        raise ModelFormatError(f"{path}: {_reason(error)}") from None
-    for name, array in arrays.items():
-        if name not in _MAY_BE_INFINITE and not np.isfinite(array).all():
-            raise ModelFormatError(f"{path}: {name} is not finite")
-        if name.endswith("scale") and not (array > 0).all():
-            raise ModelFormatError(f"{path}: {name} is not positive")
-    return description, arrays
+        return description, _read_arrays(path, file.read(size))
 
 
 def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
@@ -209,6 +207,22 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
         return _read_header(path, file)[0]
 
 
+def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
+    """The arrays in a file's contents; both together are twice the file, the most there is."""
+    import safetensors.numpy
+
+    try:
+        arrays = safetensors.numpy.load(data)
+    except Exception as error:  # safetensors has its own kinds
+        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+    for name, array in arrays.items():
+        if name not in _MAY_BE_INFINITE and not all_finite(array):
+            raise ModelFormatError(f"{path}: {name} is not finite")
+        if name.endswith("scale") and not (array > 0).all():
+            raise ModelFormatError(f"{path}: {name} is not positive")
+    return arrays
+
+
 def build(
     path: Path,
     description: Description | EstimatorDescription,
@@ -225,6 +239,7 @@ def build(
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
         network = Network.from_config(fields["config"], arrays, backend=backend)
+        arrays.clear()  # an estimator needs their memory
         if isinstance(description, Description):
             if kept is not None:
                 network.state.resume(kept, moments, network.params)
@@ -298,7 +313,7 @@ def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescript
         if entry.dtype != _SAFETENSORS_NAMES[dtype] or tuple(entry.shape) != (size_needed,):
             raise fail(
                 f"{name} is {entry.dtype} of shape {tuple(entry.shape)}; the layer sizes "
-                f"{_short(config.layer_sizes)} need {dtype} of shape ({size_needed},)"
+                f"{shortened(config.layer_sizes)} need {dtype} of shape ({size_needed},)"
             )
         expected += size_needed * np.dtype(dtype).itemsize
     if size != expected:
@@ -318,6 +333,9 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
+    marks = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, marks)) > MAX_CONTAINERS:  # type: ignore[arg-type]
+        raise ValueError(f"the header has more than {MAX_CONTAINERS:,} lists and objects")
     fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     if not isinstance(fields, dict):
         raise ValueError("the header is no JSON object")
@@ -335,7 +353,3 @@ def _reason(error: Exception) -> str:
         where = ".".join(map(str, first["loc"]))
         return f"{where}: {first['msg']}" if where else first["msg"]
     return str(error).strip().split("\n")[0] or type(error).__name__
-
-
-def _short(sizes: list[int]) -> str:
-    return str(sizes) if len(sizes) <= 8 else f"[{sizes[0]}, ..., {sizes[-1]}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,21 @@ def _limited(threads: int) -> Any:
     libraries = _libraries().select(user_api="blas")
     had = [library["num_threads"] for library in libraries.info()]
     return libraries.limit(limits=min([threads, *had]))
+
+
+def _forget() -> None:
+    """In a process that was forked: the trainings of other threads do not go on there.
+
+    The next limit sets the threads of BLAS back; BLAS may not be called yet, since another thread
+    may have held its locks.
+    """
+    global _lock
+    _lock = threading.Lock()
+    _limits.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @functools.cache

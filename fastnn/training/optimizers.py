@@ -278,7 +278,8 @@ def optimizer_of(fields: dict[str, Any]) -> Optimizer:
         If there is no such optimiser, or a setting is not its own or not allowed.
     """
     settings = dict(fields)
-    cls = OPTIMIZERS.get(settings.pop("name", None))
+    name = settings.pop("name", None)
+    cls = OPTIMIZERS.get(name) if isinstance(name, str) else None
     if cls is None:
         raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}; got {fields!r}")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,19 @@ from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.team import TeamSize, receives_signals, started_threads
 from fastnn.validation import all_finite
+
+
+def alone(model: Model) -> AbstractContextManager:
+    """Context of a training; an error where the model is in another, which it would spoil.
+
+    What is in it is a lock alone, so that Ctrl-C cannot come between taking and giving it back.
+    """
+    if model.in_training.locked():
+        raise RuntimeError(
+            "this network is being trained already, in another thread or around this callback; "
+            "train a copy of it (copy.deepcopy)"
+        )
+    return model.in_training
 
 
 class Run:
@@ -321,21 +334,31 @@ class FitRun(Run):
         progress.validation_loss, progress.validation_score = self.validation.values[-1]
         return stop
 
-    def _check_finite(self) -> None:
-        """Notice parameters that are not finite though the losses are."""
-        if not all_finite(self.model.params):
+    def _is_finite(self, final: bool = False) -> bool:
+        """Whether parameters are, and moments: of a large network, which take longer, ``final``."""
+        moments = self.state.moments
+        look = moments.size > 0 and (final or self.snapshot.has_moments)
+        return all_finite(self.model.params) and (not look or all_finite(moments))
+
+    def _check_finite(self, final: bool = False) -> None:
+        """Notice numbers that are not finite though the losses are.
+
+        Parameters behind a function that saturates; moments, such as a sum of squares beyond
+        float32, whose parameters would not move any more.
+        """
+        if not self._is_finite(final):
             self.diverged(np.array([np.inf]))
 
     def diverged(self, losses: np.ndarray) -> None:
         """Raise; parameters that are not finite go back to the last snapshot, with all else."""
         failed = self.step + 1
-        if not all_finite(self.model.params):
+        if not self._is_finite(final=True):
             self.snapshot.restore()
         raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
     def finished(self) -> None:
-        """A last look at the parameters, and a last checkpoint."""
-        self._check_finite()
+        """A last look at parameters and moments, and a last checkpoint."""
+        self._check_finite(final=True)
         self.done = self.step
         self.seconds = time.perf_counter() - self.started
         if self.checkpoints is not None:

@@ -123,6 +123,13 @@ class TrainingState:
         done = record.done if len(before) else 0
         self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
+    def count_update(self) -> None:
+        """One more update, outside of a run."""
+        record = self.record
+        if record.steps or len(record.losses):
+            record = Record(self.updates, self.epochs)
+        self.record = Record(record.updates + 1, record.epochs)
+
     def end_chunk(self) -> None:
         """Take the chunk into the counters; the losses belong to somebody else now."""
         record = self.record
@@ -279,6 +286,11 @@ class Snapshot:
     def fits(self) -> bool:
         """Whether the moments still have the shape they had when the snapshot was made."""
         return self._moments is None or self._moments.shape == self.state.moments.shape
+
+    @property
+    def has_moments(self) -> bool:
+        """Whether going back keeps the update rule."""
+        return self._moments is not None
 
     def take(self) -> None:
         """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""

@@ -28,6 +28,11 @@ KERNELS = [
     "forward",
     "loss_and_grad",
     "train",
+    "input_gradients",
+    "output_tangents",
+    "tape_forward",
+    "tape_backward",
+    "apply_gradient",
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import charts, jobs, outputs, processes, tables
+from benchmarks import charts, jobs, outputs, processes, tables, tabular
 from benchmarks.__main__ import command
 from benchmarks.cnn import __main__ as cnn_command
 from benchmarks.cnn import measuring as cnn_measuring
@@ -442,3 +442,30 @@ def test_options_of_the_convolutional_network():
     assert (quick.quick, quick.rounds, quick.batches) == (True, 1, (50, 128))
     assert quick.data == "digits"
     assert chosen("--rounds=7").rounds == 7
+
+
+# --- tables that packages ship ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "contender"), [("wine", "fastnn"), ("diabetes", "random forest")])
+def test_tabular_contenders_are_measured(name, contender):
+    x, y = tabular.table_of(name, 100)
+    assert len(x) == len(y) == 100
+    regression = tabular.TABLES[name][1]
+    results = tabular.measure(tabular.CONTENDERS[contender], x, y, regression)
+    errors, auc, seconds, per_row, size = results.T
+    assert len(results) == 5
+    assert errors.mean() < (y.std() if regression else 0.2)
+    assert np.isnan(auc).all() if regression else (auc > 0.9).all()
+    assert (np.stack([seconds, per_row, size]) > 0).all()
+
+
+def test_derivatives_agree_and_make_a_table():
+    """Whoever computes a step or a Jacobian computes the same: the functions check it."""
+    from benchmarks import derivatives
+
+    runs = derivatives.steps(2) | derivatives.jacobians((2, 3, 2))
+    assert {"fastnn cython", "fastnn numba", "fastnn numpy"} <= set(runs)
+    assert derivatives.calls_that_take(1e-9, runs["fastnn numpy"]) == 1
+    table = derivatives.table({"a": {"fastnn": 1.234}, "b": {"fastnn": 20.0, "PyTorch": 3e4}})
+    assert table.splitlines()[2:] == ["| fastnn | 1.23 | 20 |", "| PyTorch |  | 3e+04 |"]

@@ -32,7 +32,7 @@ PAGES = sorted(
     if re.search(r"^\s*```(python|console)\n", page.read_text(), re.M)
 )
 # Pages on a library of that name, which the extra "howto" has and that of the tests has not.
-OTHERS = ("dask", "mapie", "mlflow", "optuna", "shap")
+OTHERS = ("casadi", "dask", "mapie", "mlflow", "optuna", "shap")
 
 
 def same(expected, got):

@@ -24,6 +24,7 @@ from fastnn.backends.numba.activations import (
     dropout_forward,
 )
 from fastnn.backends.numba.data import compress
+from fastnn.backends.numba.derivatives import input_gradients, output_tangents
 from fastnn.backends.numba.losses import output_loss, output_transform
 from fastnn.backends.numba.maths import (
     vector_exp,
@@ -42,6 +43,7 @@ from fastnn.backends.numba.products import (
     dense_forward,
 )
 from fastnn.backends.numba.random import mix, shuffle, stream
+from fastnn.backends.numba.tape import apply_gradient, tape_backward, tape_forward
 from fastnn.backends.numba.train import loss_and_grad, train
 from fastnn.backends.numba.updates import penalty, update
 from fastnn.backends.numpy import biases_of, weights_of

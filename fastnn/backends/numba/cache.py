@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -25,6 +27,20 @@ def digest():
     return found.hexdigest()
 
 
+def _make_private(path):
+    """Keep others out of a folder of compiled code, which whoever can write there could exchange.
+
+    Folders beside the sources (``__pycache__``) are as safe as the sources.
+    """
+    if os.name == "nt" or Path(path).name == "__pycache__":
+        return
+    found = os.stat(path)
+    if found.st_uid != os.geteuid():
+        raise RuntimeError(f"{path} belongs to another user")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+
+
 class _Implementation(CompileResultCacheImpl):
     """Numba's, whose code is fresh only if all sources are as they were.
 
@@ -35,6 +51,7 @@ class _Implementation(CompileResultCacheImpl):
 
     def __init__(self, function):
         super().__init__(function)
+        _make_private(self.locator.get_cache_path())
         if _Implementation.stamp is None:
             _Implementation.stamp = digest()
         own = self.locator.get_source_stamp()

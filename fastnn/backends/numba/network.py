@@ -191,7 +191,7 @@ def _activation_forward(layer, z, a):
 
 
 @inner
-def _activation_backward(layer, z, a, da):
+def layer_activation_back(layer, z, a, da):
     """``da`` becomes ``dz = da f'(z)``."""
     if layer.activation != codes.IDENTITY:
         for j in range(da.rows):
@@ -234,7 +234,7 @@ def forward_block(net, block, team, params, memory):
 
 
 @inner
-def _backward_block(net, block, accumulate, team, params, memory, grads):
+def backward_block(net, block, accumulate, team, params, memory, grads):
     """Gradient of one block, from that of the net inputs of the last layer."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     zero = np.int64(0)
@@ -247,7 +247,7 @@ def _backward_block(net, block, accumulate, team, params, memory, grads):
             continue
         z = units_of(block, memory.work, layer.net_input, begin, end)
         a = units_of(block, memory.work, layer.output, begin, end)
-        _activation_backward(layer, z, a, mine)
+        layer_activation_back(layer, z, a, mine)
         barrier(team)
         mine = _without_padding(mine, block.samples)
         row_sums(mine, accumulate, at(grads, layer.biases + begin))
@@ -286,7 +286,7 @@ def gradient_of_block(net, block, accumulate, team, params, memory, grads):
             block.scale,
             dlogits,
         )
-    _backward_block(net, block, accumulate, team, params, memory, grads)
+    backward_block(net, block, accumulate, team, params, memory, grads)
     return total
 
 
@@ -323,7 +323,7 @@ def _forward_few(net, x, params, work):
 
 
 @distinct
-def _all_finite(x, n):
+def all_finite(x, n):
     """Whether there is neither NaN nor infinity."""
     infinity = like(x, np.inf)
     bad = np.int64(0)
@@ -333,7 +333,7 @@ def _all_finite(x, n):
 
 
 @inner
-def _prediction_block(samples, x, header, params):
+def prediction_block(samples, x, header, params):
     """A block that is only for predictions: nothing of it is read but the samples."""
     nothing = reinterpret(header, np.int32)
     stored = Rows(params, nothing, header, header, False, 0)
@@ -356,7 +356,7 @@ def _predict(net, x, transform, params, work, out):
         n = smaller(size, samples - first)
         x_here, out_here = at(x_, first * features), at(out_, first * n_outputs)
         # a block at a time, since it is read anyway
-        finite &= _all_finite(x_here, n * features)
+        finite &= all_finite(x_here, n * features)
         if few:
             copy(x_here, n * features, rows)
             logits = _forward_few(net, Matrix(rows, n, features, features), params_, work_)
@@ -369,7 +369,7 @@ def _predict(net, x, transform, params, work, out):
             # rows no longer than they need to be: they meet in fewer places of the cache
             lanes = padded(n)
             transpose(x_here, n, features, features, rows, lanes)
-            block = _prediction_block(n, Matrix(rows, features, lanes, lanes), net.header, params_)
+            block = prediction_block(n, Matrix(rows, features, lanes, lanes), net.header, params_)
             logits = forward_block(net, block, team, params_, memory)
             if transform:
                 transform_block(net.loss, logits)

@@ -135,6 +135,17 @@ def inputs_product(w, dz, blas, dx):
         weighted_rows(dz, w.data, 1, w.ld, 0, dx)
 
 
+@inner
+def tangent_product(dx, w, blas, dz):
+    """``dz = w.T dx``."""
+    if blas:
+        net_inputs = Matrix(dz.data, dz.rows, dx.columns, dz.ld)
+        pieces = _pieces(blas, dz.rows, dx.columns * dx.rows)
+        _blas(w, _TRANSPOSED, dx, _AS_IT_IS, 0.0, pieces, net_inputs)
+    else:
+        weighted_rows(dx, w.data, w.ld, 1, 0, dz)
+
+
 @distinct
 def _sum(x, samples):
     """Sum of a row."""

@@ -178,7 +178,7 @@ def _loss_of_groups(sync, n):
 
 
 @inner
-def _group_count(header, samples):
+def group_count(header, samples):
     """How many partial sums a batch of this size has."""
     return smaller(header[codes.GROUPS], (samples + header[codes.BLOCK] - 1) // header[codes.BLOCK])
 
@@ -206,7 +206,7 @@ def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work
     scale = _inverse(total_of(weights, samples) if weighted else np.float64(samples))
     batch = Batch(0, samples, scale, np.uint64(seed), step)
     vectors = Vectors(
-        params.shape[0], params_, pointer(grads), _group_count(header, samples), params_, 0, False
+        params.shape[0], params_, pointer(grads), group_count(header, samples), params_, 0, False
     )
     team = Team(0, 1, scratch(header))
     _gradient_of_batch(net, data, batch, 0, team, params_, work_, work_, vectors)
@@ -291,7 +291,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
             barrier(team)
         scale = _inverse(_total_weight(data, start, n))
         batch = Batch(start, n, scale, seed, first_step + i)
-        groups = _group_count(net.header, n)
+        groups = group_count(net.header, n)
         vectors = Vectors(n_params, params_, grads_, groups, moments_, n_moments, averaged)
         _gradient_of_batch(net, data, batch, i, team, params_, pointer(work), own, vectors)
         barrier(team)

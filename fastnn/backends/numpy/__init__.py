@@ -15,11 +15,13 @@ tests can differentiate it by the complex step.
 
 from fastnn.backends.numpy.activations import (
     activation_backward,
+    activation_curvature,
     activation_forward,
     dropout_backward,
     dropout_forward,
 )
 from fastnn.backends.numpy.data import compress
+from fastnn.backends.numpy.derivatives import input_curvature, input_gradients, output_tangents
 from fastnn.backends.numpy.losses import output_loss, output_transform
 from fastnn.backends.numpy.network import forward, loss_and_grad
 from fastnn.backends.numpy.products import (
@@ -28,6 +30,7 @@ from fastnn.backends.numpy.products import (
     dense_forward,
 )
 from fastnn.backends.numpy.random import dropout_mask, mix, shuffle, stream
+from fastnn.backends.numpy.tape import apply_gradient, tape_backward, tape_forward
 from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
@@ -44,7 +47,9 @@ __all__ = [
     "BLAS_WEIGHTS",
     "NAME",
     "activation_backward",
+    "activation_curvature",
     "activation_forward",
+    "apply_gradient",
     "biases_of",
     "compress",
     "dense_backward_inputs",
@@ -54,14 +59,19 @@ __all__ = [
     "dropout_forward",
     "dropout_mask",
     "forward",
+    "input_curvature",
+    "input_gradients",
     "loss_and_grad",
     "mix",
     "output_loss",
+    "output_tangents",
     "output_transform",
     "penalty",
     "product_scratch",
     "shuffle",
     "stream",
+    "tape_backward",
+    "tape_forward",
     "train",
     "update",
     "weights_of",

@@ -95,10 +95,32 @@ def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
     # A batch may hold only samples of weight zero: its gradient is zero.
     scale = 1 / total if total > 0 else 0.0
 
+    inputs, net_inputs, outputs = forward_layers(net, x, seed, step, params)
+    delta = np.empty_like(outputs[-1])
+    constant = net.constants[-1]
+    loss = output_loss(outputs[-1], targets, sample_weight, net.loss, constant, scale, delta)
+    backward_layers(net, (inputs, net_inputs, outputs), delta, seed, step, params, grads)
+    return loss * scale
+
+
+def forward_layers(net, x, seed, step, params):
+    """What all layers read and write for a batch.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+    x : ndarray, shape (features, samples)
+    seed, step : int
+    params : ndarray, shape (n_params,)
+
+    Returns
+    -------
+    inputs, net_inputs, outputs : list of ndarray, each (units, samples)
+    """
     inputs, net_inputs, a = [], [], x
     for k, (row, constant) in enumerate(zip(net.layers, net.constants, strict=True)):
         inputs.append(a)
-        z = np.empty((row[FAN_OUT], samples), np.result_type(a, params))
+        z = np.empty((row[FAN_OUT], x.shape[1]), np.result_type(a, params))
         if row[KIND] == codes.DROPOUT:
             dropout_forward(a, constant, stream(seed, codes.STREAM_DROPOUT + k, step), 0, z)
             a = z
@@ -107,11 +129,30 @@ def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
             a = np.empty_like(z)
             activation_forward(z, row[ACTIVATION], constant, a)
         net_inputs.append(z)
-    outputs = [*inputs[1:], a]
+    return inputs, net_inputs, [*inputs[1:], a]
 
-    delta = np.empty_like(a)
-    loss = output_loss(a, targets, sample_weight, net.loss, net.constants[-1], scale, delta)
 
+def backward_layers(net, layers, delta, seed, step, params, grads, by_inputs=False):
+    """Gradient by all parameters, from the derivative by the last layer's outputs.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+    layers : tuple of list
+        Of :func:`forward_layers`.
+    delta : ndarray, shape (outputs, samples)
+        Overwritten.
+    seed, step : int
+    params : ndarray, shape (n_params,)
+    grads : ndarray, shape (n_params,)
+    by_inputs : bool
+        Whether the derivative by the samples is wanted too.
+
+    Returns
+    -------
+    ndarray, shape (features, samples), or None
+    """
+    inputs, net_inputs, outputs = layers
     for k in range(len(net.layers) - 1, -1, -1):
         row, constant = net.layers[k], net.constants[k]
         if row[KIND] == codes.DROPOUT:
@@ -121,8 +162,8 @@ def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
         dense_backward_params(
             inputs[k], delta, False, weights_of(row, grads), biases_of(row, grads)
         )
-        if k > 0:
-            dx = np.empty((row[FAN_IN], samples), delta.dtype)
+        if k > 0 or by_inputs:
+            dx = np.empty((row[FAN_IN], delta.shape[1]), delta.dtype)
             dense_backward_inputs(weights_of(row, params), delta, dx)
             delta = dx
-    return loss * scale
+    return delta if by_inputs else None

@@ -1,0 +1,166 @@
+"""Forward, backward and update one by one, for a loss that is computed outside.
+
+Each block of samples has scratch memory of its own, which holds the layers' outputs from the
+forward to the backward pass; behind it is room for the derivative by the inputs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends import codes
+from fastnn.backends.numba.compiling import inner, public
+from fastnn.backends.numba.derivatives import layer_inputs_back, read_columns
+from fastnn.backends.numba.network import (
+    Block,
+    Memory,
+    all_finite,
+    backward_block,
+    forward_block,
+    net_of,
+    units_of,
+)
+from fastnn.backends.numba.pointers import (
+    Matrix,
+    at,
+    padded,
+    pointer,
+    reinterpret,
+    smaller,
+    transpose,
+)
+from fastnn.backends.numba.sparse import Rows
+from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
+from fastnn.backends.numba.threads import Team
+from fastnn.backends.numba.train import group_count
+from fastnn.backends.numba.updates import (
+    Step,
+    Vectors,
+    add_groups,
+    clip,
+    rule_of,
+    step_size,
+    update_layers,
+)
+
+
+@inner
+def _tape_block(net, first, samples, seed, step, params, work):
+    """The block that begins with a sample, as it is in memory."""
+    n = smaller(net.header[codes.BLOCK], samples - first)
+    x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded(n))
+    nothing = reinterpret(net.header, np.int32)
+    stored = Rows(params, nothing, net.header, net.header, False, 0)
+    return Block(n, x, False, stored, x, params, False, first, 0.0, seed, step, x.ld)
+
+
+@inner
+def _record(net, x, seed, step, params, work, out):
+    """Net inputs of the last layer, and all layers' outputs in memory."""
+    net, samples, n_out = net_of(net), x.shape[0], out.shape[1]
+    x_, params_, out_ = pointer(x), pointer(params), pointer(out)
+    team = Team(0, 1, net.header)
+    for first in range(0, samples, net.header[codes.BLOCK]):
+        own = at(pointer(work), first // net.header[codes.BLOCK] * work.shape[1])
+        block = _tape_block(net, first, samples, np.uint64(seed), step, params_, own)
+        features = block.x.rows
+        here = at(x_, first * features)
+        transpose(here, block.samples, features, features, block.x.data, block.ld)
+        z = forward_block(net, block, team, params_, Memory(own, own))
+        transpose(z.data, n_out, block.samples, z.ld, at(out_, first * n_out), n_out)
+
+
+@inner
+def _inputs_of_block(net, block, params, work, out):
+    """Derivative by the inputs, after that by the parameters."""
+    zero = np.int64(0)
+    delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
+    for k in range(1, net.n_layers):
+        if net.layers[k * codes.LAYER_COLUMNS + codes.KIND] == codes.DENSE:
+            delta, other = other, delta  # as they have with each layer
+    dz = units_of(block, work, delta, zero, net.layers[codes.FAN_OUT])
+    dx = units_of(block, work, net.header[codes.WORK_SIZE], zero, block.x.rows)
+    layer_inputs_back(net, zero, dz, params, dx)
+    transpose(dx.data, dx.rows, block.samples, dx.ld, out, dx.rows)
+
+
+@inner
+def _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
+    """Gradients, summed over blocks in the order of a training step."""
+    net = net_of(net)
+    (samples, features), n_out, n_params = x.shape, d_outputs.shape[1], params.shape[0]
+    params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK]
+    blocks, groups = (samples + size - 1) // size, group_count(net.header, samples)
+    team, zero = Team(0, 1, net.header), np.int64(0)
+    for group in range(groups):
+        first = group * blocks // groups
+        for b in range(first, (group + 1) * blocks // groups):
+            own = at(pointer(work), b * work.shape[1])
+            block = _tape_block(net, b * size, samples, np.uint64(seed), step, params_, own)
+            dz = units_of(block, own, net.header[codes.WORK_DELTA], zero, n_out)
+            read_columns(at(pointer(d_outputs), b * size * n_out), n_out, block.samples, dz)
+            sum_here = at(grads_, group * n_params)
+            backward_block(net, block, b > first, team, params_, Memory(own, own), sum_here)
+            if d_inputs.shape[0] > 0:
+                out = at(pointer(d_inputs), b * size * features)
+                _inputs_of_block(net, block, params_, own, out)
+    add_groups(groups, n_params, 0, n_params, grads_)
+
+
+@public
+def _tape_forward(net, x, seed, step, params, work, out):
+    """See :func:`tape_forward`; the network as a plain tuple."""
+    mode = flush_subnormals()
+    finite = all_finite(pointer(x), x.size)
+    _record(net, x, seed, step, params, work, out)
+    restore_subnormals(mode)
+    return finite
+
+
+@public
+def _tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
+    """See :func:`tape_backward`; the network as a plain tuple."""
+    mode = flush_subnormals()
+    _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
+    restore_subnormals(mode)
+
+
+@public
+def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
+    """See :func:`apply_gradient`; network and rule as plain tuples."""
+    net = net_of(net)
+    rule, n = rule_of(rule, pointer(params)), params.shape[0]
+    mode = flush_subnormals()
+    finite = all_finite(pointer(grads), n)
+    if finite:
+        averaged = rule.constants[5] != 0.0
+        n_moments = moments.shape[0] - np.int64(averaged)
+        team = Team(0, 1, net.header)
+        vectors = Vectors(
+            n, pointer(params), pointer(grads), 1, pointer(moments), n_moments, averaged
+        )
+        factor, l2 = 1.0, net.l2
+        if rule.constants[3] != 0.0 or rule.constants[4] != 0.0:
+            factor, l2 = clip(net, rule, team, vectors), 0.0
+        rate = step_size(rule, learning_rate, count)
+        keep = rule.constants[5] if count > 1 else 0.0
+        shrink = 1.0 - learning_rate * rule.decay
+        step = Step(rate, factor, shrink, keep, 2 * net.n_layers)
+        update_layers(net, l2, rule, step, team, vectors)
+    restore_subnormals(mode)
+    return finite
+
+
+def tape_forward(net, x, seed, step, params, work, out):
+    """Net inputs of the last layer; whether x is finite."""
+    return _tape_forward(tuple(net), x, seed, step, params, work, out)
+
+
+def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
+    """Gradient by parameters and inputs, from that by the outputs of :func:`tape_forward`."""
+    _tape_backward(tuple(net), x, d_outputs, seed, step, params, work, grads, d_inputs)
+
+
+def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
+    """Update all parameters by the gradient of a loss; whether it is finite."""
+    return _apply_gradient(tuple(net), grads, tuple(rule), learning_rate, count, params, moments)

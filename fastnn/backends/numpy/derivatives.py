@@ -1,0 +1,116 @@
+"""Derivatives of a network's outputs by its inputs: backwards, forwards, and the second ones.
+
+Of the last layer's net inputs, by what the first layer gets; the plan has no dropout. Several
+vectors share one forward pass: with the unit vectors each gives a row or a column of the Jacobian.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.backends.codes import ACTIVATION, FAN_IN, FAN_OUT
+from fastnn.backends.numpy.activations import activation_backward, activation_curvature
+from fastnn.backends.numpy.network import forward_layers
+from fastnn.backends.numpy.products import dense_backward_inputs, quiet
+from fastnn.backends.numpy.updates import weights_of
+
+
+@quiet
+def input_gradients(net, x, vectors, params, work, out):
+    """Vectors times the Jacobian: ``out[s, r] = J(x[s]).T vectors[s, r]``.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+        Without dropout.
+    x : ndarray, shape (samples, features)
+    vectors : ndarray, shape (samples or 1, n_vectors, outputs)
+        1: the same for all samples.
+    params : ndarray, shape (n_params,)
+    work : ndarray
+        Scratch memory.
+    out : ndarray, shape (samples, n_vectors, features)
+    """
+    layers = forward_layers(net, x.T, 0, 0, params)
+    for r in range(vectors.shape[1]):
+        out[:, r] = _backward(net, layers, _columns(vectors[:, r], x), params)[-1].T
+
+
+@quiet
+def output_tangents(net, x, vectors, params, work, out):
+    """The Jacobian times vectors: ``out[s, r] = J(x[s]) vectors[s, r]``.
+
+    Parameters
+    ----------
+    net, x, params, work
+        As for :func:`input_gradients`.
+    vectors : ndarray, shape (samples or 1, n_vectors, features)
+    out : ndarray, shape (samples, n_vectors, outputs)
+    """
+    layers = forward_layers(net, x.T, 0, 0, params)
+    for r in range(vectors.shape[1]):
+        out[:, r] = _forward(net, layers, _columns(vectors[:, r], x), params)[-1].T
+
+
+@quiet
+def input_curvature(net, x, direction, vector, tangent, params, work, out):
+    """Change of ``J(x).T vector`` as x moves along a direction, and the vector with it.
+
+    ``out = d/de J(x + e direction).T (vector + e tangent)`` at e = 0: forwards along the
+    direction, then backwards with values and changes side by side.
+
+    Parameters
+    ----------
+    net, x, params, work
+        As for :func:`input_gradients`.
+    direction : ndarray, shape (samples, features)
+    vector, tangent : ndarray, shape (samples, outputs)
+    out : ndarray, shape (samples, features)
+    """
+    layers = forward_layers(net, x.T, 0, 0, params)
+    _, net_inputs, outputs = layers
+    tangents = _forward(net, layers, _columns(direction, x), params)
+    deltas = _backward(net, layers, _columns(vector, x), params)
+    change = tangent.T.copy()
+    for k in range(len(net.layers) - 1, -1, -1):
+        row, constant = net.layers[k], net.constants[k]
+        bent = deltas[len(net.layers) - 1 - k] * tangents[k]
+        activation_curvature(net_inputs[k], outputs[k], row[ACTIVATION], constant, bent)
+        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], constant, change)
+        change += bent
+        dx = np.empty((row[FAN_IN], len(x)), change.dtype)
+        dense_backward_inputs(weights_of(row, params), change, dx)
+        change = dx
+    out[...] = change.T
+
+
+def _columns(vectors, x):
+    """A column per sample, which may be written."""
+    return np.repeat(vectors.T, len(x), axis=1) if len(vectors) < len(x) else vectors.T.copy()
+
+
+def _backward(net, layers, delta, params):
+    """Derivatives by the outputs of the last layer, the one before, ..., by the inputs."""
+    _, net_inputs, outputs = layers
+    found = []
+    for k in range(len(net.layers) - 1, -1, -1):
+        row = net.layers[k]
+        found.append(delta.copy())
+        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], delta)
+        dx = np.empty((row[FAN_IN], delta.shape[1]), delta.dtype)
+        dense_backward_inputs(weights_of(row, params), delta, dx)
+        delta = dx
+    return [*found, delta]
+
+
+def _forward(net, layers, tangent, params):
+    """Changes of each layer's net inputs, first to last, as the inputs change by ``tangent``."""
+    _, net_inputs, outputs = layers
+    found = []
+    for k, row in enumerate(net.layers):
+        z = np.empty((row[FAN_OUT], tangent.shape[1]), tangent.dtype)
+        np.matmul(weights_of(row, params).T, tangent, out=z)
+        found.append(z)
+        tangent = z.copy()
+        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], tangent)
+    return found

@@ -1,0 +1,234 @@
+"""What compiled networks are made of: memory on the stack, tables of weights, products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from fastnn.backends import codes
+from fastnn.backends.numba.compiling import distinct, inner
+from fastnn.backends.numba.maths import exp_negative
+from fastnn.backends.numba.pointers import like
+from fastnn.backends.plan import aligned_empty
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+
+VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
+TILE = 4  # vectors of units that are summed at a time, in registers
+
+
+def stack_of(units: int, dtype: types.Float) -> Any:
+    """Function that gives ``units`` numbers of the stack.
+
+    The memory belongs to the entry block of the function it is compiled into, so that a loop
+    around the call does not take more and more of it.
+    """
+
+    @intrinsic
+    def stack(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            element = context.get_value_type(dtype)
+            array = cgutils.alloca_once(builder, ir.ArrayType(element, units))
+            array.align = 64
+            return builder.bitcast(array, element.as_pointer())
+
+        return types.CPointer(dtype)(), codegen
+
+    return stack
+
+
+def table_of(array: np.ndarray) -> Any:
+    """Function that gives the address of an array, which it keeps alive.
+
+    A dynamic address: code that holds one refuses Numba's cache, where it would outlive the array.
+    """
+    result = types.CPointer(numba.from_dtype(array.dtype))
+
+    @intrinsic
+    def table(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            address = context.add_dynamic_addr(builder, array.ctypes.data, "weights of a network")
+            return builder.bitcast(address, context.get_value_type(result))
+
+        return result(), codegen
+
+    return table
+
+
+class Frozen(NamedTuple):
+    """A layer of a network whose weights were copied to a table.
+
+    Attributes
+    ----------
+    n_in, units : int
+    lanes : int
+        Units rounded up to whole vectors.
+    offset : int
+        Where in the table the biases begin, then the weights.
+    activation : int
+    alpha : float
+    """
+
+    n_in: int
+    units: int
+    lanes: int
+    offset: int
+    activation: int
+    alpha: float
+
+
+def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
+    """The layers, and the table: rows of biases and weights padded with zeros."""
+    layers, rows, offset = [], [], 0
+    constants = [*net.model.plan.constants[:-1], 0.0]  # the last one belongs to the loss
+    plan = zip(net.model.plan.layers, constants, net.weights, net.biases, strict=True)
+    for row, alpha, w, b in plan:
+        n_in, units = w.shape
+        rows.append(with_whole_vectors(np.concatenate([b[None], w])))
+        lanes = rows[-1].shape[1]
+        layers.append(Frozen(n_in, units, lanes, offset, int(row[codes.ACTIVATION]), float(alpha)))
+        offset += rows[-1].size
+    return layers, read_only_table(rows)
+
+
+def with_whole_vectors(matrix: np.ndarray) -> np.ndarray:
+    """A matrix whose rows are padded with zeros to whole vectors."""
+    rows, columns = matrix.shape
+    per_vector = VECTOR_BYTES // matrix.dtype.itemsize
+    padded = np.zeros((rows, -(-columns // per_vector) * per_vector), matrix.dtype)
+    padded[:, :columns] = matrix
+    return padded
+
+
+def read_only_table(matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """Matrices one after the other, in memory that begins with a cache line."""
+    values = aligned_empty((sum(matrix.size for matrix in matrices),), matrices[0].dtype)
+    np.concatenate([matrix.ravel() for matrix in matrices], out=values)
+    values.setflags(write=False)
+    return values
+
+
+def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -> Any:
+    """Function ``(x, w, out)``: biases, the first row of w, plus x times its other rows.
+
+    Without ``biases`` x times all rows.
+    Written in LLVM's vectors, because what the compiler makes of a loop of eight is chance.
+    ``units`` is a whole number of vectors.
+    """
+    lanes = VECTOR_BYTES // (dtype.bitwidth // 8)
+    flags = ("contract", "reassoc", "nsz")
+
+    @intrinsic
+    def product(typingctx: Any, x: Any, w: Any, out: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x_, w_, out_ = args
+            number, size = context.get_value_type(dtype), context.get_value_type(types.intp)
+            vector = ir.VectorType(number, lanes)
+            lane = ir.IntType(32)
+
+            def vector_at(pointer: Any, offset: Any) -> Any:
+                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+            def load(pointer: Any, offset: Any) -> Any:
+                return builder.load(vector_at(pointer, offset), align=dtype.bitwidth // 8)
+
+            def tile(first: Any, vectors: int) -> None:
+                offsets = [builder.add(first, size(v * lanes)) for v in range(vectors)]
+                zero = vector([0.0] * lanes)
+                starts = [load(w_, offset) if biases else zero for offset in offsets]
+                sums = [cgutils.alloca_once_value(builder, start) for start in starts]
+                with cgutils.for_range(builder, size(n_in)) as loop:
+                    value = builder.load(builder.gep(x_, [loop.index]))
+                    spread = builder.insert_element(vector(ir.Undefined), value, lane(0))
+                    spread = builder.shuffle_vector(
+                        spread, vector(ir.Undefined), ir.VectorType(lane, lanes)([0] * lanes)
+                    )
+                    index = builder.add(loop.index, size(1)) if biases else loop.index
+                    row = builder.mul(index, size(units))
+                    for total, offset in zip(sums, offsets, strict=True):
+                        term = builder.fmul(load(w_, builder.add(row, offset)), spread, flags)
+                        builder.store(builder.fadd(builder.load(total), term, flags), total)
+                for total, offset in zip(sums, offsets, strict=True):
+                    builder.store(
+                        builder.load(total), vector_at(out_, offset), align=dtype.bitwidth // 8
+                    )
+
+            width = TILE * lanes
+            if units >= width:
+                with cgutils.for_range(builder, size(units // width)) as loop:
+                    tile(builder.mul(loop.index, size(width)), TILE)
+            if units % width:
+                tile(size(units // width * width), units % width // lanes)
+            return context.get_dummy_value()
+
+        return types.void(x, w, out), codegen
+
+    return product
+
+
+def argument_of(name: str, dtypes: set[types.Type], written: bool, ndim: int = 1) -> Any:
+    """Function that gives the address of an argument, or an error when its type is wrong."""
+    allowed = " or ".join(sorted(map(str, dtypes)))
+    why = "the network's dtype" if len(dtypes) == 1 else "as the network standardises"
+
+    @intrinsic
+    def pointer(typingctx: Any, array: Any) -> Any:
+        if not (
+            isinstance(array, types.Array)
+            and array.ndim == ndim
+            and array.layout == "C"
+            and array.dtype in dtypes
+            and (array.mutable or not written)
+        ):
+            raise TypingError(
+                f"{name} must be a C-contiguous {'writeable ' if written else ''}{ndim}-D array of "
+                f"{allowed}, {why}; got {array}"
+            )
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return context.make_array(array)(context, builder, args[0]).data
+
+        return types.CPointer(array.dtype)(array), codegen
+
+    return pointer
+
+
+@inner
+def softmax_of_sample(n, z):  # noqa: ANN001, ANN201
+    """Net inputs of one sample become probabilities."""
+    top = z[0]
+    for unit in range(1, n):
+        top = top if z[unit] < top else z[unit]
+    total = like(z, 0.0)
+    for unit in range(n):
+        z[unit] = exp_negative(z[unit] - top)
+    for unit in range(n):
+        total += z[unit]
+    for unit in range(n):
+        z[unit] = z[unit] / total
+
+
+def standardize_by(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | None) -> Any:
+    """Function ``(x, table, out)``: shift, scale and clip in float64; it has its own table."""
+    features, clips, factor = len(shift), smooth_clip is not None, 1.0 / (smooth_clip or 1.0)
+    own = table_of(np.concatenate([shift, scale]))
+
+    @distinct
+    def standardize(x, table, out):  # noqa: ANN001, ANN202
+        numbers = own()
+        for j in range(features):
+            z = (x[j] - numbers[j]) * numbers[features + j]
+            if clips:
+                z = z / np.sqrt(1.0 + (z * factor) * (z * factor))
+            out[j] = like(out, z)
+
+    return standardize

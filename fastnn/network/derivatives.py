@@ -1,0 +1,343 @@
+"""Derivatives of a network's outputs by its inputs, in the caller's units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.network.custom import CustomActivation
+from fastnn.network.sparse import is_sparse
+from fastnn.validation import as_array, as_matrix, check_finite, one_of
+
+if TYPE_CHECKING:
+    from fastnn.backends.model import Model
+    from fastnn.network.prediction import Predictor
+    from fastnn.network.scales import Scales
+    from fastnn.network.spec import NetworkSpec
+
+OF = ("logits", "proba", "predict")
+
+
+class Differentiable:
+    """Derivatives of a network by its inputs.
+
+    All are exact, without dropout, and in the units of what goes in and comes out: shift, scale
+    and ``smooth_clip`` of the features and the scale of the targets are part of them. At the kink
+    of a piecewise linear activation they are those of training (``relu'(0) = 0``).
+    """
+
+    spec: NetworkSpec
+    model: Model
+    predictor: Predictor
+    scales: Scales
+    n_threads: int | None
+
+    def jacobian(self, X: Any, *, of: str | None = None) -> np.ndarray:
+        """Derivative of every output by every feature, for each sample.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        of : {"logits", "proba", "predict"}, optional
+            What is differentiated. "predict": the values of a regression. "proba": the
+            probabilities of :meth:`predict_proba`. "logits": the last layer's net inputs, of a
+            regression in the units of its training. Default: what the network predicts,
+            "predict" of a regression and "proba" of a classification.
+
+        Returns
+        -------
+        ndarray, shape (samples, outputs, features)
+            Of the network's dtype; float64 if the network standardises. A single output of
+            binary_cross_entropy has two probabilities, and so two rows.
+
+        Raises
+        ------
+        ValueError
+            On bad arguments: X is sparse or not finite, or ``of`` does not fit the loss.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([3, 8, 2], loss="squared_error", random_state=0)
+        >>> net.jacobian(np.zeros((5, 3))).shape
+        (5, 2, 3)
+        """
+        point = _Point(self, X, of)
+        spec, samples = self.spec, len(point.x)
+        # a backward pass for each output or a forward one for each feature
+        if spec.n_outputs <= spec.n_features:
+            jacobian = self._gradients(point.x, np.eye(spec.n_outputs, dtype=spec.dtype)[None])
+        else:
+            units = np.eye(spec.n_features, dtype=spec.dtype)[None]
+            jacobian = self._tangents(point.x, units).transpose(0, 2, 1)
+        jacobian = point.outputs.change(point.p, jacobian)
+        if point.slope is not None:
+            jacobian = jacobian * point.slope[:, None, :]
+        return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
+
+    def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
+        """Vectors times the Jacobian: the gradient of ``v @ outputs`` by the features.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        v : array-like, shape (samples, outputs) or (outputs,)
+            For each sample, or for all.
+        of : {"logits", "proba", "predict"}, optional
+            As for :meth:`jacobian`.
+
+        Returns
+        -------
+        ndarray, shape (samples, features)
+        """
+        point = _Point(self, X, of)
+        v = point.vectors("v", v, point.outputs.n)
+        vector = self._kernel_vectors(point.outputs.back(point.p, v))
+        return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
+
+    def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
+        """The Jacobian times vectors: the outputs' change as the features move along ``v``.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        v : array-like, shape (samples, features) or (features,)
+            For each sample, or for all.
+        of : {"logits", "proba", "predict"}, optional
+            As for :meth:`jacobian`.
+
+        Returns
+        -------
+        ndarray, shape (samples, outputs)
+        """
+        point = _Point(self, X, of)
+        v = point.by_features(point.vectors("v", v, self.spec.n_features))
+        tangents = self._tangents(point.x, self._kernel_vectors(v)[:, None])
+        return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
+
+    def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
+        """Hessian times vectors: the change of ``vjp(X, v)`` as the features move along ``u``.
+
+        The NumPy kernels compute it whatever the backend.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        v : array-like, shape (samples, outputs) or (outputs,)
+            The Hessian is that of ``v @ outputs``.
+        u : array-like, shape (samples, features) or (features,)
+        of : {"logits", "proba", "predict"}, optional
+            As for :meth:`jacobian`.
+
+        Returns
+        -------
+        ndarray, shape (samples, features)
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`jacobian`, and for a :class:`fastnn.CustomActivation`, which has no
+            second derivative.
+        """
+        for pair in self.spec.activation:
+            if isinstance(pair, CustomActivation):
+                raise ValueError(f"hvp needs second derivatives, which {pair!r} does not have")
+        point = _Point(self, X, of)
+        v = point.vectors("v", v, point.outputs.n)
+        u = point.vectors("u", u, self.spec.n_features)
+        direction = self._kernel_vectors(point.by_features(u))
+        tangents = self._tangents(point.x, direction[:, None])[:, 0]
+        vector = self._kernel_vectors(point.outputs.back(point.p, v))
+        tangent = self._kernel_vectors(point.outputs.back_change(point.p, v, tangents))
+        change = np.empty_like(direction)
+        self.model.input_curvature(point.x, direction, vector, tangent, change)
+        change = point.by_features(change)
+        if point.bend is not None:
+            change += self._gradients(point.x, vector[:, None])[:, 0] * point.bend * u
+        return change
+
+    # --- of the last layer's net inputs, by what the first layer gets ---------------
+
+    def _kernel_vectors(self, v: np.ndarray) -> np.ndarray:
+        """Vectors as the kernels take them."""
+        return np.ascontiguousarray(v, self.spec.dtype)
+
+    def _gradients(self, x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian."""
+        out = np.empty((len(x), vectors.shape[1], x.shape[1]), x.dtype)
+        return self._in_pieces(self.model.input_gradients, x, vectors, out)
+
+    def _tangents(self, x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """The Jacobian times vectors ``(samples or 1, n, features)``."""
+        out = np.empty((len(x), vectors.shape[1], self.spec.n_outputs), x.dtype)
+        return self._in_pieces(self.model.output_tangents, x, vectors, out)
+
+    def _in_pieces(
+        self, kernel: Any, x: np.ndarray, vectors: np.ndarray, out: np.ndarray
+    ) -> np.ndarray:
+        """A kernel for all samples, by several threads where these are many."""
+        same = len(vectors) == 1
+
+        def run(rows: slice) -> bool:
+            kernel(x[rows], vectors if same else vectors[rows], out[rows])
+            return True
+
+        passes = 1 + vectors.shape[1]
+        self.predictor.in_pieces(run, len(x), passes, self.n_threads)
+        return out
+
+
+class _Point:
+    """Where derivatives are taken: checked samples, and what lies before and behind the layers.
+
+    Attributes
+    ----------
+    x : ndarray, shape (samples, features)
+        As the first layer gets them.
+    outputs : Outputs
+        What is differentiated.
+    p : ndarray, shape (samples, outputs)
+        The network's predictions in the units of its training, where ``outputs`` needs them.
+    slope, bend : ndarray of float64, shape (samples, features) or (1, features), or None
+        First and second derivative of ``x`` by the caller's features; None for 1 and 0.
+    """
+
+    def __init__(self, net: Any, X: Any, of: str | None) -> None:
+        spec, scales = net.spec, net.scales
+        if of is None and not spec.is_regression:
+            of = "proba"
+        self.outputs = Outputs(spec, scales, of)
+        self.features, self.x = features_of(net, X)
+        self.slope, self.bend = scales.slopes(self.features, spec)
+        self.dtype = np.dtype(np.float64) if self.slope is not None else spec.dtype
+        self.p = np.empty(0)
+        if self.outputs.kind != "identity":
+            self.p = net.predictor(self.x, True, net.n_threads).astype(self.dtype, copy=False)
+
+    def vectors(self, name: str, value: Any, columns: int) -> np.ndarray:
+        """A vector per sample, given for each or for all."""
+        array, samples = as_array(name, value), len(self.x)
+        if array.ndim == 1 and columns == 1 and len(array) == samples:
+            array = array[:, None]
+        if array.shape not in ((columns,), (samples, columns)):
+            raise ValueError(
+                f"{name} must have shape ({samples}, {columns}) or ({columns},); got {array.shape}"
+            )
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}")
+        array = np.broadcast_to(array, (samples, columns)).astype(self.dtype)
+        check_finite(name, array)
+        return array
+
+    def by_features(self, x: np.ndarray) -> np.ndarray:
+        """From derivatives by what the first layer gets to those by the features, or back."""
+        return x if self.slope is None else x * self.slope
+
+
+def features_of(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Samples as they came, checked, and as the first layer gets them.
+
+    ``finite=False`` leaves NaN to a kernel.
+    """
+    spec = net.spec
+    if is_sparse(X):
+        raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
+    # checked before it is scaled, and with the caller's digits
+    features = as_matrix("X", X, spec.n_features, spec.input_dtype, finite)
+    return features, net.scales.inputs(features, spec) if spec.standardize else features
+
+
+class Outputs:
+    """What follows the last layer's net inputs z: softmax, sigmoid or exp, and the targets' units.
+
+    In what it computes, ``p`` are predictions before the targets' units, ``(samples, outputs)``.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    scales : Scales
+    of : {"logits", "proba", "predict"} or None
+        What the outputs are; None for "predict".
+
+    Attributes
+    ----------
+    kind : str
+        "softmax", "sigmoid", "exp" or "identity".
+    pair : bool
+        Whether one sigmoid stands for two probabilities.
+    n : int
+        Number of outputs.
+    target_scale : ndarray or None
+    """
+
+    def __init__(self, spec: NetworkSpec, scales: Scales, of: str | None) -> None:
+        if of is None:
+            of = "predict"
+        if of != "logits":
+            one_of("of", of, OF)
+            if (of == "predict") != spec.is_regression:
+                allowed = "predict" if spec.is_regression else "proba"
+                raise ValueError(
+                    f"of must be logits or {allowed} for the loss {spec.loss_name}; got {of!r}"
+                )
+        self.kind = "identity" if of == "logits" else _KINDS.get(spec.loss_name, "identity")
+        self.pair = self.kind == "sigmoid" and spec.n_outputs == 1
+        self.n = 2 if self.pair else spec.n_outputs
+        self.target_scale = scales.target_scale if of == "predict" else None
+
+    def values(self, model: Model, scales: Scales, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``p`` and the outputs themselves, from net inputs ``(samples, outputs)``."""
+        p = z
+        if self.kind != "identity":
+            columns = np.ascontiguousarray(z.T)
+            model.transform(columns)
+            p = np.ascontiguousarray(columns.T)
+        values = p if self.target_scale is None else scales.outputs(p)
+        return p, np.hstack([1 - values, values]) if self.pair else values
+
+    def change(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """Change ``(samples, outputs, n)`` of the outputs from that of net inputs."""
+        p = p[..., None]
+        if self.kind == "softmax":
+            dz = p * (dz - (p * dz).sum(axis=1, keepdims=True))
+        elif self.kind == "sigmoid":
+            dz = p * (1 - p) * dz
+        elif self.kind == "exp":
+            dz = p * dz
+        if self.target_scale is not None:
+            dz = dz / self.target_scale[:, None]
+        return np.concatenate([-dz, dz], axis=1) if self.pair else dz
+
+    def back(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Derivatives ``(samples, outputs)`` by the outputs become those by net inputs."""
+        v = self._inner(v)
+        if self.kind == "softmax":
+            return p * (v - (p * v).sum(axis=1, keepdims=True))
+        if self.kind == "sigmoid":
+            return p * (1 - p) * v
+        return p * v if self.kind == "exp" else v
+
+    def back_change(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """Change of :meth:`back` as the net inputs move along ``dz``."""
+        v = self._inner(v)
+        if self.kind == "softmax":
+            dp = p * (dz - (p * dz).sum(axis=1, keepdims=True))
+            mean = (p * v).sum(axis=1, keepdims=True)
+            return dp * (v - mean) - p * (dp * v).sum(axis=1, keepdims=True)
+        if self.kind == "sigmoid":
+            return p * (1 - p) * (1 - 2 * p) * dz * v
+        return p * dz * v if self.kind == "exp" else np.zeros_like(v)
+
+    def _inner(self, v: np.ndarray) -> np.ndarray:
+        """Derivatives by softmax, sigmoid or exp, from those by what follows these."""
+        if self.pair:
+            v = v[:, 1:] - v[:, :1]
+        return v if self.target_scale is None else v / self.target_scale
+
+
+_KINDS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "poisson": "exp"}

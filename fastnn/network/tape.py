@@ -1,0 +1,229 @@
+"""Training loops of one's own: forward, a loss computed outside, backward, update."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from fastnn.network.derivatives import Outputs, features_of
+from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.validation import as_array, as_real, check_finite
+
+if TYPE_CHECKING:
+    from fastnn.backends.model import Model
+    from fastnn.network.network import Network
+    from fastnn.network.scales import Scales
+    from fastnn.network.spec import NetworkSpec
+    from fastnn.training.state import TrainingState
+
+
+class Stepwise:
+    """What a network does in a training loop of one's own."""
+
+    spec: NetworkSpec
+    model: Model
+    scales: Scales
+    state: TrainingState
+
+    def forward(self, X: Any, *, of: str | None = None, training: bool = False) -> Tape:
+        """Outputs for a batch, recorded so that a loss's gradient can be taken back through them.
+
+        One thread computes them. The memory of a tape that nobody holds any more is used again.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        of : {"logits", "proba", "predict"}, optional
+            What the outputs are, as for :meth:`jacobian`. Default: "predict" of a regression,
+            "logits" of a classification, as a module of PyTorch gives them.
+        training : bool, default=False
+            Whether units are dropped. The masks are drawn anew after each :meth:`apply`.
+
+        Returns
+        -------
+        Tape
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([1, 8, 1], loss="squared_error", random_state=0)
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> rule = fastnn.Adam(0.05)
+        >>> for step in range(300):
+        ...     tape = net.forward(x)
+        ...     net.apply(rule, tape.backward((tape.outputs - x**2) / len(x)))
+        >>> bool(abs(net.forward(x).outputs - x**2).max() < 0.1)
+        True
+        """
+        return Tape(self, X, of, training)  # type: ignore[arg-type]
+
+    def apply(
+        self,
+        optimizer: Optimizer | str | None,
+        gradient: np.ndarray,
+        *,
+        learning_rate: float | None = None,
+    ) -> None:
+        """One step of an update rule, as in ``fit``: with L2, weight decay and clipping.
+
+        Parameters
+        ----------
+        optimizer : Optimizer or str or None
+            As for :meth:`fit`: an equal one goes on with its moments, another starts with new
+            ones. One with ``ema`` is refused.
+        gradient : ndarray, shape (n_params,)
+            Of the loss by the parameters, in their layout, as :meth:`Tape.backward` gives it.
+            The network's L2 is added.
+        learning_rate : float, optional
+            Of this step, for a schedule; default: the optimiser's.
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, and if the gradient is not finite; nothing changes then.
+        """
+        state, model = self.state, self.model
+        new = optimizer is not state.optimizer
+        rule: Optimizer = get_optimizer(optimizer) if new else optimizer  # type: ignore[assignment]
+        if rule.ema is not None:
+            raise ValueError(
+                "optimizer must not have ema, whose average belongs to the end of a fit; "
+                f"got ema={rule.ema!r}"
+            )
+        given = gradient
+        if not (
+            type(gradient) is np.ndarray
+            and gradient.dtype == model.dtype
+            and gradient.shape == model.params.shape
+            and gradient.flags.c_contiguous
+        ):
+            gradient = as_array("gradient", gradient)
+            if gradient.shape != model.params.shape or gradient.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"gradient must be numbers of shape {model.params.shape}; got "
+                    f"{gradient.dtype} of shape {gradient.shape}"
+                )
+            gradient = np.ascontiguousarray(gradient, model.dtype)
+        rate = rule.learning_rate
+        if learning_rate is not None:
+            rate = as_real("learning_rate", learning_rate, 0.0)
+        if new:
+            check_finite("gradient", gradient)
+            state.begin(rule, model.params)
+            state.optimizer = rule
+        if gradient is given and (rule.clip_norm or rule.clip_value):
+            gradient = gradient.copy()  # the kernel clips in place
+        assert state.rule is not None  # a training has begun
+        count, l2 = state.updates + 1, self.spec.l2
+        if not model.apply_gradient(gradient, l2, state.rule, rate, count, state.moments):
+            check_finite("gradient", gradient)
+        state.count_update()
+
+
+class Tape:
+    """A forward pass, and the way back; made by :meth:`fastnn.Network.forward`.
+
+    Attributes
+    ----------
+    outputs : ndarray, shape (samples, outputs)
+        Of the network's dtype; float64 of a regression in the units of scaled targets.
+    """
+
+    __slots__ = ("_X", "_memory", "_model", "_net", "_outputs", "_p", "_record", "_x", "outputs")
+
+    def __init__(self, net: Network, X: Any, of: str | None, training: bool) -> None:
+        spec, model, state = net.spec, net.model, net.state
+        if of is None and not spec.is_regression:
+            of = "logits"
+        plain = of == "logits" or (
+            of is None and net.scales.target_scale is None and spec.loss != "poisson"
+        )
+        self._outputs = None if plain else Outputs(spec, net.scales, of)
+        self._X, self._x = features_of(net, X, finite=False)
+        if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
+            # read once more on the way back, when the caller may have changed his
+            self._X, self._x = X.copy(), self._x.copy()
+        self._net, self._model, self._record = net, model, state.record
+        z = np.empty((len(self._x), spec.n_outputs), model.dtype)
+        self._memory, finite = model.tape_forward(self._x, training, state.seed, state.updates, z)
+        if not finite:
+            check_finite("X", self._x)
+        self._p = z
+        if self._outputs is not None:
+            self._p, z = self._outputs.values(model, net.scales, z)
+        self.outputs = z if z is not self._p or self._outputs is None else z.copy()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_memory"):  # else its making failed
+            self._model.give_back(self._memory)
+
+    @overload
+    def backward(self, d_outputs: Any, *, inputs: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def backward(
+        self, d_outputs: Any, *, inputs: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def backward(
+        self, d_outputs: Any, *, inputs: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Gradient of a loss, from its derivative by the outputs.
+
+        May be called again, with other derivatives.
+
+        Parameters
+        ----------
+        d_outputs : array-like, shape (samples, outputs)
+            Derivative of the loss by :attr:`outputs`. For a mean over the samples it has the
+            factor ``1 / samples``.
+        inputs : bool, default=False
+            Whether the derivative by X is wanted too.
+
+        Returns
+        -------
+        gradient : ndarray, shape (n_params,)
+            Of the loss by the parameters, summed over the samples, without L2.
+            :meth:`fastnn.Network.unflatten` gives views of it by layer.
+        d_inputs : ndarray, shape (samples, features)
+            If ``inputs``: in the units of the features.
+
+        Raises
+        ------
+        ValueError
+            If ``d_outputs`` has another shape, or the parameters have been trained since the
+            forward pass.
+        """
+        net, model, outputs = self._net, self._model, self._outputs
+        if net.state.record is not self._record or net.model is not model:
+            raise ValueError("the parameters have changed since forward; call forward again")
+        dz = d_outputs
+        if not (
+            outputs is None
+            and type(dz) is np.ndarray
+            and dz.dtype == model.dtype
+            and dz.shape == self.outputs.shape
+            and dz.flags.c_contiguous
+        ):
+            dz = as_array("d_outputs", d_outputs)
+            if dz.ndim == 1 and self.outputs.shape == (len(dz), 1):
+                dz = dz[:, None]
+            if dz.shape != self.outputs.shape or dz.dtype.kind not in "fiub":
+                raise ValueError(
+                    f"d_outputs must be numbers of shape {self.outputs.shape}; got {dz.dtype} "
+                    f"of shape {dz.shape}"
+                )
+            if outputs is not None:
+                dz = outputs.back(self._p, dz)
+            dz = np.ascontiguousarray(dz, model.dtype)
+        d_inputs = np.empty(self._x.shape, model.dtype) if inputs else None
+        state = net.state
+        gradient = model.tape_backward(
+            self._x, dz, state.seed, state.updates, self._memory, d_inputs
+        )
+        if d_inputs is None:
+            return gradient
+        slope = net.scales.slopes(self._X, net.spec)[0]
+        return gradient, d_inputs if slope is None else d_inputs * slope

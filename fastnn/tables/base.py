@@ -1,0 +1,356 @@
+"""What ``TabularClassifier`` and ``TabularRegressor`` share: columns, members, what is kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from concurrent.futures import wait
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from fastnn.backends import BACKENDS
+from fastnn.errors import DivergenceError
+from fastnn.network import Network
+from fastnn.tables import recipe
+from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.encoding import Encoding
+from fastnn.tables.importances import importances
+from fastnn.tables.model import TableModel
+from fastnn.tables.recipe import Record, Samples
+from fastnn.training.pool import Workers
+from fastnn.training.threads import default_threads
+from fastnn.validation import refuse_masked
+
+
+class BaseTabular(BaseEstimator):
+    """What classifier and regressor share.
+
+    Each of them has its own ``_check_targets`` (targets of a user as a matrix for the kernels),
+    ``_n_classes`` (0 for a regression), ``_strata``, ``_weights`` and ``_score_of``.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "columns": [dict, None],
+        "random_state": ["random_state"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "backend": [StrOptions({"auto", *BACKENDS})],
+        "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
+    }
+
+    # --- fitting ------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Learn the columns and train.
+
+        Parameters
+        ----------
+        X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
+            Text, categories, dates and missing values too.
+        y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
+            Targets, one a sample.
+        sample_weight : array-like, shape (n_samples,), optional
+            Samples of weight 0 are left out.
+        X_val, y_val : optional
+            Rows that decide which epoch is the best; none of ``X`` are held out then.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, or if no column is left to learn from.
+        DivergenceError
+            If the loss is not finite before the first epoch ends.
+        """
+        refuse_masked("X", X)
+        columns = self._read(X, reset=True)
+        rows, weights = self._rows(columns, y, sample_weight)
+        check_consistent_length(columns[0].values, y)
+        columns = columns if rows is None else [column.take(rows) for column in columns]
+        targets = self._check_targets(y, reset=True)
+        targets = targets if rows is None else targets[rows]
+        weights = self._weights(weights, targets)
+        rng = check_random_state(self.random_state)
+        given = X_val is not None or y_val is not None
+        if given:
+            if X_val is None or y_val is None:
+                raise ValueError("give X_val and y_val, or neither")
+            kept, held = np.arange(len(targets)), None
+        else:
+            kept, held = self._split(targets, rng)
+        # whole numbers in an array may count anything; a column with a name tells more
+        self.encoding_ = Encoding.fit(
+            columns,
+            kinds=self.columns,
+            scaling=None,
+            rows=kept,
+            keep_index=not hasattr(self, "feature_names_in_"),
+        )
+        x = self.encoding_.transform(columns)
+        held_out: tuple | None = None
+        if given:
+            x_val = self.encoding_.transform(self._read(X_val, reset=False))
+            targets_val = self._check_targets(y_val, reset=False)
+            check_consistent_length(x_val, targets_val)
+            held_out = x_val, targets_val, self._weights(None, targets_val)
+        elif held is not None:
+            held_out = x[held], targets[held], None if weights is None else weights[held]
+        weights = None if weights is None else weights[kept]
+        self._train((x[kept], targets[kept], weights), held_out, rng)
+        self._held_out = held_out
+        self.__dict__.pop("_importances", None)
+        return self
+
+    def _rows(
+        self, columns: list[Column], y: Any, sample_weight: Any
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Which rows count, None for all, and their weights."""
+        n = len(columns[0])
+        if y is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} requires y to be passed, but the target y is None")
+        refuse_masked("y", y)
+        if sample_weight is None:
+            return None, None
+        refuse_masked("sample_weight", sample_weight)
+        weights = _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
+        rows = np.flatnonzero(weights)
+        if not len(rows):
+            raise ValueError("sample_weight is 0 for all samples")
+        weights = weights[rows]
+        if (weights == weights[0]).all():
+            weights = None
+        return (None if len(rows) == n else rows), weights
+
+    def _split(
+        self, targets: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Rows to train with and to hold out."""
+        rows = np.arange(len(targets))
+        if self.validation_fraction == 0:
+            return rows, None
+        n_held = math.ceil(self.validation_fraction * len(rows))
+        kept, held = train_test_split(
+            rows,
+            test_size=float(self.validation_fraction),
+            random_state=rng,
+            stratify=self._strata(targets, min(n_held, len(rows) - n_held)),
+        )
+        return kept, held
+
+    def _train(self, data: tuple, held_out: tuple | None, rng: np.random.RandomState) -> None:
+        """Train the members, each on a core of its own if there are several."""
+        n_threads = self.n_threads or default_threads()
+        side_by_side = min(n_threads, self.n_members)
+        limit = self.time_limit
+        if limit is not None:
+            limit /= -(-self.n_members // side_by_side)
+        seeds = rng.randint(2**31 - 1, size=self.n_members)
+        own_threads = self.n_threads if self.n_members == 1 else 1
+
+        def train(seed: int) -> tuple[Network, Record]:
+            started = time.perf_counter()
+            net = recipe.new_network(
+                *data[:2],
+                self._n_classes(),
+                label_smoothing=recipe.LABEL_SMOOTHING if self._smooths() else 0.0,
+                dtype=np.dtype(self.dtype).name,
+                backend=self.backend,
+                seed=int(seed),
+                n_threads=own_threads,
+            )
+            samples = _samples(net, *data)
+            validation = None if held_out is None else _samples(net, *held_out)
+            left = None if limit is None else limit - (time.perf_counter() - started)
+            record = recipe.train(
+                net,
+                samples,
+                validation,
+                self.n_epochs,
+                by_error=self._by_error(),
+                time_limit=left,
+                after_epoch=getattr(self, "_after_epoch", None),
+            )
+            if self._n_classes() and self.calibrate and validation is not None:
+                recipe.calibrate(net, validation)
+            net.n_threads = self.n_threads
+            self._describe(net)
+            return net, record
+
+        results = [train(seeds[0])] if self.n_members == 1 else _each(train, seeds, side_by_side)
+        self.networks_ = [net for net, _ in results]
+        records = [record for _, record in results]
+        self.n_iter_ = max(len(record.losses) for record in records)
+        self.best_iter_ = [record.best_epoch + 1 for record in records]
+        self.loss_curves_ = [record.losses for record in records]
+        self.validation_curves_ = [record.errors for record in records]
+        for record in records:
+            if record.stopped == "interrupted":
+                warnings.warn("Training interrupted by user.", stacklevel=4)
+            elif record.stopped == "diverged":
+                warnings.warn(
+                    f"The loss after epoch {len(record.losses)} is not finite; the parameters of "
+                    f"epoch {record.best_epoch + 1} are kept.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        self.stopped_ = records[0].stopped
+
+    def _smooths(self) -> bool:
+        """Whether labels are smoothed."""
+        return False
+
+    # --- what came in --------------------------------------------------------------------
+
+    def _read(self, X: Any, reset: bool) -> list[Column]:
+        """The columns of what a user gave, names and numbers of columns checked."""
+        is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # a sparse DOK is a dict
+        if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
+            array = X if hasattr(X, "dtype") else np.asarray(X)
+            if array.dtype.kind not in "USO":
+                options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+                return columns_of(validate_data(self, X, reset=reset, **options))
+            X = np.asarray(X, object)
+        columns = columns_of(X)
+        if is_dict:  # which scikit-learn does not know as a table
+            if reset:
+                self.feature_names_in_ = np.array([column.name for column in columns], object)
+                self.n_features_in_ = len(columns)
+        else:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        if not len(columns[0]):
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape=(0, {len(columns)})) while a minimum of 1 "
+                f"is required by {type(self).__name__}."
+            )
+        return columns
+
+    # --- what came out -------------------------------------------------------------------
+
+    @property
+    def network_(self) -> Network:
+        """The trained network, of the encoded columns (``encoding_.transform(X)``)."""
+        check_is_fitted(self)
+        if len(self.networks_) > 1:
+            raise AttributeError(
+                f"there are {len(self.networks_)} members: networks_ has the network of each"
+            )
+        return self.networks_[0]
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """By how much the score of the held-out rows falls when a column is shuffled among them.
+
+        Accuracy or R^2, mean of five permutations of at most 2,000 rows. Computed when first asked
+        for; the held-out rows are not pickled.
+        """
+        check_is_fitted(self)
+        if "_importances" not in self.__dict__:
+            held_out = getattr(self, "_held_out", None)
+            if held_out is None:
+                raise AttributeError(
+                    "feature_importances_ need held-out rows: there were none, or the estimator "
+                    "was pickled before they were asked for"
+                )
+            groups, first = [], 0
+            for column in self.encoding_.columns:
+                groups.append(range(first, first := first + len(column.outputs())))
+            self._importances = importances(self._score_of, *held_out[:2], groups).mean(axis=1)
+        return self._importances
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
+
+        It has the network and how columns become numbers, neither settings nor data.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors`` by custom.
+
+        Raises
+        ------
+        AttributeError
+            If there are several members.
+        """
+        TableModel(self.encoding_, self.network_).save(path)
+
+    def _mean_of_members(self, x: np.ndarray) -> np.ndarray:
+        """Mean of what the members predict for encoded rows."""
+        total: Any = 0.0
+        for net in self.networks_:
+            total = total + (net.predict(x) if net.is_regression else net.predict_proba(x))
+        return total / len(self.networks_)
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """The same for what a user gave."""
+        check_is_fitted(self)
+        refuse_masked("X", X)
+        return self._mean_of_members(self.encoding_.transform(self._read(X, reset=False)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_held_out"}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "networks_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
+
+
+def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> Samples:
+    """Encoded rows as a network takes them."""
+    scales, spec = net.scales, net.spec
+    weights = np.empty(0, net.dtype) if weights is None else np.asarray(weights, net.dtype)
+    targets = scales.targets(np.asarray(targets, np.float64), spec)
+    return Samples(scales.inputs(x, spec), targets, weights)
+
+
+def _each(train: Any, seeds: np.ndarray, n_threads: int) -> list[tuple[Network, Record]]:
+    """The members that could be trained; after Ctrl-C those that had begun."""
+    with Workers(n_threads) as workers:
+        futures = [workers.submit(train, seed) for seed in seeds]
+        try:
+            while wait(futures, timeout=0.2).not_done:
+                pass  # awake now and then, so that Ctrl-C comes through
+        except KeyboardInterrupt:
+            workers.stop()
+    done = [future for future in futures if not future.cancelled()]
+    errors = [future.exception() for future in done]
+    for error in errors:
+        if error is not None and not isinstance(error, KeyboardInterrupt | DivergenceError):
+            raise error
+    results = [future.result() for future, error in zip(done, errors, strict=True) if not error]
+    if not results:
+        raise next((error for error in errors if error is not None), KeyboardInterrupt())
+    return results

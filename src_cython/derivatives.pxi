@@ -1,0 +1,161 @@
+# Derivatives of a network's outputs by its inputs, one block of samples after the other.
+#
+# Of the last layer's net inputs, by what the first layer gets; the plan has no dropout. Of the
+# padding lanes the vectors are zero.
+
+
+cdef struct Vectors:
+    # (samples or 1, n, columns)
+    real *p
+    Size n
+    Size columns
+    Size step  # from one sample to the next; 0: the same for all
+
+
+cdef inline Vectors read_vectors(cnp.ndarray vectors, Size samples, Size columns) except *:
+    cdef Vectors v
+    v.p = reals(vectors, 0, False, "vectors")
+    if (cnp.PyArray_NDIM(vectors) != 3 or dim(vectors, 2) != columns
+            or dim(vectors, 0) != 1 and dim(vectors, 0) != samples):
+        raise ValueError("vectors has shape %s; needed is (%s or 1, n, %s)" % (
+            (<object> vectors).shape, samples, columns))
+    v.n, v.columns = dim(vectors, 1), columns
+    v.step = v.n * columns if dim(vectors, 0) > 1 else 0
+    return v
+
+
+cdef void read_columns(const real *x, Size ldx, Size samples, Size columns, Size lanes,
+                       Matrix out) noexcept nogil:
+    """Rows of x, a sample each, become columns; the padding lanes zero."""
+    cdef Size c, s
+    if ldx > 0:
+        transpose(x, ldx, samples, columns, NULL, out.p, out.ld)
+    else:
+        for c in range(columns):
+            for s in range(samples):
+                out.p[c * out.ld + s] = x[c]
+    for c in range(columns):
+        for s in range(samples, lanes):
+            out.p[c * out.ld + s] = 0
+
+
+cdef inline void plan_products(Block *b, Size k, Dense *d) noexcept nogil:
+    """Strategy of a product with the weights alone, the same in both directions."""
+    read_layer(b, k, d)
+    d.inputs = NARROW
+    if b.net.layers[k].blas:
+        d.inputs = PACKED if PACKED_PRODUCTS else BLAS
+
+
+cdef void layer_inputs_back(Block *b, Size k, Matrix dz, Matrix dx) noexcept nogil:
+    """Derivative by what layer k reads, from that by its net inputs."""
+    cdef Dense d
+    plan_products(b, k, &d)
+    d.dz, d.dx = dz, dx
+    if d.inputs == PACKED:
+        d.dz_panels = d.panels
+        share_panels(dz.p, dz.ld, 1, d.n_out, d.lanes, b.team, d.panels)
+    backward_inputs(&d, 0, d.n_in, d.n_in)
+
+
+cdef void layer_tangents(Block *b, Size k, Matrix dx, Matrix dz) noexcept nogil:
+    """Change of layer k's net inputs, from that of what it reads."""
+    cdef Dense d
+    plan_products(b, k, &d)
+    if d.inputs == NARROW:
+        product(dx, Weights(d.w, d.n_out, 1), NULL, d.n_in, d.n_out, d.lanes, dz)
+    elif d.inputs == PACKED:
+        share_panels(dx.p, dx.ld, 1, d.n_in, d.lanes, b.team, d.panels)
+        packed_product(Factor(d.w, 1, d.n_out), d.panels, NULL, False, d.n_out, d.lanes, d.n_in,
+                       dz, d.copy, no_update())
+    else:
+        gemm(b"n", b"t", d.lanes, d.n_out, d.n_in, dx, Matrix(d.w, d.n_out), 1, 0, dz)
+
+
+cdef void backward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
+    """Vectors times the Jacobian of a block's samples."""
+    cdef real *work = b.memory.work
+    cdef Size r, k, features = b.net.layers[0].fan_in
+    cdef Matrix x = Matrix(work + b.net.header.work_input, b.ld)  # not read any more
+    cdef Matrix dz, dx
+    for r in range(v.n):
+        dz = Matrix(work + b.net.header.work_delta, b.ld)
+        dx = Matrix(work + b.net.header.work_delta_other, b.ld)
+        read_columns(v.p + r * v.columns, v.step, b.samples, v.columns, b.lanes, dz)
+        for k in range(b.net.n_layers - 1, 0, -1):
+            layer_inputs_back(b, k, dz, dx)
+            activate_units_back(b, k - 1, 0, b.net.layers[k].fan_in, dx)
+            dz, dx = dx, dz
+        layer_inputs_back(b, 0, dz, x)
+        transpose(x.p, x.ld, features, b.samples, NULL, out + r * features, v.n * features)
+
+
+cdef void forward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
+    """The Jacobian of a block's samples times vectors."""
+    cdef real *work = b.memory.work
+    cdef Size r, k, n_out = b.net.layers[b.net.n_layers - 1].fan_out
+    cdef Matrix x, dz, other
+    for r in range(v.n):
+        x = Matrix(work + b.net.header.work_input, b.ld)
+        dz = Matrix(work + b.net.header.work_delta, b.ld)
+        other = Matrix(work + b.net.header.work_delta_other, b.ld)
+        read_columns(v.p + r * v.columns, v.step, b.samples, v.columns, b.lanes, x)
+        for k in range(b.net.n_layers):
+            layer_tangents(b, k, x, dz)
+            activate_units_back(b, k, 0, b.net.layers[k].fan_out, dz)
+            x, dz, other = dz, other, dz
+        transpose(x.p, x.ld, n_out, b.samples, NULL, out + r * n_out, v.n * n_out)
+
+
+cdef void derive(Net *net, real *x, Size samples, Vectors v, bint backward, Memory memory,
+                 real *out) noexcept nogil:
+    """Vectors times the Jacobian, or the Jacobian times vectors, for all samples."""
+    cdef Size features = net.layers[0].fan_in, n_out = net.layers[net.n_layers - 1].fan_out
+    cdef Size first = 0, n, size = v.n * (features if backward else n_out)
+    cdef Team one = alone()
+    cdef Block b
+    cdef Vectors here = v
+    while first < samples:
+        n = smaller(net.header.block, samples - first)
+        start_block(&b, net, memory, &one, x, first, n)
+        forward_layers(&b)
+        here.p = v.p + first * v.step
+        if backward:
+            backward_vectors(&b, here, out + first * size)
+        else:
+            forward_vectors(&b, here, out + first * size)
+        first += n
+
+
+cdef int read_and_derive(net, cnp.ndarray x, cnp.ndarray vectors, bint backward,
+                         cnp.ndarray params, cnp.ndarray work, cnp.ndarray out) except -1:
+    """Check the arrays, then derive."""
+    cdef Net net_ = read_net(net)
+    cdef Size features = net_.layers[0].fan_in, n_out = net_.layers[net_.n_layers - 1].fan_out
+    cdef Matrix x_ = matrix(x, -1, features, False, "x")
+    cdef Size samples = dim(x, 0)
+    cdef Vectors v = read_vectors(vectors, samples, n_out if backward else features)
+    cdef real *out_ = reals(out, samples * v.n * (features if backward else n_out), True, "out")
+    cdef Memory memory
+    cdef uint64_t mode
+    memory.params, memory.grads = reals(params, net_.header.n_params, False, "params"), NULL
+    memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
+    with nogil:
+        mode = flush_subnormals()
+        derive(&net_, x_.p, samples, v, backward, memory, out_)
+        restore_subnormals(mode)
+    return 0
+
+
+def input_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
+                    cnp.ndarray params not None, cnp.ndarray work not None,
+                    cnp.ndarray out not None, /):
+    """Vectors times the Jacobian."""
+    read_and_derive(net, x, vectors, True, params, work, out)
+
+
+def output_tangents(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
+                    cnp.ndarray params not None, cnp.ndarray work not None,
+                    cnp.ndarray out not None, /):
+    """The Jacobian times vectors."""
+    read_and_derive(net, x, vectors, False, params, work, out)

@@ -1,0 +1,163 @@
+# Forward, backward and update one by one, for a loss that is computed outside.
+#
+# Each block of samples has scratch memory of its own, which holds the layers' outputs from the
+# forward to the backward pass; behind it is room for the derivative by the inputs.
+
+
+cdef Size tape_size(Net *net) noexcept nogil:
+    """Scratch memory of a block."""
+    return net.header.work_size + net.layers[0].fan_in * net.header.block
+
+
+cdef int read_tape(Net *net, cnp.ndarray x, cnp.ndarray params, cnp.ndarray work,
+                   Memory *memory) except -1:
+    """Check what both passes take."""
+    cdef Size samples = dim(x, 0), blocks = (samples + net.header.block - 1) // net.header.block
+    memory.params, memory.grads = reals(params, net.header.n_params, False, "params"), NULL
+    memory.work = memory.own = reals(work, blocks * tape_size(net), True, "work")
+    check_shape(work, -1, tape_size(net), "work")
+    return 0
+
+
+cdef inline void tape_block(Block *b, Net *net, Memory memory, Team *team, uint64_t seed,
+                            Size step, Size first, Size samples) noexcept nogil:
+    """The block that begins with a sample, as it is in memory."""
+    b.net, b.memory, b.team, b.first, b.seed, b.step = net, memory, team, first, seed, step
+    b.samples = smaller(net.header.block, samples - first)
+    b.memory.work = b.memory.own = memory.work + first // net.header.block * tape_size(net)
+    b.lanes, b.ld = round_up(b.samples, PADDING), round_up(b.samples, GATHERED)
+    b.csr.indices, b.update = NULL, NULL
+    b.x = Matrix(b.memory.work + net.header.work_input, b.ld)
+
+
+cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memory memory,
+                 real *out) noexcept nogil:
+    """Net inputs of the last layer, and all layers' outputs in memory."""
+    cdef Size features = net.layers[0].fan_in, first = 0
+    cdef Size n_out = net.layers[net.n_layers - 1].fan_out
+    cdef Team one = alone()
+    cdef Block b
+    cdef Matrix z
+    while first < samples:
+        tape_block(&b, net, memory, &one, seed, step, first, samples)
+        gather(b.x, x, features, Rows(NULL, first, b.samples), b.lanes)
+        z = forward_layers(&b)
+        transpose(z.p, z.ld, n_out, b.samples, NULL, out + first * n_out, n_out)
+        first += b.samples
+
+
+cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size step,
+                    Memory memory, real *d_inputs) noexcept nogil:
+    """Gradients, summed over blocks in the order of a training step."""
+    cdef Size features = net.layers[0].fan_in, size = net.header.block, k, group, first
+    cdef Size n_out = net.layers[net.n_layers - 1].fan_out, n_params = net.header.n_params
+    cdef Size blocks = (samples + size - 1) // size, groups = group_count(net, samples)
+    cdef Team one = alone()
+    cdef Block b
+    cdef Matrix dz, dx
+    cdef double loss = 0
+    for group in range(groups):
+        first = group * blocks // groups
+        for k in range(first, (group + 1) * blocks // groups):
+            tape_block(&b, net, memory, &one, seed, step, k * size, samples)
+            b.memory.grads = memory.grads + group * n_params
+            b.accumulate = k > first
+            dz = Matrix(b.memory.work + net.header.work_delta, b.ld)
+            dx = Matrix(b.memory.work + net.header.work_delta_other, b.ld)
+            read_columns(d_outputs + k * size * n_out, n_out, b.samples, n_out, b.lanes, dz)
+            backward_layers(&b, dz, dx, &loss)
+            if d_inputs != NULL:
+                inputs_of_block(&b, dz, dx, d_inputs + k * size * features)
+    sum_groups(groups, n_params, 0, n_params, memory.grads)
+
+
+cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept nogil:
+    """Derivative by the inputs, after that by the parameters, which had the two matrices."""
+    cdef Size k, features = b.net.layers[0].fan_in
+    cdef Matrix inputs = Matrix(b.memory.work + b.net.header.work_size, b.ld)
+    for k in range(1, b.net.n_layers):
+        if b.net.layers[k].kind == DENSE:  # they have changed places with each
+            dz, dx = dx, dz
+    layer_inputs_back(b, 0, dz, inputs)
+    transpose(inputs.p, inputs.ld, features, b.samples, NULL, out, features)
+
+
+def tape_forward(net not None, cnp.ndarray x not None, uint64_t seed, Size step,
+                 cnp.ndarray params not None, cnp.ndarray work not None,
+                 cnp.ndarray out not None, /):
+    """Net inputs of the last layer; whether x is finite. ``work`` keeps what the way back reads."""
+    cdef Net net_ = read_net(net)
+    cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
+    cdef Size samples = dim(x, 0)
+    cdef Matrix out_ = matrix(out, samples, net_.layers[net_.n_layers - 1].fan_out, True, "out")
+    cdef Memory memory
+    cdef bint finite
+    cdef uint64_t mode
+    read_tape(&net_, x, params, work, &memory)
+    with nogil:
+        mode = flush_subnormals()
+        finite = all_finite(x_.p, samples * x_.ld)
+        record(&net_, x_.p, samples, seed, step, memory, out_.p)
+        restore_subnormals(mode)
+    return finite
+
+
+def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs not None,
+                  uint64_t seed, Size step, cnp.ndarray params not None,
+                  cnp.ndarray work not None, cnp.ndarray grads not None,
+                  cnp.ndarray d_inputs not None, /):
+    """Gradient by parameters and inputs, from that by the outputs of :func:`tape_forward`."""
+    cdef Net net_ = read_net(net)
+    cdef Size samples = dim(x, 0), n_out = net_.layers[net_.n_layers - 1].fan_out
+    cdef Matrix dz = matrix(d_outputs, samples, n_out, False, "d_outputs")
+    cdef Matrix dx
+    cdef Memory memory
+    cdef uint64_t mode
+    read_tape(&net_, x, params, work, &memory)
+    memory.grads = reals(grads, net_.header.n_params * group_count(&net_, samples), True, "grads")
+    dx.p = NULL
+    if cnp.PyArray_SIZE(d_inputs):
+        dx = matrix(d_inputs, samples, net_.layers[0].fan_in, True, "d_inputs")
+    with nogil:
+        mode = flush_subnormals()
+        play_back(&net_, dz.p, samples, seed, step, memory, dx.p)
+        restore_subnormals(mode)
+
+
+def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, double learning_rate,
+                   Size count, cnp.ndarray params not None, cnp.ndarray moments not None, /):
+    """Update all parameters by the gradient of a loss; whether it is finite."""
+    cdef Net net_ = read_net(net)
+    cdef Rule rule_ = read_rule(rule, 2 * net_.n_layers + 1,
+                                net_.layers[0].fan_in * net_.layers[0].fan_out)
+    cdef Size n_params = net_.header.n_params
+    cdef bint finite
+    cdef Memory memory
+    memory.grads = reals(grads, n_params, clips(&rule_), "grads")
+    memory.params = reals(params, n_params, True, "params")
+    memory.work = memory.own = NULL
+    cdef real *moments_ = reals(
+        moments, n_params * (moment_rows(&rule_) + (rule_.constants[5] != 0)), True, "moments")
+    cdef Update update_ = make_update(&net_, &rule_, moments_)
+    cdef uint64_t mode
+    with nogil:
+        mode = flush_subnormals()
+        finite = all_finite(memory.grads, n_params)
+        if finite:
+            update_all(&net_, &update_, learning_rate, count, memory)
+        restore_subnormals(mode)
+    return finite
+
+
+cdef void update_all(Net *net, Update *u, double learning_rate, Size count,
+                     Memory memory) noexcept nogil:
+    """All parameters by one thread; none was updated with its gradient, as plans may say."""
+    cdef Header header = net.header[0]
+    cdef Batch batch
+    cdef Data data
+    cdef Team one = alone()
+    header.shared, net.header = 0, &header
+    batch.groups, batch.scale = 1, 0
+    data.csr.indices = NULL
+    prepare_update(net, u, learning_rate, count, &batch, memory.params)
+    update_layers(net, &data, &batch, u, &one, &memory)
