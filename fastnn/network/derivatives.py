@@ -131,6 +131,7 @@ class Differentiable:
         v : array-like, shape (samples, outputs) or (outputs,)
             The Hessian is that of ``v @ outputs``.
         u : array-like, shape (samples, features) or (features,)
+            The direction.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
