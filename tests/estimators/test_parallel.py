@@ -182,6 +182,7 @@ class Slow(BaseEstimator):
         self.both.wait(60)
         model.fit(X, y)
         while self.solver == "lbfgs":  # which ends where nothing gets better
+            pool.check_stopped()
             model.fit(X, y)
 
 
