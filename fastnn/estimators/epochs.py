@@ -352,10 +352,12 @@ class EpochRun(Run):
         if self.held_out is not None:
             with state.average(params):
                 self._validate(self.held_out)
-        scores, best = estimator.validation_scores_, estimator.best_validation_score_
+        scores, best = [], 0.0
+        if self.held_out is not None:
+            assert estimator.validation_scores_ is not None
+            assert estimator.best_validation_score_ is not None
+            scores, best = estimator.validation_scores_, estimator.best_validation_score_
         if estimator.early_stopping:
-            assert scores is not None
-            assert best is not None
             worse = scores[-1] < best + estimator.tol
             if scores[-1] > best:
                 with state.average(params):
@@ -365,8 +367,6 @@ class EpochRun(Run):
             worse = loss > estimator.best_loss_ - estimator.tol
             estimator.best_loss_ = min(loss, estimator.best_loss_)
         if self.held_out is not None:
-            assert scores is not None
-            assert best is not None
             estimator.best_validation_score_ = max(best, scores[-1])
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":

@@ -234,7 +234,8 @@ def build(
 
     backends.load(backend)
     fields = description.model_dump()
-    arrays = {name: array for name, array in arrays.items() if name not in RUN_ARRAYS}
+    for name in RUN_ARRAYS:
+        arrays.pop(name, None)
     try:
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}

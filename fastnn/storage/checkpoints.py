@@ -163,7 +163,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
     path = Path(path)
     description, arrays = storage.read_contents(path)
     run = run_of(path, description)
-    model = storage.build(path, description, arrays, backend)
+    model = storage.build(path, description, dict(arrays), backend)
     validation = None
     if run.n_validated is not None:
         validation = arrays.get("validation", np.empty(0)).reshape(-1, 2)

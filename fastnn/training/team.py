@@ -95,8 +95,14 @@ def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndar
     For kernels of Python, which Ctrl-C would end within a step. After it this waits for the step.
     """
     context = contextvars.copy_context()  # with np.errstate
+    is_done = threading.Lock()
+    is_done.acquire()
     try:
-        return pool.submit(context.run, run, 0).result()
+        step = pool.submit(context.run, run, 0)
+        step.add_done_callback(lambda _: is_done.release())
+        # Ctrl-C while a Condition waits, as in result(), may end in a RuntimeError instead.
+        is_done.acquire()
+        return step.result()
     except BaseException:
         sync[SYNC_ABORT] = 1
         pool.shutdown()

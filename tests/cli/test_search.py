@@ -154,7 +154,6 @@ def test_progress_and_table_on_a_terminal(run, monkeypatch, method):
     code, out, err = run("iris", *QUICK, "--method", method)
     assert code == 0
     assert "6/6" in err if method == "random" else "/?" in err  # three trials, two folds
-    assert "┃" in out
     for name in ("rank", "score", "hidden", "activation", "learning_rate", "l2"):
         assert name[:5] in out
 

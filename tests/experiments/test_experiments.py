@@ -289,7 +289,10 @@ def test_command_writes_what_was_asked_for(capsys, tmp_path):
     [
         (["--only", "nothing"], "no experiment"),
         (["--only", ","], "names no experiment"),
-        (["--backend", "fortran"], "'fortran' is not one of"),
+        (
+            ["--backend", "fortran"],
+            "--backend must be one of 'auto', 'cython', 'numba', 'numpy'; got 'fortran'",
+        ),
         (["--seeds", "0"], "seeds"),
     ],
 )

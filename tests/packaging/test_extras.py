@@ -117,6 +117,7 @@ def test_training_and_predicting_need_no_extra(tmp_path):
     assert 'no pictures, which need matplotlib: pip install "fastnn-cpu[plots]"' in out
     run = tmp_path / "runs" / "moons-1"
     assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoint.safetensors",
         "history.csv",
         "model.safetensors",
         "settings.toml",

@@ -329,7 +329,7 @@ def test_permalink_of_drawn_points(page):
 
 def test_bad_permalink_is_one_sentence(page):
     page.open("#samples=99999", ready="window.play && !document.getElementById('notice').hidden")
-    assert "samples: Input should be less than or equal to 2000" in page.text("notice")
+    assert "samples must be at most 2000" in page.text("notice")
 
 
 def test_replay(page):

@@ -204,7 +204,7 @@ def refused(tmp_path, raw, match=None):
         (config(classes={"dtype": "<i8", "values": ["a", "b"]}), "do not fit their type"),
         (config(classes={"dtype": "|i1", "values": [0, 300]}), "config.classes"),
         (config(classes={"dtype": "|O", "values": ["a", 3]}), "config.classes"),
-        (lambda fields: fields.update(format_version=4), "written in format 4, by a newer fastnn"),
+        (lambda fields: fields.update(format_version=5), "written in format 5, by a newer fastnn"),
         (lambda fields: fields.update(format_version="1"), "format_version"),
         (lambda fields: fields.update(kind="Forest"), "kind"),
         (lambda fields: fields.pop("config"), "config"),
