@@ -32,10 +32,11 @@ class Lines:
     """
 
     def __init__(self, name: str, total: int | None, done: int = 0) -> None:
-        self._name, self._total, self._done, self._before = name, total, done, done
+        self._name, self._total, self._done = name, total, done
         self._wait = FIRST
         self._started = time.monotonic()
         self._next = self._started + self._wait
+        self._first: tuple[float, int] | None = None  # time and number of the first that was told
         self._silence: threading.Timer | None = None  # speaks if nothing is told for so long
 
     def __enter__(self) -> Self:
@@ -67,17 +68,19 @@ class Lines:
             self._silence = None
         self._done = done
         now = time.monotonic()
+        if self._first is None:  # what came before, such as compiling, tells nothing of the rest
+            self._first, self._next = (now, done), now + FIRST
         if now < self._next:
             return
         self._wait = min(2 * self._wait, LONGEST)
         self._next = now + self._wait
-        seconds, new = now - self._started, done - self._before
+        seconds, new = now - self._first[0], done - self._first[1]
         of, left = "", ""
         if self._total is not None:
             of = f" of {self._total:,}"
-            if new > 0:
+            if new > 0 and done < self._total:
                 left = f", about {seconds * (self._total - done) / new:.0f} s left"
-        _write(f"{self._name} {done:,}{of}{text}, {seconds:.0f} s{left}")
+        _write(f"{self._name} {done:,}{of}{text}, {now - self._started:.0f} s{left}")
 
 
 def training_progress(epochs: int) -> TrainingBar | Lines:

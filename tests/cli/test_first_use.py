@@ -318,10 +318,18 @@ def test_lines_come_now_and_then(clock, capsys):
         clock.now = float(second)
         counted.reach(second + 1)
     written = capsys.readouterr().err.splitlines()
-    assert written[0] == "fastnn: fit 3 of 1,000, 2 s, about 665 s left"
+    assert written[0] == "fastnn: fit 3 of 1,000, 2 s, about 997 s left"
     seconds = [int(re.search(r" (\d+) s,? ?", line)[1]) for line in written]
     assert seconds[:5] == [2, 6, 14, 30, 60]
     assert set(np.diff(seconds[4:])) == {30}
+
+
+def test_what_came_before_the_first_counts_for_no_estimate(clock, capsys):
+    """A compilation of 7 seconds before 20,000 epochs of 1 ms made 40 hours of them."""
+    counted = lines.Lines("epoch", 20_000)
+    for epoch, clock.now in ((1, 7.0), (2001, 9.0)):
+        counted.reach(epoch)
+    assert capsys.readouterr().err == "fastnn: epoch 2,001 of 20,000, 9 s, about 18 s left\n"
 
 
 def test_what_is_short_has_no_line(clock, capsys):
@@ -342,12 +350,14 @@ def test_silence_is_explained(monkeypatch, capsys):
 
 def test_training_in_a_pipe_tells_its_progress(clock, capsys):
     def later(progress):
-        clock.now = 10.0
+        clock.now += 10.0
 
     net = fastnn.Network([2, 2, 2], backend="numpy", random_state=0)
     X, y = np.random.RandomState(0).randn(40, 2), np.arange(40) % 2
     net.fit(X, y, epochs=3, callbacks=[later], verbose=True)
-    assert "fastnn: epoch 1 of 3, loss 1.08" in capsys.readouterr().err
+    assert re.fullmatch(
+        r"fastnn: epoch 3 of 3, loss 1\.\d+, 20 s\n", capsys.readouterr().err
+    )
     net.fit(X, y, epochs=3, callbacks=[later])
     assert capsys.readouterr().err == ""
 
