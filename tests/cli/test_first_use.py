@@ -355,9 +355,7 @@ def test_training_in_a_pipe_tells_its_progress(clock, capsys):
     net = fastnn.Network([2, 2, 2], backend="numpy", random_state=0)
     X, y = np.random.RandomState(0).randn(40, 2), np.arange(40) % 2
     net.fit(X, y, epochs=3, callbacks=[later], verbose=True)
-    assert re.fullmatch(
-        r"fastnn: epoch 3 of 3, loss 1\.\d+, 20 s\n", capsys.readouterr().err
-    )
+    assert re.fullmatch(r"fastnn: epoch 3 of 3, loss 1\.\d+, 20 s\n", capsys.readouterr().err)
     net.fit(X, y, epochs=3, callbacks=[later])
     assert capsys.readouterr().err == ""
 
