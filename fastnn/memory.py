@@ -10,7 +10,7 @@ from contextlib import suppress
 
 _FREE = "/proc/meminfo"
 _CONTAINER = "/sys/fs/cgroup/memory."  # as a container sees its limit
-_SMALL = 1 << 28  # bytes: less is not worth a look
+SMALL = 1 << 28  # bytes: less is not worth a look
 _MOST = 1 << 60  # bytes, where nobody says how many there are
 
 
@@ -56,7 +56,7 @@ def check_memory(what: str, n_bytes: int) -> None:
     ------
     ValueError
     """
-    if n_bytes <= _SMALL:
+    if n_bytes <= SMALL:
         return
     free = available()
     if n_bytes > free:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.backends.model import Model
 from fastnn.backends.tuning import tuning
-from fastnn.memory import check_memory
+from fastnn.memory import SMALL, check_memory
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.blas import limited_blas
 from fastnn.training.pool import is_worker, run_pieces
@@ -31,6 +31,7 @@ class Predictor:
 
     def __init__(self, spec: NetworkSpec, model: Model) -> None:
         self.spec, self.model, self.n_outputs = spec, model, spec.n_outputs
+        self.row_bytes = spec.n_outputs * model.dtype.itemsize
         # From this many samples on predictions may be shared between threads.
         self.shared_from = sys.maxsize
         if model.is_threaded:
@@ -57,20 +58,27 @@ class Predictor:
         ValueError
             If ``x`` has NaN or infinities.
         """
-        n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
-        check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
+        n_bytes = len(x) * self.row_bytes
+        if n_bytes > SMALL:  # else the text of the message would take longer than a prediction
+            check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
         if len(x) < self.shared_from:
             finite = self.model.forward(x, transform, out)
         else:
-
-            def run(rows: slice) -> bool:
-                return self.model.forward(x[rows], transform, out[rows])
-
-            finite = self.in_pieces(run, len(x), 1, n_threads)
+            finite = self._shared(x, transform, out, n_threads)
         if not finite:
             check_finite("X", x)
         return out
+
+    def _shared(
+        self, x: np.ndarray, transform: bool, out: np.ndarray, n_threads: int | None
+    ) -> bool:
+        """Many samples, by several threads."""
+
+        def run(rows: slice) -> bool:
+            return self.model.forward(x[rows], transform, out[rows])
+
+        return self.in_pieces(run, len(x), 1, n_threads)
 
     def in_pieces(
         self, run: Callable[[slice], bool], samples: int, passes: int, n_threads: int | None
