@@ -63,13 +63,11 @@ class ScikitLearn(Library):
     def step(self, sizes, X, y):
         net = self.classifier(tuple(sizes[1:-1]), batch_size=len(X))
         classes = np.arange(sizes[-1])
-        return lambda: net.partial_fit(X, y, classes)
+        return lambda: net.partial_fit(X, y, classes=classes)
 
     def predict(self, sizes, X):
-        net = self.classifier(tuple(sizes[1:-1]), max_iter=1)
-        net.fit(
-            np.r_[X, X][: max(len(X), sizes[-1])], np.arange(max(len(X), sizes[-1])) % sizes[-1]
-        )
+        net, classes = self.classifier(tuple(sizes[1:-1])), np.arange(sizes[-1])
+        net.partial_fit(np.zeros((len(classes), sizes[0]), X.dtype), classes, classes=classes)
         return lambda: net.predict_proba(X)
 
 
@@ -288,7 +286,7 @@ def partial_fit(library: Library) -> Call | None:
     X, _ = _gaussian(2, 10, 2)
     y, classes = np.array([0, 1]), np.array([0, 1])
     net = library.classifier((16,))
-    return net and (lambda: net.partial_fit(X, y, classes))
+    return net and (lambda: net.partial_fit(X, y, classes=classes))
 
 
 def _pipeline(library: Library, **settings: Any) -> Any:

@@ -113,6 +113,7 @@ class Batches:
             self.work = self.plan.workspace(model.dtype, self.n_threads, sparse)
         else:
             self.grads, self.work = memory_of.grads, memory_of.work
+        self.alone = Team(0, 1, np.zeros(codes.SYNC_SIZE, np.int64))
 
     def fill(
         self,
@@ -190,8 +191,13 @@ class Batches:
         model = self.model
         net = self.plan.net(model.loss, l2)
         chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
-        sync = np.zeros(codes.SYNC_SIZE, np.int64)
         n_threads = min(n_threads, self.n_threads)
+        if n_threads == 1 and model.is_threaded:
+            team, memory, moments = self.alone, self.memory, state.moments
+            return model.kernels.train(
+                net, self.data, state.rule, chunk, team, model.params, moments, memory, losses
+            )
+        sync = np.zeros(codes.SYNC_SIZE, np.int64)
 
         def run(thread: int) -> int:
             return model.kernels.train(

@@ -258,7 +258,7 @@ OPTIMIZERS = {cls.name: cls for cls in (SGD, Adam, AdamW, AdaGrad, RMSprop)}
 def get_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
     """An optimiser from itself, its name, or None for Adam with its defaults."""
     if optimizer is None:
-        return Adam()
+        return _DEFAULT
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
@@ -294,3 +294,6 @@ def _check(name: str, value: float, low: float, high: float, low_open: bool = Fa
     if not number or not (low < value if low_open else low <= value) or not value < high:
         bracket = "(" if low_open else "["
         raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")
+
+
+_DEFAULT = Adam()

@@ -151,7 +151,7 @@ class TrainingState:
             own[:] = self.moments
             self.moments = own
         self.settle(params)
-        if optimizer != self.optimizer:
+        if optimizer is not self.optimizer and optimizer != self.optimizer:
             self.optimizer = None  # until all is there, whatever Ctrl-C does
             self.left, self.averaged = None, False
             self.record = Record(0, self.epochs)
