@@ -25,6 +25,7 @@ from fastnn.bench import number
 
 SECONDS = 0.2  # of a turn, at least one call
 PREPARE_LIMIT = 300.0
+TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 class Worker:
@@ -119,13 +120,18 @@ def draw(run: dict[str, Any], path: Path) -> None:
     cases = sorted((c for c, r in found.items() if r), key=lambda c: found[c])
     figure = Figure((8, 0.36 * len(cases) + 1.1), layout="constrained")
     ax = figure.subplots()
-    bars = ax.barh([described(c) for c in cases], [found[c] for c in cases], color="#0b6e4f")
-    ax.bar_label(bars, [f"{number(found[c])}×" for c in cases], padding=3, fontsize=9)
+    names, factors = [described(c) for c in cases], [found[c] for c in cases]
+    bars = ax.barh(names, [factor - 1 for factor in factors], left=1, color="#0b6e4f")
+    ax.bar_label(bars, [f"{number(factor)}×" for factor in factors], padding=3, fontsize=9)
     ax.set_xscale("log")
+    ax.set_xticks([tick for tick in TICKS if tick <= 2 * max(factors)])
+    ax.xaxis.set_major_formatter("{x:g}×")
+    ax.xaxis.minorticks_off()
     ax.axvline(1, color="black", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_xlabel(f"times as fast as the fastest other library    {in_words(run['machine'])}")
     ax.margins(x=0.15)
+    title = f"times as fast as the fastest other library    {in_words(run['machine'])}"
+    figure.supxlabel(title, fontsize=9)
     figure.savefig(path, dpi=120)
 
 
