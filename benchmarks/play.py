@@ -140,9 +140,11 @@ def page_bytes():
     return sum(map(len, contents)), sum(len(gzip.compress(content)) for content in contents)
 
 
-def picture(browser, address, path):
+def picture(browser, address, path, dark):
     """The picture of the README: twelve units on three spirals, points held out."""
     browser.look(1280, 890)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.call("Emulation.setEmulatedMedia", features=[scheme])
     browser.call("Emulation.setScrollbarsHidden", hidden=True)
     browser.call(
         "Page.navigate",
@@ -162,6 +164,7 @@ def main(argv=None):
     parser.add_argument("--seconds", type=float, default=5.0, help="of each drag (5)")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--picture", type=Path, help="write the picture of the README instead")
+    parser.add_argument("--dark", action="store_true", help="the picture in dark colours")
     options = parser.parse_args(argv)
     if chromium.program() is None:
         sys.exit("there is no chromium")
@@ -171,7 +174,7 @@ def main(argv=None):
         chromium.browsing(folder) as browser,
     ):
         if options.picture is not None:
-            picture(browser, address, options.picture)
+            picture(browser, address, options.picture, options.dark)
             return
         browser.look(1280, 900)
         jobs = {
