@@ -63,7 +63,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     networks_ : list of Network
     encoding_ : fastnn.tables.Encoding
         From a table to the numbers that the networks take.
-    feature_importances_ : ndarray, shape (n_features_in_,)
+    feature_importances_ : ndarray, shape (n_features,)
         By permutation of the held-out rows.
     n_iter_ : int
         Epochs trained.
