@@ -148,8 +148,8 @@ def measure(seconds: float) -> dict[str, dict[str, float]]:
     return results
 
 
-def calls_that_take(seconds: float, run: Callable[[int], np.ndarray]) -> int:
-    calls = 100
+def calls_that_take(seconds: float, run: Callable[[int], np.ndarray], calls: int = 100) -> int:
+    """A number of calls, at least ``calls``, that take so long."""
     while (spent := elapsed(run, calls)) < seconds:
         calls *= 2 if spent > 1e-3 else 10
     return calls

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 import fastnn
-from benchmarks.calls import nanoseconds_per_call
+from benchmarks.calls import calls_that_take, nanoseconds_per_call
 from benchmarks.measuring import medians_in_turn
 from benchmarks.outputs import add_outputs, deliver, markdown_table
 
@@ -185,17 +185,10 @@ def measure(seconds: float) -> dict[str, dict[str, float]]:
         timed = {}
         for name, run in contenders().items():
             run(3)
-            calls = calls_that_take(seconds / ROUNDS, run)
+            calls = calls_that_take(seconds / ROUNDS / 2, run, 1)
             timed[name] = lambda run=run, calls=calls: nanoseconds_per_call(run, calls) / 1000
         results[column] = medians_in_turn(timed, ROUNDS)
     return results
-
-
-def calls_that_take(seconds: float, run: Run) -> int:
-    calls = 1
-    while nanoseconds_per_call(run, calls) * calls < 0.5e9 * seconds:
-        calls *= 2
-    return calls
 
 
 def table(results: dict[str, dict[str, float]]) -> str:

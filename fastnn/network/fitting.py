@@ -83,11 +83,7 @@ def check_job(
     x = as_matrix("X", X, net.n_features, net.spec.input_dtype)
     targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
     weights = as_weights("sample_weight", sample_weight, len(x), net.dtype)
-    if not net.spec.standardize:
-        advice = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
-        warn_lost_spread("X", X, x, advice)
-        if net.is_regression:
-            warn_lost_spread("y", y, targets, advice)
+    warn_rounded(net, X, x, y, targets)
     fraction = as_real("validation_fraction", validation_fraction, 0.0, 1.0)
     held_out = None
     if validation_data is not None:
@@ -265,12 +261,22 @@ def _train(
     return run.history()
 
 
-def warn_forgotten(count: int, unit: str, rule: str) -> None:
+def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarray) -> None:
+    """Warn of features or real targets whose spread the network's dtype does not hold."""
+    if net.spec.standardize:
+        return
+    advice = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
+    warn_lost_spread("X", X, x, advice, stacklevel=5)
+    if net.is_regression:
+        warn_lost_spread("y", y, targets, advice, stacklevel=5)
+
+
+def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:
     """Warn of a training that goes on without the moments of its update rule."""
     warnings.warn(
         f"training goes on after {count:,} {unit}, but {rule} starts with new moments: the file "
         "or object has none. save(..., include_optimizer=True) keeps them",
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
 
 

@@ -241,7 +241,9 @@ def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
     return mean, scale, low, high
 
 
-def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> None:
+def warn_lost_spread(
+    name: str, given: Any, cast: np.ndarray, advice: str, stacklevel: int = 4
+) -> None:
     """Warn of columns whose spread is lost to the rounding of float32.
 
     Parameters
@@ -253,6 +255,8 @@ def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> No
         The same in float32.
     advice : str
         What to do.
+    stacklevel : int
+        That of the user's call.
     """
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
         return
@@ -273,7 +277,7 @@ def warn_lost_spread(name: str, given: Any, cast: np.ndarray, advice: str) -> No
                 f"{name}: column {which} lies in [{exact.min():.10g}, {exact.max():.10g}], where "
                 f"float32 has steps of {float(np.spacing(largest[column])):.3g}; most of its "
                 f"spread is lost. {advice}",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
             return
 

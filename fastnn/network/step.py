@@ -65,8 +65,11 @@ class Stepper:
             return float(fitting.train(net, job).loss[0])
         spec, state = net.spec, net.state
         x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype)
-        targets = self._targets(y)
         weights = as_weights("sample_weight", sample_weight, self.batch_size, net.dtype)
+        targets = self._targets(y)
+        fitting.warn_rounded(net, X, x, y, targets.T)
+        if state.is_continued_without and optimizer.n_moments:
+            fitting.warn_forgotten(net.n_epochs_, "epochs", optimizer.name)
         data = self.data
         data.x[...] = (net.scales.inputs(x, spec) if spec.standardize else x).T
         data.targets[...] = targets

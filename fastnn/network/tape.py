@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from fastnn.network.derivatives import Outputs, features_of
+from fastnn.network.fitting import warn_forgotten
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.validation import as_array, as_real, check_finite
 
@@ -111,6 +112,8 @@ class Stepwise:
             rate = as_real("learning_rate", learning_rate, 0.0)
         if new:
             check_finite("gradient", gradient)
+            if state.is_continued_without and rule.n_moments:
+                warn_forgotten(state.epochs, "epochs", rule.name, stacklevel=3)
             state.begin(rule, model.params)
             state.optimizer = rule
         if gradient is given and (rule.clip_norm or rule.clip_value):

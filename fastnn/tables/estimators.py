@@ -113,18 +113,20 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         backend: str = "auto",
         dtype: Any = "float32",
     ) -> None:
-        self.n_epochs = n_epochs
-        self.n_members = n_members
+        super().__init__(
+            n_epochs=n_epochs,
+            n_members=n_members,
+            time_limit=time_limit,
+            validation_fraction=validation_fraction,
+            columns=columns,
+            random_state=random_state,
+            n_threads=n_threads,
+            backend=backend,
+            dtype=dtype,
+        )
         self.eval_metric = eval_metric
         self.calibrate = calibrate
-        self.time_limit = time_limit
-        self.validation_fraction = validation_fraction
         self.class_weight = class_weight
-        self.columns = columns
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.backend = backend
-        self.dtype = dtype
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Class numbers; learns or compares the classes."""
@@ -242,29 +244,6 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     >>> model.score(X, y) > 0.4
     True
     """
-
-    def __init__(
-        self,
-        *,
-        n_epochs: int = 256,
-        n_members: int = 1,
-        time_limit: float | None = None,
-        validation_fraction: float = 0.2,
-        columns: dict[str, str] | None = None,
-        random_state: Any = None,
-        n_threads: int | None = None,
-        backend: str = "auto",
-        dtype: Any = "float32",
-    ) -> None:
-        self.n_epochs = n_epochs
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.validation_fraction = validation_fraction
-        self.columns = columns
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.backend = backend
-        self.dtype = dtype
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)

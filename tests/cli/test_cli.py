@@ -1,9 +1,7 @@
 import csv
-import json
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 
 import numpy as np
@@ -12,58 +10,10 @@ from typer.testing import CliRunner
 
 import fastnn
 from fastnn import cli, datasets, storage
-from fastnn.cli.settings import TrainSettings, merge
+from fastnn.cli.settings import merge
 
 COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
 QUICK = ["--backend", "numpy", "--epochs", "20"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    """An empty folder to run in, no settings from outside."""
-    monkeypatch.chdir(tmp_path)
-    for name in TrainSettings.model_fields:
-        monkeypatch.delenv(f"FASTNN_{name.upper()}", raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def run_json(run):
-    """Run the command with --json; the object."""
-
-    def run_json(*arguments):
-        code, out, err = run(*arguments, "--json")
-        assert (code, err) == (0, "")
-        assert out.count("\n") == 1
-        return json.loads(out)
-
-    return run_json
-
-
-@pytest.fixture
-def refused(run):
-    """Run the command with bad input; the one line it answers."""
-
-    def refused(*arguments):
-        code, out, err = run(*arguments)
-        assert code == 2
-        assert out == ""
-        assert err.startswith("fastnn: ")
-        assert err.count("\n") == 1
-        return err
-
-    return refused
 
 
 # --- train --------------------------------------------------------------------
@@ -486,22 +436,9 @@ def test_model_for_other_data(run_json, refused):
     assert "4 features" in refused("predict", "a", "iris")
 
 
-def test_interrupt_keeps_what_was_trained(tmp_path):
-    arguments = ["--backend", "numpy", "--epochs", "100000000", "--out", "a"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "a").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)  # the folder is made just before training
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == "fastnn: interrupted\n"
+def test_interrupt_keeps_what_was_trained(stopped_by, tmp_path):
+    code, out, err = stopped_by(signal.SIGINT, "--backend", "numpy", "--epochs", "100000000")
+    assert (code, err) == (130, "fastnn: interrupted\n")
     assert ", interrupted" in out
     net = fastnn.load(tmp_path / "a" / "model.safetensors", backend="numpy")
     assert net.n_epochs_ > 0

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli
 from fastnn.cli import commands, help
 from fastnn.cli.output import meant_digits
 from fastnn.cli.settings import TrainSettings
@@ -21,27 +20,6 @@ from fastnn.training import lines
 from fastnn.training.history import History
 
 QUICK = ["--backend", "numpy", "--epochs", "20"]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    """An empty folder to run in, no settings from outside."""
-    monkeypatch.chdir(tmp_path)
-    for name in [*os.environ]:
-        if name.startswith("FASTNN_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

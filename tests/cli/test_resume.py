@@ -11,32 +11,13 @@ import pytest
 from helpers import assert_bits
 
 import fastnn
-from fastnn import cli, storage
+from fastnn import storage
 from fastnn.cli import signals
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
 from fastnn.storage.checkpoints import read_checkpoint
 
 BASE = ["iris", "--hidden", "4", "--backend", "numpy", "--validation", "0.2"]
-COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("FASTNN_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def model_bits(folder):
@@ -93,21 +74,9 @@ cli.main(["train", *{arguments!r}])
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
-def test_a_signal_ends_a_run_in_order(run, tmp_path, number, code):
-    arguments = [*BASE, "--epochs", "100000000", "--out", "a"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "a").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)  # the folder is made just before training
-    time.sleep(0.5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (code, "fastnn: interrupted\n")
+def test_a_signal_ends_a_run_in_order(run, stopped_by, tmp_path, number, code):
+    returned, out, err = stopped_by(number, *BASE, "--epochs", "100000000")
+    assert (returned, err) == (code, "fastnn: interrupted\n")
     assert out.endswith("go on with: fastnn train --resume a\n")
     assert CHECKPOINT_FILE in out
     kept = read_checkpoint(tmp_path / "a" / CHECKPOINT_FILE, "numpy")

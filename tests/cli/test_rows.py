@@ -1,7 +1,6 @@
 """Rows and columns of a file that has changed, or is another than that of training."""
 
 import csv
-import json
 import shutil
 import zlib
 from base64 import b64encode
@@ -10,47 +9,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets, storage
+from fastnn import datasets, storage
 from fastnn.cli.rows import fingerprints, known_rows
 
 MODEL = "a/model.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def run_json(run):
-    def run_json(*arguments):
-        code, out, err = run(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
-
-    return run_json
-
-
-@pytest.fixture
-def refused(run):
-    def refused(*arguments):
-        code, out, err = run(*arguments)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        return err
-
-    return refused
 
 
 def write(path, rows, header=("length", "width", "kind")):

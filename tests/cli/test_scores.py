@@ -1,7 +1,6 @@
 """Imbalanced classes, class weights and cautions in ``train``, ``evaluate`` and ``search``."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -10,45 +9,14 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastnn
-from fastnn import cli, datasets
+from fastnn import datasets
 from fastnn.cli import scores
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
-
-    def run(*arguments):
-        code = cli.main([*map(str, arguments), "--backend", "numpy"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def run_json(run):
-    def run_json(*arguments):
-        code, out, err = run(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
-
-    return run_json
-
-
-@pytest.fixture
-def refused(run):
-    def refused(*arguments):
-        code, out, err = run(*arguments)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        return err
-
-    return refused
+def run(run):
+    """With the NumPy backend."""
+    return lambda *arguments: run(*arguments, "--backend", "numpy")
 
 
 def write(path, X, y):

@@ -15,21 +15,10 @@ from fastnn.cli.searching import numbers
 from fastnn.estimators.search import fit_best
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
-
-    def run(*arguments):
-        code = cli.main(["search", *map(str, arguments), "--backend", "numpy"])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def run(run):
+    """The command search, with the NumPy backend."""
+    return lambda *arguments: run("search", *arguments, "--backend", "numpy")
 
 
 QUICK = ["--trials", 3, "--folds", 2, "--epochs", 15, "--hidden", "4", "--hidden", "6,5"]

@@ -140,3 +140,32 @@ def test_pickles_go_on(backend):
     again = pickle.loads(pickle.dumps(net))
     assert again.partial_fit(X, LABELS) == other.partial_fit(X, LABELS)
     np.testing.assert_array_equal(again.params, other.params)
+
+
+def test_rounding_to_float32_is_said():
+    """A timestamp has steps of 128 in float32; the warning is that of fit, at the user's line."""
+    net = fastnn.Network([1, 4, 1], loss="squared_error", random_state=0)
+    times = (1.7e9 + np.arange(50))[:, None]
+    for train in (net.partial_fit, net.fit):
+        with pytest.warns(UserWarning, match="float32 has steps of 128") as found:
+            train(times, np.zeros(50))
+        assert found[0].filename == __file__
+
+
+def test_forgotten_moments_are_said(tmp_path):
+    net = two("numpy")[0]
+    net.partial_fit(X, LABELS)
+    net.save(tmp_path / "m")
+    for train in ("partial_fit", "fit", "apply"):
+        again = fastnn.load(tmp_path / "m")
+        arguments = ("adam", np.zeros(again.n_params)) if train == "apply" else (X, LABELS)
+        with pytest.warns(UserWarning, match="starts with new moments") as found:
+            getattr(again, train)(*arguments)
+        assert found[0].filename == __file__
+
+
+def test_bad_weights_leave_the_classes_open():
+    net = fastnn.Network([5, 8, 3], random_state=0)
+    with pytest.raises(ValueError, match="sample_weight must have shape"):
+        net.partial_fit(X[:3], ["a", "b", "c"], sample_weight=[1.0])
+    assert net.classes_ is None

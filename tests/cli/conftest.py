@@ -1,0 +1,82 @@
+"""The command in an empty folder: run, read its object, read its one line of refusal."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastnn import cli
+
+COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """An empty folder to run in, no settings from outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith("FASTNN_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; exit code, standard output, standard error."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_json(run):
+    """Run the command with --json; the object, alone on its line."""
+
+    def run_json(*arguments):
+        code, out, err = run(*arguments, "--json")
+        assert (code, err) == (0, "")
+        assert out.count("\n") == 1
+        return json.loads(out)
+
+    return run_json
+
+
+@pytest.fixture
+def refused(run):
+    """Run the command with bad input; the one line it answers."""
+
+    def refused(*arguments):
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("fastnn: ")
+        return err
+
+    return refused
+
+
+@pytest.fixture
+def stopped_by(tmp_path):
+    """Train into the folder ``a`` in another process, which gets a signal; exit code, outputs."""
+
+    def stopped_by(number, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "train", *arguments, "--out", "a"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "a").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)  # the folder is made just before training
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    return stopped_by
