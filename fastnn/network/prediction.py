@@ -31,12 +31,13 @@ class Predictor:
 
     def __init__(self, spec: NetworkSpec, model: Model) -> None:
         self.spec, self.model, self.n_outputs = spec, model, spec.n_outputs
-        self.row_bytes = spec.n_outputs * model.dtype.itemsize
         # From this many samples on predictions may be shared between threads.
         self.shared_from = sys.maxsize
         if model.is_threaded:
             two_threads = -(-4 * tuning().waking_work // model.plan.n_params)
             self.shared_from = max(2 * model.plan.block, two_threads)
+        # Fewer are one call of the kernels, whose result takes little memory.
+        self.many_from = min(self.shared_from, SMALL // (spec.n_outputs * model.dtype.itemsize))
 
     def __call__(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
         """Predictions, or net inputs unless ``transform``.
@@ -58,27 +59,25 @@ class Predictor:
         ValueError
             If ``x`` has NaN or infinities.
         """
-        n_bytes = len(x) * self.row_bytes
-        if n_bytes > SMALL:  # else the text of the message would take longer than a prediction
-            check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
+        if len(x) >= self.many_from:
+            return self._many(x, transform, n_threads)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
-        if len(x) < self.shared_from:
-            finite = self.model.forward(x, transform, out)
-        else:
-            finite = self._shared(x, transform, out, n_threads)
-        if not finite:
+        if not self.model.forward(x, transform, out):
             check_finite("X", x)
         return out
 
-    def _shared(
-        self, x: np.ndarray, transform: bool, out: np.ndarray, n_threads: int | None
-    ) -> bool:
-        """Many samples, by several threads."""
+    def _many(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
+        """Many samples: there must be memory, and several threads may pay."""
+        n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
+        check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
+        out = np.empty((len(x), self.n_outputs), self.model.dtype)
 
         def run(rows: slice) -> bool:
             return self.model.forward(x[rows], transform, out[rows])
 
-        return self.in_pieces(run, len(x), 1, n_threads)
+        if not self.in_pieces(run, len(x), 1, n_threads):
+            check_finite("X", x)
+        return out
 
     def in_pieces(
         self, run: Callable[[slice], bool], samples: int, passes: int, n_threads: int | None
