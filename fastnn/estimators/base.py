@@ -306,6 +306,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Checked arrays as the solvers take them."""
         if scipy.sparse.issparse(X):
             X = scipy.sparse.csr_array(X).astype(dtype, copy=False)
+            if not X.has_canonical_format:  # an entry may be there in parts, to be added up
+                X = X.copy()
+                X.sum_duplicates()
         else:
             X = np.ascontiguousarray(X, dtype)
         weights = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)

@@ -271,7 +271,7 @@ class Source:
             f"        double s = ((double)x[i] - {name}_input_shift[i]) * {name}_input_scale[i];",
         ]
         if clip is not None:
-            lines.append(f"        s /= sqrt(1.0 + (s / {clip!r}) * (s / {clip!r}));")
+            lines.append(f"        s /= hypot(1.0, s / {clip!r});")
         lines += [
             f"        standard[i] = ({self.type})s;",
             "    }",

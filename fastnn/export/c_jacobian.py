@@ -190,7 +190,7 @@ class Jacobian:
         if clip is not None:
             lines += [
                 f"        const double q = 1.0 + (s / {clip!r}) * (s / {clip!r});",
-                "        s /= sqrt(q);",
+                f"        s /= hypot(1.0, s / {clip!r});",
                 "        slope[i] /= q * sqrt(q);",
             ]
         return [*lines, f"        standard[i] = ({self.type})s;", "    }"]

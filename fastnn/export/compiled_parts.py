@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -228,7 +229,7 @@ def standardize_by(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | No
         for j in range(features):
             z = (x[j] - numbers[j]) * numbers[features + j]
             if clips:
-                z = z / np.sqrt(1.0 + (z * factor) * (z * factor))
+                z = z / math.hypot(1.0, z * factor)
             out[j] = like(out, z)
 
     return standardize

@@ -102,13 +102,20 @@ def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
     ops, bound = keras.ops, plain.smooth_clip
     assert plain.input_shift is not None
     assert plain.input_scale is not None
+    assert bound is not None
     # Normalization would keep mean and variance in float32.
     scaling = keras.layers.EinsumDense(
         "ab,b->ab", (plain.sizes[0],), bias_axes="b", dtype="float64", trainable=False
     )
     scaling.build((None, plain.sizes[0]))
     scaling.set_weights([plain.input_scale, -plain.input_shift * plain.input_scale])
-    return [scaling, lambda z: z / ops.sqrt(1.0 + ops.square(z / bound))]
+    far = 1e9 * bound  # where it has long been the bound; squares of more might overflow
+
+    def clipped(z: Any) -> Any:
+        z = ops.clip(z, -far, far)
+        return z / ops.sqrt(1.0 + ops.square(z / bound))
+
+    return [scaling, clipped]
 
 
 def from_keras(

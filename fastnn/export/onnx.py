@@ -209,7 +209,10 @@ def _standardized(graph: _Graph, plain: PlainNetwork, x: str) -> str:
         x = graph.add("Sub", x, graph.constant("input_shift_rest", rest, outside))
     x = graph.add("Mul", x, graph.constant("input_scale", scale, outside))
     if plain.smooth_clip is not None:
-        # z / sqrt(1 + (z / bound)^2)
+        # z / sqrt(1 + (z / bound)^2); beyond a billion bounds it is one, and squares might overflow
+        far = plain.smooth_clip * 1e9
+        low, high = (graph.constant(f"far_{k}", far * (2 * k - 1), outside) for k in range(2))
+        x = graph.add("Clip", x, low, high)
         ratio = graph.add("Div", x, graph.constant("bound", plain.smooth_clip, outside))
         square = graph.add("Mul", ratio, ratio)
         square = graph.add("Add", square, graph.constant("one", 1.0, outside))

@@ -106,7 +106,7 @@ def _standardize_class() -> Any:
 
         def forward(self, x: Any) -> Any:
             z = (x - self.shift) * self.scale
-            return (z / torch.sqrt(1 + (z / self.bound) ** 2)).to(self.dtype)
+            return (z / torch.hypot(torch.ones_like(z), z / self.bound)).to(self.dtype)
 
         def extra_repr(self) -> str:
             return f"{len(self.shift)}, {str(self.dtype).split('.')[1]!r}, {self.bound:g}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastnn.network.network import Network
     from fastnn.storage.checkpoints import Kept
 
+ROUNDING_ADVICE = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
 Callback = Callable[[Progress], bool | None]
 HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -265,10 +266,9 @@ def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarra
     """Warn of features or real targets whose spread the network's dtype does not hold."""
     if net.spec.standardize:
         return
-    advice = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
-    warn_lost_spread("X", X, x, advice, stacklevel=5)
+    warn_lost_spread("X", X, x, ROUNDING_ADVICE, stacklevel=5)
     if net.is_regression:
-        warn_lost_spread("y", y, targets, advice, stacklevel=5)
+        warn_lost_spread("y", y, targets, ROUNDING_ADVICE, stacklevel=5)
 
 
 def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:

@@ -182,8 +182,13 @@ def _fits_single(dtype: np.dtype) -> bool:
 
 
 def clip_smoothly(z: np.ndarray, bound: float) -> None:
-    """``z`` becomes ``z / sqrt(1 + (z / bound)^2)``, in place: slope 1 at 0, within the bound."""
-    z /= np.sqrt(1 + np.square(z / bound))
+    """``z`` becomes ``z / sqrt(1 + (z / bound)^2)``, in place: slope 1 at 0, within the bound.
+
+    By hypot, since the square of a large number is infinite, which would make it zero. Infinity
+    becomes NaN, which is refused.
+    """
+    with np.errstate(invalid="ignore"):
+        z /= np.hypot(1, z / bound)
 
 
 def _blocks(x: np.ndarray) -> list[slice]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from fastnn.network.derivatives import Outputs, features_of
-from fastnn.network.fitting import warn_forgotten
+from fastnn.network.fitting import ROUNDING_ADVICE, warn_forgotten
+from fastnn.network.scales import warn_lost_spread
 from fastnn.training.optimizers import Optimizer, get_optimizer
 from fastnn.validation import as_array, as_real, check_finite
 
@@ -58,7 +59,10 @@ class Stepwise:
         >>> bool(abs(net.forward(x).outputs - x**2).max() < 0.1)
         True
         """
-        return Tape(self, X, of, training)  # type: ignore[arg-type]
+        tape = Tape(self, X, of, training)  # type: ignore[arg-type]
+        if not self.spec.standardize:
+            warn_lost_spread("X", X, tape._x, ROUNDING_ADVICE, stacklevel=3)
+        return tape
 
     def apply(
         self,

@@ -200,13 +200,14 @@ def _read(column: Column, kind: str, order: str) -> tuple[np.ndarray, list[str]]
     return read_numbers(column) if kind == "number" else read_booleans(column)
 
 
-def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None) -> None:
+def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
     """Fill the encoded columns, which are zeros, of one column."""
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
     values, odd = _read(column, code.kind, code.order)
-    if odd and remarks is not None:
+    odd = [text for text in odd if text not in code.odd]  # of those training has told
+    if odd:
         remarks.add_odd(code.name, code.kind, odd)
     gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)
     if code.kind == "number":
@@ -224,13 +225,11 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks |
         out[:, -1] = gaps
 
 
-def _encode_categories(
-    code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks | None
-) -> None:
+def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
     texts = as_texts(column).tolist()
     number = {category: k for k, category in enumerate(code.categories)}
     which = np.array([-1 if text is None else number.get(text, -2) for text in texts], np.int64)
-    if remarks is not None and not code.others and (which == -2).any():
+    if not code.others and (which == -2).any():
         new = (text for text, k in zip(texts, which.tolist(), strict=True) if k == -2)
         remarks.add_unknown(code.name, int((which == -2).sum()), new)
     if len(code.categories) == 2:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastnn.datasets.table import listed
+from fastnn.network.scales import clip_smoothly
 from fastnn.tables.codes import ColumnCode, encode, learn
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.kinds import KINDS, Guess, guess
@@ -137,7 +139,7 @@ class Encoding:
             Columns are found by name, in any order; others are ignored.
         remarks : Remarks, optional
             Gets what is to be said: columns that were ignored, categories that training did not
-            have, texts that are no numbers.
+            have, texts that are no numbers. Without it the latter are a warning.
 
         Returns
         -------
@@ -150,20 +152,24 @@ class Encoding:
         """
         columns = table if _are_columns(table) else columns_of(table)
         found = self._find(columns, remarks)
+        said = Remarks() if remarks is None else remarks
         out = np.zeros((len(columns[0]), self.n_outputs))
         first = 0
         for code, column in zip(self.columns, found, strict=True):
             width = len(code.outputs())
             if column is not None and width:
-                encode(code, column, out[:, first : first + width], remarks)
+                encode(code, column, out[:, first : first + width], said)
             first += width
+        if remarks is None:  # nobody else says that a value was not read
+            for line in said.odd_lines():
+                warnings.warn(line, stacklevel=2)
         if self.shift is not None and self.factor is not None:
             with np.errstate(over="ignore"):
                 out -= self.shift
                 out *= self.factor
             if self.scaling == "robust-clip":
                 np.clip(out, -FAR, FAR, out=out)
-                out /= np.sqrt(1 + (out / CLIP) ** 2)
+                clip_smoothly(out, CLIP)
         return out
 
     def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:

@@ -53,6 +53,11 @@ class Remarks:
                 f"column {name!r}: {count:,} {rows} that training did not have ("
                 f"{listed(examples)}{', ...' if len(examples) == EXAMPLES else ''})"
             )
+        return [*found, *self.odd_lines()]
+
+    def odd_lines(self) -> list[str]:
+        """Those about texts that are not of a column's kind."""
+        found = []
         for name, (kind, examples) in self.odd.items():
             are = "is" if len(examples) == 1 else "are"
             found.append(

@@ -244,6 +244,20 @@ def test_sparse_equals_dense(features, solver, shuffle, backend):
         )
 
 
+def test_entries_of_sparse_data_in_parts_are_added_up(backend):
+    """CSR may hold an entry twice, and the columns of a row in any order."""
+    X = scipy.sparse.random(90, 30, 0.2, "csr", random_state=0)
+    halves = [np.r_[row.indices[::-1], row.indices] for row in map(X.getrow, range(90))]
+    values = [np.r_[row.data[::-1], row.data] / 2 for row in map(X.getrow, range(90))]
+    ends = np.cumsum([0, *map(len, halves)])
+    parts = scipy.sparse.csr_matrix((np.concatenate(values), np.concatenate(halves), ends), X.shape)
+    y = np.arange(90) % 2
+    make = fastnn.MLPClassifier(8, max_iter=3, tol=0, random_state=0, backend=backend)
+    fits = [clone(make).fit(data, y).coefs_[0] for data in (parts, X.toarray())]
+    np.testing.assert_allclose(*fits, rtol=0, atol=1e-12)
+    assert parts.nnz == 2 * X.nnz  # the user's own has not changed
+
+
 def test_predicting_sparse_in_parts():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(5, max_iter=5, random_state=0).fit(X, y)

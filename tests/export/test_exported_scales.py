@@ -201,3 +201,34 @@ def test_files_and_descriptions_keep_scales_and_clip(tmp_path, dtype):
     np.testing.assert_allclose(described.predict_proba(TIMES), expected, rtol=1e-6)
     divided = export.describe(net).divided(2.0).to_network()
     np.testing.assert_allclose(divided.predict_proba(TIMES * 2), expected, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+@pytest.mark.parametrize("form", ["network", "numba", "c", "onnx", "torch", "keras"])
+@pytest.mark.parametrize("far", [[1e300, 0.0], [-1e200, 1e160]])
+def test_smooth_clip_holds_the_largest_numbers(tmp_path, form, far):
+    """Their squares are infinite, by which z / sqrt(1 + z^2) would be zero, the mean."""
+    net, _ = make("classes", "float32", 3.0)
+    x = np.array([far])
+    bound = net.scales.input_shift + np.sign(x) * 1e9 / net.scales.input_scale
+    expected = net.predict_proba(np.where(x == 0, 0.0, bound))
+    assert np.abs(expected - net.predict_proba(net.scales.input_shift[None])).max() > 1e-3
+    if form == "network":
+        outputs = net.predict_proba(x)
+    elif form == "numba":
+        outputs = np.empty_like(expected)
+        net.numba_predict()(x[0], outputs[0])
+    elif form == "c":
+        caller = "\n#include <stdio.h>\nint main(void) { double x[2] = {%r, %r}; float y[2];"
+        caller += ' model_predict_proba_double(x, y); printf("%%.9g %%.9g", y[0], y[1]); }\n'
+        printed = compiled(tmp_path, export.to_c(net) + caller % tuple(far)).stdout
+        outputs = np.array([printed.split()], float)
+    elif form == "onnx":
+        outputs = run_onnx(export.to_onnx(net, input_dtype="float64"), x)[-1]
+    elif form == "torch":
+        torch = require("torch", "this test", "test")
+        outputs = export.to_torch(net)(torch.from_numpy(x)).detach().numpy()
+    else:
+        require("keras", "this test", "test")
+        outputs = np.asarray(export.to_keras(net)(x))
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)

@@ -146,7 +146,7 @@ def test_rounding_to_float32_is_said():
     """A timestamp has steps of 128 in float32; the warning is that of fit, at the user's line."""
     net = fastnn.Network([1, 4, 1], loss="squared_error", random_state=0)
     times = (1.7e9 + np.arange(50))[:, None]
-    for train in (net.partial_fit, net.fit):
+    for train in (net.partial_fit, net.fit, lambda x, y: net.forward(x)):
         with pytest.warns(UserWarning, match="float32 has steps of 128") as found:
             train(times, np.zeros(50))
         assert found[0].filename == __file__

@@ -222,6 +222,16 @@ def test_smooth_clip_by_hand(given, dtype):
     np.testing.assert_allclose(net.predict_proba(x), plain.predict_proba(clipped), atol=rtol)
 
 
+@pytest.mark.parametrize(("dtype", "far"), [("f4", 1e30), ("f8", 1e300)])
+def test_smooth_clip_of_the_largest_numbers(dtype, far):
+    x = np.random.default_rng(0).standard_normal((80, 1)).astype(dtype)
+    net = fastnn.Network([1, 2], standardize=True, smooth_clip=3, random_state=0)
+    net.fit(x, x[:, 0] > 0, epochs=2)
+    np.testing.assert_allclose(net._inputs(np.array([[far], [-far]], dtype)), [[3.0], [-3.0]])
+    with pytest.raises(ValueError, match="X contains"):
+        net.predict(np.array([[np.inf]], dtype))
+
+
 def test_an_outlier_no_longer_decides():
     # a straight line: 34 deviations out its prediction is off by as much
     rng = np.random.default_rng(0)

@@ -413,3 +413,10 @@ def test_kinds_by_all_rows_and_values_by_some():
     encoding = Encoding.fit(table, rows=rows, scaling=None)
     assert encoding.columns[0].why == "identifier"
     assert encoding.columns[1].fill == [float(np.median(table["x"][rows]))]
+
+
+def test_text_in_a_column_of_numbers_is_said():
+    table = {"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]}
+    encoder = TableEncoder().fit(table)
+    with pytest.warns(UserWarning, match=r"column 'a': 'big' is no number and counted as missing"):
+        encoder.transform({"a": ["1", "big"], "b": ["x", "z"]})
