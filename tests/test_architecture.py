@@ -27,7 +27,7 @@ EXCEPTIONS = {
     ("network/portable.py", "export.compiled"),  # Network.numba_predict, Network.cfunc
     ("network/portable.py", "export.compiled_jacobian"),  # Network.numba_predict
     ("network/portable.py", "storage"),  # Network.save
-    ("network/portable.py", "storage.checkpoints"),  # Network.fit(checkpoint=..., resume=...)
+    ("network/trainable.py", "storage.checkpoints"),  # Network.fit(checkpoint=..., resume=...)
     ("estimators/base.py", "storage"),  # MLPClassifier.save, MLPRegressor.save
     ("estimators/checkpoints.py", "storage.checkpoints"),  # fit(checkpoint=..., resume=...)
     ("training/history.py", "plots"),  # History.plot

@@ -21,8 +21,6 @@ from fastnn.validation import check_finite, one_of
 if TYPE_CHECKING:
     from fastnn.export.compiled import CFunction
     from fastnn.network.network import Network
-    from fastnn.storage.checkpoints import Kept
-    from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose
 
 
 # Of :meth:`Portable.cfunc`.
@@ -160,22 +158,6 @@ class Portable:
         """All arrays by name: ``params`` and, once learned, shifts and scales."""
         net = cast("Network", self)
         return {"params": net.params, **net.scales.arrays()}
-
-    def _to_resume(self, checkpoint: Any, resume: Any) -> Kept | None:
-        """The checkpoint to go on from; None for a training that starts anew."""
-        if not resume:
-            return None
-        from fastnn.storage.checkpoints import to_resume
-
-        return to_resume(checkpoint, resume, cast("Network", self).backend, "Network")
-
-    def _checkpoints(
-        self, checkpoint: Any, every: CheckpointEvery, purpose: Purpose
-    ) -> Checkpoints:
-        """What ``fit`` writes checkpoints with."""
-        from fastnn.storage.checkpoints import CheckpointFile, checkpoints
-
-        return checkpoints(cast("Network", self), CheckpointFile.of(checkpoint), every, purpose)
 
     @classmethod
     def from_config(
