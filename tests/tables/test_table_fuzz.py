@@ -42,6 +42,7 @@ def tried(function, *arguments, **options):
         return None, str(error)
 
 
+@pytest.mark.filterwarnings("ignore:column .*counted as missing")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), tables(), st.sampled_from(["robust-clip", "standard", None]))
 def test_any_table(table, other, scaling):
