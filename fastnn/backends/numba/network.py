@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba.activations import activate, activate_back
-from fastnn.backends.numba.compiling import distinct, inner, public
+from fastnn.backends.numba.compiling import apart, distinct, inner, public
 from fastnn.backends.numba.losses import loss_of_block, transform_block
 from fastnn.backends.numba.pointers import (
     Matrix,
@@ -200,7 +200,7 @@ def layer_activation_back(layer, z, a, da):
             activate_back(z_row, a_row, layer.activation, layer.constant, da.columns, row)
 
 
-@inner
+@apart
 def _dropout_of_block(block, layer, k, begin, a):
     """Drop units, from number ``begin`` of a layer on."""
     key = stream_key(block.seed, codes.STREAM_DROPOUT + k, block.step) + np.uint64(begin)

@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import distinct, inner, public
+from fastnn.backends.numba.compiling import apart, distinct, inner, public
 from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
@@ -59,7 +59,7 @@ def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
 _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 
-@inner
+@apart
 def _blas(a, a_is, b, b_is, beta, pieces, out):
     """``out = op(a) op(b) + beta out``, some rows of ``out`` at a time.
 

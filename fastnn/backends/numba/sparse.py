@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.backends.numba.compiling import inner
+from fastnn.backends.numba.compiling import apart, inner
 from fastnn.backends.numba.pointers import at, smaller, transpose
 from fastnn.backends.numba.tiles import sparse_sum
 
@@ -35,7 +35,7 @@ def _stored(x, s):
     return x.indptr[row], x.indptr[row + 1]
 
 
-@inner
+@apart
 def sparse_forward(x, samples, w, b, scratch, out):
     """``out = w.T x + b`` for some units of a layer; columns beyond the samples get the biases."""
     for start in range(0, out.rows, COLUMNS):
@@ -83,7 +83,7 @@ def _sort_by_column(x, samples, columns, ends, values, samples_of):
             ends[x.indices[k]] = place + 1
 
 
-@inner
+@apart
 def sparse_params(x, dz, accumulate, values, samples_of, rows, dw):
     """``dw = x dz.T`` for some units of a layer.
 

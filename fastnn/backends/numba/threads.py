@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import inner
+from fastnn.backends.numba.compiling import apart, inner
 from fastnn.backends.numba.pointers import (
     at,
     atomic_add,
@@ -28,7 +28,7 @@ class Team(NamedTuple):
     sync: Any
 
 
-@inner
+@apart
 def _wait_for_all(team, at_start):
     """Wait for all threads; ``sync`` holds who has arrived and how often all had.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import distinct, inner, public
+from fastnn.backends.numba.compiling import apart, distinct, inner, public
 from fastnn.backends.numba.pointers import at, like, pointer, reinterpret, smaller
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import barrier
@@ -278,7 +278,7 @@ def _scaled(factor, x, n, out):
         out[i] = factor * x[i]
 
 
-@inner
+@apart
 def _update_front(n, l2, shrink, rule, step, team, vectors):
     """Update of a thread's rows of a first layer behind factors of the features."""
     units, features = n // rule.features, rule.features
