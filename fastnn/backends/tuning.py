@@ -109,6 +109,11 @@ class Tuning:
         """Work of a training step, in the unit of ``work_per_thread``."""
         return n_params * (batch_size + self.update_samples)
 
+    def wanted_threads(self, n_params: int, batch_size: int) -> int:
+        """How many threads a training step has enough work for."""
+        work = self.step_work(n_params, batch_size)
+        return max(1 + (work >= self.second_thread_work), 1 + work // self.work_per_thread)
+
     def density(self, features: int, units: int) -> float:
         """Largest share of nonzero numbers at which a first layer reads sparse rows."""
         if features < self.sparse_features or units < self.sparse_units:
