@@ -32,8 +32,10 @@ GROUPS = {
     ),
     "training": (
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
-        ["tests/storage/test_training_state.py", "tests/training/test_training.py"]
-        + ["tests/backends/test_updates.py", "-k", "not numba and not cython"],
+        [
+            *("tests/storage/test_training_state.py", "tests/training/test_training.py"),
+            *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
+        ],
     ),
     "storage": (["storage"], ["tests/storage", "-k", "not killed"]),
     "datasets": (["datasets"], ["tests/datasets"]),
@@ -171,7 +173,6 @@ def main() -> None:
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
-    import hypothesis  # noqa: F401
     import pandas  # noqa: F401
     import scipy.optimize  # noqa: F401
     import sklearn.model_selection  # noqa: F401
