@@ -6,12 +6,20 @@ computing by ``with tuned(shared_bytes=0): ...``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from fastnn.backends.codes import BLAS_WIDTH
+
+# Fields that something is divided by, or counted down from.
+_DIVIDE = frozenset(
+    {"blas_blocks", "work_per_thread", "waking_work", "pieces_per_thread", "shared_units"}
+    | {"probe_first", "probe_after_change", "probe_latest"}
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Tuning:
         Scratch memory of a block of samples, which leaves room for the weights in the first-level
         cache (32 to 48 KiB) and lets the rest live in the second.
     min_block, max_block : int
-        Fewest and most samples of a block.
+        Fewest and most samples of a block, multiples of 64.
     min_shared_block, max_blas_block, blas_blocks : int
         Packed and BLAS products copy a layer's weights for each block, so that larger blocks are
         better; but a batch should have ``blas_blocks`` of them for its threads. Measured with
@@ -105,6 +113,33 @@ class Tuning:
     dense_bytes: int = 16 * 1024 * 1024
     lbfgs_dense_bytes: int = 64 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check(field.name, getattr(self, field.name))
+        if self.min_block > self.max_block:
+            raise ValueError(
+                f"min_block must be at most max_block, {self.max_block}; got {self.min_block}"
+            )
+
+    @staticmethod
+    def _check(name: str, value: Any) -> None:
+        """Raise unless a field has a value that plans and kernels can work with."""
+        if isinstance(getattr(Tuning, name), float):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, Real)
+                or not 0 <= float(value) < math.inf
+            ):
+                raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
+            return
+        # blocks end where the 64 bits of a non-zero mask do
+        multiple = 64 if name.endswith("_block") else 1
+        low = multiple if name.endswith("_block") or name in _DIVIDE else 0
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or value < low or value % multiple:
+            kind = "multiple of 64" if multiple > 1 else "whole number"
+            raise ValueError(f"{name} must be a {kind} of at least {low}; got {value!r}")
+
     def step_work(self, n_params: int, batch_size: int) -> int:
         """Work of a training step, in the unit of ``work_per_thread``."""
         return n_params * (batch_size + self.update_samples)
@@ -139,6 +174,13 @@ def tuned(**changes: Any) -> Iterator[Tuning]:
     ----------
     **changes
         Fields of :class:`Tuning`.
+
+    Raises
+    ------
+    ValueError
+        On values that plans cannot be made of.
+    TypeError
+        On names that are no fields.
     """
     global _current
     before = _current

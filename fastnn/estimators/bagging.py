@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, ClassVar
 
 import joblib
@@ -13,6 +14,9 @@ from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.memory import check_memory
+
+_LEAST_BYTES = 4096  # of an estimator and what is kept of its samples
 
 
 def _threads(n_jobs: int) -> Any:
@@ -24,6 +28,7 @@ class _Bagging:
     """Fits one network a core."""
 
     estimator: Any
+    n_estimators: int
     _default: ClassVar[type]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Any:
@@ -45,6 +50,9 @@ class _Bagging:
         """
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             refuse_unusable(name, value, name == "y" and is_classifier(self))
+        if isinstance(self.n_estimators, Integral):  # else scikit-learn says so
+            what = f"n_estimators={self.n_estimators:,}, an estimator each,"
+            check_memory(what, int(self.n_estimators) * _LEAST_BYTES)
         with _threads(-1):
             fitted: Any = super()
             return fitted.fit(X, y, sample_weight, **fit_params)

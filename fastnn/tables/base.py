@@ -25,6 +25,7 @@ from sklearn.utils.validation import (
 
 from fastnn.backends import BACKENDS
 from fastnn.errors import DivergenceError
+from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.tables import recipe
 from fastnn.tables.columns import Column, columns_of
@@ -192,6 +193,8 @@ class BaseTabular(BaseEstimator):
         limit = self.time_limit
         if limit is not None:
             limit /= -(-self.n_members // side_by_side)
+        what = f"n_members={self.n_members:,}, a network each,"
+        check_memory(what, self.n_members * recipe.LEAST_BYTES)
         seeds = rng.randint(2**31 - 1, size=self.n_members)
         own_threads = self.n_threads if self.n_members == 1 else 1
 

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from fastnn.training.schedules import SCHEDULES
 from fastnn.training.state import TrainingState
 
 HIDDEN = (256, 256, 256)
+LEAST_BYTES = 4 * sum(a * b for a, b in pairwise(HIDDEN))  # of a network
 BATCH_SIZE = 256
 SMOOTH_CLIP = 3.0
 LABEL_SMOOTHING = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import ModuleType
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.model import Model
 from fastnn.backends.plan import batch_matrices
 from fastnn.backends.tuning import tuning
+from fastnn.training.forks import held_off
 from fastnn.training.pool import is_worker, run_pieces
 from fastnn.training.state import TrainingState
 from fastnn.training.team import run_apart, run_team
@@ -192,7 +194,7 @@ class Batches:
         net = self.plan.net(model.loss, l2)
         chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
         n_threads = min(n_threads, self.n_threads)
-        if n_threads == 1 and model.is_threaded:
+        if n_threads == 1 and model.is_threaded and not model.uses_blas:
             team, memory, moments = self.alone, self.memory, state.moments
             return model.kernels.train(
                 net, self.data, state.rule, chunk, team, model.params, moments, memory, losses
@@ -200,17 +202,18 @@ class Batches:
         sync = np.zeros(codes.SYNC_SIZE, np.int64)
 
         def run(thread: int) -> int:
-            return model.kernels.train(
-                net,
-                self.data,
-                state.rule,
-                chunk,
-                Team(thread, n_threads, sync),
-                model.params,
-                state.moments,
-                self.memory,
-                losses,
-            )
+            with held_off() if model.uses_blas or not model.is_threaded else nullcontext():
+                return model.kernels.train(
+                    net,
+                    self.data,
+                    state.rule,
+                    chunk,
+                    Team(thread, n_threads, sync),
+                    model.params,
+                    state.moments,
+                    self.memory,
+                    losses,
+                )
 
         # An overflow shows in the loss; NumPy's warning would add nothing.
         with np.errstate(over="ignore", invalid="ignore"):

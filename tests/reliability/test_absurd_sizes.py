@@ -52,6 +52,14 @@ NEEDS = {
         lambda: net(3, 10**6, 2).fit(np.ones((1000, 3)), np.arange(1000) % 2, epochs=1),
         "batch_size=1,000 of 1,000,002 units with backend='numpy' needs",
     ),
+    "members": (
+        lambda: fastnn.TabularClassifier(n_members=10**12, backend="numpy").fit(X, Y),
+        "n_members=1,000,000,000,000, a network each, needs 524,288,000,000,000,000 bytes",
+    ),
+    "estimators": (
+        lambda: fastnn.MLPBaggingClassifier(n_estimators=10**30).fit(X, Y),
+        "n_estimators=1,0.*00, an estimator each, needs 4,096,0.*00 bytes",
+    ),
     "samples": (
         lambda: net().fit(broadcast(10**10, 3), np.broadcast_to(1, 10**10)),
         "a copy of X as float32 needs 120,000,000,000 bytes",
@@ -83,6 +91,13 @@ def test_a_training_that_ends_by_itself_may_be_of_any_length():
         X, Y, epochs=10**12, validation_fraction=0.2, early_stopping=fastnn.EarlyStopping(2)
     )
     assert history.stopped == "early stopping"
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_iterations_of_an_estimator_may_be_any_number(solver):
+    model = fastnn.MLPClassifier((4,), solver=solver, max_iter=10**30, tol=1.0, backend="numpy")
+    with memory_within(MIB):
+        assert model.fit(X, Y).n_iter_ < 20
 
 
 @pytest.mark.parametrize("batch_size", [10**12, 10**30])

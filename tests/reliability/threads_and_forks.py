@@ -61,8 +61,7 @@ def processes(way, backend, count):
     expected = trained(backend)
     context = multiprocessing.get_context(way)
     for k in range(count):
-        # OpenBLAS, in which NumPy's backend is then, does not survive a fork
-        other = Fit(backend) if k % 2 and backend != "numpy" else None
+        other = Fit(backend) if k % 2 else None
         queue = context.SimpleQueue()
         process = context.Process(target=child, args=(backend, expected, queue))
         process.start()

@@ -1,7 +1,8 @@
-"""Trainings interrupted by SIGINT at random times: ``python interrupted_fits.py BACKEND COUNT``.
+"""Interrupted by SIGINT at random times: ``interrupted_fits.py BACKEND COUNT [KIND ...]``.
 
 A process of its own, which may hang or be ended without harm to the tests. It prints, for each kind
-of training, what was wrong.
+of training, what was wrong, and the 99th percentile of the time until control was back. A training
+that was interrupted before its first step is tried again, with the signal later.
 """
 
 import json
@@ -23,6 +24,7 @@ LONGEST = 0.06  # seconds until the signal: a chunk of steps takes up to 0.04
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 20))
 y = (X[:, 0] * X[:, 1] > 0).astype(int)
+ROWS = np.tile(X, (5, 1))
 
 
 class Signals:
@@ -35,8 +37,17 @@ class Signals:
     def _send(self):
         while True:
             time.sleep(self.delays.get())
+            now = time.perf_counter()
             os.kill(os.getpid(), signal.SIGINT)
-            self.sent.put(None)
+            self.sent.put(now)
+
+    def sent_at(self):
+        """When the signal came; waits for it, whatever it ends here."""
+        while True:
+            try:
+                return self.sent.get()
+            except KeyboardInterrupt:
+                pass
 
 
 def small(backend):
@@ -49,6 +60,29 @@ def threads(backend):
     """Two threads."""
     net = fastnn.Network([20, 64, 64, 2], backend=backend, random_state=0, n_threads=2)
     return net, lambda epochs: net.fit(X, y, epochs=epochs, batch_size=512)
+
+
+def wide(backend):
+    """Wide layers, which BLAS or packed products multiply."""
+    net = fastnn.Network([20, 300, 300, 2], backend=backend, random_state=0, n_threads=2)
+    return net, lambda epochs: net.fit(X, y, epochs=epochs, batch_size=500)
+
+
+def many(backend):
+    """Networks side by side."""
+    nets = [fastnn.Network([20, 3, 2], backend=backend, random_state=0) for _ in range(3)]
+    return nets, lambda epochs: fastnn.fit_many(nets, X[:200], y[:200], epochs=epochs, n_threads=2)
+
+
+def predict(backend):
+    """Predictions of many rows, one call after another."""
+    net = fastnn.Network([20, 64, 64, 2], backend=backend, random_state=0)
+
+    def calls(epochs):
+        for _ in range(epochs):
+            net.predict_proba(ROWS)
+
+    return net, calls
 
 
 def estimator(backend):
@@ -84,6 +118,17 @@ def wrong_network(net, make, backend):
     return ""
 
 
+def wrong_many(nets, make, backend):
+    """The same of the networks of ``fit_many``; the last may not have begun."""
+    return "; ".join(filter(None, [wrong_network(net, small, backend) for net in nets]))
+
+
+def wrong_predictions(net, make, backend):
+    """Whether predictions are others afterwards."""
+    expected = make(backend)[0].predict_proba(ROWS)
+    return "" if (net.predict_proba(ROWS) == expected).all() else "other predictions"
+
+
 def wrong_estimator(model, make, backend):
     """What is not that of the epoch that the counters tell."""
     if not hasattr(model, "_optimizer"):  # interrupted before
@@ -105,32 +150,66 @@ def wrong_lbfgs(model, make, backend):
     return "" if equal else f"not the parameters and loss of iteration {model.n_iter_}"
 
 
-def check(make, backend, count, signals):
-    """Interrupt ``count`` trainings; what was wrong, and how often ``fit`` raised."""
-    wrong = {estimator: wrong_estimator, lbfgs: wrong_lbfgs}.get(make, wrong_network)
-    times, faults, raised = random.Random(0), [], 0
-    make(backend)[1](1)  # compiles
-    for _ in range(count):
+def has_begun(model):
+    """Whether a step (of an estimator an epoch) is done."""
+    models = model if isinstance(model, list) else [model]
+    return any(
+        each.state.updates if isinstance(each, fastnn.Network) else getattr(each, "n_iter_", 0)
+        for each in models
+    )
+
+
+def interrupt(make, backend, delay, signals):
+    """One training; what it trained, seconds until control was back, whether ``fit`` raised."""
+    while True:
         model, fit = make(backend)
-        signals.delays.put(times.uniform(0.004, LONGEST))
+        signals.delays.put(delay)
+        raised = False
         try:
             fit(10**6)
         except KeyboardInterrupt:
-            raised += 1
-        signals.sent.get()
+            raised = True
+        seconds = time.perf_counter() - signals.sent_at()
+        if not raised or make is predict or has_begun(model):
+            return model, seconds, raised
+        delay *= 2
+
+
+def check(make, backend, count, signals):
+    """Interrupt ``count`` trainings; what was wrong, how often one that had begun raised."""
+    wrong = WRONG.get(make, wrong_network)
+    times, faults, raised, late = random.Random(0), [], 0, []
+    make(backend)[1](1)  # compiles
+    for _ in range(count):
+        model, seconds, has_raised = interrupt(
+            make, backend, times.uniform(0.004, LONGEST), signals
+        )
+        late.append(seconds)
+        raised += has_raised and make is not predict
         faults.append(wrong(model, make, backend))
-    return {"wrong": [fault for fault in faults if fault], "raised": raised}
+    return {
+        "wrong": [fault for fault in faults if fault],
+        "raised": raised,
+        "99% back within ms": round(1000 * float(np.quantile(late, 0.99)), 1),
+    }
 
 
-KINDS = small, threads, estimator, average, lbfgs
+KINDS = small, threads, wide, estimator, average, lbfgs, many, predict
+WRONG = {
+    estimator: wrong_estimator,
+    lbfgs: wrong_lbfgs,
+    many: wrong_many,
+    predict: wrong_predictions,
+}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    backend, count = sys.argv[1], int(sys.argv[2])
+    backend, count, *names = sys.argv[1:]
+    kinds = [make for make in KINDS if not names or make.__name__ in names]
     signals = Signals()
-    result = {make.__name__: check(make, backend, count, signals) for make in KINDS}
+    result = {make.__name__: check(make, backend, int(count), signals) for make in kinds}
     time.sleep(0.05)
-    result["threads left"] = sorted(
-        {thread.name for thread in threading.enumerate()} - {"MainThread", "signals"}
-    )
+    # those of predictions are kept for the next ones
+    names = {thread.name.split("_")[0] for thread in threading.enumerate()}
+    result["threads left"] = sorted(names - {"MainThread", "signals", "predicting"})
     print(json.dumps(result))

@@ -29,22 +29,24 @@ def run(backend, count, timeout):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["threads left"] == []
-    for kind in ("small", "threads", "estimator", "average", "lbfgs"):
+    kinds = "small", "threads", "wide", "estimator", "average", "lbfgs", "many", "predict"
+    for kind in kinds:
         assert result[kind]["wrong"] == []
         # only before the first step or after the last: in between the signal ends the training
-        assert result[kind]["raised"] <= count / 4
-    return result
+        assert result[kind]["raised"] == 0
+    assert set(result) == {*kinds, "threads left"}
+    print(json.dumps(result, indent=1))  # with the times, which nothing is said about here
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupted_fits(backend):
-    run(backend, 12, timeout=180)
+    run(backend, 8, timeout=600)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_thousand_interrupted_fits(backend):
-    run(backend, 1000, timeout=3000)
+    run(backend, 1000, timeout=6000)
 
 
 class InterruptedLine:

@@ -181,6 +181,31 @@ def test_length_of_chunks_changes_no_bit(backend, seconds):
     assert_bits(net.params, usual.params)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_length_of_chunks_changes_no_bit_of_subnormal_numbers(backend, dtype):
+    """Weights of inputs that are zero swing there through zero; also in two calls."""
+
+    def network():
+        net = fastnn.Network([4, 5, 2], backend=backend, dtype=dtype, l2=0.5, random_state=0)
+        net.weights[0][:2] = np.finfo(dtype).tiny * np.geomspace(4, 1000, 10).reshape(2, 5)
+        return net
+
+    X, y = np.hstack([np.zeros((150, 2)), MOONS[0]]), MOONS[1]
+    settings = {"batch_size": 50, "optimizer": fastnn.SGD(0.1, 0.9), "shuffle": False}
+    nets = []
+    for seconds in (0.0, 10.0):
+        nets.append(network())
+        with tuned(chunk_seconds=seconds):
+            nets[-1].fit(X, y, epochs=50, **settings)
+    stopped = network()
+    for epochs in (17, 33):
+        stopped.fit(X, y, epochs=epochs, **settings)
+    for net in (stopped, nets[1]):
+        assert_bits(net.params, nets[0].params)
+        assert_bits(net.state.moments, nets[0].state.moments)
+    assert (nets[0].weights[0][:2] != 0).any() or backend != "numpy"
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_threads_change_no_bit(backend, way):
     X, y = make_moons(2500, noise=0.2, random_state=0)

@@ -91,6 +91,5 @@ def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
         clip(net, rule, params, grads)
     l2 = 0.0 if clipped else net.l2
     update_layers(net, l2, rule, learning_rate, count, params, moments, grads)
-    flush_subnormals(params)
-    flush_subnormals(moments)
+    flush_subnormals(count, params, moments)
     return True

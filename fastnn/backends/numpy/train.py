@@ -10,6 +10,8 @@ from fastnn.backends.numpy.network import batch_gradient
 from fastnn.backends.numpy.random import shuffle
 from fastnn.backends.numpy.updates import clip, penalty, update, update_front
 
+_FLUSHED_EVERY = 64  # updates
+
 
 def train(net, data, rule, chunk, team, params, moments, memory, losses):
     """Do a chunk of training steps.
@@ -57,18 +59,26 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         if clipped:
             clip(net, rule, params, grads)
         update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
-    flush_subnormals(params)
-    flush_subnormals(moments)
+        flush_subnormals(count, params, moments)
     return len(chunk.learning_rates)
 
 
-def flush_subnormals(x):
+def flush_subnormals(count, params, moments):
     """Subnormal numbers become zeros, in place, because they are slow to compute with.
 
     The other backends compute so all along, in a mode of the processor. NumPy has no way to set it,
-    and to compare in each step would take longer than the update, so it is done once in a chunk.
+    and to compare in each step would take longer than the update. So it is done after every 64th
+    update: their number decides, not the end of a chunk, which is a matter of time.
+
+    Parameters
+    ----------
+    count : int
+        Number of the update, from 1.
+    params, moments : ndarray
     """
-    x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
+    if count % _FLUSHED_EVERY == 0:
+        for x in (params, moments):
+            x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
 
 
 def update_layers(net, l2, rule, rate, count, params, moments, grads):
