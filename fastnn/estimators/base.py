@@ -345,7 +345,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -np.inf
         if self.early_stopping:
-            self._best_params = net.params.copy()
+            self._best_params: np.ndarray | None = net.params.copy()
         self.n_iter_ = 0
         kept = None if keeping is None else keeping.kept
         if kept is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+from typing import Any
 
 from llvmlite.binding import Linkage
 from numba import njit
@@ -131,7 +132,7 @@ class _Distinct(_Inner):
         return super().define_pipelines()
 
 
-_common = {"nogil": True, "error_model": "numpy"}
+_common: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _inner = _common | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(fastmath=FASTMATH, pipeline_class=_Inner, **_inner)
 distinct = njit(fastmath=FASTMATH, pipeline_class=_Distinct, **_inner)
