@@ -253,6 +253,13 @@ def train(
         If the data are not there or the folder cannot be written.
     DivergenceError
         If the loss is not finite.
+
+    Examples
+    --------
+    >>> from fastnn import cnn
+    >>> result = cnn.train(cnn.Settings(preset="fast"), "runs/cnn-1")  # doctest: +SKIP
+    >>> result["test_accuracy"]  # doctest: +SKIP
+    0.988
     """
     if images is None:
         images = data.load(settings.data, settings.data_dir)
@@ -292,6 +299,11 @@ def resume(
     -------
     dict
         As :func:`train`. The weights are those of a run that was never stopped.
+
+    Examples
+    --------
+    >>> from fastnn import cnn
+    >>> result = cnn.resume("runs/cnn-1", steps=11000)  # doctest: +SKIP
     """
     folder = Path(folder)
     path = folder / runs.CHECKPOINT_FILE
