@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,37 +12,58 @@ from benchmarks.jobs import MAP_SAMPLES
 from benchmarks.machine import in_words
 from benchmarks.measuring import timed_entries
 from fastnn.bench import number
+from fastnn.plots import COLORS, _tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-BACKEND_COLOURS = {"cython": "#0b6e4f", "numba": "#2f9e78", "numpy": "#94cdb8"}
-PEER_COLOUR, BEST_PEER_COLOUR = "#c3c7cf", "#7c828d"
+# Ours are blue, as in every figure of fastnn; the others grey, the best of them darker.
+BACKEND_COLOURS = {"cython": COLORS[0], "numba": COLORS[4], "numpy": "#B9DDF3"}
+PEER_COLOUR, BEST_PEER_COLOUR = "#CCCCCC", "#777777"
 FACTOR = 8  # of the best backend against the best peer, from which on the colour is full
+MOST_PANELS = 4  # of more jobs the chart has a row each
 
 
 def draw(run: dict[str, Any]) -> Figure:
     """The chart of a run of jobs, or of the map."""
-    return _draw_map(run) if "map" in run else _draw_jobs(run)
+    if "map" in run:
+        return _draw_map(run)
+    jobs = [job for job in run["jobs"] if timed_entries(run["results"], job)]
+    return _draw_panels(run, jobs) if len(jobs) <= MOST_PANELS else _draw_rows(run, jobs)
 
 
-def _draw_jobs(run: dict[str, Any]) -> Figure:
+def library(title: str) -> str:
+    """The library of a contender, which may have several forms: "PyTorch, 1 thread"."""
+    return title if title.startswith("NumPy") else re.split("[ ,]", title)[0]
+
+
+def shown(run: dict[str, Any], job: str) -> dict[str, dict[str, Any]]:
+    """Entries of a job: the backends, and of every other library its fastest form."""
+    entries = timed_entries(run["results"], job)
+    fastest: dict[str, str] = {}
+    for name in sorted(entries, key=lambda n: entries[n]["us_per_step"]):
+        title = run["contenders"][name]["title"]
+        fastest.setdefault(library(title) if entries[name]["peer"] else title, name)
+    return {name: entries[name] for name in fastest.values()}
+
+
+def _draw_panels(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
     """Bars on a logarithmic scale, a panel per job, the fastest on top."""
     from matplotlib.figure import Figure
 
-    jobs = [job for job in run["jobs"] if timed_entries(run["results"], job)]
     columns = 1 if len(jobs) == 1 else 2
     lines = -(-len(jobs) // columns)
-    most = max((len(timed_entries(run["results"], job)) for job in jobs), default=1)
-    figure = Figure((6.2 * columns, lines * (0.21 * most + 1.0) + 0.5), layout="constrained")
+    most = max((len(shown(run, job)) for job in jobs), default=1)
+    figure = Figure((4.8 * columns, lines * (0.21 * most + 0.8) + 0.4), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, job in zip(axes, jobs, strict=False):
         _draw_bars(ax, run, job)
     for ax in axes[len(jobs) :]:
         ax.remove()
-    text = f"microseconds per step (logarithmic)    {in_words(run['machine'])}"
+    text = f"microseconds per step, logarithmic; {in_words(run['machine'])}"
     figure.supxlabel(text, fontsize=9)
     return figure
 
@@ -49,7 +71,7 @@ def _draw_jobs(run: dict[str, Any]) -> Figure:
 def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     from matplotlib.ticker import NullFormatter
 
-    entries = timed_entries(run["results"], job)
+    entries = shown(run, job)
     names = sorted(entries, key=lambda n: entries[n]["us_per_step"])
     values = [entries[name]["us_per_step"] for name in names]
     best = run["ratios"][job]["best_peer"]
@@ -62,16 +84,81 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     titles = [run["contenders"][name]["title"] for name in names]
     bars = ax.barh(range(len(names)), values, color=colours)
     ax.bar_label(bars, [number(value) for value in values], padding=3, fontsize=8)
-    ax.set_yticks(range(len(names)), titles, fontsize=8)
-    for label, name in zip(ax.get_yticklabels(), names, strict=True):
-        label.set_fontweight("normal" if entries[name]["peer"] else "bold")
+    ax.set_yticks(range(len(names)), titles)
     ax.invert_yaxis()
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())  # bars carry their numbers
-    ax.set_xlim(min(values) / 3, max(values) * 5)
-    ax.tick_params(axis="x", labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(f"{job}\n{run['jobs'][job]['description']}", fontsize=8.5, loc="left")
+    ax.set_xlim(min(values) / 3, max(values) * 6)
+    _tidy(ax)
+    ax.tick_params(labelsize=8)
+    for label, name in zip(ax.get_yticklabels(), names, strict=True):
+        label.set_fontweight("normal" if entries[name]["peer"] else "bold")
+    about = _short(run["jobs"][job]["description"])
+    ax.set_title(f"{job}\n{about}", fontsize=9, loc="left")
+
+
+def _short(description: str) -> str:
+    """Network and data of a job, and the dtype if it is not the usual one."""
+    first, rest = description.split(", ")[:3], description.split(", ")[3:]
+    return ", ".join(first + [part for part in rest if part == "float64"])
+
+
+def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
+    """A row per job: how many times as long each contender takes as the fastest backend."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9.6, 0.46 * len(jobs) + 1.6), layout="constrained")
+    ax = figure.subplots()
+    places: dict[str, list[tuple[float, int]]] = {}
+    for row, job in enumerate(jobs):
+        entries = shown(run, job)
+        first = min(e["us_per_step"] for e in entries.values() if not e["peer"])
+        ax.axhline(row, color="#EEEEEE", linewidth=6, zorder=0)
+        for name, entry in entries.items():
+            title = run["contenders"][name]["title"]
+            kind = library(title) if entry["peer"] else title.split(",")[0]
+            if "shuffled" not in title:
+                places.setdefault(kind, []).append((entry["us_per_step"] / first, row))
+        ax.annotate(
+            f"{number(first)} µs", (1.01, row), xycoords=("axes fraction", "data"),
+            va="center", fontsize=8,
+        )  # fmt: skip
+    ours = sorted(kind for kind in places if kind.startswith("fastnn"))
+    kinds = [*ours, *sorted((kind for kind in places if kind not in ours), key=str.lower)]
+    others = iter(
+        zip(
+            (COLORS[1], COLORS[2], COLORS[3], COLORS[5], "#777777", "#000000"),
+            "sDv^Xd",
+            strict=True,
+        )
+    )
+    for kind in kinds:
+        x, y = zip(*places[kind], strict=True)
+        colour, marker = (
+            (BACKEND_COLOURS[kind.split()[1]], "o") if kind in ours else next(others, ("gray", "*"))
+        )
+        ax.scatter(
+            x, y, s=62 if kind in ours else 40, marker=marker, color=colour, label=kind,
+            edgecolors="white", linewidths=0.6, zorder=3 if kind in ours else 2,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:,g}×")
+    ax.set_xlim(0.8, 2 * max(x for points in places.values() for x, _ in points))
+    ax.axvline(1, color=BACKEND_COLOURS["cython"], linewidth=0.8, zorder=1)
+    labels = [f"{job}\n{_short(run['jobs'][job]['description'])}" for job in jobs]
+    ax.set_yticks(range(len(jobs)), labels)
+    ax.set_ylim(len(jobs) - 0.5, -0.5)
+    ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    ax.set_axisbelow(True)
+    _tidy(ax)
+    ax.tick_params(labelsize=8)
+    figure.supxlabel(
+        "time in multiples of the fastest backend's, which stands on the right; of each other "
+        f"library its fastest form\n{in_words(run['machine'])}",
+        fontsize=9,
+    )
+    figure.legend(loc="outside upper left", ncols=5, frameon=False, fontsize=9)
+    return figure
 
 
 def _draw_map(run: dict[str, Any]) -> Figure:
@@ -109,6 +196,13 @@ def _draw_map(run: dict[str, Any]) -> Figure:
     return figure
 
 
+def _colours() -> Colormap:
+    """Slower than the best peer: vermilion; faster: blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("ratio", [COLORS[5], "#FFFFFF", COLORS[0]])
+
+
 def _draw_grid(
     ax: Axes,
     cells: Sequence[dict[str, Any]],
@@ -127,7 +221,7 @@ def _draw_grid(
         colour = "white" if dark else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
     far = np.log2(FACTOR)
-    picture = ax.imshow(grid, cmap="PRGn", vmin=-far, vmax=far, aspect="auto")
+    picture = ax.imshow(grid, cmap=_colours(), vmin=-far, vmax=far, aspect="auto")
     ax.set_xticks(range(len(widths)), widths)
     ax.set_yticks(range(len(batches)), batches)
     ax.set_ylabel("batch")

@@ -19,6 +19,16 @@ class DivergenceError(ArithmeticError):
         Which of the networks of :func:`fastnn.fit_many` it was.
     results : list or None
         What ``fit_many`` would have returned with ``errors="return"``.
+
+    Examples
+    --------
+    >>> from fastnn import SGD, DivergenceError, Network
+    >>> net = Network([1, 8, 1], loss="squared_error", random_state=0)
+    >>> try:
+    ...     net.fit([[0.0], [100.0]], [0.0, 1e4], optimizer=SGD(1.0))
+    ... except DivergenceError as error:
+    ...     print(error.learning_rate)
+    1.0
     """
 
     def __init__(
@@ -47,4 +57,16 @@ class DivergenceError(ArithmeticError):
 
 
 class ModelFormatError(ValueError):
-    """A model file is damaged, inconsistent or not one of ours."""
+    """A model file is damaged, inconsistent or not one of ours.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from pathlib import Path
+    >>> size = Path("model.safetensors").write_bytes(b"no model")
+    >>> try:
+    ...     fastnn.load("model.safetensors")
+    ... except fastnn.ModelFormatError as error:
+    ...     print(str(error).split(":")[0])
+    model.safetensors
+    """

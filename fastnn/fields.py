@@ -9,15 +9,39 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import core_schema
 
 import fastnn
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Self, TypeAlias
+
+    # A field that is None until the settings are completed, and a value from then on. Those who use
+    # it read completed settings, so that a type checker need not ask for None (as in typeshed).
+    MaybeNone: TypeAlias = Any
+else:
+    MaybeNone = None
+
+
+class OneOf:
+    """A text that is one of several: ``Annotated[str, OneOf(names)]``.
+
+    It is what ``Literal`` is, of names that are computed, which a type checker cannot read.
+
+    Parameters
+    ----------
+    values : iterable of str
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self.values = tuple(values)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.values))
 
 
 class Help(NamedTuple):

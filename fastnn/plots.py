@@ -82,6 +82,14 @@ def decision_boundary(
     This is the one contour plot that scikit-learn's ``DecisionBoundaryDisplay``
     makes, called here directly: importing scikit-learn takes longer than training
     the network and drawing the picture together.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> data = fastnn.datasets.load("moons")
+    >>> net = fastnn.Network([2, 8, 2], random_state=0)
+    >>> history = net.fit(data.X, data.y)
+    >>> ax = fastnn.plots.decision_boundary(net, data.X, data.y, resolution=50)
     """
     X, y = _checked(net, X, y)
     ax = ax if ax is not None else _new_axes((6.4, 5.2))
@@ -131,6 +139,13 @@ def confusion_matrix(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> ax = plots.confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1])
+    >>> ax.get_xlabel()
+    'predicted'
     """
     y, predicted = np.asarray(y), np.asarray(predicted)
     labels, counts = np.unique(np.concatenate([y, predicted]), return_counts=True)
@@ -173,6 +188,7 @@ def predictions(
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     target_name : str, default="target"
+        What the targets are, below the axes.
     title : str, optional
         Above the axes.
     most : int, default=5000
@@ -181,6 +197,13 @@ def predictions(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> ax = plots.predictions([1.0, 2.0, 3.0], [1.1, 1.9, 3.2], target_name="mass")
+    >>> ax.get_xlabel()
+    'mass'
     """
     y, predicted = np.ravel(np.asarray(y)), np.ravel(np.asarray(predicted))
     if len(y) > most:
@@ -208,6 +231,7 @@ def importances(
     names : sequence of str
         Columns, from the top down.
     falls : array-like, shape (len(names), repetitions)
+        By how much the score fell; the bars are means, the lines standard deviations.
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     score : str, default="score"
@@ -216,6 +240,13 @@ def importances(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> ax = plots.importances(["width", "length"], [[0.02, 0.03], [0.31, 0.29]], score="accuracy")
+    >>> ax.get_xlabel()
+    'fall of accuracy'
     """
     falls = np.asarray(falls)
     ax = ax if ax is not None else _new_axes((6.4, 0.28 * len(names) + 1))
@@ -252,6 +283,13 @@ def reliability(
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> from fastnn import plots
+    >>> ax = plots.reliability([0.1, 0.5, 0.9], [0.0, 0.6, 0.9], [30, 10, 40])
+    >>> ax.get_ylabel()
+    'share that came true'
     """
     counts = np.asarray(counts)
     ax = ax if ax is not None else _new_axes((6.4, 4.8))
@@ -287,6 +325,12 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
         With a logarithmic loss axis where all losses are positive and they span
         more than a factor of three, and a logarithmic epoch axis for more than 1,000
         epochs, most of which change little.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> history = fastnn.Network([1, 2]).fit([[0], [1]], [0, 1])
+    >>> ax = fastnn.plots.loss_curve(history, title="two samples")
     """
     ax = ax if ax is not None else _new_axes((6.4, 4.0))
     curves = [("training", np.asarray(history.loss), COLORS[0], "-")]

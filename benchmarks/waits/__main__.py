@@ -114,23 +114,30 @@ def table(run: dict[str, Any]) -> str:
 
 def draw(run: dict[str, Any], path: Path) -> None:
     """A chart of how many times as fast each case is as with the other libraries."""
+    found = {described(case): ratio(times) for case, times in run["results"].items()}
+    draw_ratios({case: r for case, r in found.items() if r}, run["machine"], path)
+
+
+def draw_ratios(found: dict[str, float], facts: dict[str, Any], path: Path) -> None:
+    """The chart, from the ratios by case."""
     from matplotlib.figure import Figure
 
-    found = {case: ratio(times) for case, times in run["results"].items()}
-    cases = sorted((c for c, r in found.items() if r), key=lambda c: found[c])
-    figure = Figure((8, 0.36 * len(cases) + 1.1), layout="constrained")
+    from fastnn.plots import COLORS, _tidy
+
+    names = sorted(found, key=lambda case: found[case])
+    figure = Figure((8, 0.3 * len(names) + 1.0), layout="constrained")
     ax = figure.subplots()
-    names, factors = [described(c) for c in cases], [found[c] for c in cases]
-    bars = ax.barh(names, [factor - 1 for factor in factors], left=1, color="#0b6e4f")
+    factors = [found[case] for case in names]
+    bars = ax.barh(names, [factor - 1 for factor in factors], left=1, color=COLORS[0])
     ax.bar_label(bars, [f"{number(factor)}×" for factor in factors], padding=3, fontsize=9)
     ax.set_xscale("log")
     ax.set_xticks([tick for tick in TICKS if tick <= 2 * max(factors)])
     ax.xaxis.set_major_formatter("{x:g}×")
     ax.xaxis.minorticks_off()
     ax.axvline(1, color="black", linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
+    _tidy(ax)
     ax.margins(x=0.15)
-    title = f"times as fast as the fastest other library    {in_words(run['machine'])}"
+    title = f"times as fast as the fastest other library; {in_words(facts)}"
     figure.supxlabel(title, fontsize=9)
     figure.savefig(path, dpi=120)
 

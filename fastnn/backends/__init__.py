@@ -86,6 +86,12 @@ def load(name: str = "auto") -> ModuleType:
         If there is no backend of that name.
     ImportError
         If it is not installed; the message says how to get it.
+
+    Examples
+    --------
+    >>> from fastnn import backends
+    >>> backends.load("numpy").__name__
+    'fastnn.backends.numpy'
     """
     if name == "auto":
         name = available()[0]
@@ -108,7 +114,14 @@ def of_custom_functions() -> str:
 
 
 def why_missing(name: str) -> str | None:
-    """Reason why a backend cannot be loaded and how to get it; None if it is there."""
+    """Reason why a backend cannot be loaded and how to get it; None if it is there.
+
+    Examples
+    --------
+    >>> from fastnn import backends
+    >>> backends.why_missing("numpy") is None
+    True
+    """
     found: object = True
     if name == "cython":
         found = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
@@ -118,5 +131,12 @@ def why_missing(name: str) -> str | None:
 
 
 def available() -> list[str]:
-    """Names of the backends that are there, fastest first."""
+    """Names of the backends that are there, fastest first.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.available_backends()  # doctest: +SKIP
+    ['cython', 'numba', 'numpy']
+    """
     return [name for name in BACKENDS if why_missing(name) is None]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,8 +43,15 @@ from fastnn.cnn.settings import ComparisonSettings, Settings
 
 app = typer.Typer(name="cnn", **STYLE)
 
-_Data = choice("Data", choices.DATA)
-_Format = choice("Format", ("keras", "onnx"))
+if TYPE_CHECKING:  # choices that are computed
+
+    class _Data(Enum): ...
+
+    class _Format(Enum): ...
+
+else:
+    _Data = choice("Data", choices.DATA)
+    _Format = choice("Format", ("keras", "onnx"))
 
 _RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]

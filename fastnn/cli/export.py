@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastnn.cli.models import model_path, open_table_model, scale_of
 from fastnn.cli.options import Backend, JsonFlag, ModelArgument, QuietFlag, choice, option
@@ -12,7 +13,12 @@ from fastnn.cli.output import print_json, print_pairs
 from fastnn.export.files import TARGETS, write
 from fastnn.export.plain import describe
 
-_Target = choice("Target", list(TARGETS))
+if TYPE_CHECKING:  # a choice that is computed
+
+    class _Target(Enum): ...
+
+else:
+    _Target = choice("Target", list(TARGETS))
 
 
 def command(

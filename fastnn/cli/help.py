@@ -86,7 +86,8 @@ def _paragraphs(text: str | None) -> list[str]:
 def _sections(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tuple[str, str]]]:
     """Names and texts of arguments and options, by the panels' names."""
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OPTIONS: []}
-    for param in command.get_params(ctx):
+    parameters: list[Any] = command.get_params(ctx)
+    for param in parameters:
         if param.hidden:
             continue
         kind = "Arguments" if param.param_type_name == "argument" else OPTIONS

@@ -42,7 +42,9 @@ def open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
 def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, Encoding | None]:
     """Like :func:`open_model`, and the encoding of the table, if there is one."""
     path = model_path(model)
-    net, description = storage.load(path, backend=backend.value), storage.describe(path)
+    # Networks, estimators and models of tables, each with a description of its own.
+    net: Any = storage.load(path, backend=backend.value)
+    description: Any = storage.describe(path)
     encoding = None
     if description.table is not None:
         net, encoding = net.network, net.encoding
@@ -61,7 +63,14 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
 
 def scale_of(description: Description) -> float:
     """What the features were divided by in training."""
-    return float(description.training.get("scale", 1.0))
+    scale = description.training.get("scale", 1.0)
+    return float(scale) if isinstance(scale, (int, float)) else 1.0
+
+
+def named_target(description: Description) -> str | None:
+    """The column of the targets that the network was trained with, if it has a name."""
+    target = description.training.get("target")
+    return target if isinstance(target, str) else None
 
 
 def feature_names(net: Network, training: dict[str, Any]) -> list[str]:
@@ -98,21 +107,20 @@ def data_with_targets(
     if data in datasets.BUILT_IN and encoding is None:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
     elif encoding is not None:
-        if target is None and isinstance(training.get("target"), str):
-            target = training["target"]
+        target = named_target(description) if target is None else target
         table = read(Path(path_of(data)), Format(**format_of(reading)))
         dataset = encoded_again(table, encoding, target, task, reading.get("gaps"))
         dataset.check_range(net.dtype)
     else:
+        target = named_target(description) if target is None else target
         features = training.get("features")
-        known = isinstance(features, list) and len(features) == net.n_features
-        if target is None:
-            target = training.get("target") if isinstance(training.get("target"), str) else None
+        if not isinstance(features, list) or len(features) != net.n_features:
+            features = None
         dataset = datasets.load(
             path_of(data),
             target=target,
             task=task,
-            features=features if known else None,
+            features=None if features is None else [str(name) for name in features],
             **file_of(reading),
         )
         dataset = replace(dataset, scale=scale_of(description))
@@ -166,7 +174,7 @@ def unseen(
 
 
 def _left_out(
-    description: Description, dataset: Dataset, path: str, model: Path
+    description: Description, dataset: Dataset, path: Any, model: Path
 ) -> tuple[np.ndarray, str]:
     """Rows of the file of training that were not trained with, and what they are."""
     n_samples, known = len(dataset.X), known_rows(description.training)

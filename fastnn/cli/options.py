@@ -14,7 +14,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 import typer
 
@@ -44,7 +54,7 @@ def help_without_command(ctx: typer.Context) -> None:
 
 def choice(name: str, values: Sequence[str]) -> type[Enum]:
     """Names as the choices of an option."""
-    return Enum(name, {value: value for value in values}, type=str)
+    return cast(type[Enum], Enum(name, {value: value for value in values}, type=str))
 
 
 def environment_name(name: str) -> str:
@@ -95,7 +105,15 @@ def required(metavar: str, text: str) -> Any:
 
 # --- what several commands take ---------------------------------------------------
 
-Backend = choice("Backend", ["auto", *BACKENDS])
+if TYPE_CHECKING:  # what a checker must know of a choice that is computed
+
+    class Backend(Enum):
+        """Names of kernels."""
+
+        auto = "auto"
+
+else:
+    Backend = choice("Backend", ["auto", *BACKENDS])
 
 BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
 DATA = (
@@ -167,9 +185,10 @@ def with_settings(
         first, *others = inspect.signature(command, eval_str=True).parameters.values()
         context = first.replace(name="ctx", annotation=typer.Context)
         parameters = [context, *settings.values(), *others]
-        run.__signature__ = inspect.Signature(
+        signature = inspect.Signature(
             [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
         )
+        cast(Any, run).__signature__ = signature
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return run
 
@@ -190,7 +209,8 @@ def _parameters(
         if about is None:
             continue
         kind = _kind(name, field)
-        default, shown = about.default, True
+        default: Any = about.default
+        shown: Any = True
         if isinstance(default, str) and default not in (field.default, *_values(kind)):
             default, shown = None, default  # words about it
         elif default is not None:
@@ -223,11 +243,19 @@ def _kind(name: str, field: FieldInfo) -> type:
 
     An option of a list of texts may be repeated; another list stays text, which the field splits.
     """
-    kind = field.annotation
+    from fastnn.fields import OneOf
+
+    kind: Any = field.annotation
+    notes = list(field.metadata)
     while get_origin(kind) in (Annotated, Union, types.UnionType):  # X | None, Annotated[X, ...]
+        if get_origin(kind) is Annotated:
+            notes += get_args(kind)[1:]
         kind = get_args(kind)[0]
+    values = [note.values for note in notes if isinstance(note, OneOf)]
     if get_origin(kind) is Literal:
-        return choice(name.title().replace("_", ""), get_args(kind))
+        values = [get_args(kind)]
+    if values:
+        return choice(name.title().replace("_", ""), values[0])
     return str if get_origin(kind) is list and kind != list[str] else kind
 
 

@@ -14,7 +14,7 @@ import typer
 from fastnn import datasets
 from fastnn.cli.data import input_dtype
 from fastnn.cli.files import FormatSettings, format_of
-from fastnn.cli.models import feature_names, open_table_model, scale_of
+from fastnn.cli.models import feature_names, named_target, open_table_model, scale_of
 from fastnn.cli.options import (
     DATA,
     Backend,
@@ -117,7 +117,7 @@ def _features(
         dataset = datasets.load(data, data_dir=data_dir)
         X = dataset.X if dataset.X_test is None else dataset.X_test
     else:
-        names, target = feature_names(net, description.training), description.training.get("target")
+        names, target = feature_names(net, description.training), named_target(description)
         X = datasets.load_features(
             path_of(data), names, target=target, notes=notes, gaps="keep", **format_of(given)
         )

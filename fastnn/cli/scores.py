@@ -139,7 +139,9 @@ def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | 
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.metrics import get_scorer
 
-    class View(RegressorMixin if net.is_regression else ClassifierMixin, BaseEstimator):
+    mixin: Any = RegressorMixin if net.is_regression else ClassifierMixin
+
+    class View(mixin, BaseEstimator):
         """The network as what scorers take."""
 
         classes_, predict = net.classes_, staticmethod(net.predict)

@@ -11,7 +11,7 @@ from fastnn.cli.files import FileSettings
 from fastnn.cli.options import Given, JsonFlag, QuietFlag, option, with_settings
 from fastnn.cli.output import print_json
 from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
-from fastnn.fields import setting
+from fastnn.fields import OneOf, setting
 from fastnn.training.optimizers import OPTIMIZERS
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
@@ -50,7 +50,7 @@ class SearchSettings(FileSettings):
     l2: str = setting(
         "L2 penalty (alpha of the estimator), as for --learning-rate.", default="1e-6:1"
     )
-    optimizer: Literal[(*OPTIMIZERS, "lbfgs")] = setting(
+    optimizer: Annotated[str, OneOf((*OPTIMIZERS, "lbfgs"))] = setting(
         f"Update rule of all trials: {', '.join(OPTIMIZERS)}, lbfgs.",
         default="adam",
         metavar="NAME",
@@ -64,7 +64,9 @@ class SearchSettings(FileSettings):
     )
     threads: int | None = setting("Most threads to use; a fit has one of them.", "all cores", ge=1)
     seed: int = setting("Seed of everything random.", default=0, ge=0, lt=2**32)
-    backend: Literal[("auto", *BACKENDS)] = setting(options.BACKEND, default="auto", metavar="NAME")
+    backend: Annotated[str, OneOf(("auto", *BACKENDS))] = setting(
+        options.BACKEND, default="auto", metavar="NAME"
+    )
     dtype: Literal["float32", "float64"] = setting(
         "Precision of parameters and training.", default="float64"
     )

@@ -166,14 +166,17 @@ def _model(task: str, settings: SearchSettings) -> Model:
     """The estimator that all trials start from."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
-    weights = {"class_weight": settings.class_weight} if task == "classification" else {}
-    model = (MLPClassifier if task == "classification" else MLPRegressor)(
-        **weights,
-        solver=settings.optimizer,
-        max_iter=settings.epochs,
-        random_state=settings.seed,
-        backend=settings.backend,
-        dtype=settings.dtype,
+    options: dict[str, Any] = {
+        "solver": settings.optimizer,
+        "max_iter": settings.epochs,
+        "random_state": settings.seed,
+        "backend": settings.backend,
+        "dtype": settings.dtype,
+    }
+    model: Model = (
+        MLPClassifier(class_weight=settings.class_weight, **options)
+        if task == "classification"
+        else MLPRegressor(**options)
     )
     model._validate_params()
     return model

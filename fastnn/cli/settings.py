@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
 from fastnn.cli.files import FileSettings
-from fastnn.fields import setting
+from fastnn.fields import MaybeNone, OneOf, setting
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -80,7 +80,7 @@ def _number_or_text(value: Any) -> Any:
 Units = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 ColumnName = Annotated[str, BeforeValidator(_number_or_text)]
-Activation = Literal[tuple(codes.ACTIVATIONS)]
+Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
 List = BeforeValidator(_split)
 
 
@@ -97,18 +97,18 @@ class TrainSettings(FileSettings):
 
     data: str = setting(options.DATA, default="moons", panel=DATA)
     target: ColumnName | None = setting(options.TARGET, options.TARGET_DEFAULT, panel=DATA)
-    task: Literal["classification", "regression"] | None = setting(
+    task: Literal["classification", "regression"] | MaybeNone = setting(
         options.TASK, options.TASK_DEFAULT, panel=DATA, metavar="NAME"
     )
     data_dir: str | None = setting(
         options.DATA_DIR, "the cache folder; downloaded there if absent", panel=DATA
     )
-    test: Rate | None = setting(
+    test: Rate | MaybeNone = setting(
         "Share of the samples held out for the final score.",
         f"{HELD_OUT}; 0 if the data have a test set or are synthetic",
         panel=DATA,
     )
-    validation: Rate | None = setting(
+    validation: Rate | MaybeNone = setting(
         "Share of the samples to watch during training.",
         f"0; {VALIDATION} with early stopping, {TABULAR['validation']} of the preset tabular",
         panel=DATA,
@@ -119,7 +119,7 @@ class TrainSettings(FileSettings):
     scoring: str | None = setting(
         "Another score to print, by its name in scikit-learn.", "none", panel=DATA
     )
-    standardize: bool | None = setting(
+    standardize: bool | MaybeNone = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
     )
     smooth_clip: float | None = setting(
@@ -138,7 +138,7 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         metavar="NAME",
     )
-    hidden: Annotated[list[Units], List] | None = setting(
+    hidden: Annotated[list[Units], List] | MaybeNone = setting(
         "Units of the hidden layers, as 8,8,8; or none.",
         f"64; 128 from {LARGE:,} samples on; {MOONS['hidden'][0]} for moons",
         panel=NETWORK,
@@ -152,7 +152,7 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         ge=1,
     )
-    activation: Annotated[list[Activation], List] | None = setting(
+    activation: Annotated[list[Activation], List] | MaybeNone = setting(
         f"One, or one for each hidden layer, as tanh,relu: {', '.join(codes.ACTIVATIONS)}.",
         f"relu; {MOONS['activation'][0]} for moons",
         panel=NETWORK,
@@ -164,14 +164,14 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         ge=0,
     )
-    initializer: Literal[INITIALIZERS] | None = setting(
+    initializer: Annotated[str, OneOf(INITIALIZERS)] | MaybeNone = setting(
         f"How weights are drawn: {', '.join(INITIALIZERS)}.",
         f"auto: he_normal for relu and its relatives, else lecun_normal; "
         f"{MOONS['initializer']} for moons",
         panel=NETWORK,
         metavar="NAME",
     )
-    loss: Literal[tuple(codes.LOSSES)] | None = setting(
+    loss: Annotated[str, OneOf(codes.LOSSES)] | MaybeNone = setting(
         f"Loss function: {', '.join(codes.LOSSES)}.",
         "cross_entropy; squared_error for regression",
         panel=NETWORK,
@@ -186,25 +186,25 @@ class TrainSettings(FileSettings):
     delta: float | None = setting(
         "Error from which on --loss huber is linear.", 1, panel=NETWORK, gt=0
     )
-    l2: float | None = setting(
+    l2: float | MaybeNone = setting(
         "L2 penalty: half of this times the sum of the squared weights is added to the loss.",
         f"0.001, for regression 0.01; 0.0001 from {LARGE:,} samples on; {MOONS['l2']} for moons",
         panel=NETWORK,
         ge=0,
     )
-    dropout: Annotated[list[Rate], List] | None = setting(
+    dropout: Annotated[list[Rate], List] | MaybeNone = setting(
         "Dropout rate, or one for each hidden layer, as 0.2,0.5.", 0, panel=NETWORK
     )
 
     # --- training
 
-    optimizer: Literal[tuple(OPTIMIZERS)] | None = setting(
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] | MaybeNone = setting(
         f"Update rule: {', '.join(OPTIMIZERS)}.",
         f"adam; {MOONS['optimizer']} for moons",
         panel=TRAINING,
         metavar="NAME",
     )
-    learning_rate: float | None = setting(
+    learning_rate: float | MaybeNone = setting(
         "Step size.",
         f"{_RATES}; {MOONS['learning_rate']:g} for moons with {MOONS['optimizer']}",
         panel=TRAINING,
@@ -224,7 +224,7 @@ class TrainSettings(FileSettings):
         gt=0,
         lt=1,
     )
-    epochs: int | None = setting(
+    epochs: int | MaybeNone = setting(
         "Passes over the data.",
         f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
         f"{TABULAR['epochs']} of the preset tabular; "
@@ -232,7 +232,7 @@ class TrainSettings(FileSettings):
         panel=TRAINING,
         ge=1,
     )
-    batch_size: int | None = setting(
+    batch_size: int | MaybeNone = setting(
         "Samples per step; 0 takes all.",
         f"32; 128 from {LARGE:,} samples on; {MOONS['batch_size']} for moons",
         panel=TRAINING,
@@ -244,27 +244,27 @@ class TrainSettings(FileSettings):
         panel=TRAINING,
         gt=0,
     )
-    early_stopping: bool | None = setting(
+    early_stopping: bool | MaybeNone = setting(
         "Stop when the validation loss no longer falls; keep the best parameters.",
         "off; on with --patience",
         panel=TRAINING,
     )
-    patience: int | None = setting(
+    patience: int | MaybeNone = setting(
         "Epochs without a lower validation loss before early stopping.",
         PATIENCE,
         panel=TRAINING,
         ge=1,
     )
-    seed: int | None = setting(
+    seed: int | MaybeNone = setting(
         "Seed of weights, shuffling, dropout and splits.", 0, panel=TRAINING, ge=0, lt=2**32
     )
 
     # --- run
 
-    backend: Literal[("auto", *BACKENDS)] | None = setting(
+    backend: Annotated[str, OneOf(("auto", *BACKENDS))] | MaybeNone = setting(
         options.BACKEND, "auto", panel=RUN, metavar="NAME"
     )
-    dtype: Literal["float32", "float64"] | None = setting(
+    dtype: Literal["float32", "float64"] | MaybeNone = setting(
         "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
     )
     report: bool | None = setting(
@@ -350,7 +350,12 @@ class TrainSettings(FileSettings):
         if self.class_weight is not None and data.task == "regression":
             raise ValueError("class_weight is for classes; the task is regression")
         if self.takes_tabular(encoded):
-            common = {"seed": 0, "backend": "auto", "dtype": "float32", "test": default_share(data)}
+            common: dict[str, Any] = {
+                "seed": 0,
+                "backend": "auto",
+                "dtype": "float32",
+                "test": default_share(data),
+            }
             given = self.model_dump(exclude_none=True)
             return TrainSettings.check({"task": data.task} | common | TABULAR | given)
         given = self.model_dump(exclude_none=True)
@@ -392,7 +397,11 @@ class TrainSettings(FileSettings):
 
     def make_optimizer(self) -> Optimizer:
         """The update rule (of completed settings)."""
-        rest = {"clip_norm": self.clip_norm, "clip_value": self.clip_value, "ema": self.ema}
+        rest: dict[str, Any] = {
+            "clip_norm": self.clip_norm,
+            "clip_value": self.clip_value,
+            "ema": self.ema,
+        }
         if self.optimizer == "sgd":
             return SGD(self.learning_rate, momentum=self.momentum or 0.0, **rest)
         return OPTIMIZERS[self.optimizer](self.learning_rate, **rest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -226,7 +226,7 @@ def _fit(
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
         verbose=verbose,
-        checkpoint=checkpoint,
+        checkpoint=cast(Any, checkpoint),  # with what the command keeps beside it
         checkpoint_every=None if checkpoint is None else _every(settings),
         resume=resumed,
     )

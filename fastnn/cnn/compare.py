@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def name_of(varied: dict[str, Any]) -> str:
     return ",".join(f"{name}={value}" for name, value in varied.items()) or "all"
 
 
-def grid(fixed: dict[str, Any], varied: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def grid(fixed: dict[str, Any], varied: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of the varied settings, checked.
 
     Parameters
@@ -96,7 +96,7 @@ def grid(fixed: dict[str, Any], varied: dict[str, Sequence[Any]]) -> list[dict[s
 
 def run(
     fixed: dict[str, Any],
-    varied: dict[str, Sequence[Any]],
+    varied: Mapping[str, Sequence[Any]],
     seeds: int,
     folder: Path,
     say: Callable[[str], None],

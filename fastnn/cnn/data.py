@@ -50,9 +50,10 @@ def load(name: str, data_dir: str | None = None) -> Images:
     if name == "mnist":
         data = datasets.load("mnist", data_dir=data_dir)
         X, y, n = data.X, data.y, N_VALIDATION
-        return Images(
-            name, _part(X[n:], y[n:]), _part(X[:n], y[:n]), _part(data.X_test, data.y_test)
-        )
+        assert data.X_test is not None
+        assert data.y_test is not None
+        test_part = _part(data.X_test, data.y_test)
+        return Images(name, _part(X[n:], y[n:]), _part(X[:n], y[:n]), test_part)
     data = datasets.load("digits")
     X = _enlarged(data.X.reshape(-1, 8, 8))
     rest, test = datasets.train_test_split(data.y, 0.2, 0, stratify=True)

@@ -194,6 +194,11 @@ def load(run: str | os.PathLike) -> Network:
         If the file is damaged or not one of ours.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> from fastnn import cnn
+    >>> net = cnn.load("runs/cnn-1")  # doctest: +SKIP
     """
     from fastnn.cnn.model import Network
 

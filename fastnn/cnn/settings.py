@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from fastnn.fields import SettingsModel, setting
+from fastnn.fields import MaybeNone, OneOf, SettingsModel, setting
 
 DATA = ("mnist", "digits")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "maxout")
@@ -123,54 +123,63 @@ class Settings(SettingsModel):
         has it in hardware.
     summaries : {"off", "light", "full"}
         What is written for TensorBoard.
+
+    Examples
+    --------
+    >>> from fastnn.cnn import Settings
+    >>> settings = Settings(preset="fast", seed=3).completed()
+    >>> settings.steps, settings.batch_size
+    (440, 64)
     """
 
     heading: ClassVar[str] = "settings of a run of fastnn cnn train"
 
-    preset: Literal[tuple(PRESETS)] = setting(
+    preset: Annotated[str, OneOf(PRESETS)] = setting(
         "course: 5,500 steps of Adam; fast: its accuracy many times sooner; "
         "accurate: fewer errors, still sooner.",
         default="course",
     )
-    data: Literal[DATA] = setting(
+    data: Annotated[str, OneOf(DATA)] = setting(
         "mnist, or scikit-learn's 1,797 digits enlarged to its size.", default="mnist"
     )
     data_dir: str | None = setting(*_DATA_DIR)
-    activation: Literal[ACTIVATIONS] | None = setting(
+    activation: Annotated[str, OneOf(ACTIVATIONS)] | MaybeNone = setting(
         f"Activation function: {', '.join(ACTIVATIONS)}.", _by_preset("activation"), metavar="NAME"
     )
-    init: Literal[INITIALIZERS] | None = setting(
+    init: Annotated[str, OneOf(INITIALIZERS)] | MaybeNone = setting(
         f"How weights are drawn: {', '.join(INITIALIZERS)}.",
         _by_preset("init"),
         metavar="NAME",
         flag="initializer",
     )
-    optimizer: Literal[tuple(LEARNING_RATES)] | None = setting(
+    optimizer: Annotated[str, OneOf(LEARNING_RATES)] | MaybeNone = setting(
         f"Update rule: {', '.join(LEARNING_RATES)}.", _by_preset("optimizer"), metavar="NAME"
     )
-    learning_rate: float | None = setting(
+    learning_rate: float | MaybeNone = setting(
         "Step size; its peak with the presets fast and accurate.",
         f"one that suits the update rule, {LEARNING_RATES['adam']:g} for adam; "
         + "; ".join(f"{v['learning_rate']:g} for {k}" for k, v in PRESETS.items() if k != "course"),
         gt=0,
     )
-    schedule: Literal[SCHEDULES] | None = None
-    batch_size: int | None = setting("Images per step.", _by_preset("batch_size"), ge=1, le=100_000)
-    steps: int | None = setting("Number of steps.", _by_preset("steps"), ge=1, lt=2**31)
+    schedule: Annotated[str, OneOf(SCHEDULES)] | MaybeNone = None
+    batch_size: int | MaybeNone = setting(
+        "Images per step.", _by_preset("batch_size"), ge=1, le=100_000
+    )
+    steps: int | MaybeNone = setting("Number of steps.", _by_preset("steps"), ge=1, lt=2**31)
     epochs: float | None = setting(*_EPOCHS, gt=0, lt=1e6)
-    dropout: float | None = setting(
+    dropout: float | MaybeNone = setting(
         "Dropout rate after the dense layer.", _by_preset("dropout"), ge=0, lt=1
     )
-    label_smoothing: float | None = setting(
+    label_smoothing: float | MaybeNone = setting(
         "Share of each target given to all digits alike.",
         _by_preset("label_smoothing"),
         ge=0,
         lt=1,
     )
     seed: int = setting("Seed of weights, shuffling and dropout.", default=0, ge=0, lt=2**31)
-    pool_first: bool | None = None
-    precision: Literal["float32", "bfloat16", "auto"] | None = None
-    summaries: Literal[SUMMARIES] | None = setting(
+    pool_first: bool | MaybeNone = None
+    precision: Literal["float32", "bfloat16", "auto"] | MaybeNone = None
+    summaries: Annotated[str, OneOf(SUMMARIES)] | MaybeNone = setting(
         "What to write for TensorBoard.", _by_preset("summaries")
     )
 
@@ -223,11 +232,11 @@ class ComparisonSettings(SettingsModel):
     batch_size: str | None = setting("Batch sizes.", _PRESET)
     dropout: str | None = setting("Dropout rates.", _PRESET)
     label_smoothing: str | None = setting("Label smoothing, as 0,0.1.", _PRESET)
-    data: Literal[DATA] | None = setting("Which images.", "mnist")
+    data: Annotated[str, OneOf(DATA)] | None = setting("Which images.", "mnist")
     data_dir: str | None = setting(*_DATA_DIR)
     steps: int | None = setting("Steps of every run.", _PRESET)
     epochs: float | None = setting(*_EPOCHS)
-    summaries: Literal[SUMMARIES] = setting(
+    summaries: Annotated[str, OneOf(SUMMARIES)] = setting(
         "What to write for TensorBoard, with a table of hyperparameters.", default="light"
     )
 

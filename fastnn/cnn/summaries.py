@@ -231,7 +231,7 @@ def _value(tag: str, array: np.ndarray, metadata: Any) -> Any:
 def _scalar(tag: str, value: float) -> Any:
     from tensorboard.plugins.scalar import metadata
 
-    return _value(tag, np.float32(value), metadata.create_summary_metadata("", ""))
+    return _value(tag, np.asarray(value, np.float32), metadata.create_summary_metadata("", ""))
 
 
 def _histogram(tag: str, low: float, high: float, counts: np.ndarray) -> Any:

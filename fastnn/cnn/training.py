@@ -78,7 +78,7 @@ class Trainer:
         self.errors: list[dict[str, float]] = []
         self._train_images, self._train_labels = map(tf.constant, images.train)
         batch = settings.batch_size
-        self._steps = tf.function(
+        self._compiled_steps = tf.function(
             self._steps,
             input_signature=[
                 tf.TensorSpec((None, batch), tf.int32),
@@ -86,7 +86,7 @@ class Trainer:
                 tf.TensorSpec((), tf.int32),
             ],
         )
-        self._measure = tf.function(
+        self._compiled_measure = tf.function(
             self._measure, input_signature=[tf.TensorSpec((batch,), tf.int32)]
         )
 
@@ -158,7 +158,9 @@ class Trainer:
                 if first % REPORT_EVERY == 0:
                     self._report(rows[0], summaries)
                 before = time.perf_counter()
-                loss = float(self._steps(rows, self._rates(first, last), first)) / len(rows)
+                loss = float(self._compiled_steps(rows, self._rates(first, last), first)) / len(
+                    rows
+                )
                 self.step_seconds += time.perf_counter() - before
                 if not np.isfinite(loss):
                     raise DivergenceError(last, loss, settings.learning_rate, ADVICE)
@@ -180,7 +182,7 @@ class Trainer:
         return rates.astype(np.float32)
 
     def _report(self, rows: np.ndarray, summaries: Any) -> None:
-        loss, accuracy = (float(value) for value in self._measure(rows))
+        loss, accuracy = (float(value) for value in self._compiled_measure(rows))
         self._say(f"step {self.step}, training accuracy {accuracy:g}")
         if summaries is not None:
             images, labels = self.images.train
@@ -251,6 +253,13 @@ def train(
         If the data are not there or the folder cannot be written.
     DivergenceError
         If the loss is not finite.
+
+    Examples
+    --------
+    >>> from fastnn import cnn
+    >>> result = cnn.train(cnn.Settings(preset="fast"), "runs/cnn-1")  # doctest: +SKIP
+    >>> result["test_accuracy"]  # doctest: +SKIP
+    0.988
     """
     if images is None:
         images = data.load(settings.data, settings.data_dir)
@@ -290,6 +299,11 @@ def resume(
     -------
     dict
         As :func:`train`. The weights are those of a run that was never stopped.
+
+    Examples
+    --------
+    >>> from fastnn import cnn
+    >>> result = cnn.resume("runs/cnn-1", steps=11000)  # doctest: +SKIP
     """
     folder = Path(folder)
     path = folder / runs.CHECKPOINT_FILE

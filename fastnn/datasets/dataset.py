@@ -29,6 +29,15 @@ class Dataset:
         ``draw(n, seed)`` gives ``n`` fresh samples ``X, y`` of synthetic data.
     notes : tuple of str
         What was decided while reading a file: separator, names, columns and rows left out, ...
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> data = fastnn.datasets.load("iris")
+    >>> data
+    Dataset('iris', X: 150 x 4 float64, classification, target 'target')
+    >>> data.feature_names[0]
+    'sepal length (cm)'
     """
 
     name: str
@@ -62,6 +71,13 @@ class Dataset:
         Returns
         -------
         ndarray
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> data = fastnn.datasets.load("iris")
+        >>> data.inputs(data.X[:2]).dtype
+        dtype('float32')
         """
         return scaled(X, self.scale, dtype, self.feature_names)
 
@@ -81,6 +97,13 @@ def scaled(
     ------
     ValueError
         If a value is too large for ``dtype``; the message has the column's name out of ``names``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.datasets import scaled
+    >>> scaled(np.array([[0, 51, 255]], np.uint8), 255.0, np.float32)
+    array([[0. , 0.2, 1. ]], dtype=float32)
     """
     dtype = np.dtype(dtype)
     check_range(X, dtype, names)
@@ -107,6 +130,17 @@ def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -
     ------
     ValueError
         It names the column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.datasets import check_range
+    >>> check_range(np.array([[1e30, 1.0]]), np.float32, ["mass", "charge"])
+    >>> try:
+    ...     check_range(np.array([[1e39, 1.0]]), np.float32, ["mass", "charge"])
+    ... except ValueError as error:
+    ...     print(str(error)[:23])
+    column 'mass' has 1e+39
     """
     dtype = np.dtype(dtype)
     if X.dtype.kind != "f" or X.dtype.itemsize <= dtype.itemsize or not X.size:

@@ -132,7 +132,7 @@ def load_features(
     decimal: str | None = None,
     encoding: str | None = None,
 ) -> np.ndarray:
-    """Features alone, from a file that need not have targets.
+    r"""Features alone, from a file that need not have targets.
 
     Parameters
     ----------
@@ -158,6 +158,15 @@ def load_features(
     ------
     ValueError
         If a column is missing or cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fastnn.datasets import load_features
+    >>> length = Path("new.csv").write_text("width,length\n1,2\n3,4\n")
+    >>> load_features("new.csv", ["length", "width"])
+    array([[2., 1.],
+           [4., 3.]])
     """
     if gaps not in ("error", "keep"):
         raise ValueError(f"gaps must be error or keep; got {gaps!r}")

@@ -45,7 +45,14 @@ MNIST_MIRRORS = (
 
 
 def cache_dir() -> Path:
-    """Folder where downloaded data are kept."""
+    """Folder where downloaded data are kept.
+
+    Examples
+    --------
+    >>> from fastnn.datasets import cache_dir
+    >>> cache_dir()  # doctest: +SKIP
+    PosixPath('/home/me/.cache/fastnn')
+    """
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fastnn"))

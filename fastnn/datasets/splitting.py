@@ -24,6 +24,14 @@ def train_test_split(
     Returns
     -------
     train, test : ndarray of int, sorted
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.datasets import train_test_split
+    >>> train, test = train_test_split(np.array([0, 1] * 10), 0.2, 0, stratify=True)
+    >>> len(train), len(test)
+    (16, 4)
     """
     rng = np.random.default_rng(seed)
     groups = np.unique(y, return_inverse=True)[1] if stratify else np.zeros(len(y), np.int64)

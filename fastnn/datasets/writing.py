@@ -30,6 +30,14 @@ def write_atomically(path: Path, contents: bytes) -> None:
     ------
     OSError
         With the name of the file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fastnn.datasets import write_atomically
+    >>> write_atomically(Path("notes.txt"), b"all of it, or nothing")
+    >>> Path("notes.txt").read_text()
+    'all of it, or nothing'
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -224,6 +224,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             If a checkpoint is damaged, or a label cannot be kept in one.
         OSError
             If a checkpoint cannot be read or written.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> model.n_features_in_
+        4
         """
         keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
         return self._fit(X, y, sample_weight, validation_data, keeping=keeping)
@@ -345,7 +354,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -np.inf
         if self.early_stopping:
-            self._best_params = net.params.copy()
+            self._best_params: np.ndarray | None = net.params.copy()
         self.n_iter_ = 0
         kept = None if keeping is None else keeping.kept
         if kept is not None:
@@ -534,6 +543,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             If a label or parameter cannot be kept.
         NotFittedError
             Before ``fit``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> model.save("iris.safetensors")
+        >>> bool((fastnn.load("iris.safetensors").predict(X) == model.predict(X)).all())
+        True
         """
         from fastnn.storage import save
 

@@ -81,6 +81,8 @@ class Keeping(NamedTuple):
         numbers = estimator._random_state
         if self.kept is not None:
             self.kept.check(purpose, ("max_iter", estimator.max_iter))
+            if self.kept.point.random is None:
+                raise ValueError(f"{self.kept.path}: has no state of random numbers")
             _set(numbers, self.kept.point.random)
         random = _get(numbers)
         if self.checkpoint is None:
@@ -152,7 +154,8 @@ def _of(x: Any) -> list[np.ndarray]:
 
 
 def _get(numbers: np.random.RandomState) -> dict[str, Any]:
-    _, key, pos, has_gauss, gauss = numbers.get_state(legacy=True)
+    state: Any = numbers.get_state(legacy=True)
+    _, key, pos, has_gauss, gauss = state
     return {
         "key": key.tolist(),
         "pos": int(pos),

@@ -289,6 +289,15 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.MLPClassifier((8,), random_state=0)
+        >>> for X, y in ([[[0.0], [1.0]], [0, 1]], [[[2.0]], [2]]):
+        ...     model = model.partial_fit(X, y, classes=[0, 1, 2])
+        >>> model.classes_
+        array([0, 1, 2])
         """
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
@@ -306,6 +315,15 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         -------
         ndarray, shape (n_samples, n_classes)
             In the order of ``classes_``; for multilabel that of each label.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> model.predict_proba(X[:2]).shape
+        (2, 3)
         """
         p = self._predicted(X)
         if len(self.classes_) == 1:  # as in a bag that drew no other

@@ -170,5 +170,14 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.MLPRegressor(hidden_layer_sizes=(8,), random_state=0)
+        >>> for X, y in ([[[0.0], [1.0]], [0.0, 2.0]], [[[2.0]], [4.0]]):
+        ...     model = model.partial_fit(X, y)
+        >>> model.t_
+        3
         """
         return self._fit(X, y, sample_weight, incremental=True)

@@ -54,6 +54,13 @@ def activations(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.activations(activations=("tanh",), seeds=1, epochs=20)
+    >>> result.pictures[0].name
+    'activations_boundaries'
     """
     held_out = jobs.moons(jobs.HELD_OUT_SEED, jobs.HELD_OUT)
 

@@ -82,6 +82,12 @@ def layers(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.layers()  # doctest: +SKIP
+    >>> print(result.findings[0])  # doctest: +SKIP
     """
     held_out = jobs.moons(jobs.HELD_OUT_SEED, jobs.HELD_OUT)
     widths = {depth: width_for(depth, budget) for depth in depths}

@@ -173,6 +173,12 @@ def gradient_check(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.gradient_check(networks=[(2, 3, 2)], activations=["tanh"])
+    >>> print(result.findings[0])  # doctest: +SKIP
     """
     X, y = jobs.moons(0, samples)
     rows: list[dict[str, Any]] = []

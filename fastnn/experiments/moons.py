@@ -62,6 +62,12 @@ def data(*, samples: int = jobs.SAMPLES, noise: float = jobs.NOISE, seed: int = 
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> experiments.data(samples=50, noise=0.1).name
+    'data'
     """
     X, y = jobs.moons(seed, samples, noise)
     best = best_moons_accuracy(noise)

@@ -76,6 +76,12 @@ def more_data(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.more_data()  # doctest: +SKIP
+    >>> print(result.findings[0])  # doctest: +SKIP
     """
     fresh = _quantiles(jobs.HELD_OUT_SEED, jobs.HELD_OUT)
     splits = {seed: _digits(seed) for seed in range(seeds)}

@@ -32,6 +32,14 @@ class Picture:
         What it shows, for those who cannot see it.
     draw : callable
         ``draw(narrow)`` gives the figure; narrow is the layout for a phone.
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> picture = experiments.data().pictures[0]
+    >>> picture.name
+    'data'
+    >>> svg, png = picture.render("svg", "png")
     """
 
     name: str
@@ -84,7 +92,14 @@ def as_data_uri(svg: bytes) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report; cells are text."""
+    """A table of the report; cells are text.
+
+    Examples
+    --------
+    >>> from fastnn.experiments import Table
+    >>> Table("Accuracy", ["activation", "accuracy"], [["tanh", "0.970"]]).columns
+    ['activation', 'accuracy']
+    """
 
     title: str
     columns: Sequence[str]
@@ -106,6 +121,12 @@ class Result:
     tables : list of Table
     findings : list of str
         What the numbers say.
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> experiments.data()
+    Result('data', figures: data)
     """
 
     name: str

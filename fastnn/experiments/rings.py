@@ -132,6 +132,12 @@ def circles(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.circles(seeds=1)  # doctest: +SKIP
+    >>> result.figure.savefig("circles.png")  # doctest: +SKIP
     """
     tests = {(f, s): rings(jobs.HELD_OUT_SEED, f, s, HELD_OUT) for f, s in settings}
 

@@ -120,6 +120,13 @@ def run(
     Returns
     -------
     dict of Result by name
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> results = experiments.run("report", only="data", quick=True)
+    >>> list(results)
+    ['data']
     """
     names = choose(only)
     if seeds is not None and seeds < 1:

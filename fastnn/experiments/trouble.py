@@ -43,6 +43,12 @@ def numerics(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.numerics()  # doctest: +SKIP
+    >>> print(result.findings[0])  # doctest: +SKIP
     """
     with np.errstate(all="ignore"):
         failures = _failures()

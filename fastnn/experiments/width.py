@@ -44,6 +44,12 @@ def hidden_units(
     Returns
     -------
     Result
+
+    Examples
+    --------
+    >>> from fastnn import experiments
+    >>> result = experiments.hidden_units()  # doctest: +SKIP
+    >>> print(result.findings[0])  # doctest: +SKIP
     """
     shown = [h for h in shown if h in units] or list(units)[:3]
     held_out = jobs.moons(jobs.HELD_OUT_SEED, jobs.HELD_OUT)

@@ -87,6 +87,15 @@ def to_c(
     ValueError
         If ``name`` is no C identifier, the vectors do not fit, or labels are neither numbers nor
         text.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> source = fastnn.export.to_c(net, "moons")
+    >>> "moons_predict" in source
+    True
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier that begins with a letter; got {name!r}")

@@ -75,6 +75,15 @@ def write(
         If the export cannot express the model, or the ending does not fit.
     OSError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> from fastnn.export import write
+    >>> write(net, "model.c")
+    'C99, names begin with model_'
     """
     path = Path(path)
     if to is None:

@@ -67,6 +67,14 @@ def to_keras(
     ------
     ImportError
         Without Keras or its backend.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> model = fastnn.export.to_keras(net)  # doctest: +SKIP
+    >>> model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
     """
     keras, (front, plain) = _keras(), describe(model).split()
     dtype = plain.dtype.name
@@ -149,6 +157,12 @@ def from_keras(
         Without Keras.
     ValueError
         That names the layer, if there is one that a Network has not.
+
+    Examples
+    --------
+    >>> import keras  # doctest: +SKIP
+    >>> from fastnn.export import from_keras
+    >>> net = from_keras(keras.saving.load_model("model.keras"))  # doctest: +SKIP
     """
     keras = _keras()
     layers, collector = keras.layers, Collector(loss)

@@ -55,6 +55,15 @@ def to_onnx(
         Without onnx.
     ValueError
         If the labels are of a type that ONNX lacks.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> model = fastnn.export.to_onnx(net)  # doctest: +SKIP
+    >>> [node.op_type for node in model.graph.node]  # doctest: +SKIP
+    ['Gemm', 'Relu', 'Gemm', 'Softmax']
     """
     onnx = require("onnx", "ONNX export")
     import fastnn

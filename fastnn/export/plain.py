@@ -43,6 +43,13 @@ class Layer:
         Of leaky_relu and elu, else 0.
     dropout : float
         Rate behind the layer in training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.export import Layer
+    >>> Layer(np.ones((2, 3)), np.zeros(3), "relu").weights.shape
+    (2, 3)
     """
 
     weights: np.ndarray
@@ -72,6 +79,15 @@ class PlainNetwork:
         Then the first layer gets ``z / sqrt(1 + (z / smooth_clip)**2)``.
     targets_1d : bool
         Whether a single output is predicted as a vector.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> from fastnn.export import describe
+    >>> [(layer.weights.shape, layer.activation) for layer in describe(net).layers]
+    [((2, 3), 'tanh'), ((3, 2), 'identity')]
     """
 
     layers: tuple[Layer, ...]
@@ -131,6 +147,15 @@ class PlainNetwork:
         Returns
         -------
         PlainNetwork
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> from fastnn.export import describe
+        >>> describe(net).astype("float64").layers[0].weights.dtype
+        dtype('float64')
         """
         layers = [
             replace(
@@ -153,6 +178,16 @@ class PlainNetwork:
         Returns
         -------
         PlainNetwork
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> from fastnn.export import describe
+        >>> pixels = describe(net).divided(255.0)  # takes 0 to 255, where net takes 0 to 1
+        >>> pixels.to_network().predict([[0, 255]]) == net.predict([[0.0, 1.0]])
+        array([ True])
         """
         if scale == 1.0:
             return self
@@ -178,6 +213,15 @@ class PlainNetwork:
         ------
         ValueError
             If features are clipped, which no layer can express.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.export import describe
+        >>> net = fastnn.Network([2, 3, 2], standardize=True, random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> describe(net).folded().input_shift is None
+        True
         """
         if self.smooth_clip is not None:
             raise ValueError(
@@ -207,6 +251,16 @@ class PlainNetwork:
             This network, for its shift, scale and clip of the features.
         rest : PlainNetwork
             What follows, without shifts and scales.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> from fastnn.export import describe
+        >>> clipping, rest = describe(net).split()
+        >>> clipping is None
+        True
         """
         if self.smooth_clip is None:
             return None, self.folded()
@@ -238,6 +292,15 @@ class PlainNetwork:
         ------
         ValueError
             If layers differ in ``alpha``, or a parameter is not finite.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> from fastnn.export import describe
+        >>> describe(net).to_network().predict([[0.0, 1.0]]) == net.predict([[0.0, 1.0]])
+        array([ True])
         """
         hidden = self.layers[:-1]
         own = [layer for layer in hidden if layer.activation in DEFAULT_ALPHA]
@@ -298,6 +361,15 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
         For anything else.
     ValueError
         If a parameter is not finite, or a step of a pipeline is not linear.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> from fastnn.export import describe
+    >>> len(describe(net).layers)
+    2
     """
     if isinstance(model, PlainNetwork):
         return model

@@ -37,6 +37,15 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
     ------
     ValueError
         If scikit-learn lacks the activation, or the layers differ in it.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> mlp = fastnn.export.to_sklearn(net)
+    >>> type(mlp).__name__
+    'MLPClassifier'
     """
     from sklearn import neural_network
     from sklearn.preprocessing import LabelBinarizer
@@ -119,6 +128,17 @@ def from_sklearn(mlp: Any, backend: str = "auto") -> MLPClassifier | MLPRegresso
         For anything else.
     ValueError
         If it is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from fastnn.export import from_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> theirs = MLPClassifier(solver="lbfgs", max_iter=20000, random_state=0).fit(X, y)
+    >>> ours = from_sklearn(theirs)
+    >>> bool((ours.predict(X) == theirs.predict(X)).all())
+    True
     """
     from sklearn import neural_network
     from sklearn.utils.validation import check_is_fitted

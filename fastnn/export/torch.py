@@ -49,6 +49,14 @@ def to_torch(
         Without PyTorch.
     ValueError
         For the loss poisson without ``logits``: PyTorch has no module for exp.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> module = fastnn.export.to_torch(net)  # doctest: +SKIP
+    >>> module(torch.tensor([[0.0, 1.0]]))  # doctest: +SKIP
     """
     torch = _torch()
     front, plain = describe(model).split()
@@ -176,6 +184,15 @@ def from_torch(
         Without PyTorch.
     ValueError
         That names the layer, if there is one that a Network has not.
+
+    Examples
+    --------
+    >>> import torch  # doctest: +SKIP
+    >>> from fastnn.export import from_torch
+    >>> module = torch.nn.Sequential(
+    ...     torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
+    ... )  # doctest: +SKIP
+    >>> net = from_torch(module, loss="cross_entropy")  # doctest: +SKIP
     """
     nn = _torch().nn
     collector = Collector(loss)

@@ -92,6 +92,14 @@ class Differentiable:
         Returns
         -------
         ndarray, shape (samples, features)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.vjp([[0.0, 1.0]], [[1.0, 0.0]]).shape  # of the first output, by the features
+        (1, 2)
         """
         point = _Point(self, X, of)
         v = point.vectors("v", v, point.outputs.n)
@@ -113,6 +121,14 @@ class Differentiable:
         Returns
         -------
         ndarray, shape (samples, outputs)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.jvp([[0.0, 1.0]], [[1.0, 0.0]]).shape  # of all outputs, along the first feature
+        (1, 2)
         """
         point = _Point(self, X, of)
         v = point.by_features(point.vectors("v", v, self.spec.n_features))
@@ -144,6 +160,14 @@ class Differentiable:
         ValueError
             As for :meth:`jacobian`, and for a :class:`fastnn.CustomActivation`, which has no
             second derivative.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.hvp([[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 0.0]]).shape
+        (1, 2)
         """
         for pair in self.spec.activation:
             if isinstance(pair, CustomActivation):

@@ -42,6 +42,17 @@ class Fit:
         Samples to validate with, such as the rest of a fold.
     **arguments
         Arguments of :meth:`Network.fit`, but ``verbose`` and those of checkpoints.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> data = fastnn.datasets.load("moons")
+    >>> fits = [
+    ...     fastnn.Fit(fastnn.Network([2, 8, 2], random_state=seed), epochs=20, batch_size=size)
+    ...     for seed, size in enumerate((20, 50))
+    ... ]
+    >>> [history.steps for history in fastnn.fit_many(fits, data.X, data.y)]
+    [200, 80]
     """
 
     def __init__(

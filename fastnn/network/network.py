@@ -254,6 +254,15 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         -------
         weights : list of ndarray, each (fan_in, fan_out)
         biases : list of ndarray, each (fan_out,)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> weights, biases = net.unflatten(net.params)
+        >>> [layer.shape for layer in biases]
+        [(3,), (2,)]
         """
         return self.model.unflatten(vector)
 
@@ -327,6 +336,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         ------
         ValueError
             If the loss is one of regression.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.predict_proba([[0.0, 1.0]]).sum(axis=1).round(6)
+        array([1.], dtype=float32)
         """
         spec = self.spec
         if spec.is_regression:
@@ -350,6 +367,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         -------
         ndarray, shape (samples,) or (samples, outputs)
             Values are of the network's dtype, those of a regression that standardises float64.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.predict([[0.0, 1.0], [1.0, 0.0]]).shape
+        (2,)
         """
         regression = self.spec.is_regression
         z = self._outputs(X, regression)
@@ -385,6 +410,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         ------
         ValueError
             As :meth:`loss` does, for a label that the network does not know too.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> 0 <= net.score([[0.0, 1.0], [1.0, 0.0]], [0, 1]) <= 1
+        True
         """
         spec, y = self.spec, as_array("y", y)
         z = self._outputs(X, spec.is_regression)
@@ -426,6 +459,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         ValueError
             If the network does not know the range: it does not standardise, is not fitted, or
             comes from a file of fastnn 0.1.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([1, 3, 2], standardize=True, random_state=0)
+        >>> history = net.fit([[0.0], [1.0]], [0, 1])
+        >>> net.out_of_range([[0.5], [50.0]])
+        array([False,  True])
         """
         if self.scales.input_low is None:
             raise ValueError(
@@ -451,6 +492,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.loss([[0.0, 1.0]], [0]) < net.loss([[0.0, 1.0]], [1])
+        True
         """
         logits = self._outputs(X, False)
         targets, weights = self._targets(y, sample_weight, len(logits))
@@ -468,6 +517,16 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         -------
         ndarray, shape (n_params,)
             In the layout of ``params``; :meth:`unflatten` gives it by layer.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+        >>> weights, biases = net.unflatten(net.gradients(X, y))
+        >>> [layer.shape for layer in weights]
+        [(2, 3), (3, 2)]
         """
         x = self._inputs(X)
         targets, weights = self._targets(y, sample_weight, len(x))

@@ -118,6 +118,13 @@ class Portable:
             ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``: good as
             long as one of the two objects lives. The weights in it are a copy. Cython
             code takes it through ``fastnn.cython_kernels``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.cfunc()  # doctest: +SKIP
         """
         net = cast("Network", self)
         self._freezable(output)
@@ -141,6 +148,14 @@ class Portable:
         ------
         ValueError
             If there are custom functions, which are no data.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.get_config()["layer_sizes"]
+        [2, 3, 2]
         """
         net = cast("Network", self)
         classes = None
@@ -155,7 +170,16 @@ class Portable:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by name: ``params`` and, once learned, shifts and scales."""
+        """All arrays by name: ``params`` and, once learned, shifts and scales.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.arrays()["params"].shape
+        (17,)
+        """
         net = cast("Network", self)
         return {"params": net.params, **net.scales.arrays()}
 
@@ -172,6 +196,15 @@ class Portable:
         ------
         ValueError
             If the arrays do not fit the settings.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> same = fastnn.Network.from_config(net.get_config(), net.arrays())
+        >>> same.predict([[0.0, 1.0]]) == net.predict([[0.0, 1.0]])
+        array([ True])
         """
         own = ("classes", "targets_1d", "n_epochs", "seed")
         settings = {name: value for name, value in config.items() if name not in own}
@@ -213,6 +246,15 @@ class Portable:
         ------
         ModelFormatError
             See :func:`fastnn.storage.save`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> net.save("net.safetensors")
+        >>> fastnn.load("net.safetensors").layer_sizes
+        (2, 3, 2)
         """
         net = cast("Network", self)
         from fastnn.storage import save

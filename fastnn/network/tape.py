@@ -88,6 +88,17 @@ class Stepwise:
         ------
         ValueError
             On bad arguments, and if the gradient is not finite; nothing changes then.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+        >>> history = net.fit(X, y, epochs=1)
+        >>> before = net.loss(X, y)
+        >>> net.apply(fastnn.SGD(0.1), net.gradients(X, y))
+        >>> net.loss(X, y) < before
+        True
         """
         state, model = self.state, self.model
         new = optimizer is not state.optimizer
@@ -136,6 +147,14 @@ class Tape:
     ----------
     outputs : ndarray, shape (samples, outputs)
         Of the network's dtype; float64 of a regression in the units of scaled targets.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> tape = net.forward([[0.0, 1.0], [1.0, 0.0]])
+    >>> tape.outputs.shape
+    (2, 2)
     """
 
     __slots__ = ("_X", "_memory", "_model", "_net", "_outputs", "_p", "_record", "_x", "outputs")
@@ -202,6 +221,15 @@ class Tape:
         ValueError
             If ``d_outputs`` has another shape, or the parameters have been trained since the
             forward pass.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 3, 2], random_state=0)
+        >>> tape = net.forward([[0.0, 1.0], [1.0, 0.0]])
+        >>> gradient, by_inputs = tape.backward(np.ones((2, 2)), inputs=True)
+        >>> gradient.shape, by_inputs.shape
+        ((17,), (2, 2))
         """
         net, model, outputs = self._net, self._model, self._outputs
         if net.state.record is not self._record or net.model is not model:

@@ -108,6 +108,18 @@ class Trainable:
             step of this call. Snapshots are taken between chunks of steps, as often as 2% of the
             time allows; of a network of more than a mebibyte without ``ema`` they have the
             parameters only, and its update rule then starts anew.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> data = fastnn.datasets.load("moons")
+        >>> net = fastnn.Network([2, 8, 2], random_state=0)
+        >>> rule = fastnn.Adam(0.01)
+        >>> history = net.fit(data.X, data.y, optimizer=rule, epochs=200, batch_size=50)
+        >>> history.steps
+        800
+        >>> net.score(data.X, data.y) > 0.9
+        True
         """
         net, kept = cast("Network", self), self._to_resume(checkpoint, resume)
         job = fitting.check_job(

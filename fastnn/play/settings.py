@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from fastnn.backends import BACKENDS, codes
-from fastnn.fields import SettingsModel
+from fastnn.fields import OneOf, SettingsModel
 from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -25,7 +25,7 @@ MOST_STEPS = 200_000
 MOST_SECONDS = 20.0  # of one training
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
-Activation = Literal[tuple(codes.ACTIVATIONS)]
+Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
 Coordinate = Annotated[float, Field(ge=-1e15, le=1e15)]
 Point = tuple[Coordinate, Coordinate, Annotated[int, Field(ge=0, lt=MOST_CLASSES)]]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -57,7 +57,7 @@ class PlaySettings(SettingsModel):
         0 takes all.
     """
 
-    data: Literal[DATA] = "moons"
+    data: Annotated[str, OneOf(DATA)] = "moons"
     samples: int = Field(200, ge=10, le=MOST_POINTS)
     noise: float = Field(0.2, ge=0, le=2)
     classes: int = Field(2, ge=2, le=MOST_CLASSES)
@@ -69,19 +69,19 @@ class PlaySettings(SettingsModel):
 
     hidden: list[Units] = Field([3], max_length=MOST_LAYERS)
     activation: list[Activation] = Field(["tanh"], max_length=MOST_LAYERS)
-    initializer: Literal[INITIALIZERS] = "lecun_normal"
+    initializer: Annotated[str, OneOf(INITIALIZERS)] = "lecun_normal"
     l2: float = Field(5e-5, ge=0, le=10)
     dropout: float = Field(0.0, ge=0, le=0.9)
     standardize: bool = False
     seed: Seed = 0
 
-    optimizer: Literal[tuple(OPTIMIZERS)] = "sgd"
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     learning_rate: float = Field(2.0, gt=0, le=1e6)
     momentum: float = Field(0.0, ge=0, lt=1)
     batch_size: int = Field(0, ge=0, le=MOST_POINTS)
     steps: int = Field(20_000, ge=1, le=MOST_STEPS)
     dtype: Literal["float32", "float64"] = "float64"
-    backend: Literal[("auto", *BACKENDS)] = "auto"
+    backend: Annotated[str, OneOf(("auto", *BACKENDS))] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> PlaySettings:

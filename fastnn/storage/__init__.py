@@ -73,6 +73,15 @@ def save(
     ModelFormatError
         If the model cannot be kept, because its parameters are not finite, its labels
         are neither numbers nor strings, or it has a custom activation or loss, which is code.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> fastnn.storage.save(net, "net.safetensors", training={"features": ["x", "y"]})
+    >>> fastnn.storage.describe("net.safetensors").training
+    {'features': ['x', 'y']}
     """
     path = Path(path)
     write_contents(path, *contents_of(model, path, training, include_optimizer))
@@ -169,6 +178,15 @@ def load(
         If the file is damaged, inconsistent or not one of ours.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> net.save("net.safetensors")
+    >>> fastnn.load("net.safetensors").predict([[0.0, 1.0]]) == net.predict([[0.0, 1.0]])
+    array([ True])
     """
     return build(Path(path), *read_contents(Path(path)), backend)
 
@@ -201,6 +219,15 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
         If the file is damaged, inconsistent or not one of ours.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> net = fastnn.Network([2, 3, 2], random_state=0)
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> net.save("net.safetensors")
+    >>> fastnn.storage.describe("net.safetensors").config.layer_sizes
+    [2, 3, 2]
     """
     path = Path(path)
     with open(path, "rb") as file:

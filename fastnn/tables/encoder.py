@@ -83,11 +83,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : DataFrame of pandas or polars, table of pyarrow, dict of columns or array, shape \
-            Samples, a row each.
-        (rows, columns)
+        X : table or array-like, shape (rows, columns)
+            A DataFrame of pandas or polars, a table of pyarrow, a dict of columns or an array.
         y : ignored
-            Targets, one a sample.
+            There for pipelines.
 
         Returns
         -------
@@ -146,6 +145,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : ignored
+            There for pipelines.
 
         Returns
         -------

@@ -52,6 +52,15 @@ class Encoding:
     shift, factor : ndarray of float64, shape (encoded columns,), or None
         The encoded columns are ``(x - shift) * factor``; for "robust-clip" then
         ``z / sqrt(1 + (z / 3)^2)``. None without scaling.
+
+    Examples
+    --------
+    >>> from fastnn.tables import Encoding
+    >>> encoding = Encoding.fit({"colour": ["red", "blue", "red"], "size": [1.0, None, 3.5]})
+    >>> encoding.names
+    ('colour=blue', 'size', 'size=missing')
+    >>> encoding.transform({"size": [2.0], "colour": ["blue"]}).shape
+    (1, 3)
     """
 
     columns: tuple[ColumnCode, ...]

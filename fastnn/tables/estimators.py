@@ -221,9 +221,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     Parameters
     ----------
-    n_epochs, n_members, time_limit, validation_fraction, columns, random_state, n_threads
-    backend, dtype
+    n_epochs, n_members, time_limit, validation_fraction, columns
         As for :class:`TabularClassifier`; the best epoch is that of the least squared error.
+    random_state, n_threads, backend, dtype
+        As for :class:`TabularClassifier`.
 
     Attributes
     ----------

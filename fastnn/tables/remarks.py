@@ -24,6 +24,15 @@ class Remarks:
         For each column: texts that are not of its kind, and the kind.
     in_order : bool
         Whether columns were taken in order, since the table has no names.
+
+    Examples
+    --------
+    >>> from fastnn.tables import Encoding, Remarks
+    >>> encoding = Encoding.fit({"colour": ["red", "blue", "red"]})
+    >>> remarks = Remarks()
+    >>> X = encoding.transform({"colour": ["green"]}, remarks)
+    >>> print(*remarks.lines())
+    column 'colour': 1 row has a category that training did not have ('green')
     """
 
     ignored: list[str] = field(default_factory=list)

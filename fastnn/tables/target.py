@@ -26,6 +26,13 @@ class TableTarget(NamedTuple):
     task : {"classification", "regression"}
     notes : list of str
         What was decided.
+
+    Examples
+    --------
+    >>> from fastnn.tables import table_target
+    >>> target = table_target(["yes", None, "no"])
+    >>> target.known
+    array([ True, False,  True])
     """
 
     values: np.ndarray
@@ -54,6 +61,14 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
     ------
     ValueError
         If it has dates, is constant, or cannot be used for the task.
+
+    Examples
+    --------
+    >>> from fastnn.tables import table_target
+    >>> table_target(["yes", "no", "yes"]).task
+    'classification'
+    >>> table_target([1.5, 2.25, 7.125]).task
+    'regression'
     """
     if task is not None and task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; got {task!r}")

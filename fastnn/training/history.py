@@ -37,6 +37,15 @@ class History:
     compile_seconds : float
         Before ``seconds``, until the kernels were there: what Numba compiles at its first call,
         or loads from its cache.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> history = Network([1, 2]).fit([[0], [1]], [0, 1], epochs=20)
+    >>> history.epochs, history.steps, history.stopped
+    (20, 20, 'epochs')
+    >>> history.loss.shape
+    (20,)
     """
 
     loss: np.ndarray
@@ -70,13 +79,30 @@ class History:
         return self.steps / self.seconds if self.seconds else float("nan")
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the loss curves; see :func:`fastnn.plots.loss_curve`."""
+        """Draw the loss curves; see :func:`fastnn.plots.loss_curve`.
+
+        Examples
+        --------
+        >>> from fastnn import Network
+        >>> history = Network([1, 2]).fit([[0], [1]], [0, 1])
+        >>> ax = history.plot()
+        >>> ax.get_ylabel()
+        'loss'
+        """
         from fastnn.plots import loss_curve
 
         return loss_curve(self, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
-        """Columns by name, without those that were not recorded."""
+        """Columns by name, without those that were not recorded.
+
+        Examples
+        --------
+        >>> from fastnn import Network
+        >>> history = Network([1, 2]).fit([[0], [1]], [0, 1], epochs=2)
+        >>> list(history.to_dict())
+        ['epoch', 'loss']
+        """
         columns = {
             "epoch": np.arange(1, self.epochs + 1),
             "loss": self.loss,
@@ -103,6 +129,18 @@ class Progress:
         Of the last validated epoch.
     seconds : float
         Since training began.
+
+    Examples
+    --------
+    >>> from fastnn import Network
+    >>> def enough(progress):
+    ...     return progress.loss < 0.1  # True ends the training
+    >>> net = Network([1, 2], random_state=0)
+    >>> history = net.fit(
+    ...     [[0], [1]], [0, 1], optimizer="sgd", epochs=1_000_000, callbacks=[enough]
+    ... )
+    >>> history.stopped
+    'callback'
     """
 
     network: Network
@@ -126,6 +164,18 @@ class EarlyStopping:
         Epochs without improvement before training stops.
     min_delta : float, default=0
         An improvement is larger than this.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> data = fastnn.datasets.load("moons")
+    >>> net = fastnn.Network([2, 8, 2], random_state=0)
+    >>> history = net.fit(
+    ...     data.X, data.y, epochs=500, validation_fraction=0.2,
+    ...     early_stopping=fastnn.EarlyStopping(patience=30),
+    ... )
+    >>> 0 <= history.best_epoch < history.epochs
+    True
     """
 
     patience: int = 10

@@ -60,7 +60,13 @@ class Optimizer:
         return (*self._numbers, *(float(value or 0.0) for value in rest), 1.0)
 
     def for_kernels(self) -> Rule:
-        """The update rule as the kernels take it."""
+        """The update rule as the kernels take it.
+
+        Examples
+        --------
+        >>> from fastnn import SGD
+        >>> SGD(0.1).for_kernels()  # doctest: +SKIP
+        """
         import numpy as np
 
         from fastnn.backends.interface import Rule
@@ -86,7 +92,14 @@ class Optimizer:
         return 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and settings."""
+        """Name and settings.
+
+        Examples
+        --------
+        >>> from fastnn import RMSprop
+        >>> RMSprop(0.01).to_dict()["rho"]
+        0.9
+        """
         return {"name": self.name, **asdict(self)}
 
 
@@ -104,6 +117,15 @@ class SGD(Optimizer):
         Look ahead along the momentum.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastnn import Network, SGD
+    >>> history = Network([1, 2]).fit(
+    ...     [[0], [1]], [0, 1], optimizer=SGD(0.5, momentum=0.9, nesterov=True), epochs=50
+    ... )
+    >>> bool(history.loss[-1] < history.loss[0])
+    True
     """
 
     learning_rate: float = 1e-2
@@ -140,6 +162,15 @@ class Adam(Optimizer):
         Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastnn import Adam, Network
+    >>> history = Network([1, 2]).fit(
+    ...     [[0], [1]], [0, 1], optimizer=Adam(0.01, clip_norm=1.0), epochs=50
+    ... )
+    >>> bool(history.loss[-1] < history.loss[0])
+    True
     """
 
     beta_1: float = 0.9
@@ -176,6 +207,14 @@ class AdamW(Adam):
         Each step multiplies the weights by ``1 - learning_rate * weight_decay``.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastnn import AdamW, Network
+    >>> net = Network([1, 2], random_state=0)
+    >>> history = net.fit([[0], [1]], [0, 1], optimizer=AdamW(0.01, weight_decay=0.1))
+    >>> history.steps
+    100
     """
 
     weight_decay: float = 0.01
@@ -203,6 +242,13 @@ class AdaGrad(Optimizer):
         Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastnn import AdaGrad, Network
+    >>> history = Network([1, 2]).fit([[0], [1]], [0, 1], optimizer=AdaGrad(0.1), epochs=50)
+    >>> bool(history.loss[-1] < history.loss[0])
+    True
     """
 
     learning_rate: float = 1e-2
@@ -234,6 +280,13 @@ class RMSprop(Optimizer):
         Added to the denominator, against a division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
+
+    Examples
+    --------
+    >>> from fastnn import Network, RMSprop
+    >>> history = Network([1, 2]).fit([[0], [1]], [0, 1], optimizer=RMSprop(0.01), epochs=50)
+    >>> bool(history.loss[-1] < history.loss[0])
+    True
     """
 
     rho: float = 0.9

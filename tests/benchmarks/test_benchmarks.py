@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import charts, jobs, outputs, processes, tables, tabular
+from benchmarks import charts, jobs, outputs, processes, published, tables, tabular
 from benchmarks.__main__ import command
 from benchmarks.cnn import __main__ as cnn_command
 from benchmarks.cnn import measuring as cnn_measuring
@@ -302,6 +302,28 @@ def test_command_writes_json_and_chart(tmp_path, without_torch, monkeypatch):
     for ax in panels:
         assert {"fastnn numpy", "NumPy by hand"} == {t.get_text() for t in ax.get_yticklabels()}
     assert (tmp_path / "bench.svg").read_text().startswith("<?xml")
+
+
+def test_charts_of_the_published_tables():
+    text = (published.HERE / "README.md").read_text(encoding="utf-8")
+    run = published.jobs_run(text)
+    assert set(run["jobs"]) > set(published.SPEED)
+    (ax,) = charts.draw(run).axes
+    assert [t.get_text().splitlines()[0] for t in ax.get_yticklabels()] == list(run["jobs"])
+    drawn = {points.get_label(): points.get_offsets() for points in ax.collections}
+    # Numba's time on moons over Cython's, as the table has them
+    row = next(line for line in text.splitlines() if line.startswith("| fastnn numba |"))
+    times = {e["contender"]: e["us_per_step"] for e in run["results"] if e["job"] == "moons"}
+    assert float(row.split("|")[2]) == times["numba"]
+    np.testing.assert_allclose(drawn["fastnn numba"][0], [times["numba"] / times["cython"], 0])
+    # of other libraries the fastest form, which is the bold one of the table
+    jax = [e for e in run["results"] if e["job"] == "circles" and e["contender"].startswith("JAX")]
+    assert min(jax, key=lambda e: e["us_per_step"])["contender"] == "JAX whole loop"
+    assert run["ratios"]["circles"]["best_peer"] == "JAX whole loop"
+    assert len(published.map_run(text)["map"]) == 99
+    ratios, facts = published.waits_ratios(text)
+    assert min(ratios.values()) > 0
+    assert facts["usable_cores"] >= 1
 
 
 def test_map_names_the_fastest(tmp_path):

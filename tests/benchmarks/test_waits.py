@@ -41,4 +41,4 @@ def test_table_and_chart(tmp_path):
     assert second == "| digits, default settings, 60 epochs |  | 1.00 s | 2.00 s |  | 2.00× |"
     draw(run, tmp_path / "waits.png")
     height, width, _ = imread(tmp_path / "waits.png").shape
-    assert (width, height) == (960, 218)
+    assert (width, height) == (960, 192)

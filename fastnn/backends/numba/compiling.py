@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+from typing import Any
 
 from llvmlite.binding import Linkage
 from numba import njit
@@ -152,7 +153,7 @@ class _Apart(_Inner):
     library = _NotInlined
 
 
-_common = {"nogil": True, "error_model": "numpy"}
+_common: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _inner = _common | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 inner = njit(fastmath=FASTMATH, pipeline_class=_Inner, **_inner)
 apart = njit(fastmath=FASTMATH, pipeline_class=_Apart, **_inner)
