@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from fastnn.cli.models import model_path, open_table_model, scale_of
 from fastnn.cli.options import Backend, JsonFlag, ModelArgument, QuietFlag, choice, option
 from fastnn.cli.output import print_json, print_pairs
-from fastnn.export.files import TARGETS, write
+from fastnn.cli.tables import MOST_ROWS
+from fastnn.export.files import TARGETS, target_of, write
 from fastnn.export.plain import describe
+from fastnn.export.table import describe_table, what_to_pass
 
 if TYPE_CHECKING:  # a choice that is computed
 
@@ -23,10 +27,14 @@ else:
 
 def command(
     model: ModelArgument,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="File to write.", show_default="that of --out"),
+    ] = None,
     to: Annotated[
-        _Target,
-        option("--to", f"What to write: {', '.join(TARGETS)}.", shown=False, metavar="NAME"),
-    ],
+        _Target | None,
+        option("--to", f"What to write: {', '.join(TARGETS)}.", "by the ending of FILE"),
+    ] = None,
     out: Annotated[
         Path | None, option("--out", "File to write.", "next to the model, with its name")
     ] = None,
@@ -37,22 +45,60 @@ def command(
     """Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.
 
     The export takes the features as the data have them, as `fastnn predict` does: what
-    training divided by or standardised is part of it.
+    training divided by or standardised is part of it. Of a table with text, dates or gaps
+    ONNX and C take the columns, the others their numbers.
     """
+    if file is not None and out is not None:
+        raise ValueError(f"one file, please: FILE ({file}) or --out ({out})")
+    out = file if out is None else out
+    if to is None and out is None:
+        raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
-    path = model_path(model).with_suffix(TARGETS[to.value][0]) if out is None else out
+    target = to.value if to is not None else target_of(Path(str(out)))
+    path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)
-    exported = trained if scale == 1.0 else describe(trained).divided(scale)
-    what = write(exported, path, to.value, overwrite=overwrite)
-    if encoding is not None and not (quiet or as_json):
+    exported: Any = trained if scale == 1.0 else describe(trained).divided(scale)
+    takes_table = encoding is not None and target in ("onnx", "c")
+    if takes_table:
+        from fastnn.tables import TableModel
+
+        exported = TableModel(encoding, trained)
+    what = write(exported, path, target, overwrite=overwrite)
+    if encoding is not None and not takes_table and not (quiet or as_json):
         names = ", ".join(encoding.names[:4])
         sys.stderr.write(
             f"fastnn: the export takes the {encoding.n_outputs} encoded columns ({names}, ...), "
-            "which fastnn.tables makes of a table\n"
+            "what fastnn.load(MODEL).encoding.transform(table) gives; ONNX and C take the table\n"
         )
+    inputs = input_rows(exported, target) if takes_table else {}
     if as_json:
-        print_json({"file": str(path), "to": to.value, "what": what})
+        takes = {"inputs": inputs} if takes_table else {}
+        print_json({"file": str(path), "to": target, "what": what, **takes})
     elif quiet:
         print(path)
     else:
-        print_pairs([("file", str(path)), ("format", what)])
+        width = max(map(len, inputs), default=0)
+        rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
+        if len(rows) > MOST_ROWS:
+            rows[MOST_ROWS:] = [("input", f"and {len(rows) - MOST_ROWS} more")]
+        print_pairs([("file", str(path)), ("format", what), *rows])
+
+
+def input_rows(model: Any, target: str) -> dict[str, str]:
+    """What each column is in an export of a table, in words."""
+    table = describe_table(model)
+    assert table is not None
+    if target == "onnx":
+        return {code.name: what_to_pass(code) for code in table.columns}
+    rows = {code.name: f"numbers[{k}]{IN_C[code.kind]}" for k, code in enumerate(table.numbers)}
+    return rows | {
+        code.name: f"codes[{k}], {len(code.categories)} categories; -1 for a missing or other one"
+        for k, code in enumerate(table.categories)
+    }
+
+
+IN_C = {
+    "number": "; NAN for a missing value",
+    "boolean": ", 1 or 0; NAN for a missing value",
+    "date": ", seconds since 1970-01-01 00:00 UTC; NAN for a missing value",
+}

@@ -3,8 +3,10 @@
 | file | what it holds |
 |---|---|
 | ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, which all others read |
-| ``onnx.py`` | ONNX graphs; the converters for skl2onnx |
-| ``c.py`` | one C99 file |
+| ``table.py`` | ``PlainTable``: the encoding of a table and the networks behind it |
+| ``onnx.py``, ``onnx_table.py`` | ONNX graphs, of networks and of columns before them |
+| ``skl2onnx_converters.py`` | what skl2onnx needs to know |
+| ``c.py``, ``c_jacobian.py``, ``c_table.py`` | one C99 file |
 | ``keras.py``, ``torch.py``, ``sklearn.py`` | models of these libraries, there and back |
 | ``pipeline.py`` | scikit-learn's pipelines of scalers and an estimator, as a list of layers |
 | ``collector.py`` | layers of another library's model become a network |
@@ -27,8 +29,9 @@ Examples
 from fastnn.export.c import to_c
 from fastnn.export.files import TARGETS, write
 from fastnn.export.keras import from_keras, to_keras
-from fastnn.export.onnx import register_skl2onnx, to_onnx
+from fastnn.export.onnx import to_onnx
 from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.export.skl2onnx_converters import register_skl2onnx
 from fastnn.export.sklearn import from_sklearn, to_sklearn
 from fastnn.export.torch import from_torch, to_torch
 

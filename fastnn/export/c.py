@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fastnn.export.c_jacobian import Jacobian
 from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.table import describe_table
 from fastnn.network import Network
 from fastnn.validation import as_matrix
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.tables import TableModel
+    from fastnn.tables.base import BaseTabular
 
 N_VECTORS = 8
 
 # Largest difference from the expected values that the self-test allows, relative to the largest
 # of them: some hundred roundings, more than the sums of wide layers differ by in another order.
-_TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}
+TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}
 
 # f(z) of each activation; {f} is the suffix of the functions and constants of the type.
 _FUNCTIONS = {
@@ -38,13 +41,13 @@ _WITH_ALPHA = ("leaky_relu", "elu")
 
 
 def to_c(
-    model: Network | MLPClassifier | MLPRegressor | PlainNetwork,
+    model: Network | MLPClassifier | MLPRegressor | TableModel | BaseTabular | PlainNetwork,
     name: str = "model",
     *,
     vectors: Any = None,
     jacobian: bool = False,
 ) -> str:
-    """C99 source without dependencies but ``math.h``.
+    """C99 source without dependencies but the standard ``math.h``, of tables also ``string.h``.
 
     With ``name="model"`` and T float or double, by the network's dtype, it defines
 
@@ -62,21 +65,36 @@ def to_c(
     double *x, double *y)`` of a regression). These are for large numbers such as timestamps: a
     float has steps of 128 at 1.7e9, so that what the others get has lost its digits already.
 
+    A model of tables has the arithmetic of its columns in it, and
+
+    - ``void model_predict(const double *numbers, const int *codes, double *y)``, or of a classifier
+      ``int model_predict(numbers, codes)`` and ``void model_predict_proba(numbers, codes, double
+      *p)``: the mean of the members of an ensemble;
+    - ``numbers``: the numbers, booleans (1 or 0) and dates (seconds since 1970-01-01 00:00 UTC) of
+      a row, NAN where one is missing; ``codes``: for each column of categories the position in
+      ``model_categories_COLUMN``, -1 if it is missing or none of them; both in the order that the
+      comment at the top of the file has;
+    - ``int model_code_COLUMN(const char *text)``, the code of a category;
+    - ``double model_seconds(year, month, day, hour, minute, second)``, if there are dates;
+    - ``MODEL_NUMBERS`` and ``MODEL_CODES``, and the positions of columns,
+      ``model_at_number_COLUMN`` and ``model_at_code_COLUMN``.
+
     The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
     Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
     0 if they are right.
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork; TableModel, \
+        TabularClassifier, TabularRegressor or a Pipeline that begins with a TableEncoder
         What is exported.
     name : str, default="model"
         Beginning of all names.
-    vectors : array-like, shape (samples, features), optional
-        Inputs of the self-test; default: eight random ones, of the mean and deviation that the
+    vectors : array-like, shape (samples, features), or table, optional
+        Inputs of the self-test; default: some random ones, of the mean and deviation that the
         network learned if it standardises.
     jacobian : bool, default=False
-        Functions for the derivatives too.
+        Functions for the derivatives too; not of tables.
 
     Returns
     -------
@@ -99,7 +117,14 @@ def to_c(
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a C identifier that begins with a letter; got {name!r}")
-    plain = describe(model)
+    table = describe_table(model)
+    if table is not None:
+        from fastnn.export.c_table import table_to_c
+
+        if jacobian:
+            raise ValueError("derivatives are by numbers, not by a table: export model.network")
+        return table_to_c(table, name, vectors)
+    plain = describe(cast(Any, model))
     if vectors is None:
         x = np.random.default_rng(0).standard_normal((N_VECTORS, plain.sizes[0]))
         if plain.input_shift is not None and plain.input_scale is not None:
@@ -113,8 +138,16 @@ def to_c(
 class Source:
     """The source, part by part."""
 
-    def __init__(self, plain: PlainNetwork, name: str, vectors: np.ndarray, jacobian: bool) -> None:
+    def __init__(
+        self,
+        plain: PlainNetwork,
+        name: str,
+        vectors: np.ndarray,
+        jacobian: bool = False,
+        shared: str | None = None,
+    ) -> None:
         self.plain, self.name, self.vectors = plain, name, vectors
+        self.shared = name if shared is None else shared  # of what several networks call
         single = plain.dtype == np.float32
         self.type, self.f = ("float", "f") if single else ("double", "")
         self.digits = 9 if single else 17
@@ -148,7 +181,7 @@ class Source:
         """All of it."""
         import fastnn
 
-        plain, name, upper = self.plain, self.name, self.name.upper()
+        plain, upper = self.plain, self.name.upper()
         sizes = "-".join(map(str, plain.sizes))
         parts = [
             f"/* {sizes} network, outputs: {plain.output}. Written by fastnn "
@@ -157,23 +190,29 @@ class Source:
             f"#define {upper}_FEATURES {plain.sizes[0]}\n#define {upper}_OUTPUTS {self.outputs}\n",
             self._prototypes(),
         ]
+        parts += self.tables()
+        if plain.labels is not None:
+            parts.append(f"{self.labels()} = {{{self.label_values()}}};\n")
+        parts += [self.dense(), *self.activations(), self.net_inputs()]
+        for suffix, kind in self.entries:
+            if self.standardises:
+                parts.append(self.standardized(suffix, kind))
+            parts.append(self._predict(suffix, kind))
+        if self.jacobian is not None:
+            parts.append(self.jacobian.functions())
+        parts.append(self._test())
+        return "\n".join(parts)
+
+    def tables(self) -> list[str]:
+        """Weights, biases and scales."""
+        plain, name, parts = self.plain, self.name, []
         for k, layer in enumerate(plain.layers):
             parts.append(self.table(f"{name}_w{k}", layer.weights))
             parts.append(self.table(f"{name}_b{k}", layer.biases))
         for scale in ("input_shift", "input_scale", "target_shift", "target_scale"):
             if getattr(plain, scale) is not None:
                 parts.append(self.table(f"{name}_{scale}", getattr(plain, scale), double=True))
-        if plain.labels is not None:
-            parts.append(f"{self._labels()} = {{{self._label_values()}}};\n")
-        parts += [self._dense(), *self._activations(), self._net_inputs()]
-        for suffix, kind in self.entries:
-            if self.standardises:
-                parts.append(self._standardized(suffix, kind))
-            parts.append(self._predict(suffix, kind))
-        if self.jacobian is not None:
-            parts.append(self.jacobian.functions())
-        parts.append(self._test())
-        return "\n".join(parts)
+        return parts
 
     def _prototypes(self) -> str:
         name, t, lines = self.name, self.type, []
@@ -188,11 +227,11 @@ class Source:
             else:
                 lines.append(f"int {name}_predict{suffix}({x});")
         if self.plain.labels is not None:
-            lines.append(f"extern {self._labels()};")
+            lines.append(f"extern {self.labels()};")
         own = "" if self.jacobian is None else self.jacobian.prototypes()
         return "\n".join(lines) + "\n" + own
 
-    def _labels(self) -> str:
+    def labels(self) -> str:
         """Declaration of the table of labels."""
         assert self.plain.labels is not None
         values = self.plain.labels.tolist()
@@ -202,11 +241,12 @@ class Source:
             raise ValueError(f"labels must be numbers or text for C; got {self.plain.labels.dtype}")
         return f"const {kind} {self.name}_classes[{len(values)}]"
 
-    def _label_values(self) -> str:
+    def label_values(self) -> str:
+        """What is between its braces."""
         assert self.plain.labels is not None
         values = self.plain.labels.tolist()
         if isinstance(values[0], str):
-            return ", ".join(map(_c_string, values))
+            return ", ".join(map(c_string, values))
         if isinstance(values[0], float):
             return ", ".join(f"{value:.17g}" for value in values)
         # the smallest long long has no literal of its own
@@ -214,10 +254,11 @@ class Source:
             f"{int(v)}LL" if int(v) > -(2**63) else f"({int(v) + 1}LL - 1)" for v in values
         )
 
-    def _dense(self) -> str:
+    def dense(self) -> str:
+        """The function that multiplies."""
         t = self.type
         return (
-            f"static void {self.name}_dense(const {t} *x, int m, int n, const {t} *w, "
+            f"static void {self.shared}_dense(const {t} *x, int m, int n, const {t} *w, "
             f"const {t} *b, {t} *z)\n"
             "{\n"
             "    for (int j = 0; j < n; j++)\n"
@@ -228,7 +269,7 @@ class Source:
             "}\n"
         )
 
-    def _activations(self) -> list[str]:
+    def activations(self) -> list[str]:
         """A function for each activation that occurs, the outputs' sigmoid included."""
         used = {layer.activation for layer in self.plain.layers}
         if self.plain.output == "sigmoid":
@@ -238,12 +279,12 @@ class Source:
             if activation in used:
                 alpha = f", {self.type} alpha" if activation in _WITH_ALPHA else ""
                 found.append(
-                    f"static {self.type} {self.name}_{activation}({self.type} z{alpha})\n"
+                    f"static {self.type} {self.shared}_{activation}({self.type} z{alpha})\n"
                     f"{{\n    return {formula.format(f=self.f)};\n}}\n"
                 )
         return found
 
-    def _net_inputs(self) -> str:
+    def net_inputs(self) -> str:
         """From what the first layer gets to the last layer's net inputs."""
         plain, name, t = self.plain, self.name, self.type
         hidden, sizes = plain.sizes[1:-1], plain.sizes
@@ -257,19 +298,19 @@ class Source:
         for k, layer in enumerate(plain.layers):
             target = "z" if k == len(hidden) else "ab"[k % 2]
             lines.append(
-                f"    {name}_dense({source}, {sizes[k]}, {sizes[k + 1]}, "
+                f"    {self.shared}_dense({source}, {sizes[k]}, {sizes[k + 1]}, "
                 f"{name}_w{k}, {name}_b{k}, {target});"
             )
             if layer.activation != "identity":
                 alpha = f", {self.number(layer.alpha)}" if layer.activation in _WITH_ALPHA else ""
                 lines += [
                     f"    for (int j = 0; j < {sizes[k + 1]}; j++)",
-                    f"        {target}[j] = {name}_{layer.activation}({target}[j]{alpha});",
+                    f"        {target}[j] = {self.shared}_{layer.activation}({target}[j]{alpha});",
                 ]
             source = target
         return "\n".join([*lines, "}"]) + "\n"
 
-    def _standardized(self, suffix: str, kind: str) -> str:
+    def standardized(self, suffix: str, kind: str) -> str:
         """Net inputs of what the user has: shift and scale in double, then the layers."""
         name, n, clip = self.name, self.plain.sizes[0], self.plain.smooth_clip
         lines = [
@@ -288,7 +329,7 @@ class Source:
         ]
         return "\n".join([*lines, "}"]) + "\n"
 
-    def _regression(self, suffix: str, kind: str) -> str:
+    def regression(self, suffix: str, kind: str) -> str:
         """The function that predicts values."""
         plain, name, n = self.plain, self.name, self.plain.n_outputs
         inputs = f"net_inputs{suffix if self.standardises else ''}"
@@ -318,35 +359,30 @@ class Source:
 
     def _predict(self, suffix: str, kind: str) -> str:
         """The public functions for inputs of a type."""
-        plain, name, t, f = self.plain, self.name, self.type, self.f
-        n = plain.n_outputs
-        if plain.is_regression:
-            return self._regression(suffix, kind)
-        if plain.is_multilabel:
+        if self.plain.is_regression:
+            return self.regression(suffix, kind)
+        return f"{self.probabilities(suffix, kind)}\n{self._label(suffix, kind)}"
+
+    def probabilities(self, suffix: str, kind: str) -> str:
+        """The function that predicts probabilities."""
+        name, t, f, n = self.name, self.type, self.f, self.plain.n_outputs
+        head = f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+        if self.plain.is_multilabel:
             return (
-                f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+                f"{head}"
                 f"    {name}_net_inputs{suffix}(x, p);\n"
                 f"    for (int j = 0; j < {n}; j++)\n"
-                f"        p[j] = {name}_sigmoid(p[j]);\n}}\n\n"
-                f"void {name}_predict{suffix}(const {kind} *x, int *labels)\n{{\n"
-                f"    {t} z[{n}];\n"
-                f"    {name}_net_inputs{suffix}(x, z);\n"
-                f"    for (int j = 0; j < {n}; j++)\n"
-                f"        labels[j] = z[j] > 0;\n}}\n"
+                f"        p[j] = {self.shared}_sigmoid(p[j]);\n}}\n"
             )
-        if plain.output == "sigmoid":
+        if self.plain.output == "sigmoid":
             return (
-                f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+                f"{head}"
                 f"    {name}_net_inputs{suffix}(x, p + 1);\n"
-                f"    p[1] = {name}_sigmoid(p[1]);\n"
-                f"    p[0] = 1 - p[1];\n}}\n\n"
-                f"int {name}_predict{suffix}(const {kind} *x)\n{{\n"
-                f"    {t} z[1];\n"
-                f"    {name}_net_inputs{suffix}(x, z);\n"
-                f"    return z[0] > 0;\n}}\n"
+                f"    p[1] = {self.shared}_sigmoid(p[1]);\n"
+                f"    p[0] = 1 - p[1];\n}}\n"
             )
         return (
-            f"void {name}_predict_proba{suffix}(const {kind} *x, {t} *p)\n{{\n"
+            f"{head}"
             f"    {t} largest, sum = 0;\n"
             f"    {name}_net_inputs{suffix}(x, p);\n"
             f"    largest = p[0];\n"
@@ -356,8 +392,30 @@ class Source:
             f"    for (int j = 0; j < {n}; j++)\n"
             f"        sum += p[j] = exp{f}(p[j] - largest);\n"
             f"    for (int j = 0; j < {n}; j++)\n"
-            f"        p[j] /= sum;\n}}\n\n"
-            f"int {name}_predict{suffix}(const {kind} *x)\n{{\n"
+            f"        p[j] /= sum;\n}}\n"
+        )
+
+    def _label(self, suffix: str, kind: str) -> str:
+        """The function that predicts a label."""
+        name, t, n = self.name, self.type, self.plain.n_outputs
+        if self.plain.is_multilabel:
+            return (
+                f"void {name}_predict{suffix}(const {kind} *x, int *labels)\n{{\n"
+                f"    {t} z[{n}];\n"
+                f"    {name}_net_inputs{suffix}(x, z);\n"
+                f"    for (int j = 0; j < {n}; j++)\n"
+                f"        labels[j] = z[j] > 0;\n}}\n"
+            )
+        head = f"int {name}_predict{suffix}(const {kind} *x)\n{{\n"
+        if self.plain.output == "sigmoid":
+            return (
+                f"{head}"
+                f"    {t} z[1];\n"
+                f"    {name}_net_inputs{suffix}(x, z);\n"
+                f"    return z[0] > 0;\n}}\n"
+            )
+        return (
+            f"{head}"
             f"    {t} z[{n}];\n"
             f"    int best = 0;\n"
             f"    {name}_net_inputs{suffix}(x, z);\n"
@@ -402,7 +460,7 @@ class Source:
         kind = self.entries[-1][1]
         values = kind if plain.is_regression else t
         own = "" if len(self.entries) == 1 else self._test_of_floats(call, expected)
-        table, declare_limits, relative = "", "", _TOLERANCE[plain.dtype.name]
+        table, declare_limits, relative = "", "", TOLERANCE[plain.dtype.name]
         limit = f"{relative} * {scale}"
         if self.jacobian is not None:
             table = self.jacobian.test_table(replace(plain, classes=None))
@@ -451,7 +509,7 @@ class Source:
         )
 
 
-def _c_string(text: str) -> str:
+def c_string(text: str) -> str:
     """A string literal: ASCII, with what is not as octal bytes of UTF-8."""
     escaped = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"

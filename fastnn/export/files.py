@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastnn.export.keras import to_keras
 from fastnn.export.onnx import to_onnx
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.export.sklearn import to_sklearn
+from fastnn.export.table import describe_table
 from fastnn.export.torch import to_torch
 from fastnn.extras import require
 from fastnn.validation import one_of
@@ -23,6 +24,8 @@ from fastnn.validation import one_of
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.network import Network
+    from fastnn.tables import TableModel
+    from fastnn.tables.base import BaseTabular
 
 # Endings of the files; the first is the default.
 TARGETS = {
@@ -35,7 +38,7 @@ TARGETS = {
 
 
 def write(
-    model: Network | MLPClassifier | MLPRegressor | PlainNetwork,
+    model: Network | MLPClassifier | MLPRegressor | TableModel | BaseTabular | PlainNetwork,
     path: str | os.PathLike,
     to: str | None = None,
     *,
@@ -46,8 +49,9 @@ def write(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        What is exported.
+    model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork; TableModel, \
+        TabularClassifier, TabularRegressor or a Pipeline that begins with a TableEncoder
+        What is exported; of tables as ONNX or C.
     path : path
         ``.onnx``; ``.c`` or ``.h``, whose stem begins the names in it; ``.keras``; ``.pt``,
         ``.pth`` or ``.safetensors`` (the ``state_dict`` of :func:`to_torch`, nothing to be
@@ -86,12 +90,7 @@ def write(
     'C99, names begin with model_'
     """
     path = Path(path)
-    if to is None:
-        found = [target for target, endings in TARGETS.items() if path.suffix in endings]
-        if not found:
-            known = ", ".join(ending for endings in TARGETS.values() for ending in endings)
-            raise ValueError(f"{path}: the name must end in one of {known}")
-        to = found[0]
+    to = target_of(path) if to is None else to
     to = one_of("to", to, tuple(TARGETS))
     if path.suffix not in TARGETS[to]:
         raise ValueError(f"{path}: the name must end in {' or '.join(TARGETS[to])}")
@@ -101,18 +100,20 @@ def write(
         raise FileExistsError(f"{path} is there already; choose another name or overwrite it")
     if jacobian and to != "c":
         raise ValueError(f"jacobian=True is for C; got {path.name}")
-    plain = describe(model)
+    if describe_table(model) is not None and to in ("onnx", "c"):
+        contents, what = _table_bytes(model, to, path.stem, jacobian)
+        write_atomically(path, contents)
+        return what
+    network = cast(Any, model)
+    plain = describe(network)
     if to == "onnx":
         dtype = "float64" if plain.needs_double else plain.dtype.name
         contents = to_onnx(plain, input_dtype=dtype).SerializeToString()
         what = f"ONNX, input X {dtype}{_why(plain)}"
     elif to == "c":
-        name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
-        name = name if name[:1].isalpha() else f"model_{name.lstrip('_')}"
-        contents, what = (
-            to_c(plain, name, jacobian=jacobian).encode(),
-            f"C99, names begin with {name}_",
-        )
+        name = _name_in_c(path.stem)
+        contents = to_c(plain, name, jacobian=jacobian).encode()
+        what = f"C99, names begin with {name}_"
         if _why(plain):
             what += f"; for large numbers call {name}_predict_double{_why(plain)}"
     elif to == "keras":
@@ -121,9 +122,33 @@ def write(
         contents, what = _torch_bytes(plain, path.suffix)
     else:
         skops = require("skops.io", "scikit-learn export")
-        contents, what = skops.dumps(to_sklearn(model)), "scikit-learn, skops.io.load reads it"
+        contents, what = skops.dumps(to_sklearn(network)), "scikit-learn, skops.io.load reads it"
     write_atomically(path, contents)
     return what
+
+
+def target_of(path: Path) -> str:
+    """What a file's ending stands for; ValueError if for nothing."""
+    for target, endings in TARGETS.items():
+        if path.suffix in endings:
+            return target
+    known = ", ".join(ending for endings in TARGETS.values() for ending in endings)
+    raise ValueError(f"{path}: the name must end in one of {known}")
+
+
+def _table_bytes(model: Any, to: str, stem: str, jacobian: bool) -> tuple[bytes, str]:
+    """A model of tables with its columns."""
+    if to == "onnx":
+        return to_onnx(model).SerializeToString(), "ONNX, an input for each column, (samples, 1)"
+    name = _name_in_c(stem)
+    what = f"C99, {name}_predict takes numbers and codes of categories as the file's head says"
+    return to_c(model, name, jacobian=jacobian).encode(), what
+
+
+def _name_in_c(stem: str) -> str:
+    """What all names in a C file begin with."""
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"model_{name.lstrip('_')}"
 
 
 def _why(plain: PlainNetwork) -> str:

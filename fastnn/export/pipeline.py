@@ -38,7 +38,7 @@ def describe_pipeline(model: Any) -> PlainNetwork:
     from fastnn.export.plain import describe
 
     if not hasattr(model, "steps"):
-        return _targets_scaled(model, describe(_regressor(model)))
+        return scaled_targets(model, describe(_regressor(model)))
     check_is_fitted(model)
     shift, factor = np.zeros(1), np.ones(1)
     for name, step in model.steps[:-1]:
@@ -63,7 +63,7 @@ def _regressor(model: Any) -> Any:
     return model.regressor_
 
 
-def _targets_scaled(model: Any, plain: PlainNetwork) -> PlainNetwork:
+def scaled_targets(model: Any, plain: PlainNetwork) -> PlainNetwork:
     """A regression whose targets were scaled."""
     if model.func is not None or model.inverse_func is not None:
         raise ValueError(
@@ -101,6 +101,11 @@ def _linear(name: str, step: Any) -> tuple[np.ndarray, np.ndarray]:
     elif kind is preprocessing.RobustScaler:
         shift = step.center_ if step.with_centering else nothing
         factor = 1 / step.scale_.astype(np.float64) if step.with_scaling else one
+    elif kind.__name__ == "TableEncoder":
+        raise ValueError(
+            f"step {name!r}: this export takes numbers, not tables; ONNX and C take tables. Export "
+            "the steps behind it, and give the result what the encoder's transform(table) gives"
+        )
     else:
         raise ValueError(
             f"step {name!r} ({kind.__name__}) cannot be exported; of transformers {FOLDED} can. "

@@ -382,6 +382,12 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
 
         if is_pipeline(model):
             return describe_pipeline(model)
+        if hasattr(model, "encoding") or hasattr(model, "encoding_"):
+            own = "_" if hasattr(model, "encoding_") else ""
+            raise TypeError(
+                "this export takes numbers, not tables; ONNX and C take tables. Export "
+                f"model.network{own}, and give the result model.encoding{own}.transform(table)"
+            )
         if not isinstance(model, MLPClassifier | MLPRegressor):
             raise TypeError(
                 "model must be a Network, MLPClassifier or MLPRegressor, or a pipeline that ends "

@@ -31,14 +31,14 @@ from fastnn.tables import recipe
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
-from fastnn.tables.model import TableModel
+from fastnn.tables.model import NoCompiledCalls, TableModel
 from fastnn.tables.recipe import Record, Samples
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 from fastnn.validation import refuse_masked
 
 
-class BaseTabular(BaseEstimator):
+class BaseTabular(NoCompiledCalls, BaseEstimator):
     """What classifier and regressor share.
 
     Each of them has its own ``_check_targets`` (targets of a user as a matrix for the kernels),

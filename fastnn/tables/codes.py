@@ -62,6 +62,8 @@ class ColumnCode(BaseModel):
         Of a date: the latest of training, in days since 1970-01-01.
     flag : bool
         Whether a column says where gaps were.
+    texts : bool
+        Of a boolean: whether it was text, as "yes" and "no".
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -79,6 +81,7 @@ class ColumnCode(BaseModel):
     fill: list[float] = []
     origin: float = 0.0
     flag: bool = False
+    texts: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> ColumnCode:
@@ -87,6 +90,8 @@ class ColumnCode(BaseModel):
             raise ValueError(f"column {self.name!r} makes no sense")
         if self.kind == "category" and not self.categories:
             raise ValueError(f"column {self.name!r} has no categories")
+        if self.flag and self.kind not in ("number", "date"):
+            raise ValueError(f"column {self.name!r} cannot say where gaps were")
         return self
 
     def outputs(self) -> list[str]:
@@ -152,7 +157,7 @@ def learn(column: Column, found: Guess, max_categories: int, given: bool) -> Col
         return ColumnCode(kind="drop", why="empty in the rows of training", **common)
     common |= {"kind": kind, "gaps": int(gaps.sum()), "odd": odd[:3]}
     if kind == "boolean":
-        return ColumnCode(**common)
+        return ColumnCode(texts=column.values.dtype.kind == "O", **common)
     flag = bool(gaps.any())
     if kind == "number":
         if np.isinf(values).any():

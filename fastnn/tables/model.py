@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -16,8 +16,38 @@ if TYPE_CHECKING:
     from fastnn.network import Network
 
 
+class NoCompiledCalls:
+    """Models of tables: their networks can be called from compiled code, they themselves cannot."""
+
+    @property
+    def numba_predict(self) -> NoReturn:
+        """AttributeError that tells the way: compiled calls take encoded numbers."""
+        raise AttributeError(_numbers_needed(self, "numba_predict"))
+
+    @property
+    def cfunc(self) -> NoReturn:
+        """AttributeError that tells the way: compiled calls take encoded numbers."""
+        raise AttributeError(_numbers_needed(self, "cfunc"))
+
+
+def _numbers_needed(model: Any, name: str) -> str:
+    from fastnn.network import Network
+
+    if isinstance(model, TableModel):
+        network, encoding = "model.network", "model.encoding"
+        if not isinstance(model.network, Network):  # an estimator
+            network = "fastnn.export.describe(model.network).to_network()"
+    else:
+        several = len(getattr(model, "networks_", ())) > 1
+        network, encoding = "model.networks_[k]" if several else "model.network_", "model.encoding_"
+    return (
+        f"{name} takes numbers, not tables: call {network}.{name}() and give the result "
+        f"rows of {encoding}.transform(table)"
+    )
+
+
 @dataclass(frozen=True)
-class TableModel:
+class TableModel(NoCompiledCalls):
     """A network that takes a table as it is; what ``fastnn train`` makes of one with text or gaps.
 
     Attributes

@@ -474,7 +474,10 @@ def test_info_of_models(here, capsys):
 
 
 def test_exports_say_what_they_take(here, capsys):
-    _, err = call(capsys, "export", "run", "--to", "c", "--overwrite")
+    out, err = call(capsys, "export", "run", "--to", "c", "--overwrite")
+    assert err == ""
+    assert "input   sex    codes[0], 2 categories; -1 for a missing or other one\n" in out
+    _, err = call(capsys, "export", "run", "--to", "torch", "--overwrite")
     assert "takes the 10 encoded columns (sex=female, class, age, age=missing, ...)" in err
 
 

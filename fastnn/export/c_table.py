@@ -1,0 +1,410 @@
+"""One C99 file of a model of tables: the columns' arithmetic before the networks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.export.c import N_VECTORS, TOLERANCE, Source, c_string
+from fastnn.export.plain import PlainNetwork
+from fastnn.export.table import PlainTable, RawRows
+
+if TYPE_CHECKING:
+    from fastnn.tables.codes import ColumnCode
+
+
+def table_to_c(table: PlainTable, name: str, vectors: Any) -> str:
+    """See :func:`fastnn.export.to_c`.
+
+    Parameters
+    ----------
+    table : PlainTable
+    name : str
+    vectors : table, optional
+        Rows of the self-test.
+
+    Returns
+    -------
+    str
+    """
+    rows = table.random_rows(4 * N_VECTORS) if vectors is None else table.raw(vectors)
+    return TableSource(table, name, rows).text()
+
+
+class TableSource:
+    """The source, part by part.
+
+    Parameters
+    ----------
+    table : PlainTable
+    name : str
+    rows : RawRows
+        Of the self-test.
+    """
+
+    def __init__(self, table: PlainTable, name: str, rows: RawRows) -> None:
+        self.table, self.name, self.rows = table, name, rows
+        self.plain = table.members[0]
+        self.front = Source(self.plain, name, np.empty(0))  # what the members share
+        self.members = [
+            Source(_standardising(plain), f"{name}_net{k}", np.empty(0), shared=name)
+            for k, plain in enumerate(table.members)
+        ]
+        self.outputs = self.front.outputs
+        numbers = _identifiers(code.name for code in table.numbers)
+        codes = _identifiers(code.name for code in table.categories)
+        self.number = dict(zip([code.name for code in table.numbers], numbers, strict=True))
+        self.code = dict(zip([code.name for code in table.categories], codes, strict=True))
+
+    def text(self) -> str:
+        """All of it."""
+        upper = self.name.upper()
+        counts = {"NUMBERS": len(self.number), "CODES": len(self.code), "OUTPUTS": self.outputs}
+        parts = [
+            self._comment(),
+            "#include <math.h>\n#include <string.h>\n",
+            "".join(f"#define {upper}_{what} {n}\n" for what, n in counts.items()),
+            self._enumerations(),
+            self._prototypes(),
+            *map(self._categories, self.table.categories),
+        ]
+        if self._dates():
+            parts += [self._seconds(), self._date()]
+        parts += [self._encode(), self.front.dense(), *self.front.activations()]
+        for member in self.members:
+            suffix, kind = member.entries[-1]
+            predict = member.regression if self.plain.is_regression else member.probabilities
+            parts += [*member.tables(), member.net_inputs(), member.standardized(suffix, kind)]
+            parts.append(f"static {predict(suffix, kind)}")
+        if self.plain.labels is not None:
+            parts.append(f"{self.front.labels()} = {{{self.front.label_values()}}};\n")
+        parts += [self._outputs(), self._label(), self._test()]
+        return "\n".join(part for part in parts if part)
+
+    def _dates(self) -> list[ColumnCode]:
+        return [code for code in self.table.numbers if code.kind == "date"]
+
+    def _comment(self) -> str:
+        import fastnn
+
+        name, sizes = self.name, "-".join(map(str, self.plain.sizes))
+        several = f"mean of {len(self.members)} networks" if len(self.members) > 1 else "network"
+        lines = [
+            f"A table's columns and a {sizes} {several}, outputs: {self.plain.output}.",
+            f"Written by fastnn {fastnn.__version__}.",
+            f"Self-test: cc -std=c99 -D{name.upper()}_TEST FILE -lm",
+            "",
+        ]
+        what = {
+            "number": "a number, NAN if missing",
+            "boolean": "1 or 0, NAN if missing",
+            "date": f"seconds since 1970-01-01 00:00 UTC ({name}_seconds), NAN if missing",
+        }
+        for k, code in enumerate(self.table.numbers):
+            lines.append(f"numbers[{k}]  {_comment(code.name)}: {what[code.kind]}")
+        for k, code in enumerate(self.table.categories):
+            own = self.code[code.name]
+            lines.append(
+                f"codes[{k}]  {_comment(code.name)}: position in {name}_categories_{own} "
+                f"({name}_code_{own}), -1 if missing or another one"
+            )
+        lines += ["", "Compile without -ffast-math, which knows no NAN."]
+        return "/* " + "\n   ".join(lines).replace("\n   \n", "\n\n") + " */\n"
+
+    def _enumerations(self) -> str:
+        """Names for the positions."""
+        found = []
+        for what, names in (("number", self.number), ("code", self.code)):
+            if names:
+                each = ",\n    ".join(f"{self.name}_at_{what}_{own}" for own in names.values())
+                found.append(f"enum {{\n    {each}\n}};\n")
+        return "".join(found)
+
+    def _head(self, what: str) -> str:
+        return f"{self.name}_{what}(const double *numbers, const int *codes"
+
+    def _prototypes(self) -> str:
+        name, plain = self.name, self.plain
+        lines = [f"int {name}_code_{own}(const char *text);" for own in self.code.values()]
+        if self._dates():
+            lines.append(f"{self._seconds_head()};")
+        if plain.is_regression:
+            lines.append(f"void {self._head('predict')}, double *y);")
+        else:
+            lines.append(f"void {self._head('predict_proba')}, double *p);")
+            lines.append(f"{self._label_head()};")
+        if plain.labels is not None:
+            lines.append(f"extern {self.front.labels()};")
+        return "\n".join(lines) + "\n"
+
+    def _categories(self, code: ColumnCode) -> str:
+        """The names of a column's categories, and the function that finds one."""
+        own, n = self.code[code.name], len(code.categories)
+        table = f"{self.name}_categories_{own}"
+        names = ",\n    ".join(map(c_string, code.categories))
+        return (
+            f"static const char *const {table}[] = {{\n    {names}}};\n\n"
+            f"int {self.name}_code_{own}(const char *text)\n{{\n"
+            f"    for (int k = 0; text && k < {n}; k++)\n"
+            f"        if (strcmp(text, {table}[k]) == 0)\n"
+            "            return k;\n"
+            "    return -1;\n}\n"
+        )
+
+    def _seconds_head(self) -> str:
+        return (
+            f"double {self.name}_seconds(int year, int month, int day, int hour, int minute, "
+            "double second)"
+        )
+
+    def _seconds(self) -> str:
+        """A date as the number that stands for it."""
+        return (
+            f"{self._seconds_head()}\n{{\n"
+            "    /* years begin in March; 400 of them have 146097 days */\n"
+            "    const double y = year - (month <= 2), m = (month + 9) % 12;\n"
+            "    const double days = 365 * y + floor(y / 4) - floor(y / 100) + floor(y / 400)\n"
+            "        + floor((153 * m + 2) / 5) + day - 1 - 719468;\n"
+            "    return 86400 * days + 3600.0 * hour + 60.0 * minute + second;\n}\n"
+        )
+
+    def _date(self) -> str:
+        """Year, month, weekday and hour of a date."""
+        return (
+            f"static void {self.name}_date(double seconds, double *part)\n{{\n"
+            "    const double days = floor(seconds / 86400), z = days + 719468;\n"
+            "    const double era = floor(z / 146097), e = z - 146097 * era;\n"
+            "    const double y = floor(\n"
+            "        (e - floor(e / 1460) + floor(e / 36524) - floor(e / 146096)) / 365);\n"
+            "    const double d = e - (365 * y + floor(y / 4) - floor(y / 100));\n"
+            "    const double m = floor((5 * d + 2) / 153);\n"
+            "    part[0] = y + 400 * era + (m >= 10);\n"
+            "    part[1] = m + (m >= 10 ? -9 : 3);\n"
+            "    part[2] = days + 3 - 7 * floor((days + 3) / 7);\n"
+            "    part[3] = (seconds - 86400 * days) / 3600;\n}\n"
+        )
+
+    def _encode(self) -> str:
+        """From columns to what the networks take."""
+        encoding, name, n = self.table.encoding, self.name, self.table.encoding.n_outputs
+        tables, lines = (
+            [],
+            [
+                f"static void {name}_encode(const double *numbers, const int *codes, double *x)",
+                "{",
+            ],
+        )
+        if self._dates():
+            lines.append("    double part[4];")
+        lines.append("    double v;" if self.number else "    (void)numbers;")
+        lines.append("    int c;" if self.code else "    (void)codes;")
+        lines += [f"    for (int i = 0; i < {n}; i++)", "        x[i] = 0;"]
+        slots = self.table.slots()
+        for code in self.table.columns:
+            lines += self._column(code, slots[code.name])
+        if encoding.shift is not None and encoding.factor is not None:
+            tables = [
+                self.front.table(f"{name}_{what}", values, double=True)
+                for what, values in (("shift", encoding.shift), ("factor", encoding.factor))
+            ]
+            lines += [f"    for (int i = 0; i < {n}; i++) {{"]
+            lines.append(f"        x[i] = (x[i] - {name}_shift[i]) * {name}_factor[i];")
+            if encoding.scaling == "robust-clip":
+                from fastnn.tables.encoding import CLIP
+
+                lines.append(f"        x[i] /= hypot(1.0, x[i] / {CLIP});")
+            lines.append("    }")
+        return "\n".join([*tables, *lines, "}\n"])
+
+    def _column(self, code: ColumnCode, slots: range) -> list[str]:
+        """Statements for one column."""
+        first = slots[0]
+        if code.kind == "category":
+            n, read = len(code.categories), f"    c = codes[{self._at('code', code)}];"
+            if n == 2:
+                return [read, f"    x[{first}] = c == 0 ? 1 : c == 1 ? -1 : 0;"]
+            return [read, f"    if (c >= 0 && c < {n})", f"        x[{first} + c] = 1;"]
+        lines = [f"    v = numbers[{self._at('number', code)}];"]
+        if code.kind == "number":
+            lines.append(f"    x[{first}] = isnan(v) ? {code.fill[0]!r} : v;")
+        elif code.kind == "boolean":
+            lines.append(f"    x[{first}] = v == 1 ? 1 : v == 0 ? -1 : 0;")
+        else:
+            lines.append(f"    {self.name}_date(v, part);")
+            for k, (part, fill) in enumerate(zip(code.parts, code.fill, strict=True)):
+                value = f"{code.origin!r} - v / 86400"
+                if part != "age":
+                    value = f"part[{('year', 'month', 'weekday', 'hour').index(part)}]"
+                lines.append(f"    x[{first + k}] = isnan(v) ? {fill!r} : {value};")
+        if code.flag:
+            lines.append(f"    x[{slots[-1]}] = isnan(v) ? 1 : 0;")
+        return lines
+
+    def _at(self, what: str, code: ColumnCode) -> str:
+        """Name of a column's position."""
+        own = (self.number if what == "number" else self.code)[code.name]
+        return f"{self.name}_at_{what}_{own}"
+
+    def _outputs(self) -> str:
+        """The mean of what the networks give."""
+        n, several = self.outputs, len(self.members)
+        regression = self.plain.is_regression
+        target, call = ("y", "predict") if regression else ("p", "predict_proba")
+        kind = "double" if regression else self.front.type
+        lines = [
+            f"void {self._head(call)}, double *{target})",
+            "{",
+            f"    double x[{self.table.encoding.n_outputs}];",
+            f"    {kind} own[{n}];",
+            f"    {self.name}_encode(numbers, codes, x);",
+        ]
+        for k, member in enumerate(self.members):
+            suffix = member.entries[-1][0]
+            lines += [
+                f"    {member.name}_{call}{suffix}(x, own);",
+                f"    for (int j = 0; j < {n}; j++)",
+                f"        {target}[j] {'+=' if k else '='} own[j];",
+            ]
+        if several > 1:
+            lines += [f"    for (int j = 0; j < {n}; j++)", f"        {target}[j] /= {several};"]
+        return "\n".join([*lines, "}\n"])
+
+    def _label_head(self) -> str:
+        if self.plain.is_multilabel:
+            return f"void {self._head('predict')}, int *labels)"
+        return f"int {self._head('predict')})"
+
+    def _label(self) -> str:
+        """The most probable class, or those more probable than not."""
+        if self.plain.is_regression:
+            return ""
+        n = self.outputs
+        start = (
+            f"{self._label_head()}\n{{\n    double p[{n}];\n"
+            f"    {self.name}_predict_proba(numbers, codes, p);\n"
+        )
+        if self.plain.is_multilabel:
+            return (
+                f"{start}    for (int j = 0; j < {n}; j++)\n        labels[j] = p[j] > 0.5;\n}}\n"
+            )
+        return (
+            f"{start}    int best = 0;\n"
+            f"    for (int j = 1; j < {n}; j++)\n"
+            "        if (p[j] > p[best])\n"
+            "            best = j;\n"
+            "    return best;\n}\n"
+        )
+
+    # --- the self-test ----------------------------------------------------------------------
+
+    def _test(self) -> str:
+        """The program that compares with what fastnn predicts, by its NumPy reference."""
+        name, n, rows = self.name, self.outputs, len(self.rows.codes)
+        expected = self.table.expected(self.rows)
+        shift = self.plain.target_shift if self.plain.is_regression else None
+        scale = float(np.abs(expected - (0.0 if shift is None else shift)).max()) or 1.0
+        limit = TOLERANCE[self.plain.dtype.name].rstrip("f")
+        numbers, codes, checks = "0", "0", []
+        tables = [_doubles(f"{name}_test_y", expected)]
+        if self.number:
+            tables.append(_doubles(f"{name}_test_numbers", self.rows.numbers))
+            numbers = f"{name}_test_numbers + k * {len(self.number)}"
+        if self.code:
+            tables.append(_integers(f"{name}_test_codes", self.rows.codes))
+            codes = f"{name}_test_codes + k * {len(self.code)}"
+        for code in self.table.categories:
+            own = self.code[code.name]
+            checks += [
+                f"    for (int k = 0; k < {len(code.categories)}; k++)",
+                f"        wrong += {name}_code_{own}({name}_categories_{own}[k]) != k;",
+                f'    wrong += {name}_code_{own}("") != -1;',
+            ]
+        if self._dates():
+            checks.append(f"    wrong += {name}_seconds(2024, 2, 29, 12, 30, 5) != 1709209805.0;")
+        return "\n".join(
+            [
+                f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n",
+                *tables,
+                "int main(void)\n{",
+                f"    const double allowed = {limit} * {scale!r};",
+                "    double largest = 0;",
+                "    int wrong = 0;",
+                *checks,
+                f"    for (int k = 0; k < {rows}; k++) {{",
+                f"        const double *numbers = {numbers};",
+                f"        const int *codes = {codes};",
+                *self._calls(),
+                f"        for (int j = 0; j < {n}; j++) {{",
+                f"            const double difference = fabs(y[j] - {name}_test_y[k * {n} + j]);",
+                "            if (!(difference <= allowed))",
+                "                wrong++;",
+                "            if (difference > largest)",
+                "                largest = difference;",
+                "        }",
+                "    }",
+                f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong,',
+                "           largest);",
+                "    return wrong != 0;\n}\n#endif\n",
+            ]
+        )
+
+    def _calls(self) -> list[str]:
+        name, n = self.name, self.outputs
+        lines = [f"        double y[{n}];"]
+        if self.plain.is_regression:
+            return [*lines, f"        {name}_predict(numbers, codes, y);"]
+        if self.plain.is_multilabel:
+            lines.append(f"        int labels[{n}];")
+        lines.append(f"        {name}_predict_proba(numbers, codes, y);")
+        if self.plain.is_multilabel:
+            lines.append(f"        {name}_predict(numbers, codes, labels);")
+            wrong = "labels[j] != (y[j] > 0.5)"
+        else:
+            wrong = f"y[j] > y[{name}_predict(numbers, codes)]"
+        return [*lines, f"        for (int j = 0; j < {n}; j++)", f"            wrong += {wrong};"]
+
+
+def _standardising(plain: PlainNetwork) -> PlainNetwork:
+    """The same network with scales of the features, so that it takes doubles."""
+    if plain.input_shift is not None:
+        return plain
+    n = plain.sizes[0]
+    return replace(plain, input_shift=np.zeros(n), input_scale=np.ones(n), smooth_clip=None)
+
+
+def _identifiers(names: Iterable[str]) -> list[str]:
+    """What is left of names as a part of a C identifier, distinct."""
+    counts: Counter[str] = Counter()
+    found: list[str] = []
+    for name in names:
+        own = base = re.sub(r"\W", "_", name, flags=re.ASCII)
+        while own in found:
+            counts[base] += 1
+            own = f"{base}_{counts[base] + 1}"
+        found.append(own)
+    return found
+
+
+def _comment(name: str) -> str:
+    """A name inside of a comment."""
+    return re.sub(r"[^ -~]|\*/|/\*|\\|\?\?", "_", name)
+
+
+def _doubles(name: str, values: np.ndarray) -> str:
+    numbers = ["NAN" if np.isnan(value) else repr(value) for value in values.ravel().tolist()]
+    return _table("double", name, numbers)
+
+
+def _integers(name: str, values: np.ndarray) -> str:
+    return _table("int", name, list(map(str, values.ravel().tolist())))
+
+
+def _table(kind: str, name: str, numbers: list[str]) -> str:
+    lines = [", ".join(numbers[k : k + 6]) for k in range(0, len(numbers), 6)]
+    body = ",\n    ".join(lines)
+    return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}}};\n"

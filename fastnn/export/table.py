@@ -1,0 +1,242 @@
+"""A model of tables for exports: what its columns are outside of Python, and its networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastnn.export.pipeline import is_pipeline, scaled_targets
+from fastnn.export.plain import PlainNetwork, describe
+
+if TYPE_CHECKING:
+    from fastnn.tables.codes import ColumnCode
+    from fastnn.tables.columns import Column
+    from fastnn.tables.encoding import Encoding
+
+GAPS = 0.15  # share of the random rows of tests in which a column has none
+
+
+class RawRows(NamedTuple):
+    """Rows of a table as compiled code takes them.
+
+    Attributes
+    ----------
+    numbers : ndarray of float64, shape (rows, number columns)
+        NaN for a gap. Booleans are 1 and 0, dates seconds since 1970-01-01 00:00 UTC.
+    codes : ndarray of int32, shape (rows, columns of categories)
+        Positions in ``ColumnCode.categories``; -1 for a gap or another category.
+    """
+
+    numbers: np.ndarray
+    codes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PlainTable:
+    """Networks behind the encoding of a table.
+
+    Attributes
+    ----------
+    encoding : fastnn.tables.Encoding
+    members : tuple of PlainNetwork
+        Whose values or probabilities are averaged.
+    """
+
+    encoding: Encoding
+    members: tuple[PlainNetwork, ...]
+
+    @property
+    def columns(self) -> list[ColumnCode]:
+        """Columns that are inputs, in the order of training."""
+        return [code for code in self.encoding.columns if code.kind != "drop"]
+
+    @property
+    def numbers(self) -> list[ColumnCode]:
+        """Inputs that are numbers in C: numbers, booleans and dates."""
+        return [code for code in self.columns if code.kind != "category"]
+
+    @property
+    def categories(self) -> list[ColumnCode]:
+        """Inputs that are categories."""
+        return [code for code in self.columns if code.kind == "category"]
+
+    def slots(self) -> dict[str, range]:
+        """Which encoded columns each input has."""
+        found, first = {}, 0
+        for code in self.columns:
+            found[code.name] = range(first, first := first + len(code.outputs()))
+        return found
+
+    def raw(self, table: Any) -> RawRows:
+        """The rows of a table.
+
+        Parameters
+        ----------
+        table : table with the columns of training
+
+        Returns
+        -------
+        RawRows
+
+        Raises
+        ------
+        ValueError
+            If a column is missing or cannot be read.
+        """
+        from fastnn.tables.columns import columns_of
+
+        self.encoding.transform(table)  # says what is missing
+        columns = columns_of(table)
+        by_name = {column.name: column for column in columns}
+        if not by_name.keys() >= {code.name for code in self.columns}:  # without names: in order
+            every = zip(self.encoding.columns, columns, strict=True)
+            by_name = {code.name: column for code, column in every}
+        n = len(columns[0])
+        numbers = [_numbers_of(code, by_name[code.name]) for code in self.numbers]
+        codes = [_codes_of(code, by_name[code.name]) for code in self.categories]
+        return RawRows(
+            np.array(numbers, np.float64).reshape(len(numbers), n).T,
+            np.array(codes, np.int32).reshape(len(codes), n).T,
+        )
+
+    def columns_of(self, rows: RawRows) -> list[Column]:
+        """Rows as ``Encoding.transform`` takes them."""
+        from fastnn.tables.columns import Column
+
+        numbers, codes, found = iter(rows.numbers.T), iter(rows.codes.T), []
+        for code in self.columns:
+            if code.kind == "category":
+                names = np.array([*code.categories, None], object)
+                which = next(codes)
+                inside = (which >= 0) & (which < len(code.categories))
+                found.append(Column(code.name, names[np.where(inside, which, -1)]))
+                continue
+            values = next(numbers)
+            if code.kind == "date":
+                there = ~np.isnan(values)
+                moments = np.full(len(values), "NaT", "datetime64[us]")
+                moments[there] = np.round(values[there] * 1e6).astype(np.int64).astype("M8[us]")
+                values = moments
+            found.append(Column(code.name, values))
+        return found
+
+    def random_rows(self, n: int, seed: int = 0) -> RawRows:
+        """Rows like those of training, with gaps and categories that training did not have."""
+        rng = np.random.default_rng(seed)
+        slots, numbers = self.slots(), np.empty((n, len(self.numbers)))
+        for k, code in enumerate(self.numbers):
+            if code.kind == "boolean":
+                numbers[:, k] = rng.integers(0, 2, n)
+            elif code.kind == "date":
+                days = rng.uniform(-30, 1500, n)  # before the latest one, and some after it
+                numbers[:, k] = np.round((code.origin - days) * 86400)
+            else:
+                middle, spread = self._usual(slots[code.name][0], code.fill[0])
+                numbers[:, k] = middle + spread * rng.standard_normal(n)
+        numbers[rng.random(numbers.shape) < GAPS] = np.nan
+        codes = np.empty((n, len(self.categories)), np.int32)
+        for k, code in enumerate(self.categories):
+            codes[:, k] = rng.integers(-1, len(code.categories), n)
+        return RawRows(numbers, codes)
+
+    def _usual(self, slot: int, fill: float) -> tuple[float, float]:
+        """Middle and spread of a column of numbers, as far as the model knows them."""
+        shift, scale = self.encoding.shift, self.encoding.factor
+        if shift is None or scale is None:
+            shift, scale = self.members[0].input_shift, self.members[0].input_scale
+        if shift is None or scale is None:
+            return fill, 1.0
+        return float(shift[slot]), 1 / float(scale[slot]) if scale[slot] else 0.0
+
+    def expected(self, rows: RawRows) -> np.ndarray:
+        """Values or probabilities by the NumPy reference, shape (rows, outputs)."""
+        x = self.encoding.transform(self.columns_of(rows))
+        total: Any = 0.0
+        for plain in self.members:
+            net = replace(plain, classes=None).to_network("numpy")
+            found = net.predict(x) if plain.is_regression else net.predict_proba(x)
+            total = total + found.astype(np.float64)
+        return (total / len(self.members)).reshape(len(x), -1)
+
+
+def describe_table(model: Any) -> PlainTable | None:
+    """A model of tables as its encoding and its networks; None of any other model.
+
+    Parameters
+    ----------
+    model : TableModel, TabularClassifier, TabularRegressor, PlainTable or any other
+        Also a pipeline of scikit-learn that begins with a TableEncoder.
+
+    Returns
+    -------
+    PlainTable or None
+    """
+    if isinstance(model, PlainTable):
+        return model
+    from fastnn.tables.model import TableModel
+
+    if isinstance(model, TableModel):
+        return PlainTable(model.encoding, (describe(model.network),))
+    module = type(model).__module__
+    if module.startswith(("fastnn.network", "fastnn.export")):  # which need no scikit-learn
+        return None
+    from fastnn.tables.base import BaseTabular
+
+    if isinstance(model, BaseTabular):
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(model)
+        return PlainTable(model.encoding_, tuple(map(describe, model.networks_)))
+    return _of_pipeline(model) if is_pipeline(model) else None
+
+
+def _of_pipeline(model: Any) -> PlainTable | None:
+    """A pipeline that begins with a TableEncoder, also inside a TransformedTargetRegressor."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import check_is_fitted
+
+    from fastnn.tables.encoder import TableEncoder
+
+    check_is_fitted(model)
+    if not hasattr(model, "steps"):
+        inner = describe_table(model.regressor_)
+        if inner is None:
+            return None
+        members = [scaled_targets(model, plain) for plain in inner.members]
+        return PlainTable(inner.encoding, tuple(members))
+    steps = [pair for pair in model.steps if pair[1] not in (None, "passthrough")]
+    first = steps[0][1]
+    if isinstance(first, TableEncoder):
+        return PlainTable(first.encoding_, (describe(Pipeline(steps[1:])),))
+    return describe_table(first) if len(steps) == 1 else None
+
+
+def what_to_pass(code: ColumnCode, dtype: str = "double") -> str:
+    """What an input of an exported graph is, in words."""
+    if code.kind == "category":
+        return 'text; "" for a missing value'
+    if code.kind == "boolean":
+        if code.texts:
+            return 'text, yes or no, true or false, 1 or 0; "" for a missing value'
+        return f"{dtype}, 1 or 0; NaN for a missing value"
+    if code.kind == "date":
+        return "double, seconds since 1970-01-01 00:00 UTC; NaN for a missing value"
+    return f"{dtype}; NaN for a missing value"
+
+
+def _numbers_of(code: ColumnCode, column: Column) -> np.ndarray:
+    from fastnn.tables.kinds import read_booleans, read_dates, read_numbers
+
+    if code.kind == "date":
+        moments = read_dates(column, code.order)[0]
+        return np.where(np.isnat(moments), np.nan, moments.astype(np.int64) / 1e6)
+    return (read_numbers if code.kind == "number" else read_booleans)(column)[0]
+
+
+def _codes_of(code: ColumnCode, column: Column) -> np.ndarray:
+    from fastnn.tables.columns import as_texts
+
+    number = {category: k for k, category in enumerate(code.categories)}
+    return np.array([number.get(text, -1) for text in as_texts(column).tolist()], np.int32)

@@ -1,0 +1,412 @@
+"""Exports that take a table's columns, beside ``predict`` of random tables."""
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from helpers import assert_same
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from test_export import compiled
+
+import fastnn
+from fastnn import cli, export
+from fastnn.datasets import cells
+from fastnn.export.table import describe_table
+from fastnn.tables import Encoding, TableEncoder, TableModel, recipe
+
+N = 120
+# a name as an output of ONNX, others that are no identifiers, alike in C, or end a comment
+NAMES = {"number": "label", "whole": "a b", "town": "a_b", "text": "T */ über", "two": "gemm_0"}
+
+
+def table_of(seed, new=False, n=N):
+    """Columns of all kinds with gaps; categories that training does not have if ``new``."""
+    rng = np.random.default_rng(seed)
+    towns, colours = ["Köln", 'an "der" Aa', "Ulm??/"], [f"c{k}" for k in range(12)]
+    frame = pd.DataFrame(
+        {
+            NAMES["number"]: rng.normal(1e4, 3.0, n),
+            NAMES["whole"]: rng.integers(0, 50, n).astype(float),
+            "full": rng.exponential(1.0, n),
+            "flag": rng.random(n) > 0.5,
+            NAMES["text"]: rng.choice(["Yes", "no", "YES"], n),
+            NAMES["town"]: rng.choice(towns + ["Rom"] * new, n),
+            NAMES["two"]: rng.choice(["a", "b"] + ["z"] * new, n),
+            "colour": rng.choice(colours + ["blue"] * new, n),
+            "code": rng.choice([10, 20, 30] + [99] * new, n),
+            "day": pd.to_datetime("1999-02-27") + pd.to_timedelta(rng.integers(0, 9000, n), "D"),
+            "moment": pd.to_datetime(rng.integers(0, 2**31, n), unit="s"),
+            "constant": 1,
+        }
+    )
+    for name in (NAMES["number"], NAMES["whole"], NAMES["town"], NAMES["text"], "day", "colour"):
+        frame.loc[rng.random(n) < 0.15, name] = None
+    if new:
+        frame.loc[rng.random(n) < 0.15, ["full", NAMES["two"], "moment"]] = None
+    return frame
+
+
+KINDS = {"code": "category"}
+TARGETS = {
+    "regression": lambda frame: frame["full"] * 100 + 1e5 + 50 * (frame["colour"] == "c1"),
+    "vector": lambda frame: frame[["full", "code"]].to_numpy(),
+    "classes": lambda frame: np.where(frame["full"] > 1, "hoch", np.where(frame["flag"], "ö", "x")),
+    "two": lambda frame: frame["full"] > 1,
+    "numbers": lambda frame: 10 * (frame["full"] > 1) - 5,
+}
+
+
+def feeds_of(session, frame):
+    """Inputs of a session; as docs/export.md has it."""
+    feeds = {}
+    for given in session.get_inputs():
+        column = frame[[given.name]]
+        if given.type == "tensor(string)":
+            column = column.map(lambda v: "" if pd.isna(v) else str(v))
+            feeds[given.name] = column.to_numpy(object)
+            continue
+        if pd.api.types.is_datetime64_any_dtype(column.dtypes.iloc[0]):
+            # as_unit: years that nanoseconds do not reach
+            column = (column - pd.Timestamp(0).as_unit("us")) / pd.Timedelta(seconds=1)
+        feeds[given.name] = column.to_numpy("f4" if given.type == "tensor(float)" else "f8")
+    return feeds
+
+
+def run_onnx(made, frame):
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds_of(session, frame)), strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_networks():
+    """The recipe's networks have 256 units a layer, which C compilers take seconds for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "HIDDEN", (9, 7))
+        yield
+
+
+@pytest.fixture(scope="module")
+def models(small_networks):
+    """A trained estimator for each kind of target, made once."""
+    frame, made = table_of(0), {}
+    for kind, target in TARGETS.items():
+        numbers = kind in ("regression", "vector")
+        make = fastnn.TabularRegressor if numbers else fastnn.TabularClassifier
+        members = 3 if kind in ("regression", "classes") else 1
+        options = {"dtype": "float64"} if kind in ("vector", "numbers") else {}
+        made[kind] = make(
+            n_epochs=3, n_members=members, columns=KINDS, random_state=0, backend="numpy", **options
+        ).fit(frame, target(frame))
+    return made
+
+
+def assert_outputs(found, model, frame, dtype, label="label_0"):
+    """Values, or labels and probabilities, as the model has them."""
+    if not hasattr(model, "classes_"):
+        expected = model.predict(frame).reshape(len(frame), -1)
+        assert_same(found["variable"] - expected.mean(0), expected - expected.mean(0), dtype)
+        return
+    assert_same(found["probabilities"], model.predict_proba(frame), dtype)
+    np.testing.assert_array_equal(found[label], model.predict(frame))
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_onnx(models, kind):
+    model = models[kind]
+    made = export.to_onnx(model)
+    for seed, new in ((0, False), (1, True), (2, True)):
+        frame = table_of(seed, new)
+        assert_outputs(run_onnx(made, frame), model, frame, np.dtype(model.dtype).name)
+    inputs = {given.name: given.doc_string for given in made.graph.input}
+    assert list(inputs) == [name for name in table_of(0).columns if name != "constant"]
+    assert inputs["day"].startswith("double, seconds since 1970-01-01 00:00 UTC; NaN")
+    assert inputs[NAMES["town"]] == 'text; "" for a missing value'
+    # the graph takes a single row, too
+    one = table_of(3, True, 1)
+    assert_outputs(run_onnx(made, one), model, one, np.dtype(model.dtype).name)
+
+
+def test_onnx_of_float(models):
+    model, frame = models["two"], table_of(1, True)
+    for name in frame.select_dtypes("float"):
+        frame[name] = frame[name].astype(np.float32).astype(float)  # which floats can hold
+    made = export.to_onnx(model, input_dtype="float32")
+    kinds = {given.name: given.type.tensor_type.elem_type for given in made.graph.input}
+    assert kinds["full"] == kinds["flag"] == onnx.TensorProto.FLOAT
+    assert kinds["moment"] == onnx.TensorProto.DOUBLE  # a float has steps of 128 seconds
+    assert_outputs(run_onnx(made, frame), model, frame, "float32")
+    for kind in ("regression", "vector"):  # several members, one
+        found = run_onnx(export.to_onnx(models[kind], input_dtype="float32"), frame)["variable"]
+        assert found.dtype == np.float32
+        expected = models[kind].predict(frame).reshape(N, -1)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="input_dtype must be one of float32, float64"):
+        export.to_onnx(model, input_dtype="int8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scaling", ["robust-clip", "standard", None])
+def test_encodings_and_networks_of_any_kind(tmp_path, scaling, dtype):
+    """Networks that standardise or not, behind encodings that scale or not."""
+    frame, other = table_of(0), table_of(1, True)
+    encoding = Encoding.fit(frame, scaling=scaling, kinds=KINDS)
+    x, y = encoding.transform(frame), TARGETS["two"](frame).to_numpy()
+    net = fastnn.Network(
+        [encoding.n_outputs, 5, 1],
+        loss="binary_cross_entropy",
+        standardize=scaling is None,
+        dtype=dtype,
+        backend="numpy",
+        random_state=0,
+    )
+    net.fit(x, y, epochs=20)
+    model = TableModel(encoding, net)
+    assert_outputs(run_onnx(export.to_onnx(model), other), model, other, dtype)
+    result = compiled(tmp_path, export.to_c(model, vectors=other), "-DMODEL_TEST")
+    assert result.stdout.startswith(f"{N} vectors, 0 wrong")
+
+
+def test_several_labels(tmp_path):
+    frame, other = table_of(0), table_of(1, True)
+    y = np.column_stack([frame["full"] > 1, frame["flag"]]).astype(int)
+    model = make_pipeline(
+        TableEncoder(KINDS), fastnn.MLPClassifier((5,), solver="lbfgs", tol=0.01, random_state=0)
+    ).fit(frame, y)
+    found = run_onnx(export.to_onnx(model), other)
+    assert_same(found["probabilities"], model.predict_proba(other), "float64")
+    np.testing.assert_array_equal(found["label_0"], model.predict(other))
+    result = compiled(tmp_path, export.to_c(model, vectors=other), "-DMODEL_TEST")
+    assert result.stdout.startswith(f"{N} vectors, 0 wrong")
+
+
+def test_pipelines_that_begin_with_an_encoder():
+    frame, other = table_of(0), table_of(1, True)
+    y = TARGETS["regression"](frame)
+    mlp = fastnn.MLPRegressor(
+        hidden_layer_sizes=(5,), solver="lbfgs", tol=0.01, random_state=0, backend="numpy"
+    )
+    inner = make_pipeline(TableEncoder(KINDS, scaling=None), "passthrough", StandardScaler(), mlp)
+    model = TransformedTargetRegressor(inner, transformer=StandardScaler()).fit(frame, y)
+    assert_outputs(run_onnx(export.to_onnx(model), other), model, other, "float64")
+    alone = make_pipeline(fastnn.TabularRegressor(n_epochs=1, columns=KINDS, backend="numpy"))
+    alone.fit(frame, y)
+    assert_outputs(run_onnx(export.to_onnx(alone), other), alone, other, "float32")
+
+
+# --- C ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_c(tmp_path, models, kind):
+    model, frame = models[kind], table_of(1, True)
+    result = compiled(tmp_path, export.to_c(model, "my", vectors=frame), "-DMY_TEST")
+    assert result.stdout.startswith(f"{N} vectors, 0 wrong")
+    # what the test expects is what predict gives
+    table = describe_table(model)
+    given = model.predict_proba(frame) if hasattr(model, "classes_") else model.predict(frame)
+    assert_same(table.expected(table.raw(frame)), given.reshape(N, -1), model.dtype)
+
+
+def test_c_without_numbers_or_without_categories(tmp_path):
+    frame = table_of(0)
+    for names in ([NAMES["town"], "colour"], ["full", NAMES["whole"]], ["flag"]):
+        model = fastnn.TabularClassifier(n_epochs=1).fit(frame[names], TARGETS["two"](frame))
+        result = compiled(tmp_path, export.to_c(model), "-DMODEL_TEST")
+        assert result.stdout.startswith("32 vectors, 0 wrong")
+
+
+def test_c_called_as_the_manual_says(tmp_path, models):
+    """By the names of columns and categories; a code out of range is another category."""
+    model, frame = models["classes"], table_of(4, True)
+    frame["moment"] = pd.Timestamp("2003-02-28 23:59:58")
+    (tmp_path / "my.c").write_text(export.to_c(model, "my"))
+    row = frame.iloc[0]
+    at = dict(zip(["label", "a b", "T */ über", "a_b", "gemm_0"], "ignored", strict=False))
+    assert at.keys() <= set(NAMES.values())
+
+    def number(value):
+        return "NAN" if pd.isna(value) else repr(float(value))
+
+    def text(value):
+        return "0" if pd.isna(value) else '"' + "".join(f"\\{b:03o}" for b in value.encode()) + '"'
+
+    yes = row[NAMES["text"]]
+    days = "NAN"
+    if not pd.isna(row["day"]):
+        day = row["day"]
+        days = f"my_seconds({day.year}, {day.month}, {day.day}, 0, 0, 0)"
+    lines = [
+        f"numbers[my_at_number_label] = {number(row['label'])};",
+        f"numbers[my_at_number_a_b] = {number(row['a b'])};",
+        f"numbers[my_at_number_full] = {number(row['full'])};",
+        f"numbers[my_at_number_flag] = {number(row['flag'])};",
+        f"numbers[my_at_number_T_____ber] = {number(None if pd.isna(yes) else yes != 'no')};",
+        f"numbers[my_at_number_day] = {days};",
+        "numbers[my_at_number_moment] = my_seconds(2003, 2, 28, 23, 59, 58);",
+        f"codes[my_at_code_a_b] = my_code_a_b({text(row['a_b'])});",
+        f"codes[my_at_code_gemm_0] = my_code_gemm_0({text(row['gemm_0'])});",
+        f"codes[my_at_code_colour] = my_code_colour({text(row['colour'])});",
+        f"codes[my_at_code_code] = my_code_code({text(str(row['code']))});",
+    ]
+    program = (
+        '#include <stdio.h>\n#include "my.c"\n'
+        "int main(void)\n{\n    double numbers[MY_NUMBERS], p[MY_OUTPUTS];\n"
+        "    int codes[MY_CODES];\n    " + "\n    ".join(lines) + "\n"
+        "    my_predict_proba(numbers, codes, p);\n"
+        '    printf("%.17g %.17g %.17g %s\\n", p[0], p[1], p[2], '
+        "my_classes[my_predict(numbers, codes)]);\n"
+        "    codes[my_at_code_colour] = 99;\n    my_predict_proba(numbers, codes, p);\n"
+        '    printf("%.17g %.17g %.17g\\n", p[0], p[1], p[2]);\n    return 0;\n}\n'
+    )
+    result = compiled(tmp_path, program)
+    first, second = result.stdout.splitlines()
+    *p, label = first.split()
+    one = frame.iloc[:1]
+    assert_same([list(map(float, p))], model.predict_proba(one), "float32")
+    assert label == model.predict(one)[0]
+    other = one.assign(colour="mauve")
+    assert_same([list(map(float, second.split()))], model.predict_proba(other), "float32")
+
+
+def test_c_self_test_notices_a_wrong_median(tmp_path, models):
+    source = export.to_c(models["regression"], vectors=table_of(1, True))
+    fill = models["regression"].encoding_.columns[1].fill[0]
+    wrong = source.replace(f"isnan(v) ? {fill!r} : v;", f"isnan(v) ? {fill + 1!r} : v;")
+    assert wrong != source
+    assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
+
+
+# --- dates ------------------------------------------------------------------------------------
+
+
+def test_parts_of_dates(tmp_path):
+    """Through a network that only passes them on: days and moments of 6,000 years."""
+    days = np.concatenate(
+        [np.arange(f"{year}-01-01", f"{year + 1}-01-01", dtype="M8[D]") for year in (1600, 1900)]
+        + [np.arange("0001-01-01", "6000-01-01", 9973, dtype="M8[D]")]
+        + [np.arange("1968-01-01", "1973-01-01", dtype="M8[D]")]
+    )
+    seconds = 1_000_000 * np.random.default_rng(0).integers(0, 86_400, len(days))
+    moments = days.astype("M8[us]")
+    moments = np.concatenate([moments, moments + seconds, [np.datetime64("NaT")]])
+    frame = pd.DataFrame({"day": moments})
+    encoding = Encoding.fit(frame, scaling=None)
+    assert encoding.columns[0].parts == ["year", "month", "weekday", "hour", "age"]
+    plain = export.PlainNetwork((export.Layer(np.eye(6), np.zeros(6)),), "squared_error")
+    model = TableModel(encoding, plain.to_network("numpy"))
+    expected = encoding.transform(frame)
+    there = moments[:-1].astype(object)
+    np.testing.assert_array_equal(expected[:-1, 0], [moment.year for moment in there])
+    np.testing.assert_array_equal(expected[:-1, 2], [moment.weekday() for moment in there])
+    found = run_onnx(export.to_onnx(model), frame)["variable"]
+    np.testing.assert_array_equal(found[:, [0, 1, 2, 5]], expected[:, [0, 1, 2, 5]])
+    # up to 24 hours, and two million days
+    np.testing.assert_allclose(found[:, 3:5], expected[:, 3:5], rtol=0, atol=1e-9)
+    result = compiled(tmp_path, export.to_c(model, vectors=frame[::3]), "-DMODEL_TEST")
+    assert result.stdout.split(" vectors, ")[1].startswith("0 wrong")
+
+
+# --- the command, and what is refused -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(models, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "m.safetensors"
+    models["two"].save(path)
+    return path
+
+
+def test_command(saved, models, tmp_path, capsys):
+    assert cli.main(["export", str(saved), str(tmp_path / "out.onnx")]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert 'input   a_b        text; "" for a missing value\n' in out
+    assert "input   day        double, seconds since 1970-01-01 00:00 UTC; NaN for a miss" in out
+    frame = table_of(1, True)
+    found = run_onnx(onnx.load(tmp_path / "out.onnx"), frame)
+    assert_outputs(found, models["two"], frame, "float32")
+    assert cli.main(["export", str(saved), "--out", str(tmp_path / "2nd.c"), "--json"]) == 0
+    assert '"a_b": "codes[0], 3 categories; -1 for a missing or other one"' in (
+        capsys.readouterr().out
+    )
+    source = (tmp_path / "2nd.c").read_text()
+    assert compiled(tmp_path, source, "-DMODEL_2ND_TEST").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a FILE, or what to write: --to onnx|c|keras|torch|sklearn"),
+        (["x.onnx", "--out", "y.onnx"], "one file, please: FILE (x.onnx) or --out (y.onnx)"),
+        (["x.txt"], "x.txt: the name must end in .onnx, .c"),
+        (["x.onnx", "--to", "c"], "x.onnx: the name must end in .c or .h"),
+    ],
+)
+def test_command_refuses(saved, arguments, message, capsys):
+    assert cli.main(["export", str(saved), *arguments]) == 2
+    assert message.replace("in .onnx", "in one of .onnx") in capsys.readouterr().err
+
+
+def test_exports_of_numbers_say_the_way(models):
+    model, table = models["two"], TableModel(models["two"].encoding_, models["two"].network_)
+    with pytest.raises(TypeError, match=r"Export model\.network_, and give .* model\.encoding_\.t"):
+        export.to_sklearn(model)
+    with pytest.raises(TypeError, match=r"model\.network, and .* model\.encoding\.transform"):
+        export.describe(table)
+    pipeline = make_pipeline(TableEncoder(), fastnn.MLPClassifier((3,), tol=0.1))
+    pipeline.fit(table_of(0), TARGETS["two"](table_of(0)))
+    with pytest.raises(ValueError, match="ONNX and C take tables"):
+        export.to_sklearn(pipeline)
+    with pytest.raises(ValueError, match="derivatives are by numbers"):
+        export.to_c(model, jacobian=True)
+    for call in ("numba_predict", "cfunc"):
+        with pytest.raises(AttributeError, match=rf"call model\.network_\.{call}\(\) and give"):
+            getattr(model, call)
+        with pytest.raises(AttributeError, match=rf"model\.network\.{call}\(\) .* model\.encoding"):
+            getattr(table, call)
+        with pytest.raises(AttributeError, match=rf"call model\.networks_\[k\]\.{call}\(\)"):
+            getattr(models["classes"], call)
+    behind = TableModel(pipeline[0].encoding_, pipeline[1])
+    with pytest.raises(
+        AttributeError, match=r"call fastnn\.export\.describe\(model\.network\)\.to_"
+    ):
+        behind.cfunc  # noqa: B018
+    with pytest.raises(ValueError, match="not fitted"):
+        export.to_onnx(fastnn.TabularClassifier())
+    with pytest.raises(ValueError, match="a column without a name"):
+        export.to_onnx(fastnn.TabularRegressor(n_epochs=1).fit({"": [*range(9), 3]}, range(10)))
+
+
+def test_words_for_yes_and_no(models):
+    words = [word for pair in cells.TRUTH for word in pair] + ["1", "0", "1.0", "0.0", "", "maybe"]
+    words += [word.upper() for word in words] + [word.title() for word in words]
+    frame = pd.concat([table_of(5, n=1)] * len(words), ignore_index=True)
+    frame[NAMES["text"]] = words
+    with pytest.warns(UserWarning, match="are no boolean|is no boolean"):
+        expected = models["numbers"].predict_proba(frame)
+    found = run_onnx(export.to_onnx(models["numbers"]), frame)
+    assert_same(found["probabilities"], expected, "float64")
+    assert len(np.unique(expected[:, 0])) == 3  # yes, no, neither
+
+
+def test_files_of_before_have_booleans_as_numbers(models):
+    """Which did not say whether they were text."""
+    state, arrays = models["numbers"].encoding_.to_state()
+    for column in state["columns"]:
+        column.pop("texts", None)
+    model = TableModel(Encoding.from_state(state, arrays), models["numbers"].network_)
+    kinds = {i.name: i.type.tensor_type.elem_type for i in export.to_onnx(model).graph.input}
+    assert kinds[NAMES["text"]] == onnx.TensorProto.DOUBLE
+
+
+def test_exports_of_networks_need_no_sklearn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastnn.tables.base", None)  # which needs it
+    assert describe_table(fastnn.Network([2, 3, 2], random_state=0)) is None
