@@ -58,11 +58,11 @@ def command(
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)
     exported: Any = trained if scale == 1.0 else describe(trained).divided(scale)
-    takes_table = encoding is not None and target in ("onnx", "c")
-    if takes_table:
+    takes_table = False
+    if encoding is not None and target in ("onnx", "c"):
         from fastnn.tables import TableModel
 
-        exported = TableModel(encoding, trained)
+        takes_table, exported = True, TableModel(encoding, trained)
     what = write(exported, path, target, overwrite=overwrite)
     if encoding is not None and not takes_table and not (quiet or as_json):
         names = ", ".join(encoding.names[:4])
