@@ -8,9 +8,14 @@ from helpers import compiled_names, load_backend
 
 from fastnn.backends import BACKENDS
 
-# The same examples on every run; compiling on first use must not count as slow.
+# The same examples on every run; neither compiling on first use nor a busy machine counts as slow.
 hypothesis.settings.register_profile(
-    "fastnn", derandomize=True, deadline=None, max_examples=60, database=None
+    "fastnn",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("fastnn")
 

@@ -1,7 +1,9 @@
 """What several test files share: tolerances, and the kernels called on made-up problems."""
 
 import os
+import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -313,3 +315,28 @@ def train(
                 assert_bits(np.asarray(value), copy)  # what is read stays as it was
     assert len(set(done)) == 1
     return Trained(done[0], losses, params, state)
+
+
+def when_main_is_within(name, seconds=60):
+    """Return once the main thread is within a function; for other threads that press Ctrl-C then.
+
+    Parameters
+    ----------
+    name : str
+        Of the function that waits for the others: a signal before would meet the main thread where
+        nothing is to be interrupted yet.
+    seconds : float
+        Then it is an error.
+    """
+    main = threading.main_thread().ident
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        frame, names = sys._current_frames()[main], set()
+        while frame is not None:
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back
+        if name in names:
+            time.sleep(0.1)  # and until it waits there
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the main thread is not within {name}")

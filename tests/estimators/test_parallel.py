@@ -9,6 +9,7 @@ import time
 import joblib
 import numpy as np
 import pytest
+from helpers import when_main_is_within
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
@@ -190,8 +191,7 @@ class Slow(BaseEstimator):
 @pytest.mark.filterwarnings("ignore:Training interrupted")
 def test_interrupt_stops_a_search(solver, monkeypatch):
     def ctrl_c():
-        # The main thread should be waiting: on its way there Python would see the signal too late.
-        time.sleep(0.1)
+        when_main_is_within("_retrieve")
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     monkeypatch.setattr(Slow, "both", threading.Barrier(2, action=ctrl_c))
@@ -230,10 +230,12 @@ def test_an_interrupted_start_leaves_no_thread(monkeypatch):
 
 def test_pieces_are_done_once_and_in_any_thread():
     seen = []
+    two = threading.Barrier(2)
 
     def square(k):
         seen.append(threading.current_thread().name)
-        time.sleep(0.01)  # long enough for the others to wake up
+        if k < 2:
+            two.wait(60)  # which one thread alone would not get through
         return k * k
 
     assert pool.run_pieces(square, 20, 3) == [k * k for k in range(20)]
@@ -264,9 +266,10 @@ def test_an_error_in_a_piece_ends_the_others(error):
             raise error("third")
         time.sleep(0.001)
 
+    many = 10**5  # a minute and a half, if the others went on
     with pytest.raises(error, match="third"):
-        pool.run_pieces(fail, 1000, 2)
-    assert len(begun) < 1000
+        pool.run_pieces(fail, many, 2)
+    assert len(begun) < many
     assert pool.run_pieces(abs, 3, 2) == [0, 1, 2]
 
 

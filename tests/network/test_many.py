@@ -4,11 +4,10 @@ import copy
 import pickle
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
-from helpers import load_backend
+from helpers import load_backend, when_main_is_within
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastnn
@@ -157,8 +156,7 @@ def test_interrupt_stops_all_and_leaves_them_usable():
     before = nets[-1].params.copy()
 
     def ctrl_c():
-        # The main thread should be waiting: on its way there Python would see the signal too late.
-        time.sleep(0.1)
+        when_main_is_within("_completed")
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     both = threading.Barrier(2, action=ctrl_c)

@@ -169,7 +169,7 @@ def test_joblib_starts_no_more_threads_than_cores_and_two():
 # --- processes ------------------------------------------------------------------------
 
 
-def script(*arguments, timeout=300, **environment):
+def script(*arguments, timeout=600, **environment):
     """A process that may hang, which ends in TimeoutExpired, with its children."""
     running = subprocess.Popen(
         [sys.executable, SCRIPT, *map(str, arguments)],
@@ -190,7 +190,7 @@ def script(*arguments, timeout=300, **environment):
 @pytest.mark.parametrize("way", ["fork", "forkserver", "spawn"])
 def test_processes_after_and_during_a_training(backend, way):
     """Two children in the short form; 200 in the long one."""
-    script(way, backend, cases(2, 200), timeout=cases(120, 3000))
+    script(way, backend, cases(2, 200), timeout=cases(600, 6000))
 
 
 @linux

@@ -65,7 +65,7 @@ def processes(way, backend, count):
         queue = context.SimpleQueue()
         process = context.Process(target=child, args=(backend, expected, queue))
         process.start()
-        process.join(120)
+        process.join(300)
         assert process.exitcode == 0, f"child {k} of {way}: {process.exitcode}"
         assert queue.get(), f"child {k} of {way} has other bits"
         if other is not None:

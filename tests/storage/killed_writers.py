@@ -34,8 +34,21 @@ def _number(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def kill_one(path, times):
-    """Have a child train from where the last one was; whether it was killed while it wrote."""
+def kill_one(path, times, writing):
+    """Have a child train from where the last one was, and kill it, perhaps while it writes.
+
+    Parameters
+    ----------
+    path : Path
+    times : random.Random
+    writing : bool
+        Whether to wait until it writes, which is looked at while the child is stopped.
+
+    Returns
+    -------
+    bool
+        Whether it was killed while it wrote.
+    """
     before = _number(path)
     child = os.fork()
     if child == 0:
@@ -43,18 +56,25 @@ def kill_one(path, times):
         os._exit(1)
     while _number(path) == before:  # until it has written one
         time.sleep(0.001)
-    time.sleep(times.uniform(0.0, 0.03))
+    while True:
+        time.sleep(times.uniform(0.0, 0.03))
+        os.kill(child, signal.SIGSTOP)
+        os.waitpid(child, os.WUNTRACED)
+        writes = len(list(path.parent.glob(".*.tmp"))) > 0
+        if writes or not writing:
+            break
+        os.kill(child, signal.SIGCONT)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return len(list(path.parent.glob(".*.tmp"))) > 0
+    return writes
 
 
 def main(count):
     times, wrong, unfinished, before, kept = random.Random(0), [], 0, 0, None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
-        for _ in range(count):
-            unfinished += kill_one(path, times)
+        for k in range(count):
+            unfinished += kill_one(path, times, k % 4 == 0)
             try:
                 kept = read_checkpoint(path)
             except Exception as error:

@@ -187,15 +187,15 @@ def run(count, timeout):
     result = json.loads(done.stdout)
     assert result["wrong"] == []
     assert result["left"] == ["checkpoint.safetensors"]  # the next training removes the rest
-    assert result["unfinished"] >= count // 20  # some kills met a file that was being written
+    assert result["unfinished"] >= count // 4  # these kills met a file that was being written
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_killed_while_writing():
-    run(20, timeout=120)
+    run(20, timeout=600)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_killed_while_writing_a_thousand_times():
-    run(1000, timeout=1500)
+    run(1000, timeout=3000)
