@@ -91,7 +91,7 @@ def changed_value(tree, rng):
     node, key = rng.choice(places)
     match rng.randrange(6):
         case 0 | 1 | 2:
-            node[key] = rng.choice(VALUES)
+            node[key] = copy.deepcopy(rng.choice(VALUES))  # which later changes may change
         case 3:
             del node[key]
         case 4:
