@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, as_completed
 from contextlib import nullcontext
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import DivergenceError
 from fastnn.network import Network, fitting
+from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Every, Purpose
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 from fastnn.validation import as_array, as_integer, as_matrix, one_of
+
+if TYPE_CHECKING:
+    from fastnn.storage.checkpoints import Kept
 
 _OF_ONE = {"self", "X", "y", "verbose", "checkpoint", "checkpoint_every", "resume"}
 _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
@@ -79,6 +86,9 @@ def fit_many(
     n_threads: int | None = None,
     errors: str = "raise",
     verbose: bool = False,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | timedelta | None = None,
+    resume: bool = False,
     **arguments: Any,
 ) -> list[History | DivergenceError]:
     """Train many networks, of any shapes and settings, one network a core.
@@ -105,6 +115,14 @@ def fit_many(
         ``results`` hold what else came out), or is in the list in place of a history.
     verbose : bool, default=False
         Progress over the networks on standard error: a bar, or lines where it is no terminal.
+    checkpoint : path, optional
+        Folder of checkpoints: ``0.safetensors`` is that of the first network.
+    checkpoint_every : int or datetime.timedelta, optional
+        Epochs of a network between two checkpoints, or the time; default: a minute. The end of its
+        training is written, too.
+    resume : bool, default=False
+        Go on from the checkpoints that are there; what is trained in the end has the bits of a
+        call that was never stopped.
     **arguments
         Arguments of :meth:`Network.fit` for all networks that do not have their own.
         Callbacks are called from the thread that trains the network.
@@ -118,8 +136,8 @@ def fit_many(
     Raises
     ------
     ValueError
-        On bad arguments or a network given twice, before any network is trained; the message
-        has the network's position.
+        On bad arguments, a network given twice or a checkpoint of another training, before any
+        network is trained; the message has the network's position.
     TypeError
         On a name that is not an argument of ``fit``.
     DivergenceError
@@ -155,7 +173,8 @@ def fit_many(
     _check_names(arguments)
     one_of("errors", errors, ("raise", "return"))
     n_threads = default_threads() if n_threads is None else as_integer("n_threads", n_threads, 1)
-    plans = _Plans(_items(networks), X, y, arguments)
+    files = _Files.of(checkpoint, checkpoint_every, resume)
+    plans = _Plans(_items(networks), X, y, arguments, files)
     costs = [plans.check(index) for index in range(len(plans))]
 
     if not costs:
@@ -163,9 +182,12 @@ def fit_many(
     results: list[Any] = [History(np.empty(0), stopped="interrupted") for _ in costs]
 
     def train(index: int) -> None:
-        net, job = plans.job(index)
+        net, job, kept = plans.job(index)
+        writer = None
+        if files is not None:
+            writer = files.writer(net, plans.purpose(index, job), index)
         try:
-            results[index] = fitting.train(net, job, n_threads=1)
+            results[index] = fitting.train(net, job, n_threads=1, checkpoints=writer, kept=kept)
         except DivergenceError as error:
             named = DivergenceError(
                 error.step, error.loss, error.learning_rate, error.advice, index
@@ -209,11 +231,58 @@ def _completed(futures: list[Future]) -> Iterator[Future]:
             pass
 
 
+class _Files(NamedTuple):
+    """The arguments of ``fit_many`` about checkpoints.
+
+    Attributes
+    ----------
+    folder : Path
+    every : int, timedelta or None
+    resume : bool
+    """
+
+    folder: Path
+    every: CheckpointEvery
+    resume: bool
+
+    @classmethod
+    def of(cls, checkpoint: Any, every: CheckpointEvery, resume: Any) -> _Files | None:
+        """Checked; None without checkpoints."""
+        if checkpoint is None:
+            for name, value in (("checkpoint_every", every), ("resume", resume)):
+                if value:
+                    raise ValueError(f"{name} needs checkpoint, the folder of checkpoints")
+            return None
+        Every.of(every)
+        if not isinstance(resume, bool):
+            raise ValueError(f"resume must be a bool; got {resume!r}")
+        try:
+            folder = Path(checkpoint)
+        except TypeError:
+            raise ValueError(f"checkpoint must be a path; got {checkpoint!r}") from None
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"checkpoint must be a folder; {folder} is a file")
+        return cls(folder, every, resume)
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index}.safetensors"
+
+    def kept(self, net: Network, index: int) -> Kept | None:
+        """The checkpoint to go on from."""
+        return net._to_resume(self._path(index), self.resume)
+
+    def writer(self, net: Network, purpose: Purpose, index: int) -> Checkpoints:
+        """What a network's training writes its checkpoints with."""
+        return net._checkpoints(self._path(index), self.every, purpose)
+
+
 class _Plans:
     """What each network is to be trained with; the data are put together when asked for."""
 
-    def __init__(self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any]) -> None:
-        self.fits, self.X, self.y, self.arguments = fits, X, y, arguments
+    def __init__(
+        self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any], files: _Files | None
+    ) -> None:
+        self.fits, self.X, self.y, self.arguments, self.files = fits, X, y, arguments, files
         self.converted: dict[np.dtype | None, np.ndarray] = {}  # the shared X
 
     def __len__(self) -> int:
@@ -222,15 +291,26 @@ class _Plans:
     def check(self, index: int) -> int:
         """Raise what the network's ``fit`` would raise; returns about how long it will take."""
         try:
-            net, job = self.job(index)
+            net, job, _ = self.job(index)
         except ValueError as error:
             raise ValueError(f"network {index}: {error}") from error
         return job.epochs * len(job.x) * net.n_params
 
-    def job(self, index: int) -> tuple[Network, fitting.Job]:
-        """The network and its checked arguments."""
+    def job(self, index: int) -> tuple[Network, fitting.Job, Kept | None]:
+        """The network, its checked arguments and the checkpoint to go on from."""
         net = self.fits[index].network
-        return net, fitting.check_job(net, **self._of(self.fits[index]))
+        kept = None if self.files is None else self.files.kept(net, index)
+        seed = None if kept is None else kept.model.state.seed
+        job = fitting.check_job(net, **self._of(self.fits[index]), seed=seed)
+        if kept is not None:
+            kept.check(self.purpose(index, job), ("epochs", job.epochs))
+        return net, job, kept
+
+    def purpose(self, index: int, job: fitting.Job) -> Purpose:
+        """What a checkpoint tells of the network's training."""
+        fit = self.fits[index]
+        arguments = {**self.arguments, **fit.arguments}
+        return fitting.purpose(fit.network, job, arguments.get("validation_fraction", 0.0))
 
     def _of(self, fit: Fit) -> dict[str, Any]:
         """Arguments of the network's ``fit``."""

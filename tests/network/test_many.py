@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import load_backend, when_main_is_within
+from helpers import assert_bits, load_backend, when_main_is_within
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastnn
@@ -284,3 +284,60 @@ def test_blas_has_the_smallest_limit_and_then_what_it_had():
 
 
 NET_FOR_BLAS = Network([2, 3, 2], random_state=0)
+
+
+# --- checkpoints ------------------------------------------------------------------
+
+
+def checkpointed(folder, epochs, **arguments):
+    """Three networks with settings of their own, trained; the last with early stopping."""
+    nets = [Network([2, h, 2], random_state=h, dropout=0.1) for h in (3, 4, 5)]
+    stopping = {"validation_fraction": 0.3, "early_stopping": EarlyStopping(3, min_delta=0.01)}
+    fits = [Fit(nets[0]), Fit(nets[1], batch_size=7), Fit(nets[2], **stopping)]
+    arguments |= {"n_threads": 2, "optimizer": fastnn.Adam(0.01), "batch_size": 30}
+    histories = fit_many(fits, X, Y, epochs=epochs, checkpoint=folder, **arguments)
+    return nets, histories
+
+
+@pytest.mark.parametrize("gone", [[], [0], [0, 1, 2]])
+def test_resumed_networks_have_the_bits_of_those_never_stopped(tmp_path, gone):
+    """Where a checkpoint is missing, the network had not begun."""
+    checkpointed(tmp_path / "a", 4, checkpoint_every=3)
+    files = [tmp_path / "a" / f"{k}.safetensors" for k in range(3)]
+    assert sorted((tmp_path / "a").iterdir()) == files
+    for k in gone:
+        files[k].unlink()
+    whole, expected = checkpointed(None, 25)
+    nets, histories = checkpointed(tmp_path / "a", 25, resume=True)
+    for net, other in zip(nets, whole, strict=True):
+        assert_bits(net.params, other.params)
+        assert_bits(net.state.moments, other.state.moments)
+    for history, other in zip(histories, expected, strict=True):
+        assert_bits(history.loss, other.loss)
+        assert history.stopped == other.stopped
+    assert expected[2].stopped == "early stopping"
+    assert 4 < expected[2].epochs < 25
+    # nothing is left to do
+    nets, histories = checkpointed(tmp_path / "a", 25, resume=True)
+    assert [history.epochs for history in histories] == [each.epochs for each in expected]
+    assert_bits(nets[2].params, whole[2].params)
+
+
+def test_checkpoints_that_are_not_of_these_networks(tmp_path):
+    checkpointed(tmp_path, 2)
+    nets = [Network([2, h, 2], random_state=h) for h in (3, 9)]
+    before = nets[0].params.copy()
+    both = {"checkpoint": tmp_path, "resume": True, "epochs": 3}
+    with pytest.raises(ValueError, match=r"network 0: .*0.safetensors: a checkpoint of another"):
+        fit_many(nets, X, Y, **both)
+    assert_bits(nets[0].params, before)
+    for arguments, message in (
+        ({"resume": True}, "resume needs checkpoint, the folder of checkpoints"),
+        ({"checkpoint_every": 2}, "checkpoint_every needs checkpoint"),
+        ({"checkpoint": tmp_path / "0.safetensors"}, "must be a folder; .*0.safetensors is a file"),
+        ({"checkpoint": 3}, "checkpoint must be a path; got 3"),
+        ({"checkpoint": tmp_path, "checkpoint_every": 0}, "whole number of epochs"),
+        ({"checkpoint": tmp_path, "resume": "a"}, "resume must be a bool; got 'a'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_many(nets, X, Y, **arguments)
