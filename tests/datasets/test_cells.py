@@ -60,6 +60,7 @@ def test_numbers(text, decimal, value):
         (["1,5", "2.5"], ";", None),
         (["1.234,5", "2.345"], ";", ","),
         (["1", "a, b", "x.y"], ";", None),
+        (["1,234,567", "2"], ";", None),  # no decimal sign comes twice
     ],
 )
 def test_decimal_sign(cells, separator, sign):

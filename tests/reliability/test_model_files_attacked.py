@@ -186,6 +186,7 @@ ATTACKS = {
     "shape of 2^63 - 1": lambda: entry(shape=[2**63 - 1]),
     "shape of 2^64": lambda: entry(shape=[2**64]),
     "shapes whose product overflows": lambda: entry(shape=[2**32, 2**32]),
+    "two axes": lambda: with_header(lambda h: h["params"].update(shape=[*h["params"]["shape"], 1])),
     "negative shape": lambda: entry(shape=[-1]),
     "shape of no number": lambda: entry(shape=[True]),
     "thousands of axes": lambda: entry(shape=[1] * 100_000),

@@ -157,6 +157,12 @@ def test_ctrl_c_while_a_checkpoint_is_written(tmp_path, monkeypatch, at):
     assert_bits(train(path, 9, resume=True)[0].params, train(tmp_path / "d", 9)[0].params)
 
 
+def test_folders_that_are_not_there_yet(tmp_path):
+    path = tmp_path / "a" / "b" / "c"
+    train(path, 1)
+    assert train(path, 2, resume=True)[1].epochs == 2
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
 def test_a_file_too_large_for_the_system(tmp_path):
     import resource
