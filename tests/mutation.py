@@ -34,6 +34,7 @@ GROUPS = {
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
         [
             *("tests/storage/test_training_state.py", "tests/training/test_training.py"),
+            "tests/estimators/test_estimators.py::test_schedules",
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),
