@@ -23,7 +23,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KERNELS = "tests/backends/test_reference.py", "tests/backends"
+KERNELS = "tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"
 # Modules, the tests that should notice, and pytest's options.
 GROUPS = {
     "kernels": (

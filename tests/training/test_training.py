@@ -1,5 +1,6 @@
 """Training through ``fit``: against scikit-learn, reproducible, stoppable."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -445,6 +446,38 @@ def test_divergence_leaves_the_step_before(backend):
     assert caught.value.step > 1
     nets[1].fit(X, y, optimizer=optimizer, epochs=caught.value.step - 1)
     assert_trained_alike(*nets)
+
+
+@pytest.mark.parametrize("rule", [fastnn.SGD, fastnn.Adam, fastnn.AdaGrad, fastnn.RMSprop])
+def test_settings_of_update_rules_at_and_beyond_their_bounds(rule):
+    """Those of the rule itself and of all; the lower bound is one of the values, or is not."""
+    own = dict.fromkeys(("momentum", "beta_1", "beta_2", "rho"), (0.0, 1.0, True))
+    own |= dict.fromkeys(("learning_rate", "epsilon", "clip_norm"), (0.0, np.inf, False))
+    own |= {"clip_value": (0.0, np.inf, False), "ema": (0.0, 1.0, False)}
+    names = own.keys() & {field.name for field in dataclasses.fields(rule)}
+    assert len(names) >= 4
+    for name in names:
+        low, high, closed = own[name]
+        good = [np.nextafter(low, 1), min(np.nextafter(high, 0), 1e300)]
+        bad = [-1e-300, high, np.nan, -np.inf, "1", None]
+        (good if closed else bad).append(low)
+        for value in good:
+            assert getattr(rule(**{name: value}), name) == value
+        for value in bad:
+            if value is None and name in ("clip_norm", "clip_value", "ema"):
+                continue
+            with pytest.raises(ValueError, match=f"{name} must be a number"):
+                rule(**{name: value})
+
+
+def test_validation_leaves_the_training_of_an_average_as_it_is(backend):
+    """The average is shown for the validation, and the parameters are put back."""
+    settings = {"optimizer": fastnn.Adam(0.05, ema=0.9), "epochs": 4, "batch_size": 50}
+    nets = [moons_net(backend) for _ in range(2)]
+    nets[0].fit(*MOONS, **settings)
+    nets[1].fit(*MOONS, validation_data=MOONS, **settings)
+    assert_bits(nets[1].params, nets[0].params)
+    assert_bits(nets[1].state.moments, nets[0].state.moments)
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
