@@ -144,7 +144,7 @@ def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | 
     class View(mixin, BaseEstimator):
         """The network as what scorers take."""
 
-        classes_, predict = net.classes_, staticmethod(net.predict)
+        classes_, predict = net.classes_, staticmethod(net.predict_point)
         if not net.is_regression:
             predict_proba = staticmethod(net.predict_proba)
 

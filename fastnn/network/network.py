@@ -411,7 +411,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return chosen if self.classes_ is None else self.classes_[chosen]
 
     def predict_point(self, X: Any) -> np.ndarray:
-        """Of a regression, one number for each target whatever the loss.
+        """Labels, or of a regression one number for each target whatever the loss.
 
         Parameters
         ----------
