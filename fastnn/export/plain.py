@@ -346,9 +346,9 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        An estimator must be fitted. Of the loss gaussian the outputs are mean and logarithm of the
-        variance, of several quantiles these, not sorted. A pipeline of scikit-learn may have StandardScaler,
-        MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
+        An estimator must be fitted. Of the loss gaussian the outputs are mean and logarithm of
+        the variance, of several quantiles these, not sorted. A pipeline of scikit-learn may have
+        StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
         TransformedTargetRegressor one of these for the targets.
 
     Returns
