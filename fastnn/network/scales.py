@@ -48,7 +48,8 @@ class Scales:
         """Those that give features (and real targets) mean 0 and standard deviation 1."""
         target_shift = target_scale = None
         if spec.scales_targets:
-            target_shift, target_scale = _of_outputs(*shift_and_scale(targets, "y")[:2], spec)
+            own_shift, own_scale = shift_and_scale(targets, "y")[:2]
+            target_shift, target_scale = _of_outputs(own_shift, own_scale, spec)
         shift, scale, low, high = shift_and_scale(x, "X")
         return cls(shift, scale, target_shift, target_scale, low, high)
 
