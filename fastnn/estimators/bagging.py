@@ -132,7 +132,7 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
     _default = MLPRegressor
 
-    def predict(self, X: Any, return_std: bool = False, **params: Any) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False, **params: Any) -> Any:
         """Mean of the networks' predictions; see ``BaggingRegressor``.
 
         Parameters

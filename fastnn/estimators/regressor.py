@@ -178,7 +178,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
             outputs = point(outputs, self._network().spec)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Predict values.
 
         Parameters

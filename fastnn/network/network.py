@@ -365,7 +365,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             return np.hstack([1 - p, p])
         return p
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Most probable labels, or the values of a regression.
 
         Parameters

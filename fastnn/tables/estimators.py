@@ -277,7 +277,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """What the network's own predictions need."""
         net.targets_1d = self._targets_1d
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Predict values.
 
         Parameters

@@ -77,7 +77,7 @@ class TableModel(NoCompiledCalls):
         """Labels in the order of the probabilities; None of a regression."""
         return getattr(self.network, "classes_", None)
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Labels or numbers for the rows of a table.
 
         Parameters
