@@ -546,7 +546,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return self.predictor.objective_of(logits, targets, weights, self.l2)
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
-        """Gradient of :meth:`loss` (no dropout).
+        """Gradient of :meth:`loss` (no dropout); of gaussian, as ``beta`` changes it.
 
         Parameters
         ----------

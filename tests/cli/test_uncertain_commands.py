@@ -69,6 +69,7 @@ def test_quantiles(files, tmp_path, capsys):
     assert list(told) == ["quantile_0.1", "quantile_0.5", "quantile_0.9"]
     assert (np.diff(list(told.values()), axis=0) >= 0).all()
     assert net.network.quantile == (0.1, 0.5, 0.9)
+    assert "quantile 0.1, 0.5, 0.9, float32" in run(capsys, "info", tmp_path / "run")
     text = (tmp_path / "run" / "settings.toml").read_text()
     assert "quantiles = [0.1, 0.5, 0.9]" in text
     # of a run that goes on, a single quantile replaces them
