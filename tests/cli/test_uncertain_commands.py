@@ -34,7 +34,8 @@ def run(capsys, *arguments):
 
 
 def trained(capsys, file, folder, *options):
-    fixed = ["--target", "price", "--epochs", 5, "--no-plots", "--quiet", "--overwrite"]
+    fixed = ["--target", "price", "--epochs", 5, "--no-plots", "--no-report"]
+    fixed += ["--quiet", "--overwrite"]
     run(capsys, "train", file, *fixed, *options, "--out", folder)
     return fastnn.load(folder / "model.safetensors")
 
