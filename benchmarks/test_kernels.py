@@ -86,7 +86,7 @@ def test_output_loss(benchmark, kernels, dtype, loss, outputs):
         targets,
         weights,
         codes.LOSSES[loss],
-        0.0,
+        np.zeros(1),
         1 / SAMPLES,
         derivative,
     )

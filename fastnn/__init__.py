@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastnn.errors import DivergenceError, ModelFormatError
     from fastnn.estimators import JoblibBackend, MLPClassifier, MLPRegressor
     from fastnn.estimators.bagging import MLPBaggingClassifier, MLPBaggingRegressor
+    from fastnn.estimators.conformal import ConformalClassifier, ConformalRegressor
     from fastnn.network import Network
     from fastnn.network.custom import CustomActivation, CustomLoss
     from fastnn.network.many import Fit, fit_many
@@ -43,6 +44,8 @@ _WHERE = {
     "load": "storage",
     "TableEncoder": "tables",
     "TableModel": "tables",
+    "ConformalClassifier": "estimators.conformal",
+    "ConformalRegressor": "estimators.conformal",
     "JoblibBackend": "estimators",
     "MLPBaggingClassifier": "estimators.bagging",
     "MLPBaggingRegressor": "estimators.bagging",
@@ -66,6 +69,8 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "ConformalClassifier",
+    "ConformalRegressor",
     "CustomActivation",
     "CustomLoss",
     "DivergenceError",

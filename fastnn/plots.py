@@ -102,7 +102,7 @@ def decision_boundary(
     )
     grid = np.column_stack([x0.ravel(), x1.ravel()])
     if net.is_regression:
-        _draw_values(ax, x0, x1, net.predict(grid).reshape(x0.shape), X, y)
+        _draw_values(ax, x0, x1, net.predict_point(grid).reshape(x0.shape), X, y)
     else:
         _draw_classes(ax, x0, x1, net.predict_proba(grid), _classes(net, y), X, y)
 
@@ -382,8 +382,9 @@ def _checked(net: Network, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
         )
     one_target = net.is_regression or net.loss_name == "binary_cross_entropy"
-    if one_target and net.n_outputs > 1:
-        raise ValueError(f"a decision boundary needs one target; the network has {net.n_outputs}")
+    if one_target and net.spec.n_targets > 1:
+        n_targets = net.spec.n_targets
+        raise ValueError(f"a decision boundary needs one target; the network has {n_targets}")
     X, y = np.asarray(X, np.float64), np.asarray(y)
     if X.ndim != 2 or X.shape[1] != 2 or len(X) == 0:
         raise ValueError(f"X must have shape (samples, 2); got {X.shape}")

@@ -194,6 +194,29 @@ INLINE double other_row(const real *z, const real *targets, const real *weight, 
     return sum_losses(losses, n);
 }
 
+/* The two units of one target: mean and logarithm of the variance, limited. */
+INLINE double gaussian_rows(const real *mean, const real *log_variance, const real *targets,
+                            const real *weight, double beta, real scale, Size n, real *dmean,
+                            real *dlog_variance)
+{
+    double losses[LOSS_SAMPLES];
+    const real high = (real)LOG_VARIANCE_LIMIT, power = (real)beta;
+    LANES_LOOP for (Size i = 0; i < n; i++)
+    {
+        const real given = log_variance[i], d = mean[i] - targets[i];
+        real s = given > high ? high : given;
+        s = given < -high ? -high : s;
+        const real q = d * d * fast_exp(-s), scaled = weight[i] * scale;
+        real slope = (real)0.5 * (1 - q);
+        slope = given < -high && slope > 0 ? 0 : slope;
+        slope = given > high && slope < 0 ? 0 : slope;
+        losses[i] = (real)0.5 * (s + q) * weight[i];
+        dmean[i] = d * fast_exp((power - 1) * s) * scaled;
+        dlog_variance[i] = slope * fast_exp(power * s) * scaled;
+    }
+    return sum_losses(losses, n);
+}
+
 /* What label smoothing adds to the loss: a part linear in the net inputs, the sum of
  * smoothing (t - mean t) z; with `scale` not 0 instead its derivative times that, to z. */
 FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, int loss,
@@ -214,11 +237,14 @@ FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, in
     return sum;
 }
 
-/* Summed loss and its derivative times scale; dz may be z. In the padding lanes, from `samples` up
+/* Summed loss and its derivative times scale; dz may be z. `per_target` outputs, one after the
+ * other, belong to one target; of several quantiles each has its constant. In the padding lanes, from `samples` up
  * to `lanes`, the weights count as zero, and so become the derivatives. */
-FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int loss, double constant,
-                          double scale, Size units, Size samples, Size lanes, Matrix dz)
+FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
+                          const double *constants, Size per_target, double scale, Size units,
+                          Size samples, Size lanes, Matrix dz)
 {
+    const double constant = constants[0];
     const int smoothed = constant != 0 && loss <= BINARY_CROSS_ENTROPY;
     const real factor = (real)scale;
     double sum = 0;
@@ -248,7 +274,16 @@ FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int los
                                  (Matrix){out, dz.ld});
             continue;
         }
-        for (Size k = 0; k < units; k++, logits += z.ld, t += targets.ld, out += dz.ld) {
+        if (loss == GAUSSIAN) {
+            for (Size k = 0; k < units; k += 2, logits += 2 * z.ld, t += targets.ld, out += 2 * dz.ld)
+                sum += gaussian_rows(logits, logits + z.ld, t, weight, constant, factor, n, out,
+                                     out + dz.ld);
+            continue;
+        }
+        for (Size k = 0; k < units; k++, logits += z.ld, out += dz.ld) {
+            const Size which = k % per_target;
+            if (k > 0 && which == 0)
+                t += targets.ld;
             if (loss == BINARY_CROSS_ENTROPY && weights)
                 sum += binary_row(0, logits, t, weight, factor, n, out);
             else if (loss == BINARY_CROSS_ENTROPY)
@@ -256,7 +291,8 @@ FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int los
             else if (loss == SQUARED_ERROR)
                 sum += squared_row(logits, t, weight, factor, n, out);
             else
-                sum += other_row(logits, t, weight, loss, constant, factor, n, out);
+                sum += other_row(logits, t, weight, loss, constants[loss == QUANTILE ? which : 0], factor,
+                                 n, out);
         }
     }
     if (smoothed && scale != 0)

@@ -63,7 +63,7 @@ cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sam
     """Check the data against the plan; x is checked as sparse where ``out.csr.indptr`` is set."""
     cdef bint sparse = out.csr.indptr != NULL
     out.features = net.layers[0].fan_in
-    out.n_targets = 1 if net.loss == CROSS_ENTROPY else net.layers[net.n_layers - 1].fan_out
+    out.n_targets = net.header.n_targets
     out.x_is_bytes = gathered and not sparse and cnp.PyArray_TYPE(x) == cnp.NPY_UINT8
     out.targets = reals(targets, 0, False, "targets")
     check(x, cnp.NPY_UINT8 if out.x_is_bytes else REAL_TYPE, 0, False, "x")
@@ -110,8 +110,9 @@ cdef Matrix forward_layers(Block *b) noexcept nogil:
 cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
     """Summed loss of a block, and its derivative by the net inputs."""
     cdef Size k = b.net.n_layers - 1
-    return loss_rows(logits, b.targets, b.weights, b.net.loss, b.net.constants[k], b.scale,
-                     b.net.layers[k].fan_out, b.samples, b.lanes, dz)
+    cdef Size units = b.net.layers[k].fan_out
+    return loss_rows(logits, b.targets, b.weights, b.net.loss, b.net.constants + k,
+                     units // b.net.header.n_targets, b.scale, units, b.samples, b.lanes, dz)
 
 
 cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept nogil:

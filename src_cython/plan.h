@@ -15,7 +15,7 @@ typedef struct {
 
 typedef struct {
     int64_t n_params, block, groups, work_size, work_input, work_targets, work_sample_weight;
-    int64_t work_delta, work_delta_other, shared, work_packed;
+    int64_t work_delta, work_delta_other, shared, work_packed, n_targets;
 } Header;
 
 #define SAME_PLACE(type, member, number)                                                          \
@@ -42,6 +42,7 @@ SAME_PLACE(Header, work_delta, WORK_DELTA);
 SAME_PLACE(Header, work_delta_other, WORK_DELTA_OTHER);
 SAME_PLACE(Header, shared, SHARED);
 SAME_PLACE(Header, work_packed, WORK_PACKED);
+SAME_PLACE(Header, n_targets, N_TARGETS);
 #undef SAME_PLACE
 
 /* A fused update works on so many rows and columns of a gradient, which then is in the cache. */

@@ -18,7 +18,7 @@ cdef extern from "subnormals.h" nogil:
     void restore_subnormals(uint64_t mode) noexcept
 
 cdef extern from "codes.h" nogil:
-    const int DENSE, DROPOUT, IDENTITY, RELU, CROSS_ENTROPY, SGD, ADAM, STREAM_DROPOUT
+    const int DENSE, DROPOUT, IDENTITY, RELU, CROSS_ENTROPY, QUANTILE, SGD, ADAM, STREAM_DROPOUT
     const int CONSECUTIVE, SHUFFLED
     const int LAYER_COLUMNS, HEADER_SIZE, MAX_GROUPS, SYNC_SIZE, BLAS_WIDTH
 
@@ -38,7 +38,7 @@ cdef extern from "plan.h" nogil:
 
     ctypedef struct Header:
         int64_t n_params, block, groups, work_size, work_input, work_targets, work_sample_weight
-        int64_t work_delta, work_delta_other, shared, work_packed
+        int64_t work_delta, work_delta_other, shared, work_packed, n_targets
 
     ctypedef struct ProductScratch:
         Size copy, tile, masks, sums

@@ -137,6 +137,7 @@ def make_problem(
 ):
     """Random data and parameters of order one for a network of these sizes.
 
+    The last size is the number of targets where a loss has several outputs for each.
     The plan is for batches of ``batch_size``: wide layers then work on more samples at a time.
     """
     rng = np.random.default_rng(seed)
@@ -146,12 +147,13 @@ def make_problem(
     if isinstance(dropout, float):
         dropout = [dropout] * n_hidden
     names = [*activations, "identity"]
+    numbers = list(np.atleast_1d(LOSS_CONSTANTS.get(loss, 0.0) if constant is None else constant))
     n_targets = 1 if loss == "cross_entropy" else sizes[-1]
+    sizes = [*sizes[:-1], sizes[-1] * codes.outputs_per_target(codes.LOSSES[loss], numbers)]
     arguments = (
         list(sizes),
         [codes.ACTIVATIONS[name] for name in names],
-        [ALPHAS.get(name, 0.0) for name in names[:-1]]
-        + [LOSS_CONSTANTS.get(loss, 0.0) if constant is None else constant],
+        [ALPHAS.get(name, 0.0) for name in names[:-1]] + numbers,
     )
     itemsize = np.dtype(dtype).itemsize
     last = (n_targets, itemsize, any_backend(), batch_size)
@@ -160,11 +162,11 @@ def make_problem(
     if loss == "cross_entropy":
         targets = rng.integers(0, sizes[-1], (samples, 1))
     elif loss == "binary_cross_entropy":
-        targets = rng.integers(0, 2, (samples, sizes[-1]))
+        targets = rng.integers(0, 2, (samples, n_targets))
     elif loss == "poisson":
-        targets = rng.poisson(2.0, (samples, sizes[-1]))
+        targets = rng.poisson(2.0, (samples, n_targets))
     else:
-        targets = rng.standard_normal((samples, sizes[-1]))
+        targets = rng.standard_normal((samples, n_targets))
     parts = []
     for fan_in, fan_out in pairwise(sizes):
         parts += [

@@ -11,7 +11,7 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``activation_forward(z, activation, alpha, out)`` | output |
 | ``activation_backward(z, a, activation, alpha, da)`` | da becomes dz |
 | ``dropout_forward(x, rate, key, first, out)``, ``dropout_backward(rate, key, first, da)`` | |
-| ``output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits)`` | summed loss |
+| ``output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits)`` | summed loss |
 | ``output_transform(loss, out)`` | softmax, sigmoid, exp |
 | ``update(grads, l2, rule, learning_rate, count, params, moments)`` | |
 | ``shuffle(seed, epoch, order)`` | |

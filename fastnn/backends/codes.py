@@ -3,6 +3,10 @@
 A kernel gets small integers, never strings. ``setup.py`` makes a C header of them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 # What a row of the plan does.
 DENSE = 0
 DROPOUT = 1
@@ -59,6 +63,7 @@ ABSOLUTE_ERROR = 3  # identity
 HUBER = 4  # identity
 QUANTILE = 5  # identity
 POISSON = 6  # exponential
+GAUSSIAN = 7  # identity: mean and logarithm of the variance of each target in turn
 
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
@@ -68,10 +73,15 @@ LOSSES = {
     "huber": HUBER,
     "quantile": QUANTILE,
     "poisson": POISSON,
+    "gaussian": GAUSSIAN,
 }
 
 # The user's own, :class:`fastnn.CustomLoss`: identity; the Cython kernels have none.
-CUSTOM_LOSS = 7
+CUSTOM_LOSS = 8
+
+# A Gaussian's logarithm of the variance counts as within plus and minus this: deviations of 2e-9 to
+# 5e8, beyond which float32 would overflow.
+LOG_VARIANCE_LIMIT = 40.0
 
 # The losses of real targets; those of SCALED_TARGETS let these be shifted and scaled.
 REGRESSION = frozenset(LOSSES) - {"cross_entropy", "binary_cross_entropy"}
@@ -101,8 +111,9 @@ LAYER_COLUMNS = 9
     WORK_DELTA_OTHER,
     SHARED,
     WORK_PACKED,
-) = range(11)
-HEADER_SIZE = 11
+    N_TARGETS,
+) = range(12)
+HEADER_SIZE = 12
 
 # Purposes of the counter-based random streams.
 STREAM_SHUFFLE = 0
@@ -120,3 +131,10 @@ SYNC_ABORT = 3
 # Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
 # from how many weights on they do is the backend's own number.
 BLAS_WIDTH = 48
+
+
+def outputs_per_target(loss: int, constants: Sequence) -> int:
+    """How many outputs belong to one target, of a loss with such constants."""
+    if loss == GAUSSIAN:
+        return 2
+    return len(constants) if loss == QUANTILE else 1

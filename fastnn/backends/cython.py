@@ -107,9 +107,9 @@ class Level:
     def dropout_backward(self, rate, key, first, da):
         self._dropout_backward[da.itemsize](rate, key, first, da)
 
-    def output_loss(self, logits, targets, sample_weight, loss, constant, scale, dlogits):
+    def output_loss(self, logits, targets, sample_weight, loss, constants, scale, dlogits):
         return self._output_loss[logits.itemsize](
-            logits, targets, sample_weight, loss, constant, scale, dlogits
+            logits, targets, sample_weight, loss, constants, scale, dlogits
         )
 
     def output_transform(self, loss, out):

@@ -37,9 +37,9 @@ class Data(NamedTuple):
     Attributes
     ----------
     x, targets : ndarray
-        If consecutive, ``(features, samples)`` and ``(1 or outputs, samples)``, made by
+        If consecutive, ``(features, samples)`` and ``(targets, samples)``, made by
         :func:`fastnn.backends.plan.batch_matrices`: the batches one after the other, each
-        ``(features, batch)``. Else ``(samples, features)`` and ``(samples, 1 or outputs)``: the
+        ``(features, batch)``. Else ``(samples, features)`` and ``(samples, targets)``: the
         rows of a batch are gathered.
     indices : ndarray of int32, shape (stored,) or (0,)
     indptr : ndarray of int64, shape (samples + 1,) or (0,)

@@ -78,12 +78,14 @@ class Model:
     ) -> None:
         self.kernels, self.loss, self.dtype, self.dropout = kernels, loss, dtype, list(dropout)
         self._layers = layer_sizes, activations, constants
+        per_target = codes.outputs_per_target(loss, constants[len(activations) - 1 :])
+        n_targets = 1 if loss == codes.CROSS_ENTROPY else layer_sizes[-1] // per_target
         self._make_plan = partial(
             make_plan,
             list(layer_sizes),
             activations,
             constants,
-            n_targets=1 if loss == codes.CROSS_ENTROPY else layer_sizes[-1],
+            n_targets=n_targets,
             itemsize=dtype.itemsize,
             kernels=kernels,
         )
@@ -254,7 +256,7 @@ class Model:
         Parameters
         ----------
         logits : ndarray, shape (outputs, samples)
-        targets : ndarray, shape (samples, 1 or outputs)
+        targets : ndarray, shape (samples, targets)
         weights : ndarray, shape (samples,) or (0,)
         """
         total = float(weights.sum(dtype=np.float64)) if len(weights) else float(len(targets))
@@ -263,7 +265,7 @@ class Model:
             np.ascontiguousarray(targets.T),
             weights,
             self.loss,
-            self.plan.constants[-1],
+            self.plan.constants[len(self.plan.layers) - 1 :],
             1.0 / total,
             logits,
         )

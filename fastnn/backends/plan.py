@@ -41,9 +41,10 @@ class Plan:
         Whole-network numbers, indexed by the names in :mod:`fastnn.backends.codes`.
     layers : ndarray of int64, shape (rows, LAYER_COLUMNS)
         One row a layer, in order.
-    constants : ndarray of float64, shape (rows,)
+    constants : ndarray of float64, shape (rows,) or longer
         A row's one real number: the slope of leaky_relu, the alpha of elu, the
-        rate of dropout. Of the user's own activation or loss it is what
+        rate of dropout. A loss of several numbers, the quantiles, has the others behind the
+        last row's. Of the user's own activation or loss it is what
         ``for_kernels`` gives: the address of a compiled function, or for the NumPy
         kernels the pair of functions; the array then is one of objects.
     tuning : Tuning
@@ -178,11 +179,12 @@ def make_plan(
         loss works on net inputs.
     alphas : list
         Each dense layer's activation constant (see ``constants`` above); the output layer's
-        is the number of the loss.
+        is the number of the loss, the last ones where it has several.
     dropout : list of float
         Rate behind each hidden layer, 0 for none. Empty: none anywhere.
     n_targets : int
-        Rows of the target matrix (1 for class indices).
+        Rows of the target matrix: 1 for class indices, fewer than outputs too where several of
+        these belong to one target.
     itemsize : int
         Bytes of one number, to fit a block into the cache.
     kernels : module
@@ -233,6 +235,7 @@ def make_plan(
     header[codes.BLOCK] = block
     header[codes.GROUPS] = 1 if shared else MAX_GROUPS
     header[codes.WORK_PACKED] = units * block
+    header[codes.N_TARGETS] = n_targets
     scratch = kernels.product_scratch(block, int(products.max(initial=0)), itemsize)
     header[codes.WORK_SIZE] = units * block + scratch
     header[codes.WORK_INPUT] = 0
@@ -278,7 +281,7 @@ def _layer_rows(
             rows.append([codes.DROPOUT, fan_out, fan_out, 0, 0, codes.IDENTITY, 0, units, units])
             constants.append(dropout[k])
             units += fan_out
-    return rows, constants, units
+    return rows, constants + alphas[last + 1 :], units
 
 
 def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wide: bool) -> int:

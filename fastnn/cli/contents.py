@@ -40,6 +40,7 @@ def contents(model: Path) -> dict[str, Any]:
         "layer_sizes": config.layer_sizes,
         "activation": config.activation,
         "loss": config.loss,
+        "quantile": config.quantile if config.loss == "quantile" else None,
         "dtype": config.dtype,
         "parameters": config.spec().shapes["params"][0],
         "task": "regression" if config.loss in codes.REGRESSION else "classification",
@@ -71,7 +72,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"written by fastnn {result['fastnn_version']}",
         ),
         ("network", f"{sizes} {activations}, {result['parameters']:,} parameters".strip()),
-        ("loss", f"{result['loss']}, {result['dtype']}"),
+        ("loss", f"{_loss(result)}, {result['dtype']}"),
         ("task", result["task"]),
     ]
     if result["target"] is not None:
@@ -102,3 +103,12 @@ def _some(names: list[Any]) -> str:
     """Some names, and how many there are."""
     more = f", ... ({len(names):,})" if len(names) > SHOWN else ""
     return ", ".join(map(str, names[:SHOWN])) + more
+
+
+def _loss(result: dict[str, Any]) -> str:
+    """The loss, with what it estimates."""
+    quantile = result["quantile"]
+    if quantile is None:
+        return str(result["loss"])
+    several = quantile if isinstance(quantile, list) else [quantile]
+    return f"quantile {', '.join(map(str, several))}"

@@ -70,6 +70,11 @@ def command(
             f"fastnn: the export takes the {encoding.n_outputs} encoded columns ({names}, ...), "
             "what fastnn.load(MODEL).encoding.transform(table) gives; ONNX and C take the table\n"
         )
+    if trained.spec.outputs_per_target > 1 and not (quiet or as_json):
+        outputs = "mean and logarithm of the variance"
+        if isinstance(trained.quantile, tuple) and trained.loss_name == "quantile":
+            outputs = f"the quantiles {', '.join(map(str, trained.quantile))}, which may cross"
+        sys.stderr.write(f"fastnn: the outputs are {outputs}\n")
     inputs = input_rows(exported, target) if takes_table else {}
     if as_json:
         takes = {"inputs": inputs} if takes_table else {}

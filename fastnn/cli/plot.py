@@ -74,7 +74,7 @@ def command(
             decision_boundary(net, X, y, ax=ax, feature_names=names, title=title)
         elif net.is_regression:
             title, name = f"{title}, {what}", dataset.target_name
-            predictions(y, net.predict(X), ax=ax, target_name=name, title=title)
+            predictions(y, net.predict_point(X), ax=ax, target_name=name, title=title)
         else:
             confusion_matrix(y, net.predict(X), ax=ax, title=f"{title}, {what}")
     if as_json:

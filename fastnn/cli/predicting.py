@@ -209,6 +209,18 @@ def _quiet_pipe() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
+    """What a network predicts by the names of columns, each (samples,) or (samples, targets)."""
+    if net.spec.loss == "gaussian":
+        mean, deviation = net.predict(X, return_std=True)
+        return {"prediction": mean, "prediction_std": deviation}
+    predicted = net.predict(X)
+    if net.spec.outputs_per_target == 1:
+        return {"prediction": predicted}
+    assert isinstance(net.quantile, tuple)
+    return {f"quantile_{q}": predicted[..., k] for k, q in enumerate(net.quantile)}
+
+
 def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
     """Predictions without the digits that a network in float32 does not know.
 
@@ -217,6 +229,7 @@ def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
     factors = net.scales.target_scale
     if factors is None or net.dtype != np.float32 or predicted.dtype.kind != "f":
         return predicted
+    factors = factors[:: net.spec.outputs_per_target]
     known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # digits after the point
     by_output = predicted.reshape(len(predicted), -1).T
     rounded = [np.round(column, n) for column, n in zip(by_output, known, strict=True)]
@@ -237,10 +250,11 @@ def columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
         column[complete] = meant_digits(values[: complete.sum()]).tolist()
         return column.tolist()
 
-    predicted = _without_noise(net, net.predict(X))
     found: dict[str, list] = {}
-    for k, column in enumerate(predicted.reshape(len(X), -1).T):
-        found["prediction" if predicted.ndim == 1 else f"prediction_{k}"] = filled(column)
+    for name, values in _values(net, X).items():
+        predicted = _without_noise(net, values)
+        for k, column in enumerate(predicted.reshape(len(X), -1).T):
+            found[name if predicted.ndim == 1 else f"{name}_{k}"] = filled(column)
     if proba:
         probabilities = net.predict_proba(X)
         labels = range(probabilities.shape[1]) if net.classes_ is None else net.classes_

@@ -166,7 +166,7 @@ def _errors(
 ) -> list[str]:
     from fastnn.plots import confusion_matrix, predictions
 
-    predicted = run.net.predict(X)
+    predicted = run.net.predict_point(X)
     if run.dataset.task == "classification":
         height = float(np.clip(0.35 * len(np.unique(y)) + 1.6, 3.2, 8))
         drawn = figures.draw(

@@ -144,7 +144,11 @@ def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | 
     class View(mixin, BaseEstimator):
         """The network as what scorers take."""
 
-        classes_, predict = net.classes_, staticmethod(net.predict)
+        classes_ = net.classes_
+
+        def predict(self, X: Any) -> np.ndarray:
+            return net.predict_point(X)
+
         if not net.is_regression:
             predict_proba = staticmethod(net.predict_proba)
 

@@ -54,7 +54,16 @@ PATIENCE = 20  # epochs
 # What the preset tabular has its own way of.
 OF_PLAIN = (
     *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "loss"),
-    *("label_smoothing", "quantile", "delta", "l2", "dropout", "optimizer", "learning_rate"),
+    *(
+        "label_smoothing",
+        "quantile",
+        "quantiles",
+        "delta",
+        "l2",
+        "dropout",
+        "optimizer",
+        "learning_rate",
+    ),
     *("momentum", "clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
     *("standardize", "smooth_clip"),
 )
@@ -79,6 +88,7 @@ def _number_or_text(value: Any) -> Any:
 
 Units = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Quantile = Annotated[float, Field(gt=0, lt=1)]
 ColumnName = Annotated[str, BeforeValidator(_number_or_text)]
 Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
 List = BeforeValidator(_split)
@@ -182,6 +192,9 @@ class TrainSettings(FileSettings):
     )
     quantile: float | None = setting(
         "Quantile that --loss quantile estimates.", 0.5, panel=NETWORK, gt=0, lt=1
+    )
+    quantiles: Annotated[list[Quantile], List] | None = setting(
+        "Several of them at once, as 0.1,0.5,0.9, instead of --quantile.", "none", panel=NETWORK
     )
     delta: float | None = setting(
         "Error from which on --loss huber is linear.", 1, panel=NETWORK, gt=0
@@ -298,11 +311,14 @@ class TrainSettings(FileSettings):
             raise ValueError(f"momentum belongs to sgd; the optimizer is {self.optimizer}")
         if self.clip_norm is not None and self.clip_value is not None:
             raise ValueError("give clip_norm or clip_value, not both")
-        for name in ("quantile", "delta"):
-            wanted = "huber" if name == "delta" else name
+        if self.quantile is not None and self.quantiles is not None:
+            raise ValueError("give quantile or quantiles, not both")
+        for name in ("quantile", "quantiles", "delta"):
+            wanted = "huber" if name == "delta" else "quantile"
             if getattr(self, name) is not None and self.loss != wanted:
                 which = f"the loss is {self.loss}" if self.loss else "no loss is given"
-                raise ValueError(f"{name} belongs to the loss {wanted}; {which}")
+                belongs = "belong" if name == "quantiles" else "belongs"
+                raise ValueError(f"{name} {belongs} to the loss {wanted}; {which}")
         return self
 
     @property
@@ -502,7 +518,9 @@ def merge(*levels: Mapping[str, Any]) -> TrainSettings:
             merged.pop("hidden", None)
         if fields.get("optimizer", "sgd") != "sgd":
             merged.pop("momentum", None)
-        for name, loss in (("quantile", "quantile"), ("delta", "huber")):
+        if "quantile" in fields or "quantiles" in fields:
+            merged = {k: v for k, v in merged.items() if k not in ("quantile", "quantiles")}
+        for name, loss in (("quantile", "quantile"), ("quantiles", "quantile"), ("delta", "huber")):
             if fields.get("loss", loss) != loss:
                 merged.pop(name, None)
         if "clip_norm" in fields or "clip_value" in fields:

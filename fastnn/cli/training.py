@@ -162,8 +162,9 @@ class Run(NamedTuple):
 
 def _network(dataset: Dataset, settings: TrainSettings) -> Network:
     """The network for these data, untrained."""
+    quantile = settings.quantiles or (0.5 if settings.quantile is None else settings.quantile)
     if dataset.task == "regression":
-        n_outputs = 1
+        n_outputs = 2 if settings.loss == "gaussian" else np.size(quantile)
     else:
         n_classes = len(np.unique(dataset.y))
         n_outputs = 1 if settings.loss == "binary_cross_entropy" else n_classes
@@ -183,7 +184,7 @@ def _network(dataset: Dataset, settings: TrainSettings) -> Network:
         alpha=settings.alpha,
         loss=settings.loss,
         label_smoothing=settings.label_smoothing or 0.0,
-        quantile=0.5 if settings.quantile is None else settings.quantile,
+        quantile=quantile,
         delta=1.0 if settings.delta is None else settings.delta,
         l2=settings.l2,
         dropout=(dropout or [0.0])[0] if len(dropout) < 2 else dropout,

@@ -9,12 +9,14 @@ import joblib
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.memory import check_memory
+from fastnn.network.prediction import mixture
 
 _LEAST_BYTES = 4096  # of an estimator and what is kept of its samples
 
@@ -130,8 +132,49 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
     _default = MLPRegressor
 
-    def predict(self, X: Any, **params: Any) -> np.ndarray:
-        """Mean of the networks' predictions; see ``BaggingRegressor``."""
+    def predict(self, X: Any, *, return_std: bool = False, **params: Any) -> Any:
+        """Mean of the networks' predictions; see ``BaggingRegressor``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        return_std : bool, default=False
+            Return standard deviations too: the spread of the networks' predictions, which tells
+            how sure the mean is, not how large the noise. Of networks with the loss "gaussian" it
+            is the deviation of their mixture, noise included: the variance of the means plus the
+            mean of the variances (Lakshminarayanan, Pritzel, Blundell 2017).
+        **params : dict
+            As of ``BaggingRegressor``.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        deviations : ndarray, of the same shape
+            With ``return_std``.
+        """
         refuse_unusable("X", X)
-        with _threads(1):
-            return super().predict(X, **params)
+        if not return_std:
+            with _threads(1):
+                return super().predict(X, **params)
+        check_is_fitted(self)
+        options = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
+        X = validate_data(self, X, reset=False, **options)
+        return mixture(
+            member.predict(X[:, features], **({"return_std": True} if is_gaussian(member) else {}))
+            for member, features in zip(self.estimators_, self.estimators_features_, strict=True)
+        )
+
+
+def is_gaussian(estimator: Any) -> bool:
+    """Whether an estimator, or the end of a pipeline, predicts deviations."""
+    return loss_of(last_of(estimator)) == "gaussian"
+
+
+def last_of(estimator: Any) -> Any:
+    """The end of a pipeline; of anything else, itself."""
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+
+
+def loss_of(estimator: Any) -> Any:
+    """The loss of an estimator or network."""
+    return getattr(estimator, "loss_name", None) or getattr(estimator, "loss", None)

@@ -76,8 +76,8 @@ def from_fields(
     if unknown | missing:
         named = ", ".join(sorted(unknown | missing))
         raise ValueError(f"parameters unknown or missing: {named}")
-    for name in ("hidden_layer_sizes", "activation", "dropout"):
-        if isinstance(parameters[name], list):
+    for name in ("hidden_layer_sizes", "activation", "dropout", "quantile"):
+        if isinstance(parameters.get(name), list):
             parameters[name] = tuple(parameters[name])
     if parameters["n_iter_no_change"] is None:
         parameters["n_iter_no_change"] = np.inf

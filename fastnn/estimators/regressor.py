@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,11 @@ from sklearn.utils.metaestimators import available_if
 
 from fastnn.backends import codes
 from fastnn.estimators.base import BaseMLP, ScoreMixin
+from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.parameters import interval, is_stochastic, keep
 from fastnn.network.custom import CustomLoss
+from fastnn.network.prediction import decided, point
+from fastnn.network.spec import as_quantiles
 
 
 class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
@@ -25,7 +29,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     loss : str or CustomLoss, default="squared_error"
         "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
         Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
-        "huber", "quantile" or a :class:`fastnn.CustomLoss`; these are summed over the outputs.
+        "huber", "quantile", "gaussian" (a mean and a deviation, see ``predict``) or a
+        :class:`fastnn.CustomLoss`; these are summed over the outputs.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : various
         As for :class:`MLPClassifier`.
     learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start : various
@@ -37,10 +42,13 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     scoring, warmup, clip_norm, clip_value, ema : various
         As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
         otherwise.
-    quantile : float in (0, 1), default=0.5
-        What the loss "quantile" estimates.
+    quantile : float in (0, 1) or several of them, default=0.5
+        What the loss "quantile" estimates; several in rising order.
     delta : float, default=1
         Where the loss "huber" goes over from squares to absolute values.
+    beta : float, default=0.5
+        Of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs", which compares
+        the loss with its gradient, takes 0.
 
     Attributes
     ----------
@@ -62,10 +70,11 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
-        "quantile": [interval("quantile")],
+        "quantile": [interval("quantile"), "array-like"],
         "delta": [interval("delta")],
+        "beta": [interval("beta")],
     }
-    _LATER = (*BaseMLP._LATER, "quantile", "delta")
+    _LATER = (*BaseMLP._LATER, "quantile", "delta", "beta")
 
     def __init__(
         self,
@@ -104,8 +113,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         ema: float | None = None,
-        quantile: float = 0.5,
+        quantile: float | Sequence[float] = 0.5,
         delta: float = 1.0,
+        beta: float = 0.5,
     ) -> None:
         keep(self, locals())
 
@@ -113,7 +123,20 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return self.loss
 
     def _loss_settings(self) -> dict[str, Any]:
-        return {"quantile": float(self.quantile), "delta": float(self.delta)}
+        return {
+            "quantile": as_quantiles(self.quantile),
+            "delta": float(self.delta),
+            "beta": 0.0 if self.solver == "lbfgs" else float(self.beta),
+        }
+
+    def _outputs_per_target(self) -> int:
+        """As of the network."""
+        if self.loss == "gaussian":
+            return 2
+        if self.loss != "quantile" or isinstance(self.quantile, Real):
+            return 1
+        several = as_quantiles(self.quantile)
+        return len(several) if isinstance(several, tuple) else 1
 
     def _output_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
@@ -129,14 +152,16 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         X, y = self._validate_input(X, y, False, reset=False)
         targets, n_outputs = self._encode(y)
         if n_outputs != self.n_outputs_:
+            per_target = self._outputs_per_target()
             raise ValueError(
-                f"validation_data has {n_outputs} outputs; the training has {self.n_outputs_}"
+                f"validation_data has {n_outputs // per_target} outputs; the training has "
+                f"{self.n_outputs_ // per_target}"
             )
         return X, targets
 
     def _encode(self, y: np.ndarray) -> tuple[np.ndarray, int]:
         targets = y[:, None] if y.ndim == 1 else y
-        return targets, targets.shape[1]
+        return targets, targets.shape[1] * self._outputs_per_target()
 
     def _weights(self, sample_weight: Any, y: Any, incremental: bool) -> Any:
         return sample_weight
@@ -148,7 +173,53 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return targets
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        """One number for each target."""
+        if self._outputs_per_target() > 1:
+            outputs = point(outputs, self._network().spec)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        return_std : bool, default=False
+            Of the loss "gaussian": return standard deviations too, in the units of the targets.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,) or (n_samples, n_outputs)
+            Of several quantiles (n_samples, n_quantiles), sorted, or (n_samples, n_outputs,
+            n_quantiles).
+        deviations : ndarray, of the same shape
+            With ``return_std``.
+        """
+        outputs = self._predicted(X)
+        if outputs.shape[1] == 1 and not return_std:
+            return outputs.ravel()
+        return decided(outputs, self._network().spec, True, return_std)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets, one a sample.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
+
+        Returns
+        -------
+        float
+        """
+        if self.loss == "gaussian" or self._outputs_per_target() == 1:
+            return super().score(X, y, sample_weight)
+        refuse_unusable("y", y)
+        refuse_unusable("sample_weight", sample_weight)
+        return self._default_score(y, self._decide(self._predicted(X)), sample_weight)
 
     @staticmethod
     def _default_score(y: np.ndarray, predicted: np.ndarray, weights: Any) -> float:

@@ -70,7 +70,7 @@ def loss(logits: np.ndarray, target: int) -> np.ndarray:
         none = np.empty(0, one.dtype)
         losses.append(
             kernels.output_loss(
-                one, targets, none, codes.CROSS_ENTROPY, 0.0, 1.0, np.empty_like(one)
+                one, targets, none, codes.CROSS_ENTROPY, np.zeros(1), 1.0, np.empty_like(one)
             )
         )
     return np.array(losses)

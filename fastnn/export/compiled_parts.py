@@ -90,7 +90,8 @@ class Frozen(NamedTuple):
 def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
     """The layers, and the table: rows of biases and weights padded with zeros."""
     layers, rows, offset = [], [], 0
-    constants = [*net.model.plan.constants[:-1], 0.0]  # the last one belongs to the loss
+    own = net.model.plan.constants[: len(net.weights) - 1]
+    constants = [*own, 0.0]  # the others belong to the loss
     plan = zip(net.model.plan.layers, constants, net.weights, net.biases, strict=True)
     for row, alpha, w, b in plan:
         n_in, units = w.shape

@@ -346,8 +346,9 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        An estimator must be fitted. A pipeline of scikit-learn may have StandardScaler,
-        MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
+        An estimator must be fitted. Of the loss gaussian the outputs are mean and logarithm of
+        the variance, of several quantiles these, not sorted. A pipeline of scikit-learn may have
+        StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
         TransformedTargetRegressor one of these for the targets.
 
     Returns
@@ -415,10 +416,12 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         dropout = net.dropout[k] if k < len(net.dropout) else 0.0
         layers.append(Layer(w.copy(), b.copy(), names[k], net.spec.alphas[k], dropout))
+    # of a custom loss, which is code, the outputs are what counts; so they are of those that have
+    # several for a target, which are exported as they are
+    named = net.loss_name in OUTPUTS and net.spec.outputs_per_target == 1
     return PlainNetwork(
         tuple(layers),
-        # of a custom loss, which is code, the outputs are what counts
-        net.loss_name if net.loss_name in OUTPUTS else USUAL_LOSSES["identity"],
+        net.loss_name if named else USUAL_LOSSES["identity"],
         classes,
         targets_1d=net.targets_1d,
         smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,

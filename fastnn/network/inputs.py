@@ -16,8 +16,8 @@ class Targets(NamedTuple):
 
     Attributes
     ----------
-    matrix : ndarray, shape (samples, 1 or outputs)
-        Class indices, or a column per output.
+    matrix : ndarray, shape (samples, targets)
+        Class indices, or a column per target: an output, or several of gaussian and quantiles.
     classes : ndarray or None
         Labels in the order of the outputs; None if the targets are no labels.
     is_1d : bool or None
@@ -101,10 +101,11 @@ def _probabilities(
 def _columns(spec: NetworkSpec, array: np.ndarray, name: str) -> np.ndarray:
     """Real numbers or 0/1 columns, in the loss's domain."""
     matrix = as_matrix(name, array, None, spec.target_dtype)
-    if matrix.shape[1] != spec.n_outputs:
-        raise ValueError(
-            f"{name} has {matrix.shape[1]} columns; the network has {spec.n_outputs} outputs"
-        )
+    if matrix.shape[1] != spec.n_targets:
+        has = f"{spec.n_outputs} outputs"
+        if spec.n_targets < spec.n_outputs:
+            has += f", {spec.outputs_per_target} for each target"
+        raise ValueError(f"{name} has {matrix.shape[1]} columns; the network has {has}")
     if spec.loss_name == "binary_cross_entropy" and not ((matrix >= 0) & (matrix <= 1)).all():
         raise ValueError(f"{name} must lie in [0, 1] for binary_cross_entropy")
     if spec.loss_name == "poisson" and (matrix < 0).any():

@@ -18,7 +18,7 @@ from fastnn.network.derivatives import Differentiable
 from fastnn.network.initializers import as_random_state, initialize
 from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
-from fastnn.network.prediction import Predictor
+from fastnn.network.prediction import Predictor, decided, point
 from fastnn.network.scales import FAR, Scales
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec, shortened
@@ -52,16 +52,23 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     loss : str, default="cross_entropy"
         Fixes the outputs too. Of classification: cross_entropy (softmax) and
         binary_cross_entropy (sigmoid; several outputs are multilabel). Of regression:
-        squared_error (with the factor 1/2), absolute_error, huber, quantile, and
-        poisson (half the Poisson deviance; the outputs are exponentials), or a
-        :class:`fastnn.CustomLoss`. The loss of a sample is summed over the outputs.
+        squared_error (with the factor 1/2), absolute_error, huber, quantile,
+        poisson (half the Poisson deviance; the outputs are exponentials), and gaussian (the
+        negative log-likelihood without its constant; the outputs are mean and logarithm of the
+        variance of each target in turn), or a :class:`fastnn.CustomLoss`. The loss of a sample
+        is summed over the outputs.
     label_smoothing : float, default=0
         Of classification: this share of every target's 1 goes to all classes (to both,
         for binary_cross_entropy) alike.
-    quantile : float, default=0.5
-        What the loss "quantile" estimates, in (0, 1).
+    quantile : float or sequence of float, default=0.5
+        What the loss "quantile" estimates, in (0, 1). Several, in rising order, are outputs of
+        their own for each target in turn; predictions are sorted, so that they never cross.
     delta : float, default=1
         Where "huber" goes over from squares to absolute values.
+    beta : float, default=0.5
+        Of "gaussian": gradients (not the loss) are multiplied by the variance to the power of beta,
+        without which (0) the mean is learned slowly where the variance is large; 1 learns the mean
+        as squared_error does.
     l2 : float, default=0
         Adds ``l2 / 2`` times the sum of the squared weights, biases left out.
     dropout : float or sequence of float, default=0
@@ -127,8 +134,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     alpha = _of("spec.alpha", "Slope of leaky_relu, alpha of elu; None for the defaults.")
     loss_name = _of("spec.loss_name", "Name of the loss.")
     label_smoothing = _of("spec.label_smoothing", "Share of every target that goes to all classes.")
-    quantile = _of("spec.quantile", 'What the loss "quantile" estimates.')
+    quantile = _of("spec.quantile", 'What the loss "quantile" estimates: a number or a tuple.')
     delta = _of("spec.delta", 'Where "huber" goes over from squares to absolute values.')
+    beta = _of("spec.beta", 'Exponent of the variance in the gradient of "gaussian".')
     dropout = _of("spec.dropout", "Rate behind each hidden layer.")
     initializer = _of("spec.initializer", "How the weights were drawn.")
     standardize = _of("spec.standardize", "Whether ``fit`` learns scales.")
@@ -150,8 +158,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         alpha: float | None = None,
         loss: str | CustomLoss = "cross_entropy",
         label_smoothing: float = 0.0,
-        quantile: float = 0.5,
+        quantile: float | Sequence[float] = 0.5,
         delta: float = 1.0,
+        beta: float = 0.5,
         l2: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
@@ -164,13 +173,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     ) -> None:
         # one value for all layers, or any sequence: the spec makes tuples of them
         given: Any = {"layer_sizes": layer_sizes, "activation": activation, "dropout": dropout}
+        given["quantile"] = quantile
         self.spec = NetworkSpec(
             **given,
             alpha=alpha,
             loss=loss,
             label_smoothing=label_smoothing,
-            quantile=quantile,
             delta=delta,
+            beta=beta,
             l2=l2,
             initializer=initializer,
             standardize=standardize,
@@ -355,18 +365,24 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             return np.hstack([1 - p, p])
         return p
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Most probable labels, or the values of a regression.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
             Samples, a row each.
+        return_std : bool, default=False
+            Of the loss gaussian: return standard deviations of the targets too, in their units.
 
         Returns
         -------
-        ndarray, shape (samples,) or (samples, outputs)
+        ndarray, shape (samples,) or (samples, targets)
             Values are of the network's dtype, those of a regression that standardises float64.
+            Several quantiles are a last axis more: (samples, quantiles), of several targets
+            (samples, targets, quantiles).
+        deviations : ndarray, of the same shape
+            With ``return_std``.
 
         Examples
         --------
@@ -379,8 +395,12 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         regression = self.spec.is_regression
         z = self._outputs(X, regression)
         if regression:
-            z = self.scales.outputs(z)
-            return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
+            return decided(self.scales.outputs(z), self.spec, self.targets_1d, return_std)
+        if return_std:
+            raise ValueError(
+                f"return_std needs a regression; the loss is {self.spec.loss_name}, see "
+                "predict_proba"
+            )
         if self.spec.loss_name == "binary_cross_entropy":
             chosen = (z > 0).astype(np.int64)
             if z.shape[1] > 1:
@@ -389,6 +409,24 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         else:
             chosen = z.argmax(axis=1)
         return chosen if self.classes_ is None else self.classes_[chosen]
+
+    def predict_point(self, X: Any) -> np.ndarray:
+        """Labels, or of a regression one number for each target whatever the loss.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (samples, features)
+            Samples, a row each.
+
+        Returns
+        -------
+        ndarray, shape (samples,) or (samples, targets)
+            Of several quantiles the one nearest to the median, else what :meth:`predict` gives.
+        """
+        if self.spec.outputs_per_target == 1:
+            return self.predict(X)
+        z = point(self.scales.outputs(self._outputs(X, True)), self.spec)
+        return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy, or the coefficient of determination R^2 of a regression.
@@ -405,6 +443,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Returns
         -------
         float
+            Of a Gaussian's mean; of several quantiles, that of the one nearest to the median.
 
         Raises
         ------
@@ -428,8 +467,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
             if y.shape[:1] != (len(z),):
                 raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
+            z = point(self.scales.outputs(z), spec)
             y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], _FLOAT64)
-            return float(r2_score(y, self.scales.outputs(z), sample_weight=weights))
+            return float(r2_score(y, z, sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":
             # multilabel: a sample is right when all its labels are
@@ -506,7 +546,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return self.predictor.objective_of(logits, targets, weights, self.l2)
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
-        """Gradient of :meth:`loss` (no dropout).
+        """Gradient of :meth:`loss` (no dropout); of gaussian, as ``beta`` changes it.
 
         Parameters
         ----------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,8 @@ class Predictor:
     def score(self, x: np.ndarray, targets: np.ndarray, n_threads: int | None) -> float:
         """Accuracy or mean R^2 on checked and scaled data, without going through labels."""
         z = self(x, self.spec.is_regression, n_threads)
+        if self.spec.is_regression:
+            z = point(z, self.spec)
         if self.spec.loss_name == "cross_entropy":
             return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
         if self.spec.loss_name == "binary_cross_entropy":
@@ -142,3 +145,104 @@ class Predictor:
         with np.errstate(divide="ignore", invalid="ignore"):
             r2 = np.where(spread > 0, 1 - residual / spread, np.where(residual > 0, 0.0, 1.0))
         return float(r2.mean())
+
+
+# --- outputs of which several belong to one target ------------------------------------
+
+
+def point(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+    """One number for each target: a Gaussian's mean, of several quantiles the one nearest to 1/2.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (samples, outputs)
+    spec : NetworkSpec
+
+    Returns
+    -------
+    ndarray, shape (samples, targets)
+    """
+    if spec.loss == "gaussian":
+        return outputs[:, ::2]
+    if spec.outputs_per_target > 1:
+        nearest = int(np.abs(np.subtract(spec.quantile, 0.5)).argmin())
+        return quantiles(outputs, spec)[:, :, nearest]
+    return outputs
+
+
+def quantiles(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+    """Several quantiles of each target, sorted: those of a network may cross.
+
+    Sorting never makes the loss larger. Source: Chernozhukov, Fernandez-Val, Galichon, Quantile and
+    probability curves without crossing (2010).
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (samples, outputs)
+    spec : NetworkSpec
+
+    Returns
+    -------
+    ndarray, shape (samples, targets, quantiles)
+    """
+    return np.sort(outputs.reshape(len(outputs), spec.n_targets, -1), axis=2)
+
+
+def deviations(outputs: np.ndarray) -> np.ndarray:
+    """Standard deviations of a Gaussian's outputs, ``(samples, targets)``."""
+    with np.errstate(over="ignore"):
+        return np.exp(0.5 * outputs[:, 1::2])
+
+
+def decided(
+    outputs: np.ndarray, spec: NetworkSpec, targets_1d: bool, return_std: bool = False
+) -> Any:
+    """What ``predict`` of a regression returns.
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (samples, outputs)
+        In the units of the targets.
+    spec : NetworkSpec
+    targets_1d : bool
+        Whether a single target is predicted as a vector.
+    return_std : bool
+        Whether the deviations are wanted too.
+
+    Raises
+    ------
+    ValueError
+        If they are, and the loss is not gaussian.
+    """
+    if return_std and spec.loss != "gaussian":
+        raise ValueError(
+            'return_std needs loss="gaussian", whose outputs have a deviation, or an ensemble '
+            f"(MLPBaggingRegressor); the loss is {spec.loss_name}"
+        )
+    flat = targets_1d and spec.n_targets == 1
+    if spec.outputs_per_target == 1:
+        return outputs[:, 0] if flat else outputs
+    if spec.loss == "quantile":
+        sorted_ = quantiles(outputs, spec)
+        return sorted_[:, 0] if flat else sorted_
+    found = [point(outputs, spec)] + ([deviations(outputs)] if return_std else [])
+    found = [each[:, 0] if flat else each for each in found]
+    return tuple(found) if return_std else found[0]
+
+
+def mixture(predictions: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the mixture of some predictions, by the law of total variance.
+
+    Parameters
+    ----------
+    predictions : iterable of ndarray or of (ndarray, ndarray)
+        Means, or means and deviations.
+
+    Returns
+    -------
+    mean, deviation : ndarray
+    """
+    pairs = [each if isinstance(each, tuple) else (each, 0.0) for each in predictions]
+    means = np.stack([np.asarray(mean, np.float64) for mean, _ in pairs])
+    within = sum(np.square(deviation) for _, deviation in pairs) / len(pairs)
+    return means.mean(axis=0), np.sqrt(means.var(axis=0) + within)

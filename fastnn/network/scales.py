@@ -32,7 +32,8 @@ class Scales:
     input_low, input_high : ndarray of float64, shape (features,), or None
         Range of the features in training; None too of files before format 3.
     target_shift, target_scale : ndarray of float64, shape (outputs,), or None
-        None too where targets are not scaled.
+        None too where targets are not scaled. Where several outputs belong to a target, the first
+        of them has the target's own.
     """
 
     input_shift: np.ndarray | None = None
@@ -47,7 +48,8 @@ class Scales:
         """Those that give features (and real targets) mean 0 and standard deviation 1."""
         target_shift = target_scale = None
         if spec.scales_targets:
-            target_shift, target_scale = shift_and_scale(targets, "y")[:2]
+            own_shift, own_scale = shift_and_scale(targets, "y")[:2]
+            target_shift, target_scale = _of_outputs(own_shift, own_scale, spec)
         shift, scale, low, high = shift_and_scale(x, "X")
         return cls(shift, scale, target_shift, target_scale, low, high)
 
@@ -75,6 +77,11 @@ class Scales:
         """Real targets standardised, in the network's dtype."""
         if self.target_shift is None:
             return _cast(targets, spec.dtype)
+        if spec.outputs_per_target > 1:
+            assert self.target_scale is not None
+            first = slice(None, None, spec.outputs_per_target)
+            factors = Factors.of(self.target_shift[first], self.target_scale[first])
+            return factors.apply(targets, spec.dtype, None)
         return self._of_targets.apply(targets, spec.dtype, None)
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
@@ -115,6 +122,16 @@ class Scales:
 
 
 ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_low", "input_high")
+
+
+def _of_outputs(
+    shift: np.ndarray, scale: np.ndarray, spec: NetworkSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shifts and factors of outputs, from those of the targets."""
+    shift, scale = (np.repeat(each, spec.outputs_per_target) for each in (shift, scale))
+    if spec.loss == "gaussian":  # every second output is the logarithm of a variance
+        shift[1::2], scale[1::2] = -2.0 * np.log(scale[1::2]), 1.0
+    return shift, scale
 
 
 class Factors(NamedTuple):

@@ -62,8 +62,11 @@ class NetworkSpec:
     alpha: float | None = field(default=None, metadata=_between(0.0))
     loss: str | CustomLoss = field(default="cross_entropy", metadata=_among(codes.LOSSES))
     label_smoothing: float = field(default=0.0, metadata=_between(0.0, 1.0))
-    quantile: float = field(default=0.5, metadata=_between(0.0, 1.0, low_open=True))
+    quantile: float | tuple[float, ...] = field(
+        default=0.5, metadata=_between(0.0, 1.0, low_open=True)
+    )
     delta: float = field(default=1.0, metadata=_between(0.0, low_open=True))
+    beta: float = field(default=0.5, metadata=_between(0.0))
     l2: float = field(default=0.0, metadata=_between(0.0))
     dropout: tuple[float, ...] = field(default=_later(0.0), metadata=_between(0.0, 1.0))
     initializer: str = field(default="auto", metadata=_among(INITIALIZERS))
@@ -71,9 +74,12 @@ class NetworkSpec:
     smooth_clip: float | None = field(default=None, metadata=_between(0.0, low_open=True))
     dtype: np.dtype = field(default=_later("float32"), metadata=_among(DTYPES))
 
-    # Name of the loss, a custom one included; whether it is one of real targets.
+    # Name of the loss, a custom one included; whether it is one of real targets; how many outputs
+    # belong to one target, one after the other; how many targets there are.
     loss_name: str = field(init=False, repr=False, compare=False)
     is_regression: bool = field(init=False, repr=False, compare=False)
+    outputs_per_target: int = field(init=False, repr=False, compare=False)
+    n_targets: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -90,8 +96,20 @@ class NetworkSpec:
                 "cross_entropy needs at least two outputs; "
                 "use binary_cross_entropy for one (layer_sizes ends in 1)"
             )
-        for name in ("label_smoothing", "quantile", "delta", "l2"):
+        for name in ("label_smoothing", "delta", "beta", "l2"):
             set_(self, name, _as_number(name, getattr(self, name)))
+        set_(self, "quantile", as_quantiles(self.quantile))
+        per_target = codes.outputs_per_target(self._loss_code, self._loss_constants)
+        set_(self, "outputs_per_target", per_target)
+        set_(self, "n_targets", self.n_outputs // per_target)
+        if self.n_outputs % per_target:
+            each = "a mean and a logarithm of the variance"
+            if loss == "quantile":
+                each = f"the {per_target} quantiles"
+            raise ValueError(
+                f"the loss {loss} has {per_target} outputs for each target, {each}: layer_sizes "
+                f"must end in a multiple of {per_target}; got {self.n_outputs}"
+            )
         if self.label_smoothing and self.is_regression:
             raise ValueError(
                 f"label_smoothing needs a loss of classification; this one is {self.loss_name}"
@@ -130,6 +148,18 @@ class NetworkSpec:
     def n_outputs(self) -> int:
         """Number of outputs."""
         return self.layer_sizes[-1]
+
+    @property
+    def _loss_code(self) -> int:
+        return codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS)
+
+    @property
+    def _loss_constants(self) -> list[float]:
+        """The numbers of a built-in loss."""
+        if self.loss_name == "quantile":
+            return list(self.quantile) if isinstance(self.quantile, tuple) else [self.quantile]
+        of_loss = {"huber": self.delta, "gaussian": self.beta}
+        return [of_loss.get(self.loss_name, self.label_smoothing)]
 
     @property
     def n_classes(self) -> int:
@@ -191,8 +221,7 @@ class NetworkSpec:
         """The network as a backend's kernels take it; its parameters mean nothing yet."""
         names: list[Any] = [*self.activation, "identity"]
         constants: list[Any] = self.alphas
-        of_loss = {"huber": self.delta, "quantile": self.quantile}
-        constants[-1] = of_loss.get(self.loss_name, self.label_smoothing)
+        constants[-1:] = self._loss_constants
         for k, pair in enumerate([*self.activation, self.loss]):
             if not isinstance(pair, str):
                 constants[k] = pair.for_kernels(kernels.NAME, self.dtype)
@@ -202,7 +231,7 @@ class NetworkSpec:
             [codes.ACTIVATIONS.get(name, codes.CUSTOM_ACTIVATION) for name in names],
             constants,
             self.dropout,
-            codes.LOSSES.get(self.loss_name, codes.CUSTOM_LOSS),
+            self._loss_code,
             self.dtype,
         )
 
@@ -220,8 +249,9 @@ class NetworkSpec:
                 "keep arrays() and make the network again"
             )
         values = {name: getattr(self, name) for name in FIELDS}
-        for name in ("layer_sizes", "activation", "dropout"):
-            values[name] = list(values[name])
+        for name in ("layer_sizes", "activation", "dropout", "quantile"):
+            if isinstance(values[name], tuple):
+                values[name] = list(values[name])
         return values | {"dtype": self.dtype.name}
 
 
@@ -261,6 +291,24 @@ def _as_number(name: str, value: Any) -> float:
     if limits["low_open"] and number == limits["low"]:
         raise ValueError(f"{name} must be greater than {limits['low']:g}; got {number:g}")
     return number
+
+
+def as_quantiles(value: Any) -> float | tuple[float, ...]:
+    """One quantile as a number, several as a tuple of two or more.
+
+    Raises
+    ------
+    ValueError
+        If one is not in (0, 1), or several are not in rising order.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        return _as_number("quantile", value)
+    several = tuple(_as_number("quantile", item) for item in value)
+    if not several or any(a >= b for a, b in pairwise(several)):
+        raise ValueError(
+            f"quantile must be one number or several in rising order; got {list(several)}"
+        )
+    return several if len(several) > 1 else several[0]
 
 
 def _as_activation(name: str, value: Any) -> str | CustomActivation:

@@ -47,7 +47,7 @@ class Stepper:
         limits_blas = model.uses_blas if model.is_threaded else net.n_threads is not None
         self.is_direct = self.batches.n_threads == 1 and not limits_blas
         if self.is_direct:
-            columns = net.n_outputs if net.spec.has_target_columns else 1
+            columns = net.spec.n_targets if net.spec.has_target_columns else 1
             x, targets = (np.zeros((batch_size, n), net.dtype) for n in (net.n_features, columns))
             self.batches.fill(x, targets, np.empty(0, net.dtype))
             self.data, self.params = self.batches.data, model.params

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     Smoothing: TypeAlias = float
     Quantile: TypeAlias = float
     Delta: TypeAlias = float
+    Beta: TypeAlias = float
     L2: TypeAlias = float
     Rate: TypeAlias = float
     Clip: TypeAlias = float
@@ -94,6 +95,7 @@ else:
     Initializer, Dtype = _names("initializer"), _names("dtype")
     Alpha, Smoothing = _number("alpha"), _number("label_smoothing")
     Quantile, Delta, L2 = _number("quantile"), _number("delta"), _number("l2")
+    Beta = _number("beta")
     Rate, Clip = _number("dropout"), _number("smooth_clip")
 
 
@@ -106,13 +108,14 @@ class Config(_Strict):
     loss: Loss
     # these three since format 2
     label_smoothing: Smoothing = default("label_smoothing")
-    quantile: Quantile = default("quantile")
+    quantile: Quantile | list[Quantile] = default("quantile")
     delta: Delta = default("delta")
     l2: L2
     dropout: list[Rate]
     initializer: Initializer
     standardize: bool
     smooth_clip: Clip | None = None  # since format 3
+    beta: Beta = default("beta")  # since format 3, as several quantiles
     dtype: Dtype
     classes: Classes | None
     targets_1d: bool

@@ -332,11 +332,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             total = total + (net.predict(x) if net.is_regression else net.predict_proba(x))
         return total / len(self.networks_)
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """The same for what a user gave."""
+    def _encoded(self, X: Any) -> np.ndarray:
+        """What a user gave as the networks take it."""
         check_is_fitted(self)
         refuse_masked("X", X)
-        return self._mean_of_members(self.encoding_.transform(self._read(X, reset=False)))
+        return self.encoding_.transform(self._read(X, reset=False))
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Mean of what the members predict for what a user gave."""
+        return self._mean_of_members(self._encoded(X))
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from fastnn.network import Network
+from fastnn.network.prediction import mixture
 from fastnn.tables.base import BaseTabular
 
 
@@ -276,19 +277,34 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """What the network's own predictions need."""
         net.targets_1d = self._targets_1d
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Predict values.
 
         Parameters
         ----------
         X : table with the columns of training
             Samples, a row each.
+        return_std : bool, default=False
+            Return standard deviations among the members too, which tell how sure the mean is, not
+            how large the noise.
 
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        deviations : ndarray, of the same shape
+            With ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            For deviations among less than two members.
         """
-        return self._outputs(X)
+        if not return_std:
+            return self._outputs(X)
+        x = self._encoded(X)
+        if len(self.networks_) < 2:
+            raise ValueError("return_std needs several members to compare; set n_members=5")
+        return mixture(net.predict(x) for net in self.networks_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

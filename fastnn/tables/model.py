@@ -77,19 +77,24 @@ class TableModel(NoCompiledCalls):
         """Labels in the order of the probabilities; None of a regression."""
         return getattr(self.network, "classes_", None)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Labels or numbers for the rows of a table.
 
         Parameters
         ----------
         X : table with the columns of training
             As for :class:`fastnn.tables.TableEncoder`.
+        return_std : bool, default=False
+            Of the loss gaussian: return deviations too.
 
         Returns
         -------
         ndarray, shape (rows,)
+        deviations : ndarray, shape (rows,)
+            With ``return_std``.
         """
-        return self.network.predict(self.encoding.transform(X))
+        options: Any = {"return_std": True} if return_std else {}
+        return self.network.predict(self.encoding.transform(X), **options)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, shape (rows, classes)."""

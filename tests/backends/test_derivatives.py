@@ -125,8 +125,8 @@ def play(kernels, problem, d_outputs=None, step=3, by_inputs=True):
         total = problem.weights.sum(dtype=float) if len(problem.weights) else len(x)
         targets = np.ascontiguousarray(problem.targets.T)
         arguments = np.ascontiguousarray(out.T), targets, problem.weights, problem.loss
-        constant = plan.constants[-1]
-        kernels.output_loss(*arguments, constant, 1 / total, d_outputs)
+        constants = plan.constants[len(plan.layers) - 1 :]
+        kernels.output_loss(*arguments, constants, 1 / total, d_outputs)
         d_outputs = d_outputs.T
     d_outputs = np.ascontiguousarray(d_outputs)
     grads = plan.gradient_groups(problem.dtype)

@@ -15,18 +15,18 @@ from kernel_cases import RUNS, UNITS, check_run, compare, nans, normal
 from fastnn.backends import codes
 from fastnn.training import optimizers
 
-LOSS_CASES = [(loss, False) for loss in codes.LOSSES]
-LOSS_CASES += [("cross_entropy", True), ("binary_cross_entropy", True)]
+LOSS_CASES = [(loss, LOSS_CONSTANTS.get(loss, 0.0)) for loss in codes.LOSSES]
+LOSS_CASES += [("cross_entropy", 0.2), ("binary_cross_entropy", 0.2)]
+LOSS_CASES += [("quantile", (0.1, 0.5, 0.8)), ("gaussian", 0.5), ("gaussian", 1.0)]
 
 
 @pytest.mark.parametrize("shape", UNITS, ids=str)
-@pytest.mark.parametrize(("loss", "smoothed"), LOSS_CASES)
+@pytest.mark.parametrize(("loss", "constant"), LOSS_CASES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_output_kernels(compiled, dtype, loss, smoothed, weighted, shape, rng):
-    code, (units, samples) = codes.LOSSES[loss], shape
-    smoothing = 0.2 if smoothed else 0.0
-    constant = LOSS_CONSTANTS.get(loss, smoothing)
-    logits = normal(rng, shape, dtype, 3.0)
+def test_output_kernels(compiled, dtype, loss, constant, weighted, shape, rng):
+    code, (units, samples), constants = codes.LOSSES[loss], shape, np.atleast_1d(constant)
+    per_target = codes.outputs_per_target(code, constants)
+    logits = normal(rng, (units * per_target, samples), dtype, 3.0)
     if loss == "cross_entropy":
         targets = rng.integers(0, units, (1, samples)).astype(dtype)
     elif loss == "binary_cross_entropy":
@@ -41,7 +41,7 @@ def test_output_kernels(compiled, dtype, loss, smoothed, weighted, shape, rng):
         compiled,
         "output_loss",
         [logits, targets, weights],
-        [code, constant, 1.0 / samples],
+        [code, constants, 1.0 / samples],
         [out],
         compiled_writes=nans(out),
         # a derivative is (p - y) times weight / samples: small where p is near y
@@ -49,15 +49,18 @@ def test_output_kernels(compiled, dtype, loss, smoothed, weighted, shape, rng):
     )
     compare(compiled, "output_transform", [], [code], [logits])
     in_place = logits.copy()
-    apart_value = compiled.output_loss(logits, targets, weights, code, constant, 0.5, out)
+    apart_value = compiled.output_loss(logits, targets, weights, code, constants, 0.5, out)
     assert apart_value == compiled.output_loss(
-        in_place, targets, weights, code, constant, 0.5, in_place
+        in_place, targets, weights, code, constants, 0.5, in_place
     )
     assert_bits(in_place, out)
 
 
 # exp(1e4) is infinity, as the next test has it
-@pytest.mark.parametrize("loss", [name for name in codes.LOSSES if name != "poisson"])
+EXTREME = [name for name in codes.LOSSES if name not in ("poisson", "gaussian")]
+
+
+@pytest.mark.parametrize("loss", EXTREME)
 def test_output_kernels_at_extremes(kernels, dtype, loss):
     # logits +-1e4 in every combination of three outputs
     logits = np.array(list(product((-1e4, 0.0, 1e4), repeat=3)), dtype).T.copy()
@@ -68,9 +71,9 @@ def test_output_kernels_at_extremes(kernels, dtype, loss):
         targets = np.zeros_like(logits)
         targets[1] = 1
     derivative = np.full_like(logits, np.nan)
-    constant = LOSS_CONSTANTS.get(loss, 0.0)
+    constants = np.array([LOSS_CONSTANTS.get(loss, 0.0)])
     value = kernels.output_loss(
-        logits, targets, np.empty(0, dtype), code, constant, 1.0, derivative
+        logits, targets, np.empty(0, dtype), code, constants, 1.0, derivative
     )
     # by hand, in float64
     z, t = logits.astype(np.float64), targets.astype(np.float64)
@@ -103,12 +106,37 @@ def test_output_kernels_at_extremes(kernels, dtype, loss):
 def test_poisson_overflows_to_infinity(kernels, dtype):
     logits = np.array([[-1e4, 0.0, 1e4]], dtype)
     derivative = np.empty_like(logits)
-    arguments = np.zeros_like(logits), np.empty(0, dtype), codes.POISSON, 0.0, 1.0, derivative
+    zero = np.zeros(1)
+    arguments = np.zeros_like(logits), np.empty(0, dtype), codes.POISSON, zero, 1.0, derivative
     with np.errstate(over="ignore"):
         assert kernels.output_loss(logits, *arguments) == np.inf
         kernels.output_transform(codes.POISSON, logits)
     np.testing.assert_array_equal(derivative, [[0, 1, np.inf]])
     np.testing.assert_array_equal(logits, [[0, 1, np.inf]])
+
+
+def test_variances_are_limited(kernels, dtype):
+    # a log variance beyond +-40 counts as that; it may come back, but not go on
+    logits = np.array([[1, 0, 1e10, 1], [-1e4, -1e4, 1e4, 1e4]], dtype)
+    derivative, one = np.full_like(logits, np.nan), np.ones(1)
+    arguments = np.zeros((1, 4), dtype), np.empty(0, dtype), codes.GAUSSIAN, one, 1.0, derivative
+    value = kernels.output_loss(logits, *arguments)
+    # with beta = 1: the mean's derivative is d, the other (variance - d^2) / 2 where it is allowed
+    slopes = [(np.exp(-40.0) - 1) / 2, 0, 0, (np.exp(40.0) - 1) / 2]
+    np.testing.assert_allclose(derivative, [[1, 0, 1e10, 1], slopes], rtol=1e-5)
+    expected = (np.exp(40) - 40 - 40 + (40 + 1e20 * np.exp(-40)) + 40) / 2
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+RUN_CONSTANTS = {"gaussian": 0.5, "quantile": (0.2, 0.7)}
+
+
+@pytest.mark.parametrize("loss", RUN_CONSTANTS)
+def test_run_with_several_outputs_a_target(compiled, dtype, loss):
+    network, settings = RUNS["everything"]
+    network = network | {"constant": RUN_CONSTANTS[loss]}
+    problem = make_problem([3, 5, 3], "tanh", loss, samples=50, dtype=dtype, **network)
+    check_run(compiled, dtype, problem, optimizers.SGD(0.05), **settings)
 
 
 @pytest.mark.parametrize("run", RUNS)

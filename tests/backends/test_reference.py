@@ -117,7 +117,7 @@ def test_gradient_of_every_parameter_by_complex_step(activation, loss):
 def branches(problem, params):
     """Signs of all net inputs: where they differ, a kink lies in between."""
     plan, a, signs = problem.plan, problem.x.T, []
-    for k, (row, constant) in enumerate(zip(plan.layers, plan.constants, strict=True)):
+    for k, (row, constant) in enumerate(zip(plan.layers, plan.constants, strict=False)):
         out = np.empty((row[codes.FAN_OUT], a.shape[1]))
         if row[codes.KIND] == codes.DROPOUT:
             key = reference.stream(problem.seed, codes.STREAM_DROPOUT + k, 3)
@@ -233,14 +233,16 @@ def output_loss(loss, z, targets, constant, weights=None):
     """Summed loss and its derivative, of (outputs, samples)."""
     derivative = np.empty_like(z)
     weights = np.empty(0) if weights is None else weights
+    constants = np.atleast_1d(constant)
     value = reference.output_loss(
-        z, targets, weights, codes.LOSSES[loss], constant, 1.0, derivative
+        z, targets, weights, codes.LOSSES[loss], constants, 1.0, derivative
     )
     return value, derivative
 
 
 @pytest.mark.parametrize(
-    "loss", [name for name in sorted(codes.REGRESSION) if name != "squared_error"]
+    "loss",
+    [name for name in sorted(codes.REGRESSION) if name not in ("squared_error", "gaussian")],
 )
 def test_losses_of_regression_against_scikit_learn(loss):
     from sklearn import _loss
@@ -271,6 +273,7 @@ def test_losses_against_pytorch(loss):
     rng = np.random.default_rng(1)
     z, t = rng.standard_normal((3, 50)), rng.standard_normal((3, 50))
     constant, smooth = 0.0, 0.1
+    z = rng.standard_normal((6, 50)) if loss == "gaussian" else z
     given = torch.tensor(z, requires_grad=True)
     if loss == "cross_entropy":
         constant, t = smooth, rng.integers(0, 3, (1, 50)).astype(float)
@@ -290,6 +293,8 @@ def test_losses_against_pytorch(loss):
     elif loss == "quantile":
         constant, d = 0.3, torch.tensor(t) - given
         value = torch.maximum(0.3 * d, -0.7 * d).sum()
+    elif loss == "gaussian":
+        value = f.gaussian_nll_loss(given[::2], torch.tensor(t), given[1::2].exp(), reduction="sum")
     elif loss == "absolute_error":
         value = f.l1_loss(given, torch.tensor(t), reduction="sum")
     else:
@@ -298,6 +303,40 @@ def test_losses_against_pytorch(loss):
     ours, derivative = output_loss(loss, z, t, constant)
     np.testing.assert_allclose(ours, value.item(), rtol=1e-12)
     np.testing.assert_allclose(derivative, given.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_gaussian_with_beta_is_that_of_its_authors(beta):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    z, t = rng.standard_normal((6, 50)), rng.standard_normal((3, 50))
+    given, target = torch.tensor(z, requires_grad=True), torch.tensor(t)
+    mean, variance = given[::2], given[1::2].exp()
+    # as in the paper's code, https://github.com/martius-lab/beta-nll
+    loss = 0.5 * ((target - mean) ** 2 / variance + variance.log())
+    (loss * variance.detach() ** beta).sum().backward()
+    value, derivative = output_loss("gaussian", z, t, beta)
+    np.testing.assert_allclose(derivative, given.grad.numpy(), rtol=1e-12, atol=1e-15)
+    # what is reported is the likelihood, whatever beta is
+    assert value == pytest.approx(loss.sum().item(), rel=1e-12)
+
+
+def test_several_quantiles_are_those_of_scikit_learn():
+    from sklearn.metrics import mean_pinball_loss
+
+    rng = np.random.default_rng(2)
+    quantiles = (0.1, 0.5, 0.95)
+    z, t = rng.standard_normal((6, 50)), rng.standard_normal((2, 50))
+    weights = rng.uniform(0.1, 2, 50)
+    value, derivative = output_loss("quantile", z, t, quantiles, weights)
+    expected = 0.0
+    for k, row in enumerate(z):
+        target, q = t[k // 3], quantiles[k % 3]
+        mean = mean_pinball_loss(target, row, alpha=q, sample_weight=weights)
+        expected += mean * weights.sum()
+        slope = np.where(row > target, 1 - q, -q) * weights
+        np.testing.assert_allclose(derivative[k], slope, rtol=1e-14)
+    assert value == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])

@@ -24,7 +24,9 @@ def trained(loss="squared_error", sizes=(4, 6, 5, 3), standardize=True, **settin
         y = rng.integers(0, 2, (12, sizes[-1]))
         y = y[:, 0] if sizes[-1] == 1 else y
     else:
-        y = rng.normal(-50.0, [7.0, 0.2, 3.0][: sizes[-1]], (12, sizes[-1]))
+        n_targets = 1 if loss == "gaussian" else sizes[-1]
+        sizes = (*sizes[:-1], 2) if loss == "gaussian" else sizes
+        y = rng.normal(-50.0, [7.0, 0.2, 3.0][:n_targets], (12, n_targets))
     settings = {"dtype": "float64", "backend": "numpy", "random_state": 0} | settings
     if standardize:
         settings |= {"standardize": True, "smooth_clip": settings.get("smooth_clip")}

@@ -20,9 +20,9 @@ def data():
     return X, y
 
 
-def linear(loss, backend, **settings):
+def linear(loss, backend, outputs=1, **settings):
     return fastnn.Network(
-        [2, 1], loss=loss, dtype="float64", random_state=0, backend=backend, **settings
+        [2, outputs], loss=loss, dtype="float64", random_state=0, backend=backend, **settings
     )
 
 
@@ -74,7 +74,8 @@ def test_poisson_loss_curve_is_that_of_scikit_learn(backend, n_outputs):
 def test_files_keep_the_loss(tmp_path, data, loss, standardize):
     X, y = data
     y = np.abs(y)
-    net = linear(loss, "auto", quantile=0.3, delta=0.7, standardize=standardize)
+    settings = {"quantile": 0.3, "delta": 0.7, "beta": 0.3, "standardize": standardize}
+    net = linear(loss, "auto", 2 if loss == "gaussian" else 1, **settings)
     net.fit(X, y, epochs=3)
     net.save(tmp_path / "net.safetensors")
     again = fastnn.load(tmp_path / "net.safetensors", backend="numpy")

@@ -27,9 +27,10 @@ def derivative(net, outputs, targets):
     matrix = np.ascontiguousarray(targets.reshape(len(outputs), -1).T).astype(net.dtype)
     logits, d = np.ascontiguousarray(outputs.T), np.empty_like(outputs.T)
     kernels, model = net.model.kernels, net.model
-    no_weights, constant = np.empty(0, net.dtype), model.plan.constants[-1]
+    no_weights, plan = np.empty(0, net.dtype), model.plan
     d = np.empty(logits.shape, net.dtype)
-    arguments = logits, matrix, no_weights, model.loss, constant, 1 / len(outputs)
+    constants = plan.constants[len(plan.layers) - 1 :]
+    arguments = logits, matrix, no_weights, model.loss, constants, 1 / len(outputs)
     kernels.output_loss(*arguments, d)
     return np.ascontiguousarray(d.T)
 

@@ -2,8 +2,8 @@
 Quantiles
 =========
 
-The loss "quantile" estimates a bound that a share of the targets lies below. Five networks draw
-the whole distribution.
+The loss "quantile" estimates a bound that a share of the targets lies below. Five of them, outputs
+of one network, draw the whole distribution.
 """
 
 import matplotlib.pyplot as plt
@@ -15,17 +15,15 @@ rng = np.random.default_rng(0)
 x = rng.uniform(0, 4, (1000, 1))
 t = x[:, 0] + rng.normal(0, 0.2 + 0.4 * x[:, 0])
 shares = [0.05, 0.25, 0.5, 0.75, 0.95]
-networks = [
-    fastnn.Network([1, 16, 1], loss="quantile", quantile=q, standardize=True, random_state=0)
-    for q in shares
-]
-fastnn.fit_many(networks, x, t, optimizer=fastnn.Adam(0.01), epochs=500)
+net = fastnn.Network([1, 16, 5], loss="quantile", quantile=shares, standardize=True, random_state=0)
+net.fit(x, t, optimizer=fastnn.Adam(0.01), epochs=500)
 
 grid = np.linspace(0, 4, 200)[:, None]
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.scatter(x, t, s=5, color="0.7")
-for q, net in zip(shares, networks, strict=True):
-    below = (t < net.predict(x)).mean()
-    ax.plot(grid, net.predict(grid), lw=2, label=f"{q:.0%}: {below:.1%} lie below")
+lines = zip(shares, net.predict(x).T, net.predict(grid).T, strict=True)
+for q, predicted, line in lines:
+    below = (t < predicted).mean()
+    ax.plot(grid, line, lw=2, label=f"{q:.0%}: {below:.1%} lie below")
 ax.set(xlabel="x", ylabel="target")
 _ = ax.legend(frameon=False, loc="upper left")

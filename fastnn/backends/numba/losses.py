@@ -168,6 +168,27 @@ def _other_row(targets, weight, loss, constant, scale, lanes, each, out):
             out[s] = slope * (weight[s] * scale)
 
 
+@distinct
+def _gaussian_rows(targets, weight, beta, scale, lanes, each, mean, log_variance):
+    """The two units of one target: mean and logarithm of the variance, limited."""
+    zero = like(mean, 0.0)
+    one = like(mean, 1.0)
+    half, high = like(mean, 0.5), like(mean, codes.LOG_VARIANCE_LIMIT)
+    power = like(mean, beta)
+    for i in range(lanes):
+        given, d = log_variance[i], mean[i] - targets[i]
+        s = high if given > high else given
+        s = -high if given < -high else s
+        q = d * d * maths.exp(-s)
+        each[i] += half * (s + q) * weight[i]
+        slope = half * (one - q)
+        slope = zero if given < -high and slope > zero else slope
+        slope = zero if given > high and slope < zero else slope
+        scaled = weight[i] * scale
+        mean[i] = d * maths.exp((power - one) * s) * scaled
+        log_variance[i] = slope * maths.exp(power * s) * scaled
+
+
 # --- of a network ---------------------------------------------------------------
 
 
@@ -181,12 +202,13 @@ def total_of(x, samples):
 
 
 @inner
-def loss_of_block(targets, weights, weighted, samples, loss, constant, scale, out):
+def loss_of_block(targets, weights, weighted, samples, loss, constants, scale, out):
     """Summed loss of at most ``SCRATCH`` samples; net inputs in ``out`` become the derivative.
 
-    ``out`` may have more columns than samples: what these hold afterwards means nothing.
+    ``out`` may have more columns than samples: what these hold afterwards means nothing. Of several
+    quantiles ``constants`` points to as many as there are outputs for one target.
     """
-    lanes = out.columns
+    lanes, constant = out.columns, constants[0]
     weight = scratch(out.data)
     each, target = at(weight, SCRATCH), at(weight, 2 * SCRATCH)
     fill(like(weight, 0.0), lanes, each)
@@ -201,9 +223,15 @@ def loss_of_block(targets, weights, weighted, samples, loss, constant, scale, ou
         _two_classes(target, constant, factor, lanes, weight, each, out.data, at(out.data, out.ld))
     elif loss == codes.CROSS_ENTROPY:
         _cross_entropy(targets.data, constant, factor, samples, weight, out)
-    else:
-        for k in range(out.rows):
+    elif loss == codes.GAUSSIAN:
+        for k in range(targets.rows):
             copy(at(targets.data, k * targets.ld), samples, target)
+            mean = at(out.data, 2 * k * out.ld)
+            _gaussian_rows(target, weight, constant, factor, lanes, each, mean, at(mean, out.ld))
+    else:
+        per_target = out.rows // targets.rows
+        for k in range(out.rows):
+            copy(at(targets.data, k // per_target * targets.ld), samples, target)
             row = at(out.data, k * out.ld)
             if loss == codes.BINARY_CROSS_ENTROPY:
                 _binary_row(target, weight, constant, factor, lanes, each, row)
@@ -212,12 +240,14 @@ def loss_of_block(targets, weights, weighted, samples, loss, constant, scale, ou
             elif loss == codes.CUSTOM_LOSS:
                 call(constant, (lanes, target, weight, factor, each, row))
             else:
+                if per_target > 1:
+                    constant = constants[k % per_target]
                 _other_row(target, weight, loss, constant, factor, lanes, each, row)
     return total_of(each, samples)
 
 
 @public
-def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
+def output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits):
     """Weighted sum of the samples' losses, and its derivative times ``scale``."""
     units, samples = logits.shape
     copy(pointer(logits), logits.size, pointer(dlogits))
@@ -230,7 +260,7 @@ def output_loss(logits, targets, sample_weight, loss, constant, scale, dlogits):
             sample_weight.shape[0] > 0,
             n,
             loss,
-            constant,
+            pointer(constants),
             scale,
             Matrix(at(pointer(dlogits), first), units, n, samples),
         )

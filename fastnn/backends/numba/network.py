@@ -282,7 +282,7 @@ def gradient_of_block(net, block, accumulate, team, params, memory, grads):
             block.weighted,
             block.samples,
             net.loss,
-            net.constants[net.n_layers - 1],
+            at(net.constants, net.n_layers - 1),
             block.scale,
             dlogits,
         )

@@ -46,7 +46,7 @@ def forward(net, x, transform, params, work, out):
         while it is in the cache.
     """
     a = x.T
-    for row, alpha in zip(net.layers, net.constants, strict=True):
+    for row, alpha in zip(net.layers, net.constants, strict=False):
         z = np.empty((row[FAN_OUT], a.shape[1]), np.result_type(a, params))
         dense_forward(a, weights_of(row, params), biases_of(row, params), z)
         a = np.empty_like(z)
@@ -69,7 +69,7 @@ def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grad
     net : fastnn.backends.interface.Net
         With dropout where its layers have it.
     x : ndarray, shape (features, samples)
-    targets : ndarray, shape (1 or outputs, samples)
+    targets : ndarray, shape (targets, samples)
     sample_weight : ndarray, shape (samples,) or (0,)
     seed, step : int
         The dropout masks' random streams.
@@ -97,8 +97,8 @@ def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
 
     inputs, net_inputs, outputs = forward_layers(net, x, seed, step, params)
     delta = np.empty_like(outputs[-1])
-    constant = net.constants[-1]
-    loss = output_loss(outputs[-1], targets, sample_weight, net.loss, constant, scale, delta)
+    constants = net.constants[len(net.layers) - 1 :]
+    loss = output_loss(outputs[-1], targets, sample_weight, net.loss, constants, scale, delta)
     backward_layers(net, (inputs, net_inputs, outputs), delta, seed, step, params, grads)
     return loss * scale
 
@@ -118,7 +118,7 @@ def forward_layers(net, x, seed, step, params):
     inputs, net_inputs, outputs : list of ndarray, each (units, samples)
     """
     inputs, net_inputs, a = [], [], x
-    for k, (row, constant) in enumerate(zip(net.layers, net.constants, strict=True)):
+    for k, (row, constant) in enumerate(zip(net.layers, net.constants, strict=False)):
         inputs.append(a)
         z = np.empty((row[FAN_OUT], x.shape[1]), np.result_type(a, params))
         if row[KIND] == codes.DROPOUT:

@@ -1,0 +1,412 @@
+"""Intervals and sets that hold a given share of new targets, by cross-validation."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, Self
+
+import joblib
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    RegressorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+)
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, indexable
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from fastnn.estimators.bagging import is_gaussian, last_of, loss_of
+from fastnn.estimators.checks import refuse_unusable
+from fastnn.estimators.parallel import JoblibBackend
+from fastnn.validation import as_real
+
+# Numbers compared at a time: samples to predict times samples held out.
+MOST_NUMBERS = 4_000_000
+
+
+class Fold(NamedTuple):
+    """A model, and the scores of samples that it was not trained with, sorted."""
+
+    model: Any
+    scores: np.ndarray
+
+
+class _Conformal(MetaEstimatorMixin, BaseEstimator):
+    """What regressor and classifier share: the folds and their models.
+
+    Each of them has its own ``_scores`` (how wrong a model is about held-out samples) and
+    ``_targets`` (what a user gave, checked).
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "cv": [Interval(Integral, 2, None, closed="left"), "cv_object", StrOptions({"prefit"})],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    estimator: Any
+    cv: Any
+    random_state: Any
+    n_jobs: int | None
+
+    # the estimators that are given may not have been validated
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model, and one for each fold without its samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+            What ``estimator`` takes. With ``cv="prefit"``, samples that it was not trained with.
+        y : array-like, shape (n_samples,)
+            Targets, one a sample.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample in the fits; the held-out samples count alike.
+
+        Returns
+        -------
+        self
+        """
+        refuse_unusable("y", y, is_classifier(self))
+        X, y = indexable(X, y)
+        y = self._targets(column_or_1d(y, warn=True))
+        if sample_weight is not None:
+            refuse_unusable("sample_weight", sample_weight)
+            sample_weight = _check_sample_weight(sample_weight, np.empty((len(y), 1)))
+        everything = np.arange(len(y))
+        if isinstance(self.cv, str):
+            self.estimator_, models, held_out = self.estimator, [self.estimator], [everything]
+        else:
+            splits = list(self._folds().split(X, y))
+            held_out = [test for _, test in splits]
+            tasks = [everything, *(train for train, _ in splits)]
+            with joblib.parallel_config(JoblibBackend(), n_jobs=-1):
+                self.estimator_, *models = joblib.Parallel(n_jobs=self.n_jobs)(
+                    joblib.delayed(_fitted)(self.estimator, X, y, sample_weight, rows)
+                    for rows in tasks
+                )
+        self._folds_ = [
+            Fold(model, np.sort(self._scores(model, _safe_indexing(X, rows), y[rows])))
+            for model, rows in zip(models, held_out, strict=True)
+        ]
+        self.n_held_out_ = sum(len(fold.scores) for fold in self._folds_)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+        return self
+
+    def _folds(self) -> Any:
+        """How samples are split; a number of folds shuffles them."""
+        if isinstance(self.cv, Integral):
+            kind = StratifiedKFold if is_classifier(self) else KFold
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            return kind(int(self.cv), shuffle=True, random_state=seed)
+        return check_cv(self.cv)
+
+    def _coverage(self, coverage: Any) -> float:
+        number = as_real("coverage", coverage, 0.0, 1.0)
+        if number == 0.0:
+            raise ValueError("coverage must be greater than 0")
+        return number
+
+    def predict(self, X: Any) -> np.ndarray:
+        """What the model that was fitted to all samples predicts.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_folds_")
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import get_tags
+
+        tags = super().__sklearn_tags__()
+        if self.estimator is not None and hasattr(self.estimator, "__sklearn_tags__"):
+            tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+
+def _fitted(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: np.ndarray) -> Any:
+    """A copy of an estimator, fitted to some samples."""
+    given = {} if sample_weight is None else {"sample_weight": sample_weight[rows]}
+    return clone(estimator).fit(_safe_indexing(X, rows), y[rows], **given)
+
+
+class ConformalRegressor(RegressorMixin, _Conformal):
+    """Intervals around a regression's predictions, by cross-validation (CV+).
+
+    Each sample is predicted by a model that was trained without its fold; how wrong these
+    predictions are says how wide an interval must be to hold a given share of new targets. That
+    holds whatever the model and the noise, for samples drawn as those of training: a share of at
+    least ``2 coverage - 1`` is certain (but for a term that vanishes), ``coverage`` is what comes
+    out. Source: Barber, Candès, Ramdas, Tibshirani, Predictive inference with the jackknife+
+    (2021).
+
+    Parameters
+    ----------
+    estimator : estimator
+        A regressor of one target: :class:`MLPRegressor`, :class:`TabularRegressor`, a pipeline, any
+        of scikit-learn. Intervals are as wide everywhere, unless it is an ``MLPRegressor`` or
+        :class:`Network` with the loss "gaussian" (or an ensemble or pipeline of these), whose
+        deviations then scale the errors, or with several quantiles, whose first and last one are
+        moved by the errors (Romano, Patterson, Candès 2019).
+    cv : int, splitter or "prefit", default=10
+        Folds, of shuffled samples. "prefit": ``estimator`` is fitted already (it may be a
+        :class:`Network`), and ``fit`` gets samples that it has not seen (split conformal).
+    random_state : int, RandomState or None
+        Shuffles the samples.
+    n_jobs : int, optional
+        Models fitted at a time; default: one a core, as by :func:`fit_many`.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted to all samples.
+    n_held_out_ : int
+        Samples whose errors are known.
+    n_features_in_, feature_names_in_
+        As of ``estimator_``.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(400, 3, noise=10, random_state=0)
+    >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0)
+    >>> model = fastnn.ConformalRegressor(one, cv=5, random_state=0).fit(X[:300], y[:300])
+    >>> low, high = model.predict_interval(X[300:], coverage=0.9)
+    >>> bool(((low <= y[300:]) & (y[300:] <= high)).mean() > 0.8)
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        cv: Any = 10,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.cv = cv
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        return np.asarray(y, np.float64)
+
+    def _scores(self, model: Any, X: Any, y: np.ndarray) -> np.ndarray:
+        low, high, unit = _band(model, X)
+        return np.maximum(low - y, y - high) / unit
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Intervals that hold a share of the targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+        coverage : float, default=0.9
+            The share, in (0, 1).
+
+        Returns
+        -------
+        low, high : ndarray of float64, shape (n_samples,)
+            Infinite where there are too few samples for the coverage, less than
+            ``coverage / (1 - coverage)``.
+        """
+        check_is_fitted(self)
+        coverage = self._coverage(coverage)
+        bands = [_band(fold.model, X) for fold in self._folds_]
+        # the rank from outside, as far as rounding of 1 - coverage lets one see
+        n = self.n_held_out_
+        rank = math.floor(round((1 - coverage) * (n + 1), 9))
+        n_samples = len(bands[0][0])
+        low, high = np.full(n_samples, -np.inf), np.full(n_samples, np.inf)
+        if rank < 1:
+            return low, high
+        step = max(1, MOST_NUMBERS // n)
+        for start in range(0, n_samples, step):
+            some = slice(start, start + step)
+            ends = [
+                _moved(fold.scores, *(each[some, None] for each in band))
+                for fold, band in zip(self._folds_, bands, strict=True)
+            ]
+            lows, highs = (np.concatenate(each, axis=1) for each in zip(*ends, strict=True))
+            low[some] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
+            high[some] = np.partition(highs, n - rank, axis=1)[:, n - rank]
+        # where all errors are negative, as of quantiles far apart, the ends may pass each other
+        return np.minimum(low, high), np.maximum(low, high)
+
+
+def _moved(
+    scores: np.ndarray, low: np.ndarray, high: np.ndarray, unit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of intervals, moved by each score."""
+    return low - unit * scores, high + unit * scores
+
+
+def _band(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a model says of each sample: the ends of its own interval, and the unit of errors."""
+    if is_gaussian(model) or is_gaussian(getattr(model, "estimator", None)):
+        mean, unit = (np.asarray(each, np.float64) for each in model.predict(X, return_std=True))
+        # a variance of zero would make errors infinite
+        return mean, mean, np.maximum(unit, np.finfo(np.float64).tiny)
+    predicted = np.asarray(model.predict(X), np.float64)
+    one = np.ones(len(predicted))
+    if predicted.ndim == 1:
+        return predicted, predicted, one
+    if predicted.ndim == 2 and predicted.shape[1] == 1:
+        return predicted[:, 0], predicted[:, 0], one
+    if predicted.ndim != 2 or not _has_quantiles(model):
+        raise ValueError(
+            "intervals are for one target; the estimator predicts an array of shape "
+            f"{predicted.shape}"
+        )
+    return predicted[:, 0], predicted[:, -1], one
+
+
+def _has_quantiles(model: Any) -> bool:
+    """Whether an estimator, or the end of a pipeline or ensemble, predicts several quantiles."""
+    last = last_of(getattr(model, "estimator", model))
+    return loss_of(last) == "quantile" and not isinstance(last.quantile, Real)
+
+
+class ConformalClassifier(ClassifierMixin, _Conformal):
+    """Sets of classes that hold the right one for a given share of new samples (CV+).
+
+    As :class:`ConformalRegressor`, with sets in place of intervals. Source: Romano, Sesia, Candès,
+    Classification with valid and adaptive coverage (2020).
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier with ``predict_proba``: :class:`MLPClassifier`, :class:`TabularClassifier`, any
+        of scikit-learn.
+    conformity_score : {"lac", "aps"}, default="lac"
+        What makes a class unlikely. "lac": one minus its probability, which gives the smallest
+        sets; where a model is surer than the coverage asks for they may be empty. "aps": the
+        probability of all likelier classes and half of its own, which gives larger sets to hard
+        samples and smaller ones to easy samples. (The paper draws at random which part of its own.)
+    cv, random_state, n_jobs : various
+        As for :class:`ConformalRegressor`; folds have the classes in their shares.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+    estimator_, n_held_out_, n_features_in_, feature_names_in_
+        As for :class:`ConformalRegressor`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000, random_state=0)
+    >>> model = fastnn.ConformalClassifier(one, cv=5, random_state=0).fit(X, y)
+    >>> model.predict_set(X[:2], coverage=0.9)
+    array([[ True, False, False],
+           [ True, False, False]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **_Conformal._parameter_constraints,
+        "estimator": [HasMethods(["fit", "predict_proba"])],
+        "conformity_score": [StrOptions({"lac", "aps"})],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        conformity_score: str = "lac",
+        cv: Any = 10,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.conformity_score = conformity_score
+        self.cv = cv
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def _targets(self, y: np.ndarray) -> np.ndarray:
+        check_classification_targets(y)
+        if isinstance(self.cv, str):
+            self.classes_ = np.asarray(self.estimator.classes_)
+            if not np.isin(y, self.classes_).all():
+                raise ValueError("y has labels that the estimator does not know")
+        else:
+            self.classes_ = np.unique(y)
+        return y
+
+    def _scores(self, model: Any, X: Any, y: np.ndarray) -> np.ndarray:
+        each = self._of_classes(model, X)
+        return each[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+
+    def _of_classes(self, model: Any, X: Any) -> np.ndarray:
+        """Scores of all classes, (n_samples, n_classes)."""
+        found = np.asarray(model.predict_proba(X), np.float64)
+        # a fold may lack a class
+        p = np.zeros((len(found), len(self.classes_)))
+        p[:, np.searchsorted(self.classes_, model.classes_)] = found
+        if self.conformity_score == "lac":
+            return 1 - p
+        order = np.argsort(-p, axis=1, kind="stable")
+        each = np.empty_like(p)
+        sorted_ = np.take_along_axis(p, order, axis=1)
+        np.put_along_axis(each, order, sorted_.cumsum(axis=1) - sorted_ / 2, axis=1)
+        return each
+
+    def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Sets of classes that hold the right one for a share of the samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+        coverage : float, default=0.9
+            The share, in (0, 1).
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples, n_classes)
+            Whether a class belongs to the set, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        coverage = self._coverage(coverage)
+        below: Any = 0
+        for fold in self._folds_:
+            each = self._of_classes(fold.model, X)
+            below = below + np.searchsorted(fold.scores, each)
+        return below < round(coverage * (self.n_held_out_ + 1), 9)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities by the model that was fitted to all samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
