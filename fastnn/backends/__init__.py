@@ -24,6 +24,7 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
 | ``input_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian |
 | ``output_tangents(net, x, vectors, params, work, out)`` | the Jacobian times vectors |
+| ``sample_gradients(net, x, vectors, params, work, out)`` | the same by the parameters |
 | ``tape_forward(net, x, seed, step, params, work, out)`` | is x finite |
 | ``tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)`` | gradient |
 | ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | is it finite |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
 from fastnn.network.tape import Stepwise
 from fastnn.network.trainable import Trainable
+from fastnn.training.posterior import Posterior
 from fastnn.training.state import TrainingState
 from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
 
@@ -67,9 +69,11 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     dropout : float or sequence of float, default=0
         Rate behind all hidden layers or behind each.
     initializer : str, default="auto"
-        lecun_normal, glorot_uniform, glorot_normal, he_normal or he_uniform.
+        lecun_normal, glorot_uniform, glorot_normal, he_normal, he_uniform or nguyen_widrow.
         "auto" takes he_normal for layers of the relu family, else lecun_normal.
-        Biases start at zero.
+        Biases start at zero; with nguyen_widrow those of hidden layers spread the units over
+        inputs between -1 and 1, from where :class:`fastnn.LevenbergMarquardt` needs far fewer
+        steps where there are few features.
     standardize : bool, default=False
         The first ``fit`` learns mean and standard deviation of the features, and
         of the targets of regression (except poisson's); every call then applies them, in
@@ -101,6 +105,8 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Labels in the order of the outputs, known after ``fit``.
     n_epochs_ : int
         Epochs trained so far, over all calls of ``fit``.
+    posterior_ : Posterior or None
+        What Bayesian regularisation found, by the latest ``fit``. Model files do not have it.
 
     Notes
     -----
@@ -181,7 +187,10 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self._begin(backend)
         rng = as_random_state(random_state)
         activations = [*self.spec.activation, "identity"]
-        initialize(self.weights, activations, self.spec.initializer, rng)
+        # of a uniform distribution, if standardised
+        half_range = math.sqrt(3) if self.spec.standardize else 1.0
+        how = self.spec.initializer
+        initialize(self.weights, self.biases, activations, how, rng, half_range)
         # Drawn behind the weights, so that these are what the seed alone would give.
         self.state.seed = int(rng.randint(2**31 - 1))
 
@@ -203,6 +212,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.classes_: np.ndarray | None = None
         self.targets_1d = True
         self.scales = Scales()
+        self.posterior_: Posterior | None = None
 
     def _use(self, backend: str) -> None:
         """Make what belongs to a backend."""
@@ -287,7 +297,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         backend, params = state.pop("backend"), state.pop("params")
-        self.__dict__.update(state)
+        self.__dict__.update({"posterior_": None} | state)  # files of fastnn 0.1 have none
         self._use(backend)
         self.params = params
 
