@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastnn.backends import codes
 from fastnn.estimators.base import BaseMLP, ScoreMixin
+from fastnn.estimators.lm import deviations
 from fastnn.estimators.parameters import interval, is_stochastic, keep
 from fastnn.network.custom import CustomLoss
 
@@ -41,6 +42,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         What the loss "quantile" estimates.
     delta : float, default=1
         Where the loss "huber" goes over from squares to absolute values.
+    regularization : {None, "bayesian"}
+        "bayesian", with ``solver="lm"``: the strength of L2 is estimated, ``alpha`` does not
+        count; see :class:`fastnn.LevenbergMarquardt`.
 
     Attributes
     ----------
@@ -48,6 +52,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
     feature_names_in_, n_layers_, n_outputs_, out_activation_
         As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
+    posterior_ : Posterior or None
+        With ``regularization="bayesian"``; model files do not have it.
 
     Examples
     --------
@@ -64,8 +70,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
         "quantile": [interval("quantile")],
         "delta": [interval("delta")],
+        "regularization": [StrOptions({"bayesian"}), None],
     }
-    _LATER = (*BaseMLP._LATER, "quantile", "delta")
+    _LATER = (*BaseMLP._LATER, "quantile", "delta", "regularization")
 
     def __init__(
         self,
@@ -106,6 +113,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ema: float | None = None,
         quantile: float = 0.5,
         delta: float = 1.0,
+        regularization: str | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -120,6 +128,10 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """Checked samples and values."""
+        if self.regularization is not None and self.solver != "lm":
+            raise ValueError(
+                f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
+            )
         X, y = self._checked(X, y, reset, y_numeric=True)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"y must not be negative for loss='poisson'; got {y.min():g}")
@@ -149,6 +161,25 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix}, shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether standard deviations are wanted too, noise of the targets included: with
+            ``solver="lm", regularization="bayesian"``.
+
+        Returns
+        -------
+        values : ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            If ``return_std``.
+        """
+        values = super().predict(X)
+        return (values, deviations(self, X)) if return_std else values
 
     @staticmethod
     def _default_score(y: np.ndarray, predicted: np.ndarray, weights: Any) -> float:

@@ -253,7 +253,7 @@ def _train(
             "point": None if kept is None else kept.point,
         }
         if isinstance(job.optimizer, LevenbergMarquardt):
-            steps = second_order.steps(net, job.x, job.targets, job.weights)
+            steps = second_order.steps(net, state, net.l2, job.x, job.targets, job.weights)
             run: FitRun = SecondOrderRun(model, state, job.epochs, steps, n_threads, **settings)
         else:
             sizes = batch_sizes(len(job.x), job.batch_size)

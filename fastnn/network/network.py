@@ -21,6 +21,7 @@ from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor
 from fastnn.network.scales import FAR, Scales
+from fastnn.network.second_order import standard_deviations
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
@@ -365,18 +366,28 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             return np.hstack([1 - p, p])
         return p
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Most probable labels, or the values of a regression.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
             Samples, a row each.
+        return_std : bool, default=False
+            Whether standard deviations are wanted too, noise of the targets included: for
+            networks trained with ``LevenbergMarquardt(regularization="bayesian")``.
 
         Returns
         -------
-        ndarray, shape (samples,) or (samples, outputs)
+        values : ndarray, shape (samples,) or (samples, outputs)
             Values are of the network's dtype, those of a regression that standardises float64.
+        std : ndarray of float64, of the same shape
+            If ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` is not allowed, or ``return_std`` not possible.
 
         Examples
         --------
@@ -387,10 +398,15 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         (2,)
         """
         regression = self.spec.is_regression
+        std = None
+        if return_std:
+            std = standard_deviations(self, self.posterior_, self._inputs(X))
         z = self._outputs(X, regression)
         if regression:
             z = self.scales.outputs(z)
-            return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
+            vector = self.targets_1d and z.shape[1] == 1
+            values = z[:, 0] if vector else z
+            return values if std is None else (values, std[:, 0] if vector else std)
         if self.spec.loss_name == "binary_cross_entropy":
             chosen = (z > 0).astype(np.int64)
             if z.shape[1] > 1:

@@ -1,126 +1,24 @@
-"""Levenberg-Marquardt: the objective's Gauss-Newton matrix, damped steps, and their run."""
+"""Levenberg-Marquardt: damped Gauss-Newton steps, and the run that they make."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
-from fastnn.backends import codes
 from fastnn.backends.model import Model
+from fastnn.training.gauss_newton import Objective
 from fastnn.training.optimizers import LevenbergMarquardt
 from fastnn.training.posterior import Posterior
 from fastnn.training.run import FitRun, batch_sizes
 from fastnn.training.state import TrainingState
 from fastnn.validation import all_finite
 
-LOSSES = ("squared_error", "huber", "poisson", "cross_entropy", "binary_cross_entropy")
 MOST_PARAMS = 3000
 _LEAST_DAMPING = 1e-20
-_PIECE_BYTES = 1 << 21  # of rows of the Jacobian at a time: they stay in the cache
 _THREADS_FROM = 500  # parameters from which on threads of BLAS pay
-
-
-class Objective:
-    """Mean loss and L2 over all samples, with gradient and Gauss-Newton matrix, in float64.
-
-    Parameters
-    ----------
-    model : Model
-        In float64, without dropout; its parameters are those of the latest call.
-    x : ndarray of float64, shape (samples, features)
-    targets : ndarray of float64, shape (samples, 1 or outputs)
-    weights : ndarray of float64, shape (samples,) or (0,)
-
-    Attributes
-    ----------
-    n_residuals : int
-        Numbers that a regression fits: outputs of all samples whose weight is not zero.
-    """
-
-    def __init__(
-        self, model: Model, x: np.ndarray, targets: np.ndarray, weights: np.ndarray
-    ) -> None:
-        self.model, self.x, self.targets, self.weights = model, x, targets, weights
-        self._columns = np.ascontiguousarray(x.T), np.ascontiguousarray(targets.T)
-        self._grads = model.plan.gradient_groups(model.dtype)
-        total = float(weights.sum()) if len(weights) else float(len(x))
-        self.scale = 1.0 / total if total > 0 else 0.0
-        self.n_outputs = int(model.plan.layers[-1, codes.FAN_OUT])
-        counted = int(np.count_nonzero(weights)) if len(weights) else len(x)
-        self.n_residuals = counted * self.n_outputs
-        self.n_params = model.plan.n_params
-        vectors = 1 if model.loss == codes.CROSS_ENTROPY and self.n_outputs == 2 else self.n_outputs
-        fitting = _PIECE_BYTES // (8 * self.n_params * vectors) // 64 * 64
-        self._piece = min(max(fitting, 128), len(x))
-        self._rows = np.empty(self.n_params * vectors * self._piece)
-        self._matrix = np.zeros((self.n_params, self.n_params), order="F")
-
-    def loss_and_gradient(self, params: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean loss, without L2, and its gradient."""
-        self.model.params[:] = params
-        x, targets = self._columns
-        loss = self.model.loss_and_grad(x, targets, self.weights, 0.0, self._grads)
-        return float(loss), self._grads[0].copy()
-
-    def curvature(self, params: np.ndarray) -> np.ndarray:
-        """Gauss-Newton matrix of the mean loss: the lower triangle, overwritten by the next call.
-
-        The sum over the samples of ``J.T h J`` with the second derivative h of the loss by the
-        outputs, as ``R R.T`` with a row of R for each parameter.
-        """
-        self.model.params[:] = params
-        self._matrix.fill(0.0)
-        for rows in self._pieces():
-            # R is (n_params, n) in C order: its transpose is what BLAS takes without a copy
-            self._matrix = blas.dsyrk(
-                1.0, rows.T, beta=1.0, c=self._matrix, trans=1, lower=1, overwrite_c=1
-            )
-        return self._matrix
-
-    def _pieces(self) -> Iterator[np.ndarray]:
-        """Rows R of some samples after the other, ``(n_params, n)``."""
-        for first in range(0, len(self.x), self._piece):
-            part = slice(first, first + self._piece)
-            x = self.x[part]
-            vectors = self._vectors(x, part)
-            shape = self.n_params, vectors.shape[1], len(x)
-            rows = self._rows[: math.prod(shape)].reshape(shape)
-            self.model.sample_gradients(x, vectors, rows)
-            yield rows.reshape(self.n_params, -1)
-
-    def _vectors(self, x: np.ndarray, part: slice) -> np.ndarray:
-        """Columns of a root of the second derivatives by the outputs, ``(samples or 1, n, outputs)``.
-
-        For cross-entropy ``diag(p) - p p.T``, which is the sum over the classes r of the products
-        of ``sqrt(p_r) (e_r - p)`` with itself.
-        """
-        model, eye = self.model, np.eye(self.n_outputs)
-        if model.loss == codes.SQUARED_ERROR:
-            roots = eye[None]
-        else:
-            z = np.empty((len(x), self.n_outputs))
-            model.forward(x, False, z)
-            if model.loss == codes.HUBER:
-                distance = np.abs(z - self.targets[part])
-                delta = float(model.plan.constants[-1])
-                factors = np.minimum(1.0, delta / np.maximum(distance, delta))
-            else:
-                p = np.ascontiguousarray(z.T)
-                model.transform(p)
-                p = p.T
-                factors = p * (1.0 - p) if model.loss == codes.BINARY_CROSS_ENTROPY else p
-            if model.loss != codes.CROSS_ENTROPY:
-                roots = np.sqrt(factors)[:, :, None] * eye
-            elif self.n_outputs == 2:
-                roots = np.sqrt(p[:, :1] * p[:, 1:])[:, :, None] * np.array([1.0, -1.0])
-            else:
-                roots = np.sqrt(p)[:, :, None] * (eye - p[:, None, :])
-        weights = self.weights[part, None, None] if len(self.weights) else 1.0
-        return np.ascontiguousarray(roots * np.sqrt(weights * self.scale))
 
 
 class LevenbergMarquardtSteps:
@@ -163,17 +61,29 @@ class LevenbergMarquardtSteps:
         self.objective, self.rule = objective, rule
         self.params = np.array(params, np.float64)
         self.damping = float(settings[0]) or rule.damping
-        self.alpha, self.beta = (float(value) for value in settings[1:]) if settings[1:] else (0, 0)
+        self.alpha, self.beta = map(float, settings[1:] if rule.is_bayesian else (0.0, 0.0))
         self.n_effective = float(objective.n_params)
         self.stopped: str | None = None
         # of each parameter
         self.l2 = np.zeros(objective.n_params)
         for weights in objective.model.unflatten(self.l2)[0]:
             weights[...] = l2
-        self.mean_loss, self._gradient = objective.loss_and_gradient(self.params)
-        if rule.is_bayesian:
-            self._estimate_from_start()
+        self.mean_loss, self._gradient = math.nan, np.empty(0)
         self.matrix: np.ndarray | None = None
+
+    def compile(self) -> None:
+        """Have the kernels compiled, where they have to be."""
+        objective = self.objective
+        Objective(objective.model, objective.x[:1], objective.targets[:1], np.empty(0)).curvature(
+            self.params
+        )
+        objective.loss_and_gradient(self.params)
+
+    def begin(self) -> None:
+        """What is to be known before the first step."""
+        self.mean_loss, self._gradient = self.objective.loss_and_gradient(self.params)
+        if self.rule.is_bayesian:
+            self._estimate_from_start()
         self._linearise()
 
     @property
@@ -291,8 +201,74 @@ class LevenbergMarquardtSteps:
         return Posterior(self.alpha, self.beta, self.n_effective, params.copy(), factor)
 
 
-class SecondOrderRun(FitRun):
-    """A ``fit`` by Levenberg-Marquardt: each step is one of :class:`LevenbergMarquardtSteps`.
+class Stepping:
+    """What a run whose steps are those of :class:`LevenbergMarquardtSteps` has in place of kernels.
+
+    Attributes
+    ----------
+    steps : LevenbergMarquardtSteps
+    pending : tuple or None
+        Losses of a chunk, place of a step in them, and its loss: what has to be written for the
+        step to count.
+    """
+
+    steps: LevenbergMarquardtSteps
+    model: Model
+    state: Any
+    stopped: str
+    pending: tuple[np.ndarray, int, float] | None = None
+
+    def blas_threads_for(self, n_threads: int | None) -> int | None:
+        """Threads that pay."""
+        return n_threads if self.model.plan.n_params >= _THREADS_FROM else 1
+
+    def do_steps(self, losses: np.ndarray) -> int:
+        """Do the next steps; fewer where there are no more, or the objective is not finite."""
+        if not len(losses):
+            self.steps.compile()
+        elif self.steps.matrix is None:  # here, where threads of BLAS are limited
+            self.steps.begin()
+        for k in range(len(losses)):
+            before = self.recorded()
+            if not self.steps.step():
+                if self.steps.stopped == "diverged":
+                    losses[k] = np.inf
+                return k
+            self.pending = losses, k, before
+            self.settle_step()
+        return len(losses)
+
+    def recorded(self) -> float:
+        """The loss that the history has."""
+        return self.steps.loss
+
+    def settle_step(self) -> None:
+        """Take over the pending step; Ctrl-C may come between any two lines, and has it redone."""
+        if self.pending is None:
+            return
+        losses, k, before = self.pending
+        self.model.params[:] = self.steps.params
+        self.state.moments[:] = np.array(self.steps.settings)[:, None]
+        losses[k] = before  # the step counts from now on
+        self.pending = None
+
+    def ended(self, losses: np.ndarray) -> bool:
+        """Whether the steps came to an end of their own; the last loss is of none."""
+        if self.steps.stopped in (None, "diverged"):
+            return False
+        if len(losses) > 1:
+            self.after_chunk(losses[:-1])
+        if self.stopped == "epochs":
+            self.stopped = self.steps.stopped
+        return True
+
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """The run's."""
+        raise NotImplementedError
+
+
+class SecondOrderRun(Stepping, FitRun):
+    """A ``fit`` by Levenberg-Marquardt.
 
     Parameters
     ----------
@@ -316,41 +292,23 @@ class SecondOrderRun(FitRun):
         **settings: Any,
     ) -> None:
         self.steps = steps
-        self.pending: tuple[np.ndarray, int, float] | None = None
         sizes = batch_sizes(len(steps.objective.x), len(steps.objective.x))
         super().__init__(model, state, epochs, sizes, [steps], **settings)
-        self.blas_threads = n_threads if model.plan.n_params >= _THREADS_FROM else 1
+        self.blas_threads = self.blas_threads_for(n_threads)
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the next steps; fewer where there are no more."""
-        for k in range(len(losses)):
-            before = self.steps.loss
-            if not self.steps.step():
-                if self.steps.stopped == "diverged":
-                    losses[k] = np.inf
-                return k
-            self.pending = losses, k, before
-            self._write()
-        return len(losses)
+        """Do the next steps."""
+        return self.do_steps(losses)
 
-    def _write(self) -> None:
-        """Take over the pending step; Ctrl-C may come between any two lines, and has it redone."""
-        if self.pending is None:
-            return
-        losses, k, before = self.pending
-        self.model.params[:] = self.steps.params
-        self.state.moments[:] = np.array(self.steps.settings)[:, None]
-        losses[k] = before  # the step counts from now on
-        self.pending = None
+    def after_chunk(self, losses: np.ndarray) -> None:
+        """As of any fit."""
+        FitRun.after_chunk(self, losses)
 
     def interrupted(self) -> None:
-        self._write()
+        """Ctrl-C came."""
+        self.settle_step()
 
     def diverged(self, losses: np.ndarray) -> None:
         """The steps have come to their end, or the objective was not finite from the start."""
-        if self.steps.stopped == "diverged":
-            super().diverged(losses)
-        if len(losses) > 1:
-            self.after_chunk(losses[:-1])
-        if self.stopped == "epochs":
-            self.stopped = self.steps.stopped or "damping"
+        if not self.ended(losses):
+            FitRun.diverged(self, losses)
