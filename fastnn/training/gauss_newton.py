@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg import blas
 
 from fastnn.backends import codes
 from fastnn.backends.model import Model
@@ -63,6 +62,8 @@ class Objective:
         The sum over the samples of ``J.T h J`` with the second derivative h of the loss by the
         outputs, as ``R R.T`` with a row of R for each parameter.
         """
+        from scipy.linalg import blas
+
         self.model.params[:] = params
         self._matrix.fill(0.0)
         for rows in self._pieces():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.linalg
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Posterior:
         -------
         ndarray, shape (n,)
         """
-        half = scipy.linalg.solve_triangular(
-            self._factor, gradients, lower=True, check_finite=False
-        )
+        from scipy.linalg import solve_triangular
+
+        half = solve_triangular(self._factor, gradients, lower=True, check_finite=False)
         return np.einsum("pn,pn->n", half, half)

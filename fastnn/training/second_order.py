@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
 
 from fastnn.backends.model import Model
 from fastnn.training.gauss_newton import Objective
@@ -137,6 +136,8 @@ class LevenbergMarquardtSteps:
 
     def _factor(self, diagonal: np.ndarray | float) -> np.ndarray | None:
         """Cholesky factor of the matrix with a diagonal added; None if it is not positive."""
+        from scipy.linalg import lapack
+
         assert self.matrix is not None
         total = self.matrix.copy(order="F")
         np.einsum("ii->i", total)[:] += diagonal
@@ -145,6 +146,8 @@ class LevenbergMarquardtSteps:
 
     def _solve(self) -> np.ndarray | None:
         """The damped step, to be subtracted."""
+        from scipy.linalg import lapack
+
         factor = self._factor(self.damping + self.l2)
         if factor is None:
             return None
@@ -175,6 +178,8 @@ class LevenbergMarquardtSteps:
 
     def _estimate(self) -> None:
         """Precisions again, with the number of parameters that the data determine."""
+        from scipy.linalg import lapack
+
         n, l2 = self.objective.n_params, float(self.l2[0])
         factor = self._factor(l2)
         if factor is None:
