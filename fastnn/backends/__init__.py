@@ -31,7 +31,8 @@ same arguments in the same order (arrays read, numbers, arrays written):
 
 ``net``, ``data``, ``rule``, ``chunk``, ``team`` and ``memory`` are the named tuples of
 :mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function. It alone
-has ``input_curvature``, for second derivatives, which networks of all backends use.
+has ``input_curvature``, ``taylor`` and ``taylor_gradient``, for second derivatives, which networks
+of all backends use.
 """
 
 from __future__ import annotations

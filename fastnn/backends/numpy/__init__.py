@@ -32,6 +32,7 @@ from fastnn.backends.numpy.products import (
 from fastnn.backends.numpy.random import dropout_mask, mix, shuffle, stream
 from fastnn.backends.numpy.sample_gradients import sample_gradients
 from fastnn.backends.numpy.tape import apply_gradient, tape_backward, tape_forward
+from fastnn.backends.numpy.taylor import taylor, taylor_gradient
 from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
@@ -74,6 +75,8 @@ __all__ = [
     "stream",
     "tape_backward",
     "tape_forward",
+    "taylor",
+    "taylor_gradient",
     "train",
     "update",
     "weights_of",
