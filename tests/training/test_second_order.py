@@ -1,6 +1,8 @@
 """Levenberg-Marquardt: curvature, steps, minima, stops, Bayesian regularisation, checkpoints."""
 
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from helpers import assert_bits, load_backend
 from sklearn.linear_model import BayesianRidge
 
 import fastnn
+from benchmarks import second_order as second_order_benchmark
 from fastnn.backends import numpy as reference
 from fastnn.network import second_order
 from fastnn.network.custom import CustomLoss
@@ -338,6 +341,31 @@ def test_intervals_cover_in_the_targets_units(backend):
     net.fit(x, y, epochs=1)
     with pytest.raises(ValueError, match="regularization='bayesian'"):
         net.predict(x, return_std=True)
+
+
+# --- what is built on it ------------------------------------------------------------
+
+
+def test_example_of_poissons_equation():
+    example = Path(__file__).parents[2] / "examples" / "poisson_by_network.py"
+    for error, _ in runpy.run_path(str(example))["main"]():
+        assert error < 1e-6
+
+
+def test_benchmark_reaches_its_goals():
+    # each contender by itself: all goals but that of SciPy's and scikit-learn's L-BFGS are easy
+    task = second_order_benchmark.tasks()["friedman"]._replace(goal=0.3)
+    for name, run in second_order_benchmark.CONTENDERS.items():
+        if "Numba" not in name:
+            assert run(task, 20.0) > 0, name
+    hard = task._replace(goal=0.0)
+    assert second_order_benchmark.by_adam(hard, 0.1) is None
+    assert second_order_benchmark.by_least_squares(hard, 0.1) is None
+    results = {"friedman": dict.fromkeys(second_order_benchmark.CONTENDERS, 0.5)}
+    results["friedman"]["fastnn, lbfgs"] = None
+    table = second_order_benchmark.table(results)
+    assert "| SciPy, least_squares | 0.5 |" in table
+    assert "| fastnn, lbfgs | not reached |" in table
 
 
 # --- bad input --------------------------------------------------------------------
