@@ -136,9 +136,8 @@ def test_nguyen_widrow_spreads_the_units(standardize, half_range):
         w, b = net.weights[k], net.biases[k]
         slope = 0.7 * units ** (1 / n_in)
         np.testing.assert_allclose(np.linalg.norm(w, axis=0) * scale, slope)
-        np.testing.assert_allclose(
-            np.sort(np.abs(b)), np.sort(np.abs(np.linspace(-1, 1, units))) * slope
-        )
+        even = slope * np.abs(np.linspace(-1, 1, units))
+        np.testing.assert_allclose(np.sort(np.abs(b)), np.sort(even))
     assert not net.biases[2].any()
     assert 0 < np.abs(net.weights[2]).max() <= np.sqrt(3 / 30)
     # of one feature each unit bends at a place of its own

@@ -346,9 +346,17 @@ def test_intervals_cover_in_the_targets_units(backend):
 # --- what is built on it ------------------------------------------------------------
 
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "poisson_by_network.py"
+
+
 def test_example_of_poissons_equation():
-    example = Path(__file__).parents[2] / "examples" / "poisson_by_network.py"
-    for error, _ in runpy.run_path(str(example))["main"]():
+    error, _ = runpy.run_path(str(EXAMPLE))["solve"](1, 10, 40)
+    assert error < 1e-6
+
+
+@pytest.mark.slow
+def test_example_of_poissons_equation_in_two_dimensions():
+    for error, _ in runpy.run_path(str(EXAMPLE))["main"]():
         assert error < 1e-6
 
 
