@@ -398,6 +398,7 @@ class LevenbergMarquardt(Optimizer):
         return 3 if self.is_bayesian else 1
 
     def to_dict(self) -> dict[str, Any]:
+        """Name and settings."""
         own = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return {"name": self.name, **own}
 
