@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from fastnn.tables import TableEncoder, TableModel
     from fastnn.tables.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.history import EarlyStopping, History, Progress
-    from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, RMSprop
+    from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, RMSprop
+    from fastnn.training.posterior import Posterior
 
 # Loaded when first used, so that ``import fastnn`` costs next to nothing.
 _WHERE = {
@@ -33,7 +34,9 @@ _WHERE = {
     "AdaGrad": "training.optimizers",
     "Adam": "training.optimizers",
     "AdamW": "training.optimizers",
+    "LevenbergMarquardt": "training.optimizers",
     "RMSprop": "training.optimizers",
+    "Posterior": "training.posterior",
     "CustomActivation": "network.custom",
     "CustomLoss": "network.custom",
     "DivergenceError": "errors",
@@ -78,12 +81,14 @@ __all__ = [
     "Fit",
     "History",
     "JoblibBackend",
+    "LevenbergMarquardt",
     "MLPBaggingClassifier",
     "MLPBaggingRegressor",
     "MLPClassifier",
     "MLPRegressor",
     "ModelFormatError",
     "Network",
+    "Posterior",
     "Progress",
     "RMSprop",
     "TableEncoder",

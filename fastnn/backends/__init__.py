@@ -24,13 +24,15 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
 | ``input_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian |
 | ``output_tangents(net, x, vectors, params, work, out)`` | the Jacobian times vectors |
+| ``sample_gradients(net, x, vectors, params, work, out)`` | the same by the parameters |
 | ``tape_forward(net, x, seed, step, params, work, out)`` | is x finite |
 | ``tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)`` | gradient |
 | ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | is it finite |
 
 ``net``, ``data``, ``rule``, ``chunk``, ``team`` and ``memory`` are the named tuples of
 :mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function. It alone
-has ``input_curvature``, for second derivatives, which networks of all backends use.
+has ``input_curvature``, ``taylor`` and ``taylor_gradient``, for second derivatives, which networks
+of all backends use.
 """
 
 from __future__ import annotations

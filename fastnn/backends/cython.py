@@ -136,13 +136,16 @@ class Level:
             net, data, rule, chunk, team, params, moments, memory, losses
         )
 
-    # --- derivatives by the inputs; forward, backward and update one by one
+    # --- derivatives by inputs and parameters; forward, backward and update one by one
 
     def input_gradients(self, net, x, vectors, params, work, out):
         self._input_gradients[params.itemsize](net, x, vectors, params, work, out)
 
     def output_tangents(self, net, x, vectors, params, work, out):
         self._output_tangents[params.itemsize](net, x, vectors, params, work, out)
+
+    def sample_gradients(self, net, x, vectors, params, work, out):
+        self._sample_gradients[params.itemsize](net, x, vectors, params, work, out)
 
     def tape_forward(self, net, x, seed, step, params, work, out):
         return self._tape_forward[params.itemsize](net, x, seed, step, params, work, out)

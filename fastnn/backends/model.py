@@ -155,6 +155,14 @@ class Model:
         work = self.workspace()
         self.kernels.output_tangents(self.net, x, vectors, self.params, work, out)
 
+    def sample_gradients(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
+        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian by the parameters.
+
+        Into ``out``, ``(n_params, n, samples)``.
+        """
+        work = self.workspace()
+        self.kernels.sample_gradients(self.net, x, vectors, self.params, work, out)
+
     def input_curvature(
         self,
         x: np.ndarray,

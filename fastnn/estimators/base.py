@@ -24,6 +24,7 @@ from fastnn.estimators.checkpoints import Keeping, take_up
 from fastnn.estimators.checks import named, refuse_unusable
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
+from fastnn.estimators.lm import SecondOrderEpochs, check_lm
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
 from fastnn.memory import check_memory
@@ -206,10 +207,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Scored after every epoch; early stopping then holds out none of ``X``.
         checkpoint, checkpoint_every, resume : various
-            As for :meth:`fastnn.Network.fit`, for every solver but "lbfgs". A checkpoint is the
-            end of an epoch: after Ctrl-C that of the last one that was kept. To go on, data and
-            parameters must be the same, but ``max_iter`` may be more unless the learning rate
-            depends on it; ``random_state`` is that of the checkpoint.
+            As for :meth:`fastnn.Network.fit`, for every solver but "lbfgs", with "lm" in float64.
+            A checkpoint is the end of an epoch: after Ctrl-C that of the last one that was kept.
+            To go on, data and parameters must be the same, but ``max_iter`` may be more unless
+            the learning rate depends on it; ``random_state`` is that of the checkpoint.
 
         Returns
         -------
@@ -334,6 +335,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         keeping: Keeping | None,
     ) -> None:
         """Epoch after epoch, until the loss or the validation score no longer gets better."""
+        if self.solver == "lm":
+            check_lm(self, net, keeping is not None)
         if not hasattr(self, "loss_curve_"):
             self._start_records()
         given = self._given(data, validation_data)
@@ -359,10 +362,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         kept = None if keeping is None else keeping.kept
         if kept is not None:
             take_up(self, kept)
-        batch_size, epochs = self._batch_size(len(data)), 1 if incremental else self.max_iter
+        whole = self.solver == "lm"
+        batch_size = len(data) if whole else self._batch_size(len(data))
+        epochs = 1 if incremental else self.max_iter
         try:
             self._optimizer.begin(optimizer, net.params)
-            run = EpochRun(
+            run = (SecondOrderEpochs if whole else EpochRun)(
                 self,
                 net,
                 self._optimizer,
@@ -381,6 +386,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise
         best = self._best_params if self.early_stopping else None
         to_the_end(partial(self._optimizer.end, net.params, best))
+        if isinstance(run, SecondOrderEpochs):
+            run.leave_posterior()
         if run.stopped == "diverged":
             warnings.warn(
                 f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
@@ -392,7 +399,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif run.stopped == "epochs" and not incremental:
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
+                f"{'Levenberg-Marquardt' if whole else 'Stochastic Optimizer'}: "
+                f"Maximum iterations ({self.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=5,

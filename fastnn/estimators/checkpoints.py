@@ -50,9 +50,9 @@ class Keeping(NamedTuple):
             if every is not None:
                 raise ValueError("checkpoint_every needs checkpoint, the file to write")
             return None
-        if estimator.solver not in STOCHASTIC_SOLVERS:
+        if estimator.solver not in (*STOCHASTIC_SOLVERS, "lm"):
             raise ValueError(
-                f"checkpoints need a stochastic solver; solver is {estimator.solver!r}"
+                f"checkpoints need a stochastic solver or 'lm'; solver is {estimator.solver!r}"
             )
         from fastnn.storage.checkpoints import to_resume
 

@@ -13,10 +13,9 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.backends.tuning import tuning
-from fastnn.estimators.solvers import Data
+from fastnn.estimators.solvers import Data, check_full_batch
 from fastnn.network import Network
 from fastnn.training.pool import check_stopped
-from fastnn.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
@@ -25,16 +24,7 @@ if TYPE_CHECKING:
 
 def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks | None) -> None:
     """Fit an estimator, in float64 whatever the dtype of its parameters."""
-    if any(net.dropout):
-        raise ValueError("dropout needs a stochastic solver; solver is 'lbfgs'")
-    for name in ("clip_norm", "clip_value", "ema"):
-        if getattr(estimator, name) is not None:
-            raise ValueError(f"{name} needs a stochastic solver; solver is 'lbfgs'")
-    if estimator.learning_rate in SCHEDULES or estimator.warmup:
-        raise ValueError(
-            f"learning_rate={estimator.learning_rate!r} and warmup={estimator.warmup} need a "
-            "stochastic solver; solver is 'lbfgs'"
-        )
+    check_full_batch(estimator, net.dropout)
     wide = net
     if net.dtype != np.float64:
         wide = estimator._new_network("float64")

@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from fastnn.backends import codes
 from fastnn.estimators.base import BaseMLP, ScoreMixin
 from fastnn.estimators.checks import refuse_unusable
+from fastnn.estimators.lm import deviations
 from fastnn.estimators.parameters import interval, is_stochastic, keep
 from fastnn.network.custom import CustomLoss
 from fastnn.network.prediction import decided, point
@@ -49,6 +50,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     beta : float, default=0.5
         Of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs", which compares
         the loss with its gradient, takes 0.
+    regularization : {None, "bayesian"}
+        "bayesian", with ``solver="lm"``: the strength of L2 is estimated, ``alpha`` does not
+        count; see :class:`fastnn.LevenbergMarquardt`.
 
     Attributes
     ----------
@@ -56,6 +60,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
     feature_names_in_, n_layers_, n_outputs_, out_activation_
         As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
+    posterior_ : Posterior or None
+        With ``regularization="bayesian"``; model files do not have it.
 
     Examples
     --------
@@ -73,8 +79,9 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         "quantile": [interval("quantile"), "array-like"],
         "delta": [interval("delta")],
         "beta": [interval("beta")],
+        "regularization": [StrOptions({"bayesian"}), None],
     }
-    _LATER = (*BaseMLP._LATER, "quantile", "delta", "beta")
+    _LATER = (*BaseMLP._LATER, "quantile", "delta", "beta", "regularization")
 
     def __init__(
         self,
@@ -116,6 +123,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         quantile: float | Sequence[float] = 0.5,
         delta: float = 1.0,
         beta: float = 0.5,
+        regularization: str | None = None,
     ) -> None:
         keep(self, locals())
 
@@ -143,6 +151,10 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """Checked samples and values."""
+        if self.regularization is not None and self.solver != "lm":
+            raise ValueError(
+                f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
+            )
         X, y = self._checked(X, y, reset, y_numeric=True)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"y must not be negative for loss='poisson'; got {y.min():g}")
@@ -185,7 +197,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         return_std : bool, default=False
-            Of the loss "gaussian": return standard deviations too, in the units of the targets.
+            Return standard deviations too, in the units of the targets, noise included: of the loss
+            "gaussian", and of ``solver="lm", regularization="bayesian"``.
 
         Returns
         -------
@@ -196,6 +209,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
             With ``return_std``.
         """
         outputs = self._predicted(X)
+        if return_std and getattr(self, "posterior_", None) is not None:
+            return self._decide(outputs), deviations(self, X)
         if outputs.shape[1] == 1 and not return_std:
             return outputs.ravel()
         return decided(outputs, self._network().spec, True, return_std)

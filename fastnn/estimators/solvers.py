@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSprop
+from fastnn.training.optimizers import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    LevenbergMarquardt,
+    Optimizer,
+    RMSprop,
+)
+from fastnn.training.schedules import SCHEDULES
 from fastnn.training.state import TrainingState
 from fastnn.training.threads import default_threads
+
+if TYPE_CHECKING:
+    from fastnn.estimators.base import BaseMLP
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may"
@@ -57,8 +69,28 @@ class SolverState(TrainingState):
     learning_rate: float = 0.0
 
 
+def check_full_batch(estimator: BaseMLP, dropout: tuple[float, ...]) -> None:
+    """Raise where a solver that takes all samples at once has parameters of the others."""
+    solver = estimator.solver
+    if any(dropout):
+        raise ValueError(f"dropout needs a stochastic solver; solver is {solver!r}")
+    for name in ("clip_norm", "clip_value", "ema"):
+        if getattr(estimator, name) is not None:
+            raise ValueError(f"{name} needs a stochastic solver; solver is {solver!r}")
+    if estimator.learning_rate in SCHEDULES or estimator.warmup:
+        raise ValueError(
+            f"learning_rate={estimator.learning_rate!r} and warmup={estimator.warmup} need a "
+            f"stochastic solver; solver is {solver!r}"
+        )
+
+
 def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
     """The update rule of an estimator's parameters."""
+    if solver == "lm":
+        return LevenbergMarquardt(
+            min_gradient=1e-3 * float(parameters["tol"]),
+            regularization=parameters.get("regularization"),
+        )
     rate, epsilon = float(parameters["learning_rate_init"]), float(parameters["epsilon"])
     beta_1, beta_2 = float(parameters["beta_1"]), float(parameters["beta_2"])
     given = {name: parameters[name] for name in ("clip_norm", "clip_value", "ema")}

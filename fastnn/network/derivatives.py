@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastnn.memory import check_memory
 from fastnn.network.custom import CustomActivation
 from fastnn.network.sparse import is_sparse
 from fastnn.validation import as_array, as_matrix, check_finite, one_of
 
 if TYPE_CHECKING:
     from fastnn.backends.model import Model
+    from fastnn.network.network import Network
     from fastnn.network.prediction import Predictor
     from fastnn.network.scales import Scales
     from fastnn.network.spec import NetworkSpec
+    from fastnn.network.taylor import Taylor
 
 OF = ("logits", "proba", "predict")
 
@@ -76,6 +80,43 @@ class Differentiable:
         if point.slope is not None:
             jacobian = jacobian * point.slope[:, None, :]
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
+
+    def jacobian_by_params(self, X: Any, *, of: str | None = None) -> np.ndarray:
+        """Derivative of every output by every parameter, for each sample.
+
+        For least squares of one's own (``scipy.optimize.least_squares(jac=...)``), Gauss-Newton
+        and uncertainties. It takes ``samples * outputs * n_params`` numbers.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        of : {"logits", "proba", "predict"}, optional
+            As for :meth:`jacobian`.
+
+        Returns
+        -------
+        ndarray, shape (samples, outputs, n_params)
+            Of the network's dtype; float64 if the network standardises. The parameters have the
+            order of ``params``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([3, 8, 2], loss="squared_error", random_state=0)
+        >>> net.jacobian_by_params(np.zeros((5, 3))).shape
+        (5, 2, 50)
+        """
+        point, spec = _Point(self, X, of), self.spec
+        shape = self.model.plan.n_params, spec.n_outputs, len(point.x)
+        n_bytes = math.prod(shape) * spec.dtype.itemsize
+        check_memory(
+            f"the Jacobian of {shape[2]:,} samples by {shape[0]:,} parameters", 2 * n_bytes
+        )
+        rows = np.empty(shape, spec.dtype)
+        self.model.sample_gradients(point.x, np.eye(spec.n_outputs, dtype=spec.dtype)[None], rows)
+        jacobian = point.outputs.change(point.p, rows.transpose(2, 1, 0))
+        return np.ascontiguousarray(jacobian)
 
     def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
         """Vectors times the Jacobian: the gradient of ``v @ outputs`` by the features.
@@ -185,6 +226,48 @@ class Differentiable:
         if point.bend is not None:
             change += self._gradients(point.x, vector[:, None])[:, 0] * point.bend * u
         return change
+
+    def taylor(self, X: Any, u: Any, *, by_params: bool = False) -> Taylor:
+        """Value, first and second derivative of the outputs as the features move along ``u``.
+
+        With the unit vectors one after the other the second derivatives of a differential
+        equation; their Jacobians by the parameters are what least squares on its residuals need.
+        The NumPy kernels compute it whatever the backend.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        u : array-like, shape (samples, features) or (features,)
+            The direction.
+        by_params : bool, default=False
+            Whether the Jacobians by the parameters are wanted too.
+
+        Returns
+        -------
+        fastnn.network.taylor.Taylor
+            ``value``, ``first`` and ``second``, and if asked for ``value_by_params``,
+            ``first_by_params`` and ``second_by_params``. Of a regression in the units of
+            ``predict`` (of poisson their logarithms), of a classification of the logits.
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, and for a :class:`fastnn.CustomActivation`, which has no second
+            derivative.
+
+        Examples
+        --------
+        >>> import numpy as np, fastnn
+        >>> net = fastnn.Network([2, 8, 1], loss="squared_error", random_state=0)
+        >>> X = np.zeros((5, 2))
+        >>> laplacian = net.taylor(X, [1, 0]).second + net.taylor(X, [0, 1]).second
+        >>> laplacian.shape
+        (5, 1)
+        """
+        from fastnn.network.taylor import taylor_of
+
+        return taylor_of(cast("Network", self), X, u, by_params)
 
     # --- of the last layer's net inputs, by what the first layer gets ---------------
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.memory import check_memory
+from fastnn.network import second_order
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
-from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 from fastnn.training.run import FitRun, Validation, alone, batch_sizes
+from fastnn.training.second_order import SecondOrderRun
 from fastnn.training.team import to_the_end
 from fastnn.validation import as_integer, as_matrix, as_real, as_weights
 
@@ -79,7 +81,7 @@ def check_job(
 
     ``seed`` draws the samples of ``validation_fraction``, default: the network's.
     """
-    optimizer = get_optimizer(optimizer)
+    optimizer = get_optimizer(optimizer, whole_fit=True)
     epochs = as_integer("epochs", epochs, 1)
     x = as_matrix("X", X, net.n_features, net.spec.input_dtype)
     targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
@@ -103,6 +105,8 @@ def check_job(
     if stopping is not None and held_out is None:
         raise ValueError("early_stopping needs validation_data or validation_fraction")
     batch_size = len(x) if batch_size is None else min(batch_size, len(x))
+    if isinstance(optimizer, LevenbergMarquardt):
+        second_order.check(net, optimizer, batch_size, len(x))
     _check_memory(net, optimizer, batch_size)
     if stopping is None and not callbacks:
         steps = epochs * -(-len(x) // batch_size)
@@ -237,28 +241,32 @@ def _train(
         x, targets, weights = held_out
         held_out = scales.inputs(x, spec), scales.targets(targets, spec), weights
     model, state = net.model, net.state
+    net.posterior_ = None
+    steps = None
     try:
         state.begin(job.optimizer, model.params)
-        run = FitRun(
-            model,
-            state,
-            job.epochs,
-            batch_sizes(len(job.x), job.batch_size),
-            [_batches(net, job, scales, n_threads)],
-            net.l2,
-            n_threads,
-            progress=Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
-            callbacks=[*job.callbacks, *callbacks],
-            validation=None if held_out is None else _validation(net, held_out, job.stopping),
-            checkpoints=checkpoints,
-            point=None if kept is None else kept.point,
-        )
+        settings: dict[str, Any] = {
+            "progress": Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
+            "callbacks": [*job.callbacks, *callbacks],
+            "validation": None if held_out is None else _validation(net, held_out, job.stopping),
+            "checkpoints": checkpoints,
+            "point": None if kept is None else kept.point,
+        }
+        if isinstance(job.optimizer, LevenbergMarquardt):
+            steps = second_order.steps(net, state, net.l2, job.x, job.targets, job.weights)
+            run: FitRun = SecondOrderRun(model, state, job.epochs, steps, n_threads, **settings)
+        else:
+            sizes = batch_sizes(len(job.x), job.batch_size)
+            batches = [_batches(net, job, scales, n_threads)]
+            run = FitRun(model, state, job.epochs, sizes, batches, net.l2, n_threads, **settings)
         run.go()
     except BaseException:  # a DivergenceError, or one of a callback
         to_the_end(partial(state.end, model.params))
         raise
     best = None if run.validation is None else run.validation.best.params
     to_the_end(partial(state.end, model.params, best))
+    if steps is not None and steps.rule.is_bayesian:
+        net.posterior_ = steps.posterior(model.params)
     return run.history()
 
 

@@ -1,6 +1,7 @@
 """Initial weights.
 
-Sources: LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015).
+Sources: LeCun et al., Efficient BackProp (1998); Glorot and Bengio (2010); He et al. (2015);
+Nguyen and Widrow (1990), as in MATLAB's initnw.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ INITIALIZERS = (
     "glorot_normal",
     "he_normal",
     "he_uniform",
+    "nguyen_widrow",
 )
 _RELU_FAMILY = frozenset({"relu", "leaky_relu", "elu", "softplus", "silu", "gelu", "mish"})
 
 
 def initialize(
     weights: Sequence[np.ndarray],
+    biases: Sequence[np.ndarray],
     activations: Sequence[Any],
     initializer: str,
     rng: np.random.RandomState,
+    half_range: float = 1.0,
 ) -> None:
     """Draw the weights layer by layer in float64.
 
@@ -36,15 +40,26 @@ def initialize(
     ----------
     weights : sequence of ndarray, each (fan_in, fan_out)
         Written.
+    biases : sequence of ndarray, each (fan_out,)
+        Zeros; nguyen_widrow writes those of the hidden layers.
     activations : sequence
         Of each layer, the output layer's included.
     initializer : str
         One of :data:`INITIALIZERS`.
     rng : RandomState
+    half_range : float
+        The features lie between plus and minus this; for nguyen_widrow.
     """
-    for w, activation in zip(weights, activations, strict=True):
+    for k, (w, activation) in enumerate(zip(weights, activations, strict=True)):
         fan_in, fan_out = w.shape
         kind = initializer
+        if kind == "nguyen_widrow":
+            if k + 1 < len(weights):
+                _spread(w, biases[k], rng)
+                if k == 0:
+                    w /= half_range
+                continue
+            kind = "lecun_uniform"
         if kind == "auto":
             kind = "he_normal" if activation in _RELU_FAMILY else "lecun_normal"
         fan = {  # the weights' variance is 1 / fan
@@ -57,6 +72,17 @@ def initialize(
         else:
             bound = math.sqrt(3 / fan)
             w[:] = rng.uniform(-bound, bound, (fan_in, fan_out))
+
+
+def _spread(w: np.ndarray, b: np.ndarray, rng: np.random.RandomState) -> None:
+    """Units whose steep parts lie side by side where the inputs are, between -1 and 1."""
+    import numpy as np
+
+    fan_in, units = w.shape
+    slope = 0.7 * units ** (1 / fan_in)
+    drawn = rng.uniform(-1, 1, (fan_in, units))
+    w[:] = slope * drawn / np.sqrt(np.square(drawn).sum(axis=0))
+    b[:] = slope * np.linspace(-1, 1, units) * np.sign(drawn[0]) if units > 1 else 0.0
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,11 +21,13 @@ from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
 from fastnn.network.prediction import Predictor, decided, point
 from fastnn.network.scales import FAR, Scales
+from fastnn.network.second_order import standard_deviations
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
 from fastnn.network.spec import NetworkSpec, shortened
 from fastnn.network.step import Stepper
 from fastnn.network.tape import Stepwise
 from fastnn.network.trainable import Trainable
+from fastnn.training.posterior import Posterior
 from fastnn.training.state import TrainingState
 from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weights
 
@@ -74,9 +77,11 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     dropout : float or sequence of float, default=0
         Rate behind all hidden layers or behind each.
     initializer : str, default="auto"
-        lecun_normal, glorot_uniform, glorot_normal, he_normal or he_uniform.
+        lecun_normal, glorot_uniform, glorot_normal, he_normal, he_uniform or nguyen_widrow.
         "auto" takes he_normal for layers of the relu family, else lecun_normal.
-        Biases start at zero.
+        Biases start at zero; with nguyen_widrow those of hidden layers spread the units over
+        inputs between -1 and 1, from where :class:`fastnn.LevenbergMarquardt` needs far fewer
+        steps where there are few features.
     standardize : bool, default=False
         The first ``fit`` learns mean and standard deviation of the features, and
         of the targets of regression (except poisson's); every call then applies them, in
@@ -108,6 +113,8 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Labels in the order of the outputs, known after ``fit``.
     n_epochs_ : int
         Epochs trained so far, over all calls of ``fit``.
+    posterior_ : Posterior or None
+        What Bayesian regularisation found, by the latest ``fit``. Model files do not have it.
 
     Notes
     -----
@@ -191,7 +198,10 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self._begin(backend)
         rng = as_random_state(random_state)
         activations = [*self.spec.activation, "identity"]
-        initialize(self.weights, activations, self.spec.initializer, rng)
+        # of a uniform distribution, if standardised
+        half_range = math.sqrt(3) if self.spec.standardize else 1.0
+        how = self.spec.initializer
+        initialize(self.weights, self.biases, activations, how, rng, half_range)
         # Drawn behind the weights, so that these are what the seed alone would give.
         self.state.seed = int(rng.randint(2**31 - 1))
 
@@ -213,6 +223,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.classes_: np.ndarray | None = None
         self.targets_1d = True
         self.scales = Scales()
+        self.posterior_: Posterior | None = None
 
     def _use(self, backend: str) -> None:
         """Make what belongs to a backend."""
@@ -297,7 +308,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         backend, params = state.pop("backend"), state.pop("params")
-        self.__dict__.update(state)
+        self.__dict__.update({"posterior_": None} | state)  # files of fastnn 0.1 have none
         self._use(backend)
         self.params = params
 
@@ -373,7 +384,8 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         X : array-like or sparse matrix, shape (samples, features)
             Samples, a row each.
         return_std : bool, default=False
-            Of the loss gaussian: return standard deviations of the targets too, in their units.
+            Return standard deviations of the targets too, in their units, noise included: of the
+            loss gaussian, and of a training by ``LevenbergMarquardt(regularization="bayesian")``.
 
         Returns
         -------
@@ -383,6 +395,11 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             (samples, targets, quantiles).
         deviations : ndarray, of the same shape
             With ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``X`` is not allowed, or ``return_std`` not possible.
 
         Examples
         --------
@@ -395,7 +412,12 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         regression = self.spec.is_regression
         z = self._outputs(X, regression)
         if regression:
-            return decided(self.scales.outputs(z), self.spec, self.targets_1d, return_std)
+            outputs = self.scales.outputs(z)
+            if return_std and self.posterior_ is not None:
+                std = standard_deviations(self, self.posterior_, self._inputs(X))
+                values = decided(outputs, self.spec, self.targets_1d)
+                return values, std[:, 0] if values.ndim == 1 else std
+            return decided(outputs, self.spec, self.targets_1d, return_std)
         if return_std:
             raise ValueError(
                 f"return_std needs a regression; the loss is {self.spec.loss_name}, see "

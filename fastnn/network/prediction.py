@@ -216,7 +216,8 @@ def decided(
     """
     if return_std and spec.loss != "gaussian":
         raise ValueError(
-            'return_std needs loss="gaussian", whose outputs have a deviation, or an ensemble '
+            'return_std needs loss="gaussian", whose outputs have a deviation, a training by '
+            'Levenberg-Marquardt with regularization="bayesian", or an ensemble '
             f"(MLPBaggingRegressor); the loss is {spec.loss_name}"
         )
     flat = targets_1d and spec.n_targets == 1

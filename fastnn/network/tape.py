@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.network.derivatives import Outputs, features_of
 from fastnn.network.fitting import ROUNDING_ADVICE, warn_forgotten
 from fastnn.network.scales import warn_lost_spread
-from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 from fastnn.validation import as_array, as_real, check_finite
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Stepwise:
         True
         """
         state, model = self.state, self.model
-        new = optimizer is not state.optimizer
+        new = optimizer is not state.optimizer or isinstance(optimizer, LevenbergMarquardt)
         rule: Optimizer = get_optimizer(optimizer) if new else optimizer  # type: ignore[assignment]
         if rule.ema is not None:
             raise ValueError(

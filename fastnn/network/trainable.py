@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from fastnn.network import fitting
+from fastnn.network.second_order import check_checkpoint
 from fastnn.network.step import Stepper
 from fastnn.training.history import EarlyStopping, History, Progress
-from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -51,9 +52,10 @@ class Trainable:
             Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
         optimizer : Optimizer or str, optional
             Update rule; default :class:`fastnn.Adam`. An equal one goes on with its
-            moments, another starts with new ones.
+            moments, another starts with new ones. For small networks and accurate fits
+            :class:`fastnn.LevenbergMarquardt`, by name "lm".
         epochs : int, default=100
-            Passes over the data.
+            Passes over the data; most steps of :class:`fastnn.LevenbergMarquardt`.
         batch_size : int, optional
             Samples a step; the last batch of an epoch takes what is left. Default:
             all (full-batch training).
@@ -139,6 +141,8 @@ class Trainable:
         )
         writer = None
         if checkpoint is not None or kept is not None:
+            if isinstance(job.optimizer, LevenbergMarquardt):
+                check_checkpoint(net.dtype)
             purpose = fitting.purpose(net, job, validation_fraction)
             if kept is not None:
                 kept.check(purpose, ("epochs", job.epochs))

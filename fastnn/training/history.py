@@ -31,7 +31,8 @@ class History:
     steps : int
         Updates done.
     stopped : str
-        Why training ended: "epochs", "early stopping", "callback" or "interrupted".
+        Why training ended: "epochs", "early stopping", "callback" or "interrupted"; with
+        :class:`fastnn.LevenbergMarquardt` also "gradient", "damping" or "goal".
     best_epoch : int or None
         Epoch (from 0) whose parameters were restored by early stopping.
     compile_seconds : float

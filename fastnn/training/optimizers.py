@@ -6,7 +6,7 @@ The formulas are at :func:`fastnn.backends.numpy.update`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.backends import codes
@@ -305,19 +305,130 @@ class RMSprop(Optimizer):
         return float(self.rho), float(self.epsilon), 0.0
 
 
+@dataclass(frozen=True)
+class LevenbergMarquardt(Optimizer):
+    """Levenberg-Marquardt: Gauss-Newton steps with damping, for small networks.
+
+    A step solves ``(H + damping I) d = -g`` with the gradient g of the objective over all samples
+    and its Gauss-Newton matrix H, for squared error the mean of ``J.T J`` plus L2. It is taken if
+    the objective falls; then the damping falls too, else it rises and the step is tried again. An
+    epoch of ``fit`` is one such step. Computed in float64 whatever the network's dtype; use
+    ``dtype="float64"`` for the last digits.
+
+    For the losses squared_error, huber, poisson, cross_entropy and binary_cross_entropy, full
+    batches, no dropout, and at most 3,000 parameters, since a step takes time with their cube and
+    memory with their square. For huber H has the weights of iteratively reweighted least squares.
+
+    Parameters
+    ----------
+    damping : float, default=1e-3
+        Of the first step (Marquardt's parameter, MATLAB's mu).
+    decrease : float in (0, 1), default=0.1
+        Factor of the damping after a step that was taken.
+    increase : float above 1, default=10
+        Factor after one that was not.
+    max_damping : float, default=1e10
+        Training ends where a larger one would be needed: no step lowers the objective.
+    min_gradient : float, default=1e-7
+        Training ends when no entry of the gradient is larger.
+    goal : float, default=0
+        Training ends when the objective is not larger.
+    regularization : {None, "bayesian"}
+        "bayesian": strength of L2 on all parameters, biases too, and variance of the noise are
+        estimated again after each step (MacKay, 1992; Foresee and Hagan, 1997), so that no
+        validation data are needed. For squared error, with the network's ``l2=0``. The losses of
+        the history then are without the penalty, and the network has ``posterior_``, a
+        :class:`fastnn.Posterior`.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> x = np.linspace(-1, 1, 100)[:, None]
+    >>> net = fastnn.Network([1, 10, 1], loss="squared_error", dtype="float64", random_state=0)
+    >>> history = net.fit(x, np.sin(3 * x), optimizer=fastnn.LevenbergMarquardt())
+    >>> net.loss(x, np.sin(3 * x)) < 1e-8
+    True
+    """
+
+    damping: float = 1e-3
+    decrease: float = 0.1
+    increase: float = 10.0
+    max_damping: float = 1e10
+    min_gradient: float = 1e-7
+    goal: float = 0.0
+    regularization: str | None = None
+
+    # what does not belong to it
+    learning_rate: float = field(init=False, repr=False, default=1.0)
+    clip_norm: None = field(init=False, repr=False, default=None)
+    clip_value: None = field(init=False, repr=False, default=None)
+    ema: None = field(init=False, repr=False, default=None)
+
+    rule: ClassVar[int] = codes.SGD  # for a state's sake: the kernels' updates are not called
+    name: ClassVar[str] = "lm"
+
+    def __post_init__(self) -> None:
+        for name in ("damping", "max_damping"):
+            _check(name, getattr(self, name), 0.0, math.inf, low_open=True)
+        for name in ("min_gradient", "goal"):
+            _check(name, getattr(self, name), 0.0, math.inf)
+        _check("decrease", self.decrease, 0.0, 1.0, low_open=True)
+        _check("increase", self.increase, 1.0, math.inf, low_open=True)
+        if self.max_damping < self.damping:
+            raise ValueError(
+                f"max_damping must be at least damping={self.damping:g}; got {self.max_damping!r}"
+            )
+        if self.regularization not in (None, "bayesian"):
+            raise ValueError(
+                f"regularization must be None or 'bayesian'; got {self.regularization!r}"
+            )
+
+    @property
+    def is_bayesian(self) -> bool:
+        """Whether the strength of L2 is estimated."""
+        return self.regularization is not None
+
+    @property
+    def _numbers(self) -> tuple[float, float, float]:
+        return 0.0, 0.0, 0.0
+
+    @property
+    def _n_own(self) -> int:
+        """The damping; then, if estimated, the precisions of parameters and noise."""
+        return 3 if self.is_bayesian else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and settings."""
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        return {"name": self.name, **own}
+
+
 OPTIMIZERS = {cls.name: cls for cls in (SGD, Adam, AdamW, AdaGrad, RMSprop)}
+# Those that need all data at once, and so only Network.fit takes.
+_WHOLE_FIT: dict[str, type[Optimizer]] = {LevenbergMarquardt.name: LevenbergMarquardt}
 
 
-def get_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
-    """An optimiser from itself, its name, or None for Adam with its defaults."""
+def get_optimizer(optimizer: Optimizer | str | None, whole_fit: bool = False) -> Optimizer:
+    """An optimiser from itself, its name, or None for Adam with its defaults.
+
+    Parameters
+    ----------
+    optimizer : Optimizer, str or None
+    whole_fit : bool
+        Whether it may be one that does not work by single steps with a gradient.
+    """
+    known = {**OPTIMIZERS, **_WHOLE_FIT} if whole_fit else OPTIMIZERS
     if optimizer is None:
         return _DEFAULT
+    if isinstance(optimizer, str) and optimizer in known:
+        return known[optimizer]()
+    by_name = isinstance(optimizer, str) and optimizer in _WHOLE_FIT
+    if not whole_fit and (by_name or isinstance(optimizer, LevenbergMarquardt)):
+        raise ValueError("Levenberg-Marquardt trains on all data at once: it is for Network.fit")
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if isinstance(optimizer, str) and optimizer in OPTIMIZERS:
-        return OPTIMIZERS[optimizer]()
     raise ValueError(
-        f"optimizer must be one of {', '.join(OPTIMIZERS)} or an object such as "
+        f"optimizer must be one of {', '.join(known)} or an object such as "
         f"fastnn.SGD(learning_rate=0.1); got {optimizer!r}"
     )
 
@@ -332,9 +443,10 @@ def optimizer_of(fields: dict[str, Any]) -> Optimizer:
     """
     settings = dict(fields)
     name = settings.pop("name", None)
-    cls = OPTIMIZERS.get(name) if isinstance(name, str) else None
+    known = {**OPTIMIZERS, **_WHOLE_FIT}
+    cls = known.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"the optimizer must be one of {', '.join(OPTIMIZERS)}; got {fields!r}")
+        raise ValueError(f"the optimizer must be one of {', '.join(known)}; got {fields!r}")
     try:
         return cls(**settings)
     except TypeError as error:

@@ -200,7 +200,7 @@ def test_what_differs_is_named(tmp_path):
         fastnn.MLPRegressor().fit(X, X[:, 0], resume=path)
     with pytest.raises(ValueError, match=r"max_iter=1, but .* has 2 epochs already"):
         case.train(max_iter=1, resume=path)
-    with pytest.raises(ValueError, match="checkpoints need a stochastic solver; solver is 'lbfgs'"):
+    with pytest.raises(ValueError, match="a stochastic solver or 'lm'; solver is 'lbfgs'"):
         fastnn.MLPClassifier(solver="lbfgs").fit(X, Y, checkpoint=path)
     with pytest.raises(ValueError, match="checkpoint_every needs checkpoint"):
         fastnn.MLPClassifier().fit(X, Y, checkpoint_every=1)

@@ -129,6 +129,23 @@ def test_initializers(initializer):
         assert np.abs(w).max() > 3.5 * np.sqrt(variance)
 
 
+@pytest.mark.parametrize(("standardize", "half_range"), [(False, 1.0), (True, np.sqrt(3))])
+def test_nguyen_widrow_spreads_the_units(standardize, half_range):
+    net = make([2, 50, 30, 3], initializer="nguyen_widrow", standardize=standardize)
+    for k, (scale, n_in, units) in enumerate([(half_range, 2, 50), (1.0, 50, 30)]):
+        w, b = net.weights[k], net.biases[k]
+        slope = 0.7 * units ** (1 / n_in)
+        np.testing.assert_allclose(np.linalg.norm(w, axis=0) * scale, slope)
+        even = slope * np.abs(np.linspace(-1, 1, units))
+        np.testing.assert_allclose(np.sort(np.abs(b)), np.sort(even))
+    assert not net.biases[2].any()
+    assert 0 < np.abs(net.weights[2]).max() <= np.sqrt(3 / 30)
+    # of one feature each unit bends at a place of its own
+    one = make([1, 20, 2], initializer="nguyen_widrow")
+    places = np.sort(-one.biases[0] / one.weights[0][0])
+    np.testing.assert_allclose(places, np.linspace(-1, 1, 20), atol=1e-12)
+
+
 def test_default_initializer_follows_the_activation():
     net = make([50, 50, 50, 2], activation=["tanh", "relu"])
     draws = np.random.RandomState(0)

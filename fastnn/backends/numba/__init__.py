@@ -43,6 +43,7 @@ from fastnn.backends.numba.products import (
     dense_forward,
 )
 from fastnn.backends.numba.random import mix, shuffle, stream
+from fastnn.backends.numba.sample_gradients import sample_gradients
 from fastnn.backends.numba.tape import apply_gradient, tape_backward, tape_forward
 from fastnn.backends.numba.train import loss_and_grad, train
 from fastnn.backends.numba.updates import penalty, update

@@ -50,7 +50,7 @@ def layer_inputs_back(net, k, dz, params, dx):
 
 
 @inner
-def _slopes(net, block, k, work, da):
+def slopes(net, block, k, work, da):
     """``da`` times the derivative of layer k's activation."""
     layer, zero = layer_of(net, k), np.int64(0)
     z = units_of(block, work, layer.net_input, zero, layer.fan_out)
@@ -72,7 +72,7 @@ def _backward_vectors(net, block, vectors, params, work, out):
         for k in range(net.n_layers - 1, 0, -1):
             dx = units_of(block, work, other, zero, layer_of(net, k).fan_in)
             layer_inputs_back(net, k, dz, params, dx)
-            _slopes(net, block, k - 1, work, dx)
+            slopes(net, block, k - 1, work, dx)
             dz, delta, other = dx, other, delta
         layer_inputs_back(net, np.int64(0), dz, params, x)
         place = at(out, r * features)
@@ -92,7 +92,7 @@ def _forward_vectors(net, block, vectors, params, work, out):
             w = Matrix(at(params, layer.weights), layer.fan_in, layer.fan_out, layer.fan_out)
             dz = units_of(block, work, delta, zero, layer.fan_out)
             tangent_product(x, w, layer.blas, dz)
-            _slopes(net, block, k, work, dz)
+            slopes(net, block, k, work, dz)
             x, delta, other = dz, other, delta
         place = at(out, r * x.rows)
         transpose(x.data, x.rows, block.samples, x.ld, place, vectors.n * x.rows)

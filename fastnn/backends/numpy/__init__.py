@@ -30,7 +30,9 @@ from fastnn.backends.numpy.products import (
     dense_forward,
 )
 from fastnn.backends.numpy.random import dropout_mask, mix, shuffle, stream
+from fastnn.backends.numpy.sample_gradients import sample_gradients
 from fastnn.backends.numpy.tape import apply_gradient, tape_backward, tape_forward
+from fastnn.backends.numpy.taylor import taylor, taylor_gradient
 from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
@@ -68,10 +70,13 @@ __all__ = [
     "output_transform",
     "penalty",
     "product_scratch",
+    "sample_gradients",
     "shuffle",
     "stream",
     "tape_backward",
     "tape_forward",
+    "taylor",
+    "taylor_gradient",
     "train",
     "update",
     "weights_of",

@@ -1,0 +1,106 @@
+"""Value, first and second derivative along a direction, and the gradients of these three.
+
+Forward-mode Taylor: every layer hands on three numbers a unit, as the inputs move by
+``e first + e^2 / 2 second``. With the layers' ``z, z', z''`` the outputs are ``a = f(z)``,
+``a' = f'(z) z'`` and ``a'' = f''(z) z'^2 + f'(z) z''``. Then the way back, from derivatives by all
+three of the last layer: for residuals of differential equations.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.backends.codes import ACTIVATION, BIASES, FAN_OUT, WEIGHTS
+from fastnn.backends.numpy.activations import (
+    activation_backward,
+    activation_curvature,
+    activation_forward,
+)
+from fastnn.backends.numpy.products import quiet
+from fastnn.backends.numpy.updates import biases_of, weights_of
+
+_STEP = 1e-30  # of the complex step: its square is nothing
+
+
+class Passed(NamedTuple):
+    """What a layer read and computed; each of three has value, first and second derivative.
+
+    Attributes
+    ----------
+    inputs, net_inputs : ndarray, shape (3, units, samples)
+    slopes : ndarray, shape (3, units, samples)
+        First to third derivative of the activation.
+    """
+
+    inputs: np.ndarray
+    net_inputs: np.ndarray
+    slopes: np.ndarray
+
+
+@quiet
+def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[Passed]]:
+    """Forward.
+
+    Parameters
+    ----------
+    net : fastnn.backends.interface.Net
+        Without dropout.
+    x : ndarray, shape (3, features, samples)
+        Samples, how they move, and how that changes.
+    params : ndarray, shape (n_params,)
+
+    Returns
+    -------
+    out : ndarray, shape (3, outputs, samples)
+        The last layer's net inputs.
+    passed : list of Passed
+        For :func:`taylor_gradient`.
+    """
+    passed = []
+    for row, constant in zip(net.layers, net.constants, strict=True):
+        z = np.matmul(weights_of(row, params).T, x)
+        z[0] += biases_of(row, params)[:, None]
+        a, slopes = _activation(z[0], row[ACTIVATION], constant)
+        passed.append(Passed(x, z, slopes))
+        x = np.stack([a, slopes[0] * z[1], slopes[1] * z[1] ** 2 + slopes[0] * z[2]])
+    return x, passed
+
+
+@quiet
+def taylor_gradient(net: Any, passed: list[Passed], vector: Any, params: Any, out: Any) -> None:
+    """Backward: of each sample, the gradient by the parameters.
+
+    Parameters
+    ----------
+    net, passed, params
+        Of :func:`taylor`.
+    vector : ndarray, shape (3, outputs, samples)
+        Derivatives by value, first and second derivative.
+    out : ndarray, shape (n_params, samples)
+    """
+    for row, (inputs, z, slopes) in zip(net.layers[::-1], passed[::-1], strict=True):
+        v, v1, v2 = vector
+        f1, f2, f3 = slopes
+        bent = v1 * z[1] + v2 * z[2]
+        d = np.stack(
+            [v * f1 + bent * f2 + v2 * f3 * z[1] ** 2, v1 * f1 + 2 * v2 * f2 * z[1], v2 * f1]
+        )
+        products = np.einsum("tis,tjs->ijs", inputs, d)
+        out[row[WEIGHTS] : row[BIASES]] = products.reshape(-1, products.shape[2])
+        out[row[BIASES] : row[BIASES] + row[FAN_OUT]] = d[0]
+        vector = np.matmul(weights_of(row, params), d)
+
+
+def _activation(z: Any, activation: int, constant: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Output and three derivatives of an activation; the third by the complex step."""
+    a, moved = np.empty_like(z), z + np.asarray(_STEP * 1j, np.result_type(z, np.complex64))
+    activation_forward(z, activation, constant, a)
+    slopes = np.ones((2, *z.shape), z.dtype)
+    activation_backward(z, a, activation, constant, slopes[0])
+    activation_curvature(z, a, activation, constant, slopes[1])
+    moved_a, third = np.empty_like(moved), np.ones_like(moved)
+    activation_forward(moved, activation, constant, moved_a)
+    activation_curvature(moved, moved_a, activation, constant, third)
+    return a, np.concatenate([slopes, third.imag[None] / z.dtype.type(_STEP)])
