@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,8 +80,35 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
     if not kinds and not needs_encoding(table, name, ignore, keep_index, settings.gaps):
         gaps = "error" if settings.gaps == "error" else "drop"
         dataset = dataset_of(table, name, settings.task, None, ignore, keep_index, gaps)
+        if dataset.y.ndim == 1 and len(dataset.y) > 1:
+            from fastnn.tables.target import check_learnable
+
+            check_learnable(dataset.y, dataset.task, name, str(table.path))
+        dataset = _with_caution(dataset)
         return Data(dataset, *split(dataset, settings.test, seed))
     return _encoded(table, name, settings, kinds)
+
+
+def _with_caution(dataset: Dataset) -> Dataset:
+    """Data with a note on columns that give the target away; a single one may well do so."""
+    from fastnn.tables.columns import Column
+
+    X, names = dataset.X, dataset.feature_names
+    if X.shape[1] < 2 or X.dtype.kind != "f" or len(names) != X.shape[1]:
+        return dataset
+    columns = [Column(name, X[:, k].astype(float)) for k, name in enumerate(names)]
+    notes = (*dataset.notes, *_cautions(columns, dataset.y, dataset.task))
+    return replace(dataset, notes=notes)
+
+
+def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
+    from fastnn.tables.baselines import copies_of_target
+
+    return [
+        f"caution: column {copy!r} gives the target away, in other words; is it known when "
+        f"predicting? (--ignore {copy!r})"
+        for copy in copies_of_target(columns, y, task)
+    ]
 
 
 def kinds_of(given: Sequence[str] | None) -> dict[str, str]:
@@ -124,7 +152,6 @@ def _encoded(
 ) -> Data:
     """A table with text, dates or gaps as an encoding and what it makes of the rows."""
     from fastnn.tables import Encoding
-    from fastnn.tables.baselines import copies_of_target
     from fastnn.tables.columns import columns_of
     from fastnn.tables.target import target_of
 
@@ -167,11 +194,7 @@ def _encoded(
         raise ValueError(f"{table.path}: {error} (--column NAME=drop leaves one out)") from None
     used = set(encoding.used)
     candidates = [column for column in columns if column.name in used]
-    notes += [
-        f"caution: column {copy!r} gives the target away, in other words; is it known when "
-        f"predicting? (--ignore {copy!r})"
-        for copy in copies_of_target(candidates, y, target.task)
-    ]
+    notes += _cautions(candidates, y, target.task)
     dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
     return Data(dataset, train_rows, test_rows, encoding)
 

@@ -212,6 +212,8 @@ def dataset_of(
     name = target_name(table, target)
     y, gone, decided = target_column(table, name, task)
     notes += decided
+    if gone.all() and len(gone):
+        raise ValueError(f"{path}: target {name!r} has no values")
     if table.X is not None:
         names = [f"x{k}" for k in range(table.X.shape[1])]
         X = columns_of.check_matrix(table.X, names, table)

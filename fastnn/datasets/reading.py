@@ -39,6 +39,8 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
     if not path.exists():
         raise FileNotFoundError(f"no data set and no file {str(path)!r}; {known}")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, not a file")
     if suffix == ".npz":
         table = read_npz(path)
     elif suffix == ".parquet":

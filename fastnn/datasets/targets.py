@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
 from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 from fastnn.datasets.task import guess_task
 
+ENOUGH = 1000  # different texts that tell whether a column has dates
 FEW_CLASSES = 10  # different words that may be classes although most are numbers
 TASKS = ("classification", "regression")
 
@@ -34,12 +37,12 @@ def target_column(
     if y.dtype.kind == "O":
         texts = y.tolist()
         if set(map(type, texts)) <= {str, type(None)}:
-            found = cells.parse(texts, table.decimal)
-            if found.bad is None and found.how and "dates" in found.how:
+            if _are_dates(texts):
                 raise ValueError(
                     f"{table.path}: target {name!r} has dates, which are neither classes nor "
                     "numbers; write what is to be predicted as a number"
                 )
+            found = cells.parse(texts, table.decimal)
             odd = found.bad is not None and not found.words and task != "classification"
             if (
                 odd
@@ -66,6 +69,15 @@ def target_column(
     else:
         gone = y == np.array(None) if y.dtype.kind == "O" else np.zeros(len(y), bool)
     return y, gone, notes
+
+
+def _are_dates(texts: list[str | None]) -> bool:
+    """Whether texts are dates, in whichever order of day, month and year."""
+    from fastnn.tables.dates import order_of
+
+    different = dict.fromkeys(texts)
+    words = (cell for cell in different if cell is not None and not cells.is_gap(cell))
+    return order_of(islice(words, ENOUGH)) is not None
 
 
 def _is_truth(texts: list[str | None]) -> bool:

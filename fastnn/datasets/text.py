@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import importlib
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -85,6 +86,8 @@ def decoded(raw: bytes, path: Path, encoding: str | None) -> tuple[str, str, lis
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text[:200].lstrip()[:1] == "<" and ">" in text:
         raise ValueError(f"{path}: is a page of HTML or XML, not a table")
+    if re.match(r"\s*(\{\s*\"|\[\s*[\[{])", text[:200]):
+        raise ValueError(f"{path}: is JSON; of a list of records pandas.read_json makes a table")
     return text, encoding, notes
 
 

@@ -12,6 +12,8 @@ from fastnn.tables.columns import Column, as_texts
 from fastnn.tables.kinds import read_numbers
 from fastnn.training.optimizers import Adam
 
+FEWEST = 20  # different numbers that do not rise together by chance
+
 ROWS = 50_000  # of training that a baseline learns from
 MOST_COLUMNS = 2000  # encoded, with which a linear model is quick
 UPDATES = 1500  # steps of logistic regression
@@ -83,8 +85,9 @@ def copies_of_target(columns: Sequence[Column], y: np.ndarray, task: str) -> lis
     Returns
     -------
     list of str
-        Of a regression: numbers that are the target in other units. Of classes: columns whose
-        values and the classes belong to each other one to one, in all rows that have a value.
+        Of a regression: numbers that are the target in other units, or rise or fall with it in
+        all rows. Of classes: columns whose values and the classes belong to each other one to one,
+        in all rows that have a value.
     """
     of_class = np.unique(y, return_inverse=True)[1] if task == "classification" else y
     test: Any = _is_renamed if task == "classification" else _is_rescaled
@@ -95,10 +98,11 @@ def _is_renamed(column: Column, which: np.ndarray) -> bool:
     there = ~column.gaps
     if there.sum() < 0.5 * len(there):
         return False
-    values = as_texts(column)[there].astype(str)
     n = len(np.unique(which[there]))
-    if n < 2 or len(set(values[:1000].tolist())) > n:
+    first = column.take(np.flatnonzero(there)[:1000])
+    if n < 2 or len(set(as_texts(first).tolist())) > n:
         return False
+    values = as_texts(column)[there].astype(str)
     names, code = np.unique(values, return_inverse=True)
     return len(names) == n == len(np.unique(code * n + which[there]))
 
@@ -114,4 +118,9 @@ def _is_rescaled(column: Column, y: np.ndarray) -> bool:
     a, b = values[there], y[there]
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
-    return bool(scale > 0 and abs(a @ b) / scale > 1 - 1e-9)
+    if scale > 0 and abs(a @ b) / scale > 1 - 1e-9:
+        return True
+    steps, rises = np.diff(np.sort(a)), np.diff(b[np.argsort(a)])
+    one_way = (rises >= 0).all() or (rises <= 0).all()
+    together = np.array_equal(steps > 0, rises != 0)
+    return bool(one_way and together and (steps > 0).sum() >= FEWEST)

@@ -125,7 +125,24 @@ def target_of(
 def _checked(
     y: np.ndarray, known: np.ndarray, task: str, notes: list[str], name: str, where: str
 ) -> TableTarget:
-    """Raise where there is nothing to learn."""
+    check_learnable(y, task, name, where)
+    return TableTarget(y, known, task, notes)
+
+
+def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
+    """Raise where there is nothing to learn: a constant, or a class for each row.
+
+    Parameters
+    ----------
+    y : ndarray, shape (samples,)
+    task : {"classification", "regression"}
+    name, where : str
+        Of the target and its file, for messages.
+
+    Raises
+    ------
+    ValueError
+    """
     if (y == y[0]).all():
         raise ValueError(
             f"{where}: target {name!r} is {y[0].item()!r} in all {len(y):,} rows; "
@@ -138,7 +155,6 @@ def _checked(
                 f"{where}: target {name!r} has {n:,} different values in {len(y):,} rows, too "
                 "many to be classes (is it an identifier? for numbers: task regression)"
             )
-    return TableTarget(y, known, task, notes)
 
 
 def _is_whole_type(y: Any) -> bool:
