@@ -6,7 +6,7 @@
 | ``table.py`` | ``PlainTable``: the encoding of a table and the networks behind it |
 | ``onnx.py``, ``onnx_table.py`` | ONNX graphs, of networks and of columns before them |
 | ``skl2onnx_converters.py`` | what skl2onnx needs to know |
-| ``c.py``, ``c_jacobian.py``, ``c_table.py`` | one C99 file |
+| ``c.py``, ``c_jacobian.py``, ``c_selftest.py``, ``c_table.py`` | one C99 file |
 | ``keras.py``, ``torch.py``, ``sklearn.py`` | models of these libraries, there and back |
 | ``pipeline.py`` | scikit-learn's pipelines of scalers and an estimator, as a list of layers |
 | ``collector.py`` | layers of another library's model become a network |

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastnn.export.c_jacobian import Jacobian
+from fastnn.export.c_selftest import SelfTest
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.export.table import describe_table
 from fastnn.network import Network
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from fastnn.tables.base import BaseTabular
 
 N_VECTORS = 8
-
-# Largest difference from the expected values that the self-test allows, relative to the largest
-# of them: some hundred roundings, more than the sums of wide layers differ by in another order.
-TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}
 
 # f(z) of each activation; {f} is the suffix of the functions and constants of the type.
 _FUNCTIONS = {
@@ -200,7 +197,7 @@ class Source:
             parts.append(self._predict(suffix, kind))
         if self.jacobian is not None:
             parts.append(self.jacobian.functions())
-        parts.append(self._test())
+        parts.append(SelfTest(self).text())
         return "\n".join(parts)
 
     def tables(self) -> list[str]:
@@ -423,89 +420,6 @@ class Source:
             f"        if (z[j] > z[best])\n"
             f"            best = j;\n"
             f"    return best;\n}}\n"
-        )
-
-    def _test(self) -> str:
-        """The program that compares with what fastnn predicts, by its NumPy reference."""
-        plain, name, t, f = self.plain, self.name, self.type, self.f
-        from dataclasses import replace
-
-        net = replace(plain, classes=None).to_network("numpy")
-        rows, n = len(self.vectors), self.outputs
-        if plain.is_regression:
-            expected = net.predict(self.vectors).reshape(rows, n)
-        else:
-            expected = net.predict_proba(self.vectors)
-        call, check, suffix = "predict", "", self.entries[-1][0]
-        if not plain.is_regression:
-            call = "predict_proba"
-            declare = f"        int labels[{n}];\n" if plain.is_multilabel else ""
-            if plain.is_multilabel:
-                check = (
-                    f"        {name}_predict{suffix}(x, labels);\n"
-                    f"        for (int j = 0; j < {n}; j++)\n"
-                    f"            if (labels[j] ? y[j] < 0.5{f} : y[j] > 0.5{f})\n"
-                    f"                wrong++;\n"
-                )
-            else:
-                check = (
-                    f"        for (int j = 0; j < {n}; j++)\n"
-                    f"            if (y[j] > y[{name}_predict{suffix}(x)])\n"
-                    f"                wrong++;\n"
-                )
-        else:
-            declare = ""
-        shift = 0.0 if plain.target_shift is None else plain.target_shift
-        scale = self.number(float(np.abs(expected - shift).max()) or 1.0)
-        kind = self.entries[-1][1]
-        values = kind if plain.is_regression else t
-        own = "" if len(self.entries) == 1 else self._test_of_floats(call, expected)
-        table, declare_limits, relative = "", "", TOLERANCE[plain.dtype.name]
-        limit = f"{relative} * {scale}"
-        if self.jacobian is not None:
-            table = self.jacobian.test_table(replace(plain, classes=None))
-            own += self.jacobian.test_lines()
-            declare_limits = f"    const {t} relative = {relative};\n"
-            limit = f"relative * {scale}"
-        return (
-            f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n\n"
-            f"{self.table(f'{name}_test_x', self.vectors, kind == 'double')}\n"
-            f"{self.table(f'{name}_test_y', expected, values == 'double')}\n"
-            f"{table}int main(void)\n{{\n{declare_limits}"
-            f"    const {t} allowed = {limit};\n"
-            f"    {t} largest = 0;\n"
-            "    int wrong = 0;\n"
-            f"    for (int k = 0; k < {rows}; k++) {{\n"
-            f"        const {kind} *x = {name}_test_x + k * {plain.sizes[0]};\n"
-            f"        {values} y[{n}];\n"
-            f"{declare}"
-            f"        {name}_{call}{suffix}(x, y);\n"
-            f"        for (int j = 0; j < {n}; j++) {{\n"
-            f"            const {t} difference = ({t})fabs(y[j] - {name}_test_y[k * {n} + j]);\n"
-            "            if (!(difference <= allowed))\n"
-            "                wrong++;\n"
-            "            if (difference > largest)\n"
-            "                largest = difference;\n"
-            "        }\n"
-            f"{check}{own}"
-            "    }\n"
-            f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong, '
-            "(double)largest);\n"
-            "    return wrong != 0;\n}\n#endif\n"
-        )
-
-    def _test_of_floats(self, call: str, expected: np.ndarray) -> str:
-        """The functions of float beside those of double, for numbers that both can hold."""
-        name, n_in, n = self.name, self.plain.sizes[0], self.outputs
-        scale = float(np.abs(expected).max()) or 1.0
-        return (
-            f"        float xf[{n_in}], yf[{n}];\n"
-            f"        for (int i = 0; i < {n_in}; i++)\n"
-            "            xf[i] = (float)x[i];\n"
-            f"        {name}_{call}(xf, yf);\n"
-            f"        for (int j = 0; j < {n}; j++)\n"
-            f"            if (!(fabs((double)yf[j] - (double)y[j]) <= 1e-5 * {scale}))\n"
-            "                wrong++;\n"
         )
 
 
