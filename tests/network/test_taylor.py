@@ -15,13 +15,14 @@ U = rng.normal(0.0, [1.0, 20.0, 0.1], (7, 3))
 
 def trained(loss="squared_error", outputs=2, **settings):
     settings = {"standardize": True, "dtype": "float64", "random_state": 0} | settings
-    net = fastnn.Network([3, 6, 5, outputs], loss=loss, **settings)
+    net = fastnn.Network([3, 6, 5, 2 if loss == "gaussian" else outputs], loss=loss, **settings)
     if loss == "cross_entropy":
         y = np.arange(7) % outputs
     elif loss == "binary_cross_entropy":
         y = rng.integers(0, 2, (7, outputs)) if outputs > 1 else np.arange(7) % 2
     else:
-        y = np.abs(rng.normal(50.0, [7.0, 0.2][:outputs], (7, outputs)))
+        n = 1 if loss == "gaussian" else outputs
+        y = np.abs(rng.normal(50.0, [7.0, 0.2][:n], (7, n)))
     x = X if net.standardize else (X - 50) / [1.0, 20.0, 0.1]
     net.fit(x, y, epochs=2)
     for b in net.biases:

@@ -59,7 +59,7 @@ def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[Passed]]:
         For :func:`taylor_gradient`.
     """
     passed = []
-    for row, constant in zip(net.layers, net.constants, strict=True):
+    for row, constant in zip(net.layers, net.constants, strict=False):
         z = np.matmul(weights_of(row, params).T, x)
         z[0] += biases_of(row, params)[:, None]
         a, slopes = _activation(z[0], row[ACTIVATION], constant)
