@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,7 +60,12 @@ def command(
     """
     kernels = backend.value
     if resume is not None:
-        given = {"out": out != DEFAULT, "only": only, "seeds": seeds, "quick": quick}
+        given: dict[str, Any] = {
+            "out": out != DEFAULT,
+            "only": only,
+            "seeds": seeds,
+            "quick": quick,
+        }
         only_resume({}, backend=kernels != "auto", **given)
         state, out = read_state(resume), resume
         names, kernels = choose(state["only"]), str(state["backend"])

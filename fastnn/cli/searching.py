@@ -150,7 +150,7 @@ def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings)
     labels, counts = np.unique(dataset.y[rows], return_counts=True)
     if len(labels) < 2:
         raise ValueError(f"target {dataset.target_name!r} has a single class")
-    least, few = int(counts.min()), int((counts < settings.folds).sum())
+    least, few = int(counts.min()), int((counts < (settings.folds or 2)).sum())
     if not few:
         return None
     label, more = labels[counts.argmin()].item(), f" and {few - 1} more" if few > 1 else ""

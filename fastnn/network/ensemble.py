@@ -133,22 +133,51 @@ class Ensemble:
         """
         return self._mean([net.predict_proba for net in self.networks], X)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """Most probable classes, or means of the networks' values.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, a row each.
+        return_std : bool, default=False
+            Of a regression: the standard deviation, too, over the networks; with the loss gaussian
+            with that of each network.
 
         Returns
         -------
-        ndarray, shape (samples,), of several outputs (samples, outputs)
+        predicted : ndarray, shape (samples,), of several outputs (samples, outputs)
+        std : ndarray of the same shape
+            With ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of classes.
         """
+        if return_std:
+            return self._mean_and_deviation(X)
         if self.first.is_regression:
             return self._mean([net.predict for net in self.networks], X)
         chosen = self.predict_proba(X).argmax(axis=1)
         return chosen if self.classes_ is None else self.classes_[chosen]
+
+    def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the mixture of the networks."""
+        if not self.first.is_regression:
+            raise ValueError("return_std is for regressions; predict_proba tells of classes")
+        means, variances = [], []
+        for net in self.networks:
+            found = (
+                net.predict(X, return_std=True) if net.loss_name == "gaussian" else net.predict(X)
+            )
+            mean, own = found if isinstance(found, tuple) else (found, np.zeros_like(found))
+            means.append(mean.astype(np.float64))
+            variances.append(np.square(own, dtype=np.float64))
+        mean = np.average(means, axis=0, weights=self.weights)
+        spread = np.square(np.asarray(means) - mean) + np.asarray(variances)
+        deviation = np.sqrt(np.average(spread, axis=0, weights=self.weights))
+        return mean.astype(found[0].dtype), deviation.astype(found[0].dtype)
 
     def _mean(self, methods: Sequence[Any], X: Any) -> np.ndarray:
         """Weighted mean of what the methods give, in their dtype."""

@@ -300,6 +300,26 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         **_CONSTRAINTS,
     }
 
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            Samples, a row each.
+        return_std : bool, default=False
+            The standard deviation over the networks, too.
+
+        Returns
+        -------
+        predicted : ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            With ``return_std``.
+        """
+        if return_std:
+            return self.ensemble_.predict(self._encoded(X), return_std=True)
+        return self._outputs(X)
+
     def __init__(
         self,
         *,
