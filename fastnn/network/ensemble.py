@@ -107,7 +107,7 @@ class Ensemble:
             net.n_threads = value
 
     def __getattr__(self, name: str) -> Any:
-        """What all networks have in common."""
+        """What all networks have in common; sizes are those of the first."""
         if name in _COMMON and "networks" in self.__dict__:
             return getattr(self.first, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -221,10 +221,14 @@ class Ensemble:
         Returns
         -------
         float
-            Cross-entropy; of a regression half of the squared error, summed over the outputs, in
-            units of the first network's scale of the targets.
+            Cross-entropy; of squared_error its half, summed over the outputs, in units of the first
+            network's scale of the targets; of other losses the mean of the networks' losses.
         """
         y = np.asarray(y)
+        if self.first.is_regression and self.loss_name != "squared_error":
+            return float(
+                np.average([net.loss(X, y) for net in self.networks], weights=self.weights)
+            )
         if self.first.is_regression:
             scale = self.first.scales.target_scale
             error = (y - self.predict(X)).reshape(len(y), -1) * (1.0 if scale is None else scale)
@@ -247,5 +251,5 @@ class Ensemble:
 
 _COMMON = {
     *("backend", "dtype", "is_regression", "loss_name", "n_features", "n_outputs", "scales"),
-    *("standardize", "targets_1d", "layer_sizes", "activations"),
+    *("standardize", "targets_1d", "layer_sizes", "activations", "spec", "quantile"),
 }

@@ -20,7 +20,9 @@ def networks(loss="cross_entropy", count=2):
     outputs = 1 if loss == "squared_error" else 2
     y = LABELS if loss == "cross_entropy" else X @ [1.0, 2.0] + 5
     nets = [
-        fastnn.Network([2, 4 + k, outputs], loss=loss, standardize=True, random_state=k)
+        fastnn.Network(
+            [2, 4 + k, outputs], loss=loss, standardize=True, random_state=k, backend="numpy"
+        )
         for k in range(count)
     ]
     for net in nets:
