@@ -165,7 +165,9 @@ def search(
     """
     run = _Running(problem, plan, store, advance)
     try:
-        with _parallel(problem, n_jobs) as parallel:
+        with warnings.catch_warnings(), _parallel(problem, n_jobs) as parallel:
+            # of fits that were cut off by Ctrl-C
+            warnings.filterwarnings("ignore", r".*tasks? .*(not used|cancelled)", UserWarning)
             run.go(parallel)
     except KeyboardInterrupt:
         if not run.scored:
@@ -258,9 +260,7 @@ class _Running:
                 self._add(key, done)
                 self.advance(len(self.fits))
         finally:
-            with warnings.catch_warnings():  # of what was cut off
-                warnings.simplefilter("ignore")
-                results.close()
+            results.close()
 
     def _cost(self, key: Key) -> float:
         """Work of a fit, roughly: weights, of which a few count as many."""
