@@ -170,6 +170,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     Parameters
     ----------
     n_trials : int, default=20
+        Settings to try.
     n_epochs : int, default=256
         Of the last round.
     cv : int, splitter or iterable of splits, default=5
@@ -269,8 +270,9 @@ class TabularSearchRegressor(_Search, TabularRegressor):
 
     Parameters
     ----------
-    n_trials, n_epochs, cv, method, max_ensemble, time_limit, columns, folder, random_state
-    n_jobs, backend, dtype
+    n_trials, n_epochs, cv, method, max_ensemble : various
+        As for :class:`TabularSearchClassifier`.
+    time_limit, columns, folder, random_state, n_jobs, backend, dtype : various
         As for :class:`TabularSearchClassifier`.
     scoring : str, optional
         Name of a score of scikit-learn; default: R^2.
