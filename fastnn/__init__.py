@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from fastnn.estimators.conformal import ConformalClassifier, ConformalRegressor
     from fastnn.network import Network
     from fastnn.network.custom import CustomActivation, CustomLoss
+    from fastnn.network.ensemble import Ensemble
     from fastnn.network.many import Fit, fit_many
     from fastnn.network.tape import Tape
     from fastnn.storage import load
     from fastnn.tables import TableEncoder, TableModel
     from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+    from fastnn.tables.searchers import TabularSearchClassifier, TabularSearchRegressor
     from fastnn.training.history import EarlyStopping, History, Progress
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, RMSprop
     from fastnn.training.posterior import Posterior
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 # Loaded when first used, so that ``import fastnn`` costs next to nothing.
 _WHERE = {
     "Network": "network",
+    "Ensemble": "network.ensemble",
     "Fit": "network.many",
     "fit_many": "network.many",
     "Tape": "network.tape",
@@ -56,6 +59,8 @@ _WHERE = {
     "MLPRegressor": "estimators",
     "TabularClassifier": "tables.estimators",
     "TabularRegressor": "tables.estimators",
+    "TabularSearchClassifier": "tables.searchers",
+    "TabularSearchRegressor": "tables.searchers",
 }
 _MODULES = {
     "backends": "backends",
@@ -78,6 +83,7 @@ __all__ = [
     "CustomLoss",
     "DivergenceError",
     "EarlyStopping",
+    "Ensemble",
     "Fit",
     "History",
     "JoblibBackend",
@@ -95,6 +101,8 @@ __all__ = [
     "TableModel",
     "TabularClassifier",
     "TabularRegressor",
+    "TabularSearchClassifier",
+    "TabularSearchRegressor",
     "Tape",
     "available_backends",
     "fit_many",

@@ -27,6 +27,8 @@ EXTRA_OF = {
     "PIL": "cnn",
     "tensorboard": "tensorboard",
     "tensorboardX": "tensorboard",
+    "dask": "cluster",
+    "distributed": "cluster",
     "starlette": "play",
     "uvicorn": "play",
     "websockets": "play",

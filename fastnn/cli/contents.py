@@ -31,6 +31,8 @@ def contents(model: Path) -> dict[str, Any]:
     config, training = found.config, found.training
     labels = config.classes or getattr(getattr(found, "fitted", None), "labels", None)
     results, settings = training.get("results"), training.get("settings")
+    members = getattr(found, "members", None)
+    parameters = [each.config.spec().shapes["params"][0] for each in members or [found]]
     result: dict[str, Any] = {
         "model": str(path),
         "bytes": path.stat().st_size,
@@ -42,7 +44,7 @@ def contents(model: Path) -> dict[str, Any]:
         "loss": config.loss,
         "quantile": config.quantile if config.loss == "quantile" else None,
         "dtype": config.dtype,
-        "parameters": config.spec().shapes["params"][0],
+        "parameters": sum(parameters),
         "task": "regression" if config.loss in codes.REGRESSION else "classification",
         "target": training.get("target"),
         "classes": None if labels is None else labels.values,
@@ -51,6 +53,10 @@ def contents(model: Path) -> dict[str, Any]:
         "data": settings.get("data") if isinstance(settings, dict) else None,
         "results": results if isinstance(results, dict) else {},
     }
+    if members is not None:
+        result["members"] = [
+            {"layer_sizes": each.config.layer_sizes, "weight": each.weight} for each in members
+        ]
     if found.table is not None:
         from fastnn.tables.encoding import codes_of
 
@@ -62,8 +68,6 @@ def contents(model: Path) -> dict[str, Any]:
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The same for people."""
-    sizes = "-".join(map(str, result["layer_sizes"]))
-    activations = ", ".join(dict.fromkeys(result["activation"]))
     found = [
         ("model", f"{result['model']}, {result['bytes']:,} bytes"),
         (
@@ -71,7 +75,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['kind']}, format {result['format_version']}, "
             f"written by fastnn {result['fastnn_version']}",
         ),
-        ("network", f"{sizes} {activations}, {result['parameters']:,} parameters".strip()),
+        ("network", _network(result)),
         ("loss", f"{_loss(result)}, {result['dtype']}"),
         ("task", result["task"]),
     ]
@@ -97,6 +101,18 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             what = result["results"].get("held_out", "")
             found.append((f"held-out {score_name(score)}", f"{score_text(value, score)} ({what})"))
     return found
+
+
+def _network(result: dict[str, Any]) -> str:
+    """Sizes of the network, or of those of an ensemble."""
+    parameters = f"{result['parameters']:,} parameters"
+    if "members" in result:
+        sizes = ["-".join(map(str, each["layer_sizes"])) for each in result["members"]]
+        kinds = ", ".join(f"{sizes.count(each)} of {each}" for each in dict.fromkeys(sizes))
+        return f"ensemble: {kinds}; {parameters}"
+    shape = "-".join(map(str, result["layer_sizes"]))
+    activations = ", ".join(dict.fromkeys(result["activation"]))
+    return f"{shape} {activations}, {parameters}"
 
 
 def _some(names: list[Any]) -> str:

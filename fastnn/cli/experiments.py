@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fastnn import backends
 from fastnn.cli.options import BACKEND, Backend, JsonFlag, QuietFlag, option
 from fastnn.cli.output import print_json
-from fastnn.experiments.runner import EXPERIMENTS, QUICK_SEEDS, SEEDS, choose, run
+from fastnn.cli.resuming import only_resume
+from fastnn.experiments.runner import (
+    EXPERIMENTS,
+    QUICK_SEEDS,
+    SEEDS,
+    STATE_FILE,
+    choose,
+    read_state,
+    run,
+)
 from fastnn.training.lines import Lines, may_be_terminal
+
+DEFAULT = Path("experiments")
 
 
 def command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the report.", file_okay=False)
-    ] = Path("experiments"),
+    ] = DEFAULT,
     only: Annotated[
         str | None,
         option("--only", f"Some of: {', '.join(EXPERIMENTS)} (commas between them).", "all"),
@@ -30,18 +42,53 @@ def command(
         option("--seeds", "Runs of each setting.", f"{SEEDS}; {QUICK_SEEDS} with --quick", min=1),
     ] = None,
     quick: Annotated[bool, option("--quick", "Few steps, to see that everything works.")] = False,
+    resume: Annotated[
+        Path | None,
+        option(
+            "--resume",
+            "Go on with experiments that were stopped, in the folder of their report.",
+            "all anew",
+            metavar="FOLDER",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Run the course's experiments and write a report with figures."""
-    names = choose(only)
-    backends.load(backend.value)
+    """Run the course's experiments and write a report with figures.
+
+    Ctrl-C and SIGTERM stop them; trainings that are done are kept for --resume.
+    """
+    kernels = backend.value
+    if resume is not None:
+        given: dict[str, Any] = {
+            "out": out != DEFAULT,
+            "only": only,
+            "seeds": seeds,
+            "quick": quick,
+        }
+        only_resume({}, backend=kernels != "auto", **given)
+        state, out = read_state(resume), resume
+        names, kernels = choose(state["only"]), str(state["backend"])
+        seeds, quick = int(state["seeds"]), bool(state["quick"])
+    else:
+        names = choose(only)
+    backends.load(kernels)
     try:
         told = contextlib.nullcontext(_nothing) if quiet or as_json else _progress()
         with told as tell:
             results = run(
-                out, only=names, backend=backend.value, seeds=seeds, quick=quick, progress=tell
+                out,
+                only=names,
+                backend=kernels,
+                seeds=seeds,
+                quick=quick,
+                progress=tell,
+                resume=resume is not None,
             )
+    except KeyboardInterrupt:
+        if not (quiet or as_json) and (out / STATE_FILE).exists():
+            sys.stderr.write(f"fastnn: go on with: fastnn experiments --resume {out}\n")
+        raise
     except OSError as error:
         raise OSError(f"cannot write the report to {out}: {error.strerror or error}") from None
     figures, report = sum(len(result.pictures) for result in results.values()), out / "index.html"

@@ -16,6 +16,7 @@ from fastnn.cli.tables import MOST_ROWS
 from fastnn.export.files import TARGETS, target_of, write
 from fastnn.export.plain import describe
 from fastnn.export.table import describe_table, what_to_pass
+from fastnn.network.ensemble import Ensemble
 
 if TYPE_CHECKING:  # a choice that is computed
 
@@ -54,6 +55,11 @@ def command(
     if to is None and out is None:
         raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
+    if isinstance(trained, Ensemble):
+        raise ValueError(
+            f"{model_path(model)}: an ensemble of {len(trained)} networks, and an export has one; "
+            "fastnn search --ensemble 0 trains one with the best settings"
+        )
     target = to.value if to is not None else target_of(Path(str(out)))
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)

@@ -21,6 +21,7 @@ from fastnn.cli.tables import encoded_again
 from fastnn.datasets.layout import Format
 from fastnn.datasets.reading import read
 from fastnn.network import Network
+from fastnn.network.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
@@ -34,7 +35,7 @@ def model_path(model: Path) -> Path:
 
 
 def open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
-    """The network, an estimator's too, and what its file says about it."""
+    """The network, an estimator's or ensemble too, and what its file says about it."""
     net, description, _ = open_table_model(model, backend)
     return net, description
 
@@ -48,7 +49,7 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
     encoding = None
     if description.table is not None:
         net, encoding = net.network, net.encoding
-    if not isinstance(net, Network):
+    if not isinstance(net, (Network, Ensemble)):
         estimator, net = net, net._network()
         if description.fitted.target_type in ("binary", "multiclass"):
             classes = estimator.classes_

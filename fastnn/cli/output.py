@@ -149,6 +149,8 @@ def note_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def layers_text(net: Network) -> str:
     """Sizes and activations, briefly."""
+    if hasattr(net, "networks"):
+        return repr(net)
     sizes = net.layer_sizes
     text = "-".join(map(str, sizes)) if len(sizes) <= 8 else f"{len(sizes) - 1} layers"
     names = list(dict.fromkeys(net.activations))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from fastnn.cli.search import MAY_CHANGE as MAY_CHANGE_OF_SEARCH
+from fastnn.cli.search import SearchSettings
 from fastnn.cli.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -13,9 +16,11 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 MAY_CHANGE = ("epochs", "threads", "checkpoint_every")
 
 
-def only_resume(flags: dict[str, Any], **others: Any) -> None:
+def only_resume(
+    flags: dict[str, Any], *, may_change: Collection[str] = MAY_CHANGE, **others: Any
+) -> None:
     """Raise if an option is given that the run has decided already."""
-    given = {name: value for name, value in flags.items() if name not in MAY_CHANGE}
+    given = {name: value for name, value in flags.items() if name not in may_change}
     for name, value in {**given, **others}.items():
         if value is not None and value is not False:
             what = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
@@ -53,3 +58,41 @@ def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings
     if not isinstance(kept, dict):
         raise ModelFormatError(f"{path}: not a checkpoint of fastnn train; it has no settings")
     return folder, TrainSettings.check({**kept, **flags}, f"{path}: ")
+
+
+def search_to_resume(
+    run: Path, flags: dict[str, Any], *, out: Path | None, overwrite: bool
+) -> tuple[Path, SearchSettings]:
+    """Folder and settings of a search.
+
+    Parameters
+    ----------
+    run : Path
+    flags : dict
+        Settings on the command line, of those that change no result.
+    out, overwrite
+        Other options, which must not be given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no search.
+    ValueError
+        If it has ended, or an option is given that it has decided already.
+    ModelFormatError
+        If its state is damaged.
+    """
+    only_resume(flags, may_change=MAY_CHANGE_OF_SEARCH, out=out, overwrite=overwrite)
+    from fastnn.tables.kept import STATE_FILE, read_state
+
+    path = run / STATE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{run}: there is no {STATE_FILE}, of a search to go on with")
+    state = read_state(path)
+    if state["over"]:
+        raise ValueError(f"{run}: the search has ended; there is nothing to go on with")
+    kept = state["purpose"].get("settings")
+    settings = SearchSettings.check(
+        {**(kept if isinstance(kept, dict) else {}), **flags}, f"{path}: "
+    )
+    return run, settings

@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.network import Network
+    from fastnn.network.ensemble import Ensemble
 
 IMBALANCE = 3  # times as many samples of the largest class as of the smallest
 MAJORITY = 0.75  # share of the largest class
@@ -23,7 +24,7 @@ FEW_OF_A_CLASS = 5
 
 
 def class_scores(
-    model: Network | MLPClassifier | MLPRegressor, X: np.ndarray, y: np.ndarray
+    model: Network | Ensemble | MLPClassifier | MLPRegressor, X: np.ndarray, y: np.ndarray
 ) -> dict[str, Any]:
     """What belongs beside the accuracy of imbalanced classes; nothing if they are balanced.
 
@@ -195,7 +196,7 @@ def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 
 def held_out_scores(
-    model: Network | MLPClassifier | MLPRegressor,
+    model: Network | Ensemble | MLPClassifier | MLPRegressor,
     X: np.ndarray,
     y: np.ndarray,
     accuracy: float | None,

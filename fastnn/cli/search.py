@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+import typer
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
 from fastnn.cli.files import FileSettings
 from fastnn.cli.options import Given, JsonFlag, QuietFlag, option, with_settings
-from fastnn.cli.output import print_json
+from fastnn.cli.output import INTERRUPTED, print_json
 from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
 from fastnn.fields import OneOf, setting
 from fastnn.training.optimizers import OPTIMIZERS
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
+
+# What holds where nothing is given.
+PLAIN: dict[str, Any] = {
+    "preset": "plain",
+    "method": "random",
+    "folds": 3,
+    "hidden": list(DEFAULT_HIDDEN),
+    "activation": "relu,tanh,silu",
+    "learning_rate": "1e-4:1e-1",
+    "l2": "1e-6:1",
+    "optimizer": "adam",
+    "epochs": 200,
+    "dtype": "float64",
+}
+TABULAR: dict[str, Any] = {
+    "preset": "tabular",
+    "method": "halving",
+    "folds": 5,
+    "ensemble": 5,
+    "epochs": 256,
+    "dtype": "float32",
+}
+# What one preset has and the other has not.
+OF_PLAIN = ("hidden", "activation", "learning_rate", "l2", "optimizer")
+OF_TABULAR = ("ensemble", "time_limit", "cluster")
+
+# What may be another when a search goes on: it changes no result.
+MAY_CHANGE = ("time_limit", "cluster", "threads")
 
 
 class SearchSettings(FileSettings):
@@ -29,33 +59,63 @@ class SearchSettings(FileSettings):
     )
     data_dir: str | None = setting(options.DATA_DIR, options.DATA_DIR_DEFAULT)
     test: Rate = setting("Share of the samples held out to the end.", default=HELD_OUT)
-    method: Literal["random", "halving"] = setting(
-        "random; or halving: many trials on few samples, the best go on.", default="random"
-    )
-    trials: int = setting("Settings to try.", default=20, ge=1)
-    folds: int = setting("Parts of the cross-validation.", default=3, ge=2)
-    hidden: list[str] | None = setting(
-        "Hidden layers to try, as 8 or 16,16 or none; repeat for more.",
-        "; ".join(DEFAULT_HIDDEN),
-        metavar="SIZES",
-    )
-    activation: str = setting(
-        f"Activations to try, with commas between: {', '.join(codes.ACTIVATIONS)}.",
-        default="relu,tanh,silu",
-        metavar="NAMES",
-    )
-    learning_rate: str = setting(
-        "LOW:HIGH, on a logarithmic scale; or numbers with commas between.", default="1e-4:1e-1"
-    )
-    l2: str = setting(
-        "L2 penalty (alpha of the estimator), as for --learning-rate.", default="1e-6:1"
-    )
-    optimizer: Annotated[str, OneOf((*OPTIMIZERS, "lbfgs"))] = setting(
-        f"Update rule of all trials: {', '.join(OPTIMIZERS)}, lbfgs.",
-        default="adam",
+    preset: Literal["plain", "tabular"] | None = setting(
+        "tabular: sizes, rates and dropout of the network of TabularClassifier, from the published "
+        "search space, and an ensemble of the best; plain: the options below.",
+        "tabular for tables with text, dates or gaps without --hidden or the like; else plain",
         metavar="NAME",
     )
-    epochs: int = setting("Most epochs of a trial.", default=200, ge=1)
+    method: Literal["random", "halving"] | None = setting(
+        "random; or halving: all trials on few samples, or with few epochs of the preset tabular; "
+        "the best go on.",
+        f"{PLAIN['method']}; {TABULAR['method']} of the preset tabular",
+    )
+    trials: int = setting("Settings to try.", default=20, ge=1)
+    folds: int | None = setting(
+        "Parts of the cross-validation.",
+        f"{PLAIN['folds']}; {TABULAR['folds']} of the preset tabular",
+        ge=2,
+    )
+    ensemble: int | None = setting(
+        "Most trials in the ensemble of the preset tabular, a network for each fold; 0: one "
+        "network trained with the best settings.",
+        TABULAR["ensemble"],
+        ge=0,
+    )
+    time_limit: float | None = setting(
+        "Seconds of the preset tabular; then what is finished counts.", "none", gt=0
+    )
+    cluster: str | None = setting(
+        "Train on the Dask cluster with this scheduler, as tcp://HOST:8786; the preset tabular.",
+        "this machine",
+        metavar="ADDRESS",
+    )
+    hidden: list[str] | None = setting(
+        "Hidden layers to try, as 8 or 16,16 or none; repeat for more.",
+        "; ".join(PLAIN["hidden"]),
+        metavar="SIZES",
+    )
+    activation: str | None = setting(
+        f"Activations to try, with commas between: {', '.join(codes.ACTIVATIONS)}.",
+        PLAIN["activation"],
+        metavar="NAMES",
+    )
+    learning_rate: str | None = setting(
+        "LOW:HIGH, on a logarithmic scale; or numbers with commas between.", PLAIN["learning_rate"]
+    )
+    l2: str | None = setting(
+        "L2 penalty (alpha of the estimator), as for --learning-rate.", PLAIN["l2"]
+    )
+    optimizer: Annotated[str, OneOf((*OPTIMIZERS, "lbfgs"))] | None = setting(
+        f"Update rule of all trials: {', '.join(OPTIMIZERS)}, lbfgs.",
+        PLAIN["optimizer"],
+        metavar="NAME",
+    )
+    epochs: int | None = setting(
+        "Most epochs of a trial.",
+        f"{PLAIN['epochs']}; {TABULAR['epochs']} of the preset tabular",
+        ge=1,
+    )
     scoring: str | None = setting(
         "Score, by its name in scikit-learn.", "accuracy; r2 for regression"
     )
@@ -67,9 +127,40 @@ class SearchSettings(FileSettings):
     backend: Annotated[str, OneOf(("auto", *BACKENDS))] = setting(
         options.BACKEND, default="auto", metavar="NAME"
     )
-    dtype: Literal["float32", "float64"] = setting(
-        "Precision of parameters and training.", default="float64"
+    dtype: Literal["float32", "float64"] | None = setting(
+        "Precision of parameters and training.",
+        f"{PLAIN['dtype']}; {TABULAR['dtype']} of the preset tabular",
     )
+
+    def completed(self, encoded: bool) -> SearchSettings:
+        """Every setting filled in.
+
+        Parameters
+        ----------
+        encoded : bool
+            Whether the features are the encoded columns of a table.
+
+        Raises
+        ------
+        ValueError
+            If settings were given that the preset does not have.
+        """
+        given = self.model_dump(exclude_none=True)
+        of_plain = [name for name in OF_PLAIN if name in given]
+        tabular = self.preset == "tabular" or (
+            self.preset is None and (encoded or "cluster" in given) and not of_plain
+        )
+        if tabular and of_plain:
+            raise ValueError(
+                f"--{of_plain[0].replace('_', '-')} does not go with the preset tabular; "
+                "add --preset plain"
+            )
+        of_tabular = [name for name in OF_TABULAR if name in given]
+        if not tabular and of_tabular:
+            raise ValueError(
+                f"--{of_tabular[0].replace('_', '-')} is for the preset tabular (--preset tabular)"
+            )
+        return SearchSettings.check((TABULAR if tabular else PLAIN) | given)
 
 
 @with_settings(SearchSettings, argument="data")
@@ -81,20 +172,35 @@ def command(
     overwrite: Annotated[
         bool, option("--overwrite", "Write into --out even if it has files.")
     ] = False,
+    resume: Annotated[
+        Path | None,
+        option("--resume", "Go on with a search that was stopped.", "a new search", metavar="RUN"),
+    ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Search for the best network for some data, by cross-validation.
 
-    Features (and the values of a regression) are standardised in every trial. The best settings
-    are trained again on all samples that are not held out; the model file takes features as they
-    are, its first layer does the standardising.
+    Of the preset tabular the model is an ensemble of the folds' networks. Of the preset plain the
+    best settings are trained again on all samples that are not held out; the model file takes
+    features as they are, its first layer does the standardising.
+
+    Ctrl-C and SIGTERM stop the search; fits that are finished are kept for --resume.
     """
-    settings = SearchSettings.check(given.flags)
+    if resume is not None:
+        from fastnn.cli.resuming import search_to_resume
+
+        out, settings = search_to_resume(resume, given.flags, out=out, overwrite=overwrite)
+    else:
+        settings = SearchSettings.check(given.flags)
     from fastnn.cli import searching
 
     table, result, task = searching.search(
-        settings, out=out, overwrite=overwrite, quiet=quiet or as_json
+        settings,
+        out=out,
+        overwrite=overwrite,
+        quiet=quiet or as_json,
+        resumed=resume is not None,
     )
     if as_json:
         print_json(result)
@@ -102,3 +208,5 @@ def command(
         print(result["folder"])
     else:
         searching.show(table, result, task)
+    if result.get("stopped") == "interrupted":
+        raise typer.Exit(INTERRUPTED)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.cli import tables
+from fastnn.cli import signals, tables
 from fastnn.cli.data import held_out, part, task_text
 from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
-from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, suits
+from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
 from fastnn.cli.search import DEFAULT_HIDDEN
 from fastnn.cli.source import path_of, recorded
+from fastnn.tables.kept import Kept
+from fastnn.training.checkpoints import digest
 
 if TYPE_CHECKING:
     from fastnn.cli.search import SearchSettings
@@ -29,7 +31,12 @@ SHOWN = 10  # trials in the table that is printed
 
 
 def search(
-    settings: SearchSettings, *, out: Path | None, overwrite: bool, quiet: bool
+    settings: SearchSettings,
+    *,
+    out: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    resumed: bool = False,
 ) -> tuple[dict[str, list], dict[str, Any], str]:
     """Search as the settings say and write the run's folder.
 
@@ -42,6 +49,8 @@ def search(
         Whether ``out`` may have files.
     quiet : bool
         No progress.
+    resumed : bool, default=False
+        Whether ``out`` has finished fits to go on with.
 
     Returns
     -------
@@ -54,21 +63,20 @@ def search(
     """
     dataset, train_rows, test_rows, encoding = tables.load(settings, data_seed=True)
     rows = train_rows, test_rows
-    distributions = {
-        "hidden_layer_sizes": [sizes(text) for text in settings.hidden or DEFAULT_HIDDEN],
-        "activation": activations(settings.activation),
-        "learning_rate_init": numbers("--learning-rate", settings.learning_rate, zero=False),
-        "alpha": numbers("--l2", settings.l2, zero=True),
-    }
+    settings = settings.completed(encoding is not None)
+    search_of = _tabular if settings.preset == "tabular" else _plain
+    if search_of is _plain:
+        _distributions(settings)  # raises before there is a folder
     check_scoring(settings.scoring)
-    model = _model(dataset.task, settings)
-    dataset.check_range(model.dtype)
+    dataset.check_range(np.dtype(settings.dtype))
     rare = _check_classes(dataset, rows[0], settings)
     task = task_text(dataset, settings.task)
     settings = settings.model_copy(update={"data": recorded(settings.data)})
     kept = RowsOfRun.of(dataset, path_of(settings.data), *rows)
-    with run_folder(out, f"{dataset.name}-search", overwrite) as folder:
-        found, table, result = _search(model, distributions, dataset, rows, settings, quiet)
+    with run_folder(out, f"{dataset.name}-search", overwrite or resumed) as folder:
+        if not resumed:
+            Kept.remove(folder)
+        found, table, result, fits = search_of(dataset, rows, settings, folder, quiet)
         result = {"data": settings.data, **result}
         if dataset.notes:
             result["notes"] = list(dataset.notes)
@@ -78,6 +86,8 @@ def search(
             result["columns"] = tables.describe(encoding)
         _write(folder, found, table, dataset, settings, result, kept, encoding)
         files = [MODEL_FILE, "search.csv", *kept.write(folder)]
+        if result.get("stopped", "trials") == "trials":
+            fits.finish()
     result["folder"], result["files"] = str(folder), files
     return table, result, task
 
@@ -140,7 +150,7 @@ def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings)
     labels, counts = np.unique(dataset.y[rows], return_counts=True)
     if len(labels) < 2:
         raise ValueError(f"target {dataset.target_name!r} has a single class")
-    least, few = int(counts.min()), int((counts < settings.folds).sum())
+    least, few = int(counts.min()), int((counts < (settings.folds or 2)).sum())
     if not few:
         return None
     label, more = labels[counts.argmin()].item(), f" and {few - 1} more" if few > 1 else ""
@@ -154,12 +164,26 @@ def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings)
     return text
 
 
-def _check_scorer(search: Search, task: str, X: np.ndarray, y: np.ndarray) -> None:
+def _suits_dummy(score: str, given: str | None, task: str, X: np.ndarray, y: np.ndarray) -> None:
     """Raise if the score cannot be had of such targets: every trial would fail."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.metrics import get_scorer
 
     dummy = DummyClassifier() if task == "classification" else DummyRegressor()
-    suits(search.scorer(task), search.scoring, dummy.fit(X, y), X, y)
+    suits(get_scorer(score), given, dummy.fit(X, y), X, y)
+
+
+def _distributions(settings: SearchSettings) -> dict[str, Any]:
+    """What the preset plain draws from."""
+    assert settings.activation is not None
+    assert settings.learning_rate is not None
+    assert settings.l2 is not None
+    return {
+        "hidden_layer_sizes": [sizes(text) for text in settings.hidden or DEFAULT_HIDDEN],
+        "activation": activations(settings.activation),
+        "learning_rate_init": numbers("--learning-rate", settings.learning_rate, zero=False),
+        "alpha": numbers("--l2", settings.l2, zero=True),
+    }
 
 
 def _model(task: str, settings: SearchSettings) -> Model:
@@ -182,20 +206,72 @@ def _model(task: str, settings: SearchSettings) -> Model:
     return model
 
 
-def _search(
-    model: Model,
-    distributions: dict[str, Any],
+Answer = tuple[Any, dict[str, list], dict[str, Any], Kept]
+
+
+def _tabular(
     dataset: Dataset,
     rows: tuple[np.ndarray, np.ndarray],
     settings: SearchSettings,
+    folder: Path,
     quiet: bool,
-) -> tuple[Model, dict[str, list], dict[str, Any]]:
-    """The best model trained, the table of trials, and what they came to."""
+) -> Answer:
+    """The search of the preset tabular: model, table of trials, what they came to, kept fits."""
+    from fastnn.cli import tabular_search
+
+    score = settings.scoring or ("accuracy" if dataset.task == "classification" else "r2")
+    _suits_dummy(score, settings.scoring, dataset.task, *part(dataset, rows[0], np.dtype(float)))
+    problem = tabular_search.problem_of(dataset, rows[0], settings, score)
+    done = tabular_search.run(problem, settings, folder, quiet=quiet)
+    signals.hold()
+    found = done.found
+    X, y, held_out_name = held_out(dataset, rows[1], np.dtype(np.float64))
+    accuracy = None
+    if len(X) and dataset.task == "classification":
+        accuracy = float(found.model.score(X, y))
+    table = tabular_search.table_of(found)
+    result = {
+        "task": dataset.task,
+        "samples": len(rows[0]),
+        "trials": len(table["rank"]),
+        "failed": int(np.isnan(table["score"]).sum()),
+        "scoring": score,
+        "score": found.score,
+        "held_out": held_out_name,
+        "held_out_score": _scored(found.model, score, X, y),
+        **held_out_scores(found.model, X, y, accuracy, "held_out_"),
+        "class_weight": settings.class_weight,
+        **tabular_search.result_of(done),
+    }
+    return found.model, table, result, done.kept
+
+
+def _scored(model: Any, score: str, X: np.ndarray, y: np.ndarray) -> float | None:
+    """The score of the held-out samples; None if a class that it needs is not among them."""
+    try:
+        value = scored(model, score, X, y)
+    except ValueError:
+        return None
+    return value if value is not None and np.isfinite(value) else None
+
+
+def _plain(
+    dataset: Dataset,
+    rows: tuple[np.ndarray, np.ndarray],
+    settings: SearchSettings,
+    folder: Path,
+    quiet: bool,
+) -> Answer:
+    """The search of the preset plain: the same, with the best model trained."""
+    from fastnn.cli import tabular_search
     from fastnn.estimators.search import Search, cross_validate, fit_best, results
+    from fastnn.tables.kept import ScoresInFolder
     from fastnn.training.lines import counting_progress
 
+    model, distributions = _model(dataset.task, settings), _distributions(settings)
+    assert settings.folds is not None
     search = Search(
-        settings.method,
+        str(settings.method),
         settings.trials,
         settings.folds,
         settings.scoring,
@@ -203,11 +279,13 @@ def _search(
         settings.seed,
     )
     X, y = part(dataset, rows[0], np.dtype(model.dtype))
-    _check_scorer(search, dataset.task, X, y)
+    _suits_dummy(search.score_name(dataset.task), settings.scoring, dataset.task, X, y)
+    fits = ScoresInFolder(folder, tabular_search.purpose(settings, digest(X, y, rows[0])))
     bar = None if quiet else counting_progress("fit", search.n_fits)
     advance = bar.one_more if bar is not None else lambda: None
-    with bar if bar is not None else nullcontext():
-        searched = cross_validate(model, distributions, X, y, search, advance)
+    with bar if bar is not None else nullcontext(), tabular_search.resumable(folder, quiet):
+        searched = cross_validate(model, distributions, X, y, search, advance, fits)
+    signals.hold()
     table, best = results(searched)
     found = fit_best(model, best, X, y)
     fresh_X, fresh_y, held_out_name = held_out(dataset, rows[1], X.dtype)
@@ -229,7 +307,7 @@ def _search(
         "class_weight": settings.class_weight,
         **{name: list(v) if isinstance(v, tuple) else v for name, v in best.items()},
     }
-    return found, table, result
+    return found, table, result, fits
 
 
 def _held_out_score(
@@ -294,13 +372,39 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
         *tables.described_rows(result.get("columns")),
         ("task", task),
         ("trials", f"{result['trials']} on {result['samples']:,} training samples{failed}"),
-        ("score", result["scoring"]),
+        *_about_preset(result),
+        ("score", _score_text(result)),
         ("held-out score", text),
         *score_rows(result, "held_out_"),
     ]
     if "caution" in result:
         rows.append(("caution", result["caution"]))
+    if result.get("stopped", "trials") != "trials":
+        rows.append(("", f"go on with: fastnn search --resume {result['folder']}"))
     if "held_out_majority_share" in result and result["scoring"] == "accuracy":
         rows.append(("hint", "--scoring balanced_accuracy, --class-weight balanced"))
     rows += [("folder", result["folder"]), ("files", ", ".join(result["files"]))]
     print_pairs(rows)
+
+
+def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the preset tabular has of its own, for people."""
+    if "networks" not in result:
+        return []
+    trials = "the best trial" if result["members"] == 1 else f"{result['members']} trials"
+    text = f"{result['networks']} networks, those of the folds of {trials}"
+    if result["networks"] == 1:
+        text = "one network with the best settings (--ensemble 0)"
+    rows = [("preset", "tabular; else --preset plain"), ("model", text)]
+    if "cluster" in result:
+        rows.append(("cluster", result["cluster"]))
+    if result["stopped"] != "trials":
+        rows.append(("stopped", f"{result['stopped']}; only what was finished counts"))
+    return rows
+
+
+def _score_text(result: dict[str, Any]) -> str:
+    """Name of the score, and its value for the folds of an ensemble."""
+    if result.get("networks", 1) == 1:
+        return str(result["scoring"])
+    return f"{result['scoring']}, {result['score']:.4f} of the folds by the ensemble"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import joblib
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -17,10 +19,13 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import HalvingRandomSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.training.checkpoints import digest
+from fastnn.training.pool import check_stopped
 
 Model = MLPClassifier | MLPRegressor
 
@@ -62,16 +67,85 @@ class Search:
         return get_scorer(self.score_name(task))
 
 
-class _Counting:
-    """A scorer that tells of every call: it is called once per fit."""
+class Scores(Protocol):
+    """What keeps the scores of finished fits."""
 
-    def __init__(self, scorer: Any, advance: Callable[[], None]) -> None:
-        self.scorer, self.advance = scorer, advance
+    def get(self, key: str) -> tuple[float, float] | None:
+        """Score and seconds, None if there are none."""
 
-    def __call__(self, estimator: Any, X: np.ndarray, y: np.ndarray) -> float:
-        score = self.scorer(estimator, X, y)
+    def put(self, key: str, score: float, seconds: float) -> None:
+        """Keep them."""
+
+
+class _Late(BaseEstimator):
+    """An estimator whose fit waits for the scorer, which may know the score already.
+
+    Parameters
+    ----------
+    estimator : estimator
+    """
+
+    def __init__(self, estimator: Any = None) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> _Late:
+        self.data_ = X, y
+        return self
+
+    def key(self, X: np.ndarray, y: np.ndarray) -> str:
+        """Digest of the settings, the samples of the fit and those of the score."""
+        given = self.estimator.get_params().items()
+        settings = {k: v for k, v in given if not hasattr(v, "get_params") and k != "steps"}
+        text = np.frombuffer(json.dumps(settings, default=repr, sort_keys=True).encode(), np.uint8)
+        return digest(text, *self.data_, X, y)
+
+    def __sklearn_tags__(self) -> Any:
+        return get_tags(self.estimator)
+
+
+class _Scorer:
+    """Fits and scores what :class:`_Late` has, once; tells of every fit.
+
+    Attributes
+    ----------
+    seconds : list of (dict, int, float)
+        Settings, samples and seconds of each fit.
+    """
+
+    def __init__(self, scorer: Any, advance: Callable[[], None], kept: Scores | None) -> None:
+        self.scorer, self.advance, self.kept = scorer, advance, kept
+        self.seconds: list[tuple[dict[str, Any], int, float]] = []
+
+    def __call__(self, late: _Late, X: np.ndarray, y: np.ndarray) -> float:
+        key = late.key(X, y) if self.kept is not None else ""
+        found = None if self.kept is None else self.kept.get(key)
+        if found is None:
+            started = time.perf_counter()
+            try:
+                estimator = clone(late.estimator).fit(*late.data_)
+            except UserWarning:  # that the training was interrupted: see cross_validate
+                raise KeyboardInterrupt from None
+            check_stopped()
+            seconds = time.perf_counter() - started
+            found = float(self.scorer(estimator, X, y)), seconds
+            if self.kept is not None and np.isfinite(found[0]):
+                self.kept.put(key, *found)
+        self.seconds.append((late.get_params(), len(late.data_[0]), found[1]))
         self.advance()
-        return score
+        return found[0]
+
+    def seconds_of(self, settings: dict[str, Any], samples: int | None) -> float:
+        """Mean of the fits with these settings, in a round of so many samples if there are rounds.
+
+        A fold has all samples but one part, a round several times those of the round before.
+        """
+        found = [
+            seconds
+            for params, n, seconds in self.seconds
+            if (samples is None or samples / 2 <= n <= samples)
+            and settings.items() <= params.items()
+        ]
+        return float(np.mean(found)) if found else 0.0
 
 
 def cross_validate(
@@ -81,6 +155,7 @@ def cross_validate(
     y: np.ndarray,
     search: Search,
     advance: Callable[[], None] = lambda: None,
+    kept: Scores | None = None,
 ) -> RandomizedSearchCV | HalvingRandomSearchCV:
     """Cross-validate settings drawn from distributions; features are standardised in every fit.
 
@@ -94,6 +169,8 @@ def cross_validate(
     search : Search
     advance : callable, optional
         Called after every fit.
+    kept : Scores, optional
+        Scores of fits that are finished, which are not done again.
     """
     prefix = f"{type(model).__name__.lower()}__"
     estimator = make_pipeline(StandardScaler(), model)
@@ -101,9 +178,10 @@ def cross_validate(
     if isinstance(model, MLPRegressor):
         task, prefix = "regression", f"regressor__{prefix}"
         estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+    estimator, prefix = _Late(estimator), f"estimator__{prefix}"
     drawn = {f"{prefix}{name}": values for name, values in distributions.items()}
     settings = {
-        "scoring": _Counting(search.scorer(task), advance),
+        "scoring": _Scorer(search.scorer(task), advance, kept),
         "cv": search.folds,
         "n_jobs": -1 if search.jobs is None else search.jobs,
         "refit": False,
@@ -119,7 +197,8 @@ def cross_validate(
         # a trial may need more epochs, or diverge: its score tells
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FitFailedWarning)
-        warnings.filterwarnings("ignore", "Training interrupted")  # the caller says so
+        # a fit that did not come to its end has no score
+        warnings.filterwarnings("error", "Training interrupted", UserWarning)
         warnings.filterwarnings("ignore", "The least populated class")  # so does it here
         warnings.filterwarnings("ignore", "Scoring failed")
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite")
@@ -155,7 +234,8 @@ def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
     table["activation"] = [str(s["activation"]) for s in settings]
     table["learning_rate"] = [float(s["learning_rate_init"]) for s in settings]
     table["l2"] = [float(s["alpha"]) for s in settings]
-    table["seconds"] = [float(found["mean_fit_time"][k]) for k in order]
+    samples = found.get("n_resources", [None] * len(scores))
+    table["seconds"] = [searched.scoring.seconds_of(found["params"][k], samples[k]) for k in order]
     best = {
         "hidden_layer_sizes": tuple(settings[0]["hidden_layer_sizes"]),
         "activation": table["activation"][0],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +18,7 @@ import fastnn
 from fastnn.errors import DivergenceError
 from fastnn.experiments.result import summary
 from fastnn.network import Network
+from fastnn.training.checkpoints import digest
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.threads import usable_cores
 
@@ -78,6 +83,34 @@ def make_network(
     )
 
 
+# Where trainings are kept.
+_kept: ContextVar[Path | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def keeping(folder: Path | None) -> Iterator[None]:
+    """Trainings leave checkpoints in a folder meanwhile, and go on from those of before."""
+    token = _kept.set(folder)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def remove_kept(folder: Path) -> None:
+    """Remove the checkpoints of :func:`keeping`, and the folder if nothing else is in it."""
+    for path in [*folder.glob("fit-*.safetensors"), *folder.glob(".fit-*.tmp")]:
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _key(network: Network, X: np.ndarray, y: np.ndarray, settings: tuple) -> str:
+    """Digest of all that a training depends on."""
+    text = json.dumps([network.get_config(), network.backend, *settings], sort_keys=True)
+    return digest(np.frombuffer(text.encode(), np.uint8), network.params, X, y)
+
+
 def train(
     network: Network,
     X: np.ndarray,
@@ -87,10 +120,20 @@ def train(
     optimizer: Optimizer | None = None,
     batch_size: int | None = None,
 ) -> Run:
-    """Train; a run whose loss overflows is kept with what it had before."""
+    """Train; a run whose loss overflows is kept with what it had before.
+
+    Within :func:`keeping` a training that was done before is not done again.
+    """
     optimizer = optimizer or fastnn.SGD(learning_rate=LEARNING_RATE)
+    folder = _kept.get()
+    again: dict[str, Any] = {}
+    if folder is not None:
+        name = _key(network, X, y, (repr(optimizer), epochs, batch_size))
+        again = {"checkpoint": folder / f"fit-{name}.safetensors", "resume": True}
     try:
-        history = network.fit(X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size)
+        history = network.fit(
+            X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, **again
+        )
     except DivergenceError:
         return Run(network, np.empty(0), diverged=True)
     return Run(network, history.loss)
@@ -137,9 +180,10 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
     """
     jobs = list(jobs)
     answers = []
+    context = copy_context()  # of which each call needs a copy of its own
     with ThreadPoolExecutor(usable_cores()) as pool:
         try:
-            for answer in pool.map(function, jobs):
+            for answer in pool.map(lambda job: context.copy().run(function, job), jobs):
                 answers.append(answer)
                 if tick is not None:
                     tick(len(answers) / len(jobs))

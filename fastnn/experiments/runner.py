@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fastnn
 from fastnn import backends
+from fastnn.datasets import write_atomically
+from fastnn.errors import ModelFormatError
 from fastnn.experiments import (
     activation_functions,
     depth,
@@ -20,8 +24,10 @@ from fastnn.experiments import (
     trouble,
     width,
 )
+from fastnn.experiments.jobs import keeping, remove_kept
 from fastnn.experiments.result import Result
 from fastnn.extras import require
+from fastnn.training.checkpoints import differences
 
 EXPERIMENTS: dict[str, Callable[..., Result]] = {
     "data": moons.data,
@@ -91,6 +97,45 @@ def choose(only: str | Sequence[str] | None) -> list[str]:
     return [name for name in EXPERIMENTS if name in names]
 
 
+STATE_FILE = "run.json"  # of a run that goes on, or was stopped
+KEPT = "trainings"
+
+
+def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> None:
+    """Write what the run is; if it is to go on, it must be the one that was stopped."""
+    path = folder / STATE_FILE
+    if resume:
+        found = differences(read_state(folder), asked)
+        if found:
+            raise ValueError(f"{folder}: another run was stopped there: {'; '.join(found)}")
+        return
+    path.unlink(missing_ok=True)
+    remove_kept(folder / KEPT)
+    write_atomically(path, (json.dumps(asked) + "\n").encode())
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The arguments of a run that was stopped.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none was stopped there.
+    ModelFormatError
+        If the file is not one of a run.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: no experiments were stopped there (no {STATE_FILE})")
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if {*state} == {"fastnn", "only", "backend", "seeds", "quick"}:
+            return state
+    except (ValueError, TypeError):
+        pass
+    raise ModelFormatError(f"{path}: not the state of a run")
+
+
 def run(
     out: str | Path | None = None,
     *,
@@ -99,8 +144,11 @@ def run(
     seeds: int | None = None,
     quick: bool = False,
     progress: Told | None = None,
+    resume: bool = False,
 ) -> dict[str, Result]:
     """Run experiments and write their report.
+
+    Trainings that are done are kept in the report's folder until the report is written.
 
     Parameters
     ----------
@@ -116,6 +164,8 @@ def run(
         Few steps: to see that everything works.
     progress : callable, optional
         Told the experiment's name and the share of everything that is done.
+    resume : bool, default=False
+        Go on with what a run that was stopped left in ``out``, which had the same arguments.
 
     Returns
     -------
@@ -141,6 +191,8 @@ def run(
         # Before a minute of work, not after it.
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").touch()
+        asked = {"only": names, "backend": backend, "seeds": seeds, "quick": quick}
+        _begin(folder, {"fastnn": fastnn.__version__, **asked}, resume)
     whole = sum(_SHARES[name] for name in [*names, *(["report"] if folder else [])])
     done = 0.0
 
@@ -166,7 +218,8 @@ def run(
                 options["tick"] = tick_for(name)
             if progress is not None:
                 progress(name, done / whole)
-            results[name] = EXPERIMENTS[name](**options)
+            with keeping(None if folder is None else folder / KEPT):
+                results[name] = EXPERIMENTS[name](**options)
             if folder is not None:
                 drawn[name] = drawer.submit(report.draw, results[name], folder)
             done += _SHARES[name]
@@ -179,6 +232,8 @@ def run(
                 if tick is not None:
                     tick((number + 1) / len(names))
             report.write(results, embedded, folder, about)
+            (folder / STATE_FILE).unlink(missing_ok=True)
+            remove_kept(folder / KEPT)
     finally:
         drawer.shutdown(cancel_futures=True)
     return results

@@ -175,10 +175,21 @@ def describe_table(model: Any) -> PlainTable | None:
     """
     if isinstance(model, PlainTable):
         return model
+    from fastnn.network.ensemble import Ensemble
     from fastnn.tables.model import TableModel
 
+    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # of a search
+        model = TableModel(model.encoding_, model.ensemble_)
+    if isinstance(model, TableModel) and isinstance(model.network, Ensemble):
+        ensemble = model.network
+        if not np.allclose(ensemble.weights, ensemble.weights[0], rtol=1e-9):
+            raise ValueError(
+                "exports average networks that weigh alike; those of the ensemble do not"
+            )
+        return PlainTable(model.encoding, tuple(map(describe, ensemble.networks)))
     if isinstance(model, TableModel):
-        return PlainTable(model.encoding, (describe(model.network),))
+        network: Any = model.network
+        return PlainTable(model.encoding, (describe(network),))
     module = type(model).__module__
     if module.startswith(("fastnn.network", "fastnn.export")):  # which need no scikit-learn
         return None

@@ -24,9 +24,10 @@ from fastnn.storage.schema import (
     FORMAT_VERSION,
     MAX_FILE_BYTES,
     TABLE,
+    AnyDescription,
     Description,
+    EnsembleDescription,
     Entry,
-    EstimatorDescription,
     arrays_of,
     checked_description,
 )
@@ -34,6 +35,7 @@ from fastnn.validation import all_finite
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.network.ensemble import Ensemble
     from fastnn.tables import Encoding, TableModel
 
 METADATA_KEY = "fastnn"
@@ -48,7 +50,7 @@ _SAFETENSORS_NAMES = {"float32": "F32", "float64": "F64"}
 
 
 def save(
-    model: Network | MLPClassifier | MLPRegressor | TableModel,
+    model: Network | Ensemble | MLPClassifier | MLPRegressor | TableModel,
     path: str | os.PathLike,
     *,
     training: dict[str, Any] | None = None,
@@ -58,7 +60,7 @@ def save(
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor or TableModel
+    model : Network, Ensemble, MLPClassifier, MLPRegressor or TableModel
         An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
         that is a function.
     path : path
@@ -88,7 +90,7 @@ def save(
 
 
 def contents_of(
-    model: Network | MLPClassifier | MLPRegressor | TableModel,
+    model: Network | Ensemble | MLPClassifier | MLPRegressor | TableModel,
     path: Path,
     training: dict[str, Any] | None,
     include_optimizer: bool,
@@ -98,6 +100,8 @@ def contents_of(
     model = model if encoding is None else cast(Any, model).network
     network: Any = model
     own: dict[str, Any]
+    if type(model).__name__ == "Ensemble":
+        return _contents_of_ensemble(network, encoding, path, training)
     if isinstance(model, Network):
         own = {}
     else:
@@ -126,6 +130,30 @@ def contents_of(
         "config": config,
         "training": training or {},
         **own,
+    }, arrays
+
+
+def _contents_of_ensemble(
+    ensemble: Ensemble, encoding: Encoding | None, path: Path, training: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The contents of an ensemble's file: those of each network, with its number in front."""
+    members: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    for k, (net, weight) in enumerate(zip(ensemble.networks, ensemble.weights, strict=True)):
+        fields, own = contents_of(net, path, None, False)
+        members.append({"config": fields["config"], "weight": float(weight)})
+        arrays |= {f"{k}.{name}": array for name, array in own.items()}
+    table: dict[str, Any] = {}
+    if encoding is not None:
+        table["table"], tables = encoding.to_state()
+        arrays |= {f"{TABLE}{name}": array for name, array in tables.items()}
+    return {
+        "format_version": FORMAT_VERSION,
+        "kind": "Ensemble",
+        "fastnn_version": fastnn.__version__,
+        "members": members,
+        "training": training or {},
+        **table,
     }, arrays
 
 
@@ -158,7 +186,7 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
 
 def load(
     path: str | os.PathLike, backend: str = "auto"
-) -> Network | MLPClassifier | MLPRegressor | TableModel:
+) -> Network | Ensemble | MLPClassifier | MLPRegressor | TableModel:
     """Model from a model file.
 
     Parameters
@@ -169,7 +197,7 @@ def load(
 
     Returns
     -------
-    Network, MLPClassifier, MLPRegressor or TableModel
+    Network, Ensemble, MLPClassifier, MLPRegressor or TableModel
         What was saved.
 
     Raises
@@ -193,7 +221,7 @@ def load(
 
 def read_contents(
     path: Path,
-) -> tuple[Description | EstimatorDescription, dict[str, np.ndarray]]:
+) -> tuple[AnyDescription, dict[str, np.ndarray]]:
     """The checked contents of a file."""
     with open(path, "rb") as file:
         description, size = _read_header(path, file)
@@ -201,7 +229,7 @@ def read_contents(
         return description, _read_arrays(path, file.read(size))
 
 
-def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
+def describe(path: str | os.PathLike) -> AnyDescription:
     """What a model file says about itself; no array is read.
 
     Parameters
@@ -211,7 +239,7 @@ def describe(path: str | os.PathLike) -> Description | EstimatorDescription:
 
     Returns
     -------
-    Description or EstimatorDescription
+    Description, EstimatorDescription or EnsembleDescription
 
     Raises
     ------
@@ -252,14 +280,19 @@ def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
 
 def build(
     path: Path,
-    description: Description | EstimatorDescription,
+    description: AnyDescription,
     arrays: dict[str, np.ndarray],
     backend: str,
-) -> Network | MLPClassifier | MLPRegressor | TableModel:
+) -> Network | Ensemble | MLPClassifier | MLPRegressor | TableModel:
     """The model; a missing or unknown backend is no fault of the file."""
     from fastnn import backends
 
     backends.load(backend)
+    if isinstance(description, EnsembleDescription):
+        try:
+            return _build_ensemble(description, arrays, backend)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelFormatError(f"{path}: {_reason(error)}") from None
     fields = description.model_dump()
     for name in RUN_ARRAYS:
         arrays.pop(name, None)
@@ -291,7 +324,30 @@ def build(
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
 
 
-def _read_header(path: Path, file: Any) -> tuple[Description | EstimatorDescription, int]:
+def _build_ensemble(
+    description: EnsembleDescription, arrays: dict[str, np.ndarray], backend: str
+) -> Ensemble | TableModel:
+    """The ensemble; each array is dropped once its network has it."""
+    from fastnn.network.ensemble import Ensemble
+
+    tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
+    by_member: dict[str, dict[str, np.ndarray]] = {}
+    for name in [*arrays]:
+        number, _, rest = name.partition(".")
+        by_member.setdefault(number, {})[rest] = arrays.pop(name)
+    networks = [
+        Network.from_config(member.config.model_dump(), by_member.pop(str(k)), backend=backend)
+        for k, member in enumerate(description.members)
+    ]
+    ensemble = Ensemble(networks, [member.weight for member in description.members])
+    if description.table is None:
+        return ensemble
+    from fastnn.tables import Encoding, TableModel
+
+    return TableModel(Encoding.from_state(description.table, tables), ensemble)
+
+
+def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
     """The checked description, and the size that the file then has."""
 
     def fail(reason: str) -> ModelFormatError:

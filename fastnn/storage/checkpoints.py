@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn import storage
 from fastnn.errors import ModelFormatError
-from fastnn.storage.schema import FORMAT_VERSION, Description, EstimatorDescription, Run
+from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
@@ -184,7 +184,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
     return Kept(path, model, Purpose(run.settings, run.data), point)
 
 
-def run_of(path: Path, description: Description | EstimatorDescription) -> Run:
+def run_of(path: Path, description: AnyDescription) -> Run:
     """The run of a checkpoint; raises if the file is none."""
     run, state = description.run, description.training_state
     if run is None or state is None:

@@ -19,7 +19,7 @@ from fastnn.backends import codes
 from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
 from fastnn.training.optimizers import optimizer_of
 
-FORMAT_VERSION = 4  # of checkpoints; all other files are of format 3, as before
+FORMAT_VERSION = 4  # of checkpoints and ensembles; all other files are of format 3, as before
 
 MAX_FILE_BYTES = 16 * 2**30
 
@@ -347,7 +347,65 @@ class EstimatorDescription(_Strict):
         return self
 
 
+class Member(_Strict):
+    """One network of an ensemble; its arrays are ``K.params`` and so on for the K-th."""
+
+    config: Config
+    weight: float = Field(gt=0)
+
+
+class EnsembleDescription(_Strict):
+    """The JSON in the file of an ensemble (since format 4).
+
+    Attributes
+    ----------
+    format_version : int
+    kind : str
+    fastnn_version : str
+    members : list of Member
+        Networks with the same inputs, loss and classes.
+    training, table
+        As for a network.
+    """
+
+    format_version: Literal[4]
+    kind: Literal["Ensemble"]
+    fastnn_version: str
+    members: list[Member] = Field(min_length=1, max_length=1000)
+    training: dict[str, JsonValue] = {}
+    table: dict[str, JsonValue] | None = None
+    # which others may have
+    training_state: None = None
+    run: None = None
+
+    @property
+    def config(self) -> Config:
+        """Settings of the first network."""
+        return self.members[0].config
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> EnsembleDescription:
+        first = self.config
+        if first.loss != "cross_entropy" and first.loss not in codes.REGRESSION:
+            raise ValueError(f"members: networks of {first.loss} make no ensemble")
+        for member in self.members:
+            other = member.config
+            if (
+                (other.layer_sizes[0], other.layer_sizes[-1])
+                != (first.layer_sizes[0], first.layer_sizes[-1])
+                or (other.loss, other.dtype, other.targets_1d)
+                != (first.loss, first.dtype, first.targets_1d)
+                or other.classes != first.classes
+            ):
+                raise ValueError("members: networks of different inputs or outputs")
+        check_table(self.table, first.layer_sizes[0])
+        return self
+
+
 TABLE = "table."  # in front of the names of a table's arrays
+
+
+AnyDescription: TypeAlias = Description | EstimatorDescription | EnsembleDescription
 
 
 def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
@@ -359,14 +417,14 @@ def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
             raise ValueError(f"table: makes {n_outputs(state)} columns for {n_inputs} inputs")
 
 
-def arrays_of(
-    description: Description | EstimatorDescription, names: Collection[str]
-) -> dict[str, tuple[str, int]]:
+def arrays_of(description: AnyDescription, names: Collection[str]) -> dict[str, tuple[str, int]]:
     """Type and length of each array that a file has which has arrays of these names.
 
     Scales are there or not, but never one without the other; all else is needed. Since format 3
     scales are float64 whatever the network's dtype.
     """
+    if isinstance(description, EnsembleDescription):
+        return _arrays_of_ensemble(description, names)
     config = description.config
     n_params = config.spec().shapes["params"][0]
     lengths = {"params": n_params}
@@ -392,12 +450,34 @@ def arrays_of(
         if first in names or second in names:
             lengths |= {first: length, second: length}
     found = {name: (types.get(name, scales), length) for name, length in lengths.items()}
-    if description.table is not None:
-        from fastnn.tables.encoding import array_lengths
+    return found | _arrays_of_table(description.table)
 
-        tables = array_lengths(description.table)
-        found |= {f"{TABLE}{name}": ("float64", length) for name, length in tables.items()}
-    return found
+
+def _arrays_of_table(state: dict[str, Any] | None) -> dict[str, tuple[str, int]]:
+    """Those of the encoding of a table."""
+    if state is None:
+        return {}
+    from fastnn.tables.encoding import array_lengths
+
+    return {f"{TABLE}{name}": ("float64", n) for name, n in array_lengths(state).items()}
+
+
+def _arrays_of_ensemble(
+    description: EnsembleDescription, names: Collection[str]
+) -> dict[str, tuple[str, int]]:
+    """Those of each network, with its number before the name."""
+    by_member: dict[str, set[str]] = {}
+    for name in names:
+        number, _, rest = name.partition(".")
+        by_member.setdefault(number, set()).add(rest)
+    found: dict[str, tuple[str, int]] = {}
+    for k, member in enumerate(description.members):
+        alone = Description(
+            format_version=4, kind="Network", fastnn_version="", config=member.config
+        )
+        own = arrays_of(alone, by_member.get(str(k), set()))
+        found |= {f"{k}.{name}": what for name, what in own.items()}
+    return found | _arrays_of_table(description.table)
 
 
 class Entry(_Strict):
@@ -411,8 +491,10 @@ class Entry(_Strict):
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
 
-def checked_description(fields: dict[str, Any]) -> Description | EstimatorDescription:
-    """Checked description of a network or an estimator."""
+def checked_description(fields: dict[str, Any]) -> AnyDescription:
+    """Checked description of a network, an estimator or an ensemble."""
     kind = fields.get("kind")
+    if kind == "Ensemble":
+        return EnsembleDescription.model_validate(fields)
     model = EstimatorDescription if kind in ESTIMATORS else Description
     return model.model_validate(fields)

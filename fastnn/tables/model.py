@@ -14,6 +14,7 @@ from fastnn.tables.target import table_target
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.network import Network
+    from fastnn.network.ensemble import Ensemble
 
 
 class NoCompiledCalls:
@@ -54,7 +55,7 @@ class TableModel(NoCompiledCalls):
     ----------
     encoding : Encoding
         How columns become the network's inputs.
-    network : Network, MLPClassifier or MLPRegressor
+    network : Network, Ensemble, MLPClassifier or MLPRegressor
         Trained with encoded columns.
 
     Examples
@@ -70,7 +71,7 @@ class TableModel(NoCompiledCalls):
     """
 
     encoding: Encoding
-    network: Network | MLPClassifier | MLPRegressor
+    network: Network | Ensemble | MLPClassifier | MLPRegressor
 
     @property
     def classes_(self) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -92,6 +92,9 @@ def new_network(
     targets: np.ndarray,
     n_classes: int,
     *,
+    hidden: Sequence[int] = HIDDEN,
+    activation: str | None = None,
+    dropout: float = 0.0,
     label_smoothing: float = 0.0,
     dtype: Any = "float32",
     backend: str = "auto",
@@ -108,7 +111,11 @@ def new_network(
         For a regression, values in their own units.
     n_classes : int
         0 for a regression.
-    label_smoothing, dtype, backend, n_threads
+    hidden : sequence of int
+        Units of the hidden layers.
+    activation : str, optional
+        Default: that of :data:`ACTIVATION`.
+    dropout, label_smoothing, dtype, backend, n_threads
         As for :class:`fastnn.Network`.
     seed : int
         Of the weights, and of the order of the samples.
@@ -121,10 +128,11 @@ def new_network(
     task = "classification" if n_classes else "regression"
     n_outputs = n_classes or targets.shape[1]
     net = Network(
-        [x.shape[1], *HIDDEN, n_outputs],
-        activation=ACTIVATION[task],
+        [x.shape[1], *hidden, n_outputs],
+        activation=activation or ACTIVATION[task],
         loss="cross_entropy" if n_classes else "squared_error",
         label_smoothing=label_smoothing,
+        dropout=dropout,
         standardize=True,
         smooth_clip=SMOOTH_CLIP,
         dtype=dtype,
@@ -168,9 +176,11 @@ def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
     return Scales(median, scale, input_low=low, input_high=high), constant
 
 
-def rule_of(net: Network, optimizer: Adam) -> Rule:
+def rule_of(net: Network, optimizer: Adam, batch_size: int = 0, sparse: bool = False) -> Rule:
     """Adam with the rates and epsilons of a network in the paper's form, and its front factors."""
-    layers, plain = net.model.plan.layers, optimizer.for_kernels()
+    # training has rows for dropout, too
+    layers = net.model.batch_plan(batch_size, sparse).layers
+    plain = optimizer.for_kernels()
     constants = np.repeat(plain.constants, 2 * len(layers) + 1, axis=0)
     root = np.sqrt(layers[:, FAN_IN])
     constants[:-1:2, 2] *= root  # epsilon of weights
@@ -189,6 +199,7 @@ def train(
     held_out: Samples | None,
     epochs: int,
     *,
+    rate: float | None = None,
     by_error: bool = True,
     time_limit: float | None = None,
     after_epoch: Callable[[list[float]], object] | None = None,
@@ -203,6 +214,8 @@ def train(
     held_out : Samples or None
         Decide which epoch is the best, of equal ones the last; None takes the last one.
     epochs : int
+    rate : float, optional
+        Base learning rate; default: that of :data:`RATE`.
     by_error : bool
         By the share of wrong classes (squared error of a regression); else by the loss.
     time_limit : float, optional
@@ -218,12 +231,12 @@ def train(
     # The kernels' squared error has the factor 1/2 and is summed over the outputs; the paper's is
     # averaged. Adam divides that out but for its epsilon.
     epsilon = EPSILON * net.n_outputs / 2 if net.is_regression else EPSILON
-    optimizer = Adam(RATE[task], BETA_1, BETA_2, epsilon)
+    optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
     state = TrainingState(net.state.seed)
     state.begin(optimizer, net.params)
-    state.rule = rule_of(net, optimizer)
     size = min(BATCH_SIZE, len(data.x))
     sparse = sparse_pays(data.x, net.model)
+    state.rule = rule_of(net, optimizer, size, sparse)
     batches = Batches(net.model, size, sparse, net.n_threads)
     rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)

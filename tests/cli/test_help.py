@@ -106,7 +106,7 @@ def test_table_has_the_first_paragraph_of_each_help(name):
 def test_every_field_of_a_search_is_an_option_with_its_default():
     by_name = {param.name: param for param in parameters(("search",))}
     assert (
-        by_name.keys() - {"out", "overwrite", "as_json", "quiet"}
+        by_name.keys() - {"out", "overwrite", "resume", "as_json", "quiet"}
         == SearchSettings.model_fields.keys()
     )
     for name, value in SearchSettings().model_dump(exclude_none=True).items():

@@ -136,6 +136,7 @@ def test_training_and_predicting_need_no_extra(tmp_path):
         ("matplotlib", "plots", ["experiments", "--only", "data"]),
         ("jinja2", "experiments", ["experiments", "--only", "data"]),
         ("pooch", "download", ["train", "mnist"]),
+        ("distributed", "cluster", ["search", "iris", "--cluster", "tcp://127.0.0.1:8786"]),
         *[(name, "play", ["play"]) for name in ("starlette", "uvicorn", "websockets")],
     ],
 )

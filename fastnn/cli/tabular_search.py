@@ -1,0 +1,152 @@
+"""What ``fastnn search`` does with the preset tabular."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import fastnn
+from fastnn.cli.clusters import cluster
+from fastnn.cli.search import MAY_CHANGE
+from fastnn.tables.kept import InFolder
+from fastnn.tables.search import Found, Plan, search
+from fastnn.tables.trials import Problem, folds_of
+
+if TYPE_CHECKING:
+    from fastnn.cli.search import SearchSettings
+    from fastnn.datasets import Dataset
+
+
+class Done(NamedTuple):
+    """What came of it.
+
+    Attributes
+    ----------
+    found : Found
+    kept : InFolder
+        The fits, to be removed when the model is written.
+    cluster : str or None
+        Where it ran, if not here.
+    """
+
+    found: Found
+    kept: InFolder
+    cluster: str | None
+
+
+def problem_of(dataset: Dataset, rows: np.ndarray, settings: SearchSettings, score: str) -> Problem:
+    """The rows of training as what fits share."""
+    assert settings.folds is not None
+    assert settings.dtype is not None
+    x, y = np.asarray(dataset.inputs(dataset.X[rows], np.dtype(np.float64))), dataset.y[rows]
+    classes, weights = None, None
+    targets: np.ndarray
+    if dataset.task == "classification":
+        classes, numbers = np.unique(y, return_inverse=True)
+        targets = numbers.reshape(-1, 1)
+        if settings.class_weight is not None:
+            from sklearn.utils.class_weight import compute_sample_weight
+
+            weights = compute_sample_weight(settings.class_weight, y)
+    else:
+        targets = np.asarray(y, np.float64).reshape(-1, 1)
+    folds = folds_of(targets, settings.folds, classes is not None, settings.seed)
+    return Problem(
+        x,
+        targets,
+        weights,
+        classes,
+        folds,
+        score,
+        seed=settings.seed,
+        backend=settings.backend,
+        dtype=settings.dtype,
+    )
+
+
+def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool) -> Done:
+    """Search, with progress, fits kept in the folder.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If one came before there was anything to make a model of.
+    """
+    from fastnn.training.lines import counting_progress
+
+    assert settings.epochs is not None
+    assert settings.ensemble is not None
+    plan = Plan(
+        settings.trials,
+        settings.epochs,
+        str(settings.method),
+        settings.ensemble,
+        settings.time_limit,
+    )
+    with cluster(settings.cluster) as where:
+        kept = InFolder(folder, purpose(settings, problem.digest()), settings.backend)
+        bar = None if quiet else counting_progress("fit", plan.n_fits(problem.n_folds))
+        advance = bar.reach if bar is not None else lambda done: None
+        with bar if bar is not None else nullcontext(), resumable(folder, quiet):
+            found = search(problem, plan, kept, settings.threads, advance)
+    return Done(found, kept, where)
+
+
+def go_on(folder: Path) -> str:
+    """How a search that was stopped goes on."""
+    return f"go on with: fastnn search --resume {folder}"
+
+
+@contextmanager
+def resumable(folder: Path, quiet: bool) -> Iterator[None]:
+    """After Ctrl-C, how to go on is said."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not quiet:
+            sys.stderr.write(f"fastnn: {go_on(folder)}\n")
+        raise
+
+
+def purpose(settings: SearchSettings, digest: str) -> dict[str, Any]:
+    """What the results of a search depend on."""
+    own = settings.model_dump(exclude_none=True, exclude=set(MAY_CHANGE))
+    return {"fastnn": fastnn.__version__, "settings": own, "digest of the data": digest}
+
+
+def table_of(found: Found) -> dict[str, list]:
+    """The trials as columns, best first."""
+    trials = found.trials
+    return {
+        "rank": list(range(1, len(trials) + 1)),
+        "score": [trial.score for trial in trials],
+        "deviation": [trial.deviation for trial in trials],
+        "epochs": [trial.epochs for trial in trials],
+        "hidden": [",".join(map(str, t.settings["hidden_layer_sizes"])) for t in trials],
+        "activation": [trial.settings["activation"] for trial in trials],
+        "learning_rate": [trial.settings["learning_rate"] for trial in trials],
+        "dropout": [trial.settings["dropout"] for trial in trials],
+        "smoothing": [trial.settings["label_smoothing"] for trial in trials],
+        "weight": [found.members.get(trial.number, 0.0) for trial in trials],
+        "seconds": [trial.seconds for trial in trials],
+    }
+
+
+def result_of(done: Done) -> dict[str, Any]:
+    """What is to be said of a search, beside its scores."""
+    found = done.found
+    result: dict[str, Any] = {
+        "preset": "tabular",
+        "stopped": found.stopped,
+        "networks": len(getattr(found.model, "networks", [found.model])),
+        "members": len(found.members),
+        **found.trials[0].settings,
+    }
+    if done.cluster is not None:
+        result["cluster"] = done.cluster
+    return result

@@ -1,0 +1,255 @@
+"""Networks whose predictions are averaged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.network.network import Network
+from fastnn.network.scales import FAR
+
+
+class Ensemble:
+    """Networks of the same inputs and targets, whose predictions are averaged.
+
+    Of classes the probabilities are averaged, of a regression the values. What
+    :class:`fastnn.TabularSearchClassifier` and ``fastnn search`` find is one.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Trained, of one number of features and of outputs, with one loss: cross_entropy, or one of
+        regression.
+    weights : array-like, shape (networks,), optional
+        Positive; only their ratios count. Default: all alike.
+
+    Attributes
+    ----------
+    networks : list of Network
+    weights : ndarray of float64, shape (networks,)
+        Their sum is 1.
+    classes_ : ndarray or None
+        Labels in the order of the probabilities; None of a regression.
+
+    Raises
+    ------
+    ValueError
+        If there is no network, or they do not fit each other.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> nets = [fastnn.Network([4, 8, 3], standardize=True, random_state=k) for k in range(3)]
+    >>> histories = fastnn.fit_many(nets, X, y, epochs=200, batch_size=32)
+    >>> fastnn.Ensemble(nets).score(X, y) > 0.9
+    True
+    """
+
+    def __init__(self, networks: Sequence[Network], weights: Any = None) -> None:
+        self.networks = list(networks)
+        if not self.networks:
+            raise ValueError("networks must have at least one network")
+        count = len(self.networks)
+        given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+        if given.shape != (count,) or not (np.isfinite(given) & (given > 0)).all():
+            raise ValueError(f"weights must be {count} positive numbers; got {weights!r}")
+        total = given.sum()  # near 1 of what was kept in a file, whose bits stay
+        self.weights = given if abs(total - 1.0) < 1e-12 else given / total
+        first = self.networks[0]
+        for k, net in enumerate(self.networks):
+            if not (net.is_regression or net.loss_name == "cross_entropy"):
+                raise ValueError(
+                    f"networks[{k}] has the loss {net.loss_name}; cross_entropy or one"
+                )
+            for name in ("n_features", "n_outputs", "loss_name", "dtype", "targets_1d"):
+                theirs, ours = getattr(net, name), getattr(first, name)
+                if theirs != ours:
+                    raise ValueError(f"networks[{k}] has {name} {theirs}; networks[0] has {ours}")
+            if not np.array_equal(net.classes_, first.classes_):  # type: ignore[arg-type]
+                raise ValueError(f"networks[{k}] knows other classes than networks[0]")
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def __repr__(self) -> str:
+        return f"Ensemble of {len(self)} networks, {self.n_params:,} parameters"
+
+    # --- what it is -------------------------------------------------------------------
+
+    @property
+    def first(self) -> Network:
+        """One of the networks; features, outputs and classes are those of all."""
+        return self.networks[0]
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """Labels in the order of the probabilities; None of a regression."""
+        return self.first.classes_
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases of all networks."""
+        return sum(net.n_params for net in self.networks)
+
+    @property
+    def n_threads(self) -> int | None:
+        """Most threads for predicting."""
+        return self.first.n_threads
+
+    @n_threads.setter
+    def n_threads(self, value: int | None) -> None:
+        for net in self.networks:
+            net.n_threads = value
+
+    def __getattr__(self, name: str) -> Any:
+        """What all networks have in common; sizes are those of the first."""
+        if name in _COMMON and "networks" in self.__dict__:
+            return getattr(self.first, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # --- using ------------------------------------------------------------------------
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Mean of the networks' probabilities.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+
+        Returns
+        -------
+        ndarray, shape (samples, classes)
+
+        Raises
+        ------
+        ValueError
+            If the networks are of a regression.
+        """
+        return self._mean([net.predict_proba for net in self.networks], X)
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Most probable classes, or means of the networks' values.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        return_std : bool, default=False
+            Of a regression: the standard deviation, too, over the networks; with the loss gaussian
+            with that of each network.
+
+        Returns
+        -------
+        predicted : ndarray, shape (samples,), of several outputs (samples, outputs)
+        std : ndarray of the same shape
+            With ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of classes.
+        """
+        if return_std:
+            return self._mean_and_deviation(X)
+        if self.first.is_regression:
+            return self._mean([net.predict for net in self.networks], X)
+        chosen = self.predict_proba(X).argmax(axis=1)
+        return chosen if self.classes_ is None else self.classes_[chosen]
+
+    def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the mixture of the networks."""
+        if not self.first.is_regression:
+            raise ValueError("return_std is for regressions; predict_proba tells of classes")
+        means, variances = [], []
+        for net in self.networks:
+            found = (
+                net.predict(X, return_std=True) if net.loss_name == "gaussian" else net.predict(X)
+            )
+            mean, own = found if isinstance(found, tuple) else (found, np.zeros_like(found))
+            means.append(mean.astype(np.float64))
+            variances.append(np.square(own, dtype=np.float64))
+        mean = np.average(means, axis=0, weights=self.weights)
+        spread = np.square(np.asarray(means) - mean) + np.asarray(variances)
+        deviation = np.sqrt(np.average(spread, axis=0, weights=self.weights))
+        return mean.astype(found[0].dtype), deviation.astype(found[0].dtype)
+
+    def _mean(self, methods: Sequence[Any], X: Any) -> np.ndarray:
+        """Weighted mean of what the methods give, in their dtype."""
+        total: Any = 0.0
+        for method, weight in zip(methods, self.weights, strict=True):
+            found = method(X)
+            total = total + weight * found.astype(np.float64)
+        return total.astype(found.dtype)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy, or R^2 of a regression.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        y : array-like, shape (samples,) or (samples, outputs)
+            Targets, one a sample.
+        sample_weight : array-like, shape (samples,), optional
+            Weight of each sample; by default all weigh alike.
+
+        Returns
+        -------
+        float
+        """
+        from sklearn.metrics import accuracy_score, r2_score
+
+        measure = r2_score if self.first.is_regression else accuracy_score
+        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+
+    def loss(self, X: Any, y: Any) -> float:
+        """Mean loss of the averaged predictions, without label smoothing and L2.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+        y : array-like, shape (samples,) or (samples, outputs)
+            Targets, one a sample.
+
+        Returns
+        -------
+        float
+            Cross-entropy; of squared_error its half, summed over the outputs, in units of the first
+            network's scale of the targets; of other losses the mean of the networks' losses.
+        """
+        y = np.asarray(y)
+        if self.first.is_regression and self.loss_name != "squared_error":
+            return float(
+                np.average([net.loss(X, y) for net in self.networks], weights=self.weights)
+            )
+        if self.first.is_regression:
+            scale = self.first.scales.target_scale
+            error = (y - self.predict(X)).reshape(len(y), -1) * (1.0 if scale is None else scale)
+            return float(0.5 * np.square(error).sum(axis=1).mean())
+        proba = self.predict_proba(X).astype(np.float64)
+        numbers = y.astype(int) if self.classes_ is None else np.searchsorted(self.classes_, y)
+        of_class = np.take_along_axis(proba, numbers[:, None], axis=1)
+        return float(-np.log(np.maximum(of_class, np.finfo(np.float32).tiny)).mean())
+
+    def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
+        """Samples far outside of what every network was trained on; see ``Network``."""
+        return np.all([net.out_of_range(X, deviations) for net in self.networks], axis=0)
+
+    def save(self, path: str | os.PathLike, *, training: dict[str, Any] | None = None) -> None:
+        """Write a model file; :func:`fastnn.load` reads it. See :func:`fastnn.storage.save`."""
+        from fastnn.storage import save
+
+        save(self, path, training=training)
+
+
+_COMMON = {
+    *("backend", "dtype", "is_regression", "loss_name", "n_features", "n_outputs", "scales"),
+    *("standardize", "targets_1d", "layer_sizes", "activations", "spec", "quantile"),
+}

@@ -1,0 +1,233 @@
+"""Where the finished fits of a search are kept: in memory, or in a folder to go on from."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from fastnn.datasets import write_atomically
+from fastnn.errors import ModelFormatError
+from fastnn.network import Network
+from fastnn.tables.trials import Fit
+from fastnn.training.checkpoints import differences, plain
+
+STATE_FILE = "search.json"
+FOLDER = "trials"
+FORMAT = 1
+
+
+class Key(NamedTuple):
+    """Which fit of a search."""
+
+    trial: int
+    epochs: int
+    fold: int
+
+
+class Store(Protocol):
+    """What keeps fits."""
+
+    def get(self, key: Key) -> Fit | None:
+        """A finished fit, None if there is none."""
+
+    def put(self, key: Key, fit: Fit, network: Network) -> None:
+        """Keep one."""
+
+    def network(self, key: Key) -> Network:
+        """The network of a kept fit."""
+
+
+class InMemory:
+    """Fits of a search that is not resumed."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, tuple[Fit, Network]] = {}
+
+    def get(self, key: Key) -> Fit | None:
+        """See :class:`Store`."""
+        found = self._kept.get(key)
+        return None if found is None else found[0]
+
+    def put(self, key: Key, fit: Fit, network: Network) -> None:
+        """See :class:`Store`."""
+        self._kept[key] = fit, network
+
+    def network(self, key: Key) -> Network:
+        """See :class:`Store`."""
+        return self._kept[key][1]
+
+
+class Kept:
+    """The folder of a search that can be gone on with.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    purpose : dict
+        Plain data that the results depend on, with a digest of the rows.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its fits are.
+
+    Raises
+    ------
+    ValueError
+        If the folder has another search.
+    ModelFormatError
+        If its state is damaged.
+    """
+
+    def __init__(self, run: Path, purpose: dict[str, Any]) -> None:
+        self.folder, self.purpose = run / FOLDER, plain(purpose)
+        self._state = run / STATE_FILE
+        if self._state.exists():
+            found = differences(read_state(self._state)["purpose"], self.purpose)
+            if found:
+                raise ValueError(f"{run}: has the trials of another search: {'; '.join(found)}")
+            for left_over in self.folder.glob(".*.tmp"):  # of a process that was killed
+                left_over.unlink(missing_ok=True)
+        else:
+            self._write(over=False)
+
+    def _write(self, over: bool) -> None:
+        state = {"format": FORMAT, "over": over, "purpose": self.purpose}
+        write_atomically(self._state, (json.dumps(state, indent=1) + "\n").encode())
+
+    def finish(self) -> None:
+        """After the result is written: the fits are no longer needed."""
+        self._write(over=True)
+        remove_fits(self.folder)
+
+    @staticmethod
+    def remove(run: Path) -> None:
+        """Remove an earlier search, which is overwritten."""
+        (run / STATE_FILE).unlink(missing_ok=True)
+        remove_fits(run / FOLDER)
+
+
+def remove_fits(folder: Path) -> None:
+    """Remove the fits of a search, and their folder if nothing else is in it."""
+    for path in [*folder.glob("trial-*.safetensors"), *folder.glob("fit-*.json")]:
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+class InFolder(Kept):
+    """Fits of a search as model files of a folder, each there in full or not at all.
+
+    A fit that diverged is not kept: it diverges again.
+
+    Parameters
+    ----------
+    run, purpose
+        As for :class:`Kept`.
+    backend : str
+
+    Raises
+    ------
+    ValueError
+        If the folder has another search.
+    ModelFormatError
+        If a file of it is damaged.
+    """
+
+    def __init__(self, run: Path, purpose: dict[str, Any], backend: str = "auto") -> None:
+        super().__init__(run, purpose)
+        self.backend = backend
+        self._known: dict[Key, Fit] = {}
+
+    def _path(self, key: Key) -> Path:
+        return (
+            self.folder / f"trial-{key.trial:04d}-epochs-{key.epochs}-fold-{key.fold}.safetensors"
+        )
+
+    def get(self, key: Key) -> Fit | None:
+        """See :class:`Store`."""
+        if key not in self._known:
+            path = self._path(key)
+            if not path.exists():
+                return None
+            from fastnn import storage
+
+            kept: Any = storage.describe(path).training.get("search")
+            try:
+                values = {name: kept[name] for name in asdict(Fit(0, 0, 0))}
+                self._known[key] = Fit(
+                    **{name: float("nan" if v is None else v) for name, v in values.items()}
+                )
+            except (TypeError, KeyError, ValueError):
+                raise ModelFormatError(f"{path}: not a trial of a search; delete it") from None
+        return self._known[key]
+
+    def put(self, key: Key, fit: Fit, network: Network) -> None:
+        """See :class:`Store`."""
+        from fastnn import storage
+
+        values = {name: v if math.isfinite(v) else None for name, v in asdict(fit).items()}
+        storage.save(network, self._path(key), training={"search": values})
+        self._known[key] = fit
+
+    def network(self, key: Key) -> Network:
+        """See :class:`Store`."""
+        from fastnn import storage
+
+        model: Any = storage.load(self._path(key), backend=self.backend)
+        return model
+
+
+class ScoresInFolder(Kept):
+    """Scores of fits by a digest of settings and samples: of the search of the preset plain."""
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"fit-{key}.json"
+
+    def get(self, key: str) -> tuple[float, float] | None:
+        """Score and seconds of a finished fit, None if there is none.
+
+        Raises
+        ------
+        ModelFormatError
+            If its file is damaged.
+        """
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            return float(kept["score"]), float(kept["seconds"])
+        except (ValueError, TypeError, KeyError):
+            raise ModelFormatError(f"{path}: not the score of a fit; delete it") from None
+
+    def put(self, key: str, score: float, seconds: float) -> None:
+        """Keep one."""
+        text = json.dumps({"score": score, "seconds": seconds}) + "\n"
+        write_atomically(self._path(key), text.encode())
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a search in a folder is.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is not one of a search.
+    """
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        good = isinstance(state["purpose"], dict) and isinstance(state["over"], bool)
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise ModelFormatError(f"{path}: not the state of a search")
+    if state.get("format") != FORMAT:
+        raise ModelFormatError(
+            f"{path}: written in format {state.get('format')}, by another fastnn"
+        )
+    return state

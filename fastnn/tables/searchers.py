@@ -1,0 +1,354 @@
+"""``TabularSearchClassifier`` and ``TabularSearchRegressor``: the search as estimators."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.metrics import get_scorer_names
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+import fastnn
+from fastnn.network.ensemble import Ensemble
+from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+from fastnn.tables.kept import InFolder, InMemory, Store
+from fastnn.tables.model import TableModel
+from fastnn.tables.search import Found, Plan, search
+from fastnn.tables.trials import Problem, folds_of
+
+_CONSTRAINTS: dict[str, list] = {
+    "n_trials": [Interval(Integral, 1, None, closed="left")],
+    "n_epochs": [Interval(Integral, 1, None, closed="left")],
+    "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"]), "array-like"],
+    "method": [StrOptions({"halving", "random"})],
+    "max_ensemble": [Interval(Integral, 1, None, closed="left")],
+    "scoring": [StrOptions(set(get_scorer_names())), None],
+    "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+    "folder": [str, os.PathLike, None],
+    "n_jobs": [Integral, None],
+}
+
+
+class _Search:
+    """What both searches have of their own: they train by a search instead of once."""
+
+    # of the base class, which holds out nothing: folds do
+    validation_fraction = 0.0
+    n_members = 1
+    _with_classes: ClassVar[bool]
+
+    def fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Learn the columns and search.
+
+        Parameters
+        ----------
+        X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
+            Text, categories, dates and missing values too.
+        y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
+            Targets, one a sample.
+        sample_weight : array-like, shape (n_samples,), optional
+            Of training; scores do not count it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            On bad arguments, if ``folder`` has another search, or if no trial has a score.
+        KeyboardInterrupt
+            If one came before the first trial was finished; a later one ends the search.
+        """
+        base: Any = super()
+        return base.fit(X, y, sample_weight)
+
+    def _train(self: Any, data: tuple, held_out: Any, rng: np.random.RandomState) -> None:
+        """Search with encoded rows."""
+        x, targets, weights = data
+        seed = int(check_random_state(rng).randint(2**31 - 1))
+        classes = self.classes_ if self._with_classes else None
+        problem = Problem(
+            x,
+            targets,
+            weights,
+            classes,
+            self._folds(targets, seed),
+            self.scoring or ("accuracy" if self._with_classes else "r2"),
+            seed=seed,
+            backend=self.backend,
+            dtype=np.dtype(self.dtype).name,
+            targets_1d=True if self._with_classes else self._targets_1d,
+        )
+        plan = Plan(self.n_trials, self.n_epochs, self.method, self.max_ensemble, self.time_limit)
+        found = search(problem, plan, self._store(problem, plan), self.n_jobs)
+        if found.stopped == "interrupted":
+            warnings.warn("Search interrupted by user.", stacklevel=4)
+        self._take(found)
+
+    def _folds(self: Any, targets: np.ndarray, seed: int) -> np.ndarray:
+        """The fold that holds out each row."""
+        if isinstance(self.cv, Integral):
+            return folds_of(targets, int(self.cv), self._with_classes, seed)
+        y = targets[:, 0] if targets.shape[1] == 1 else targets
+        splits = [held for _, held in check_cv(self.cv).split(np.zeros((len(y), 1)), y)]
+        if not np.array_equal(np.sort(np.concatenate(splits)), np.arange(len(y))):
+            raise ValueError("cv must hold out each row once")
+        folds = np.empty(len(y), np.int64)
+        for k, held in enumerate(splits):
+            folds[held] = k
+        return folds
+
+    def _store(self: Any, problem: Problem, plan: Plan) -> Store:
+        """Where fits are kept."""
+        if self.folder is None:
+            return InMemory()
+        purpose = {
+            "fastnn": fastnn.__version__,
+            "plan": {name: getattr(plan, name) for name in ("trials", "epochs", "method")},
+            "scoring": problem.scoring,
+            "seed": problem.seed,
+            "dtype": problem.dtype,
+            "digest of the data": problem.digest(),
+        }
+        return InFolder(Path(self.folder), purpose, self.backend)
+
+    def _take(self: Any, found: Found) -> None:
+        """The attributes of a finished search."""
+        assert isinstance(found.model, Ensemble)
+        self.ensemble_, self.networks_ = found.model, found.model.networks
+        self.stopped_ = found.stopped
+        self.n_iter_ = max(net.n_epochs_ for net in self.networks_)
+        trials = sorted(found.trials, key=lambda trial: trial.number)
+        best = min(trials, key=lambda trial: trial.order)
+        self.best_params_, self.best_score_ = dict(best.settings), best.score
+        self.ensemble_score_ = found.score
+        ranks = {trial.number: k for k, trial in enumerate(found.trials, 1)}
+        self.cv_results_ = {
+            "params": [dict(trial.settings) for trial in trials],
+            "mean_test_score": np.array([trial.score for trial in trials]),
+            "std_test_score": np.array([trial.deviation for trial in trials]),
+            "mean_fit_time": np.array([trial.seconds for trial in trials]),
+            "n_epochs": np.array([trial.epochs for trial in trials]),
+            "weight": np.array([found.members.get(trial.number, 0.0) for trial in trials]),
+            "rank_test_score": np.array([ranks[trial.number] for trial in trials]),
+        }
+
+    def _mean_of_members(self: Any, x: np.ndarray) -> np.ndarray:
+        """What the ensemble predicts for encoded rows."""
+        return self.ensemble_.predict_proba(x) if self._with_classes else self.ensemble_.predict(x)
+
+    def save(self: Any, path: str | os.PathLike) -> None:
+        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
+
+        It has the networks and how columns become numbers, neither settings nor data.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors`` by custom.
+        """
+        TableModel(self.encoding_, self.ensemble_).save(path)
+
+
+class TabularSearchClassifier(_Search, TabularClassifier):
+    """Search for the best settings of :class:`TabularClassifier`, by cross-validation.
+
+    Trials draw sizes, activation, learning rate, dropout and label smoothing from the search space
+    of the paper; the first one are the settings of :class:`TabularClassifier` itself. The result
+    is an ensemble of the folds' networks, chosen greedily (Caruana and others, 2004).
+
+    Fits run one a core in threads; under ``joblib.parallel_config`` on the backend chosen there,
+    such as a Dask cluster. The result is the same wherever they run.
+
+    Parameters
+    ----------
+    n_trials : int, default=20
+        Settings to try.
+    n_epochs : int, default=256
+        Of the last round.
+    cv : int, splitter or iterable of splits, default=5
+        Folds, each row held out once.
+    method : {"halving", "random"}, default="halving"
+        "halving": all trials with few epochs, the best third of them with three times as many,
+        and so on; "random": all with all epochs.
+    max_ensemble : int, default=5
+        Most trials in the ensemble, each with ``cv`` networks.
+    scoring : str, optional
+        Name of a score of scikit-learn; default: accuracy. Where it takes probabilities, labels
+        are not smoothed and the best epoch is that of the least cross-entropy.
+    calibrate, class_weight, columns, backend, dtype
+        As for :class:`TabularClassifier`.
+    time_limit : float, optional
+        Seconds; then what is finished counts, and the result depends on the machine.
+    folder : path, optional
+        Finished fits are kept there; a search with the same data and arguments goes on with them.
+    random_state : int, RandomState or None
+        An int where a search is to go on.
+    n_jobs : int, optional
+        Fits at a time; default: one a core, or what the backend of joblib says.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+    ensemble_ : Ensemble
+        Of encoded columns.
+    encoding_ : fastnn.tables.Encoding
+    best_params_, best_score_ : dict, float
+        Settings of the best trial, and the mean of its folds' scores.
+    ensemble_score_ : float
+        Of the ensemble, for rows that its networks were not trained with.
+    cv_results_ : dict
+        As of scikit-learn's searches; ``n_epochs``, and ``weight`` in the ensemble.
+    stopped_ : {"trials", "time limit", "interrupted"}
+    n_features_in_, feature_names_in_
+        As for :class:`TabularClassifier`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> search = fastnn.TabularSearchClassifier(n_trials=3, n_epochs=20, cv=3, random_state=0)
+    >>> search.fit(X, y).best_score_ > 0.8
+    True
+    """
+
+    _with_classes = True
+    _parameter_constraints: ClassVar[dict] = {
+        **{
+            name: TabularClassifier._parameter_constraints[name]
+            for name in ("calibrate", "class_weight", "columns", "random_state", "backend", "dtype")
+        },
+        **_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        *,
+        n_trials: int = 20,
+        n_epochs: int = 256,
+        cv: int = 5,
+        method: str = "halving",
+        max_ensemble: int = 5,
+        scoring: str | None = None,
+        calibrate: bool = True,
+        class_weight: Any = None,
+        time_limit: float | None = None,
+        columns: dict[str, str] | None = None,
+        folder: str | os.PathLike | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        backend: str = "auto",
+        dtype: Any = "float32",
+    ) -> None:
+        self.n_trials = n_trials
+        self.n_epochs = n_epochs
+        self.cv = cv
+        self.method = method
+        self.max_ensemble = max_ensemble
+        self.scoring = scoring
+        self.calibrate = calibrate
+        self.class_weight = class_weight
+        self.time_limit = time_limit
+        self.columns = columns
+        self.folder = folder
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.backend = backend
+        self.dtype = dtype
+
+
+class TabularSearchRegressor(_Search, TabularRegressor):
+    """Search for the best settings of :class:`TabularRegressor`, by cross-validation.
+
+    Parameters
+    ----------
+    n_trials, n_epochs, cv, method, max_ensemble : various
+        As for :class:`TabularSearchClassifier`.
+    time_limit, columns, folder, random_state, n_jobs, backend, dtype : various
+        As for :class:`TabularSearchClassifier`.
+    scoring : str, optional
+        Name of a score of scikit-learn; default: R^2.
+
+    Attributes
+    ----------
+    ensemble_, encoding_, best_params_, best_score_, ensemble_score_, cv_results_, stopped_
+    n_features_in_, feature_names_in_
+        As for :class:`TabularSearchClassifier`.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> search = fastnn.TabularSearchRegressor(n_trials=3, n_epochs=20, cv=3, random_state=0)
+    >>> search.fit(X, y).best_score_ > 0.3
+    True
+    """
+
+    _with_classes = False
+    _parameter_constraints: ClassVar[dict] = {
+        **{
+            name: TabularRegressor._parameter_constraints[name]
+            for name in ("columns", "random_state", "backend", "dtype")
+        },
+        **_CONSTRAINTS,
+    }
+
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            Samples, a row each.
+        return_std : bool, default=False
+            The standard deviation over the networks, too.
+
+        Returns
+        -------
+        predicted : ndarray, shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            With ``return_std``.
+        """
+        if return_std:
+            return self.ensemble_.predict(self._encoded(X), return_std=True)
+        return self._outputs(X)
+
+    def __init__(
+        self,
+        *,
+        n_trials: int = 20,
+        n_epochs: int = 256,
+        cv: int = 5,
+        method: str = "halving",
+        max_ensemble: int = 5,
+        scoring: str | None = None,
+        time_limit: float | None = None,
+        columns: dict[str, str] | None = None,
+        folder: str | os.PathLike | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        backend: str = "auto",
+        dtype: Any = "float32",
+    ) -> None:
+        self.n_trials = n_trials
+        self.n_epochs = n_epochs
+        self.cv = cv
+        self.method = method
+        self.max_ensemble = max_ensemble
+        self.scoring = scoring
+        self.time_limit = time_limit
+        self.columns = columns
+        self.folder = folder
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.backend = backend
+        self.dtype = dtype

@@ -1,0 +1,325 @@
+"""Trials of a search over the settings of RealMLP-TD-S: what is drawn, and one fit of one fold."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import loguniform
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import KFold, ParameterSampler, StratifiedKFold
+
+from fastnn.network import Network
+from fastnn.tables import recipe
+from fastnn.tables.recipe import Samples
+from fastnn.training.checkpoints import digest
+
+# The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that this form
+# of the network has; what is there several times is so much more likely.
+SPACE: dict[str, Any] = {
+    "hidden_layer_sizes": [(256,) * 3] * 3 + [(64,) * 5, (512,)],
+    "activation": ["relu", "selu", "mish"],
+    "learning_rate": loguniform(2e-2, 3e-1),
+    "dropout": [0.0] * 3 + [0.15] * 5 + [0.3] * 2,
+}
+SMOOTHING = [0.0] * 3 + [0.1] * 7  # of classifications that are scored by classes
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What all fits of a search share; sent to each worker of a cluster once.
+
+    Attributes
+    ----------
+    x : ndarray of float64, shape (rows, features)
+        Encoded columns.
+    targets : ndarray, shape (rows, 1 or outputs)
+        Class numbers, or values.
+    weights : ndarray, shape (rows,), or None
+    classes : ndarray or None
+        None of a regression.
+    folds : ndarray of int, shape (rows,)
+        In which part of the cross-validation a row is.
+    scoring : str
+        Name of a score of scikit-learn.
+    seed : int
+    backend, dtype : str
+    targets_1d : bool
+    calibrate : bool
+        As of :class:`fastnn.TabularClassifier`.
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+    classes: np.ndarray | None
+    folds: np.ndarray
+    scoring: str
+    seed: int = 0
+    backend: str = "auto"
+    dtype: str = "float32"
+    targets_1d: bool = True
+    calibrate: bool = True
+
+    @property
+    def n_folds(self) -> int:
+        """Parts of the cross-validation."""
+        return int(self.folds.max()) + 1
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the score is one of predicted classes, not of probabilities."""
+        return self.classes is None or get_scorer(self.scoring)._response_method == "predict"
+
+    def digest(self) -> str:
+        """Of all data that results depend on."""
+        weights = np.empty(0) if self.weights is None else self.weights
+        classes = (
+            np.empty(0) if self.classes is None else np.array(self.classes.tolist()).astype(str)
+        )
+        return digest(self.x, np.asarray(self.targets, np.float64), weights, classes, self.folds)
+
+    def samples(self, net: Network, rows: np.ndarray) -> Samples:
+        """Some rows as a network takes them."""
+        weights = np.empty(0) if self.weights is None else self.weights[rows]
+        scales, spec = net.scales, net.spec
+        targets = scales.targets(np.asarray(self.targets[rows], np.float64), spec)
+        return Samples(scales.inputs(self.x[rows], spec), targets, weights.astype(net.dtype))
+
+    def predicted(self, net: Network, rows: np.ndarray) -> np.ndarray:
+        """Probabilities, or values (rows, outputs), for some rows."""
+        x = self.x[rows]
+        if self.classes is not None:
+            return net.predict_proba(x)
+        return np.asarray(net.predict(x)).reshape(len(rows), -1)
+
+    def quality(self, predicted: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+        """Score of predictions, NaN if there is none, and loss, which decides between equal ones.
+
+        The loss is the cross-entropy, or the mean squared error.
+        """
+        targets = self.targets[rows]
+        if self.classes is None:
+            loss = float(np.square(targets - predicted.astype(np.float64)).mean())
+            y: np.ndarray = targets[:, 0] if self.targets_1d else targets
+            model: Any = _Values(predicted[:, 0] if self.targets_1d else predicted)
+        else:
+            numbers = targets.astype(np.intp)
+            of_class = np.take_along_axis(predicted, numbers, axis=1).astype(np.float64)
+            loss = float(-np.log(np.maximum(of_class, np.finfo(np.float32).tiny)).mean())
+            y = self.classes[numbers[:, 0]]
+            model = _Probabilities(predicted.astype(np.float64), self.classes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a class that is missing from a fold
+            try:
+                score = float(get_scorer(self.scoring)(model, np.zeros((len(rows), 1)), y))
+            except ValueError:
+                score = float("nan")
+        return score, loss
+
+
+class _Values(RegressorMixin, BaseEstimator):
+    """Predictions as what scorers take."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.values
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+class _Probabilities(ClassifierMixin, BaseEstimator):
+    """Probabilities as what scorers take."""
+
+    def __init__(self, proba: np.ndarray, classes: np.ndarray) -> None:
+        self.proba = proba / proba.sum(axis=1, keepdims=True)  # float32's are 1 to rounding
+        self.classes_ = classes
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return self.proba
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return self.classes_[self.proba.argmax(axis=1)]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def folds_of(targets: np.ndarray, n_folds: int, is_classification: bool, seed: int) -> np.ndarray:
+    """The fold that holds out each row; classes have their shares in all of them.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than folds, or fewer in each class.
+    """
+    if len(targets) < 2 * n_folds:
+        raise ValueError(f"n_samples={len(targets)} is too few for {n_folds} folds")
+    kind = StratifiedKFold if is_classification else KFold
+    splits = kind(n_folds, shuffle=True, random_state=seed)
+    folds = np.empty(len(targets), np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")
+        labels = targets[:, 0] if is_classification else None
+        for k, (_, held_out) in enumerate(splits.split(np.zeros(len(targets)), labels)):
+            folds[held_out] = k
+    return folds
+
+
+def own_settings(problem: Problem) -> dict[str, Any]:
+    """The settings of the preset itself."""
+    task = "regression" if problem.classes is None else "classification"
+    return {
+        "hidden_layer_sizes": list(recipe.HIDDEN),
+        "activation": recipe.ACTIVATION[task],
+        "learning_rate": recipe.RATE[task],
+        "dropout": 0.0,
+        "label_smoothing": recipe.LABEL_SMOOTHING if _smooths(problem) else 0.0,
+    }
+
+
+def drawn_settings(problem: Problem, n_trials: int) -> list[dict[str, Any]]:
+    """Settings of all trials as plain data: the preset's own, then drawn ones.
+
+    More trials begin with the same.
+    """
+    space = SPACE | {"label_smoothing": SMOOTHING if _smooths(problem) else [0.0]}
+    sampler = ParameterSampler(space, max(1, n_trials - 1), random_state=problem.seed)
+    drawn = [
+        {
+            "hidden_layer_sizes": list(one["hidden_layer_sizes"]),
+            "activation": str(one["activation"]),
+            "learning_rate": float(one["learning_rate"]),
+            "dropout": float(one["dropout"]),
+            "label_smoothing": float(one["label_smoothing"]),
+        }
+        for one in sampler
+    ]
+    return [own_settings(problem), *drawn][:n_trials]
+
+
+def _smooths(problem: Problem) -> bool:
+    """Whether labels may be smoothed: not where probabilities are scored."""
+    return problem.classes is not None and problem.by_class
+
+
+class OutOfTime(Exception):
+    """The time of the search is over."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one fit came to.
+
+    Attributes
+    ----------
+    score, loss : float
+        Of the rows of the fold; NaN if the training diverged.
+    seconds : float
+        Of training.
+    """
+
+    score: float
+    loss: float
+    seconds: float
+
+
+def new_network(problem: Problem, settings: dict[str, Any], rows: np.ndarray, seed: int) -> Network:
+    """An untrained network with the scales of some rows."""
+    return recipe.new_network(
+        problem.x[rows],
+        problem.targets[rows],
+        0 if problem.classes is None else len(problem.classes),
+        hidden=settings["hidden_layer_sizes"],
+        activation=settings["activation"],
+        dropout=settings["dropout"],
+        label_smoothing=settings["label_smoothing"],
+        dtype=problem.dtype,
+        backend=problem.backend,
+        seed=seed,
+        n_threads=1,
+    )
+
+
+def fit(
+    problem: Problem,
+    settings: dict[str, Any],
+    epochs: int,
+    kept: np.ndarray,
+    held_out: np.ndarray,
+    seed: int,
+    deadline: float | None = None,
+    n_threads: int | None = 1,
+) -> Network:
+    """A network trained with some rows, its best epoch chosen by others.
+
+    Raises
+    ------
+    DivergenceError
+    OutOfTime
+        If ``deadline``, a time of ``time.time()``, has come.
+    KeyboardInterrupt
+        A training that did not come to its end is nothing.
+    """
+
+    def look(losses: list[float]) -> None:
+        if deadline is not None and time.time() > deadline:
+            raise OutOfTime
+
+    look([])
+    net = new_network(problem, settings, kept, seed)
+    net.n_threads = n_threads
+    validation = problem.samples(net, held_out)
+    record = recipe.train(
+        net,
+        problem.samples(net, kept),
+        validation,
+        epochs,
+        rate=settings["learning_rate"],
+        by_error=problem.by_class,
+        after_epoch=look,
+    )
+    if record.stopped == "interrupted":
+        raise KeyboardInterrupt
+    if problem.classes is not None and problem.calibrate:
+        recipe.calibrate(net, validation)
+    net.classes_, net.targets_1d = problem.classes, problem.targets_1d
+    return net
+
+
+def fit_fold(
+    problem: Problem,
+    settings: dict[str, Any],
+    epochs: int,
+    trial: int,
+    fold: int,
+    deadline: float | None,
+) -> tuple[Fit, Network | None]:
+    """One fit of a search: on one thread, its bits those of the settings, whoever does it.
+
+    Without a network if the time was over (then there is no score, either) or it diverged.
+    """
+    from fastnn.errors import DivergenceError
+
+    started = time.perf_counter()
+    kept, held_out = np.flatnonzero(problem.folds != fold), np.flatnonzero(problem.folds == fold)
+    seed = int(np.random.SeedSequence([problem.seed, trial, fold]).generate_state(1)[0] >> 1)
+    try:
+        net = fit(problem, settings, epochs, kept, held_out, seed, deadline)
+    except OutOfTime:
+        return Fit(float("nan"), float("inf"), 0.0), None
+    except DivergenceError:
+        return Fit(float("nan"), float("nan"), time.perf_counter() - started), None
+    seconds = time.perf_counter() - started
+    with np.errstate(over="ignore", invalid="ignore"):
+        predicted = problem.predicted(net, held_out)
+    if not np.isfinite(predicted).all():  # in a class's place argmax finds one in NaN, too
+        return Fit(float("nan"), float("nan"), seconds), None
+    return Fit(*problem.quality(predicted, held_out), seconds), net
