@@ -3,7 +3,7 @@
 >>> import fastnn.cnn
 >>> settings = fastnn.cnn.Settings(preset="fast", data="digits", steps=20)
 >>> settings.completed().batch_size
-128
+64
 
 ``fastnn.cnn.train(settings, folder)`` trains, ``fastnn.cnn.load(folder)`` gives the trained
 network back. TensorFlow is imported when the first of them is used.

@@ -190,7 +190,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
     >>> import fastnn
     >>> from sklearn.datasets import make_regression
     >>> X, y = make_regression(400, 3, noise=10, random_state=0)
-    >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0)
+    >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", max_iter=2000)
     >>> model = fastnn.ConformalRegressor(one, cv=5, random_state=0).fit(X[:300], y[:300])
     >>> low, high = model.predict_interval(X[300:], coverage=0.9)
     >>> bool(((low <= y[300:]) & (y[300:] <= high)).mean() > 0.8)
