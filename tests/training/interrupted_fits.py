@@ -206,6 +206,8 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     backend, count, *names = sys.argv[1:]
     kinds = [make for make in KINDS if not names or make.__name__ in names]
+    # a shell has ignored the signal for what it starts with "&"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signals = Signals()
     result = {make.__name__: check(make, backend, int(count), signals) for make in kinds}
     time.sleep(0.05)
