@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test soak digests lint coverage docs bench sanitize clean
+.PHONY: train test soak seeds mutation digests lint coverage docs bench sanitize clean
 .PHONY: sdist wheel wheel-test sdist-test test-lowest release-check
 
 train: $(VENV)/installed
@@ -20,7 +20,19 @@ test: $(VENV)/installed-test lint
 SOAK ?= 100
 soak: $(VENV)/installed-test
 	FASTNN_SOAK=$(SOAK) $(BIN)/python -m pytest -n 2 --dist loadfile tests/reliability \
-	  tests/training/test_interrupts.py
+	  tests/training/test_interrupts.py tests/storage/test_checkpoint_files.py
+
+# The tests with other random numbers: some are about one draw, and say so by failing.
+SEEDS ?= 100
+SEED_ARGS ?= tests/backends tests/storage tests/datasets tests/training tests/network
+seeds: $(VENV)/installed-test
+	for seed in $$(seq $(SEEDS)); do echo "seed $$seed"; FASTNN_SEED=$$seed $(BIN)/python -m pytest \
+	  -q -m "not slow" --hypothesis-seed=$$seed $(SEED_ARGS) || exit 1; done
+
+# Small faults that the tests do not find: MUTATION is kernels, training, storage or datasets.
+MUTATION ?= kernels
+mutation: $(VENV)/installed-test
+	$(BIN)/python tests/mutation.py $(MUTATION) $(MUTATION_ARGS)
 
 # Digests of results, after a change that means to change bits.
 digests: $(VENV)/installed-test

@@ -392,13 +392,15 @@ def _slowed(kind, part):
         return (1 + np.cos(np.pi * part)) / 2
     if kind == "step":
         return 1 if part < 1 / 3 else 0.1 if part < 2 / 3 else 0.01
+    if kind == "coslog4":
+        return np.sin(np.pi * np.log2(1 + 15 * part)) ** 2
     if part < 0.3:
         return 0.04 + 0.96 * (1 - np.cos(np.pi * part / 0.3)) / 2
     return 4e-6 + (1 - 4e-6) * (1 + np.cos(np.pi * (part - 0.3) / 0.7)) / 2
 
 
 @pytest.mark.parametrize("warmup", [0, 2])
-@pytest.mark.parametrize("kind", ["constant", "cosine", "step", "one_cycle"])
+@pytest.mark.parametrize("kind", ["constant", "cosine", "step", "one_cycle", "coslog4"])
 def test_schedules(kind, warmup, backend):
     """On one constant sample and no weights to speak of, each step is the rate times a residual."""
     X, y = np.zeros((6, 1)), np.ones(6)

@@ -362,9 +362,10 @@ def test_a_model_file_is_no_checkpoint(tmp_path):
         case.train(resume=tmp_path / "m")
 
 
-def test_fit_many_has_no_checkpoints(tmp_path):
+def test_networks_of_fit_many_have_no_checkpoints_of_their_own(tmp_path):
+    """The call has a folder for all of them."""
     with pytest.raises(TypeError, match="'checkpoint' is not an argument"):
-        fastnn.fit_many([fastnn.Network([6, 2])], X, Y, checkpoint=tmp_path / "c")
+        fastnn.fit_many([fastnn.Fit(fastnn.Network([6, 2]), checkpoint=tmp_path / "c")], X, Y)
 
 
 # --- nothing in a checkpoint is idle -------------------------------------------------
