@@ -11,7 +11,7 @@ from typing import Any
 
 import fastnn
 from fastnn.experiments.claims import claims, single_run_noise
-from fastnn.experiments.result import Result, as_data_uri, plain
+from fastnn.experiments.result import Result, plain
 from fastnn.extras import require
 
 
@@ -67,7 +67,10 @@ def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
         svg, png = picture.render("svg", "png")
         (out / f"{picture.name}.svg").write_bytes(svg)
         (out / f"{picture.name}.png").write_bytes(png)
-        embedded[picture.name] = {"wide": as_data_uri(svg), "narrow": picture.data_uri(narrow=True)}
+        embedded[picture.name] = {
+            "wide": picture.small_data_uri(),
+            "narrow": picture.small_data_uri(narrow=True),
+        }
     return embedded
 
 
