@@ -11,7 +11,7 @@ from typing import Any
 
 import fastnn
 from fastnn.experiments.claims import claims, single_run_noise
-from fastnn.experiments.result import Result, plain
+from fastnn.experiments.result import Result, as_data_uri, plain
 from fastnn.extras import require
 
 
@@ -64,12 +64,13 @@ def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
     """
     embedded = {}
     for picture in result.pictures:
-        svg, png = picture.render("svg", "png")
+        svg, png, wide = picture.render("svg", "png", "webp")
+        narrow = picture.render("webp", narrow=True)[0]
         (out / f"{picture.name}.svg").write_bytes(svg)
         (out / f"{picture.name}.png").write_bytes(png)
         embedded[picture.name] = {
-            "wide": picture.small_data_uri(),
-            "narrow": picture.small_data_uri(narrow=True),
+            "wide": as_data_uri(wide, "webp"),
+            "narrow": as_data_uri(narrow, "webp"),
         }
     return embedded
 

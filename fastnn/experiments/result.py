@@ -60,8 +60,8 @@ class Picture:
 
         Parameters
         ----------
-        *kinds : {"svg", "png"}
-            Formats, as "png" or "svg".
+        *kinds : {"svg", "png", "webp"}
+            Formats. WebP is small, for the page that holds everything.
         narrow : bool, default=False
             Whether it is for a narrow screen.
 
@@ -73,6 +73,9 @@ class Picture:
         with drawing():
             figure = self.draw(narrow)
             for kind in kinds:
+                if kind == "webp":
+                    files.append(_as_webp(figure, NARROW_DPI if narrow else WIDE_DPI))
+                    continue
                 buffer = io.BytesIO()
                 # Without the date, so that the same numbers give the same file.
                 figure.savefig(
@@ -87,32 +90,22 @@ class Picture:
         """The figure as an SVG in a data URI."""
         return as_data_uri(self.render("svg", narrow=narrow)[0], "svg+xml")
 
-    def small_data_uri(self, narrow: bool = False) -> str:
-        """The figure as WebP in a data URI, several times smaller than the SVG.
 
-        Parameters
-        ----------
-        narrow : bool, default=False
-            Whether it is for a narrow screen.
+def _as_webp(figure: Figure, dpi: float) -> bytes:
+    """A figure as WebP, several times smaller than as SVG."""
+    from PIL import Image  # Matplotlib needs it, too
 
-        Returns
-        -------
-        str
-        """
-        from PIL import Image  # Matplotlib needs it, too
-
-        with drawing():
-            png = io.BytesIO()
-            self.draw(narrow).savefig(png, format="png", dpi=NARROW_DPI if narrow else WIDE_DPI)
-        files = []
-        with Image.open(png) as image:
-            colours = image.convert("RGB")
-        # Lines and text are smaller without loss, grounds of many colours with it.
-        for options in ({"lossless": True}, {"quality": 70}):
-            file = io.BytesIO()
-            colours.save(file, "webp", method=6, **options)
-            files.append(file.getvalue())
-        return as_data_uri(min(files, key=len), "webp")
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=dpi)
+    files = []
+    with Image.open(png) as image:
+        colours = image.convert("RGB")
+    # Lines and text are smaller without loss, grounds of many colours with it.
+    for options in ({"lossless": True}, {"quality": 70}):
+        file = io.BytesIO()
+        colours.save(file, "webp", **options)
+        files.append(file.getvalue())
+    return min(files, key=len)
 
 
 def as_data_uri(contents: bytes, kind: str) -> str:
