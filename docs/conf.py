@@ -70,6 +70,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_gallery",
     "filename_pattern": r"/plot_",
+    "reset_modules": ("matplotlib", "gallery_style.reset"),
     "image_scrapers": ("matplotlib", "experiment_figures"),
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,

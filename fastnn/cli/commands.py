@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -125,6 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Run the command; an error becomes one line and an exit code."""
+    if "_FASTNN_COMPLETE" in os.environ:  # by a shell; Typer then answers it and ends the process
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:

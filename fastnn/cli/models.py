@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 def model_path(model: Path) -> Path:
     """The file itself, or the one in a run folder."""
+    if not model.exists():
+        text = "No such file or folder; fastnn train makes run folders, in runs/"
+        raise FileNotFoundError(errno.ENOENT, text, str(model))
     return model / MODEL_FILE if model.is_dir() else model
 
 

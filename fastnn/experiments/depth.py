@@ -282,7 +282,7 @@ def _draw_depth(groups: ByDepth, title: str, narrow: bool) -> Figure:
         ax.set_ylim(0, top)
         ax.axhline(np.log(2), color=style.GREY, linestyle=":", linewidth=1.2)
     axes[1].text(0, np.log(2), "guessing: log 2", va="bottom", fontsize=8.5, color=style.GREY)
-    axes[2].set_ylim(0.45, 1.0)
+    axes[2].set_ylim(min(0.45, axes[2].get_ylim()[0]), 1.0)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title, fontsize=10.5)
     return figure

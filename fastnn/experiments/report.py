@@ -64,10 +64,14 @@ def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
     """
     embedded = {}
     for picture in result.pictures:
-        svg, png = picture.render("svg", "png")
+        svg, png, wide = picture.render("svg", "png", "webp")
+        narrow = picture.render("webp", narrow=True)[0]
         (out / f"{picture.name}.svg").write_bytes(svg)
         (out / f"{picture.name}.png").write_bytes(png)
-        embedded[picture.name] = {"wide": as_data_uri(svg), "narrow": picture.data_uri(narrow=True)}
+        embedded[picture.name] = {
+            "wide": as_data_uri(wide, "webp"),
+            "narrow": as_data_uri(narrow, "webp"),
+        }
     return embedded
 
 

@@ -177,3 +177,24 @@ def test_nothing_below_imports_the_command_line():
             text = path.read_text()
             assert "fastnn.cli" not in text, path
             assert "fastnn import cli" not in text, path
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        ("fastnn tr", ["train"]),
+        ("fastnn export --t", ["--to"]),
+        ("fastnn train --optimizer ada", ["adam", "adamw", "adagrad"]),
+    ],
+)
+def test_completion(words, answers):
+    """As bash asks for it."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn"],
+        env=os.environ | asked | {"_FASTNN_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (answers, "")

@@ -470,7 +470,9 @@ def test_info_of_models(here, capsys):
     text, _ = call(capsys, "info", "i")
     assert "features           sepal length (cm), sepal width (cm)" in text
     assert "not a model file" in refused(capsys, "info", "people.csv")
-    assert "No such file" in refused(capsys, "info", "nothing")
+    for command in (["info"], ["evaluate"], ["plot"], ["export", "--to", "c"]):
+        said = refused(capsys, *command, "nothing")
+        assert "nothing: No such file or folder; fastnn train makes run folders" in said
 
 
 def test_exports_say_what_they_take(here, capsys):

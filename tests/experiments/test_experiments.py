@@ -171,6 +171,17 @@ def test_claims_say_what_did_not_run():
     assert "gradient_check" in rows[0].evidence
 
 
+def test_no_curve_is_cut_off(report):
+    for result in report[1].values():
+        for name, figure in result.figures.items():
+            for ax in figure.axes:
+                low, high = sorted(ax.get_ylim())
+                for line in ax.lines:
+                    y = np.asarray(line.get_ydata(), float)
+                    y = y[np.isfinite(y)]
+                    assert ((low <= y) & (y <= high)).all(), f"{name}: {line.get_label()}"
+
+
 # --- single pieces --------------------------------------------------------------------------
 
 

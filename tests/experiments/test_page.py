@@ -20,6 +20,7 @@ def test_the_page_needs_nothing_from_outside(report):
     figures = page.count("<figure>")
     assert figures == sum(len(result.pictures) for result in report[1].values())
     assert page.count("<source ") == figures
+    assert len(page) < 1_800_000  # it was 7 MB when the figures in it were SVG
 
 
 # --- the page in a browser ------------------------------------------------------------------
