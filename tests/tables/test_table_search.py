@@ -215,11 +215,11 @@ def test_a_search_that_goes_on_is_the_same(problem, found, tmp_path, after, n_jo
     purpose = {"seed": problem.seed, "data": problem.digest()}
     stopping = Stopping(tmp_path, purpose)
     stopping.left = after
-    if after == 1:  # nothing to make a model of
-        with pytest.raises(KeyboardInterrupt):
-            search(problem, PLAN, stopping, n_jobs)
-    else:
+    try:
         assert search(problem, PLAN, stopping, n_jobs).stopped == "interrupted"
+        assert after > 1
+    except KeyboardInterrupt:  # nothing to make a model of
+        assert after == 1 or n_jobs > 1  # two fits at a time may be of two trials
     kept = list((tmp_path / "trials").iterdir())
     assert len(kept) == after
     before = {path: path.stat().st_mtime_ns for path in kept}
