@@ -11,7 +11,14 @@ from fastnn.backends.tuning import tuned
 
 # Of these grids `make test` runs one in so many cases, the same ones everywhere; the others are
 # slow ones (`make test PYTEST_ARGS="-m slow"`).
-GRIDS = {"test_loss_and_grad": 3, "test_forward": 3, "test_run_with_inactive_units": 2}
+GRIDS = {
+    "test_loss_and_grad": 3,
+    "test_forward": 3,
+    "test_run_with_inactive_units": 2,
+    "test_threads_change_no_bit": 3,
+    "test_run_with_split_units": 2,
+    "test_updates_of_wide_layers": 2,
+}
 
 
 @pytest.hookimpl(tryfirst=True)
