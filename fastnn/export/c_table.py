@@ -233,6 +233,9 @@ class TableSource:
         lines = [f"    v = numbers[{self._at('number', code)}];"]
         if code.kind == "number":
             lines.append(f"    x[{first}] = isnan(v) ? {code.fill[0]!r} : v;")
+            if code.floor:
+                low = repr(code.floor)
+                lines.append(f"    x[{first + 1}] = log(x[{first}] > {low} ? x[{first}] : {low});")
         elif code.kind == "boolean":
             lines.append(f"    x[{first}] = v == 1 ? 1 : v == 0 ? -1 : 0;")
         else:

@@ -155,13 +155,18 @@ class _Parts:
         return self.graph.constant(name, np.asarray(values, np.float64), DOUBLE)
 
     def add_numbers(self, codes: list[ColumnCode], given: np.dtype) -> None:
-        """Themselves, the median for a gap; and where gaps were."""
+        """Themselves, the median for a gap; their logarithms; and where gaps were."""
         if not codes:
             return
         x = self._double(codes, given)
         gaps = self.graph.add("IsNaN", x)
         fill = self._constant("fill", [code.fill[0] for code in codes])
-        self.add(self.graph.add("Where", gaps, fill, x), [self.slots[c.name][0] for c in codes])
+        x = self.graph.add("Where", gaps, fill, x)
+        self.add(x, [self.slots[c.name][0] for c in codes])
+        if any(code.floor for code in codes):
+            floor = self._constant("floor", [code.floor or 1.0 for code in codes])
+            logs = self.graph.add("Log", self.graph.add("Max", x, floor))
+            self.add(logs, [self.slots[c.name][1] if c.floor else -1 for c in codes])
         self._add_flags(codes, gaps)
 
     def _add_flags(self, codes: list[ColumnCode], gaps: str) -> None:

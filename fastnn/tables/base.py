@@ -50,6 +50,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "log_features": ["boolean"],
         "columns": [dict, None],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
@@ -64,6 +65,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         n_members: int = 1,
         time_limit: float | None = None,
         validation_fraction: float = 0.2,
+        log_features: bool = True,
         columns: dict[str, str] | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -74,6 +76,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self.n_members = n_members
         self.time_limit = time_limit
         self.validation_fraction = validation_fraction
+        self.log_features = log_features
         self.columns = columns
         self.random_state = random_state
         self.n_threads = n_threads
@@ -131,6 +134,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             columns,
             kinds=self.columns,
             scaling=None,
+            log_features=self.log_features,
             rows=kept,
             keep_index=not hasattr(self, "feature_names_in_"),
         )

@@ -2,7 +2,7 @@
 
 number
     Itself; a gap is the median of training. A column "was missing" (1 or 0) follows where training
-    had gaps.
+    had gaps. Where asked for, the logarithm of a positive number with a long tail comes next.
 boolean
     +1, -1; 0 for a gap.
 category
@@ -34,6 +34,9 @@ from fastnn.tables.kinds import (
 from fastnn.tables.remarks import Remarks
 
 PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
+LONG_TAIL = 1.0  # skewness from which on a number has its logarithm beside it
+TAIL_VALUES = 10  # different ones that it has at least
+TINY = 1e-300
 
 
 class ColumnCode(BaseModel):
@@ -64,6 +67,9 @@ class ColumnCode(BaseModel):
         Whether a column says where gaps were.
     texts : bool
         Of a boolean: whether it was text, as "yes" and "no".
+    floor : float
+        Of a number with its logarithm: the smallest of training, as which smaller ones count in
+        it. 0: no logarithm.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -82,6 +88,7 @@ class ColumnCode(BaseModel):
     origin: float = 0.0
     flag: bool = False
     texts: bool = False
+    floor: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> ColumnCode:
@@ -92,13 +99,16 @@ class ColumnCode(BaseModel):
             raise ValueError(f"column {self.name!r} has no categories")
         if self.flag and self.kind not in ("number", "date"):
             raise ValueError(f"column {self.name!r} cannot say where gaps were")
+        if self.floor and self.kind != "number":
+            raise ValueError(f"column {self.name!r} has no logarithm")
         return self
 
     def outputs(self) -> list[str]:
         """Names of the encoded columns."""
         flag = [f"{self.name}=missing"] if self.flag else []
         if self.kind in ("number", "boolean"):
-            return [self.name, *flag]
+            log = [f"{self.name}.log"] if self.floor else []
+            return [self.name, *log, *flag]
         if self.kind == "date":
             return [*(f"{self.name}.{part}" for part in self.parts), *flag]
         if self.kind == "category":
@@ -115,7 +125,9 @@ class ColumnCode(BaseModel):
         gaps += f", such as {listed(self.odd)}" if self.odd else ""
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
-            return "number" + gaps + how + (", and a column that says where" if self.flag else "")
+            log = ", with its logarithm" if self.floor else ""
+            where = ", and a column that says where" if self.flag else ""
+            return "number" + log + gaps + how + where
         if self.kind == "boolean":
             return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
         if self.kind == "date":
@@ -130,7 +142,9 @@ class ColumnCode(BaseModel):
         return f"{n:,} {one} ({shown}), a column each{some}{gaps}"
 
 
-def learn(column: Column, found: Guess, max_categories: int, given: bool) -> ColumnCode:
+def learn(
+    column: Column, found: Guess, max_categories: int, given: bool, logs: bool = False
+) -> ColumnCode:
     """How a column of training is encoded.
 
     Parameters
@@ -141,6 +155,8 @@ def learn(column: Column, found: Guess, max_categories: int, given: bool) -> Col
     max_categories : int
     given : bool
         Whether the kind was asked for.
+    logs : bool
+        Whether a number with a long tail gets its logarithm, unless its kind was asked for.
     """
     kind, n = found.kind, len(column)
     common: dict[str, Any] = {"name": column.name, "rows": n}
@@ -162,7 +178,8 @@ def learn(column: Column, found: Guess, max_categories: int, given: bool) -> Col
     if kind == "number":
         if np.isinf(values).any():
             raise ValueError(f"column {column.name!r} has an infinite value")
-        return ColumnCode(fill=[float(np.median(values[~gaps]))], flag=flag, **common)
+        floor = _floor(values[~gaps]) if logs and not given else 0.0
+        return ColumnCode(fill=[float(np.median(values[~gaps]))], flag=flag, floor=floor, **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
     used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
@@ -170,6 +187,15 @@ def learn(column: Column, found: Guess, max_categories: int, given: bool) -> Col
         return ColumnCode(kind="drop", why="constant", name=column.name, rows=n)
     fill = [float(np.median(parts[part])) for part in used]
     return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
+
+
+def _floor(values: np.ndarray) -> float:
+    """The smallest value of a number that gets its logarithm beside it; 0 of others."""
+    low, values = float(values.min()), values / max(float(abs(values).max()), TINY)
+    if low <= 0 or len(np.unique(values)) < TAIL_VALUES:
+        return 0.0
+    z = (values - values.mean()) / max(values.std(), TINY)
+    return low if np.mean(z**3) > LONG_TAIL else 0.0
 
 
 def _learn_categories(
@@ -220,6 +246,8 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
             row = int(np.isinf(values).argmax())
             raise ValueError(f"column {code.name!r} has an infinite value in row {row + 1}")
         out[:, 0] = np.where(gaps, code.fill[0], values)
+        if code.floor:
+            out[:, 1] = np.log(np.maximum(out[:, 0], code.floor))
     elif code.kind == "boolean":
         out[:, 0] = np.where(gaps, 0.0, 2 * values - 1)
     else:

@@ -31,6 +31,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         are as unknown ones.
     keep_index : bool, default=False
         Keep columns that only count or name the rows.
+    log_features : bool, default=False
+        A positive number with a long tail (skewness above 1, ten values or more) gets its
+        logarithm as a further column, unless its kind is given.
 
     Attributes
     ----------
@@ -45,7 +48,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     =========  ====================================================================================
     kind       becomes
     =========  ====================================================================================
-    number     itself, the median for a gap; and a column that says where gaps were, if there were
+    number     itself, the median for a gap; its logarithm where ``log_features`` adds it; and a
+               column that says where gaps were, if there were
     boolean    +1, -1, 0 for a gap
     category   one column each, 1 or 0; all 0 for a gap or an unknown one. Two categories: one
                column, +1 for the first, -1 for the second, 0 for neither
@@ -72,11 +76,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         scaling: str | None = "robust-clip",
         max_categories: int = 256,
         keep_index: bool = False,
+        log_features: bool = False,
     ) -> None:
         self.columns = columns
         self.scaling = scaling
         self.max_categories = max_categories
         self.keep_index = keep_index
+        self.log_features = log_features
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the columns.
@@ -107,6 +113,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             scaling=self.scaling,
             max_categories=as_integer("max_categories", self.max_categories, 2),
             keep_index=self.keep_index,
+            log_features=self.log_features,
         )
         self._set_names()
         return self

@@ -93,6 +93,7 @@ class Encoding:
         scaling: str | None = "robust-clip",
         max_categories: int = 256,
         keep_index: bool = False,
+        log_features: bool = False,
         rows: np.ndarray | None = None,
     ) -> Encoding:
         """Learn an encoding.
@@ -103,7 +104,7 @@ class Encoding:
             A table, or a mapping of columns.
         kinds : mapping of str to str, optional
             Kinds of columns that are given, by name.
-        scaling, max_categories, keep_index
+        scaling, max_categories, keep_index, log_features
             See :class:`fastnn.tables.TableEncoder`.
         rows : ndarray of int, optional
             Rows to learn from; kinds are decided by all rows. Default: all.
@@ -122,7 +123,8 @@ class Encoding:
             else:
                 found = guess(column, max_categories, keep_index)
             part = column if rows is None else column.take(rows)
-            codes.append(learn(part, found, max_categories, column.name in kinds))
+            given = column.name in kinds
+            codes.append(learn(part, found, max_categories, given, log_features))
         if all(code.kind == "drop" for code in codes):
             kept = _kept_after_all(codes)
             if kept is None:

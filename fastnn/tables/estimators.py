@@ -44,6 +44,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         planned; it then depends on the machine.
     validation_fraction : float, default=0.2
         Rows held out; 0 for none, which takes the last epoch.
+    log_features : bool, default=True
+        Positive numbers with a long tail get their logarithm as a further column, unless
+        ``columns`` has their kind. False is RealMLP-TD-S as published.
     class_weight : dict, "balanced" or None
         Factor of a sample's weight by its class.
     columns : dict of str to str, optional
@@ -107,6 +110,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         calibrate: bool = True,
         time_limit: float | None = None,
         validation_fraction: float = 0.2,
+        log_features: bool = True,
         class_weight: Any = None,
         columns: dict[str, str] | None = None,
         random_state: Any = None,
@@ -119,6 +123,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             n_members=n_members,
             time_limit=time_limit,
             validation_fraction=validation_fraction,
+            log_features=log_features,
             columns=columns,
             random_state=random_state,
             n_threads=n_threads,
@@ -222,7 +227,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     Parameters
     ----------
-    n_epochs, n_members, time_limit, validation_fraction, columns
+    n_epochs, n_members, time_limit, validation_fraction, log_features, columns
         As for :class:`TabularClassifier`; the best epoch is that of the least squared error.
     random_state, n_threads, backend, dtype
         As for :class:`TabularClassifier`.

@@ -6,6 +6,7 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -475,11 +476,22 @@ def test_tabular_contenders_are_measured(name, contender):
     assert len(x) == len(y) == 100
     regression = tabular.TABLES[name][1]
     results = tabular.measure(tabular.CONTENDERS[contender], x, y, regression)
-    errors, auc, seconds, per_row, size = results.T
+    errors, auc, seconds, per_row, size = np.array(results, float).T
     assert len(results) == 5
     assert errors.mean() < (y.std() if regression else 0.2)
     assert np.isnan(auc).all() if regression else (auc > 0.9).all()
     assert (np.stack([seconds, per_row, size]) > 0).all()
+
+
+def test_tabular_ranks():
+    errors = pd.DataFrame([[1.0, 2, 3, 1], [2.0, 2, 1, 4]], ["a", "b"], ["w", "x", "y", "z"])
+    lines = tabular.summary(errors, "a").splitlines()
+    # ranks 1, 1.5, 2, 1 and 2, 1.5, 1, 2
+    assert lines[2] == "| a | 1.38 | | | | |"
+    assert lines[3] == "| b | 1.62 | +0.25 ± 0.48 | 2 | 1 | 1 |"
+    results = [(0.1, 0.9, 1.0, 2.0, 3000), (0.3, 0.7, 3.0, 4.0, 5000)]
+    assert tabular.row("a", results, False) == "| a | 0.2 ± 0.1 | 0.8000 | 2.00 | 3.0 | 4 |"
+    assert tabular.row("a", results[:1], True) == "| a | 0.1 | 1.00 | 2.0 | 3 |"
 
 
 def test_derivatives_agree_and_make_a_table():

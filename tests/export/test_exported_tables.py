@@ -105,6 +105,7 @@ def models(small_networks):
         made[kind] = make(
             n_epochs=3, n_members=members, columns=KINDS, random_state=0, backend="numpy", **options
         ).fit(frame, target(frame))
+    assert [code.name for code in made["two"].encoding_.columns if code.floor] == ["full"]
     return made
 
 

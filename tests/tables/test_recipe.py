@@ -112,7 +112,7 @@ def test_errors_are_those_of_pytorch(name):
         rest, test = train_test_split(np.arange(len(y)), test_size=0.3, random_state=seed)
         kept, held = train_test_split(rest, test_size=0.2, random_state=seed)
         model = (fastnn.TabularRegressor if regression else fastnn.TabularClassifier)(
-            random_state=seed
+            random_state=seed, log_features=False
         )
         model.fit(x[kept], y[kept], X_val=x[held], y_val=y[held])
         theirs = torch_recipe.predict(x[kept], y[kept], x[held], y[held], x[test], regression, seed)

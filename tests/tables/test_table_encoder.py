@@ -254,6 +254,7 @@ def test_parameters_as_sklearn_has_them():
     assert encoder.get_params() == {
         "columns": {"a": "drop"},
         "keep_index": False,
+        "log_features": False,
         "max_categories": 7,
         "scaling": "standard",
     }
@@ -420,3 +421,33 @@ def test_text_in_a_column_of_numbers_is_said():
     encoder = TableEncoder().fit(table)
     with pytest.warns(UserWarning, match=r"column 'a': 'big' is no number and counted as missing"):
         encoder.transform({"a": ["1", "big"], "b": ["x", "z"]})
+
+
+def test_logarithms_of_long_tails():
+    rng = np.random.default_rng(0)
+    n = 200
+    table = {
+        "price": rng.lognormal(8, 1.5, n),
+        "age": rng.uniform(20, 80, n),  # no tail
+        "count": rng.poisson(0.3, n).astype(float),  # has zeros
+        "rate": np.r_[1.0, 1, 1, 9, np.ones(n - 4)],  # two values
+        "size": rng.lognormal(2, 1, n),
+        "huge": 1e300 * (1 + rng.random(n)),
+    }
+    table["price"][0] = np.nan
+    encoder = TableEncoder({"size": "number"}, scaling=None, log_features=True).fit(table)
+    names = ["price", "price.log", "price=missing", "age", "count", "rate", "size", "huge"]
+    assert encoder.get_feature_names_out().tolist() == names
+    assert encoder.encoding_.summary()[0][1].startswith("number, with its logarithm; 1 of 200")
+    there = table["price"][1:]
+    new = {name: [values[1]] * 4 for name, values in table.items()}
+    new["price"] = [there[5], np.nan, there.min() / 10, -3.0]
+    wanted = np.log([there[5], np.median(there), there.min(), there.min()])
+    np.testing.assert_allclose(encoder.transform(new)[:, 1], wanted, rtol=1e-15)
+    state, arrays = encoder.encoding_.to_state()
+    again = Encoding.from_state(json.loads(json.dumps(state)), arrays)
+    np.testing.assert_array_equal(again.transform(new), encoder.transform(new))
+    assert TableEncoder(scaling=None).fit_transform(table).shape[1] == 7
+    state["columns"][1] |= {"kind": "boolean", "floor": 1.0, "fill": []}
+    with pytest.raises(ValueError, match="has no logarithm"):
+        Encoding.from_state(state, arrays)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.inspection import PartialDependenceDisplay
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -327,3 +328,37 @@ def test_bad_arguments(arguments, message):
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="one class"):
         TabularClassifier().fit([[0.0], [1.0]], [3, 3])
+
+
+def test_logarithms_are_columns_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"volume": rng.lognormal(10, 2, 300), "sales": rng.lognormal(3, 2, 300)})
+    price = np.log(table["volume"] / table["sales"])
+    settings = {"n_epochs": 60, "random_state": 0}
+    with_it, without = (
+        TabularRegressor(**settings, log_features=logs).fit(table[:200], price[:200])
+        for logs in (True, False)
+    )
+    assert with_it.network_.layer_sizes[0] == 4
+    assert without.network_.layer_sizes[0] == 2
+    unexplained = [1 - m.score(table[200:], price[200:]) for m in (with_it, without)]
+    assert unexplained[0] < 0.5 * unexplained[1] < 0.05
+    with_it.save(tmp_path / "model.safetensors")
+    loaded = fastnn.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(table), with_it.predict(table))
+    assert len(with_it.feature_importances_) == 2
+    told = TabularRegressor(**settings, columns={"sales": "number"}).fit(table[:200], price[:200])
+    assert told.network_.layer_sizes[0] == 3
+
+
+def test_partial_dependence(people, model):
+    """scikit-learn's is the mean prediction with the column set to each value of a grid."""
+    pytest.importorskip("matplotlib").use("Agg")
+    table = people[0][:60]
+    settings = {"categorical_features": ["colour"], "grid_resolution": 4}
+    display = PartialDependenceDisplay.from_estimator(model, table, ["noise", "colour"], **settings)
+    assert display.axes_.size == 2
+    for name, found in zip(("noise", "colour"), display.pd_results, strict=True):
+        (grid,) = found["grid_values"]
+        wanted = [model.predict_proba(table.assign(**{name: v}))[:, 1].mean() for v in grid]
+        np.testing.assert_allclose(found["average"][0], wanted, rtol=1e-6)
