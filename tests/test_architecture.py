@@ -26,6 +26,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 EXCEPTIONS = {
     ("network/portable.py", "export.compiled"),  # Network.numba_predict, Network.cfunc
     ("network/portable.py", "export.compiled_jacobian"),  # Network.numba_predict
+    ("network/portable.py", "export.compiled_tape"),  # Network.numba_tape
     ("network/ensemble.py", "storage"),  # Ensemble.save
     ("network/portable.py", "storage"),  # Network.save
     ("network/trainable.py", "storage.checkpoints"),  # Network.fit(checkpoint=..., resume=...)

@@ -191,7 +191,7 @@ class Model:
             The dropout masks' random streams.
         out : ndarray, shape (samples, outputs)
         """
-        memory = self._tape_memory(len(x), training and any(self.dropout))
+        memory = self.tape_memory(len(x), training)
         work, params = memory.work, self.params
         return memory, self.kernels.tape_forward(memory.net, x, seed, step, params, work, out)
 
@@ -210,8 +210,9 @@ class Model:
         self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, by_x)
         return grads[0].copy()
 
-    def _tape_memory(self, samples: int, dropout: bool) -> TapeMemory:
-        """Memory that has been given back, or new one."""
+    def tape_memory(self, samples: int, training: bool) -> TapeMemory:
+        """Memory that has been given back, or new one; with dropout if training."""
+        dropout = training and any(self.dropout)
         key = samples, dropout
         unused = self._tapes.get(key)
         if unused:

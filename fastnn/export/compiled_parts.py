@@ -177,10 +177,16 @@ def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -
     return product
 
 
-def argument_of(name: str, dtypes: set[types.Type], written: bool, ndim: int = 1) -> Any:
+def argument_of(
+    name: str,
+    dtypes: set[types.Type],
+    written: bool,
+    ndim: int = 1,
+    because: str = ", as the network standardises",
+) -> Any:
     """Function that gives the address of an argument, or an error when its type is wrong."""
     allowed = " or ".join(sorted(map(str, dtypes)))
-    why = "the network's dtype" if len(dtypes) == 1 else "as the network standardises"
+    why = ", the network's dtype" if len(dtypes) == 1 else because
 
     @intrinsic
     def pointer(typingctx: Any, array: Any) -> Any:
@@ -193,7 +199,7 @@ def argument_of(name: str, dtypes: set[types.Type], written: bool, ndim: int = 1
         ):
             raise TypingError(
                 f"{name} must be a C-contiguous {'writeable ' if written else ''}{ndim}-D array of "
-                f"{allowed}, {why}; got {array}"
+                f"{allowed}{why}; got {array}"
             )
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -16,10 +16,13 @@ from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
 from fastnn.network.spec import NetworkSpec
-from fastnn.validation import check_finite, one_of
+from fastnn.network.tape import begin, without_ema
+from fastnn.training.optimizers import Optimizer, get_optimizer
+from fastnn.validation import as_integer, check_finite, one_of
 
 if TYPE_CHECKING:
     from fastnn.export.compiled import CFunction
+    from fastnn.export.compiled_tape import NumbaTape
     from fastnn.network.network import Network
 
 
@@ -93,6 +96,94 @@ class Portable:
         from fastnn.export.compiled import numba_predict
 
         return numba_predict(net, output)
+
+    def numba_tape(
+        self,
+        max_rows: int,
+        optimizer: Optimizer | str | None = None,
+        *,
+        of: str | None = None,
+        training: bool = False,
+    ) -> NumbaTape:
+        """:meth:`forward`, ``backward`` and :meth:`apply` as Numba functions, for a compiled loop.
+
+        They share parameters, moments and the count of updates with the network: it predicts with
+        what the loop has trained, and the loop goes on where ``fit`` or :meth:`apply` with an equal
+        optimizer ended. Once a training with another optimizer has begun, ``apply`` is an error.
+        Of the scales of ``standardize=True`` they have a copy. Results have the bits of
+        :meth:`forward` and :meth:`apply` with the Numba backend.
+
+        Parameters
+        ----------
+        max_rows : int
+            Most rows of a batch; a tape has memory for so many.
+        optimizer : Optimizer or str, optional
+            As for :meth:`apply`. The training begins here: another optimizer than the last one
+            starts with new moments.
+        of : {"logits", "predict"}, optional
+            What the outputs are, as for :meth:`forward`; "predict" of a regression, but not with
+            the loss poisson.
+        training : bool, default=False
+            Whether units are dropped.
+
+        Returns
+        -------
+        NumbaTape
+            A named tuple ``(forward, backward, apply, tape)``. Arrays are C-contiguous; X, out,
+            d_outputs and d_inputs float32 or float64, tape and gradient of the network's dtype. The
+            functions need neither the GIL nor memory. A wrong shape is a ValueError, a wrong type
+            an error when the caller is compiled.
+
+            ``forward(tape, X, out)``
+                Outputs of X (rows, features) into out (rows, outputs). NaN is not an error here.
+            ``backward(tape, d_outputs, gradient, d_inputs=None)``
+                Gradient by the parameters into gradient (n_params,), that by X into d_inputs
+                (rows, features) if given. A ValueError after an update.
+            ``apply(gradient, learning_rate=...)``
+                One step. A ValueError, and no step, if the gradient is not finite. Not for several
+                threads at once.
+            ``tape``
+                An array; ``np.tile(tape, (n, 1))`` has n of them, for as many threads.
+
+        Raises
+        ------
+        ValueError
+            On bad arguments; nothing has begun then.
+
+        Examples
+        --------
+        >>> import numba, numpy as np, fastnn
+        >>> net = fastnn.Network([1, 8, 1], loss="squared_error", random_state=0)
+        >>> forward, backward, apply, tape = net.numba_tape(20, fastnn.Adam(0.05))
+        >>> @numba.njit
+        ... def train(forward, backward, apply, tape, x, out, gradient):
+        ...     for step in range(300):
+        ...         forward(tape, x, out)
+        ...         backward(tape, (out - x**2) / len(x), gradient)
+        ...         apply(gradient)
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> gradient = np.empty(net.n_params, net.dtype)
+        >>> train(forward, backward, apply, tape, x, np.empty((20, 1)), gradient)
+        >>> bool(abs(net.predict(x) - x[:, 0] ** 2).max() < 0.1)
+        True
+        """
+        net = cast("Network", self)
+        max_rows, rule = as_integer("max_rows", max_rows, 1), get_optimizer(optimizer)
+        without_ema(rule)
+        if of is not None:
+            one_of("of", of, ("logits", "predict") if net.spec.is_regression else ("logits",))
+        if net.spec.loss == "poisson" and of != "logits":
+            raise ValueError("of must be 'logits' for the loss poisson, the logarithm of the rate")
+        if net.spec.standardize and net.scales.input_shift is None:
+            raise ValueError(
+                "standardize=True needs a call of fit first, which learns mean and deviation"
+            )
+        require("numba", "numba_tape")
+        from fastnn.export.compiled_tape import numba_tape
+
+        begin(net.state, rule, net.params)
+        net.state.shared_counter()
+        return numba_tape(net, max_rows, of, training)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:
         """Prediction of one sample as a C function.

@@ -57,7 +57,7 @@ class Scales:
         """Samples standardised, in the network's dtype."""
         if self.input_shift is None:
             return _cast(x, spec.dtype)
-        return self._of_inputs.apply(x, spec.dtype, spec.smooth_clip)
+        return self.input_factors.apply(x, spec.dtype, spec.smooth_clip)
 
     def slopes(
         self, x: np.ndarray, spec: NetworkSpec
@@ -106,7 +106,8 @@ class Scales:
         return mask
 
     @cached_property
-    def _of_inputs(self) -> Factors:
+    def input_factors(self) -> Factors:
+        """How the features are standardised, once that is learned."""
         assert self.input_shift is not None
         assert self.input_scale is not None
         return Factors.of(self.input_shift, self.input_scale)

@@ -103,11 +103,7 @@ class Stepwise:
         state, model = self.state, self.model
         new = optimizer is not state.optimizer or isinstance(optimizer, LevenbergMarquardt)
         rule: Optimizer = get_optimizer(optimizer) if new else optimizer  # type: ignore[assignment]
-        if rule.ema is not None:
-            raise ValueError(
-                "optimizer must not have ema, whose average belongs to the end of a fit; "
-                f"got ema={rule.ema!r}"
-            )
+        without_ema(rule)
         given = gradient
         if not (
             type(gradient) is np.ndarray
@@ -127,10 +123,7 @@ class Stepwise:
             rate = as_real("learning_rate", learning_rate, 0.0)
         if new:
             check_finite("gradient", gradient)
-            if state.is_continued_without and rule.n_moments:
-                warn_forgotten(state.epochs, "epochs", rule.name, stacklevel=3)
-            state.begin(rule, model.params)
-            state.optimizer = rule
+            begin(state, rule, model.params)
         if gradient is given and (rule.clip_norm or rule.clip_value):
             gradient = gradient.copy()  # the kernel clips in place
         assert state.rule is not None  # a training has begun
@@ -138,6 +131,23 @@ class Stepwise:
         if not model.apply_gradient(gradient, l2, state.rule, rate, count, state.moments):
             check_finite("gradient", gradient)
         state.count_update()
+
+
+def without_ema(rule: Optimizer) -> None:
+    """Refuse an update rule with an average of the parameters."""
+    if rule.ema is not None:
+        raise ValueError(
+            "optimizer must not have ema, whose average belongs to the end of a fit; "
+            f"got ema={rule.ema!r}"
+        )
+
+
+def begin(state: TrainingState, rule: Optimizer, params: np.ndarray) -> None:
+    """Begin or continue a training in a method that the user called."""
+    if state.is_continued_without and rule.n_moments:
+        warn_forgotten(state.epochs, "epochs", rule.name, stacklevel=4)
+    state.begin(rule, params)
+    state.optimizer = rule
 
 
 class Tape:
@@ -171,7 +181,7 @@ class Tape:
         if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
             # read once more on the way back, when the caller may have changed his
             self._X, self._x = X.copy(), self._x.copy()
-        self._net, self._model, self._record = net, model, state.record
+        self._net, self._model, self._record = net, model, (state.record, state.updates)
         z = np.empty((len(self._x), spec.n_outputs), model.dtype)
         self._memory, finite = model.tape_forward(self._x, training, state.seed, state.updates, z)
         if not finite:
@@ -232,7 +242,9 @@ class Tape:
         ((17,), (2, 2))
         """
         net, model, outputs = self._net, self._model, self._outputs
-        if net.state.record is not self._record or net.model is not model:
+        record, updates = self._record
+        state = net.state
+        if state.record is not record or state.updates != updates or net.model is not model:
             raise ValueError("the parameters have changed since forward; call forward again")
         dz = d_outputs
         if not (
@@ -254,7 +266,6 @@ class Tape:
                 dz = outputs.back(self._p, dz)
             dz = np.ascontiguousarray(dz, model.dtype)
         d_inputs = np.empty(self._x.shape, model.dtype) if inputs else None
-        state = net.state
         gradient = model.tape_backward(
             self._x, dz, state.seed, state.updates, self._memory, d_inputs
         )

@@ -74,6 +74,9 @@ class TrainingState:
         Whether the parameters are their average now, and the last moments what they were.
     exchange : tuple or None
         What :meth:`settle` has to write for parameters and average to be exchanged.
+    counter : ndarray of int64, shape (1,), or None
+        Updates, as compiled code reads and counts them, or -1: the moments are no longer those
+        that it knows. See :meth:`fastnn.Network.numba_tape`.
     """
 
     seed: int = 0
@@ -84,6 +87,7 @@ class TrainingState:
     record: Record = field(default_factory=Record)
     averaged: bool = False
     exchange: tuple[np.ndarray, np.ndarray, bool] | None = None
+    counter: np.ndarray | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -94,7 +98,8 @@ class TrainingState:
     @property
     def updates(self) -> int:
         """Steps done with these moments."""
-        return self.record.updates + self.record.done
+        done = self.record.updates + self.record.done
+        return done if self.counter is None else max(done, int(self.counter[0]))
 
     @property
     def steps(self) -> int:
@@ -128,7 +133,20 @@ class TrainingState:
         record = self.record
         if record.steps or len(record.losses):
             record = Record(self.updates, self.epochs)
-        self.record = Record(record.updates + 1, record.epochs)
+        self.record = Record(self.updates + 1, record.epochs)
+        self.show_count()
+
+    def shared_counter(self) -> np.ndarray:
+        """``counter``, from now on."""
+        if self.counter is None:
+            self.counter = np.array([self.updates])
+        return self.counter
+
+    def show_count(self, valid: bool = True) -> None:
+        """Tell compiled code the count of updates, or that it knows other moments."""
+        if self.counter is not None:
+            self.counter[0] = self.record.updates if valid else -1
+            self.counter = self.counter if valid else None
 
     def end_chunk(self) -> None:
         """Take the chunk into the counters; the losses belong to somebody else now."""
@@ -153,6 +171,7 @@ class TrainingState:
         self.settle(params)
         if optimizer is not self.optimizer and optimizer != self.optimizer:
             self.optimizer = None  # until all is there, whatever Ctrl-C does
+            self.show_count(valid=False)
             self.left, self.averaged = None, False
             self.record = Record(0, self.epochs)
             self.moments = aligned_zeros((optimizer.n_moments, len(params)), params.dtype)
@@ -175,6 +194,7 @@ class TrainingState:
             params[:] = best
         self.left = params.copy() if self.has_average else None
         self.record = Record(self.updates, self.epochs)
+        self.show_count()
 
     def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
         """What a model file keeps of a training, which may be in progress.
@@ -209,6 +229,7 @@ class TrainingState:
 
     def resume(self, fields: dict[str, Any], moments: np.ndarray, params: np.ndarray) -> None:
         """Become what :meth:`to_dict` told of."""
+        self.show_count(valid=False)
         self.optimizer = optimizer_of(fields["rule"])
         self.rule = self.optimizer.for_kernels()
         self.moments = aligned_zeros((self.optimizer.n_moments, len(params)), params.dtype)
@@ -308,3 +329,4 @@ class Snapshot:
         self.state.moments[:] = 0 if self._moments is None else self._moments
         record = self._record
         self.state.record = record._replace(updates=0) if self._moments is None else record
+        self.state.show_count()
