@@ -175,7 +175,7 @@ class _Layout(NamedTuple):
         parts = (rows * net.n_features, rows * net.n_outputs, slopes, grads, memory.work.size)
         # and a line behind the end: kernels read whole vectors, also where the last row ends
         lines = [line, *(-(-part // line) * line for part in parts), line]
-        return cls(*list(itertools.accumulate(lines))[:5], sum(lines))
+        return cls._make([*itertools.accumulate(lines[:-2]), sum(lines)])
 
 
 def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> NumbaTape:
@@ -230,7 +230,11 @@ def _forward(
     max_rows, work_shape, seed = memory.key[0], memory.work.shape, net.state.seed
     net_type, matrix, rest = _types_of(memory.net, seed, number)
     run = _machine_code(_tape_forward, (net_type, matrix, *rest))
-    net_, params, counter = _net_of(memory.net), _live(net.params), _live(net.state.counter)
+    net_, params, counter = (
+        _net_of(memory.net),
+        _live(net.params),
+        _live(net.state.shared_counter()),
+    )
     standardize, scaled = _standardize(net), shift is not None
     if shift is None or scale is None:
         shift = scale = np.zeros(1)
@@ -273,7 +277,11 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
     seed, clips, scaled = net.state.seed, net.smooth_clip is not None, scale is not None
     net_type, matrix, rest = _types_of(memory.net, seed, number)
     run = _machine_code(_tape_backward, (net_type, matrix, matrix, *rest, matrix))
-    net_, params, counter = _net_of(memory.net), _live(net.params), _live(net.state.counter)
+    net_, params, counter = (
+        _net_of(memory.net),
+        _live(net.params),
+        _live(net.state.shared_counter()),
+    )
     factor = net.scales.input_scale if net.scales.input_scale is not None else np.ones(features)
     if scale is None:
         scale = np.zeros(1)
@@ -328,7 +336,7 @@ def _apply(net: Network, model: Model) -> Any:
     number, rule = numba.from_dtype(net.dtype), optimizer.for_kernels()
     net_, params, moments, counter = (
         _net_of(plan_net),
-        *(_live(array) for array in (net.params, state.moments, state.counter)),
+        *(_live(array) for array in (net.params, state.moments, state.shared_counter())),
     )
     code, constants, decay, front = rule.code, _live(rule.constants), rule.decay, _live(rule.front)
     vector, matrix = (types.Array(number, ndim, "C") for ndim in (1, 2))
@@ -366,7 +374,7 @@ def _arguments(number: types.Float, **dims: int) -> list[Any]:
     """Functions that give the addresses of arrays; of ``number``, or if 2-D also of float64."""
     found = []
     for name, ndim in dims.items():
-        dtypes = {number} if ndim == 1 else {types.float32, types.float64}
+        dtypes: set[types.Type] = {number} if ndim == 1 else {types.float32, types.float64}
         written = name not in ("X", "d_outputs")
         found.append(argument_of(name, dtypes, written, ndim, because=""))
     return found

@@ -182,7 +182,6 @@ class Portable:
         from fastnn.export.compiled_tape import numba_tape
 
         begin(net.state, rule, net.params)
-        net.state.shared_counter()
         return numba_tape(net, max_rows, of, training)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:

@@ -158,6 +158,7 @@ def test_missing_extra_is_one_line_that_names_it(tmp_path, monkeypatch, library,
     [
         ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_predict()"),
         ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').cfunc()"),
+        ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_tape(1)"),
         ("matplotlib", "plots", "fastnn.History([1.0]).plot()"),
         ("pooch", "download", "fastnn.datasets.load('mnist', data_dir='.')"),
     ],
