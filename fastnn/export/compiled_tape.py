@@ -184,6 +184,7 @@ def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> N
     if model.kernels.NAME != "numba":
         model = net.spec.model(backends.load("numba"))
     memory = model.tape_memory(max_rows, training)
+    model.give_back(memory)  # only its shapes and its plan count
     layout = _Layout.of(net, memory)
     shift, scale = net.scales.target_shift, net.scales.target_scale
     if of == "logits" or shift is None or scale is None:
@@ -230,10 +231,11 @@ def _forward(
     max_rows, work_shape, seed = memory.key[0], memory.work.shape, net.state.seed
     net_type, matrix, rest = _types_of(memory.net, seed, number)
     run = _machine_code(_tape_forward, (net_type, matrix, *rest))
+    counts = net.state.shared_counter()
     net_, params, counter = (
         _net_of(memory.net),
         _live(net.params),
-        _live(net.state.shared_counter()),
+        _live(counts),
     )
     standardize, scaled = _standardize(net), shift is not None
     if shift is None or scale is None:
@@ -277,10 +279,11 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
     seed, clips, scaled = net.state.seed, net.smooth_clip is not None, scale is not None
     net_type, matrix, rest = _types_of(memory.net, seed, number)
     run = _machine_code(_tape_backward, (net_type, matrix, matrix, *rest, matrix))
+    counts = net.state.shared_counter()
     net_, params, counter = (
         _net_of(memory.net),
         _live(net.params),
-        _live(net.state.shared_counter()),
+        _live(counts),
     )
     factor = net.scales.input_scale if net.scales.input_scale is not None else np.ones(features)
     if scale is None:
