@@ -55,12 +55,14 @@ def command(
     if to is None and out is None:
         raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
-    if isinstance(trained, Ensemble):
-        raise ValueError(
-            f"{model_path(model)}: an ensemble of {len(trained)} networks, and an export has one; "
-            "fastnn search --ensemble 0 trains one with the best settings"
-        )
     target = to.value if to is not None else target_of(Path(str(out)))
+    if isinstance(trained, Ensemble) and (encoding is None or target not in ("onnx", "c")):
+        what = "of plain numbers" if target in ("onnx", "c") else f"and {target} has one"
+        raise ValueError(
+            f"{model_path(model)}: an ensemble of {len(trained)} networks {what}; ONNX and C "
+            "average those of a table with text, dates or gaps; train one network for others "
+            "(fastnn train without --members, fastnn search --ensemble 0)"
+        )
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)
     exported: Any = trained if scale == 1.0 else describe(trained).divided(scale)

@@ -255,8 +255,8 @@ class TableSource:
         return f"{self.name}_at_{what}_{own}"
 
     def _outputs(self) -> str:
-        """The mean of what the networks give."""
-        n, several = self.outputs, len(self.members)
+        """The weighted mean of what the networks give."""
+        n, weights = self.outputs, self.table.weights
         regression = self.plain.is_regression
         target, call = ("y", "predict") if regression else ("p", "predict_proba")
         kind = "double" if regression else self.front.type
@@ -267,15 +267,14 @@ class TableSource:
             f"    {kind} own[{n}];",
             f"    {self.name}_encode(numbers, codes, x);",
         ]
-        for k, member in enumerate(self.members):
+        for k, (member, weight) in enumerate(zip(self.members, weights, strict=True)):
             suffix = member.entries[-1][0]
+            factor = "" if weight == 1 else f"{weight!r} * "
             lines += [
                 f"    {member.name}_{call}{suffix}(x, own);",
                 f"    for (int j = 0; j < {n}; j++)",
-                f"        {target}[j] {'+=' if k else '='} own[j];",
+                f"        {target}[j] {'+=' if k else '='} {factor}own[j];",
             ]
-        if several > 1:
-            lines += [f"    for (int j = 0; j < {n}; j++)", f"        {target}[j] /= {several};"]
         return "\n".join([*lines, "}\n"])
 
     def _label_head(self) -> str:

@@ -76,7 +76,7 @@ def _dtype_of(code: ColumnCode, given: np.dtype) -> np.dtype:
 def _predictions(
     graph: Graph, table: PlainTable, x: str, outputs: list[str], given: np.dtype
 ) -> None:
-    """The networks, one or the mean of several."""
+    """The networks, one or the weighted mean of several."""
     members, plain = table.members, table.members[0]
     out = outputs[-1]
     if len(members) == 1:
@@ -86,15 +86,17 @@ def _predictions(
         graphs.build(graph, plain, x, outputs)
         return
     each = graphs.values if plain.is_regression else graphs.probabilities
-    total = graph.add("Sum", *(each(graph, member, x) for member in members))
     dtype = DOUBLE if plain.is_regression else graph.dtype
-    n = graph.constant("members", float(len(members)), dtype)
-    if plain.is_regression:
-        mean = graph.add("Div", total, n, out=out if given == DOUBLE else None)
-        if given != DOUBLE:
-            graph.cast(mean, given, out=out)
+    terms = [
+        graph.add("Mul", each(graph, member, x), graph.constant("weight", weight, dtype))
+        for member, weight in zip(members, table.weights, strict=True)
+    ]
+    if plain.is_regression and given != DOUBLE:
+        graph.cast(graph.add("Sum", *terms), given, out=out)
         return
-    mean = graph.add("Div", total, n, out=out)
+    mean = graph.add("Sum", *terms, out=out)
+    if plain.is_regression:
+        return
     graphs.name_classes(graph, plain, graph.add("ArgMax", mean, axis=1, keepdims=0), outputs[0])
 
 

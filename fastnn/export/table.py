@@ -42,10 +42,13 @@ class PlainTable:
     encoding : fastnn.tables.Encoding
     members : tuple of PlainNetwork
         Whose values or probabilities are averaged.
+    weights : tuple of float
+        Of the members; their sum is 1.
     """
 
     encoding: Encoding
     members: tuple[PlainNetwork, ...]
+    weights: tuple[float, ...] = (1.0,)
 
     @property
     def columns(self) -> list[ColumnCode]:
@@ -154,11 +157,11 @@ class PlainTable:
         """Values or probabilities by the NumPy reference, shape (rows, outputs)."""
         x = self.encoding.transform(self.columns_of(rows))
         total: Any = 0.0
-        for plain in self.members:
+        for plain, weight in zip(self.members, self.weights, strict=True):
             net = replace(plain, classes=None).to_network("numpy")
             found = net.predict(x) if plain.is_regression else net.predict_proba(x)
-            total = total + found.astype(np.float64)
-        return (total / len(self.members)).reshape(len(x), -1)
+            total = total + weight * found.astype(np.float64)
+        return total.reshape(len(x), -1)
 
 
 def describe_table(model: Any) -> PlainTable | None:
@@ -178,15 +181,15 @@ def describe_table(model: Any) -> PlainTable | None:
     from fastnn.network.ensemble import Ensemble
     from fastnn.tables.model import TableModel
 
-    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # of a search
-        model = TableModel(model.encoding_, model.ensemble_)
     if isinstance(model, TableModel) and isinstance(model.network, Ensemble):
         ensemble = model.network
-        if not np.allclose(ensemble.weights, ensemble.weights[0], rtol=1e-9):
+        if ensemble.spec.outputs_per_target > 1:
             raise ValueError(
-                "exports average networks that weigh alike; those of the ensemble do not"
+                f"an export averages values and probabilities, not what networks of the loss "
+                f"{ensemble.loss_name} give; export one of model.network.networks"
             )
-        return PlainTable(model.encoding, tuple(map(describe, ensemble.networks)))
+        members = tuple(map(describe, ensemble.networks))
+        return PlainTable(model.encoding, members, tuple(ensemble.weights.tolist()))
     if isinstance(model, TableModel):
         network: Any = model.network
         return PlainTable(model.encoding, (describe(network),))
@@ -199,7 +202,7 @@ def describe_table(model: Any) -> PlainTable | None:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(model)
-        return PlainTable(model.encoding_, tuple(map(describe, model.networks_)))
+        return describe_table(TableModel(model.encoding_, model._averaged()))
     return _of_pipeline(model) if is_pipeline(model) else None
 
 
@@ -216,7 +219,7 @@ def _of_pipeline(model: Any) -> PlainTable | None:
         if inner is None:
             return None
         members = [scaled_targets(model, plain) for plain in inner.members]
-        return PlainTable(inner.encoding, tuple(members))
+        return PlainTable(inner.encoding, tuple(members), inner.weights)
     steps = [pair for pair in model.steps if pair[1] not in (None, "passthrough")]
     first = steps[0][1]
     if isinstance(first, TableEncoder):

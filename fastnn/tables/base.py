@@ -27,6 +27,7 @@ from fastnn.backends import BACKENDS
 from fastnn.errors import DivergenceError
 from fastnn.memory import check_memory
 from fastnn.network import Network
+from fastnn.network.ensemble import Ensemble
 from fastnn.tables import recipe
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
@@ -248,7 +249,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
-        self.stopped_ = records[0].stopped
+        stopped = [record.stopped for record in records]
+        self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
 
     def _smooths(self) -> bool:
         """Whether labels are smoothed."""
@@ -315,26 +317,25 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def save(self, path: str | os.PathLike) -> None:
         """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
 
-        It has the network and how columns become numbers, neither settings nor data.
+        It has the networks and how columns become numbers, neither settings nor data. What it
+        predicts has the bits of the estimator's predictions.
 
         Parameters
         ----------
         path : path
             Ends in ``.safetensors`` by custom.
-
-        Raises
-        ------
-        AttributeError
-            If there are several members.
         """
-        TableModel(self.encoding_, self.network_).save(path)
+        check_is_fitted(self)
+        TableModel(self.encoding_, self._averaged()).save(path)
+
+    def _averaged(self) -> Network | Ensemble:
+        """The network of encoded columns, or several whose predictions are averaged."""
+        return self.networks_[0] if len(self.networks_) == 1 else Ensemble(self.networks_)
 
     def _mean_of_members(self, x: np.ndarray) -> np.ndarray:
         """Mean of what the members predict for encoded rows."""
-        total: Any = 0.0
-        for net in self.networks_:
-            total = total + (net.predict(x) if net.is_regression else net.predict_proba(x))
-        return total / len(self.networks_)
+        model = self._averaged()
+        return model.predict(x) if model.is_regression else model.predict_proba(x)
 
     def _encoded(self, X: Any) -> np.ndarray:
         """What a user gave as the networks take it."""

@@ -285,6 +285,28 @@ def test_c_self_test_notices_a_wrong_median(tmp_path, models):
     assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
 
 
+@pytest.mark.parametrize("kind", ["regression", "classes"])
+def test_members_that_weigh_differently(tmp_path, models, kind):
+    """What fastnn search finds: ONNX and C beside the mean of the members' predictions."""
+    model, frame = models[kind], table_of(2, True)
+    weights, networks = [0.125, 0.25, 0.625], model.networks_
+    made = TableModel(model.encoding_, fastnn.Ensemble(networks, weights))
+    x = model.encoding_.transform(frame)
+    each = [net.predict(x) if net.is_regression else net.predict_proba(x) for net in networks]
+    expected = np.average(np.asarray(each, float), axis=0, weights=weights).reshape(N, -1)
+    found = run_onnx(export.to_onnx(made), frame)
+    values = found["variable" if kind == "regression" else "probabilities"]
+    assert_same(values - expected.mean(0), expected - expected.mean(0), "float32")
+    if kind == "classes":
+        label = next(name for name in found if name.startswith("label"))
+        np.testing.assert_array_equal(found[label], made.predict(frame))
+    source = export.to_c(made, vectors=frame)
+    assert compiled(tmp_path, source, "-DMODEL_TEST").stdout.startswith(f"{N} vectors, 0 wrong")
+    assert_same(describe_table(made).expected(describe_table(made).raw(frame)), expected, "float32")
+    wrong = source.replace("0.625 * own[j]", "0.25 * own[j]")
+    assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
+
+
 # --- dates ------------------------------------------------------------------------------------
 
 

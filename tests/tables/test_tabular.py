@@ -195,6 +195,32 @@ def test_members(people, n_threads):
     np.testing.assert_array_equal(one.predict_proba(table), each[0])
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_saved_model_predicts_the_same_bits(people, tmp_path, members):
+    table, y = people
+    settings = {"n_epochs": 3, "random_state": 0, "n_members": members}
+    rank = pd.factorize(y)[0] + table["noise"]
+    for make, target in ((TabularClassifier, y), (TabularRegressor, rank)):
+        model = make(**settings).fit(table, target)
+        model.save(tmp_path / "m.safetensors")
+        loaded = fastnn.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(loaded.predict(table), model.predict(table))
+        assert loaded.score(table, target) == model.score(table, target)
+        assert len(getattr(loaded.network, "networks", [0])) == members
+        if make is TabularClassifier:
+            np.testing.assert_array_equal(loaded.predict_proba(table), model.predict_proba(table))
+        elif members > 1:
+            mean, std = model.predict(table, return_std=True)
+            for found, own in zip(loaded.predict(table, return_std=True), (mean, std), strict=True):
+                np.testing.assert_array_equal(found, own)
+            each = [net.predict(model.encoding_.transform(table)) for net in model.networks_]
+            np.testing.assert_allclose(std, np.std(each, axis=0, dtype=float), rtol=1e-5)
+            np.testing.assert_array_equal(mean, model.predict(table))
+        else:
+            with pytest.raises(ValueError, match="return_std needs"):
+                loaded.predict(table, return_std=True)
+
+
 def test_weights_of_zero_are_rows_left_out(people):
     table, y = people
     settings = {"n_epochs": 3, "random_state": 0, "columns": {"day": "drop"}}
