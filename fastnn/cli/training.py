@@ -264,6 +264,7 @@ def _fit_tabular(
         model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
     else:
         model = TabularRegressor(**options)
+    model._warns_of_copies = False  # by the names of encoded columns
     bar = None
     if verbose:
         from fastnn.training.lines import training_progress

@@ -29,6 +29,7 @@ from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables import recipe
+from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
@@ -46,6 +47,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     ``_n_classes`` (0 for a regression), ``_strata``, ``_weights`` and ``_score_of``.
     """
 
+    _warns_of_copies = True  # the command has looked before
     _parameter_constraints: ClassVar[dict] = {
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
@@ -139,6 +141,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             rows=kept,
             keep_index=not hasattr(self, "feature_names_in_"),
         )
+        self._warn_of_copies(columns, targets)
         x = self.encoding_.transform(columns)
         held_out: tuple | None = None
         if given:
@@ -153,6 +156,19 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
         return self
+
+    def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
+        """Warn of columns that give the target away; a single one may well do so."""
+        used = [column for column in columns if column.name in set(self.encoding_.used)]
+        if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
+            return
+        task = "classification" if self._n_classes() else "regression"
+        for name in copies_of_target(used, targets[:, 0], task):
+            warnings.warn(
+                f"column {name!r} gives the target away, in other words; is it known when "
+                f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
+                stacklevel=4,
+            )
 
     def _rows(
         self, columns: list[Column], y: Any, sample_weight: Any

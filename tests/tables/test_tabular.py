@@ -221,6 +221,20 @@ def test_a_saved_model_predicts_the_same_bits(people, tmp_path, members):
                 loaded.predict(table, return_std=True)
 
 
+def test_copies_of_the_target_are_told(people):
+    table, y = people
+    leak = table.assign(code=np.where(y == "yes", "A", "B"), rank=table["noise"] ** 3)
+    with pytest.warns(UserWarning, match=r"column 'code' gives the target away.*'code': 'drop'"):
+        model = TabularClassifier(n_epochs=1).fit(leak, y)
+    with pytest.warns(UserWarning, match="column 'rank' gives the target away") as told:
+        TabularRegressor(n_epochs=1, columns={"noise": "drop"}).fit(leak, table["noise"])
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    # nothing of columns that are left out, nor of a single one (warnings are errors here)
+    model.set_params(columns={"code": "drop"}).fit(leak, y)
+    model.set_params(columns=None).fit(leak[["code"]], y)
+
+
 def test_weights_of_zero_are_rows_left_out(people):
     table, y = people
     settings = {"n_epochs": 3, "random_state": 0, "columns": {"day": "drop"}}
