@@ -66,7 +66,7 @@ def to_c(
 
     - ``void model_predict(const double *numbers, const int *codes, double *y)``, or of a classifier
       ``int model_predict(numbers, codes)`` and ``void model_predict_proba(numbers, codes, double
-      *p)``: the mean of the members of an ensemble;
+      *p)``: the weighted mean of the members of an ensemble;
     - ``numbers``: the numbers, booleans (1 or 0) and dates (seconds since 1970-01-01 00:00 UTC) of
       a row, NAN where one is missing; ``codes``: for each column of categories the position in
       ``model_categories_COLUMN``, -1 if it is missing or none of them; both in the order that the
