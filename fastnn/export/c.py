@@ -76,6 +76,9 @@ def to_c(
     - ``MODEL_NUMBERS`` and ``MODEL_CODES``, and the positions of columns,
       ``model_at_number_COLUMN`` and ``model_at_code_COLUMN``.
 
+    An ensemble of numbers has ``predict`` and ``predict_proba`` for ``const double *x``, with
+    values and probabilities as double.
+
     The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
     Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
     0 if they are right.
@@ -119,7 +122,10 @@ def to_c(
         from fastnn.export.c_table import table_to_c
 
         if jacobian:
-            raise ValueError("derivatives are by numbers, not by a table: export model.network")
+            raise ValueError(
+                "derivatives are by numbers and of one network, not by a table: "
+                "export model.network"
+            )
         return table_to_c(table, name, vectors)
     plain = describe(cast(Any, model))
     if vectors is None:

@@ -48,9 +48,15 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
         doc = what_to_pass(code, "float" if given == np.float32 else "double")
         value = onnx.helper.make_tensor_value_info(code.name, kind, ["samples", 1], doc)
         inputs.append(value)
-    x = encoded(graph, table, given)
+    doc = DOC
+    if table.encoding is None:
+        kind, x, doc = onnx.helper.np_dtype_to_tensor_dtype(given), "X", ""
+        inputs = [onnx.helper.make_tensor_value_info("X", kind, ["samples", plain.sizes[0]])]
+        x = x if given == DOUBLE else graph.cast(x, DOUBLE)
+    else:
+        x = encoded(graph, table, given)
     _predictions(graph, table, x, outputs, given)
-    return graphs.finished(graph, inputs, graphs.outputs_of(plain, outputs, given), DOC)
+    return graphs.finished(graph, inputs, graphs.outputs_of(plain, outputs, given), doc)
 
 
 def _namer(taken: Iterable[str]) -> Callable[..., str]:
@@ -111,6 +117,7 @@ def encoded(graph: Graph, table: PlainTable, given: np.dtype) -> str:
             parts.add_text(code)
     x = parts.in_order()
     encoding = table.encoding
+    assert encoding is not None
     if encoding.shift is not None and encoding.factor is not None:
         x = graph.add("Sub", x, graph.constant("shift", encoding.shift, DOUBLE))
         x = graph.add("Mul", x, graph.constant("factor", encoding.factor, DOUBLE))

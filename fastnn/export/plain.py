@@ -385,8 +385,8 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
             return describe_pipeline(model)
         if type(model).__name__ == "Ensemble":
             raise TypeError(
-                "an ensemble is several networks: ONNX and C average those behind a table "
-                "(a TableModel), other exports have one, of ensemble.networks"
+                "an ensemble is several networks, which ONNX and C average; other exports have "
+                "one: give one of its networks"
             )
         if hasattr(model, "encoding") or hasattr(model, "encoding_"):
             own = "_" if hasattr(model, "encoding_") else ""

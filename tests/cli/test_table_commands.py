@@ -594,3 +594,22 @@ def test_scaled_tables_are_kept(tmp_path, people):
     assert storage.describe(tmp_path / "m.safetensors").training == {"target": "rank"}
     arrow = pa.Table.from_pandas(table)
     np.testing.assert_array_equal(again.predict(arrow), model.predict(table))
+
+
+def test_members_of_numbers_are_exported(tmp_path, capsys):
+    """Also of pixels, which training divides by 255."""
+    import onnxruntime
+
+    x = np.random.default_rng(0).integers(0, 256, (50, 3)).astype(float)
+    nets = [fastnn.Network([3, 4, 2], random_state=k, backend="numpy") for k in range(2)]
+    for net in nets:
+        net.fit(x / 255, x[:, 0] > 99, epochs=5)
+    model = fastnn.Ensemble(nets, [1, 3])
+    model.save(tmp_path / "m.safetensors", training={"scale": 255.0})
+    out, _ = call(capsys, "export", tmp_path / "m.safetensors", tmp_path / "m.onnx")
+    assert "ONNX, input X float64" in out
+    session = onnxruntime.InferenceSession(
+        (tmp_path / "m.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"X": x})[1]
+    np.testing.assert_allclose(found, model.predict_proba(x / 255), rtol=2e-6)

@@ -131,7 +131,7 @@ def test_what_exports_expect_has_weights():
         plain = export.table.describe_table(TableModel(encoding, ensemble))
         expected = ensemble.predict_proba(encoding.transform(rows))
         np.testing.assert_allclose(plain.expected(plain.raw(rows)), expected, rtol=1e-6)
-    with pytest.raises(TypeError, match="ONNX and C average those behind a table"):
+    with pytest.raises(TypeError, match="which ONNX and C average; other exports have one"):
         export.describe(ensemble)
     gaussian = fastnn.Ensemble(networks("gaussian")[0])
     with pytest.raises(ValueError, match="not what networks of the loss gaussian give"):
