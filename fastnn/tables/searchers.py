@@ -40,6 +40,7 @@ class _Search:
     # of the base class, which holds out nothing: folds do
     validation_fraction = 0.0
     n_members = 1
+    log_features = True
     _with_classes: ClassVar[bool]
 
     def fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
