@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastnn.network import Network
+    from fastnn.network.ensemble import Ensemble
     from fastnn.training.history import History
 
 # Okabe and Ito's colours, which the colour-blind tell apart, strongest contrast first.
@@ -36,7 +37,7 @@ _GRAY = "#555555"
 
 
 def decision_boundary(
-    net: Network,
+    net: Network | Ensemble,
     X: Any,
     y: Any,
     *,
@@ -375,7 +376,7 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     return ax
 
 
-def _checked(net: Network, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checked(net: Network | Ensemble, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Samples and targets as arrays, if a plane can show them and the network."""
     if net.n_features != 2:
         raise ValueError(
@@ -401,7 +402,7 @@ def _new_axes(size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 
-def _classes(net: Network, y: np.ndarray) -> np.ndarray:
+def _classes(net: Network | Ensemble, y: np.ndarray) -> np.ndarray:
     """The labels in the order of the outputs."""
     if net.classes_ is not None:
         return net.classes_

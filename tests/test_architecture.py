@@ -111,4 +111,4 @@ def test_nobody_above_reaches_into_a_network():
 
 
 # Of estimators, which are called ``model`` too.
-ESTIMATORS_OWN = {"_network", "_validate_params", "_get_param_names"}
+ESTIMATORS_OWN = {"_averaged", "_network", "_validate_params", "_get_param_names"}

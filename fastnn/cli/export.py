@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,15 +56,22 @@ def command(
     if to is None and out is None:
         raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
-    if isinstance(trained, Ensemble):
-        raise ValueError(
-            f"{model_path(model)}: an ensemble of {len(trained)} networks, and an export has one; "
-            "fastnn search --ensemble 0 trains one with the best settings"
-        )
     target = to.value if to is not None else target_of(Path(str(out)))
+    if isinstance(trained, Ensemble) and target not in ("onnx", "c"):
+        raise ValueError(
+            f"{model_path(model)}: an ensemble of {len(trained)} networks and {target} has one; "
+            "ONNX and C average them (one network: fastnn train without --members, fastnn search "
+            "--ensemble 0)"
+        )
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)
-    exported: Any = trained if scale == 1.0 else describe(trained).divided(scale)
+    exported: Any = trained
+    if scale != 1.0 and isinstance(trained, Ensemble):
+        found = describe_table(trained)
+        assert found is not None
+        exported = replace(found, members=tuple(p.divided(scale) for p in found.members))
+    elif scale != 1.0:
+        exported = describe(trained).divided(scale)
     takes_table = False
     if encoding is not None and target in ("onnx", "c"):
         from fastnn.tables import TableModel

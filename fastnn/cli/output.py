@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fastnn.network import Network
+    from fastnn.network.ensemble import Ensemble
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -147,7 +148,7 @@ def note_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [("note", note) for note in result.get("notes", ())]
 
 
-def layers_text(net: Network) -> str:
+def layers_text(net: Network | Ensemble) -> str:
     """Sizes and activations, briefly."""
     if hasattr(net, "networks"):
         return repr(net)

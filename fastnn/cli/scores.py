@@ -129,7 +129,7 @@ def check_scoring(scoring: str | None) -> None:
         )
 
 
-def scored(net: Network, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:
+def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:
     """A score of scikit-learn; None of no samples.
 
     Raises

@@ -67,6 +67,7 @@ OF_PLAIN = (
     *("momentum", "clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
     *("standardize", "smooth_clip"),
 )
+OF_TABULAR = ("members", "time_limit")  # which make it the default
 TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
 SMOOTH_CLIP = 3.0  # deviations, of encoded tables
 USUAL_CHECKPOINTS = "1m"
@@ -144,7 +145,8 @@ class TrainSettings(FileSettings):
     preset: Literal["plain", "tabular"] | None = setting(
         "tabular: the network and training of TabularClassifier and TabularRegressor, which need "
         "no other settings; plain: those of the options below.",
-        "tabular for tables with text, dates or gaps without --hidden or the like; else plain",
+        "tabular for tables with text, dates or gaps without --hidden or the like, and with "
+        "--members or --time-limit; else plain",
         panel=NETWORK,
         metavar="NAME",
     )
@@ -251,6 +253,13 @@ class TrainSettings(FileSettings):
         panel=TRAINING,
         ge=0,
     )
+    members: int | None = setting(
+        "Networks of the preset tabular whose predictions are averaged, trained one a core.",
+        1,
+        panel=NETWORK,
+        ge=1,
+        le=1000,
+    )
     time_limit: float | None = setting(
         "Seconds of the preset tabular; where there is less time a shorter training is planned.",
         "none",
@@ -343,9 +352,11 @@ class TrainSettings(FileSettings):
             raise ValueError(
                 f"{self.of_plain[0]} does not go with the preset tabular; add --preset plain"
             )
-        if self.time_limit is not None and (self.preset == "plain" or self.of_plain):
-            raise ValueError("time_limit is for the preset tabular")
-        return self.preset == "tabular" or (self.preset is None and encoded and not self.of_plain)
+        own = [name for name in OF_TABULAR if getattr(self, name) is not None]
+        if own and (self.preset == "plain" or self.of_plain):
+            raise ValueError(f"{own[0]} is for the preset tabular")
+        wanted = encoded or bool(own)
+        return self.preset == "tabular" or (self.preset is None and wanted and not self.of_plain)
 
     def completed(self, data: Dataset, n_train: int, encoded: bool = False) -> TrainSettings:
         """Every setting filled in, for these data.

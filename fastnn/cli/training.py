@@ -32,6 +32,7 @@ from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
+    from fastnn.network.ensemble import Ensemble
     from fastnn.storage.checkpoints import CheckpointFile
     from fastnn.tables import Encoding
     from fastnn.training.history import History
@@ -88,7 +89,7 @@ def train(
     ):
         if tabular and value is not None:
             raise ValueError(f"--{name} is for the preset plain; add --preset plain")
-    net = None if tabular else _network(dataset, settings)
+    net: Any = None if tabular else _network(dataset, settings)
     dtype = np.dtype(settings.dtype) if net is None else net.dtype
     dataset.check_range(dtype)
     _check_suits(dataset, settings.scoring)
@@ -148,7 +149,7 @@ class Run(NamedTuple):
 
     settings: TrainSettings
     dataset: Dataset
-    net: Network
+    net: Network | Ensemble
     history: History
     X: np.ndarray
     y: np.ndarray
@@ -235,16 +236,20 @@ def _fit(
 
 def _fit_tabular(
     X: np.ndarray, y: np.ndarray, task: str, settings: TrainSettings, verbose: bool
-) -> tuple[Network, History]:
-    """The network of the preset tabular, trained."""
+) -> tuple[Network | Ensemble, History]:
+    """The network of the preset tabular, or its members, trained."""
     import contextlib
+    import itertools
+    import threading
     import time
 
     from fastnn.tables.estimators import TabularClassifier, TabularRegressor
     from fastnn.training.history import History
 
+    members = settings.members or 1
     options: dict[str, Any] = {
         "n_epochs": settings.epochs,
+        "n_members": members,
         "validation_fraction": settings.validation,
         # encoded columns are numbers, whatever they count
         "columns": {f"x{k}": "number" for k in range(X.shape[1])},
@@ -259,26 +264,45 @@ def _fit_tabular(
         model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
     else:
         model = TabularRegressor(**options)
+    model._warns_of_copies = False  # by the names of encoded columns
     bar = None
     if verbose:
         from fastnn.training.lines import training_progress
 
-        bar = training_progress(settings.epochs)
+        bar = training_progress(settings.epochs * members)
+    done, one_by_one = itertools.count(1), threading.Lock()  # members train side by side
+
+    def tell(losses: list[float]) -> None:
+        assert bar is not None
+        with one_by_one:
+            bar.reach(next(done), losses[-1])
+
     with bar or contextlib.nullcontext():
         if bar is not None:
-            model._after_epoch = lambda losses: bar.reach(len(losses), losses[-1])
+            model._after_epoch = tell
         model.fit(X, y)
-    curves = model.loss_curves_[0], model.validation_curves_[0]
+    validated = bool(model.validation_curves_[0])
     n_held = int(np.ceil(settings.validation * len(X)))
-    return model.network_, History(
-        np.asarray(curves[0]),
+    n_epochs = sum(map(len, model.loss_curves_))
+    return model._averaged(), History(
+        _mean_curve(model.loss_curves_),
         # errors of standardised targets, whose variance is 1
-        validation_score=1 - np.asarray(curves[1]) if curves[1] else None,
+        validation_score=1 - _mean_curve(model.validation_curves_) if validated else None,
         seconds=time.perf_counter() - started,
-        steps=model.n_iter_ * max(1, (len(X) - n_held) // 256),
+        steps=n_epochs * max(1, (len(X) - n_held) // 256),
         stopped=model.stopped_,
-        best_epoch=model.best_iter_[0] - 1 if curves[1] else None,
+        # each member has its own
+        best_epoch=model.best_iter_[0] - 1 if validated and members == 1 else None,
     )
+
+
+def _mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
+    """Mean over the members of what they recorded; at the end of those that trained so long."""
+    total, count = np.zeros((2, max(map(len, curves))))
+    for curve in curves:
+        total[: len(curve)] += curve
+        count[: len(curve)] += 1
+    return total / count
 
 
 def _every(settings: TrainSettings) -> int | timedelta | None:
@@ -310,6 +334,7 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "task": run.dataset.task,
         "class_weight": run.settings.class_weight,
         "layer_sizes": list(net.layer_sizes),
+        **({"members": len(net.networks)} if hasattr(net, "networks") else {}),
         "backend": net.backend,
         "dtype": net.dtype.name,
         "samples": len(run.X),
@@ -408,6 +433,8 @@ def table(
     score = "accuracy" if result["task"] == "classification" else "r2"
     name, unseen = score_name(score), result[f"held_out_{score}"]
     sizes = "-".join(map(str, result["layer_sizes"]))
+    if "members" in result:
+        sizes = f"{result['members']} of {sizes}, averaged"
     stopped = "" if result["stopped"] == "epochs" else f", ended by {result['stopped']}"
     if result["stopped"] == "interrupted":
         stopped = ", interrupted"

@@ -66,7 +66,7 @@ def to_c(
 
     - ``void model_predict(const double *numbers, const int *codes, double *y)``, or of a classifier
       ``int model_predict(numbers, codes)`` and ``void model_predict_proba(numbers, codes, double
-      *p)``: the mean of the members of an ensemble;
+      *p)``: the weighted mean of the members of an ensemble;
     - ``numbers``: the numbers, booleans (1 or 0) and dates (seconds since 1970-01-01 00:00 UTC) of
       a row, NAN where one is missing; ``codes``: for each column of categories the position in
       ``model_categories_COLUMN``, -1 if it is missing or none of them; both in the order that the
@@ -75,6 +75,9 @@ def to_c(
     - ``double model_seconds(year, month, day, hour, minute, second)``, if there are dates;
     - ``MODEL_NUMBERS`` and ``MODEL_CODES``, and the positions of columns,
       ``model_at_number_COLUMN`` and ``model_at_code_COLUMN``.
+
+    An ensemble of numbers has ``predict`` and ``predict_proba`` for ``const double *x``, with
+    values and probabilities as double.
 
     The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
     Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
@@ -119,7 +122,10 @@ def to_c(
         from fastnn.export.c_table import table_to_c
 
         if jacobian:
-            raise ValueError("derivatives are by numbers, not by a table: export model.network")
+            raise ValueError(
+                "derivatives are by numbers and of one network, not by a table: "
+                "export model.network"
+            )
         return table_to_c(table, name, vectors)
     plain = describe(cast(Any, model))
     if vectors is None:

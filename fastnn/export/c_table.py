@@ -57,6 +57,10 @@ class TableSource:
             for k, plain in enumerate(table.members)
         ]
         self.outputs = self.front.outputs
+        # what the functions take, and how they are called
+        self.arguments, self.passed = "const double *numbers, const int *codes", "numbers, codes"
+        if table.encoding is None:
+            self.arguments, self.passed = "const double *x", "x"
         numbers = _identifiers(code.name for code in table.numbers)
         codes = _identifiers(code.name for code in table.categories)
         self.number = dict(zip([code.name for code in table.numbers], numbers, strict=True))
@@ -66,6 +70,8 @@ class TableSource:
         """All of it."""
         upper = self.name.upper()
         counts = {"NUMBERS": len(self.number), "CODES": len(self.code), "OUTPUTS": self.outputs}
+        if self.table.encoding is None:
+            counts = {"FEATURES": self.plain.sizes[0], "OUTPUTS": self.outputs}
         parts = [
             self._comment(),
             "#include <math.h>\n#include <string.h>\n",
@@ -94,9 +100,12 @@ class TableSource:
         import fastnn
 
         name, sizes = self.name, "-".join(map(str, self.plain.sizes))
-        several = f"mean of {len(self.members)} networks" if len(self.members) > 1 else "network"
+        head = f"the mean of {len(self.members)} networks"
+        if len(self.members) == 1:
+            head = f"a {sizes} network"
+        head = head.capitalize() if self.table.encoding is None else f"A table's columns and {head}"
         lines = [
-            f"A table's columns and a {sizes} {several}, outputs: {self.plain.output}.",
+            f"{head}, outputs: {self.plain.output}.",
             f"Written by fastnn {fastnn.__version__}.",
             f"Self-test: cc -std=c99 -D{name.upper()}_TEST FILE -lm",
             "",
@@ -114,6 +123,8 @@ class TableSource:
                 f"codes[{k}]  {_comment(code.name)}: position in {name}_categories_{own} "
                 f"({name}_code_{own}), -1 if missing or another one"
             )
+        if self.table.encoding is None:
+            return "/* " + "\n   ".join(lines[:3]) + " */\n"
         lines += ["", "Compile without -ffast-math, which knows no NAN."]
         return "/* " + "\n   ".join(lines).replace("\n   \n", "\n\n") + " */\n"
 
@@ -127,7 +138,7 @@ class TableSource:
         return "".join(found)
 
     def _head(self, what: str) -> str:
-        return f"{self.name}_{what}(const double *numbers, const int *codes"
+        return f"{self.name}_{what}({self.arguments}"
 
     def _prototypes(self) -> str:
         name, plain = self.name, self.plain
@@ -192,7 +203,10 @@ class TableSource:
 
     def _encode(self) -> str:
         """From columns to what the networks take."""
-        encoding, name, n = self.table.encoding, self.name, self.table.encoding.n_outputs
+        encoding, name = self.table.encoding, self.name
+        if encoding is None:
+            return ""
+        n = encoding.n_outputs
         tables, lines = (
             [],
             [
@@ -255,27 +269,29 @@ class TableSource:
         return f"{self.name}_at_{what}_{own}"
 
     def _outputs(self) -> str:
-        """The mean of what the networks give."""
-        n, several = self.outputs, len(self.members)
+        """The weighted mean of what the networks give."""
+        n, weights = self.outputs, self.table.weights
         regression = self.plain.is_regression
         target, call = ("y", "predict") if regression else ("p", "predict_proba")
         kind = "double" if regression else self.front.type
         lines = [
             f"void {self._head(call)}, double *{target})",
             "{",
-            f"    double x[{self.table.encoding.n_outputs}];",
             f"    {kind} own[{n}];",
-            f"    {self.name}_encode(numbers, codes, x);",
         ]
-        for k, member in enumerate(self.members):
+        if self.table.encoding is not None:
+            lines += [
+                f"    double x[{self.table.encoding.n_outputs}];",
+                f"    {self.name}_encode(numbers, codes, x);",
+            ]
+        for k, (member, weight) in enumerate(zip(self.members, weights, strict=True)):
             suffix = member.entries[-1][0]
+            factor = "" if weight == 1 else f"{weight!r} * "
             lines += [
                 f"    {member.name}_{call}{suffix}(x, own);",
                 f"    for (int j = 0; j < {n}; j++)",
-                f"        {target}[j] {'+=' if k else '='} own[j];",
+                f"        {target}[j] {'+=' if k else '='} {factor}own[j];",
             ]
-        if several > 1:
-            lines += [f"    for (int j = 0; j < {n}; j++)", f"        {target}[j] /= {several};"]
         return "\n".join([*lines, "}\n"])
 
     def _label_head(self) -> str:
@@ -290,7 +306,7 @@ class TableSource:
         n = self.outputs
         start = (
             f"{self._label_head()}\n{{\n    double p[{n}];\n"
-            f"    {self.name}_predict_proba(numbers, codes, p);\n"
+            f"    {self.name}_predict_proba({self.passed}, p);\n"
         )
         if self.plain.is_multilabel:
             return (
@@ -315,12 +331,16 @@ class TableSource:
         limit = TOLERANCE[self.plain.dtype.name].rstrip("f")
         numbers, codes, checks = "0", "0", []
         tables = [_doubles(f"{name}_test_y", expected)]
-        if self.number:
+        if width := self.rows.numbers.shape[1]:
             tables.append(_doubles(f"{name}_test_numbers", self.rows.numbers))
-            numbers = f"{name}_test_numbers + k * {len(self.number)}"
+            numbers = f"{name}_test_numbers + k * {width}"
+        given = [f"const double *numbers = {numbers};", f"const int *codes = {codes};"]
         if self.code:
             tables.append(_integers(f"{name}_test_codes", self.rows.codes))
             codes = f"{name}_test_codes + k * {len(self.code)}"
+            given[1] = f"const int *codes = {codes};"
+        if self.table.encoding is None:
+            given = [f"const double *x = {numbers};"]
         for code in self.table.categories:
             own = self.code[code.name]
             checks += [
@@ -340,8 +360,7 @@ class TableSource:
                 "    int wrong = 0;",
                 *checks,
                 f"    for (int k = 0; k < {rows}; k++) {{",
-                f"        const double *numbers = {numbers};",
-                f"        const int *codes = {codes};",
+                *(f"        {line}" for line in given),
                 *self._calls(),
                 f"        for (int j = 0; j < {n}; j++) {{",
                 f"            const double difference = fabs(y[j] - {name}_test_y[k * {n} + j]);",
@@ -361,15 +380,15 @@ class TableSource:
         name, n = self.name, self.outputs
         lines = [f"        double y[{n}];"]
         if self.plain.is_regression:
-            return [*lines, f"        {name}_predict(numbers, codes, y);"]
+            return [*lines, f"        {name}_predict({self.passed}, y);"]
         if self.plain.is_multilabel:
             lines.append(f"        int labels[{n}];")
-        lines.append(f"        {name}_predict_proba(numbers, codes, y);")
+        lines.append(f"        {name}_predict_proba({self.passed}, y);")
         if self.plain.is_multilabel:
-            lines.append(f"        {name}_predict(numbers, codes, labels);")
+            lines.append(f"        {name}_predict({self.passed}, labels);")
             wrong = "labels[j] != (y[j] > 0.5)"
         else:
-            wrong = f"y[j] > y[{name}_predict(numbers, codes)]"
+            wrong = f"y[j] > y[{name}_predict({self.passed})]"
         return [*lines, f"        for (int j = 0; j < {n}; j++)", f"            wrong += {wrong};"]
 
 

@@ -138,10 +138,14 @@ def target_of(path: Path) -> str:
 
 def _table_bytes(model: Any, to: str, stem: str, jacobian: bool) -> tuple[bytes, str]:
     """A model of tables with its columns."""
+    numbers = getattr(describe_table(model), "encoding", None) is None  # of an ensemble
     if to == "onnx":
-        return to_onnx(model).SerializeToString(), "ONNX, an input for each column, (samples, 1)"
+        each = "input X float64" if numbers else "an input for each column, (samples, 1)"
+        return to_onnx(model).SerializeToString(), f"ONNX, {each}"
     name = _name_in_c(stem)
-    what = f"C99, {name}_predict takes numbers and codes of categories as the file's head says"
+    what = f"C99, names begin with {name}_"
+    if not numbers:
+        what = f"C99, {name}_predict takes numbers and codes of categories as the file's head says"
     return to_c(model, name, jacobian=jacobian).encode(), what
 
 

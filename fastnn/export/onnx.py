@@ -42,7 +42,7 @@ def to_onnx(
     categories are text, where "" is a gap, and an unknown one is none of those of training;
     booleans are 1, 0 or NaN, or text if training had text; dates are seconds since 1970-01-01
     00:00 UTC. Text among numbers and dates as text are for the caller to read. Members of an
-    ensemble are averaged.
+    ensemble are averaged, with their weights; one of numbers has the input ``X``.
 
     Parameters
     ----------

@@ -48,9 +48,15 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
         doc = what_to_pass(code, "float" if given == np.float32 else "double")
         value = onnx.helper.make_tensor_value_info(code.name, kind, ["samples", 1], doc)
         inputs.append(value)
-    x = encoded(graph, table, given)
+    doc = DOC
+    if table.encoding is None:
+        kind, x, doc = onnx.helper.np_dtype_to_tensor_dtype(given), "X", ""
+        inputs = [onnx.helper.make_tensor_value_info("X", kind, ["samples", plain.sizes[0]])]
+        x = x if given == DOUBLE else graph.cast(x, DOUBLE)
+    else:
+        x = encoded(graph, table, given)
     _predictions(graph, table, x, outputs, given)
-    return graphs.finished(graph, inputs, graphs.outputs_of(plain, outputs, given), DOC)
+    return graphs.finished(graph, inputs, graphs.outputs_of(plain, outputs, given), doc)
 
 
 def _namer(taken: Iterable[str]) -> Callable[..., str]:
@@ -76,7 +82,7 @@ def _dtype_of(code: ColumnCode, given: np.dtype) -> np.dtype:
 def _predictions(
     graph: Graph, table: PlainTable, x: str, outputs: list[str], given: np.dtype
 ) -> None:
-    """The networks, one or the mean of several."""
+    """The networks, one or the weighted mean of several."""
     members, plain = table.members, table.members[0]
     out = outputs[-1]
     if len(members) == 1:
@@ -86,15 +92,17 @@ def _predictions(
         graphs.build(graph, plain, x, outputs)
         return
     each = graphs.values if plain.is_regression else graphs.probabilities
-    total = graph.add("Sum", *(each(graph, member, x) for member in members))
     dtype = DOUBLE if plain.is_regression else graph.dtype
-    n = graph.constant("members", float(len(members)), dtype)
-    if plain.is_regression:
-        mean = graph.add("Div", total, n, out=out if given == DOUBLE else None)
-        if given != DOUBLE:
-            graph.cast(mean, given, out=out)
+    terms = [
+        graph.add("Mul", each(graph, member, x), graph.constant("weight", weight, dtype))
+        for member, weight in zip(members, table.weights, strict=True)
+    ]
+    if plain.is_regression and given != DOUBLE:
+        graph.cast(graph.add("Sum", *terms), given, out=out)
         return
-    mean = graph.add("Div", total, n, out=out)
+    mean = graph.add("Sum", *terms, out=out)
+    if plain.is_regression:
+        return
     graphs.name_classes(graph, plain, graph.add("ArgMax", mean, axis=1, keepdims=0), outputs[0])
 
 
@@ -109,6 +117,7 @@ def encoded(graph: Graph, table: PlainTable, given: np.dtype) -> str:
             parts.add_text(code)
     x = parts.in_order()
     encoding = table.encoding
+    assert encoding is not None
     if encoding.shift is not None and encoding.factor is not None:
         x = graph.add("Sub", x, graph.constant("shift", encoding.shift, DOUBLE))
         x = graph.add("Mul", x, graph.constant("factor", encoding.factor, DOUBLE))

@@ -383,6 +383,11 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
 
         if is_pipeline(model):
             return describe_pipeline(model)
+        if type(model).__name__ == "Ensemble":
+            raise TypeError(
+                "an ensemble is several networks, which ONNX and C average; other exports have "
+                "one: give one of its networks"
+            )
         if hasattr(model, "encoding") or hasattr(model, "encoding_"):
             own = "_" if hasattr(model, "encoding_") else ""
             raise TypeError(

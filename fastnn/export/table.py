@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.export.pipeline import is_pipeline, scaled_targets
 from fastnn.export.plain import PlainNetwork, describe
+from fastnn.validation import as_matrix
 
 if TYPE_CHECKING:
     from fastnn.tables.codes import ColumnCode
@@ -35,22 +36,27 @@ class RawRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PlainTable:
-    """Networks behind the encoding of a table.
+    """Networks behind the encoding of a table, or an ensemble of numbers.
 
     Attributes
     ----------
-    encoding : fastnn.tables.Encoding
+    encoding : fastnn.tables.Encoding or None
+        None of an ensemble that takes rows of numbers; these are the numbers of ``RawRows``.
     members : tuple of PlainNetwork
         Whose values or probabilities are averaged.
+    weights : tuple of float
+        Of the members; their sum is 1.
     """
 
-    encoding: Encoding
+    encoding: Encoding | None
     members: tuple[PlainNetwork, ...]
+    weights: tuple[float, ...] = (1.0,)
 
     @property
     def columns(self) -> list[ColumnCode]:
         """Columns that are inputs, in the order of training."""
-        return [code for code in self.encoding.columns if code.kind != "drop"]
+        columns = () if self.encoding is None else self.encoding.columns
+        return [code for code in columns if code.kind != "drop"]
 
     @property
     def numbers(self) -> list[ColumnCode]:
@@ -85,6 +91,9 @@ class PlainTable:
         ValueError
             If a column is missing or cannot be read.
         """
+        if self.encoding is None:
+            x = as_matrix("vectors", table, self.members[0].sizes[0], np.dtype(np.float64))
+            return RawRows(x, np.empty((len(x), 0), np.int32))
         from fastnn.tables.columns import columns_of
 
         self.encoding.transform(table)  # says what is missing
@@ -125,6 +134,11 @@ class PlainTable:
     def random_rows(self, n: int, seed: int = 0) -> RawRows:
         """Rows like those of training, with gaps and categories that training did not have."""
         rng = np.random.default_rng(seed)
+        if self.encoding is None:
+            usual = [self._usual(k, 0.0) for k in range(self.members[0].sizes[0])]
+            middle, spread = np.transpose(usual)
+            x = middle + spread * rng.standard_normal((n, len(usual)))
+            return RawRows(x, np.empty((n, 0), np.int32))
         slots, numbers = self.slots(), np.empty((n, len(self.numbers)))
         for k, code in enumerate(self.numbers):
             if code.kind == "boolean":
@@ -143,7 +157,8 @@ class PlainTable:
 
     def _usual(self, slot: int, fill: float) -> tuple[float, float]:
         """Middle and spread of a column of numbers, as far as the model knows them."""
-        shift, scale = self.encoding.shift, self.encoding.factor
+        encoding = self.encoding
+        shift, scale = (None, None) if encoding is None else (encoding.shift, encoding.factor)
         if shift is None or scale is None:
             shift, scale = self.members[0].input_shift, self.members[0].input_scale
         if shift is None or scale is None:
@@ -152,21 +167,23 @@ class PlainTable:
 
     def expected(self, rows: RawRows) -> np.ndarray:
         """Values or probabilities by the NumPy reference, shape (rows, outputs)."""
-        x = self.encoding.transform(self.columns_of(rows))
+        x = rows.numbers
+        if self.encoding is not None:
+            x = self.encoding.transform(self.columns_of(rows))
         total: Any = 0.0
-        for plain in self.members:
+        for plain, weight in zip(self.members, self.weights, strict=True):
             net = replace(plain, classes=None).to_network("numpy")
             found = net.predict(x) if plain.is_regression else net.predict_proba(x)
-            total = total + found.astype(np.float64)
-        return (total / len(self.members)).reshape(len(x), -1)
+            total = total + weight * found.astype(np.float64)
+        return total.reshape(len(x), -1)
 
 
 def describe_table(model: Any) -> PlainTable | None:
-    """A model of tables as its encoding and its networks; None of any other model.
+    """A model of tables, or an ensemble, as its encoding and its networks; None of any other model.
 
     Parameters
     ----------
-    model : TableModel, TabularClassifier, TabularRegressor, PlainTable or any other
+    model : TableModel, TabularClassifier, TabularRegressor, Ensemble, PlainTable or any other
         Also a pipeline of scikit-learn that begins with a TableEncoder.
 
     Returns
@@ -178,15 +195,16 @@ def describe_table(model: Any) -> PlainTable | None:
     from fastnn.network.ensemble import Ensemble
     from fastnn.tables.model import TableModel
 
-    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # of a search
-        model = TableModel(model.encoding_, model.ensemble_)
-    if isinstance(model, TableModel) and isinstance(model.network, Ensemble):
-        ensemble = model.network
-        if not np.allclose(ensemble.weights, ensemble.weights[0], rtol=1e-9):
+    ensemble = model.network if isinstance(model, TableModel) else model
+    if isinstance(ensemble, Ensemble):
+        if ensemble.spec.outputs_per_target > 1:
             raise ValueError(
-                "exports average networks that weigh alike; those of the ensemble do not"
+                f"an export averages values and probabilities, not what networks of the loss "
+                f"{ensemble.loss_name} give; export one of its networks"
             )
-        return PlainTable(model.encoding, tuple(map(describe, ensemble.networks)))
+        members = tuple(map(describe, ensemble.networks))
+        encoding = getattr(model, "encoding", None)
+        return PlainTable(encoding, members, tuple(ensemble.weights.tolist()))
     if isinstance(model, TableModel):
         network: Any = model.network
         return PlainTable(model.encoding, (describe(network),))
@@ -199,7 +217,7 @@ def describe_table(model: Any) -> PlainTable | None:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(model)
-        return PlainTable(model.encoding_, tuple(map(describe, model.networks_)))
+        return describe_table(TableModel(model.encoding_, model._averaged()))
     return _of_pipeline(model) if is_pipeline(model) else None
 
 
@@ -216,7 +234,7 @@ def _of_pipeline(model: Any) -> PlainTable | None:
         if inner is None:
             return None
         members = [scaled_targets(model, plain) for plain in inner.members]
-        return PlainTable(inner.encoding, tuple(members))
+        return PlainTable(inner.encoding, tuple(members), inner.weights)
     steps = [pair for pair in model.steps if pair[1] not in (None, "passthrough")]
     first = steps[0][1]
     if isinstance(first, TableEncoder):

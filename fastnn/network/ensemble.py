@@ -16,7 +16,8 @@ class Ensemble:
     """Networks of the same inputs and targets, whose predictions are averaged.
 
     Of classes the probabilities are averaged, of a regression the values. What
-    :class:`fastnn.TabularSearchClassifier` and ``fastnn search`` find is one.
+    :class:`fastnn.TabularSearchClassifier` and ``fastnn search`` find is one, and so are the
+    members of :class:`fastnn.TabularClassifier` and of ``fastnn train --members``.
 
     Parameters
     ----------
@@ -161,6 +162,22 @@ class Ensemble:
             return self._mean([net.predict for net in self.networks], X)
         chosen = self.predict_proba(X).argmax(axis=1)
         return chosen if self.classes_ is None else self.classes_[chosen]
+
+    def predict_point(self, X: Any) -> np.ndarray:
+        """Labels, or of a regression one number for each target whatever the loss.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+
+        Returns
+        -------
+        ndarray, shape (samples,) or (samples, targets)
+        """
+        if not self.first.is_regression:
+            return self.predict(X)
+        return self._mean([net.predict_point for net in self.networks], X)
 
     def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the mixture of the networks."""

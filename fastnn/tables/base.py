@@ -27,7 +27,9 @@ from fastnn.backends import BACKENDS
 from fastnn.errors import DivergenceError
 from fastnn.memory import check_memory
 from fastnn.network import Network
+from fastnn.network.ensemble import Ensemble
 from fastnn.tables import recipe
+from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
@@ -45,6 +47,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     ``_n_classes`` (0 for a regression), ``_strata``, ``_weights`` and ``_score_of``.
     """
 
+    _warns_of_copies = True  # the command has looked before
     _parameter_constraints: ClassVar[dict] = {
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
@@ -138,6 +141,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             rows=kept,
             keep_index=not hasattr(self, "feature_names_in_"),
         )
+        self._warn_of_copies(columns, targets)
         x = self.encoding_.transform(columns)
         held_out: tuple | None = None
         if given:
@@ -152,6 +156,19 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
         return self
+
+    def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
+        """Warn of columns that give the target away; a single one may well do so."""
+        used = [column for column in columns if column.name in set(self.encoding_.used)]
+        if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
+            return
+        task = "classification" if self._n_classes() else "regression"
+        for name in copies_of_target(used, targets[:, 0], task):
+            warnings.warn(
+                f"column {name!r} gives the target away, in other words; is it known when "
+                f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
+                stacklevel=4,
+            )
 
     def _rows(
         self, columns: list[Column], y: Any, sample_weight: Any
@@ -248,7 +265,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                     ConvergenceWarning,
                     stacklevel=4,
                 )
-        self.stopped_ = records[0].stopped
+        stopped = [record.stopped for record in records]
+        self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
 
     def _smooths(self) -> bool:
         """Whether labels are smoothed."""
@@ -315,26 +333,25 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def save(self, path: str | os.PathLike) -> None:
         """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
 
-        It has the network and how columns become numbers, neither settings nor data.
+        It has the networks and how columns become numbers, neither settings nor data. What it
+        predicts has the bits of the estimator's predictions.
 
         Parameters
         ----------
         path : path
             Ends in ``.safetensors`` by custom.
-
-        Raises
-        ------
-        AttributeError
-            If there are several members.
         """
-        TableModel(self.encoding_, self.network_).save(path)
+        check_is_fitted(self)
+        TableModel(self.encoding_, self._averaged()).save(path)
+
+    def _averaged(self) -> Network | Ensemble:
+        """The network of encoded columns, or several whose predictions are averaged."""
+        return self.networks_[0] if len(self.networks_) == 1 else Ensemble(self.networks_)
 
     def _mean_of_members(self, x: np.ndarray) -> np.ndarray:
         """Mean of what the members predict for encoded rows."""
-        total: Any = 0.0
-        for net in self.networks_:
-            total = total + (net.predict(x) if net.is_regression else net.predict_proba(x))
-        return total / len(self.networks_)
+        model = self._averaged()
+        return model.predict(x) if model.is_regression else model.predict_proba(x)
 
     def _encoded(self, X: Any) -> np.ndarray:
         """What a user gave as the networks take it."""

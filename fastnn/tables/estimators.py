@@ -15,7 +15,6 @@ from sklearn.utils.validation import (
 )
 
 from fastnn.network import Network
-from fastnn.network.prediction import mixture
 from fastnn.tables.base import BaseTabular
 
 
@@ -309,7 +308,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         x = self._encoded(X)
         if len(self.networks_) < 2:
             raise ValueError("return_std needs several members to compare; set n_members=5")
-        return mixture(net.predict(x) for net in self.networks_)
+        return self._averaged().predict(x, return_std=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

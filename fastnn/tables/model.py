@@ -36,7 +36,9 @@ def _numbers_needed(model: Any, name: str) -> str:
 
     if isinstance(model, TableModel):
         network, encoding = "model.network", "model.encoding"
-        if not isinstance(model.network, Network):  # an estimator
+        if type(model.network).__name__ == "Ensemble":
+            network = "model.network.networks[k]"
+        elif not isinstance(model.network, Network):  # an estimator
             network = "fastnn.export.describe(model.network).to_network()"
     else:
         several = len(getattr(model, "networks_", ())) > 1
@@ -86,7 +88,7 @@ class TableModel(NoCompiledCalls):
         X : table with the columns of training
             As for :class:`fastnn.tables.TableEncoder`.
         return_std : bool, default=False
-            Of the loss gaussian: return deviations too.
+            Return deviations too: of the loss gaussian, and among the networks of an ensemble.
 
         Returns
         -------

@@ -92,7 +92,7 @@ def new_network(
     targets: np.ndarray,
     n_classes: int,
     *,
-    hidden: Sequence[int] = HIDDEN,
+    hidden: Sequence[int] | None = None,
     activation: str | None = None,
     dropout: float = 0.0,
     label_smoothing: float = 0.0,
@@ -111,8 +111,8 @@ def new_network(
         For a regression, values in their own units.
     n_classes : int
         0 for a regression.
-    hidden : sequence of int
-        Units of the hidden layers.
+    hidden : sequence of int, optional
+        Units of the hidden layers; default: :data:`HIDDEN`.
     activation : str, optional
         Default: that of :data:`ACTIVATION`.
     dropout, label_smoothing, dtype, backend, n_threads
@@ -128,7 +128,7 @@ def new_network(
     task = "classification" if n_classes else "regression"
     n_outputs = n_classes or targets.shape[1]
     net = Network(
-        [x.shape[1], *hidden, n_outputs],
+        [x.shape[1], *(HIDDEN if hidden is None else hidden), n_outputs],
         activation=activation or ACTIVATION[task],
         loss="cross_entropy" if n_classes else "squared_error",
         label_smoothing=label_smoothing,

@@ -18,7 +18,6 @@ import fastnn
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
 from fastnn.tables.kept import InFolder, InMemory, Store
-from fastnn.tables.model import TableModel
 from fastnn.tables.search import Found, Plan, search
 from fastnn.tables.trials import Problem, folds_of
 
@@ -41,6 +40,7 @@ class _Search:
     # of the base class, which holds out nothing: folds do
     validation_fraction = 0.0
     n_members = 1
+    log_features = True
     _with_classes: ClassVar[bool]
 
     def fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -140,21 +140,9 @@ class _Search:
             "rank_test_score": np.array([ranks[trial.number] for trial in trials]),
         }
 
-    def _mean_of_members(self: Any, x: np.ndarray) -> np.ndarray:
-        """What the ensemble predicts for encoded rows."""
-        return self.ensemble_.predict_proba(x) if self._with_classes else self.ensemble_.predict(x)
-
-    def save(self: Any, path: str | os.PathLike) -> None:
-        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
-
-        It has the networks and how columns become numbers, neither settings nor data.
-
-        Parameters
-        ----------
-        path : path
-            Ends in ``.safetensors`` by custom.
-        """
-        TableModel(self.encoding_, self.ensemble_).save(path)
+    def _averaged(self) -> Ensemble:
+        """The networks that the search has chosen."""
+        return self.ensemble_
 
 
 class TabularSearchClassifier(_Search, TabularClassifier):
@@ -301,26 +289,6 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         },
         **_CONSTRAINTS,
     }
-
-    def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Predict values.
-
-        Parameters
-        ----------
-        X : table with the columns of training
-            Samples, a row each.
-        return_std : bool, default=False
-            The standard deviation over the networks, too.
-
-        Returns
-        -------
-        predicted : ndarray, shape (n_samples,) or (n_samples, n_outputs)
-        std : ndarray of the same shape
-            With ``return_std``.
-        """
-        if return_std:
-            return self.ensemble_.predict(self._encoded(X), return_std=True)
-        return self._outputs(X)
 
     def __init__(
         self,

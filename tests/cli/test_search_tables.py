@@ -70,7 +70,8 @@ def test_search_of_a_table(run, run_json, refused, small, people):
     assert len(info["members"]) == len(model.network)
     assert "ensemble: " in run("info", "s")[1]
     assert run("plot", "s", "--out", "p.png")[0] == 0
-    assert "an ensemble of" in refused("export", "s", "--to", "c")
+    assert "an ensemble of" in refused("export", "s", "--to", "keras")
+    assert run("export", "s", "--to", "c")[0] == 0
     description = storage.describe("s/model.safetensors")
     assert description.training["settings"]["preset"] == "tabular"
     result = run_json(

@@ -15,7 +15,7 @@ import pytest
 import fastnn
 from fastnn import cli, storage
 from fastnn.datasets import train_test_split
-from fastnn.tables import TableModel
+from fastnn.tables import TableModel, recipe
 
 QUICK = ("--epochs", "30", "--seed", "1")
 
@@ -191,15 +191,59 @@ def test_preset_of_tables(here, people, capsys, monkeypatch):
     assert train("--epochs", 3, "--hidden", 5)["layer_sizes"] == [10, 5, 2]
     assert train("--epochs", 3, "--preset", "plain")["layer_sizes"] == [10, 64, 2]
     assert train("--time-limit", 0.2)["stopped"] == "time limit"
+    # which take the preset for numbers, too
+    for own, value in (("--members", 1), ("--time-limit", 60)):
+        iris = call(capsys, "train", "iris", own, value, "--epochs", 2, "--json")[0]
+        assert json.loads(iris)["layer_sizes"] == [4, 256, 256, 256, 3]
     iris = call(capsys, "train", "iris", "--preset", "tabular", "--epochs", 2, "--json")[0]
     assert json.loads(iris)["layer_sizes"] == [4, 256, 256, 256, 3]
     for arguments, message in (
         (("--preset", "tabular", "--l2", 1), "l2 does not go with the preset tabular"),
         (("--hidden", 5, "--time-limit", 1), "time_limit is for the preset tabular"),
+        (("--preset", "plain", "--members", 2), "members is for the preset tabular"),
+        (("--members", 0), "members must be at least 1"),
         (("--tensorboard", "x"), "--tensorboard is for the preset plain"),
     ):
         err = refused(capsys, "train", "people.csv", "--target", "survived", *arguments)
         assert message in err
+
+
+@pytest.mark.parametrize("target", ["survived", "age"])
+def test_members_are_one_file(here, people, capsys, monkeypatch, target):
+    monkeypatch.setattr(recipe, "HIDDEN", (6, 5))  # which a C compiler is quick with
+    command = ("train", "people.csv", "--target", target, "--epochs", 4, "--members", 3)
+    out, err = call(capsys, *command, "--out", "m", "--overwrite")
+    assert err == ""
+    model = fastnn.load("m/model.safetensors")
+    sizes = "-".join(map(str, model.network.layer_sizes))
+    assert f" 3 of {sizes}, averaged, " in out
+    # they are those of the estimator, and what is told of them is their mean
+    known, classes = people[people[target].notna()], target == "survived"
+    X, y = model.encoding.transform(known), known[target].to_numpy(str if classes else float)
+    rows = train_test_split(y, 0.2, 0, stratify=classes)[0]
+    kinds = {f"x{k}": "number" for k in range(X.shape[1])}
+    make = fastnn.TabularClassifier if classes else fastnn.TabularRegressor
+    estimator = make(n_epochs=4, n_members=3, random_state=0, columns=kinds).fit(X[rows], y[rows])
+    for net, its in zip(model.network.networks, estimator.networks_, strict=True):
+        np.testing.assert_array_equal(net.params, its.params)
+    losses = pd.read_csv("m/history.csv")["loss"]
+    np.testing.assert_allclose(losses, np.mean(estimator.loss_curves_, axis=0), rtol=1e-12)
+    info = json.loads(call(capsys, "info", "m", "--json")[0])
+    assert [member["weight"] for member in info["members"]] == pytest.approx([1 / 3] * 3)
+    frame = pd.read_csv(io.StringIO(call(capsys, "predict", "m", "people.csv")[0]))
+    own = model.predict(people)
+    if classes:
+        assert frame["prediction"].tolist() == own.tolist()
+    else:  # without the digits that float32 does not know
+        np.testing.assert_allclose(frame["prediction"], own, rtol=1e-6)
+    result = json.loads(call(capsys, "evaluate", "m", "people.csv", "--json")[0])
+    score = result["accuracy" if classes else "r2"]
+    assert score == pytest.approx(model.score(people, people[target]), abs=1e-6)
+    call(capsys, "plot", "m", "--out", "m.png")
+    call(capsys, "export", "m", "m.onnx", "--overwrite")
+    call(capsys, "export", "m", "m.c", "--overwrite")
+    err = refused(capsys, "export", "m", "--to", "keras")
+    assert "an ensemble of 3 networks and keras has one; ONNX and C average" in err
 
 
 def test_gaps_filled_dropped_or_refused(here, people, capsys):
@@ -550,3 +594,22 @@ def test_scaled_tables_are_kept(tmp_path, people):
     assert storage.describe(tmp_path / "m.safetensors").training == {"target": "rank"}
     arrow = pa.Table.from_pandas(table)
     np.testing.assert_array_equal(again.predict(arrow), model.predict(table))
+
+
+def test_members_of_numbers_are_exported(tmp_path, capsys):
+    """Also of pixels, which training divides by 255."""
+    import onnxruntime
+
+    x = np.random.default_rng(0).integers(0, 256, (50, 3)).astype(float)
+    nets = [fastnn.Network([3, 4, 2], random_state=k, backend="numpy") for k in range(2)]
+    for net in nets:
+        net.fit(x / 255, x[:, 0] > 99, epochs=5)
+    model = fastnn.Ensemble(nets, [1, 3])
+    model.save(tmp_path / "m.safetensors", training={"scale": 255.0})
+    out, _ = call(capsys, "export", tmp_path / "m.safetensors", tmp_path / "m.onnx")
+    assert "ONNX, input X float64" in out
+    session = onnxruntime.InferenceSession(
+        (tmp_path / "m.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"X": x})[1]
+    np.testing.assert_allclose(found, model.predict_proba(x / 255), rtol=2e-6)

@@ -285,6 +285,74 @@ def test_c_self_test_notices_a_wrong_median(tmp_path, models):
     assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
 
 
+@pytest.mark.parametrize("kind", ["regression", "classes"])
+def test_members_that_weigh_differently(tmp_path, models, kind):
+    """What fastnn search finds: ONNX and C beside the mean of the members' predictions."""
+    model, frame = models[kind], table_of(2, True)
+    weights, networks = [0.125, 0.25, 0.625], model.networks_
+    made = TableModel(model.encoding_, fastnn.Ensemble(networks, weights))
+    x = model.encoding_.transform(frame)
+    each = [net.predict(x) if net.is_regression else net.predict_proba(x) for net in networks]
+    expected = np.average(np.asarray(each, float), axis=0, weights=weights).reshape(N, -1)
+    found = run_onnx(export.to_onnx(made), frame)
+    values = found["variable" if kind == "regression" else "probabilities"]
+    assert_same(values - expected.mean(0), expected - expected.mean(0), "float32")
+    if kind == "classes":
+        label = next(name for name in found if name.startswith("label"))
+        np.testing.assert_array_equal(found[label], made.predict(frame))
+    source = export.to_c(made, vectors=frame)
+    assert compiled(tmp_path, source, "-DMODEL_TEST").stdout.startswith(f"{N} vectors, 0 wrong")
+    assert_same(describe_table(made).expected(describe_table(made).raw(frame)), expected, "float32")
+    wrong = source.replace("0.625 * own[j]", "0.25 * own[j]")
+    assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_ensembles_of_numbers(tmp_path, loss, dtype):
+    """Which take rows, of numbers that float32 is too coarse for."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(1.7e9, 10.0, (60, 3))
+    y = x @ [1.0, 2.0, -1.0] if loss == "squared_error" else np.where(x[:, 0] > 1.7e9, "a", "b")
+    networks = [
+        fastnn.Network(
+            [3, 4 + k, 1 if loss == "squared_error" else 2],
+            loss=loss,
+            standardize=True,
+            dtype=dtype,
+            backend="numpy",
+            random_state=k,
+        )
+        for k in range(2)
+    ]
+    for net in networks:
+        net.fit(x, y, epochs=20)
+    model = fastnn.Ensemble(networks, [0.25, 0.75])
+    regression = loss == "squared_error"
+    expected = (model.predict(x) if regression else model.predict_proba(x)).reshape(60, -1)
+    shift = expected.mean(axis=0)
+    for given in ("float64", "float32"):
+        made = export.to_onnx(model, input_dtype=given)
+        session = onnxruntime.InferenceSession(
+            made.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        own = x.astype(given)
+        found = session.run(None, {"X": own})
+        if given == "float64":
+            assert_same(found[-1] - shift, expected - shift, dtype)
+        else:
+            coarse = model.predict(own) if regression else model.predict_proba(own)
+            np.testing.assert_allclose(found[-1], coarse.reshape(60, -1), rtol=1e-5)
+        if not regression:
+            assert found[0].tolist() == model.predict(own).tolist()
+    source = export.to_c(model, vectors=x)
+    assert ("model_predict(const double *x, double *y)" in source) == regression
+    assert compiled(tmp_path, source, "-DMODEL_TEST").stdout.startswith("60 vectors, 0 wrong")
+    assert_same(describe_table(model).expected(describe_table(model).raw(x)), expected, dtype)
+    assert compiled(tmp_path, export.to_c(model), "-DMODEL_TEST").stdout.startswith("32 vectors, 0")
+    assert compiled(tmp_path, source.replace("0.25 *", "0.5 *"), "-DMODEL_TEST").returncode == 1
+
+
 # --- dates ------------------------------------------------------------------------------------
 
 

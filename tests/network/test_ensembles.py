@@ -122,12 +122,26 @@ def test_damaged_files_are_refused(tmp_path, change, words):
         fastnn.load(path)
 
 
-def test_exports_take_networks_that_weigh_alike():
+def test_what_exports_expect_has_weights():
     nets, _ = networks()
     rows = {"a": X[:, 0], "b": X[:, 1]}
     encoding = Encoding.fit(rows)
-    plain = export.table.describe_table(TableModel(encoding, fastnn.Ensemble(nets)))
-    expected = fastnn.Ensemble(nets).predict_proba(encoding.transform(rows))
-    np.testing.assert_allclose(plain.expected(plain.raw(rows)), expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="networks that weigh alike"):
-        export.table.describe_table(TableModel(encoding, fastnn.Ensemble(nets, [1, 3])))
+    for weights in (None, [1, 3]):
+        ensemble = fastnn.Ensemble(nets, weights)
+        plain = export.table.describe_table(TableModel(encoding, ensemble))
+        expected = ensemble.predict_proba(encoding.transform(rows))
+        np.testing.assert_allclose(plain.expected(plain.raw(rows)), expected, rtol=1e-6)
+    with pytest.raises(TypeError, match="which ONNX and C average; other exports have one"):
+        export.describe(ensemble)
+    gaussian = fastnn.Ensemble(networks("gaussian")[0])
+    with pytest.raises(ValueError, match="not what networks of the loss gaussian give"):
+        export.to_c(TableModel(encoding, gaussian))
+    with pytest.raises(AttributeError, match=r"call model\.network\.networks\[k\]\.cfunc"):
+        TableModel(encoding, ensemble).cfunc  # noqa: B018
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error", "gaussian"])
+def test_points(loss):
+    """Which plots and reports take: what predict gives."""
+    ensemble = fastnn.Ensemble(networks(loss)[0], [1, 3])
+    np.testing.assert_array_equal(ensemble.predict_point(X), ensemble.predict(X))

@@ -195,6 +195,46 @@ def test_members(people, n_threads):
     np.testing.assert_array_equal(one.predict_proba(table), each[0])
 
 
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_saved_model_predicts_the_same_bits(people, tmp_path, members):
+    table, y = people
+    settings = {"n_epochs": 3, "random_state": 0, "n_members": members}
+    rank = pd.factorize(y)[0] + table["noise"]
+    for make, target in ((TabularClassifier, y), (TabularRegressor, rank)):
+        model = make(**settings).fit(table, target)
+        model.save(tmp_path / "m.safetensors")
+        loaded = fastnn.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(loaded.predict(table), model.predict(table))
+        assert loaded.score(table, target) == model.score(table, target)
+        assert len(getattr(loaded.network, "networks", [0])) == members
+        if make is TabularClassifier:
+            np.testing.assert_array_equal(loaded.predict_proba(table), model.predict_proba(table))
+        elif members > 1:
+            mean, std = model.predict(table, return_std=True)
+            for found, own in zip(loaded.predict(table, return_std=True), (mean, std), strict=True):
+                np.testing.assert_array_equal(found, own)
+            each = [net.predict(model.encoding_.transform(table)) for net in model.networks_]
+            np.testing.assert_allclose(std, np.std(each, axis=0, dtype=float), rtol=1e-5)
+            np.testing.assert_array_equal(mean, model.predict(table))
+        else:
+            with pytest.raises(ValueError, match="return_std needs"):
+                loaded.predict(table, return_std=True)
+
+
+def test_copies_of_the_target_are_told(people):
+    table, y = people
+    leak = table.assign(code=np.where(y == "yes", "A", "B"), rank=table["noise"] ** 3)
+    with pytest.warns(UserWarning, match=r"column 'code' gives the target away.*'code': 'drop'"):
+        model = TabularClassifier(n_epochs=1).fit(leak, y)
+    with pytest.warns(UserWarning, match="column 'rank' gives the target away") as told:
+        TabularRegressor(n_epochs=1, columns={"noise": "drop"}).fit(leak, table["noise"])
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    # nothing of columns that are left out, nor of a single one (warnings are errors here)
+    model.set_params(columns={"code": "drop"}).fit(leak, y)
+    model.set_params(columns=None).fit(leak[["code"]], y)
+
+
 def test_weights_of_zero_are_rows_left_out(people):
     table, y = people
     settings = {"n_epochs": 3, "random_state": 0, "columns": {"day": "drop"}}
