@@ -162,6 +162,23 @@ class Ensemble:
         chosen = self.predict_proba(X).argmax(axis=1)
         return chosen if self.classes_ is None else self.classes_[chosen]
 
+    def predict_point(self, X: Any) -> np.ndarray:
+        """Labels, or of a regression one number for each target whatever the loss.
+
+        Parameters
+        ----------
+        X : array-like, shape (samples, features)
+            Samples, a row each.
+
+        Returns
+        -------
+        ndarray, shape (samples,) or (samples, targets)
+            As of :meth:`fastnn.Network.predict_point`.
+        """
+        if self.first.is_regression:
+            return self._mean([net.predict_point for net in self.networks], X)
+        return self.predict(X)
+
     def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the mixture of the networks."""
         if not self.first.is_regression:
@@ -206,7 +223,7 @@ class Ensemble:
         from sklearn.metrics import accuracy_score, r2_score
 
         measure = r2_score if self.first.is_regression else accuracy_score
-        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+        return float(measure(y, self.predict_point(X), sample_weight=sample_weight))
 
     def loss(self, X: Any, y: Any) -> float:
         """Mean loss of the averaged predictions, without label smoothing and L2.

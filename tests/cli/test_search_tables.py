@@ -70,9 +70,16 @@ def test_search_of_a_table(run, run_json, refused, small, people):
     assert len(info["members"]) == len(model.network)
     assert "ensemble: " in run("info", "s")[1]
     assert run("plot", "s", "--out", "p.png")[0] == 0
+    assert run("plot", "s", "--out", "p.png")[0] == 0
+    held_out = run_json("evaluate", "s")["accuracy"]
+    assert f"held-out score  {held_out:.4f} (30 samples set aside)" in out
     assert "an ensemble of" in refused("export", "s", "--to", "c")
     description = storage.describe("s/model.safetensors")
     assert description.training["settings"]["preset"] == "tabular"
+    for options in ([], ["--scoring", "neg_mean_absolute_error"]):
+        result = run_json("search", "people.csv", "--target", "age", *QUICK, *options)
+        assert result["held_out_score"] is not None
+        assert run("plot", result["folder"], "--out", "q.png")[0] == 0
     result = run_json(
         "search", "people.csv", "--target", "age", *QUICK, "--ensemble", 0, "--scoring", "r2"
     )
