@@ -157,6 +157,8 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
             with _threads(1):
                 return super().predict(X, **params)
         check_is_fitted(self)
+        if len(self.estimators_) < 2 and not is_gaussian(self.estimators_[0]):
+            raise ValueError("return_std needs several networks to compare; set n_estimators=10")
         options = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
         X = validate_data(self, X, reset=False, **options)
         return mixture(

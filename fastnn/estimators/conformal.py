@@ -19,13 +19,14 @@ from sklearn.base import (
 )
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, indexable
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_of, loss_of
 from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.network import Network
 from fastnn.validation import as_real
 
 # Numbers compared at a time: samples to predict times samples held out.
@@ -48,7 +49,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "cv": [Interval(Integral, 2, None, closed="left"), "cv_object", StrOptions({"prefit"})],
+        "cv": ["cv_object", StrOptions({"prefit"})],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
@@ -76,6 +77,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         -------
         self
         """
+        if isinstance(self.estimator, Network) and not isinstance(self.cv, str):
+            raise ValueError(
+                "estimator is a Network, which cannot be trained for each fold: train it and set "
+                'cv="prefit", or take MLPRegressor or MLPClassifier'
+            )
         refuse_unusable("y", y, is_classifier(self))
         X, y = indexable(X, y)
         y = self._targets(column_or_1d(y, warn=True))
@@ -113,10 +119,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return check_cv(self.cv)
 
     def _coverage(self, coverage: Any) -> float:
-        number = as_real("coverage", coverage, 0.0, 1.0)
-        if number == 0.0:
-            raise ValueError("coverage must be greater than 0")
-        return number
+        return as_real("coverage", coverage, 0.0, 1.0, low_open=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """What the model that was fitted to all samples predicts.
@@ -211,6 +214,11 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         self.n_jobs = n_jobs
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
+        if hasattr(self.estimator, "__sklearn_tags__") and is_classifier(self.estimator):
+            raise ValueError(
+                f"estimator must be a regressor; got {self.estimator!r}, a classifier "
+                "(ConformalClassifier)"
+            )
         return np.asarray(y, np.float64)
 
     def _scores(self, model: Any, X: Any, y: np.ndarray) -> np.ndarray:
