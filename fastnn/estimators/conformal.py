@@ -69,7 +69,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
             What ``estimator`` takes. With ``cv="prefit"``, samples that it was not trained with.
         y : array-like, shape (n_samples,)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample in the fits; the held-out samples count alike.
 
@@ -177,7 +177,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
     random_state : int, RandomState or None
         Shuffles the samples.
     n_jobs : int, optional
-        Models fitted at a time; default: one a core, as by :func:`fit_many`.
+        Models fitted at a time; default: one per core, as by :func:`fit_many`.
 
     Attributes
     ----------

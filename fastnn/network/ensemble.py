@@ -120,7 +120,7 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         return_std : bool, default=False
             Of a regression: the standard deviation, too, over the networks; with the loss gaussian
             with that of each network.
@@ -168,7 +168,7 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -210,9 +210,9 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
             Weight of each sample; by default all weigh alike.
 
@@ -231,9 +231,9 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
 
         Returns
         -------

@@ -51,7 +51,7 @@ class _Search:
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
             Text, categories, dates and missing values too.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Of training; scores do not count it.
 
@@ -164,7 +164,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     of the paper; the first one are the settings of :class:`TabularClassifier` itself. The result
     is an ensemble of the folds' networks, chosen greedily (Caruana and others, 2004).
 
-    Fits run one a core in threads; under ``joblib.parallel_config`` on the backend chosen there,
+    Fits run one per core in threads; under ``joblib.parallel_config`` on the backend chosen there,
     such as a Dask cluster. The result is the same wherever they run.
 
     Parameters
@@ -192,7 +192,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     random_state : int, RandomState or None
         An int where a search is to go on.
     n_jobs : int, optional
-        Fits at a time; default: one a core, or what the backend of joblib says.
+        Fits at a time; default: one per core, or what the backend of joblib says.
 
     Attributes
     ----------
@@ -308,7 +308,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
         return_std : bool, default=False
             The standard deviation over the networks, too.
 
