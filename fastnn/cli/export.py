@@ -18,6 +18,8 @@ from fastnn.export.plain import describe
 from fastnn.export.table import describe_table, what_to_pass
 from fastnn.network.ensemble import Ensemble
 
+TABLES = ("onnx", "c")  # what takes the columns of a table
+
 if TYPE_CHECKING:  # a choice that is computed
 
     class _Target(Enum): ...
@@ -50,22 +52,19 @@ def command(
     ONNX and C take the columns, the others their numbers.
     """
     if file is not None and out is not None:
-        raise ValueError(f"one file, please: FILE ({file}) or --out ({out})")
+        raise ValueError(f"give FILE or --out, not both; got FILE {file} and --out {out}")
     out = file if out is None else out
     if to is None and out is None:
         raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
-    if isinstance(trained, Ensemble):
-        raise ValueError(
-            f"{model_path(model)}: an ensemble of {len(trained)} networks, and an export has one; "
-            "fastnn search --ensemble 0 trains one with the best settings"
-        )
     target = to.value if to is not None else target_of(Path(str(out)))
+    if isinstance(trained, Ensemble):
+        _check_ensemble(trained, model_path(model), encoding is not None and target in TABLES)
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
     scale = scale_of(description)
     exported: Any = trained if scale == 1.0 else describe(trained).divided(scale)
     takes_table = False
-    if encoding is not None and target in ("onnx", "c"):
+    if encoding is not None and target in TABLES:
         from fastnn.tables import TableModel
 
         takes_table, exported = True, TableModel(encoding, trained)
@@ -93,6 +92,19 @@ def command(
         if len(rows) > MOST_ROWS:
             rows[MOST_ROWS:] = [("input", f"and {len(rows) - MOST_ROWS} more")]
         print_pairs([("file", str(path)), ("format", what), *rows])
+
+
+def _check_ensemble(ensemble: Ensemble, path: Path, table: bool) -> None:
+    """Raise ValueError if an export cannot have these networks."""
+    what = f"{path}: an ensemble of {len(ensemble)} networks"
+    one = "fastnn search --ensemble 0 trains one network with the best settings"
+    if not table:
+        raise ValueError(f"{what}; only exports of tables to {', '.join(TABLES)} take one; {one}")
+    if not ensemble.alike:
+        raise ValueError(
+            f"{what} of different weights, which no export takes; {one}, --ensemble 1 gives "
+            "networks of equal weights"
+        )
 
 
 def input_rows(model: Any, target: str) -> dict[str, str]:

@@ -182,7 +182,7 @@ def describe_table(model: Any) -> PlainTable | None:
         model = TableModel(model.encoding_, model.ensemble_)
     if isinstance(model, TableModel) and isinstance(model.network, Ensemble):
         ensemble = model.network
-        if not np.allclose(ensemble.weights, ensemble.weights[0], rtol=1e-9):
+        if not ensemble.alike:
             raise ValueError(
                 "exports average networks that weigh alike; those of the ensemble do not"
             )

@@ -97,6 +97,11 @@ class Ensemble:
         return sum(net.n_params for net in self.networks)
 
     @property
+    def alike(self) -> bool:
+        """Whether all networks have the same weight, as exports need it."""
+        return bool(np.allclose(self.weights, self.weights[0], rtol=1e-9))
+
+    @property
     def n_threads(self) -> int | None:
         """Most threads for predicting."""
         return self.first.n_threads
