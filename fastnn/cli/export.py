@@ -99,7 +99,9 @@ def _check_ensemble(ensemble: Ensemble, path: Path, table: bool) -> None:
     what = f"{path}: an ensemble of {len(ensemble)} networks"
     one = "fastnn search --ensemble 0 trains one network with the best settings"
     if not table:
-        raise ValueError(f"{what}; only exports of tables to {', '.join(TABLES)} take one; {one}")
+        raise ValueError(
+            f"{what}; only exports of tables to {' and '.join(TABLES)} take one; {one}"
+        )
     if not ensemble.alike:
         raise ValueError(
             f"{what} of different weights, which no export takes; {one}, --ensemble 1 gives "

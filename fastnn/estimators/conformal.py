@@ -1,4 +1,4 @@
-"""Intervals and sets that hold a given share of new targets, by cross-validation."""
+"""Intervals and sets that contain a given share of new targets, by cross-validation."""
 
 from __future__ import annotations
 
@@ -157,20 +157,20 @@ class ConformalRegressor(RegressorMixin, _Conformal):
     """Intervals around a regression's predictions, by cross-validation (CV+).
 
     Each sample is predicted by a model that was trained without its fold; how wrong these
-    predictions are says how wide an interval must be to hold a given share of new targets. That
-    holds whatever the model and the noise, for samples drawn as those of training: a share of at
-    least ``2 coverage - 1`` is certain (but for a term that vanishes), ``coverage`` is what comes
-    out. Source: Barber, Candès, Ramdas, Tibshirani, Predictive inference with the jackknife+
-    (2021).
+    predictions are determines how wide an interval must be to contain a given share of new targets.
+    That is valid for every model and noise, if new samples come from the distribution of those of
+    training: on average the share is ``coverage``, and at least ``2 coverage - 1`` is guaranteed
+    (up to a term that vanishes with more samples). Source: Barber, Candès, Ramdas, Tibshirani,
+    Predictive inference with the jackknife+ (2021).
 
     Parameters
     ----------
     estimator : estimator
         A regressor of one target: :class:`MLPRegressor`, :class:`TabularRegressor`, a pipeline, any
-        of scikit-learn. Intervals are as wide everywhere, unless it is an ``MLPRegressor`` or
+        of scikit-learn. Intervals are equally wide everywhere, unless it is an ``MLPRegressor`` or
         :class:`Network` with the loss "gaussian" (or an ensemble or pipeline of these), whose
         deviations then scale the errors, or with several quantiles, whose first and last one are
-        moved by the errors (Romano, Patterson, Candès 2019).
+        shifted by the errors (Romano, Patterson, Candès 2019).
     cv : int, splitter or "prefit", default=10
         Folds, of shuffled samples. "prefit": ``estimator`` is fitted already (it may be a
         :class:`Network`), and ``fit`` gets samples that it has not seen (split conformal).
@@ -226,7 +226,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         return np.maximum(low - y, y - high) / unit
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals that hold a share of the targets.
+        """Intervals that contain a given share of the targets.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ def _has_quantiles(model: Any) -> bool:
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
-    """Sets of classes that hold the right one for a given share of new samples (CV+).
+    """Sets of classes that contain the right one for a given share of new samples (CV+).
 
     As :class:`ConformalRegressor`, with sets in place of intervals. Source: Romano, Sesia, Candès,
     Classification with valid and adaptive coverage (2020).
@@ -310,7 +310,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         of scikit-learn.
     conformity_score : {"lac", "aps"}, default="lac"
         What makes a class unlikely. "lac": one minus its probability, which gives the smallest
-        sets; where a model is surer than the coverage asks for they may be empty. "aps": the
+        sets; where a model is more certain than the coverage requires they may be empty. "aps": the
         probability of all likelier classes and half of its own, which gives larger sets to hard
         samples and smaller ones to easy samples. (The paper draws at random which part of its own.)
     cv, random_state, n_jobs : various
@@ -384,7 +384,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return each
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Sets of classes that hold the right one for a share of the samples.
+        """Sets of classes that contain the right one for a given share of the samples.
 
         Parameters
         ----------

@@ -161,7 +161,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     """Search for the best settings of :class:`TabularClassifier`, by cross-validation.
 
     Trials draw sizes, activation, learning rate, dropout and label smoothing from the search space
-    of the paper; the first one are the settings of :class:`TabularClassifier` itself. The result
+    of the paper; the first trial has the settings of :class:`TabularClassifier` itself. The result
     is an ensemble of the folds' networks, chosen greedily (Caruana and others, 2004).
 
     Fits run one per core in threads; under ``joblib.parallel_config`` on the backend chosen there,
@@ -186,7 +186,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     calibrate, class_weight, columns, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
-        Seconds; then what is finished counts, and the result depends on the machine.
+        Seconds; the fits finished by then are used, and the result depends on the machine.
     folder : path, optional
         Finished fits are kept there; a search with the same data and arguments goes on with them.
     random_state : int, RandomState or None

@@ -197,6 +197,7 @@ def test_empty_standard_input(run, piped):
         (["train", "--test", "1.5"], "test must be below 1; got 1.5"),
         (["train", "--learning-rate", "0"], "fastnn: --learning-rate must be above 0; got 0.0"),
         (["search", "--trials", "0"], "fastnn: --trials must be at least 1; got 0"),
+        (["bench", "--jobs", "moon"], "fastnn: job must be one of moons"),
         (["train", "--dtype", "int8"], "--dtype must be one of 'float32', 'float64'; got 'int8'"),
         (["cnn", "board", "x", "--port", "70000"], "--port must be at most 65535; got '70000'"),
         (["predict", "a"], "Missing argument 'DATA'; see fastnn predict --help"),

@@ -92,7 +92,9 @@ def test_search_of_a_table(run, run_json, refused, small, people):
     assert run("plot", "s", "--out", "p.png")[0] == 0
     held_out = run_json("evaluate", "s")["accuracy"]
     assert f"held-out score  {held_out:.4f} (30 samples set aside)" in out
-    assert "only exports of tables to onnx, c take one" in refused("export", "s", "--to", "torch")
+    assert "only exports of tables to onnx and c take one" in refused(
+        "export", "s", "--to", "torch"
+    )
     description = storage.describe("s/model.safetensors")
     assert description.training["settings"]["preset"] == "tabular"
     for options in ([], ["--scoring", "neg_mean_absolute_error"]):
