@@ -30,6 +30,7 @@ _CONSTRAINTS: dict[str, list] = {
     "max_ensemble": [Interval(Integral, 1, None, closed="left")],
     "scoring": [StrOptions(set(get_scorer_names())), None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+    "log_features": ["boolean"],
     "folder": [str, os.PathLike, None],
     "n_jobs": [Integral, None],
 }
@@ -183,7 +184,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     scoring : str, optional
         Name of a score of scikit-learn; default: accuracy. Where it takes probabilities, labels
         are not smoothed and the best epoch is that of the least cross-entropy.
-    calibrate, class_weight, columns, backend, dtype
+    calibrate, class_weight, log_features, columns, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
         Seconds; the fits finished by then are used, and the result depends on the machine.
@@ -241,6 +242,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         calibrate: bool = True,
         class_weight: Any = None,
         time_limit: float | None = None,
+        log_features: bool = True,
         columns: dict[str, str] | None = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
@@ -257,6 +259,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         self.calibrate = calibrate
         self.class_weight = class_weight
         self.time_limit = time_limit
+        self.log_features = log_features
         self.columns = columns
         self.folder = folder
         self.random_state = random_state
@@ -272,7 +275,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     ----------
     n_trials, n_epochs, cv, method, max_ensemble : various
         As for :class:`TabularSearchClassifier`.
-    time_limit, columns, folder, random_state, n_jobs, backend, dtype : various
+    time_limit, log_features, columns, folder, random_state, n_jobs, backend, dtype : various
         As for :class:`TabularSearchClassifier`.
     scoring : str, optional
         Name of a score of scikit-learn; default: R^2.
@@ -332,6 +335,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         max_ensemble: int = 5,
         scoring: str | None = None,
         time_limit: float | None = None,
+        log_features: bool = True,
         columns: dict[str, str] | None = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
@@ -346,6 +350,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         self.max_ensemble = max_ensemble
         self.scoring = scoring
         self.time_limit = time_limit
+        self.log_features = log_features
         self.columns = columns
         self.folder = folder
         self.random_state = random_state
