@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -159,10 +159,26 @@ def in_words(text: str) -> str:
     return text
 
 
-def explain(error: ValidationError, names: Collection[str] = ()) -> str:
-    """One line that names the setting, what is wrong and what came."""
+def explain(
+    error: ValidationError,
+    names: Collection[str] = (),
+    called: Callable[[str], str] | None = None,
+) -> str:
+    """One line that names the setting, what is wrong and what came.
+
+    Parameters
+    ----------
+    error : ValidationError
+    names : collection of str
+        Settings that there are, for those that are misspelt.
+    called : callable, optional
+        What a user calls a setting, by its name; default: its name.
+    """
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith("function"))
+    loc = [str(part) for part in first["loc"] if not str(part).startswith("function")]
+    if loc and called is not None:
+        loc[0] = called(loc[0])
+    where = ".".join(loc)
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, names, 1)
         return f"there is no setting {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")

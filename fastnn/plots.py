@@ -57,9 +57,9 @@ def decision_boundary(
     net : Network
         A trained network with two features.
     X : array-like, shape (samples, 2)
-        Samples, a row each.
+        Samples, one per row.
     y : array-like, shape (samples,)
-        Targets, one a sample.
+        Targets, one per sample.
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     feature_names : sequence of str, optional
@@ -185,7 +185,7 @@ def predictions(
     Parameters
     ----------
     y, predicted : array-like, shape (samples,)
-        Targets, one a sample.
+        Targets, one per sample.
     ax : matplotlib Axes, optional
         Default: those of a new figure.
     target_name : str, default="target"

@@ -35,7 +35,7 @@ class TensorBoard:
     X : array-like, shape (samples, features), optional
         Training data; without it there are no score and no gradients.
     y : array-like, shape (samples,) or (samples, outputs), optional
-        Targets, one a sample.
+        Targets, one per sample.
     samples : int, default=1000
         Most rows of ``X`` that are used, spread evenly.
     settings : mapping, optional

@@ -27,14 +27,17 @@ def as_integer(name: str, value: Any, low: int) -> int:
     return number
 
 
-def as_real(name: str, value: Any, low: float, high: float = math.inf) -> float:
-    """``value`` as float with ``low <= value < high``."""
+def as_real(
+    name: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False
+) -> float:
+    """``value`` as float with ``low <= value < high``, or ``low < value`` with ``low_open``."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
-    if not low <= number < high:
-        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}); got {value!r}")
+    if not low <= number < high or (low_open and number == low):
+        bracket = "(" if low_open else "["
+        raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")
     return number
 
 

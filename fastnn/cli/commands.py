@@ -177,7 +177,7 @@ def _usage_error(error: Any) -> str:
         return text
     if text.startswith(("Missing", "No such", "Got unexpected")) and context is not None:
         text = f"{text.rstrip('.')}; see {context.command_path} --help"
-    return text
+    return text.removeprefix("Invalid value: ")  # raised without a parameter
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

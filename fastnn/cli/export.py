@@ -19,6 +19,8 @@ from fastnn.export.plain import describe
 from fastnn.export.table import describe_table, what_to_pass
 from fastnn.network.ensemble import Ensemble
 
+TABLES = ("onnx", "c")  # what takes the columns of a table
+
 if TYPE_CHECKING:  # a choice that is computed
 
     class _Target(Enum): ...
@@ -51,13 +53,13 @@ def command(
     ONNX and C take the columns, the others their numbers.
     """
     if file is not None and out is not None:
-        raise ValueError(f"one file, please: FILE ({file}) or --out ({out})")
+        raise ValueError(f"give FILE or --out, not both; got FILE {file} and --out {out}")
     out = file if out is None else out
     if to is None and out is None:
         raise ValueError(f"name a FILE, or what to write: --to {'|'.join(TARGETS)}")
     trained, description, encoding = open_table_model(model, Backend.auto)
     target = to.value if to is not None else target_of(Path(str(out)))
-    if isinstance(trained, Ensemble) and target not in ("onnx", "c"):
+    if isinstance(trained, Ensemble) and target not in TABLES:
         raise ValueError(
             f"{model_path(model)}: an ensemble of {len(trained)} networks and {target} has one; "
             "ONNX and C average them (one network: fastnn train without --members, fastnn search "
@@ -73,7 +75,7 @@ def command(
     elif scale != 1.0:
         exported = describe(trained).divided(scale)
     takes_table = False
-    if encoding is not None and target in ("onnx", "c"):
+    if encoding is not None and target in TABLES:
         from fastnn.tables import TableModel
 
         takes_table, exported = True, TableModel(encoding, trained)

@@ -180,7 +180,9 @@ def with_settings(
         @functools.wraps(command)
         def run(ctx: typer.Context, **values: Any) -> None:
             own = {name: value for name, value in values.items() if name not in settings}
-            command(_given(ctx, settings), **own)
+            given = _given(ctx, settings)
+            _check(model, given, argument)
+            command(given, **own)
 
         first, *others = inspect.signature(command, eval_str=True).parameters.values()
         context = first.replace(name="ctx", annotation=typer.Context)
@@ -193,6 +195,34 @@ def with_settings(
         return run
 
     return decorate
+
+
+def _flag(model: type[BaseModel], name: str) -> str:
+    """The option of a field."""
+    from fastnn.fields import help_of
+
+    about = help_of(model, name)
+    return "--" + ((about and about.flag) or name.replace("_", "-"))
+
+
+def _check(model: type[BaseModel], given: Given, argument: str | None) -> None:
+    """Raise ValueError if a value is not allowed, with the option's or variable's name.
+
+    Whether the values go together is seen when all settings are there.
+    """
+    from pydantic import ValidationError
+
+    from fastnn.fields import explain
+
+    def option_name(name: str) -> str:
+        return name.upper() if name == argument else _flag(model, name)
+
+    for values, called in ((given.flags, option_name), (given.environment, environment_name)):
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            if error.errors()[0]["loc"]:
+                raise ValueError(explain(error, called=called)) from None
 
 
 def _parameters(
@@ -227,7 +257,7 @@ def _parameters(
             del common["envvar"], common["rich_help_panel"]
             info: Any = typer.Argument(**common | {"metavar": name.upper()})
         else:
-            flag = "--" + (about.flag or name.replace("_", "-"))
+            flag = _flag(model, name)
             info = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, **common)
         parameters[name] = inspect.Parameter(
             name,

@@ -87,7 +87,7 @@ def search_to_resume(
 
     path = run / STATE_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{run}: there is no {STATE_FILE}, of a search to go on with")
+        raise FileNotFoundError(f"{run}: no search was stopped there (no {STATE_FILE})")
     state = read_state(path)
     if state["over"]:
         raise ValueError(f"{run}: the search has ended; there is nothing to go on with")

@@ -83,7 +83,7 @@ class SearchSettings(FileSettings):
         ge=0,
     )
     time_limit: float | None = setting(
-        "Seconds of the preset tabular; then what is finished counts.", "none", gt=0
+        "Seconds of the preset tabular; then the finished fits are used.", "none", gt=0
     )
     cluster: str | None = setting(
         "Train on the Dask cluster with this scheduler, as tcp://HOST:8786; the preset tabular.",

@@ -247,7 +247,7 @@ def _tabular(
 
 
 def _scored(model: Any, score: str, X: np.ndarray, y: np.ndarray) -> float | None:
-    """The score of the held-out samples; None if a class that it needs is not among them."""
+    """The score of the held-out samples; None where it is not defined (a class is missing)."""
     try:
         value = scored(model, score, X, y)
     except ValueError:
@@ -313,7 +313,7 @@ def _plain(
 def _held_out_score(
     search: Search, task: str, found: Model, X: np.ndarray, y: np.ndarray
 ) -> float | None:
-    """The score of the held-out samples; None if a class that it needs is not among them."""
+    """The score of the held-out samples; None where it is not defined (a class is missing)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -366,7 +366,7 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
     if score is not None:
         text = f"{score:.4f} ({result['held_out']})"
     elif result["held_out"] != "none":
-        text = f"- (a class is missing from the {result['held_out']})"
+        text = f"- (not defined for the {result['held_out']}, as if a class is missing)"
     rows = [
         *note_rows(result),
         *tables.described_rows(result.get("columns")),

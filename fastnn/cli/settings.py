@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -304,6 +305,13 @@ class TrainSettings(FileSettings):
     threads: int | None = setting(
         "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
     )
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and any(a >= b for a, b in pairwise(value)):
+            raise ValueError("must rise, as 0.1,0.5,0.9")
+        return value
 
     @field_validator("checkpoint_every")
     @classmethod

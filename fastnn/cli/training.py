@@ -174,9 +174,10 @@ def _network(dataset: Dataset, settings: TrainSettings) -> Network:
         if n_outputs == 1 and n_classes > 2:
             raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
     if (dataset.task == "regression") != (settings.loss in codes.REGRESSION):
+        suited = "regression" if settings.loss in codes.REGRESSION else "classification"
         raise ValueError(
-            f"the loss {settings.loss} is not one of {dataset.task}, "
-            f"which is the task of {dataset.target_name!r} (see --task)"
+            f"--loss {settings.loss} is for {suited}, but the target {dataset.target_name!r} is "
+            f"one of {dataset.task} (see --task)"
         )
     activation, dropout = settings.activation, settings.dropout
     return Network(

@@ -270,7 +270,7 @@ class Network:
         X : array-like
             As for :meth:`predict_proba`.
         y : array-like of int, shape (images,)
-            Targets, one a sample.
+            Targets, one per sample.
 
         Returns
         -------

@@ -110,7 +110,7 @@ class Trainer:
         return tf.gather(self._train_images, rows), tf.gather(self._train_labels, rows)
 
     def _steps(self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-        """Some steps, one a row; the sum of their losses, or NaN if a parameter is not finite."""
+        """Some steps, one per row; the sum of their losses, or NaN if a parameter is not finite."""
         total = tf.constant(0.0)
         for k in tf.range(tf.shape(rows)[0]):
             images, labels = self._batch(rows[k])

@@ -245,7 +245,7 @@ def target_name(table: Table, target: str | int | None) -> str:
         columns += "; no line of names was found (--header, header=True, if there is one)"
     if target is None:
         raise ValueError(
-            f"{table.path}: name the target's column with target (--target); {columns}"
+            f"{table.path}: target (--target) must name the target's column; {columns}"
         )
     if target in table.names:
         return str(target)

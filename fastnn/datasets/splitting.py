@@ -13,7 +13,7 @@ def train_test_split(
     Parameters
     ----------
     y : ndarray, shape (samples,)
-        Targets, one a sample.
+        Targets, one per sample.
     fraction : float
         Share of the second part.
     seed : int

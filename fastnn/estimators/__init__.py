@@ -6,7 +6,7 @@
 | ``regressor.py`` | ``MLPRegressor``: values, losses of a regression |
 | ``bagging.py`` | ``MLPBaggingClassifier``, ``MLPBaggingRegressor``; imported when asked for |
 | ``conformal.py`` | ``ConformalRegressor``, ``ConformalClassifier``; imported when asked for |
-| ``parallel.py`` | ``JoblibBackend``: scikit-learn's fits in parallel, one network a core |
+| ``parallel.py`` | ``JoblibBackend``: scikit-learn's fits in parallel, one network per core |
 | ``search.py`` | settings by cross-validation, for ``fastnn search``; imported when asked for |
 | ``base.py`` | what they share: checks, fitting, predicting |
 | ``parameters.py`` | names and bounds of the parameters |

@@ -1,4 +1,4 @@
-"""Ensembles of networks, each fitted on samples of its own, one network a core."""
+"""Ensembles of networks, each fitted on samples of its own, one network per core."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _threads(n_jobs: int) -> Any:
 
 
 class _Bagging:
-    """Fits one network a core."""
+    """Fits one network per core."""
 
     estimator: Any
     n_estimators: int
@@ -40,7 +40,7 @@ class _Bagging:
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Chances of the samples to be drawn.
         **fit_params : dict
@@ -64,7 +64,7 @@ class _Bagging:
 
 
 class MLPBaggingClassifier(_Bagging, BaggingClassifier):
-    """scikit-learn's ``BaggingClassifier`` of networks, fitted one a core.
+    """scikit-learn's ``BaggingClassifier`` of networks, fitted one per core.
 
     Each network is fitted on samples (and features, where asked for) drawn for it; probabilities
     are averaged. What is fitted does not depend on ``n_jobs``.
@@ -78,7 +78,7 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     oob_score, warm_start, random_state, verbose : various
         As for ``BaggingClassifier``.
     n_jobs : int, optional
-        Networks fitted at a time; default: one a core. Where it is given, that many predict at
+        Networks fitted at a time; default: one per core. Where it is given, that many predict at
         a time, else one; their sum is then rounded in another order.
 
     Attributes
@@ -114,7 +114,7 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
 
 
 class MLPBaggingRegressor(_Bagging, BaggingRegressor):
-    """scikit-learn's ``BaggingRegressor`` of networks, fitted one a core.
+    """scikit-learn's ``BaggingRegressor`` of networks, fitted one per core.
 
     Parameters and attributes are those of :class:`MLPBaggingClassifier`, with
     :class:`MLPRegressor` as the default estimator; predictions are averaged.
@@ -157,6 +157,8 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
             with _threads(1):
                 return super().predict(X, **params)
         check_is_fitted(self)
+        if len(self.estimators_) < 2 and not is_gaussian(self.estimators_[0]):
+            raise ValueError("return_std needs several networks to compare; set n_estimators=10")
         options = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
         X = validate_data(self, X, reset=False, **options)
         return mixture(

@@ -55,7 +55,7 @@ class ScoreMixin:
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample; by default all weigh alike.
 

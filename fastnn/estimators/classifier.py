@@ -280,7 +280,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_labels)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample; by default all weigh alike.
         classes : array-like, shape (n_classes,), optional

@@ -1,4 +1,4 @@
-"""Intervals and sets that hold a given share of new targets, by cross-validation."""
+"""Intervals and sets that contain a given share of new targets, by cross-validation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from sklearn.base import (
 )
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, indexable
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_of, loss_of
 from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.network import Network
 from fastnn.validation import as_real
 
 # Numbers compared at a time: samples to predict times samples held out.
@@ -48,7 +49,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "cv": [Interval(Integral, 2, None, closed="left"), "cv_object", StrOptions({"prefit"})],
+        "cv": ["cv_object", StrOptions({"prefit"})],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
@@ -68,7 +69,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
             What ``estimator`` takes. With ``cv="prefit"``, samples that it was not trained with.
         y : array-like, shape (n_samples,)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample in the fits; the held-out samples count alike.
 
@@ -76,6 +77,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         -------
         self
         """
+        if isinstance(self.estimator, Network) and not isinstance(self.cv, str):
+            raise ValueError(
+                "estimator is a Network, which cannot be trained for each fold: train it and set "
+                'cv="prefit", or take MLPRegressor or MLPClassifier'
+            )
         refuse_unusable("y", y, is_classifier(self))
         X, y = indexable(X, y)
         y = self._targets(column_or_1d(y, warn=True))
@@ -113,10 +119,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return check_cv(self.cv)
 
     def _coverage(self, coverage: Any) -> float:
-        number = as_real("coverage", coverage, 0.0, 1.0)
-        if number == 0.0:
-            raise ValueError("coverage must be greater than 0")
-        return number
+        return as_real("coverage", coverage, 0.0, 1.0, low_open=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """What the model that was fitted to all samples predicts.
@@ -154,27 +157,27 @@ class ConformalRegressor(RegressorMixin, _Conformal):
     """Intervals around a regression's predictions, by cross-validation (CV+).
 
     Each sample is predicted by a model that was trained without its fold; how wrong these
-    predictions are says how wide an interval must be to hold a given share of new targets. That
-    holds whatever the model and the noise, for samples drawn as those of training: a share of at
-    least ``2 coverage - 1`` is certain (but for a term that vanishes), ``coverage`` is what comes
-    out. Source: Barber, Candès, Ramdas, Tibshirani, Predictive inference with the jackknife+
-    (2021).
+    predictions are determines how wide an interval must be to contain a given share of new targets.
+    That is valid for every model and noise, if new samples come from the distribution of those of
+    training: on average the share is ``coverage``, and at least ``2 coverage - 1`` is guaranteed
+    (up to a term that vanishes with more samples). Source: Barber, Candès, Ramdas, Tibshirani,
+    Predictive inference with the jackknife+ (2021).
 
     Parameters
     ----------
     estimator : estimator
         A regressor of one target: :class:`MLPRegressor`, :class:`TabularRegressor`, a pipeline, any
-        of scikit-learn. Intervals are as wide everywhere, unless it is an ``MLPRegressor`` or
+        of scikit-learn. Intervals are equally wide everywhere, unless it is an ``MLPRegressor`` or
         :class:`Network` with the loss "gaussian" (or an ensemble or pipeline of these), whose
         deviations then scale the errors, or with several quantiles, whose first and last one are
-        moved by the errors (Romano, Patterson, Candès 2019).
+        shifted by the errors (Romano, Patterson, Candès 2019).
     cv : int, splitter or "prefit", default=10
         Folds, of shuffled samples. "prefit": ``estimator`` is fitted already (it may be a
         :class:`Network`), and ``fit`` gets samples that it has not seen (split conformal).
     random_state : int, RandomState or None
         Shuffles the samples.
     n_jobs : int, optional
-        Models fitted at a time; default: one a core, as by :func:`fit_many`.
+        Models fitted at a time; default: one per core, as by :func:`fit_many`.
 
     Attributes
     ----------
@@ -211,6 +214,11 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         self.n_jobs = n_jobs
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
+        if hasattr(self.estimator, "__sklearn_tags__") and is_classifier(self.estimator):
+            raise ValueError(
+                f"estimator must be a regressor; got {self.estimator!r}, a classifier "
+                "(ConformalClassifier)"
+            )
         return np.asarray(y, np.float64)
 
     def _scores(self, model: Any, X: Any, y: np.ndarray) -> np.ndarray:
@@ -218,7 +226,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         return np.maximum(low - y, y - high) / unit
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals that hold a share of the targets.
+        """Intervals that contain a given share of the targets.
 
         Parameters
         ----------
@@ -290,7 +298,7 @@ def _has_quantiles(model: Any) -> bool:
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
-    """Sets of classes that hold the right one for a given share of new samples (CV+).
+    """Sets of classes that contain the right one for a given share of new samples (CV+).
 
     As :class:`ConformalRegressor`, with sets in place of intervals. Source: Romano, Sesia, Candès,
     Classification with valid and adaptive coverage (2020).
@@ -302,7 +310,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         of scikit-learn.
     conformity_score : {"lac", "aps"}, default="lac"
         What makes a class unlikely. "lac": one minus its probability, which gives the smallest
-        sets; where a model is surer than the coverage asks for they may be empty. "aps": the
+        sets; where a model is more certain than the coverage requires they may be empty. "aps": the
         probability of all likelier classes and half of its own, which gives larger sets to hard
         samples and smaller ones to easy samples. (The paper draws at random which part of its own.)
     cv, random_state, n_jobs : various
@@ -376,7 +384,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return each
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Sets of classes that hold the right one for a share of the samples.
+        """Sets of classes that contain the right one for a given share of the samples.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ from fastnn.training.pool import Workers
 
 
 class JoblibBackend(ParallelBackendBase):
-    """Backend of joblib: fits in parallel, one network a core, as :func:`fastnn.fit_many`.
+    """Backend of joblib: fits in parallel, one network per core, as :func:`fastnn.fit_many`.
 
     For what scikit-learn does with many fits: searches, cross-validation, ensembles. The
     kernels work without the GIL, so threads suffice: nothing is copied to other processes.
@@ -43,7 +43,7 @@ class JoblibBackend(ParallelBackendBase):
     uses_threads = True
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Fits at a time: of -1, one a core."""
+        """Fits at a time: of -1, one per core."""
         return 1 if self.nesting_level else ThreadingBackend().effective_n_jobs(n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:

@@ -222,7 +222,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample; by default all weigh alike.
 
@@ -249,7 +249,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Weight of each sample; by default all weigh alike.
 

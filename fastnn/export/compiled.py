@@ -167,7 +167,7 @@ def numba_predict(net: Network, output: str) -> Callable:
     x_pointer = argument_of("x", both if takes else {number}, False)
     out_pointer = argument_of("out", both if gives else {number}, True)
     features, outputs = net.n_features, net.n_outputs
-    wrong_x = f"x must have shape ({features},), one number a feature"
+    wrong_x = f"x must have shape ({features},), one number per feature"
     wrong_out = f"out must have shape ({outputs},), one number an output"
 
     @njit(nogil=True, error_model="numpy", fastmath=FASTMATH)

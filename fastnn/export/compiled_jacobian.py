@@ -284,7 +284,7 @@ def numba_jacobian(net: Network, output: str) -> Callable:
     out_pointer = argument_of("out", kinds, True)
     jac_pointer = argument_of("jac", kinds, True, 2)
     features, outputs = net.n_features, net.n_outputs
-    wrong_x = f"x must have shape ({features},), one number a feature"
+    wrong_x = f"x must have shape ({features},), one number per feature"
     wrong_out = f"out must have shape ({outputs},), one number an output"
     wrong_jac = f"jac must have shape ({outputs}, {features}), a row an output"
 

@@ -97,7 +97,9 @@ def write(
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} is there already; choose another name or overwrite it")
+        raise FileExistsError(
+            f"{path} is there already; choose another name or overwrite=True (--overwrite)"
+        )
     if jacobian and to != "c":
         raise ValueError(f"jacobian=True is for C; got {path.name}")
     if describe_table(model) is not None and to in ("onnx", "c"):

@@ -195,6 +195,8 @@ def describe_table(model: Any) -> PlainTable | None:
     from fastnn.network.ensemble import Ensemble
     from fastnn.tables.model import TableModel
 
+    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # of a search
+        model = TableModel(model.encoding_, model.ensemble_)
     ensemble = model.network if isinstance(model, TableModel) else model
     if isinstance(ensemble, Ensemble):
         if ensemble.spec.outputs_per_target > 1:

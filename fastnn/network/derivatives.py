@@ -43,7 +43,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
             What is differentiated. "predict": the values of a regression. "proba": the
             probabilities of :meth:`predict_proba`. "logits": the last layer's net inputs, of a
@@ -90,7 +90,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -124,7 +124,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
             For each sample, or for all.
         of : {"logits", "proba", "predict"}, optional
@@ -153,7 +153,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         v : array-like, shape (samples, features) or (features,)
             For each sample, or for all.
         of : {"logits", "proba", "predict"}, optional
@@ -184,7 +184,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
             The Hessian is that of ``v @ outputs``.
         u : array-like, shape (samples, features) or (features,)
@@ -237,7 +237,7 @@ class Differentiable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         u : array-like, shape (samples, features) or (features,)
             The direction.
         by_params : bool, default=False

@@ -121,7 +121,7 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         return_std : bool, default=False
             Of a regression: the standard deviation, too, over the networks; with the loss gaussian
             with that of each network.
@@ -169,15 +169,16 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
         ndarray, shape (samples,) or (samples, targets)
+            As of :meth:`fastnn.Network.predict_point`.
         """
-        if not self.first.is_regression:
-            return self.predict(X)
-        return self._mean([net.predict_point for net in self.networks], X)
+        if self.first.is_regression:
+            return self._mean([net.predict_point for net in self.networks], X)
+        return self.predict(X)
 
     def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the mixture of the networks."""
@@ -210,9 +211,9 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
             Weight of each sample; by default all weigh alike.
 
@@ -223,7 +224,7 @@ class Ensemble:
         from sklearn.metrics import accuracy_score, r2_score
 
         measure = r2_score if self.first.is_regression else accuracy_score
-        return float(measure(y, self.predict(X), sample_weight=sample_weight))
+        return float(measure(y, self.predict_point(X), sample_weight=sample_weight))
 
     def loss(self, X: Any, y: Any) -> float:
         """Mean loss of the averaged predictions, without label smoothing and L2.
@@ -231,9 +232,9 @@ class Ensemble:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
 
         Returns
         -------

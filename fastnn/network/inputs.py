@@ -69,7 +69,7 @@ def encode_targets(
 
 def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
     """What is wrong with targets of several columns."""
-    what = f"{name} must be 1-D labels, one a sample; got shape {array.shape}"
+    what = f"{name} must be 1-D labels, one per sample; got shape {array.shape}"
     if array.ndim == 2 and array.shape[1] == spec.n_classes:
         return f"{what}. For one-hot rows give {name}.argmax(axis=1)"
     return what

@@ -1,4 +1,4 @@
-"""Many networks trained in one call, one network a core."""
+"""Many networks trained in one call, one network per core."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Fit:
     X : array-like, shape (samples, features), optional
         With ``y``: data of this network alone.
     y : array-like, shape (samples,) or (samples, outputs), optional
-        Targets, one a sample.
+        Targets, one per sample.
     rows : array-like of int or bool, optional
         Samples to train with, as indices (repeated ones count again, as in a bootstrap) or
         as a mask. They are taken when the network's turn comes, from ``X``, ``y`` and
@@ -91,7 +91,7 @@ def fit_many(
     resume: bool = False,
     **arguments: Any,
 ) -> list[History | DivergenceError]:
-    """Train many networks, of any shapes and settings, one network a core.
+    """Train many networks, of any shapes and settings, one network per core.
 
     Each ends up as its own ``fit`` on one thread would leave it, to the last bit, whatever
     ``n_threads`` is; only one that diverges may go back to another of its snapshots. That pays
@@ -103,11 +103,11 @@ def fit_many(
     networks : iterable of Network, Fit or dict
         A :class:`Fit` (or a dict of its arguments) has data or settings of its own.
     X : array-like, shape (samples, features), optional
-        Samples, a row each.
+        Samples, one per row.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Data of all networks that have none of their own.
     n_threads : int, optional
-        Networks trained at a time; default: one a core. The threads of BLAS are held at one
+        Networks trained at a time; default: one per core. The threads of BLAS are held at one
         meanwhile.
     errors : {"raise", "return"}, default="raise"
         What becomes of a network that diverges. The others are trained to their end in either

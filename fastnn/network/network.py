@@ -346,7 +346,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -382,7 +382,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         return_std : bool, default=False
             Return standard deviations of the targets too, in their units, noise included: of the
             loss gaussian, and of a training by ``LevenbergMarquardt(regularization="bayesian")``.
@@ -438,7 +438,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -456,9 +456,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
             Weight of each sample; by default all weigh alike.
 
@@ -506,7 +506,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         deviations : float, default=3
             How many standard deviations a feature must lie below the smallest or above the
             largest value that the first ``fit`` saw.
@@ -545,9 +545,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
             For a weighted mean.
 

@@ -287,10 +287,7 @@ def _as_number(name: str, value: Any) -> float:
     """A number within the field's bounds."""
     limits = FIELDS[name].metadata
     high = np.inf if limits["high"] is None else limits["high"]
-    number = as_real(name, value, limits["low"], high)
-    if limits["low_open"] and number == limits["low"]:
-        raise ValueError(f"{name} must be greater than {limits['low']:g}; got {number:g}")
-    return number
+    return as_real(name, value, limits["low"], high, low_open=limits["low_open"])
 
 
 def as_quantiles(value: Any) -> float | tuple[float, ...]:

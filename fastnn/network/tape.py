@@ -36,7 +36,7 @@ class Stepwise:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
             What the outputs are, as for :meth:`jacobian`. Default: "predict" of a regression,
             "logits" of a classification, as a module of PyTorch gives them.

@@ -46,7 +46,7 @@ class Trainable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
             Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
             Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
@@ -173,7 +173,7 @@ class Trainable:
         Parameters
         ----------
         X : array-like, shape (samples, features)
-            Samples, a row each.
+            Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
             As for :meth:`fit`. A first batch of integer labels from 0 on may lack some of the
             classes.

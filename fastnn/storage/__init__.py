@@ -10,7 +10,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -223,7 +223,7 @@ def read_contents(
     path: Path,
 ) -> tuple[AnyDescription, dict[str, np.ndarray]]:
     """The checked contents of a file."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         description, size = _read_header(path, file)
         file.seek(0)
         return description, _read_arrays(path, file.read(size))
@@ -258,8 +258,17 @@ def describe(path: str | os.PathLike) -> AnyDescription:
     [2, 3, 2]
     """
     path = Path(path)
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         return _read_header(path, file)[0]
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, to be read; a folder is told from what cannot be opened."""
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder; the model of a run is the file model.safetensors in it"
+        )
+    return open(path, "rb")
 
 
 def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:

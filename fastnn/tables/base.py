@@ -99,7 +99,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
             Text, categories, dates and missing values too.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Samples of weight 0 are left out.
         X_val, y_val : optional

@@ -129,7 +129,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
         remarks : fastnn.tables.Remarks, optional
             Gets what is to be said: columns that are ignored, unknown categories, texts among
             numbers.

@@ -31,7 +31,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Passes over the data.
     n_members : int, default=1
         Networks whose probabilities are averaged. They differ in first weights and order of the
-        samples, and are trained one a core.
+        samples, and are trained one per core.
     eval_metric : {"error", "cross_entropy"}, default="error"
         What decides which epoch is the best. With "cross_entropy" labels are not smoothed, which
         is better where probabilities or their order (AUC) count.
@@ -181,7 +181,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -196,7 +196,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -211,7 +211,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
 
         Returns
         -------
@@ -287,7 +287,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Parameters
         ----------
         X : table with the columns of training
-            Samples, a row each.
+            Samples, one per row.
         return_std : bool, default=False
             Return standard deviations among the members too, which tell how sure the mean is, not
             how large the noise.

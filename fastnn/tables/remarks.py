@@ -50,7 +50,7 @@ class Remarks:
         self.odd[name] = kind, _some(self.odd.get(name, ("", []))[1], texts)
 
     def lines(self) -> list[str]:
-        """The remarks, one a line."""
+        """The remarks, one per line."""
         found = []
         if self.in_order:
             found.append("the table has no column names: columns are taken in order")

@@ -143,7 +143,7 @@ def search(
     n_jobs: int | None = None,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Found:
-    """Search, on the active backend of joblib; without one, one fit a core in threads.
+    """Search, on the active backend of joblib; without one, one fit per core in threads.
 
     Parameters
     ----------

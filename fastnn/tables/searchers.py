@@ -29,6 +29,7 @@ _CONSTRAINTS: dict[str, list] = {
     "max_ensemble": [Interval(Integral, 1, None, closed="left")],
     "scoring": [StrOptions(set(get_scorer_names())), None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+    "log_features": ["boolean"],
     "folder": [str, os.PathLike, None],
     "n_jobs": [Integral, None],
 }
@@ -51,7 +52,7 @@ class _Search:
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
             Text, categories, dates and missing values too.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
-            Targets, one a sample.
+            Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Of training; scores do not count it.
 
@@ -149,10 +150,10 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     """Search for the best settings of :class:`TabularClassifier`, by cross-validation.
 
     Trials draw sizes, activation, learning rate, dropout and label smoothing from the search space
-    of the paper; the first one are the settings of :class:`TabularClassifier` itself. The result
+    of the paper; the first trial has the settings of :class:`TabularClassifier` itself. The result
     is an ensemble of the folds' networks, chosen greedily (Caruana and others, 2004).
 
-    Fits run one a core in threads; under ``joblib.parallel_config`` on the backend chosen there,
+    Fits run one per core in threads; under ``joblib.parallel_config`` on the backend chosen there,
     such as a Dask cluster. The result is the same wherever they run.
 
     Parameters
@@ -171,16 +172,16 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     scoring : str, optional
         Name of a score of scikit-learn; default: accuracy. Where it takes probabilities, labels
         are not smoothed and the best epoch is that of the least cross-entropy.
-    calibrate, class_weight, columns, backend, dtype
+    calibrate, class_weight, log_features, columns, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
-        Seconds; then what is finished counts, and the result depends on the machine.
+        Seconds; the fits finished by then are used, and the result depends on the machine.
     folder : path, optional
         Finished fits are kept there; a search with the same data and arguments goes on with them.
     random_state : int, RandomState or None
         An int where a search is to go on.
     n_jobs : int, optional
-        Fits at a time; default: one a core, or what the backend of joblib says.
+        Fits at a time; default: one per core, or what the backend of joblib says.
 
     Attributes
     ----------
@@ -229,6 +230,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         calibrate: bool = True,
         class_weight: Any = None,
         time_limit: float | None = None,
+        log_features: bool = True,
         columns: dict[str, str] | None = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
@@ -245,6 +247,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         self.calibrate = calibrate
         self.class_weight = class_weight
         self.time_limit = time_limit
+        self.log_features = log_features
         self.columns = columns
         self.folder = folder
         self.random_state = random_state
@@ -260,7 +263,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     ----------
     n_trials, n_epochs, cv, method, max_ensemble : various
         As for :class:`TabularSearchClassifier`.
-    time_limit, columns, folder, random_state, n_jobs, backend, dtype : various
+    time_limit, log_features, columns, folder, random_state, n_jobs, backend, dtype : various
         As for :class:`TabularSearchClassifier`.
     scoring : str, optional
         Name of a score of scikit-learn; default: R^2.
@@ -300,6 +303,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         max_ensemble: int = 5,
         scoring: str | None = None,
         time_limit: float | None = None,
+        log_features: bool = True,
         columns: dict[str, str] | None = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
@@ -314,6 +318,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         self.max_ensemble = max_ensemble
         self.scoring = scoring
         self.time_limit = time_limit
+        self.log_features = log_features
         self.columns = columns
         self.folder = folder
         self.random_state = random_state

@@ -47,7 +47,7 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
     Parameters
     ----------
     y : Series of pandas or polars, column of pyarrow, array or list, shape (rows,)
-        Targets, one a sample.
+        Targets, one per sample.
     task : {"classification", "regression"}, optional
         Default: by the values (:func:`fastnn.datasets.task.guess_task`).
     name : str

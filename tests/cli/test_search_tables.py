@@ -44,6 +44,25 @@ def table_of(folder):
     return [row.rpartition(",")[0] for row in rows]
 
 
+def test_exports_of_an_ensemble(run, refused, small, people):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = ["--ensemble", 1, "--out", "s"]
+    assert run("search", "people.csv", "--target", "paid", *QUICK, *options)[0] == 0
+    assert run("export", "s", "people.onnx")[0] == 0
+    session = onnxruntime.InferenceSession("people.onnx")
+    ages = np.array([[float(age or "nan")] for age in people["age"]])
+    feeds = {"age": ages, "port": people["port"].astype(object)[:, None]}
+    (given,) = session.run(["probabilities"], feeds)
+    model = fastnn.load("s/model.safetensors")
+    np.testing.assert_allclose(given, model.predict_proba(people), rtol=1e-4, atol=1e-6)
+    assert run("export", "s", "people.c")[0] == 0
+    nets = model.network.networks
+    storage.save(TableModel(model.encoding, fastnn.Ensemble(nets, [1, 3])), "t.safetensors")
+    assert "of different weights, which no export takes" in refused(
+        "export", "t.safetensors", "t.c"
+    )
+
+
 def test_search_of_a_table(run, run_json, refused, small, people):
     code, out, err = run("search", "people.csv", "--target", "paid", *QUICK, "--out", "s")
     assert (code, err) == (0, "")
@@ -72,8 +91,14 @@ def test_search_of_a_table(run, run_json, refused, small, people):
     assert run("plot", "s", "--out", "p.png")[0] == 0
     assert "an ensemble of" in refused("export", "s", "--to", "keras")
     assert run("export", "s", "--to", "c")[0] == 0
+    held_out = run_json("evaluate", "s")["accuracy"]
+    assert f"held-out score  {held_out:.4f} (30 samples set aside)" in out
     description = storage.describe("s/model.safetensors")
     assert description.training["settings"]["preset"] == "tabular"
+    for options in ([], ["--scoring", "neg_mean_absolute_error"]):
+        result = run_json("search", "people.csv", "--target", "age", *QUICK, *options)
+        assert result["held_out_score"] is not None
+        assert run("plot", result["folder"], "--out", "q.png")[0] == 0
     result = run_json(
         "search", "people.csv", "--target", "age", *QUICK, "--ensemble", 0, "--scoring", "r2"
     )

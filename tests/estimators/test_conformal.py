@@ -262,6 +262,23 @@ class _Zero:
             lambda X, y: fastnn.ConformalRegressor(Ridge(), cv=3).fit(X, y).predict_interval(X, 1),
             "coverage must be a number",
         ),
+        *(
+            (
+                lambda X, y, c=c: (
+                    fastnn.ConformalRegressor(Ridge(), cv=3).fit(X, y).predict_interval(X, c)
+                ),
+                rf"coverage must be a number in \(0, 1\); got {c}",
+            )
+            for c in (0, 95)
+        ),
+        (
+            lambda X, y: fastnn.ConformalRegressor(LogisticRegression(), cv=3).fit(X, y > 0),
+            r"estimator must be a regressor; got LogisticRegression\(\)",
+        ),
+        (
+            lambda X, y: fastnn.ConformalRegressor(fastnn.Network([2, 2]), cv=3).fit(X, y),
+            'set cv="prefit"',
+        ),
         (
             lambda X, y: fastnn.ConformalClassifier(LogisticRegression(), cv=3).fit(X, y),
             "Unknown label type",

@@ -156,3 +156,13 @@ def test_calls_that_do_not_fit():
     both = X, np.column_stack([y, y])
     with pytest.raises(ValueError, match="validation_data has 2 outputs; the training has 1"):
         fastnn.MLPRegressor("gaussian", (2,)).fit(X, y, validation_data=both)
+
+
+def test_deviation_of_one_network_needs_others():
+    one = fastnn.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", max_iter=5, random_state=0)
+    model = fastnn.MLPBaggingRegressor(one, n_estimators=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # max_iter is reached
+        model.fit(np.eye(4), np.arange(4.0))
+    with pytest.raises(ValueError, match=r"return_std needs several networks to compare"):
+        model.predict(np.eye(4), return_std=True)

@@ -414,7 +414,10 @@ def test_command(saved, models, tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "name a FILE, or what to write: --to onnx|c|keras|torch|sklearn"),
-        (["x.onnx", "--out", "y.onnx"], "one file, please: FILE (x.onnx) or --out (y.onnx)"),
+        (
+            ["x.onnx", "--out", "y.onnx"],
+            "give FILE or --out, not both; got FILE x.onnx and --out y.onnx",
+        ),
         (["x.txt"], "x.txt: the name must end in .onnx, .c"),
         (["x.onnx", "--to", "c"], "x.onnx: the name must end in .c or .h"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from safetensors import safe_open
+from sklearn.metrics import r2_score
 
 import fastnn
 from fastnn import export, storage
@@ -60,6 +61,24 @@ def test_deviation_of_the_mixture(loss):
     if loss == "squared_error":  # in units of the targets' deviation, as the kernels have it
         error = (y - mean) / y.std()
         assert ensemble.loss(X, y) == pytest.approx(0.5 * np.mean(error**2), rel=1e-4)
+
+
+def test_one_number_for_each_target_whatever_the_loss():
+    targets = X @ [1.0, 2.0] + 5
+    nets = [
+        fastnn.Network(
+            [2, 4, 3], loss="quantile", quantile=(0.2, 0.6, 0.9), random_state=k, backend="numpy"
+        )
+        for k in range(2)
+    ]
+    for net in nets:
+        net.fit(X, targets, epochs=5)
+    ensemble = fastnn.Ensemble(nets)
+    middle = ensemble.predict(X)[:, 1]  # 0.6 is nearest to the median
+    np.testing.assert_allclose(ensemble.predict_point(X), middle, rtol=1e-6)
+    assert ensemble.score(X, targets) == pytest.approx(r2_score(targets, middle), rel=1e-6)
+    classes = fastnn.Ensemble(networks()[0])
+    np.testing.assert_array_equal(classes.predict_point(X), classes.predict(X))
 
 
 def test_what_does_not_fit_is_refused():

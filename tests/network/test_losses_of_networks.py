@@ -102,8 +102,8 @@ def test_files_keep_an_estimators_loss(tmp_path, data):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"loss": "huber", "delta": 0}, "delta must be greater than 0"),
-        ({"loss": "quantile", "quantile": 1.0}, r"quantile must be a number in \[0, 1\)"),
+        ({"loss": "huber", "delta": 0}, r"delta must be a number in \(0, inf\); got 0"),
+        ({"loss": "quantile", "quantile": 1.0}, r"quantile must be a number in \(0, 1\)"),
         ({"loss": "squared_error", "label_smoothing": 0.1}, "label_smoothing needs a loss of"),
         ({"label_smoothing": 1.0}, "label_smoothing must be a number"),
     ],

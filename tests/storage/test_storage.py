@@ -346,3 +346,9 @@ def test_faults_that_are_not_the_file_s(tmp_path, good):
     with pytest.raises(ValueError, match="backend must be one of") as error:
         fastnn.load(path, backend="fortran")
     assert not isinstance(error.value, fastnn.ModelFormatError)
+
+
+def test_a_folder_is_told_from_a_file(tmp_path):
+    for read in (fastnn.load, storage.describe):
+        with pytest.raises(IsADirectoryError, match=r"is a folder; .* the file model\.safetensors"):
+            read(tmp_path)

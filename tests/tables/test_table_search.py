@@ -318,6 +318,18 @@ def test_search_of_a_table(people, tmp_path):
         again.fit(table, y[::-1])
 
 
+@pytest.mark.parametrize("log_features", [True, False])
+def test_columns_are_those_of_the_preset(log_features):
+    rng = np.random.default_rng(0)
+    table, y = {"price": rng.lognormal(size=60), "size": rng.normal(size=60)}, np.arange(60.0)
+    search = fastnn.TabularSearchRegressor(
+        n_trials=1, n_epochs=2, cv=2, log_features=log_features, random_state=0
+    ).fit(table, y)
+    preset = fastnn.TabularRegressor(n_epochs=2, log_features=log_features, random_state=0)
+    assert search.encoding_.names == preset.fit(table, y).encoding_.names
+    assert len(search.encoding_.names) == 2 + log_features
+
+
 def test_folds_of_the_user(people):
     table, y = people
     splits = list(GroupKFold(4).split(table, y, np.repeat(range(20), 10)))
