@@ -146,7 +146,7 @@ def heading(name, x, regression):
     """Of the Markdown table of a table."""
     kind = "RMSE" if regression else "error | AUC"
     lines = (
-        f"| {name} | {kind} | s to fit | us a row | kB |",
+        f"| {name} | {kind} | s to fit | µs per row | kB |",
         f"|---|{'---:|' * (4 + (not regression))}",
     )
     return f"\n{name}: {len(x):,} rows, {x.shape[1]} columns\n\n" + "\n".join(lines)

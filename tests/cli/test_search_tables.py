@@ -174,7 +174,7 @@ def test_data_that_changed_are_not_gone_on_with(run, refused, small, people, mon
     assert run(*command, "--overwrite", "--quiet") == (0, "a\n", "")
     Path("a/search.json").write_text("{}")
     assert "not the state of a search" in refused("search", "--resume", "a")
-    assert "there is no search.json" in refused("search", "--resume", "b")
+    assert "no search was stopped there (no search.json)" in refused("search", "--resume", "b")
 
 
 @pytest.mark.parametrize(
