@@ -186,6 +186,7 @@ def _encoded(
             kinds=kinds,
             scaling=None,
             keep_index=bool(settings.keep_index),
+            log_features=_takes_logarithms(settings),
             rows=train_rows,
         )
         _check_size(len(y), encoding)
@@ -197,6 +198,12 @@ def _encoded(
     notes += _cautions(candidates, y, target.task)
     dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
     return Data(dataset, train_rows, test_rows, encoding)
+
+
+def _takes_logarithms(settings: TrainSettings | SearchSettings) -> bool:
+    """Whether columns with long tails get their logarithms, as in the tabular estimators."""
+    of_train = getattr(settings, "takes_tabular", None)
+    return bool(of_train(True)) if of_train is not None else settings.preset != "plain"
 
 
 def _check_size(n_rows: int, encoding: Encoding) -> None:

@@ -327,6 +327,7 @@ def test_charts_of_the_published_tables():
     assert facts["usable_cores"] >= 1
 
 
+@pytest.mark.slow
 def test_map_names_the_fastest(tmp_path):
     result = run_command(
         "--map",

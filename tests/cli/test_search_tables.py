@@ -147,7 +147,7 @@ def test_a_search_that_was_stopped_goes_on(
     assert code == 130
     assert "go on with: fastnn search --resume a\n" in out + err
     n_kept = len(list(Path("a/trials").iterdir()))
-    assert 4 <= n_kept < total
+    assert 4 <= n_kept <= total  # what is under way when Ctrl-C comes may end
     assert "leave out --trials" in refused("search", "--resume", "a", "--trials", 9)
     done.clear()
     assert run("search", "--resume", "a", "--quiet") == (0, "a\n", "")

@@ -266,7 +266,11 @@ def test_run_learns(finished, digits, network):
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("number", "expected"),
+    [
+        pytest.param(signal.SIGINT, 130, id="INT"),
+        pytest.param(signal.SIGTERM, 143, id="TERM", marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_run_goes_on_as_if_it_had_not_been(
     run, tmp_path, digits, monkeypatch, number, expected
@@ -584,6 +588,7 @@ def test_compare_tells_what_varies():
     assert set(settings.ComparisonSettings.ONE_VALUE) < fields < set(Settings.model_fields)
 
 
+@pytest.mark.slow
 def test_compare_takes_up_what_is_finished(run, tmp_path):
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "16", "--steps", "20"]
     code, out, err = run(
