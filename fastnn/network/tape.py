@@ -181,9 +181,10 @@ class Tape:
         if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
             # read once more on the way back, when the caller may have changed his
             self._X, self._x = X.copy(), self._x.copy()
-        self._net, self._model, self._record = net, model, (state.record, state.updates)
+        updates = state.updates
+        self._net, self._model, self._record = net, model, (state.record, updates)
         z = np.empty((len(self._x), spec.n_outputs), model.dtype)
-        self._memory, finite = model.tape_forward(self._x, training, state.seed, state.updates, z)
+        self._memory, finite = model.tape_forward(self._x, training, state.seed, updates, z)
         if not finite:
             check_finite("X", self._x)
         self._p = z
@@ -266,9 +267,7 @@ class Tape:
                 dz = outputs.back(self._p, dz)
             dz = np.ascontiguousarray(dz, model.dtype)
         d_inputs = np.empty(self._x.shape, model.dtype) if inputs else None
-        gradient = model.tape_backward(
-            self._x, dz, state.seed, state.updates, self._memory, d_inputs
-        )
+        gradient = model.tape_backward(self._x, dz, state.seed, updates, self._memory, d_inputs)
         if d_inputs is None:
             return gradient
         slope = net.scales.slopes(self._X, net.spec)[0]

@@ -130,10 +130,9 @@ class TrainingState:
 
     def count_update(self) -> None:
         """One more update, outside of a run."""
-        record = self.record
-        if record.steps or len(record.losses):
-            record = Record(self.updates, self.epochs)
-        self.record = Record(self.updates + 1, record.epochs)
+        record, updates = self.record, self.updates
+        epochs = self.epochs if record.steps or len(record.losses) else record.epochs
+        self.record = Record(updates + 1, epochs)
         self.show_count()
 
     def shared_counter(self) -> np.ndarray:
