@@ -5,10 +5,15 @@
 float64, and give its C function: ``f(x, out)`` reads one number a feature and writes one an output,
 without the GIL, from any number of threads. It was compiled for this processor when ``cfunc`` was
 called. Keep the Python object as long as the function is used; the lengths are not checked.
+
+``jacobian32`` and ``jacobian64`` take ``net.cfunc("value_and_jacobian")``: ``f(x, out, jac)`` writes
+the derivatives by the inputs too, ``jac[k * features + i]`` that of output k by input i.
 """
 
 ctypedef void (*Predict32)(const float *x, float *out) noexcept nogil
 ctypedef void (*Predict64)(const double *x, double *out) noexcept nogil
+ctypedef void (*Jacobian32)(const float *x, float *out, float *jac) noexcept nogil
+ctypedef void (*Jacobian64)(const double *x, double *out, double *jac) noexcept nogil
 
 
 cdef inline size_t _address(object function, str signature) except 0:
@@ -27,3 +32,11 @@ cdef inline Predict32 predict32(object function) except NULL:
 
 cdef inline Predict64 predict64(object function) except NULL:
     return <Predict64> _address(function, "void (const double *, double *)")
+
+
+cdef inline Jacobian32 jacobian32(object function) except NULL:
+    return <Jacobian32> _address(function, "void (const float *, float *, float *)")
+
+
+cdef inline Jacobian64 jacobian64(object function) except NULL:
+    return <Jacobian64> _address(function, "void (const double *, double *, double *)")

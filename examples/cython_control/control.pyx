@@ -3,7 +3,7 @@
 
 from cython.parallel cimport prange
 
-from fastnn.cython_kernels cimport Predict32, predict32
+from fastnn.cython_kernels cimport Jacobian32, Predict32, jacobian32, predict32
 
 
 def predict_rows(function, const float[:, ::1] X, float[:, ::1] out):
@@ -14,3 +14,14 @@ def predict_rows(function, const float[:, ::1] X, float[:, ::1] out):
         raise ValueError("X and out must have as many rows")
     for i in prange(X.shape[0], nogil=True):
         f(&X[i, 0], &out[i, 0])
+
+
+def derive_rows(function, const float[:, ::1] X, float[:, ::1] out, float[:, :, ::1] jac):
+    """The same with the derivatives by the inputs, (rows, outputs, features); ``function`` is
+    ``net.cfunc("value_and_jacobian")``."""
+    cdef Jacobian32 f = jacobian32(function)
+    cdef Py_ssize_t i
+    if not X.shape[0] == out.shape[0] == jac.shape[0]:
+        raise ValueError("X, out and jac must have as many rows")
+    for i in prange(X.shape[0], nogil=True):
+        f(&X[i, 0], &out[i, 0], &jac[i, 0, 0])

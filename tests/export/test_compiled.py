@@ -353,6 +353,18 @@ def test_cython_extension(control):
             assert_same(out, expected(net, X), "float32")
 
 
+def test_jacobians_in_cython(control):
+    net, _ = make([2, 8, 8, 8, 2])
+    X = np.random.default_rng(0).normal(size=(100, 2)).astype("float32")
+    out, jac = np.empty((100, 2), "float32"), np.empty((100, 2, 2), "float32")
+    function = net.cfunc("value_and_jacobian", output="logits")
+    control.derive_rows(function, X, out, jac)
+    # sums of at most 8 products in float32, three layers deep
+    np.testing.assert_allclose(jac, net.jacobian(X, of="logits"), rtol=1e-5, atol=1e-6)
+    with pytest.raises(TypeError, match=r"const float.*got .void \(const float \*, float \*\)"):
+        control.derive_rows(net.cfunc(), X, out, jac)
+
+
 def test_cython_sees_the_type(control):
     X, out = np.zeros((1, 2), "f4"), np.zeros((1, 2), "f4")
     net, _ = make([2, 2], dtype="float64")
