@@ -479,7 +479,8 @@ def test_the_page_in_a_browser(report, browser, look):
     assert headings == ["What the original said, and what holds"] + [
         result.title for result in results.values()
     ]
-    assert browser.value("document.querySelectorAll('#claims tbody tr').length") == len(claims.claims({}))
+    rows = browser.value("document.querySelectorAll('#claims tbody tr').length")
+    assert rows == len(claims.claims({}))
     if look == "phone":  # the table becomes a list, each cell as wide as the page
         cells = "[...document.querySelectorAll('#claims td')].map(cell => cell.clientWidth)"
         assert min(browser.value(cells)) > 0.8 * width
