@@ -167,7 +167,7 @@ def suits(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.nda
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return float(scorer(model, X, y))
-    except (ValueError, TypeError, ArithmeticError, IndexError) as error:
+    except Exception as error:  # of whatever kind scikit-learn has for it
         text = str(error).split("\n")[0]
         raise ValueError(f"--scoring {scoring} does not suit this target: {text}") from None
 

@@ -219,4 +219,4 @@ def test_how_often(text, seconds):
 def test_how_often_not(run, text):
     code, _, err = run("train", f"--checkpoint-every={text}")
     assert code == 2
-    assert "checkpoint_every: must be a number of epochs as 10, a time as 30s" in err
+    assert "--checkpoint-every: must be a number of epochs as 10, a time as 30s" in err
