@@ -11,8 +11,9 @@ other numbers of threads the time is computed:
 * The update is split evenly among threads.
 * A barrier takes ``BARRIER`` seconds for each thread: each writes one shared cache line.
 
-It leaves out the bandwidth of the memory, which limits "wide" on many cores, and threads on one
-core (SMT). The column for the cores of this machine shows how near it comes.
+What is computed is an upper bound of the speedup: it leaves out the bandwidth of the memory and of
+the caches that cores share, and lower clock rates with more cores at work. Compare the column for
+the cores of this machine with what was measured.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from fastnn.training.threads import usable_cores
 
 BARRIER = 60e-9  # seconds for each thread: a cache line travels from core to core
 UNITS = 48  # threads get units of a layer in multiples of this
-ROUNDS = 15
-SECONDS = 0.1  # of one measurement
+ROUNDS = 7
+SECONDS = 0.5  # of one measurement: memory is touched for the first time in its first steps
 TRAINED = ("moons", "circles", "expm", "mlp", "wide")
 
 

@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import charts, jobs, outputs, processes, published, tables, tabular
+import fastnn
+from benchmarks import charts, jobs, outputs, processes, published, scaling, tables, tabular
 from benchmarks.__main__ import command
 from benchmarks.cnn import __main__ as cnn_command
 from benchmarks.cnn import measuring as cnn_measuring
@@ -493,6 +494,20 @@ def test_tabular_ranks():
     results = [(0.1, 0.9, 1.0, 2.0, 3000), (0.3, 0.7, 3.0, 4.0, 5000)]
     assert tabular.row("a", results, False) == "| a | 0.2 ± 0.1 | 0.8000 | 2.00 | 3.0 | 4 |"
     assert tabular.row("a", results[:1], True) == "| a | 0.1 | 1.00 | 2.0 | 3 |"
+
+
+def test_schedule_of_a_step():
+    def step(sizes, samples, n_threads):
+        plan = fastnn.Network(sizes, random_state=0).model.batch_plan(samples)
+        return scaling.computed(plan, samples, 1.0, 0.0, n_threads)
+
+    assert step([2, 3, 2], 200, 16) == (1, 1.0)  # too little work for a second thread
+    used, seconds = step([64, 100, 10], 192, 16)  # two blocks of 96
+    assert (used, round(seconds, 6)) == (2, 0.5)
+    used, seconds = step([784, 1024, 1024, 10], 128, 4)  # 21 pieces of units: 6 for one thread
+    assert used == 4
+    assert 6 / 21 < seconds < 0.3  # 10 outputs are one thread's
+    assert scaling.share_of_units(1024, 1) == 1.0
 
 
 def test_derivatives_agree_and_make_a_table():
