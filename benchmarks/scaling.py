@@ -143,7 +143,7 @@ def main() -> None:
     facts = machine()
     text = (
         table(results, given.threads)
-        + "\n\nIn brackets: threads that a step uses of those allowed.\n\n"
+        + "\nIn brackets: threads that a step uses of those allowed.\n\n"
         + f"- {in_words(facts)}\n"
     )
     deliver(given, {"machine": facts, "results": results}, text, "scaling")

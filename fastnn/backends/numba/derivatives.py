@@ -99,6 +99,18 @@ def _forward_vectors(net, block, vectors, params, work, out):
 
 
 @inner
+def forward_rows(net, x, samples, features, params, work):
+    """Forward pass of one block: of at most so many rows, from the first of ``x`` on."""
+    count = smaller(net.header[codes.BLOCK], samples)
+    lanes = padded(count)
+    columns = Matrix(at(work, net.header[codes.WORK_INPUT]), features, lanes, lanes)
+    transpose(x, count, features, features, columns.data, lanes)
+    block = prediction_block(count, columns, net.header, params)
+    forward_block(net, block, Team(0, 1, net.header), params, Memory(work, work))
+    return block
+
+
+@inner
 def _derive(net, x, vectors, backward, params, work, out):
     """Vectors times the Jacobian, or the Jacobian times vectors, for all samples."""
     net = net_of(net)
@@ -107,14 +119,9 @@ def _derive(net, x, vectors, backward, params, work, out):
     step = n * columns if given > 1 else 0
     x_, vectors_, out_ = pointer(x), pointer(vectors), pointer(out)
     params_, work_ = pointer(params), pointer(work)
-    rows = at(work_, net.header[codes.WORK_INPUT])
-    team, memory = Team(0, 1, net.header), Memory(work_, work_)
     for first in range(0, samples, net.header[codes.BLOCK]):
-        count = smaller(net.header[codes.BLOCK], samples - first)
-        lanes = padded(count)
-        transpose(at(x_, first * features), count, features, features, rows, lanes)
-        block = prediction_block(count, Matrix(rows, features, lanes, lanes), net.header, params_)
-        forward_block(net, block, team, params_, memory)
+        rows = at(x_, first * features)
+        block = forward_rows(net, rows, samples - first, features, params_, work_)
         here = Vectors(at(vectors_, first * step), n, columns, step)
         out_here = at(out_, first * n * out.shape[2])
         if backward:

@@ -6,26 +6,16 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba.compiling import distinct, inner, public
-from fastnn.backends.numba.derivatives import Vectors, layer_inputs_back, read_columns, slopes
-from fastnn.backends.numba.network import (
-    Memory,
-    forward_block,
-    layer_of,
-    net_of,
-    prediction_block,
-    units_of,
+from fastnn.backends.numba.derivatives import (
+    Vectors,
+    forward_rows,
+    layer_inputs_back,
+    read_columns,
+    slopes,
 )
-from fastnn.backends.numba.pointers import (
-    Matrix,
-    at,
-    copy,
-    padded,
-    pointer,
-    smaller,
-    transpose,
-)
+from fastnn.backends.numba.network import layer_of, net_of, units_of
+from fastnn.backends.numba.pointers import at, copy, pointer
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
-from fastnn.backends.numba.threads import Team
 
 
 @distinct
@@ -75,14 +65,9 @@ def _sample_gradients(net, x, vectors, params, work, out):
     given, n, columns = vectors.shape
     step = n * columns if given > 1 else 0
     x_, params_, work_ = pointer(x), pointer(params), pointer(work)
-    inputs = at(work_, net.header[codes.WORK_INPUT])
-    team, memory = Team(0, 1, net.header), Memory(work_, work_)
     for first in range(0, samples, net.header[codes.BLOCK]):
-        count = smaller(net.header[codes.BLOCK], samples - first)
-        lanes = padded(count)
-        transpose(at(x_, first * features), count, features, features, inputs, lanes)
-        block = prediction_block(count, Matrix(inputs, features, lanes, lanes), net.header, params_)
-        forward_block(net, block, team, params_, memory)
+        rows = at(x_, first * features)
+        block = forward_rows(net, rows, samples - first, features, params_, work_)
         here = Vectors(at(pointer(vectors), first * step), n, columns, step)
         _rows_of_block(net, block, here, samples, params_, work_, at(pointer(out), first))
     restore_subnormals(mode)

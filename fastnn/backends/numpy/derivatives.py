@@ -33,7 +33,7 @@ def input_gradients(net, x, vectors, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        out[:, r] = _backward(net, layers, _columns(vectors[:, r], x), params)[-1].T
+        out[:, r] = _backward(net, layers, columns(vectors[:, r], x), params)[-1].T
 
 
 @quiet
@@ -49,7 +49,7 @@ def output_tangents(net, x, vectors, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        out[:, r] = _forward(net, layers, _columns(vectors[:, r], x), params)[-1].T
+        out[:, r] = _forward(net, layers, columns(vectors[:, r], x), params)[-1].T
 
 
 @quiet
@@ -69,8 +69,8 @@ def input_curvature(net, x, direction, vector, tangent, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     _, net_inputs, outputs = layers
-    tangents = _forward(net, layers, _columns(direction, x), params)
-    deltas = _backward(net, layers, _columns(vector, x), params)
+    tangents = _forward(net, layers, columns(direction, x), params)
+    deltas = _backward(net, layers, columns(vector, x), params)
     change = tangent.T.copy()
     for k in range(len(net.layers) - 1, -1, -1):
         row, constant = net.layers[k], net.constants[k]
@@ -84,7 +84,7 @@ def input_curvature(net, x, direction, vector, tangent, params, work, out):
     out[...] = change.T
 
 
-def _columns(vectors, x):
+def columns(vectors, x):
     """A column per sample, which may be written."""
     return np.repeat(vectors.T, len(x), axis=1) if len(vectors) < len(x) else vectors.T.copy()
 

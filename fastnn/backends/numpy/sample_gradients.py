@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.backends.codes import ACTIVATION, BIASES, FAN_OUT, WEIGHTS
 from fastnn.backends.numpy.activations import activation_backward
+from fastnn.backends.numpy.derivatives import columns
 from fastnn.backends.numpy.network import forward_layers
 from fastnn.backends.numpy.products import quiet
 from fastnn.backends.numpy.updates import weights_of
@@ -32,7 +33,7 @@ def sample_gradients(net, x, vectors, params, work, out):
     """
     inputs, net_inputs, outputs = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        delta = np.repeat(vectors[:, r].T, len(x) // len(vectors), axis=1)
+        delta = columns(vectors[:, r], x)
         for k in range(len(net.layers) - 1, -1, -1):
             row = net.layers[k]
             activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], delta)
