@@ -58,3 +58,11 @@ def kernels(request):
 def compiled(request):
     """Numba, and Cython at each vector level."""
     return load_backend(request.param)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    """Close what a test drew in pyplot: the next test in the process may count figures."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

@@ -144,9 +144,9 @@ def test_scales_where_they_make_sense(ax, loss, scales):
 def test_new_figure_for_a_notebook():
     import matplotlib.pyplot as plt
 
+    before = plt.get_fignums()
     ax = History(np.array([2.0, 1.0])).plot()
-    assert plt.get_fignums() == [ax.figure.number]
-    plt.close("all")
+    assert plt.get_fignums() == [*before, ax.figure.number]
 
 
 def test_given_axes_need_no_pyplot_and_no_scikit_learn():
