@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from fastnn.backends._cython_processor import vector_levels
 from fastnn.backends.numpy import biases_of, weights_of
@@ -41,9 +44,13 @@ class _Functions(dict):
     def __missing__(self, itemsize: int) -> Callable[..., Any]:
         if itemsize not in (4, 8):
             raise TypeError(f"arrays must be float32 or float64, not of {itemsize} bytes a number")
-        module = f"fastnn.backends._cython_{self.level}_float{8 * itemsize}"
-        self[itemsize] = getattr(importlib.import_module(module), self.name)
+        self[itemsize] = getattr(_module(self.level, itemsize), self.name)
         return self[itemsize]
+
+
+def _module(level: str, itemsize: int) -> ModuleType:
+    """What was compiled for a vector level and a dtype."""
+    return importlib.import_module(f"fastnn.backends._cython_{level}_float{8 * itemsize}")
 
 
 class Level:
@@ -61,6 +68,14 @@ class Level:
         self.level = level
         for name in (*_KERNELS, "elementary"):
             setattr(self, f"_{name}", _Functions(level, name))
+
+    def for_dtype(self, dtype: np.dtype) -> Level:
+        """These kernels without the lookup of the dtype in each call."""
+        level, module = Level(self.level), _module(self.level, dtype.itemsize)
+        for name in _KERNELS:
+            if hasattr(module, name):
+                setattr(level, name, getattr(module, name))
+        return level
 
     # --- of no dtype: any module will do
 
@@ -185,6 +200,7 @@ class Level:
 
 
 _KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
+_KERNELS.remove("for_dtype")
 
 
 def load_level(name: str) -> Level:
@@ -208,7 +224,7 @@ def load_level(name: str) -> Level:
 
 LEVEL = levels()[-1]
 _highest = load_level(LEVEL)
-globals().update({name: getattr(_highest, name) for name in _KERNELS})
+globals().update({name: getattr(_highest, name) for name in (*_KERNELS, "for_dtype")})
 
 __all__ = ["BLAS_WEIGHTS", "LEVEL", "NAME", "biases_of", "levels", "load_level", "weights_of"]
 __all__ += _KERNELS

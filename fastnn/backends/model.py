@@ -76,6 +76,8 @@ class Model:
         loss: int,
         dtype: np.dtype,
     ) -> None:
+        if hasattr(kernels, "for_dtype"):  # compiled for each
+            kernels = kernels.for_dtype(dtype)
         self.kernels, self.loss, self.dtype, self.dropout = kernels, loss, dtype, list(dropout)
         self._layers = layer_sizes, activations, constants
         per_target = codes.outputs_per_target(loss, constants[len(activations) - 1 :])
@@ -206,9 +208,11 @@ class Model:
     ) -> np.ndarray:
         """Gradient by the parameters; that by ``x`` goes to ``d_inputs``, if given."""
         _, net, work, grads = memory
+        if single := len(grads) == 1:  # the caller's own at once
+            grads = np.empty_like(grads)
         by_x = x[:0] if d_inputs is None else d_inputs
         self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, by_x)
-        return grads[0].copy()
+        return grads[0] if single else grads[0].copy()
 
     def tape_memory(self, samples: int, training: bool) -> TapeMemory:
         """Memory that has been given back, or new one; with dropout if training."""
@@ -226,9 +230,12 @@ class Model:
 
     def give_back(self, memory: TapeMemory) -> None:
         """Memory of a tape that nobody holds any more."""
-        if memory.key not in self._tapes and len(self._tapes) >= _MOST_PLANS:
-            self._tapes.clear()
-        self._tapes.setdefault(memory.key, []).append(memory)
+        tapes = self._tapes
+        if memory.key not in tapes:
+            if len(tapes) >= _MOST_PLANS:
+                tapes.clear()
+            tapes[memory.key] = []
+        tapes[memory.key].append(memory)
 
     def apply_gradient(
         self,
@@ -240,7 +247,7 @@ class Model:
         moments: np.ndarray,
     ) -> bool:
         """Update the parameters; False, and no update, if the gradient is not finite."""
-        net = self.plan.net(self.loss, l2)
+        net = self.plan.net(self.loss, l2) if l2 else self.net
         return self.kernels.apply_gradient(
             net, gradient, rule, learning_rate, count, self.params, moments
         )

@@ -130,7 +130,7 @@ class Stepwise:
         count, l2 = state.updates + 1, self.spec.l2
         if not model.apply_gradient(gradient, l2, state.rule, rate, count, state.moments):
             check_finite("gradient", gradient)
-        state.count_update()
+        state.count_update(count)
 
 
 def without_ema(rule: Optimizer) -> None:

@@ -98,7 +98,8 @@ class TrainingState:
     @property
     def updates(self) -> int:
         """Steps done with these moments."""
-        done = self.record.updates + self.record.done
+        record = self.record
+        done = record.updates + (record.done if len(record.losses) else 0)
         return done if self.counter is None else max(done, int(self.counter[0]))
 
     @property
@@ -128,12 +129,13 @@ class TrainingState:
         done = record.done if len(before) else 0
         self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
-    def count_update(self) -> None:
-        """One more update, outside of a run."""
-        record, updates = self.record, self.updates
+    def count_update(self, updates: int) -> None:
+        """So many updates are done now, the last one outside of a run."""
+        record = self.record
         epochs = self.epochs if record.steps or len(record.losses) else record.epochs
-        self.record = Record(updates + 1, epochs)
-        self.show_count()
+        self.record = Record(updates, epochs)
+        if self.counter is not None:
+            self.show_count()
 
     def shared_counter(self) -> np.ndarray:
         """``counter``, from now on."""
