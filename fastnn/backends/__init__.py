@@ -1,9 +1,9 @@
-"""Backends: modules with the same kernels, loaded when asked for.
+"""Backends: interchangeable implementations of the kernels, loaded on demand.
 
-Each of the packages ``numpy``, ``numba`` and ``cython`` has, with the
-same arguments in the same order (arrays read, numbers, arrays written):
+Each of the packages ``numpy``, ``numba`` and ``cython`` defines the following functions, with
+the same arguments in the same order (input arrays, scalars, output arrays):
 
-| of a layer | |
+| for a single layer | |
 |---|---|
 | ``dense_forward(x, w, b, out)`` | net inputs |
 | ``dense_backward_params(x, dz, accumulate, dw, db)`` | gradients of weights, biases |
@@ -15,24 +15,24 @@ same arguments in the same order (arrays read, numbers, arrays written):
 | ``output_transform(loss, out)`` | softmax, sigmoid, exp |
 | ``update(grads, l2, rule, learning_rate, count, params, moments)`` | |
 | ``shuffle(seed, epoch, order)`` | |
-| ``compress(x, first, last, indptr, indices, values)`` | dense rows become sparse ones |
+| ``compress(x, first, last, indptr, indices, values)`` | converts dense rows to CSR |
 
-| of a network | |
+| for a network | |
 |---|---|
-| ``forward(net, x, transform, params, work, out)`` | is x finite |
+| ``forward(net, x, transform, params, work, out)`` | whether x is finite |
 | ``loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads)`` | |
 | ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
 | ``input_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian |
 | ``output_tangents(net, x, vectors, params, work, out)`` | the Jacobian times vectors |
-| ``sample_gradients(net, x, vectors, params, work, out)`` | the same by the parameters |
-| ``tape_forward(net, x, seed, step, params, work, out)`` | is x finite |
+| ``sample_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian by params |
+| ``tape_forward(net, x, seed, step, params, work, out)`` | whether x is finite |
 | ``tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)`` | gradient |
-| ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | is it finite |
+| ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | whether finite |
 
 ``net``, ``data``, ``rule``, ``chunk``, ``team`` and ``memory`` are the named tuples of
-:mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function. It alone
-has ``input_curvature``, ``taylor`` and ``taylor_gradient``, for second derivatives, which networks
-of all backends use.
+:mod:`fastnn.backends.interface`; :mod:`fastnn.backends.numpy` documents every function. The
+functions for second derivatives, ``input_curvature``, ``taylor`` and ``taylor_gradient``, exist
+only in ``numpy``; networks of all backends use them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from types import ModuleType
 
 from fastnn.extras import install_command
 
-# Fastest first: "auto" takes the first that is there.
+# Fastest first: "auto" selects the first that is available.
 BACKENDS = ("cython", "numba", "numpy")
 
 _HOW_TO_GET = {
@@ -75,19 +75,19 @@ def load(name: str = "auto") -> ModuleType:
     Parameters
     ----------
     name : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there, and warns if that is NumPy.
+        "auto" selects the fastest available backend, and warns if that is NumPy.
 
     Returns
     -------
     module
-        With the kernels listed above.
+        The backend, with the kernels listed above.
 
     Raises
     ------
     ValueError
         If there is no backend of that name.
     ImportError
-        If it is not installed; the message says how to get it.
+        If the backend is not installed; the message says how to install it.
 
     Examples
     --------
@@ -98,7 +98,8 @@ def load(name: str = "auto") -> ModuleType:
     if name == "auto":
         name = available()[0]
         if name == "numpy":
-            warnings.warn(_SLOW, RuntimeWarning, stacklevel=1)  # once, whoever asks
+            # stacklevel=1: located here, so that Python shows it once, not once per caller
+            warnings.warn(_SLOW, RuntimeWarning, stacklevel=1)
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or auto; got {name!r}")
     reason = why_missing(name)
@@ -108,7 +109,7 @@ def load(name: str = "auto") -> ModuleType:
 
 
 def of_custom_functions() -> str:
-    """The backend that "auto" is with functions of the user's own."""
+    """Return the backend that "auto" selects for networks with custom functions."""
     if why_missing("numba") is None:
         return "numba"
     warnings.warn(_NOT_COMPILED, RuntimeWarning, stacklevel=1)
@@ -116,7 +117,7 @@ def of_custom_functions() -> str:
 
 
 def why_missing(name: str) -> str | None:
-    """Reason why a backend cannot be loaded and how to get it; None if it is there.
+    """Say why a backend cannot be loaded and how to install it; None if it is available.
 
     Examples
     --------
@@ -133,7 +134,7 @@ def why_missing(name: str) -> str | None:
 
 
 def available() -> list[str]:
-    """Names of the backends that are there, fastest first.
+    """Return the names of the available backends, fastest first.
 
     Examples
     --------

@@ -1,20 +1,20 @@
-"""The integers that Python and the compiled kernels share.
+"""Integer codes shared by Python and the compiled kernels.
 
-A kernel gets small integers, never strings. ``setup.py`` makes a C header of them.
+Kernels take small integers, never strings. ``setup.py`` generates a C header from this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# What a row of the plan does.
+# Kinds of layer: the column KIND of the plan.
 DENSE = 0
 DROPOUT = 1
 
-# How samples become batches.
-CONSECUTIVE = 0  # the batches one after the other in memory
-SHUFFLED = 1  # gathered, in an order that the kernels draw anew in every epoch
-GIVEN_ORDER = 2  # gathered, in an order that the caller gives
+# How batches are formed from the samples.
+CONSECUTIVE = 0  # the batches follow one another in memory
+SHUFFLED = 1  # rows are gathered in a random order, which the kernels draw for each epoch
+GIVEN_ORDER = 2  # rows are gathered in an order that the caller passes
 
 # Activations of a dense layer.
 IDENTITY = 0
@@ -43,19 +43,19 @@ ACTIVATIONS = {
     "mish": MISH,
 }
 
-# The user's own, :class:`fastnn.CustomActivation`; the Cython kernels have none.
+# A :class:`fastnn.CustomActivation`; not supported by the Cython kernels.
 CUSTOM_ACTIVATION = 11
 
-# Constants of selu, lambda and lambda alpha. Source: Klambauer, Unterthiner, Mayr, Hochreiter,
+# Constants of selu, lambda and lambda * alpha. Source: Klambauer, Unterthiner, Mayr, Hochreiter,
 # Self-normalizing neural networks (2017).
 SELU_SCALE = 1.0507009873554805
 SELU_SCALE_ALPHA = 1.7580993408473766
 
-# Their derivative needs the net input z; that of the others follows from the
-# output a alone, so z may be overwritten.
+# Activations whose derivative needs the net input z. The derivative of all others
+# follows from the output a alone, so that a may overwrite z.
 NEEDS_NET_INPUT = frozenset({SILU, GELU, MISH, CUSTOM_ACTIVATION})
 
-# Losses; each one fixes what the output layer's net inputs become.
+# Losses; the comments name the function that turns net inputs into predictions.
 CROSS_ENTROPY = 0  # softmax
 BINARY_CROSS_ENTROPY = 1  # sigmoid
 SQUARED_ERROR = 2  # identity
@@ -63,7 +63,7 @@ ABSOLUTE_ERROR = 3  # identity
 HUBER = 4  # identity
 QUANTILE = 5  # identity
 POISSON = 6  # exponential
-GAUSSIAN = 7  # identity: mean and logarithm of the variance of each target in turn
+GAUSSIAN = 7  # identity; each target has two outputs, mean and log-variance
 
 LOSSES = {
     "cross_entropy": CROSS_ENTROPY,
@@ -76,14 +76,14 @@ LOSSES = {
     "gaussian": GAUSSIAN,
 }
 
-# The user's own, :class:`fastnn.CustomLoss`: identity; the Cython kernels have none.
+# A :class:`fastnn.CustomLoss` (identity); not supported by the Cython kernels.
 CUSTOM_LOSS = 8
 
-# A Gaussian's logarithm of the variance counts as within plus and minus this: deviations of 2e-9 to
-# 5e8, beyond which float32 would overflow.
+# The Gaussian loss clips the log-variance to plus and minus this value: standard deviations of
+# 2e-9 to 5e8, beyond which float32 would overflow.
 LOG_VARIANCE_LIMIT = 40.0
 
-# The losses of real targets; those of SCALED_TARGETS let these be shifted and scaled.
+# Losses for real targets; those in SCALED_TARGETS allow the targets to be standardised.
 REGRESSION = frozenset(LOSSES) - {"cross_entropy", "binary_cross_entropy"}
 SCALED_TARGETS = REGRESSION - {"poisson"}
 
@@ -93,8 +93,8 @@ ADAM = 1
 ADAGRAD = 2
 RMSPROP = 3
 
-# Columns of ``Plan.layers``, one row per layer. BLAS: whether the layer
-# is wide (packed or BLAS products); 1, or 2 if threads split the units of the layers.
+# Columns of ``Plan.layers``, which has one row per layer. BLAS: 0 for a narrow layer (plain loops);
+# for a wide one (packed or BLAS products) 1, or 2 if threads split the units of each layer.
 KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
 LAYER_COLUMNS = 9
 
@@ -119,22 +119,23 @@ HEADER_SIZE = 12
 STREAM_SHUFFLE = 0
 STREAM_DROPOUT = 1
 
-# Gradients of a batch are summed in at most this many partial sums, in fixed
-# order, so that the result does not depend on how many threads made them.
+# The gradient of a batch is computed as at most this many partial sums, which are added in fixed
+# order, so that the result does not depend on the number of threads.
 MAX_GROUPS = 16
 
-# Integers that threads share: the barrier and tickets, whether the others wait for a thread that
-# will never come, then for each group its loss (a float64) and who took it.
+# Number of integers that the threads share: 8 for the barrier, the tickets and, at SYNC_ABORT, the
+# flag that a thread will not arrive; then the loss of each group (a float64); then for each group
+# the last step of the chunk in which a thread claimed it.
 SYNC_SIZE = 8 + 2 * MAX_GROUPS
 SYNC_ABORT = 3
 
-# Layers at least this wide on both sides may go through BLAS, or what a backend has in its place;
-# from how many weights on they do is the backend's own number.
+# Layers with at least this many inputs and units may use BLAS or packed products. The backend's
+# ``BLAS_WEIGHTS`` is the number of weights from which they do.
 BLAS_WIDTH = 48
 
 
 def outputs_per_target(loss: int, constants: Sequence) -> int:
-    """How many outputs belong to one target, of a loss with such constants."""
+    """Return the number of outputs per target of a loss with the given constants."""
     if loss == GAUSSIAN:
         return 2
     return len(constants) if loss == QUANTILE else 1

@@ -77,7 +77,7 @@ class Level:
                 setattr(level, name, getattr(module, name))
         return level
 
-    # --- of no dtype: any module will do
+    # --- independent of the dtype: the module of either dtype will do
 
     def mix(self, z):
         return self._mix[4](z)
@@ -94,12 +94,12 @@ class Level:
     def product_scratch(self, block, widest, itemsize):
         return self._product_scratch[itemsize](block, widest, itemsize)
 
-    # --- of data
+    # --- data
 
     def compress(self, x, first, last, indptr, indices, values):
         self._compress[x.itemsize](x, first, last, indptr, indices, values)
 
-    # --- of a layer
+    # --- a single layer
 
     def dense_forward(self, x, w, b, out):
         self._dense_forward[w.itemsize](x, w, b, out)
@@ -136,7 +136,7 @@ class Level:
     def penalty(self, layers, l2, params):
         return self._penalty[params.itemsize](layers, l2, params)
 
-    # --- of a network
+    # --- a network
 
     def forward(self, net, x, transform, params, work, out):
         return self._forward[params.itemsize](net, x, transform, params, work, out)
@@ -151,7 +151,7 @@ class Level:
             net, data, rule, chunk, team, params, moments, memory, losses
         )
 
-    # --- derivatives by inputs and parameters; forward, backward and update one by one
+    # --- derivatives by inputs and parameters; forward, backward and update as separate calls
 
     def input_gradients(self, net, x, vectors, params, work, out):
         self._input_gradients[params.itemsize](net, x, vectors, params, work, out)
@@ -220,7 +220,7 @@ def load_level(name: str) -> Level:
     return Level(name)
 
 
-# --- the highest level, as this module's functions
+# --- the functions of this module are those of the highest level
 
 LEVEL = levels()[-1]
 _highest = load_level(LEVEL)

@@ -1,7 +1,7 @@
-"""What the kernels of every backend take: values that belong together, as named tuples.
+"""Named tuples that the kernels of every backend take as arguments.
 
-The compiled backends read the same fields: Numba as named tuples of its own, whose arrays have
-become pointers, Cython as C structs. See :mod:`fastnn.backends` for the functions.
+The compiled backends convert them: Numba to named tuples with the same fields, in which pointers
+replace the arrays, Cython to C structs. See :mod:`fastnn.backends` for the functions.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Net(NamedTuple):
     Attributes
     ----------
     header, layers, constants : ndarray
-        Those of a :class:`fastnn.backends.plan.Plan`.
+        As in :class:`fastnn.backends.plan.Plan`.
     loss : int
         A code of :mod:`fastnn.backends.codes`.
     l2 : float
-        The objective has ``l2 / 2`` times the sum of the squared weights.
+        The objective includes ``l2 / 2`` times the sum of the squared weights.
     """
 
     header: np.ndarray
@@ -32,25 +32,25 @@ class Net(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Training data and how they become batches.
+    """Training data and how batches are formed from them.
 
     Attributes
     ----------
     x, targets : ndarray
-        If consecutive, ``(features, samples)`` and ``(targets, samples)``, made by
-        :func:`fastnn.backends.plan.batch_matrices`: the batches one after the other, each
-        ``(features, batch)``. Else ``(samples, features)`` and ``(samples, targets)``: the
-        rows of a batch are gathered.
+        If ``sampling`` is CONSECUTIVE, ``(features, samples)`` and ``(targets, samples)``, made by
+        :func:`fastnn.backends.plan.batch_matrices`: the batches follow one another in memory,
+        each ``(features, batch)``. Otherwise ``(samples, features)`` and ``(samples, targets)``;
+        the kernels gather the rows of each batch.
     indices : ndarray of int32, shape (stored,) or (0,)
     indptr : ndarray of int64, shape (samples + 1,) or (0,)
-        With them ``x`` is sparse (CSR), of shape (1, stored): sample s has the numbers
-        ``indptr[s]`` to ``indptr[s + 1]``, each in the column of ``indices``.
+        If not empty, ``x`` is sparse (CSR) and has shape (1, stored): the stored values of sample
+        s are ``x[0, indptr[s]:indptr[s + 1]]``, and ``indices`` has the column of each.
     sample_weight : ndarray, shape (samples,) or (0,)
-        Empty for all ones.
+        Empty if all weights are one.
     batch_size : int
-        The last batch of an epoch takes what is left.
+        The last batch of an epoch has the remaining samples.
     sampling : int
-        CONSECUTIVE, SHUFFLED or GIVEN_ORDER, of :mod:`fastnn.backends.codes`.
+        CONSECUTIVE, SHUFFLED or GIVEN_ORDER of :mod:`fastnn.backends.codes`.
     """
 
     x: np.ndarray
@@ -70,17 +70,19 @@ class Rule(NamedTuple):
     code : int
         A code of :mod:`fastnn.backends.codes`.
     constants : ndarray of float64, shape (parts, 7)
-        The rule's three (see ``update``); then the largest norm of a gradient, the largest entry
-        of a gradient, and the decay of the average of the parameters, each 0 for none; then a
-        factor of the learning rate. One row for all parameters, or one for each part of them:
-        the weights of each row of the plan and its biases; then one for ``front``. Of parts,
-        only the factor and Adam's epsilon may differ.
+        Columns 0 to 2: hyperparameters of the rule (see ``update``). Column 3: largest norm of
+        the gradient; 4: largest absolute value of its entries; 5: decay of the moving average of
+        the parameters; each of these three is 0 if not used. Column 6: factor of the learning
+        rate. Either one row for all parameters, or for each row of the plan one for its weights
+        and one for its biases, and a last row for ``front``. Only the factor and Adam's epsilon
+        may differ between rows.
     decay : float
-        Weight decay: each step first shrinks the weights by the factor ``1 - rate decay``.
+        Weight decay: each step first multiplies the weights by ``1 - rate * decay``.
     front : ndarray, shape (0, 0) or (features, units + 3)
-        With rows, each feature has a trained factor s, and the first layer's weights among the
-        parameters are s W: a row is W (units), s, and the moments of s. Read and overwritten; the
-        first layer's moments are those of W. Neither with clipping nor with an average.
+        If not empty, each feature has a trainable factor s. Row i has the weights ``W[i]``
+        (units), ``s[i]`` and the two moments of ``s[i]``; it is read and overwritten. The first
+        layer's weights in ``params`` are the products ``s[i] W[i]``; its moments are those of W.
+        Cannot be combined with clipping or with the moving average.
     """
 
     code: int
@@ -89,25 +91,25 @@ class Rule(NamedTuple):
     front: np.ndarray = np.empty((0, 0), np.float32)
 
     def part(self, index: int) -> Rule:
-        """The rule of one part of the parameters."""
+        """The rule for one part of the parameters, a row of ``constants``."""
         return (
             self if len(self.constants) == 1 else self._replace(constants=self.constants[[index]])
         )
 
 
 class Chunk(NamedTuple):
-    """Consecutive training steps that one call of ``train`` does.
+    """Consecutive training steps that one call of ``train`` executes.
 
     Attributes
     ----------
     learning_rates : ndarray of float64, shape (steps,)
         One per step.
     first_step : int
-        Steps since the network was made, which gives epoch and batch.
+        Steps since the network was created; determines epoch and batch.
     first_count : int
-        Updates since the optimiser was made.
+        Updates since the optimiser was created.
     seed : int
-        Of shuffling and dropout.
+        Seed of shuffling and dropout.
     """
 
     learning_rates: np.ndarray
@@ -117,14 +119,15 @@ class Chunk(NamedTuple):
 
 
 class Team(NamedTuple):
-    """The threads that call ``train`` together, each with its own number.
+    """The calling thread and the team of threads that call ``train`` together.
 
     Attributes
     ----------
     thread, n_threads : int
+        Number of the calling thread, from 0, and of threads in the team.
     sync : ndarray of int64, shape (SYNC_SIZE,)
-        Shared by the threads; zero before the call. Whoever sets ``sync[SYNC_ABORT]`` has those
-        that wait at the start leave, with no step done.
+        Shared by the threads; zero before the call. Setting ``sync[SYNC_ABORT]`` makes threads
+        that still wait for the others to start return without a step.
     """
 
     thread: int
@@ -133,16 +136,17 @@ class Team(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Scratch memory of a training; its contents mean nothing between calls.
+    """Scratch memory of a training; its contents are undefined between calls.
 
     Attributes
     ----------
     grads : ndarray, shape (groups, n_params)
         Partial sums of the gradient.
     order : ndarray of int64, shape (samples,) or (0,)
-        Order of the samples. Where they are shuffled the kernels write it; where it is given it
-        has the rows of an epoch, perhaps not all of them.
+        Order of the samples in an epoch. If they are shuffled, the kernels write it. If the caller
+        passes the order, it has the rows of an epoch, which may be fewer than all rows.
     work : ndarray, shape (n_threads, size)
+        One row per thread.
     """
 
     grads: np.ndarray

@@ -93,14 +93,14 @@ class Model:
         )
         self.plan = self._make_plan([])
         self.net = self.plan.net(loss)
-        # NumPy's BLAS has threads of its own.
+        # The BLAS of NumPy uses threads itself.
         self.is_threaded = kernels.NAME != "numpy"
         self.uses_blas = bool(self.plan.layers[:, codes.BLAS].any())
         self.params = aligned_empty((self.plan.n_params,), dtype)
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
-        # A call that trains holds it; see fastnn.training.run.alone.
+        # Held by a call that trains the network; see fastnn.training.run.alone.
         self.in_training = threading.Lock()
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 

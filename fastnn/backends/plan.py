@@ -1,12 +1,12 @@
-"""From layer sizes to the tables that all three backends read.
+"""The plan: the tables derived from the layer sizes that all three backends read.
 
-Parameters lie in one flat vector: per dense layer the weights
-``(fan_in, fan_out)`` row by row, then the biases ``(fan_out,)``. Gradients and
-optimiser moments have the same layout.
+The parameters are one flat vector: for each dense layer the weights ``(fan_in, fan_out)`` in
+row-major order, then the biases ``(fan_out,)``. Gradients and optimiser moments have the same
+layout.
 
-Scratch memory ("work") is one flat vector too. Every matrix in it is
-``(units, block)`` with the samples contiguous, so that a kernel's inner loop
-runs along the samples at full vector width however narrow the layer is.
+Scratch memory ("work") is also one flat vector. Every matrix in it is ``(units, block)`` with the
+samples contiguous, so that the inner loops of the kernels run along the samples at full vector
+width even if a layer is narrow.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from fastnn.backends.tuning import Tuning, tuning
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
-# Widest layer of a network frozen for compiled code, whose scratch memory is on the stack:
-# two layers of float64 are 256 KiB, half of what the smallest threads have.
+# Widest layer of a network that is compiled to a function (``numba_predict``), which keeps the
+# outputs of two layers on the stack: 256 KiB in float64, half of the smallest thread stacks.
 MAX_FROZEN_UNITS = 16_384
 
 
@@ -38,17 +38,17 @@ class Plan:
     Attributes
     ----------
     header : ndarray of int64, shape (HEADER_SIZE,)
-        Whole-network numbers, indexed by the names in :mod:`fastnn.backends.codes`.
+        Numbers of the whole network, indexed by the names in :mod:`fastnn.backends.codes`.
     layers : ndarray of int64, shape (rows, LAYER_COLUMNS)
-        One row a layer, in order.
+        One row per layer, in order.
     constants : ndarray of float64, shape (rows,) or longer
-        A row's one real number: the slope of leaky_relu, the alpha of elu, the
-        rate of dropout. A loss of several numbers, the quantiles, has the others behind the
-        last row's. Of the user's own activation or loss it is what
-        ``for_kernels`` gives: the address of a compiled function, or for the NumPy
-        kernels the pair of functions; the array then is one of objects.
+        The constant of each layer: the slope of leaky_relu, alpha of elu, the rate of dropout;
+        for the output layer the constant of the loss. A loss with several constants (quantiles)
+        has the others at the end of the array. For a custom activation or loss, the constant is
+        what ``for_kernels`` returns: the address of a compiled function, or for the NumPy
+        kernels the pair of functions (the array then has dtype object).
     tuning : Tuning
-        The thresholds that the plan was made with.
+        The thresholds used to make the plan.
     """
 
     header: np.ndarray
@@ -57,7 +57,7 @@ class Plan:
     tuning: Tuning
 
     def net(self, loss: int, l2: float = 0.0) -> Net:
-        """The plan, a loss (its code) and an L2 factor as the kernels take them."""
+        """Return the plan with a loss (its code) and an L2 factor, as the kernels take them."""
         return Net(self.header, self.layers, self.constants, loss, l2)
 
     @property
@@ -67,16 +67,16 @@ class Plan:
 
     @property
     def block(self) -> int:
-        """Samples worked through at a time."""
+        """Number of samples per block."""
         return int(self.header[codes.BLOCK])
 
     @property
     def groups(self) -> int:
-        """Largest number of partial gradient sums of one batch."""
+        """Largest number of partial gradient sums per batch."""
         return int(self.header[codes.GROUPS])
 
     def threads(self, batch_size: int) -> int:
-        """How many threads pay for training with batches of this size."""
+        """Return how many threads are worthwhile for training with this batch size."""
         limits = self.tuning
         wanted = limits.wanted_threads(self.n_params, batch_size)
         if self.header[codes.SHARED]:
@@ -87,18 +87,18 @@ class Plan:
         return max(1, min(wanted, most))
 
     def dense_rows(self) -> list[np.ndarray]:
-        """Rows of the dense layers, first to last."""
+        """Return the rows of the dense layers, first to last."""
         return [row for row in self.layers if row[codes.KIND] == codes.DENSE]
 
     @property
     def first_layer(self) -> tuple[int, int]:
-        """Inputs and units of the first layer."""
+        """Numbers of inputs and of units of the first layer."""
         return int(self.layers[0, codes.FAN_IN]), int(self.layers[0, codes.FAN_OUT])
 
     def workspace(self, dtype: np.dtype, n_threads: int = 1, sparse: bool = False) -> np.ndarray:
-        """Scratch memory, one row a thread; contents mean nothing between calls.
+        """Allocate scratch memory, one row per thread; its contents are undefined between calls.
 
-        Sparse input needs more: a place for each number of a block and each feature.
+        Sparse input needs additional memory: one index for each value of a block and each feature.
         """
         size = int(self.header[codes.WORK_SIZE])
         if sparse:
@@ -106,24 +106,24 @@ class Plan:
         return aligned_empty((n_threads, size), dtype)
 
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
-        """Memory for the partial gradient sums, ``(groups, n_params)``."""
+        """Allocate memory for the partial gradient sums, ``(groups, n_params)``."""
         return aligned_empty((self.groups, self.n_params), dtype)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Uninitialised C-contiguous array that starts on a cache line."""
+    """Allocate an uninitialised C-contiguous array aligned to a cache line."""
     return _aligned(np.empty, shape, np.dtype(dtype))
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Array of zeros that starts on a cache line."""
+    """Allocate an array of zeros aligned to a cache line."""
     return _aligned(np.zeros, shape, np.dtype(dtype))
 
 
 def _aligned(
     allocate: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: np.dtype
 ) -> np.ndarray:
-    # And a vector behind the end: kernels read whole ones, also where the last row ends within one.
+    # One vector of padding at the end: kernels read whole vectors, even past the end of a row.
     nbytes = math.prod(map(int, shape)) * dtype.itemsize
     buffer = allocate(nbytes + 2 * ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT
@@ -131,7 +131,7 @@ def _aligned(
 
 
 def batch_matrices(rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """Training data as kernels take them when they are not shuffled.
+    """Copy training data to the layout that kernels take for CONSECUTIVE batches.
 
     Parameters
     ----------
@@ -141,8 +141,8 @@ def batch_matrices(rows: np.ndarray, batch_size: int) -> np.ndarray:
     Returns
     -------
     ndarray, shape (columns, samples)
-        Only its memory has a meaning, and for a single batch its shape too: the
-        batches one after the other, each ``(columns, batch)``.
+        The batches follow one another in memory, each ``(columns, batch)`` in C order. The shape
+        of the array itself is meaningful only if there is a single batch.
     """
     samples, columns = rows.shape
     whole = samples - samples % batch_size
@@ -168,33 +168,33 @@ def make_plan(
     sparse: bool = False,
     limits: Tuning | None = None,
 ) -> Plan:
-    """Lay out a dense network.
+    """Make the plan of a dense network.
 
     Parameters
     ----------
     layer_sizes : list of int
         Inputs, hidden layers, outputs.
     activations : list of int
-        Code for each dense layer; the output layer's is IDENTITY, since the
-        loss works on net inputs.
+        Code of each dense layer; IDENTITY for the output layer, since the loss is computed from
+        net inputs.
     alphas : list
-        Each dense layer's activation constant (see ``constants`` above); the output layer's
-        is the number of the loss, the last ones where it has several.
+        Activation constant of each dense layer (see :class:`Plan`, ``constants``); for the output
+        layer the constant of the loss. If the loss has several, they are the last entries.
     dropout : list of float
-        Rate behind each hidden layer, 0 for none. Empty: none anywhere.
+        Dropout rate after each hidden layer, 0 for none. Empty: no dropout in any layer.
     n_targets : int
-        Rows of the target matrix: 1 for class indices, fewer than outputs too where several of
-        these belong to one target.
+        Rows of the target matrix: 1 for class indices; fewer than outputs if the loss has several
+        outputs per target.
     itemsize : int
-        Bytes of one number, to fit a block into the cache.
+        Bytes per element, from which the size of a block in the cache follows.
     kernels : module
-        The backend: its ``BLAS_WEIGHTS`` is from how many weights on a layer's products go through
-        BLAS, and ``product_scratch`` tells how much scratch memory these need.
+        The backend. A layer with at least ``BLAS_WEIGHTS`` weights uses BLAS or packed products,
+        which need ``product_scratch`` elements of scratch memory.
     batch_size : int
-        Samples of a batch if known: wide networks then work on larger blocks, and threads split
-        the units of a layer where the samples are few.
+        Samples per batch, 0 if unknown. If known, wide networks use larger blocks, and threads
+        split the units of each layer if the samples are few.
     sparse : bool
-        Whether the first layer's products leave zeros out, so that there is less work to split.
+        Whether the products of the first layer skip zeros, so that there is less work to split.
     limits : Tuning, optional
         Default: :func:`fastnn.backends.tuning.tuning`.
 
@@ -212,11 +212,11 @@ def make_plan(
     )
 
     def wide(fan_in: int, fan_out: int) -> int:
-        """The column BLAS."""
+        """Return the entry of column BLAS for a layer."""
         is_wide = min(fan_in, fan_out) >= limits.blas_width
         return (1 + shared) * int(is_wide and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
 
-    # Offsets into scratch memory are counted in rows first: the block is not known yet.
+    # Offsets into scratch memory are in rows at first, because the block size is not known yet.
     sample_rows = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
     rows, constants, delta = _layer_rows(
         layer_sizes, activations, alphas, dropout, sample_rows, wide
@@ -260,7 +260,7 @@ def _layer_rows(
     units: int,
     wide: Callable[[int, int], int],
 ) -> tuple[list[list[int]], list[float], int]:
-    """Rows of the table, their constants, and how many rows of scratch memory come before."""
+    """Return the rows of the table, the constants, and the next free row of scratch memory."""
     rows: list[list[int]] = []
     constants: list[float] = []
     n_params, last = 0, len(layer_sizes) - 2
@@ -285,7 +285,7 @@ def _layer_rows(
 
 
 def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wide: bool) -> int:
-    """Samples of a block, a multiple of 64."""
+    """Return the number of samples per block, a multiple of 64."""
     fitting = limits.block_bytes // sample_bytes // 64 * 64
     least = limits.min_block
     if shared:
@@ -297,15 +297,16 @@ def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wid
 
 
 def _even(block: int, batch_size: int, n_threads: int) -> int:
-    """Samples of a block, up to twice as many, so that threads have equally much to do.
+    """Enlarge a block, to less than twice its size, so that the threads have equal work.
 
-    With blocks of 64 the first of two threads had 128 of 200 samples; with 96 it has 104.
+    For example, with blocks of 64 the first of two threads would process 128 of 200 samples; with
+    blocks of 96 the busier thread processes 104.
     """
     if not block < batch_size <= MAX_GROUPS * block:
         return block
 
     def most_samples(size: int) -> int:
-        """Those of the busiest thread."""
+        """Return the number of samples of the busiest thread."""
         blocks = [min(size, batch_size - first) for first in range(0, batch_size, size)]
         return max(sum(blocks[thread::n_threads]) for thread in range(n_threads))
 

@@ -1,7 +1,7 @@
-"""The thresholds that choose between ways of computing: one value, each number with its reason.
+"""Thresholds by which plans, training and prediction choose between implementations.
 
-None of them changes what is computed, only how: results agree to rounding. Tests reach a way of
-computing by ``with tuned(shared_bytes=0): ...``.
+No threshold changes what is computed, only how; results agree to rounding. Tests select an
+implementation with ``with tuned(shared_bytes=0): ...``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from fastnn.backends.codes import BLAS_WIDTH
 
-# Fields that something is divided by, or counted down from.
+# Fields that must be positive: divisors, and initial values of counters that count down.
 _DIVIDE = frozenset(
     {"blas_blocks", "work_per_thread", "waking_work", "pieces_per_thread", "shared_units"}
     | {"probe_first", "probe_after_change", "probe_latest"}
@@ -29,60 +29,64 @@ class Tuning:
     Parameters
     ----------
     block_bytes : int
-        Scratch memory of a block of samples, which leaves room for the weights in the first-level
-        cache (32 to 48 KiB) and lets the rest live in the second.
+        Target size of the scratch memory of a block of samples. It leaves room for the weights in
+        the first-level cache (32 to 48 KiB); what does not fit stays in the second-level cache.
     min_block, max_block : int
-        Fewest and most samples of a block, multiples of 64.
+        Smallest and largest number of samples per block, multiples of 64.
     min_shared_block, max_blas_block, blas_blocks : int
         Packed and BLAS products copy a layer's weights for each block, so that larger blocks are
-        better; but a batch should have ``blas_blocks`` of them for its threads. Measured with
+        better; but a batch should have ``blas_blocks`` blocks for its threads. Measured with
         batches of 1,024 and widths of 256 to 2,048: up to a sixth less time.
     blas_width : int
-        Layers at least this wide on both sides may use packed or BLAS products; from how many
-        weights on they do is the backend's ``BLAS_WEIGHTS``.
+        Layers with at least this many inputs and units may use packed or BLAS products. The
+        backend's ``BLAS_WEIGHTS`` is the number of weights from which they do.
     shared_bytes : int
-        With more bytes of parameters than the second-level cache holds, threads split the units
-        of a layer, not the samples: each reads its part of the weights once for all samples of a
-        block.
+        If the parameters have more bytes than this (the second-level cache), threads split the
+        units of a layer, not the samples: each thread reads its part of the weights once for all
+        samples of a block.
     shared_units : int
-        Fewest units of a thread then.
+        Smallest number of units per thread if threads split the units.
     shared_samples : int
-        Threads also split the units where a batch has at most so many samples, hardly more than
-        one block, and there is work for two threads. Measured with widths of 96 to 480 and batches
-        of 4 to 128: up to half of the time saved; from 96 samples on, which make two blocks,
-        nothing.
+        Threads also split the units if a batch has at most this many samples, hardly more than
+        one block, and there is enough work for two threads. Measured with widths of 96 to 480 and
+        batches of 4 to 128: saves up to half of the time; above 96 samples (two blocks) nothing.
     second_thread_work, work_per_thread : int
-        A second thread pays once a step has so much work, and each further one with so much more:
-        counted as parameters times samples. Where threads split units they meet more often: not
-        below ``work_per_thread``.
+        A second thread is worthwhile if a step has at least ``second_thread_work``, and n threads
+        if it has ``(n - 1) * work_per_thread``. The unit is parameters times samples. Threads that
+        split the units of small batches synchronise more often, and only if a step has at least
+        ``work_per_thread``.
     update_samples : int
-        An update costs about as much as so many samples.
+        Cost of an update, as a number of samples.
     waking_work : int
-        Waking a thread for a prediction costs the time of about so many multiply-adds of a small
-        network (60 to 90 us): ``work / n + n * waking_work`` is least with
-        ``sqrt(work / waking_work)`` threads.
+        Cost of waking a thread for a prediction, as a number of multiply-adds of a small network
+        (60 to 90 us). The time ``work / n + n * waking_work`` is least for
+        ``n = sqrt(work / waking_work)`` threads.
     pieces_per_thread : int
-        Pieces of a prediction that threads take one after the other, for when a core is busy.
+        Pieces per thread into which a prediction is split. Threads take the pieces one by one, so
+        that a busy core delays the result little.
     sparse_density, sparse_density_wide : float
-        Data with at most this share of nonzero numbers go through the first layer as sparse
-        rows; the latter from ``sparse_units_wide`` units on. Measured by ``benchmarks.cliffs``.
+        Data with at most this fraction of nonzero values go through the first layer as sparse
+        rows; ``sparse_density_wide`` applies to ``sparse_units_wide`` units or more. Measured by
+        ``benchmarks.cliffs``.
     sparse_features, sparse_units, sparse_units_wide : int
-        Fewest features and units of the first layer for that: its loops run along the units.
+        Smallest numbers of features and units of the first layer for sparse rows, since the loops
+        of the sparse product run along the units.
     chunk_seconds : float
-        Python gets control back after about so long, for progress, Ctrl-C and stopping: short
-        enough to feel immediate, long enough that a chunk's fixed cost (20 us) does not show.
+        Duration of a chunk, after which Python regains control for progress, Ctrl-C and stopping:
+        short enough to feel immediate, long enough to make a chunk's fixed cost (20 us) negligible.
     probe_first, probe_after_change, probe_latest : int
-        Chunks before one is made with the other number of threads (all, or one) to see which is
-        faster: in a new run, after a change, and at most; each time nothing changes it takes twice
-        as many. A run's first chunks tell little, since memory is touched for the first time.
-        Measured on 2 cores, one of them busy with another program: 12 to 45% less time;
-        where nothing else runs, a chunk in 32 made with one thread costs 3% at the most.
+        Number of chunks before one is run with the other number of threads (all, or one) to
+        compare their speed: in a new run, after a change, and at most. The number doubles with
+        every probe that changes nothing. The first chunks of a run are not representative, since
+        they touch the memory for the first time. Measured on 2 cores, one of them busy with
+        another program: 12 to 45% less time. On an idle machine, one chunk in 32 run with one
+        thread costs at most 3%.
     sparse_product_density : float
-        Predictions for samples in CSR format with at most this share of stored numbers take
-        SciPy's product for the first layer. Measured with 1,000 to 20,000 features: half of the
-        time with a tenth stored, a fiftieth with 0.3%.
+        Predictions for CSR samples with at most this fraction of stored values use SciPy's sparse
+        product for the first layer. Measured with 1,000 to 20,000 features: half of the time with
+        a density of 0.1, a fiftieth with 0.003.
     dense_bytes, lbfgs_dense_bytes : int
-        Sparse samples that predictions and L-BFGS make dense at a time.
+        Size of the parts in which predictions and L-BFGS convert sparse samples to dense ones.
     """
 
     block_bytes: int = 64 * 1024
@@ -123,7 +127,7 @@ class Tuning:
 
     @staticmethod
     def _check(name: str, value: Any) -> None:
-        """Raise unless a field has a value that plans and kernels can work with."""
+        """Raise ValueError if a value is not valid for the field."""
         if isinstance(getattr(Tuning, name), float):
             if (
                 isinstance(value, bool)
@@ -132,7 +136,7 @@ class Tuning:
             ):
                 raise ValueError(f"{name} must be a finite number of at least 0; got {value!r}")
             return
-        # blocks end where the 64 bits of a non-zero mask do
+        # non-zero masks have 64 samples per integer
         multiple = 64 if name.endswith("_block") else 1
         low = multiple if name.endswith("_block") or name in _DIVIDE else 0
         whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -141,16 +145,16 @@ class Tuning:
             raise ValueError(f"{name} must be a {kind} of at least {low}; got {value!r}")
 
     def step_work(self, n_params: int, batch_size: int) -> int:
-        """Work of a training step, in the unit of ``work_per_thread``."""
+        """Return the work of a training step, in the unit of ``work_per_thread``."""
         return n_params * (batch_size + self.update_samples)
 
     def wanted_threads(self, n_params: int, batch_size: int) -> int:
-        """How many threads a training step has enough work for."""
+        """Return the number of threads for which a training step has enough work."""
         work = self.step_work(n_params, batch_size)
         return max(1 + (work >= self.second_thread_work), 1 + work // self.work_per_thread)
 
     def density(self, features: int, units: int) -> float:
-        """Largest share of nonzero numbers at which a first layer reads sparse rows."""
+        """Return the largest fraction of nonzero values at which the first layer is sparse."""
         if features < self.sparse_features or units < self.sparse_units:
             return 0.0
         return self.sparse_density if units < self.sparse_units_wide else self.sparse_density_wide
@@ -160,15 +164,15 @@ _current = Tuning()
 
 
 def tuning() -> Tuning:
-    """The thresholds in force: those of plans, networks and trainings that are made now."""
+    """Return the current thresholds, which new plans, networks and trainings use."""
     return _current
 
 
 @contextmanager
 def tuned(**changes: Any) -> Iterator[Tuning]:
-    """Context with other thresholds, for tests and measurements.
+    """Change thresholds within a context, for tests and measurements.
 
-    They belong to the process. Networks made before keep their plans for predictions.
+    The change applies to the whole process. Existing networks keep their plans for predictions.
 
     Parameters
     ----------
@@ -178,9 +182,9 @@ def tuned(**changes: Any) -> Iterator[Tuning]:
     Raises
     ------
     ValueError
-        On values that plans cannot be made of.
+        If a value is not valid.
     TypeError
-        On names that are no fields.
+        If a name is not a field.
     """
     global _current
     before = _current

@@ -1,18 +1,18 @@
 """The kernels of :mod:`fastnn.backends.numpy` compiled by Numba.
 
-Formulas, shapes and meanings of the arguments are documented there, file by file; here is why
-something is done differently:
+Formulas, shapes and meanings of the arguments are documented in the NumPy module of the same name.
+This package differs from it as follows:
 
-* Inside compiled code a matrix is a pointer with its size (:mod:`.pointers`), and what belongs
-  together is one named tuple, which Numba takes apart into numbers and pointers.
-* Loops run over whole vectors: rows of scratch memory are padded, and what is computed in the
-  padding means nothing.
-* A function marked ``distinct`` promises that no two of its pointers overlap; what works in place
-  therefore has one pointer for it.
-* The public functions take the named tuples of :mod:`fastnn.backends.interface` apart into plain
-  tuples, whose types Numba finds out ten times as fast.
+* Inside compiled code a matrix is a pointer with its size (:mod:`.pointers`), and related values
+  are one named tuple, which Numba decomposes into scalars and pointers.
+* Loops run over whole vectors: rows of scratch memory are padded, and values computed in the
+  padding are not used.
+* A function decorated with ``distinct`` requires that no two of its pointers overlap; a function
+  that works in place therefore takes one pointer for input and output.
+* The public functions convert the named tuples of :mod:`fastnn.backends.interface` to plain
+  tuples, whose types Numba's dispatcher determines ten times as fast.
 
-Arrays are C-contiguous and of one dtype, float32 or float64. ``work`` has a row a thread.
+Arrays are C-contiguous and of one dtype, float32 or float64. ``work`` has one row per thread.
 """
 
 # ruff: noqa: F401
@@ -53,5 +53,5 @@ NAME = "numba"
 
 
 def product_scratch(block, widest, itemsize):
-    """Scratch numbers that the products of wide layers need beside the plan's own: none."""
+    """Return how many additional scratch elements the products of wide layers need: none."""
     return 0

@@ -13,7 +13,7 @@ from fastnn.backends.numba.random import dropout
 
 @inner
 def activate(activation, alpha, n, a):
-    """``a = f(a)`` along ``n`` contiguous numbers."""
+    """``a = f(a)`` for ``n`` contiguous elements."""
     zero = like(a, 0.0)
     if activation == codes.TANH:
         for s in range(n):
@@ -56,7 +56,7 @@ def activate(activation, alpha, n, a):
 
 @distinct
 def activate_back(z, a, activation, alpha, n, da):
-    """``da`` times ``f'(z)`` along ``n`` contiguous numbers."""
+    """Multiply ``da`` by ``f'(z)`` in place, for ``n`` contiguous elements."""
     zero = like(a, 0.0)
     one = like(a, 1.0)
     if activation == codes.TANH:
@@ -110,7 +110,7 @@ def activation_forward(z, activation, alpha, out):
 
 @public
 def activation_backward(z, a, activation, alpha, da):
-    """``da`` becomes ``dz = da f'(z)``."""
+    """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
     activate_back(pointer(z), pointer(a), activation, alpha, a.size, pointer(da))
 
 

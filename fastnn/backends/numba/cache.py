@@ -1,4 +1,4 @@
-"""Compiled code on disk, fresh only as long as all sources are what they were."""
+"""Disk cache of compiled code, which is invalidated if any source file changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 
 def sources():
-    """Files whose code or constants end up in the compiled code."""
+    """Return the files whose code or constants are part of the compiled code."""
     here = Path(__file__).parent
     shared = [here.parent / name for name in ("codes.py", "interface.py", "plan.py")]
     return sorted(here.glob("*.py")) + shared
 
 
 def digest():
-    """Digest of all sources; it raises OSError where these are not files."""
+    """Return a digest of all sources; raise OSError if they are not files."""
     found = hashlib.sha256()
     for path in sources():
         content = path.read_bytes()
@@ -28,9 +28,9 @@ def digest():
 
 
 def _make_private(path):
-    """Keep others out of a folder of compiled code, which whoever can write there could exchange.
+    """Restrict a cache folder to its owner, since who can write to it could replace the code.
 
-    Folders beside the sources (``__pycache__``) are as safe as the sources.
+    Folders next to the sources (``__pycache__``) are as safe as the sources and not changed.
     """
     if os.name == "nt" or Path(path).name == "__pycache__":
         return
@@ -42,9 +42,9 @@ def _make_private(path):
 
 
 class _Implementation(CompileResultCacheImpl):
-    """Numba's, whose code is fresh only if all sources are as they were.
+    """Numba's cache implementation, with a source stamp that includes all sources.
 
-    Numba itself looks at the file of the public function alone.
+    Numba itself checks only the file of the public function.
     """
 
     stamp = None
@@ -59,15 +59,17 @@ class _Implementation(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
-    """A cache that never makes a call fail: what cannot be read is compiled, and not kept if it
-    cannot be written."""
+    """A cache whose errors never make a call fail.
+
+    Code that cannot be read is compiled; code that cannot be written is not cached.
+    """
 
     _impl_class = _Implementation
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # files cut short, of another version, or not ours
+        except Exception:  # a truncated file, or one of another version or program
             return None
 
     def save_overload(self, sig, data):
@@ -79,10 +81,11 @@ class _Cache(FunctionCache):
 
 
 def cache_of(function):
-    """Cache of a public function; an error where stale code could not be told from fresh.
+    """Return the cache of a public function; raise an error if stale code could not be detected.
 
-    That is: the sources cannot be read, Numba has changed, or no folder can be written to, as in
-    a read-only installation without a home. The first time there is a warning too.
+    This happens if the sources cannot be read, if Numba's private API has changed, or if no folder
+    is writable, as in a read-only installation without a home folder. The first time, a warning
+    is issued too.
     """
     try:
         cache = _Cache(function)
@@ -95,7 +98,7 @@ def cache_of(function):
 
 
 def folder():
-    """Folder that compiled code is kept in; None where it cannot be kept."""
+    """Return the folder of the cache; None if compiled code cannot be cached."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -108,7 +111,7 @@ _told = False
 
 
 def _warn(error):
-    """Tell once that compiled code is not kept."""
+    """Warn once that compiled code is not cached."""
     global _told
     if not _told:
         _told = True
@@ -119,4 +122,5 @@ def _warn(error):
             f"Numba's compiled code is not kept ({reason}), so that every process compiles anew; "
             "set NUMBA_CACHE_DIR to a folder that can be written"
         )
-        warnings.warn_explicit(text, UserWarning, "fastnn", 0)  # one line, without the source's
+        # shown as a single line, without a line of source code
+        warnings.warn_explicit(text, UserWarning, "fastnn", 0)

@@ -1,14 +1,14 @@
-"""How functions are compiled.
+"""Decorators that compile functions.
 
-``public`` functions are called from Python, with arrays; all others are called by compiled code
-only, with pointers:
+``public`` functions are called from Python, with arrays; all others are only called by compiled
+code, with pointers:
 
 | decorator | for |
 |---|---|
 | ``inner`` | most functions |
-| ``apart`` | functions that a small network never calls; see :class:`_NotInlined` |
-| ``distinct`` | functions no two of whose pointers overlap |
-| ``maths`` | elementary functions, whose sums must keep their order |
+| ``apart`` | functions that are not inlined, since a small network never calls them |
+| ``distinct`` | functions whose pointers do not overlap |
+| ``maths`` | elementary functions, whose sums must not be reordered |
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from numba.core.compiler import Compiler, CompilerBase
 from numba.core.compiler_machinery import PassManager
 from numba.extending import intrinsic
 
-# The compiler may reorder sums and turn divisions into products, but not forget NaN.
+# The compiler may reorder sums and turn divisions into products, but must handle NaN and infinity.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
-# Reordering would undo the two-part reduction of arguments.
+# No reordering of sums: it would break the argument reduction with a two-part constant.
 FASTMATH_MATHS = {"contract", "nsz"}
 
 
-# Left to itself Numba optimises each function together with all that it calls, and makes machine
-# code of it, at every level of calls; but what runs is the code of the public functions. So the
-# others are only translated, by the passes that such code needs (it has no closures, generators or
-# array expressions), and linked and optimised where they end up. A test looks for the private names
-# of Numba that are overridden here.
+# By default Numba optimises each function together with all of its callees and generates machine
+# code, at every level of the call tree, although only the machine code of the public functions
+# runs. Here the other functions are only translated to LLVM code, with the passes that they need
+# (they have no closures, generators or array expressions); the public functions link and optimise
+# them. A test checks that the private names of Numba which are overridden here still exist.
 
 
 class _Translated(JITCodeLibrary):
-    """LLVM code of one function: not linked, not optimised, not made machine code."""
+    """LLVM code of one function, neither linked nor optimised nor compiled to machine code."""
 
     def add_linking_library(self, library):
         self._linking_libraries.append(library)
@@ -51,7 +51,7 @@ class _Translated(JITCodeLibrary):
         self._finalized = True
 
     def _get_module_for_linking(self):
-        """The code of this function and of all that it needs, for a caller that is optimised."""
+        """Return the code of this function and of all its callees, to link into a public one."""
         if self._shared_module is None:
             module = self._final_module.clone()
             for library in self._needed({}):
@@ -65,7 +65,7 @@ class _Translated(JITCodeLibrary):
         return self._shared_module
 
     def _needed(self, found):
-        """Libraries that this one needs, in the order found (the keys of a dictionary)."""
+        """Collect the libraries that this one needs, as keys of a dictionary, which keeps order."""
         for library in self._linking_libraries:
             if library not in found and library is not self:
                 found[library] = None
@@ -78,17 +78,17 @@ class _Translated(JITCodeLibrary):
 
     @property
     def codegen(self):
-        return self  # of which only set_env is asked
+        return self  # Numba only calls its set_env
 
     def set_env(self, env_name, env):
-        """The function's environment would be written into its machine code."""
+        """Do nothing: there is no machine code into which to write the environment."""
 
 
 class _NotInlined(_Translated):
-    """Code that stays a function of its own.
+    """Code of a function that is not inlined.
 
-    Inlined into a loop over layers, its constants are loaded before the loop even where it is never
-    called: dropout's took a tenth of the step of a 2-3-2 network.
+    If it is inlined into the loop over the layers, LLVM loads its constants before the loop, even
+    if it is never called: for dropout, this took a tenth of a step of a 2-3-2 network.
     """
 
     def add_ir_module(self, module):
@@ -102,7 +102,8 @@ class _Public(Compiler):
     """Numba's compiler for functions that Python calls."""
 
     def compile_extra(self, func):
-        # 100,000s of objects that live until the end: a tenth of the time went to look for cycles
+        # Compiling creates 100,000s of objects that live until its end; without this, the garbage
+        # collector took a tenth of the time.
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -142,7 +143,7 @@ class _Inner(CompilerBase):
 
 
 class _Distinct(_Inner):
-    """The pointers that a function gets do not overlap."""
+    """Numba's compiler for functions whose pointers do not overlap."""
 
     def define_pipelines(self):
         self.state.flags.noalias = True
@@ -162,21 +163,22 @@ maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
 
 
 def public(function):
-    """Compile a function that Python calls, on its first call; later processes load the code."""
+    """Decorate a function that Python calls: compile it on the first call, cache it on disk."""
     dispatcher = njit(fastmath=FASTMATH, pipeline_class=_Public, **_common)(function)
     try:
         from fastnn.backends.numba.cache import cache_of
 
         dispatcher._cache = cache_of(function)
-    except Exception:  # whatever a change of Numba's private parts leads to: each process compiles
+    except Exception:  # e.g. after a change of Numba's private API: each process then compiles
         pass
     return dispatcher
 
 
 def emitted(signature_of):
-    """Decorator: what a function of LLVM's builder and values emits becomes a compiled function.
+    """Decorate a function that emits LLVM code: make it callable from compiled code.
 
-    ``signature_of`` gives Numba's signature for the types of the arguments.
+    The decorated function takes the LLVM builder and values. ``signature_of`` returns Numba's
+    signature for the types of the arguments.
     """
 
     def decorate(emit):

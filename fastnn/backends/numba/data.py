@@ -1,4 +1,4 @@
-"""Data on their way to the kernels."""
+"""Conversion of data for the kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn.backends.numba.pointers import at, pointer
 
 @distinct
 def _compress_row(row, features, indices, values):
-    """Write every number; one that is zero is overwritten by the next."""
+    """Write all values without a branch; a zero is overwritten by the value after it."""
     k = 0
     for f in range(features):
         indices[k] = np.int32(f)
@@ -20,7 +20,7 @@ def _compress_row(row, features, indices, values):
 
 @distinct
 def _compress_exactly(row, features, indices, values):
-    """The same without a write behind the last number, where another thread works."""
+    """Write only nonzero values: beyond the last one, another thread writes."""
     k = 0
     for f in range(features):
         if row[f] != 0:
@@ -31,7 +31,7 @@ def _compress_exactly(row, features, indices, values):
 
 @public
 def compress(x, first, last, indptr, indices, values):
-    """Rows from ``first`` up to ``last`` without their zeros, as CSR."""
+    """Convert the rows from ``first`` up to ``last`` (exclusive) to CSR."""
     features = x.shape[1]
     data, columns, numbers, ends = pointer(x), pointer(indices), pointer(values), pointer(indptr)
     for s in range(first, last):

@@ -1,4 +1,4 @@
-"""Derivatives of a network's outputs by its inputs, one block of samples after the other."""
+"""Derivatives of a network's outputs by its inputs, block by block."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastnn.backends.numba.threads import Team
 
 
 class Vectors(NamedTuple):
-    """Vectors of the samples, ``step`` numbers from one to the next; 0: the same for all."""
+    """Vectors for the samples, ``step`` elements apart; 0: the same vectors for all samples."""
 
     data: Any
     n: int
@@ -34,7 +34,7 @@ class Vectors(NamedTuple):
 
 @inner
 def read_columns(x, ldx, samples, out):
-    """Rows of x, a sample each, become columns."""
+    """Transpose rows of x, one per sample, to columns."""
     for c in range(out.rows):
         row = at(out.data, c * out.ld)
         for s in range(samples):
@@ -43,7 +43,7 @@ def read_columns(x, ldx, samples, out):
 
 @inner
 def layer_inputs_back(net, k, dz, params, dx):
-    """Derivative by what layer k reads, from that by its net inputs."""
+    """Compute the derivative by the input of layer k from the derivative by its net input."""
     layer = layer_of(net, k)
     w = Matrix(at(params, layer.weights), layer.fan_in, layer.fan_out, layer.fan_out)
     inputs_product(w, dz, layer.blas, dx)
@@ -51,7 +51,7 @@ def layer_inputs_back(net, k, dz, params, dx):
 
 @inner
 def slopes(net, block, k, work, da):
-    """``da`` times the derivative of layer k's activation."""
+    """Multiply ``da`` by the derivative of layer k's activation, in place."""
     layer, zero = layer_of(net, k), np.int64(0)
     z = units_of(block, work, layer.net_input, zero, layer.fan_out)
     a = units_of(block, work, layer.output, zero, layer.fan_out)
@@ -60,10 +60,10 @@ def slopes(net, block, k, work, da):
 
 @inner
 def _backward_vectors(net, block, vectors, params, work, out):
-    """Vectors times the Jacobian of a block's samples."""
+    """Compute vector-Jacobian products for the samples of a block."""
     zero, features, header = np.int64(0), net.layers[codes.FAN_IN], net.header
     n_out = net.layers[(net.n_layers - 1) * codes.LAYER_COLUMNS + codes.FAN_OUT]
-    # the samples themselves are not read any more
+    # the memory of the inputs can be reused: the samples are not read again
     x = units_of(block, work, header[codes.WORK_INPUT], zero, features)
     for r in range(vectors.n):
         delta, other = header[codes.WORK_DELTA], header[codes.WORK_DELTA_OTHER]
@@ -81,7 +81,7 @@ def _backward_vectors(net, block, vectors, params, work, out):
 
 @inner
 def _forward_vectors(net, block, vectors, params, work, out):
-    """The Jacobian of a block's samples times vectors."""
+    """Compute Jacobian-vector products for the samples of a block."""
     zero, header = np.int64(0), net.header
     for r in range(vectors.n):
         delta, other = header[codes.WORK_DELTA], header[codes.WORK_DELTA_OTHER]
@@ -100,7 +100,7 @@ def _forward_vectors(net, block, vectors, params, work, out):
 
 @inner
 def forward_rows(net, x, samples, features, params, work):
-    """Forward pass of one block: of at most so many rows, from the first of ``x`` on."""
+    """Do the forward pass for one block: the first of the ``samples`` rows of ``x``."""
     count = smaller(net.header[codes.BLOCK], samples)
     lanes = padded(count)
     columns = Matrix(at(work, net.header[codes.WORK_INPUT]), features, lanes, lanes)
@@ -112,7 +112,7 @@ def forward_rows(net, x, samples, features, params, work):
 
 @inner
 def _derive(net, x, vectors, backward, params, work, out):
-    """Vectors times the Jacobian, or the Jacobian times vectors, for all samples."""
+    """Compute vector-Jacobian or Jacobian-vector products for all samples."""
     net = net_of(net)
     samples, features = x.shape
     given, n, columns = vectors.shape
@@ -132,7 +132,7 @@ def _derive(net, x, vectors, backward, params, work, out):
 
 @public
 def _input_gradients(net, x, vectors, params, work, out):
-    """See :func:`input_gradients`; the network as a plain tuple."""
+    """See :func:`input_gradients`; the network is a plain tuple."""
     mode = flush_subnormals()
     _derive(net, x, vectors, True, params, work, out)
     restore_subnormals(mode)
@@ -140,17 +140,17 @@ def _input_gradients(net, x, vectors, params, work, out):
 
 @public
 def _output_tangents(net, x, vectors, params, work, out):
-    """See :func:`output_tangents`; the network as a plain tuple."""
+    """See :func:`output_tangents`; the network is a plain tuple."""
     mode = flush_subnormals()
     _derive(net, x, vectors, False, params, work, out)
     restore_subnormals(mode)
 
 
 def input_gradients(net, x, vectors, params, work, out):
-    """Vectors times the Jacobian."""
+    """Compute vector-Jacobian products by the inputs."""
     _input_gradients(tuple(net), x, vectors, params, work, out)
 
 
 def output_tangents(net, x, vectors, params, work, out):
-    """The Jacobian times vectors."""
+    """Compute Jacobian-vector products by the inputs."""
     _output_tangents(tuple(net), x, vectors, params, work, out)

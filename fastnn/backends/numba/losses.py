@@ -1,4 +1,4 @@
-"""Output layer: losses with their derivatives, and predictions."""
+"""Losses with their derivatives, and the transformation of net inputs to predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fastnn.backends.numba.pointers import (
 
 @distinct
 def _maximum(z, top):
-    """Largest of a sample's units."""
+    """Compute the maximum of each sample's net inputs."""
     for s in range(z.columns):
         top[s] = z.data[s]
     for k in range(1, z.rows):
@@ -37,7 +37,7 @@ def _maximum(z, top):
 
 @distinct
 def _exp_row(top, lanes, total, out):
-    """``out = exp(out - top)``, added to ``total``."""
+    """``out = exp(out - top)``, and add it to ``total``."""
     for s in range(lanes):
         e = maths.exp_negative(out[s] - top[s])
         out[s] = e
@@ -46,14 +46,17 @@ def _exp_row(top, lanes, total, out):
 
 @distinct
 def _target_row(unit, targets, on, off, z, samples, sums):
-    """Add what a unit's net input is multiplied with in the loss: ``on`` if it is the target."""
+    """Add a unit's net input times its target probability: ``on`` for the target, else ``off``."""
     for s in range(samples):
         sums[s] += z[s] * (on if targets[s] == unit else off)
 
 
 @distinct
 def _losses_row(total, scale, lanes, top, each, weight):
-    """``each``: the losses; ``top``: factors of the exponentials; ``weight``: of the targets."""
+    """Compute the losses (``each``), and the factors of the derivative's two terms.
+
+    These are ``top`` for the exponentials and ``weight`` for the target probabilities.
+    """
     for s in range(lanes):
         each[s] = (maths.log(total[s]) + (top[s] - each[s])) * weight[s]
         scaled = weight[s] * scale
@@ -63,14 +66,14 @@ def _losses_row(total, scale, lanes, top, each, weight):
 
 @distinct
 def _derivative_row(unit, targets, on, off, factor, weight, samples, out):
-    """From exponentials to the derivative."""
+    """Replace the exponentials by the derivative."""
     for s in range(samples):
         out[s] = out[s] * factor[s] - weight[s] * (on if targets[s] == unit else off)
 
 
 @inner
 def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
-    """Cross-entropy row by row; ``each``, zero before, becomes the samples' losses."""
+    """Compute the cross-entropy row by row, and the losses in row 1 of ``buffers`` (zero before)."""
     weight, each = buffers, at(buffers, SCRATCH)
     total, top = at(buffers, 2 * SCRATCH), at(buffers, 3 * SCRATCH)
     off = like(buffers, smoothing / out.rows)
@@ -89,10 +92,10 @@ def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
 
 @distinct
 def _two_classes(targets, smoothing, scale, lanes, weight, each, out0, out1):
-    """Cross-entropy of two units in one pass: a third of the time.
+    """Compute the cross-entropy of two units in one pass, which takes a third of the time.
 
-    With v by how much the wrong one leads, the loss is log(1 + exp(v)) and the wrong one's
-    probability, the derivative of both, 1 / (1 + exp(-v)).
+    With v the net input of the wrong class minus that of the target, the loss is log(1 + exp(v)).
+    Its derivative by v is the probability of the wrong class, 1 / (1 + exp(-v)).
     """
     zero = like(out0, 0.0)
     one = like(out0, 1.0)
@@ -113,7 +116,7 @@ def _two_classes(targets, smoothing, scale, lanes, weight, each, out0, out1):
 
 @distinct
 def _binary_row(targets, weight, smoothing, scale, lanes, each, out):
-    """Binary cross-entropy of one unit; loss and derivative share an exponential."""
+    """Compute the binary cross-entropy of one unit; loss and derivative share an exponential."""
     zero = like(out, 0.0)
     one = like(out, 1.0)
     keep, half = like(out, 1.0 - smoothing), like(out, 0.5 * smoothing)
@@ -128,7 +131,7 @@ def _binary_row(targets, weight, smoothing, scale, lanes, each, out):
 
 @distinct
 def _squared_row(targets, weight, scale, lanes, each, out):
-    """Squared error of one unit."""
+    """Compute the squared error of one unit."""
     half = like(out, 0.5)
     for s in range(lanes):
         d = out[s] - targets[s]
@@ -138,7 +141,7 @@ def _squared_row(targets, weight, scale, lanes, each, out):
 
 @distinct
 def _other_row(targets, weight, loss, constant, scale, lanes, each, out):
-    """One unit of the other losses of regression."""
+    """Compute any other regression loss for one unit."""
     zero = like(out, 0.0)
     one = like(out, 1.0)
     number = like(out, constant)
@@ -170,7 +173,7 @@ def _other_row(targets, weight, loss, constant, scale, lanes, each, out):
 
 @distinct
 def _gaussian_rows(targets, weight, beta, scale, lanes, each, mean, log_variance):
-    """The two units of one target: mean and logarithm of the variance, limited."""
+    """Compute the Gaussian loss for the two units of one target, mean and log-variance."""
     zero = like(mean, 0.0)
     one = like(mean, 1.0)
     half, high = like(mean, 0.5), like(mean, codes.LOG_VARIANCE_LIMIT)
@@ -189,12 +192,12 @@ def _gaussian_rows(targets, weight, beta, scale, lanes, each, mean, log_variance
         log_variance[i] = slope * maths.exp(power * s) * scaled
 
 
-# --- of a network ---------------------------------------------------------------
+# --- all units ------------------------------------------------------------------
 
 
 @distinct
 def total_of(x, samples):
-    """Sum in float64."""
+    """Return the sum in float64."""
     total = 0.0
     for s in range(samples):
         total += float(x[s])
@@ -203,10 +206,11 @@ def total_of(x, samples):
 
 @inner
 def loss_of_block(targets, weights, weighted, samples, loss, constants, scale, out):
-    """Summed loss of at most ``SCRATCH`` samples; net inputs in ``out`` become the derivative.
+    """Return the summed loss of at most ``SCRATCH`` samples.
 
-    ``out`` may have more columns than samples: what these hold afterwards means nothing. Of several
-    quantiles ``constants`` points to as many as there are outputs for one target.
+    The derivative replaces the net inputs in ``out``, which may have more columns than samples;
+    the values in the additional columns are undefined. ``constants`` points to one number, or for
+    several quantiles to one per output of a target.
     """
     lanes, constant = out.columns, constants[0]
     weight = scratch(out.data)
@@ -218,7 +222,7 @@ def loss_of_block(targets, weights, weighted, samples, loss, constants, scale, o
         fill(like(weight, 1.0), lanes, weight)
     factor = like(weight, scale)
     if loss == codes.CROSS_ENTROPY and out.rows == 2:
-        # a copy, because the targets may end where the samples do
+        # a copy, because the loop reads whole vectors and the targets may not be padded
         copy(targets.data, samples, target)
         _two_classes(target, constant, factor, lanes, weight, each, out.data, at(out.data, out.ld))
     elif loss == codes.CROSS_ENTROPY:
@@ -248,7 +252,7 @@ def loss_of_block(targets, weights, weighted, samples, loss, constants, scale, o
 
 @public
 def output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits):
-    """Weighted sum of the samples' losses, and its derivative times ``scale``."""
+    """Compute the weighted sum of the samples' losses, and its derivative times ``scale``."""
     units, samples = logits.shape
     copy(pointer(logits), logits.size, pointer(dlogits))
     total = 0.0
@@ -283,7 +287,7 @@ def _exponential(lanes, out):
 
 @inner
 def transform_block(loss, out):
-    """Net inputs of at most ``SCRATCH`` samples become predictions."""
+    """Transform net inputs of at most ``SCRATCH`` samples to predictions in place."""
     if loss == codes.CROSS_ENTROPY:
         top = scratch(out.data)
         total = at(top, SCRATCH)
@@ -303,7 +307,7 @@ def transform_block(loss, out):
 
 @public
 def output_transform(loss, out):
-    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves."""
+    """Transform net inputs to predictions in place: softmax, sigmoid, exp or identity."""
     units, samples = out.shape
     for first in range(0, samples, SCRATCH):
         n = smaller(SCRATCH, samples - first)

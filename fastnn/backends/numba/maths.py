@@ -1,4 +1,4 @@
-"""Elementary functions, without branches, so that loops over them are vectorised."""
+"""Elementary functions without branches, so that loops over them are vectorised."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BITS = {types.float32: (ir.IntType(32), 23, 127), types.float64: (ir.IntType(64
 
 @intrinsic
 def _power_of_two(typingctx, t):
-    """``2**k`` for ``t = magic + k``, whose last bits are k + bias: shifted, the exponent."""
+    """Return ``2**k`` for ``t = magic + k``: its last bits are k + bias, the exponent of 2**k."""
     integer, mantissa, _ = _BITS[t]
 
     def codegen(context, builder, signature, args):
@@ -30,11 +30,11 @@ def _power_of_two(typingctx, t):
 
 @intrinsic
 def _split(typingctx, x):
-    """``(k, m)`` with ``x = 2**k m`` and m in [sqrt(1/2), sqrt 2), for positive normal x."""
+    """Return ``(k, m)`` with ``x = 2**k m``, m in [sqrt(1/2), sqrt 2), for positive normal x."""
     integer, mantissa, bias = _BITS[x]
     half = 0x3F3504F3 if x == types.float32 else 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
     shift = (bias << mantissa) - half
-    float_one = (bias + mantissa) << mantissa  # bits of 2**mantissa: an integer fits below
+    float_one = (bias + mantissa) << mantissa  # bits of 2**mantissa; its last bits take an integer
 
     def codegen(context, builder, signature, args):
         bits = builder.bitcast(args[0], integer)
@@ -50,7 +50,7 @@ def _split(typingctx, x):
 
 @emitted(lambda x, coefficients: x(x, coefficients))
 def _polynomial(builder, x, coefficients):
-    """``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule, unrolled."""
+    """Return ``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule, unrolled."""
     values = cgutils.unpack_tuple(builder, coefficients)
     total = values[-1]
     flags = ("contract", "nsz")
@@ -59,8 +59,8 @@ def _polynomial(builder, x, coefficients):
     return total
 
 
-# Minimax polynomials found by Remez exchange in mpmath at 50 digits, then rounded. Degrees and
-# errors (before rounding in the evaluation), float32 / float64:
+# Minimax polynomials from the Remez algorithm in mpmath with 50 digits, rounded. Degrees and
+# errors (without rounding errors of the evaluation), float32 / float64:
 #   expm1(r) = r + r r E(r),       |r| <= log(2)/2:  degree 4 / 9 in r, 8e-9 / 1.2e-17
 #   r coth(r) = C(r r),            |r| <= log(2)/4:  degree 2 / 5 in r r, 2.2e-9 / 9e-19
 #   2 atanh(s) = 2 s + s s s L(s s), s <= 0.1716:    degree 2 / 6 in s s, 8e-10 / 1.2e-18
@@ -68,7 +68,7 @@ def _polynomial(builder, x, coefficients):
 
 
 def _by_dtype(single, double):
-    """Compiled function that gives the numbers for the type of its argument."""
+    """Make a compiled function that returns the constants for the dtype of its argument."""
 
     @intrinsic
     def numbers(typingctx, x):
@@ -108,13 +108,13 @@ _LOG1P = _by_dtype(
      0.08344969336544436, 0.17009761112842567),
 )
 # fmt: on
-# log 2 in two parts: the last bits of the first are zero, so that k times it is exact.
+# log 2 in two parts: the last bits of the first are zero, so that k times the first is exact.
 _LN2 = _by_dtype(
     (0.693145751953125, 1.4286067653e-06), (0.6931471803691238, 1.9082149292705877e-10)
 )
-# Adding it rounds to an integer, which then stands, with the exponent's bias, in the last bits.
+# Adding this constant rounds to an integer; the last bits of the sum are the integer plus bias.
 _MAGIC = _by_dtype((1.5 * 2**23 + 127,), (1.5 * 2**52 + 1023,))
-# exp is a normal number above.
+# exp(x) is a normal number for x above this limit.
 _SMALLEST = _by_dtype((-87.0,), (-708.0,))
 # exp is 0 below the first and overflows above the second; expm1 is -1 below the third.
 _LIMITS = _by_dtype((-104.0, 89.0, -18.0), (-746.0, 710.0, -40.0))
@@ -122,7 +122,7 @@ _LIMITS = _by_dtype((-104.0, 89.0, -18.0), (-746.0, 710.0, -40.0))
 
 @maths
 def _remainder(x):
-    """``(r, t)`` with ``exp(x) = exp(r) 2**k``, ``|r| <= log(2) / 2`` and ``t = magic + k``."""
+    """Return ``(r, t)``: ``exp(x) = exp(r) 2**k``, ``|r| <= log(2) / 2`` and ``t = magic + k``."""
     ln2_high, ln2_low = _LN2(x)
     (magic,) = _MAGIC(x)
     t = x * like(x, 1.4426950408889634) + magic
@@ -132,14 +132,14 @@ def _remainder(x):
 
 @maths
 def _reduced(x):
-    """``(p, t)`` with ``exp(x) = (1 + p) 2**k``, ``t = magic + k`` and ``|p| < 0.42``."""
+    """Return ``(p, t)`` with ``exp(x) = (1 + p) 2**k``, ``t = magic + k`` and ``|p| < 0.42``."""
     r, t = _remainder(x)
     return r + r * r * _polynomial(r, _EXP(x)), t
 
 
 @maths
 def _times_power_of_two(x, t):
-    """``x 2**k``; two factors reach into the denormal numbers and to infinity."""
+    """Return ``x 2**k``, with two factors so that the result can be subnormal or infinite."""
     (magic,) = _MAGIC(x)
     half = (t - magic) * like(x, 0.5) + magic
     rest = t - (half - magic)
@@ -158,7 +158,7 @@ def exp(x):
 
 @maths
 def exp_negative(x):
-    """Exponential function of x <= 0 with 0 for denormal results, a third cheaper."""
+    """Exponential function of x <= 0, a third faster: subnormal results are 0."""
     zero, lowest = like(x, 0.0), _SMALLEST(x)[0]
     p, t = _reduced(lowest if x < lowest else x)
     power = _power_of_two(t)
@@ -167,23 +167,23 @@ def exp_negative(x):
 
 @maths
 def expm1(x):
-    """``exp(x) - 1``; half of it first, since 2**k may overflow where the result does not."""
+    """``exp(x) - 1``, computed as twice its half, since 2**k may overflow before the result."""
     _, highest, lowest = _LIMITS(x)
     clipped = lowest if x < lowest else x
     clipped = highest if clipped > highest else clipped
     p, t = _reduced(clipped)
     power = _power_of_two(t - like(x, 1.0))
     half = p * power + (power - like(x, 0.5))
-    # a denormal number has no half
+    # half of a subnormal number may not be representable
     return x if abs(x) < like(x, 1e-20) else half + half
 
 
 @maths
 def _r_coth(r):
-    """``c = r coth(r)``, which is even and close to 1, with ``exp(2 r) = (c + r) / (c - r)``.
+    """Return ``c = r coth(r)``, an even function close to 1: ``exp(2 r) = (c + r) / (c - r)``.
 
-    Few coefficients do, and a quotient whose parts are multiplied by these takes the exponential in
-    without a second division. (The form of fdlibm's exponential, Sun Microsystems 1993.)
+    It needs few coefficients. A quotient that contains the exponential is expanded by ``c - r`` and
+    then needs no second division. (The form of fdlibm's exponential, Sun Microsystems 1993.)
     """
     return _polynomial(r * r, _COTH(r))
 
@@ -192,7 +192,7 @@ def _r_coth(r):
 def tanh(x):
     """``(1 - e) / (1 + e)`` with ``e = exp(-2 |x|) = 2**k exp(2 r)``, and the sign of x.
 
-    Without k the numerator is -2 r and exact.
+    For k = 0, near x = 0, the numerator is exactly -2 r: there is no cancellation.
     """
     (magic,) = _MAGIC(x)
     lowest = like(x, 0.5) * _LIMITS(x)[2]
@@ -219,7 +219,7 @@ def sigmoid(x):
 
 @maths
 def log(x):
-    """Logarithm of positive normal numbers; infinity and NaN come through."""
+    """Logarithm of positive normal numbers; infinity and NaN are returned unchanged."""
     ln2_high, ln2_low = _LN2(x)
     k, m = _split(x)
     f = m - like(x, 1.0)
@@ -246,7 +246,7 @@ def softplus(x):
 
 @maths
 def tanh_softplus(x):
-    """``t = tanh(softplus(x))`` and ``1 - t**2``; see the reference's function of this name."""
+    """``t = tanh(softplus(x))`` and ``1 - t**2``; see the NumPy function of this name."""
     zero, one, two = like(x, 0.0), like(x, 1.0), like(x, 2.0)
     q = exp(-abs(x))
     n = one + two * q if x >= zero else q * (q + two)
@@ -257,7 +257,7 @@ def tanh_softplus(x):
 
 @maths
 def normal_cdf(x):
-    """Distribution function of the standard normal; float32 goes through float64."""
+    """Standard normal distribution function, computed in float64 also for float32."""
     return like(x, 0.5 * math.erfc(-0.7071067811865476 * np.float64(x)))
 
 
@@ -265,7 +265,7 @@ def normal_cdf(x):
 
 
 def _over_arrays(function):
-    """Compiled ``(x, out)``: ``out = f(x)``, elementwise."""
+    """Make a compiled function of ``(x, out)``: ``out = f(x)``, elementwise."""
 
     @njit(fastmath=FASTMATH, error_model="numpy")
     def vector(x, out):

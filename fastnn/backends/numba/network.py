@@ -34,9 +34,9 @@ from fastnn.backends.numba.sparse import Rows, sparse_forward, sparse_params
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team, barrier, share_of_units
 
-FEW_SAMPLES = 12  # fewer are predicted with loops along the units, which are not padded
-FEW_SAMPLES_WIDE = 30  # ... by a network with many weights
-WIDE = 4096  # parameters of one
+FEW_SAMPLES = 12  # fewer samples are predicted with loops along the units, without padding
+FEW_SAMPLES_WIDE = 30  # the same for networks with at least WIDE parameters
+WIDE = 4096
 
 
 class Net(NamedTuple):
@@ -51,7 +51,7 @@ class Net(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A row of the plan, the layer's constant, and whether it is the first."""
+    """A row of the plan, the layer's constant, and whether it is the first layer."""
 
     first: bool
     kind: int
@@ -67,11 +67,11 @@ class Layer(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Samples worked through at a time.
+    """Samples that are processed together.
 
     ``x`` is the first layer's input, or ``stored`` if ``sparse``. ``first`` is the position of the
-    first sample in the batch of ``step``, ``scale`` the inverse of the batch's total weight. Rows
-    of scratch memory have ``ld`` numbers.
+    first sample in the batch of ``step``, ``scale`` the inverse of the batch's total weight, ``ld``
+    the leading dimension of scratch memory.
     """
 
     samples: int
@@ -89,7 +89,7 @@ class Block(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Scratch memory that the threads of a block share, and a thread's own."""
+    """Scratch memory shared by the threads of a block, and private to this thread."""
 
     work: Any
     own: Any
@@ -97,7 +97,7 @@ class Memory(NamedTuple):
 
 @inner
 def layer_of(net, k):
-    """Row k of the plan."""
+    """Return row k of the plan."""
     row = at(net.layers, k * codes.LAYER_COLUMNS)
     return Layer(
         k == 0,
@@ -116,14 +116,14 @@ def layer_of(net, k):
 
 @inner
 def net_of(net):
-    """From arrays to pointers."""
+    """Convert a network with arrays to one with pointers."""
     header, layers, constants, loss, l2 = net
     return Net(pointer(header), pointer(layers), layers.shape[0], pointer(constants), loss, l2)
 
 
 @inner
 def units_of(block, work, offset, begin, end):
-    """Some units of a layer for a block, in scratch memory."""
+    """Return the matrix of a range of units for a block, in scratch memory."""
     start = at(work, offset + begin * block.ld)
     return Matrix(start, end - begin, padded(block.samples), block.ld)
 
@@ -135,13 +135,13 @@ def _without_padding(matrix, samples):
 
 # --- a layer --------------------------------------------------------------------
 #
-# Each thread of a team computes its share of the units forward, of the inputs backward; where the
-# input is sparse, of the units always. Often there is just one thread.
+# Each thread of a team computes its share of the units in the forward pass, and of the inputs in
+# the backward pass (of the units if the input is sparse). A team often has a single thread.
 
 
 @inner
 def _dense_forward(net, layer, block, x, team, params, memory, z):
-    """Net inputs."""
+    """Compute the net inputs."""
     begin, end = share_of_units(layer.fan_out, team)
     w = Matrix(at(params, layer.weights + begin), layer.fan_in, end - begin, layer.fan_out)
     b = at(params, layer.biases + begin)
@@ -154,7 +154,7 @@ def _dense_forward(net, layer, block, x, team, params, memory, z):
 
 @inner
 def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, other, grads):
-    """Gradient of the weights; ``other`` is where scratch memory for errors is free."""
+    """Compute the gradient of the weights; ``other`` is the offset of unused scratch memory."""
     if layer.first and block.sparse:
         begin, end = share_of_units(layer.fan_out, team)
         mine = rows_of(dz, begin, end)
@@ -173,7 +173,7 @@ def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, o
 
 @inner
 def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
-    """Gradient of the inputs, which goes to ``other`` in scratch memory."""
+    """Compute the derivative by the inputs, at offset ``other`` of scratch memory."""
     begin, end = share_of_units(layer.fan_in, team)
     start = at(params, layer.weights + begin * layer.fan_out)
     w = Matrix(start, end - begin, layer.fan_out, layer.fan_out)
@@ -192,7 +192,7 @@ def _activation_forward(layer, z, a):
 
 @inner
 def layer_activation_back(layer, z, a, da):
-    """``da`` becomes ``dz = da f'(z)``."""
+    """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
     if layer.activation != codes.IDENTITY:
         for j in range(da.rows):
             row = at(da.data, j * da.ld)
@@ -202,7 +202,7 @@ def layer_activation_back(layer, z, a, da):
 
 @apart
 def _dropout_of_block(block, layer, k, begin, a):
-    """Drop units, from number ``begin`` of a layer on."""
+    """Apply dropout to the units of a layer from ``begin`` on."""
     key = stream_key(block.seed, codes.STREAM_DROPOUT + k, block.step) + np.uint64(begin)
     dropout(layer.constant, key, block.first, a)
 
@@ -212,7 +212,7 @@ def _dropout_of_block(block, layer, k, begin, a):
 
 @inner
 def forward_block(net, block, team, params, memory):
-    """Outputs of all layers for one block, in scratch memory; the last one's."""
+    """Compute the outputs of all layers for one block, in scratch memory; return the last."""
     x, zero = block.x, np.int64(0)
     for k in range(net.n_layers):
         layer = layer_of(net, k)
@@ -220,7 +220,7 @@ def forward_block(net, block, team, params, memory):
         z = units_of(block, memory.work, layer.net_input, begin, end)
         a = units_of(block, memory.work, layer.output, begin, end)
         if layer.kind == codes.DROPOUT:
-            # of the thread's own units of the layer before, so there is nobody to wait for
+            # no barrier: a thread reads only units that it has computed in the layer before
             for j in range(a.rows):
                 copy(at(x.data, (begin + j) * x.ld), a.columns, at(a.data, j * a.ld))
             _dropout_of_block(block, layer, k, begin, a)
@@ -235,7 +235,7 @@ def forward_block(net, block, team, params, memory):
 
 @inner
 def backward_block(net, block, accumulate, team, params, memory, grads):
-    """Gradient of one block, from that of the net inputs of the last layer."""
+    """Compute the gradient of one block from the derivative by the last layer's net inputs."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     zero = np.int64(0)
     for k in range(net.n_layers - 1, -1, -1):
@@ -265,7 +265,7 @@ def backward_block(net, block, accumulate, team, params, memory, grads):
 
 @inner
 def gradient_of_block(net, block, accumulate, team, params, memory, grads):
-    """Loss of one block; its gradient is written or added to ``grads``."""
+    """Return the loss of one block; write its gradient to ``grads``, or add it."""
     logits = forward_block(net, block, team, params, memory)
     barrier(team)
     total = 0.0
@@ -294,7 +294,7 @@ def gradient_of_block(net, block, accumulate, team, params, memory, grads):
 
 
 def few_samples(n_params, wide_layers):
-    """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
+    """Return the number of rows below which the loops run along the units, without padding."""
     return FEW_SAMPLES if n_params < WIDE else FEW_SAMPLES_WIDE
 
 
@@ -303,7 +303,7 @@ _few_samples = inner(few_samples)
 
 @inner
 def _forward_few(net, x, params, work):
-    """As :func:`forward_block` for a handful of samples, ``(samples, units)`` throughout."""
+    """As :func:`forward_block` for a few samples; all matrices are ``(samples, units)``."""
     for k in range(net.n_layers):
         layer = layer_of(net, k)
         if layer.kind != codes.DROPOUT:
@@ -324,7 +324,7 @@ def _forward_few(net, x, params, work):
 
 @distinct
 def all_finite(x, n):
-    """Whether there is neither NaN nor infinity."""
+    """Return whether all elements are finite."""
     infinity = like(x, np.inf)
     bad = np.int64(0)
     for i in range(n):
@@ -334,7 +334,7 @@ def all_finite(x, n):
 
 @inner
 def prediction_block(samples, x, header, params):
-    """A block that is only for predictions: nothing of it is read but the samples."""
+    """Return a block for predictions, of which only the samples are read."""
     nothing = reinterpret(header, np.int32)
     stored = Rows(params, nothing, header, header, False, 0)
     zero = np.uint64(0)
@@ -343,7 +343,7 @@ def prediction_block(samples, x, header, params):
 
 @inner
 def _predict(net, x, transform, params, work, out):
-    """Predictions of x, and whether it is finite."""
+    """Compute the predictions for x; return whether x is finite."""
     net = net_of(net)
     samples, features = x.shape
     n_outputs, size = out.shape[1], net.header[codes.BLOCK]
@@ -355,7 +355,7 @@ def _predict(net, x, transform, params, work, out):
     for first in range(0, samples, size):
         n = smaller(size, samples - first)
         x_here, out_here = at(x_, first * features), at(out_, first * n_outputs)
-        # a block at a time, since it is read anyway
+        # block by block, since the block is read next and then is in the cache
         finite &= all_finite(x_here, n * features)
         if few:
             copy(x_here, n * features, rows)
@@ -366,7 +366,7 @@ def _predict(net, x, transform, params, work, out):
                     transform_block(net.loss, Matrix(sample, n_outputs, 1, 1))
             copy(logits.data, n * n_outputs, out_here)
         else:
-            # rows no longer than they need to be: they meet in fewer places of the cache
+            # the smallest leading dimension: fewer conflicts in the cache
             lanes = padded(n)
             transpose(x_here, n, features, features, rows, lanes)
             block = prediction_block(n, Matrix(rows, features, lanes, lanes), net.header, params_)
@@ -379,7 +379,7 @@ def _predict(net, x, transform, params, work, out):
 
 @public
 def _forward(net, x, transform, params, work, out):
-    """See :func:`forward`; the network as a plain tuple."""
+    """See :func:`forward`; the network is a plain tuple."""
     mode = flush_subnormals()
     finite = _predict(net, x, transform, params, work, out)
     restore_subnormals(mode)
@@ -387,5 +387,5 @@ def _forward(net, x, transform, params, work, out):
 
 
 def forward(net, x, transform, params, work, out):
-    """Predictions of a network; whether x is finite."""
+    """Compute predictions of a network; return whether x is finite."""
     return _forward(tuple(net), x, transform, params, work, out)

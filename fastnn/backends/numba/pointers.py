@@ -1,8 +1,8 @@
-"""Pointers, matrices of them, memory on the stack, atomic operations.
+"""Pointers, matrices, memory on the stack, atomic operations.
 
 Inside compiled code a matrix is a pointer, its size and its leading dimension, because a view of
-an array costs a reference count. Row i starts ``i * ld`` numbers behind the first; its numbers are
-contiguous, and every inner loop runs along them.
+an array costs a reference count. Row i starts at offset ``i * ld``, counted in elements; the
+elements of a row are contiguous, and every inner loop runs along a row.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from numba.extending import intrinsic
 
 from fastnn.backends.numba.compiling import distinct, emitted, inner
 
-# Samples of the widest loop: 4 interleaved vectors of 8. Rows of scratch memory have room for
-# whole ones, so that no loop ends in scalar code.
+# Samples per iteration of the widest loop: 4 interleaved vectors of 8. Rows of scratch memory are
+# padded to a multiple of it, so that no loop has a scalar remainder.
 LANES = 32
-SCRATCH = 512  # numbers of a row on the stack: samples of a loss worked through at a time
+SCRATCH = 512  # elements of a row on the stack: samples for which a loss is computed at a time
 
 
 class Matrix(NamedTuple):
-    """Rows of numbers in memory; ``columns`` of each are used."""
+    """Rows in memory, of which the first ``columns`` elements are used."""
 
     data: Any
     rows: int
@@ -35,7 +35,7 @@ class Matrix(NamedTuple):
 
 @intrinsic
 def pointer(typingctx, array):
-    """Address of a C-contiguous array's first element."""
+    """Return a pointer to the first element of a C-contiguous array."""
     if not (isinstance(array, types.Array) and array.layout == "C"):
         raise TypingError("the kernels take C-contiguous arrays")
 
@@ -47,13 +47,13 @@ def pointer(typingctx, array):
 
 @emitted(lambda pointer, offset: pointer(pointer, types.intp))
 def at(builder, pointer, offset):
-    """``pointer + offset``, counted in elements."""
+    """Return ``pointer + offset``, with the offset counted in elements."""
     return builder.gep(pointer, [offset])
 
 
 @emitted(lambda pointer, other: types.boolean(pointer, other))
 def same(builder, pointer, other):
-    """Whether two addresses are equal."""
+    """Return whether two addresses are equal."""
     integer = ir.IntType(64)
     first, second = (builder.ptrtoint(address, integer) for address in (pointer, other))
     return builder.icmp_unsigned("==", first, second)
@@ -61,7 +61,7 @@ def same(builder, pointer, other):
 
 @intrinsic
 def reinterpret(typingctx, pointer, like):
-    """The same address as a pointer of another type: another pointer's, or one to a dtype."""
+    """Cast a pointer to the type of another pointer, or to a pointer to elements of a dtype."""
     result = like if isinstance(like, types.CPointer) else types.CPointer(like.dtype)
 
     def codegen(context, builder, signature, args):
@@ -72,7 +72,7 @@ def reinterpret(typingctx, pointer, like):
 
 @intrinsic
 def like(typingctx, number, value):
-    """``value`` in the number type of ``number``, which may be a pointer to numbers."""
+    """Convert ``value`` to the type of ``number``, or of its elements if that is a pointer."""
     result = number.dtype if isinstance(number, types.CPointer) else number
 
     def codegen(context, builder, signature, args):
@@ -83,7 +83,7 @@ def like(typingctx, number, value):
 
 @intrinsic
 def scratch(typingctx, like):
-    """Four rows of ``SCRATCH`` numbers on the stack."""
+    """Allocate four rows of ``SCRATCH`` elements on the stack."""
 
     def codegen(context, builder, signature, args):
         element = context.get_value_type(like.dtype)
@@ -95,9 +95,10 @@ def scratch(typingctx, like):
 
 @intrinsic
 def call(typingctx, address, arguments):
-    """Call the C function at an address, a number, with a tuple of arguments.
+    """Call the C function at an address (a number) with a tuple of arguments.
 
-    The user's own activation or loss: so the kernels need not be compiled again for it.
+    Custom activations and losses are called in this way, so that the kernels need not be
+    recompiled for them.
     """
 
     def codegen(context, builder, signature, args):
@@ -115,25 +116,25 @@ def call(typingctx, address, arguments):
 
 @inner
 def smaller(a, b):
-    """The smaller of two integers; Numba's own ``min`` is compiled anew for every caller."""
+    """Return the smaller of two integers; Numba recompiles its ``min`` for every caller."""
     return a if a < b else b
 
 
 @inner
 def padded(samples):
-    """Samples rounded up to whole vectors."""
+    """Round the number of samples up to a multiple of ``LANES``."""
     return (samples + LANES - 1) // LANES * LANES
 
 
 @inner
 def rows_of(matrix, begin, end):
-    """The rows from ``begin`` to ``end``."""
+    """Return the rows from ``begin`` up to ``end`` (exclusive)."""
     return Matrix(at(matrix.data, begin * matrix.ld), end - begin, matrix.columns, matrix.ld)
 
 
 @distinct
 def fill(value, n, out):
-    """Set ``n`` numbers to one value."""
+    """Set ``n`` elements to one value."""
     for s in range(n):
         out[s] = value
 
@@ -146,14 +147,14 @@ def _copy(x, n, out):
 
 @inner
 def copy(x, n, out):
-    """Copy ``n`` numbers, unless onto themselves."""
+    """Copy ``n`` elements; nothing to do if source and destination are the same."""
     if not same(x, out):
         _copy(x, n, out)
 
 
 @inner
 def transpose(x, rows, columns, ldx, out, ldo):
-    """``out[c, r] = x[r, c]``, a few columns at a time for the cache."""
+    """``out[c, r] = x[r, c]``, a few columns at a time to use the cache."""
     for first in range(0, columns, 16):
         last = smaller(first + 16, columns)
         for r in range(rows):
@@ -163,7 +164,7 @@ def transpose(x, rows, columns, ldx, out, ldo):
 
 @inner
 def gather(x, features, order, start, samples, out, ld):
-    """``out[f, s] = x[order[start + s], f]``, a few samples at a time for the cache."""
+    """``out[f, s] = x[order[start + s], f]``, a few samples at a time to use the cache."""
     for first in range(0, samples, 16):
         last = smaller(first + 16, samples)
         for f in range(features):
@@ -177,19 +178,19 @@ def gather(x, features, order, start, samples, out, ld):
 
 @emitted(lambda pointer, value: types.int64(pointer, types.int64))
 def atomic_add(builder, pointer, value):
-    """Add to a shared integer; its value before."""
+    """Add to a shared integer and return its previous value."""
     return builder.atomic_rmw("add", pointer, value, "seq_cst")
 
 
 @emitted(lambda pointer, old, value: types.boolean(pointer, types.int64, types.int64))
 def atomic_take(builder, pointer, old, value):
-    """Whether a shared integer was ``old`` and now is ``value``."""
+    """Replace a shared integer by ``value`` if it is ``old``; return whether it was."""
     return builder.extract_value(builder.cmpxchg(pointer, old, value, "seq_cst", "seq_cst"), 1)
 
 
 @emitted(lambda pointer: types.int64(pointer))
 def atomic_load(builder, pointer):
-    """A shared integer."""
+    """Read a shared integer."""
     return builder.load_atomic(pointer, "seq_cst", 8)
 
 
@@ -201,10 +202,10 @@ def atomic_store(builder, pointer, value):
 
 @emitted(lambda: types.void())
 def sleep_a_little(builder):
-    """Leave the processor to others for 10 us.
+    """Sleep for 10 us, so that other threads can use the core.
 
-    Not sched_yield: both threads may be on one processor then, and Linux lets the one that
-    yields go on for milliseconds.
+    Not sched_yield: if both threads are on the same core, Linux may let the thread that yields
+    continue for milliseconds.
     """
     if sys.platform != "win32":
         function = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])

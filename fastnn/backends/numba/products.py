@@ -12,20 +12,20 @@ from fastnn.backends.numba.compiling import apart, distinct, inner, public
 from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
-BLAS_WEIGHTS = 4096  # of a layer from which on BLAS is faster than the loops, measured
-# Units of a layer at a time to each thread: BLAS then sums in the same order for any number of
-# threads, if no part of a product is so small that it has other loops for it: multiply-adds.
-# (OpenBLAS's for AVX-512, up to a million.)
+BLAS_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
+# Threads split a layer at multiples of this many units. BLAS then adds in the same order for any
+# number of threads, provided that it uses the same kernel for all pieces. OpenBLAS has other
+# kernels for small products: on AVX-512 for up to a million multiply-adds, SMALL_PRODUCT.
 UNITS = 48
 SMALL_PRODUCT = 1_000_000
 
 
-# --- by BLAS --------------------------------------------------------------------
+# --- BLAS -----------------------------------------------------------------------
 
 
 @intrinsic
 def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
-    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings."""
+    """Compute ``c = op(a) op(b) + beta c``, column-major, with the BLAS of SciPy."""
     kind = {types.float32: "s", types.float64: "d"}[c.dtype]
 
     def codegen(context, builder, signature, args):
@@ -61,9 +61,9 @@ _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 @apart
 def _blas(a, a_is, b, b_is, beta, pieces, out):
-    """``out = op(a) op(b) + beta out``, some rows of ``out`` at a time.
+    """``out = op(a) op(b) + beta out``, for ``pieces`` ranges of the rows of ``out`` in turn.
 
-    BLAS stores matrices by column: to it ours are transposed, and come in the other order.
+    BLAS matrices are column-major, so that it sees ours transposed: the factors are swapped.
     """
     inner_size = a.columns if a_is == _AS_IT_IS else a.rows
     step = a.ld if a_is == _AS_IT_IS else 1
@@ -89,22 +89,22 @@ def _blas(a, a_is, b, b_is, beta, pieces, out):
 
 @inner
 def _pieces(blas, rows, multiplications):
-    """How many pieces a product's rows come in.
+    """Return in how many pieces the rows of a product are computed.
 
-    Where threads split the rows (``blas`` is 2), small products are made piece by piece always,
-    of the pieces that they may be cut at.
+    If threads split the rows (``blas`` is 2), small products are always computed in pieces of
+    ``UNITS`` rows, so that the result does not depend on where the threads split them.
     """
     if blas != 2 or rows < UNITS or UNITS * multiplications > SMALL_PRODUCT:
         return 1
     return rows // UNITS
 
 
-# --- of a layer -----------------------------------------------------------------
+# --- a layer --------------------------------------------------------------------
 
 
 @inner
 def forward_product(x, w, b, blas, out):
-    """``out = w.T x + b`` for the columns of x; w may be some units of a wider layer."""
+    """``out = w.T x + b`` for the columns of x; w may be a range of a layer's units."""
     if blas:
         for j in range(out.rows):
             fill(b[j], x.columns, at(out.data, j * out.ld))
@@ -127,7 +127,7 @@ def params_product(x, dz, blas, accumulate, dw):
 
 @inner
 def inputs_product(w, dz, blas, dx):
-    """``dx = w dz``; w may be some inputs of a wider layer."""
+    """``dx = w dz``; w may be a range of a layer's inputs."""
     if blas:
         pieces = _pieces(blas, dx.rows, dx.columns * dz.rows)
         _blas(w, _AS_IT_IS, dz, _AS_IT_IS, 0.0, pieces, dx)
@@ -148,7 +148,7 @@ def tangent_product(dx, w, blas, dz):
 
 @distinct
 def _sum(x, samples):
-    """Sum of a row."""
+    """Return the sum of a row."""
     total = like(x, 0.0)
     for s in range(samples):
         total += x[s]
@@ -157,7 +157,7 @@ def _sum(x, samples):
 
 @inner
 def product_of_few(x, w, out):
-    """``out += x w`` for a handful of samples, in rows: the loops run along the units."""
+    """``out += x w`` for a few samples, one per row: the loops run along the units."""
     weighted_rows(w, x.data, 1, x.ld, None, out)
 
 
@@ -171,7 +171,7 @@ def row_sums(dz, accumulate, db):
 
 @inner
 def _matrix(array):
-    """An array as a matrix."""
+    """Convert an array to a Matrix."""
     rows, columns = array.shape
     return Matrix(pointer(array), rows, columns, columns)
 

@@ -28,19 +28,19 @@ def stream_key(seed, purpose, number):
 
 @public
 def mix(z):
-    """Next output of SplitMix64 from the state ``z``."""
+    """Return the next output of SplitMix64 from the state ``z``."""
     return mix_bits(np.uint64(z))
 
 
 @public
 def stream(seed, purpose, number):
-    """Key of one random stream; the draw at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose number at position i is ``mix(key + i)``."""
     return stream_key(seed, purpose, number)
 
 
 @inner
 def shuffle_order(seed, epoch, samples, order):
-    """Fisher-Yates."""
+    """See :func:`shuffle`."""
     key = stream_key(seed, np.int64(codes.STREAM_SHUFFLE), epoch)
     for i in range(samples):
         order[i] = i
@@ -54,13 +54,13 @@ def shuffle_order(seed, epoch, samples, order):
 
 @public
 def shuffle(seed, epoch, order):
-    """Random order of the samples in one epoch."""
+    """Draw a random order of the samples for one epoch (Fisher-Yates)."""
     shuffle_order(seed, epoch, order.shape[0], pointer(order))
 
 
 @emitted(lambda h: types.uint32(types.uint32))
 def _hash32(builder, h):
-    """Finaliser "lowbias32"; Numba itself would widen each step to 64 bits."""
+    """Finaliser "lowbias32", in LLVM code because Numba would widen each operation to 64 bits."""
     word = ir.IntType(32)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
         h = builder.xor(h, builder.lshr(h, word(shift)))
@@ -71,7 +71,7 @@ def _hash32(builder, h):
 
 @inner
 def dropout(rate, key, first, da):
-    """Zero where a unit is dropped, ``da / (1 - rate)`` where it is kept."""
+    """Multiply ``da`` by ``1 / (1 - rate)`` where a unit is kept, and set it to 0 elsewhere."""
     threshold = np.uint32(rate * 4294967296.0)
     zero = like(da.data, 0.0)
     factor = like(da.data, 1.0 / (1.0 - rate))

@@ -1,4 +1,4 @@
-"""Gradients by the parameters of each sample by itself, one block of samples after the other."""
+"""Per-sample gradients by the parameters, block by block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _product(a, d, n, out):
 
 @inner
 def _layer_rows(x, dz, samples, out, ldo):
-    """Of a layer's weights, then biases: each a row of out, ``ldo`` numbers apart."""
+    """Write a row of out for each weight and then each bias of a layer; rows are ``ldo`` apart."""
     for i in range(x.rows):
         for j in range(dz.rows):
             row = at(out, (i * dz.rows + j) * ldo)
@@ -37,7 +37,7 @@ def _layer_rows(x, dz, samples, out, ldo):
 
 @inner
 def _rows_of_block(net, block, vectors, samples, params, work, out):
-    """Rows of a block's samples, for each vector; ``out`` is where the first sample's are."""
+    """Compute the gradients of a block's samples; ``out`` points to the first sample's column."""
     zero, header, row = np.int64(0), net.header, vectors.n * samples
     for r in range(vectors.n):
         delta, other = header[codes.WORK_DELTA], header[codes.WORK_DELTA_OTHER]
@@ -58,7 +58,7 @@ def _rows_of_block(net, block, vectors, samples, params, work, out):
 
 @public
 def _sample_gradients(net, x, vectors, params, work, out):
-    """See :func:`sample_gradients`; the network as a plain tuple."""
+    """See :func:`sample_gradients`; the network is a plain tuple."""
     mode = flush_subnormals()
     net = net_of(net)
     samples, features = x.shape
@@ -74,5 +74,5 @@ def _sample_gradients(net, x, vectors, params, work, out):
 
 
 def sample_gradients(net, x, vectors, params, work, out):
-    """Vectors times the Jacobian by the parameters."""
+    """Multiply vectors by the Jacobian by the parameters."""
     _sample_gradients(tuple(net), x, vectors, params, work, out)

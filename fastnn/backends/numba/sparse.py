@@ -1,7 +1,7 @@
-"""Products of a first layer whose inputs are sparse.
+"""Products of a first layer with sparse inputs (CSR).
 
-The stored numbers of sample s are ``indptr[s]`` to ``indptr[s + 1]``, each with its column. The
-loops run along the units: every number meets a whole row of the weights.
+The stored values of sample s are ``values[indptr[s]:indptr[s + 1]]``, each with its column. The
+loops run along the units: each value is multiplied by a row of the weights.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from fastnn.backends.numba.compiling import apart, inner
 from fastnn.backends.numba.pointers import at, smaller, transpose
 from fastnn.backends.numba.tiles import sparse_sum
 
-COLUMNS = 64  # units at a time: their part of all weights should fit into the cache
+COLUMNS = 64  # units processed at a time, so that their weights fit into the cache
 
 
 class Rows(NamedTuple):
-    """Some samples of sparse data: those of ``order`` if ``gathered``, from number ``start`` on."""
+    """Samples of sparse data from position ``start`` of ``order`` (if ``gathered``) or of the data.
+
+    ``indptr``, ``indices`` and ``values`` are those of all data.
+    """
 
     values: Any
     indices: Any
@@ -30,14 +33,14 @@ class Rows(NamedTuple):
 
 @inner
 def _stored(x, s):
-    """Where the stored numbers of a sample begin and end."""
+    """Return the range of a sample's stored values."""
     row = x.order[x.start + s] if x.gathered else x.start + s
     return x.indptr[row], x.indptr[row + 1]
 
 
 @apart
 def sparse_forward(x, samples, w, b, scratch, out):
-    """``out = w.T x + b`` for some units of a layer; columns beyond the samples get the biases."""
+    """``out = w.T x + b`` for a range of units; columns of padding are set to the biases."""
     for start in range(0, out.rows, COLUMNS):
         columns = smaller(out.rows - start, COLUMNS)
         for s in range(samples):
@@ -62,7 +65,7 @@ def sparse_forward(x, samples, w, b, scratch, out):
 
 @inner
 def _sort_by_column(x, samples, columns, ends, values, samples_of):
-    """The stored numbers by column, with their samples: those of column c end at ``ends[c]``."""
+    """Sort the stored values by column, with their samples; column c ends at ``ends[c]``."""
     for c in range(columns):
         ends[c] = 0
     for s in range(samples):
@@ -85,9 +88,10 @@ def _sort_by_column(x, samples, columns, ends, values, samples_of):
 
 @apart
 def sparse_params(x, dz, accumulate, values, samples_of, rows, dw):
-    """``dw = x dz.T`` for some units of a layer.
+    """``dw = x dz.T`` for a range of units of a layer.
 
-    ``values`` and ``samples_of`` take the stored numbers by column, ``rows`` a part of dz.
+    Scratch memory: ``values`` and ``samples_of`` for the stored values sorted by column, ``rows``
+    for the transposed part of dz.
     """
     samples = dz.columns
     ends = at(samples_of, dw.rows * dz.ld)

@@ -1,8 +1,8 @@
-"""Subnormal numbers as zeros: a mode of the processor, one for each thread.
+"""Flushing of subnormal numbers to zero, a mode of the processor that is set per thread.
 
-Numbers below the smallest normal one (1.2e-38 in float32) cost up to a hundred times as much as
-others. Weights of constant inputs and of inactive units get there by L2 or weight decay, and Adam's
-moments by themselves. The mode is restored before the caller goes on.
+Arithmetic with numbers below the smallest normal one (1.2e-38 in float32) is up to a hundred times
+slower. Weights of constant inputs and of inactive units become subnormal by L2 or weight decay, and
+Adam's moments as they decay. The mode is restored before a kernel returns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORD = ir.IntType(32 if _X86 else 64)
 
 
 def _call(builder, name, result, *arguments):
-    """One of LLVM's functions."""
+    """Call a function or intrinsic of LLVM."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
@@ -39,7 +39,7 @@ def _set(builder, mode):
 
 @emitted(lambda: types.uint64())
 def flush_subnormals(builder):
-    """Treat subnormal numbers as zeros; the mode before, for :func:`restore_subnormals`."""
+    """Flush subnormal numbers to zero; return the old mode for :func:`restore_subnormals`."""
     if _X86:
         slot = cgutils.alloca_once(builder, _WORD)
         place = builder.bitcast(slot, ir.IntType(8).as_pointer())
@@ -47,7 +47,7 @@ def flush_subnormals(builder):
         mode = builder.load(slot)
     elif _ARM:
         mode = _call(builder, "llvm.aarch64.get.fpcr", _WORD)
-    else:  # right results, slow where there are subnormal numbers
+    else:  # the results are correct, but subnormal numbers are slow
         return ir.IntType(64)(0)
     _set(builder, builder.or_(mode, _WORD(_FLUSH)))
     return builder.zext(mode, ir.IntType(64)) if _X86 else mode
@@ -55,5 +55,5 @@ def flush_subnormals(builder):
 
 @emitted(lambda mode: types.void(types.uint64))
 def restore_subnormals(builder, mode):
-    """Back to a mode."""
+    """Restore the mode that :func:`flush_subnormals` returned."""
     _set(builder, builder.trunc(mode, _WORD) if _X86 else mode)

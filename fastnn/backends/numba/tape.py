@@ -1,7 +1,7 @@
-"""Forward, backward and update one by one, for a loss that is computed outside.
+"""Forward pass, backward pass and update as separate functions, for a loss computed elsewhere.
 
-Each block of samples has scratch memory of its own, which holds the layers' outputs from the
-forward to the backward pass; behind it is room for the derivative by the inputs.
+Each block of samples has its own scratch memory, which keeps the layers' outputs from the forward
+to the backward pass, followed by memory for the derivative by the inputs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from fastnn.backends.numba.updates import (
 
 @inner
 def _tape_block(net, first, samples, seed, step, params, work):
-    """The block that begins with a sample, as it is in memory."""
+    """Return the block of samples that starts with sample ``first``."""
     n = smaller(net.header[codes.BLOCK], samples - first)
     x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded(n))
     nothing = reinterpret(net.header, np.int32)
@@ -56,7 +56,7 @@ def _tape_block(net, first, samples, seed, step, params, work):
 
 @inner
 def _record(net, x, seed, step, params, work, out):
-    """Net inputs of the last layer, and all layers' outputs in memory."""
+    """Compute the last layer's net inputs; leave all layers' outputs in scratch memory."""
     net, samples, n_out = net_of(net), x.shape[0], out.shape[1]
     x_, params_, out_ = pointer(x), pointer(params), pointer(out)
     team = Team(0, 1, net.header)
@@ -72,12 +72,12 @@ def _record(net, x, seed, step, params, work, out):
 
 @inner
 def _inputs_of_block(net, block, params, work, out):
-    """Derivative by the inputs, after that by the parameters."""
+    """Compute the derivative by the inputs, after the derivative by the parameters."""
     zero = np.int64(0)
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     for k in range(1, net.n_layers):
         if net.layers[k * codes.LAYER_COLUMNS + codes.KIND] == codes.DENSE:
-            delta, other = other, delta  # as they have with each layer
+            delta, other = other, delta  # as backward_block swaps them for each layer
     dz = units_of(block, work, delta, zero, net.layers[codes.FAN_OUT])
     dx = units_of(block, work, net.header[codes.WORK_SIZE], zero, block.x.rows)
     layer_inputs_back(net, zero, dz, params, dx)
@@ -86,7 +86,7 @@ def _inputs_of_block(net, block, params, work, out):
 
 @inner
 def _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """Gradients, summed over blocks in the order of a training step."""
+    """Compute the gradients, summed over the blocks in the order of a training step."""
     net = net_of(net)
     (samples, features), n_out, n_params = x.shape, d_outputs.shape[1], params.shape[0]
     params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK]
@@ -109,7 +109,7 @@ def _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
 
 @public
 def _tape_forward(net, x, seed, step, params, work, out):
-    """See :func:`tape_forward`; the network as a plain tuple."""
+    """See :func:`tape_forward`; the network is a plain tuple."""
     mode = flush_subnormals()
     finite = all_finite(pointer(x), x.size)
     _record(net, x, seed, step, params, work, out)
@@ -119,7 +119,7 @@ def _tape_forward(net, x, seed, step, params, work, out):
 
 @public
 def _tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """See :func:`tape_backward`; the network as a plain tuple."""
+    """See :func:`tape_backward`; the network is a plain tuple."""
     mode = flush_subnormals()
     _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
     restore_subnormals(mode)
@@ -127,7 +127,7 @@ def _tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
 
 @public
 def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
-    """See :func:`apply_gradient`; network and rule as plain tuples."""
+    """See :func:`apply_gradient`; network and rule are plain tuples."""
     net = net_of(net)
     rule, n = rule_of(rule, pointer(params)), params.shape[0]
     mode = flush_subnormals()
@@ -152,15 +152,15 @@ def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
 
 
 def tape_forward(net, x, seed, step, params, work, out):
-    """Net inputs of the last layer; whether x is finite."""
+    """Compute the net inputs of the last layer; return whether x is finite."""
     return _tape_forward(tuple(net), x, seed, step, params, work, out)
 
 
 def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """Gradient by parameters and inputs, from that by the outputs of :func:`tape_forward`."""
+    """Compute the gradients by parameters and inputs from the gradient by the outputs."""
     _tape_backward(tuple(net), x, d_outputs, seed, step, params, work, grads, d_inputs)
 
 
 def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
-    """Update all parameters by the gradient of a loss; whether it is finite."""
+    """Update all parameters with the gradient of a loss; return whether it is finite."""
     return _apply_gradient(tuple(net), grads, tuple(rule), learning_rate, count, params, moments)

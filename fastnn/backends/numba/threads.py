@@ -1,4 +1,4 @@
-"""Threads that train together: they meet at a barrier, claim work, split layers."""
+"""Team of threads: barrier, claiming of work, split of a layer's units."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fastnn.backends.numba.pointers import (
 )
 from fastnn.backends.numba.products import UNITS
 
-SPINS = 120_000  # looks at a barrier before the processor is left to others: about 0.1 ms
+SPINS = 120_000  # iterations of the barrier's loop before the thread sleeps: about 0.1 ms
 
 
 class Team(NamedTuple):
-    """Threads, this one's number, and the integers that they share."""
+    """Number of this thread, number of threads, and the integers that they share."""
 
     thread: int
     n_threads: int
@@ -30,10 +30,11 @@ class Team(NamedTuple):
 
 @apart
 def _wait_for_all(team, at_start):
-    """Wait for all threads; ``sync`` holds who has arrived and how often all had.
+    """Wait for all threads.
 
-    False if one of them will not come, which is looked at if ``at_start``: no Python runs later, so
-    that nothing can keep a thread away.
+    ``sync[0]`` counts the threads that have arrived, ``sync[1]`` the completed barriers. Returns
+    False if a thread will not arrive. This is checked only if ``at_start``: no Python code runs
+    between later barriers, so that nothing can stop a thread there.
     """
     turn = at(team.sync, 1)
     before = atomic_load(turn)
@@ -60,25 +61,28 @@ def barrier(team):
 
 @inner
 def assemble(team):
-    """Wait for all threads before the first step; whether all came."""
+    """Wait for all threads before the first step; return whether all arrived."""
     return team.n_threads == 1 or _wait_for_all(team, True)
 
 
 @inner
 def claim(claims, turn):
-    """Whether work is this thread's in this turn; ``claims`` holds the last turn taken, plus 1."""
+    """Claim work for this thread in this turn; return whether it succeeded.
+
+    ``claims`` is the last turn in which the work was claimed, plus 1.
+    """
     noted = atomic_load(claims)
     return noted <= turn and atomic_take(claims, noted, turn + 1)
 
 
 @inner
 def _first_unit(units, thread, n_threads):
-    """Where a thread's share of a layer's units begins, in whole ``UNITS``."""
+    """Return the first unit of a thread's share of a layer, a multiple of ``UNITS``."""
     if n_threads == 1:
         return thread * units
     if thread == n_threads:
         return units
-    # what is left over goes with the last of them, so that no product is smaller than one
+    # The last piece includes the remainder, so that no piece has fewer than UNITS units.
     nearest = (2 * thread * units + n_threads * UNITS) // (2 * n_threads * UNITS)
     last = units // UNITS - 1
     if last < 0:
@@ -88,6 +92,6 @@ def _first_unit(units, thread, n_threads):
 
 @inner
 def share_of_units(units, team):
-    """First unit of a thread's share, and the first one behind it."""
+    """Return the range (begin, end) of units in this thread's share."""
     begin = _first_unit(units, team.thread, team.n_threads)
     return begin, _first_unit(units, team.thread + 1, team.n_threads)

@@ -1,8 +1,8 @@
-"""Products of matrices by loops, written in LLVM's vectors.
+"""Loops of matrix products, emitted as LLVM vector code.
 
-A tile is a few rows by a few vectors of a result that are summed in registers. Every kind of tile
-comes from one of two generators, :func:`_sum_rows` and :func:`_sum_columns`; the order in which
-they add does not depend on the processor.
+A tile is a few rows by a few vectors of a result, which are summed in registers. Two generators,
+:func:`_sum_rows` and :func:`_sum_columns`, emit all kinds of tile; the order of their sums does not
+depend on the processor.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
-ACCUMULATORS = 8  # vectors summed at a time: two multiply-adds a cycle, each of 4 cycles
+ACCUMULATORS = 8  # independent sums: two multiply-adds per cycle, each with a latency of 4 cycles
 FLAGS = ("contract", "reassoc", "nsz")
 
 
 class _Emitter:
-    """Numbers and vectors of one type, in memory and in registers."""
+    """Emitter of LLVM code for scalars and vectors of one dtype."""
 
     def __init__(self, context, builder, dtype):
         self.builder = builder
@@ -39,7 +39,7 @@ class _Emitter:
         self.builder.store(value, place, align=self.align)
 
     def spread(self, number, width):
-        """A vector of one number."""
+        """Broadcast a scalar to a vector."""
         if width == 1:
             return number
         vector, lane = self.type_of(width), ir.IntType(32)
@@ -48,7 +48,7 @@ class _Emitter:
         return self.builder.shuffle_vector(first, vector(ir.Undefined), everywhere)
 
     def total(self, vector):
-        """Horizontal sum: halves are added until one number is left."""
+        """Return the horizontal sum of a vector, by adding halves until one element remains."""
         width, lane = self.lanes, ir.IntType(32)
         while width > 1:
             width //= 2
@@ -68,11 +68,11 @@ class _Emitter:
         self.builder.store(self.builder.fadd(self.builder.load(slot), product, flags=FLAGS), slot)
 
     def slots(self, values):
-        """Variables, which LLVM puts into registers."""
+        """Allocate variables, which LLVM keeps in registers."""
         return [cgutils.alloca_once_value(self.builder, value) for value in values]
 
     def steps(self, n, sizes, body, begin=None):
-        """``body(i, size)`` along ``n``: in steps of the first size, the rest in the next, ..."""
+        """Loop over ``n`` with ``body(i, size)``: steps of the first size, the rest of the next."""
         builder = self.builder
         begin = n.type(0) if begin is None else begin
         for size in sizes:
@@ -112,7 +112,7 @@ def _sum_rows(emit, n, row_of, weight_of, start_of, outs, columns):
 
 
 def _sum_columns(emit, xs, ds, samples, put):
-    """``put(i, j, sum over s of xs[i][s] ds[j][s])`` for all i and j: a tile of them at a time."""
+    """Call ``put(i, j, sum over s of xs[i][s] ds[j][s])`` for all i and j, which form a tile."""
     builder, lanes = emit.builder, emit.lanes
     pairs = [(i, j) for i in range(len(xs)) for j in range(len(ds))]
     copies = ACCUMULATORS // len(pairs)
@@ -154,8 +154,8 @@ def _sum_columns(emit, xs, ds, samples, put):
 def weighted_rows(typingctx, x, w, step_in, step_out, start, out):
     """``out[j] = start[j] + sum over i of w[i * step_in + j * step_out] x[i]``.
 
-    Matrices x and out, of which x tells the columns; ``start`` points to the numbers, or is 0, or
-    None for what ``out`` holds.
+    ``x`` and ``out`` are matrices with the columns of ``x``. ``start`` is a pointer, or 0, or None
+    to add to ``out``.
     """
     dtype = w.dtype
 
@@ -195,7 +195,7 @@ def weighted_rows(typingctx, x, w, step_in, step_out, start, out):
 
 @intrinsic
 def sparse_sum(typingctx, values, rows, n, matrix, ld, accumulate, columns, out):
-    """``out = sum over k of values[k] * row rows[k] of a matrix``; ``accumulate``: added to it."""
+    """``out = sum over k of values[k] * matrix[rows[k]]``; if ``accumulate``, add it to ``out``."""
 
     def codegen(context, builder, signature, args):
         values_, rows_, n_, matrix_, ld_, accumulate_, columns_, out_ = args
@@ -221,7 +221,7 @@ def sparse_sum(typingctx, values, rows, n, matrix, ld, accumulate, columns, out)
 
 @intrinsic
 def outer_product(typingctx, x, d, accumulate, out):
-    """``out = x d.T``, added to it if ``accumulate``; matrices, of which d tells the columns."""
+    """``out = x d.T``; if ``accumulate``, add it to ``out``. The columns are those of ``d``."""
     dtype = typingctx.resolve_getattr(x, "data").dtype
 
     def codegen(context, builder, signature, args):

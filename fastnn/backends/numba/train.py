@@ -38,8 +38,8 @@ from fastnn.backends.numba.updates import (
     update_layers,
 )
 
-# The integers that threads share: the barrier's, then for each group its loss (a float64) and
-# the last step in which a thread claimed it.
+# The integers that the threads share: 8 for the barrier, the loss of each group (a float64), and
+# for each group the last step in which a thread claimed it (see ``claim``).
 _LOSSES, _CLAIMS = 8, 8 + MAX_GROUPS
 
 
@@ -60,7 +60,7 @@ class Data(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples from number ``start`` on, the inverse of their total weight, and the step."""
+    """A batch: ``samples`` samples from ``start`` on; ``scale`` is 1 / their total weight."""
 
     start: int
     samples: int
@@ -71,7 +71,7 @@ class Batch(NamedTuple):
 
 @inner
 def _block_of(net, data, batch, first, team, work):
-    """A block of a batch, from its sample ``first`` on, gathered where they are not consecutive."""
+    """Return the block of a batch that starts with its sample ``first``; gather it if needed."""
     ld = net.header[codes.BLOCK]
     samples, start = smaller(ld, batch.samples - first), batch.start + first
     x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded(samples), ld)
@@ -87,9 +87,9 @@ def _block_of(net, data, batch, first, team, work):
             gather(data.targets, data.n_targets, data.order, start, samples, targets.data, ld)
             if data.weighted:
                 gather(data.weights, np.int64(1), data.order, start, samples, weights, ld)
-    else:  # the batches are in memory one after the other, each (features, batch)
+    else:  # the batches follow one another in memory, each (features, batch)
         if not data.sparse:
-            # not padded: there may be no more columns
+            # not padded: there may be no memory behind the last column
             place = at(reinterpret(data.x, work), batch.start * data.features + first)
             x = Matrix(place, data.features, samples, batch.samples)
         place = at(data.targets, batch.start * data.n_targets + first)
@@ -116,7 +116,7 @@ def _block_of(net, data, batch, first, team, work):
 
 @inner
 def _gradient_of_group(net, data, batch, first, last, team, params, memory, grads):
-    """Loss of the blocks from ``first`` to ``last``; their gradient goes to ``grads``."""
+    """Return the loss of blocks ``first`` to ``last - 1``; write their gradient to ``grads``."""
     total = 0.0
     for b in range(first, last):
         if b > first:
@@ -129,11 +129,11 @@ def _gradient_of_group(net, data, batch, first, last, team, params, memory, grad
 
 @inner
 def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors):
-    """A thread's part of a batch: gradients and losses of groups of blocks.
+    """Compute a thread's part of a batch: gradients and losses of groups of blocks.
 
-    Each thread has some groups, and steals others' when it is done with its own. Or, where the
-    parameters are many, all work on the units of one block after the other, in the scratch memory
-    of the first.
+    Each thread owns some groups, and steals groups of other threads when it has finished its own.
+    If the plan splits the units (SHARED), all threads process one block after another together, in
+    the scratch memory of the first thread.
     """
     block = net.header[codes.BLOCK]
     blocks = (batch.samples + block - 1) // block
@@ -148,7 +148,7 @@ def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors)
         owner = (thread + distance) % n_threads
         count = (vectors.groups - owner + n_threads - 1) // n_threads
         for i in range(count):
-            # those of others from their ends on
+            # steal the groups of other threads from the last to the first
             group = owner + n_threads * (i if distance == 0 else count - 1 - i)
             if n_threads > 1 and not claim(at(team.sync, _CLAIMS + group), turn):
                 continue
@@ -163,13 +163,13 @@ def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors)
 
 @inner
 def _inverse(total):
-    """Of a batch's total weight; a batch without weight has no gradient."""
+    """Return 1 / total weight of a batch; 0 if the weight is 0, so that the gradient is 0 too."""
     return 1.0 / total if total != 0.0 else 0.0
 
 
 @inner
 def _loss_of_groups(sync, n):
-    """Sum of the groups' losses from the first to the last."""
+    """Return the sum of the groups' losses, added from the first to the last."""
     losses = reinterpret(at(sync, _LOSSES), np.float64)
     total = 0.0
     for i in range(n):
@@ -179,13 +179,13 @@ def _loss_of_groups(sync, n):
 
 @inner
 def group_count(header, samples):
-    """How many partial sums a batch of this size has."""
+    """Return the number of groups (partial gradient sums) of a batch of this size."""
     return smaller(header[codes.GROUPS], (samples + header[codes.BLOCK] - 1) // header[codes.BLOCK])
 
 
 @inner
 def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work, grads):
-    """Objective of all samples as one batch, and its gradient."""
+    """Compute the objective of all samples as one batch, and its gradient."""
     net = net_of(net)
     header, samples = net.header, x.shape[1]
     params_, work_, weights = pointer(params), pointer(work), pointer(sample_weight)
@@ -221,7 +221,7 @@ def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work
 
 @public
 def _loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
-    """See :func:`loss_and_grad`; the network as a plain tuple."""
+    """See :func:`loss_and_grad`; the network is a plain tuple."""
     mode = flush_subnormals()
     loss = _objective_gradient(net, x, targets, sample_weight, seed, step, params, work, grads)
     restore_subnormals(mode)
@@ -230,7 +230,7 @@ def _loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, gra
 
 @inner
 def _total_weight(data, start, samples):
-    """Of a batch, in the order of its samples."""
+    """Return the total weight of a batch, added in the order of its samples."""
     if not data.weighted:
         return np.float64(samples)
     total = 0.0
@@ -241,7 +241,7 @@ def _total_weight(data, start, samples):
 
 @inner
 def _data_of(data, features, order):
-    """From arrays to pointers; samples of an epoch and of a batch, whether they are shuffled."""
+    """Return data with pointers, samples per epoch, samples per batch, and whether to shuffle."""
     x, indices, indptr, targets, sample_weight, batch_size, sampling = data
     gathered = sampling != codes.CONSECUTIVE
     samples, n_targets = order.shape[0], targets.shape[1]
@@ -265,7 +265,7 @@ def _data_of(data, features, order):
 
 @inner
 def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
-    """A thread's part of a chunk of steps; how many were done."""
+    """Do a thread's part of a chunk of steps; return how many were done."""
     net = net_of(net)
     learning_rates, first_step, first_count, seed = chunk
     thread, n_threads, sync = team
@@ -299,11 +299,11 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         objective += _loss_of_groups(team.sync, groups) * scale
         if thread == 0:
             losses[i] = objective
-        # all threads read the same sum; nobody may change the parameters while others add
-        # their squares
+        # All threads compute the same objective; none may update the parameters while another
+        # still sums their squares.
         if net.l2 != 0.0:
             barrier(team)
-        # not isfinite: with reassociation x - x is 0 for all x
+        # not isfinite, which computes x - x: with reassociation this is 0 for all x
         if not abs(objective) < np.inf:
             return i
         factor, l2 = 1.0, net.l2
@@ -324,7 +324,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
 
 @public
 def _train(net, data, rule, chunk, team, params, moments, memory, losses):
-    """See :func:`train`; named tuples as plain ones."""
+    """See :func:`train`; the named tuples are plain tuples."""
     mode = flush_subnormals()
     done = _train_steps(net, data, rule, chunk, team, params, moments, memory, losses)
     restore_subnormals(mode)
@@ -332,7 +332,7 @@ def _train(net, data, rule, chunk, team, params, moments, memory, losses):
 
 
 def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
-    """Objective of one batch and its gradient."""
+    """Compute the objective of one batch and its gradient."""
     return _loss_and_grad(tuple(net), x, targets, sample_weight, seed, step, params, work, grads)
 
 

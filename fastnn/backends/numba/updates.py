@@ -13,7 +13,7 @@ from fastnn.backends.numba.pointers import at, like, pointer, reinterpret, small
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import barrier
 
-UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+UPDATED = 2048  # parameters updated at a time, so that the summed gradient is still in the cache
 
 
 class Rule(NamedTuple):
@@ -22,14 +22,14 @@ class Rule(NamedTuple):
     code: int
     constants: Any
     decay: float
-    stride: int  # from the constants of a part to those of the next; 0: one row for all
+    stride: int  # elements between the constants of successive parts; 0: one row for all parts
     front: Any
     features: int  # rows of ``front``
 
 
 @inner
 def rule_of(rule, params):
-    """From arrays to pointers."""
+    """Convert a rule with arrays to one with pointers."""
     code, constants, decay, front = rule
     stride = constants.shape[1] if constants.shape[0] > 1 else 0
     own = reinterpret(pointer(front), params)
@@ -38,13 +38,16 @@ def rule_of(rule, params):
 
 @inner
 def _part_of(rule, part):
-    """The rule of one part of the parameters."""
+    """Return the rule for one part of the parameters, a row of ``constants``."""
     constants = at(rule.constants, part * rule.stride)
     return Rule(rule.code, constants, rule.decay, rule.stride, rule.front, rule.features)
 
 
 class Vectors(NamedTuple):
-    """Parameters, rows of partial gradients, moments and perhaps an average, each of ``n``."""
+    """Parameters, partial gradients and moments, rows of ``n`` elements.
+
+    If ``averaged``, the row after the moments is the moving average of the parameters.
+    """
 
     n: int
     params: Any
@@ -56,9 +59,12 @@ class Vectors(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an update multiplies: moments' rate, gradient, parameters (if weights), average.
+    """Factors of an update.
 
-    ``parts`` are those of the parameters."""
+    ``rate`` is the step size, ``factor`` scales the gradient (clipping), ``shrink`` the weights
+    (weight decay) and ``keep`` the moving average. ``parts`` is the number of parts of the
+    parameters: the weights and biases of each row of the plan.
+    """
 
     rate: float
     factor: float
@@ -72,7 +78,7 @@ class Step(NamedTuple):
 
 @distinct
 def _sum_of_squares(x, n):
-    """In float64."""
+    """Return the sum of squares in float64."""
     total = 0.0
     for i in range(n):
         total += np.float64(x[i]) * np.float64(x[i])
@@ -81,7 +87,7 @@ def _sum_of_squares(x, n):
 
 @inner
 def penalty_of(layers, n_layers, l2, params):
-    """``l2 / 2`` times the sum of the squared weights."""
+    """See :func:`penalty`."""
     if l2 == 0.0:
         return 0.0
     total = 0.0
@@ -96,7 +102,7 @@ def penalty_of(layers, n_layers, l2, params):
 
 @public
 def penalty(layers, l2, params):
-    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    """Return ``l2 / 2`` times the sum of the squared weights, without the biases."""
     return penalty_of(pointer(layers), layers.shape[0], l2, pointer(params))
 
 
@@ -110,7 +116,7 @@ def combine(keep, factor, x, n, out):
 
 @inner
 def add_groups(groups, n_params, start, stop, grads):
-    """Add the groups' gradients in order into the first row."""
+    """Add the groups' gradients to the first row, in order."""
     for group in range(1, groups):
         row = at(grads, group * n_params + start)
         combine(1.0, 1.0, row, stop - start, at(grads, start))
@@ -118,7 +124,7 @@ def add_groups(groups, n_params, start, stop, grads):
 
 @distinct
 def _clip_entries(limit, n, grads):
-    """Clip to ``-limit`` and ``limit``."""
+    """Clip to the interval from ``-limit`` to ``limit``."""
     high = like(grads, limit)
     for i in range(n):
         g = grads[i]
@@ -128,7 +134,10 @@ def _clip_entries(limit, n, grads):
 
 @inner
 def _share(team, n):
-    """A thread's range of ``n`` elements, cut at multiples of 64 so that bits do not change."""
+    """Return a thread's range of ``n`` elements.
+
+    The limits are multiples of 64, so that the bits do not depend on the number of threads.
+    """
     lines = (n + 63) // 64
     begin = team.thread * lines // team.n_threads * 64
     return begin, smaller((team.thread + 1) * lines // team.n_threads * 64, n)
@@ -136,7 +145,10 @@ def _share(team, n):
 
 @inner
 def part_of_params(layers, k):
-    """Range of a layer's weights (k even) or biases (k odd) among the parameters; if weights."""
+    """Return offset and size of part k of the parameters, and whether it has weights.
+
+    Part k belongs to row ``k // 2`` of the plan: its weights if k is even, else its biases.
+    """
     row = at(layers, k // 2 * codes.LAYER_COLUMNS)
     if row[codes.KIND] != codes.DENSE:
         return 0, 0, False
@@ -147,10 +159,10 @@ def part_of_params(layers, k):
 
 @inner
 def clip(net, rule, team, vectors):
-    """Gradient of the objective into the first row, its entries clipped; factor of its norm.
+    """Write the gradient of the objective to the first row and clip its entries.
 
-    Every thread adds up its share and, so that the bits are the same for any number of threads,
-    the squares of all.
+    Returns the factor that clips its norm. Every thread computes its share of the gradient, but
+    sums the squares of all elements, so that the bits do not depend on the number of threads.
     """
     limit, entries = rule.constants[3], rule.constants[4]
     for k in range(2 * net.n_layers):
@@ -166,7 +178,7 @@ def clip(net, rule, team, vectors):
     norm = 0.0
     if limit != 0.0:
         norm = math.sqrt(_sum_of_squares(vectors.grads, vectors.n))
-    # nobody may scale its share while others add up
+    # no thread may scale its share while others compute the norm
     barrier(team)
     return limit / norm if norm > limit else 1.0
 
@@ -176,7 +188,7 @@ def clip(net, rule, team, vectors):
 
 @inner
 def step_size(rule, learning_rate, count):
-    """Learning rate, for Adam with the correction of the moments' bias."""
+    """Return the learning rate, for Adam with the bias correction of the moments."""
     if rule.code == codes.ADAM:
         unbiased = math.sqrt(1.0 - math.pow(rule.constants[1], np.float64(count)))
         biased = 1.0 - math.pow(rule.constants[0], np.float64(count))
@@ -186,12 +198,12 @@ def step_size(rule, learning_rate, count):
 
 @distinct
 def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
-    """One step for ``n`` parameters; ``rate`` is the step size, ``shrink`` the decay's factor."""
+    """Do one step for ``n`` parameters, with step size ``rate`` and decay factor ``shrink``."""
     constants = rule.constants
     l2, shrink, rate = like(params, l2), like(params, shrink), like(params, rate * constants[6])
     c0, c1 = like(params, constants[0]), like(params, constants[1])
     epsilon = like(params, constants[2])
-    # 1 - constant in float64, as its rounding would show
+    # 1 - constant in float64, since float32 would lose too many digits
     d0, d1 = like(params, 1.0 - constants[0]), like(params, 1.0 - constants[1])
     if rule.code == codes.SGD:
         if constants[0] == 0.0:
@@ -232,7 +244,7 @@ def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
 
 @public
 def _update_all(grads, l2, rule, learning_rate, count, params, moments):
-    """See :func:`update`; the rule as a plain tuple."""
+    """See :func:`update`; the rule is a plain tuple."""
     rule_ = rule_of(rule, pointer(params))
     mode = flush_subnormals()
     _update(
@@ -250,7 +262,7 @@ def _update_all(grads, l2, rule, learning_rate, count, params, moments):
 
 
 def update(grads, l2, rule, learning_rate, count, params, moments):
-    """One step of an update rule, ``g = grads + l2 params``."""
+    """Do one step of an update rule, with ``g = grads + l2 params``."""
     _update_all(grads, l2, tuple(rule), learning_rate, count, params, moments)
 
 
@@ -264,7 +276,7 @@ def _scale(factor, n, grads):
 
 @distinct
 def _dot(x, y, n):
-    """In float64."""
+    """Return the inner product in float64."""
     total = 0.0
     for i in range(n):
         total += np.float64(x[i]) * np.float64(y[i])
@@ -280,7 +292,7 @@ def _scaled(factor, x, n, out):
 
 @apart
 def _update_front(n, l2, shrink, rule, step, team, vectors):
-    """Update of a thread's rows of a first layer behind factors of the features."""
+    """Update a thread's rows of the first layer and the trainable factors of their features."""
     units, features = n // rule.features, rule.features
     begin, end = team.thread * features // team.n_threads, (team.thread + 1) * features
     for i in range(begin, end // team.n_threads):
@@ -300,7 +312,7 @@ def _update_front(n, l2, shrink, rule, step, team, vectors):
 
 @inner
 def _update_range(first, n, l2, shrink, rule, step, team, vectors):
-    """Sum of the groups and update, for a thread's share of one range of parameters."""
+    """Sum the groups' gradients and update, for a thread's share of a range of parameters."""
     begin, end = _share(team, n)
     for start in range(first + begin, first + end, UPDATED):
         stop = smaller(start + UPDATED, first + end)
@@ -318,7 +330,7 @@ def _update_range(first, n, l2, shrink, rule, step, team, vectors):
 
 @inner
 def update_layers(net, l2, rule, step, team, vectors):
-    """Update all parameters; biases have neither L2 nor weight decay."""
+    """Update all parameters; no L2 penalty or weight decay for the biases."""
     if net.l2 == 0.0 and rule.decay == 0.0 and rule.stride == 0:
         _update_range(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
     else:

@@ -1,16 +1,15 @@
 """The kernels in plain NumPy: the reference, to be read first.
 
-Inside the kernels every matrix is ``(units, samples)``. Arguments come in the
-order: arrays that are read, numbers, arrays that are written. A kernel
-overwrites what it writes and keeps nothing between calls; it trusts its
-arguments, which :class:`fastnn.Network` has checked.
+Inside the kernels every matrix is ``(units, samples)``. The order of the arguments is: input
+arrays, scalars, output arrays. A kernel overwrites its output arrays and keeps no state between
+calls. It does not check its arguments; :class:`fastnn.Network` does.
 
-Symbols: ``x`` a layer's input, ``w`` its weights ``(fan_in, fan_out)``, ``b``
-its biases, ``z = w.T x + b`` the net input, ``a = f(z)`` the output; ``d`` before
-a name is the derivative of the mean loss by it.
+Notation: ``x`` is the input of a layer, ``w`` its weights ``(fan_in, fan_out)``, ``b`` its biases,
+``z = w.T x + b`` the net input and ``a = f(z)`` the output. The prefix ``d`` denotes the derivative
+of the mean loss with respect to a variable: ``dz``, ``dw``.
 
-Everything except the random streams also works on complex arrays, so that the
-tests can differentiate it by the complex step.
+All kernels except the random streams also accept complex arrays, so that the tests can
+differentiate them by the complex-step method.
 """
 
 from fastnn.backends.numpy.activations import (
@@ -37,11 +36,11 @@ from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
 NAME = "numpy"
-BLAS_WEIGHTS = 0  # weights of a layer from which on its products go through BLAS: all do
+BLAS_WEIGHTS = 0  # number of weights from which a layer uses BLAS: all layers do
 
 
 def product_scratch(block, widest, itemsize):
-    """Scratch numbers that the products of wide layers need beside the plan's own: none."""
+    """Return how many additional scratch elements the products of wide layers need: none."""
     return 0
 
 

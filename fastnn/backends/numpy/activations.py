@@ -9,7 +9,7 @@ from fastnn.backends.numpy.random import dropout_mask
 
 
 def activation_forward(z, activation, alpha, out):
-    """``out = f(z)``; ``out`` may be ``z`` where the derivative follows from it.
+    """``out = f(z)``; ``out`` may be ``z`` if the derivative follows from the output alone.
 
     | activation | f(z) |
     |---|---|
@@ -24,7 +24,7 @@ def activation_forward(z, activation, alpha, out):
     | gelu | z Phi(z) = z erfc(-z / sqrt 2) / 2 |
     | selu | lambda z for z > 0, else lambda alpha (exp(z) - 1) |
     | mish | z tanh(softplus(z)) |
-    | the user's | alpha.f(z) |
+    | custom | alpha.f(z) |
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def activation_forward(z, activation, alpha, out):
     activation : int
         A code of :mod:`fastnn.backends.codes`.
     alpha : float
-        Constant of leaky_relu and elu; a :class:`fastnn.CustomActivation` for the
-        user's own (for the Numba kernels the address of what was compiled of it).
+        Constant of leaky_relu and elu; for a custom activation the
+        :class:`fastnn.CustomActivation` (for the Numba kernels the address of the compiled code).
     out : ndarray, shape (units, samples)
     """
     if activation == codes.TANH:
@@ -41,7 +41,7 @@ def activation_forward(z, activation, alpha, out):
     elif activation == codes.SIGMOID:
         out[...] = sigmoid(z)
     elif activation == codes.RELU:
-        # not max: NaN must come through
+        # not np.maximum: where the real parts are equal it would compare imaginary parts
         out[...] = np.where(z.real <= 0, 0, z)
     elif activation == codes.LEAKY_RELU:
         out[...] = np.where(z.real <= 0, alpha * z, z)
@@ -65,7 +65,9 @@ def activation_forward(z, activation, alpha, out):
 
 
 def activation_backward(z, a, activation, alpha, da):
-    """``da`` becomes ``dz = da f'(z)``, written with the output where that is enough.
+    """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``.
+
+    The derivative is computed from the output a alone if possible.
 
     | activation | f'(z) |
     |---|---|
@@ -80,15 +82,15 @@ def activation_backward(z, a, activation, alpha, da):
     | gelu | Phi(z) + z phi(z) |
     | selu | lambda for a > 0, else a + lambda alpha |
     | mish | t + z (1 - t^2) sigmoid(z), t = tanh(softplus(z)) |
-    | the user's | alpha.df(z) |
+    | custom | alpha.df(z) |
 
     Parameters
     ----------
     z, a : ndarray, shape (units, samples)
-        Net input and output; ``z`` is read for silu, gelu, mish and the user's own only.
+        Net input and output; ``z`` is read only for silu, gelu, mish and custom activations.
     activation : int
     alpha : float
-        Positive; or as for :func:`activation_forward`.
+        As for :func:`activation_forward`; the constant of leaky_relu and elu must be positive.
     da : ndarray, shape (units, samples)
         Read and overwritten.
     """
@@ -120,7 +122,7 @@ def activation_backward(z, a, activation, alpha, da):
 
 
 def activation_curvature(z, a, activation, alpha, da):
-    """``da`` becomes ``da f''(z)``; zero at and on both sides of a kink of straight lines.
+    """Multiply ``da`` by ``f''(z)`` in place; zero for piecewise linear f, also at the kink.
 
     | activation | f''(z) |
     |---|---|
@@ -137,7 +139,8 @@ def activation_curvature(z, a, activation, alpha, da):
     Parameters
     ----------
     z, a, activation, alpha, da
-        As for :func:`activation_backward`; the user's own activations have no second derivative.
+        As for :func:`activation_backward`. Custom activations are not supported: they have no
+        second derivative.
     """
     if activation == codes.TANH:
         da *= -2 * a * (1 - a * a)
@@ -170,11 +173,11 @@ def dropout_forward(x, rate, key, first, out):
     ----------
     x : ndarray, shape (units, samples)
     rate : float
-        Probability of dropping, in [0, 1).
+        Probability that a unit is dropped, in [0, 1).
     key : uint64
-        The mask's random stream.
+        Key of the mask's random stream.
     first : int
-        Position in the batch of the first sample.
+        Position of the first sample in the batch.
     out : ndarray, shape (units, samples)
     """
     mask = dropout_mask(rate, key, first, *x.shape)
@@ -188,44 +191,44 @@ def dropout_backward(rate, key, first, da):
 
 
 def elementwise(function, *arrays):
-    """A user's function of numbers, for one after the other; NaN where it raises a numeric error.
+    """Apply a custom scalar function elementwise; NaN if it raises a numeric error.
 
-    Not called with whole arrays: what branches or calls ``math`` takes numbers only.
+    It is not called with arrays, since functions with branches or calls of ``math`` need scalars.
     """
-    function = getattr(function, "py_func", function)  # compiled by Numba
+    function = getattr(function, "py_func", function)  # the Python function if Numba compiled it
     out = np.empty_like(arrays[0])
     values = out.reshape(-1)
     with np.errstate(all="ignore"):
         for i, numbers in enumerate(zip(*(array.flat for array in arrays), strict=True)):
             try:
                 values[i] = function(*numbers)
-            except (ArithmeticError, ValueError):  # of math, where compiled code goes on
+            except (ArithmeticError, ValueError):  # raised by math, but not in compiled code
                 values[i] = np.nan
     return out
 
 
 def sigmoid(z):
-    """``1 / (1 + exp(-z))`` without overflow: both branches use ``exp(-|z|)``."""
+    """Return ``1 / (1 + exp(-z))`` without overflow: both branches use ``exp(-|z|)``."""
     positive = z.real >= 0
     e = np.exp(np.where(positive, -z, z))
     return np.where(positive, 1, e) / (1 + e)
 
 
 def softplus(z):
-    """``log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``."""
+    """Return ``log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|))``."""
     positive = z.real >= 0
     return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
 
 
 def normal_cdf(z):
-    """Distribution function of the standard normal, ``erfc(-z / sqrt 2) / 2``."""
+    """Return the standard normal distribution function, ``erfc(-z / sqrt 2) / 2``."""
     from scipy.special import erfc
 
     return 0.5 * erfc(-z / np.sqrt(2).astype(z.real.dtype))
 
 
 def tanh_softplus(z):
-    """``t = tanh(softplus(z))`` and ``1 - t^2`` without overflow or cancellation.
+    """Return ``t = tanh(softplus(z))`` and ``1 - t^2`` without overflow or cancellation.
 
     With ``q = exp(-|z|)`` and ``t = n / d``: for z >= 0, n = 1 + 2 q and d = n + 2 q^2; else
     n = q^2 + 2 q and d = n + 2. In both cases ``1 - t^2 = (d - n) (d + n) / d^2``.

@@ -1,7 +1,8 @@
-"""Derivatives of a network's outputs by its inputs: backwards, forwards, and the second ones.
+"""Derivatives of a network's outputs by its inputs: reverse mode, forward mode, second order.
 
-Of the last layer's net inputs, by what the first layer gets; the plan has no dropout. Several
-vectors share one forward pass: with the unit vectors each gives a row or a column of the Jacobian.
+The functions differentiate the net inputs of the last layer by the inputs of the first. The plan
+must not have dropout. Several vectors share one forward pass; with the unit vectors, the results
+are the rows (reverse mode) or columns (forward mode) of the Jacobian.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fastnn.backends.numpy.updates import weights_of
 
 @quiet
 def input_gradients(net, x, vectors, params, work, out):
-    """Vectors times the Jacobian: ``out[s, r] = J(x[s]).T vectors[s, r]``.
+    """Compute vector-Jacobian products: ``out[s, r] = J(x[s]).T vectors[s, r]``.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ def input_gradients(net, x, vectors, params, work, out):
         Without dropout.
     x : ndarray, shape (samples, features)
     vectors : ndarray, shape (samples or 1, n_vectors, outputs)
-        1: the same for all samples.
+        If the first dimension is 1, all samples use the same vectors.
     params : ndarray, shape (n_params,)
     work : ndarray
         Scratch memory.
@@ -38,7 +39,7 @@ def input_gradients(net, x, vectors, params, work, out):
 
 @quiet
 def output_tangents(net, x, vectors, params, work, out):
-    """The Jacobian times vectors: ``out[s, r] = J(x[s]) vectors[s, r]``.
+    """Compute Jacobian-vector products: ``out[s, r] = J(x[s]) vectors[s, r]``.
 
     Parameters
     ----------
@@ -54,10 +55,10 @@ def output_tangents(net, x, vectors, params, work, out):
 
 @quiet
 def input_curvature(net, x, direction, vector, tangent, params, work, out):
-    """Change of ``J(x).T vector`` as x moves along a direction, and the vector with it.
+    """Differentiate ``J(x).T vector`` along a direction of x and a tangent of the vector.
 
-    ``out = d/de J(x + e direction).T (vector + e tangent)`` at e = 0: forwards along the
-    direction, then backwards with values and changes side by side.
+    ``out = d/de J(x + e direction).T (vector + e tangent)`` at e = 0, computed by a forward-mode
+    pass along the direction and a backward pass for the values and their derivatives by e.
 
     Parameters
     ----------
@@ -85,12 +86,12 @@ def input_curvature(net, x, direction, vector, tangent, params, work, out):
 
 
 def columns(vectors, x):
-    """A column per sample, which may be written."""
+    """Return a copy of the vectors with one column per sample."""
     return np.repeat(vectors.T, len(x), axis=1) if len(vectors) < len(x) else vectors.T.copy()
 
 
 def _backward(net, layers, delta, params):
-    """Derivatives by the outputs of the last layer, the one before, ..., by the inputs."""
+    """Return derivatives by the outputs of each layer, last to first, then by the inputs."""
     _, net_inputs, outputs = layers
     found = []
     for k in range(len(net.layers) - 1, -1, -1):
@@ -104,7 +105,7 @@ def _backward(net, layers, delta, params):
 
 
 def _forward(net, layers, tangent, params):
-    """Changes of each layer's net inputs, first to last, as the inputs change by ``tangent``."""
+    """Return the tangents of all layers' net inputs, first to last, from one of the inputs."""
     _, net_inputs, outputs = layers
     found = []
     for k, row in enumerate(net.layers):

@@ -1,4 +1,4 @@
-"""Losses with their derivatives, and what net inputs become for a prediction."""
+"""Losses with their derivatives, and the transformation of net inputs to predictions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fastnn.backends.numpy.activations import elementwise, sigmoid, softplus
 
 
 def output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits):
-    """Weighted sum of the samples' losses, and its derivative times ``scale``.
+    """Compute the weighted sum of the samples' losses, and its derivative times ``scale``.
 
-    | loss | of one sample | derivative |
+    | loss | loss of one sample | derivative |
     |---|---|---|
     | cross_entropy | log(sum_k exp z_k) - z_target | softmax(z) - onehot(target) |
     | binary_cross_entropy | sum_k softplus(z_k) - t_k z_k | sigmoid(z) - t |
@@ -21,42 +21,43 @@ def output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits)
     | quantile | sum_k max((1 - c_k) d_k, -c_k d_k), d = z - t, c the constants | 1 - c or -c |
     | poisson | sum_k exp z_k - t_k z_k + t_k log t_k - t_k | exp(z) - t |
     | gaussian | sum_k 1/2 (s_k + (m_k - t_k)^2 exp -s_k), (m, s) the pairs of outputs | see below |
-    | the user's | sum_k constant.f(z_k, t_k) | constant.df(z, t) |
+    | custom | sum_k constant.f(z_k, t_k) | constant.df(z, t) |
 
-    For the first two the constant is label smoothing: 1 for the target becomes
-    1 - constant, and all classes (for binary_cross_entropy both) get their share of it.
+    For the first two losses the constant is the amount of label smoothing: it is subtracted from
+    the target's probability of 1 and distributed evenly over all classes (two for
+    binary_cross_entropy).
 
-    Several outputs may belong to one target, one after the other: a Gaussian's mean and logarithm
-    of the variance, or as many quantiles as there are constants.
+    One target may have several consecutive outputs: mean and log-variance of a Gaussian, or one
+    per quantile.
 
-    The derivative of gaussian is that of the loss times the variance to the power of the constant,
-    beta-NLL: the loss alone (0) learns the mean slowly where the variance is large. Source:
-    Seitzer, Tavakoli, Antic, Martius, On the pitfalls of heteroscedastic uncertainty estimation
-    with probabilistic neural networks (2022).
+    The derivative of gaussian is that of the loss multiplied by the variance to the power of the
+    constant, beta (beta-NLL): with beta = 0, the mean is learned slowly where the variance is
+    large. Source: Seitzer, Tavakoli, Antic, Martius, On the pitfalls of heteroscedastic uncertainty
+    estimation with probabilistic neural networks (2022).
 
     Parameters
     ----------
     logits : ndarray, shape (outputs, samples)
         Net inputs of the output layer.
     targets : ndarray, shape (targets, samples)
-        Class indices for cross_entropy (1 row), else a row for each output or, of gaussian and
-        several quantiles, for each group of them; of the logits' dtype.
+        Class indices for cross_entropy (1 row), otherwise one row per target; same dtype as
+        ``logits``.
     sample_weight : ndarray, shape (samples,) or (0,)
-        Empty for all ones.
+        Empty if all weights are one.
     loss : int
         A code of :mod:`fastnn.backends.codes`.
     constants : ndarray of float64, shape (1,) or (quantiles,)
-        Number of the loss: label smoothing, Huber's threshold, the quantile or a Gaussian's beta; a
-        :class:`fastnn.CustomLoss` for the user's own (for the Numba kernels an address).
+        Label smoothing, threshold of huber, the quantiles, or beta of gaussian; for a custom loss
+        the :class:`fastnn.CustomLoss` (for the Numba kernels the address of the compiled code).
     scale : float
         Factor of the derivative: 1 / sum of the weights for a mean.
     dlogits : ndarray, shape (outputs, samples)
-        May be ``logits``.
+        Output: the derivative; may be ``logits``.
 
     Returns
     -------
     float
-        Not scaled.
+        The weighted sum, without the factor ``scale``.
     """
     dtype, constant = logits.real.dtype.type, constants[0]
     if loss == codes.CROSS_ENTROPY:
@@ -109,13 +110,13 @@ def output_loss(logits, targets, sample_weight, loss, constants, scale, dlogits)
 
 
 def _gaussian(logits, targets, beta):
-    """Loss of each sample and its derivative, for pairs of mean and logarithm of the variance."""
+    """Return each sample's loss and its derivative, for pairs of mean and log-variance."""
     limit = logits.real.dtype.type(codes.LOG_VARIANCE_LIMIT)
     given, d = logits[1::2], logits[::2] - targets
     low, high = given.real < -limit, given.real > limit
     s = np.where(low, -limit, np.where(high, limit, given))
     q = d * d * np.exp(-s)
-    # A variance beyond a limit may come back, but not go on.
+    # A clipped log-variance may move back into its range, but not farther out of it.
     slope = (1 - q) / 2
     slope = np.where((low & (slope.real > 0)) | (high & (slope.real < 0)), 0, slope)
     derivative = np.empty(logits.shape, np.result_type(logits, targets))
@@ -125,7 +126,7 @@ def _gaussian(logits, targets, beta):
 
 
 def output_transform(loss, out):
-    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves.
+    """Transform net inputs to predictions in place: softmax, sigmoid, exp or identity.
 
     Parameters
     ----------

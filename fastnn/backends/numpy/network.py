@@ -1,4 +1,4 @@
-"""A network's layers in order: predictions, the objective and its gradient."""
+"""All layers of a network: predictions, the objective and its gradient."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fastnn.backends.numpy.updates import add_penalty, biases_of, penalty, weigh
 
 @quiet
 def forward(net, x, transform, params, work, out):
-    """Predictions of a network.
+    """Compute predictions of a network.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def forward(net, x, transform, params, work, out):
         Without dropout.
     x : ndarray, shape (samples, features)
     transform : bool
-        Predictions (softmax, sigmoid) rather than net inputs.
+        Whether ``out`` gets predictions (softmax, sigmoid, exp) instead of net inputs.
     params : ndarray, shape (n_params,)
     work : ndarray
         Scratch memory.
@@ -42,8 +42,7 @@ def forward(net, x, transform, params, work, out):
     Returns
     -------
     bool
-        Whether ``x`` has neither NaN nor infinity, which the compiled kernels check
-        while it is in the cache.
+        Whether ``x`` is finite. The compiled kernels check each block while it is in the cache.
     """
     a = x.T
     for row, alpha in zip(net.layers, net.constants, strict=False):
@@ -58,30 +57,32 @@ def forward(net, x, transform, params, work, out):
 
 
 def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grads):
-    """Objective of one batch and its gradient.
+    """Compute the objective of one batch and its gradient.
 
-    The objective is the (weighted) mean loss plus ``l2 / 2`` times the sum of the
-    squared weights. Backwards through the layers, with
-    ``dz = da f'(z)``: ``dw = x dz.T``, ``db = sum dz``, ``dx = w dz``.
+    The objective is the (weighted) mean loss plus ``l2 / 2`` times the sum of the squared weights.
+    For each layer, last to first: ``dz = da f'(z)``, ``dw = x dz.T``, ``db = sum dz``,
+    ``dx = w dz``.
 
     Parameters
     ----------
     net : fastnn.backends.interface.Net
-        With dropout where its layers have it.
+        May have dropout layers.
     x : ndarray, shape (features, samples)
     targets : ndarray, shape (targets, samples)
     sample_weight : ndarray, shape (samples,) or (0,)
+        Empty if all weights are one.
     seed, step : int
-        The dropout masks' random streams.
+        Select the random streams of the dropout masks.
     params : ndarray, shape (n_params,)
     work : ndarray
         Scratch memory.
     grads : ndarray, shape (groups, n_params)
-        The gradient is left in the first row; the others are scratch memory.
+        Output: the gradient in the first row; the others are scratch memory.
 
     Returns
     -------
     float
+        The objective.
     """
     loss = batch_gradient(net, x, targets, sample_weight, seed, step, params, grads[0])
     add_penalty(net, params, grads[0])
@@ -89,10 +90,10 @@ def loss_and_grad(net, x, targets, sample_weight, seed, step, params, work, grad
 
 
 def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
-    """Mean loss of a batch; its gradient, without the penalty's, goes to ``grads``."""
+    """Return the mean loss of a batch and write its gradient, without the penalty, to ``grads``."""
     samples = x.shape[1]
     total = float(sample_weight.sum(dtype=np.float64)) if sample_weight.shape[0] else samples
-    # A batch may hold only samples of weight zero: its gradient is zero.
+    # A batch may contain only samples of weight zero; its gradient is zero.
     scale = 1 / total if total > 0 else 0.0
 
     inputs, net_inputs, outputs = forward_layers(net, x, seed, step, params)
@@ -104,7 +105,7 @@ def batch_gradient(net, x, targets, sample_weight, seed, step, params, grads):
 
 
 def forward_layers(net, x, seed, step, params):
-    """What all layers read and write for a batch.
+    """Compute the inputs, net inputs and outputs of all layers for a batch.
 
     Parameters
     ----------
@@ -133,24 +134,26 @@ def forward_layers(net, x, seed, step, params):
 
 
 def backward_layers(net, layers, delta, seed, step, params, grads, by_inputs=False):
-    """Gradient by all parameters, from the derivative by the last layer's outputs.
+    """Compute the gradient by all parameters from the derivative by the last layer's outputs.
 
     Parameters
     ----------
     net : fastnn.backends.interface.Net
     layers : tuple of list
-        Of :func:`forward_layers`.
+        Result of :func:`forward_layers`.
     delta : ndarray, shape (outputs, samples)
-        Overwritten.
+        Derivative by the outputs; overwritten.
     seed, step : int
     params : ndarray, shape (n_params,)
     grads : ndarray, shape (n_params,)
+        Output: the gradient.
     by_inputs : bool
-        Whether the derivative by the samples is wanted too.
+        Whether to compute the derivative by the inputs too.
 
     Returns
     -------
     ndarray, shape (features, samples), or None
+        Derivative by the inputs, None unless ``by_inputs``.
     """
     inputs, net_inputs, outputs = layers
     for k in range(len(net.layers) - 1, -1, -1):

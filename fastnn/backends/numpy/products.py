@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# NaN and infinity propagate. NumPy's warning would only precede the error that follows; and some
-# BLAS libraries raise it for numbers beyond the end of a matrix.
+# NaN and infinity propagate to the loss, whose check raises an error; a warning from NumPy would
+# only duplicate it. Some BLAS libraries also raise the warning for memory past the end of a matrix.
 quiet = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -33,7 +33,8 @@ def dense_backward_params(x, dz, accumulate, dw, db):
     x : ndarray, shape (fan_in, samples)
     dz : ndarray, shape (fan_out, samples)
     accumulate : bool
-        Add to ``dw`` and ``db``, as the second and later blocks of a batch do.
+        Whether to add to ``dw`` and ``db`` (for all blocks of a batch but the first) instead of
+        overwriting them.
     dw : ndarray, shape (fan_in, fan_out)
     db : ndarray, shape (fan_out,)
     """

@@ -10,7 +10,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio, odd
 
 
 def mix(z):
-    """Next output of SplitMix64 from the state ``z``; uint64 in, uint64 out.
+    """Return the next output of SplitMix64 from the state ``z``, both uint64.
 
     Source: Steele, Lea, Flood, Fast splittable pseudorandom number generators
     (OOPSLA 2014), with the finaliser constants of Stafford's variant 13.
@@ -23,26 +23,26 @@ def mix(z):
 
 
 def stream(seed, purpose, number):
-    """Key of one random stream; the draw at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose number at position i is ``mix(key + i)``."""
     with np.errstate(over="ignore"):
         return mix(mix(mix(np.uint64(seed)) + np.uint64(purpose)) + np.uint64(number))
 
 
 def shuffle(seed, epoch, order):
-    """Random order of the samples in one epoch (Fisher-Yates).
+    """Draw a random order of the samples for one epoch (Fisher-Yates).
 
     Parameters
     ----------
     seed, epoch : int
-        What the order depends on.
+        Determine the order.
     order : ndarray of int64, shape (samples,)
-        Overwritten with a permutation of 0 .. samples - 1.
+        Output: a permutation of 0 .. samples - 1.
     """
     samples = order.shape[0]
     key = stream(seed, codes.STREAM_SHUFFLE, epoch)
     with np.errstate(over="ignore"):
         draws = mix(key + np.arange(samples, dtype=np.uint64)) >> np.uint64(32)
-    # floor(draw / 2**32 * (i + 1)); off from uniform by at most samples / 2**32
+    # floor(draw / 2**32 * (i + 1)); deviates from uniform by at most samples / 2**32
     partners = (draws * np.arange(1, samples + 1, dtype=np.uint64)) >> np.uint64(32)
     items = list(range(samples))
     for i in range(samples - 1, 0, -1):
@@ -52,11 +52,11 @@ def shuffle(seed, epoch, order):
 
 
 def dropout_mask(rate, key, first, units, samples):
-    """True where a unit is kept, shape (units, samples).
+    """Return a mask of shape (units, samples), True if a unit is kept.
 
-    ``first`` is the position in the batch of the first sample. The 32-bit
-    finaliser is Wellons' "lowbias32" (Hash function prospector, 2018): 32-bit
-    multiplications exist as vector instructions, 64-bit ones mostly do not.
+    ``first`` is the position of the first sample in the batch. The 32-bit finaliser is Wellons'
+    "lowbias32" (Hash function prospector, 2018), since most processors have vector instructions
+    for 32-bit multiplications but not for 64-bit ones.
     """
     with np.errstate(over="ignore"):
         rows = mix(key + np.arange(units, dtype=np.uint64)).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Gradients by the parameters of each sample by itself: rows of the Jacobian, for Gauss-Newton."""
+"""Per-sample gradients by the parameters: rows of the Jacobian, for Gauss-Newton methods."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from fastnn.backends.numpy.updates import weights_of
 
 @quiet
 def sample_gradients(net, x, vectors, params, work, out):
-    """Vectors times the Jacobian by the parameters: ``out[:, r, s] = J(x[s]).T vectors[s, r]``.
+    """Multiply vectors by the Jacobian by the parameters: ``out[:, r, s] = J.T vectors[s, r]``.
 
-    Of the last layer's net inputs. With the unit vectors, ``out`` is the transposed Jacobian of
-    all outputs of all samples, whose product with itself is ``out @ out.T``.
+    J is the Jacobian of the last layer's net inputs at ``x[s]``. With the unit vectors, ``out`` as
+    a matrix with a row per parameter is the transposed Jacobian of all outputs of all samples.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def sample_gradients(net, x, vectors, params, work, out):
         Without dropout.
     x : ndarray, shape (samples, features)
     vectors : ndarray, shape (samples or 1, n_vectors, outputs)
-        1: the same for all samples.
+        If the first dimension is 1, all samples use the same vectors.
     params : ndarray, shape (n_params,)
     work : ndarray
         Scratch memory.

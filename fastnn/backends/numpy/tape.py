@@ -1,6 +1,6 @@
-"""Forward, backward and update one by one, for a loss that is computed outside.
+"""Forward pass, backward pass and update as separate functions, for a loss computed elsewhere.
 
-Together they do what a step of ``train`` does, in the same order.
+Together they do the same as a step of ``train``, in the same order.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from fastnn.backends.numpy.updates import clip
 
 @quiet
 def tape_forward(net, x, seed, step, params, work, out):
-    """Net inputs of the last layer; what the backward pass reads stays in ``work``.
+    """Compute the net inputs of the last layer; leave what the backward pass needs in ``work``.
 
     Parameters
     ----------
     net : fastnn.backends.interface.Net
-        With dropout where its layers have it.
+        May have dropout layers.
     x : ndarray, shape (samples, features)
     seed, step : int
-        The dropout masks' random streams.
+        Select the random streams of the dropout masks.
     params : ndarray, shape (n_params,)
     work : ndarray, shape (blocks, size)
-        Outputs of the layers, a row per block of samples. This backend does not use it.
+        Outputs of the layers, one row per block of samples. Not used by this backend.
     out : ndarray, shape (samples, outputs)
 
     Returns
     -------
     bool
-        Whether ``x`` has neither NaN nor infinity.
+        Whether ``x`` is finite.
     """
     _, _, outputs = forward_layers(net, np.ascontiguousarray(x.T), seed, step, params)
     out[...] = outputs[-1].T
@@ -41,17 +41,18 @@ def tape_forward(net, x, seed, step, params, work, out):
 
 @quiet
 def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """Gradient by parameters and inputs, from that by the outputs of :func:`tape_forward`.
+    """Compute the gradients by parameters and inputs from the gradient by the outputs.
 
     Parameters
     ----------
     net, x, seed, step, params, work
-        Those of the forward pass, unchanged; this backend does it once more.
+        The arguments of :func:`tape_forward`, unchanged. This backend repeats the forward pass.
     d_outputs : ndarray, shape (samples, outputs)
+        Derivative of the loss by the outputs of :func:`tape_forward`.
     grads : ndarray, shape (groups, n_params)
-        The gradient is left in the first row; the others are scratch memory.
+        Output: the gradient by the parameters in the first row; the others are scratch memory.
     d_inputs : ndarray, shape (samples, features) or (0, features)
-        No rows: not wanted.
+        Output: the derivative by ``x``; not computed if the array has no rows.
     """
     layers = forward_layers(net, np.ascontiguousarray(x.T), seed, step, params)
     delta, by_inputs = d_outputs.T.copy(), len(d_inputs) > 0
@@ -62,14 +63,14 @@ def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
 
 @quiet
 def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
-    """Update all parameters by the gradient of a loss, as a step of ``train`` does.
+    """Update all parameters with the gradient of a loss, as a step of ``train`` does.
 
     Parameters
     ----------
     net : fastnn.backends.interface.Net
-        Its L2 is added.
+        The derivative of its L2 penalty is added to the gradient.
     grads : ndarray, shape (n_params,)
-        Overwritten where the rule clips.
+        Overwritten if the rule clips.
     rule : fastnn.backends.interface.Rule
     learning_rate : float
     count : int
@@ -82,7 +83,7 @@ def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     Returns
     -------
     bool
-        Whether the gradient is finite; else nothing changes.
+        Whether the gradient is finite; if not, nothing is updated.
     """
     if not np.isfinite(grads).all():
         return False

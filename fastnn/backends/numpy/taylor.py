@@ -1,9 +1,10 @@
-"""Value, first and second derivative along a direction, and the gradients of these three.
+"""Value, first and second derivative along a curve, and the gradients of these three.
 
-Forward-mode Taylor: every layer hands on three numbers a unit, as the inputs move by
-``e first + e^2 / 2 second``. With the layers' ``z, z', z''`` the outputs are ``a = f(z)``,
-``a' = f'(z) z'`` and ``a'' = f''(z) z'^2 + f'(z) z''``. Then the way back, from derivatives by all
-three of the last layer: for residuals of differential equations.
+Taylor-mode differentiation, for residuals of differential equations: the inputs move by
+``e first + e^2 / 2 second``, and each unit has a value and its first and second derivative by e.
+With the net inputs ``z, z', z''`` the outputs are ``a = f(z)``, ``a' = f'(z) z'`` and
+``a'' = f''(z) z'^2 + f'(z) z''``. The backward pass starts from the derivatives by all three at
+the last layer.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from fastnn.backends.numpy.activations import (
 from fastnn.backends.numpy.products import quiet
 from fastnn.backends.numpy.updates import biases_of, weights_of
 
-_STEP = 1e-30  # of the complex step: its square is nothing
+_STEP = 1e-30  # of the complex-step derivative; its square is negligible
 
 
 class Passed(NamedTuple):
-    """What a layer read and computed; each of three has value, first and second derivative.
+    """Intermediate results of a layer, for the backward pass.
 
     Attributes
     ----------
     inputs, net_inputs : ndarray, shape (3, units, samples)
+        Value, first and second derivative.
     slopes : ndarray, shape (3, units, samples)
-        First to third derivative of the activation.
+        First to third derivative of the activation function.
     """
 
     inputs: np.ndarray
@@ -41,22 +43,22 @@ class Passed(NamedTuple):
 
 @quiet
 def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[Passed]]:
-    """Forward.
+    """Do the forward pass.
 
     Parameters
     ----------
     net : fastnn.backends.interface.Net
         Without dropout.
     x : ndarray, shape (3, features, samples)
-        Samples, how they move, and how that changes.
+        The samples, and their first and second derivative along the curve.
     params : ndarray, shape (n_params,)
 
     Returns
     -------
     out : ndarray, shape (3, outputs, samples)
-        The last layer's net inputs.
+        The last layer's outputs, which are its net inputs: value, first and second derivative.
     passed : list of Passed
-        For :func:`taylor_gradient`.
+        Argument of :func:`taylor_gradient`.
     """
     passed = []
     for row, constant in zip(net.layers, net.constants, strict=False):
@@ -70,14 +72,14 @@ def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[Passed]]:
 
 @quiet
 def taylor_gradient(net: Any, passed: list[Passed], vector: Any, params: Any, out: Any) -> None:
-    """Backward: of each sample, the gradient by the parameters.
+    """Do the backward pass: compute the gradient by the parameters for each sample.
 
     Parameters
     ----------
     net, passed, params
-        Of :func:`taylor`.
+        Arguments and result of :func:`taylor`.
     vector : ndarray, shape (3, outputs, samples)
-        Derivatives by value, first and second derivative.
+        Derivatives of a function by the three parts of :func:`taylor`'s ``out``.
     out : ndarray, shape (n_params, samples)
     """
     for row, (inputs, z, slopes) in zip(net.layers[::-1], passed[::-1], strict=True):
@@ -94,7 +96,7 @@ def taylor_gradient(net: Any, passed: list[Passed], vector: Any, params: Any, ou
 
 
 def _activation(z: Any, activation: int, constant: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Output and three derivatives of an activation; the third by the complex step."""
+    """Return an activation's output and its first three derivatives, the third by complex step."""
     a, moved = np.empty_like(z), z + np.asarray(_STEP * 1j, np.result_type(z, np.complex64))
     activation_forward(z, activation, constant, a)
     slopes = np.ones((2, *z.shape), z.dtype)

@@ -19,22 +19,22 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     Parameters
     ----------
     net, data, rule, chunk, team
-        See :mod:`fastnn.backends.interface`. Every thread of a team calls with the same arguments
-        but for its number; this backend knows one thread.
+        See :mod:`fastnn.backends.interface`. All threads of a team call with the same arguments
+        except for ``team.thread``. This backend uses one thread.
     params : ndarray, shape (n_params,)
         Read and overwritten.
     moments : ndarray, shape (rows, n_params)
-        Moments of the update rule; where it has an average of the parameters, that is the last
-        row. Read and overwritten.
+        Moments of the update rule; with a moving average of the parameters, the last row is this
+        average. Read and overwritten.
     memory : fastnn.backends.interface.Memory
     losses : ndarray of float64, shape (steps,)
-        Objective of each step's batch before the step.
+        Output: objective of each step's batch before the update.
 
     Returns
     -------
     int
-        Steps done. Fewer than asked for if a loss was not finite: that loss is in ``losses``, its
-        step was not done.
+        Number of steps done. It is smaller than requested if the objective of a step is not
+        finite: the value is in ``losses``, and the step is not done.
     """
     samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
@@ -64,11 +64,11 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
 
 
 def flush_subnormals(count, params, moments):
-    """Subnormal numbers become zeros, in place, because they are slow to compute with.
+    """Set subnormal values to zero in place, because arithmetic with them is slow.
 
-    The other backends compute so all along, in a mode of the processor. NumPy has no way to set it,
-    and to compare in each step would take longer than the update. So it is done after every 64th
-    update: their number decides, not the end of a chunk, which is a matter of time.
+    The other backends set a mode of the processor that flushes subnormals. NumPy cannot set it, and
+    a check after every update would take longer than the update, so it is done after every 64th.
+    It is not done at the ends of chunks, because these depend on time and results must not.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def flush_subnormals(count, params, moments):
 
 
 def update_layers(net, l2, rule, rate, count, params, moments, grads):
-    """Update all parameters; biases have neither L2 nor weight decay."""
+    """Update all parameters; no L2 penalty or weight decay for the biases."""
     for k, row in enumerate(net.layers):
         if row[KIND] == codes.DENSE:
             weights = slice(row[WEIGHTS], row[BIASES])
@@ -103,7 +103,7 @@ def update_layers(net, l2, rule, rate, count, params, moments, grads):
 
 
 def batch_of(data, order, features, start, stop, dtype):
-    """Inputs, targets and weights of a batch, matrices with a column per sample."""
+    """Return inputs, targets and weights of a batch; the matrices have one column per sample."""
     gathered = data.sampling != codes.CONSECUTIVE
     chosen = order[start:stop] if gathered else np.arange(start, stop)
     weights = data.sample_weight[chosen] if data.sample_weight.shape[0] else data.sample_weight
@@ -113,12 +113,12 @@ def batch_of(data, order, features, start, stop, dtype):
         x = np.zeros((features, stop - start), dtype)
         begin, end = data.indptr[chosen], data.indptr[chosen + 1]
         column = np.repeat(np.arange(len(chosen)), end - begin)
-        # the first of each column's numbers is at the column's begin
+        # stored values of the samples before, i.e. position of each column's first value
         first = np.cumsum(end - begin) - (end - begin)
         stored = np.arange(len(column)) + (begin - first)[column]
         x[data.indices[stored], column] = data.x[0, stored]
     elif gathered:
-        # asarray: images may be bytes until here
+        # asarray: images may be stored as bytes
         x = np.asarray(data.x[chosen], dtype).T
     else:
         x = _batch_matrix(data.x, start, stop)
@@ -126,6 +126,6 @@ def batch_of(data, order, features, start, stop, dtype):
 
 
 def _batch_matrix(matrices, start, stop):
-    """One batch of what :func:`fastnn.backends.plan.batch_matrices` made, ``(rows, batch)``."""
+    """Return a batch, ``(rows, batch)``, of :func:`fastnn.backends.plan.batch_matrices`."""
     rows = len(matrices)
     return matrices.reshape(-1)[start * rows : stop * rows].reshape(rows, stop - start)

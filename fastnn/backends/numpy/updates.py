@@ -9,18 +9,18 @@ from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
 
 
 def weights_of(row, flat):
-    """A dense layer's weights as a view of a flat vector."""
+    """Return a view of a dense layer's weights in a flat vector."""
     fan_in, fan_out, start = row[FAN_IN], row[FAN_OUT], row[WEIGHTS]
     return flat[start : start + fan_in * fan_out].reshape(fan_in, fan_out)
 
 
 def biases_of(row, flat):
-    """A dense layer's biases as a view of a flat vector."""
+    """Return a view of a dense layer's biases in a flat vector."""
     return flat[row[BIASES] : row[BIASES] + row[FAN_OUT]]
 
 
 def penalty(layers, l2, params):
-    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    """Return ``l2 / 2`` times the sum of the squared weights, without the biases."""
     if l2 == 0.0:
         return 0.0
     total = 0.0
@@ -41,7 +41,7 @@ def add_penalty(net, params, grads):
 
 
 def update(grads, l2, rule, learning_rate, count, params, moments):
-    """One step of an update rule, ``g = grads + l2 params``.
+    """Do one step of an update rule, with ``g = grads + l2 params``.
 
     | rule | constants | step |
     |---|---|---|
@@ -51,8 +51,8 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
     | adagrad | epsilon | s += g^2; params -= rate g / (sqrt s + epsilon) |
     | rmsprop | rho, epsilon | s = rho s + (1 - rho) g^2; params -= rate g / (sqrt s + epsilon) |
 
-    Before that ``rule.decay`` shrinks the parameters by the factor 1 - rate decay (AdamW). The rate
-    of the step is ``learning_rate`` times ``rule.constants[0, 6]``.
+    Before the step, the parameters are multiplied by ``1 - learning_rate * rule.decay`` (AdamW).
+    The rate of the step is ``learning_rate`` times ``rule.constants[0, 6]``.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
     params : ndarray, shape (n,)
         Read and overwritten.
     moments : ndarray, shape (rows, n)
-        Moments, zero before the first update; read and overwritten. No rows
-        where the rule needs none.
+        Moments, zero before the first update; read and overwritten. No rows if the rule has no
+        moments.
     """
     dtype, code, constants = params.dtype.type, rule.code, rule.constants[0]
     g = grads + dtype(l2) * params
@@ -105,15 +105,15 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
 
 
 def update_front(grads, l2, rule, learning_rate, count, params, moments):
-    """One step for the weights of a first layer behind trained factors of the features.
+    """Update the first layer's weights and the trainable factors of the features.
 
-    The weights ``params`` are s W of ``rule.front``, so that their gradient G gives that of W,
-    ``s G``, and that of s, ``sum_j W_ij G_ij``.
+    The weights in ``params`` are the products ``s_i W_ij`` of ``rule.front``. From their gradient G
+    follow the gradients ``s_i G_ij`` of W and ``sum_j W_ij G_ij`` of s.
 
     Parameters
     ----------
     grads, l2, rule, learning_rate, count, params, moments
-        As for :func:`update`; of the first layer's weights.
+        As for :func:`update`, for the first layer's weights.
     """
     w, s, moments_s = rule.front[:, :-3], rule.front[:, -3], rule.front[:, -2:].T
     grads, moments = grads.reshape(w.shape), moments.reshape(-1, *w.shape)
@@ -125,7 +125,7 @@ def update_front(grads, l2, rule, learning_rate, count, params, moments):
 
 
 def clip(net, rule, params, grads):
-    """Gradient of the objective from that of the loss; its entries or its norm are clipped."""
+    """Add the penalty's derivative to the gradient, then clip its entries and its norm."""
     clip_norm, clip_value = rule.constants[0, 3:5]
     add_penalty(net, params, grads)
     if clip_value != 0.0:
