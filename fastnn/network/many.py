@@ -29,26 +29,25 @@ _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
 
 
 class Fit:
-    """A network and how it is to be trained; an item of :func:`fit_many`.
+    """A network and the settings of its training; an item of :func:`fit_many`.
 
-    What is not given here comes from the call of ``fit_many``.
+    Settings that are not given here are taken from the call of ``fit_many``.
 
     Parameters
     ----------
     network : Network
-        What is trained.
+        The network to train.
     X : array-like, shape (samples, features), optional
-        With ``y``: data of this network alone.
+        Samples for this network only, together with ``y``.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Targets, one per sample.
     rows : array-like of int or bool, optional
-        Samples to train with, as indices (repeated ones count again, as in a bootstrap) or
-        as a mask. They are taken when the network's turn comes, from ``X``, ``y`` and
-        ``sample_weight``, whether these are its own or shared.
+        Samples to train with, as indices (possibly repeated, as in a bootstrap) or as a mask.
+        They are selected from ``X``, ``y`` and ``sample_weight`` when the network is trained.
     validation_rows : array-like of int or bool, optional
-        Samples to validate with, such as the rest of a fold.
+        Samples to validate with, such as the held-out part of a fold.
     **arguments
-        Arguments of :meth:`Network.fit`, but ``verbose`` and those of checkpoints.
+        Arguments of :meth:`Network.fit` except ``verbose`` and those of checkpoints.
 
     Examples
     --------
@@ -91,55 +90,55 @@ def fit_many(
     resume: bool = False,
     **arguments: Any,
 ) -> list[History | DivergenceError]:
-    """Train many networks, of any shapes and settings, one network per core.
+    """Train many networks of different shapes and settings, one network per core.
 
-    Each ends up as its own ``fit`` on one thread would leave it, to the last bit, whatever
-    ``n_threads`` is; only one that diverges may go back to another of its snapshots. That pays
-    for many small networks, such as folds, ensembles and grids; a single large one is better
-    served by ``fit``, which splits its batches between the cores.
+    Each result is bitwise equal to that of the network's own ``fit`` on one thread, whatever
+    ``n_threads`` is, unless the network diverges. This is efficient for many small networks, such
+    as folds, ensembles and grids. For a single large network use ``fit``, which distributes its
+    batches over the cores.
 
     Parameters
     ----------
     networks : iterable of Network, Fit or dict
-        A :class:`Fit` (or a dict of its arguments) has data or settings of its own.
+        A :class:`Fit` (or a dict of its arguments) can have its own data and settings.
     X : array-like, shape (samples, features), optional
         Samples, one per row.
     y : array-like, shape (samples,) or (samples, outputs), optional
-        Data of all networks that have none of their own.
+        Targets, one per sample; used with ``X`` for all networks without their own data.
     n_threads : int, optional
-        Networks trained at a time; default: one per core. The threads of BLAS are held at one
+        Number of networks trained at the same time; default: one per core. BLAS uses one thread
         meanwhile.
     errors : {"raise", "return"}, default="raise"
-        What becomes of a network that diverges. The others are trained to their end in either
-        case; then the first error is raised (its ``index`` tells which network it was, its
-        ``results`` hold what else came out), or is in the list in place of a history.
+        If a network diverges, the others are trained to their end. Then the first error is raised
+        (with the ``index`` of the network and the other ``results``), or returned in place of a
+        history.
     verbose : bool, default=False
-        Progress over the networks on standard error: a bar, or lines where it is no terminal.
+        Show progress on standard error: a bar on a terminal, otherwise lines.
     checkpoint : path, optional
-        Folder of checkpoints: ``0.safetensors`` is that of the first network.
+        Folder for checkpoints, beginning with ``0.safetensors`` for the first network.
     checkpoint_every : int or datetime.timedelta, optional
-        Epochs of a network between two checkpoints, or the time; default: a minute. The end of its
-        training is written, too.
+        Number of epochs, or time, between checkpoints of a network; default: one minute, and at
+        the end of its training.
     resume : bool, default=False
-        Go on from the checkpoints that are there; what is trained in the end has the bits of a
-        call that was never stopped.
+        Continue from existing checkpoints; the result is bitwise equal to that of an
+        uninterrupted call.
     **arguments
-        Arguments of :meth:`Network.fit` for all networks that do not have their own.
+        Arguments of :meth:`Network.fit` for all networks that do not set them.
         Callbacks are called from the thread that trains the network.
 
     Returns
     -------
     list of History
-        In the order of the networks. Ctrl-C stops all of them, as it stops ``fit``: the
-        histories say "interrupted", and are empty for networks that had not begun.
+        In the order of the networks. Ctrl-C stops all of them: ``stopped`` is then "interrupted",
+        and histories of networks that had not started are empty.
 
     Raises
     ------
     ValueError
-        On bad arguments, a network given twice or a checkpoint of another training, before any
-        network is trained; the message has the network's position.
+        If an argument is invalid, a network is given twice or a checkpoint is of another
+        training, before any network is trained. The message has the position of the network.
     TypeError
-        On a name that is not an argument of ``fit``.
+        If a name is not an argument of ``fit``.
     DivergenceError
         If a network diverges and ``errors`` is "raise".
 
@@ -154,7 +153,7 @@ def fit_many(
     >>> [history.epochs for history in histories]
     [100, 100, 100]
 
-    Five folds of a cross-validation, each with a network of its own:
+    Cross-validation with five folds:
 
     >>> parts = np.array_split(np.random.default_rng(0).permutation(200), 5)
     >>> folds = [

@@ -40,7 +40,7 @@ def _of(path: str, description: str) -> property:
 
 
 class Network(Portable, Differentiable, Stepwise, Trainable):
-    """A dense n-layer network.
+    """A dense neural network with any number of layers.
 
     Parameters
     ----------
@@ -53,55 +53,51 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     alpha : float, optional
         Slope of leaky_relu (default 0.01), alpha of elu (default 1).
     loss : str, default="cross_entropy"
-        Fixes the outputs too. Of classification: cross_entropy (softmax) and
-        binary_cross_entropy (sigmoid; several outputs are multilabel). Of regression:
-        squared_error (with the factor 1/2), absolute_error, huber, quantile,
-        poisson (half the Poisson deviance; the outputs are exponentials), and gaussian (the
-        negative log-likelihood without its constant; the outputs are mean and logarithm of the
-        variance of each target in turn), or a :class:`fastnn.CustomLoss`. The loss of a sample
-        is summed over the outputs.
+        Also determines the activation of the outputs. For classification: cross_entropy (softmax)
+        and binary_cross_entropy (sigmoid; several outputs are multilabel). For regression:
+        squared_error (with the factor 1/2), absolute_error, huber, quantile, poisson (half the
+        Poisson deviance; exponential outputs), gaussian (negative log-likelihood without its
+        constant; two outputs per target: mean and logarithm of the variance), or a
+        :class:`fastnn.CustomLoss`. The loss of a sample is the sum over the outputs.
     label_smoothing : float, default=0
-        Of classification: this share of every target's 1 goes to all classes (to both,
-        for binary_cross_entropy) alike.
+        For classification: share of each target that is distributed equally among all classes.
     quantile : float or sequence of float, default=0.5
-        What the loss "quantile" estimates, in (0, 1). Several, in rising order, are outputs of
-        their own for each target in turn; predictions are sorted, so that they never cross.
+        Quantile estimated by the loss "quantile", in (0, 1), or several in increasing order, with
+        one output for each quantile of each target. Predictions are sorted, so that quantiles do
+        not cross.
     delta : float, default=1
-        Where "huber" goes over from squares to absolute values.
+        Error above which "huber" is linear.
     beta : float, default=0.5
-        Of "gaussian": gradients (not the loss) are multiplied by the variance to the power of beta,
-        without which (0) the mean is learned slowly where the variance is large; 1 learns the mean
-        as squared_error does.
+        For "gaussian": the gradient (not the loss) is multiplied by the variance to the power of
+        beta. With 0 the mean is learned slowly where the variance is large; with 1 it has the
+        gradient of squared_error.
     l2 : float, default=0
-        Adds ``l2 / 2`` times the sum of the squared weights, biases left out.
+        Penalty ``l2 / 2`` times the sum of the squared weights, without biases.
     dropout : float or sequence of float, default=0
-        Rate behind all hidden layers or behind each.
+        Dropout rate of all hidden layers or of each.
     initializer : str, default="auto"
         lecun_normal, glorot_uniform, glorot_normal, he_normal, he_uniform or nguyen_widrow.
-        "auto" takes he_normal for layers of the relu family, else lecun_normal.
-        Biases start at zero; with nguyen_widrow those of hidden layers spread the units over
-        inputs between -1 and 1, from where :class:`fastnn.LevenbergMarquardt` needs far fewer
-        steps where there are few features.
+        "auto" is he_normal for relu and similar activations, otherwise lecun_normal. Biases are
+        zero, except with nguyen_widrow, which distributes the hidden units over inputs between -1
+        and 1; with few features :class:`fastnn.LevenbergMarquardt` then needs far fewer steps.
     standardize : bool, default=False
-        The first ``fit`` learns mean and standard deviation of the features, and
-        of the targets of regression (except poisson's); every call then applies them, in
-        float64 and before the cast to ``dtype``. Predictions of such a regression are float64.
-        Losses, and huber's ``delta``, are those of the standardised targets.
+        The first ``fit`` computes mean and standard deviation of the features, for regression
+        (except poisson) also of the targets. Every call applies them, in float64 before the
+        conversion to ``dtype``. Predictions of a regression are then float64. Losses, and
+        ``delta`` of huber, refer to the standardised targets.
     smooth_clip : float, optional
-        With ``standardize``: features then pass ``z / sqrt(1 + (z / smooth_clip)**2)``, which
-        leaves those near the mean alone and holds all within plus and minus ``smooth_clip``
-        deviations, so that one far outside the training range does not decide a prediction. 3
-        is usual.
+        With ``standardize``: limit standardised features smoothly to ``smooth_clip`` standard
+        deviations by ``z / sqrt(1 + (z / smooth_clip)**2)``, so that a value far outside the
+        training range does not dominate the prediction. 3 is usual.
     backend : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there (of those that can call custom functions,
-        where there are any).
+        "auto" chooses the fastest one available (that supports custom functions, if there are
+        any).
     dtype : {"float32", "float64"}
     random_state : int, numpy.random.RandomState or None
-        Initial weights, shuffling and dropout.
+        Determines initial weights, shuffling, dropout and held-out samples.
     n_threads : int, optional
-        Most threads for training and predicting, those of BLAS too; default: all cores that
-        the process may use, or what OMP_NUM_THREADS says if that is less, where the work is
-        worth it.
+        Maximum number of threads for training and prediction, including BLAS. Default: all cores
+        available to the process, or OMP_NUM_THREADS if smaller; small steps use one thread.
 
     Attributes
     ----------
@@ -114,7 +110,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     n_epochs_ : int
         Epochs trained so far, over all calls of ``fit``.
     posterior_ : Posterior or None
-        What Bayesian regularisation found, by the latest ``fit``. Model files do not have it.
+        Result of Bayesian regularisation in the latest ``fit``; not part of model files.
 
     Notes
     -----
@@ -138,18 +134,18 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     layer_sizes = _of("spec.layer_sizes", "Numbers of inputs, hidden units and outputs.")
     activations = _of("spec.activation", "Activation of each hidden layer.")
-    alpha = _of("spec.alpha", "Slope of leaky_relu, alpha of elu; None for the defaults.")
+    alpha = _of("spec.alpha", "Slope of leaky_relu, or alpha of elu; None for the defaults.")
     loss_name = _of("spec.loss_name", "Name of the loss.")
-    label_smoothing = _of("spec.label_smoothing", "Share of every target that goes to all classes.")
-    quantile = _of("spec.quantile", 'What the loss "quantile" estimates: a number or a tuple.')
-    delta = _of("spec.delta", 'Where "huber" goes over from squares to absolute values.')
+    label_smoothing = _of("spec.label_smoothing", "Share of each target given to all classes.")
+    quantile = _of("spec.quantile", 'Quantile of the loss "quantile": a number or a tuple.')
+    delta = _of("spec.delta", 'Error above which "huber" is linear.')
     beta = _of("spec.beta", 'Exponent of the variance in the gradient of "gaussian".')
-    dropout = _of("spec.dropout", "Rate behind each hidden layer.")
-    initializer = _of("spec.initializer", "How the weights were drawn.")
-    standardize = _of("spec.standardize", "Whether ``fit`` learns scales.")
+    dropout = _of("spec.dropout", "Dropout rate of each hidden layer.")
+    initializer = _of("spec.initializer", "Name of the initializer.")
+    standardize = _of("spec.standardize", "Whether features and targets are standardised.")
     smooth_clip = _of("spec.smooth_clip", "Bound of the standardised features, or None.")
     dtype = _of("spec.dtype", "dtype of the parameters.")
-    is_regression = _of("spec.is_regression", "Whether the loss is one of real targets.")
+    is_regression = _of("spec.is_regression", "Whether the loss is one for regression.")
     n_features = _of("spec.n_features", "Number of inputs.")
     n_outputs = _of("spec.n_outputs", "Number of outputs.")
     n_params = _of("model.plan.n_params", "Number of weights and biases.")
@@ -247,7 +243,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     @property
     def l2(self) -> float:
-        """Strength of L2; the next training takes another one."""
+        """Factor of the L2 penalty; may be changed between trainings."""
         return self.spec.l2
 
     @l2.setter

@@ -1,4 +1,4 @@
-"""Training loops of one's own: forward, a loss computed outside, backward, update."""
+"""Custom training loops: forward, a loss computed outside, backward, update."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Trainable:
         checkpoint_every: int | timedelta | None = None,
         resume: bool | str | os.PathLike = False,
     ) -> History:
-        """Train; calling it again goes on from where it was.
+        """Train the network; calling it again continues the training.
 
         Parameters
         ----------
@@ -49,44 +49,44 @@ class Trainable:
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
             Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
-            Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
+            For binary_cross_entropy also probabilities, with the labels 0 and 1.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its
-            moments, another starts with new ones. For small networks and accurate fits
-            :class:`fastnn.LevenbergMarquardt`, by name "lm".
+            Update rule; default :class:`fastnn.Adam`. If it equals that of the previous call, its
+            moments are kept; otherwise it starts with new ones. For small networks and accurate
+            fits use :class:`fastnn.LevenbergMarquardt` ("lm").
         epochs : int, default=100
-            Passes over the data; most steps of :class:`fastnn.LevenbergMarquardt`.
+            Passes over the data; maximum number of steps of :class:`fastnn.LevenbergMarquardt`.
         batch_size : int, optional
-            Samples a step; the last batch of an epoch takes what is left. Default:
+            Samples per step; the last batch of an epoch may be smaller. Default:
             all (full-batch training).
         shuffle : bool, default=True
-            New order of the samples every epoch.
+            Shuffle the samples in every epoch.
         sample_weight : array-like, shape (samples,), optional
-            Not negative; the loss is the weighted mean.
+            Non-negative weights; the loss is the weighted mean.
         validation_data : tuple (X, y), optional
             Loss and score on it are recorded after every epoch.
         validation_fraction : float, default=0
-            Share of the samples set aside for that, drawn from ``random_state``; their
-            ``sample_weight`` weighs the validation loss.
+            Share of the samples to hold out as validation data, drawn with ``random_state``.
+            The validation loss uses their ``sample_weight``.
         early_stopping : bool or EarlyStopping, optional
-            Stop when the validation loss no longer falls; restores the best
-            parameters. Needs validation data.
+            Stop when the validation loss no longer decreases, and restore the best parameters.
+            Needs validation data.
         callbacks : sequence of callables
-            Called between chunks of steps (every 40 ms or so, or every epoch
-            with validation) with a :class:`fastnn.Progress`; a true result stops.
+            Called about every 40 ms, or after every epoch if there are validation data, with a
+            :class:`fastnn.Progress`. If one returns a true value, training stops.
         verbose : bool, default=False
-            Progress on standard error: a bar where that is a terminal, else a line now and then.
+            Show progress on standard error: a bar on a terminal, otherwise occasional lines.
         checkpoint : path, optional
-            File to which all that the training needs to go on is written, now and then and at its
-            end, Ctrl-C included. It is a model file too, which :func:`fastnn.load` reads.
+            File to which the state of the training is written regularly and at its end, also after
+            Ctrl-C. It is a model file that :func:`fastnn.load` can read.
         checkpoint_every : int or datetime.timedelta, optional
-            Epochs between two checkpoints, or the time; default: a minute.
+            Number of epochs, or time, between checkpoints; default: one minute.
         resume : bool or path, default=False
-            Go on from the checkpoint ``checkpoint`` if that file is there (else start), or from
-            this one. The network then becomes that of the file, and ``epochs`` and the history
-            count from the start of the training; the result has the bits of one that was never
-            stopped. Network, data and arguments must be the same, but ``epochs`` may be more,
-            and ``n_threads`` and ``callbacks`` others.
+            True: continue from the file ``checkpoint`` if it exists, otherwise start. A path:
+            continue from this file. ``epochs`` and the history count from the start of the
+            training, and the result is bitwise equal to that of an uninterrupted training.
+            Network, data and arguments must be the same, except that ``epochs`` may be larger and
+            ``n_threads`` and ``callbacks`` may differ.
 
         Returns
         -------
@@ -95,21 +95,17 @@ class Trainable:
         Raises
         ------
         ValueError
-            On bad arguments, before anything changed; among them a checkpoint of another training,
-            of which the message says what differs.
+            If an argument is invalid, or the checkpoint is of another training; nothing is changed.
         ModelFormatError
-            If the checkpoint to go on from is damaged, or what is trained cannot be kept in one:
-            custom functions.
+            If the checkpoint is damaged, or the network has custom functions, which a checkpoint
+            cannot contain.
         OSError
-            If a checkpoint cannot be read or written. An earlier one then is as it was, and the
-            network keeps its parameters.
+            If a checkpoint cannot be read or written. Earlier ones and the network are unchanged.
         DivergenceError
             If the loss is not finite. The network keeps the parameters (with ``ema`` their
             average), moments and ``n_epochs_`` of the step before. If these parameters are not
-            finite either, it goes back to its latest snapshot, with all of these of one earlier
-            step of this call. Snapshots are taken between chunks of steps, as often as 2% of the
-            time allows; of a network of more than a mebibyte without ``ema`` they have the
-            parameters only, and its update rule then starts anew.
+            finite either, those of an earlier step of this call are restored from a snapshot;
+            snapshots of networks of more than 1 MiB without ``ema`` contain no moments.
 
         Examples
         --------
@@ -165,33 +161,33 @@ class Trainable:
         optimizer: Optimizer | str | None = None,
         sample_weight: Any = None,
     ) -> float:
-        """One step with one batch, as for data that arrive bit by bit.
+        """Do one training step with one batch.
 
-        The result is that of ``fit(X, y, epochs=1, optimizer=optimizer)`` to the bit; memory is
-        kept between calls with batches of one size, so that a small step takes microseconds.
+        The result is bitwise equal to that of ``fit(X, y, epochs=1, optimizer=optimizer)``. Memory
+        is reused between calls with the same batch size, so that a small step takes microseconds.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            As for :meth:`fit`. A first batch of integer labels from 0 on may lack some of the
-            classes.
+            As for :meth:`fit`. The first batch need not contain all classes if the labels are the
+            integers from 0.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its moments.
+            Update rule; default :class:`fastnn.Adam`. Its moments are kept between calls.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------
         float
-            The objective of the batch, its loss and penalty, before the step.
+            Loss of the batch with the L2 penalty, before the step.
 
         Raises
         ------
         ValueError
-            On bad arguments, or with ``standardize`` before :meth:`fit` has learned the scales;
-            nothing has changed.
+            If an argument is invalid, or with ``standardize`` before the first :meth:`fit`; nothing
+            is changed.
         DivergenceError
             As :meth:`fit`.
 

@@ -17,27 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """What one call of ``fit`` recorded.
+    """Losses and scores recorded by one call of ``fit``.
 
     Attributes
     ----------
     loss : ndarray of float64, shape (epochs,)
-        Mean over the epoch's batches of the objective, each before its step
-        (as in Keras and scikit-learn).
+        Mean of the objective over the batches of each epoch, computed before each step (as in
+        Keras and scikit-learn).
     validation_loss, validation_score : ndarray of float64, shape (epochs,) or None
-        On the validation data after the epoch.
+        On the validation data after each epoch.
     seconds : float
         Wall-clock time of the training.
     steps : int
-        Updates done.
+        Number of updates.
     stopped : str
-        Why training ended: "epochs", "early stopping", "callback" or "interrupted"; with
+        Reason for the end: "epochs", "early stopping", "callback" or "interrupted"; with
         :class:`fastnn.LevenbergMarquardt` also "gradient", "damping" or "goal".
     best_epoch : int or None
         Epoch (from 0) whose parameters were restored by early stopping.
     compile_seconds : float
-        Before ``seconds``, until the kernels were there: what Numba compiles at its first call,
-        or loads from its cache.
+        Time for compiling or loading kernels (Numba), not included in ``seconds``.
 
     Examples
     --------
@@ -95,7 +94,7 @@ class History:
         return loss_curve(self, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
-        """Columns by name, without those that were not recorded.
+        """Recorded columns by name.
 
         Examples
         --------
@@ -157,14 +156,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the validation loss no longer falls, and restore the best parameters.
+    """Stop when the validation loss no longer decreases, and restore the best parameters.
 
     Parameters
     ----------
     patience : int, default=10
         Epochs without improvement before training stops.
     min_delta : float, default=0
-        An improvement is larger than this.
+        Minimum decrease that counts as an improvement.
 
     Examples
     --------

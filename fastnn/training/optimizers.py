@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all update rules share.
+    """Base class of the update rules.
 
     Parameters
     ----------
     learning_rate : float
         Step size, positive.
     clip_norm : float, optional
-        Longest gradient: a longer one, over all parameters and L2 included, is shortened to it.
-        By keyword, as are the next two.
+        Maximum norm of the gradient with respect to all parameters, including the L2 term.
+        Keyword only, as are the next two.
     clip_value : float, optional
-        Instead: every entry of the gradient is clipped to plus and minus this.
+        Maximum absolute value of each entry of the gradient, instead of ``clip_norm``.
     ema : float in (0, 1), optional
-        Predictions after training are those of an exponentially moving average of the
-        parameters, ``ema`` times itself plus ``1 - ema`` times the parameters after each step;
-        the first step's begin it. Training goes on from the parameters themselves.
+        Decay of an exponential moving average of the parameters that is used for predictions:
+        after each step it is ``ema`` times itself plus ``1 - ema`` times the parameters, starting
+        with those of the first step. Further training continues from the parameters themselves.
     """
 
     learning_rate: float = 1e-3
@@ -105,16 +105,16 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for.
+    """Stochastic gradient descent, optionally with momentum.
 
     Parameters
     ----------
     learning_rate : float, default=0.01
         Step size.
     momentum : float in [0, 1), default=0
-        Share of the last step that is added to the next one.
+        Share of the previous step that is added to the current one.
     nesterov : bool, default=False
-        Look ahead along the momentum.
+        Use Nesterov momentum.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -150,7 +150,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), in the form with the corrected learning rate.
+    """Adam (Kingma and Ba, 2015).
 
     Parameters
     ----------
