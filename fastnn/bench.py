@@ -316,22 +316,27 @@ def _hidden(*names: str) -> Any:
 
 
 def command(
-    jobs: Annotated[str, typer.Option(help=f"Jobs, with commas: {', '.join(JOBS)}.")] = "all",
+    jobs: Annotated[
+        str, typer.Option(help=f"Jobs, separated by commas: {', '.join(JOBS)}.")
+    ] = "all",
     backend_names: Annotated[
-        str, typer.Option("--backends", help="Backends, comma-separated; scikit-learn is added.")
+        str,
+        typer.Option(
+            "--backends", help="Backends, separated by commas, in addition to scikit-learn."
+        ),
     ] = "all",
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="Timing of each contender at each job.")
+        float, typer.Option(min=0.01, help="Measuring time for each backend and job.")
     ] = 1.0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the numbers as JSON there, too.", show_default="none"),
+        typer.Option("--out", help="Also write the results to a JSON file.", show_default="none"),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress; print only the times.")
+        bool, typer.Option("--quiet", "-q", help="No progress; print only the times.")
     ] = False,
     old_file: Annotated[str | None, typer.Argument(hidden=True)] = None,
     moved: Annotated[
@@ -340,10 +345,10 @@ def command(
     ] = None,
     moved_flag: Annotated[bool, _hidden(MOVED[0])] = False,
 ) -> None:
-    """Time the installed backends and scikit-learn in turn, from the same weights.
+    """Compare the speed of the installed backends and scikit-learn.
 
-    Other libraries (PyTorch, TensorFlow, Keras, JAX), more jobs, a map over widths and batches, and
-    charts: python -m benchmarks, in a clone of the repository.
+    For other libraries (PyTorch, TensorFlow, Keras, JAX), more jobs and charts use `python -m
+    benchmarks` in a clone of the repository.
     """
     try:
         more = f"or all; more with {MORE}"

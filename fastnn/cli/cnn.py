@@ -33,6 +33,7 @@ from fastnn.cli.output import (
     csv_text,
     meant_digits,
     plain_rows,
+    print_address,
     print_json,
     print_pairs,
     visible,
@@ -53,7 +54,7 @@ else:
     _Data = choice("Data", choices.DATA)
     _Format = choice("Format", ("keras", "onnx"))
 
-_RunArgument = Annotated[Path, required("RUN", "Run folder, or the model file in it.")]
+_RunArgument = Annotated[Path, required("RUN", "Run folder or model file.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
 # DATA was an option.
 _OldDataOption = Annotated[_Data | None, typer.Option("--data", hidden=True)]
@@ -73,13 +74,13 @@ def train(
         Path | None, option("--out", "Folder for the results.", "runs/cnn-DATA-1, ...")
     ] = None,
     overwrite: Annotated[
-        bool, option("--overwrite", "Write into --out even if it has files.")
+        bool, option("--overwrite", "Write into --out even if it contains files.")
     ] = False,
     resume: Annotated[
         Path | None,
         option(
             "--resume",
-            "Go on with a run from its last checkpoint; --steps for more than it has.",
+            "Continue a run from its last checkpoint; --steps to train longer.",
             "a new run",
             metavar="RUN",
         ),
@@ -88,9 +89,9 @@ def train(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Train the network and keep it.
+    """Train the network and save it in a run folder.
 
-    Ctrl-C ends training with a checkpoint.
+    Ctrl-C ends the training and writes a checkpoint.
     """
     fields = _with_data(given.flags, old_data)
     silent = quiet or as_json
@@ -112,7 +113,7 @@ def train(
         print(f"folder: {result['folder']}")
     if result["stopped"] == "interrupted":
         if not silent:
-            print(f"go on with: fastnn cnn train --resume {result['folder']}")
+            print(f"to continue: fastnn cnn train --resume {result['folder']}")
         raise typer.Exit(INTERRUPTED)
 
 
@@ -132,7 +133,7 @@ def _only_resume(given: dict[str, Any]) -> None:
     for name, value in given.items():
         if name != "steps" and value is not None and value is not False:
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--resume goes on with the run's own settings; leave out {flag}")
+            raise ValueError(f"--resume uses the settings of the run; leave out {flag}")
 
 
 def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -> dict[str, Any]:
@@ -149,18 +150,20 @@ def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -
 
 @app.command(cls=Command)
 def board(
-    run: Annotated[Path, required("RUN", "Run folder, or one that holds several runs.")],
+    run: Annotated[Path, required("RUN", "Run folder, or a folder with several runs.")],
     port: Annotated[
         int | None,
-        option("--port", "Port of the server.", "the first free from 6006 on", min=0, max=65535),
+        option("--port", "Port of the server.", "the first free one from 6006", min=0, max=65535),
     ] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
-    """Start TensorBoard over the summaries of runs; Ctrl-C ends it."""
+    """Start TensorBoard with the summaries of runs; Ctrl-C stops it."""
     import threading
 
     from fastnn.cnn.board import start
 
-    print(f"TensorBoard: {start(run, port)} (Ctrl-C ends it)", flush=True)
+    print_address("TensorBoard", start(run, port), as_json, quiet)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
 
@@ -171,7 +174,7 @@ def evaluate(
     data: Annotated[
         _Data | None,
         typer.Argument(
-            metavar="DATA", help="Whose test images.", show_default="those it was trained for"
+            metavar="DATA", help="Data set of the images.", show_default="that of the training"
         ),
     ] = None,
     data_dir: _DataDirOption = None,
@@ -212,21 +215,22 @@ def evaluate(
 @app.command(cls=Command)
 def predict(
     run: _RunArgument,
-    files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files, a digit in each.")],
+    files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files with one digit each.")],
     save_input: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write what the network sees, 28 by 28 pixels, as PNG.",
+            help="Write the input of the network, 28 by 28 pixels, as PNG.",
             show_default="not written",
         ),
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Digits in pictures of any size and either polarity, with their probabilities.
+    """Recognise digits in images of any size, dark on light or light on dark.
 
-    One line of CSV for every IMAGE. Uneven light is taken out, and said on standard error.
+    The output is one line of CSV with probabilities for each IMAGE. Uneven lighting is corrected,
+    with a note on standard error.
     """
     import numpy as np
 
@@ -264,15 +268,15 @@ def export(
     file: Annotated[Path | None, typer.Argument(hidden=True)] = None,
     to: Annotated[
         _Format | None,
-        option("--to", "What to write: keras, onnx.", "by the ending of --out", metavar="NAME"),
+        option("--to", "Format: keras, onnx.", "by the extension of --out", metavar="NAME"),
     ] = None,
     out: Annotated[
-        Path | None, option("--out", "File to write.", "next to the model, with its name")
+        Path | None, option("--out", "Output file.", "beside the model, with its name")
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Write the network as a model of Keras or ONNX."""
+    """Convert the network to Keras or ONNX."""
     from fastnn.cnn import runs
 
     path, out = runs.model_path(run), file if out is None else out
@@ -297,16 +301,16 @@ def export(
 @with_settings(ComparisonSettings, argument="data")
 def compare(
     given: Given,
-    seeds: Annotated[int, option("--seeds", "Runs of each combination.", min=1)] = 3,
-    out: Annotated[Path, option("--out", "Folder of the runs.")] = Path("runs/cnn-compare"),
+    seeds: Annotated[int, option("--seeds", "Number of runs of each combination.", min=1)] = 3,
+    out: Annotated[Path, option("--out", "Folder for the runs.")] = Path("runs/cnn-compare"),
     old_data: _OldDataOption = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Train every combination of some settings with several seeds, and compare them.
 
-    Several values of a setting have commas between them. What is in --out already is not
-    trained again, so that a comparison can be stopped and extended.
+    Values of a setting are separated by commas. Runs that exist in --out are not trained again, so
+    that a comparison can be interrupted and extended.
     """
     from fastnn.cnn import compare as comparison
 

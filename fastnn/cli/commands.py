@@ -33,36 +33,36 @@ class Late(NamedTuple):
 COMMANDS = {
     "train": Late(
         "fastnn.cli.train",
-        "Train a network and keep it, with its history, its settings and its pictures.",
+        "Train a network and save it with its history, settings and plots.",
     ),
-    "predict": Late("fastnn.cli.predict", "Predict: one line of CSV for every row of DATA."),
+    "predict": Late(
+        "fastnn.cli.predict", "Predictions of a model, one line of CSV for each row of DATA."
+    ),
     "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
     "plot": Late(
         "fastnn.cli.plot",
-        "Draw a model: its decision boundary over two features, else how good its predictions are.",
+        "Plot a decision boundary (two features), or predictions against targets.",
     ),
     "play": Late(
         "fastnn.cli.play",
-        "Open a page on which a small network is trained anew while you drag a slider.",
+        "Open an interactive page that retrains a small network with every change of a slider.",
     ),
     "info": Late(
         "fastnn.cli.info",
-        "Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.",
+        "Describe the installation (versions, backends, BLAS), or a model file.",
     ),
-    "search": Late(
-        "fastnn.cli.search", "Search for the best network for some data, by cross-validation."
-    ),
+    "search": Late("fastnn.cli.search", "Hyperparameter search by cross-validation."),
     "experiments": Late(
         "fastnn.cli.experiments", "Run the course's experiments and write a report with figures."
     ),
     "bench": Late(
         "fastnn.bench",
-        "Time the installed backends and scikit-learn in turn, from the same weights.",
+        "Compare the speed of the installed backends and scikit-learn.",
     ),
     "cnn": Late("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
     "export": Late(
         "fastnn.cli.export",
-        "Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.",
+        "Convert a model to ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops).",
     ),
 }
 
@@ -98,7 +98,7 @@ def _root(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
-    """Small dense neural networks on a CPU at the speed of the machine."""
+    """Fast training of small dense neural networks on a CPU."""
     if version:
         typer.echo(f"fastnn {fastnn.__version__}")
         raise typer.Exit

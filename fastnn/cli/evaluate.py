@@ -33,9 +33,9 @@ def command(
 ) -> None:
     """Loss and score of a model.
 
-    A file that is named is taken whole. Of built-in data, and without DATA, it is what
-    training has not seen: the test set, fresh points, or the samples set aside. If the file of
-    training has changed, the rows of training are left out of it. Columns are found by name.
+    All rows of a given file are used. For built-in data, and without DATA, samples are used that
+    were not used for training: the test set, new points, or the held-out samples. If the training
+    file has changed since, its training rows are left out. Columns are matched by name.
     """
     net, description, encoding = open_table_model(model, backend)
     dataset = data_with_targets(net, description, data, target, data_dir, given.flags, encoding)

@@ -30,24 +30,25 @@ DEFAULT = Path("experiments")
 
 def command(
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the report.", file_okay=False)
+        Path,
+        typer.Option("--out", "-o", help="Folder for the report.", file_okay=False, metavar="PATH"),
     ] = DEFAULT,
     only: Annotated[
         str | None,
-        option("--only", f"Some of: {', '.join(EXPERIMENTS)} (commas between them).", "all"),
+        option("--only", f"Experiments, separated by commas: {', '.join(EXPERIMENTS)}.", "all"),
     ] = None,
     backend: Annotated[Backend, option("--backend", BACKEND, metavar="NAME")] = Backend.auto,
     seeds: Annotated[
         int | None,
         option("--seeds", "Runs of each setting.", f"{SEEDS}; {QUICK_SEEDS} with --quick", min=1),
     ] = None,
-    quick: Annotated[bool, option("--quick", "Few steps, to see that everything works.")] = False,
+    quick: Annotated[bool, option("--quick", "Only a few steps, as a test.")] = False,
     resume: Annotated[
         Path | None,
         option(
             "--resume",
-            "Go on with experiments that were stopped, in the folder of their report.",
-            "all anew",
+            "Continue interrupted experiments in the folder of their report.",
+            "a new report",
             metavar="FOLDER",
         ),
     ] = None,
@@ -56,7 +57,7 @@ def command(
 ) -> None:
     """Run the course's experiments and write a report with figures.
 
-    Ctrl-C and SIGTERM stop them; trainings that are done are kept for --resume.
+    Ctrl-C and SIGTERM stop them; finished trainings are kept for --resume.
     """
     kernels = backend.value
     if resume is not None:
@@ -87,7 +88,7 @@ def command(
             )
     except KeyboardInterrupt:
         if not (quiet or as_json) and (out / STATE_FILE).exists():
-            sys.stderr.write(f"fastnn: go on with: fastnn experiments --resume {out}\n")
+            sys.stderr.write(f"fastnn: to continue: fastnn experiments --resume {out}\n")
         raise
     except OSError as error:
         raise OSError(f"cannot write the report to {out}: {error.strerror or error}") from None

@@ -33,24 +33,24 @@ def command(
     model: ModelArgument,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="File to write.", show_default="that of --out"),
+        typer.Argument(metavar="FILE", help="Output file.", show_default="as --out"),
     ] = None,
     to: Annotated[
         _Target | None,
-        option("--to", f"What to write: {', '.join(TARGETS)}.", "by the ending of FILE"),
+        option("--to", f"Format: {', '.join(TARGETS)}.", "by the extension of FILE"),
     ] = None,
     out: Annotated[
-        Path | None, option("--out", "File to write.", "next to the model, with its name")
+        Path | None, option("--out", "Output file.", "beside the model, with its name")
     ] = None,
-    overwrite: Annotated[bool, option("--overwrite", "Write over a file that exists.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", "Replace an existing file.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Write a model as ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops) file.
+    """Convert a model to ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops).
 
-    The export takes the features as the data have them, as `fastnn predict` does: what
-    training divided by or standardised is part of it. Of a table with text, dates or gaps
-    ONNX and C take the columns, the others their numbers.
+    The exported model takes the original features, as `fastnn predict` does: scaling and
+    standardisation are included. For tables with text, dates or gaps, ONNX and C take the original
+    columns, the other formats the encoded ones.
     """
     if file is not None and out is not None:
         raise ValueError(f"give FILE or --out, not both; got FILE {file} and --out {out}")

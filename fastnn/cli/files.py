@@ -14,22 +14,22 @@ class FormatSettings(SettingsModel):
     """How a text file is laid out; None leaves it to be found."""
 
     header: bool | None = setting(
-        "Whether the first line of a text file has the columns' names.",
-        "by comparing it with the next lines",
+        "The first line of a text file contains the column names.",
+        "detected",
         panel=FILE,
     )
     separator: str | None = setting(
-        "Between the values of a text file: a character, tab or blank.",
-        "the one that splits the lines best",
+        "Separator of a text file: a character, tab or blank.",
+        "detected",
         panel=FILE,
         metavar="SIGN",
     )
     decimal: str | None = setting(
-        "Decimal sign of a text file: . or ,", "by the values", panel=FILE, metavar="SIGN"
+        "Decimal sign of a text file: . or ,", "detected", panel=FILE, metavar="SIGN"
     )
     encoding: str | None = setting(
-        "Encoding of a text file, as utf-8, latin-1, utf-16.",
-        "utf-8, else latin-1; by its mark",
+        "Encoding of a text file, such as utf-8, latin-1, utf-16.",
+        "detected: by byte-order mark, utf-8, or latin-1",
         panel=FILE,
         metavar="NAME",
     )
@@ -39,21 +39,20 @@ class FileSettings(FormatSettings):
     """How a file becomes data to train with."""
 
     ignore: list[str] | None = setting(
-        "A column to leave out; repeat for more.", "none", panel=FILE, metavar="COLUMN"
+        "Column to leave out; can be repeated.", "none", panel=FILE, metavar="COLUMN"
     )
     keep_index: bool | None = setting(
-        "Whether to keep columns that only count or name the rows.", "off", panel=FILE
+        "Keep columns that only number or name the rows.", "off", panel=FILE
     )
     column: list[str] | None = setting(
-        "What a column is, as NAME=category: number, boolean, category, date or drop; repeat for "
-        "more.",
-        "by its values",
+        "Kind of a column: number, boolean, category, date or drop; can be repeated.",
+        "detected from the values",
         panel=FILE,
         metavar="NAME=KIND",
     )
     gaps: Literal["fill", "drop", "error"] | None = setting(
-        "What to do about missing values: fill them (the median, and a column that says where), "
-        "drop their rows, or error.",
+        "Missing values: fill (with the median, and add an indicator column), drop (leave out the "
+        "rows), or error.",
         "fill",
         panel=FILE,
         metavar="NAME",

@@ -26,9 +26,9 @@ OLD_NAMES = {"--init": "--initializer", "--solver": "--optimizer", "--jobs": "--
 EXIT_CODES = (
     ("0", "Success."),
     ("1", "An error in fastnn itself, with a traceback: please report it."),
-    ("2", "Bad input, with one line on standard error that says what was expected."),
-    ("130", "Interrupted by Ctrl-C; what was trained until then is kept."),
-    ("143", "Ended by SIGTERM."),
+    ("2", "Bad input; one line on standard error says what was expected."),
+    ("130", "Interrupted by Ctrl-C; results so far are saved."),
+    ("143", "Terminated by SIGTERM; results so far are saved."),
 )
 
 
@@ -70,13 +70,25 @@ class Group(TyperGroup):
 def _help_of(command: TyperCommand | TyperGroup, ctx: Any, more: dict[str, list]) -> str:
     """Usage, description, a section of options for each panel, then those given."""
     width = max(min(shutil.get_terminal_size().columns, WIDEST) - 1, 24)
-    pieces = " ".join(piece.strip("{}") for piece in command.collect_usage_pieces(ctx))
-    lines = [*_wrapped(f"Usage: {ctx.command_path} {pieces}", width, hanging=2), ""]
+    lines = [*_wrapped(f"Usage: {ctx.command_path} {_usage(command, ctx)}", width, hanging=2), ""]
     for paragraph in _paragraphs(command.help):
         lines += [*_wrapped(paragraph, width), ""]
     for title, rows in (_sections(command, ctx) | more).items():
         lines += [_bold(title), *_two_columns(rows, width), ""]
     return "\n".join(lines[:-1]) + "\n"
+
+
+def _usage(command: TyperCommand | TyperGroup, ctx: Any) -> str:
+    """What follows the name of a command; arguments of earlier versions are left out."""
+    if isinstance(command, TyperGroup):
+        return " ".join(command.collect_usage_pieces(ctx))
+    shown = [param for param in command.get_params(ctx) if not param.hidden]
+    names = [
+        _name(param, ctx) if param.required else f"[{_name(param, ctx)}]"
+        for param in shown
+        if param.param_type_name == "argument"
+    ]
+    return " ".join(["[OPTIONS]", *names])
 
 
 def _paragraphs(text: str | None) -> list[str]:

@@ -12,7 +12,7 @@ import typer
 
 import fastnn
 from fastnn import backends
-from fastnn.cli.options import JsonFlag
+from fastnn.cli.options import JsonFlag, option
 from fastnn.cli.output import print_json, print_pairs
 
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib", "tensorflow")
@@ -23,15 +23,18 @@ def command(
         Path | None,
         typer.Argument(
             metavar="MODEL",
-            help="Model file, or the run folder it lies in: what it holds.",
+            help="Model file or run folder to describe.",
             show_default="this installation",
         ),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: Annotated[
+        bool, option("--quiet", "Print only the backend chosen by auto, or the task of the model.")
+    ] = False,
 ) -> None:
-    """Versions, backends, vector level, BLAS and threads, cache folder; or what a model holds.
+    """Describe the installation (versions, backends, BLAS), or a model file.
 
-    With MODEL: what the file says of the network, its table and its training. No array is read.
+    With MODEL the network, the columns of its table and its training are shown.
     """
     if model is not None:
         from fastnn.cli.contents import contents, rows
@@ -39,6 +42,8 @@ def command(
         result = contents(model)
         if as_json:
             print_json(result)
+        elif quiet:
+            print(result["task"])
         else:
             print_pairs(rows(result))
         return
@@ -63,6 +68,8 @@ def command(
     }
     if as_json:
         print_json(result)
+    elif quiet:
+        print(result["auto"])
     else:
         print_pairs(_rows(result))
 
@@ -124,7 +131,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(name, version or "not installed") for name, version in result["versions"].items()]
     rows.append(("machine", f"{result['machine']}, {result['cores']} cores"))
     for name, backend in result["backends"].items():
-        default = " (taken by auto)" if name == result["auto"] else ""
+        default = " (chosen by auto)" if name == result["auto"] else ""
         text = f"available{default}" if backend["available"] else backend["reason"]
         rows.append((f"backend {name}", text))
     rows.append(("vector level", result["vector_level"] or "chosen by the compiler at run time"))
@@ -134,6 +141,6 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("cache folder", result["cache"]))
     if result["backends"]["numba"]["available"]:
         kept = result["numba_cache"]
-        none = "none can be written, every process compiles anew; set NUMBA_CACHE_DIR"
+        none = "no writable folder, every process compiles again; set NUMBA_CACHE_DIR"
         rows.append(("Numba's code", kept or none))
     return rows

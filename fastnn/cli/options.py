@@ -115,23 +115,23 @@ if TYPE_CHECKING:  # what a checker must know of a choice that is computed
 else:
     Backend = choice("Backend", ["auto", *BACKENDS])
 
-BACKEND = f"Which kernels to use: auto (the fastest that is available), {', '.join(BACKENDS)}."
+BACKEND = f"Implementation of the kernels: auto (the fastest available), {', '.join(BACKENDS)}."
 DATA = (
-    "Built-in name (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ...; "
+    "Built-in data set (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ...; "
     "- for standard input."
 )
-TARGET = "Column of the targets, by name or position."
-TARGET_DEFAULT = "built-in data have their own; a file needs it"
+TARGET = "Name or position of the target column."
+TARGET_DEFAULT = "required for files"
 TASK = "What to predict: classification (a class) or regression (a number)."
-TASK_DEFAULT = "by the target's values"
-CLASS_WEIGHT = "balanced: every class counts the same, however few samples it has."
-DATA_DIR = "Folder with the files of mnist."
-DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, else the cache folder; downloaded there if absent"
+TASK_DEFAULT = "determined from the target"
+CLASS_WEIGHT = "balanced: all classes have the same total weight."
+DATA_DIR = "Folder with the MNIST files."
+DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, or the cache folder, downloaded if absent"
 
-ModelArgument = Annotated[Path, required("MODEL", "Model file, or the run folder it lies in.")]
+ModelArgument = Annotated[Path, required("MODEL", "Model file or run folder.")]
 TrainedDataArgument = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help=DATA, show_default="what it was trained on"),
+    typer.Argument(metavar="DATA", help=DATA, show_default="the training data set"),
 ]
 TargetOption = Annotated[str | None, option("--target", TARGET, "as in training", environment=True)]
 DataDirOption = Annotated[
@@ -139,7 +139,7 @@ DataDirOption = Annotated[
 ]
 BackendOption = Annotated[Backend, option("--backend", BACKEND, environment=True, metavar="NAME")]
 JSON = "Print one JSON object and nothing else."
-QUIET = "No progress and no notes; print only where the result is, or its score."
+QUIET = "No progress and no notes; print only the location of the result, or its score."
 JsonFlag = Annotated[bool, option("--json", JSON)]
 QuietFlag = Annotated[bool, option("--quiet", QUIET)]
 

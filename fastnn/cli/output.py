@@ -40,6 +40,15 @@ def print_json(result: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def print_address(name: str, url: str, as_json: bool, quiet: bool) -> None:
+    """The address of a server that is running, at once."""
+    if as_json:
+        print_json({"url": url})
+        return
+    sys.stdout.write(f"{url}\n" if quiet else f"{name}: {url} (Ctrl-C stops it)\n")
+    sys.stdout.flush()
+
+
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns."""
     rows = [(name, visible(value)) for name, value in rows]

@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
-from fastnn.cli.options import option
+from fastnn.cli.options import JsonFlag, QuietFlag, option
+from fastnn.cli.output import print_address
 
 
 def command(
     port: Annotated[
-        int, option("--port", "Port of the page; 0 takes any that is free.", min=0, max=65535)
+        int, option("--port", "Port of the server; 0 for any free one.", min=0, max=65535)
     ] = 8765,
     browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
-    """Open a page on which a small network is trained anew while you drag a slider."""
+    """Open an interactive page that retrains a small network with every change of a slider."""
     from fastnn.play.server import serve
 
-    serve(port, browser, lambda url: typer.echo(f"fastnn play: {url} (Ctrl-C stops it)"))
+    serve(port, browser, lambda url: print_address("fastnn play", url, as_json, quiet))

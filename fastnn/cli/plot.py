@@ -41,7 +41,7 @@ def command(
     data: TrainedDataArgument = None,
     out: Annotated[
         Path | None,
-        option("--out", "Picture (.png, .svg, .pdf).", "plot_DATA.png next to the model"),
+        option("--out", "Output file (.png, .svg, .pdf).", "plot_DATA.png beside the model"),
     ] = None,
     target: TargetOption = None,
     data_dir: DataDirOption = None,
@@ -49,10 +49,10 @@ def command(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Draw a model: its decision boundary over two features, else how good its predictions are.
+    """Plot a decision boundary (two features), or predictions against targets.
 
-    Of any other number of features the picture is the confusion matrix of a classification, or
-    predictions over targets of a regression, for the samples that `fastnn evaluate` takes.
+    With more or fewer than two features the plot is the confusion matrix of a classification, or
+    predictions against targets of a regression, for the same samples as `fastnn evaluate`.
     """
     from fastnn.plots import confusion_matrix, decision_boundary, predictions
 

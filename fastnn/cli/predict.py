@@ -44,34 +44,35 @@ if TYPE_CHECKING:
 def command(
     given: Given,
     model: ModelArgument,
-    data: Annotated[str, required("DATA", f"{DATA} No targets needed.")],
+    data: Annotated[str, required("DATA", f"{DATA} Targets are not needed.")],
     out: Annotated[
         Path | None,
-        option("--out", "File to write: CSV, .tsv, .csv.gz or .parquet.", "standard output"),
+        option("--out", "Output file: .csv, .tsv, .csv.gz or .parquet.", "standard output"),
     ] = None,
     append: Annotated[
         bool | None,
         typer.Option(
             "--append/--no-append",
-            help="Write the columns of DATA, too, with the predictions behind them.",
+            help="Append the predictions to the columns of DATA.",
             show_default="on for models of tables with text or gaps",
         ),
     ] = None,
-    proba: Annotated[bool, option("--proba", "Probabilities of the classes, too.")] = False,
+    proba: Annotated[
+        bool, option("--proba", "Also write the probabilities of the classes.")
+    ] = False,
     data_dir: DataDirOption = None,
     backend: BackendOption = Backend.auto,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Predict: one line of CSV for every row of DATA.
+    """Predictions of a model, one line of CSV for each row of DATA.
 
-    A model of a table with text, dates or gaps appends its predictions to the columns of DATA
-    (--no-append leaves these out), predicts rows with missing values too, and reads files of any
-    size in parts. Of other models the output has the predictions alone (--append).
+    Models of tables with text, dates or gaps append the predictions to the columns of DATA
+    (--no-append), predict rows with missing values, and read files of any size in parts. Other
+    models write only the predictions (--append), which are empty for rows with missing values.
 
-    A file's columns are found by the names the model was trained with, in any order and among
-    others; those of a file without names are taken in order. A row with a missing value has an
-    empty prediction. Of mnist it is the test set that is predicted.
+    Columns are matched by the names of the training data, in any order, additional ones are
+    ignored; without names they are taken in order. For mnist the test set is predicted.
     """
     net, description, encoding = open_table_model(model, backend)
     if append is None:

@@ -24,7 +24,7 @@ def only_resume(
     for name, value in {**given, **others}.items():
         if value is not None and value is not False:
             what = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
-            raise ValueError(f"--resume goes on with the run's own settings; leave out {what}")
+            raise ValueError(f"--resume uses the settings of the run; leave out {what}")
 
 
 def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings]:

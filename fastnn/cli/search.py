@@ -58,50 +58,51 @@ class SearchSettings(FileSettings):
         options.TASK, options.TASK_DEFAULT, metavar="NAME"
     )
     data_dir: str | None = setting(options.DATA_DIR, options.DATA_DIR_DEFAULT)
-    test: Rate = setting("Share of the samples held out to the end.", default=HELD_OUT)
+    test: Rate = setting("Share of the samples held out for the final score.", default=HELD_OUT)
     preset: Literal["plain", "tabular"] | None = setting(
-        "tabular: sizes, rates and dropout of the network of TabularClassifier, from the published "
-        "search space, and an ensemble of the best; plain: the options below.",
-        "tabular for tables with text, dates or gaps without --hidden or the like; else plain",
+        "tabular: the published search space of the network of TabularClassifier, and an ensemble "
+        "of the best trials; plain: the search space of the options below.",
+        "tabular for tables with text, dates or gaps, unless options such as --hidden are given; "
+        "otherwise plain",
         metavar="NAME",
     )
     method: Literal["random", "halving"] | None = setting(
-        "random; or halving: all trials on few samples, or with few epochs of the preset tabular; "
-        "the best go on.",
-        f"{PLAIN['method']}; {TABULAR['method']} of the preset tabular",
+        "random, or successive halving: all trials with few samples (--preset tabular: few "
+        "epochs), the best with more.",
+        f"{PLAIN['method']}; {TABULAR['method']} with --preset tabular",
     )
-    trials: int = setting("Settings to try.", default=20, ge=1)
+    trials: int = setting("Number of settings to try.", default=20, ge=1)
     folds: int | None = setting(
-        "Parts of the cross-validation.",
-        f"{PLAIN['folds']}; {TABULAR['folds']} of the preset tabular",
+        "Number of folds of the cross-validation.",
+        f"{PLAIN['folds']}; {TABULAR['folds']} with --preset tabular",
         ge=2,
     )
     ensemble: int | None = setting(
-        "Most trials in the ensemble of the preset tabular, a network for each fold; 0: one "
-        "network trained with the best settings.",
+        "Maximum number of trials in the ensemble of --preset tabular, with one network per fold; "
+        "0: a single network trained with the best settings.",
         TABULAR["ensemble"],
         ge=0,
     )
     time_limit: float | None = setting(
-        "Seconds of the preset tabular; then the finished fits are used.", "none", gt=0
+        "Seconds after which --preset tabular uses the finished fits.", "none", gt=0
     )
     cluster: str | None = setting(
-        "Train on the Dask cluster with this scheduler, as tcp://HOST:8786; the preset tabular.",
+        "Train on a Dask cluster (--preset tabular), given by its scheduler tcp://HOST:8786.",
         "this machine",
         metavar="ADDRESS",
     )
     hidden: list[str] | None = setting(
-        "Hidden layers to try, as 8 or 16,16 or none; repeat for more.",
+        "Hidden layers to try: 8, 16,16 or none; can be repeated.",
         "; ".join(PLAIN["hidden"]),
         metavar="SIZES",
     )
     activation: str | None = setting(
-        f"Activations to try, with commas between: {', '.join(codes.ACTIVATIONS)}.",
+        f"Activations to try, separated by commas: {', '.join(codes.ACTIVATIONS)}.",
         PLAIN["activation"],
         metavar="NAMES",
     )
     learning_rate: str | None = setting(
-        "LOW:HIGH, on a logarithmic scale; or numbers with commas between.", PLAIN["learning_rate"]
+        "LOW:HIGH on a logarithmic scale, or numbers separated by commas.", PLAIN["learning_rate"]
     )
     l2: str | None = setting(
         "L2 penalty (alpha of the estimator), as for --learning-rate.", PLAIN["l2"]
@@ -112,24 +113,24 @@ class SearchSettings(FileSettings):
         metavar="NAME",
     )
     epochs: int | None = setting(
-        "Most epochs of a trial.",
-        f"{PLAIN['epochs']}; {TABULAR['epochs']} of the preset tabular",
+        "Maximum number of epochs of a trial.",
+        f"{PLAIN['epochs']}; {TABULAR['epochs']} with --preset tabular",
         ge=1,
     )
-    scoring: str | None = setting(
-        "Score, by its name in scikit-learn.", "accuracy; r2 for regression"
-    )
+    scoring: str | None = setting("Score, a name of scikit-learn.", "accuracy; r2 for regression")
     class_weight: Literal["balanced"] | None = setting(
-        options.CLASS_WEIGHT, "all samples weigh alike"
+        options.CLASS_WEIGHT, "all samples have the same weight"
     )
-    threads: int | None = setting("Most threads to use; a fit has one of them.", "all cores", ge=1)
-    seed: int = setting("Seed of everything random.", default=0, ge=0, lt=2**32)
+    threads: int | None = setting(
+        "Maximum number of threads; each fit uses one.", "all cores", ge=1
+    )
+    seed: int = setting("Seed of all random numbers.", default=0, ge=0, lt=2**32)
     backend: Annotated[str, OneOf(("auto", *BACKENDS))] = setting(
         options.BACKEND, default="auto", metavar="NAME"
     )
     dtype: Literal["float32", "float64"] | None = setting(
         "Precision of parameters and training.",
-        f"{PLAIN['dtype']}; {TABULAR['dtype']} of the preset tabular",
+        f"{PLAIN['dtype']}; {TABULAR['dtype']} with --preset tabular",
     )
 
     def completed(self, encoded: bool) -> SearchSettings:
@@ -170,22 +171,22 @@ def command(
         Path | None, option("--out", "Folder for the results.", "runs/DATA-search-1, ...")
     ] = None,
     overwrite: Annotated[
-        bool, option("--overwrite", "Write into --out even if it has files.")
+        bool, option("--overwrite", "Write into --out even if it contains files.")
     ] = False,
     resume: Annotated[
         Path | None,
-        option("--resume", "Go on with a search that was stopped.", "a new search", metavar="RUN"),
+        option("--resume", "Continue an interrupted search.", "a new search", metavar="RUN"),
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Search for the best network for some data, by cross-validation.
+    """Hyperparameter search by cross-validation.
 
-    Of the preset tabular the model is an ensemble of the folds' networks. Of the preset plain the
-    best settings are trained again on all samples that are not held out; the model file takes
-    features as they are, its first layer does the standardising.
+    With --preset tabular the result is an ensemble of the networks of the folds. With --preset
+    plain a network with the best settings is trained on all samples that are not held out;
+    standardisation is part of its first layer.
 
-    Ctrl-C and SIGTERM stop the search; fits that are finished are kept for --resume.
+    Ctrl-C and SIGTERM stop the search; finished fits are kept for --resume.
     """
     if resume is not None:
         from fastnn.cli.resuming import search_to_resume

@@ -380,7 +380,7 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
     if "caution" in result:
         rows.append(("caution", result["caution"]))
     if result.get("stopped", "trials") != "trials":
-        rows.append(("", f"go on with: fastnn search --resume {result['folder']}"))
+        rows.append(("", f"to continue: fastnn search --resume {result['folder']}"))
     if "held_out_majority_share" in result and result["scoring"] == "accuracy":
         rows.append(("hint", "--scoring balanced_accuracy, --class-weight balanced"))
     rows += [("folder", result["folder"]), ("files", ", ".join(result["files"]))]

@@ -121,21 +121,21 @@ class TrainSettings(FileSettings):
         panel=DATA,
     )
     validation: Rate | MaybeNone = setting(
-        "Share of the samples to watch during training.",
-        f"0; {VALIDATION} with early stopping, {TABULAR['validation']} of the preset tabular",
+        "Share of the samples used for validation during training.",
+        f"0; {VALIDATION} with early stopping, {TABULAR['validation']} with --preset tabular",
         panel=DATA,
     )
     class_weight: Literal["balanced"] | None = setting(
-        options.CLASS_WEIGHT, "all samples weigh alike", panel=DATA
+        options.CLASS_WEIGHT, "all samples have the same weight", panel=DATA
     )
     scoring: str | None = setting(
-        "Another score to print, by its name in scikit-learn.", "none", panel=DATA
+        "Additional score to print, a name of scikit-learn.", "none", panel=DATA
     )
     standardize: bool | MaybeNone = setting(
         "Standardise features inside the model.", "on; off for images and moons", panel=DATA
     )
     smooth_clip: float | None = setting(
-        "Hold standardised features smoothly within this many deviations; 3 is usual.",
+        "Limit standardised features smoothly to this many standard deviations; 3 is usual.",
         f"none; {SMOOTH_CLIP:g} for tables with text or gaps",
         panel=DATA,
         gt=0,
@@ -144,16 +144,16 @@ class TrainSettings(FileSettings):
     # --- network
 
     preset: Literal["plain", "tabular"] | None = setting(
-        "tabular: the network and training of TabularClassifier and TabularRegressor, which need "
-        "no other settings; plain: those of the options below.",
-        "tabular for tables with text, dates or gaps without --hidden or the like, and with "
-        "--members or --time-limit; else plain",
+        "tabular: the tuned network and training of TabularClassifier and TabularRegressor; "
+        "plain: a network and training set by the options below.",
+        "tabular for tables with text, dates or gaps, unless options such as --hidden are given, "
+        "and with --members or --time-limit; otherwise plain",
         panel=NETWORK,
         metavar="NAME",
     )
     hidden: Annotated[list[Units], List] | MaybeNone = setting(
-        "Units of the hidden layers, as 8,8,8; or none.",
-        f"64; 128 from {LARGE:,} samples on; {MOONS['hidden'][0]} for moons",
+        "Units of the hidden layers, for example 8,8,8; or none.",
+        f"64; 128 with {LARGE:,} samples or more; {MOONS['hidden'][0]} for moons",
         panel=NETWORK,
     )
     layers: int | None = setting(
@@ -166,20 +166,20 @@ class TrainSettings(FileSettings):
         ge=1,
     )
     activation: Annotated[list[Activation], List] | MaybeNone = setting(
-        f"One, or one for each hidden layer, as tanh,relu: {', '.join(codes.ACTIVATIONS)}.",
+        f"Activation, or one for each hidden layer (tanh,relu): {', '.join(codes.ACTIVATIONS)}.",
         f"relu; {MOONS['activation'][0]} for moons",
         panel=NETWORK,
         metavar="NAMES",
     )
     alpha: float | None = setting(
-        "Slope of leaky_relu for negative inputs, alpha of elu.",
+        "Slope of leaky_relu for negative inputs, or alpha of elu.",
         "0.01 for leaky_relu, 1 for elu",
         panel=NETWORK,
         ge=0,
     )
     initializer: Annotated[str, OneOf(INITIALIZERS)] | MaybeNone = setting(
-        f"How weights are drawn: {', '.join(INITIALIZERS)}.",
-        f"auto: he_normal for relu and its relatives, else lecun_normal; "
+        f"Initial weights: {', '.join(INITIALIZERS)}.",
+        f"auto: he_normal for relu and similar, otherwise lecun_normal; "
         f"{MOONS['initializer']} for moons",
         panel=NETWORK,
         metavar="NAME",
@@ -191,25 +191,26 @@ class TrainSettings(FileSettings):
         metavar="NAME",
     )
     label_smoothing: Rate | None = setting(
-        "Share of each target given to all classes alike.", 0, panel=NETWORK
+        "Share of each target that is distributed equally among all classes.", 0, panel=NETWORK
     )
     quantile: float | None = setting(
-        "Quantile that --loss quantile estimates.", 0.5, panel=NETWORK, gt=0, lt=1
+        "Quantile estimated by --loss quantile.", 0.5, panel=NETWORK, gt=0, lt=1
     )
     quantiles: Annotated[list[Quantile], List] | None = setting(
-        "Several of them at once, as 0.1,0.5,0.9, instead of --quantile.", "none", panel=NETWORK
+        "Several quantiles, for example 0.1,0.5,0.9, instead of --quantile.", "none", panel=NETWORK
     )
     delta: float | None = setting(
-        "Error from which on --loss huber is linear.", 1, panel=NETWORK, gt=0
+        "Error above which --loss huber is linear.", 1, panel=NETWORK, gt=0
     )
     l2: float | MaybeNone = setting(
-        "L2 penalty: half of this times the sum of the squared weights is added to the loss.",
-        f"0.001, for regression 0.01; 0.0001 from {LARGE:,} samples on; {MOONS['l2']} for moons",
+        "L2 penalty: half of it times the sum of the squared weights is added to the loss.",
+        f"0.001, for regression 0.01; 0.0001 with {LARGE:,} samples or more; "
+        f"{MOONS['l2']} for moons",
         panel=NETWORK,
         ge=0,
     )
     dropout: Annotated[list[Rate], List] | MaybeNone = setting(
-        "Dropout rate, or one for each hidden layer, as 0.2,0.5.", 0, panel=NETWORK
+        "Dropout rate, or one for each hidden layer (0.2,0.5).", 0, panel=NETWORK
     )
 
     # --- training
@@ -228,13 +229,16 @@ class TrainSettings(FileSettings):
     )
     momentum: Rate | None = setting("Momentum of sgd.", 0, panel=TRAINING)
     clip_norm: float | None = setting(
-        "Scale gradients down to this norm if theirs is larger.", "off", panel=TRAINING, gt=0
+        "Limit the norm of the gradient to this.", "off", panel=TRAINING, gt=0
     )
     clip_value: float | None = setting(
-        "Clip the entries of gradients to plus and minus this.", "off", panel=TRAINING, gt=0
+        "Limit the absolute value of each entry of the gradient to this.",
+        "off",
+        panel=TRAINING,
+        gt=0,
     )
     ema: float | None = setting(
-        "Predict with the moving average of the parameters, of this decay.",
+        "Predict with an exponential moving average of the parameters with this decay.",
         "off",
         panel=TRAINING,
         gt=0,
@@ -243,37 +247,37 @@ class TrainSettings(FileSettings):
     epochs: int | MaybeNone = setting(
         "Passes over the data.",
         f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
-        f"{TABULAR['epochs']} of the preset tabular; "
+        f"{TABULAR['epochs']} with --preset tabular; "
         f"{MOONS['epochs']:,} for moons",
         panel=TRAINING,
         ge=1,
     )
     batch_size: int | MaybeNone = setting(
-        "Samples per step; 0 takes all.",
-        f"32; 128 from {LARGE:,} samples on; {MOONS['batch_size']} for moons",
+        "Samples per step; 0 for all.",
+        f"32; 128 with {LARGE:,} samples or more; {MOONS['batch_size']} for moons",
         panel=TRAINING,
         ge=0,
     )
     members: int | None = setting(
-        "Networks of the preset tabular whose predictions are averaged, trained one a core.",
+        "Number of networks to average with --preset tabular, trained one per core.",
         1,
         panel=NETWORK,
         ge=1,
         le=1000,
     )
     time_limit: float | None = setting(
-        "Seconds of the preset tabular; where there is less time a shorter training is planned.",
+        "Seconds for the training with --preset tabular, which reduces the number of epochs.",
         "none",
         panel=TRAINING,
         gt=0,
     )
     early_stopping: bool | MaybeNone = setting(
-        "Stop when the validation loss no longer falls; keep the best parameters.",
+        "Stop when the validation loss no longer decreases; keep the best parameters.",
         "off; on with --patience",
         panel=TRAINING,
     )
     patience: int | MaybeNone = setting(
-        "Epochs without a lower validation loss before early stopping.",
+        "Epochs without a decrease of the validation loss before early stopping.",
         PATIENCE,
         panel=TRAINING,
         ge=1,
@@ -291,19 +295,19 @@ class TrainSettings(FileSettings):
         "Precision of parameters and training.", f"float32; {MOONS['dtype']} for moons", panel=RUN
     )
     report: bool | None = setting(
-        "Whether a file's run gets a page, report.html: columns, errors, importances.",
+        "Write report.html for data from a file: columns, errors, importances.",
         "on",
         panel=RUN,
     )
     checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
-        "How often to write all that --resume needs: after so many epochs, as 10, after some time, "
-        "as 30s, 5m or 2h, or never.",
-        f"{USUAL_CHECKPOINTS}, and at the end; never for the preset tabular",
+        "Interval of checkpoints for --resume: a number of epochs (10), a time (30s, 5m, 2h) or "
+        "never.",
+        f"{USUAL_CHECKPOINTS}, and at the end; never with --preset tabular",
         panel=RUN,
         metavar="EVERY",
     )
     threads: int | None = setting(
-        "Most threads to use.", "all cores, or OMP_NUM_THREADS if that is less", panel=RUN, ge=1
+        "Maximum number of threads.", "all cores, or OMP_NUM_THREADS if smaller", panel=RUN, ge=1
     )
 
     @field_validator("quantiles")

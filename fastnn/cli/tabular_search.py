@@ -99,7 +99,7 @@ def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
 
 def go_on(folder: Path) -> str:
     """How a search that was stopped goes on."""
-    return f"go on with: fastnn search --resume {folder}"
+    return f"to continue: fastnn search --resume {folder}"
 
 
 @contextmanager

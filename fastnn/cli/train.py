@@ -23,7 +23,7 @@ def command(
         Path | None,
         option(
             "--config",
-            "TOML file with settings, as a run writes it.",
+            "TOML file with settings, such as the settings.toml of a run.",
             "none",
             panel=RUN,
             environment=True,
@@ -34,13 +34,13 @@ def command(
         option("--out", "Folder for the results.", "runs/DATA-1, ...", panel=RUN, environment=True),
     ] = None,
     overwrite: Annotated[
-        bool, option("--overwrite", "Write into --out even if it has files.", panel=RUN)
+        bool, option("--overwrite", "Write into --out even if it contains files.", panel=RUN)
     ] = False,
     resume: Annotated[
         Path | None,
         option(
             "--resume",
-            "Go on with a run from its last checkpoint; --epochs for more than it has.",
+            "Continue a run from its last checkpoint; --epochs to train longer.",
             "a new run",
             panel=RUN,
             metavar="RUN",
@@ -50,25 +50,22 @@ def command(
         Path | None,
         option(
             "--tensorboard",
-            "Write summaries for TensorBoard, in a folder there named as the run's; NAME-2 if "
-            "another run's are there.",
+            "Write summaries for TensorBoard into a subfolder with the name of the run.",
             "off",
             panel=RUN,
             metavar="DIR",
         ),
     ] = None,
-    plots: Annotated[
-        bool, option("--plots/--no-plots", "Whether to draw pictures.", panel=RUN)
-    ] = True,
+    plots: Annotated[bool, option("--plots/--no-plots", "Draw plots.", panel=RUN)] = True,
     as_json: Annotated[bool, option("--json", JSON, panel=RUN)] = False,
     quiet: Annotated[bool, option("--quiet", QUIET, panel=RUN)] = False,
 ) -> None:
-    """Train a network and keep it, with its history, its settings and its pictures.
+    """Train a network and save it with its history, settings and plots.
 
-    Text, dates and missing values of a table become numbers, by rules that the model keeps
-    (--column, --gaps, --preset). Without DATA: the course's example, two moons and a 2-3-2
-    network. A setting comes from its option, else from the environment (FASTNN_EPOCHS, ...), else
-    from --config, else it has a default that suits the data.
+    Text, dates and missing values of a table are encoded as numbers (--column, --gaps, --preset);
+    the encoding is part of the model. Without DATA: the course's example, two moons and a 2-3-2
+    network. Settings are taken from options, the environment (FASTNN_EPOCHS, ...), --config, and
+    defaults that depend on the data, in this order.
 
     Ctrl-C and SIGTERM end the training; model and checkpoint are written.
     """
@@ -97,5 +94,5 @@ def command(
         print_pairs(training.table(result, task, columns))
     if result["stopped"] == "interrupted":
         if not as_json and CHECKPOINT_FILE in result["files"]:
-            print(f"go on with: fastnn train --resume {result['folder']}")
+            print(f"to continue: fastnn train --resume {result['folder']}")
         raise typer.Exit(INTERRUPTED)

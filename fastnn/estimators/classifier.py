@@ -22,8 +22,8 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     """Classifier: scikit-learn's ``MLPClassifier`` over compiled kernels.
 
     Takes what scikit-learn's takes, and gives the same: from one ``random_state`` the same
-    starting weights, order of the samples and held-out samples, and so, to rounding, the same
-    loss curve. Parameters behind ``max_fun`` are fastnn's own.
+    initial weights, order of the samples and held-out samples, and therefore the same loss curve
+    up to rounding. The parameters after ``max_fun`` are additions of fastnn.
 
     Parameters
     ----------
@@ -32,100 +32,101 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     activation : str, CustomActivation or sequence of these, default="relu"
         One for all hidden layers or one for each: identity, logistic (or sigmoid), tanh, relu,
         leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
-    solver : {"adam", "sgd", "lbfgs", "adamw", "adagrad", "rmsprop"}, default="adam"
+    solver : {"adam", "sgd", "lbfgs", "adamw", "adagrad", "rmsprop", "lm"}, default="adam"
+        Update rule; "lm" is :class:`fastnn.LevenbergMarquardt`.
     alpha : float, default=0.0001
-        Strength of L2: a batch's loss gets ``alpha / 2`` times the sum of the squared weights,
-        divided by its number of samples (the sum of their weights).
+        L2 penalty: ``alpha / 2`` times the sum of the squared weights, divided by the number of
+        samples of the batch (the sum of their weights), is added to the loss.
     batch_size : int or "auto", default="auto"
-        Samples a step; "auto" is min(200, n_samples). L-BFGS takes all.
+        Samples per step; "auto" is min(200, n_samples). L-BFGS uses all.
     learning_rate : str, default="constant"
         "constant"; for sgd "invscaling" (divided by ``(samples seen + 1) ** power_t`` after
-        every epoch) and "adaptive" (divided by 5 when otherwise training would stop); for
-        sgd, adam and the others but lbfgs "cosine" (down to 0), "step" (a tenth after each
+        every epoch) and "adaptive" (divided by 5 when training would otherwise stop); for all
+        solvers except lbfgs "cosine" (down to 0), "step" (a tenth after each
         third), "one_cycle" (up from 1/25, then down) and "coslog4" (up from 0 and down, four
-        times), over ``max_iter`` epochs, with the rate of every step.
+        times), over ``max_iter`` epochs, updated in every step.
     learning_rate_init : float, default=0.001
-        Step size at the start.
+        Initial step size.
     power_t : float, default=0.5
         Exponent of the schedule "invscaling".
     max_iter : int, default=200
-        Most epochs (iterations of L-BFGS).
+        Maximum number of epochs (iterations of L-BFGS).
     shuffle : bool, default=True
-        New order of the samples every epoch.
+        Shuffle the samples in every epoch.
     random_state : int, RandomState or None
-        Starting weights, held-out samples, order, dropout.
+        Determines initial weights, held-out samples, sample order and dropout.
     tol : float, default=1e-4
-        Smallest improvement that counts; for L-BFGS the largest entry of the gradient.
+        Minimum improvement of the loss or score; for L-BFGS the tolerance of the gradient.
     verbose : bool or int, default=False
         Print every epoch.
     warm_start : bool, default=False
-        ``fit`` goes on from the last solution.
+        ``fit`` starts from the previous solution.
     momentum : float in [0, 1], default=0.9
-        Of sgd.
+        Momentum of sgd.
     nesterovs_momentum : bool, default=True
-        Whether momentum is Nesterov's; of sgd.
+        Use Nesterov momentum with sgd.
     early_stopping : bool, default=False
-        Hold out samples, stop when their score no longer improves, keep the best parameters.
+        Hold out validation samples, stop when their score no longer improves, and keep the best
+        parameters.
     validation_fraction : float, default=0.1
-        Share of the samples that early stopping holds out.
+        Share of the samples held out for early stopping.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Of adam and adamw.
+        Decay of the moments of adam and adamw.
     epsilon : float, default=1e-8
-        Of adam, adamw, adagrad and rmsprop.
+        Added to the denominator by adam, adamw, adagrad and rmsprop.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement before training stops.
     max_fun : int, default=15000
-        Most evaluations of L-BFGS.
+        Maximum number of function evaluations of L-BFGS.
     backend : {"auto", "cython", "numba", "numpy"}, default="auto"
-        "auto" takes the fastest that is there (that can call custom functions, if there are any).
+        "auto" chooses the fastest one available (that supports custom functions, if there are any).
     dtype : {"float32", "float64"} or None
-        Of parameters and training; None takes that of ``X``.
+        Data type of parameters and training; None for that of ``X``.
     class_weight : dict, "balanced" or None
-        Factor of a sample's weight by its class.
+        Factors of the sample weights by class.
     dropout : float or sequence of float, default=0
-        Rate behind all hidden layers or behind each.
+        Dropout rate of all hidden layers or of each.
     scoring : str, callable or None
-        What early stopping watches: None is the accuracy, "loss" the validation loss (negative),
-        else a scorer of scikit-learn.
+        Score for early stopping: None for the accuracy, "loss" for the negative validation loss, or
+        a scorer of scikit-learn.
     weight_decay : float, default=0.01
-        Of adamw.
+        Weight decay of adamw.
     rho : float in [0, 1), default=0.9
-        Of rmsprop.
+        Decay of the mean square of rmsprop.
     warmup : int, default=0
-        Epochs in which the learning rate rises linearly to what it would be.
+        Number of epochs with linearly increasing learning rate at the start.
     clip_norm : float, optional
-        Longest gradient of a step; a longer one is shortened to it.
+        Maximum norm of the gradient.
     clip_value : float, optional
-        Instead: every entry of the gradient is clipped to plus and minus this.
+        Maximum absolute value of each entry of the gradient, instead of ``clip_norm``.
     ema : float in (0, 1), optional
-        Predictions are those of an exponentially moving average of the parameters with this
-        decay, as are ``coefs_`` and ``intercepts_``.
+        Decay of an exponential moving average of the parameters that is used for predictions,
+        ``coefs_`` and ``intercepts_``.
     label_smoothing : float in [0, 1), default=0
-        This share of every target's 1 goes to all classes (two classes and multilabel: to yes
-        and no) alike.
+        Share of each target that is distributed equally among all classes.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
     coefs_ : list of ndarray, each (fan_in, fan_out)
     intercepts_ : list of ndarray, each (fan_out,)
-        In place changes of both count for predictions.
+        Changing ``coefs_`` or ``intercepts_`` in place changes the predictions.
     loss_ : float
-        Of the last epoch.
+        Loss of the last epoch.
     best_loss_ : float or None
-        None with early stopping. Not for L-BFGS.
+        Smallest loss; None with early stopping. Not for L-BFGS.
     loss_curve_ : list of float
-        Mean over the batches of each epoch, each before its step. Not for L-BFGS.
+        Mean over the batches of each epoch, computed before each step. Not for L-BFGS.
     validation_scores_, validation_loss_curve_ : list of float or None
-        After each epoch, where there are validation data.
+        After each epoch, if there are validation data.
     best_validation_score_ : float or None
     t_ : int
-        Samples seen.
+        Number of samples processed.
     n_iter_ : int
-        Epochs (iterations) of the last ``fit``.
+        Number of epochs (iterations) of the last ``fit``.
     n_features_in_, n_layers_, n_outputs_ : int
     feature_names_in_ : ndarray of str
-        If ``X`` had them.
+        Column names, if ``X`` had them.
     out_activation_ : {"softmax", "logistic"}
 
     Examples

@@ -29,8 +29,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     ----------
     loss : str or CustomLoss, default="squared_error"
         "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
-        Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
-        "huber", "quantile", "gaussian" (a mean and a deviation, see ``predict``) or a
+        Poisson deviance; exponential outputs, non-negative targets), "absolute_error", "huber",
+        "quantile", "gaussian" (mean and standard deviation, see ``predict``) or a
         :class:`fastnn.CustomLoss`; these are summed over the outputs.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : various
         As for :class:`MLPClassifier`.
@@ -41,18 +41,17 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, weight_decay, rho : various
         As for :class:`MLPClassifier`.
     scoring, warmup, clip_norm, clip_value, ema : various
-        As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
-        otherwise.
+        As for :class:`MLPClassifier`; the default score for early stopping is R^2.
     quantile : float in (0, 1) or several of them, default=0.5
-        What the loss "quantile" estimates; several in rising order.
+        Quantile estimated by the loss "quantile"; several in increasing order.
     delta : float, default=1
-        Where the loss "huber" goes over from squares to absolute values.
+        Error above which the loss "huber" is linear.
     beta : float, default=0.5
-        Of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs", which compares
-        the loss with its gradient, takes 0.
+        Of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs" uses 0, since it
+        needs the exact gradient.
     regularization : {None, "bayesian"}
-        "bayesian", with ``solver="lm"``: the strength of L2 is estimated, ``alpha`` does not
-        count; see :class:`fastnn.LevenbergMarquardt`.
+        "bayesian", with ``solver="lm"``: the L2 penalty is estimated and ``alpha`` ignored; see
+        :class:`fastnn.LevenbergMarquardt`.
 
     Attributes
     ----------
@@ -61,7 +60,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     feature_names_in_, n_layers_, n_outputs_, out_activation_
         As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
     posterior_ : Posterior or None
-        With ``regularization="bayesian"``; model files do not have it.
+        With ``regularization="bayesian"``; not part of model files.
 
     Examples
     --------

@@ -282,7 +282,7 @@ def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarra
 def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:
     """Warn that a training continues without the moments of its optimizer."""
     warnings.warn(
-        f"training goes on after {count:,} {unit}, but {rule} starts with new moments: the file "
+        f"training continues after {count:,} {unit}, but {rule} starts with new moments: the file "
         "or object has none. save(..., include_optimizer=True) keeps them",
         stacklevel=stacklevel,
     )

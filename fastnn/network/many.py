@@ -29,26 +29,25 @@ _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
 
 
 class Fit:
-    """A network with its own data or settings; an item of :func:`fit_many`.
+    """A network and the settings of its training; an item of :func:`fit_many`.
 
-    Arguments not given here are taken from the call of ``fit_many``.
+    Settings that are not given here are taken from the call of ``fit_many``.
 
     Parameters
     ----------
     network : Network
         The network to train.
     X : array-like, shape (samples, features), optional
-        Together with ``y``: data of this network only.
+        Samples for this network only, together with ``y``.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Targets, one per sample.
     rows : array-like of int or bool, optional
-        Training samples, as indices (which may repeat, as in a bootstrap) or as a mask. They are
-        selected from ``X``, ``y`` and ``sample_weight``, whether own or shared, just before the
-        network is trained.
+        Samples to train with, as indices (possibly repeated, as in a bootstrap) or as a mask.
+        They are selected from ``X``, ``y`` and ``sample_weight`` when the network is trained.
     validation_rows : array-like of int or bool, optional
-        Validation samples, such as the held-out part of a fold.
+        Samples to validate with, such as the held-out part of a fold.
     **arguments
-        Arguments of :meth:`Network.fit`, except ``verbose`` and those about checkpoints.
+        Arguments of :meth:`Network.fit` except ``verbose`` and those of checkpoints.
 
     Examples
     --------
@@ -91,56 +90,53 @@ def fit_many(
     resume: bool = False,
     **arguments: Any,
 ) -> list[History | DivergenceError]:
-    """Train many networks, of any shapes and settings, one network per core.
+    """Train many networks of different shapes and settings, one network per core.
 
-    The result for each network is bit-identical to that of its ``fit`` on one thread, whatever
-    ``n_threads`` is, except that a diverging network may be restored to a different snapshot.
-    Suited to many small networks, such as folds, ensembles and grids. A single large network is
-    better trained with ``fit``, which splits its batches between the cores.
+    Each result is bitwise equal to that of the network's own ``fit`` on one thread, whatever
+    ``n_threads`` is, unless the network diverges. This is efficient for many small networks, such
+    as folds, ensembles and grids. For a single large network use ``fit``, which distributes its
+    batches over the cores.
 
     Parameters
     ----------
     networks : iterable of Network, Fit or dict
-        Networks to train. A :class:`Fit` (or a dict of its arguments) has its own data or
-        settings.
+        A :class:`Fit` (or a dict of its arguments) can have its own data and settings.
     X : array-like, shape (samples, features), optional
         Samples, one per row, for all networks without their own data.
     y : array-like, shape (samples,) or (samples, outputs), optional
-        Targets, for all networks without their own data.
+        Targets, one per sample; used with ``X`` for all networks without their own data.
     n_threads : int, optional
-        Number of networks trained at the same time; default: one per core. Meanwhile BLAS is
-        limited to one thread.
+        Number of networks trained at the same time; default: one per core. BLAS uses one thread
+        meanwhile.
     errors : {"raise", "return"}, default="raise"
-        How to report networks that diverge. In both cases all other networks are trained to the
-        end. With "raise" the first error is then raised: its ``index`` is the position of the
-        network, its ``results`` the list of all results. With "return" the list contains the
-        error in place of a history.
+        If a network diverges, the others are trained to their end. Then the first error is raised
+        (with the ``index`` of the network and the other ``results``), or returned in place of a
+        history.
     verbose : bool, default=False
-        Show progress over the networks on standard error: a bar, or lines if it is not a terminal.
+        Show progress on standard error: a bar on a terminal, otherwise lines.
     checkpoint : path, optional
-        Folder of the checkpoints; ``0.safetensors`` belongs to the first network.
+        Folder for checkpoints, beginning with ``0.safetensors`` for the first network.
     checkpoint_every : int or datetime.timedelta, optional
-        Interval between two checkpoints of a network, in epochs or as a time; default: one
-        minute. A checkpoint is also written at the end of a training.
+        Number of epochs, or time, between checkpoints of a network; default: one minute, and at
+        the end of its training.
     resume : bool, default=False
-        Resume from the checkpoints that exist. The result is bit-identical to that of a call that
-        was never stopped.
+        Continue from existing checkpoints; the result is bitwise equal to that of an
+        uninterrupted call.
     **arguments
-        Arguments of :meth:`Network.fit` for all networks without their own. Callbacks are called
-        from the thread that trains the network.
+        Arguments of :meth:`Network.fit` for all networks that do not set them.
+        Callbacks are called from the thread that trains the network.
 
     Returns
     -------
     list of History
-        In the order of the networks. Ctrl-C stops all of them as it stops ``fit``: their
-        histories have ``stopped == "interrupted"``, and are empty for networks not yet started.
+        In the order of the networks. Ctrl-C stops all of them: ``stopped`` is then "interrupted",
+        and histories of networks that had not started are empty.
 
     Raises
     ------
     ValueError
-        If an argument is invalid, a network is given twice, or a checkpoint belongs to another
-        training; raised before any network is trained. The message contains the position of the
-        network.
+        If an argument is invalid, a network is given twice or a checkpoint is of another
+        training, before any network is trained. The message has the position of the network.
     TypeError
         If a name is not an argument of ``fit``.
     DivergenceError
@@ -157,7 +153,7 @@ def fit_many(
     >>> [history.epochs for history in histories]
     [100, 100, 100]
 
-    Five folds of a cross-validation, each with a network of its own:
+    Cross-validation with five folds:
 
     >>> parts = np.array_split(np.random.default_rng(0).permutation(200), 5)
     >>> folds = [

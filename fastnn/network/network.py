@@ -43,7 +43,7 @@ def _of(path: str, description: str) -> property:
 
 
 class Network(Portable, Differentiable, Stepwise, Trainable):
-    """A dense (fully connected) n-layer network.
+    """A dense neural network with any number of layers.
 
     Parameters
     ----------
@@ -56,57 +56,52 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     alpha : float, optional
         Slope of leaky_relu for negative values (default 0.01), alpha of elu (default 1).
     loss : str, default="cross_entropy"
-        Loss function, which also determines the activation of the output layer. For
-        classification: cross_entropy (softmax) and binary_cross_entropy (sigmoid; multilabel if
-        there are several outputs). For regression: squared_error (with the factor 1/2),
-        absolute_error, huber, quantile, poisson (half the Poisson deviance, with the exponential
-        as activation), gaussian (negative log-likelihood without its constant; for each target in
-        turn the outputs are the mean and the logarithm of the variance), or a
+        Also determines the activation of the outputs. For classification: cross_entropy (softmax)
+        and binary_cross_entropy (sigmoid; several outputs are multilabel). For regression:
+        squared_error (with the factor 1/2), absolute_error, huber, quantile, poisson (half the
+        Poisson deviance; exponential outputs), gaussian (negative log-likelihood without its
+        constant; two outputs per target: mean and logarithm of the variance), or a
         :class:`fastnn.CustomLoss`. The loss of a sample is the sum over the outputs.
     label_smoothing : float, default=0
-        For classification: this fraction of the target probability is distributed equally over
-        all classes (over both labels, for binary_cross_entropy).
+        For classification: share of each target that is distributed equally among all classes.
     quantile : float or sequence of float, default=0.5
-        Quantile in (0, 1) that the loss "quantile" estimates. Several, in increasing order, are
-        separate outputs, for each target in turn; predictions are sorted, so that quantiles never
-        cross.
+        Quantile estimated by the loss "quantile", in (0, 1), or several in increasing order, with
+        one output for each quantile of each target. Predictions are sorted, so that quantiles do
+        not cross.
     delta : float, default=1
-        Absolute error at which "huber" changes from quadratic to linear.
+        Error above which "huber" is linear.
     beta : float, default=0.5
         For "gaussian": the gradient (not the loss) is multiplied by the variance to the power of
-        beta. With 0, the plain gradient, the mean is learned slowly where the variance is large;
-        with 1 the mean is learned as with squared_error.
+        beta. With 0 the mean is learned slowly where the variance is large; with 1 it has the
+        gradient of squared_error.
     l2 : float, default=0
-        L2 penalty: ``l2 / 2`` times the sum of the squared weights, without the biases, is added
-        to the loss.
+        Penalty ``l2 / 2`` times the sum of the squared weights, without biases.
     dropout : float or sequence of float, default=0
-        Dropout rate of the outputs of all hidden layers, or of each.
+        Dropout rate of all hidden layers or of each.
     initializer : str, default="auto"
         lecun_normal, glorot_uniform, glorot_normal, he_normal, he_uniform or nguyen_widrow.
-        "auto" uses he_normal for activations of the relu family, otherwise lecun_normal. Biases
-        start at zero, except in hidden layers with nguyen_widrow, which distributes the active
-        regions of the units over inputs between -1 and 1. With few features,
-        :class:`fastnn.LevenbergMarquardt` then needs far fewer steps.
+        "auto" is he_normal for relu and similar activations, otherwise lecun_normal. Biases are
+        zero, except with nguyen_widrow, which distributes the hidden units over inputs between -1
+        and 1; with few features :class:`fastnn.LevenbergMarquardt` then needs far fewer steps.
     standardize : bool, default=False
-        Standardise the features and, for regression except with poisson, the targets. The first
-        ``fit`` learns mean and standard deviation; every call then applies them, in float64 and
-        before the cast to ``dtype``. Predictions of standardised targets are float64. Losses, and
+        The first ``fit`` computes mean and standard deviation of the features, for regression
+        (except poisson) also of the targets. Every call applies them, in float64 before the
+        conversion to ``dtype``. Predictions of a regression are then float64. Losses, and
         ``delta`` of huber, refer to the standardised targets.
     smooth_clip : float, optional
-        With ``standardize``: apply ``z / sqrt(1 + (z / smooth_clip)**2)`` to the standardised
-        features. Values near the mean hardly change, and all lie within ``smooth_clip`` standard
-        deviations of it, so that a feature far outside the training range cannot dominate a
-        prediction. A usual value is 3.
+        With ``standardize``: limit standardised features smoothly to ``smooth_clip`` standard
+        deviations by ``z / sqrt(1 + (z / smooth_clip)**2)``, so that a value far outside the
+        training range does not dominate the prediction. 3 is usual.
     backend : {"auto", "cython", "numba", "numpy"}
-        Implementation of the kernels. "auto" uses the fastest one installed that supports the
-        network; the Cython backend cannot call custom functions.
+        "auto" chooses the fastest one available (that supports custom functions, if there are
+        any).
     dtype : {"float32", "float64"}
         Data type of parameters and computations.
     random_state : int, numpy.random.RandomState or None
-        Seed or generator of the initial weights, shuffling and dropout.
+        Determines initial weights, shuffling, dropout and held-out samples.
     n_threads : int, optional
         Maximum number of threads for training and prediction, including BLAS. Default: all cores
-        that the process may use, or OMP_NUM_THREADS if smaller. Fewer are used for small tasks.
+        available to the process, or OMP_NUM_THREADS if smaller; small steps use one thread.
 
     Attributes
     ----------
@@ -121,7 +116,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     n_epochs_ : int
         Number of epochs trained so far, over all calls of ``fit``.
     posterior_ : Posterior or None
-        Result of Bayesian regularisation in the last ``fit``. Not saved in model files.
+        Result of Bayesian regularisation in the latest ``fit``; not part of model files.
 
     Notes
     -----
@@ -146,18 +141,18 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     layer_sizes = _of("spec.layer_sizes", "Numbers of inputs, hidden units and outputs.")
     activations = _of("spec.activation", "Activation of each hidden layer.")
-    alpha = _of("spec.alpha", "Slope of leaky_relu, alpha of elu; None for the defaults.")
+    alpha = _of("spec.alpha", "Slope of leaky_relu, or alpha of elu; None for the defaults.")
     loss_name = _of("spec.loss_name", "Name of the loss.")
-    label_smoothing = _of("spec.label_smoothing", "Share of every target that goes to all classes.")
-    quantile = _of("spec.quantile", 'What the loss "quantile" estimates: a number or a tuple.')
-    delta = _of("spec.delta", 'Where "huber" goes over from squares to absolute values.')
+    label_smoothing = _of("spec.label_smoothing", "Share of each target given to all classes.")
+    quantile = _of("spec.quantile", 'Quantile of the loss "quantile": a number or a tuple.')
+    delta = _of("spec.delta", 'Error above which "huber" is linear.')
     beta = _of("spec.beta", 'Exponent of the variance in the gradient of "gaussian".')
-    dropout = _of("spec.dropout", "Rate behind each hidden layer.")
-    initializer = _of("spec.initializer", "How the weights were drawn.")
-    standardize = _of("spec.standardize", "Whether ``fit`` learns scales.")
+    dropout = _of("spec.dropout", "Dropout rate of each hidden layer.")
+    initializer = _of("spec.initializer", "Name of the initializer.")
+    standardize = _of("spec.standardize", "Whether features and targets are standardised.")
     smooth_clip = _of("spec.smooth_clip", "Bound of the standardised features, or None.")
     dtype = _of("spec.dtype", "dtype of the parameters.")
-    is_regression = _of("spec.is_regression", "Whether the loss is one of real targets.")
+    is_regression = _of("spec.is_regression", "Whether the loss is one for regression.")
     n_features = _of("spec.n_features", "Number of inputs.")
     n_outputs = _of("spec.n_outputs", "Number of outputs.")
     n_params = _of("model.plan.n_params", "Number of weights and biases.")
@@ -255,7 +250,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     @property
     def l2(self) -> float:
-        """Strength of the L2 penalty; changes apply to the next training."""
+        """Factor of the L2 penalty; may be changed between trainings."""
         return self.spec.l2
 
     @l2.setter

@@ -1,4 +1,4 @@
-"""Custom training loops: forward, a loss computed by the caller, backward, update."""
+"""Custom training loops: forward, a loss computed outside, backward, update."""
 
 from __future__ import annotations
 

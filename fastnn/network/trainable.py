@@ -41,55 +41,52 @@ class Trainable:
         checkpoint_every: int | timedelta | None = None,
         resume: bool | str | os.PathLike = False,
     ) -> History:
-        """Train the network; a further call continues the training.
+        """Train the network; calling it again continues the training.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Class labels (integers or strings, not one-hot), 0/1 columns for multilabel
-            classification, or real numbers for regression. With binary_cross_entropy also the
-            probabilities of label 1, for the labels 0 and 1.
+            Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
+            For binary_cross_entropy also probabilities, with the labels 0 and 1.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An optimizer equal to the last one
-            continues with its moments, another one starts with new moments. For accurate fits of
-            small networks use :class:`fastnn.LevenbergMarquardt`, by name "lm".
+            Update rule; default :class:`fastnn.Adam`. If it equals that of the previous call, its
+            moments are kept; otherwise it starts with new ones. For small networks and accurate
+            fits use :class:`fastnn.LevenbergMarquardt` ("lm").
         epochs : int, default=100
-            Number of passes over the data; for :class:`fastnn.LevenbergMarquardt` the maximum
-            number of steps.
+            Passes over the data; maximum number of steps of :class:`fastnn.LevenbergMarquardt`.
         batch_size : int, optional
-            Samples per step; the last batch of an epoch contains the remaining samples. Default:
-            all samples (full-batch training).
+            Samples per step; the last batch of an epoch may be smaller. Default:
+            all (full-batch training).
         shuffle : bool, default=True
-            Whether to shuffle the samples in every epoch.
+            Shuffle the samples in every epoch.
         sample_weight : array-like, shape (samples,), optional
-            Non-negative weight of each sample; the loss is the weighted mean.
+            Non-negative weights; the loss is the weighted mean.
         validation_data : tuple (X, y), optional
             Data on which loss and score are recorded after every epoch.
         validation_fraction : float, default=0
-            Fraction of the samples to set aside as validation data, drawn with ``random_state``.
-            The validation loss is weighted with their ``sample_weight``.
+            Share of the samples to hold out as validation data, drawn with ``random_state``.
+            The validation loss uses their ``sample_weight``.
         early_stopping : bool or EarlyStopping, optional
-            Stop when the validation loss stops decreasing, and restore the best parameters.
-            Requires validation data.
+            Stop when the validation loss no longer decreases, and restore the best parameters.
+            Needs validation data.
         callbacks : sequence of callables
-            Functions called with a :class:`fastnn.Progress` between chunks of steps (about every
-            40 ms, with validation at least after every epoch). A true result stops the training.
+            Called about every 40 ms, or after every epoch if there are validation data, with a
+            :class:`fastnn.Progress`. If one returns a true value, training stops.
         verbose : bool, default=False
             Show progress on standard error: a bar on a terminal, otherwise occasional lines.
         checkpoint : path, optional
-            File to which the state of the training is written regularly and at the end, also
-            after Ctrl-C. It is also a model file, which :func:`fastnn.load` reads.
+            File to which the state of the training is written regularly and at its end, also after
+            Ctrl-C. It is a model file that :func:`fastnn.load` can read.
         checkpoint_every : int or datetime.timedelta, optional
-            Interval between two checkpoints, in epochs or as a time; default: one minute.
+            Number of epochs, or time, between checkpoints; default: one minute.
         resume : bool or path, default=False
-            Resume from the given checkpoint or, with True, from the file ``checkpoint`` if it
-            exists (otherwise start a new training). The network takes the state in the file, and
-            ``epochs`` and the history count from the start of the original training. The result
-            is bit-identical to that of a training that was never stopped. Network, data and
-            arguments must be the same, except that ``epochs`` may be larger and ``n_threads`` and
-            ``callbacks`` may differ.
+            True: continue from the file ``checkpoint`` if it exists, otherwise start. A path:
+            continue from this file. ``epochs`` and the history count from the start of the
+            training, and the result is bitwise equal to that of an uninterrupted training.
+            Network, data and arguments must be the same, except that ``epochs`` may be larger and
+            ``n_threads`` and ``callbacks`` may differ.
 
         Returns
         -------
@@ -98,21 +95,17 @@ class Trainable:
         Raises
         ------
         ValueError
-            If an argument is invalid, or if the checkpoint belongs to another training; the
-            message then lists the differences. Raised before anything is changed.
+            If an argument is invalid, or the checkpoint is of another training; nothing is changed.
         ModelFormatError
-            If the checkpoint from which to resume is damaged, or if the network has custom
-            functions, which cannot be saved in a checkpoint.
+            If the checkpoint is damaged, or the network has custom functions, which a checkpoint
+            cannot contain.
         OSError
-            If a checkpoint cannot be read or written. An earlier checkpoint is then unchanged,
-            and the network keeps its parameters.
+            If a checkpoint cannot be read or written. Earlier ones and the network are unchanged.
         DivergenceError
             If the loss is not finite. The network keeps the parameters (with ``ema`` their
             average), moments and ``n_epochs_`` of the step before. If these parameters are not
-            finite either, all of these are restored from the last snapshot, an earlier step of
-            this call. Snapshots are taken between chunks of steps, as often as possible within 2%
-            of the time. For a network of more than 1 MiB without ``ema`` they contain only the
-            parameters, and the optimizer then restarts with zero moments.
+            finite either, those of an earlier step of this call are restored from a snapshot;
+            snapshots of networks of more than 1 MiB without ``ema`` contain no moments.
 
         Examples
         --------
@@ -168,35 +161,33 @@ class Trainable:
         optimizer: Optimizer | str | None = None,
         sample_weight: Any = None,
     ) -> float:
-        """Do one step with one batch, for data that arrive in batches.
+        """Do one training step with one batch.
 
-        The result is bit-identical to that of ``fit(X, y, epochs=1, optimizer=optimizer)``.
-        Memory is kept between calls with batches of equal size, so that a small step takes
-        microseconds.
+        The result is bitwise equal to that of ``fit(X, y, epochs=1, optimizer=optimizer)``. Memory
+        is reused between calls with the same batch size, so that a small step takes microseconds.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            As for :meth:`fit`. The first batch need not contain all classes if the labels are
+            As for :meth:`fit`. The first batch need not contain all classes if the labels are the
             integers from 0.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An optimizer equal to the last one
-            continues with its moments.
+            Update rule; default :class:`fastnn.Adam`. Its moments are kept between calls.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------
         float
-            The objective of the batch, loss plus penalty, before the step.
+            Loss of the batch with the L2 penalty, before the step.
 
         Raises
         ------
         ValueError
-            If an argument is invalid, or if ``standardize`` is set and :meth:`fit` has not yet
-            learned the scales; nothing changes then.
+            If an argument is invalid, or with ``standardize`` before the first :meth:`fit`; nothing
+            is changed.
         DivergenceError
             As for :meth:`fit`.
 

@@ -56,25 +56,25 @@ def save(
     training: dict[str, Any] | None = None,
     include_optimizer: bool = False,
 ) -> None:
-    """Write a model file; it is there in full or not at all.
+    """Write a model file, atomically.
 
     Parameters
     ----------
     model : Network, Ensemble, MLPClassifier, MLPRegressor or TableModel
-        An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
-        that is a function.
+        Estimators must be fitted. A RandomState (but not an int) and a function as ``scoring`` are
+        not saved.
     path : path
-        Ends in ``.safetensors`` by custom.
+        By convention with the extension ``.safetensors``.
     training : dict, optional
-        How it was trained, as plain data (JSON), to be kept in the header.
+        Plain data (JSON) about the training, to be stored in the header.
     include_optimizer : bool, default=False
-        Keep update rule, moments and counters too, with which training goes on from the file.
+        Also save update rule, moments and counters, to continue the training from the file.
 
     Raises
     ------
     ModelFormatError
-        If the model cannot be kept, because its parameters are not finite, its labels
-        are neither numbers nor strings, or it has a custom activation or loss, which is code.
+        If the parameters are not finite, the labels are neither numbers nor strings, or the model
+        has a custom activation or loss.
 
     Examples
     --------

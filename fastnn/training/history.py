@@ -17,27 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """Record of one call of ``fit``.
+    """Losses and scores recorded by one call of ``fit``.
 
     Attributes
     ----------
     loss : ndarray of float64, shape (epochs,)
-        Objective of each epoch: the mean over its batches, each evaluated before its update
-        (as in Keras and scikit-learn).
+        Mean of the objective over the batches of each epoch, computed before each step (as in
+        Keras and scikit-learn).
     validation_loss, validation_score : ndarray of float64, shape (epochs,) or None
-        Loss and score on the validation data after each epoch.
+        On the validation data after each epoch.
     seconds : float
         Wall-clock time of the training.
     steps : int
         Number of updates.
     stopped : str
-        Why training ended: "epochs", "early stopping", "callback" or "interrupted"; with
+        Reason for the end: "epochs", "early stopping", "callback" or "interrupted"; with
         :class:`fastnn.LevenbergMarquardt` also "gradient", "damping" or "goal".
     best_epoch : int or None
         Epoch (counted from 0) whose parameters were restored by early stopping.
     compile_seconds : float
-        Time until the kernels were ready, not included in ``seconds``: Numba compiles them at
-        their first call or loads them from its cache.
+        Time for compiling or loading kernels (Numba), not included in ``seconds``.
 
     Examples
     --------
@@ -95,7 +94,7 @@ class History:
         return loss_curve(self, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recorded columns by name, for a table.
+        """Recorded columns by name.
 
         Examples
         --------
@@ -158,14 +157,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the validation loss stops decreasing, and restore the best parameters.
+    """Stop when the validation loss no longer decreases, and restore the best parameters.
 
     Parameters
     ----------
     patience : int, default=10
         Number of epochs without improvement after which training stops.
     min_delta : float, default=0
-        The loss must fall by more than this to count as an improvement.
+        Minimum decrease that counts as an improvement.
 
     Examples
     --------

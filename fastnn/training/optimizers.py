@@ -17,22 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Base class of all optimizers.
+    """Base class of the update rules.
 
     Parameters
     ----------
     learning_rate : float
         Step size, positive.
     clip_norm : float, optional
-        Maximum Euclidean norm of the gradient over all parameters, including the L2 penalty; a
-        longer gradient is scaled down to it. Keyword-only, as are the following two.
+        Maximum norm of the gradient with respect to all parameters, including the L2 term.
+        Keyword only, as are the next two.
     clip_value : float, optional
-        Clip each entry of the gradient to ``[-clip_value, clip_value]``. Excludes ``clip_norm``.
+        Maximum absolute value of each entry of the gradient, instead of ``clip_norm``.
     ema : float in (0, 1), optional
-        Decay of an exponential moving average of the parameters, with which the trained network
-        predicts. After each step the average becomes ``ema * average + (1 - ema) * params``; it
-        starts with the parameters after the first step. A further call of ``fit`` continues from
-        the parameters, not from the average.
+        Decay of an exponential moving average of the parameters that is used for predictions:
+        after each step it is ``ema`` times itself plus ``1 - ema`` times the parameters, starting
+        with those of the first step. Further training continues from the parameters themselves.
     """
 
     learning_rate: float = 1e-3
@@ -113,7 +112,7 @@ class SGD(Optimizer):
     learning_rate : float, default=0.01
         Step size.
     momentum : float in [0, 1), default=0
-        Fraction of the previous step that is added to the next one.
+        Share of the previous step that is added to the current one.
     nesterov : bool, default=False
         Use Nesterov momentum.
     clip_norm, clip_value, ema : float, optional
@@ -151,7 +150,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), in the form that applies bias correction to the learning rate.
+    """Adam (Kingma and Ba, 2015).
 
     Parameters
     ----------

@@ -97,6 +97,41 @@ def test_help_shows_every_default_and_no_completion(helps, arguments):
     assert text.count("[default: ") == shown
 
 
+@pytest.mark.parametrize("arguments", [a for a in ALL if a and a != ("cnn",)], ids=" ".join)
+def test_every_command_has_json_and_quiet(helps, arguments):
+    options = [line.split("  ")[1] for line in helps[0][arguments].splitlines() if "  -" in line]
+    assert "--json" in options
+    assert {"-q, --quiet"} & set(options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (("cnn", "predict"), "fastnn cnn predict [OPTIONS] RUN IMAGE..."),
+        (("cnn", "export"), "fastnn cnn export [OPTIONS] RUN"),
+        (("bench",), "fastnn bench [OPTIONS]"),
+        (("export",), "fastnn export [OPTIONS] MODEL [FILE]"),
+        ((), "fastnn [OPTIONS] COMMAND [ARGS]..."),
+    ],
+)
+def test_usage_names_the_arguments_that_are_documented(helps, arguments, usage):
+    assert helps[0][arguments].splitlines()[0] == f"Usage: {usage}"
+
+
+@pytest.mark.parametrize(("arguments", "found"), [((), None), (("model",), "classification")])
+def test_quiet_info(arguments, found, tmp_path, capsys):
+    net = fastnn.Network([2, 3, 2], backend="numpy")
+    net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], epochs=1)
+    net.save(tmp_path / "a.safetensors")
+    paths = [str(tmp_path / "a.safetensors")] * len(arguments)
+    assert cli.main(["info", *paths, "--quiet"]) == 0
+    if not arguments:
+        found = next(
+            name for name in fastnn.backends.BACKENDS if name in fastnn.available_backends()
+        )
+    assert capsys.readouterr().out == f"{found}\n"
+
+
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_table_has_the_first_paragraph_of_each_help(name):
     paragraph = commands.load(name).help.split("\n\n")[0]

@@ -77,7 +77,7 @@ cli.main(["train", *{arguments!r}])
 def test_a_signal_ends_a_run_in_order(run, stopped_by, tmp_path, number, code):
     returned, out, err = stopped_by(number, *BASE, "--epochs", "100000000")
     assert (returned, err) == (code, "fastnn: interrupted\n")
-    assert out.endswith("go on with: fastnn train --resume a\n")
+    assert out.endswith("to continue: fastnn train --resume a\n")
     assert CHECKPOINT_FILE in out
     kept = read_checkpoint(tmp_path / "a" / CHECKPOINT_FILE, "numpy")
     assert_bits(kept.model.params, model_bits(tmp_path / "a"))
@@ -152,7 +152,7 @@ def test_a_child_ends_by_sigterm_as_ever():
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: there is no checkpoint.safetensors to go on from"),
-        (["a", "iris"], "--resume goes on with the run's own settings; leave out DATA"),
+        (["a", "iris"], "--resume uses the settings of the run; leave out DATA"),
         (["a", "--seed", "1"], "leave out --seed"),
         (["a", "--learning-rate", "1"], "leave out --learning-rate"),
         (["a", "--out", "b"], "leave out --out"),

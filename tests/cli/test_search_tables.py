@@ -145,7 +145,7 @@ def test_a_search_that_was_stopped_goes_on(
         interrupt_after(patch, owner, 4)
         code, out, err = run("search", *options, "--out", "a")
     assert code == 130
-    assert "go on with: fastnn search --resume a\n" in out + err
+    assert "to continue: fastnn search --resume a\n" in out + err
     n_kept = len(list(Path("a/trials").iterdir()))
     assert 4 <= n_kept <= total  # what is under way when Ctrl-C comes may end
     assert "leave out --trials" in refused("search", "--resume", "a", "--trials", 9)
@@ -257,5 +257,5 @@ def test_no_workers_or_others_are_said(monkeypatch):
 
 def test_the_help_tells_both_presets(run):
     out = run("search", "--help")[1]
-    assert "200; 256 of the preset tabular" in " ".join(out.replace("│", " ").split())
+    assert "200; 256 with --preset tabular" in " ".join(out.replace("│", " ").split())
     assert cli.main(["search", "--version"]) == 2

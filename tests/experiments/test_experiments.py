@@ -343,7 +343,7 @@ def test_experiments_that_were_stopped_go_on(capsys, tmp_path, monkeypatch):
         patch.setattr(Network, "fit", stopping)
         options = ["experiments", "--only", "circles", "--quick"]
         assert cli.main([*options, "--out", str(out)]) == 130
-    assert f"go on with: fastnn experiments --resume {out}\n" in capsys.readouterr().err
+    assert f"to continue: fastnn experiments --resume {out}\n" in capsys.readouterr().err
     kept = [storage.describe(path).run.steps for path in (out / "trainings").iterdir()]
     assert len(kept) >= 5
     for wrong, words in (

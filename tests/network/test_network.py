@@ -3,9 +3,9 @@
 import copy
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers import assert_bits
 from sklearn.datasets import make_moons
@@ -354,10 +354,15 @@ def read_only(array):
     return array
 
 
+def pandas(name, *arguments, **names):
+    """A frame or series, where pandas is installed."""
+    return getattr(pytest.importorskip("pandas"), name)(*arguments, **names)
+
+
 FORMS = {
     "list": np.ndarray.tolist,
-    "frame": lambda a: pd.DataFrame(a, columns=["a", "b"]),
-    "frame of objects": lambda a: pd.DataFrame(a).astype(object),
+    "frame": lambda a: pandas("DataFrame", a, columns=["a", "b"]),
+    "frame of objects": lambda a: pandas("DataFrame", a).astype(object),
     "read-only": read_only,
     "strided": strided,
     "column-major": np.asfortranarray,
@@ -401,7 +406,7 @@ LABELS = {
 def test_labels_of_any_kind(backend, kind):
     names = np.asarray(LABELS[kind])
     labels = names[Y]
-    given = {"list": list, "frame": pd.Series}.get(kind, lambda a: a)(labels)
+    given = {"list": list, "frame": partial(pandas, "Series")}.get(kind, lambda a: a)(labels)
     net, plain = make(backend=backend), make(backend=backend)
     net.fit(X, given, epochs=5)
     plain.fit(X, Y, epochs=5)

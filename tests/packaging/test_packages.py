@@ -61,6 +61,23 @@ def test_targets_of_the_workflows_exist():
     assert used - {"docs"} <= targets
 
 
+def test_actions_of_the_workflows_are_pinned():
+    """A tag or a branch of an action can be moved; a commit cannot. Its version is a comment."""
+    used = [
+        line.strip()
+        for workflow in (ROOT / ".github" / "workflows").glob("*.yml")
+        for line in workflow.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(- )?uses: (?!\./)", line)
+    ]
+    if not used:
+        pytest.skip("a source distribution has no workflows")
+    pinned = re.compile(r"(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [line for line in used if not pinned.fullmatch(line)] == []
+    assert len({line.split("@")[1] for line in used}) == len(
+        {re.split("[ @]", line.split("uses: ")[1])[0] for line in used}
+    )  # one version of each
+
+
 @pytest.fixture
 def release(tmp_path):
     """The check of releases, over a small tree of its own."""
