@@ -298,7 +298,7 @@ class TrainSettings(FileSettings):
     checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
         "How often to write all that --resume needs: after so many epochs, as 10, after some time, "
         "as 30s, 5m or 2h, or never.",
-        f"{USUAL_CHECKPOINTS}, and at the end; never for the preset tabular",
+        f"{USUAL_CHECKPOINTS}, and at the end; never with --time-limit",
         panel=RUN,
         metavar="EVERY",
     )
