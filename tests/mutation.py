@@ -41,8 +41,9 @@ GROUPS = {
     "training": (
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
         [
-            *("tests/storage/test_training_state.py", "tests/training/test_training.py"),
-            "tests/estimators/test_estimators.py", "tests/training/test_checkpoints.py",
+            *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
+            *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
+            *("tests/storage/test_training_state.py", "tests/estimators/test_estimators.py"),
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),
@@ -372,6 +373,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then")
     parser.add_argument("--only", type=Path, help="file with the changes to try, as printed")
+    parser.add_argument("--tests", nargs="*", help="instead of the group's")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
@@ -380,6 +382,7 @@ def main() -> None:
     import sklearn.model_selection  # noqa: F401
 
     modules, tests = GROUPS[arguments.group]
+    tests = arguments.tests or tests
     paths = [file for name in modules for file in _files(ROOT / "fastnn" / name)]
     every = [Mutant(path, *mutant) for path in paths for mutant in mutants(path)]
     chosen = every[:]

@@ -98,10 +98,8 @@ BAD = [
 
 
 def test_one_kind_of_clipping():
-    with pytest.raises(
-        ValueError, match=r"^give clip_norm or clip_value, not both; got 2\.0
-    ):
-        fastnn.SGD(clip_norm=2.0, clip_value=3)
+    with pytest.raises(ValueError, match="^give clip_norm or clip_value, not both; got 2"):
+        fastnn.SGD(clip_norm=2, clip_value=3)
 
 
 @pytest.mark.parametrize(("name", "settings"), BAD)
