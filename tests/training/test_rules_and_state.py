@@ -98,7 +98,7 @@ BAD = [
 
 
 def test_one_kind_of_clipping():
-    with pytest.raises(ValueError, match="^give clip_norm or clip_value, not both; got 2"):
+    with pytest.raises(ValueError, match=r"^give clip_norm or clip_value, not both; got 2"):
         fastnn.SGD(clip_norm=2, clip_value=3)
 
 
@@ -116,7 +116,7 @@ def test_settings_at_their_bounds():
     """What is included is taken."""
     assert fastnn.SGD(momentum=0.0).n_moments == 0
     assert fastnn.AdamW(weight_decay=0.0, beta_1=0.0, beta_2=0.0).decay == 0.0
-    lm = LevenbergMarquardt(damping=2.0, max_damping=2.0, min_gradient=0.0, goal=0.0)
+    lm = LevenbergMarquardt(damping=2, max_damping=2, min_gradient=0, goal=0, increase=1.5)
     assert (lm.n_moments, lm.is_bayesian) == (1, False)
     lm = LevenbergMarquardt(regularization="bayesian")
     assert (lm.n_moments, lm.is_bayesian) == (3, True)
@@ -153,7 +153,7 @@ def test_a_record_counts_losses_that_are_finite():
 
 def test_counters():
     state = TrainingState()
-    assert (state.updates, state.epochs, state.steps) == (0, 0, 0)
+    assert (state.updates, state.epochs, state.steps, state.seed) == (0, 0, 0, 0)
     state.record = Record(updates=7, epochs=3)
     state.start_run(2)
     for count in (3, 2):
@@ -269,10 +269,10 @@ def test_an_exchange_that_was_interrupted():
 def test_back_to_a_snapshot(with_moments):
     state, params = TrainingState(), np.array([1.0, 2.0])
     state.begin(Adam(), params)
+    snapshot = Snapshot(params, state, with_moments)
     state.record = Record(updates=5, epochs=2)
     state.moments[:] = 0.5
     counter = state.shared_counter()
-    snapshot = Snapshot(params, state, with_moments)
     assert (snapshot.has_moments, snapshot.fits) == (with_moments, True)
     snapshot.take()
     params[:], state.moments[:], state.record = np.nan, np.nan, Record(9, 3)
