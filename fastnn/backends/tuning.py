@@ -18,6 +18,7 @@ from fastnn.backends.codes import BLAS_WIDTH
 # Fields that something is divided by, or counted down from.
 _DIVIDE = frozenset(
     {"blas_blocks", "work_per_thread", "waking_work", "pieces_per_thread", "shared_units"}
+    | {"piece_work", "piece_samples"}
     | {"probe_first", "probe_after_change", "probe_latest"}
 )
 
@@ -63,6 +64,8 @@ class Tuning:
         ``sqrt(work / waking_work)`` threads.
     pieces_per_thread : int
         Pieces of a prediction that threads take one after the other, for when a core is busy.
+    piece_work, piece_samples : int
+        Most multiply-adds and samples of such a piece, about 0.05 s: Ctrl-C waits for its end.
     sparse_density, sparse_density_wide : float
         Data with at most this share of nonzero numbers go through the first layer as sparse
         rows; the latter from ``sparse_units_wide`` units on. Measured by ``benchmarks.cliffs``.
@@ -100,6 +103,8 @@ class Tuning:
     update_samples: int = 8
     waking_work: int = 1_000_000
     pieces_per_thread: int = 4
+    piece_work: int = 500_000_000
+    piece_samples: int = 1_000_000
     sparse_density: float = 0.3
     sparse_density_wide: float = 0.45
     sparse_features: int = 64
