@@ -47,7 +47,14 @@ GROUPS = {
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),
-    "storage": (["storage"], ["tests/storage", "-k", "not killed"]),
+    "storage": (
+        ["storage"],
+        [
+            *("tests/storage", "tests/training/test_checkpoints.py"),
+            *("tests/tables/test_tabular_checkpoints.py", "tests/tables/test_table_target.py"),
+            *("tests/network/test_ensembles.py", "-k", "not killed_while and not numba"),
+        ],
+    ),
     "datasets": (["datasets"], ["tests/datasets"]),
 }  # fmt: skip
 
