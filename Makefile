@@ -17,8 +17,10 @@ test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The long form of the tests of docs/reliability.md, an hour or two. SOAK is a percentage of it.
+# Where there is no wheel of Atheris, its fuzzing is left out.
 SOAK ?= 100
 soak: $(VENV)/installed-test
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
 	FASTNN_SOAK=$(SOAK) $(BIN)/python -m pytest -n 2 --dist loadfile tests/reliability \
 	  tests/training/test_interrupts.py tests/storage/test_checkpoint_files.py
 

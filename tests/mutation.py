@@ -1,11 +1,11 @@
 """Mutation testing of the Python code: which small faults do the tests not find?
 
-``python tests/mutation.py GROUP [--share 0.1] [--seed 0] [--list]`` changes one expression or
-statement of the group's modules at a time, runs the group's tests in a process of its own until one
-fails, and prints the changes that none noticed. mutmut and cosmic-ray copy the project or start
-Python anew for each change; here a child is forked once NumPy, SciPy and scikit-learn are imported,
-and the changed module is put in while it is imported. Tests that start Python themselves see the
-unchanged code.
+``python tests/mutation.py GROUP [--share 0.1] [--seed 0]`` changes one expression or statement of
+the group's modules at a time, runs those of the group's tests that reach it until one fails, and
+prints the changes that none noticed. mutmut and cosmic-ray copy the project or start Python anew
+for each change. Here pytest collects the tests once, and each change is made in a forked process: a
+function gets other code. What is not in a function is changed while it is imported, and all tests
+run. Tests that start Python themselves see the unchanged code.
 """
 
 from __future__ import annotations
@@ -13,14 +13,22 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
+import json
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
+from inspect import CO_OPTIMIZED
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 KERNELS = "tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"
@@ -33,12 +41,20 @@ GROUPS = {
     "training": (
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
         [
-            *("tests/storage/test_training_state.py", "tests/training/test_training.py"),
-            "tests/estimators/test_estimators.py::test_schedules",
+            *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
+            *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
+            *("tests/storage/test_training_state.py", "tests/estimators/test_estimators.py"),
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),
-    "storage": (["storage"], ["tests/storage", "-k", "not killed"]),
+    "storage": (
+        ["storage"],
+        [
+            *("tests/storage", "tests/training/test_checkpoints.py"),
+            *("tests/tables/test_tabular_checkpoints.py", "tests/tables/test_table_target.py"),
+            *("tests/network/test_ensembles.py", "-k", "not killed_while and not numba"),
+        ],
+    ),
     "datasets": (["datasets"], ["tests/datasets"]),
 }  # fmt: skip
 
@@ -52,6 +68,10 @@ OPERATORS = {
     ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
     ast.BitXor: ast.BitAnd,
 }  # fmt: skip
+OPTIONS = (
+    *("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"),
+    *("-o", "tmp_path_retention_policy=none"),
+)
 UNTOUCHED = "annotation", "returns", "decorator_list", "bases"
 
 
@@ -105,63 +125,251 @@ class _Replace(ast.NodeTransformer):
         return self.new if node is self.old else super().generic_visit(node)
 
 
-def mutated(path: Path, number: int, name: str) -> tuple[ast.AST, str]:
-    """The changed module, and the change in words."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    node = list(nodes(tree))[number]
-    (value,) = [value for key, value in changes(node) if key == name]
-    before = ast.unparse(node).splitlines()[0]
-    if name == "":
-        new: ast.AST = ast.Pass()
-    elif isinstance(node, ast.UnaryOp) and value is None:
-        new = node.operand
-    else:
-        new = copy.copy(node)
-        setattr(new, name, value)
-    ast.copy_location(new, node)
-    tree = ast.fix_missing_locations(_Replace(node, new).visit(tree))
-    after = ast.unparse(new).splitlines()[0]
-    return tree, f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {before}  ->  {after}"
+class Found(NamedTuple):
+    """What the tests of a group run: seconds of each, and which of them run a line."""
+
+    seconds: list[float]
+    by_line: dict[tuple[str, int], set[int]]
 
 
-def run_tests(path: Path | None, tree: ast.AST | None, tests: list[str], seconds: float) -> str:
-    """In a child process: "found", "survived", or "found" too where it hangs."""
+class Mutant(NamedTuple):
+    """One change of one module."""
+
+    path: Path
+    number: int
+    name: str
+
+    def made(self) -> tuple[ast.Module, str, range]:
+        """The changed module, the change in words, and the lines of which one runs it."""
+        path = self.path
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        node = list(nodes(tree))[self.number]
+        (value,) = [value for key, value in changes(node) if key == self.name]
+        before = ast.unparse(node).splitlines()[0]
+        if self.name == "":
+            new: ast.AST = ast.Pass()
+        elif isinstance(node, ast.UnaryOp) and value is None:
+            new = node.operand
+        else:
+            new = copy.copy(node)
+            setattr(new, self.name, value)
+        ast.copy_location(new, node)
+        inside = node.test if isinstance(node, ast.If | ast.While) else node
+        lines = _lines_of(tree, inside)
+        tree = ast.fix_missing_locations(_Replace(node, new).visit(tree))
+        after = ast.unparse(new).splitlines()[0]
+        where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        return tree, f"{where}: {before}  ->  {after}", lines
+
+
+def _lines_of(tree: ast.AST, node: ast.AST) -> range:
+    """Lines of a node, or of all of the simple statement that it is part of."""
+    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.stmt) and not hasattr(statement, "body"):
+            end = statement.end_lineno or 0
+            if statement.lineno <= first and last <= end:
+                return range(statement.lineno, end + 1)
+    return range(first, last + 1)
+
+
+def functions_of(code: CodeType) -> Iterator[CodeType]:
+    """Code of the functions of a module and of its classes, not of those within functions."""
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            if const.co_flags & CO_OPTIMIZED:
+                yield const
+            else:
+                yield from functions_of(const)
+
+
+def put_in(path: Path, tree: ast.Module) -> bool:
+    """Give the functions of an imported module their changed code; False if that is not enough.
+
+    What Python runs while it imports a module has run already: constants, classes, defaults.
+    """
+    old = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    new = compile(tree, str(path), "exec")
+    pairs = list(zip(functions_of(old), functions_of(new), strict=True))
+    changed = {(a.co_qualname, a.co_firstlineno): b for a, b in pairs if _essence(a) != _essence(b)}
+    if not changed:
+        return False
+    alive = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, FunctionType) and each.__code__.co_filename == str(path)
+    ]
+    done = 0
+    for function in alive:
+        code = changed.get((function.__code__.co_qualname, function.__code__.co_firstlineno))
+        if code is not None:
+            if code.co_freevars != function.__code__.co_freevars:
+                return False
+            function.__code__ = code
+            done += 1
+    return done > 0
+
+
+def _essence(code: CodeType) -> tuple:
+    """What makes two functions the same."""
+    consts = tuple(
+        _essence(const) if isinstance(const, CodeType) else (type(const), repr(const))
+        for const in code.co_consts
+    )
+    return code.co_code, consts, code.co_names, code.co_varnames
+
+
+def in_child(work: Callable[[], int], seconds: float) -> int | None:
+    """Exit status of what a forked process does; None if it hangs."""
     child = os.fork()
     if child == 0:
-        out = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        os.setsid()
-        _test(path, tree, tests)
+        code = 98
+        try:
+            out = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            os.setsid()
+            code = work()
+        finally:
+            os._exit(code)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
-            return "survived" if os.waitstatus_to_exitcode(status) == 0 else "found"
-        time.sleep(0.02)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return "found"
+    return None
 
 
-def _test(path: Path | None, tree: ast.AST | None, tests: list[str]) -> None:
-    """Run the tests with one module changed, and end."""
-    import pytest
-
+def from_the_start(mutant: Mutant | None, tests: list[str], seconds: float) -> bool:
+    """Whether all tests pass where the changed module is imported; fastnn is not, so far."""
     usual = SourceFileLoader.get_code
 
     def get_code(self: SourceFileLoader, name: str):  # type: ignore[no-untyped-def]
-        if path is not None and Path(self.path) == path:
-            return compile(tree, self.path, "exec")
+        if mutant is not None and Path(self.path) == mutant.path:
+            return compile(mutant.made()[0], self.path, "exec")
         return usual(self, name)
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow"]
-    code = 99
-    try:
-        code = pytest.main([*options, *tests])
-    finally:
-        os._exit(int(code))
+    def work() -> int:
+        SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+        return int(pytest.main(["-x", *OPTIONS, *tests]))
+
+    return in_child(work, seconds) == 0
+
+
+class Hunt:
+    """A plugin of pytest that, instead of the tests, runs some of them for each mutant."""
+
+    def __init__(self, mutants: list[Mutant], until: float) -> None:
+        self.mutants, self.until = mutants, until
+        self.left: list[Mutant] = []  # for from_the_start
+        self.counts = {"found": 0, "survived": 0}
+        self.failed, self.context = False, lambda _: None
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Of set-up, call or end of a test."""
+        self.failed |= report.failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: Any) -> None:
+        """What a fixture of a file runs counts for all tests of the file: they share its result."""
+        self.context(f"+{item.path}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: Any) -> None:
+        """The test itself."""
+        self.context(item.nodeid)
+
+    def _passes(self, items: list) -> Iterator[bool]:
+        """Whether each of some tests passes, up to the first that does not."""
+        for item, following in zip(items, [*items[1:], None], strict=False):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            yield not self.failed
+            if self.failed:
+                return
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """The whole of it."""
+        found = self._look(session.items)
+        for mutant in self.mutants:
+            if time.monotonic() > self.until:
+                break
+            tree, words, lines = mutant.made()
+            chosen: set[int] = set()
+            for line in lines:
+                chosen |= found.by_line.get((str(mutant.path), line), set())
+            usual = sum(found.seconds[k] for k in chosen)
+            items = _ordered(session.items, found.seconds, chosen)
+
+            def work(mutant: Mutant = mutant, tree: Any = tree, items: Any = items) -> int:
+                if not put_in(mutant.path, tree):
+                    return 97
+                return 0 if all(self._passes(items)) else 1
+
+            status = in_child(work, 60 + 5 * usual)
+            if status == 97:
+                self.left.append(mutant)
+                continue
+            result = "survived" if status == 0 else "found"
+            self.counts[result] += 1
+            if result == "survived":
+                print(f"{words}  ({len(items)} tests)", flush=True)
+        return True
+
+    def _look(self, items: list) -> Found:
+        """Run the tests unchanged, and see which lines each of them runs."""
+        file = Path(tempfile.mkstemp(suffix=".json")[1])
+
+        def work() -> int:
+            import coverage
+
+            paths = sorted({str(mutant.path) for mutant in self.mutants})
+            cover = coverage.Coverage(data_file=None, include=paths, config_file=False)
+            cover.start()
+            seconds, before = [], time.monotonic()
+            self.context = cover.switch_context
+            for k, passed in enumerate(self._passes(items)):
+                if not passed:
+                    file.write_text(json.dumps(items[k].nodeid))
+                    return 1
+                seconds.append(time.monotonic() - before)
+                before = time.monotonic()
+            cover.stop()
+            data = cover.get_data()
+            lines = [
+                [path, *line] for path in paths for line in data.contexts_by_lineno(path).items()
+            ]
+            file.write_text(json.dumps([seconds, lines]))
+            return 0
+
+        status = in_child(work, 7200)
+        contents = json.loads(file.read_text() or "null")
+        file.unlink()
+        if status:
+            sys.exit(f"{contents} fails without a change")
+        seconds, lines = contents
+        tests_of: dict[str, set[int]] = {}
+        for k, item in enumerate(items):
+            tests_of.setdefault(f"+{item.path}", set()).add(k)
+            tests_of[item.nodeid] = {k}
+        by_line: dict[tuple[str, int], set[int]] = {}
+        for path, line, contexts in lines:
+            numbers = by_line.setdefault((path, line), set())
+            for context in contexts:
+                numbers |= tests_of[context]
+        return Found(seconds, by_line)
+
+
+def _ordered(items: list, seconds: list[float], chosen: set[int]) -> list:
+    """Tests of a file together, those first that take a short time."""
+    first: dict[str, float] = {}
+    for k in chosen:
+        path = str(items[k].path)
+        first[path] = min(first.get(path, 1e9), seconds[k])
+    key = {k: (first[str(items[k].path)], str(items[k].path), seconds[k]) for k in chosen}
+    return [items[k] for k in sorted(chosen, key=key.__getitem__)]
 
 
 def main() -> None:
@@ -171,6 +379,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the changes, at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then")
+    parser.add_argument("--only", type=Path, help="file with the changes to try, as printed")
+    parser.add_argument("--tests", nargs="*", help="instead of the group's")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
@@ -179,27 +389,43 @@ def main() -> None:
     import sklearn.model_selection  # noqa: F401
 
     modules, tests = GROUPS[arguments.group]
-    found = [ROOT / "fastnn" / name for name in modules]
-    paths = [file for each in found for file in (sorted(each.glob("*.py")) or [each])]
-    all_ = [(path, *mutant) for path in paths for mutant in mutants(path)]
-    started = time.monotonic()
-    if run_tests(None, None, tests, 3600) != "survived":
-        sys.exit("the tests fail without a change")
-    usual = time.monotonic() - started
-    chosen = all_[:]
+    tests = arguments.tests or tests
+    paths = [file for name in modules for file in _files(ROOT / "fastnn" / name)]
+    every = [Mutant(path, *mutant) for path in paths for mutant in mutants(path)]
+    chosen = every[:]
     random.Random(arguments.seed).shuffle(chosen)
-    chosen = chosen[: max(1, round(arguments.share * len(all_)))]
-    counts = {"found": 0, "survived": 0}
-    for path, number, name in chosen:
-        if time.monotonic() - started > 60 * arguments.minutes:
+    chosen = chosen[: max(1, round(arguments.share * len(every)))]
+    if arguments.only is not None:
+        wanted = {line.partition("  (")[0] for line in arguments.only.read_text().splitlines()}
+        chosen = [mutant for mutant in every if mutant.made()[1] in wanted]
+    started = time.monotonic()
+    until = started + 60 * arguments.minutes
+    hunt = Hunt(chosen, until)
+
+    receiving, sending = os.pipe()
+    if (child := os.fork()) == 0:
+        code = pytest.main([*OPTIONS, "-s", *tests], plugins=[hunt])
+        with os.fdopen(sending, "w") as pipe:
+            json.dump([hunt.counts, [chosen.index(mutant) for mutant in hunt.left]], pipe)
+        os._exit(int(code))
+    os.close(sending)
+    with os.fdopen(receiving) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    counts, left = json.loads(answer or "[{}, []]")
+    for k in left:
+        if time.monotonic() > until:
             break
-        tree, words = mutated(path, number, name)
-        result = run_tests(path, tree, tests, 60 + 5 * usual)
+        result = "survived" if from_the_start(chosen[k], tests, 1800) else "found"
         counts[result] += 1
         if result == "survived":
-            print(words, flush=True)
-    total = sum(counts.values())
-    print(f"{counts['found']} of {total} found ({len(all_)} in all); tests take {usual:.0f} s")
+            print(f"{chosen[k].made()[1]}  (all tests)", flush=True)
+    print(f"{counts['found']} of {sum(counts.values())} found ({len(every)} in all)")
+
+
+def _files(path: Path) -> list[Path]:
+    """A module, or those of a folder."""
+    return sorted(path.glob("*.py")) or [path]
 
 
 if __name__ == "__main__":

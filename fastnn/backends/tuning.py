@@ -18,6 +18,7 @@ from fastnn.backends.codes import BLAS_WIDTH
 # Fields that must be positive: divisors, and initial values of counters that count down.
 _DIVIDE = frozenset(
     {"blas_blocks", "work_per_thread", "waking_work", "pieces_per_thread", "shared_units"}
+    | {"piece_work", "piece_samples"}
     | {"probe_first", "probe_after_change", "probe_latest"}
 )
 
@@ -64,6 +65,9 @@ class Tuning:
     pieces_per_thread : int
         Pieces per thread into which a prediction is split. Threads take the pieces one by one, so
         that a busy core delays the result little.
+    piece_work, piece_samples : int
+        Largest number of multiply-adds and of samples per piece, about 0.05 s: Ctrl-C takes effect
+        at the end of a piece.
     sparse_density, sparse_density_wide : float
         Data with at most this fraction of nonzero values go through the first layer as sparse
         rows; ``sparse_density_wide`` applies to ``sparse_units_wide`` units or more. Measured by
@@ -104,6 +108,8 @@ class Tuning:
     update_samples: int = 8
     waking_work: int = 1_000_000
     pieces_per_thread: int = 4
+    piece_work: int = 500_000_000
+    piece_samples: int = 1_000_000
     sparse_density: float = 0.3
     sparse_density_wide: float = 0.45
     sparse_features: int = 64

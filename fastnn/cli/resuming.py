@@ -51,7 +51,7 @@ def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{run}: there is no {CHECKPOINT_FILE} to go on from; --preset tabular and "
+            f"{run}: there is no {CHECKPOINT_FILE} to go on from; --time-limit and "
             "--checkpoint-every never write none"
         )
     kept = storage.describe(path).training.get("settings")

@@ -302,7 +302,7 @@ class TrainSettings(FileSettings):
     checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
         "Interval of checkpoints for --resume: a number of epochs (10), a time (30s, 5m, 2h) or "
         "never.",
-        f"{USUAL_CHECKPOINTS}, and at the end; never with --preset tabular",
+        f"{USUAL_CHECKPOINTS}, and at the end; never with --time-limit",
         panel=RUN,
         metavar="EVERY",
     )

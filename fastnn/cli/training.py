@@ -83,12 +83,8 @@ def train(
     settings = settings.model_copy(update={"data": recorded(settings.data)})
     rows = RowsOfRun.of(dataset, path_of(settings.data), train_rows, test_rows)
     tabular = settings.preset == "tabular"
-    for name, value in (
-        ("tensorboard", tensorboard),
-        ("checkpoint-every", settings.checkpoint_every),
-    ):
-        if tabular and value is not None:
-            raise ValueError(f"--{name} is for the preset plain; add --preset plain")
+    if tabular and tensorboard is not None:
+        raise ValueError("--tensorboard is for the preset plain; add --preset plain")
     net: Any = None if tabular else _network(dataset, settings)
     dtype = np.dtype(settings.dtype) if net is None else net.dtype
     dataset.check_range(dtype)
@@ -101,7 +97,9 @@ def train(
         with board(*events) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
             if net is None:
-                net, history = _fit_tabular(X, y, dataset.task, settings, verbose=not quiet)
+                net, history = _fit_tabular(
+                    X, y, dataset.task, settings, checkpoint, resumed, verbose=not quiet
+                )
             else:
                 history = _fit(
                     net, X, y, settings, callbacks, checkpoint, resumed, verbose=not quiet
@@ -236,11 +234,16 @@ def _fit(
 
 
 def _fit_tabular(
-    X: np.ndarray, y: np.ndarray, task: str, settings: TrainSettings, verbose: bool
+    X: np.ndarray,
+    y: np.ndarray,
+    task: str,
+    settings: TrainSettings,
+    checkpoint: CheckpointFile | None,
+    resumed: bool,
+    verbose: bool,
 ) -> tuple[Network | Ensemble, History]:
     """The network of the preset tabular, or its members, trained."""
     import contextlib
-    import itertools
     import threading
     import time
 
@@ -271,17 +274,25 @@ def _fit_tabular(
         from fastnn.training.lines import training_progress
 
         bar = training_progress(settings.epochs * members)
-    done, one_by_one = itertools.count(1), threading.Lock()  # members train side by side
+    done: dict[int, int] = {}  # epochs of each member, by its list
+    one_by_one = threading.Lock()  # members train side by side
 
     def tell(losses: list[float]) -> None:
         assert bar is not None
         with one_by_one:
-            bar.reach(next(done), losses[-1])
+            done[id(losses)] = len(losses)
+            bar.reach(sum(done.values()), losses[-1])
 
     with bar or contextlib.nullcontext():
         if bar is not None:
             model._after_epoch = tell
-        model.fit(X, y)
+        model.fit(
+            X,
+            y,
+            checkpoint=checkpoint,
+            checkpoint_every=None if checkpoint is None else _every(settings),
+            resume=resumed,
+        )
     validated = bool(model.validation_curves_[0])
     n_held = int(np.ceil(settings.validation * len(X)))
     n_epochs = sum(map(len, model.loss_curves_))
@@ -317,10 +328,18 @@ def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> Checkpo
 
     path = folder / CHECKPOINT_FILE
     if not resumed:
-        path.unlink(missing_ok=True)
+        for old in [path, *folder.glob(f"{path.stem}-*{path.suffix}")]:  # of several members
+            old.unlink(missing_ok=True)
     elif _every(settings) is None:
         raise ValueError("--checkpoint-every never: --resume needs the run's checkpoint")
-    if _every(settings) is None or settings.preset == "tabular":
+    if _every(settings) is None:
+        return None
+    if settings.time_limit is not None:
+        if settings.checkpoint_every is not None:
+            raise ValueError(
+                "--checkpoint-every needs a number of epochs, as --epochs 256; with --time-limit "
+                "it depends on the machine"
+            )
         return None
     return CheckpointFile(path, {"settings": settings.model_dump(exclude_none=True)})
 

@@ -111,11 +111,13 @@ class Predictor:
         work = samples * passes * plan.n_params
         threads = min(most, math.isqrt(work // limits.waking_work))
         blocks = samples // plan.block
-        pieces = min(blocks, limits.pieces_per_thread * threads)
+        pieces = 1 if threads == 1 else limits.pieces_per_thread * threads
+        pieces = max(pieces, work // limits.piece_work, samples // limits.piece_samples)
+        pieces = min(blocks, pieces)
         edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
         # Also with one thread, so that its results are bit-identical.
         with limited_blas(1) if model.uses_blas else nullcontext():
-            if threads == 1:
+            if pieces == 1:
                 return run(slice(0, samples))
             return all(run_pieces(lambda k: run(slice(edges[k], edges[k + 1])), pieces, threads))
 

@@ -42,7 +42,7 @@ METADATA_KEY = "fastnn"
 MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
 MAX_CONTAINERS = 300_000  # lists and objects in the header, which take 30 times their text
 
-RUN_ARRAYS = ("losses", "validation", "best_params")  # of checkpoints
+RUN_ARRAYS = ("losses", "validation", "best_params", "front")  # of checkpoints
 
 FORMAT_OF_MODELS = 3
 _MAY_BE_INFINITE = ("validation",)

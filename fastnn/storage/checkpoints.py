@@ -135,6 +135,7 @@ def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) 
         "best_epoch": best.epoch,
         "best_loss": None if best.params is None else float(best.loss),
         "random": point.random,
+        "has_front": point.front is not None,
     }
     if len(point.losses):
         arrays["losses"] = point.losses
@@ -142,6 +143,8 @@ def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) 
         arrays["validation"] = validation.ravel()
     if best.params is not None:
         arrays["best_params"] = best.params
+    if point.front is not None:
+        arrays["front"] = point.front.ravel()  # a copy is the run's
     return fields, arrays
 
 
@@ -162,7 +165,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
     """
     path = Path(path)
     description, arrays = storage.read_contents(path)
-    run = run_of(path, description)
+    run, config = run_of(path, description), description.config
     model = storage.build(path, description, dict(arrays), backend)
     validation = None
     if run.n_validated is not None:
@@ -180,6 +183,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
         validation,
         best,
         None if run.random is None else run.random.model_dump(),
+        arrays["front"].reshape(config.layer_sizes[0], -1) if run.has_front else None,
     )
     return Kept(path, model, Purpose(run.settings, run.data), point)
 

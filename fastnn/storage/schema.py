@@ -206,6 +206,8 @@ class Run(_Strict):
         Of it.
     random : RandomNumbers or None
         Of an estimator, before its first epoch.
+    has_front : bool
+        Whether the update rule has trained factors of the features: of a network of a table.
     """
 
     settings: dict[str, JsonValue]
@@ -220,6 +222,7 @@ class Run(_Strict):
     best_epoch: int = Field(ge=-1)
     best_loss: float | None
     random: RandomNumbers | None
+    has_front: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Run:
@@ -432,11 +435,13 @@ def arrays_of(description: AnyDescription, names: Collection[str]) -> dict[str, 
     if state is not None and state.n_moments:
         lengths["moments"] = state.n_moments * n_params
     own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
-    types = dict.fromkeys(("params", "moments", "best_params"), own)
+    types = dict.fromkeys(("params", "moments", "best_params", "front"), own)
     run = description.run
     if run is not None:
         kept = {"losses": run.n_losses, "validation": 2 * (run.n_validated or 0)}
         kept["best_params"] = n_params if run.best_epoch >= 0 else 0
+        features, units = config.layer_sizes[:2]
+        kept["front"] = features * (units + 3) if run.has_front else 0
         lengths |= {name: length for name, length in kept.items() if length}
         types |= {"losses": "float64", "validation": "float64"}
     pairs = []

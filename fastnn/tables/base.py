@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from concurrent.futures import wait
+from datetime import timedelta
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -30,6 +31,7 @@ from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables import recipe
 from fastnn.tables.baselines import copies_of_target
+from fastnn.tables.checkpoints import Keeping
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
@@ -90,7 +92,16 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        checkpoint: str | os.PathLike | None = None,
+        checkpoint_every: int | timedelta | None = None,
+        resume: bool = False,
     ) -> Self:
         """Learn the columns and train.
 
@@ -104,6 +115,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             Samples of weight 0 are left out.
         X_val, y_val : optional
             Rows that decide which epoch is the best; none of ``X`` are held out then.
+        checkpoint : path, optional
+            File for all that the training needs to go on; of several members NAME-1 and so on,
+            beside it, are those of the others. Needs ``random_state``, and no ``time_limit``.
+        checkpoint_every : int or datetime.timedelta, optional
+            Epochs between two checkpoints, or the time; default: a minute. Another is written at
+            the end, also after Ctrl-C.
+        resume : bool, default=False
+            Go on from the checkpoints that are there, with the same data and settings; what is
+            trained in the end has the bits of a training that was never stopped.
 
         Returns
         -------
@@ -112,10 +132,16 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, or if no column is left to learn from.
+            On bad arguments, if no column is left to learn from, or on a checkpoint of another
+            training, of which the message says what differs.
+        ModelFormatError
+            If a checkpoint is damaged.
+        OSError
+            If a checkpoint cannot be read or written.
         DivergenceError
             If the loss is not finite before the first epoch ends.
         """
+        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
         refuse_masked("X", X)
         columns = self._read(X, reset=True)
         rows, weights = self._rows(columns, y, sample_weight)
@@ -152,7 +178,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         elif held is not None:
             held_out = x[held], targets[held], None if weights is None else weights[held]
         weights = None if weights is None else weights[kept]
-        self._train((x[kept], targets[kept], weights), held_out, rng)
+        self._train((x[kept], targets[kept], weights), held_out, rng, keeping)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
         return self
@@ -207,7 +233,13 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         )
         return kept, held
 
-    def _train(self, data: tuple, held_out: tuple | None, rng: np.random.RandomState) -> None:
+    def _train(
+        self,
+        data: tuple,
+        held_out: tuple | None,
+        rng: np.random.RandomState,
+        keeping: Keeping | None,
+    ) -> None:
         """Train the members, each on a core of its own if there are several."""
         n_threads = self.n_threads or default_threads()
         side_by_side = min(n_threads, self.n_members)
@@ -219,7 +251,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         seeds = rng.randint(2**31 - 1, size=self.n_members)
         own_threads = self.n_threads if self.n_members == 1 else 1
 
-        def train(seed: int) -> tuple[Network, Record]:
+        def train(k: int) -> tuple[Network, Record]:
             started = time.perf_counter()
             net = recipe.new_network(
                 *data[:2],
@@ -227,7 +259,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 label_smoothing=recipe.LABEL_SMOOTHING if self._smooths() else 0.0,
                 dtype=np.dtype(self.dtype).name,
                 backend=self.backend,
-                seed=int(seed),
+                seed=int(seeds[k]),
                 n_threads=own_threads,
             )
             samples = _samples(net, *data)
@@ -241,6 +273,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 by_error=self._by_error(),
                 time_limit=left,
                 after_epoch=getattr(self, "_after_epoch", None),
+                keeping=None if keeping is None else keeping.of_member(k),
             )
             if self._n_classes() and self.calibrate and validation is not None:
                 recipe.calibrate(net, validation)
@@ -248,7 +281,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             self._describe(net)
             return net, record
 
-        results = [train(seeds[0])] if self.n_members == 1 else _each(train, seeds, side_by_side)
+        one = self.n_members == 1
+        results = [train(0)] if one else _each(train, self.n_members, side_by_side)
         self.networks_ = [net for net, _ in results]
         records = [record for _, record in results]
         self.n_iter_ = max(len(record.losses) for record in records)
@@ -387,10 +421,10 @@ def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> 
     return Samples(scales.inputs(x, spec), targets, weights)
 
 
-def _each(train: Any, seeds: np.ndarray, n_threads: int) -> list[tuple[Network, Record]]:
+def _each(train: Any, n_members: int, n_threads: int) -> list[tuple[Network, Record]]:
     """The members that could be trained; after Ctrl-C those that had begun."""
     with Workers(n_threads) as workers:
-        futures = [workers.submit(train, seed) for seed in seeds]
+        futures = [workers.submit(train, k) for k in range(n_members)]
         try:
             while wait(futures, timeout=0.2).not_done:
                 pass  # awake now and then, so that Ctrl-C comes through

@@ -29,7 +29,10 @@ from fastnn.backends.interface import Rule
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
 from fastnn.network.scales import Scales, shift_and_scale
+from fastnn.tables.checkpoints import Keeping, purpose_of
 from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.checkpoints import Point
+from fastnn.training.history import Best
 from fastnn.training.optimizers import Adam
 from fastnn.training.run import Run
 from fastnn.training.schedules import SCHEDULES
@@ -44,6 +47,7 @@ RATE = {"classification": 0.04, "regression": 0.07}
 ACTIVATION = {"classification": "selu", "regression": "mish"}
 FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the rate
 BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-8
+_AT_A_TIME = 1 << 20  # numbers, of which quartiles are taken in a twentieth of a second
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,11 @@ def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
         Columns that tell nothing, whose factor is 0 in the paper.
     """
     low, high = x.min(axis=0), x.max(axis=0)
-    q25, median, q75 = np.quantile(x, (0.25, 0.5, 0.75), axis=0)
+    # some columns at a time: Ctrl-C waits for a call's end
+    step = max(1, _AT_A_TIME // len(x))
+    parts = [x[:, k : k + step] for k in range(0, x.shape[1], step)]
+    found = [np.quantile(part, (0.25, 0.5, 0.75), axis=0) for part in parts]
+    q25, median, q75 = np.concatenate(found, axis=1)
     spread = np.where(q75 == q25, 0.5 * (high - low), q75 - q25)
     constant = low == high
     scale = 1.0 / np.where(constant, 1.0, spread + 1e-30)
@@ -203,6 +211,7 @@ def train(
     by_error: bool = True,
     time_limit: float | None = None,
     after_epoch: Callable[[list[float]], object] | None = None,
+    keeping: Keeping | None = None,
 ) -> Record:
     """Train a network of :func:`new_network`.
 
@@ -222,29 +231,51 @@ def train(
         Seconds: fewer epochs if that is how many there is time for.
     after_epoch : callable, optional
         Gets the losses so far after each epoch.
+    keeping : Keeping, optional
+        Where checkpoints are written, and whether to go on from one.
 
     Returns
     -------
     Record
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is not finite before the first epoch ends.
+    ValueError
+        If the checkpoint is one of another training.
     """
     task = "regression" if net.is_regression else "classification"
     # The kernels' squared error has the factor 1/2 and is summed over the outputs; the paper's is
     # averaged. Adam divides that out but for its epsilon.
     epsilon = EPSILON * net.n_outputs / 2 if net.is_regression else EPSILON
     optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
-    state = TrainingState(net.state.seed)
+    state, kept, writer = TrainingState(net.state.seed), None, None
+    if keeping is not None:
+        settings = {"n_epochs": epochs, "optimizer": optimizer.to_dict(), "by_error": by_error}
+        purpose = purpose_of(net, data, held_out, **settings)
+        kept, writer = keeping.kept(net, purpose, epochs), keeping.writer(net, purpose)
+    if kept is not None:
+        net.params, state = kept.model.params, kept.model.state
     state.begin(optimizer, net.params)
     size = min(BATCH_SIZE, len(data.x))
     sparse = sparse_pays(data.x, net.model)
     state.rule = rule_of(net, optimizer, size, sparse)
+    if kept is not None:
+        state.rule.front[:] = kept.point.front
     batches = Batches(net.model, size, sparse, net.n_threads)
     rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)
-    run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit)
+    checkpoints = {"checkpoints": writer, "point": None if kept is None else kept.point}
+    run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit, **checkpoints)
     run.after_epoch = after_epoch
-    run.go()
+    usual, net.state = net.state, state  # what a checkpoint has
+    try:
+        run.go()
+    finally:
+        net.state = usual
     net.n_epochs_ = len(run.losses)
-    return Record(run.losses, run.errors, run.best_epoch, run.stopped)
+    return Record(run.losses, run.errors, run.best.epoch, run.stopped)
 
 
 class RecipeRun(Run):
@@ -254,6 +285,8 @@ class RecipeRun(Run):
     ----------
     net, state, epochs, batches, held_out, by_error, time_limit
         See :func:`train`.
+    **checkpoints
+        As for :class:`Run`.
     """
 
     def __init__(
@@ -265,6 +298,7 @@ class RecipeRun(Run):
         held_out: Samples | None,
         by_error: bool,
         time_limit: float | None,
+        **checkpoints: Any,
     ) -> None:
         self.net, self.held_out, self.by_error = net, held_out, by_error
         samples, size = len(batches.data.targets), batches.batch_size
@@ -272,11 +306,19 @@ class RecipeRun(Run):
         # batch; these steps are left out.
         self.of_kernels = -(-samples // size)
         sizes = np.full(samples // size, size, np.float64)
-        super().__init__(net.model, state, epochs, sizes, [batches], n_threads=net.n_threads)
-        self.losses: list[float] = []
+        checkpoints["n_threads"] = net.n_threads
+        super().__init__(net.model, state, epochs, sizes, [batches], **checkpoints)
+        start = self.start
         self.errors: list[float] = []
-        self.best_epoch, self.best = -1, net.params.copy()
-        self.loss = 0.0  # summed over the batches of the present epoch
+        self.best = Best(math.inf, -1, net.params.copy())
+        self.step_losses = [start.losses]
+        done = 0 if start.best.params is None else start.best.epoch + 1
+        if start.best.params is not None:
+            self.best = start.best
+        if start.validation is not None:
+            self.errors = start.validation[:, 1].tolist()
+            done = len(self.errors)
+        self.losses = [self._mean_loss(epoch) for epoch in range(done)]
         self.after_epoch: Callable[[list[float]], object] | None = None
         self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
 
@@ -298,29 +340,73 @@ class RecipeRun(Run):
             self.state, rates, first, losses, pool=self.pool, n_threads=self.n_threads
         )
 
+    def begin(self) -> None:
+        """Of a resumed run: what came too late for the checkpoint."""
+        if self.step % self.batches == 0 and len(self.losses) < self.step // self.batches:
+            self._end_epoch()
+
+    def point(self) -> Point:
+        """Where this run is."""
+        losses, best, validation = self._losses(), self.best, None
+        if self.held_out is not None:
+            both = zip(self.losses, self.errors, strict=False)
+            validation = np.array([*both], np.float64).reshape(-1, 2)
+        assert self.state.rule is not None
+        return Point(
+            self.first_epoch,
+            self.step,
+            self.batches,
+            time.perf_counter() - self.started,
+            losses=losses,
+            validation=validation,
+            best=Best() if best.epoch < 0 else best,
+            front=self.state.rule.front.copy(),
+        )
+
+    def look_at_checkpoints(self) -> None:
+        """Write a checkpoint if it is due, and if one could go on from it."""
+        if self.stopped == "epochs":
+            super().look_at_checkpoints()
+
+    def new_losses(self, count: int) -> np.ndarray:
+        """Kept, so that an epoch's mean does not depend on the chunks."""
+        self.step_losses.append(np.empty(count))
+        return self.step_losses[-1]
+
+    def _losses(self) -> np.ndarray:
+        """Of the steps that are done."""
+        return np.concatenate(self.step_losses)[: self.step]
+
+    def _mean_loss(self, epoch: int) -> float:
+        """Mean over the batches of an epoch."""
+        return float(self._losses()[epoch * self.batches :][: self.batches].mean())
+
     def after_chunk(self, losses: np.ndarray) -> None:
         """Look at the held-out samples after an epoch, and at the clock."""
-        self.loss += float(losses.sum())
-        if self.step % self.batches:
-            return
-        self.losses.append(self.loss / self.batches)
-        self.loss = 0.0
+        if self.step % self.batches == 0:
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        """The best first: Ctrl-C between the two has the epoch measured again."""
+        epoch = self.step // self.batches - 1
+        loss = self._mean_loss(epoch)
         if self.held_out is None:
-            self._keep(self.losses[-1])
+            self._keep(epoch, loss)
         else:
-            self.errors.append(self._error(self.held_out))
-            if not self.errors[-1] > self.errors[self.best_epoch]:
-                self._keep(self.errors[-1])
+            error = self._error(self.held_out)
+            if not error > self.best.loss:
+                self._keep(epoch, error)
+            self.errors.append(error)
+        self.losses.append(loss)
         if self.after_epoch is not None:
             self.after_epoch(self.losses)
         if self.time_limit is not None:
             self._look_at_the_clock(self.time_limit)
 
-    def _keep(self, error: float) -> None:
+    def _keep(self, epoch: int, error: float) -> None:
         """The best epoch so far; none of which the error is not finite."""
         if math.isfinite(error):
-            self.best_epoch = len(self.losses) - 1
-            self.best[:] = self.net.params
+            self.best = Best(error, epoch, self.net.params.copy())
 
     def _error(self, held_out: Samples) -> float:
         """Share of wrong classes, mean squared error, or the loss."""
@@ -349,21 +435,23 @@ class RecipeRun(Run):
 
     def diverged(self, losses: np.ndarray) -> None:
         """Stop; raise if no epoch was finished."""
-        if self.best_epoch < 0:
+        if self.best.epoch < 0:
             rate = self.state.in_use.learning_rate
             raise DivergenceError(self.step + 1, float(losses[-1]), rate)
         self.stopped = "diverged"
 
     def interrupted(self) -> None:
         """Before the first epoch has ended there is nothing to keep."""
-        if self.best_epoch < 0:
+        if self.best.epoch < 0:
             raise KeyboardInterrupt
 
     def finished(self) -> None:
         """Take the parameters of the best epoch."""
         if self.stopped == "epochs" and self.total < self.asked:
             self.stopped = "time limit"
-        self.net.params = self.best
+        if self.checkpoints is not None and self.stopped in ("epochs", "interrupted"):
+            self.checkpoints.save(self.point())
+        self.net.params = self.best.params
 
 
 def calibrate(net: Network, held_out: Samples) -> float:

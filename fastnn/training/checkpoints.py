@@ -75,6 +75,8 @@ class Point:
         Best epoch so far, for early stopping.
     random : dict or None
         State of an estimator's random generator before its first epoch.
+    front : ndarray, shape (features, units + 3), or None
+        Of the update rule (``fastnn.backends.interface.Rule.front``), if it has one.
     """
 
     first_epoch: int
@@ -86,6 +88,7 @@ class Point:
     validation: np.ndarray | None = None
     best: Best = field(default_factory=Best)
     random: dict[str, Any] | None = None
+    front: np.ndarray | None = None
 
 
 class Purpose(NamedTuple):

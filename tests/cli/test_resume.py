@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -16,12 +17,14 @@ from fastnn.cli import signals
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
 from fastnn.storage.checkpoints import read_checkpoint
+from fastnn.tables import recipe
 
 BASE = ["iris", "--hidden", "4", "--backend", "numpy", "--validation", "0.2"]
 
 
 def model_bits(folder):
-    return fastnn.load(folder / "model.safetensors", backend="numpy").params
+    model = fastnn.load(folder / "model.safetensors", backend="numpy")
+    return getattr(model, "network", model).params
 
 
 def test_a_run_that_goes_on(run, tmp_path):
@@ -68,6 +71,38 @@ cli.main(["train", *{arguments!r}])
     assert_bits(model_bits(tmp_path / "a"), model_bits(tmp_path / "whole"))
     names = [{path.name for path in (tmp_path / name).iterdir()} for name in ("a", "whole")]
     assert names[0] == names[1]
+
+
+def test_a_run_of_the_preset_tabular_goes_on(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "HIDDEN", (8, 6))
+    rows = "".join(f"{k % 7 + k / 100},{'abc'[k % 3]},{k % 2}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text("x,kind,y\n" + rows)
+    command = ["train", "t.csv", "--target", "y", "--backend", "numpy", "--epochs", 3]
+    assert run(*command, "--out", "whole")[0] == 0
+    with monkeypatch.context() as stopped:
+
+        def after_chunk(self, losses):
+            raise KeyboardInterrupt
+
+        stopped.setattr(recipe.RecipeRun, "after_chunk", after_chunk)
+        stopped.setattr(recipe.RecipeRun, "interrupted", lambda self: None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")  # which the command shows
+            code, out, err = run(*command, "--out", "a", "--checkpoint-every", 1)
+    assert code == 130
+    assert "Training interrupted by user." in err
+    assert out.endswith("go on with: fastnn train --resume a\n")
+    code, out, err = run("train", "--resume", "a")
+    assert (code, err) == (0, "")
+    assert_bits(model_bits(tmp_path / "a"), model_bits(tmp_path / "whole"))
+    histories = [(tmp_path / name / "history.csv").read_text() for name in ("a", "whole")]
+    assert histories[0] == histories[1]
+    code, _, err = run("train", "--resume", "a", "--epochs", 9)
+    assert code == 2
+    assert "a checkpoint of another training: n_epochs was 3, is 9" in err
+    code, _, err = run(*command[:-2], "--time-limit", 9, "--checkpoint-every", 1, "--out", "b")
+    assert code == 2
+    assert "--checkpoint-every needs a number of epochs" in err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

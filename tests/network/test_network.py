@@ -762,6 +762,32 @@ def test_shared_predictions_have_the_same_bits(
         net.predict(data)
 
 
+@pytest.mark.parametrize("limit", ["piece_work", "piece_samples"])
+@pytest.mark.usefixtures("easily_woken")
+def test_one_thread_looks_for_ctrl_c_between_pieces(limit, monkeypatch):
+    """Compiled code would hear of it when all samples are done."""
+    net = make([20, 70, 130, 2], backend="auto", n_threads=1)
+    data = np.random.default_rng(0).standard_normal((3000, 20))
+    expected, done = net.predict_proba(data), []
+    if net.backend == "numpy":
+        pytest.skip("it is never long in one call")
+    forward = net.model.forward
+
+    def interrupted(x, *arguments):
+        done.append(len(x))
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return forward(x, *arguments)
+
+    most = 3000 * net.n_params // 5 if limit == "piece_work" else 600
+    with tuned(**{limit: most}):
+        assert_bits(net.predict_proba(data), expected)
+        monkeypatch.setattr(net.model, "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            net.predict_proba(data)
+    assert sum(done) < 2000
+
+
 @pytest.mark.usefixtures("easily_woken")
 def test_a_network_among_many_predicts_by_itself(monkeypatch):
     net = make([2, 8, 2], backend="auto", n_threads=4)

@@ -1,0 +1,96 @@
+"""Checkpoints of the estimators of tables: a file for each member."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastnn.training.checkpoints import (
+    CheckpointEvery,
+    Checkpoints,
+    Every,
+    Purpose,
+    digest,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from fastnn.network import Network
+    from fastnn.storage.checkpoints import CheckpointFile, Kept
+    from fastnn.tables.recipe import Samples
+
+
+class Keeping(NamedTuple):
+    """The arguments of ``fit`` about checkpoints.
+
+    Attributes
+    ----------
+    file : CheckpointFile
+        That of the first member; NAME-1 and so on, beside it, are those of the others.
+    every : int, timedelta or None
+    resume : bool
+    """
+
+    file: CheckpointFile
+    every: CheckpointEvery
+    resume: bool
+
+    @classmethod
+    def of(
+        cls, estimator: Any, checkpoint: Any, every: CheckpointEvery, resume: Any
+    ) -> Keeping | None:
+        """Checked; None without checkpoints."""
+        if checkpoint is None:
+            for name, value in (("checkpoint_every", every), ("resume", resume)):
+                if value:
+                    raise ValueError(f"{name} needs checkpoint, the file to write")
+            return None
+        from fastnn.storage.checkpoints import CheckpointFile
+
+        Every.of(every)
+        if not isinstance(resume, bool):
+            raise ValueError(f"resume must be a bool; got {resume!r}")
+        if estimator.time_limit is not None:
+            raise ValueError(
+                "checkpoints need time_limit=None: how many epochs there is time for depends on "
+                f"the machine; got {estimator.time_limit!r}"
+            )
+        if estimator.random_state is None:
+            raise ValueError(
+                "checkpoints need random_state, a number, so that a training that goes on holds "
+                "out the same rows; got None"
+            )
+        return cls(CheckpointFile.of(checkpoint), every, resume)
+
+    def of_member(self, k: int) -> Keeping:
+        """Those of one network."""
+        path: Path = self.file.path
+        own = path if k == 0 else path.with_name(f"{path.stem}-{k}{path.suffix}")
+        return self._replace(file=self.file._replace(path=own))
+
+    def kept(self, net: Network, purpose: Purpose, epochs: int) -> Kept | None:
+        """The checkpoint to go on from, checked."""
+        from fastnn.storage.checkpoints import to_resume
+
+        kept = to_resume(self.file, self.resume, net.backend, "Network")
+        if kept is not None:
+            kept.check(purpose, ("n_epochs", epochs))
+        return kept
+
+    def writer(self, net: Network, purpose: Purpose) -> Checkpoints:
+        """What a network's training writes its checkpoints with."""
+        from fastnn.storage.checkpoints import checkpoints
+
+        return checkpoints(net, self.file, self.every, purpose)
+
+
+def purpose_of(net: Network, data: Samples, held_out: Samples | None, **settings: Any) -> Purpose:
+    """What a resumed training has to have in common with the one before."""
+    own = ("classes", "targets_1d", "n_epochs")
+    config = {name: value for name, value in net.get_config().items() if name not in own}
+    arrays = {"X": data.x, "y": data.targets, "sample_weight": data.weights}
+    digests = {name: digest(array) for name, array in arrays.items()}
+    if held_out is not None:
+        parts = held_out.x, held_out.targets, held_out.weights
+        digests["validation data"] = digest(*parts)
+    return Purpose(plain({"backend": net.backend, **config, **settings}), digests)
