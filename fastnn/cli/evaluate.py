@@ -17,6 +17,7 @@ from fastnn.cli.options import (
     with_settings,
 )
 from fastnn.cli.output import note_rows, print_json, print_pairs, score_name, score_of, score_text
+from fastnn.cli.ranges import FarRows, columns_behind
 from fastnn.cli.scores import held_out_scores, score_rows
 
 
@@ -53,11 +54,10 @@ def command(
     }
     if dataset.notes:
         result["notes"] = list(dataset.notes)
-    outside = []
-    if net.scales.input_low is not None:
-        result["out_of_range"] = far = int(net.out_of_range(X).sum())
-        text = f"{far:,} of {len(X):,} samples, more than 3 deviations outside the training range"
-        outside = [("out of range", text)] if far else []
+    ranges = FarRows(columns_behind(encoding, dataset.feature_names))
+    ranges.add(net, X)
+    if ranges.known:
+        result["out_of_range"] = ranges.far
     if as_json:
         print_json(result)
         return
@@ -73,6 +73,6 @@ def command(
             (score_name(score), score_text(value, score)),
             *score_rows(result),
             *note_rows(result),
-            *outside,
+            *([("out of range", text)] if (text := ranges.text()) else []),
         ]
     )

@@ -30,6 +30,7 @@ from fastnn.cli.options import (
 )
 from fastnn.cli.output import csv_text, visible
 from fastnn.cli.predicting import Predictor, columns, predict_stream
+from fastnn.cli.ranges import FarRows
 from fastnn.cli.runs import write_text
 from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
@@ -92,6 +93,10 @@ def command(
         )
         return
     X = _features(net, description, data, data_dir, notes, given.flags)
+    ranges = FarRows(feature_names(net, description.training))
+    ranges.add(net, X)
+    if text := ranges.text():
+        notes.append(f"out of range: {text}")
     found = columns(net, X, proba)
     text = json.dumps(found) if as_json else csv_text(found)
     if out is not None:

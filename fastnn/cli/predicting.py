@@ -16,6 +16,7 @@ import numpy as np
 from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, scale_of
 from fastnn.cli.output import meant_digits
+from fastnn.cli.ranges import FarRows, columns_behind
 from fastnn.cli.runs import write_text
 from fastnn.datasets import check_range, scaled
 from fastnn.datasets.layout import Format
@@ -47,6 +48,13 @@ class Predictor:
     notes: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_incomplete: int = 0
+    ranges: FarRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Names of the columns that may be outside the range of training."""
+        encoding, training = self.encoding, self.description.training
+        names = feature_names(self.net, training) if encoding is None else ()
+        self.ranges = FarRows(columns_behind(encoding, names))
 
     def predict(self, table: Table) -> dict[str, list[Any]]:
         """Predictions for some rows, by the names of their columns."""
@@ -67,6 +75,7 @@ class Predictor:
             self.n_incomplete += int(np.isnan(X).any(axis=1).sum())
             X = scaled(X, scale_of(self.description), input_dtype(self.net), names)
         self.n_rows += len(X)
+        self.ranges.add(self.net, X)
         return columns(self.net, X, self.proba)
 
     def lines(self, ours: Sequence[str]) -> list[str]:
@@ -77,6 +86,8 @@ class Predictor:
             found.append(
                 f"no prediction for {self.n_incomplete:,} of {self.n_rows:,} rows, which have gaps"
             )
+        if text := self.ranges.text():
+            found.append(f"out of range: {text}")
         return found
 
     @property

@@ -54,18 +54,9 @@ FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 PATIENCE = 20  # epochs
 # What the preset tabular has its own way of.
 OF_PLAIN = (
-    *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "loss"),
-    *(
-        "label_smoothing",
-        "quantile",
-        "quantiles",
-        "delta",
-        "l2",
-        "dropout",
-        "optimizer",
-        "learning_rate",
-    ),
-    *("momentum", "clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
+    *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "label_smoothing"),
+    *("l2", "dropout", "optimizer", "learning_rate", "momentum"),
+    *("clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
     *("standardize", "smooth_clip"),
 )
 OF_TABULAR = ("members", "time_limit")  # which make it the default
@@ -345,7 +336,8 @@ class TrainSettings(FileSettings):
     @property
     def of_plain(self) -> list[str]:
         """Settings that were given and that the preset tabular does not have."""
-        return [name for name in OF_PLAIN if getattr(self, name) is not None]
+        found = [name for name in OF_PLAIN if getattr(self, name) is not None]
+        return [*found, "loss"] if self.loss == "binary_cross_entropy" else found
 
     def takes_tabular(self, encoded: bool) -> bool:
         """Whether the network is that of the preset tabular.

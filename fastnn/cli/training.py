@@ -83,6 +83,7 @@ def train(
     settings = settings.model_copy(update={"data": recorded(settings.data)})
     rows = RowsOfRun.of(dataset, path_of(settings.data), train_rows, test_rows)
     tabular = settings.preset == "tabular"
+    _check_loss(dataset, settings.loss)
     if tabular and tensorboard is not None:
         raise ValueError("--tensorboard is for the preset plain; add --preset plain")
     net: Any = None if tabular else _network(dataset, settings)
@@ -142,6 +143,9 @@ def _check_suits(dataset: Dataset, scoring: str | None) -> None:
         suits(get_scorer(scoring), scoring, dummy.fit(X, dataset.y), X, dataset.y)
 
 
+USUAL_LOSSES = ("cross_entropy", "squared_error")
+
+
 class Run(NamedTuple):
     """A training that has ended."""
 
@@ -159,9 +163,24 @@ class Run(NamedTuple):
         return "accuracy" if self.dataset.task == "classification" else "r2"
 
 
+def _check_loss(dataset: Dataset, loss: str | None) -> None:
+    """Raise for a loss of the other task; the preset tabular may have none that was given."""
+    if loss is not None and (dataset.task == "regression") != (loss in codes.REGRESSION):
+        suited = "regression" if loss in codes.REGRESSION else "classification"
+        raise ValueError(
+            f"--loss {loss} is for {suited}, but the target {dataset.target_name!r} is "
+            f"one of {dataset.task} (see --task)"
+        )
+
+
+def _quantile(settings: TrainSettings) -> float | list[float]:
+    """One quantile or several, as networks take them."""
+    return settings.quantiles or (0.5 if settings.quantile is None else settings.quantile)
+
+
 def _network(dataset: Dataset, settings: TrainSettings) -> Network:
     """The network for these data, untrained."""
-    quantile = settings.quantiles or (0.5 if settings.quantile is None else settings.quantile)
+    quantile = _quantile(settings)
     if dataset.task == "regression":
         n_outputs = 2 if settings.loss == "gaussian" else np.size(quantile)
     else:
@@ -171,12 +190,6 @@ def _network(dataset: Dataset, settings: TrainSettings) -> Network:
             raise ValueError(f"target {dataset.target_name!r} has a single class")
         if n_outputs == 1 and n_classes > 2:
             raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
-    if (dataset.task == "regression") != (settings.loss in codes.REGRESSION):
-        suited = "regression" if settings.loss in codes.REGRESSION else "classification"
-        raise ValueError(
-            f"--loss {settings.loss} is for {suited}, but the target {dataset.target_name!r} is "
-            f"one of {dataset.task} (see --task)"
-        )
     activation, dropout = settings.activation, settings.dropout
     return Network(
         [dataset.X.shape[1], *settings.hidden, n_outputs],
@@ -267,7 +280,12 @@ def _fit_tabular(
     if task == "classification":
         model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
     else:
-        model = TabularRegressor(**options)
+        model = TabularRegressor(
+            loss=settings.loss or "squared_error",
+            quantile=_quantile(settings),
+            delta=1.0 if settings.delta is None else settings.delta,
+            **options,
+        )
     model._warns_of_copies = False  # by the names of encoded columns
     bar = None
     if verbose:
@@ -294,12 +312,15 @@ def _fit_tabular(
             resume=resumed,
         )
     validated = bool(model.validation_curves_[0])
+    curve = _mean_curve(model.validation_curves_) if validated else None
+    # of classes accuracy; squared errors are those of standardised targets, whose variance is 1
+    is_score = task == "classification" or model.loss == "squared_error"
     n_held = int(np.ceil(settings.validation * len(X)))
     n_epochs = sum(map(len, model.loss_curves_))
     return model._averaged(), History(
         _mean_curve(model.loss_curves_),
-        # errors of standardised targets, whose variance is 1
-        validation_score=1 - _mean_curve(model.validation_curves_) if validated else None,
+        validation_loss=None if is_score else curve,
+        validation_score=1 - curve if is_score and curve is not None else None,
         seconds=time.perf_counter() - started,
         steps=n_epochs * max(1, (len(X) - n_held) // 256),
         stopped=model.stopped_,
@@ -353,6 +374,8 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
         "data": run.settings.data,
         "task": run.dataset.task,
         "class_weight": run.settings.class_weight,
+        **({"preset": "tabular"} if run.settings.preset == "tabular" else {}),
+        "loss_name": net.loss_name,
         "layer_sizes": list(net.layer_sizes),
         **({"members": len(net.networks)} if hasattr(net, "networks") else {}),
         "backend": net.backend,
@@ -469,6 +492,7 @@ def table(
         *note_rows(result),
         *columns,
         ("task", task),
+        *_about_preset(result),
         ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
         ("epochs", f"{result['epochs']:,}{stopped}{best}"),
         ("training loss", f"{result['loss']:.6f}"),
@@ -489,6 +513,14 @@ def table(
         ("files", ", ".join(result["files"])),
         *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
     ]
+
+
+def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which preset was taken and how to have the other one, and a loss that is not the usual."""
+    if "preset" not in result:
+        return []
+    loss = "" if result["loss_name"] in USUAL_LOSSES else f", loss {result['loss_name']}"
+    return [("preset", f"tabular (RealMLP-TD-S){loss}; --preset plain is a smaller network")]
 
 
 def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,17 +11,16 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastnn.backends import codes
 from fastnn.estimators.base import BaseMLP, ScoreMixin
 from fastnn.estimators.checks import refuse_unusable
 from fastnn.estimators.lm import deviations
-from fastnn.estimators.parameters import interval, is_stochastic, keep
+from fastnn.estimators.losses import LossSettings, check_not_negative
+from fastnn.estimators.parameters import is_stochastic, keep
 from fastnn.network.custom import CustomLoss
 from fastnn.network.prediction import decided, point
-from fastnn.network.spec import as_quantiles
 
 
-class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
+class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
     """Regressor: scikit-learn's ``MLPRegressor`` over compiled kernels.
 
     Parameters
@@ -74,10 +72,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(codes.REGRESSION)), CustomLoss],
-        "quantile": [interval("quantile"), "array-like"],
-        "delta": [interval("delta")],
-        "beta": [interval("beta")],
+        **LossSettings.LOSS_CONSTRAINTS,
+        "loss": [*LossSettings.LOSS_CONSTRAINTS["loss"], CustomLoss],
         "regularization": [StrOptions({"bayesian"}), None],
     }
     _LATER = (*BaseMLP._LATER, "quantile", "delta", "beta", "regularization")
@@ -130,20 +126,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return self.loss
 
     def _loss_settings(self) -> dict[str, Any]:
-        return {
-            "quantile": as_quantiles(self.quantile),
-            "delta": float(self.delta),
-            "beta": 0.0 if self.solver == "lbfgs" else float(self.beta),
-        }
-
-    def _outputs_per_target(self) -> int:
-        """As of the network."""
-        if self.loss == "gaussian":
-            return 2
-        if self.loss != "quantile" or isinstance(self.quantile, Real):
-            return 1
-        several = as_quantiles(self.quantile)
-        return len(several) if isinstance(several, tuple) else 1
+        settings = super()._loss_settings()
+        return settings | {"beta": 0.0} if self.solver == "lbfgs" else settings
 
     def _output_activation(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
@@ -155,8 +139,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
                 f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
             )
         X, y = self._checked(X, y, reset, y_numeric=True)
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(f"y must not be negative for loss='poisson'; got {y.min():g}")
+        check_not_negative(self.loss, y)
         return X, y
 
     def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:

@@ -49,7 +49,7 @@ class Scales:
         target_shift = target_scale = None
         if spec.scales_targets:
             own_shift, own_scale = shift_and_scale(targets, "y")[:2]
-            target_shift, target_scale = _of_outputs(own_shift, own_scale, spec)
+            target_shift, target_scale = of_outputs(own_shift, own_scale, spec)
         shift, scale, low, high = shift_and_scale(x, "X")
         return cls(shift, scale, target_shift, target_scale, low, high)
 
@@ -100,10 +100,20 @@ class Scales:
         """Mask of samples with a feature more than ``deviations`` outside the training range."""
         mask = np.zeros(len(x), bool)
         for rows in _blocks(x):
-            part, scale = x[rows], self.input_scale
-            below, above = (self.input_low - part) * scale, (part - self.input_high) * scale
-            mask[rows] = (np.maximum(below, above) > deviations).any(axis=1)
+            mask[rows] = self._far(x[rows], deviations).any(axis=1)
         return mask
+
+    def far_features(self, x: np.ndarray, deviations: float = FAR) -> np.ndarray:
+        """Mask of features that are so far outside in some sample."""
+        mask = np.zeros(x.shape[1], bool)
+        for rows in _blocks(x):
+            mask |= self._far(x[rows], deviations).any(axis=0)
+        return mask
+
+    def _far(self, part: np.ndarray, deviations: float) -> np.ndarray:
+        scale = self.input_scale
+        below, above = (self.input_low - part) * scale, (part - self.input_high) * scale
+        return np.maximum(below, above) > deviations
 
     @cached_property
     def input_factors(self) -> Factors:
@@ -125,10 +135,20 @@ class Scales:
 ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_low", "input_high")
 
 
-def _of_outputs(
+def of_outputs(
     shift: np.ndarray, scale: np.ndarray, spec: NetworkSpec
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shifts and factors of the outputs, from those of the targets."""
+    """Shifts and factors of outputs, from those of the targets.
+
+    Parameters
+    ----------
+    shift, scale : ndarray of float64, shape (targets,)
+    spec : NetworkSpec
+
+    Returns
+    -------
+    shift, scale : ndarray of float64, shape (outputs,)
+    """
     shift, scale = (np.repeat(each, spec.outputs_per_target) for each in (shift, scale))
     if spec.loss == "gaussian":  # every second output is the logarithm of a variance
         shift[1::2], scale[1::2] = -2.0 * np.log(scale[1::2]), 1.0

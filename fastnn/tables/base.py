@@ -31,12 +31,14 @@ from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables import recipe
 from fastnn.tables.baselines import copies_of_target
+from fastnn.tables.calibration import calibrate
 from fastnn.tables.checkpoints import Keeping
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
 from fastnn.tables.model import NoCompiledCalls, TableModel
 from fastnn.tables.recipe import Record, Samples
+from fastnn.tables.remarks import Remarks
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 from fastnn.validation import refuse_masked
@@ -46,7 +48,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     """What classifier and regressor share.
 
     Each of them has its own ``_check_targets`` (targets of a user as a matrix for the kernels),
-    ``_n_classes`` (0 for a regression), ``_strata``, ``_weights`` and ``_score_of``.
+    ``_n_classes`` (0 for a regression), ``_loss_of_network`` (loss and what goes with it),
+    ``_by_error``, ``_strata``, ``_weights`` and ``_score_of``.
     """
 
     _warns_of_copies = True  # the command has looked before
@@ -55,6 +58,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "calibrate": ["boolean"],
         "log_features": ["boolean"],
         "columns": [dict, None],
         "random_state": ["random_state"],
@@ -70,6 +74,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         n_members: int = 1,
         time_limit: float | None = None,
         validation_fraction: float = 0.2,
+        calibrate: bool = True,
         log_features: bool = True,
         columns: dict[str, str] | None = None,
         random_state: Any = None,
@@ -81,6 +86,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self.n_members = n_members
         self.time_limit = time_limit
         self.validation_fraction = validation_fraction
+        self.calibrate = calibrate
         self.log_features = log_features
         self.columns = columns
         self.random_state = random_state
@@ -168,7 +174,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             keep_index=not hasattr(self, "feature_names_in_"),
         )
         self._warn_of_copies(columns, targets)
-        x = self.encoding_.transform(columns)
+        said = Remarks()  # held-out rows may well be below all others
+        x = self.encoding_.transform(columns, said)
+        for line in said.odd_lines():
+            warnings.warn(line, stacklevel=3)
         held_out: tuple | None = None
         if given:
             x_val = self.encoding_.transform(self._read(X_val, reset=False))
@@ -256,7 +265,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             net = recipe.new_network(
                 *data[:2],
                 self._n_classes(),
-                label_smoothing=recipe.LABEL_SMOOTHING if self._smooths() else 0.0,
+                **self._loss_of_network(),
                 dtype=np.dtype(self.dtype).name,
                 backend=self.backend,
                 seed=int(seeds[k]),
@@ -275,8 +284,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 after_epoch=getattr(self, "_after_epoch", None),
                 keeping=None if keeping is None else keeping.of_member(k),
             )
-            if self._n_classes() and self.calibrate and validation is not None:
-                recipe.calibrate(net, validation)
+            if self.calibrate and validation is not None:
+                calibrate(net, validation)
             net.n_threads = self.n_threads
             self._describe(net)
             return net, record
@@ -301,10 +310,6 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 )
         stopped = [record.stopped for record in records]
         self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
-
-    def _smooths(self) -> bool:
-        """Whether labels are smoothed."""
-        return False
 
     # --- what came in --------------------------------------------------------------------
 
@@ -363,6 +368,22 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 groups.append(range(first, first := first + len(column.outputs())))
             self._importances = importances(self._score_of, *held_out[:2], groups).mean(axis=1)
         return self._importances
+
+    def out_of_range(self, X: Any) -> np.ndarray:
+        """Rows far outside of what the networks were trained on.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            Samples, one per row.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+            True where an encoded column lies more than three times the distance of its quartiles
+            below the smallest or above the largest value of training.
+        """
+        return self._averaged().out_of_range(self._encoded(X))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.

@@ -247,6 +247,10 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
             raise ValueError(f"column {code.name!r} has an infinite value in row {row + 1}")
         out[:, 0] = np.where(gaps, code.fill[0], values)
         if code.floor:
+            # by as many factors as lie between the median and the smallest
+            below = out[:, 0] < code.floor * (code.floor / code.fill[0])
+            if below.any():
+                remarks.add_below(code.name, code.floor, out[below, 0])
             out[:, 1] = np.log(np.maximum(out[:, 0], code.floor))
     elif code.kind == "boolean":
         out[:, 0] = np.where(gaps, 0.0, 2 * values - 1)

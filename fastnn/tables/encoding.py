@@ -150,7 +150,8 @@ class Encoding:
             Columns are found by name, in any order; others are ignored.
         remarks : Remarks, optional
             Gets what is to be said: columns that were ignored, categories that training did not
-            have, texts that are no numbers. Without it the latter are a warning.
+            have, values whose logarithm is not theirs, texts that are no numbers. Without it the
+            last two are warnings.
 
         Returns
         -------
@@ -171,8 +172,8 @@ class Encoding:
             if column is not None and width:
                 encode(code, column, out[:, first : first + width], said)
             first += width
-        if remarks is None:  # nobody else says that a value was not read
-            for line in said.odd_lines():
+        if remarks is None:  # nobody else says that a value did not count as what it is
+            for line in said.value_lines():
                 warnings.warn(line, stacklevel=2)
         if self.shift is not None and self.factor is not None:
             with np.errstate(over="ignore"):

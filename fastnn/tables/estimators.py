@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.utils.validation import (
     _check_y,
 )
 
+from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.network import Network
+from fastnn.tables import recipe
 from fastnn.tables.base import BaseTabular
 
 
@@ -96,7 +99,6 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     _parameter_constraints: ClassVar[dict] = {
         **BaseTabular._parameter_constraints,
         "eval_metric": [StrOptions({"error", "cross_entropy"})],
-        "calibrate": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -122,6 +124,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             n_members=n_members,
             time_limit=time_limit,
             validation_fraction=validation_fraction,
+            calibrate=calibrate,
             log_features=log_features,
             columns=columns,
             random_state=random_state,
@@ -130,7 +133,6 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             dtype=dtype,
         )
         self.eval_metric = eval_metric
-        self.calibrate = calibrate
         self.class_weight = class_weight
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
@@ -152,8 +154,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _by_error(self) -> bool:
         return self.eval_metric == "error"
 
-    def _smooths(self) -> bool:
-        return self._by_error()
+    def _loss_of_network(self) -> dict[str, Any]:
+        smoothing = recipe.LABEL_SMOOTHING if self._by_error() else 0.0
+        return {"loss": "cross_entropy", "label_smoothing": smoothing}
 
     def _weights(self, weights: np.ndarray | None, targets: np.ndarray) -> np.ndarray | None:
         """Weights of the samples times those of their classes."""
@@ -221,13 +224,28 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return self.classes_[chosen]
 
 
-class TabularRegressor(RegressorMixin, BaseTabular):
+class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
     """Regressor of tables: RealMLP-TD-S, a multi-layer perceptron with tuned settings.
 
     Parameters
     ----------
+    loss : str, default="squared_error"
+        "squared_error", "absolute_error", "huber", "poisson" (targets not negative), "gaussian" (a
+        mean and a deviation, see ``predict``) or "quantile", as for :class:`MLPRegressor`. The
+        recipe was tuned with "squared_error".
     n_epochs, n_members, time_limit, validation_fraction, log_features, columns
-        As for :class:`TabularClassifier`; the best epoch is that of the least squared error.
+        As for :class:`TabularClassifier`; the best epoch is that of the least squared error, of
+        other losses that of the least loss.
+    calibrate : bool, default=True
+        Fit what the loss says of the uncertainty to the held-out rows: one factor of all deviations
+        ("gaussian"), or a shift of each quantile ("quantile").
+    quantile : float in (0, 1) or several of them, default=0.5
+        What the loss "quantile" estimates; several in rising order.
+    delta : float, default=1
+        Where the loss "huber" goes over from squares to absolute values, in standard deviations of
+        the targets.
+    beta : float, default=0.5
+        Of the loss "gaussian", as for :class:`fastnn.Network`.
     random_state, n_threads, backend, dtype
         As for :class:`TabularClassifier`.
 
@@ -235,7 +253,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     ----------
     network_, networks_, encoding_, feature_importances_, n_iter_, best_iter_, loss_curves_
     validation_curves_, stopped_, n_features_in_, feature_names_in_
-        As for :class:`TabularClassifier`. Errors are those of standardised targets.
+        As for :class:`TabularClassifier`. Errors and losses are those of standardised targets.
 
     See Also
     --------
@@ -249,13 +267,60 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     >>> model = fastnn.TabularRegressor(n_epochs=32, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.4
     True
+    >>> model = fastnn.TabularRegressor(loss="gaussian", n_epochs=32, random_state=0).fit(X, y)
+    >>> mean, deviation = model.predict(X, return_std=True)
+    >>> deviation.shape
+    (442,)
     """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseTabular._parameter_constraints,
+        **LossSettings.LOSS_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        *,
+        loss: str = "squared_error",
+        n_epochs: int = 256,
+        n_members: int = 1,
+        time_limit: float | None = None,
+        validation_fraction: float = 0.2,
+        calibrate: bool = True,
+        log_features: bool = True,
+        columns: dict[str, str] | None = None,
+        quantile: float | Sequence[float] = 0.5,
+        delta: float = 1.0,
+        beta: float = 0.5,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        backend: str = "auto",
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(
+            n_epochs=n_epochs,
+            n_members=n_members,
+            time_limit=time_limit,
+            validation_fraction=validation_fraction,
+            calibrate=calibrate,
+            log_features=log_features,
+            columns=columns,
+            random_state=random_state,
+            n_threads=n_threads,
+            backend=backend,
+            dtype=dtype,
+        )
+        self.loss = loss
+        self.quantile = quantile
+        self.delta = delta
+        self.beta = beta
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = _check_y(y, y_numeric=True, estimator=self)  # with scikit-learn's warning
         targets = y.reshape(len(y), -1).astype(np.float64)
+        check_not_negative(self.loss, targets, "y" if reset else "y_val")
         if reset:
             self._targets_1d, self.n_outputs_ = y.ndim == 1, targets.shape[1]
         elif targets.shape[1] != self.n_outputs_:
@@ -266,7 +331,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return 0
 
     def _by_error(self) -> bool:
-        return True
+        return self.loss == "squared_error"
+
+    def _loss_of_network(self) -> dict[str, Any]:
+        return {"loss": self.loss, **self._loss_settings()}
 
     def _weights(self, weights: np.ndarray | None, targets: np.ndarray) -> np.ndarray | None:
         return weights
@@ -275,7 +343,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return None
 
     def _score_of(self, x: np.ndarray, targets: np.ndarray) -> float:
-        return float(r2_score(targets, self._mean_of_members(x)))
+        return float(r2_score(targets, self._averaged().predict_point(x)))
 
     def _describe(self, net: Network) -> None:
         """What the network's own predictions need."""
@@ -289,26 +357,52 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         X : table with the columns of training
             Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations among the members too, which tell how sure the mean is, not
-            how large the noise.
+            Return standard deviations too, in the units of the targets. Of the loss "gaussian" the
+            noise is in them, of several members as the deviation of the mixture. Of other losses
+            they are those among the members, which tell how sure the mean is, not how large the
+            noise.
 
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
+            Of several quantiles (n_samples, n_quantiles), sorted, or (n_samples, n_outputs,
+            n_quantiles).
         deviations : ndarray, of the same shape
             With ``return_std``.
 
         Raises
         ------
         ValueError
-            For deviations among less than two members.
+            For deviations of another loss than "gaussian" among less than two members.
         """
         if not return_std:
             return self._outputs(X)
         x = self._encoded(X)
-        if len(self.networks_) < 2:
-            raise ValueError("return_std needs several members to compare; set n_members=5")
+        if len(self.networks_) < 2 and self.networks_[0].loss_name != "gaussian":
+            raise ValueError(
+                "return_std needs several members to compare (n_members=5), or loss='gaussian', "
+                f"which has deviations of its own; got n_members=1 and loss={self.loss!r}"
+            )
         return self._averaged().predict(x, return_std=True)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            Samples, one per row.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets, one per sample.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weight of each sample; by default all weigh alike.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self._averaged().predict_point(self._encoded(X))
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

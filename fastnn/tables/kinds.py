@@ -21,6 +21,7 @@ MANY = 0.5  # different texts for each value, from which on they are no categori
 DIFFERENT = 20  # numbers, from which on a column may have some words among them
 FEW_WORDS = 5  # different ones, as "unknown", that may be as many as the numbers
 NAMING = 20  # rows, at least, of a column of texts that names each of them
+WORDS_OF_A_NAME = 3  # more on average are free text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
 
@@ -72,10 +73,12 @@ def guess(column: Column, max_categories: int, keep_index: bool = False) -> Gues
             raise ValueError(f"column {column.name!r} has an infinite value in row {row + 1}")
     if kind == "category" and column.hint is None:
         different = len(set(values[there].tolist()))
+        free_text = Guess("drop", f"free text, {different:,} different values")
         if different == n and n >= NAMING and not keep_index:
-            return Guess("drop", "identifier")
+            words = np.mean([len(text.split()) for text in values[there].tolist()])
+            return free_text if words > WORDS_OF_A_NAME else Guess("drop", "identifier")
         if different > max_categories and different > MANY * n:
-            return Guess("drop", f"free text, {different:,} different values")
+            return free_text
     return Guess(kind)
 
 

@@ -104,6 +104,29 @@ class TableModel(NoCompiledCalls):
         model: Any = self.network
         return model.predict_proba(self.encoding.transform(X))
 
+    def out_of_range(self, X: Any) -> np.ndarray:
+        """Rows far outside of what the network was trained on.
+
+        Parameters
+        ----------
+        X : table with the columns of training
+            As for :class:`fastnn.tables.TableEncoder`.
+
+        Returns
+        -------
+        ndarray of bool, shape (rows,)
+            See :meth:`fastnn.Network.out_of_range`.
+
+        Raises
+        ------
+        ValueError
+            If the model does not know the range, as that of an estimator.
+        """
+        find = getattr(self.network, "out_of_range", None)
+        if find is None:
+            raise ValueError(f"a {type(self.network).__name__} does not know the range of training")
+        return find(self.encoding.transform(X))
+
     def score(self, X: Any, y: Any) -> float:
         """Accuracy, or R^2 of a regression; rows without a target do not count."""
         task = "regression" if self.classes_ is None else "classification"

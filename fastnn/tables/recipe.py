@@ -21,14 +21,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from fastnn.backends.codes import FAN_IN
 from fastnn.backends.interface import Rule
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.network.scales import Scales, shift_and_scale
+from fastnn.network.scales import Scales, of_outputs, shift_and_scale
 from fastnn.tables.checkpoints import Keeping, purpose_of
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.checkpoints import Point
@@ -46,6 +44,7 @@ LABEL_SMOOTHING = 0.1
 RATE = {"classification": 0.04, "regression": 0.07}
 ACTIVATION = {"classification": "selu", "regression": "mish"}
 FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the rate
+TINY = 1e-6  # of a mean whose logarithm is taken
 BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-8
 _AT_A_TIME = 1 << 20  # numbers, of which quartiles are taken in a twentieth of a second
 
@@ -99,11 +98,11 @@ def new_network(
     hidden: Sequence[int] | None = None,
     activation: str | None = None,
     dropout: float = 0.0,
-    label_smoothing: float = 0.0,
     dtype: Any = "float32",
     backend: str = "auto",
     seed: int = 0,
     n_threads: int | None = None,
+    **loss: Any,
 ) -> Network:
     """A network with scales and first weights.
 
@@ -119,10 +118,13 @@ def new_network(
         Units of the hidden layers; default: :data:`HIDDEN`.
     activation : str, optional
         Default: that of :data:`ACTIVATION`.
-    dropout, label_smoothing, dtype, backend, n_threads
+    dropout, dtype, backend, n_threads
         As for :class:`fastnn.Network`.
     seed : int
         Of the weights, and of the order of the samples.
+    **loss
+        ``loss`` and what goes with it, as for :class:`fastnn.Network`; default: cross_entropy, of a
+        regression squared_error.
 
     Returns
     -------
@@ -130,12 +132,19 @@ def new_network(
         Takes ``x`` as it is: the scales are its own.
     """
     task = "classification" if n_classes else "regression"
-    n_outputs = n_classes or targets.shape[1]
+    loss.setdefault("loss", "cross_entropy" if n_classes else "squared_error")
+    per_target = 1
+    if not n_classes:
+        per_target = {"gaussian": 2, "quantile": np.size(loss.get("quantile", 0.5))}.get(
+            loss["loss"], 1
+        )
     net = Network(
-        [x.shape[1], *(HIDDEN if hidden is None else hidden), n_outputs],
+        [
+            x.shape[1],
+            *(HIDDEN if hidden is None else hidden),
+            n_classes or per_target * targets.shape[1],
+        ],
         activation=activation or ACTIVATION[task],
-        loss="cross_entropy" if n_classes else "squared_error",
-        label_smoothing=label_smoothing,
         dropout=dropout,
         standardize=True,
         smooth_clip=SMOOTH_CLIP,
@@ -143,6 +152,7 @@ def new_network(
         backend=backend,
         random_state=seed,
         n_threads=n_threads,
+        **loss,
     )
     rng = np.random.RandomState(seed)
     for w, b in zip(net.weights[:-1], net.biases[:-1], strict=True):
@@ -151,9 +161,12 @@ def new_network(
     net.weights[-1][...], net.biases[-1][...] = 0.0, 0.0
     net.scales, constant = robust_scales(x)
     net.weights[0][constant] = 0.0
-    if not n_classes:
-        shift, scale = shift_and_scale(targets, "y")[:2]
+    if net.spec.scales_targets:
+        shift, scale, *_ = shift_and_scale(targets, "y")
+        shift, scale = of_outputs(shift, scale, net.spec)
         net.scales.target_shift, net.scales.target_scale = shift, scale
+    elif net.is_regression:  # poisson's predictions are exponentials
+        net.biases[-1][...] = np.log(np.maximum(targets.mean(axis=0), TINY))
     return net
 
 
@@ -226,7 +239,7 @@ def train(
     rate : float, optional
         Base learning rate; default: that of :data:`RATE`.
     by_error : bool
-        By the share of wrong classes (squared error of a regression); else by the loss.
+        By the share of wrong classes, or the squared error; else by the loss.
     time_limit : float, optional
         Seconds: fewer epochs if that is how many there is time for.
     after_epoch : callable, optional
@@ -248,7 +261,7 @@ def train(
     task = "regression" if net.is_regression else "classification"
     # The kernels' squared error has the factor 1/2 and is summed over the outputs; the paper's is
     # averaged. Adam divides that out but for its epsilon.
-    epsilon = EPSILON * net.n_outputs / 2 if net.is_regression else EPSILON
+    epsilon = EPSILON * net.n_outputs / 2 if net.loss_name == "squared_error" else EPSILON
     optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
     state, kept, writer = TrainingState(net.state.seed), None, None
     if keeping is not None:
@@ -452,38 +465,3 @@ class RecipeRun(Run):
         if self.checkpoints is not None and self.stopped in ("epochs", "interrupted"):
             self.checkpoints.save(self.point())
         self.net.params = self.best.params
-
-
-def calibrate(net: Network, held_out: Samples) -> float:
-    """Scale the net inputs of the last layer so that probabilities fit held-out samples.
-
-    Temperature scaling (Guo, Pleiss, Sun, Weinberger, 2017); the most probable class stays.
-    One sample more counts, which may be of any class, so that a few that are all right do not make
-    a network sure.
-
-    Parameters
-    ----------
-    net : Network
-        Of classification; its last layer is changed.
-    held_out : Samples
-
-    Returns
-    -------
-    float
-        The factor.
-    """
-    z = net.predictor(held_out.x, False, net.n_threads).astype(np.float64)
-    samples = len(z)
-    smoothing = 1 / (samples + 1)
-    weights = held_out.weights if len(held_out.weights) else None
-    of_class = np.take_along_axis(z, held_out.targets.astype(np.intp), axis=1)[:, 0]
-    linear = (1 - smoothing) * of_class + smoothing * z.mean(axis=1)
-
-    def loss(log_factor: float) -> float:
-        factor = math.exp(log_factor)
-        return float(np.average(logsumexp(factor * z, axis=1) - factor * linear, weights=weights))
-
-    factor = math.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)
-    net.weights[-1][...] *= factor
-    net.biases[-1][...] *= factor
-    return factor

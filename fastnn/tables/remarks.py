@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fastnn.datasets.table import listed
 
 EXAMPLES = 3
@@ -22,6 +24,9 @@ class Remarks:
         For each column: rows with categories that training did not have, and some of these.
     odd : dict
         For each column: texts that are not of its kind, and the kind.
+    below : dict
+        For each column with a logarithm: rows with values far below the smallest of training, that
+        smallest one, and some of the values.
     in_order : bool
         Whether columns were taken in order, since the table has no names.
 
@@ -38,6 +43,7 @@ class Remarks:
     ignored: list[str] = field(default_factory=list)
     unknown: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     odd: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    below: dict[str, tuple[int, float, list[str]]] = field(default_factory=dict)
     in_order: bool = False
 
     def add_unknown(self, name: str, n_rows: int, categories: Iterable[str]) -> None:
@@ -48,6 +54,12 @@ class Remarks:
     def add_odd(self, name: str, kind: str, texts: Iterable[str]) -> None:
         """Keep texts that could not be read."""
         self.odd[name] = kind, _some(self.odd.get(name, ("", []))[1], texts)
+
+    def add_below(self, name: str, floor: float, values: np.ndarray) -> None:
+        """Count rows whose logarithm is that of the smallest value of training."""
+        before, _, examples = self.below.get(name, (0, floor, []))
+        texts = (f"{value:.6g}" for value in values.tolist())
+        self.below[name] = before + len(values), floor, _some(examples, texts)
 
     def lines(self) -> list[str]:
         """The remarks, one per line."""
@@ -62,7 +74,20 @@ class Remarks:
                 f"column {name!r}: {count:,} {rows} that training did not have ("
                 f"{listed(examples)}{', ...' if len(examples) == EXAMPLES else ''})"
             )
-        return [*found, *self.odd_lines()]
+        return [*found, *self.value_lines()]
+
+    def value_lines(self) -> list[str]:
+        """Those about values that did not count as what they are."""
+        found = []
+        for name, (count, floor, examples) in self.below.items():
+            rows = "row" if count == 1 else "rows"
+            more = ", ..." if len(examples) == EXAMPLES else ""
+            found.append(
+                f"column {name!r}: {count:,} {rows} ({', '.join(examples)}{more}) far below "
+                f"{floor:.6g}, the smallest value of training, as which the logarithm counts them"
+            )
+        found += self.odd_lines()
+        return found
 
     def odd_lines(self) -> list[str]:
         """Those about texts that are not of a column's kind."""

@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold, ParameterSampler, StratifiedKFold
 
 from fastnn.network import Network
 from fastnn.tables import recipe
+from fastnn.tables.calibration import calibrate
 from fastnn.tables.recipe import Samples
 from fastnn.training.checkpoints import digest
 
@@ -289,7 +290,7 @@ def fit(
     if record.stopped == "interrupted":
         raise KeyboardInterrupt
     if problem.classes is not None and problem.calibrate:
-        recipe.calibrate(net, validation)
+        calibrate(net, validation)
     net.classes_, net.targets_1d = problem.classes, problem.targets_1d
     return net
 

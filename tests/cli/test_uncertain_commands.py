@@ -78,6 +78,37 @@ def test_quantiles(files, tmp_path, capsys):
     assert trained(capsys, files[1], tmp_path / "one", *config).network.quantile == 0.3
 
 
+def test_tables_take_the_losses_of_the_preset(files, tmp_path, capsys):
+    """A single network, members, and the loss of the other task."""
+    options = ["--target", "price", "--epochs", 3, "--loss", "gaussian", "--no-report"]
+    run(capsys, "train", files[1], *options, "--no-plots", "--json", "--out", tmp_path / "one")
+    out = run(capsys, "train", files[1], *options, "--members", 2, "--out", tmp_path / "two")
+    assert "tabular (RealMLP-TD-S), loss gaussian; --preset plain" in out
+    assert "2 of 3-256-256-256-2, averaged" in out
+    history = (tmp_path / "two" / "history.csv").read_text().splitlines()
+    assert history[0] == "epoch,loss,validation_loss"
+    out = run(capsys, "predict", tmp_path / "two", files[1], "--no-append")
+    rows = list(csv.reader(out.splitlines()))
+    assert rows[0] == ["prediction", "prediction_std"]
+    model = fastnn.load(tmp_path / "two" / "model.safetensors")
+    with open(files[1]) as lines:
+        table = list(csv.DictReader(lines))
+    X = {name: np.array([float(row[name]) for row in table]) for name in ("a", "b")}
+    X["colour"] = [row["colour"] for row in table]
+    found = np.array(model.predict(X, return_std=True))
+    np.testing.assert_allclose(np.array(rows[1:], float).T, found, rtol=1e-5)
+    for loss, message in (
+        ("cross_entropy", "--loss cross_entropy is for classification, but the target 'price'"),
+        ("binary_cross_entropy", "--loss binary_cross_entropy is for classification"),
+    ):
+        given = ["train", str(files[1]), "--target", "price", "--loss", loss]
+        assert cli.main(given) == 2
+        assert message in capsys.readouterr().err
+    given = [*given[:-1], "binary_cross_entropy", "--preset", "tabular"]
+    assert cli.main(given) == 2
+    assert "loss does not go with the preset tabular" in capsys.readouterr().err
+
+
 def test_pictures_pages_and_scores_take_one_number(files, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     options = ["--loss", "quantile", "--quantiles", "0.2,0.7", "--epochs", 5]
