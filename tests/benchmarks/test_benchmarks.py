@@ -276,6 +276,8 @@ def run_command(*arguments):
 
 def test_command_writes_json_and_chart(tmp_path, without_torch, monkeypatch):
     monkeypatch.setitem(JOBS, "moons", TINY)
+    fresh = processes.in_fresh_process
+    monkeypatch.setattr(measuring, "in_fresh_process", lambda *call: fresh(*call, 64, 2**10))
     result = run_command(
         "--jobs=moons,predict-1",
         "--backends=numpy",
