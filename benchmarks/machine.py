@@ -75,8 +75,15 @@ def in_words(facts: dict[str, Any]) -> str:
     return f"{facts['cpu']}, {facts['usable_cores']} cores"
 
 
-def speeds() -> dict[str, Any]:
+def speeds(side: int = 1536, doubles: int = 2**25) -> dict[str, Any]:
     """Measured rate of matrix products (GFLOP/s) and of copying (GB/s, read and written).
+
+    Parameters
+    ----------
+    side : int
+        Of the matrices.
+    doubles : int
+        What is copied; 256 MiB, more than the caches hold.
 
     Returns
     -------
@@ -87,7 +94,7 @@ def speeds() -> dict[str, Any]:
 
     gemm: dict[str, dict[str, float]] = {}
     for dtype in ("float32", "float64"):
-        a = np.random.RandomState(0).rand(1536, 1536).astype(dtype)
+        a = np.random.RandomState(0).rand(side, side).astype(dtype)
         out = np.empty_like(a)
         gemm[dtype] = {}
         for name, limit in (("one_core", 1), ("all_cores", None)):
@@ -95,7 +102,7 @@ def speeds() -> dict[str, Any]:
                 best = _best(lambda a=a, out=out: np.matmul(a, a, out=out))
             gemm[dtype][name] = 2 * a.shape[0] ** 3 / best / 1e9
     cores = usable_cores()
-    source = np.ones(2**25, np.float64)  # 256 MiB, more than the caches hold
+    source = np.ones(doubles, np.float64)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(source, cores), np.array_split(target, cores), strict=True))
     with ThreadPoolExecutor(cores) as pool:

@@ -66,3 +66,15 @@ def no_figure_is_left():
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium, for pages; in CI it must be there."""
+    from benchmarks import chromium
+
+    if chromium.program() is None:
+        reason = "no chromium: the page is not checked in a browser"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with chromium.browsing(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser

@@ -38,14 +38,8 @@ def model_path(model: Path) -> Path:
     return model / MODEL_FILE if model.is_dir() else model
 
 
-def open_model(model: Path, backend: Enum) -> tuple[Network, Description]:
-    """The network, an estimator's or ensemble too, and what its file says about it."""
-    net, description, _ = open_table_model(model, backend)
-    return net, description
-
-
 def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, Encoding | None]:
-    """Like :func:`open_model`, and the encoding of the table, if there is one."""
+    """The network, of whatever kind, what its file says about it, and the table's encoding."""
     path = model_path(model)
     # Networks, estimators and models of tables, each with a description of its own.
     net: Any = storage.load(path, backend=backend.value)

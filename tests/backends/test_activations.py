@@ -15,21 +15,21 @@ from fastnn.backends import codes
 from fastnn.backends import numpy as reference
 
 
-@pytest.mark.parametrize("shape", UNITS, ids=str)
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_activation_kernels(compiled, dtype, activation, shape, rng):
+def test_activation_kernels(compiled, dtype, activation, rng):
     code, alpha = codes.ACTIVATIONS[activation], ALPHAS.get(activation, 0.0)
-    z = normal(rng, shape, dtype, 3.0)
-    z.flat[0] = 0.0
-    a = np.empty_like(z)
-    compare(compiled, "activation_forward", [z], [code, alpha], writes=[a], compiled_writes=nans(a))
-    reference.activation_forward(z, code, alpha, a)
-    compare(compiled, "activation_backward", [z, a], [code, alpha], [normal(rng, shape, dtype)])
-    if code not in codes.NEEDS_NET_INPUT:
-        apart, in_place = np.empty_like(z), z.copy()
-        compiled.activation_forward(z, code, alpha, apart)
-        compiled.activation_forward(in_place, code, alpha, in_place)
-        assert_bits(in_place, apart)
+    for shape in UNITS:
+        z = normal(rng, shape, dtype, 3.0)
+        z.flat[0] = 0.0
+        a = np.empty_like(z)
+        compare(compiled, "activation_forward", [z], [code, alpha], [a], compiled_writes=nans(a))
+        reference.activation_forward(z, code, alpha, a)
+        compare(compiled, "activation_backward", [z, a], [code, alpha], [normal(rng, shape, dtype)])
+        if code not in codes.NEEDS_NET_INPUT:
+            apart, in_place = np.empty_like(z), z.copy()
+            compiled.activation_forward(z, code, alpha, apart)
+            compiled.activation_forward(in_place, code, alpha, in_place)
+            assert_bits(in_place, apart)
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
@@ -58,9 +58,8 @@ def test_activation_kernels_at_extremes(compiled, dtype, activation):
     )
 
 
-@pytest.mark.parametrize("shape", UNITS, ids=str)
-def test_dropout_kernels(compiled, dtype, shape, rng):
-    for rate, first in product((0.0, 0.1, 0.5, 0.9), (0, 3, 512)):
+def test_dropout_kernels(compiled, dtype, rng):
+    for shape, rate, first in product(UNITS, (0.0, 0.1, 0.5, 0.9), (0, 3, 512)):
         x = normal(rng, shape, dtype)
         key = reference.stream(7, codes.STREAM_DROPOUT + 1, first)
         numbers = [rate, key, first]

@@ -20,40 +20,41 @@ LOSS_CASES += [("cross_entropy", 0.2), ("binary_cross_entropy", 0.2)]
 LOSS_CASES += [("quantile", (0.1, 0.5, 0.8)), ("gaussian", 0.5), ("gaussian", 1.0)]
 
 
-@pytest.mark.parametrize("shape", UNITS, ids=str)
 @pytest.mark.parametrize(("loss", "constant"), LOSS_CASES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_output_kernels(compiled, dtype, loss, constant, weighted, shape, rng):
-    code, (units, samples), constants = codes.LOSSES[loss], shape, np.atleast_1d(constant)
+def test_output_kernels(compiled, dtype, loss, constant, weighted, rng):
+    code, constants = codes.LOSSES[loss], np.atleast_1d(constant)
     per_target = codes.outputs_per_target(code, constants)
-    logits = normal(rng, (units * per_target, samples), dtype, 3.0)
-    if loss == "cross_entropy":
-        targets = rng.integers(0, units, (1, samples)).astype(dtype)
-    elif loss == "binary_cross_entropy":
-        targets = rng.integers(0, 2, shape).astype(dtype)
-    elif loss == "poisson":
-        logits, targets = logits / 3, rng.poisson(2.0, shape).astype(dtype)
-    else:
-        targets = normal(rng, shape, dtype)
-    weights = rng.uniform(0, 2, samples if weighted else 0).astype(dtype)
-    out = np.empty_like(logits)
-    compare(
-        compiled,
-        "output_loss",
-        [logits, targets, weights],
-        [code, constants, 1.0 / samples],
-        [out],
-        compiled_writes=nans(out),
-        # a derivative is (p - y) times weight / samples: small where p is near y
-        least=weights.max(initial=0.0 if weighted else 1.0) / samples,
-    )
-    compare(compiled, "output_transform", [], [code], [logits])
-    in_place = logits.copy()
-    apart_value = compiled.output_loss(logits, targets, weights, code, constants, 0.5, out)
-    assert apart_value == compiled.output_loss(
-        in_place, targets, weights, code, constants, 0.5, in_place
-    )
-    assert_bits(in_place, out)
+    for shape in UNITS:
+        units, samples = shape
+        logits = normal(rng, (units * per_target, samples), dtype, 3.0)
+        if loss == "cross_entropy":
+            targets = rng.integers(0, units, (1, samples)).astype(dtype)
+        elif loss == "binary_cross_entropy":
+            targets = rng.integers(0, 2, shape).astype(dtype)
+        elif loss == "poisson":
+            logits, targets = logits / 3, rng.poisson(2.0, shape).astype(dtype)
+        else:
+            targets = normal(rng, shape, dtype)
+        weights = rng.uniform(0, 2, samples if weighted else 0).astype(dtype)
+        out = np.empty_like(logits)
+        compare(
+            compiled,
+            "output_loss",
+            [logits, targets, weights],
+            [code, constants, 1.0 / samples],
+            [out],
+            compiled_writes=nans(out),
+            # a derivative is (p - y) times weight / samples: small where p is near y
+            least=weights.max(initial=0.0 if weighted else 1.0) / samples,
+        )
+        compare(compiled, "output_transform", [], [code], [logits])
+        in_place = logits.copy()
+        apart_value = compiled.output_loss(logits, targets, weights, code, constants, 0.5, out)
+        assert apart_value == compiled.output_loss(
+            in_place, targets, weights, code, constants, 0.5, in_place
+        )
+        assert_bits(in_place, out)
 
 
 # exp(1e4) is infinity, as the next test has it

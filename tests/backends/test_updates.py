@@ -1,5 +1,7 @@
 """Update rules and clipping against the reference, kernel by kernel and in runs."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from helpers import (
@@ -13,11 +15,11 @@ from kernel_cases import CLIPPED, OPTIMIZERS, RUNS, check_run, compare, normal
 from fastnn.backends.interface import Rule
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 31, 64, 1009])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_update_kernel(compiled, dtype, name, n, rng):
+def test_update_kernel(compiled, dtype, name, rng):
     optimizer = OPTIMIZERS[name]
-    for l2, decay, count in ((0.0, optimizer.decay, 1), (0.01, 0.0, 2), (0.01, 0.2, 1000)):
+    cases = (0.0, optimizer.decay, 1), (0.01, 0.0, 2), (0.01, 0.2, 1000)
+    for n, (l2, decay, count) in product((1, 2, 7, 31, 64, 1009), cases):
         grads, params = normal(rng, n, dtype), normal(rng, n, dtype)
         state = np.abs(normal(rng, (optimizer.n_moments, n), dtype))
         compare(

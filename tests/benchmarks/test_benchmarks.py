@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,17 @@ import typer
 from typer.testing import CliRunner
 
 import fastnn
-from benchmarks import charts, jobs, outputs, processes, published, scaling, tables, tabular
+from benchmarks import (
+    charts,
+    jobs,
+    measuring,
+    outputs,
+    processes,
+    published,
+    scaling,
+    tables,
+    tabular,
+)
 from benchmarks.__main__ import command
 from benchmarks.cnn import __main__ as cnn_command
 from benchmarks.cnn import measuring as cnn_measuring
@@ -140,11 +151,13 @@ def need(contender):
     [
         "torch",
         "tf-xla-loop",
-        "keras",
         "jax-loop",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("torch-1", "torch-compiled", "tf-function", "tf-xla-step", "jax-step")
+            for name in (
+                *("keras", "torch-1", "torch-compiled"),
+                *("tf-function", "tf-xla-step", "jax-step"),
+            )
         ),
     ],
 )
@@ -263,6 +276,8 @@ def run_command(*arguments):
 
 def test_command_writes_json_and_chart(tmp_path, without_torch, monkeypatch):
     monkeypatch.setitem(JOBS, "moons", TINY)
+    fresh = processes.in_fresh_process
+    monkeypatch.setattr(measuring, "in_fresh_process", lambda *call: fresh(*call, 64, 2**10))
     result = run_command(
         "--jobs=moons,predict-1",
         "--backends=numpy",
@@ -376,8 +391,9 @@ def test_bad_arguments(arguments, message):
     assert message in flat
 
 
-def test_failing_contender_is_named():
+def test_failing_contender_is_named(monkeypatch):
     """A process that fails is an entry with its reason."""
+    monkeypatch.setattr(measuring, "in_fresh_process", lambda *function: {})  # speeds take seconds
     broken = dataclasses.replace(TINY, layer_sizes=(3, 3, 2))  # two features come
     contender = CONTENDERS["numpy-hand"]
     run = measure([broken], [contender], seconds=0.01, rounds=1)
@@ -472,12 +488,16 @@ def test_options_of_the_convolutional_network():
 # --- tables that packages ship ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "contender"), [("wine", "fastnn"), ("diabetes", "random forest")])
-def test_tabular_contenders_are_measured(name, contender):
+@pytest.mark.parametrize(
+    ("name", "contender", "settings"),
+    [("wine", "fastnn", {"n_epochs": 40}), ("diabetes", "random forest", {})],
+)
+def test_tabular_contenders_are_measured(name, contender, settings):
     x, y = tabular.table_of(name, 100)
     assert len(x) == len(y) == 100
     regression = tabular.TABLES[name][1]
-    results = tabular.measure(tabular.CONTENDERS[contender], x, y, regression)
+    make = partial(tabular.CONTENDERS[contender], **settings)
+    results = tabular.measure(make, x, y, regression)
     errors, auc, seconds, per_row, size = np.array(results, float).T
     assert len(results) == 5
     assert errors.mean() < (y.std() if regression else 0.2)

@@ -12,7 +12,6 @@ import fastnn
 from fastnn import cli, datasets, storage
 from fastnn.cli.settings import merge
 
-COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
 QUICK = ["--backend", "numpy", "--epochs", "20"]
 
 
@@ -456,7 +455,7 @@ def test_interrupt_elsewhere(run, monkeypatch):
 def test_reader_that_stops_reading(run_json):
     run_json("train", *QUICK, "--out", "a")
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "predict", "a", "moons", "--proba"],
+        [sys.executable, "-m", "fastnn", "predict", "a", "moons", "--proba"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -479,7 +478,10 @@ assert not heavy, heavy
 
 def test_scripts_see_no_colours_and_no_bar(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "train", *QUICK], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fastnn", "train", *QUICK],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr == ""
     assert "\x1b" not in done.stdout

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -51,21 +52,29 @@ needs_callbacks = pytest.mark.skipif(
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@parametrize_with_checks(
-    [
-        cls(backend=name, max_iter=100)
-        for name in backends.available()
-        for cls in (fastnn.MLPClassifier, fastnn.MLPRegressor)
-    ]
-)
+def _estimators(names):
+    classes = fastnn.MLPClassifier, fastnn.MLPRegressor
+    return [cls(backend=name, max_iter=100) for name in names for cls in classes]
+
+
+@parametrize_with_checks(_estimators(backends.available()[:1]))
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+# The checks are of what all backends share; how these differ is tested below.
+@pytest.mark.slow
+@parametrize_with_checks(_estimators(backends.available()[1:]))
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_checks_with_other_backends(estimator, check):
     check(estimator)
 
 
 # --- the same as scikit-learn ---------------------------------------------------------
 
 
+@cache
 def _data(name):
     """Estimator's name, samples, targets."""
     if name == "multiclass":
@@ -108,8 +117,9 @@ SETTINGS = {
 }
 
 
-def _pair(name, dtype="float64", backend="auto", weighted=False, **settings):
-    """scikit-learn's and ours, trained alike."""
+@cache
+def _theirs(name, dtype, weighted, **settings):
+    """scikit-learn's estimator, trained once for all backends; its data, weights and settings."""
     estimator, X, y = _data(name)
     X = X.astype(dtype)
     if estimator == "MLPRegressor":
@@ -117,10 +127,14 @@ def _pair(name, dtype="float64", backend="auto", weighted=False, **settings):
     weights = np.random.RandomState(1).uniform(0.1, 2, len(X)) if weighted else None
     settings = {"max_iter": 30, "hidden_layer_sizes": (9, 7), "random_state": 3, **settings}
     theirs = getattr(sklearn.neural_network, estimator)(**settings)
-    ours = getattr(fastnn, estimator)(backend=backend, **settings)
-    theirs.fit(X, y, sample_weight=weights)
-    ours.fit(X, y, sample_weight=weights)
-    return theirs, ours, X, y
+    return theirs.fit(X, y, sample_weight=weights), X, y, weights, settings
+
+
+def _pair(name, dtype="float64", backend="auto", weighted=False, **settings):
+    """scikit-learn's and ours, trained alike."""
+    theirs, X, y, weights, settings = _theirs(name, dtype, weighted, **settings)
+    ours = getattr(fastnn, type(theirs).__name__)(backend=backend, **settings)
+    return theirs, ours.fit(X, y, sample_weight=weights), X, y
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from benchmarks import chromium
 from fastnn import cli, experiments, storage
 from fastnn.experiments import (
     activation_functions,
@@ -423,15 +422,6 @@ def test_the_page_needs_nothing_from_outside(report):
 
 
 # --- the page in a browser ------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if chromium.program() is None:
-        reason = "no chromium: the page is not checked in a browser"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with chromium.browsing(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 LOADED = """

@@ -1,15 +1,13 @@
 """Value and Jacobian from compiled code and from exported C, against ``Network.jacobian``."""
 
 import ctypes
-import os
-import shutil
-import subprocess
 
 import numba
 import numpy as np
 import pytest
 from helpers import assert_same
 from numba.core.errors import TypingError
+from test_export import compiled
 
 import fastnn
 from fastnn import export
@@ -118,21 +116,6 @@ def test_wrong_arguments():
         predict(X[0], out, np.empty(4, "f4"))
     with pytest.raises(TypingError, match="x must be a C-contiguous 1-D array of float32"):
         predict(X[0].astype("f8"), out, jac)
-
-
-STRICT = ["-Wall", "-Wextra", "-Werror", "-std=c99", "-pedantic", "-O2"]
-
-
-def compiled(folder, source, *flags):
-    """Compile and run; its output."""
-    compiler = os.environ.get("CC", shutil.which("cc"))
-    if compiler is None:
-        pytest.skip("no C compiler")
-    (folder / "net.c").write_text(source)
-    command = [compiler, *STRICT, *flags, "net.c", "-o", "net", "-lm"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return subprocess.run([folder / "net"], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("case", CASES)

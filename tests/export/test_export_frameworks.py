@@ -8,20 +8,9 @@ from test_export import ACTIVATIONS, KINDS, X, Z, make, outputs_of
 from fastnn import export
 from fastnn.backends import codes
 from fastnn.cli import main
-from fastnn.extras import require
 
 # Folded scales round at the size of the features, here up to ten deviations from zero.
 FOLDED = {"float32": 1e-4, "float64": 1e-11}
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return require("torch", "this test", "test")
-
-
-@pytest.fixture(scope="module")
-def keras():
-    return require("keras", "this test", "test")
 
 
 # --- PyTorch ----------------------------------------------------------------------------

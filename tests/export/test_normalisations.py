@@ -5,20 +5,9 @@ import pytest
 from helpers import assert_same
 
 from fastnn import export
-from fastnn.extras import require
 
 rng = np.random.default_rng(0)
 X = (rng.standard_normal((30, 3)) * [1, 10, 100] + [5, -30, 200]).astype("f4")
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return require("torch", "this test", "test")
-
-
-@pytest.fixture(scope="module")
-def keras():
-    return require("keras", "this test", "test")
 
 
 # --- PyTorch ------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What works with the hard dependencies alone, and what is said when an extra is missing."""
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 import tomllib
@@ -128,54 +129,65 @@ def test_training_and_predicting_need_no_extra(tmp_path):
     assert (code, err, len(out.splitlines())) == (0, "", 201)
 
 
-@pytest.mark.parametrize(
-    ("library", "extra", "arguments"),
-    [
-        ("numba", "numba", ["train", "--backend", "numba"]),
-        ("matplotlib", "plots", ["plot", "model.safetensors", "moons"]),
-        ("matplotlib", "plots", ["experiments", "--only", "data"]),
-        ("jinja2", "experiments", ["experiments", "--only", "data"]),
-        ("pooch", "download", ["train", "mnist"]),
-        ("distributed", "cluster", ["search", "iris", "--cluster", "tcp://127.0.0.1:8786"]),
-        *[(name, "play", ["play"]) for name in ("starlette", "uvicorn", "websockets")],
-    ],
-)
-def test_missing_extra_is_one_line_that_names_it(tmp_path, monkeypatch, library, extra, arguments):
+# Library, its extra, and a command that needs it. One process runs them all.
+COMMANDS = [
+    ("numba", "numba", ["train", "--backend", "numba"]),
+    ("matplotlib", "plots", ["plot", "model.safetensors", "moons"]),
+    ("matplotlib", "plots", ["experiments", "--only", "data"]),
+    ("jinja2", "experiments", ["experiments", "--only", "data"]),
+    ("pooch", "download", ["train", "mnist"]),
+    ("distributed", "cluster", ["search", "iris", "--cluster", "tcp://127.0.0.1:8786"]),
+    *[(name, "play", ["play"]) for name in ("starlette", "uvicorn", "websockets")],
+]
+
+
+def test_missing_extra_is_one_line_that_names_it(tmp_path, monkeypatch):
     monkeypatch.delenv("FASTNN_DATA_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     net = fastnn.Network([2, 3, 2], backend="numpy", random_state=0)
     net.fit([[0, 0], [1, 1]], [0, 1], epochs=1)
     net.save(tmp_path / "model.safetensors")
-    code, out, err = command({library}, *arguments, cwd=tmp_path)
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert f'pip install "fastnn-cpu[{extra}]"' in err
-    assert library in err.lower()
-
-
-@pytest.mark.parametrize(
-    ("library", "extra", "call"),
-    [
-        ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_predict()"),
-        ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').cfunc()"),
-        ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_tape(1)"),
-        ("matplotlib", "plots", "fastnn.History([1.0]).plot()"),
-        ("pooch", "download", "fastnn.datasets.load('mnist', data_dir='.')"),
-    ],
-)
-def test_missing_extra_in_the_library(tmp_path, monkeypatch, library, extra, call):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    code = f"""
-import fastnn
-try:
-    {call}
-except ImportError as error:
-    print(error)
+    code = """
+import contextlib, io, json
+from fastnn.cli import main
+for library, _, arguments in json.loads(sys.argv[1]):
+    hidden.clear()
+    hidden.add(library)
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        del sys.modules[name]  # scikit-learn's imports, say
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
 """
-    done = without({library}, code, cwd=tmp_path)
+    done = without({"nothing"}, code, json.dumps(COMMANDS), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for (library, extra, _), line in zip(COMMANDS, done.stdout.splitlines(), strict=True):
+        code, out, err = json.loads(line)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert f'pip install "fastnn-cpu[{extra}]"' in err
+        assert library in err.lower()
+
+
+CALLS = [
+    ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_predict()"),
+    ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').cfunc()"),
+    ("numba", "numba", "fastnn.Network([2, 3, 2], backend='numpy').numba_tape(1)"),
+    ("matplotlib", "plots", "fastnn.History([1.0]).plot()"),
+    ("pooch", "download", "fastnn.datasets.load('mnist', data_dir='.')"),
+]
+
+
+def test_missing_extra_in_the_library(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tries = "".join(
+        f"\ntry:\n    {call}\nexcept ImportError as error:\n    print(error)" for *_, call in CALLS
+    )
+    done = without({library for library, *_ in CALLS}, "import fastnn" + tries, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    assert f'needs {library}: pip install "fastnn-cpu[{extra}]"' in done.stdout
+    for (library, extra, _), line in zip(CALLS, done.stdout.splitlines(), strict=True):
+        assert f'needs {library}: pip install "fastnn-cpu[{extra}]"' in line
 
 
 def test_library_that_is_there_but_broken(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import time
 
@@ -10,22 +9,12 @@ import numpy as np
 import pytest
 
 import fastnn
-from benchmarks import chromium
 from fastnn.backends import codes
 from fastnn.play.presets import PRESETS
 from fastnn.play.settings import PlaySettings
 from fastnn.play.training import train
 
 DONE = "window.play && play.frame && play.frame.status === 'done' && play.stats.frames > 0"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if chromium.program() is None:
-        reason = "no chromium: the page is not checked in a browser"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with chromium.browsing(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
 
 
 class Page:

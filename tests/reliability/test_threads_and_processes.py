@@ -18,6 +18,7 @@ import pytest
 from attacks import cases
 
 import fastnn
+from fastnn.backends import BACKENDS
 from fastnn.training.threads import usable_cores
 
 SCRIPT = Path(__file__).with_name("threads_and_forks.py")
@@ -186,8 +187,18 @@ def script(*arguments, timeout=600, **environment):
     assert running.returncode == 0, error
 
 
+# The reference has neither compiled code nor threads of its own.
+WAYS = [
+    pytest.param(backend, way, marks=pytest.mark.slow)
+    if backend == "numpy" and way != "fork"
+    else (backend, way)
+    for backend in sorted(BACKENDS)
+    for way in ("fork", "forkserver", "spawn")
+]
+
+
 @linux
-@pytest.mark.parametrize("way", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize(("backend", "way"), WAYS, indirect=["backend"])
 def test_processes_after_and_during_a_training(backend, way):
     """Two children in the short form; 200 in the long one."""
     script(way, backend, cases(2, 200), timeout=cases(600, 6000))

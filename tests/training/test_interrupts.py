@@ -40,7 +40,7 @@ def run(backend, count, timeout):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_interrupted_fits(backend):
-    run(backend, 8, timeout=600)
+    run(backend, 5, timeout=600)
 
 
 @pytest.mark.slow
