@@ -82,7 +82,7 @@ def _usage(command: TyperCommand | TyperGroup, ctx: Any) -> str:
     """What follows the name of a command; arguments of earlier versions are left out."""
     if isinstance(command, TyperGroup):
         return " ".join(command.collect_usage_pieces(ctx))
-    shown = [param for param in command.get_params(ctx) if not param.hidden]
+    shown = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
     names = [
         _name(param, ctx) if param.required else f"[{_name(param, ctx)}]"
         for param in shown

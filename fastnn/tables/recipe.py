@@ -464,4 +464,5 @@ class RecipeRun(Run):
             self.stopped = "time limit"
         if self.checkpoints is not None and self.stopped in ("epochs", "interrupted"):
             self.checkpoints.save(self.point())
+        assert self.best.params is not None  # set by __init__
         self.net.params = self.best.params

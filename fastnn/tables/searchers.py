@@ -70,8 +70,10 @@ class _Search:
         base: Any = super()
         return base.fit(X, y, sample_weight)
 
-    def _train(self: Any, data: tuple, held_out: Any, rng: np.random.RandomState) -> None:
-        """Search with encoded rows."""
+    def _train(
+        self: Any, data: tuple, held_out: Any, rng: np.random.RandomState, keeping: Any
+    ) -> None:
+        """Search with encoded rows; a search has a file of its own instead of checkpoints."""
         x, targets, weights = data
         seed = int(check_random_state(rng).randint(2**31 - 1))
         classes = self.classes_ if self._with_classes else None
