@@ -73,7 +73,7 @@ def _derivative_row(unit, targets, on, off, factor, weight, samples, out):
 
 @inner
 def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
-    """Compute the cross-entropy row by row, and the losses in row 1 of ``buffers`` (zero before)."""
+    """Compute the cross-entropy row by row; row 1 of ``buffers``, zero before, gets the losses."""
     weight, each = buffers, at(buffers, SCRATCH)
     total, top = at(buffers, 2 * SCRATCH), at(buffers, 3 * SCRATCH)
     off = like(buffers, smoothing / out.rows)
