@@ -12,7 +12,7 @@ def mix(uint64_t z, /):
 
 
 def stream(uint64_t seed, uint64_t purpose, uint64_t number, /):
-    """Return the key of a random stream, whose number at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose draw at position i is ``mix(key + i)``."""
     return stream_key(seed, purpose, number)
 
 
