@@ -30,9 +30,9 @@ cdef inline void activate_units(Block *b, Size k, Size unit, Size last) noexcept
 
 
 cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
-    """Multiply ``da``, the derivative by the input of layer k + 1, by the activation's derivative.
+    """Convert the gradient w.r.t. the input of layer k + 1 to that w.r.t. net inputs of layer k.
 
-    In place, for some units. If layer k is dropout, through it to the net inputs of layer k - 1.
+    In place, for some units. If layer k is dropout, also through it, to the net inputs of k - 1.
     """
     cdef Layer *layer
     cdef real *z

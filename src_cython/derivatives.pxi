@@ -1,7 +1,7 @@
-# Derivatives of a network's outputs by its inputs, block by block.
+# Derivatives of a network's outputs with respect to its inputs, block by block.
 #
-# The functions differentiate the net inputs of the last layer by the inputs of the first. The plan
-# must not have dropout. In the padding lanes the vectors are zero.
+# The functions differentiate the net inputs of the last layer with respect to the inputs of the
+# first. The plan must not have dropout. In the padding lanes the vectors are zero.
 
 
 cdef struct Vectors:
@@ -48,7 +48,7 @@ cdef inline void plan_products(Block *b, Size k, Dense *d) noexcept nogil:
 
 
 cdef void layer_inputs_back(Block *b, Size k, Matrix dz, Matrix dx) noexcept nogil:
-    """Compute the derivative by the input of layer k from the derivative by its net input."""
+    """Compute the gradient w.r.t. the input of layer k from the one w.r.t. its net input."""
     cdef Dense d
     plan_products(b, k, &d)
     d.dz, d.dx = dz, dx
@@ -150,12 +150,12 @@ cdef int read_and_derive(net, cnp.ndarray x, cnp.ndarray vectors, bint backward,
 def input_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                     cnp.ndarray params not None, cnp.ndarray work not None,
                     cnp.ndarray out not None, /):
-    """Compute vector-Jacobian products by the inputs."""
+    """Compute vector-Jacobian products with respect to the inputs."""
     read_and_derive(net, x, vectors, True, params, work, out)
 
 
 def output_tangents(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                     cnp.ndarray params not None, cnp.ndarray work not None,
                     cnp.ndarray out not None, /):
-    """Compute Jacobian-vector products by the inputs."""
+    """Compute Jacobian-vector products with respect to the inputs."""
     read_and_derive(net, x, vectors, False, params, work, out)

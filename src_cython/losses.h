@@ -106,8 +106,9 @@ INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight
 }
 
 /* The same for two units in one pass. With v the net input of the wrong class minus that of the
- * target, the loss is log(1 + exp(v)). Its derivative by v is the probability of the wrong class,
- * 1 / (1 + exp(-v)). `plain`: weights are 1 or 0, so that one logarithm at the end suffices. */
+ * target, the loss is log(1 + exp(v)). Its derivative with respect to v is the probability of the
+ * wrong class, 1 / (1 + exp(-v)). `plain`: weights are 1 or 0, so that one logarithm at the end
+ * suffices. */
 INLINE double two_classes(const int plain, const real *z0, const real *z1,
                                 const real *targets, const real *weight, real scale, Size n,
                                 real *dz0, real *dz1)

@@ -108,7 +108,7 @@ cdef Matrix forward_layers(Block *b) noexcept nogil:
 
 
 cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
-    """Return the summed loss of a block; write its derivative by the net inputs to ``dz``."""
+    """Return the summed loss of a block; write its gradient w.r.t. the net inputs to ``dz``."""
     cdef Size k = b.net.n_layers - 1
     cdef Size units = b.net.layers[k].fan_out
     return loss_rows(logits, b.targets, b.weights, b.net.loss, b.net.constants + k,
@@ -116,7 +116,7 @@ cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
 
 
 cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept nogil:
-    """Compute the gradient by all parameters from ``dz``, the derivative by the last net inputs.
+    """Compute the parameter gradient from ``dz``, that w.r.t. the last layer's net inputs.
 
     With a fused update, weights are updated in the same pass, unless the objective (the penalty
     plus ``loss``) is not finite; every thread checks this before it changes a weight.
@@ -367,7 +367,7 @@ cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept 
 
 cdef inline void start_block(Block *b, Net *net, Memory memory, Team *team, real *x, Size first,
                              Size n) noexcept nogil:
-    """Prepare a block of n rows of ``x``, for predictions and derivatives by the inputs."""
+    """Prepare a block of n rows of ``x``, for predictions and input derivatives."""
     b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, team, 0, 0, 0
     b.csr.indices, b.update = NULL, NULL
     b.samples, b.lanes = n, round_up(n, PADDING)

@@ -1,4 +1,4 @@
-/* Per-sample gradients by the parameters. */
+/* Per-sample parameter gradients. */
 #ifndef FASTNN_SAMPLE_GRADIENTS_H
 #define FASTNN_SAMPLE_GRADIENTS_H
 

@@ -1,4 +1,4 @@
-# Per-sample gradients by the parameters, block by block.
+# Per-sample parameter gradients, block by block.
 #
 # The result is a matrix with a row for each parameter. The samples of a block are contiguous in it,
 # as in the layers' inputs and derivatives, whose products are written to it.
@@ -48,7 +48,7 @@ cdef void rows_of_samples(Net *net, real *x, Size samples, Vectors v, Memory mem
 def sample_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                      cnp.ndarray params not None, cnp.ndarray work not None,
                      cnp.ndarray out not None, /):
-    """Multiply vectors by the Jacobian by the parameters."""
+    """Compute vector-Jacobian products with respect to the parameters."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
     cdef Size samples = dim(x, 0), n_params = net_.header.n_params

@@ -4,7 +4,7 @@
  * values of CSR sample s are values[indptr[s]] to values[indptr[s + 1] - 1], each with its column,
  * in ascending order. A wide layer's inputs or derivatives (activation sparsity) are dense
  * matrices; non-zero masks, computed for every block, have a bit for each value: by sample for the
- * forward pass and the gradient by the inputs, by input for the gradient by the weights.
+ * forward pass and the input gradient, by input for the weight gradient.
  */
 #ifndef FASTNN_SPARSE_H
 #define FASTNN_SPARSE_H

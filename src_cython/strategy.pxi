@@ -99,10 +99,10 @@ cdef struct Dense:
     Size start  # offset of the weights in the parameters
     Size part  # part of the parameters, see Rule
     real *params
-    int forward, inputs, gradient  # strategies: net inputs, gradient by inputs, by weights
+    int forward, inputs, gradient  # strategies: net inputs, input gradient, weight gradient
     Size piece  # smallest number of units or inputs that a thread takes
     Size rows  # inputs processed at a time in the backward pass; 0: all
-    bint skips  # use masks for the gradient by the weights, for rows of x with enough zeros
+    bint skips  # use masks for the weight gradient, for rows of x with enough zeros
     Size inputs_done  # inputs that backward_inputs has computed; may be more than requested
     CsrBlock *csr
     CscBlock csc
@@ -229,13 +229,13 @@ cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d)
         plan_packed_backward(b, k, d)
     if d.x.p == NULL:
         plan_sparse_backward(b, d)
-    # a few rows at a time, so that weights read for the gradient by the inputs are still in the
-    # cache when they are updated
+    # a few rows at a time, so that weights read for the input gradient are still in the cache when
+    # they are updated
     d.rows = UPDATE_ROWS if d.update != NULL or d.skips or d.inputs == MASKED else 0
 
 
 cdef void plan_packed_backward(Block *b, Size k, Dense *d) noexcept nogil:
-    """Pack panels of dz.T, and for the gradient by the inputs panels or masks of dz."""
+    """Pack panels of dz.T, and panels or masks of dz for the input gradient."""
     cdef real *shared = b.memory.work + b.net.header.work_packed
     cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[2])
     d.sums = b.memory.own + b.net.header.work_packed + b.net.scratch.sums

@@ -1,7 +1,7 @@
 # Forward pass, backward pass and update as separate functions, for a loss computed elsewhere.
 #
 # Each block of samples has its own scratch memory, which keeps the layers' outputs from the forward
-# to the backward pass, followed by memory for the derivative by the inputs.
+# to the backward pass, followed by memory for the input gradient.
 
 
 cdef Size tape_size(Net *net) noexcept nogil:
@@ -72,7 +72,7 @@ cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size
 
 
 cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept nogil:
-    """Compute the derivative by the inputs, after the derivative by the parameters.
+    """Compute the input gradient, after the parameter gradient.
 
     ``dz`` and ``dx`` are the matrices that :func:`backward_layers` was called with.
     """
@@ -109,7 +109,7 @@ def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs no
                   uint64_t seed, Size step, cnp.ndarray params not None,
                   cnp.ndarray work not None, cnp.ndarray grads not None,
                   cnp.ndarray d_inputs not None, /):
-    """Compute the gradients by parameters and inputs from the gradient by the outputs."""
+    """Compute the gradients with respect to parameters and inputs from the output gradient."""
     cdef Net net_ = read_net(net)
     cdef Size samples = dim(x, 0), n_out = net_.layers[net_.n_layers - 1].fan_out
     cdef Matrix dz = matrix(d_outputs, samples, n_out, False, "d_outputs")
