@@ -5,7 +5,7 @@
 #include "maths.h"
 #include "random.h"
 
-/* What `elementwise` computes. */
+/* Functions of `elementwise`. */
 enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS };
 
 #define EACH(value)                                                                               \
@@ -13,7 +13,7 @@ enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY
         LANES_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                 \
     } while (0)
 
-/* out = f(z); out may be z. Comparisons are such that NaN comes through. */
+/* out = f(z); out may be z. The comparisons are written such that NaN propagates. */
 FUNCTION void activate(const real *z, int activation, double constant, Size n, real *out)
 {
     const real alpha = (real)constant;
@@ -54,7 +54,7 @@ FUNCTION void activate(const real *z, int activation, double constant, Size n, r
     }
 }
 
-/* One function by itself: for tests, benchmarks and predictions that are exponentials. */
+/* An elementary function: for tests, benchmarks and predictions of the Poisson loss. */
 FUNCTION void elementwise(const real *x, int function, Size n, real *out)
 {
     switch (function) {
@@ -69,7 +69,7 @@ FUNCTION void elementwise(const real *x, int function, Size n, real *out)
 }
 #undef EACH
 
-/* da becomes da f'(z). */
+/* Multiply da by f'(z) in place, which gives dz. */
 FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int activation,
                             double constant, Size n, real *RESTRICT da)
 {
@@ -115,7 +115,7 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
 #undef EACH_TIMES
 }
 
-/* out = 0 where a unit is dropped, x / (1 - rate) where it is kept; out may be x. */
+/* out = x / (1 - rate) where a unit is kept, else 0; out may be x. */
 FUNCTION void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size lanes,
                             Matrix out)
 {

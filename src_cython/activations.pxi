@@ -1,4 +1,4 @@
-# Activations and dropout: kernels, and for some units of a layer.
+# Activations and dropout: for ranges of units of a layer, and as public functions.
 
 cdef extern from "activations.h" nogil:
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
@@ -11,14 +11,14 @@ cdef extern from "activations.h" nogil:
 
 
 cdef inline void activate_units(Block *b, Size k, Size unit, Size last) noexcept nogil:
-    """Outputs of some units of layer k, through dropout where that follows."""
+    """Compute the outputs of some units of layer k, and of the dropout layer if one follows."""
     cdef Layer *layer = b.net.layers + k
     cdef double constant = b.net.constants[k]
     cdef real *z = b.memory.work + layer.net_input
     cdef real *a = b.memory.work + layer.output
     cdef Size ld = b.ld, u
     if layer.activation == IDENTITY:
-        pass  # output and net input are one
+        pass  # output and net input share memory
     elif b.lanes == ld:
         activate(z + unit * ld, <int> layer.activation, constant, (last - unit) * ld, a + unit * ld)
     else:
@@ -30,8 +30,10 @@ cdef inline void activate_units(Block *b, Size k, Size unit, Size last) noexcept
 
 
 cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
-    """From the derivatives by what layer k + 1 reads to those by the net inputs of layer k or,
-    through dropout, k - 1: in place, for some units."""
+    """Convert the gradient w.r.t. the input of layer k + 1 to that w.r.t. net inputs of layer k.
+
+    In place, for some units. If layer k is dropout, also through it, to the net inputs of k - 1.
+    """
     cdef Layer *layer
     cdef real *z
     cdef real *a
@@ -56,7 +58,7 @@ cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Mat
 
 
 cdef void drop_units(Block *b, Size k, Size unit, Size last, Matrix x, Matrix out) noexcept nogil:
-    """Dropout layer k, forward or backward, for some units."""
+    """Apply dropout layer k, forward or backward, to some units."""
     cdef uint64_t key = stream_key(b.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> b.step)
     apply_dropout(Matrix(x.p + unit * x.ld, x.ld), b.net.constants[k], key + <uint64_t> unit,
                   b.first, last - unit, b.lanes, Matrix(out.p + unit * out.ld, out.ld))
@@ -74,7 +76,7 @@ def activation_forward(cnp.ndarray z not None, int activation, double alpha,
 
 def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int activation,
                         double alpha, cnp.ndarray da not None, /):
-    """``da`` becomes ``dz = da f'(z)``."""
+    """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
     cdef Size n = cnp.PyArray_SIZE(a)
     cdef real *z_ = reals(z, n, False, "z")
     cdef real *a_ = reals(a, n, False, "a")
@@ -98,7 +100,7 @@ def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not N
     dropout_forward(da, rate, key, first, da)
 
 
-# What the number of `elementwise` means; for tests and benchmarks.
+# Codes of the functions of `elementwise`, for tests and benchmarks.
 ELEMENTARY = {
     "exp": ONLY_EXP, "expm1": ONLY_EXPM1, "tanh": ONLY_TANH, "sigmoid": ONLY_SIGMOID,
     "log": ONLY_LOG, "log1p": ONLY_LOG1P, "softplus": ONLY_SOFTPLUS,

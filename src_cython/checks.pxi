@@ -1,10 +1,10 @@
-# A wrong array must not corrupt memory.
+# Checks of arrays, so that an invalid argument cannot corrupt memory.
 
 cdef int REAL_TYPE = cnp.NPY_DOUBLE if REAL_IS_DOUBLE else cnp.NPY_FLOAT
 
 
 cdef int check(cnp.ndarray array, int dtype, Size size, bint written, str name) except -1:
-    """Type, layout and a least size."""
+    """Check dtype, layout and smallest size."""
     if cnp.PyArray_TYPE(array) != dtype:
         raise TypeError("%s has the wrong dtype, %s" % (name, array.dtype))
     if not (cnp.PyArray_ISCARRAY(array) if written else cnp.PyArray_ISCARRAY_RO(array)):
@@ -16,13 +16,13 @@ cdef int check(cnp.ndarray array, int dtype, Size size, bint written, str name) 
 
 
 cdef real *reals(cnp.ndarray array, Size size, bint written, str name) except? NULL:
-    """Numbers of an array, checked."""
+    """Check an array and return a pointer to its elements."""
     check(array, REAL_TYPE, size, written, name)
     return <real *> cnp.PyArray_DATA(array)
 
 
 cdef int check_shape(cnp.ndarray array, Size rows, Size columns, str name) except -1:
-    """Two dimensions; -1 stands for any number."""
+    """Check for two dimensions of these sizes; -1 means any size."""
     if (
         cnp.PyArray_NDIM(array) != 2
         or rows >= 0 and cnp.PyArray_DIM(array, 0) != rows
@@ -34,7 +34,7 @@ cdef int check_shape(cnp.ndarray array, Size rows, Size columns, str name) excep
 
 
 cdef Matrix matrix(cnp.ndarray array, Size rows, Size columns, bint written, str name) except *:
-    """A matrix of a shape, checked; -1 stands for any number."""
+    """Check dtype and shape of an array and return it as a matrix; -1 means any size."""
     cdef Matrix m
     m.p = reals(array, 0, written, name)
     check_shape(array, rows, columns, name)

@@ -1,7 +1,7 @@
-"""Find the coefficients of maths.h: ``python src_cython/coefficients.py``.
+"""Compute the coefficients of maths.h: ``python src_cython/coefficients.py``.
 
-Each is a minimax polynomial, found by the Remez exchange algorithm with mpmath, then rounded to
-the dtype. The Numba backend has the same numbers.
+Each polynomial is a minimax approximation from the Remez exchange algorithm in mpmath, rounded to
+the dtype. The Numba backend has the same coefficients.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import mpmath as mp
 import numpy as np
 
 DIGITS = 50
-GRID = 400  # points at which errors are computed
+GRID = 400  # intervals between the points at which errors are computed
 
 
 class Approximation(NamedTuple):
-    """A polynomial P, with ``weight(x) |P(x) - function(x)|`` as small as possible.
+    """A polynomial P that minimises the maximum of ``weight(x) |P(x) - function(x)|``.
 
-    The weight makes an error of P to that of what is computed with it.
+    The weight converts an error of P to an error of the function computed with it.
     """
 
     meaning: str
     function: Callable[[Any], Any]
     weight: Callable[[Any], Any]
-    low: Callable[[], Any]  # ends of the interval, with as many digits as are asked for
+    low: Callable[[], Any]  # ends of the interval, as functions of the current precision
     high: Callable[[], Any]
     degrees: dict[str, int]
 
@@ -37,19 +37,19 @@ def _exp(r):
 
 
 def _coth(u):
-    """(r coth(r) - 1) / r^2 of u = r^2; the polynomial of r coth(r) begins with 1."""
+    """Return (r coth(r) - 1) / r^2 for u = r^2; the constant term of r coth(r) is 1."""
     r = mp.sqrt(u)
     return (r * mp.coth(r) - 1) / u if u > 1e-8 else mp.mpf(1) / 3 - u / 45 + 2 * u**2 / 945
 
 
 def _atanh(u):
-    """(2 atanh(s) - 2 s) / s^3 of u = s^2."""
+    """Return (2 atanh(s) - 2 s) / s^3 for u = s^2."""
     s = mp.sqrt(u)
     return 2 * (mp.atanh(s) - s) / s**3 if u > 1e-8 else 2 * (mp.mpf(1) / 3 + u / 5 + u**2 / 7)
 
 
 def _atanh_weight(u):
-    """s^3 / (2 atanh(s)): the relative error of the logarithm."""
+    """Return s^3 / (2 atanh(s)), which gives the relative error of the logarithm."""
     s = mp.sqrt(u)
     return s**3 / (2 * mp.atanh(s)) if s else mp.mpf(0)
 
@@ -96,14 +96,14 @@ def _points(f: Approximation) -> list[Any]:
 
 
 def minimax(f: Approximation, degree: int) -> list[Any]:
-    """Coefficients, lowest first."""
+    """Return the coefficients of the minimax polynomial, lowest degree first."""
     n = degree + 2
     points = _points(f)
     values, weights = [f.function(x) for x in points], [f.weight(x) for x in points]
-    # Chebyshev's extrema, but not the ends, where a weight may be zero
+    # start near the Chebyshev extrema, without the ends, where a weight may be zero
     chosen = [round(GRID * (2 * k + 1) / (2 * n)) for k in range(n)]
     while True:
-        # the polynomial whose errors at the chosen points are equal, with alternating signs
+        # find the polynomial with errors of equal size and alternating signs at the chosen points
         rows, right = mp.matrix(n, n), mp.matrix(n, 1)
         for i, p in enumerate(chosen):
             for k in range(degree + 1):
@@ -116,7 +116,7 @@ def minimax(f: Approximation, degree: int) -> list[Any]:
             w * (mp.polyval(polynomial[::-1], x) - y)
             for x, y, w in zip(points, values, weights, strict=True)
         ]
-        # then the points with the largest error between two changes of its sign
+        # then choose the point of largest error between two changes of its sign
         extrema: list[int] = []
         for p, error in enumerate(errors):
             if not extrema or error * errors[extrema[-1]] < 0:
@@ -131,14 +131,14 @@ def minimax(f: Approximation, degree: int) -> list[Any]:
 
 
 def coefficients(name: str, dtype: str) -> list[float]:
-    """The minimax polynomial, rounded to the dtype; lowest degree first."""
+    """Return the minimax polynomial's coefficients, rounded to the dtype, lowest degree first."""
     f = APPROXIMATIONS[name]
     with mp.workdps(DIGITS):
         return [float(np.dtype(dtype).type(c)) for c in minimax(f, f.degrees[dtype])]
 
 
 def largest_error(name: str, polynomial: list[float]) -> float:
-    """Largest weighted error of a polynomial with these coefficients."""
+    """Return the largest weighted error of a polynomial with these coefficients."""
     f = APPROXIMATIONS[name]
     with mp.workdps(DIGITS):
         return float(

@@ -1,4 +1,4 @@
-/* Data on their way into and out of scratch memory. */
+/* Copying of data to and from scratch memory. */
 #ifndef FASTNN_DATA_H
 #define FASTNN_DATA_H
 
@@ -6,7 +6,7 @@
 
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 
-/* Row j of out holds b[j] throughout: what BLAS then adds to. */
+/* Fill row j of out with b[j], to which BLAS then adds. */
 FUNCTION void fill_rows(const real *b, Size rows, Size lanes, Matrix out)
 {
     for (Size j = 0; j < rows; j++) {
@@ -16,8 +16,8 @@ FUNCTION void fill_rows(const real *b, Size rows, Size lanes, Matrix out)
     }
 }
 
-/* Copy `samples` columns and repeat the last one up to `lanes`: so the padding lanes are as finite
- * as the data; their samples' weights are zero. */
+/* Copy `samples` columns and repeat the last one up to `lanes`, so that the padding lanes are as
+ * finite as the data; their weights are zero. */
 FUNCTION void copy_rows(Matrix x, Size rows, Size samples, Size lanes, Matrix out)
 {
     for (Size i = 0; i < rows; i++, x.p += x.ld, out.p += out.ld) {
@@ -27,15 +27,15 @@ FUNCTION void copy_rows(Matrix x, Size rows, Size samples, Size lanes, Matrix ou
     }
 }
 
-/* Rows of a (samples, features) matrix: order[first], order[first + 1], ..., or first, ... if order
- * is NULL. */
+/* Rows of a (samples, features) matrix: order[first], order[first + 1], ..., or first, first + 1,
+ * ... if order is NULL. */
 typedef struct {
     const int64_t *order;
     Size first, samples;
 } Rows;
 
-/* These rows become the columns of out, (features, lanes); the last one is repeated up to a
- * multiple of GATHERED, as a block is. */
+/* Copy rows to the columns of out, (features, lanes). The last row is repeated up to a multiple of
+ * GATHERED, to which blocks are padded. */
 #define GATHER(function, SOURCE)                                                                  \
     FUNCTION void function(Matrix out, const SOURCE *RESTRICT source, Size features, Rows rows,   \
                            Size lanes)                                                            \
@@ -56,9 +56,10 @@ GATHER(gather, real)
 GATHER(gather_bytes, uint8_t)
 #undef GATHER
 
-/* Rows from `first` up to `last` of a (samples, features) matrix without their zeros, as CSR: what
- * row s has begins at indptr[s]. Every number is written, and one that is zero overwritten by the
- * next; but not in the last row with any: behind it another thread's may be, or nothing. */
+/* Convert the rows from `first` up to `last` of a (samples, features) matrix to CSR; row s starts
+ * at indptr[s]. All values are written without a branch, and a zero is overwritten by the value
+ * after it. The last rows write only nonzero values, since the memory beyond them belongs to
+ * another thread or to no array. */
 FUNCTION void compress_rows(const real *x, Size features, Size first, Size last,
                             const int64_t *indptr, int32_t *RESTRICT indices,
                             real *RESTRICT values)
@@ -81,7 +82,7 @@ FUNCTION void compress_rows(const real *x, Size features, Size first, Size last,
     }
 }
 
-/* Whether there is neither NaN nor infinity; an OR of comparisons, which has no order. */
+/* Whether all elements are finite. An OR of comparisons can be reordered, and so vectorised. */
 FUNCTION int all_finite(const real *x, Size n)
 {
     int bad = 0;

@@ -1,4 +1,4 @@
-# Data on their way to the kernels.
+# Conversion of data for the kernels.
 
 cdef extern from "data.h" nogil:
     void compress_rows(const real *x, Size features, Size first, Size last, const int64_t *indptr,
@@ -7,7 +7,7 @@ cdef extern from "data.h" nogil:
 
 def compress(cnp.ndarray x not None, Size first, Size last, cnp.ndarray indptr not None,
              cnp.ndarray indices not None, cnp.ndarray values not None, /):
-    """Rows from ``first`` up to ``last`` without their zeros, as CSR."""
+    """Convert the rows from ``first`` up to ``last`` (exclusive) to CSR."""
     cdef Matrix x_ = matrix(x, -1, -1, False, "x")
     if not 0 <= first <= last <= dim(x, 0):
         raise ValueError("rows %s to %s of %s" % (first, last, dim(x, 0)))

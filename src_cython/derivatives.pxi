@@ -1,7 +1,7 @@
-# Derivatives of a network's outputs by its inputs, one block of samples after the other.
+# Derivatives of a network's outputs with respect to its inputs, block by block.
 #
-# Of the last layer's net inputs, by what the first layer gets; the plan has no dropout. Of the
-# padding lanes the vectors are zero.
+# The functions differentiate the net inputs of the last layer with respect to the inputs of the
+# first. The plan must not have dropout. In the padding lanes the vectors are zero.
 
 
 cdef struct Vectors:
@@ -9,7 +9,7 @@ cdef struct Vectors:
     real *p
     Size n
     Size columns
-    Size step  # from one sample to the next; 0: the same for all
+    Size step  # elements between samples; 0: the same vectors for all samples
 
 
 cdef inline Vectors read_vectors(cnp.ndarray vectors, Size samples, Size columns) except *:
@@ -26,7 +26,7 @@ cdef inline Vectors read_vectors(cnp.ndarray vectors, Size samples, Size columns
 
 cdef void read_columns(const real *x, Size ldx, Size samples, Size columns, Size lanes,
                        Matrix out) noexcept nogil:
-    """Rows of x, a sample each, become columns; the padding lanes zero."""
+    """Transpose rows of x, one per sample, to columns; set the padding lanes to zero."""
     cdef Size c, s
     if ldx > 0:
         transpose(x, ldx, samples, columns, NULL, out.p, out.ld)
@@ -40,7 +40,7 @@ cdef void read_columns(const real *x, Size ldx, Size samples, Size columns, Size
 
 
 cdef inline void plan_products(Block *b, Size k, Dense *d) noexcept nogil:
-    """Strategy of a product with the weights alone, the same in both directions."""
+    """Choose the strategy of a product with the weights only, the same in both directions."""
     read_layer(b, k, d)
     d.inputs = NARROW
     if b.net.layers[k].blas:
@@ -48,7 +48,7 @@ cdef inline void plan_products(Block *b, Size k, Dense *d) noexcept nogil:
 
 
 cdef void layer_inputs_back(Block *b, Size k, Matrix dz, Matrix dx) noexcept nogil:
-    """Derivative by what layer k reads, from that by its net inputs."""
+    """Compute the gradient w.r.t. the input of layer k from the one w.r.t. its net input."""
     cdef Dense d
     plan_products(b, k, &d)
     d.dz, d.dx = dz, dx
@@ -59,7 +59,7 @@ cdef void layer_inputs_back(Block *b, Size k, Matrix dz, Matrix dx) noexcept nog
 
 
 cdef void layer_tangents(Block *b, Size k, Matrix dx, Matrix dz) noexcept nogil:
-    """Change of layer k's net inputs, from that of what it reads."""
+    """Compute the tangent of layer k's net input from the tangent of its input."""
     cdef Dense d
     plan_products(b, k, &d)
     if d.inputs == NARROW:
@@ -73,10 +73,10 @@ cdef void layer_tangents(Block *b, Size k, Matrix dx, Matrix dz) noexcept nogil:
 
 
 cdef void backward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
-    """Vectors times the Jacobian of a block's samples."""
+    """Compute vector-Jacobian products for the samples of a block."""
     cdef real *work = b.memory.work
     cdef Size r, k, features = b.net.layers[0].fan_in
-    cdef Matrix x = Matrix(work + b.net.header.work_input, b.ld)  # not read any more
+    cdef Matrix x = Matrix(work + b.net.header.work_input, b.ld)  # the samples are not read again
     cdef Matrix dz, dx
     for r in range(v.n):
         dz = Matrix(work + b.net.header.work_delta, b.ld)
@@ -91,7 +91,7 @@ cdef void backward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
 
 
 cdef void forward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
-    """The Jacobian of a block's samples times vectors."""
+    """Compute Jacobian-vector products for the samples of a block."""
     cdef real *work = b.memory.work
     cdef Size r, k, n_out = b.net.layers[b.net.n_layers - 1].fan_out
     cdef Matrix x, dz, other
@@ -109,7 +109,7 @@ cdef void forward_vectors(Block *b, Vectors v, real *out) noexcept nogil:
 
 cdef void derive(Net *net, real *x, Size samples, Vectors v, bint backward, Memory memory,
                  real *out) noexcept nogil:
-    """Vectors times the Jacobian, or the Jacobian times vectors, for all samples."""
+    """Compute vector-Jacobian or Jacobian-vector products for all samples."""
     cdef Size features = net.layers[0].fan_in, n_out = net.layers[net.n_layers - 1].fan_out
     cdef Size first = 0, n, size = v.n * (features if backward else n_out)
     cdef Team one = alone()
@@ -129,7 +129,7 @@ cdef void derive(Net *net, real *x, Size samples, Vectors v, bint backward, Memo
 
 cdef int read_and_derive(net, cnp.ndarray x, cnp.ndarray vectors, bint backward,
                          cnp.ndarray params, cnp.ndarray work, cnp.ndarray out) except -1:
-    """Check the arrays, then derive."""
+    """Check the arrays, then compute the products."""
     cdef Net net_ = read_net(net)
     cdef Size features = net_.layers[0].fan_in, n_out = net_.layers[net_.n_layers - 1].fan_out
     cdef Matrix x_ = matrix(x, -1, features, False, "x")
@@ -150,12 +150,12 @@ cdef int read_and_derive(net, cnp.ndarray x, cnp.ndarray vectors, bint backward,
 def input_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                     cnp.ndarray params not None, cnp.ndarray work not None,
                     cnp.ndarray out not None, /):
-    """Vectors times the Jacobian."""
+    """Compute vector-Jacobian products with respect to the inputs."""
     read_and_derive(net, x, vectors, True, params, work, out)
 
 
 def output_tangents(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                     cnp.ndarray params not None, cnp.ndarray work not None,
                     cnp.ndarray out not None, /):
-    """The Jacobian times vectors."""
+    """Compute Jacobian-vector products with respect to the inputs."""
     read_and_derive(net, x, vectors, False, params, work, out)

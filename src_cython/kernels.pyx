@@ -2,15 +2,17 @@
 # cython: initializedcheck=False, freethreading_compatible=True
 """The kernels of :mod:`fastnn.backends.numpy` compiled by Cython, for one dtype and vector level.
 
-Formulas, shapes and meanings of the arguments are documented there. Here are layers and networks,
-in files named as the twin's; the inner loops are C functions in headers by topic. ``setup.py``
-compiles this file once for each vector level and dtype; :mod:`fastnn.backends.cython` chooses.
+Formulas, shapes and meanings of the arguments are documented there. The ``.pxi`` files have the
+names of the NumPy modules and contain layers and networks; the inner loops are C functions in
+headers by topic. ``setup.py`` compiles this file once for each vector level and dtype;
+:mod:`fastnn.backends.cython` selects one.
 
 * A matrix is a pointer and a leading dimension, because a view of an array costs a reference count.
-* ``lanes`` is a number of samples rounded up to ``PADDING``, so that no loop ends in scalar code. A
-  block that is not whole is copied to scratch memory, its last sample repeated: the padding lanes
-  are as finite as the data. Their weight is zero, so that they add nothing to a gradient.
-* Public functions check the arrays' types and sizes, then release the interpreter's lock.
+* ``lanes`` is the number of samples rounded up to a multiple of ``PADDING``, so that no loop has a
+  scalar remainder. If samples are missing, the block is copied to scratch memory and its last
+  sample is repeated, so that the padding lanes are as finite as the data. Their weight is zero, so
+  that they add nothing to a gradient.
+* Public functions check dtypes and sizes of the arrays, then release the GIL.
 """
 
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer

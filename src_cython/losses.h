@@ -1,14 +1,14 @@
-/* Losses with their derivatives, and what net inputs become for a prediction:
+/* Losses with their derivatives, and the transformation of net inputs to predictions:
  * fastnn/backends/numpy/losses.py. */
 #ifndef FASTNN_LOSSES_H
 #define FASTNN_LOSSES_H
 
 #include "activations.h"
 
-#define LOSS_SAMPLES 512 /* samples at a time: what is kept of them fits into the stack */
+#define LOSS_SAMPLES 512 /* samples processed at a time, so that temporary rows fit on the stack */
 
-/* Losses are summed in double, and apart from the loops that compute them: the compiler vectorises
- * no sum with exponentials in it. */
+/* Losses are summed in double, in separate loops: the compiler does not vectorise a loop that both
+ * computes exponentials and sums. */
 #if VECTOR_BYTES
 typedef double Doubles __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(double)), may_alias));
 #else
@@ -31,8 +31,8 @@ INLINE double sum_losses(const double *losses, Size n)
     return sum;
 }
 
-/* Sum of log(1 + es[s]) for n <= LOSS_SAMPLES numbers between 0 and 1: one logarithm of the product,
- * which stays below 2^LOSS_SAMPLES. */
+/* Sum of log(1 + es[s]) for n <= LOSS_SAMPLES numbers between 0 and 1, computed as the logarithm of
+ * the product, which is at most 2^LOSS_SAMPLES. */
 INLINE double sum_log1p(const double *es, Size n)
 {
     Doubles products[2] = {(Doubles){0} + 1, (Doubles){0} + 1};
@@ -51,7 +51,7 @@ INLINE double sum_log1p(const double *es, Size n)
     return log(product);
 }
 
-/* Largest of a sample's units. */
+/* Maximum of each sample's net inputs. */
 INLINE void maximum(Matrix z, Size units, Size n, real *RESTRICT top)
 {
     const real *last = z.p + (units - 1) * z.ld;
@@ -64,7 +64,7 @@ INLINE void maximum(Matrix z, Size units, Size n, real *RESTRICT top)
     }
 }
 
-/* Row by row: largest net input, exponentials and their sum, loss, derivative. */
+/* Cross-entropy, row by row: maximum, exponentials and their sum, loss, derivative. */
 INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight, real scale,
                             Size units, Size n, Matrix dz)
 {
@@ -105,9 +105,10 @@ INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight
     return sum;
 }
 
-/* The same for two units in one pass: with v by how much the wrong one leads, the loss is
- * log(1 + exp(v)) and the wrong one's probability, the derivative of both, 1 / (1 + exp(-v)).
- * `plain`: weights are 1 or 0, so that the logarithms can wait. */
+/* The same for two units in one pass. With v the net input of the wrong class minus that of the
+ * target, the loss is log(1 + exp(v)). Its derivative with respect to v is the probability of the
+ * wrong class, 1 / (1 + exp(-v)). `plain`: weights are 1 or 0, so that one logarithm at the end
+ * suffices. */
 INLINE double two_classes(const int plain, const real *z0, const real *z1,
                                 const real *targets, const real *weight, real scale, Size n,
                                 real *dz0, real *dz1)
@@ -126,7 +127,7 @@ INLINE double two_classes(const int plain, const real *z0, const real *z1,
     return sum_losses(losses, n) + (plain ? sum_log1p(es, n) : 0);
 }
 
-/* One unit; loss and derivative share an exponential. */
+/* Binary cross-entropy of one unit; loss and derivative share an exponential. */
 INLINE double binary_row(const int plain, const real *z, const real *targets,
                                const real *weight, real scale, Size n, real *dz)
 {
@@ -142,7 +143,7 @@ INLINE double binary_row(const int plain, const real *z, const real *targets,
     return sum_losses(losses, n) + (plain ? sum_log1p(es, n) : 0);
 }
 
-/* One unit. */
+/* Squared error of one unit. */
 INLINE double squared_row(const real *z, const real *targets, const real *weight, real scale,
                                 Size n, real *dz)
 {
@@ -156,7 +157,7 @@ INLINE double squared_row(const real *z, const real *targets, const real *weight
     return 0.5 * sum;
 }
 
-/* One unit of the other losses of regression. */
+/* Any other regression loss for one unit. */
 INLINE double other_row(const real *z, const real *targets, const real *weight, int loss,
                               double constant, real scale, Size n, real *dz)
 {
@@ -194,7 +195,7 @@ INLINE double other_row(const real *z, const real *targets, const real *weight, 
     return sum_losses(losses, n);
 }
 
-/* The two units of one target: mean and logarithm of the variance, limited. */
+/* Gaussian loss for the two units of one target, mean and log-variance. */
 INLINE double gaussian_rows(const real *mean, const real *log_variance, const real *targets,
                             const real *weight, double beta, real scale, Size n, real *dmean,
                             real *dlog_variance)
@@ -217,8 +218,9 @@ INLINE double gaussian_rows(const real *mean, const real *log_variance, const re
     return sum_losses(losses, n);
 }
 
-/* What label smoothing adds to the loss: a part linear in the net inputs, the sum of
- * smoothing (t - mean t) z; with `scale` not 0 instead its derivative times that, to z. */
+/* The term that label smoothing adds to the loss. It is linear in the net inputs: the sum of
+ * smoothing (t - mean t) z. If `scale` is not 0, its derivative times `scale` is added to z
+ * instead. */
 FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, int loss,
                                double smoothing, double scale, Size units, Size samples)
 {
@@ -237,9 +239,9 @@ FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, in
     return sum;
 }
 
-/* Summed loss and its derivative times scale; dz may be z. `per_target` outputs, one after the
- * other, belong to one target; of several quantiles each has its constant. In the padding lanes, from `samples` up
- * to `lanes`, the weights count as zero, and so become the derivatives. */
+/* Summed loss, and its derivative times scale; dz may be z. Each target has `per_target`
+ * consecutive outputs; with several quantiles, each of these has its own constant. In the padding
+ * lanes, from `samples` up to `lanes`, weights and derivatives are zero. */
 FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
                           const double *constants, Size per_target, double scale, Size units,
                           Size samples, Size lanes, Matrix dz)
@@ -300,7 +302,7 @@ FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int los
     return sum;
 }
 
-/* Net inputs become predictions, in place. */
+/* Transform net inputs to predictions in place. */
 FUNCTION void transform_rows(Matrix z, int loss, Size units, Size lanes)
 {
     if (loss == BINARY_CROSS_ENTROPY)

@@ -1,4 +1,4 @@
-# Losses with their derivatives, and what net inputs become for a prediction.
+# Losses with their derivatives, and the transformation of net inputs to predictions.
 
 cdef extern from "losses.h" nogil:
     double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
@@ -10,7 +10,7 @@ cdef extern from "losses.h" nogil:
 def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
                 cnp.ndarray sample_weight not None, int loss, cnp.ndarray constants not None,
                 double scale, cnp.ndarray dlogits not None, /):
-    """Weighted sum of the samples' losses, and its derivative times ``scale``."""
+    """Compute the weighted sum of the samples' losses, and its derivative times ``scale``."""
     cdef Matrix z = matrix(logits, -1, -1, False, "logits")
     cdef Size units = dim(logits, 0), n = dim(logits, 1)
     cdef Matrix t = matrix(targets, -1, n, False, "targets")
@@ -31,7 +31,7 @@ def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,
 
 
 def output_transform(int loss, cnp.ndarray out not None, /):
-    """Net inputs become predictions, in place: softmax, sigmoid, exp or themselves."""
+    """Transform net inputs to predictions in place: softmax, sigmoid, exp or identity."""
     cdef Matrix z = matrix(out, -1, -1, True, "out")
     cdef Size units = dim(out, 0), n = dim(out, 1)
     with nogil:

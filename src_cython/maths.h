@@ -1,6 +1,7 @@
-/* Elementary functions, branch-free, so that loops over them are vectorised; at most 4 ULP off.
+/* Elementary functions without branches, so that loops over them are vectorised; errors of at most
+ * 4 ULP.
  *
- * The minimax polynomials come from coefficients.py, which finds them by Remez exchange:
+ * coefficients.py computes the minimax polynomials with the Remez algorithm:
  *   expm1(r) = r + r r EXP(r),            |r| <= log(2)/2
  *   r coth(r) = COTH(r r),                |r| <= log(2)/4
  *   2 atanh(s) = 2 s + s s s LOG(s s),    s <= 3 - 2 sqrt(2)
@@ -17,9 +18,9 @@
 #define SQRT_HALF_BITS 0x3FE6A09E667F3BCDu
 #define LN2_HIGH 0.6931471803691238
 #define LN2_LOW 1.9082149292705877e-10
-#define EXP_LOWEST -746.0   /* exp is 0 below */
-#define EXP_NORMAL -708.0   /* exp is a normal number from here on */
-#define EXP_HIGHEST 710.0   /* and infinite above */
+#define EXP_LOWEST -746.0   /* exp is 0 below this limit */
+#define EXP_NORMAL -708.0   /* exp is a normal number above */
+#define EXP_HIGHEST 710.0   /* exp is infinite above */
 #define EXPM1_LOWEST -40.0  /* expm1 is -1 below */
 static const real EXP[] = {
     0.5000000000000001,    0.16666666666666674,    0.04166666666662412,   0.008333333333322214,
@@ -70,7 +71,7 @@ INLINE real polynomial(real x, const real *c, const int n)
     return sum;
 }
 
-/* x + MAGIC rounds x to an integer k, whose sum with the exponent's bias is in the last bits. */
+/* Adding MAGIC rounds x to an integer k; the last bits of the sum are k + BIAS. */
 #define MAGIC ((real)1.5 * (real)((Bits)1 << MANTISSA) + (real)BIAS)
 
 #define SIGN ((Bits)1 << (8 * sizeof(real) - 1))
@@ -89,14 +90,14 @@ INLINE real from_bits(Bits bits)
     return x;
 }
 
-/* 2^k for t = MAGIC + k. */
+/* 2^k for t = MAGIC + k: the last bits of t, k + BIAS, are the exponent of 2^k. */
 INLINE real power_of_two(real t)
 {
     return from_bits(bits_of(t) << MANTISSA);
 }
 
-/* r with exp(x) = exp(r) 2^k, |r| <= log(2)/2, and t = MAGIC + k. The two parts of log 2 make
- * x - k log 2 exact to the last bit. */
+/* Returns r with exp(x) = exp(r) 2^k, |r| <= log(2)/2, and sets t = MAGIC + k. log 2 has two parts,
+ * of which k times the first is exact, so that x - k log 2 is accurate. */
 INLINE real reduce(real x, real *t)
 {
     *t = x * (real)1.4426950408889634 + MAGIC;
@@ -104,14 +105,14 @@ INLINE real reduce(real x, real *t)
     return (x - k * LN2_HIGH) - k * LN2_LOW;
 }
 
-/* p with exp(x) = (1 + p) 2^k, |p| < 0.42, and t = MAGIC + k. */
+/* Returns p with exp(x) = (1 + p) 2^k, |p| < 0.42, and sets t = MAGIC + k. */
 INLINE real reduced(real x, real *t)
 {
     real r = reduce(x, t);
     return r + r * r * POLYNOMIAL(r, EXP);
 }
 
-/* x 2^k for t = MAGIC + k: two factors reach into the denormal numbers and to infinity. */
+/* x 2^k for t = MAGIC + k, with two factors so that the result can be subnormal or infinite. */
 INLINE real times_power_of_two(real x, real t)
 {
     real half = (t - MAGIC) * (real)0.5 + MAGIC;
@@ -119,7 +120,7 @@ INLINE real times_power_of_two(real x, real t)
     return x * power_of_two(half) * power_of_two(rest);
 }
 
-/* Comparisons that let NaN by. */
+/* exp(x); the comparisons are written such that NaN propagates. */
 INLINE real fast_exp(real x)
 {
     real t;
@@ -129,7 +130,7 @@ INLINE real fast_exp(real x)
     return times_power_of_two(1 + p, t);
 }
 
-/* exp(x) for x <= 0, with one factor: what would be denormal becomes zero. */
+/* exp(x) for x <= 0, faster with one factor: subnormal results are 0. */
 INLINE real softmax_exp(real x)
 {
     real t, clipped = x < EXP_NORMAL ? EXP_NORMAL : x;
@@ -139,8 +140,8 @@ INLINE real softmax_exp(real x)
     return x < EXP_NORMAL ? 0 : e;
 }
 
-/* Half of it first, since 2^k may overflow where the result does not; x itself where half of it
- * is not a number. */
+/* exp(x) - 1, computed as twice its half, since 2^k may overflow before the result. The result is x
+ * if x is tiny, since half of a subnormal number may not be representable. */
 INLINE real fast_expm1(real x)
 {
     real t, clipped = x < EXPM1_LOWEST ? EXPM1_LOWEST : x;
@@ -151,22 +152,22 @@ INLINE real fast_expm1(real x)
     return MATH(fabs)(x) < (real)1e-20 ? x : half + half;
 }
 
-/* A limit that is no constant to the compiler. It would follow a constant through the whole
- * formula and choose between the results at the end: two operations in place of one. */
+/* A limit that the compiler does not see as a constant. It would propagate a constant through the
+ * whole formula and select between two results at the end, which takes more operations. */
 INLINE real hidden_from_compiler(real limit)
 {
     volatile real hidden = limit;
     return hidden;
 }
 
-/* exp(2 r) = (c + r) / (c - r) with c = r coth(r), which is even and close to 1: few coefficients
- * do, and a quotient whose parts are multiplied by these takes the exponential in without a second
- * division. (The form of fdlibm's exponential, Sun Microsystems 1993.) */
+/* c = r coth(r), an even function close to 1: exp(2 r) = (c + r) / (c - r). It needs few
+ * coefficients. A quotient that contains the exponential is expanded by c - r and then needs no
+ * second division. (The form of fdlibm's exponential, Sun Microsystems 1993.) */
 INLINE real r_coth(real r) { return POLYNOMIAL(r * r, COTH); }
 
-/* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). Without k the numerator is -2 r
- * and exact. `lowest` is EXPM1_LOWEST / 2, below which the result is 1: see
- * hidden_from_compiler. */
+/* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) = 2^k exp(2 r). For k = 0, near x = 0, the
+ * numerator is exactly -2 r: there is no cancellation. `lowest` is EXPM1_LOWEST / 2, as a variable:
+ * see hidden_from_compiler. If -|x| is below it, the result is 1. */
 INLINE real fast_tanh(real x, real lowest)
 {
     real y = from_bits(bits_of(x) | SIGN);
@@ -180,7 +181,7 @@ INLINE real fast_tanh(real x, real lowest)
 }
 
 /* e / (1 + e) for x < 0, else 1 / (1 + e), with e = exp(-|x|) = 2^k exp(2 r). `lowest` is
- * EXP_LOWEST, see hidden_from_compiler. */
+ * EXP_LOWEST, as a variable: see hidden_from_compiler. */
 INLINE real fast_sigmoid(real x, real lowest)
 {
     real t, y = from_bits(bits_of(x) | SIGN);
@@ -191,7 +192,7 @@ INLINE real fast_sigmoid(real x, real lowest)
 }
 
 /* Positive normal x = 2^k m, m in [sqrt(1/2), sqrt 2): log x = k log 2 + 2 atanh((m - 1)/(m + 1)).
- * Infinity and NaN come through. */
+ * Infinity and NaN are returned unchanged. */
 INLINE real fast_log(real x)
 {
     const Bits one = (Bits)BIAS << MANTISSA;
@@ -218,7 +219,7 @@ INLINE real fast_softplus(real x)
     return (x < 0 ? 0 : x) + fast_log1p(fast_exp(-MATH(fabs)(x)));
 }
 
-/* t = tanh(softplus(x)) and 1 - t^2: see the reference's function of this name. */
+/* t = tanh(softplus(x)) and 1 - t^2; see the NumPy function of this name. */
 INLINE real tanh_softplus(real x, real *rest)
 {
     const real q = fast_exp(-MATH(fabs)(x));
@@ -228,7 +229,7 @@ INLINE real tanh_softplus(real x, real *rest)
     return n / d;
 }
 
-/* Distribution function of the standard normal. */
+/* Standard normal distribution function. */
 INLINE real normal_cdf(real x)
 {
     return (real)0.5 * MATH(erfc)(x * (real)-0.7071067811865476);

@@ -1,4 +1,4 @@
-# A network's layers in order: predictions, the objective and its gradient.
+# All layers of a network: predictions, the objective and its gradient.
 
 cdef extern from "data.h" nogil:
     const int GATHERED
@@ -28,7 +28,7 @@ cdef extern from "platform.h" nogil:
 
 
 cdef Net read_net(net) except *:
-    """Check the plan's arrays (their contents are Plan's business), the loss and its penalty."""
+    """Read a network and check its arrays, whose contents are assumed to be those of a Plan."""
     cdef cnp.ndarray header = net.header, layers = net.layers, constants = net.constants
     cdef Net out
     cdef Size k, widest = 0
@@ -54,13 +54,13 @@ cdef Net read_net(net) except *:
 
 
 def product_scratch(Size block, Size widest, Size itemsize, /):
-    """Scratch numbers that the products of wide layers need besides the plan's own."""
+    """Return how many additional scratch elements the products of wide layers need."""
     return scratch_of_products(block, widest).size
 
 
 cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sample_weight,
                    bint gathered, Data *out) except -1:
-    """Check the data against the plan; x is checked as sparse where ``out.csr.indptr`` is set."""
+    """Check the data against the plan; x is sparse if ``out.csr.indptr`` is set."""
     cdef bint sparse = out.csr.indptr != NULL
     out.features = net.layers[0].fan_in
     out.n_targets = net.header.n_targets
@@ -91,12 +91,12 @@ cdef int read_data(Net *net, cnp.ndarray x, cnp.ndarray targets, cnp.ndarray sam
 
 
 cdef Matrix forward_layers(Block *b) noexcept nogil:
-    """Net inputs of the last layer."""
+    """Compute the outputs of all layers for one block; return the last layer's net inputs."""
     cdef Dense d
     cdef Size k, unit = 0, last
     for k in range(b.net.n_layers):
         if b.net.layers[k].kind == DROPOUT:
-            continue  # done with the layer before
+            continue  # applied by activate_units of the layer before
         if k > 0:
             meet(b.team)
         plan_forward(b, k, &d)
@@ -108,7 +108,7 @@ cdef Matrix forward_layers(Block *b) noexcept nogil:
 
 
 cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
-    """Summed loss of a block, and its derivative by the net inputs."""
+    """Return the summed loss of a block; write its gradient w.r.t. the net inputs to ``dz``."""
     cdef Size k = b.net.n_layers - 1
     cdef Size units = b.net.layers[k].fan_out
     return loss_rows(logits, b.targets, b.weights, b.net.loss, b.net.constants + k,
@@ -116,16 +116,16 @@ cdef double block_loss(Block *b, Matrix logits, Matrix dz) noexcept nogil:
 
 
 cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept nogil:
-    """Gradient by all parameters, from ``dz`` on, the derivative by the last net inputs.
+    """Compute the parameter gradient from ``dz``, that w.r.t. the last layer's net inputs.
 
-    With an update, weights are updated in the same pass, unless the objective, which ``loss``
-    completes, is not finite: every thread sees that before the first layer.
+    With a fused update, weights are updated in the same pass, unless the objective (the penalty
+    plus ``loss``) is not finite; every thread checks this before it changes a weight.
     """
     cdef Dense d
     cdef Size k, first = 0, last
     for k in range(b.net.n_layers - 1, -1, -1):
         if b.net.layers[k].kind == DROPOUT:
-            continue  # done with the layer after
+            continue  # applied by activate_units_back of the layer after
         meet(b.team)
         if b.update != NULL and not isfinite(b.update.penalty + loss[0] * b.update.scale):
             return False
@@ -139,10 +139,10 @@ cdef bint backward_layers(Block *b, Matrix dz, Matrix dx, double *loss) noexcept
 
 
 cdef inline void block_gradient(Block *b, double *loss) noexcept nogil:
-    """Loss of a block, added to ``loss``, and its gradient.
+    """Compute the gradient of a block, and add its loss to ``loss``.
 
-    A team's threads each take some units of every layer forward, and some inputs backward; the
-    first computes the loss.
+    The threads of a team split the units of every layer in the forward pass, and the inputs in the
+    backward pass; the first thread computes the loss.
     """
     cdef Matrix dz = Matrix(b.memory.work + b.net.header.work_delta, b.ld)
     cdef Matrix dx = Matrix(b.memory.work + b.net.header.work_delta_other, b.ld)
@@ -157,9 +157,9 @@ cdef inline void block_gradient(Block *b, double *loss) noexcept nogil:
 
 
 cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) noexcept nogil:
-    """The samples of a batch from ``first`` on; of a team's threads each gathers some.
+    """Prepare a block: n samples of a batch from ``first`` on. Each thread gathers a share.
 
-    The input stays in place where that is possible, sparse rows always.
+    Consecutive inputs are not copied unless they need padding; sparse rows are never copied.
     """
     cdef Header *header = b.net.header
     cdef real *work = b.memory.work
@@ -176,7 +176,7 @@ cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Si
         if header.shared:
             b.csr.splits = <int32_t *> (work + header.work_size)
             split_rows(&b.csr, data.features, s, smaller(stop, n))
-    elif data.order == NULL:  # the batches one after the other, each (features, batch)
+    elif data.order == NULL:  # the batches follow one another in memory, each (features, batch)
         x = Matrix(<real *> data.x + batch.start * data.features + first, batch.samples)
         if n == lanes:
             b.x = x
@@ -186,12 +186,12 @@ cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Si
         gather_bytes(x, <uint8_t *> data.x, data.features, rows, stop - s)
     elif s < stop:
         gather(x, <real *> data.x, data.features, rows, stop - s)
-    if b.team.thread == 0:  # which computes the loss
+    if b.team.thread == 0:  # this thread computes the loss
         gather_targets(b, data, batch)
 
 
 cdef inline void gather_targets(Block *b, Data *data, Batch *batch) noexcept nogil:
-    """Targets and sample weights of a block."""
+    """Prepare targets and sample weights of a block."""
     cdef Header *header = b.net.header
     cdef Size start = batch.start + b.first
     cdef Rows rows = Rows(data.order, start, b.samples)
@@ -215,7 +215,7 @@ cdef inline void gather_targets(Block *b, Data *data, Batch *batch) noexcept nog
 
 cdef void group_gradient(Block *b, Data *data, Batch *batch, Size group, Update *update,
                          double *loss) noexcept nogil:
-    """Some consecutive blocks of a batch: the sum of their gradients, and their loss."""
+    """Compute loss and gradient of a group, some consecutive blocks of a batch."""
     cdef Size size = b.net.header.block
     cdef Size blocks = (batch.samples + size - 1) // size
     cdef Size first = group * blocks // batch.groups, k
@@ -236,13 +236,13 @@ cdef void group_gradient(Block *b, Data *data, Batch *batch, Size group, Update 
 
 cdef void batch_gradient(Net *net, Data *data, Batch *batch, Update *update, Team *team,
                          Memory memory, double *losses) noexcept nogil:
-    """A thread's part of a batch.
+    """Compute a thread's part of a batch: gradients and losses of groups of blocks.
 
-    Data parallelism: each thread has some groups of blocks, and takes others' when it is done with
-    its own. Or, with many weights, tensor parallelism: all threads work on the units of one block
-    after the other, in the scratch memory of the first, so that weights are read once and there are
-    no partial gradient sums. Which blocks a group has depends on the batch alone, so that sums are
-    the same for any number of threads.
+    Data parallelism: each thread owns some groups, and steals groups of other threads when it has
+    finished its own. If the plan splits the units (SHARED), tensor parallelism: all threads process
+    one block after another together, in the scratch memory of the first thread, so that weights are
+    read once per block and there is only one gradient sum. The blocks of a group depend on the
+    batch alone, so that the sums are the same for any number of threads.
     """
     cdef Team one = alone()
     cdef Size distance, owner, i, count, group
@@ -256,23 +256,23 @@ cdef void batch_gradient(Net *net, Data *data, Batch *batch, Update *update, Tea
         owner = (team.thread + distance) % team.n_threads
         count = (batch.groups - owner + team.n_threads - 1) // team.n_threads
         for i in range(count):
-            # those of others from their ends on
+            # steal the groups of other threads from the last to the first
             group = owner + team.n_threads * (i if distance == 0 else count - 1 - i)
             if team.n_threads == 1 or claim(team.sync + 8 + MAX_GROUPS + group, team.turn):
                 group_gradient(&b, data, batch, group, update, losses + group)
 
 
 cdef Batch make_batch(Net *net, Data *data, Size start, Size samples, Size step) noexcept nogil:
-    """Consecutive samples of the data's order."""
+    """Make a batch of consecutive samples, in the order of the data."""
     cdef double total = <double> samples
     if data.weights != NULL:
         total = sum_range(data.weights, data.order, start, samples)
-    # a batch may hold only samples of weight zero: its gradient is zero
+    # a batch may contain only samples of weight zero; its gradient is zero
     return Batch(start, samples, step, 1 / total if total != 0 else 0, group_count(net, samples))
 
 
 cdef inline Size group_count(Net *net, Size samples) noexcept nogil:
-    """How many partial gradient sums a batch of this size has."""
+    """Return the number of groups (partial gradient sums) of a batch of this size."""
     if net.header.shared:
         return 1
     return smaller(net.header.groups, (samples + net.header.block - 1) // net.header.block)
@@ -287,7 +287,7 @@ cdef inline double ordered_sum(double *x, Size n) noexcept nogil:
 
 
 cdef double objective_gradient(Net *net, Data *data, Size step, Memory memory) noexcept nogil:
-    """Objective of all samples as one batch, and its gradient."""
+    """Compute the objective of all samples as one batch, and its gradient."""
     cdef double[MAX_GROUPS] losses
     cdef Batch batch = make_batch(net, data, 0, data.samples, step)
     cdef Team one = alone()
@@ -307,7 +307,7 @@ def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not 
                   cnp.ndarray sample_weight not None, uint64_t seed, Size step,
                   cnp.ndarray params not None, cnp.ndarray work not None,
                   cnp.ndarray grads not None, /):
-    """Objective of one batch and its gradient."""
+    """Compute the objective of one batch and its gradient."""
     cdef Net net_ = read_net(net)
     cdef Data data
     cdef Memory memory
@@ -331,8 +331,8 @@ def loss_and_grad(net not None, cnp.ndarray x not None, cnp.ndarray targets not 
 
 
 cdef enum:
-    # Fewer samples than these are predicted with loops along the units: with few and with many
-    # parameters, and with packed products, of which they would not fill a panel.
+    # Fewer samples than this are predicted with loops along the units: by networks with fewer than
+    # LARGE parameters, and by larger ones. See few_rows for networks with packed products.
     FEW_SAMPLES = 5
     FEW_SAMPLES_LARGE = 10
     LARGE = 4096
@@ -345,12 +345,12 @@ cdef Size few_rows(Size n_params, bint wide_layers) noexcept nogil:
 
 
 def few_samples(Size n_params, bint wide_layers, /):
-    """Fewer rows are predicted with loops along the units, not padded to whole vectors."""
+    """Return the number of rows below which the loops run along the units, without padding."""
     return few_rows(n_params, wide_layers)
 
 
 cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept nogil:
-    """Net inputs of the last layer for few samples, ``(samples, units)`` throughout."""
+    """As :func:`forward_layers` for a few samples; all matrices are ``(samples, units)``."""
     cdef Size k
     cdef Layer *layer
     cdef real *z = x
@@ -367,11 +367,11 @@ cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept 
 
 cdef inline void start_block(Block *b, Net *net, Memory memory, Team *team, real *x, Size first,
                              Size n) noexcept nogil:
-    """Some rows of ``x``, for predictions and derivatives by the inputs."""
+    """Prepare a block of n rows of ``x``, for predictions and input derivatives."""
     b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, team, 0, 0, 0
     b.csr.indices, b.update = NULL, NULL
     b.samples, b.lanes = n, round_up(n, PADDING)
-    # rows no longer than they need to be: less of the cache
+    # the smallest leading dimension: less memory in the cache
     b.ld = round_up(n, GATHERED)
     b.x = Matrix(memory.work + net.header.work_input, b.ld)
     gather(b.x, x, net.layers[0].fan_in, Rows(NULL, first, n), b.lanes)
@@ -379,7 +379,7 @@ cdef inline void start_block(Block *b, Net *net, Memory memory, Team *team, real
 
 cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory,
                   real *out) noexcept nogil:
-    """Predictions of x, ``(samples, features)``, and whether all of that is finite."""
+    """Compute the predictions for x, ``(samples, features)``; return whether x is finite."""
     cdef Size features = net.layers[0].fan_in, first = 0, n, s
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out
     cdef Matrix z
@@ -395,7 +395,7 @@ cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory
         return all_finite(x, samples * features)
     while first < samples:
         n = smaller(net.header.block, samples - first)
-        # a block at a time, since it is read anyway
+        # block by block, since the block is read next and then is in the cache
         if not all_finite(x + first * features, n * features):
             finite = False
         start_block(&b, net, memory, &one, x, first, n)
@@ -409,7 +409,7 @@ cdef bint predict(Net *net, real *x, Size samples, bint transform, Memory memory
 
 def forward(net not None, cnp.ndarray x not None, bint transform, cnp.ndarray params not None,
             cnp.ndarray work not None, cnp.ndarray out not None, /):
-    """Predictions of a network; whether x is finite."""
+    """Compute predictions of a network; return whether x is finite."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
     cdef Size samples = dim(x, 0)

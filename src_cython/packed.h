@@ -2,24 +2,24 @@
  *
  * out[r][c] = start + sum over i < n of a[r * a.row + i * a.sum] * b[i * b_sum + c * b_column]
  *
- * A layer forward, its inputs' gradient and its weights' gradient are all of this form, with
- * either a.row or a.sum one. The columns of b are packed into panels of two vectors, in which all
- * that one summand needs is contiguous, whatever the strides were. The numbers of a are broadcast,
- * so that they may be read in place. Blocking by rows (MC) and summands (KC) as in Goto and van de
- * Geijn, "Anatomy of high-performance matrix multiplication", 2008.
+ * The three products of a layer all have this form, with either a.row or a.sum equal to one. The
+ * columns of b are packed into panels of two vectors, in which the elements of one summand i are
+ * contiguous, whatever the strides of b. The elements of a are broadcast, so that a need not be
+ * packed. The loops are blocked by rows (MC) and summands (KC) as in Goto and van de Geijn,
+ * "Anatomy of high-performance matrix multiplication", 2008.
  */
 #ifndef FASTNN_PACKED_H
 #define FASTNN_PACKED_H
 
 #include "vector.h"
 
-/* With other vectors than these it was not measured: there wide layers go through BLAS. */
+/* Not measured with narrower vectors, where wide layers use BLAS instead. */
 #define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
 #define TILE_ROWS (VECTOR_BYTES == 64 ? 12 : 6) /* with two vectors each: sums fill the registers */
-#define BLOCK_ROWS 96                           /* MC, and KC: 96 KiB of floats */
-#define BLOCK_SUMS 256
+#define BLOCK_ROWS 96                           /* MC; with KC summands 96 KiB of floats */
+#define BLOCK_SUMS 256                          /* KC */
 #define PANEL_COLUMNS ((int)(2 * V))
-#define PAGES 64 /* summands whose lines are in as many pages: a first-level TLB has 64 or more */
+#define PAGES 64 /* summands at a time if each is in another page: the entries of a small TLB */
 #define COPY_LINE (BLOCK_SUMS + 16)
 #define COPY_SIZE (TILE_ROWS * COPY_LINE)
 
@@ -29,9 +29,9 @@ typedef struct {
     Size row, sum;
 } Factor;
 
-/* Weights and moments whose gradient is being computed, and which a fused update will read: the
- * pointers are those of the gradient's first number, or NULL for nothing to prefetch. The second
- * moment is `second` numbers behind the first. */
+/* Weights and moments that a fused update will read after their gradient is computed: pointers to
+ * those of the gradient's first element, or NULL if there is nothing to prefetch. The second moment
+ * is at offset `second` from the first. */
 typedef struct {
     const real *weights, *moments;
     Size ld, second;
@@ -39,7 +39,7 @@ typedef struct {
 
 INLINE UpdateRows no_update(void) { return (UpdateRows){NULL, NULL, 0, 0}; }
 
-/* Prefetch moments for some rows and columns of a gradient. */
+/* Prefetch the moments for a range of rows and columns of a gradient. */
 INLINE void prefetch_moments(UpdateRows u, Size row, Size rows, Size column, Size columns)
 {
     if (u.moments == NULL)
@@ -60,11 +60,11 @@ INLINE void prefetch_update(UpdateRows u, Size row, Size column, Size columns)
     prefetch_moments(u, row, 1, column, columns);
 }
 
-/* Rows of a matrix that will be read after something else, and are prefetched meanwhile. */
+/* Rows of a matrix that will be read next, and are prefetched during other work. */
 typedef struct {
-    const real *row; /* the next one */
-    Size ld, rows;   /* how many are left */
-    Size lines, line; /* cache lines of a row, and the next one's number */
+    const real *row; /* next row to prefetch */
+    Size ld, rows;   /* leading dimension, remaining rows */
+    Size lines, line; /* cache lines per row, next line of the row */
 } Prefetch;
 
 INLINE Prefetch prefetch_of(const real *row, Size ld, Size rows, Size columns)
@@ -72,13 +72,13 @@ INLINE Prefetch prefetch_of(const real *row, Size ld, Size rows, Size columns)
     return (Prefetch){row, ld, rows, (columns + LINE_REALS - 1) / LINE_REALS, 0};
 }
 
-/* Lines a step, where all shall be prefetched in a number of steps. */
+/* Lines per step such that all are prefetched within a number of steps. */
 INLINE Size prefetch_rate(Prefetch p, Size steps)
 {
     return (p.rows * p.lines + steps - 1) / steps;
 }
 
-/* Prefetching beyond the end of a matrix does nothing. */
+/* Prefetch the next lines; nothing to do at the end of the matrix. */
 INLINE void prefetch_lines(Prefetch *p, Size lines)
 {
     for (; lines > 0 && p->rows > 0; lines--) {
@@ -91,8 +91,8 @@ INLINE void prefetch_lines(Prefetch *p, Size lines)
     }
 }
 
-/* Columns of b, panel by panel: 2 V contiguous numbers for each of n summands, zeros where there
- * are no more columns. `out` has room for whole panels. */
+/* Pack columns of b, panel by panel: 2 V contiguous elements for each of n summands. The last panel
+ * is padded with zeros. */
 FUNCTION void pack_columns(const real *b, Size b_sum, Size b_column, Size n, Size columns,
                            real *out)
 {
@@ -109,9 +109,9 @@ FUNCTION void pack_columns(const real *b, Size b_sum, Size b_column, Size n, Siz
                     out[k] = k < columns ? b[i * b_sum + k * b_column] : 0;
 }
 
-/* The micro-kernel: one tile. TILE_ROWS of a are read, but what is beyond the edges of out is not
- * written. The sums stay in registers, and out is added to at the end, when it has come from
- * memory. Of the two vectors of columns the right one may be left out. */
+/* The micro-kernel: one tile of TILE_ROWS rows and one or two vectors of columns. All rows of a are
+ * read, but only `rows` and `columns` of the tile are written. The sums stay in registers; out is
+ * prefetched at the start and read only at the end, if `from_out`. */
 INLINE void packed_tile(const int vectors, Factor a, const real *b, Size n, const real *bias,
                         int from_out, Size rows, Size columns, Matrix out)
 {
@@ -152,8 +152,8 @@ INLINE void packed_tile(const int vectors, Factor a, const real *b, Size n, cons
         }
 }
 
-/* A copy of the last rows of a, fewer than a tile has, with zeros for those that it lacks: if rows
- * are neighbours in memory, a tile's rows for each of n summands; else rows COPY_LINE apart. */
+/* Copy the last rows of a, fewer than TILE_ROWS, and add rows of zeros. If a.row is one, the copy
+ * has TILE_ROWS contiguous elements for each summand; otherwise its rows are COPY_LINE apart. */
 FUNCTION Factor copy_edge(Factor a, Size rows, Size n, real *copy)
 {
     const int neighbours = a.row == 1;
@@ -170,18 +170,18 @@ FUNCTION Factor copy_edge(Factor a, Size rows, Size n, real *copy)
 /* Up to BLOCK_ROWS rows and BLOCK_SUMS summands of a product. */
 typedef struct {
     Factor a;
-    const real *next; /* the part of a that comes after this one, prefetched meanwhile */
+    const real *next; /* the next part of a, to prefetch */
     const real *panels;
-    Size panel; /* from one panel to the next */
+    Size panel; /* distance between panels */
     const real *bias;
     int from_out;
     Size rows, columns, n;
     Matrix out;
-    real *copy; /* room for COPY_SIZE */
+    real *copy; /* scratch memory of COPY_SIZE elements */
     UpdateRows update;
 } PackedBlock;
 
-/* A panel of columns stays in the first-level cache, the rows in the second. */
+/* A panel of columns stays in the first-level cache, the rows of a in the second-level cache. */
 FUNCTION void packed_block(const PackedBlock *p)
 {
     const Factor a = p->a;
@@ -191,7 +191,7 @@ FUNCTION void packed_block(const PackedBlock *p)
                                : prefetch_of(p->next, a.row, rows, n);
     const Size rate = prefetch_rate(next, tiles);
     const real *panels = p->panels;
-    /* a tile at the edge reads zeros, not what is behind the matrix */
+    /* a tile at the edge reads zeros from a copy, not memory past the end of the matrix */
     const Size in_place = rows / TILE_ROWS * TILE_ROWS;
     Factor copy = a;
     if (in_place < rows)
@@ -223,9 +223,9 @@ FUNCTION void packed_block(const PackedBlock *p)
         }
 }
 
-/* Any rows, and columns whose panels of n summands are packed already. Start: bias, or zero if
- * that is NULL, or what out holds. `copy` has room for COPY_SIZE numbers. Of `update` the moments
- * are prefetched. */
+/* The product for any number of rows, and columns that are already packed. `start` is the bias, or
+ * zero if that is NULL, or the old value of out if `accumulate`. `copy` is scratch memory of
+ * COPY_SIZE elements. The moments of `update` are prefetched. */
 FUNCTION void packed_product(Factor a, const real *panels, const real *bias, int accumulate,
                              Size rows, Size columns, Size n, Matrix out, real *copy,
                              UpdateRows update)

@@ -1,6 +1,6 @@
-/* The plan of a network, as fastnn/backends/plan.py lays it out, and scratch memory of products.
+/* The tables of a plan (fastnn/backends/plan.py) as structs, and the scratch memory of products.
  *
- * The order of the members is that of the names in fastnn/backends/codes.py, from which setup.py
+ * The members are in the order of the constants in fastnn/backends/codes.py, from which setup.py
  * generates codes.h.
  */
 #ifndef FASTNN_PLAN_H
@@ -45,28 +45,29 @@ SAME_PLACE(Header, work_packed, WORK_PACKED);
 SAME_PLACE(Header, n_targets, N_TARGETS);
 #undef SAME_PLACE
 
-/* A fused update works on so many rows and columns of a gradient, which then is in the cache. */
+/* Rows and columns of a gradient that a fused update processes at a time, so that they stay in the
+ * cache. */
 #define UPDATE_ROWS 48
 #define UPDATE_COLUMNS 384
 
-/* What the products of wide layers need besides the plan's matrices: offsets, in reals. */
+/* Scratch memory of the products of wide layers, behind the plan's matrices: offsets, in reals. */
 typedef struct {
-    Size copy;      /* of the first factor of a packed product */
-    Size tile;      /* of a gradient, for the fused update */
-    Size masks;     /* of UPDATE_ROWS inputs */
-    Size sums;      /* of sparse_product: SPARSE_UNITS of all samples */
-    Size shared[3]; /* packed panels, or values and masks: those of the team's first thread */
+    Size copy;      /* copy of the last rows of a packed product's first factor */
+    Size tile;      /* tile of a gradient, for the fused update */
+    Size masks;     /* non-zero masks of UPDATE_ROWS inputs */
+    Size sums;      /* sums of sparse_product: SPARSE_UNITS for all samples */
+    Size shared[3]; /* packed panels, or values and masks; in the first thread's memory */
     Size size;
-    Size widest; /* 0: no layer has such products */
+    Size widest; /* 0: the network has no wide layer */
 } ProductScratch;
 
-/* Of a network whose widest layer with such products has `widest` inputs or outputs; 0: none. */
+/* Scratch memory of a network whose widest wide layer has `widest` inputs or outputs; 0: none. */
 FUNCTION ProductScratch product_scratch(Size block, Size widest)
 {
     ProductScratch scratch = {.widest = widest};
     if (!PACKED_PRODUCTS || widest == 0)
         return scratch;
-    const Size columns = round_up(widest, MASK_BITS); /* whole panels, and whole masks */
+    const Size columns = round_up(widest, MASK_BITS); /* a multiple of panels and of masks */
     scratch.tile = COPY_SIZE;
     scratch.masks = scratch.tile + UPDATE_ROWS * UPDATE_COLUMNS;
     scratch.sums = scratch.masks + UPDATE_ROWS * (block / MASK_BITS) * (Size)(8 / sizeof(real));

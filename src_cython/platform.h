@@ -1,4 +1,4 @@
-/* What the compiler, the processor and the build give: the number type, vector width, macros.
+/* What depends on the compiler, the processor and the build: dtype, vector width, macros.
  *
  * Every module is compiled for one dtype and one vector level. setup.py defines REAL_IS_DOUBLE as
  * 0 or 1; the compiler's flags define the vector level.
@@ -20,7 +20,7 @@ typedef long long Size;
 
 #if REAL_IS_DOUBLE
 typedef double real;
-typedef uint64_t Bits; /* of a real */
+typedef uint64_t Bits; /* unsigned integer of the size of a real */
 #define MATH(function) function
 #else
 typedef float real;
@@ -33,9 +33,9 @@ typedef uint32_t Bits;
 #define FUNCTION static __attribute__((noinline, unused))
 #define RESTRICT __restrict__
 #define PRAGMA(text) _Pragma(#text)
-/* Iterations are independent: what a loop writes it may read at the same index only, so that in
- * place is fine. Two vectors at a time, since the dependency chains are longer than the processor
- * looks ahead. */
+/* Iterations are independent: the loop may read what it writes at the same index only, as in-place
+ * operations do. Unrolled twice, since the dependency chains are longer than the processor's
+ * out-of-order window. */
 #define LANES_LOOP PRAGMA(GCC ivdep) PRAGMA(GCC unroll 2)
 #define UNROLL PRAGMA(GCC unroll 8)
 #define UNROLL_ROWS PRAGMA(GCC unroll 16)
@@ -66,22 +66,22 @@ typedef uint32_t Bits;
 #endif
 #endif
 
-/* Numbers of samples in scratch memory are rounded up to a multiple of this, a vector of floats:
- * `lanes` is such a number, its last ones are padding lanes. */
+/* The number of samples in scratch memory is rounded up to a multiple of this, the floats in a
+ * vector. `lanes` is the rounded number; those beyond the samples are the padding lanes. */
 #define PADDING (VECTOR_BYTES ? VECTOR_BYTES / 4 : 1)
 
 #if defined(__GNUC__)
 #define PREFETCH(p) __builtin_prefetch(p, 0, 2)
 #define PREFETCH_WRITE(p) __builtin_prefetch(p, 1)
-/* Hides from the compiler how a pointer was computed: it would compute addresses that differ by
- * constants each from the beginning. */
+/* Hides from the compiler how a pointer was computed. Otherwise it computes each of several
+ * addresses that differ by a constant from scratch. */
 #define KEEP_IN_REGISTER(p) __asm__("" : "+r"(p))
 #else
 #define PREFETCH(p)
 #define PREFETCH_WRITE(p)
 #define KEEP_IN_REGISTER(p)
 #endif
-#define LINE_REALS ((Size)(64 / sizeof(real))) /* numbers in a cache line */
+#define LINE_REALS ((Size)(64 / sizeof(real))) /* elements in a cache line */
 
 /* A matrix whose rows are contiguous: row i starts at p + i * ld. */
 typedef struct {
@@ -92,7 +92,7 @@ typedef struct {
 INLINE Size smaller(Size a, Size b) { return a < b ? a : b; }
 INLINE Size round_up(Size n, Size multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-/* The lowest bit that is set; there is one. */
+/* Index of the lowest bit that is set; `bits` must not be zero. */
 INLINE Size lowest_bit(uint64_t bits)
 {
 #if defined(__GNUC__)

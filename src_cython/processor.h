@@ -1,4 +1,4 @@
-/* Which vector level the processor has. */
+/* The vector level that the processor supports. */
 #ifndef FASTNN_PROCESSOR_H
 #define FASTNN_PROCESSOR_H
 

@@ -1,10 +1,10 @@
 # cython: language_level=3, freethreading_compatible=True
-"""Which vector levels the processor has; compiled once, for any processor."""
+"""The vector levels that the processor supports; compiled once, for any processor."""
 
 cdef extern from "processor.h":
     int processor_level()
 
 
 def vector_levels():
-    """Names of the vector levels that this processor has, lowest first."""
+    """Return the names of the vector levels that this processor supports, lowest first."""
     return ["baseline", "avx2", "avx512"][:processor_level() + 1]

@@ -1,15 +1,15 @@
-/* Products of narrow layers, whose matrices fit into the caches as they are.
+/* Products of narrow layers, whose matrices fit into the caches without packing.
  *
- * Every inner loop runs along the samples, except for a few samples at the end of this file.
+ * Every inner loop runs along the samples, except in the functions for few samples at the end.
  */
 #ifndef FASTNN_PRODUCTS_H
 #define FASTNN_PRODUCTS_H
 
 #include "vector.h"
 
-#define INPUTS 256 /* inputs at a time: as many rows as the first-level cache holds */
+#define INPUTS 256 /* inputs at a time: the rows of x that fit into the first-level cache */
 
-/* Weights as a product reads them, forward or transposed: w[i * step_in + j * step_out]. */
+/* Strides with which a product reads weights, also transposed: w[i * step_in + j * step_out]. */
 typedef struct {
     const real *w;
     Size step_in, step_out;
@@ -17,7 +17,8 @@ typedef struct {
 
 /* out[j] = start + sum over i of w[i * step_in + j * step_out] x[i] for `rows` rows j and
  * `vectors` vectors of samples. The sums stay in registers over all inputs; rows and vectors are
- * constants where this is inlined. Start: b, or zero if b is NULL, or what out holds. */
+ * compile-time constants at each call. `start` is b, or zero if b is NULL, or the old value of out
+ * if `from_out`. */
 INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w, const real *b,
                          int from_out, Size n_in, Matrix out)
 {
@@ -44,7 +45,8 @@ INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w,
         STORE(out.p + j * out.ld + v * V, sums[j][v]);
 }
 
-/* The same for all samples, eight sums at a time: each waits four cycles for its last addition. */
+/* The same for all samples, with eight independent sums to hide the latency of an addition, four
+ * cycles. */
 INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int from_out,
                          Size n_in, Size lanes, Matrix out)
 {
@@ -62,7 +64,7 @@ INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int
 #undef VECTORS
 }
 
-/* And for all rows, four at a time. */
+/* The same for all samples and rows, four rows at a time. */
 FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
                       Matrix out)
 {
@@ -86,8 +88,8 @@ FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out,
     }
 }
 
-/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x times rows_dz of them, and if `biases`
- * db[j] = sum of dz[j]. */
+/* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x rows i and rows_dz rows j; and if
+ * `biases`, db[j] = sum of dz[j]. */
 INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Matrix x, Matrix dz,
                        int accumulate, Size lanes, Matrix dw, real *db)
 {
@@ -114,9 +116,9 @@ INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Ma
         horizontal_sums(rows_dz, bias_sums, accumulate, db);
 }
 
-/* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, which comes with the first
- * rows of x. Two by four sums would wait for each other, three by four just fit into sixteen
- * registers. */
+/* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, computed together with the
+ * first rows of x. With two by four sums, additions would wait for each other; three by four sums
+ * just fit into sixteen registers. */
 FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, Size lanes,
                     real *dw, real *db)
 {
@@ -141,7 +143,7 @@ FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, 
         ROWS(1, 1);
     else if (db)
         ROWS(2, 1);
-    if (n_out <= 2) /* four by two: eight sums as well */
+    if (n_out <= 2) /* four by two: also eight sums */
         while (i + 4 <= n_in)
             ROWS(4, 0);
     while (i + 3 <= n_in && n_in - i != 4)
@@ -154,8 +156,8 @@ FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, 
 #undef TILE
 }
 
-/* The same for one sample, to the same bits: the loops run along the outputs, which db holds as the
- * weights' gradient is made of them. The sums of outer begin at zero, so that none is -0. */
+/* The same for one sample, with the same bits. The loops run along the outputs: db gets dz as a
+ * contiguous row, from which dw is computed. Adding 0 turns -0 into 0, as the sums in outer do. */
 FUNCTION void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *RESTRICT dw,
                            real *RESTRICT db)
 {
@@ -168,7 +170,7 @@ FUNCTION void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *RES
     }
 }
 
-/* db = sum of dz over the samples, where dw is computed without it. */
+/* db = sum of dz over the samples, for functions that compute only dw. */
 FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *db)
 {
     for (Size j = 0; j < n_out; j++, dz.p += dz.ld) {
@@ -185,8 +187,9 @@ FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *
     }
 }
 
-/* Up to four samples of out = b + x w, (samples, units) both: every weight is read once for all
- * of them. The rows are pointers of their own, of which the compiler knows that they differ. */
+/* Up to four samples of out = b + x w, where x and out are (samples, units): every weight is read
+ * once for all samples. The rows of out are separate pointers, so that RESTRICT tells the compiler
+ * that they do not overlap. */
 INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRICT w,
                      const real *RESTRICT b, Size n_in, Size n_out, real *RESTRICT out,
                      real *RESTRICT out1, real *RESTRICT out2, real *RESTRICT out3)
@@ -228,8 +231,8 @@ INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRIC
         }
 }
 
-/* out = b + x w for few samples, (samples, units) both: the weights' rows are contiguous, so that
- * the loops run along the outputs. */
+/* out = b + x w for few samples, where x and out are (samples, units): the loops run along the
+ * outputs, since the rows of the weights are contiguous. */
 FUNCTION void few_samples_product(const real *x, const real *w, const real *b, Size samples,
                                   Size n_in, Size n_out, real *out)
 {

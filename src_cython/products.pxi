@@ -1,7 +1,7 @@
-# The three products of a dense layer, by the strategies of strategy.pxi.
+# The three products of a dense layer, with the strategies of strategy.pxi.
 
 cdef enum:
-    # Multiply-adds up to which BLAS may have other loops (OpenBLAS has with AVX-512).
+    # Multiply-adds up to which BLAS may use another kernel (OpenBLAS does on AVX-512).
     SMALL_PRODUCT = 1000000
 
 ctypedef void (*Gemm)(char *trans_a, char *trans_b, int *m, int *n, int *k, real *alpha, real *a,
@@ -11,9 +11,9 @@ cdef Gemm gemm_of_scipy = NULL
 
 
 cdef int find_blas() except -1:
-    """Find the BLAS that SciPy brings, where there are no packed products.
+    """Find the BLAS of SciPy, unless packed products are compiled.
 
-    At first use, because importing ``scipy.linalg`` takes longer than many trainings.
+    On first use, because importing ``scipy.linalg`` takes longer than many trainings.
     """
     global gemm_of_scipy
     if PACKED_PRODUCTS or gemm_of_scipy != NULL:
@@ -26,10 +26,10 @@ cdef int find_blas() except -1:
 
 cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Matrix a, Matrix b,
                Size step, real beta, Matrix c) noexcept nogil:
-    """Column-major ``c = op(a) op(b) + beta c`` by the BLAS that SciPy brings.
+    """Compute ``c = op(a) op(b) + beta c``, column-major, with the BLAS of SciPy.
 
-    Columns of op(b) are ``step`` numbers apart. Small products are always divided into the pieces
-    that threads may get, so that every sum has the same order.
+    Columns of op(b) are ``step`` elements apart. Small products are always computed in pieces of
+    ``UNITS`` columns, so that the result does not depend on where the threads split them.
     """
     cdef int m = <int> m_, n, k = <int> k_, lda = <int> a.ld, ldb = <int> b.ld, ldc = <int> c.ld
     cdef real one = 1
@@ -42,7 +42,7 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Mat
 
 
 cdef inline Matrix rows_of(Matrix x, Size first) noexcept nogil:
-    """The matrix from one row on."""
+    """Return the rows of a matrix from ``first`` on."""
     return Matrix(x.p + first * x.ld, x.ld)
 
 
@@ -67,7 +67,7 @@ cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
 
 
 cdef inline void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
-    """Both gradients for the inputs from ``first`` up to ``last``, a few rows at a time."""
+    """Compute both gradients for the inputs from ``first`` up to ``last``, ``rows`` at a time."""
     cdef Size j = first, stop
     d.inputs_done = first
     if d.gradient == CSR:
@@ -81,7 +81,7 @@ cdef inline void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
 
 
 cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noexcept nogil:
-    """``dx = w dz`` for the inputs from ``first`` up to ``stop``, or further up to ``last``."""
+    """``dx = w dz`` for the inputs from ``first`` up to ``stop``, perhaps more, up to ``last``."""
     cdef real *w = d.w + first * d.n_out
     cdef Size rows = stop - first, done
     if d.inputs == NARROW:
@@ -101,7 +101,7 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
 
 
 cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
-    """``dw = x dz.T`` for some inputs, with the first of them ``db``; and the fused update."""
+    """``dw = x dz.T`` for a range of inputs, ``db`` with the first input, and the fused update."""
     cdef Size rows = stop - first, place = first * d.n_out
     cdef Matrix x = d.x
     cdef int strategy = d.gradient
@@ -131,8 +131,7 @@ cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil
 
 cdef void wide_gradient(Dense *d, int strategy, Matrix x, Size first, Size rows, Size column,
                         Size columns, Matrix out) noexcept nogil:
-    """``x dz.T`` for some rows and columns, with ``x`` these rows; of CSR they begin at ``first``.
-    """
+    """``x dz.T`` for a range of rows and columns of dw; ``x`` starts at input ``first``."""
     cdef Panels dz = d.dz_rows
     cdef UpdateRows update = no_update()
     cdef real *moments
@@ -151,9 +150,9 @@ cdef void wide_gradient(Dense *d, int strategy, Matrix x, Size first, Size rows,
 
 
 cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) noexcept nogil:
-    """Gradient of some rows of a wide layer's weights and their update, a tile after the other.
+    """Compute the gradient of some rows of a wide layer's weights and update them, tile by tile.
 
-    Only what blocks before have added up is in memory for gradients.
+    If this is the only block of the batch, the gradient is not written to ``dw``.
     """
     cdef Size column = 0, columns, place, i
     cdef Matrix tile
@@ -168,11 +167,11 @@ cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) 
         column += columns
 
 
-# --- layers by themselves -----------------------------------------------------------
+# --- a single layer -----------------------------------------------------------------
 
 
 cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
-    """A layer with matrices of its own, whose padding lanes are zero, from ``d.x.p`` on."""
+    """Return a layer with its own matrices, allocated at ``d.x.p``; padding lanes are zero."""
     cdef Dense d
     cdef Size lanes = round_up(samples, PADDING)
     cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)

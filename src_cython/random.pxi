@@ -7,17 +7,17 @@ cdef extern from "random.h" nogil:
 
 
 def mix(uint64_t z, /):
-    """Next output of SplitMix64 from the state ``z``."""
+    """Return the next output of SplitMix64 from the state ``z``."""
     return mix_bits(z)
 
 
 def stream(uint64_t seed, uint64_t purpose, uint64_t number, /):
-    """Key of one random stream; the draw at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose draw at position i is ``mix(key + i)``."""
     return stream_key(seed, purpose, number)
 
 
 def shuffle(uint64_t seed, Size epoch, cnp.ndarray order not None, /):
-    """Random order of the samples in one epoch."""
+    """Draw a random order of the samples for one epoch (Fisher-Yates)."""
     check(order, cnp.NPY_INT64, 0, True, "order")
     cdef int64_t *order_ = <int64_t *> data_of(order)
     cdef Size samples = cnp.PyArray_SIZE(order)

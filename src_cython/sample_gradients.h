@@ -1,10 +1,10 @@
-/* Gradients of samples by themselves. */
+/* Per-sample parameter gradients. */
 #ifndef FASTNN_SAMPLE_GRADIENTS_H
 #define FASTNN_SAMPLE_GRADIENTS_H
 
 #include "platform.h"
 
-/* Of a layer's weights, then biases: each a row of out, `ldo` numbers apart. */
+/* Write a row of out for each weight and then each bias of a layer; rows are `ldo` apart. */
 FUNCTION void layer_rows(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples,
                          real *RESTRICT out, Size ldo)
 {

@@ -1,7 +1,7 @@
-# Gradients by the parameters of each sample by itself, one block of samples after the other.
+# Per-sample parameter gradients, block by block.
 #
-# As rows of a matrix with a row for each parameter: the samples of a block are contiguous in it, as
-# they are in the layers' inputs and derivatives, whose products are written there.
+# The result is a matrix with a row for each parameter. The samples of a block are contiguous in it,
+# as in the layers' inputs and derivatives, whose products are written to it.
 
 cdef extern from "sample_gradients.h" nogil:
     void layer_rows(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples, real *out,
@@ -9,7 +9,7 @@ cdef extern from "sample_gradients.h" nogil:
 
 
 cdef void rows_of_block(Block *b, Vectors v, Size samples, real *out) noexcept nogil:
-    """Rows of a block's samples, for each vector; ``out`` is where the first sample's are."""
+    """Compute the gradients of a block's samples; ``out`` points to the first sample's column."""
     cdef real *work = b.memory.work
     cdef Size r, k, row = v.n * samples
     cdef Layer *layer
@@ -31,7 +31,7 @@ cdef void rows_of_block(Block *b, Vectors v, Size samples, real *out) noexcept n
 
 cdef void rows_of_samples(Net *net, real *x, Size samples, Vectors v, Memory memory,
                           real *out) noexcept nogil:
-    """Rows of all samples."""
+    """Compute the gradients of all samples."""
     cdef Size first = 0, n
     cdef Team one = alone()
     cdef Block b
@@ -48,7 +48,7 @@ cdef void rows_of_samples(Net *net, real *x, Size samples, Vectors v, Memory mem
 def sample_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors not None,
                      cnp.ndarray params not None, cnp.ndarray work not None,
                      cnp.ndarray out not None, /):
-    """Vectors times the Jacobian by the parameters."""
+    """Compute vector-Jacobian products with respect to the parameters."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
     cdef Size samples = dim(x, 0), n_params = net_.header.n_params

@@ -1,30 +1,30 @@
-/* Products with factors that are mostly zeros: sparse input (CSR), and inactive ReLU units.
+/* Products with a factor that is mostly zero: sparse input (CSR), and inactive ReLU units.
  *
- * Here the loops run along the units: every number that is not zero meets a whole row of a matrix.
- * The numbers of a CSR sample s are those from indptr[s] to indptr[s + 1], each with its column,
+ * The loops run along the units: each nonzero value is multiplied by a row of a matrix. The stored
+ * values of CSR sample s are values[indptr[s]] to values[indptr[s + 1] - 1], each with its column,
  * in ascending order. A wide layer's inputs or derivatives (activation sparsity) are dense
- * matrices; what is not zero is found in every block and kept as non-zero masks, a bit for each
- * number: masks by sample for the forward pass, by unit for the backward pass.
+ * matrices; non-zero masks, computed for every block, have a bit for each value: by sample for the
+ * forward pass and the input gradient, by input for the weight gradient.
  */
 #ifndef FASTNN_SPARSE_H
 #define FASTNN_SPARSE_H
 
 #include "packed.h"
 
-#define MASK_BITS 64 /* numbers that one mask is for */
-/* Of a matrix that sparse samples meet, MASK_BITS rows for a tile of the columns stay in the
- * first-level cache: 64 rows by 384 or 512 bytes of sums in registers. */
+#define MASK_BITS 64 /* values per mask */
+/* Vectors of sums in registers. The part of the weights that they need, MASK_BITS rows of 384 or
+ * 512 bytes, fits into the first-level cache. */
 #define MAX_SUMS (VECTOR_BYTES > 32 ? 8 : 12)
 #define SPARSE_UNITS (VECTOR_BYTES > 16 ? MAX_SUMS * VECTOR_BYTES / 4 : 48)
-/* From this density on, in percent, reading zeros costs less than skipping them. */
+/* Density in percent from which computing with zeros is faster than skipping them. */
 #define DENSE_PERCENT 75
 
-/* A block of CSR samples: order[first], ... or first, ... where order is NULL. `splits`, unless
- * NULL, has how many of a sample's numbers are before the end of each MASK_BITS columns:
- * (parts, samples). */
+/* A block of CSR samples: order[first], order[first + 1], ..., or first, first + 1, ... if order is
+ * NULL. `splits`, unless NULL, divides the columns into parts of MASK_BITS: splits[part][sample] is
+ * the number of a sample's stored values up to the end of a part. */
 typedef struct {
     const real *values;
-    const int32_t *indices; /* NULL: there are no sparse data */
+    const int32_t *indices; /* NULL: the data are not sparse */
     const int64_t *indptr, *order;
     Size first, samples;
     int32_t *splits;
@@ -53,9 +53,9 @@ FUNCTION void split_rows(const CsrBlock *x, Size columns, Size start, Size stop)
 
 /* --- sums of rows --------------------------------------------------------------------------- */
 
-/* Which rows of a matrix are added up, each times a value: with `rows` those of the first `n`
- * values, else those whose bit is set in `mask`. Of the matrix, each two vectors of a row are
- * `panel` apart, and whole vectors of it are read. */
+/* A sum of rows of a matrix, each multiplied by a value: value k belongs to row rows[k], k < n, or,
+ * if `rows` is NULL, to row k if bit k of `mask` is set. The matrix consists of panels of two
+ * vectors, `panel` apart; whole vectors of it are read. */
 typedef struct {
     const real *values;
     const int32_t *rows;
@@ -65,8 +65,8 @@ typedef struct {
     Size ld, panel;
 } WeightedRows;
 
-/* out = start + sum of value times row, for a few vectors of columns, which stay in registers; of
- * the last vector only `rest` numbers are written, or all if that is 0. */
+/* out = sum of value times row, added to out if `accumulate`, for a few vectors of columns; the
+ * sums stay in registers. Only `rest` elements of the last vector are written, or all if 0. */
 INLINE void weighted_rows_tile(const int vectors, Size rest, const WeightedRows x, int accumulate,
                                real *out)
 {
@@ -92,7 +92,7 @@ INLINE void weighted_rows_tile(const int vectors, Size rest, const WeightedRows 
 /* The same for up to MAX_SUMS vectors of columns. */
 INLINE void weighted_rows(const WeightedRows x, int accumulate, Size columns, real *out)
 {
-    if (columns == 8 * V) { /* the usual case: there are few terms, and a switch takes its time */
+    if (columns == 8 * V) { /* the usual case; with few terms the cost of the switch would show */
         weighted_rows_tile(8, 0, x, accumulate, out);
         return;
     }
@@ -121,8 +121,8 @@ INLINE void weighted_rows(const WeightedRows x, int accumulate, Size columns, re
 
 /* --- products with rows of samples ------------------------------------------------------------ */
 
-/* The first factor of such a product, (samples, inputs): CSR, or for each MASK_BITS inputs the
- * dense values (parts, samples, MASK_BITS) and a mask (parts, samples). */
+/* The first factor, (samples, inputs): CSR, or for each part of MASK_BITS inputs the dense values
+ * (parts, samples, MASK_BITS) and the masks (parts, samples). */
 typedef struct {
     const CsrBlock *csr; /* NULL: masks */
     const real *values;
@@ -137,8 +137,8 @@ typedef struct {
     int transposed;
 } SparseWeights;
 
-/* Transpose some columns of some rows. Of V rows at a time first a copy is made: where their lines
- * alias in the caches, transpose would fetch each several times. */
+/* Transpose a part of a matrix. A few rows at a time are copied first, since transpose would fetch
+ * cache lines several times if the rows alias in the cache. */
 FUNCTION void transpose_part(const real *x, Size ldx, Size rows, Size columns, real *out, Size ldo)
 {
     real lines[2 * V][MASK_BITS + 8];
@@ -154,9 +154,9 @@ FUNCTION void transpose_part(const real *x, Size ldx, Size rows, Size columns, r
     }
 }
 
-/* Copy the weights of up to MASK_BITS inputs from `input` on for some units: rows of `wide`
- * numbers, whole vectors. Behind the weights are as many biases as a row has weights, so that
- * whole vectors may be read as well. */
+/* Copy the weights of up to MASK_BITS inputs from `input` on for a range of units, to rows of
+ * `wide` elements, a multiple of V. Whole vectors may be read past the last weight, since the
+ * biases follow, as many as a row has weights. */
 INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Size units, Size wide,
                          real *copy)
 {
@@ -165,7 +165,7 @@ INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Si
         return;
     }
     for (Size i = 0; i < inputs; i++) {
-        /* vector by vector: gcc would make a slow "rep movs" of a memcpy */
+        /* vector by vector, since gcc would compile a memcpy to a slow "rep movs" */
         const real *row = w.w + (input + i) * w.n_out + unit;
         if (wide == MAX_SUMS * V)
             UNROLL_ROWS for (int v = 0; v < MAX_SUMS; v++)
@@ -176,12 +176,12 @@ INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Si
     }
 }
 
-#define LONG_TILE (8 * V) /* columns whose weights for all inputs fit into the second level */
+#define LONG_TILE (8 * V) /* units whose weights for all inputs fit into the second-level cache */
 
-/* Net inputs of a block for the units from `unit` up to `last`, a tile after the other, all about
- * as wide; `scratch` has room for one of all samples. Padding lanes get the biases. With masks or
- * splits, one part of the input follows the other, its weights copied to where they fit into the
- * first-level cache, as rows of a wide layer do not in place. */
+/* Net inputs of a block for the units from `unit` up to `last`, in tiles of about equal width;
+ * `scratch` takes one tile for all samples. Padding lanes get the biases. With masks or splits, the
+ * inputs are processed in parts, whose weights are copied so that they fit into the first-level
+ * cache: the rows of a wide layer would alias in place. */
 FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Size last,
                              real *scratch, Matrix out)
 {
@@ -201,7 +201,7 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
         for (Size input = 0; input < w.n_in; input += width) {
             if (parts)
                 copy_weights(w, input, smaller(w.n_in - input, width), start, units, wide, copy);
-            /* the next part of these units, or the first of the next ones */
+            /* prefetch the next part of these units, or the first part of the next tile */
             const int more = input + width < w.n_in;
             const Size next = more ? input + width : 0, there = more ? start : start + units;
             Prefetch ahead
@@ -242,8 +242,8 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
 
 /* --- non-zero masks --------------------------------------------------------------------------- */
 
-/* How many of a hundred numbers of a matrix are not zero; only every eighth row is read, so that
- * the answer depends on the numbers alone. */
+/* Percentage of nonzero values of a matrix, estimated from every eighth row: a fixed sample, so
+ * that the result depends on the values alone. */
 FUNCTION int density_percent(Matrix x, Size rows, Size lanes)
 {
     Size numbers = 0, found = 0;
@@ -256,7 +256,7 @@ FUNCTION int density_percent(Matrix x, Size rows, Size lanes)
     return (int)(found * 100 / numbers);
 }
 
-/* A bit for each of at most MASK_BITS numbers: whether it is not zero. */
+/* Mask of at most MASK_BITS values: a bit is set if the value is not zero. */
 INLINE uint64_t nonzero_mask(const real *x, Size n)
 {
     uint64_t mask = 0;
@@ -277,9 +277,9 @@ INLINE uint64_t nonzero_mask(const real *x, Size n)
     return mask;
 }
 
-/* Of each MASK_BITS inputs, rows of x, a transposed copy, (parts, lanes, MASK_BITS), and the masks
- * of each sample, (parts, lanes). Only for the inputs from `first`, which begins a part, up to
- * `last`. */
+/* For each part of MASK_BITS inputs (rows of x), make a transposed copy (parts, lanes, MASK_BITS)
+ * and the masks of the samples (parts, lanes). Only for the inputs from `first`, the start of a
+ * part, up to `last`. */
 FUNCTION void masks_by_sample(Matrix x, Size first, Size last, Size lanes, real *values,
                               uint64_t *masks)
 {
@@ -293,7 +293,7 @@ FUNCTION void masks_by_sample(Matrix x, Size first, Size last, Size lanes, real 
     }
 }
 
-/* The masks of each row of x, a mask for MASK_BITS samples: (rows, parts). */
+/* Masks of the rows of x, one for each MASK_BITS samples: (rows, parts). */
 FUNCTION void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks)
 {
     for (Size r = 0; r < rows; r++, x.p += x.ld)
@@ -301,15 +301,15 @@ FUNCTION void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks)
             *masks++ = nonzero_mask(x.p + s, smaller(lanes - s, MASK_BITS));
 }
 
-/* Packed panels as a factor of a gradient: number (s, c) is at
- * p + c / 2V * panel + s * ld + c % 2V. A plain matrix, rows `ld` apart, has a panel of 2V. */
+/* Packed panels as a factor of a gradient: element (s, c) is at
+ * p + c / 2V * panel + s * ld + c % 2V. A plain matrix has panel = 2V and its leading dimension. */
 typedef struct {
     const real *p;
     Size ld, panel;
 } Panels;
 
-/* dw = x dz.T for some rows of x with their masks; panels of dz.T. Of `update` weights and moments
- * are prefetched. */
+/* dw = x dz.T for some rows of x with their masks, and panels of dz.T. The weights and moments of
+ * `update` are prefetched. */
 FUNCTION void masked_outer(Matrix x, const uint64_t *masks, Panels dz, int accumulate, Size rows,
                            Size columns, Size lanes, Matrix dw, UpdateRows update)
 {
@@ -330,14 +330,14 @@ FUNCTION void masked_outer(Matrix x, const uint64_t *masks, Panels dz, int accum
 
 /* --- gradients of sparse input ---------------------------------------------------------------- */
 
-/* Some columns of a CSR block, column by column: the numbers of the c-th are those from ends[c - 1]
- * to ends[c], each with its sample, in ascending order. */
+/* Columns of a CSR block in CSC format: the values of the c-th column are values[ends[c - 1]] to
+ * values[ends[c] - 1], each with its sample, in ascending order. */
 typedef struct {
     real *values;
     int32_t *samples, *ends;
 } CscBlock;
 
-/* Where in a sample's numbers those of columns from `column` on begin. */
+/* Position of a row's first stored value whose column is at least `column`. */
 INLINE Size find_column(const CsrBlock *x, Size row, Size column)
 {
     Size low = x->indptr[row], high = x->indptr[row + 1];
@@ -351,7 +351,7 @@ INLINE Size find_column(const CsrBlock *x, Size row, Size column)
     return low;
 }
 
-/* Sort the numbers of the columns from `first` up to `last` by column. */
+/* Sort the stored values of the columns from `first` up to `last` by column. */
 FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out)
 {
     int32_t total = 0;
@@ -377,7 +377,7 @@ FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock 
     }
 }
 
-/* dw = x dz.T for some columns of the input; with `plain` the compiler knows the panel of dz. */
+/* dw = x dz.T for some columns of the input; `plain` makes the panel of dz a constant. */
 INLINE void csc_outer_tiles(const int plain, const CscBlock *x, Size first, Size inputs, Panels dz,
                             int accumulate, Size columns, Matrix dw, UpdateRows update)
 {
@@ -399,8 +399,8 @@ INLINE void csc_outer_tiles(const int plain, const CscBlock *x, Size first, Size
     }
 }
 
-/* The first of the columns has number `first` in x. Of `update` weights and moments are
- * prefetched. */
+/* The same; the first of the input's columns is column `first` of x. The weights and moments of
+ * `update` are prefetched unless dz is a plain matrix. */
 FUNCTION void csc_outer(const CscBlock *x, Size first, Size inputs, Panels dz, int accumulate,
                         Size columns, Matrix dw, UpdateRows update)
 {

@@ -1,16 +1,17 @@
-# How the products of a dense layer are made.
+# The strategy by which the products of a dense layer are computed.
 #
-# A strategy is chosen for a layer, block and direction, in `plan_forward` and `plan_backward`:
+# `plan_forward` and `plan_backward` choose a strategy for a layer, block and direction:
 #
-#   NARROW  loops along the samples over the matrices as they are (products.h)
+#   NARROW  loops along the samples, without packing (products.h)
 #   PACKED  packed panels and a micro-kernel, for wide layers (packed.h)
-#   BLAS    instead of these where they are not compiled
-#   MASKED  non-zero masks, where many ReLU units below or above are inactive (sparse.h)
+#   BLAS    for wide layers if packed products are not compiled
+#   MASKED  non-zero masks, if many ReLU units of the layer before or of this layer are inactive
+#           (sparse.h)
 #   CSR     sparse input
 #
-# Then threads call `forward_units` of products.pxi for some units, or `backward_rows` for some
-# inputs, whatever the strategy is. With an update, that updates the weights as well, while their
-# gradient is in the cache (fused update).
+# The threads then call `forward_units` of products.pxi for ranges of units, or `backward_rows` for
+# ranges of inputs, with any strategy. With a fused update, `backward_rows` also updates the weights
+# while their gradient is in the cache.
 
 cdef extern from "data.h" nogil:
     void fill_rows(const real *b, Size rows, Size lanes, Matrix out) noexcept
@@ -86,30 +87,30 @@ cdef enum:
 
 
 cdef struct Dense:
-    # A dense layer and one block: what its products read and write, and how they are made.
+    # A dense layer and one block: operands, results and strategies of the products.
     Size n_in, n_out, samples, lanes
-    Matrix x, z, dz, dx  # x.p is NULL where the input is sparse
+    Matrix x, z, dz, dx  # x.p is NULL if the input is sparse
     real *w
     real *b
     real *dw
     real *db
-    bint accumulate  # the gradient
-    Update *update  # not NULL: fused; moments and parameters are those of the weights
-    Size start  # of the weights among the parameters
-    Size part  # of the parameters, see Rule
+    bint accumulate  # add to the gradient
+    Update *update  # fused update of the weights, or NULL
+    Size start  # offset of the weights in the parameters
+    Size part  # part of the parameters, see Rule
     real *params
-    int forward, inputs, gradient  # strategies
-    Size piece  # units or inputs that a thread takes at least
-    Size rows  # inputs at a time of the backward pass; 0: all
-    bint skips  # inactive units among the inputs, if a few rows have enough of them
-    Size inputs_done  # by backward_inputs, which may be ahead
+    int forward, inputs, gradient  # strategies: net inputs, input gradient, weight gradient
+    Size piece  # smallest number of units or inputs that a thread takes
+    Size rows  # inputs processed at a time in the backward pass; 0: all
+    bint skips  # use masks for the weight gradient, for rows of x with enough zeros
+    Size inputs_done  # inputs that backward_inputs has computed; may be more than requested
     CsrBlock *csr
     CscBlock csc
     Size csc_first
     SparseRows sparse  # factor of a MASKED or CSR product
-    real *panels  # packed: of x
-    real *dz_panels  # of dz
-    Panels dz_rows  # of dz.T
+    real *panels  # packed panels of x
+    real *dz_panels  # packed panels of dz
+    Panels dz_rows  # packed panels of dz.T
     real *sums  # scratch memory
     real *copy
     real *tile
@@ -117,12 +118,12 @@ cdef struct Dense:
 
 
 cdef inline bint has_relu(Net *net, Size k) noexcept nogil:
-    """Whether layer k has ReLU units, so that many outputs and derivatives may be zero."""
+    """Return whether layer k has ReLU units, so that many outputs and derivatives may be zero."""
     return net.layers[k].activation == RELU
 
 
 cdef inline bint reads_relu(Net *net, Size k) noexcept nogil:
-    """Whether the inputs of a wide layer come from such units, be it through a dropout layer."""
+    """Return whether a wide layer's inputs come from ReLU units, perhaps through dropout."""
     if not PACKED_PRODUCTS or k == 0 or not net.layers[k].blas:
         return False
     if net.layers[k - 1].kind == DROPOUT:
@@ -131,7 +132,7 @@ cdef inline bint reads_relu(Net *net, Size k) noexcept nogil:
 
 
 cdef inline bint fuses_update(Net *net, Update *update, Size k, bint sparse) noexcept nogil:
-    """Whether a layer's weights are updated while their gradient is computed."""
+    """Return whether a layer's weights are updated while their gradient is computed."""
     if update == NULL or k == 0 and update.rule.features:
         return False
     if net.layers[k].blas:
@@ -140,15 +141,18 @@ cdef inline bint fuses_update(Net *net, Update *update, Size k, bint sparse) noe
 
 
 cdef inline Size least_piece(Layer *layer, Size n, Team *team) noexcept nogil:
-    """Of n units or inputs; BLAS, which packs its factors in each call, gets one a thread."""
+    """Return the smallest piece of n units or inputs that a thread takes.
+
+    With BLAS, which packs its factors in each call, there is one piece per thread.
+    """
     if layer.blas and not PACKED_PRODUCTS:
         return round_up((n + team.n_threads - 1) // team.n_threads, UNITS)
     return UNITS if layer.blas else UNITS // 2
 
 
 cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
-    """Where loops run along the units: full registers, or fewer if there are many threads."""
-    cdef Size pieces = 2 * team.n_threads  # more would balance better and cost more than that
+    """Return the piece for loops along the units: full registers, or less for many threads."""
+    cdef Size pieces = 2 * team.n_threads  # more pieces would cost more than the balance gains
     cdef Size vector = SPARSE_UNITS // MAX_SUMS
     if team.n_threads == 1 or units >= pieces * SPARSE_UNITS:
         return SPARSE_UNITS
@@ -156,7 +160,7 @@ cdef inline Size sparse_piece(Size units, Team *team) noexcept nogil:
 
 
 cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
-    """What both directions read and write."""
+    """Set the operands that both directions use."""
     cdef Layer *layer = b.net.layers + k
     cdef real *work = b.memory.work
     cdef real *own = b.memory.own
@@ -177,9 +181,9 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
 
 
 cdef inline void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
-    """Choose how net inputs are computed, and prepare what all threads read.
+    """Choose the strategy for the net inputs, and prepare panels or masks of x.
 
-    Of that, each makes a share, in the scratch memory of the first.
+    Each thread prepares a share of them, in the scratch memory of the first thread.
     """
     cdef Layer *layer = b.net.layers + k
     cdef real *shared = b.memory.work + b.net.header.work_packed
@@ -207,7 +211,7 @@ cdef inline void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
 
 
 cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d) noexcept nogil:
-    """Choose how both gradients are computed, and prepare what all threads read."""
+    """Choose the strategies for both gradients, and prepare panels or masks of dz."""
     cdef Layer *layer = b.net.layers + k
     read_layer(b, k, d)
     d.dz, d.dx = dz, dx
@@ -225,12 +229,13 @@ cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d)
         plan_packed_backward(b, k, d)
     if d.x.p == NULL:
         plan_sparse_backward(b, d)
-    # weights that were read for the inputs' gradient are in the cache for their own
+    # a few rows at a time, so that weights read for the input gradient are still in the cache when
+    # they are updated
     d.rows = UPDATE_ROWS if d.update != NULL or d.skips or d.inputs == MASKED else 0
 
 
 cdef void plan_packed_backward(Block *b, Size k, Dense *d) noexcept nogil:
-    """Pack panels of dz.T, for the inputs' gradient those of dz or its masks."""
+    """Pack panels of dz.T, and panels or masks of dz for the input gradient."""
     cdef real *shared = b.memory.work + b.net.header.work_packed
     cdef uint64_t *masks = <uint64_t *> (shared + b.net.scratch.shared[2])
     d.sums = b.memory.own + b.net.header.work_packed + b.net.scratch.sums
@@ -247,10 +252,10 @@ cdef void plan_packed_backward(Block *b, Size k, Dense *d) noexcept nogil:
 
 
 cdef void plan_sparse_backward(Block *b, Dense *d) noexcept nogil:
-    """Scratch memory for the input by column, and dz.T where it is not packed."""
+    """Set scratch memory for the input sorted by column; transpose dz unless it is packed."""
     cdef Header *header = b.net.header
-    cdef real *rows = b.memory.own + (d.dx.p - b.memory.work)  # there is no dx
-    if d.gradient != PACKED:  # each thread for itself
+    cdef real *rows = b.memory.own + (d.dx.p - b.memory.work)  # free, since dx is not computed
+    if d.gradient != PACKED:  # each thread makes its own copy
         transpose(d.dz.p, d.dz.ld, d.n_out, b.samples, NULL, rows, d.n_out)
         d.dz_rows = Panels(rows, d.n_out, PANEL_COLUMNS)
     d.gradient = CSR
@@ -270,7 +275,7 @@ cdef inline void share_panels(real *b, Size b_sum, Size b_column, Size n, Size c
 
 cdef inline SparseRows share_masks(Matrix x, Size n, Size lanes, Team *team, real *values,
                                    uint64_t *masks) noexcept nogil:
-    """Compute a thread's share of the masks of n rows, by sample."""
+    """Compute a thread's share of the masks by sample of n rows of x."""
     masks_by_sample(x, share(n, MASK_BITS, team.thread, team.n_threads),
                     share(n, MASK_BITS, team.thread + 1, team.n_threads), lanes, values, masks)
     return SparseRows(NULL, values, masks, lanes, lanes)

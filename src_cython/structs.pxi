@@ -1,4 +1,4 @@
-# What belongs together: a network, its data, a block of samples, a thread's memory.
+# The structs that kernels pass around: network, data, block of samples, memory of a thread.
 
 cdef extern from "platform.h" nogil:
     ctypedef float real  # or double: this module's dtype
@@ -58,10 +58,10 @@ cdef struct Net:
 
 
 cdef struct Data:
-    # What batches are made of.
-    void *x  # of reals, or bytes
+    # Training data, and how batches are formed from them.
+    void *x  # reals or bytes
     bint x_is_bytes
-    CsrBlock csr  # x where it is sparse
+    CsrBlock csr  # x if it is sparse
     real *targets
     real *weights  # NULL: all ones
     int64_t *order  # NULL: batches are consecutive
@@ -69,31 +69,31 @@ cdef struct Data:
     Size samples
     Size features
     Size n_targets
-    uint64_t seed  # of shuffling and dropout
+    uint64_t seed  # seed of shuffling and dropout
 
 
 cdef struct Batch:
     Size start
     Size samples
-    Size step  # training step, of the dropout masks
+    Size step  # training step, which selects the dropout masks
     double scale  # 1 / total weight
     Size groups  # partial sums of the gradient
 
 
 cdef struct Team:
-    # Threads that work on the same samples, each on some units of every layer; often just one.
+    # Threads that process the same samples, each for some units of every layer; often only one.
     Size thread
     Size n_threads
     int64_t *sync
-    int64_t tickets  # given out before the present pieces
-    int64_t turn  # steps done before in this chunk
+    int64_t tickets  # tickets taken before those for the current pieces
+    int64_t turn  # number of the step in the chunk, from 0
 
 
 cdef struct Memory:
     real *params
-    real *grads  # of the group of blocks
-    real *work  # of the team's first thread
-    real *own  # of this thread
+    real *grads  # gradient sum of the group of blocks
+    real *work  # scratch memory shared by the team: the row of its first thread
+    real *own  # scratch memory of this thread
 
 
 cdef struct Rule:
@@ -101,7 +101,7 @@ cdef struct Rule:
     int code
     double *constants
     double decay
-    Size stride  # from the constants of a part to those of the next; 0: one row for all
+    Size stride  # elements between the constants of successive parts; 0: one row for all parts
     Size features  # rows of front
     real *front
 
@@ -110,32 +110,32 @@ cdef struct Update:
     # One step of an update rule.
     Rule rule
     double rate
-    double shrink  # of weights, by their decay
-    double l2  # of weights
-    double keep  # of the parameters' average
+    double shrink  # factor of the weights: weight decay
+    double l2  # L2 factor of the weights
+    double keep  # decay of the moving average of the parameters
     Size n_params
     Size n_moments
-    Size second  # where in the moments the second begins; 0: the rule has one or none
+    Size second  # offset of the second moment; 0: the rule has one or none
     real *moments
     double penalty  # l2 / 2 times the sum of the squared weights
     double scale  # 1 / total weight of the batch
 
 
 cdef struct Block:
-    # Some samples on their way through the layers.
+    # Samples that go through the layers together.
     Net *net
     Memory memory
     Team *team
     uint64_t seed
     Size step
-    Matrix x  # dense input
-    CsrBlock csr  # or sparse
+    Matrix x  # dense input,
+    CsrBlock csr  # or sparse input
     Matrix targets
     real *weights
     Size samples
     Size lanes
-    Size first  # place of the first sample in the batch
-    Size ld  # of matrices in scratch memory
+    Size first  # position of the first sample in the batch
+    Size ld  # leading dimension of matrices in scratch memory
     double scale
-    bint accumulate  # the gradient: not the first block of a group
-    Update *update  # of the last block of a batch, for fused updates; else NULL
+    bint accumulate  # add to the gradient: not the first block of a group
+    Update *update  # fused update, with the last block of a batch; else NULL

@@ -1,7 +1,8 @@
-/* Numbers below the smallest normal one (1.2e-38 in float32) cost up to a hundred times as much as
- * others. Weights of constant inputs and of inactive units get there by L2 or weight decay, and
- * Adam's moments by themselves. The kernels therefore read and write such numbers as zeros: a mode
- * of the processor, one for each thread, which is restored before the caller goes on. */
+/* Flushing of subnormal numbers to zero, a mode of the processor that is set per thread.
+ *
+ * Arithmetic with numbers below the smallest normal one (1.2e-38 in float32) is up to a hundred
+ * times slower. Weights of constant inputs and of inactive units become subnormal by L2 or weight
+ * decay, and Adam's moments as they decay. The mode is restored before a kernel returns. */
 #ifndef FASTNN_SUBNORMALS_H
 #define FASTNN_SUBNORMALS_H
 
@@ -38,7 +39,7 @@ static inline void restore_subnormals(uint64_t mode)
     __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory");
 }
 
-#else /* right results, slow where there are subnormal numbers */
+#else /* the results are correct, but subnormal numbers are slow */
 
 static inline uint64_t flush_subnormals(void) { return 0; }
 

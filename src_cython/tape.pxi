@@ -1,17 +1,17 @@
-# Forward, backward and update one by one, for a loss that is computed outside.
+# Forward pass, backward pass and update as separate functions, for a loss computed elsewhere.
 #
-# Each block of samples has scratch memory of its own, which holds the layers' outputs from the
-# forward to the backward pass; behind it is room for the derivative by the inputs.
+# Each block of samples has its own scratch memory, which keeps the layers' outputs from the forward
+# to the backward pass, followed by memory for the input gradient.
 
 
 cdef Size tape_size(Net *net) noexcept nogil:
-    """Scratch memory of a block."""
+    """Return the size of a block's scratch memory."""
     return net.header.work_size + net.layers[0].fan_in * net.header.block
 
 
 cdef int read_tape(Net *net, cnp.ndarray x, cnp.ndarray params, cnp.ndarray work,
                    Memory *memory) except -1:
-    """Check what both passes take."""
+    """Check and read the arguments of both passes."""
     cdef Size samples = dim(x, 0), blocks = (samples + net.header.block - 1) // net.header.block
     memory.params, memory.grads = reals(params, net.header.n_params, False, "params"), NULL
     memory.work = memory.own = reals(work, blocks * tape_size(net), True, "work")
@@ -21,7 +21,7 @@ cdef int read_tape(Net *net, cnp.ndarray x, cnp.ndarray params, cnp.ndarray work
 
 cdef inline void tape_block(Block *b, Net *net, Memory memory, Team *team, uint64_t seed,
                             Size step, Size first, Size samples) noexcept nogil:
-    """The block that begins with a sample, as it is in memory."""
+    """Set the block of samples that starts with sample ``first``."""
     b.net, b.memory, b.team, b.first, b.seed, b.step = net, memory, team, first, seed, step
     b.samples = smaller(net.header.block, samples - first)
     b.memory.work = b.memory.own = memory.work + first // net.header.block * tape_size(net)
@@ -32,7 +32,7 @@ cdef inline void tape_block(Block *b, Net *net, Memory memory, Team *team, uint6
 
 cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memory memory,
                  real *out) noexcept nogil:
-    """Net inputs of the last layer, and all layers' outputs in memory."""
+    """Compute the last layer's net inputs; leave all layers' outputs in scratch memory."""
     cdef Size features = net.layers[0].fan_in, first = 0
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out
     cdef Team one = alone()
@@ -48,7 +48,7 @@ cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memo
 
 cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size step,
                     Memory memory, real *d_inputs) noexcept nogil:
-    """Gradients, summed over blocks in the order of a training step."""
+    """Compute the gradients, summed over the blocks in the order of a training step."""
     cdef Size features = net.layers[0].fan_in, size = net.header.block, k, group, first
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out, n_params = net.header.n_params
     cdef Size blocks = (samples + size - 1) // size, groups = group_count(net, samples)
@@ -72,11 +72,14 @@ cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size
 
 
 cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept nogil:
-    """Derivative by the inputs, after that by the parameters, which had the two matrices."""
+    """Compute the input gradient, after the parameter gradient.
+
+    ``dz`` and ``dx`` are the matrices that :func:`backward_layers` was called with.
+    """
     cdef Size k, features = b.net.layers[0].fan_in
     cdef Matrix inputs = Matrix(b.memory.work + b.net.header.work_size, b.ld)
     for k in range(1, b.net.n_layers):
-        if b.net.layers[k].kind == DENSE:  # they have changed places with each
+        if b.net.layers[k].kind == DENSE:  # as backward_layers swaps them for each layer
             dz, dx = dx, dz
     layer_inputs_back(b, 0, dz, inputs)
     transpose(inputs.p, inputs.ld, features, b.samples, NULL, out, features)
@@ -85,7 +88,7 @@ cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept no
 def tape_forward(net not None, cnp.ndarray x not None, uint64_t seed, Size step,
                  cnp.ndarray params not None, cnp.ndarray work not None,
                  cnp.ndarray out not None, /):
-    """Net inputs of the last layer; whether x is finite. ``work`` keeps what the way back reads."""
+    """Compute the net inputs of the last layer; return whether x is finite."""
     cdef Net net_ = read_net(net)
     cdef Matrix x_ = matrix(x, -1, net_.layers[0].fan_in, False, "x")
     cdef Size samples = dim(x, 0)
@@ -106,7 +109,7 @@ def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs no
                   uint64_t seed, Size step, cnp.ndarray params not None,
                   cnp.ndarray work not None, cnp.ndarray grads not None,
                   cnp.ndarray d_inputs not None, /):
-    """Gradient by parameters and inputs, from that by the outputs of :func:`tape_forward`."""
+    """Compute the gradients with respect to parameters and inputs from the output gradient."""
     cdef Net net_ = read_net(net)
     cdef Size samples = dim(x, 0), n_out = net_.layers[net_.n_layers - 1].fan_out
     cdef Matrix dz = matrix(d_outputs, samples, n_out, False, "d_outputs")
@@ -126,7 +129,7 @@ def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs no
 
 def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, double learning_rate,
                    Size count, cnp.ndarray params not None, cnp.ndarray moments not None, /):
-    """Update all parameters by the gradient of a loss; whether it is finite."""
+    """Update all parameters with the gradient of a loss; return whether it is finite."""
     cdef Net net_ = read_net(net)
     cdef Rule rule_ = read_rule(rule, 2 * net_.n_layers + 1,
                                 net_.layers[0].fan_in * net_.layers[0].fan_out)
@@ -151,7 +154,7 @@ def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, doub
 
 cdef void update_all(Net *net, Update *u, double learning_rate, Size count,
                      Memory memory) noexcept nogil:
-    """All parameters by one thread; none was updated with its gradient, as plans may say."""
+    """Update all parameters with one thread, and without fused updates, even if SHARED is set."""
     cdef Header header = net.header[0]
     cdef Batch batch
     cdef Data data

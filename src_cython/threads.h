@@ -1,8 +1,8 @@
-/* How the threads of a team wait for each other and distribute work.
+/* Synchronisation of a team of threads: barrier, tickets, claiming of work.
  *
- * They share SYNC_SIZE integers: [0] and [1] are the barrier's, [2] counts tickets, [SYNC_ABORT] is
- * set by Python where a thread of the team will never come, from [8] on
- * stand the losses of the groups of blocks, behind them who has claimed each group.
+ * The threads share SYNC_SIZE integers: [0] and [1] belong to the barrier, [2] counts tickets, and
+ * Python sets [SYNC_ABORT] if a thread of the team will never arrive. From [8] on are the losses of
+ * the groups of blocks (float64), then for each group the last step in which it was claimed.
  */
 #ifndef FASTNN_THREADS_H
 #define FASTNN_THREADS_H
@@ -14,8 +14,8 @@
 #define SLEEP_BRIEFLY() Sleep(0)
 #else
 #include <time.h>
-/* Not sched_yield: where another program has one of the cores, both threads may be on the other,
- * and Linux lets the one that yields go on for milliseconds. */
+/* Not sched_yield: if another program uses one of the cores, both threads may be on the other, and
+ * Linux may let the thread that yields continue for milliseconds. */
 #define SLEEP_BRIEFLY() nanosleep(&(struct timespec){0, 10000}, NULL)
 #endif
 
@@ -42,12 +42,12 @@ INLINE void pause_processor(void)
 #endif
 }
 
-/* Turns of a barrier's loop before the thread sleeps: about as long as waking up takes. */
+/* Iterations of the barrier's loop before the thread sleeps: about the time of waking it up. */
 #define SPINS 10000
 
-/* Wait for all threads: sync[0] counts those that have arrived, sync[1] how often all had. False if
- * one of them will not come, which is looked at if `at_start`: no Python runs later, so that nothing
- * can keep a thread away. */
+/* Wait for all threads. sync[0] counts the threads that have arrived, sync[1] the completed
+ * barriers. Returns false if a thread will not arrive. This is checked only if `at_start`: no
+ * Python code runs between later barriers, so that nothing can stop a thread there. */
 INLINE int wait_for_all(int n_threads, int64_t *sync, const int at_start)
 {
     int64_t turn = ATOMIC_LOAD(sync + 1);
@@ -71,11 +71,11 @@ FUNCTION void barrier(int n_threads, int64_t *sync) { wait_for_all(n_threads, sy
 
 FUNCTION int assemble(int n_threads, int64_t *sync) { return wait_for_all(n_threads, sync, 1); }
 
-/* The next ticket; no two threads get the same. */
+/* Take the next ticket, a number that no other thread gets. */
 FUNCTION int64_t take_ticket(int64_t *sync) { return ATOMIC_ADD(sync + 2, 1); }
 
-/* Claim a group of blocks for the step `turn`; false if another thread has. *claimed is the last
- * step in which a thread had it, plus 1. */
+/* Claim a group of blocks for the step `turn`; false if another thread has claimed it. *claimed is
+ * the last step in which a thread claimed the group, plus 1. */
 FUNCTION int claim(int64_t *claimed, int64_t turn)
 {
     const int64_t last = ATOMIC_LOAD(claimed);

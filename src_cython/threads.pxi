@@ -1,4 +1,4 @@
-# How the threads of a team divide the units of a layer.
+# Division of a layer's units between the threads of a team.
 
 cdef extern from "threads.h" nogil:
     void barrier(int n_threads, int64_t *sync) noexcept
@@ -7,33 +7,33 @@ cdef extern from "threads.h" nogil:
     bint claim(int64_t *claimed, int64_t turn) noexcept
 
 cdef enum:
-    UNITS = 48  # whole tiles of packed products; and what BLAS products are divided into
+    UNITS = 48  # a multiple of the tiles of packed products; the pieces of BLAS products
 
 
 cdef inline Team alone() noexcept nogil:
-    """A team of one thread."""
+    """Return a team of one thread."""
     return Team(0, 1, NULL, 0, 0)
 
 
 cdef inline void meet(Team *team) noexcept nogil:
-    """Barrier."""
+    """Wait for all threads of the team at a barrier."""
     if team.n_threads > 1:
         barrier(<int> team.n_threads, team.sync)
 
 
 cdef inline Size share(Size n, Size line, Size thread, Size n_threads) noexcept nogil:
-    """Where a thread's share of n things begins; shares are whole multiples of ``line``."""
+    """Return the start of a thread's share of n items, a multiple of ``line`` (or n)."""
     if n_threads == 1:
         return thread * n
     return smaller(thread * ((n + line - 1) // line) // n_threads * line, n)
 
 
 cdef inline bint take_piece(Team *team, Size n, Size line, Size *first, Size *last) noexcept nogil:
-    """The next ``first`` to ``last`` of n things that no thread has, or False if none is left.
+    """Take the next piece of n items, from ``first`` up to ``last``; False if none remains.
 
-    Whichever thread is ready takes one, since cores are not equally fast, nor always there. Pieces
-    get smaller towards the end, down to ``line`` things. Before the first one ``last`` is zero;
-    before the first of other things the team must have met.
+    Threads take pieces as they become free, since cores may differ in speed or be busy with other
+    programs. Pieces get smaller towards the end, down to ``line`` items. The caller sets ``last``
+    to zero before the first piece; between different sets of items, the team must meet.
     """
     cdef Size ticket, piece, size
     if team.n_threads == 1:
@@ -44,11 +44,11 @@ cdef inline bint take_piece(Team *team, Size n, Size line, Size *first, Size *la
     for piece in range(ticket + 1):
         first[0] = last[0]
         if first[0] >= n:
-            team.tickets += piece + team.n_threads  # each thread asks once in vain
+            team.tickets += piece + team.n_threads  # each thread takes one ticket too many
             return False
         size = (n - first[0] + 2 * team.n_threads - 1) // (2 * team.n_threads)
         last[0] = first[0] + (size + line - 1) // line * line
-        # the rest goes with the last piece: BLAS may take other loops for a small one
+        # the last piece includes the remainder: BLAS may use another kernel for a small piece
         if last[0] + smaller(line, UNITS) > n:
             last[0] = n
     return True

@@ -4,7 +4,7 @@
 cdef struct Chunk:
     # Consecutive training steps.
     double *learning_rates
-    double *losses  # objective of each step's batch before the step
+    double *losses  # objective of each step's batch before the update
     Size steps
     Size first_step
     Size first_count
@@ -12,12 +12,12 @@ cdef struct Chunk:
 
 
 cdef Update make_update(Net *net, Rule *rule, real *moments) noexcept nogil:
-    """What is the same in all steps of an update rule."""
+    """Return an update with the fields that are the same in all steps."""
     cdef Size n_params = net.header.n_params, n_moments = moment_rows(rule)
     return Update(
         rule=rule[0], moments=moments, n_params=n_params, n_moments=n_moments,
         second=n_params if n_moments == 2 else 0,
-        # clipped gradients are those of the objective: the penalty's is in them
+        # clipped gradients already include the derivative of the penalty
         l2=0 if clips(rule) else net.l2,
         rate=0, shrink=1, keep=0, penalty=0, scale=0,
     )
@@ -25,7 +25,7 @@ cdef Update make_update(Net *net, Rule *rule, real *moments) noexcept nogil:
 
 cdef void prepare_update(Net *net, Update *u, double learning_rate, Size count, Batch *batch,
                          const real *params) noexcept nogil:
-    """For update number ``count``, from 1."""
+    """Set the fields that depend on the step, for update number ``count``, from 1."""
     u.penalty, u.scale = net_penalty(net, params), batch.scale
     u.rate = step_size(&u.rule, learning_rate, count)
     u.shrink = 1 - learning_rate * u.rule.decay
@@ -34,18 +34,18 @@ cdef void prepare_update(Net *net, Update *u, double learning_rate, Size count, 
 
 cdef void update_layers(Net *net, Data *data, Batch *batch, Update *u, Team *team,
                         Memory *memory) noexcept nogil:
-    """Update a thread's share of all parameters that no fused update has reached."""
+    """Update a thread's share of all parameters that have had no fused update."""
     cdef bint clipped = clips(&u.rule), fused = False, sparse = data.csr.indices != NULL
     cdef Size k, groups = batch.groups
     cdef double factor = 1
     cdef Layer *layer
     if clipped:
         factor = clip_gradient(net, &u.rule, groups, team, memory.grads, memory.params)
-        groups = 1  # they are summed
+        groups = 1  # clip_gradient has summed them
     for k in range(net.n_layers):
         fused |= not clipped and fuses_update(net, u, k, sparse)
     if net.l2 == 0 and u.rule.decay == 0 and u.rule.stride == 0 and not fused:
-        # weights and biases are treated alike
+        # the update of weights and biases is the same: one range
         update_share(u, 1, 0, u.n_params, groups, factor, team, memory.grads, memory.params)
         return
     for k in range(net.n_layers):
@@ -63,10 +63,10 @@ cdef void update_layers(Net *net, Data *data, Batch *batch, Update *u, Team *tea
 
 cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team, Memory *memory,
                       real *moments) noexcept nogil:
-    """A thread's part of a chunk of steps; how many were done.
+    """Do a thread's part of a chunk of steps; return how many were done.
 
-    Each thread works through its groups of blocks, then adds up and updates its share of the
-    parameters; all of them take the same decisions from the same numbers.
+    Each thread processes groups of blocks, then sums the gradients and updates the parameters of
+    its share. All threads compute the same objective, so that all stop at the same step.
     """
     cdef double[MAX_GROUPS] own_losses
     cdef double *losses = &own_losses[0]
@@ -89,7 +89,7 @@ cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team
             meet(team)
         start = step % batches * chunk.batch_size
         batch = make_batch(net, data, start, smaller(chunk.batch_size, data.samples - start), step)
-        # before the barrier, since after it others change the parameters
+        # the penalty must be computed before the barrier, after which others update parameters
         prepare_update(net, &update, chunk.learning_rates[i], chunk.first_count + i + 1, &batch,
                        memory.params)
         batch_gradient(net, data, &batch, fused, team, memory[0], losses)
@@ -105,7 +105,7 @@ cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team
 
 
 cdef int read_sparse(data, Data *out) except -1:
-    """Row ends of sparse data."""
+    """Read the row pointers of sparse data."""
     cdef cnp.ndarray indptr = data.indptr
     out.csr.indices, out.csr.indptr, out.csr.splits = NULL, NULL, NULL
     if cnp.PyArray_SIZE(indptr):
@@ -115,7 +115,7 @@ cdef int read_sparse(data, Data *out) except -1:
 
 
 cdef int check_sparse(data, Data *out) except -1:
-    """Numbers and their columns, for all samples."""
+    """Check and read the stored values and their columns."""
     cdef cnp.ndarray indptr = data.indptr, indices = data.indices, x = data.x
     check(indptr, cnp.NPY_INT64, out.samples + 1, False, "indptr")
     cdef Size stored = out.csr.indptr[out.samples]
@@ -126,14 +126,14 @@ cdef int check_sparse(data, Data *out) except -1:
 
 
 cdef int check_order(cnp.ndarray order, Data *data, Chunk *chunk) except -1:
-    """An order that is given has only rows of the data, which may be more than it has."""
+    """Check and read the order. A given order may have only some of the rows of the data."""
     check(order, cnp.NPY_INT64, data.samples if data.shuffled else 1, data.shuffled, "order")
     data.order = <int64_t *> data_of(order)
     if data.shuffled:
         return 0
     cdef Size n = cnp.PyArray_SIZE(order), batches = (n + chunk.batch_size - 1) // chunk.batch_size
     cdef Size first = chunk.first_step % batches * chunk.batch_size, i
-    cdef Size last = first + smaller(chunk.steps * chunk.batch_size, n)  # of these steps' samples
+    cdef Size last = first + smaller(chunk.steps * chunk.batch_size, n)  # end of the samples used
     cdef bint outside = False
     for i in range(first, smaller(last, n)):
         outside |= not 0 <= data.order[i] < data.samples
@@ -148,10 +148,10 @@ cdef int check_order(cnp.ndarray order, Data *data, Chunk *chunk) except -1:
 def train(net not None, data not None, rule not None, chunk not None, team not None,
           cnp.ndarray params not None, cnp.ndarray moments not None, memory not None,
           cnp.ndarray losses not None, /):
-    """A chunk of training steps.
+    """Do a chunk of training steps.
 
-    Called by ``n_threads`` threads in parallel. ``sync`` has ``SYNC_SIZE`` integers that start at
-    zero; a single thread does not touch it.
+    Called by ``n_threads`` threads in parallel. ``sync`` has ``SYNC_SIZE`` integers, zero at the
+    start; a single thread does not use it.
     """
     cdef Net net_ = read_net(net)
     cdef Rule rule_ = read_rule(rule, 2 * net_.n_layers + 1,
@@ -171,7 +171,7 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     cdef Size work_row = dim(work, cnp.PyArray_NDIM(work) - 1)
     if data_.csr.indptr != NULL:
         check_sparse(data, &data_)
-        # for each number of a block, where it may be, and for each column
+        # an index for each value of a block and for each column
         work_size += (net_.header.block + 1) * data_.features
     if work_row < work_size:
         raise ValueError("work has rows of %s elements; %s are needed" % (work_row, work_size))

@@ -4,20 +4,20 @@
 
 #include "platform.h"
 
-/* One step for n parameters; rate is the step size, shrink the decay's factor. */
+/* Do one step for n parameters, with step size `rate` and decay factor `shrink`. */
 FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink_, int rule,
                            const double *constants, double rate_, Size n, real *RESTRICT params,
                            real *RESTRICT state0, real *RESTRICT state1)
 {
     const real l2 = (real)l2_, shrink = (real)shrink_, rate = (real)rate_;
     const real c0 = (real)constants[0], c1 = (real)constants[1], epsilon = (real)constants[2];
-    /* 1 - constant in double, as its rounding would show */
+    /* 1 - constant in double, since float would lose too many digits */
     const real d0 = (real)(1 - constants[0]), d1 = (real)(1 - constants[1]);
     if (rule == SGD && constants[0] == 0) {
         for (Size i = 0; i < n; i++)
             params[i] = params[i] * shrink - rate * (grads[i] + l2 * params[i]);
     } else if (rule == SGD) {
-        /* with Nesterov's form the step goes c0 v - rate g instead of v */
+        /* Nesterov momentum: the step is c0 v - rate g instead of v */
         const real of_v = constants[1] != 0 ? c0 : 1, of_step = constants[1] != 0 ? 1 : 0;
         for (Size i = 0; i < n; i++) {
             real step = rate * (grads[i] + l2 * params[i]);
@@ -46,7 +46,7 @@ FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink
     }
 }
 
-/* From the gradient of n weights s w: that of w in place of it; returns that of s. */
+/* Replace the gradient of n products s w by the gradient of w; return the gradient of s. */
 FUNCTION double split_gradient(const real *RESTRICT w, real s, Size n, real *RESTRICT grads)
 {
     double sum = 0;
@@ -65,7 +65,7 @@ FUNCTION void scale_to(const real *RESTRICT x, real s, Size n, real *RESTRICT ou
         out[i] = s * x[i];
 }
 
-/* Prefetch n numbers that will be written, of which another core may have copies. */
+/* Prefetch n elements for writing, since they may be in the cache of another core. */
 FUNCTION void prefetch_range(const real *x, Size n)
 {
     for (Size i = 0; i < n; i += LINE_REALS)
@@ -79,7 +79,7 @@ FUNCTION void add_to(const real *RESTRICT x, Size n, real *RESTRICT out)
         out[i] += x[i];
 }
 
-/* Clip to -limit and limit. */
+/* Clip to the interval from -limit to limit. */
 FUNCTION void clip_entries(real *grads, double limit, Size n)
 {
     const real high = (real)limit;
@@ -113,7 +113,7 @@ FUNCTION void add_scaled(const real *RESTRICT x, double factor, Size n, real *RE
         out[i] += f * x[i];
 }
 
-/* In double. */
+/* Sum of squares in double. */
 FUNCTION double sum_of_squares(const real *x, Size n)
 {
     double sum = 0;
@@ -123,8 +123,8 @@ FUNCTION double sum_of_squares(const real *x, Size n)
     return sum;
 }
 
-/* Sum of x[order[first]], x[order[first + 1]], ... or of x[first], ... if order is NULL; in
- * double. */
+/* Sum in double of n elements x[order[first]], x[order[first + 1]], ..., or x[first], ... if order
+ * is NULL. */
 FUNCTION double sum_range(const real *x, const int64_t *order, Size first, Size n)
 {
     double sum = 0;

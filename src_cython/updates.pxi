@@ -1,4 +1,4 @@
-# Update rules, the L2 penalty, clipping, and partial gradient sums.
+# Update rules, the L2 penalty, gradient clipping, and partial gradient sums.
 
 cdef extern from "updates.h" nogil:
     void update_range(const real *grads, double l2, double shrink, int rule,
@@ -17,11 +17,11 @@ cdef extern from "updates.h" nogil:
 
 cdef enum:
     LINE = 64  # threads get shares of the parameters in multiples of this
-    UPDATED = 2048  # parameters at a time: what was summed is still in the cache
+    UPDATED = 2048  # parameters updated at a time: the summed gradient is still in the cache
 
 
 cdef double step_size(Rule *rule, double learning_rate, Size count) noexcept nogil:
-    """Learning rate, for Adam with the correction of the moments' bias."""
+    """Return the learning rate, for Adam with the bias correction of the moments."""
     cdef double *constants = rule.constants
     if rule.code == ADAM:
         return (learning_rate * sqrt(1 - pow(constants[1], <double> count))
@@ -30,14 +30,17 @@ cdef double step_size(Rule *rule, double learning_rate, Size count) noexcept nog
 
 
 cdef Size moment_rows(Rule *rule) noexcept nogil:
-    """Moments that a rule needs, without the average of the parameters."""
+    """Return the number of moments of a rule, without the moving average of the parameters."""
     if rule.code == SGD:
         return 0 if rule.constants[0] == 0 else 1
     return 2 if rule.code == ADAM else 1
 
 
 cdef Rule read_rule(rule, Size n_parts, Size n_weights) except *:
-    """With constants of so many parts or of one, and factors of the features for so many weights."""
+    """Check and read a rule, with constants of ``n_parts`` parts or of one.
+
+    ``n_weights`` is the number of weights of the first layer, for ``front``.
+    """
     cdef Rule out
     cdef cnp.ndarray constants = rule.constants, front = rule.front
     cdef Size parts = dim(constants, 0)
@@ -51,13 +54,13 @@ cdef Rule read_rule(rule, Size n_parts, Size n_weights) except *:
 
 
 cdef inline bint clips(Rule *rule) noexcept nogil:
-    """Whether gradients are clipped."""
+    """Return whether gradients are clipped."""
     return rule.constants[3] != 0 or rule.constants[4] != 0
 
 
 cdef inline void update_part(Update *update, Size part, bint weights, real *grads, Size n,
                              real *params, real *moment, real *second) noexcept nogil:
-    """For n weights (or others) of a part of the parameters."""
+    """Update n parameters of a part; ``weights`` says if L2 and weight decay apply."""
     cdef double *constants = update.rule.constants + part * update.rule.stride
     update_range(grads, update.l2 if weights else 0, update.shrink if weights else 1,
                  update.rule.code, constants, update.rate * constants[6], n, params, moment, second)
@@ -65,7 +68,10 @@ cdef inline void update_part(Update *update, Size part, bint weights, real *grad
 
 cdef void update_some(Update *update, Size part, real *grads, Size start, Size n,
                       real *params) noexcept nogil:
-    """For n parameters from ``start`` on, weights if ``part`` is even; ``grads`` are theirs."""
+    """Update n parameters from ``start`` on, with their moving average.
+
+    ``part`` is even for weights, odd for biases; ``grads`` points to the gradient at ``start``.
+    """
     cdef real *moments = update.moments + start
     update_part(update, part, part % 2 == 0, grads, n, params + start, moments,
                 moments + update.second)
@@ -75,7 +81,7 @@ cdef void update_some(Update *update, Size part, real *grads, Size start, Size n
 
 
 cdef void sum_groups(Size groups, Size n_params, Size first, Size n, real *grads) noexcept nogil:
-    """Add the groups' partial sums in order into the first row."""
+    """Add the groups' gradients to the first row, in order."""
     cdef Size group
     for group in range(1, groups):
         add_to(grads + group * n_params + first, n, grads + first)
@@ -83,7 +89,7 @@ cdef void sum_groups(Size groups, Size n_params, Size first, Size n, real *grads
 
 cdef void update_share(Update *update, Size part, Size first, Size n, Size groups,
                        double factor, Team *team, real *grads, real *params) noexcept nogil:
-    """Sum of the groups and update, for a thread's share of one range of parameters."""
+    """Sum the groups' gradients and update, for a thread's share of a range of parameters."""
     cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
     cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
     while start < stop:
@@ -99,7 +105,7 @@ cdef void update_share(Update *update, Size part, Size first, Size n, Size group
 
 cdef void update_front(Net *net, Update *update, Size groups, Team *team, real *grads,
                        real *params) noexcept nogil:
-    """Update of a thread's rows of a first layer behind factors of the features."""
+    """Update a thread's rows of the first layer and the trainable factors of their features."""
     cdef Size units = net.layers[0].fan_out, features = update.rule.features, i, place
     cdef real *moment
     cdef real *w
@@ -119,7 +125,7 @@ cdef void update_front(Net *net, Update *update, Size groups, Team *team, real *
 
 cdef void clip_share(Net *net, bint weights, Size first, Size n, Size groups, double limit,
                      Team *team, real *grads, real *params) noexcept nogil:
-    """Gradient of the objective, its entries clipped, for a thread's share of one range."""
+    """Compute the objective's gradient and clip its entries, for a thread's share of a range."""
     cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
     cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
     if start >= stop:
@@ -133,10 +139,10 @@ cdef void clip_share(Net *net, bint weights, Size first, Size n, Size groups, do
 
 cdef double clip_gradient(Net *net, Rule *rule, Size groups, Team *team, real *grads,
                           real *params) noexcept nogil:
-    """Gradient of the objective into the first row; the factor that shortens it.
+    """Write the gradient of the objective to the first row and clip its entries.
 
-    Every thread adds up its share and, so that the bits are the same for any number of threads,
-    the squares of all.
+    Returns the factor that clips its norm. Every thread computes its share of the gradient, but
+    sums the squares of all elements, so that the bits do not depend on the number of threads.
     """
     cdef double norm = 0, limit = rule.constants[4], longest = rule.constants[3]
     cdef Size k
@@ -150,13 +156,13 @@ cdef double clip_gradient(Net *net, Rule *rule, Size groups, Team *team, real *g
     meet(team)
     if longest != 0:
         norm = sqrt(sum_of_squares(grads, net.header.n_params))
-    # no thread may scale its share while another adds up
+    # no thread may scale its share while others compute the norm
     meet(team)
     return longest / norm if norm > longest else 1
 
 
 cdef double net_penalty(Net *net, const real *params) noexcept nogil:
-    """``l2 / 2`` times the sum of the squared weights."""
+    """See :func:`penalty`."""
     cdef double total = 0
     cdef Size k
     if net.l2 == 0:
@@ -169,7 +175,7 @@ cdef double net_penalty(Net *net, const real *params) noexcept nogil:
 
 
 def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None, /):
-    """``l2 / 2`` times the sum of the squared weights, biases left out."""
+    """Return ``l2 / 2`` times the sum of the squared weights, without the biases."""
     check(layers, cnp.NPY_INT64, 0, False, "layers")
     check_shape(layers, -1, LAYER_COLUMNS, "layers")
     cdef Net net
@@ -183,7 +189,7 @@ def penalty(cnp.ndarray layers not None, double l2, cnp.ndarray params not None,
 
 def update(cnp.ndarray grads not None, double l2, rule not None, double learning_rate, Size count,
            cnp.ndarray params not None, cnp.ndarray moments not None, /):
-    """One step of an update rule, ``g = grads + l2 params``."""
+    """Do one step of an update rule, with ``g = grads + l2 params``."""
     cdef Rule rule_ = read_rule(rule, 1, 0)
     cdef Size n = cnp.PyArray_SIZE(params), rows = moment_rows(&rule_)
     cdef real *g = reals(grads, n, False, "grads")

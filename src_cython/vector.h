@@ -1,10 +1,10 @@
-/* One vector of reals: loads, shuffles, horizontal sums, and the transpose made of shuffles. */
+/* Vectors of reals: loads, shuffles, horizontal sums, and a transpose by shuffles. */
 #ifndef FASTNN_VECTOR_H
 #define FASTNN_VECTOR_H
 
 #include "platform.h"
 
-/* A vector at any address; without vector types, one number. */
+/* An unaligned vector; a single number if the compiler has no vector types. */
 #if VECTOR_BYTES
 typedef real Vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 #else
@@ -14,7 +14,7 @@ typedef real Vec;
 #define LOAD(p) (*(const Vec *)(p))
 #define STORE(p, value) (*(Vec *)(p) = (value))
 
-/* Shuffles work on quads, four reals each: V / 4 of them in a vector. */
+/* Shuffles work on quads of four reals; a vector has V / 4 of them. */
 #define QUADS_IN_VECTOR (VECTOR_BYTES / (REAL_IS_DOUBLE ? 32 : 16))
 #define QUADS 0
 #if QUADS_IN_VECTOR > 0 && defined(__has_builtin)
@@ -27,7 +27,7 @@ typedef real Vec;
 #if QUADS
 typedef real Quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-/* A shuffle that does the same in each quad, given by that for the first. */
+/* The same shuffle in each quad, given by the indices for the first quad. */
 #if QUADS_IN_VECTOR == 1
 #define SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #elif QUADS_IN_VECTOR == 2
@@ -39,13 +39,13 @@ typedef real Quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(r
                             (j) + 8, (k) + 8, (l) + 8, (i) + 12, (j) + 12, (k) + 12, (l) + 12)
 #endif
 
-/* Sums of neighbours: in each quad two of a, then two of b. */
+/* Sums of adjacent elements: in each quad two sums of a, then two sums of b. */
 INLINE Vec add_pairs(Vec a, Vec b)
 {
     return SHUFFLE(a, b, 0, 2, V, V + 2) + SHUFFLE(a, b, 1, 3, V + 1, V + 3);
 }
 
-/* A quad each from rows 0, 4, 8, ... of a matrix. */
+/* One quad from each of the rows 0, 4, 8, ... of a matrix. */
 INLINE Vec load_quads(const real *x, Size ldx)
 {
     const Quad first = *(const Quad *)x;
@@ -65,7 +65,7 @@ INLINE Vec load_quads(const real *x, Size ldx)
 #endif
 }
 
-/* The sum of a vector's quads. */
+/* Sum of the quads of a vector. */
 INLINE Quad fold_quads(Vec vector)
 {
     Quad parts[V / 4];
@@ -76,7 +76,7 @@ INLINE Quad fold_quads(Vec vector)
 }
 #endif
 
-/* Sum over the lanes of a vector: pairs of neighbours, pairs of these, then by halves. */
+/* Sum over the lanes of a vector: adjacent pairs, then pairs of these sums, then halves. */
 INLINE real horizontal_sum(Vec vector)
 {
 #if QUADS
@@ -91,8 +91,8 @@ INLINE real horizontal_sum(Vec vector)
 #endif
 }
 
-/* out[k] = horizontal sum of vectors[k], or is increased by it; the same bits as above. Four of
- * them share every addition. */
+/* out[k] = horizontal sum of vectors[k], or is increased by it if `accumulate`; the bits are those
+ * of horizontal_sum. Four sums share every addition. */
 INLINE void horizontal_sums(const int n, const Vec *vectors, int accumulate, real *out)
 {
     int k = 0;

@@ -24,7 +24,7 @@ the same arguments in the same order (input arrays, scalars, output arrays):
 | ``train(net, data, rule, chunk, team, params, moments, memory, losses)`` | a chunk of steps |
 | ``input_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian |
 | ``output_tangents(net, x, vectors, params, work, out)`` | the Jacobian times vectors |
-| ``sample_gradients(net, x, vectors, params, work, out)`` | vectors times the Jacobian by params |
+| ``sample_gradients(net, x, vectors, params, work, out)`` | the same w.r.t. the parameters |
 | ``tape_forward(net, x, seed, step, params, work, out)`` | whether x is finite |
 | ``tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs)`` | gradient |
 | ``apply_gradient(net, grads, rule, learning_rate, count, params, moments)`` | whether finite |

@@ -151,7 +151,7 @@ class Level:
             net, data, rule, chunk, team, params, moments, memory, losses
         )
 
-    # --- derivatives by inputs and parameters; forward, backward and update as separate calls
+    # --- derivatives of the outputs; forward pass, backward pass and update as separate calls
 
     def input_gradients(self, net, x, vectors, params, work, out):
         self._input_gradients[params.itemsize](net, x, vectors, params, work, out)

@@ -127,7 +127,8 @@ class Team(NamedTuple):
         Number of the calling thread, from 0, and of threads in the team.
     sync : ndarray of int64, shape (SYNC_SIZE,)
         Shared by the threads; zero before the call. Setting ``sync[SYNC_ABORT]`` makes threads
-        that still wait for the others to start return without a step.
+        that still wait for the others to start return without a step. The NumPy kernels, which
+        use one thread, return before the next step.
     """
 
     thread: int

@@ -15,7 +15,7 @@ from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
-_MOST_PLANS = 8  # kept for batch sizes, since a call of a few steps would notice their making
+_MOST_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
 
 
 class TapeMemory(NamedTuple):

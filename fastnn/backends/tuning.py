@@ -50,7 +50,7 @@ class Tuning:
     shared_samples : int
         Threads also split the units if a batch has at most this many samples, hardly more than
         one block, and there is enough work for two threads. Measured with widths of 96 to 480 and
-        batches of 4 to 128: saves up to half of the time; above 96 samples (two blocks) nothing.
+        batches of 4 to 128: saves up to half of the time, but nothing with batches of two blocks.
     second_thread_work, work_per_thread : int
         A second thread is worthwhile if a step has at least ``second_thread_work``, and n threads
         if it has ``(n - 1) * work_per_thread``. The unit is parameters times samples. Threads that

@@ -1,4 +1,4 @@
-"""Derivatives of a network's outputs by its inputs, block by block."""
+"""Derivatives of a network's outputs with respect to its inputs, block by block."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_columns(x, ldx, samples, out):
 
 @inner
 def layer_inputs_back(net, k, dz, params, dx):
-    """Compute the derivative by the input of layer k from the derivative by its net input."""
+    """Compute the gradient w.r.t. the input of layer k from the one w.r.t. its net input."""
     layer = layer_of(net, k)
     w = Matrix(at(params, layer.weights), layer.fan_in, layer.fan_out, layer.fan_out)
     inputs_product(w, dz, layer.blas, dx)
@@ -147,10 +147,10 @@ def _output_tangents(net, x, vectors, params, work, out):
 
 
 def input_gradients(net, x, vectors, params, work, out):
-    """Compute vector-Jacobian products by the inputs."""
+    """Compute vector-Jacobian products with respect to the inputs."""
     _input_gradients(tuple(net), x, vectors, params, work, out)
 
 
 def output_tangents(net, x, vectors, params, work, out):
-    """Compute Jacobian-vector products by the inputs."""
+    """Compute Jacobian-vector products with respect to the inputs."""
     _output_tangents(tuple(net), x, vectors, params, work, out)

@@ -95,7 +95,7 @@ def _two_classes(targets, smoothing, scale, lanes, weight, each, out0, out1):
     """Compute the cross-entropy of two units in one pass, which takes a third of the time.
 
     With v the net input of the wrong class minus that of the target, the loss is log(1 + exp(v)).
-    Its derivative by v is the probability of the wrong class, 1 / (1 + exp(-v)).
+    Its derivative with respect to v is the probability of the wrong class, 1 / (1 + exp(-v)).
     """
     zero = like(out0, 0.0)
     one = like(out0, 1.0)

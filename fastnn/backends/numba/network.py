@@ -173,7 +173,7 @@ def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, o
 
 @inner
 def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
-    """Compute the derivative by the inputs, at offset ``other`` of scratch memory."""
+    """Compute the input gradient, at offset ``other`` of scratch memory."""
     begin, end = share_of_units(layer.fan_in, team)
     start = at(params, layer.weights + begin * layer.fan_out)
     w = Matrix(start, end - begin, layer.fan_out, layer.fan_out)
@@ -235,7 +235,7 @@ def forward_block(net, block, team, params, memory):
 
 @inner
 def backward_block(net, block, accumulate, team, params, memory, grads):
-    """Compute the gradient of one block from the derivative by the last layer's net inputs."""
+    """Compute the gradient of one block from that w.r.t. the last layer's net inputs."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     zero = np.int64(0)
     for k in range(net.n_layers - 1, -1, -1):

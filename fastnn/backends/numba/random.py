@@ -34,7 +34,7 @@ def mix(z):
 
 @public
 def stream(seed, purpose, number):
-    """Return the key of a random stream, whose number at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose draw at position i is ``mix(key + i)``."""
     return stream_key(seed, purpose, number)
 
 

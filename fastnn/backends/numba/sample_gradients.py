@@ -1,4 +1,4 @@
-"""Per-sample gradients by the parameters, block by block."""
+"""Per-sample parameter gradients, block by block."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def _sample_gradients(net, x, vectors, params, work, out):
 
 
 def sample_gradients(net, x, vectors, params, work, out):
-    """Multiply vectors by the Jacobian by the parameters."""
+    """Compute vector-Jacobian products with respect to the parameters."""
     _sample_gradients(tuple(net), x, vectors, params, work, out)

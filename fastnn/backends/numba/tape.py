@@ -1,7 +1,7 @@
 """Forward pass, backward pass and update as separate functions, for a loss computed elsewhere.
 
 Each block of samples has its own scratch memory, which keeps the layers' outputs from the forward
-to the backward pass, followed by memory for the derivative by the inputs.
+to the backward pass, followed by memory for the input gradient.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _record(net, x, seed, step, params, work, out):
 
 @inner
 def _inputs_of_block(net, block, params, work, out):
-    """Compute the derivative by the inputs, after the derivative by the parameters."""
+    """Compute the input gradient, after the parameter gradient."""
     zero = np.int64(0)
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     for k in range(1, net.n_layers):
@@ -157,7 +157,7 @@ def tape_forward(net, x, seed, step, params, work, out):
 
 
 def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """Compute the gradients by parameters and inputs from the gradient by the outputs."""
+    """Compute the gradients with respect to parameters and inputs from the output gradient."""
     _tape_backward(tuple(net), x, d_outputs, seed, step, params, work, grads, d_inputs)
 
 

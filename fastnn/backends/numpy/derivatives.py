@@ -1,8 +1,9 @@
-"""Derivatives of a network's outputs by its inputs: reverse mode, forward mode, second order.
+"""Derivatives of a network's outputs with respect to its inputs.
 
-The functions differentiate the net inputs of the last layer by the inputs of the first. The plan
-must not have dropout. Several vectors share one forward pass; with the unit vectors, the results
-are the rows (reverse mode) or columns (forward mode) of the Jacobian.
+In reverse mode, in forward mode, and of second order. The functions differentiate the net inputs
+of the last layer with respect to the inputs of the first. The plan must not have dropout. Several
+vectors share one forward pass; with the unit vectors, the results are the rows (reverse mode) or
+columns (forward mode) of the Jacobian.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def input_curvature(net, x, direction, vector, tangent, params, work, out):
     """Differentiate ``J(x).T vector`` along a direction of x and a tangent of the vector.
 
     ``out = d/de J(x + e direction).T (vector + e tangent)`` at e = 0, computed by a forward-mode
-    pass along the direction and a backward pass for the values and their derivatives by e.
+    pass along the direction and a backward pass for the values and their derivatives.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def columns(vectors, x):
 
 
 def _backward(net, layers, delta, params):
-    """Return derivatives by the outputs of each layer, last to first, then by the inputs."""
+    """Return the derivatives w.r.t. the outputs of the layers, last to first, and the inputs."""
     _, net_inputs, outputs = layers
     found = []
     for k in range(len(net.layers) - 1, -1, -1):

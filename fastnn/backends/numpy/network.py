@@ -134,7 +134,7 @@ def forward_layers(net, x, seed, step, params):
 
 
 def backward_layers(net, layers, delta, seed, step, params, grads, by_inputs=False):
-    """Compute the gradient by all parameters from the derivative by the last layer's outputs.
+    """Compute the parameter gradient from the gradient w.r.t. the last layer's outputs.
 
     Parameters
     ----------
@@ -142,18 +142,18 @@ def backward_layers(net, layers, delta, seed, step, params, grads, by_inputs=Fal
     layers : tuple of list
         Result of :func:`forward_layers`.
     delta : ndarray, shape (outputs, samples)
-        Derivative by the outputs; overwritten.
+        Derivative with respect to the outputs; overwritten.
     seed, step : int
     params : ndarray, shape (n_params,)
     grads : ndarray, shape (n_params,)
         Output: the gradient.
     by_inputs : bool
-        Whether to compute the derivative by the inputs too.
+        Whether to compute the derivative with respect to the inputs too.
 
     Returns
     -------
     ndarray, shape (features, samples), or None
-        Derivative by the inputs, None unless ``by_inputs``.
+        Derivative with respect to the inputs, None unless ``by_inputs``.
     """
     inputs, net_inputs, outputs = layers
     for k in range(len(net.layers) - 1, -1, -1):

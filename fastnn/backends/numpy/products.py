@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# NaN and infinity propagate to the loss, whose check raises an error; a warning from NumPy would
-# only duplicate it. Some BLAS libraries also raise the warning for memory past the end of a matrix.
+# NaN and infinity propagate and lead to an error later; a warning from NumPy would only precede it.
+# Some BLAS libraries also cause the warning by values in memory past the end of a matrix.
 quiet = np.errstate(over="ignore", invalid="ignore")
 
 

@@ -23,7 +23,7 @@ def mix(z):
 
 
 def stream(seed, purpose, number):
-    """Return the key of a random stream, whose number at position i is ``mix(key + i)``."""
+    """Return the key of a random stream, whose draw at position i is ``mix(key + i)``."""
     with np.errstate(over="ignore"):
         return mix(mix(mix(np.uint64(seed)) + np.uint64(purpose)) + np.uint64(number))
 

@@ -1,4 +1,4 @@
-"""Per-sample gradients by the parameters: rows of the Jacobian, for Gauss-Newton methods."""
+"""Per-sample parameter gradients: rows of the Jacobian, for Gauss-Newton methods."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from fastnn.backends.numpy.updates import weights_of
 
 @quiet
 def sample_gradients(net, x, vectors, params, work, out):
-    """Multiply vectors by the Jacobian by the parameters: ``out[:, r, s] = J.T vectors[s, r]``.
+    """Compute vector-Jacobian products: ``out[:, r, s] = J(x[s]).T vectors[s, r]``.
 
-    J is the Jacobian of the last layer's net inputs at ``x[s]``. With the unit vectors, ``out`` as
-    a matrix with a row per parameter is the transposed Jacobian of all outputs of all samples.
+    J is the Jacobian of the last layer's net inputs with respect to the parameters. With the unit
+    vectors, ``out`` as a matrix with a row per parameter is the transposed Jacobian of all outputs
+    of all samples.
 
     Parameters
     ----------

@@ -41,18 +41,18 @@ def tape_forward(net, x, seed, step, params, work, out):
 
 @quiet
 def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
-    """Compute the gradients by parameters and inputs from the gradient by the outputs.
+    """Compute the gradients with respect to parameters and inputs from the output gradient.
 
     Parameters
     ----------
     net, x, seed, step, params, work
         The arguments of :func:`tape_forward`, unchanged. This backend repeats the forward pass.
     d_outputs : ndarray, shape (samples, outputs)
-        Derivative of the loss by the outputs of :func:`tape_forward`.
+        Derivative of the loss with respect to the outputs of :func:`tape_forward`.
     grads : ndarray, shape (groups, n_params)
-        Output: the gradient by the parameters in the first row; the others are scratch memory.
+        Output: the parameter gradient in the first row; the others are scratch memory.
     d_inputs : ndarray, shape (samples, features) or (0, features)
-        Output: the derivative by ``x``; not computed if the array has no rows.
+        Output: the derivative with respect to ``x``; not computed if the array has no rows.
     """
     layers = forward_layers(net, np.ascontiguousarray(x.T), seed, step, params)
     delta, by_inputs = d_outputs.T.copy(), len(d_inputs) > 0

@@ -1,10 +1,10 @@
 """Value, first and second derivative along a curve, and the gradients of these three.
 
 Taylor-mode differentiation, for residuals of differential equations: the inputs move by
-``e first + e^2 / 2 second``, and each unit has a value and its first and second derivative by e.
+``e first + e^2 / 2 second``, and each unit has a value and its first two derivatives in e.
 With the net inputs ``z, z', z''`` the outputs are ``a = f(z)``, ``a' = f'(z) z'`` and
-``a'' = f''(z) z'^2 + f'(z) z''``. The backward pass starts from the derivatives by all three at
-the last layer.
+``a'' = f''(z) z'^2 + f'(z) z''``. The backward pass starts from the derivatives with
+respect to all three at the last layer.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[Passed]]:
 
 @quiet
 def taylor_gradient(net: Any, passed: list[Passed], vector: Any, params: Any, out: Any) -> None:
-    """Do the backward pass: compute the gradient by the parameters for each sample.
+    """Do the backward pass: compute the parameter gradient of each sample.
 
     Parameters
     ----------
     net, passed, params
         Arguments and result of :func:`taylor`.
     vector : ndarray, shape (3, outputs, samples)
-        Derivatives of a function by the three parts of :func:`taylor`'s ``out``.
+        Derivatives of a function with respect to the three parts of :func:`taylor`'s ``out``.
     out : ndarray, shape (n_params, samples)
     """
     for row, (inputs, z, slopes) in zip(net.layers[::-1], passed[::-1], strict=True):
