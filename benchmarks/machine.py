@@ -1,4 +1,4 @@
-"""The machine: facts, measured speeds, and the least time that they allow a job."""
+"""The machine: its properties, measured speeds, and the lower bounds of times they imply."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ VECTOR_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f")
 
 
 def machine() -> dict[str, Any]:
-    """Facts about the machine and what is installed."""
-    import scipy.linalg  # noqa: F401  (so that its BLAS is seen)
+    """Properties of the machine, and installed versions."""
+    import scipy.linalg  # noqa: F401  (loads its BLAS, to be listed)
     from threadpoolctl import threadpool_info
 
     versions = {"python": platform.python_version()}
@@ -71,7 +71,7 @@ def _cpu_vectors() -> list[str]:
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """Processor and number of cores."""
+    """Processor and number of cores, as text."""
     return f"{facts['cpu']}, {facts['usable_cores']} cores"
 
 
@@ -88,7 +88,7 @@ def speeds(side: int = 1536, doubles: int = 2**25) -> dict[str, Any]:
     Returns
     -------
     dict
-        gemm_gflops and copy_gbytes, each with one core and with all, best of several.
+        gemm_gflops and copy_gbytes, each with one core and with all cores, best of several runs.
     """
     from threadpoolctl import threadpool_limits
 
@@ -126,10 +126,10 @@ def _best(run: Callable[[], Any], times: int = 5) -> float:
 
 
 def floor(job: Job, speed: dict[str, Any]) -> dict[str, float]:
-    """Least microseconds per step: arithmetic at the GEMM peak, bytes at the copy bandwidth.
+    """Lower bound of microseconds per step, from the GEMM peak and the copy bandwidth.
 
-    Both the better of one core and all. A small job's numbers stay in the caches, where the
-    memory floor does not apply, and its products never reach the GEMM peak.
+    Each is the better of one core and all cores. The data of a small job stay in the caches,
+    where the bound by memory does not apply, and its products do not reach the GEMM peak.
     """
     if not speed:
         return {}

@@ -1,4 +1,4 @@
-"""Tables that packages ship: the tabular estimators beside boosting, forests and another MLP.
+"""Compare the tabular estimators with boosting, forests and another MLP on shipped tables.
 
     python -m benchmarks.tabular [--rows N] [--tables NAMES] [--contenders NAMES] [--members N]
     python -m benchmarks.tabular --large
@@ -38,7 +38,7 @@ from benchmarks.machine import in_words, machine
 from benchmarks.outputs import write_table
 from benchmarks.shipped_tables import LARGE, TABLES, table_of
 
-ONE_SPLIT = 10_000  # rows from which on there is one
+ONE_SPLIT = 10_000  # tables with more rows have a single split
 
 # --- contenders: a model for a table ----------------------------------------------------
 
@@ -54,7 +54,7 @@ def boosting(regression, x):
 
 
 def encoded(regression, x, models, scaling):
-    """Behind an encoder, since it takes numbers alone."""
+    """A model after an encoder, since it accepts only numbers."""
     model = models[regression](random_state=0)
     if "n_jobs" in model.get_params():
         model.set_params(n_jobs=-1)
@@ -76,7 +76,7 @@ def xgboost(regression, x):
 
 
 def catboost(regression, x):
-    """Its categories are texts, a gap one of them."""
+    """CatBoost, with categories as text; a missing value is a category."""
     import catboost
     from sklearn.preprocessing import FunctionTransformer
 
@@ -107,14 +107,14 @@ CONTENDERS = {
     ),
 }
 
-# The paper's recipe alone; for --contenders only.
+# The recipe of the paper without changes; only with --contenders.
 RECIPE = {"fastnn, recipe alone": partial(tabular, log_features=False)}
 
 # --- measuring ---------------------------------------------------------------------------
 
 
 def folds_of(y, regression):
-    """Pairs of rows to train and to test with."""
+    """Pairs of training and test rows."""
     cv = (KFold if regression else StratifiedKFold)(5, shuffle=True, random_state=0)
     pairs = list(cv.split(np.zeros(len(y)), y))
     return pairs[:1] if len(y) > ONE_SPLIT else pairs
@@ -177,14 +177,14 @@ def row(contender, results, regression, cpu=False):
 
 
 def summary(errors, first):
-    """Ranks, and a contender beside each of the others.
+    """Mean ranks, and comparison of one contender with each of the others.
 
     Parameters
     ----------
     errors : DataFrame
-        Mean errors: contenders by tables.
+        Mean errors, contenders by tables.
     first : str
-        The contender.
+        The contender to compare with the others.
     """
     ranks = errors.rank()
     lines = [
@@ -208,7 +208,7 @@ def summary(errors, first):
 
 
 def chosen(options):
-    """The contenders that are installed and were asked for."""
+    """The requested contenders that are installed."""
     found = dict(CONTENDERS)
     if options.members:
         found[f"fastnn, {options.members} members"] = partial(tabular, n_members=options.members)
@@ -221,7 +221,7 @@ def chosen(options):
 
 
 def main():
-    """Tables as Markdown, then ranks."""
+    """Print tables of results as Markdown, then ranks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, help="most rows of a table; default 50,000")
     parser.add_argument("--large", action="store_true", help="the large tables with all their rows")

@@ -1,4 +1,4 @@
-"""``MLPClassifier``: scikit-learn's, over the compiled kernels."""
+"""``MLPClassifier``: scikit-learn's estimator on the compiled kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastnn.estimators.parameters import interval, is_stochastic, keep
 
 
 class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
-    """Classifier: scikit-learn's ``MLPClassifier`` over compiled kernels.
+    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` on compiled kernels.
 
     Takes what scikit-learn's takes, and gives the same: from one ``random_state`` the same
     initial weights, order of the samples and held-out samples, and therefore the same loss curve
@@ -28,7 +28,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     Parameters
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : str, CustomActivation or sequence of these, default="relu"
         One for all hidden layers or one for each: identity, logistic (or sigmoid), tanh, relu,
         leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
@@ -58,7 +58,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     tol : float, default=1e-4
         Minimum improvement of the loss or score; for L-BFGS the tolerance of the gradient.
     verbose : bool or int, default=False
-        Print every epoch.
+        Whether to print the loss after every epoch.
     warm_start : bool, default=False
         ``fit`` starts from the previous solution.
     momentum : float in [0, 1], default=0.9
@@ -75,7 +75,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     epsilon : float, default=1e-8
         Added to the denominator by adam, adamw, adagrad and rmsprop.
     n_iter_no_change : int or inf, default=10
-        Epochs without improvement before training stops.
+        Number of epochs without improvement after which training stops.
     max_fun : int, default=15000
         Maximum number of function evaluations of L-BFGS.
     backend : {"auto", "cython", "numba", "numpy"}, default="auto"
@@ -108,7 +108,9 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
+        Class labels.
     coefs_ : list of ndarray, each (fan_in, fan_out)
+        Weights of each layer.
     intercepts_ : list of ndarray, each (fan_out,)
         Changing ``coefs_`` or ``intercepts_`` in place changes the predictions.
     loss_ : float
@@ -120,14 +122,17 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     validation_scores_, validation_loss_curve_ : list of float or None
         After each epoch, if there are validation data.
     best_validation_score_ : float or None
+        Best validation score.
     t_ : int
         Number of samples processed.
     n_iter_ : int
         Number of epochs (iterations) of the last ``fit``.
     n_features_in_, n_layers_, n_outputs_ : int
+        Number of features, of layers including the input, and of outputs.
     feature_names_in_ : ndarray of str
         Column names, if ``X`` had them.
     out_activation_ : {"softmax", "logistic"}
+        Activation of the output layer.
 
     Examples
     --------
@@ -199,7 +204,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        """Checked samples and labels; learns or compares the classes."""
+        """Validate samples and labels; learn the classes, or compare them with known ones."""
         X, y = self._checked(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -229,7 +234,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return X, self._encode(y)[0]
 
     def _encode(self, y: Any) -> tuple[np.ndarray, int]:
-        """Targets, and how many outputs they need."""
+        """Return the encoded targets and the number of outputs."""
         kind = self._label_binarizer.y_type_
         if kind in ("binary", "multiclass"):
             n_outputs = 1 if kind == "binary" else len(self.classes_)
@@ -238,7 +243,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return targets, targets.shape[1]
 
     def _weights(self, sample_weight: Any, y: Any, incremental: bool) -> Any:
-        """Weights of the samples times those of their classes."""
+        """Sample weights times class weights."""
         if self.class_weight is None:
             return sample_weight
         if incremental and self.class_weight == "balanced":
@@ -249,11 +254,11 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return by_class if sample_weight is None else sample_weight * by_class
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        """What a split keeps the shares of: as in scikit-learn two classes, not more."""
+        """Labels for a stratified split: as in scikit-learn, for two classes only."""
         return targets.astype(bool) if self.n_outputs_ == 1 else None
 
     def _labels(self, targets: np.ndarray) -> np.ndarray:
-        """Labels from targets."""
+        """Convert encoded targets to labels."""
         if self.out_activation_ == "softmax":
             return self.classes_[targets[:, 0].astype(np.intp)]
         return self._label_binarizer.inverse_transform(
@@ -261,7 +266,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         )
 
     def _decide(self, p: np.ndarray) -> np.ndarray:
-        """Labels from probabilities."""
+        """Convert probabilities to labels."""
         if self.out_activation_ == "softmax":
             return self.classes_[p.argmax(axis=1)]
         return self._label_binarizer.inverse_transform(p[:, 0] if self.n_outputs_ == 1 else p)
@@ -275,17 +280,18 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """One epoch over the samples given.
+        """Train one epoch on the given samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_labels)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
         classes : array-like, shape (n_classes,), optional
-            All labels there will be; needed in the first call.
+            All labels that can occur; required in the first call.
 
         Returns
         -------
@@ -306,16 +312,17 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes.
+        """Predict the probabilities of the classes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
-            In the order of ``classes_``; for multilabel that of each label.
+            In the order of ``classes_``; for multilabel, the probability of each label.
 
         Examples
         --------
@@ -327,16 +334,17 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         (2, 3)
         """
         p = self._predicted(X)
-        if len(self.classes_) == 1:  # as in a bag that drew no other
+        if len(self.classes_) == 1:  # possible for a bootstrap sample
             return np.ones_like(p)
         return np.hstack([1 - p, p]) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of the probabilities, minus infinity where one is zero.
+        """Predict the logarithms of the probabilities; minus infinity for zero.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""``MLPRegressor``: scikit-learn's, over the compiled kernels."""
+"""``MLPRegressor``: scikit-learn's estimator on the compiled kernels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_
     validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
     feature_names_in_, n_layers_, n_outputs_, out_activation_
-        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
+        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", or "exp" for poisson.
     posterior_ : Posterior or None
         With ``regularization="bayesian"``; not part of model files.
 
@@ -133,7 +133,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         return "exp" if self.loss == "poisson" else "identity"
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        """Checked samples and values."""
+        """Validate samples and targets."""
         if self.regularization is not None and self.solver != "lm":
             raise ValueError(
                 f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
@@ -167,7 +167,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         return targets
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        """One number for each target."""
+        """Convert outputs to one value per target."""
         if self._outputs_per_target() > 1:
             outputs = point(outputs, self._network().spec)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
@@ -178,17 +178,19 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations too, in the units of the targets, noise included: of the loss
-            "gaussian", and of ``solver="lm", regularization="bayesian"``.
+            Also return the standard deviations of the targets, including the noise, in the units
+            of the targets. Requires the loss "gaussian", or ``solver="lm"`` with
+            ``regularization="bayesian"``.
 
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
-            Of several quantiles (n_samples, n_quantiles), sorted, or (n_samples, n_outputs,
-            n_quantiles).
+            With several quantiles (n_samples, n_quantiles), or (n_samples, n_outputs,
+            n_quantiles); quantiles are sorted.
         deviations : ndarray, of the same shape
-            With ``return_std``.
+            Standard deviations, with ``return_std``.
         """
         outputs = self._predicted(X)
         if return_std and getattr(self, "posterior_", None) is not None:
@@ -198,15 +200,18 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         return decided(outputs, self._network().spec, True, return_std)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+        """Return the coefficient of determination R^2.
+
+        With several quantiles it is computed from the one nearest to 1/2.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
@@ -225,15 +230,16 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """One epoch over the samples given.
+        """Train one epoch on the given samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------

@@ -193,7 +193,7 @@ class Tape:
         self.outputs = z if z is not self._p or self._outputs is None else z.copy()
 
     def __del__(self) -> None:
-        if hasattr(self, "_memory"):  # otherwise `__init__` did not complete
+        if hasattr(self, "_memory"):  # otherwise __init__ did not complete
             self._model.give_back(self._memory)
 
     @overload
