@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class DivergenceError(ArithmeticError):
-    """Training met a loss that is not finite; the network has finite parameters.
+    """The loss of a training is not finite; the parameters of the network are.
 
-    Those of the step before, or of an earlier snapshot: see :meth:`fastnn.Network.fit`.
+    They are those of the step before or of an earlier one: see :meth:`fastnn.Network.fit`.
 
     Attributes
     ----------

@@ -66,8 +66,8 @@ class _Bagging:
 class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     """scikit-learn's ``BaggingClassifier`` of networks, fitted one per core.
 
-    Each network is fitted on samples (and features, where asked for) drawn for it; probabilities
-    are averaged. What is fitted does not depend on ``n_jobs``.
+    Each network is fitted on a random subset of samples (and features, if requested);
+    probabilities are averaged. The networks do not depend on ``n_jobs``.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     oob_score, warm_start, random_state, verbose : various
         As for ``BaggingClassifier``.
     n_jobs : int, optional
-        Networks fitted at a time; default: one per core. Where it is given, that many predict at
-        a time, else one; their sum is then rounded in another order.
+        Number of networks fitted in parallel; default: one per core. If given, predictions use as
+        many threads, and may differ by rounding.
 
     Attributes
     ----------

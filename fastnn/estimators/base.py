@@ -49,7 +49,7 @@ class ScoreMixin:
     """The ``score`` of scikit-learn's mixin behind it, with masked entries refused."""
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or the coefficient of determination R^2 of a regression.
+        """Accuracy, or for a regression the coefficient of determination R^2.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class ScoreMixin:
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -203,14 +203,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels, for multilabel a matrix of 0 and 1; values for a regressor.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Scored after every epoch; early stopping then holds out none of ``X``.
+            Validation data for scores after every epoch and for early stopping.
         checkpoint, checkpoint_every, resume : various
-            As for :meth:`fastnn.Network.fit`, for every solver but "lbfgs", with "lm" in float64.
-            A checkpoint is the end of an epoch: after Ctrl-C that of the last one that was kept.
-            To go on, data and parameters must be the same, but ``max_iter`` may be more unless
-            the learning rate depends on it; ``random_state`` is that of the checkpoint.
+            As for :meth:`fastnn.Network.fit`, for all solvers except "lbfgs", with "lm" in float64.
+            Checkpoints are written at ends of epochs. To continue, data and parameters must be the
+            same, except that ``max_iter`` may be larger unless the learning rate depends on it;
+            ``random_state`` is taken from the checkpoint.
 
         Returns
         -------
@@ -219,10 +219,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, when training leaves parameters that are not finite, and for a
-            checkpoint of another training, of which the message says what differs.
+            If an argument is invalid, the trained parameters are not finite, or a checkpoint is of
+            another training.
         ModelFormatError
-            If a checkpoint is damaged, or a label cannot be kept in one.
+            If a checkpoint is damaged, or cannot contain a label.
         OSError
             If a checkpoint cannot be read or written.
 
@@ -540,10 +540,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention with the extension ``.safetensors``.
         include_optimizer : bool, default=False
-            Keep the moments and counters of the update rule too, with which ``partial_fit`` goes
-            on.
+            Also save the moments and counters of the update rule, to continue with
+            ``partial_fit``.
 
         Raises
         ------

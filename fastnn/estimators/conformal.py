@@ -67,11 +67,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
-            What ``estimator`` takes. With ``cv="prefit"``, samples that it was not trained with.
+            Samples; with ``cv="prefit"`` those that were not used for training.
         y : array-like, shape (n_samples,)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample in the fits; the held-out samples count alike.
+            Weight of each sample in the fits; errors of held-out samples are not weighted.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return as_real("coverage", coverage, 0.0, 1.0, low_open=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the model that was fitted to all samples predicts.
+        """Predictions of the model that was fitted to all samples.
 
         Parameters
         ----------
@@ -154,14 +154,14 @@ def _fitted(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: np.ndarray
 
 
 class ConformalRegressor(RegressorMixin, _Conformal):
-    """Intervals around a regression's predictions, by cross-validation (CV+).
+    """Prediction intervals for regression by cross-validation (CV+).
 
-    Each sample is predicted by a model that was trained without its fold; how wrong these
-    predictions are determines how wide an interval must be to contain a given share of new targets.
-    That is valid for every model and noise, if new samples come from the distribution of those of
-    training: on average the share is ``coverage``, and at least ``2 coverage - 1`` is guaranteed
-    (up to a term that vanishes with more samples). Source: Barber, Candès, Ramdas, Tibshirani,
-    Predictive inference with the jackknife+ (2021).
+    Each sample is predicted by a model that was trained without its fold. The errors of these
+    predictions determine the width of the intervals. This is valid for every model and noise
+    distribution if new samples come from the same distribution as the training data: on average
+    the coverage is ``coverage``, and at least ``2 coverage - 1`` is guaranteed (up to a term that
+    vanishes with more samples); see Barber, Candès, Ramdas, Tibshirani, Predictive inference with
+    the jackknife+ (2021).
 
     Parameters
     ----------
@@ -172,19 +172,20 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         deviations then scale the errors, or with several quantiles, whose first and last one are
         shifted by the errors (Romano, Patterson, Candès 2019).
     cv : int, splitter or "prefit", default=10
-        Folds, of shuffled samples. "prefit": ``estimator`` is fitted already (it may be a
-        :class:`Network`), and ``fit`` gets samples that it has not seen (split conformal).
+        Number of folds, of shuffled samples. With "prefit", ``estimator`` is already fitted (and
+        may be a :class:`Network`), and ``fit`` takes samples that were not used for its training
+        (split conformal).
     random_state : int, RandomState or None
         Shuffles the samples.
     n_jobs : int, optional
-        Models fitted at a time; default: one per core, as by :func:`fit_many`.
+        Number of models fitted in parallel; default: one per core.
 
     Attributes
     ----------
     estimator_ : estimator
         Fitted to all samples.
     n_held_out_ : int
-        Samples whose errors are known.
+        Number of held-out samples.
     n_features_in_, feature_names_in_
         As of ``estimator_``.
 
@@ -237,7 +238,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         Returns
         -------
         low, high : ndarray of float64, shape (n_samples,)
-            Infinite where there are too few samples for the coverage, less than
+            Infinite if there are too few samples for the coverage: fewer than
             ``coverage / (1 - coverage)``.
         """
         check_is_fitted(self)
@@ -298,10 +299,10 @@ def _has_quantiles(model: Any) -> bool:
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
-    """Sets of classes that contain the right one for a given share of new samples (CV+).
+    """Prediction sets of classes with a given coverage (CV+).
 
-    As :class:`ConformalRegressor`, with sets in place of intervals. Source: Romano, Sesia, Candès,
-    Classification with valid and adaptive coverage (2020).
+    As :class:`ConformalRegressor`, with sets of classes instead of intervals (Romano, Sesia,
+    Candès, Classification with valid and adaptive coverage, 2020).
 
     Parameters
     ----------
@@ -384,7 +385,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return each
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Sets of classes that contain the right one for a given share of the samples.
+        """Sets of classes that contain the true class for a given share of the samples.
 
         Parameters
         ----------

@@ -19,10 +19,9 @@ from fastnn.training.pool import Workers
 class JoblibBackend(ParallelBackendBase):
     """Backend of joblib: fits in parallel, one network per core, as :func:`fastnn.fit_many`.
 
-    For what scikit-learn does with many fits: searches, cross-validation, ensembles. The
-    kernels work without the GIL, so threads suffice: nothing is copied to other processes.
-    Each fit keeps to its core, BLAS included, and Ctrl-C stops those that run. Parallel work
-    within a fit is done by its own thread.
+    For searches, cross-validation and ensembles of scikit-learn. The kernels release the GIL, so
+    that threads are used and no data are copied to other processes. Each fit uses one core, also
+    for BLAS, and Ctrl-C stops running fits.
 
     Examples
     --------

@@ -196,8 +196,8 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
         return_std : bool, default=False
-            Return standard deviations too, in the units of the targets, noise included: of the loss
-            "gaussian", and of ``solver="lm", regularization="bayesian"``.
+            Also return standard deviations in the units of the targets, including the noise: with
+            the loss "gaussian", and with ``solver="lm", regularization="bayesian"``.
 
         Returns
         -------
@@ -215,7 +215,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return decided(outputs, self._network().spec, True, return_std)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+        """Coefficient of determination R^2; with several quantiles that of the one nearest to 1/2.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -250,7 +250,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------

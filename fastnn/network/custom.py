@@ -111,16 +111,15 @@ class _Pair:
 class CustomActivation(_Pair):
     """An activation of your own, for the NumPy and Numba backends.
 
-    Accepted wherever the name of an activation is. ``backend="auto"`` then takes Numba, which
-    compiles the functions once a process; the NumPy backend calls them for one number after the
-    other. Networks with one are pickled as functions are, by reference; model files and exports
-    keep data only and refuse it.
+    Accepted in place of the name of an activation. ``backend="auto"`` then chooses Numba, which
+    compiles the functions once per process; the NumPy backend calls them for each number. Pickle
+    files contain a reference to the functions; model files and exports cannot contain them.
 
     Parameters
     ----------
     f : function
-        ``f(z)``: a number to a number. Plain Python that Numba can compile, or compiled by
-        ``numba.njit`` already. Where it raises an error of arithmetic it counts as NaN.
+        ``f(z)``: a function of one number that Numba can compile, or that is compiled by
+        ``numba.njit``. An arithmetic error counts as NaN.
     df : function
         ``df(z)``: its derivative.
     name : str, optional
@@ -129,8 +128,8 @@ class CustomActivation(_Pair):
     Raises
     ------
     ValueError
-        If they are not functions of one argument. What a backend cannot call it refuses when the
-        network is made.
+        If they are not functions of one argument. Functions that a backend cannot call are an
+        error when the network is created.
 
     Examples
     --------
@@ -165,7 +164,7 @@ class CustomLoss(_Pair):
     f : function
         ``f(z, t)``: the loss of output z for target t, two numbers to one.
     df : function
-        ``df(z, t)``: its derivative by z.
+        ``df(z, t)``: its derivative with respect to z.
     name : str, optional
         Default: that of ``f``.
 

@@ -38,17 +38,17 @@ class Differentiable:
     n_threads: int | None
 
     def jacobian(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output by every feature, for each sample.
+        """Derivatives of the outputs with respect to the features, for each sample.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            What is differentiated. "predict": the values of a regression. "proba": the
-            probabilities of :meth:`predict_proba`. "logits": the last layer's net inputs, of a
-            regression in the units of its training. Default: what the network predicts,
-            "predict" of a regression and "proba" of a classification.
+            Function to differentiate. "predict": the predictions of a regression (the default for
+            regressions). "proba": the probabilities of :meth:`predict_proba` (the default for
+            classifications). "logits": the net inputs of the last layer, for a regression in
+            standardised units.
 
         Returns
         -------
@@ -82,10 +82,10 @@ class Differentiable:
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
 
     def jacobian_by_params(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output by every parameter, for each sample.
+        """Derivatives of the outputs with respect to the parameters, for each sample.
 
-        For least squares of one's own (``scipy.optimize.least_squares(jac=...)``), Gauss-Newton
-        and uncertainties. It takes ``samples * outputs * n_params`` numbers.
+        For custom least-squares problems (``scipy.optimize.least_squares(jac=...)``). The result
+        has ``samples * outputs * n_params`` numbers.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Differentiable:
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
-            For each sample, or for all.
+            One vector per sample, or one for all.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -148,14 +148,14 @@ class Differentiable:
         return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
 
     def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """The Jacobian times vectors: the outputs' change as the features move along ``v``.
+        """Jacobian-vector product: derivative of the outputs along the direction ``v``.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, features) or (features,)
-            For each sample, or for all.
+            One vector per sample, or one for all.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -177,9 +177,9 @@ class Differentiable:
         return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
 
     def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
-        """Hessian times vectors: the change of ``vjp(X, v)`` as the features move along ``u``.
+        """Hessian-vector product: derivative of ``vjp(X, v)`` along the direction ``u``.
 
-        The NumPy kernels compute it whatever the backend.
+        It is computed by the NumPy kernels with every backend.
 
         Parameters
         ----------
@@ -228,11 +228,11 @@ class Differentiable:
         return change
 
     def taylor(self, X: Any, u: Any, *, by_params: bool = False) -> Taylor:
-        """Value, first and second derivative of the outputs as the features move along ``u``.
+        """Value, first and second derivative of the outputs along the direction ``u``.
 
-        With the unit vectors one after the other the second derivatives of a differential
-        equation; their Jacobians by the parameters are what least squares on its residuals need.
-        The NumPy kernels compute it whatever the backend.
+        For residuals of differential equations, with unit vectors as ``u``; the Jacobians with
+        respect to the parameters are those for least squares.
+        It is computed by the NumPy kernels with every backend.
 
         Parameters
         ----------
@@ -253,8 +253,8 @@ class Differentiable:
         Raises
         ------
         ValueError
-            On bad arguments, and for a :class:`fastnn.CustomActivation`, which has no second
-            derivative.
+            If an argument is invalid, and for a :class:`fastnn.CustomActivation`, which has no
+            second derivative.
 
         Examples
         --------

@@ -13,11 +13,11 @@ from fastnn.network.scales import FAR
 
 
 class Ensemble:
-    """Networks of the same inputs and targets, whose predictions are averaged.
+    """Average of several networks with the same inputs and targets.
 
-    Of classes the probabilities are averaged, of a regression the values. What
-    :class:`fastnn.TabularSearchClassifier` and ``fastnn search`` find is one, and so are the
-    members of :class:`fastnn.TabularClassifier` and of ``fastnn train --members``.
+    For a classification probabilities are averaged, for a regression predictions. Ensembles are
+    the result of :class:`fastnn.TabularSearchClassifier` and ``fastnn search``, and of
+    :class:`fastnn.TabularClassifier` and ``fastnn train`` with several members.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Ensemble:
         Trained, of one number of features and of outputs, with one loss: cross_entropy, or one of
         regression.
     weights : array-like, shape (networks,), optional
-        Positive; only their ratios count. Default: all alike.
+        Positive relative weights; default: equal ones.
 
     Attributes
     ----------
@@ -215,7 +215,7 @@ class Ensemble:
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------

@@ -373,15 +373,15 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return p
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Most probable labels, or the values of a regression.
+        """Predict labels, or the values of a regression.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
             Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations of the targets too, in their units, noise included: of the
-            loss gaussian, and of a training by ``LevenbergMarquardt(regularization="bayesian")``.
+            Also return standard deviations in the units of the targets, including the noise: with
+            the loss gaussian, and after ``LevenbergMarquardt(regularization="bayesian")``.
 
         Returns
         -------
@@ -447,7 +447,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or the coefficient of determination R^2 of a regression.
+        """Accuracy, or for a regression the coefficient of determination R^2.
 
         Parameters
         ----------
@@ -456,7 +456,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -497,26 +497,26 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return float(np.average(right, weights=weights))
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
-        """Samples far outside of what the network was trained on.
+        """Which samples are far outside the range of the training data.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         deviations : float, default=3
-            How many standard deviations a feature must lie below the smallest or above the
-            largest value that the first ``fit`` saw.
+            Number of standard deviations by which a feature must lie below the smallest or above
+            the largest value of the first ``fit``.
 
         Returns
         -------
         ndarray of bool, shape (samples,)
-            True where that is so for some feature.
+            True for samples with at least one such feature.
 
         Raises
         ------
         ValueError
-            If the network does not know the range: it does not standardise, is not fitted, or
-            comes from a file of fastnn 0.1.
+            If the range is not known: ``standardize`` is False, the network is not fitted, or it
+            was saved by fastnn 0.1.
 
         Examples
         --------

@@ -50,19 +50,19 @@ class Portable:
     def numba_predict(self, output: str = "proba", *, derivative: str | None = None) -> Callable:
         """Prediction of one sample as a Numba function, for other compiled code.
 
-        The weights are copied: later training does not change the function. A call
-        needs neither the GIL nor memory, and is allowed in ``prange``. Numba's
-        ``cache=True`` is refused, with a warning, for functions that call it.
+        The weights are copied: later training does not change the function. A call neither takes
+        the GIL nor allocates memory, and is allowed in ``prange``. Functions that call it are not
+        cached by Numba's ``cache=True``, with a warning.
 
         Parameters
         ----------
         output : {"proba", "logits"}, default="proba"
-            What ``out`` gets. "proba": probabilities, one an output (a single output
-            of binary_cross_entropy: that of the second class), or for regression the
-            values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
+            Values written to ``out``. "proba": the probabilities (for a single output of
+            binary_cross_entropy that of the second class), or for a regression the values of
+            :meth:`predict` in the targets' units. "logits": the net inputs of the last layer.
         derivative : {"jacobian"}, optional
-            The function then also gives the derivative of every output by every feature, as
-            :meth:`jacobian` does.
+            The function then also computes the Jacobian with respect to the features, as
+            :meth:`jacobian`.
 
         Returns
         -------
@@ -107,24 +107,25 @@ class Portable:
     ) -> NumbaTape:
         """:meth:`forward`, ``backward`` and :meth:`apply` as Numba functions, for a compiled loop.
 
-        They share parameters, moments and the count of updates with the network: it predicts with
-        what the loop has trained, and the loop goes on where ``fit`` or :meth:`apply` with an equal
-        optimizer ended. Once a training with another optimizer has begun, ``apply`` is an error.
-        Of the scales of ``standardize=True`` they have a copy. Results have the bits of
-        :meth:`forward` and :meth:`apply` with the Numba backend.
+        They share parameters, moments and the number of updates with the network: predictions use
+        the parameters trained by the loop, and the loop continues the training of ``fit`` or
+        :meth:`apply` with an equal optimizer. After the start of a training with another
+        optimizer, ``apply`` is an error. Mean and scale of ``standardize=True`` are copied.
+        Results are bitwise equal to those of :meth:`forward` and :meth:`apply` with the Numba
+        backend.
 
         Parameters
         ----------
         max_rows : int
-            Most rows of a batch; a tape has memory for so many.
+            Maximum number of rows of a batch.
         optimizer : Optimizer or str, optional
-            As for :meth:`apply`. The training begins here: another optimizer than the last one
-            starts with new moments.
+            As for :meth:`apply`. If it differs from that of the previous training, it starts with
+            new moments.
         of : {"logits", "predict"}, optional
-            What the outputs are, as for :meth:`forward`; "predict" of a regression, but not with
-            the loss poisson.
+            Kind of outputs, as for :meth:`forward`; "predict" for regressions except with the loss
+            poisson.
         training : bool, default=False
-            Whether units are dropped.
+            Apply dropout.
 
         Returns
         -------
@@ -148,7 +149,7 @@ class Portable:
         Raises
         ------
         ValueError
-            On bad arguments; nothing has begun then.
+            If an argument is invalid; nothing has begun then.
 
         Examples
         --------
@@ -232,12 +233,12 @@ class Portable:
     # --- keeping --------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew.
+        """All settings as plain data (JSON); see :meth:`from_config`.
 
         Raises
         ------
         ValueError
-            If there are custom functions, which are no data.
+            If there are custom functions.
 
         Examples
         --------
@@ -326,11 +327,10 @@ class Portable:
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention with the extension ``.safetensors``.
         include_optimizer : bool, default=False
-            Keep the moments and counters of the update rule, and the average of ``ema``, so that
-            a training goes on from the file as if it had not stopped. The file is two to four
-            times as large.
+            Also save the moments and counters of the update rule and the average of ``ema``, so
+            that a training can be continued exactly. The file is two to four times as large.
 
         Raises
         ------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stepwise:
-    """What a network does in a training loop of one's own."""
+    """The methods of a network for custom training loops."""
 
     spec: NetworkSpec
     model: Model
@@ -29,19 +29,19 @@ class Stepwise:
     state: TrainingState
 
     def forward(self, X: Any, *, of: str | None = None, training: bool = False) -> Tape:
-        """Outputs for a batch, recorded so that a loss's gradient can be taken back through them.
+        """Forward pass for a batch, recorded for :meth:`Tape.backward`.
 
-        One thread computes them. The memory of a tape that nobody holds any more is used again.
+        It uses one thread. The memory of a tape is reused when the tape is no longer referenced.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            What the outputs are, as for :meth:`jacobian`. Default: "predict" of a regression,
-            "logits" of a classification, as a module of PyTorch gives them.
+            Kind of outputs, as for :meth:`jacobian`. Default: "predict" for a regression, "logits"
+            for a classification.
         training : bool, default=False
-            Whether units are dropped. The masks are drawn anew after each :meth:`apply`.
+            Apply dropout. The masks change after each :meth:`apply`.
 
         Returns
         -------
@@ -76,18 +76,18 @@ class Stepwise:
         Parameters
         ----------
         optimizer : Optimizer or str or None
-            As for :meth:`fit`: an equal one goes on with its moments, another starts with new
-            ones. One with ``ema`` is refused.
+            As for :meth:`fit`: moments are kept if it equals the previous one. ``ema`` is not
+            supported.
         gradient : ndarray, shape (n_params,)
-            Of the loss by the parameters, in their layout, as :meth:`Tape.backward` gives it.
-            The network's L2 is added.
+            Gradient of the loss with respect to the parameters, as returned by
+            :meth:`Tape.backward`. The network's L2 penalty is added.
         learning_rate : float, optional
-            Of this step, for a schedule; default: the optimiser's.
+            Learning rate of this step; default: that of the optimizer.
 
         Raises
         ------
         ValueError
-            On bad arguments, and if the gradient is not finite; nothing changes then.
+            If an argument is invalid, and if the gradient is not finite; nothing changes then.
 
         Examples
         --------

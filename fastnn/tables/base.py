@@ -112,7 +112,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, or if no column is left to learn from.
+            If an argument is invalid, or if no column is left to learn from.
         DivergenceError
             If the loss is not finite before the first epoch ends.
         """
@@ -339,7 +339,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention with the extension ``.safetensors``.
         """
         check_is_fitted(self)
         TableModel(self.encoding_, self._averaged()).save(path)

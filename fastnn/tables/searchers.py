@@ -63,7 +63,7 @@ class _Search:
         Raises
         ------
         ValueError
-            On bad arguments, if ``folder`` has another search, or if no trial has a score.
+            If an argument is invalid, if ``folder`` has another search, or if no trial has a score.
         KeyboardInterrupt
             If one came before the first trial was finished; a later one ends the search.
         """

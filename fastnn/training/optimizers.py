@@ -310,10 +310,10 @@ class LevenbergMarquardt(Optimizer):
     """Levenberg-Marquardt: Gauss-Newton steps with damping, for small networks.
 
     A step solves ``(H + damping I) d = -g`` with the gradient g of the objective over all samples
-    and its Gauss-Newton matrix H, for squared error the mean of ``J.T J`` plus L2. It is taken if
-    the objective falls; then the damping falls too, else it rises and the step is tried again. An
-    epoch of ``fit`` is one such step. Computed in float64 whatever the network's dtype; use
-    ``dtype="float64"`` for the last digits.
+    and its Gauss-Newton matrix H, for squared error the mean of ``J.T J`` plus L2. If the
+    objective decreases, the step is accepted and the damping is decreased; otherwise the damping
+    is increased and the step repeated. An epoch of ``fit`` is one such step. Computations are in
+    float64; use ``dtype="float64"`` for the last digits.
 
     For the losses squared_error, huber, poisson, cross_entropy and binary_cross_entropy, full
     batches, no dropout, and at most 3,000 parameters, since a step takes time with their cube and
@@ -322,22 +322,22 @@ class LevenbergMarquardt(Optimizer):
     Parameters
     ----------
     damping : float, default=1e-3
-        Of the first step (Marquardt's parameter, MATLAB's mu).
+        Initial damping (Marquardt's parameter, mu in MATLAB).
     decrease : float in (0, 1), default=0.1
-        Factor of the damping after a step that was taken.
+        Factor of the damping after an accepted step.
     increase : float above 1, default=10
-        Factor after one that was not.
+        Factor of the damping after a rejected step.
     max_damping : float, default=1e10
-        Training ends where a larger one would be needed: no step lowers the objective.
+        Training stops if a larger damping would be needed to decrease the objective.
     min_gradient : float, default=1e-7
-        Training ends when no entry of the gradient is larger.
+        Training stops when the largest entry of the gradient is at most this.
     goal : float, default=0
-        Training ends when the objective is not larger.
+        Training stops when the objective is at most this.
     regularization : {None, "bayesian"}
-        "bayesian": strength of L2 on all parameters, biases too, and variance of the noise are
-        estimated again after each step (MacKay, 1992; Foresee and Hagan, 1997), so that no
-        validation data are needed. For squared error, with the network's ``l2=0``. The losses of
-        the history then are without the penalty, and the network has ``posterior_``, a
+        "bayesian": the L2 penalty of all parameters, including biases, and the variance of the
+        noise are re-estimated after each step (MacKay, 1992; Foresee and Hagan, 1997), so that no
+        validation data are needed. For squared error, with ``l2=0`` of the network. Losses of the
+        history are then without the penalty, and ``posterior_`` of the network is a
         :class:`fastnn.Posterior`.
 
     Examples
