@@ -119,7 +119,7 @@ class Differentiable:
         return np.ascontiguousarray(jacobian)
 
     def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """Vectors times the Jacobian: the gradient of ``v @ outputs`` by the features.
+        """Vector-Jacobian product: gradient of ``v @ outputs`` with respect to the features.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Differentiable:
         u : array-like, shape (samples, features) or (features,)
             The direction.
         by_params : bool, default=False
-            Whether the Jacobians by the parameters are wanted too.
+            Also return the Jacobians with respect to the parameters.
 
         Returns
         -------

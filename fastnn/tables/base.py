@@ -92,18 +92,18 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> Self:
-        """Learn the columns and train.
+        """Learn the encoding and train.
 
         Parameters
         ----------
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
-            Text, categories, dates and missing values too.
+            Rows, which may contain text, categories, dates and missing values.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Samples of weight 0 are left out.
         X_val, y_val : optional
-            Rows that decide which epoch is the best; none of ``X`` are held out then.
+            Validation rows, instead of holding out rows of ``X``.
 
         Returns
         -------
@@ -331,10 +331,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         return self._importances
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
+        """Write a model file; :func:`fastnn.load` reads it as a :class:`fastnn.TableModel`.
 
-        It has the networks and how columns become numbers, neither settings nor data. What it
-        predicts has the bits of the estimator's predictions.
+        The file contains the networks and the encoding, but neither settings nor data. Predictions
+        are bitwise equal to those of the estimator.
 
         Parameters
         ----------

@@ -114,21 +114,21 @@ class History:
 
 @dataclass
 class Progress:
-    """What callbacks get between two chunks of steps.
+    """The state of a training, as passed to callbacks.
 
     Attributes
     ----------
     network : Network
     epoch, epochs : int
-        Epochs finished and asked for.
+        Number of finished and of requested epochs.
     step, steps : int
-        Updates done and asked for.
+        Number of finished and of requested steps.
     loss : float
         Objective of the last batch, before its step.
     validation_loss, validation_score : float or None
-        Of the last validated epoch.
+        Loss and score of the last validation.
     seconds : float
-        Since training began.
+        Time since the start of the training.
 
     Examples
     --------

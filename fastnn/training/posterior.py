@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of a network trained with ``LevenbergMarquardt(regularization="bayesian")``.
+    """Posterior of a network trained with ``LevenbergMarquardt(regularization="bayesian")``.
 
     Parameters and noise have Gaussian distributions; targets are standardised where the network
     standardises.
@@ -17,13 +17,13 @@ class Posterior:
     Attributes
     ----------
     alpha : float
-        Precision (inverse variance) of the parameters before the data.
+        Precision (inverse variance) of the prior of the parameters.
     beta : float
         Precision of the targets' noise.
     n_effective : float
-        How many parameters the data determine, from 0 to ``n_params``.
+        Effective number of parameters, from 0 to ``n_params``.
     params : ndarray of float64, shape (n_params,)
-        The parameters that this belongs to.
+        The parameters to which this posterior belongs.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Posterior:
         Parameters
         ----------
         gradients : ndarray, shape (n_params, n)
-            Of each prediction by the parameters.
+            Gradients of the predictions with respect to the parameters.
 
         Returns
         -------
