@@ -63,6 +63,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # the types stand in the docstrings
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_class_members_toctree = False
+toc_object_entries_show_parents = "hide"  # names of methods fit into the sidebar
 
 # --- Gallery -----------------------------------------------------------------------
 matplotlib.use("agg")

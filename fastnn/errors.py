@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class DivergenceError(ArithmeticError):
-    """The loss became NaN or infinite in training; the parameters of the network are finite.
+    """The loss of a training is not finite; the parameters of the network are.
 
-    They are those of the step before or of an earlier snapshot: see :meth:`fastnn.Network.fit`.
+    They are those of the step before or of an earlier one: see :meth:`fastnn.Network.fit`.
 
     Attributes
     ----------

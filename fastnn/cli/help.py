@@ -119,8 +119,9 @@ def _name(param: Any, ctx: Any) -> str:
         return f"--[no-]{param.opts[0][2:]}"
     if param.is_flag:
         return names
-    kind = str(param.display_type_rich(ctx)).strip("<>").removesuffix(" range")
-    return f"{names} {TYPES.get(kind, kind)}"
+    describe = getattr(param, "display_type_rich", None) or param.make_metavar  # Typer < 0.29
+    kind = str(describe(ctx)).strip("<>[]").lower().removesuffix(" range")
+    return f"{names} {param.metavar or TYPES.get(kind, kind)}"
 
 
 def _default(param: Any) -> str:

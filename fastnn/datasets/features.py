@@ -27,7 +27,7 @@ def usable_columns(
     ignore : sequence of str
         Columns to leave out.
     keep_index : bool
-        Keep columns that only count or name the rows.
+        Keep columns that only number or name the rows.
 
     Returns
     -------

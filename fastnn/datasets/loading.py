@@ -55,7 +55,7 @@ def load(
     ignore : sequence of str, optional
         Columns to leave out.
     keep_index : bool, default=False
-        Keep columns that only count or name the rows.
+        Keep columns that only number or name the rows.
     gaps : {"error", "drop"}, default="error"
         Whether a missing value is an error, or its row is left out.
     header : bool, optional

@@ -67,8 +67,8 @@ class _Bagging:
 class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     """scikit-learn's ``BaggingClassifier`` of networks, fitted one per core.
 
-    Each network is fitted on its own random sample (and random features, if requested), and
-    probabilities are averaged. The fitted networks do not depend on ``n_jobs``.
+    Each network is fitted on a random subset of samples (and features, if requested);
+    probabilities are averaged. The networks do not depend on ``n_jobs``.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     oob_score, warm_start, random_state, verbose : various
         As for ``BaggingClassifier``.
     n_jobs : int, optional
-        Number of networks fitted at the same time; default: one per core. Prediction uses one
-        network at a time unless ``n_jobs`` is given; sums may then be rounded differently.
+        Number of networks fitted in parallel; default: one per core. If given, predictions use as
+        many threads, and may differ by rounding.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class ScoreMixin:
     """``score`` of scikit-learn's mixin (the next base class), with checks of the arguments."""
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy, or the coefficient of determination R^2 of a regression.
+        """Accuracy, or for a regression the coefficient of determination R^2.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class ScoreMixin:
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -205,15 +205,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a matrix of 0 and 1 for multilabel, or real values for a regressor.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Data scored after every epoch; early stopping then does not hold out a part of ``X``.
+            Validation data for scores after every epoch and for early stopping.
         checkpoint, checkpoint_every, resume : various
-            As for :meth:`fastnn.Network.fit`; not for the solver "lbfgs", and for "lm" in float64
-            only. A checkpoint is the state at the end of an epoch; after Ctrl-C, of the last epoch
-            whose state was saved in memory. To resume, data and parameters must be the same,
-            except that ``max_iter`` may be larger unless the learning rate depends on it; the
-            random state is taken from the checkpoint.
+            As for :meth:`fastnn.Network.fit`, for all solvers except "lbfgs", with "lm" in float64.
+            Checkpoints are written at ends of epochs. To continue, data and parameters must be the
+            same, except that ``max_iter`` may be larger unless the learning rate depends on it;
+            ``random_state`` is taken from the checkpoint.
 
         Returns
         -------
@@ -222,10 +221,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument is invalid, if the trained parameters are not finite, or if the
-            checkpoint belongs to another training; the message then lists the differences.
+            If an argument is invalid, the trained parameters are not finite, or a checkpoint is of
+            another training.
         ModelFormatError
-            If a checkpoint is damaged, or if a label cannot be stored in one.
+            If a checkpoint is damaged, or cannot contain a label.
         OSError
             If a checkpoint cannot be read or written.
 
@@ -544,10 +543,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         path : path
-            By convention it ends in ``.safetensors``.
+            By convention with the extension ``.safetensors``.
         include_optimizer : bool, default=False
-            Also save moments and counters of the optimizer, so that ``partial_fit`` can continue
-            the training.
+            Also save the moments and counters of the update rule, to continue with
+            ``partial_fit``.
 
         Raises
         ------

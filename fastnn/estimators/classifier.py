@@ -21,8 +21,8 @@ from fastnn.estimators.parameters import interval, is_stochastic, keep
 class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` on compiled kernels.
 
-    Takes what scikit-learn's takes, and gives the same: from one ``random_state`` the same
-    initial weights, order of the samples and held-out samples, and therefore the same loss curve
+    Parameters, attributes and results are those of scikit-learn: the same ``random_state`` gives
+    the same initial weights, sample order and held-out samples, and therefore the same loss curve
     up to rounding. The parameters after ``max_fun`` are additions of fastnn.
 
     Parameters
@@ -289,7 +289,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         y : array-like, shape (n_samples,) or (n_samples, n_labels)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
         classes : array-like, shape (n_classes,), optional
             All labels that can occur; required in the first call.
 

@@ -67,12 +67,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
-            Samples that ``estimator`` accepts. With ``cv="prefit"``, samples that were not used to
-            train it.
+            Samples; with ``cv="prefit"`` those that were not used for training.
         y : array-like, shape (n_samples,)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample in the fits; held-out samples have equal weights.
+            Weight of each sample in the fits; errors of held-out samples are not weighted.
 
         Returns
         -------
@@ -123,7 +122,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return as_real("coverage", coverage, 0.0, 1.0, low_open=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict with the model fitted to all samples.
+        """Predictions of the model that was fitted to all samples.
 
         Parameters
         ----------
@@ -156,14 +155,14 @@ def _fitted(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: np.ndarray
 
 
 class ConformalRegressor(RegressorMixin, _Conformal):
-    """Prediction intervals of a regression by conformal cross-validation (CV+).
+    """Prediction intervals for regression by cross-validation (CV+).
 
-    Each sample is predicted by a model trained without its fold. The errors of these predictions
-    determine how wide an interval must be to contain a given fraction of new targets. This is
-    valid for any model and noise, if new samples are from the same distribution as the training
-    samples: the coverage is ``coverage`` on average, and at least ``2 coverage - 1`` is guaranteed
-    (up to a term that vanishes for many samples). Source: Barber, Candès, Ramdas, Tibshirani,
-    Predictive inference with the jackknife+ (2021).
+    Each sample is predicted by a model that was trained without its fold. The errors of these
+    predictions determine the width of the intervals. This is valid for every model and noise
+    distribution if new samples come from the same distribution as the training data: on average
+    the coverage is ``coverage``, and at least ``2 coverage - 1`` is guaranteed (up to a term that
+    vanishes with more samples); see Barber, Candès, Ramdas, Tibshirani, Predictive inference with
+    the jackknife+ (2021).
 
     Parameters
     ----------
@@ -175,13 +174,13 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         several quantiles, where the first and the last quantile are shifted by the errors (Romano,
         Patterson, Candès 2019).
     cv : int, splitter or "prefit", default=10
-        Number of folds of shuffled samples, or a splitter. With "prefit", ``estimator`` is already
-        fitted (it may be a :class:`Network`), and ``fit`` must be given samples not used to train
-        it (split conformal prediction).
+        Number of folds, of shuffled samples. With "prefit", ``estimator`` is already fitted (and
+        may be a :class:`Network`), and ``fit`` takes samples that were not used for its training
+        (split conformal).
     random_state : int, RandomState or None
         Seed or generator for shuffling the samples.
     n_jobs : int, optional
-        Number of models fitted at the same time; default: one per core, as in :func:`fit_many`.
+        Number of models fitted in parallel; default: one per core.
 
     Attributes
     ----------
@@ -242,8 +241,8 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         Returns
         -------
         low, high : ndarray of float64, shape (n_samples,)
-            Ends of the intervals. Infinite if there are too few held-out samples for the
-            coverage, fewer than ``coverage / (1 - coverage)``.
+            Infinite if there are too few samples for the coverage: fewer than
+            ``coverage / (1 - coverage)``.
         """
         check_is_fitted(self)
         coverage = self._coverage(coverage)
@@ -303,11 +302,10 @@ def _has_quantiles(model: Any) -> bool:
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
-    """Prediction sets of a classifier by conformal cross-validation (CV+).
+    """Prediction sets of classes with a given coverage (CV+).
 
-    Like :class:`ConformalRegressor`, with sets of classes in place of intervals. A given fraction
-    of the sets contains the true class. Source: Romano, Sesia, Candès, Classification with valid
-    and adaptive coverage (2020).
+    As :class:`ConformalRegressor`, with sets of classes instead of intervals (Romano, Sesia,
+    Candès, Classification with valid and adaptive coverage, 2020).
 
     Parameters
     ----------
@@ -392,7 +390,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return each
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Predict sets of classes that contain the true class for a given fraction of samples.
+        """Sets of classes that contain the true class for a given share of the samples.
 
         Parameters
         ----------

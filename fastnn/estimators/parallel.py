@@ -19,10 +19,9 @@ from fastnn.training.pool import Workers
 class JoblibBackend(ParallelBackendBase):
     """joblib backend for parallel fits, one network per core, like :func:`fastnn.fit_many`.
 
-    For everything in scikit-learn that does many fits: searches, cross-validation, ensembles. The
-    kernels release the GIL, so threads suffice and no data are copied to other processes. Each
-    fit uses one core, including BLAS, and Ctrl-C stops the running fits. Nested parallel work
-    runs in the thread of its fit.
+    For searches, cross-validation and ensembles of scikit-learn. The kernels release the GIL, so
+    that threads are used and no data are copied to other processes. Each fit uses one core, also
+    for BLAS, and Ctrl-C stops running fits.
 
     Examples
     --------

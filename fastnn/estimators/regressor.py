@@ -180,9 +180,8 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
             Samples, one per row.
         return_std : bool, default=False
-            Also return the standard deviations of the targets, including the noise, in the units
-            of the targets. Requires the loss "gaussian", or ``solver="lm"`` with
-            ``regularization="bayesian"``.
+            Also return standard deviations in the units of the targets, including the noise: with
+            the loss "gaussian", and with ``solver="lm", regularization="bayesian"``.
 
         Returns
         -------
@@ -200,9 +199,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         return decided(outputs, self._network().spec, True, return_std)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R^2.
-
-        With several quantiles it is computed from the one nearest to 1/2.
+        """Coefficient of determination R^2; with several quantiles that of the one nearest to 1/2.
 
         Parameters
         ----------
@@ -211,7 +208,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -239,7 +236,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------

@@ -111,16 +111,15 @@ class _Pair:
 class CustomActivation(_Pair):
     """A user-defined activation, for the NumPy and Numba backends.
 
-    Accepted wherever the name of an activation is. ``backend="auto"`` then selects Numba if
-    installed, which compiles the functions once per process; the NumPy backend calls them for one
-    number after the other. Pickling stores the functions by reference, as Python does. Model
-    files and exports contain only data and cannot store custom functions.
+    Accepted in place of the name of an activation. ``backend="auto"`` then chooses Numba, which
+    compiles the functions once per process; the NumPy backend calls them for each number. Pickle
+    files contain a reference to the functions; model files and exports cannot contain them.
 
     Parameters
     ----------
     f : function
-        ``f(z)``, from a number to a number: Python code that Numba can compile, or a function
-        already compiled by ``numba.njit``. Where it raises an arithmetic error, its value is NaN.
+        ``f(z)``: a function of one number that Numba can compile, or that is compiled by
+        ``numba.njit``. An arithmetic error counts as NaN.
     df : function
         ``df(z)``, the derivative of ``f``.
     name : str, optional
@@ -129,8 +128,8 @@ class CustomActivation(_Pair):
     Raises
     ------
     ValueError
-        If ``f`` or ``df`` is not a function of one argument. Whether a backend can call them is
-        checked when the network is created.
+        If they are not functions of one argument. Functions that a backend cannot call are an
+        error when the network is created.
 
     Examples
     --------
@@ -165,7 +164,7 @@ class CustomLoss(_Pair):
     f : function
         ``f(z, t)``, the loss of output z for target t; takes and returns numbers.
     df : function
-        ``df(z, t)``, the derivative of ``f`` with respect to z.
+        ``df(z, t)``: its derivative with respect to z.
     name : str, optional
         Default: the name of ``f``.
 

@@ -38,17 +38,17 @@ class Differentiable:
     n_threads: int | None
 
     def jacobian(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output with respect to every feature, for each sample.
+        """Derivatives of the outputs with respect to the features, for each sample.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            The function to differentiate. "predict": the values of a regression. "proba": the
-            probabilities of :meth:`predict_proba`. "logits": the net inputs of the last layer,
-            which for a regression are in the standardised units of training. Default: "predict"
-            for a regression, "proba" for a classification.
+            Function to differentiate. "predict": the predictions of a regression (the default for
+            regressions). "proba": the probabilities of :meth:`predict_proba` (the default for
+            classifications). "logits": the net inputs of the last layer, for a regression in
+            standardised units.
 
         Returns
         -------
@@ -82,10 +82,10 @@ class Differentiable:
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
 
     def jacobian_by_params(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output with respect to every parameter, for each sample.
+        """Derivatives of the outputs with respect to the parameters, for each sample.
 
-        For custom least squares (``scipy.optimize.least_squares(jac=...)``), Gauss-Newton methods
-        and uncertainty estimates. The result has ``samples * outputs * n_params`` elements.
+        For custom least-squares problems (``scipy.optimize.least_squares(jac=...)``). The result
+        has ``samples * outputs * n_params`` numbers.
 
         Parameters
         ----------
@@ -119,14 +119,14 @@ class Differentiable:
         return np.ascontiguousarray(jacobian)
 
     def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """Vector-Jacobian product: the gradient of ``v @ outputs`` with respect to the features.
+        """Vector-Jacobian product: gradient of ``v @ outputs`` with respect to the features.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
-            A vector for each sample, or one for all samples.
+            One vector per sample, or one for all.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -148,14 +148,14 @@ class Differentiable:
         return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
 
     def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """Jacobian-vector product: the directional derivative of the outputs along ``v``.
+        """Jacobian-vector product: derivative of the outputs along the direction ``v``.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, features) or (features,)
-            A direction for each sample, or one for all samples.
+            One vector per sample, or one for all.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -177,9 +177,9 @@ class Differentiable:
         return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
 
     def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
-        """Hessian-vector product: the directional derivative of ``vjp(X, v)`` along ``u``.
+        """Hessian-vector product: derivative of ``vjp(X, v)`` along the direction ``u``.
 
-        Computed by the NumPy kernels with every backend.
+        It is computed by the NumPy kernels with every backend.
 
         Parameters
         ----------
@@ -228,11 +228,11 @@ class Differentiable:
         return change
 
     def taylor(self, X: Any, u: Any, *, by_params: bool = False) -> Taylor:
-        """Value, first and second directional derivative of the outputs along ``u``.
+        """Value, first and second derivative of the outputs along the direction ``u``.
 
-        Calls with the unit vectors give the derivatives in a partial differential equation; their
-        Jacobians with respect to the parameters allow least squares on its residuals. Computed by
-        the NumPy kernels with every backend.
+        For residuals of differential equations, with unit vectors as ``u``; the Jacobians with
+        respect to the parameters are those for least squares.
+        It is computed by the NumPy kernels with every backend.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Differentiable:
         u : array-like, shape (samples, features) or (features,)
             A direction for each sample, or one for all samples.
         by_params : bool, default=False
-            Whether to return the Jacobians with respect to the parameters, too.
+            Also return the Jacobians with respect to the parameters.
 
         Returns
         -------
@@ -254,8 +254,8 @@ class Differentiable:
         Raises
         ------
         ValueError
-            If an argument is invalid, or if there is a :class:`fastnn.CustomActivation`, which
-            has no second derivative.
+            If an argument is invalid, and for a :class:`fastnn.CustomActivation`, which has no
+            second derivative.
 
         Examples
         --------

@@ -13,11 +13,11 @@ from fastnn.network.scales import FAR
 
 
 class Ensemble:
-    """Networks for the same inputs and targets, whose predictions are averaged.
+    """Average of several networks with the same inputs and targets.
 
-    Probabilities are averaged for classification, values for regression.
-    :class:`fastnn.TabularSearchClassifier`, :class:`fastnn.TabularClassifier`, ``fastnn search``
-    and ``fastnn train --members`` create ensembles.
+    For a classification probabilities are averaged, for a regression predictions. Ensembles are
+    the result of :class:`fastnn.TabularSearchClassifier` and ``fastnn search``, and of
+    :class:`fastnn.TabularClassifier` and ``fastnn train`` with several members.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Ensemble:
         Trained networks with equal numbers of features and outputs and the same loss:
         cross_entropy, or any loss for regression.
     weights : array-like, shape (networks,), optional
-        Positive weights of the networks, which are normalised. Default: equal weights.
+        Positive relative weights; default: equal ones.
 
     Attributes
     ----------
@@ -215,7 +215,7 @@ class Ensemble:
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------

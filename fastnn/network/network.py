@@ -380,16 +380,15 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return p
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Predict the most probable labels, or the values of a regression.
+        """Predict labels, or the values of a regression.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
             Samples, one per row.
         return_std : bool, default=False
-            Also return the standard deviations of the targets, including the noise, in the units
-            of the targets. Requires the loss gaussian, or a training with
-            ``LevenbergMarquardt(regularization="bayesian")``.
+            Also return standard deviations in the units of the targets, including the noise: with
+            the loss gaussian, and after ``LevenbergMarquardt(regularization="bayesian")``.
 
         Returns
         -------
@@ -456,7 +455,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy, or the coefficient of determination R^2 of a regression.
+        """Accuracy, or for a regression the coefficient of determination R^2.
 
         Parameters
         ----------
@@ -465,7 +464,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; equal weights by default.
+            Weight of each sample; default: 1.
 
         Returns
         -------
@@ -507,7 +506,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return float(np.average(right, weights=weights))
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
-        """Find samples far outside the range of the training data.
+        """Which samples are far outside the range of the training data.
 
         Parameters
         ----------
@@ -515,18 +514,18 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             Samples, one per row.
         deviations : float, default=3
             Number of standard deviations by which a feature must lie below the smallest or above
-            the largest value in the data of the first ``fit``.
+            the largest value of the first ``fit``.
 
         Returns
         -------
         ndarray of bool, shape (samples,)
-            True where this holds for at least one feature.
+            True for samples with at least one such feature.
 
         Raises
         ------
         ValueError
-            If the range is unknown: the network does not standardise, is not fitted, or was
-            loaded from a file of fastnn 0.1.
+            If the range is not known: ``standardize`` is False, the network is not fitted, or it
+            was saved by fastnn 0.1.
 
         Examples
         --------

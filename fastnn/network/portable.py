@@ -51,20 +51,19 @@ class Portable:
     def numba_predict(self, output: str = "proba", *, derivative: str | None = None) -> Callable:
         """Return a Numba function that predicts one sample, for use in compiled code.
 
-        The weights are copied, so later training does not change the function. A call neither
-        needs the GIL nor allocates memory, and is allowed in ``prange``. Numba does not cache
-        functions that call it: ``cache=True`` has no effect and Numba warns.
+        The weights are copied: later training does not change the function. A call neither takes
+        the GIL nor allocates memory, and is allowed in ``prange``. Functions that call it are not
+        cached by Numba's ``cache=True``, with a warning.
 
         Parameters
         ----------
         output : {"proba", "logits"}, default="proba"
-            Values written to ``out``. "proba": one probability per output (that of the second
-            class, for a single output of binary_cross_entropy), or for regression the values of
-            :meth:`predict`, in the units of the targets. "logits": the net inputs of the last
-            layer.
+            Values written to ``out``. "proba": the probabilities (for a single output of
+            binary_cross_entropy that of the second class), or for a regression the values of
+            :meth:`predict` in the targets' units. "logits": the net inputs of the last layer.
         derivative : {"jacobian"}, optional
-            Also compute the derivative of every output with respect to every feature, as
-            :meth:`jacobian` does.
+            The function then also computes the Jacobian with respect to the features, as
+            :meth:`jacobian`.
 
         Returns
         -------
@@ -110,25 +109,25 @@ class Portable:
     ) -> NumbaTape:
         """Return :meth:`forward`, ``backward`` and :meth:`apply` as Numba functions.
 
-        For training loops in compiled code. The functions share parameters, moments and the
-        number of updates with the network: the network predicts with the parameters that the loop
-        has trained, and the loop continues a training by ``fit`` or :meth:`apply` with an equal
-        optimizer. After a training with another optimizer has begun, ``apply`` raises an error.
-        The scales of ``standardize=True`` are copied. Results are bit-identical to those of
-        :meth:`forward` and :meth:`apply` with the Numba backend.
+        They share parameters, moments and the number of updates with the network: predictions use
+        the parameters trained by the loop, and the loop continues the training of ``fit`` or
+        :meth:`apply` with an equal optimizer. After the start of a training with another
+        optimizer, ``apply`` is an error. Mean and scale of ``standardize=True`` are copied.
+        Results are bitwise equal to those of :meth:`forward` and :meth:`apply` with the Numba
+        backend.
 
         Parameters
         ----------
         max_rows : int
-            Maximum number of rows of a batch, which determines the memory of a tape.
+            Maximum number of rows of a batch.
         optimizer : Optimizer or str, optional
-            As for :meth:`apply`. The training begins with this call: an optimizer that differs
-            from the last one starts with new moments.
+            As for :meth:`apply`. If it differs from that of the previous training, it starts with
+            new moments.
         of : {"logits", "predict"}, optional
-            Meaning of the outputs, as for :meth:`forward`. "predict" is for regression, except
-            with the loss poisson.
+            Kind of outputs, as for :meth:`forward`; "predict" for regressions except with the loss
+            poisson.
         training : bool, default=False
-            Whether to apply dropout.
+            Apply dropout.
 
         Returns
         -------
@@ -154,7 +153,7 @@ class Portable:
         Raises
         ------
         ValueError
-            If an argument is invalid; no training has begun then.
+            If an argument is invalid; nothing has begun then.
 
         Examples
         --------
@@ -237,12 +236,12 @@ class Portable:
     # --- plain data and files -------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Return all settings as plain data (JSON), for :meth:`from_config`.
+        """All settings as plain data (JSON); see :meth:`from_config`.
 
         Raises
         ------
         ValueError
-            If there are custom functions, which cannot be stored as data.
+            If there are custom functions.
 
         Examples
         --------
@@ -331,11 +330,10 @@ class Portable:
         Parameters
         ----------
         path : path
-            By convention it ends in ``.safetensors``.
+            By convention with the extension ``.safetensors``.
         include_optimizer : bool, default=False
-            Also save moments and counters of the optimizer and the average of ``ema``, so that a
-            training can be continued from the file as if it had not stopped. With Adam the file
-            is three times as large.
+            Also save the moments and counters of the update rule and the average of ``ema``, so
+            that a training can be continued exactly. The file is two to four times as large.
 
         Raises
         ------

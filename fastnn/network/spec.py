@@ -241,7 +241,7 @@ class NetworkSpec:
         Raises
         ------
         ValueError
-            If there are custom functions, which cannot be stored as data.
+            If there are custom functions.
         """
         if self.custom:
             raise ValueError(

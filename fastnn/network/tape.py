@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stepwise:
-    """Base class of :class:`Network`: methods for custom training loops."""
+    """The methods of a network for custom training loops."""
 
     spec: NetworkSpec
     model: Model
@@ -29,19 +29,19 @@ class Stepwise:
     state: TrainingState
 
     def forward(self, X: Any, *, of: str | None = None, training: bool = False) -> Tape:
-        """Compute the outputs for a batch, recorded for a later backward pass.
+        """Forward pass for a batch, recorded for :meth:`Tape.backward`.
 
-        Runs in one thread. The memory of tapes that are no longer referenced is reused.
+        It uses one thread. The memory of a tape is reused when the tape is no longer referenced.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            Meaning of the outputs, as for :meth:`jacobian`. Default: "predict" for a regression,
-            "logits" for a classification, as is usual in PyTorch.
+            Kind of outputs, as for :meth:`jacobian`. Default: "predict" for a regression, "logits"
+            for a classification.
         training : bool, default=False
-            Whether to apply dropout. New dropout masks are drawn after each :meth:`apply`.
+            Apply dropout. The masks change after each :meth:`apply`.
 
         Returns
         -------
@@ -76,18 +76,18 @@ class Stepwise:
         Parameters
         ----------
         optimizer : Optimizer or str or None
-            As for :meth:`fit`: an optimizer equal to the last one continues with its moments,
-            another one starts with new moments. Must not have ``ema``.
+            As for :meth:`fit`: moments are kept if it equals the previous one. ``ema`` is not
+            supported.
         gradient : ndarray, shape (n_params,)
-            Gradient of the loss with respect to the parameters, in the layout of ``params``, as
-            returned by :meth:`Tape.backward`. The gradient of the L2 penalty is added to it.
+            Gradient of the loss with respect to the parameters, as returned by
+            :meth:`Tape.backward`. The network's L2 penalty is added.
         learning_rate : float, optional
-            Learning rate of this step, for a schedule; default: that of the optimizer.
+            Learning rate of this step; default: that of the optimizer.
 
         Raises
         ------
         ValueError
-            If an argument is invalid or the gradient is not finite; nothing changes then.
+            If an argument is invalid, and if the gradient is not finite; nothing changes then.
 
         Examples
         --------

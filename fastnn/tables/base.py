@@ -109,27 +109,18 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         checkpoint_every: int | timedelta | None = None,
         resume: bool = False,
     ) -> Self:
-        """Learn the columns and train.
+        """Learn the encoding and train.
 
         Parameters
         ----------
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
-            Text, categories, dates and missing values too.
+            Rows, which may contain text, categories, dates and missing values.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Samples of weight 0 are left out.
         X_val, y_val : optional
-            Rows that decide which epoch is the best; none of ``X`` are held out then.
-        checkpoint : path, optional
-            File for all that the training needs to go on; of several members NAME-1 and so on,
-            beside it, are those of the others. Needs ``random_state``, and no ``time_limit``.
-        checkpoint_every : int or datetime.timedelta, optional
-            Epochs between two checkpoints, or the time; default: a minute. Another is written at
-            the end, also after Ctrl-C.
-        resume : bool, default=False
-            Go on from the checkpoints that are there, with the same data and settings; what is
-            trained in the end has the bits of a training that was never stopped.
+            Validation rows, instead of holding out rows of ``X``.
 
         Returns
         -------
@@ -138,12 +129,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, if no column is left to learn from, or on a checkpoint of another
-            training, of which the message says what differs.
-        ModelFormatError
-            If a checkpoint is damaged.
-        OSError
-            If a checkpoint cannot be read or written.
+            If an argument is invalid, or if no column is left to learn from.
         DivergenceError
             If the loss is not finite before the first epoch ends.
         """
@@ -386,15 +372,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         return self._averaged().out_of_range(self._encoded(X))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a model file, of which :func:`fastnn.load` makes a :class:`fastnn.TableModel`.
+        """Write a model file; :func:`fastnn.load` reads it as a :class:`fastnn.TableModel`.
 
-        It has the networks and how columns become numbers, neither settings nor data. What it
-        predicts has the bits of the estimator's predictions.
+        The file contains the networks and the encoding, but neither settings nor data. Predictions
+        are bitwise equal to those of the estimator.
 
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention with the extension ``.safetensors``.
         """
         check_is_fitted(self)
         TableModel(self.encoding_, self._averaged()).save(path)

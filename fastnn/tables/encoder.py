@@ -20,25 +20,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     columns : mapping of str to str, optional
-        Kinds of columns that are not to be guessed: "number", "boolean", "category", "date" or
-        "drop", by name.
+        Kinds of columns by name, instead of detecting them: "number", "boolean", "category",
+        "date" or "drop".
     scaling : {"robust-clip", "standard"} or None, default="robust-clip"
-        "robust-clip": every encoded column minus its median, over the distance of its quartiles
-        (where that is 0, over half its range), then ``z / sqrt(1 + (z / 3)^2)``, which holds it
-        within 3. "standard": minus the mean, over the standard deviation. A constant column is 0.
+        "robust-clip": each encoded column minus its median, divided by its interquartile range (or
+        half its range, if that is 0), then limited smoothly to 3 by ``z / sqrt(1 + (z / 3)^2)``.
+        "standard": minus the mean, divided by the standard deviation. Constant columns become 0.
     max_categories : int, default=256
-        Columns that one column of categories becomes at most: the most frequent ones. The others
-        are as unknown ones.
+        Maximum number of categories of a column; less frequent ones are treated as unknown.
     keep_index : bool, default=False
-        Keep columns that only count or name the rows.
+        Keep columns that only number or name the rows.
     log_features : bool, default=False
-        A positive number with a long tail (skewness above 1, ten values or more) gets its
-        logarithm as a further column, unless its kind is given.
+        Add the logarithm of positive numbers with a long tail (skewness above 1, at least ten
+        values) as a further column, unless the kind is given.
 
     Attributes
     ----------
     encoding_ : fastnn.tables.Encoding
-        What was learned, as plain names and numbers.
+        The learned encoding as plain data.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Columns of the table.
@@ -48,18 +47,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     =========  ====================================================================================
     kind       becomes
     =========  ====================================================================================
-    number     itself, the median for a gap; its logarithm where ``log_features`` adds it; and a
-               column that says where gaps were, if there were
+    number     the number, the median for a gap; its logarithm, if ``log_features`` adds it; and an
+               indicator column for gaps, if there were any
     boolean    +1, -1, 0 for a gap
-    category   one column each, 1 or 0; all 0 for a gap or an unknown one. Two categories: one
-               column, +1 for the first, -1 for the second, 0 for neither
-    date       year, month, weekday, hour and days before the latest date, where they differ;
-               medians for a gap, and a column that says where gaps were
-    drop       nothing: columns that are empty, constant, count or name the rows, or have free text
+    category   one column per category, 1 or 0; all 0 for a gap or an unknown category. Two
+               categories: one column, +1 for the first, -1 for the second, 0 for neither
+    date       year, month, weekday, hour and days before the latest date, unless constant;
+               medians for a gap, and an indicator column for gaps
+    drop       left out: columns that are empty, constant, identifiers of rows, or free text
     =========  ====================================================================================
 
-    Columns are found by name, in any order; further ones are ignored. Those of an array without
-    names are taken in order.
+    Columns are matched by name, in any order; additional ones are ignored. Columns of an array
+    without names are taken in order.
 
     Examples
     --------
@@ -92,7 +91,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X : table or array-like, shape (rows, columns)
             A DataFrame of pandas or polars, a table of pyarrow, a dict of columns or an array.
         y : ignored
-            There for pipelines.
+            For use in pipelines.
 
         Returns
         -------
@@ -101,7 +100,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If it is no table, or no column is left to learn from.
+            If X is not a table, or no column is left.
         """
         if self.scaling not in SCALINGS:
             raise ValueError(
@@ -131,8 +130,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X : table with the columns of training
             Samples, one per row.
         remarks : fastnn.tables.Remarks, optional
-            Gets what is to be said: columns that are ignored, unknown categories, texts among
-            numbers.
+            Collects remarks: ignored columns, unknown categories, text in columns of numbers.
 
         Returns
         -------
@@ -152,7 +150,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : ignored
-            There for pipelines.
+            For use in pipelines.
 
         Returns
         -------
@@ -162,7 +160,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.array(self.encoding_.names, object)
 
     def summary(self) -> str:
-        """What each column becomes, a line each.
+        """Description of the encoding, one line per column.
 
         Returns
         -------
@@ -174,7 +172,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return "\n".join(f"{name:<{width}}  {what}" for name, what in rows)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What was learned, to be kept in a file.
+        """The learned encoding as plain data and arrays, for files.
 
         Returns
         -------
@@ -192,7 +190,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         TableEncoder
-            Of the constructor's arguments only ``scaling`` is known.
+            Of the constructor's arguments only ``scaling`` is restored.
         """
         encoding = Encoding.from_state(state, arrays)
         encoder = cls(scaling=encoding.scaling)

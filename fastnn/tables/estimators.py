@@ -22,7 +22,7 @@ from fastnn.tables.base import BaseTabular
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
-    """Classifier of tables: RealMLP-TD-S, a multi-layer perceptron with tuned settings.
+    """Classifier for tables: RealMLP-TD-S, a multilayer perceptron with tuned settings.
 
     Takes DataFrames with text, categories, dates and missing values, and needs no settings:
     three hidden layers of 256 units, trained as in Holzmüller, Grinsztajn, Steinwart, "Better by
@@ -33,31 +33,30 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     n_epochs : int, default=256
         Passes over the data.
     n_members : int, default=1
-        Networks whose probabilities are averaged. They differ in first weights and order of the
-        samples, and are trained one per core.
+        Number of networks to average. They have different initial weights and sample orders, and
+        are trained one per core.
     eval_metric : {"error", "cross_entropy"}, default="error"
-        What decides which epoch is the best. With "cross_entropy" labels are not smoothed, which
-        is better where probabilities or their order (AUC) count.
+        Criterion for the best epoch. With "cross_entropy" there is no label smoothing, which is
+        better if probabilities or their ranking (AUC) matter.
     calibrate : bool, default=True
-        Fit one factor of the net inputs to the held-out rows (temperature scaling), so that
-        probabilities are neither too sure nor too unsure.
+        Calibrate probabilities on the held-out rows by temperature scaling.
     time_limit : float, optional
-        Seconds for all members. Where there is not time for ``n_epochs``, a shorter training is
-        planned; it then depends on the machine.
+        Seconds for all members. If necessary, fewer than ``n_epochs`` are trained; the result then
+        depends on the machine.
     validation_fraction : float, default=0.2
-        Rows held out; 0 for none, which takes the last epoch.
+        Share of held-out rows; with 0 the last epoch is used.
     log_features : bool, default=True
-        Positive numbers with a long tail get their logarithm as a further column, unless
+        Add the logarithm of positive numbers with a long tail as a further column, unless
         ``columns`` has their kind. False is RealMLP-TD-S as published.
     class_weight : dict, "balanced" or None
-        Factor of a sample's weight by its class.
+        Factors of the sample weights by class.
     columns : dict of str to str, optional
-        Kinds of columns that are not to be guessed, by name: "number", "boolean", "category",
+        Kinds of columns by name, instead of detecting them: "number", "boolean", "category",
         "date" or "drop". Columns of arrays are called x0, x1, ...
     random_state : int, RandomState or None
-        Held-out rows, first weights, order of the samples.
+        Determines held-out rows, initial weights and sample order.
     n_threads : int, optional
-        Most threads; default: all cores.
+        Maximum number of threads; default: all cores.
     backend : {"auto", "cython", "numba", "numpy"}, default="auto"
     dtype : {"float32", "float64"}, default="float32"
 
@@ -68,13 +67,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The trained network of encoded columns, if there is one member.
     networks_ : list of Network
     encoding_ : fastnn.tables.Encoding
-        From a table to the numbers that the networks take.
+        Encoding of the columns of a table.
     feature_importances_ : ndarray, shape (n_features,)
-        By permutation of the held-out rows.
+        Permutation importances on the held-out rows.
     n_iter_ : int
         Epochs trained.
     best_iter_ : list of int
-        Epoch (from 1) whose parameters were kept, of each member.
+        Selected epoch (from 1) of each member.
     loss_curves_, validation_curves_ : list of list of float
         Loss of each epoch, and ``eval_metric`` of the held-out rows after it, of each member.
     stopped_ : {"epochs", "time limit", "interrupted", "diverged"}
@@ -224,8 +223,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return self.classes_[chosen]
 
 
-class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
-    """Regressor of tables: RealMLP-TD-S, a multi-layer perceptron with tuned settings.
+class TabularRegressor(RegressorMixin, BaseTabular):
+    """Regressor for tables: RealMLP-TD-S, a multilayer perceptron with tuned settings.
 
     Parameters
     ----------
@@ -234,18 +233,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         mean and a deviation, see ``predict``) or "quantile", as for :class:`MLPRegressor`. The
         recipe was tuned with "squared_error".
     n_epochs, n_members, time_limit, validation_fraction, log_features, columns
-        As for :class:`TabularClassifier`; the best epoch is that of the least squared error, of
-        other losses that of the least loss.
-    calibrate : bool, default=True
-        Fit what the loss says of the uncertainty to the held-out rows: one factor of all deviations
-        ("gaussian"), or a shift of each quantile ("quantile").
-    quantile : float in (0, 1) or several of them, default=0.5
-        What the loss "quantile" estimates; several in rising order.
-    delta : float, default=1
-        Where the loss "huber" goes over from squares to absolute values, in standard deviations of
-        the targets.
-    beta : float, default=0.5
-        Of the loss "gaussian", as for :class:`fastnn.Network`.
+        As for :class:`TabularClassifier`; the best epoch has the smallest squared error.
     random_state, n_threads, backend, dtype
         As for :class:`TabularClassifier`.
 
@@ -357,10 +345,8 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         X : table with the columns of training
             Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations too, in the units of the targets. Of the loss "gaussian" the
-            noise is in them, of several members as the deviation of the mixture. Of other losses
-            they are those among the members, which tell how sure the mean is, not how large the
-            noise.
+            Also return the standard deviations among the members: the uncertainty of the mean,
+            without the noise.
 
         Returns
         -------
@@ -373,7 +359,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         Raises
         ------
         ValueError
-            For deviations of another loss than "gaussian" among less than two members.
+            If ``return_std`` is set and there is only one member.
         """
         if not return_std:
             return self._outputs(X)

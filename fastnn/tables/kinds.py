@@ -51,7 +51,7 @@ def guess(column: Column, max_categories: int, keep_index: bool = False) -> Gues
     max_categories : int
         From which on texts that hardly ever come again are no categories.
     keep_index : bool
-        Keep columns that only count or name the rows.
+        Keep columns that only number or name the rows.
 
     Returns
     -------

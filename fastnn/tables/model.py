@@ -51,12 +51,12 @@ def _numbers_needed(model: Any, name: str) -> str:
 
 @dataclass(frozen=True)
 class TableModel(NoCompiledCalls):
-    """A network that takes a table as it is; what ``fastnn train`` makes of one with text or gaps.
+    """A network with the encoding of the columns of a table; it predicts from tables.
 
     Attributes
     ----------
     encoding : Encoding
-        How columns become the network's inputs.
+        Encoding of the columns.
     network : Network, Ensemble, MLPClassifier or MLPRegressor
         Trained with encoded columns.
 
@@ -88,7 +88,8 @@ class TableModel(NoCompiledCalls):
         X : table with the columns of training
             As for :class:`fastnn.tables.TableEncoder`.
         return_std : bool, default=False
-            Return deviations too: of the loss gaussian, and among the networks of an ensemble.
+            Also return standard deviations: those of the loss gaussian, or among the networks of an
+            ensemble.
 
         Returns
         -------
@@ -128,7 +129,7 @@ class TableModel(NoCompiledCalls):
         return find(self.encoding.transform(X))
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy, or R^2 of a regression; rows without a target do not count."""
+        """Accuracy, or R^2 for a regression; rows without a target are left out."""
         task = "regression" if self.classes_ is None else "classification"
         column = table_target(y, task)
         encoded = self.encoding.transform(X)[column.known]

@@ -40,7 +40,7 @@ class Plan:
     ----------
     trials : int
     epochs : int
-        Of the last round.
+        Number of epochs of the last round.
     method : {"halving", "random"}
         halving: all trials with few epochs, the best third with more, and so on.
     ensemble : int

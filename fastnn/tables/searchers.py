@@ -50,7 +50,7 @@ class _Search:
         Parameters
         ----------
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
-            Text, categories, dates and missing values too.
+            Rows, which may contain text, categories, dates and missing values.
         y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
@@ -63,7 +63,7 @@ class _Search:
         Raises
         ------
         ValueError
-            On bad arguments, if ``folder`` has another search, or if no trial has a score.
+            If an argument is invalid, if ``folder`` has another search, or if no trial has a score.
         KeyboardInterrupt
             If one came before the first trial was finished; a later one ends the search.
         """
@@ -149,7 +149,7 @@ class _Search:
 
 
 class TabularSearchClassifier(_Search, TabularClassifier):
-    """Search for the best settings of :class:`TabularClassifier`, by cross-validation.
+    """Hyperparameter search for :class:`TabularClassifier` by cross-validation.
 
     Trials draw sizes, activation, learning rate, dropout and label smoothing from the search space
     of the paper; the first trial has the settings of :class:`TabularClassifier` itself. The result
@@ -161,29 +161,29 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     Parameters
     ----------
     n_trials : int, default=20
-        Settings to try.
+        Number of settings to try.
     n_epochs : int, default=256
-        Of the last round.
+        Number of epochs of the last round.
     cv : int, splitter or iterable of splits, default=5
         Folds, each row held out once.
     method : {"halving", "random"}, default="halving"
         "halving": all trials with few epochs, the best third of them with three times as many,
         and so on; "random": all with all epochs.
     max_ensemble : int, default=5
-        Most trials in the ensemble, each with ``cv`` networks.
+        Maximum number of trials in the ensemble, each with ``cv`` networks.
     scoring : str, optional
-        Name of a score of scikit-learn; default: accuracy. Where it takes probabilities, labels
-        are not smoothed and the best epoch is that of the least cross-entropy.
+        Name of a score of scikit-learn; default: accuracy. For scores of probabilities there is no
+        label smoothing, and the best epoch has the smallest cross-entropy.
     calibrate, class_weight, log_features, columns, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
-        Seconds; the fits finished by then are used, and the result depends on the machine.
+        Seconds after which the finished fits are used; the result depends on the machine.
     folder : path, optional
-        Finished fits are kept there; a search with the same data and arguments goes on with them.
+        Folder for finished fits, which a search with the same data and arguments reuses.
     random_state : int, RandomState or None
-        An int where a search is to go on.
+        An int, if the search is to be continued.
     n_jobs : int, optional
-        Fits at a time; default: one per core, or what the backend of joblib says.
+        Number of fits in parallel; default: one per core, or that of joblib's backend.
 
     Attributes
     ----------

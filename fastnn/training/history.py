@@ -114,22 +114,22 @@ class History:
 
 @dataclass
 class Progress:
-    """State of a training run, passed to the callbacks between two chunks of steps.
+    """The state of a training, as passed to callbacks.
 
     Attributes
     ----------
     network : Network
         The network being trained.
     epoch, epochs : int
-        Number of epochs completed and requested.
+        Number of finished and of requested epochs.
     step, steps : int
-        Number of updates done and requested.
+        Number of finished and of requested steps.
     loss : float
         Objective of the last batch, before its update.
     validation_loss, validation_score : float or None
-        Loss and score of the last validated epoch.
+        Loss and score of the last validation.
     seconds : float
-        Time since training began.
+        Time since the start of the training.
 
     Examples
     --------

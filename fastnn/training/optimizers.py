@@ -309,11 +309,11 @@ class RMSprop(Optimizer):
 class LevenbergMarquardt(Optimizer):
     """Levenberg-Marquardt: damped Gauss-Newton steps on all samples, for small networks.
 
-    A step d solves ``(H + damping I) d = -g``. Here g is the gradient of the objective over all
-    samples and H its Gauss-Newton matrix: for squared error, the mean of ``J.T J`` plus L2. A step
-    that lowers the objective is accepted and the damping is decreased; otherwise the damping is
-    increased and the step is tried again. One epoch of ``fit`` is one accepted step. All
-    computations are in float64; use ``dtype="float64"`` to keep the parameters at full precision.
+    A step solves ``(H + damping I) d = -g`` with the gradient g of the objective over all samples
+    and its Gauss-Newton matrix H, for squared error the mean of ``J.T J`` plus L2. If the
+    objective decreases, the step is accepted and the damping is decreased; otherwise the damping
+    is increased and the step repeated. An epoch of ``fit`` is one such step. Computations are in
+    float64; use ``dtype="float64"`` for the last digits.
 
     Supports the losses squared_error, huber, poisson, cross_entropy and binary_cross_entropy. The
     network must have no dropout and at most 3,000 parameters, since the time of a step grows with
@@ -323,23 +323,23 @@ class LevenbergMarquardt(Optimizer):
     Parameters
     ----------
     damping : float, default=1e-3
-        Initial damping (Marquardt's parameter, MATLAB's mu).
+        Initial damping (Marquardt's parameter, mu in MATLAB).
     decrease : float in (0, 1), default=0.1
         Factor of the damping after an accepted step.
     increase : float above 1, default=10
         Factor of the damping after a rejected step.
     max_damping : float, default=1e10
-        Training ends when the damping would exceed this: no step lowers the objective.
+        Training stops if a larger damping would be needed to decrease the objective.
     min_gradient : float, default=1e-7
-        Training ends when no entry of the gradient is larger in absolute value.
+        Training stops when the largest entry of the gradient is at most this.
     goal : float, default=0
-        Training ends when the objective is at most this.
+        Training stops when the objective is at most this.
     regularization : {None, "bayesian"}
-        With "bayesian", the strength of an L2 penalty on all parameters, including the biases,
-        and the variance of the noise are re-estimated after each step (MacKay, 1992; Foresee and
-        Hagan, 1997), so that no validation data are needed. Requires squared error and a network
-        with ``l2=0``. The losses in the history then exclude the penalty, and the network gets
-        the attribute ``posterior_``, a :class:`fastnn.Posterior`.
+        "bayesian": the L2 penalty of all parameters, including biases, and the variance of the
+        noise are re-estimated after each step (MacKay, 1992; Foresee and Hagan, 1997), so that no
+        validation data are needed. For squared error, with ``l2=0`` of the network. Losses of the
+        history are then without the penalty, and ``posterior_`` of the network is a
+        :class:`fastnn.Posterior`.
 
     Examples
     --------

@@ -21,9 +21,9 @@ class Posterior:
     beta : float
         Precision of the noise of the targets.
     n_effective : float
-        Effective number of parameters, those determined by the data; from 0 to ``n_params``.
+        Effective number of parameters, from 0 to ``n_params``.
     params : ndarray of float64, shape (n_params,)
-        The parameters at the maximum of the posterior.
+        The parameters to which this posterior belongs.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Posterior:
         Parameters
         ----------
         gradients : ndarray, shape (n_params, n)
-            Gradient of each prediction with respect to the parameters.
+            Gradients of the predictions with respect to the parameters.
 
         Returns
         -------

@@ -2,8 +2,8 @@
 How many units?
 ===============
 
-One unit makes a straight line; two or three are enough for the moons. Fifty have freedom that the
-data do not need.
+One unit gives a straight line; two or three are enough for the moons. Fifty are more than the data
+need.
 """
 
 import matplotlib.pyplot as plt

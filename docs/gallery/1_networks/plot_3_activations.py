@@ -2,7 +2,8 @@
 Activation functions
 ====================
 
-The same network with six activations. What tanh bends smoothly, relu cuts along straight lines.
+The same network with six activations. Boundaries of tanh are smooth, those of relu piecewise
+linear.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,7 @@
 Several classes
 ===============
 
-Softmax over as many outputs as there are classes. The shading is stronger where the network is
-more certain.
+Softmax with one output per class. The colours are stronger where the network is more certain.
 """
 
 from sklearn.datasets import make_blobs

@@ -1,9 +1,9 @@
 """
-What the first layer looks for
-==============================
+Weights of the first layer
+==========================
 
-Each unit of the first layer has a weight for every pixel. As images they show which strokes it
-answers to.
+Each unit of the first layer has a weight for every pixel. Shown as images, they reveal the strokes
+to which the unit responds.
 """
 
 import matplotlib.pyplot as plt

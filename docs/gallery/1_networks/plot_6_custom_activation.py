@@ -1,9 +1,8 @@
 """
-An activation of your own
-=========================
+A custom activation
+===================
 
-A function and its derivative. Numba compiles both into the training loop. Here the units are
-sines.
+A function and its derivative, which Numba compiles into the training loop. Here it is the sine.
 """
 
 import matplotlib.pyplot as plt

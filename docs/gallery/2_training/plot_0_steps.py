@@ -2,8 +2,8 @@
 A network while it learns
 =========================
 
-The boundary after 1, 30, 300 and 3,000 steps of gradient descent. Each call of ``fit`` goes on from
-where the last one was.
+The boundary after 1, 30, 300 and 3,000 steps of gradient descent. Each call of ``fit`` continues
+the training.
 """
 
 import matplotlib.pyplot as plt

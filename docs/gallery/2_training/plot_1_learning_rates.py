@@ -2,7 +2,8 @@
 Learning rates
 ==============
 
-Too small is slow, too large jumps about or diverges. In between a factor of ten matters little.
+Small learning rates are slow, large ones oscillate or diverge. In between a factor of ten matters
+little.
 """
 
 import matplotlib.pyplot as plt

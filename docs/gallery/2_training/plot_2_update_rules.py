@@ -2,7 +2,7 @@
 Update rules
 ============
 
-The loss over the epochs for six update rules, each with a learning rate that suits it.
+The loss of six update rules, each with a suitable learning rate.
 """
 
 import matplotlib.pyplot as plt

@@ -1,9 +1,9 @@
 """
-Schedules of the learning rate
-==============================
+Learning-rate schedules
+=======================
 
-The estimators change the learning rate in the course of training, step by step. The curves are the
-training loss with the same settings and five schedules.
+The estimators can change the learning rate during training. The curves are the training loss with
+the same settings and five schedules.
 """
 
 import warnings

@@ -1,9 +1,9 @@
 """
-An average of the parameters
-============================
+Averaging the parameters
+========================
 
-With small batches and a large learning rate the parameters jump about. ``ema`` predicts by their
-moving average, which stays calm.
+With small batches and a large learning rate the parameters fluctuate. With ``ema`` their moving
+average is used for predictions.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Early stopping
 ==============
 
-The training loss falls on and on; the validation loss turns. Training stops when it has not fallen
-for a while, and the network goes back to the best epoch.
+The training loss keeps decreasing, but the validation loss increases again. Training stops when it
+has not decreased for a while, and the parameters of the best epoch are restored.
 """
 
 from sklearn.datasets import make_moons

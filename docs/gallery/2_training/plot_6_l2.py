@@ -2,7 +2,7 @@
 L2
 ==
 
-A penalty on large weights makes the boundary smoother. Too much of it makes the model too simple.
+A penalty on large weights gives a smoother boundary. If it is too large, the model is too simple.
 """
 
 import matplotlib.pyplot as plt

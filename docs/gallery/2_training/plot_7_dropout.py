@@ -2,8 +2,8 @@
 Dropout
 =======
 
-Units are switched off at random while training, so that the training loss is larger. What counts
-is the validation data: a little dropout helps here, much does not.
+Units are switched off at random during training, which increases the training loss. On validation
+data a little dropout helps here, much does not.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Label smoothing
 ===============
 
-A tenth of every target goes to all classes alike. The network makes no more errors, but is less
-certain.
+A tenth of each target is distributed equally among all classes. The network makes no more errors,
+but its probabilities are less extreme.
 """
 
 import matplotlib.pyplot as plt

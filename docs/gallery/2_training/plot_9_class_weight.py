@@ -3,7 +3,7 @@ Imbalanced classes
 ==================
 
 One sample in fifteen belongs to the second class. With balanced weights the network finds more of
-them, and raises more false alarms.
+them, with more false positives.
 """
 
 import matplotlib.pyplot as plt

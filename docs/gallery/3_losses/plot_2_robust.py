@@ -2,8 +2,8 @@
 Outliers
 ========
 
-A tenth of the targets is far off. The squared error follows them; the absolute error and Huber's
-loss hardly do.
+A tenth of the targets are outliers. They affect the fit with squared error strongly, those with
+absolute error and Huber loss hardly.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Quantiles
 =========
 
-The loss "quantile" estimates a bound that a share of the targets lies below. Five of them, outputs
-of one network, draw the whole distribution.
+One network with the loss "quantile" estimates five quantiles, which describe the distribution of
+the targets.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 Counts
 ======
 
-Counts are never negative and vary more where there are more of them. With the Poisson loss the
+Counts are non-negative, and their variance increases with the mean. With the Poisson loss the
 network predicts their rate.
 """
 

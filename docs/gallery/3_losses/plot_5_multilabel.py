@@ -2,8 +2,8 @@
 Several labels at once
 ======================
 
-With "binary_cross_entropy" each output is a sigmoid of its own. A sample may have any of three
-labels, or none.
+With "binary_cross_entropy" each output has its own sigmoid. A sample may have any of three labels,
+or none.
 """
 
 import matplotlib.pyplot as plt

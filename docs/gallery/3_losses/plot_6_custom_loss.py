@@ -1,9 +1,9 @@
 """
-A loss of your own
-==================
+A custom loss
+=============
 
-Too little costs three times as much as too much: an asymmetric squared error, as a function and
-its derivative.
+An asymmetric squared error, for which too small predictions cost three times as much as too large
+ones, defined by a function and its derivative.
 """
 
 import matplotlib.pyplot as plt

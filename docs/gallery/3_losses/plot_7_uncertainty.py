@@ -2,9 +2,9 @@
 Uncertainty
 ===========
 
-Five ways to say how far off a prediction may be, over the same data: noise that grows to the right,
-and nothing between the dotted lines. The Gaussian and the quantiles know the noise; an ensemble is
-unsure where there were no data, a little; conformal intervals hold the share that they promise.
+Five methods on the same data, with noise that increases to the right and without data between the
+dotted lines. The Gaussian loss and quantiles describe the noise, an ensemble shows where data are
+missing, and conformal intervals have the chosen coverage.
 """
 
 import warnings

@@ -2,8 +2,8 @@
 How much depends on the seed?
 =============================
 
-A hundred networks of each size from a hundred seeds, trained in one call. A single run is one
-point of this distribution.
+A hundred networks of each size with different seeds, trained in one call. A single run is one
+sample of this distribution.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 An ensemble
 ===========
 
-The mean of 30 networks, each trained on samples drawn for it, has a smoother boundary than one
+The mean of 30 networks, each trained on a bootstrap sample, has a smoother boundary than a single
 network.
 """
 

@@ -2,7 +2,7 @@
 The data
 ========
 
-Two moons, and the best accuracy that anyone can reach on them.
+Two moons, and the best possible accuracy.
 """
 
 from fastnn import experiments

@@ -2,7 +2,7 @@
 Three activations
 =================
 
-tanh, relu and sigmoid on the moons: boundaries, losses and how much depends on the seed.
+tanh, relu and sigmoid on the moons: boundaries, losses and the influence of the seed.
 """
 
 from fastnn import experiments

@@ -2,7 +2,7 @@
 Layers
 ======
 
-From one to ten hidden layers, and where the gradient gets lost.
+From one to ten hidden layers, and vanishing gradients.
 """
 
 from fastnn import experiments

@@ -2,7 +2,7 @@
 Two rings
 =========
 
-How near networks come to the best possible accuracy on rings that overlap.
+Accuracy of networks on overlapping rings, compared with the best possible one.
 """
 
 from fastnn import experiments

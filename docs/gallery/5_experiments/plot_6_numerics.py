@@ -2,7 +2,7 @@
 Where naive formulas fail
 =========================
 
-tanh, sigmoid, softmax and the loss as a textbook writes them, against the kernels.
+The textbook formulas of tanh, sigmoid, softmax and the loss, compared with the kernels.
 """
 
 from fastnn import experiments

@@ -2,7 +2,7 @@
 Checking the gradient
 =====================
 
-The kernels' gradient against central differences and the complex step.
+The gradient of the kernels compared with central differences and the complex step.
 """
 
 from fastnn import experiments

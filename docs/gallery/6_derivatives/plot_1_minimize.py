@@ -1,10 +1,10 @@
 """
-The lowest point of a learned surface
-=====================================
+Minimising a learned function
+=============================
 
-A network learns Himmelblau's function from 1,000 samples. SciPy then searches the network's inputs,
-with exact gradients from ``net.jacobian``: from every start a dozen calls find one of the four
-valleys.
+A network learns Himmelblau's function from 1,000 samples. SciPy then minimises it over the inputs
+with exact gradients from ``net.jacobian``: from every start about a dozen calls find one of the
+four minima.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,8 @@
 Samples from a learned density
 ==============================
 
-Hamiltonian Monte Carlo needs the gradient of the logarithm of a density, here of a network that
-learned a ring's. 400 chains move at once: ``net.vjp`` gives the gradients of all of them in one
-call.
+Hamiltonian Monte Carlo needs the gradient of a log-density, here of a ring-shaped one learned by a
+network. ``net.vjp`` computes the gradients of 400 chains in one call.
 """
 
 import matplotlib.pyplot as plt

@@ -2,10 +2,10 @@
 A pole on a cart, by policy gradient
 ====================================
 
-The network gives the logits of pushing a cart to the left or to the right, so that the pole on it
-stays upright. All that is known is how long it did. The derivative of the loss by the logits,
-``advantage * (p - onehot)``, is computed in NumPy; ``tape.backward`` takes it back through the
-network and ``net.apply`` does the step.
+The network decides whether to push a cart to the left or to the right, so that the pole on it stays
+upright; the reward is the time until it falls. The derivative of the loss with respect to the
+logits, ``advantage * (p - onehot)``, is computed in NumPy; ``tape.backward`` and ``net.apply`` do
+the step.
 """
 
 import matplotlib.pyplot as plt
