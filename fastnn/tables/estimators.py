@@ -223,7 +223,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return self.classes_[chosen]
 
 
-class TabularRegressor(RegressorMixin, BaseTabular):
+class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
     """Regressor for tables: RealMLP-TD-S, a multilayer perceptron with tuned settings.
 
     Parameters
@@ -233,7 +233,18 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         mean and a deviation, see ``predict``) or "quantile", as for :class:`MLPRegressor`. The
         recipe was tuned with "squared_error".
     n_epochs, n_members, time_limit, validation_fraction, log_features, columns
-        As for :class:`TabularClassifier`; the best epoch has the smallest squared error.
+        As for :class:`TabularClassifier`; the best epoch has the smallest squared error, or with
+        another loss the smallest loss.
+    calibrate : bool, default=True
+        Calibrate the uncertainty on the held-out rows: with the loss "gaussian" by one factor of
+        all standard deviations, with "quantile" by a shift of each quantile.
+    quantile : float in (0, 1) or several of them, default=0.5
+        Levels of the loss "quantile", in ascending order.
+    delta : float, default=1
+        Threshold of the loss "huber" between squared and absolute errors, in standard deviations
+        of the targets.
+    beta : float, default=0.5
+        Exponent of the loss "gaussian", as for :class:`fastnn.Network`.
     random_state, n_threads, backend, dtype
         As for :class:`TabularClassifier`.
 
@@ -345,7 +356,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         X : table with the columns of training
             Samples, one per row.
         return_std : bool, default=False
-            Also return the standard deviations among the members: the uncertainty of the mean,
+            Also return standard deviations, in the units of the targets. With the loss "gaussian"
+            they include the noise; with several members they are those of the mixture. With other
+            losses they are the standard deviations among the members: the uncertainty of the mean,
             without the noise.
 
         Returns
@@ -359,7 +372,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Raises
         ------
         ValueError
-            If ``return_std`` is set and there is only one member.
+            If ``return_std`` is set, the loss is not "gaussian", and there is only one member.
         """
         if not return_std:
             return self._outputs(X)
