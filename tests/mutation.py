@@ -56,7 +56,7 @@ GROUPS = {
             *("tests/network/test_ensembles.py", "-k", "not killed_while and not numba"),
         ],
     ),
-    "datasets": (["datasets"], ["tests/datasets"]),
+    "datasets": (["datasets"], ["tests/datasets", "tests/storage/test_checkpoint_files.py"]),
 }  # fmt: skip
 
 COMPARISONS = {
