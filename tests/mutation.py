@@ -17,6 +17,7 @@ import gc
 import json
 import os
 import random
+import shlex
 import signal
 import sys
 import tempfile
@@ -55,7 +56,7 @@ GROUPS = {
             *("tests/network/test_ensembles.py", "-k", "not killed_while and not numba"),
         ],
     ),
-    "datasets": (["datasets"], ["tests/datasets"]),
+    "datasets": (["datasets"], ["tests/datasets", "tests/storage/test_checkpoint_files.py"]),
 }  # fmt: skip
 
 COMPARISONS = {
@@ -380,7 +381,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then")
     parser.add_argument("--only", type=Path, help="file with the changes to try, as printed")
-    parser.add_argument("--tests", nargs="*", help="instead of the group's")
+    parser.add_argument("--tests", type=shlex.split, help="and options, instead of the group's")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]

@@ -229,7 +229,7 @@ def dataset_of(
     complete, dropped = columns_of.without_gaps(table, X, names, name, gone, gaps)
     if dropped:
         X, y, notes = X[complete], y[complete], notes + dropped
-    y, task = check_target(y, task, name, str(path), table)
+    y, task = check_target(y, task, name, str(path))
     names = list(features) if features and table.X is None else names
     return Dataset(stem_of(path), X, y, task, tuple(names), name, notes=tuple(notes))
 

@@ -86,9 +86,7 @@ def _is_truth(texts: list[str | None]) -> bool:
     return first is None or cells.kind(first) == "truth"
 
 
-def check_target(
-    y: np.ndarray, task: str | None, name: str, where: str, table: Table | None = None
-) -> tuple[np.ndarray, str]:
+def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tuple[np.ndarray, str]:
     """Targets of the right type, and the kind of task they make.
 
     Parameters
@@ -99,16 +97,12 @@ def check_target(
         Default: by the values.
     name, where : str
         Column and file, for messages.
-    table : Table, optional
-        The file, if it is one.
 
     Returns
     -------
     y : ndarray
     task : str
     """
-    if y.dtype.kind == "f" and table is not None and not table.typed and _is_whole(y):
-        y = whole(y)  # a text file cannot say which type a 1 has
     if y.dtype.kind not in "fiub":
         y = y.astype(str)
     if task is None:

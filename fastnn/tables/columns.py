@@ -185,8 +185,11 @@ def _of_array(X: Any) -> list[Column]:
 def _of_numpy(name: str, values: np.ndarray) -> Column:
     kind = values.dtype.kind
     if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(object), None)
-        kind = "O"
+        mask, values = np.ma.getmaskarray(values), values.data
+        if kind in "mM":  # of nanoseconds objects would be whole numbers
+            values = np.where(mask, np.array("NaT", values.dtype), values)
+        else:  # filled(None) would take NumPy's own filling, "?"
+            values, kind = np.where(mask, _NONE, values.astype(object)), "O"
     if kind in "fiu":
         return Column(name, values.astype(np.float64))
     if kind == "b":
@@ -221,9 +224,17 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     if kinds & {list, dict, tuple, set, np.ndarray}:
         raise ValueError(f"column {name!r} has a {next(iter(kinds)).__name__} in its cells")
     texts = [
-        None if v is None else (v.decode() if isinstance(v, bytes) else label(v)) for v in values
+        None if v is None else (_decoded(name, v) if isinstance(v, bytes) else label(v))
+        for v in values
     ]
     return Column(name, _objects([text or None for text in texts]))
+
+
+def _decoded(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"column {name!r} has bytes that are not UTF-8: {value!r}") from None
 
 
 def _is_gap(value: Any) -> bool:

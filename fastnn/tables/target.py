@@ -83,7 +83,7 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
         return _checked(found[known], known, "classification", [], name, "y")
     if values.dtype.kind == "f" and task == "classification" and not whole:
         values = as_texts(column) if not _all_whole(column) else values
-    table = Table(Path(name), [name], [values], typed=not whole)
+    table = Table(Path(name), [name], [values])
     return target_of(table, name, task, "y")
 
 
@@ -116,7 +116,7 @@ def target_of(
         raise ValueError(f"{where}: target {name!r} has no values")
     if gone.any():
         notes.append(f"left out {int(gone.sum()):,} of {len(gone):,} rows without a target")
-    y, task = check_target(y[~gone], task, name, where, table)
+    y, task = check_target(y[~gone], task, name, where)
     if constant:
         return TableTarget(y, ~gone, task, notes)
     return _checked(y, ~gone, task, notes, name, where)
