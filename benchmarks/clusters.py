@@ -120,7 +120,11 @@ def main() -> None:
         f"a fit costs the searching machine {1e3 * dask:.1f} ms of Dask, "
         f"{1e3 * keeping:.1f} ms of file"
     )
-    plans = {"random, 320 trials": Plan(320, method="random"), "halving, 222 trials": Plan(222)}
+    plans = {
+        "random, 320 trials": Plan(320, method="random"),
+        "halving, 222 trials": Plan(222),
+        "halving, 600 trials": Plan(600),
+    }
     for name, plan in plans.items():
         for rows in (1000, 10_000, 100_000):
             fits = {cost: s * (0.8 * rows // BATCH) for cost, s in steps.items()}

@@ -334,17 +334,21 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     curves = [("training", np.asarray(history.loss), COLORS[0], "-")]
     if history.validation_loss is not None:
         curves.append(("validation", np.asarray(history.validation_loss), COLORS[5], "--"))
+    losses = np.concatenate([values for _, values, _, _ in curves])
+    logarithmic = bool(len(losses)) and losses.min() > 0 and losses.max() > 3 * losses.min()
+    top = None if logarithmic or len(curves) < 2 else _highest_shown(*(c[1] for c in curves))
     for label, values, color, style in curves:
         epochs = np.arange(1, len(values) + 1)
-        marker = "o" if len(values) == 1 else None
+        marker, clip = "o" if len(values) == 1 else None, top is not None
         ax.plot(
-            epochs, values, style, color=color, lw=1.6, marker=marker, label=label, clip_on=False
+            epochs, values, style, color=color, lw=1.6, marker=marker, label=label, clip_on=clip
         )
+    if top is not None:
+        ax.set_ylim(losses.min() - 0.05 * (top - losses.min()), top)
     if history.best_epoch is not None:
         ax.axvline(history.best_epoch + 1, color=_GRAY, lw=1, ls=":", label="best epoch")
 
-    losses = np.concatenate([values for _, values, _, _ in curves])
-    if len(losses) and losses.min() > 0 and losses.max() > 3 * losses.min():
+    if logarithmic:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         ax.set_yscale("log")
@@ -371,6 +375,18 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
     if title:
         ax.set_title(title, loc="left", fontsize=11, parse_math=False)
     return ax
+
+
+def _highest_shown(training: np.ndarray, validation: np.ndarray) -> float | None:
+    """Where the axis ends if the validation loss leaves the training loss far behind; else None.
+
+    A likelihood that is too sure of itself may be hundreds; the rest would be a flat line.
+    """
+    if len(training) < 2 or not np.isfinite(training).all():
+        return None
+    spread = np.ptp(training)
+    top = max(training.max(), np.nanmin(validation) + spread)
+    return float(top + 0.5 * spread) if np.nanmax(validation) > top + 5 * spread else None
 
 
 def _checked(net: Network | Ensemble, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -124,6 +124,19 @@ def test_loss_curve(ax):
     assert labels == ["training", "validation", "best epoch"]
 
 
+def test_a_validation_loss_of_hundreds_does_not_hide_the_others(ax):
+    loss = np.linspace(1, -3, 50)
+    validation = np.r_[np.linspace(1, -1, 20), np.geomspace(1, 300, 30)]
+    plots.loss_curve(History(loss, validation_loss=validation), ax=ax)
+    low, high = ax.get_ylim()
+    assert low < -3
+    assert 3 < high < 10
+    assert all(line.get_clip_on() for line in ax.lines)
+    ax.clear()
+    plots.loss_curve(History(loss, validation_loss=loss + 2), ax=ax)
+    assert ax.get_ylim()[1] > 3 > ax.get_ylim()[0]
+
+
 @pytest.mark.parametrize(
     ("loss", "scales"),
     [

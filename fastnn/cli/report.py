@@ -31,6 +31,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem 1rem .2rem 0;
   vertical-align: top; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
 th { color: #555; font-weight: 600; } img { max-width: 100%; } p { color: #555; }
+td:first-child { min-width: 9rem; } td.bar { white-space: nowrap; }
+td:nth-child(2):not(:last-child) { white-space: nowrap; }
 td.bar { min-width: 8rem; } td.bar span { display: inline-block; height: .7rem;
   background: #0072B2; }
 """
@@ -233,8 +235,10 @@ def _groups(run: Run) -> Iterator[tuple[str, list[int]]]:
 def _calibration(
     run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
 ) -> list[str]:
-    if run.net.classes_ is None or len(y) < 20:
+    if len(y) < 20:
         return []
+    if run.net.classes_ is None:
+        return _coverage(run, X, y, which)
     from fastnn.plots import reliability
     from fastnn.tables.importances import calibration
 
@@ -249,3 +253,28 @@ def _calibration(
         f"as often as they say. Mean difference {found[3]:.3f}."
     )
     return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", *drawn]
+
+
+def _coverage(run: Run, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
+    """How many targets lie where deviations or quantiles say."""
+    if run.net.loss_name == "gaussian":
+        from scipy.stats import norm
+
+        mean, deviation = run.net.predict(X, return_std=True)
+        head = ("within the mean and plus or minus", "expected", "found")
+        factors = [(share, norm.ppf(0.5 + share / 2)) for share in (0.5, 0.8, 0.9, 0.95)]
+        found = [
+            (f"{z:.2f} deviations", share, np.mean(np.abs(y - mean) <= z * deviation))
+            for share, z in factors
+        ]
+    elif run.net.spec.outputs_per_target > 1:
+        quantiles = run.net.predict(X)
+        head = ("below the quantile", "expected", "found")
+        found = [
+            (f"{q:g}", q, np.mean(y <= quantiles[:, k])) for k, q in enumerate(run.net.quantile)
+        ]
+    else:
+        return []
+    rows = [(name, f"{share:.1%}", f"{there:.1%}") for name, share, there in found]
+    text = f"How many targets of {which} lie where the model says."
+    return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", _table(head, rows)]

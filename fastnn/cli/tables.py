@@ -151,7 +151,7 @@ def _encoded(
     table: Table, name: str, settings: TrainSettings | SearchSettings, kinds: dict[str, str]
 ) -> Data:
     """A table with text, dates or gaps as an encoding and what it makes of the rows."""
-    from fastnn.tables import Encoding
+    from fastnn.tables import Encoding, Remarks
     from fastnn.tables.columns import columns_of
     from fastnn.tables.target import target_of
 
@@ -190,7 +190,8 @@ def _encoded(
             rows=train_rows,
         )
         _check_size(len(y), encoding)
-        X = encoding.transform(columns)
+        # texts that are no numbers are told with the column; held-out rows may be below all others
+        X = encoding.transform(columns, Remarks())
     except ValueError as error:
         raise ValueError(f"{table.path}: {error} (--column NAME=drop leaves one out)") from None
     used = set(encoding.used)

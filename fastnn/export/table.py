@@ -169,7 +169,9 @@ class PlainTable:
         """Expected values or probabilities, by the NumPy reference, shape (rows, outputs)."""
         x = rows.numbers
         if self.encoding is not None:
-            x = self.encoding.transform(self.columns_of(rows))
+            from fastnn.tables.remarks import Remarks
+
+            x = self.encoding.transform(self.columns_of(rows), Remarks())  # of random rows
         total: Any = 0.0
         for plain, weight in zip(self.members, self.weights, strict=True):
             net = replace(plain, classes=None).to_network("numpy")

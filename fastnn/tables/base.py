@@ -162,16 +162,16 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self._warn_of_copies(columns, targets)
         said = Remarks()  # held-out rows may well be below all others
         x = self.encoding_.transform(columns, said)
-        for line in said.odd_lines():
-            warnings.warn(line, stacklevel=3)
         held_out: tuple | None = None
         if given:
-            x_val = self.encoding_.transform(self._read(X_val, reset=False))
+            x_val = self.encoding_.transform(self._read(X_val, reset=False), said)
             targets_val = self._check_targets(y_val, reset=False)
             check_consistent_length(x_val, targets_val)
             held_out = x_val, targets_val, self._weights(None, targets_val)
         elif held is not None:
             held_out = x[held], targets[held], None if weights is None else weights[held]
+        for line in said.odd_lines():
+            warnings.warn(line, stacklevel=3)
         weights = None if weights is None else weights[kept]
         self._train((x[kept], targets[kept], weights), held_out, rng, keeping)
         self._held_out = held_out

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.network import Network
-from fastnn.tables.columns import Column, as_texts
+from fastnn.tables.columns import Column
 from fastnn.tables.kinds import read_numbers
 from fastnn.training.optimizers import Adam
 
@@ -99,11 +99,12 @@ def _is_renamed(column: Column, which: np.ndarray) -> bool:
     if there.sum() < 0.5 * len(there):
         return False
     n = len(np.unique(which[there]))
-    first = column.take(np.flatnonzero(there)[:1000])
-    if n < 2 or len(set(as_texts(first).tolist())) > n:
+    values = column.values[there]
+    if n < 2 or len(set(values[:1000].tolist())) > n:
         return False
-    values = as_texts(column)[there].astype(str)
-    names, code = np.unique(values, return_inverse=True)
+    names, code = np.unique(
+        values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
+    )
     return len(names) == n == len(np.unique(code * n + which[there]))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn.datasets.table import Table
 
 _NONE = np.array(None, object)
+_TEXTS = {str, type(None)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def columns_of(X: Any) -> list[Column]:
     elif isinstance(X, Mapping):
         columns = [as_column(str(name), values) for name, values in X.items()]
     elif _library(X) == "pandas":
-        columns = [as_column(str(name), X.iloc[:, k]) for k, name in enumerate(X.columns)]
+        columns = [as_column(str(name), series) for name, series in X.items()]
     elif _library(X) == "polars":
         X = X.collect() if hasattr(X, "collect") else X
         columns = [as_column(name, X.get_column(name)) for name in X.columns]
@@ -205,8 +206,11 @@ def _of_numpy(name: str, values: np.ndarray) -> Column:
 
 def _of_objects(name: str, values: list[Any]) -> Column:
     """Values of Python: all numbers, all booleans, all dates, else texts."""
-    values = [None if _is_gap(value) else value for value in values]
-    kinds = {type(value) for value in values} - {type(None)}
+    kinds = set(map(type, values))
+    if not kinds <= _TEXTS:
+        values = [None if _is_gap(value) else value for value in values]
+        kinds = set(map(type, values))
+    kinds.discard(type(None))
     if kinds <= {str}:
         return Column(name, _objects([v if v is None else v.strip() or None for v in values]))
     if kinds <= {bool, np.bool_}:
@@ -277,8 +281,9 @@ def _of_pandas(name: str, series: Any) -> Column:
     if isinstance(series, pd.Index):
         series = series.to_series()
     if str(dtype) == "category":
-        kept = _of_pandas(name, series.astype(series.cat.categories.dtype))
-        return Column(name, as_texts(kept), "category")
+        different = as_texts(_of_pandas(name, series.cat.categories.to_series()))
+        texts = np.array([*different, None], object)  # a gap has the code -1
+        return Column(name, texts[series.cat.codes.to_numpy()], "category")
     if types.is_bool_dtype(dtype):
         return Column(name, series.to_numpy(np.float64, na_value=np.nan), "boolean")
     if types.is_datetime64_any_dtype(dtype) or str(dtype).startswith("period"):
@@ -291,6 +296,8 @@ def _of_pandas(name: str, series: Any) -> Column:
         return Column(name, series.to_numpy() / np.timedelta64(1, "D"))
     if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
         return Column(name, series.to_numpy(np.float64, na_value=np.nan))
+    if isinstance(dtype, pd.StringDtype):
+        return _of_objects(name, series.to_numpy(object, na_value=None).tolist())
     return _of_objects(name, series.to_numpy(object).tolist())
 
 

@@ -12,7 +12,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression
 
+import fastnn
 from fastnn import cli
+from fastnn.cli.rows import known_rows
 from fastnn.tables.importances import REPEATS, calibration, importances
 
 
@@ -90,6 +92,27 @@ def test_page_of_a_watched_training(page):
     found = Page(page("class", "--early-stopping", "--patience", "5", "--hidden", "8"))
     curve = base64.b64decode(found.images["Score by epoch"].split(",")[1]).decode()
     assert ">validation accuracy<" in curve
+
+
+def test_page_of_deviations_and_quantiles(page, tmp_path):
+    """The shares are those of the rows held out."""
+    for options in (("gaussian",), ("quantile", "--quantiles", "0.2,0.9")):
+        text = page("size", "--loss", *options, "--overwrite", "--no-plots")
+        rows = re.findall(r"<tr><td>([^<]*)</td><td>([\d.]+)%</td><td>([\d.]+)%</td></tr>", text)
+        frame = pd.read_csv(tmp_path / "table.csv")
+        model = fastnn.load(tmp_path / "run/model.safetensors")
+        description = fastnn.storage.describe(tmp_path / "run/model.safetensors")
+        held = known_rows(description.training).held_out
+        frame = frame[held]
+        y, X = frame["size"].to_numpy(), frame.drop(columns="size")
+        if options[0] == "gaussian":
+            mean, std = model.predict(X, return_std=True)
+            wanted = [np.mean(abs(y - mean) <= z * std) for z in (0.6745, 1.2816, 1.6449, 1.96)]
+            assert [row[1] for row in rows] == ["50.0", "80.0", "90.0", "95.0"]
+        else:
+            wanted = np.mean(y[:, None] <= model.predict(X), axis=0)
+            assert [row[0] for row in rows] == ["0.2", "0.9"]
+        assert [row[2] for row in rows] == [f"{share:.1%}"[:-1] for share in wanted]
 
 
 def test_page_without_held_out_rows_or_report(page, tmp_path):
