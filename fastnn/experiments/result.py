@@ -96,12 +96,12 @@ def _as_webp(figure: Figure, dpi: float) -> bytes:
     from PIL import Image  # Matplotlib needs it, too
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi)
+    figure.savefig(png, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})  # read at once
     files = []
     with Image.open(png) as image:
         colours = image.convert("RGB")
     # Lines and text are smaller without loss, grounds of many colours with it.
-    for options in ({"lossless": True}, {"quality": 70}):
+    for options in ({"lossless": True, "method": 2}, {"quality": 70}):
         file = io.BytesIO()
         colours.save(file, "webp", **options)
         files.append(file.getvalue())
