@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.memory import check_memory
 
 _SMALL = 1 << 16  # numbers
+_GAPS = ("NoneType", "NAType", "NaTType")
 
 
 def as_integer(name: str, value: Any, low: int) -> int:
@@ -133,6 +134,15 @@ def refuse_dates(name: str, value: Any) -> None:
             raise ValueError(
                 f"{name} has dates ({dtype}); make numbers of them first, such as days since the "
                 "first one"
+            )
+
+
+def refuse_missing_labels(name: str, labels: np.ndarray) -> None:
+    """Raise if there are gaps among labels that are kept as objects."""
+    for row, label in enumerate(labels):
+        if type(label).__name__ in _GAPS or (isinstance(label, float) and label != label):
+            raise ValueError(
+                f"{name} has missing values, {label!r} in row {row}; leave these samples out"
             )
 
 

@@ -25,7 +25,7 @@ from fastnn.estimators.checks import named, refuse_unusable
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
-from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
+from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
 from fastnn.memory import check_memory
 from fastnn.network import Network
@@ -247,9 +247,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         incremental: bool = False,
         keeping: Keeping | None = None,
     ) -> BaseMLP:
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -260,13 +258,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             with named("sample_weight"):
-                sample_weight = _check_sample_weight(sample_weight, X)
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
         self._random_state = check_random_state(self.random_state)
         if first:
             dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+        elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
+            warnings.warn(
+                f"hidden_layer_sizes={self.hidden_layer_sizes} does not count: training goes on "
+                f"with the network of {tuple(kept)}",
+                stacklevel=4,
+            )
         net = self._network()
         net.n_threads = n_threads()
         before = net.params.copy()
@@ -438,13 +442,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
         with named("validation_data"):
             X, targets = self._validation_input(X, y)
-        weights = _check_sample_weight(rest[0], X) if rest else None
+        weights = None
+        if rest:
+            with named("validation_data[2]"):
+                weights = _check_sample_weight(rest[0], X, ensure_non_negative=True)
         return self._data(X, targets, weights, data.targets.dtype)
 
     def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
         """What to train and what to validate with."""
         if not self.early_stopping:
             return data, None
+        if not self.validation_fraction:
+            raise ValueError(
+                "early_stopping=True needs validation_fraction > 0 or validation_data; got 0"
+            )
         kept, held = train_test_split(
             np.arange(len(data)),
             random_state=self._random_state,
