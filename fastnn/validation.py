@@ -28,6 +28,13 @@ def as_integer(name: str, value: Any, low: int) -> int:
     return number
 
 
+def as_bool(name: str, value: Any) -> bool:
+    """``value`` as bool; a text such as "no" would count as true."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False; got {value!r}")
+
+
 def as_real(
     name: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False
 ) -> float:

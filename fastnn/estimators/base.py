@@ -26,7 +26,14 @@ from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
 from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation, layer_units
-from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
+from fastnn.estimators.solvers import (
+    FULL_BATCH,
+    NOT_FINITE,
+    Data,
+    SolverState,
+    make_optimizer,
+    n_threads,
+)
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
@@ -34,6 +41,7 @@ from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
+from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
 from fastnn.training.run import alone
 from fastnn.training.schedules import SCHEDULES
 from fastnn.training.team import to_the_end
@@ -292,12 +300,27 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 context.end()
             if not all_finite(net.params):
                 raise ValueError(NOT_FINITE)
+            if not incremental and not scipy.sparse.issparse(data.x):
+                self._warn_unscaled(net, data, given_X)
         except BaseException:
             if not all_finite(net.params):  # nobody should predict with these, or go on from them
                 net.params[:] = before
                 self.__dict__.pop("_optimizer", None)
             raise
         return self
+
+    def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
+        """Warn if training came to nothing, and the scale of the data is the likely cause."""
+        steps = self.n_iter_ * -(-len(data) // self._samples_per_step(len(data)))
+        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < FEWEST_STEPS:
+            return
+        advice = (
+            "make_pipeline(StandardScaler(), model)",
+            "TransformedTargetRegressor(model, transformer=StandardScaler())",
+        )
+        names = getattr(given, "columns", None)
+        data_of = data.x, data.targets, data.weights
+        warn_unscaled(net.predictor, *data_of, names, advice, stacklevel=6)
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """What a user gave, as scikit-learn checks it; a column of targets as a vector."""
@@ -417,14 +440,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _batch_size(self, samples: int) -> int:
         """Samples per step."""
-        if self.batch_size == "auto":
-            return min(200, samples)
-        if self.batch_size > samples:
+        if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped",
                 stacklevel=6,
             )
-        return int(min(self.batch_size, samples))
+        return self._samples_per_step(samples)
+
+    def _samples_per_step(self, samples: int) -> int:
+        """The same, without a warning."""
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), samples)
 
     # --- validation -----------------------------------------------------------------
 
