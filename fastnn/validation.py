@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.memory import check_memory
 
 _SMALL = 1 << 16  # elements
+_GAPS = ("NoneType", "NAType", "NaTType")
 
 
 def as_integer(name: str, value: Any, low: int) -> int:
@@ -25,6 +26,13 @@ def as_integer(name: str, value: Any, low: int) -> int:
     if number < low or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number of at least {low}; got {value!r}")
     return number
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """``value`` as bool; a text such as "no" would count as true."""
+    if isinstance(value, bool | np.bool_) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False; got {value!r}")
 
 
 def as_real(
@@ -133,6 +141,15 @@ def refuse_dates(name: str, value: Any) -> None:
             raise ValueError(
                 f"{name} has dates ({dtype}); make numbers of them first, such as days since the "
                 "first one"
+            )
+
+
+def refuse_missing_labels(name: str, labels: np.ndarray) -> None:
+    """Raise if there are gaps among labels that are kept as objects."""
+    for row, label in enumerate(labels):
+        if type(label).__name__ in _GAPS or (isinstance(label, float) and label != label):
+            raise ValueError(
+                f"{name} has missing values, {label!r} in row {row}; leave these samples out"
             )
 
 

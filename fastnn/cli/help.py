@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -47,12 +48,33 @@ class Command(TyperCommand):
                 given.append(OLD_NAMES[name] + equals + value)
             else:
                 given.append(arg)
+        self._refuse_swallowed(given)
         rest: list[str] = super().parse_args(ctx, given)
         return rest
+
+    def _refuse_swallowed(self, args: list[str]) -> None:
+        """Raise where an option that needs a value is followed by an option.
+
+        The parser takes that for the value, so that ``--out --overwrite`` names a folder.
+        """
+        options = [param for param in self.params if param.param_type_name == "option"]
+        valued = {name for param in options if not _is_flag(param) for name in param.opts}
+        for name, following in pairwise([*args, ""]):
+            if name == "--":
+                return
+            if name in valued and following.startswith("--") and len(following) > 2:
+                raise ValueError(
+                    f"{name} needs a value; got {following} ({name}={following} if that is it)"
+                )
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write(_help_of(self, ctx, {}))
+
+
+def _is_flag(param: Any) -> bool:
+    """Whether an option stands without a value."""
+    return bool(param.is_flag or getattr(param, "count", False))
 
 
 class Group(TyperGroup):

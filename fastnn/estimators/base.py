@@ -25,8 +25,15 @@ from fastnn.estimators.checks import named, refuse_unusable
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
-from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation
-from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState, make_optimizer, n_threads
+from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation, layer_units
+from fastnn.estimators.solvers import (
+    FULL_BATCH,
+    NOT_FINITE,
+    Data,
+    SolverState,
+    make_optimizer,
+    n_threads,
+)
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
@@ -34,6 +41,7 @@ from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
+from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
 from fastnn.training.run import alone
 from fastnn.training.schedules import SCHEDULES
 from fastnn.training.team import to_the_end
@@ -249,9 +257,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         incremental: bool = False,
         keeping: Keeping | None = None,
     ) -> BaseMLP:
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
-        if any(size <= 0 for size in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -262,13 +268,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             with named("sample_weight"):
-                sample_weight = _check_sample_weight(sample_weight, X)
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
         self._random_state = check_random_state(self.random_state)
         if first:
             dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+        elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
+            warnings.warn(
+                f"hidden_layer_sizes={self.hidden_layer_sizes} does not count: training goes on "
+                f"with the network of {tuple(kept)}",
+                stacklevel=4,
+            )
         net = self._network()
         net.n_threads = n_threads()
         before = net.params.copy()
@@ -290,12 +302,27 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 context.end()
             if not all_finite(net.params):
                 raise ValueError(NOT_FINITE)
+            if not incremental and not scipy.sparse.issparse(data.x):
+                self._warn_unscaled(net, data, given_X)
         except BaseException:
             if not all_finite(net.params):  # useless for predictions and further training
                 net.params[:] = before
                 self.__dict__.pop("_optimizer", None)
             raise
         return self
+
+    def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
+        """Warn if training came to nothing, and the scale of the data is the likely cause."""
+        steps = self.n_iter_ * -(-len(data) // self._samples_per_step(len(data)))
+        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < FEWEST_STEPS:
+            return
+        advice = (
+            "make_pipeline(StandardScaler(), model)",
+            "TransformedTargetRegressor(model, transformer=StandardScaler())",
+        )
+        names = getattr(given, "columns", None)
+        data_of = data.x, data.targets, data.weights
+        warn_unscaled(net.predictor, *data_of, names, advice, stacklevel=6)
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """Validate data as scikit-learn does; convert a single column of targets to a vector."""
@@ -415,14 +442,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _batch_size(self, samples: int) -> int:
         """Number of samples per step."""
-        if self.batch_size == "auto":
-            return min(200, samples)
-        if self.batch_size > samples:
+        if self.batch_size != "auto" and self.batch_size > samples:
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped",
                 stacklevel=6,
             )
-        return int(min(self.batch_size, samples))
+        return self._samples_per_step(samples)
+
+    def _samples_per_step(self, samples: int) -> int:
+        """The same, without a warning."""
+        return min(200 if self.batch_size == "auto" else int(self.batch_size), samples)
 
     # --- validation -----------------------------------------------------------------
 
@@ -440,13 +469,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
         with named("validation_data"):
             X, targets = self._validation_input(X, y)
-        weights = _check_sample_weight(rest[0], X) if rest else None
+        weights = None
+        if rest:
+            with named("validation_data[2]"):
+                weights = _check_sample_weight(rest[0], X, ensure_non_negative=True)
         return self._data(X, targets, weights, data.targets.dtype)
 
     def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
         """Split the data into training and validation data, for early stopping."""
         if not self.early_stopping:
             return data, None
+        if not self.validation_fraction:
+            raise ValueError(
+                "early_stopping=True needs validation_fraction > 0 or validation_data; got 0"
+            )
         kept, held = train_test_split(
             np.arange(len(data)),
             random_state=self._random_state,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
-from fastnn.validation import refuse_dates, refuse_masked
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from fastnn.validation import refuse_dates, refuse_masked, refuse_missing_labels
 
 # Parts of messages of Python and other libraries about a single value.
 _UNNAMED = re.compile(r"not supported between|unhashable|float\(\) argument|ScalarType")
@@ -18,8 +23,56 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 def refuse_unusable(name: str, value: Any, is_label: bool = False) -> None:
     """Raise for masked entries, and for dates unless they are labels."""
     refuse_masked(name, value)
-    if not is_label:
+    if is_label:
+        refuse_odd_labels(name, value)
+    else:
         refuse_dates(name, value)
+
+
+def refuse_odd_labels(name: str, labels: Any) -> None:
+    """Raise for gaps and for labels that cannot be brought into an order.
+
+    Only those kept as objects can be either without NumPy's knowing.
+    """
+    kind = getattr(getattr(labels, "dtype", None), "kind", "O")
+    if hasattr(labels, "toarray") or kind != "O":
+        return
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # rows of different lengths, which others refuse
+        return
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype != object or array.ndim != 1:
+        return
+    refuse_missing_labels(name, array)
+    try:
+        np.unique(array)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in array})
+        raise TypeError(
+            f"{name} must be labels of one type that can be sorted, as numbers or texts; got "
+            f"{' and '.join(kinds)}"
+        ) from None
+
+
+def check_classes(y: Any) -> None:
+    """Raise ValueError unless targets are classes: 1-D, or 0 and 1 in several columns."""
+    check_classification_targets(y)
+    if type_of_target(y) == "multiclass-multioutput":
+        raise ValueError(
+            f"y must be 1-D labels, one per sample, or for multilabel a matrix of 0 and 1; got "
+            f"shape {y.shape} with other numbers"
+        )
+
+
+def check_class_weight(weights: Any) -> None:
+    """Raise ValueError unless factors of classes are numbers and not negative."""
+    for label, weight in weights.items() if isinstance(weights, dict) else ():
+        if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+            raise ValueError(
+                f"class_weight[{label!r}] must be a number in [0, inf); got {weight!r}"
+            )
 
 
 @contextmanager
@@ -28,6 +81,9 @@ def named(what: str) -> Iterator[None]:
     try:
         yield
     except (OverflowError, RuntimeError, ValueError) as error:
+        if type(error).__name__ == "DuplicateError":  # of narwhals, by which scikit-learn reads
+            said = " ".join(str(error).split())
+            raise ValueError(f"X has columns of the same name: {said}") from None
         if isinstance(error, ValueError) and not str(error).startswith(_OF_ONE_VALUE):
             raise
         raise ValueError(f"{what} cannot be converted to numbers: {error}") from None

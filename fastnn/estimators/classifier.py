@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
+from fastnn.estimators.checks import check_class_weight, check_classes
 from fastnn.estimators.parameters import interval, is_stochastic, keep
 
 
@@ -207,10 +208,13 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         """Validate samples and labels; learn the classes, or compare them with known ones."""
         X, y = self._checked(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            check_classes(y)
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
         plain = is_plain_vector(y) and y.dtype.kind != "f"
+        if not plain:
+            check_classes(y)
         classes = np.unique(y) if plain else unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):
@@ -228,6 +232,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
 
     def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         X, y = self._checked(X, y, reset=False)
+        check_classes(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"validation_data has labels unknown to the training: {unknown}")
@@ -250,6 +255,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
             raise ValueError(
                 'class_weight="balanced" needs all labels at once; for partial_fit give a dict'
             )
+        check_class_weight(self.class_weight)
         by_class = compute_sample_weight(self.class_weight, y)
         return by_class if sample_weight is None else sample_weight * by_class
 

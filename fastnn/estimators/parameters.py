@@ -87,6 +87,19 @@ CONSTRAINTS: dict[str, list] = {
 }
 
 
+def layer_units(sizes: Any) -> list[int]:
+    """Units of each hidden layer."""
+    if isinstance(sizes, np.ndarray):
+        sizes = np.atleast_1d(sizes)
+    units = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in units):
+        raise ValueError(
+            f"hidden_layer_sizes must be whole numbers, > 0, one for each hidden layer; got "
+            f"{sizes!r}"
+        )
+    return [int(n) for n in units]
+
+
 def each_activation(activation: Any, n_hidden: int) -> list[str | CustomActivation]:
     """Validate activations; return a list with one for each hidden layer."""
     if isinstance(activation, str | CustomActivation):

@@ -24,6 +24,7 @@ from fastnn.training.threads import default_threads
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
 
+FULL_BATCH = ("lbfgs", "lm")
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may"
     " contain large values and need to be preprocessed."

@@ -15,6 +15,7 @@ from fastnn.memory import check_memory
 from fastnn.network import second_order
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
+from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
@@ -22,7 +23,7 @@ from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimi
 from fastnn.training.run import FitRun, Validation, alone, batch_sizes
 from fastnn.training.second_order import SecondOrderRun
 from fastnn.training.team import to_the_end
-from fastnn.validation import as_integer, as_matrix, as_real, as_weights
+from fastnn.validation import as_bool, as_integer, as_matrix, as_real, as_weights
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -123,7 +124,7 @@ def check_job(
         optimizer,
         epochs,
         batch_size,
-        bool(shuffle),
+        as_bool("shuffle", shuffle),
         stopping,
         callbacks,
     )
@@ -277,6 +278,17 @@ def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarra
     warn_lost_spread("X", X, x, ROUNDING_ADVICE, stacklevel=5)
     if net.is_regression:
         warn_lost_spread("y", y, targets, ROUNDING_ADVICE, stacklevel=5)
+
+
+def warn_useless(net: Network, job: Job, history: History, given: Any) -> None:
+    """Warn if training came to nothing, and the scale of the data is the likely cause."""
+    few = history.steps < FEWEST_STEPS and not isinstance(job.optimizer, LevenbergMarquardt)
+    if few or net.spec.standardize or net.scales.input_shift is not None:
+        return
+    names = list(given.columns) if hasattr(given, "columns") else None
+    advice = ("standardize=True scales them",) * 2
+    x = np.ascontiguousarray(job.x, net.dtype)
+    warn_unscaled(net.predictor, x, job.targets, job.weights, names, advice, stacklevel=4)
 
 
 def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.network.scales import Scales  # noqa: F401 (pickles of older versions look here)
 from fastnn.network.spec import NetworkSpec
-from fastnn.validation import as_array, as_matrix, check_finite
+from fastnn.validation import as_array, as_matrix, check_finite, refuse_missing_labels
 
 
 class Targets(NamedTuple):
@@ -132,6 +132,7 @@ def _class_indices(
     try:
         present = np.unique(labels)
     except TypeError:
+        refuse_missing_labels(name, labels)
         raise ValueError(f"{name} must be labels of one type, all numbers or all strings") from None
     if classes is None:
         if training and len(present) < 2:

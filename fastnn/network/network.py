@@ -246,7 +246,10 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     @params.setter
     def params(self, values: np.ndarray) -> None:
-        self.model.params[:] = values
+        given = np.asarray(values)
+        if given.shape not in ((), self.model.params.shape):
+            raise ValueError(f"params must have shape ({self.n_params},); got {given.shape}")
+        self.model.params[:] = given
 
     @property
     def l2(self) -> float:

@@ -19,7 +19,7 @@ from fastnn.backends import codes
 from fastnn.backends.model import Model
 from fastnn.network.custom import CustomActivation, CustomLoss
 from fastnn.network.initializers import INITIALIZERS
-from fastnn.validation import as_integer, as_real, one_of
+from fastnn.validation import as_bool, as_integer, as_real, one_of
 
 DTYPES = ("float32", "float64")
 
@@ -118,7 +118,7 @@ class NetworkSpec:
         set_(self, "alpha", None if self.alpha is None else _as_number("alpha", self.alpha))
         set_(self, "dropout", self._per_layer("dropout", _as_number))
         one_of("initializer", self.initializer, choices("initializer"))
-        set_(self, "standardize", bool(self.standardize))
+        set_(self, "standardize", as_bool("standardize", self.standardize))
         if self.smooth_clip is not None:
             set_(self, "smooth_clip", _as_number("smooth_clip", self.smooth_clip))
             if not self.standardize:
@@ -316,7 +316,11 @@ def _as_activation(name: str, value: Any) -> str | CustomActivation:
 def _sizes(layer_sizes: Any) -> tuple[int, ...]:
     """Validate layer sizes: at least two positive integers."""
     try:
-        sizes = tuple(as_integer("layer_sizes", size, 1) for size in layer_sizes)
+        if isinstance(layer_sizes, str):
+            raise TypeError
+        sizes = tuple(
+            as_integer(f"layer_sizes[{k}]", size, 1) for k, size in enumerate(layer_sizes)
+        )
     except TypeError:
         raise ValueError(
             f"layer_sizes must be a sequence of whole numbers; got {layer_sizes!r}"

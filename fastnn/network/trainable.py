@@ -147,11 +147,15 @@ class Trainable:
         elif checkpoint_every is not None:
             raise ValueError("checkpoint_every needs checkpoint, the file to write")
         if not verbose:
-            return fitting.train(net, job, [], checkpoints=writer, kept=kept)
+            history = fitting.train(net, job, [], checkpoints=writer, kept=kept)
+            fitting.warn_useless(net, job, history, X)
+            return history
         from fastnn.training.lines import training_progress
 
         with training_progress(job.epochs) as shown:
-            return fitting.train(net, job, [shown.callback], checkpoints=writer, kept=kept)
+            history = fitting.train(net, job, [shown.callback], checkpoints=writer, kept=kept)
+        fitting.warn_useless(net, job, history, X)
+        return history
 
     def partial_fit(
         self,

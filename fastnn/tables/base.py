@@ -220,6 +220,11 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         if self.validation_fraction == 0:
             return rows, None
         n_held = math.ceil(self.validation_fraction * len(rows))
+        if n_held >= len(rows):
+            raise ValueError(
+                f"X has too few rows with a weight, {len(rows)}, to hold out some with "
+                f"validation_fraction={self.validation_fraction}; 0 holds out none"
+            )
         kept, held = train_test_split(
             rows,
             test_size=float(self.validation_fraction),

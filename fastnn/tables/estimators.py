@@ -15,10 +15,12 @@ from sklearn.utils.validation import (
     _check_y,
 )
 
+from fastnn.estimators.checks import check_class_weight, refuse_odd_labels
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.network import Network
 from fastnn.tables import recipe
 from fastnn.tables.base import BaseTabular
+from fastnn.validation import refuse_dates
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -136,15 +138,20 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Class numbers; learns or compares the classes."""
+        refuse_odd_labels("y" if reset else "y_val", y)
         y = _check_y(y, estimator=self)
         check_classification_targets(y)
         if reset:
             self.classes_ = np.unique(y)
             if len(self.classes_) < 2:
-                raise ValueError(f"y must have two classes or more; got one class, {y[0]!r}")
+                raise ValueError(
+                    f"y must have two classes or more; got one class, {y[:1].tolist()[0]!r}"
+                )
         numbers = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if (unknown := self.classes_[numbers] != y).any():
-            raise ValueError(f"y_val has a label unknown to the training: {y[unknown][0]!r}")
+            raise ValueError(
+                f"y_val has a label unknown to the training: {y[unknown][:1].tolist()[0]!r}"
+            )
         return numbers[:, None]
 
     def _n_classes(self) -> int:
@@ -161,6 +168,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """Weights of the samples times those of their classes."""
         if self.class_weight is None:
             return weights
+        check_class_weight(self.class_weight)
         by_class = compute_sample_weight(self.class_weight, self.classes_[targets[:, 0]])
         return by_class if weights is None else weights * by_class
 
@@ -315,6 +323,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         self.beta = beta
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
+        refuse_dates("y" if reset else "y_val", y)
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = _check_y(y, y_numeric=True, estimator=self)  # with scikit-learn's warning

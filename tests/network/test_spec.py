@@ -132,3 +132,26 @@ def test_thresholds_that_nothing_can_be_made_of(changes, message):
     with pytest.raises(ValueError, match=message), tuned(**changes):
         pass
     assert tuning() == Tuning()
+
+
+@pytest.mark.parametrize("value", ["no", "False", None, 2, 0.5])
+def test_switches_are_true_or_false(value):
+    with pytest.raises(ValueError, match="standardize must be True or False; got"):
+        fastnn.Network([2, 3, 2], standardize=value)
+    net = fastnn.Network([2, 3, 2], standardize=np.True_)
+    assert net.spec.standardize is True
+    with pytest.raises(ValueError, match="shuffle must be True or False; got"):
+        net.fit(np.eye(2), [0, 1], shuffle=value)
+
+
+def test_a_layer_that_is_no_count_is_named():
+    with pytest.raises(ValueError, match=r"layer_sizes\[1\] must be a whole number of at least 1"):
+        fastnn.Network([4, 8.0, 3])
+    with pytest.raises(ValueError, match="layer_sizes must be a sequence of whole numbers; got '4"):
+        fastnn.Network("4-8-3")
+
+
+def test_parameters_of_another_network():
+    net = fastnn.Network([4, 8, 3])
+    with pytest.raises(ValueError, match=r"params must have shape \(67,\); got \(3,\)"):
+        net.params = np.zeros(3)

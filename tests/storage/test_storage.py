@@ -179,7 +179,7 @@ def refused(tmp_path, raw, match=None):
     [
         (config(layer_sizes=[3, 5, 2]), "need float64 of shape"),
         (config(layer_sizes=[3, 10**9, 2]), "need float64 of shape"),
-        (config(layer_sizes=[3, -4, 2]), "layer_sizes must be a whole number of at least 1"),
+        (config(layer_sizes=[3, -4, 2]), r"layer_sizes\[1\] must be a whole number of at least 1"),
         (
             config(layer_sizes=[3, 2]),
             "activation must be .* each of 0 hidden layers; got 1",

@@ -1,0 +1,111 @@
+"""A warning where training came to nothing, and the scale of the data is the likely cause."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastnn.network.custom import CustomLoss
+from fastnn.network.prediction import Predictor, point
+from fastnn.network.spec import NetworkSpec
+
+FEWEST_STEPS = 50  # before that nothing can be said
+# Root mean squares of a column beyond these are far from those of standardised data, for which
+# initial weights and learning rates are made: units saturate, or gradients are small or explode.
+LEAST, MOST = 0.02, 20.0
+NO_GAIN = 0.01  # share of a constant's loss; what is below is no better than the constant
+_NUMBERS = 1 << 15  # looked at
+
+
+def warn_unscaled(
+    predictor: Predictor,
+    x: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    names: Any,
+    advice: tuple[str, str],
+    stacklevel: int,
+) -> None:
+    """Warn if predictions are no better than a constant, and data are far from standardised.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    x : ndarray, shape (samples, features)
+        What was trained with, not standardised.
+    targets : ndarray, shape (samples, 1 or targets)
+    weights : ndarray, shape (samples,) or (0,)
+    names : sequence of str, or None
+        Of the features.
+    advice : tuple of str
+        What to do about features, and about real targets.
+    stacklevel : int
+        That of the user's call.
+    """
+    spec = predictor.spec
+    count = min(len(x), max(20, min(512, _NUMBERS // x.shape[1])))
+    rows = np.linspace(0, len(x) - 1, count).astype(np.intp)
+    some, aims = x[rows], targets[rows].astype(np.float64)
+    far, what_to_do = _far(some, "X", names), advice[0]
+    if far is None and spec.is_regression:
+        far, what_to_do = _far(aims, "y", None), advice[1]
+    if far is None or isinstance(spec.loss, CustomLoss):
+        return
+    shares = weights[rows].astype(np.float64) if len(weights) else np.ones(count)
+    if shares.sum() > 0 and _is_useless(predictor, some, aims, shares):
+        warnings.warn(
+            f"predictions for the training samples are no better than a constant, and {far}; "
+            f"networks need numbers near 0 with a deviation about 1: {what_to_do}",
+            stacklevel=stacklevel,
+        )
+
+
+def _far(matrix: np.ndarray, name: str, names: Any) -> str | None:
+    """The column that is furthest from standardised ones, and its range."""
+    with np.errstate(over="ignore", under="ignore"):
+        size = np.sqrt(np.mean(np.square(matrix, dtype=np.float64), axis=0))
+    varies = np.ptp(matrix, axis=0) > 0
+    if size.max() > MOST:
+        column = int(size.argmax())
+    elif varies.any() and size[varies].max() < LEAST:
+        column = int(np.where(varies, size, 0.0).argmax())
+    else:
+        return None
+    if name == "y" and matrix.shape[1] == 1:
+        which = "y"
+    else:
+        which = f"column {column if names is None else repr(names[column])} of {name}"
+    values = matrix[:, column]
+    return f"{which} lies in [{values.min():.7g}, {values.max():.7g}]"
+
+
+def _is_useless(
+    predictor: Predictor, x: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> bool:
+    """Whether a constant does as well for these samples, in weighted squares or log loss."""
+    spec: NetworkSpec = predictor.spec
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        outputs = predictor(np.ascontiguousarray(x), True, 1).astype(np.float64)
+        weights = weights / weights.sum()
+        if spec.is_regression:
+            outputs = point(outputs, spec)
+            spread = weights @ np.square(targets - weights @ targets)
+            if spec.loss == "quantile":  # far from the mean as it should be: does it vary at all?
+                gain = weights @ np.square(outputs - weights @ outputs) / spread
+            else:
+                gain = 1 - weights @ np.square(targets - outputs) / spread
+            return bool(np.all((np.ptp(targets, axis=0) > 0) & ~(gain >= NO_GAIN)))
+        if spec.loss == "cross_entropy":
+            targets = np.eye(spec.n_outputs)[targets[:, 0].astype(np.intp)]
+        else:  # each output and what is left to 1
+            outputs, targets = (
+                np.stack([p, 1 - p], axis=-1).reshape(len(p), -1) for p in (outputs, targets)
+            )
+        loss, constant = _log_loss(outputs, targets, weights), (weights @ targets)[None]
+        return loss >= (1 - NO_GAIN) * _log_loss(constant, targets, weights) > 0
+
+
+def _log_loss(p: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+    return float(-(weights @ (targets * np.log(np.maximum(p, 1e-300))).sum(axis=1)))
