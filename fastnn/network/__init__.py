@@ -1,4 +1,4 @@
-"""Networks: what they are, what comes in, initial weights, predictions, ``fit``, ``fit_many``."""
+"""Networks: specification, inputs, initial weights, predictions, ``fit`` and ``fit_many``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["INITIALIZERS", "Network"]
 
 
 def __getattr__(name: str) -> Any:
-    """``Network``, imported when first used: the command line's help needs names only."""
+    """Import ``Network`` at its first use: the help of the command line needs only names."""
     if name == "Network":
         from fastnn.network.network import Network
 

@@ -1,4 +1,4 @@
-"""A user's own activation or loss, as a pair of functions that the kernels call."""
+"""User-defined activations and losses: pairs of functions that the kernels call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastnn.backends import codes
 
 @dataclass(frozen=True, repr=False)
 class _Pair:
-    """What :class:`CustomActivation` and :class:`CustomLoss` share."""
+    """Base class of :class:`CustomActivation` and :class:`CustomLoss`."""
 
     f: Callable
     df: Callable
@@ -25,7 +25,7 @@ class _Pair:
     kind: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
     taken: ClassVar[frozenset[str]]
-    _compiled: ClassVar[dict[str, Any]]  # of a pair; no field, so that it does not compare
+    _compiled: ClassVar[dict[str, Any]]  # set per instance; no field, so that == ignores it
 
     def __post_init__(self) -> None:
         names = ", ".join(self.arguments)
@@ -37,7 +37,7 @@ class _Pair:
                 inspect.signature(_python(function)).bind(*self.arguments)
             except TypeError as error:
                 raise ValueError(f"{argument} must be a function of ({names}): {error}") from None
-            except ValueError:  # no signature, as some written in C: calling it will tell
+            except ValueError:  # no signature, as for some C functions: checked when called
                 pass
         name = self.name
         if name is None:
@@ -47,22 +47,22 @@ class _Pair:
         if name in self.taken:
             raise ValueError(f"name must not be that of a built-in {self.kind}; got {name!r}")
         object.__setattr__(self, "name", name)
-        # Compiled functions by dtype. The kernels know only their addresses: whoever has those
-        # has the pair.
+        # Compiled functions by dtype. The kernels know only their addresses, so whatever uses the
+        # addresses must keep a reference to the pair.
         object.__setattr__(self, "_compiled", {})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
     def __deepcopy__(self, memo: dict) -> _Pair:
-        return self  # nothing in it changes
+        return self  # immutable
 
     def __reduce__(self) -> tuple:
-        # addresses hold in one process
+        # addresses are valid in one process only
         return type(self), (self.f, self.df, self.name)
 
     def for_kernels(self, backend: str, dtype: np.dtype) -> float | _Pair:
-        """What a backend's kernels read where a built-in one has its constant.
+        """Return the value the kernels read in place of the constant of a built-in function.
 
         Parameters
         ----------
@@ -73,13 +73,13 @@ class _Pair:
         Returns
         -------
         float or _Pair
-            For Numba the address of a compiled function, exact because addresses have less than
+            For Numba the address of a compiled function, exact because addresses have fewer than
             53 bits; for NumPy the pair itself.
 
         Raises
         ------
         ValueError
-            If the backend cannot call the functions, or they do not give one real number.
+            If the backend cannot call the functions, or they do not return one real number.
         """
         if backend == "numpy":
             for argument in ("f", "df"):
@@ -96,7 +96,7 @@ class _Pair:
         return float(self._compiled[name].address)
 
     def _try(self, argument: str, dtype: np.dtype) -> None:
-        """Call a function once, as the NumPy kernels will."""
+        """Call a function once in the same way as the NumPy kernels."""
         numbers = np.array([0.5, 0.25], dtype)[: len(self.arguments)]
         try:
             value = _python(getattr(self, argument))(*numbers)
@@ -109,28 +109,28 @@ class _Pair:
 
 
 class CustomActivation(_Pair):
-    """An activation of your own, for the NumPy and Numba backends.
+    """A user-defined activation, for the NumPy and Numba backends.
 
-    Accepted wherever the name of an activation is. ``backend="auto"`` then takes Numba, which
-    compiles the functions once a process; the NumPy backend calls them for one number after the
-    other. Networks with one are pickled as functions are, by reference; model files and exports
-    keep data only and refuse it.
+    Accepted wherever the name of an activation is. ``backend="auto"`` then selects Numba if
+    installed, which compiles the functions once per process; the NumPy backend calls them for one
+    number after the other. Pickling stores the functions by reference, as Python does. Model
+    files and exports contain only data and cannot store custom functions.
 
     Parameters
     ----------
     f : function
-        ``f(z)``: a number to a number. Plain Python that Numba can compile, or compiled by
-        ``numba.njit`` already. Where it raises an error of arithmetic it counts as NaN.
+        ``f(z)``, from a number to a number: Python code that Numba can compile, or a function
+        already compiled by ``numba.njit``. Where it raises an arithmetic error, its value is NaN.
     df : function
-        ``df(z)``: its derivative.
+        ``df(z)``, the derivative of ``f``.
     name : str, optional
-        Default: that of ``f``.
+        Default: the name of ``f``.
 
     Raises
     ------
     ValueError
-        If they are not functions of one argument. What a backend cannot call it refuses when the
-        network is made.
+        If ``f`` or ``df`` is not a function of one argument. Whether a backend can call them is
+        checked when the network is created.
 
     Examples
     --------
@@ -154,25 +154,25 @@ class CustomActivation(_Pair):
 
 
 class CustomLoss(_Pair):
-    """A loss of your own for regression, for the NumPy and Numba backends.
+    """A user-defined loss for regression, for the NumPy and Numba backends.
 
-    Accepted by :class:`fastnn.Network` and :class:`fastnn.MLPRegressor` as ``loss``. Outputs are
-    the last layer's net inputs; a sample's loss is summed over them. The rest is as for
-    :class:`CustomActivation`.
+    Accepted by :class:`fastnn.Network` and :class:`fastnn.MLPRegressor` as ``loss``. The outputs
+    are the net inputs of the last layer, and the loss of a sample is summed over the outputs.
+    Otherwise the same applies as for :class:`CustomActivation`.
 
     Parameters
     ----------
     f : function
-        ``f(z, t)``: the loss of output z for target t, two numbers to one.
+        ``f(z, t)``, the loss of output z for target t; takes and returns numbers.
     df : function
-        ``df(z, t)``: its derivative by z.
+        ``df(z, t)``, the derivative of ``f`` with respect to z.
     name : str, optional
-        Default: that of ``f``.
+        Default: the name of ``f``.
 
     Raises
     ------
     ValueError
-        If they are not functions of two arguments.
+        If ``f`` or ``df`` is not a function of two arguments.
 
     Examples
     --------
@@ -195,13 +195,13 @@ class CustomLoss(_Pair):
 
 
 def _python(function: Callable) -> Callable:
-    """The Python function that a compiled one was made of."""
+    """The Python function from which a function was compiled, or the function itself."""
     return getattr(function, "py_func", function)
 
 
-@functools.lru_cache(maxsize=64)  # equal pairs, as every task of a joblib worker unpickles one
+@functools.lru_cache(maxsize=64)  # by equality: each task of a joblib worker unpickles a new pair
 def _compiled_rows(pair: _Pair, dtype: str) -> Any:
-    """C function over contiguous numbers, which the Numba kernels call by its address.
+    """Compile a C function over contiguous values, which the Numba kernels call by its address.
 
     For an activation ``(back, n, z, out)``: ``out = f(z)``, or if ``back`` ``out *= df(z)``;
     ``out`` may be ``z`` in the first case. For a loss ``(n, targets, weight, scale, each, out)``:
@@ -239,7 +239,7 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
 
 
 def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
-    """One of a pair's functions compiled by Numba for numbers of one type; NaN where it raises."""
+    """Compile one function of a pair with Numba for one type; it returns NaN where it raises."""
     import numba
     from numba import types
 
@@ -265,7 +265,7 @@ def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
             f"{argument} of {pair!r} must give a real number; it gives {signature.return_type}"
         )
 
-    # What cannot raise becomes a vectorised loop all the same.
+    # Functions that cannot raise are still vectorised.
     @numba.njit(error_model="numpy")
     def value_or_nan(*numbers):  # noqa: ANN002, ANN202
         try:

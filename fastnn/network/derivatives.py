@@ -1,4 +1,4 @@
-"""Derivatives of a network's outputs by its inputs, in the caller's units."""
+"""Derivatives of a network's outputs with respect to its inputs, in the caller's units."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OF = ("logits", "proba", "predict")
 
 
 class Differentiable:
-    """Derivatives of a network by its inputs.
+    """Derivatives of a network with respect to its inputs.
 
-    All are exact, without dropout, and in the units of what goes in and comes out: shift, scale
-    and ``smooth_clip`` of the features and the scale of the targets are part of them. At the kink
-    of a piecewise linear activation they are those of training (``relu'(0) = 0``).
+    All derivatives are exact, without dropout, and in the units of the features and predictions:
+    they include standardisation, ``smooth_clip`` and the scale of the targets. At the kink of a
+    piecewise linear activation the convention of training is used (``relu'(0) = 0``).
     """
 
     spec: NetworkSpec
@@ -38,28 +38,28 @@ class Differentiable:
     n_threads: int | None
 
     def jacobian(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output by every feature, for each sample.
+        """Derivative of every output with respect to every feature, for each sample.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            What is differentiated. "predict": the values of a regression. "proba": the
-            probabilities of :meth:`predict_proba`. "logits": the last layer's net inputs, of a
-            regression in the units of its training. Default: what the network predicts,
-            "predict" of a regression and "proba" of a classification.
+            The function to differentiate. "predict": the values of a regression. "proba": the
+            probabilities of :meth:`predict_proba`. "logits": the net inputs of the last layer,
+            which for a regression are in the standardised units of training. Default: "predict"
+            for a regression, "proba" for a classification.
 
         Returns
         -------
         ndarray, shape (samples, outputs, features)
-            Of the network's dtype; float64 if the network standardises. A single output of
-            binary_cross_entropy has two probabilities, and so two rows.
+            In the network's dtype, or float64 if the network standardises. A single output of
+            binary_cross_entropy has two probabilities and therefore two rows.
 
         Raises
         ------
         ValueError
-            On bad arguments: X is sparse or not finite, or ``of`` does not fit the loss.
+            If an argument is invalid: X is sparse or not finite, or ``of`` does not fit the loss.
 
         Examples
         --------
@@ -70,7 +70,7 @@ class Differentiable:
         """
         point = _Point(self, X, of)
         spec, samples = self.spec, len(point.x)
-        # a backward pass for each output or a forward one for each feature
+        # one backward pass per output, or one forward pass per feature, whichever is fewer
         if spec.n_outputs <= spec.n_features:
             jacobian = self._gradients(point.x, np.eye(spec.n_outputs, dtype=spec.dtype)[None])
         else:
@@ -82,10 +82,10 @@ class Differentiable:
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
 
     def jacobian_by_params(self, X: Any, *, of: str | None = None) -> np.ndarray:
-        """Derivative of every output by every parameter, for each sample.
+        """Derivative of every output with respect to every parameter, for each sample.
 
-        For least squares of one's own (``scipy.optimize.least_squares(jac=...)``), Gauss-Newton
-        and uncertainties. It takes ``samples * outputs * n_params`` numbers.
+        For custom least squares (``scipy.optimize.least_squares(jac=...)``), Gauss-Newton methods
+        and uncertainty estimates. The result has ``samples * outputs * n_params`` elements.
 
         Parameters
         ----------
@@ -97,8 +97,8 @@ class Differentiable:
         Returns
         -------
         ndarray, shape (samples, outputs, n_params)
-            Of the network's dtype; float64 if the network standardises. The parameters have the
-            order of ``params``.
+            In the network's dtype, or float64 if the network standardises. The parameters are in
+            the order of ``params``.
 
         Examples
         --------
@@ -119,14 +119,14 @@ class Differentiable:
         return np.ascontiguousarray(jacobian)
 
     def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """Vectors times the Jacobian: the gradient of ``v @ outputs`` by the features.
+        """Vector-Jacobian product: the gradient of ``v @ outputs`` with respect to the features.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
-            For each sample, or for all.
+            A vector for each sample, or one for all samples.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -148,14 +148,14 @@ class Differentiable:
         return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
 
     def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
-        """The Jacobian times vectors: the outputs' change as the features move along ``v``.
+        """Jacobian-vector product: the directional derivative of the outputs along ``v``.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, features) or (features,)
-            For each sample, or for all.
+            A direction for each sample, or one for all samples.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -177,18 +177,18 @@ class Differentiable:
         return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
 
     def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
-        """Hessian times vectors: the change of ``vjp(X, v)`` as the features move along ``u``.
+        """Hessian-vector product: the directional derivative of ``vjp(X, v)`` along ``u``.
 
-        The NumPy kernels compute it whatever the backend.
+        Computed by the NumPy kernels with every backend.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         v : array-like, shape (samples, outputs) or (outputs,)
-            The Hessian is that of ``v @ outputs``.
+            Weights of the outputs: the Hessian is that of ``v @ outputs``.
         u : array-like, shape (samples, features) or (features,)
-            The direction.
+            A direction for each sample, or one for all samples.
         of : {"logits", "proba", "predict"}, optional
             As for :meth:`jacobian`.
 
@@ -199,8 +199,8 @@ class Differentiable:
         Raises
         ------
         ValueError
-            As for :meth:`jacobian`, and for a :class:`fastnn.CustomActivation`, which has no
-            second derivative.
+            As for :meth:`jacobian`, and if there is a :class:`fastnn.CustomActivation`, which has
+            no second derivative.
 
         Examples
         --------
@@ -228,33 +228,34 @@ class Differentiable:
         return change
 
     def taylor(self, X: Any, u: Any, *, by_params: bool = False) -> Taylor:
-        """Value, first and second derivative of the outputs as the features move along ``u``.
+        """Value, first and second directional derivative of the outputs along ``u``.
 
-        With the unit vectors one after the other the second derivatives of a differential
-        equation; their Jacobians by the parameters are what least squares on its residuals need.
-        The NumPy kernels compute it whatever the backend.
+        Calls with the unit vectors give the derivatives in a partial differential equation; their
+        Jacobians with respect to the parameters allow least squares on its residuals. Computed by
+        the NumPy kernels with every backend.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         u : array-like, shape (samples, features) or (features,)
-            The direction.
+            A direction for each sample, or one for all samples.
         by_params : bool, default=False
-            Whether the Jacobians by the parameters are wanted too.
+            Whether to return the Jacobians with respect to the parameters, too.
 
         Returns
         -------
         fastnn.network.taylor.Taylor
-            ``value``, ``first`` and ``second``, and if asked for ``value_by_params``,
-            ``first_by_params`` and ``second_by_params``. Of a regression in the units of
-            ``predict`` (of poisson their logarithms), of a classification of the logits.
+            ``value``, ``first`` and ``second`` and, with ``by_params``, ``value_by_params``,
+            ``first_by_params`` and ``second_by_params``. The outputs are the values of
+            ``predict`` for a regression (their logarithms for poisson), the logits for a
+            classification.
 
         Raises
         ------
         ValueError
-            On bad arguments, and for a :class:`fastnn.CustomActivation`, which has no second
-            derivative.
+            If an argument is invalid, or if there is a :class:`fastnn.CustomActivation`, which
+            has no second derivative.
 
         Examples
         --------
@@ -269,26 +270,26 @@ class Differentiable:
 
         return taylor_of(cast("Network", self), X, u, by_params)
 
-    # --- of the last layer's net inputs, by what the first layer gets ---------------
+    # --- derivatives of the net inputs of the last layer by the inputs of the first ---
 
     def _kernel_vectors(self, v: np.ndarray) -> np.ndarray:
-        """Vectors as the kernels take them."""
+        """Vectors in the form the kernels take."""
         return np.ascontiguousarray(v, self.spec.dtype)
 
     def _gradients(self, x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian."""
+        """Products of vectors ``(samples or 1, n, outputs)`` and the Jacobian."""
         out = np.empty((len(x), vectors.shape[1], x.shape[1]), x.dtype)
         return self._in_pieces(self.model.input_gradients, x, vectors, out)
 
     def _tangents(self, x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-        """The Jacobian times vectors ``(samples or 1, n, features)``."""
+        """Products of the Jacobian and vectors ``(samples or 1, n, features)``."""
         out = np.empty((len(x), vectors.shape[1], self.spec.n_outputs), x.dtype)
         return self._in_pieces(self.model.output_tangents, x, vectors, out)
 
     def _in_pieces(
         self, kernel: Any, x: np.ndarray, vectors: np.ndarray, out: np.ndarray
     ) -> np.ndarray:
-        """A kernel for all samples, by several threads where these are many."""
+        """Call a kernel for all samples, in several threads if there are many samples."""
         same = len(vectors) == 1
 
         def run(rows: slice) -> bool:
@@ -301,18 +302,19 @@ class Differentiable:
 
 
 class _Point:
-    """Where derivatives are taken: checked samples, and what lies before and behind the layers.
+    """Samples at which derivatives are taken, with the functions before and after the layers.
 
     Attributes
     ----------
     x : ndarray, shape (samples, features)
-        As the first layer gets them.
+        Inputs of the first layer.
     outputs : Outputs
-        What is differentiated.
+        The function to differentiate.
     p : ndarray, shape (samples, outputs)
-        The network's predictions in the units of its training, where ``outputs`` needs them.
+        Predictions in the units of training; empty unless ``outputs`` needs them.
     slope, bend : ndarray of float64, shape (samples, features) or (1, features), or None
-        First and second derivative of ``x`` by the caller's features; None for 1 and 0.
+        First and second derivative of ``x`` with respect to the caller's features; None for 1
+        and for 0.
     """
 
     def __init__(self, net: Any, X: Any, of: str | None) -> None:
@@ -328,7 +330,7 @@ class _Point:
             self.p = net.predictor(self.x, True, net.n_threads).astype(self.dtype, copy=False)
 
     def vectors(self, name: str, value: Any, columns: int) -> np.ndarray:
-        """A vector per sample, given for each or for all."""
+        """Check vectors, given per sample or once for all, and broadcast them to one per sample."""
         array, samples = as_array(name, value), len(self.x)
         if array.ndim == 1 and columns == 1 and len(array) == samples:
             array = array[:, None]
@@ -343,41 +345,42 @@ class _Point:
         return array
 
     def by_features(self, x: np.ndarray) -> np.ndarray:
-        """From derivatives by what the first layer gets to those by the features, or back."""
+        """Multiply by the derivative of the first layer's inputs with respect to the features."""
         return x if self.slope is None else x * self.slope
 
 
 def features_of(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Samples as they came, checked, and as the first layer gets them.
+    """Return the validated samples, unscaled, and the inputs of the first layer.
 
-    ``finite=False`` leaves NaN to a kernel.
+    With ``finite=False`` NaN is not checked here but by a kernel.
     """
     spec = net.spec
     if is_sparse(X):
         raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
-    # checked before it is scaled, and with the caller's digits
+    # validated before scaling, in the caller's precision
     features = as_matrix("X", X, spec.n_features, spec.input_dtype, finite)
     return features, net.scales.inputs(features, spec) if spec.standardize else features
 
 
 class Outputs:
-    """What follows the last layer's net inputs z: softmax, sigmoid or exp, and the targets' units.
+    """The function after the net inputs z of the last layer: an activation, then target units.
 
-    In what it computes, ``p`` are predictions before the targets' units, ``(samples, outputs)``.
+    In the methods, ``p`` denotes the activations of z before the conversion to the units of the
+    targets, ``(samples, outputs)``.
 
     Parameters
     ----------
     spec : NetworkSpec
     scales : Scales
     of : {"logits", "proba", "predict"} or None
-        What the outputs are; None for "predict".
+        Meaning of the outputs; None for "predict".
 
     Attributes
     ----------
     kind : str
         "softmax", "sigmoid", "exp" or "identity".
     pair : bool
-        Whether one sigmoid stands for two probabilities.
+        Whether a single sigmoid gives the probabilities of two classes.
     n : int
         Number of outputs.
     target_scale : ndarray or None
@@ -399,7 +402,7 @@ class Outputs:
         self.target_scale = scales.target_scale if of == "predict" else None
 
     def values(self, model: Model, scales: Scales, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``p`` and the outputs themselves, from net inputs ``(samples, outputs)``."""
+        """Return ``p`` and the outputs, from net inputs ``(samples, outputs)``."""
         p = z
         if self.kind != "identity":
             columns = np.ascontiguousarray(z.T)
@@ -409,7 +412,7 @@ class Outputs:
         return p, np.hstack([1 - values, values]) if self.pair else values
 
     def change(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Change ``(samples, outputs, n)`` of the outputs from that of net inputs."""
+        """Tangents ``(samples, outputs, n)`` of the outputs from those of the net inputs."""
         p = p[..., None]
         if self.kind == "softmax":
             dz = p * (dz - (p * dz).sum(axis=1, keepdims=True))
@@ -422,7 +425,7 @@ class Outputs:
         return np.concatenate([-dz, dz], axis=1) if self.pair else dz
 
     def back(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Derivatives ``(samples, outputs)`` by the outputs become those by net inputs."""
+        """Convert derivatives by the outputs, ``(samples, outputs)``, to those by net inputs."""
         v = self._inner(v)
         if self.kind == "softmax":
             return p * (v - (p * v).sum(axis=1, keepdims=True))
@@ -431,7 +434,7 @@ class Outputs:
         return p * v if self.kind == "exp" else v
 
     def back_change(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Change of :meth:`back` as the net inputs move along ``dz``."""
+        """Directional derivative of :meth:`back` as the net inputs change along ``dz``."""
         v = self._inner(v)
         if self.kind == "softmax":
             dp = p * (dz - (p * dz).sum(axis=1, keepdims=True))
@@ -442,7 +445,7 @@ class Outputs:
         return p * dz * v if self.kind == "exp" else np.zeros_like(v)
 
     def _inner(self, v: np.ndarray) -> np.ndarray:
-        """Derivatives by softmax, sigmoid or exp, from those by what follows these."""
+        """Convert derivatives by the outputs to derivatives by ``p``."""
         if self.pair:
             v = v[:, 1:] - v[:, :1]
         return v if self.target_scale is None else v / self.target_scale

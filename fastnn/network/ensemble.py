@@ -1,4 +1,4 @@
-"""Networks whose predictions are averaged."""
+"""Ensembles: networks whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from fastnn.network.scales import FAR
 
 
 class Ensemble:
-    """Networks of the same inputs and targets, whose predictions are averaged.
+    """Networks for the same inputs and targets, whose predictions are averaged.
 
-    Of classes the probabilities are averaged, of a regression the values. What
-    :class:`fastnn.TabularSearchClassifier` and ``fastnn search`` find is one, and so are the
-    members of :class:`fastnn.TabularClassifier` and of ``fastnn train --members``.
+    Probabilities are averaged for classification, values for regression.
+    :class:`fastnn.TabularSearchClassifier`, :class:`fastnn.TabularClassifier`, ``fastnn search``
+    and ``fastnn train --members`` create ensembles.
 
     Parameters
     ----------
     networks : sequence of Network
-        Trained, of one number of features and of outputs, with one loss: cross_entropy, or one of
-        regression.
+        Trained networks with equal numbers of features and outputs and the same loss:
+        cross_entropy, or any loss for regression.
     weights : array-like, shape (networks,), optional
-        Positive; only their ratios count. Default: all alike.
+        Positive weights of the networks, which are normalised. Default: equal weights.
 
     Attributes
     ----------
     networks : list of Network
     weights : ndarray of float64, shape (networks,)
-        Their sum is 1.
+        The normalised weights; their sum is 1.
     classes_ : ndarray or None
-        Labels in the order of the probabilities; None of a regression.
+        Labels in the order of the probabilities; None for a regression.
 
     Raises
     ------
     ValueError
-        If there is no network, or they do not fit each other.
+        If there is no network, or if the networks do not match.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class Ensemble:
         given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
         if given.shape != (count,) or not (np.isfinite(given) & (given > 0)).all():
             raise ValueError(f"weights must be {count} positive numbers; got {weights!r}")
-        total = given.sum()  # near 1 of what was kept in a file, whose bits stay
+        total = given.sum()  # if close to 1, as for weights from a file, keep the bits
         self.weights = given if abs(total - 1.0) < 1e-12 else given / total
         first = self.networks[0]
         for k, net in enumerate(self.networks):
@@ -80,16 +80,16 @@ class Ensemble:
     def __repr__(self) -> str:
         return f"Ensemble of {len(self)} networks, {self.n_params:,} parameters"
 
-    # --- what it is -------------------------------------------------------------------
+    # --- attributes -------------------------------------------------------------------
 
     @property
     def first(self) -> Network:
-        """One of the networks; features, outputs and classes are those of all."""
+        """The first network; features, outputs and classes are the same in all networks."""
         return self.networks[0]
 
     @property
     def classes_(self) -> np.ndarray | None:
-        """Labels in the order of the probabilities; None of a regression."""
+        """Labels in the order of the probabilities; None for a regression."""
         return self.first.classes_
 
     @property
@@ -99,7 +99,7 @@ class Ensemble:
 
     @property
     def n_threads(self) -> int | None:
-        """Most threads for predicting."""
+        """Maximum number of threads for prediction."""
         return self.first.n_threads
 
     @n_threads.setter
@@ -108,15 +108,15 @@ class Ensemble:
             net.n_threads = value
 
     def __getattr__(self, name: str) -> Any:
-        """What all networks have in common; sizes are those of the first."""
+        """Attributes common to all networks; layer sizes are those of the first network."""
         if name in _COMMON and "networks" in self.__dict__:
             return getattr(self.first, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    # --- using ------------------------------------------------------------------------
+    # --- predictions ------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Mean of the networks' probabilities.
+        """Return the weighted mean of the networks' probabilities.
 
         Parameters
         ----------
@@ -130,31 +130,31 @@ class Ensemble:
         Raises
         ------
         ValueError
-            If the networks are of a regression.
+            If the networks are regressions.
         """
         return self._mean([net.predict_proba for net in self.networks], X)
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Most probable classes, or means of the networks' values.
+        """Predict the most probable classes, or the weighted mean of the networks' values.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         return_std : bool, default=False
-            Of a regression: the standard deviation, too, over the networks; with the loss gaussian
-            with that of each network.
+            For a regression: also return the standard deviation over the networks. With the loss
+            gaussian it includes the variance predicted by each network.
 
         Returns
         -------
-        predicted : ndarray, shape (samples,), of several outputs (samples, outputs)
+        predicted : ndarray, shape (samples,), or (samples, outputs) with several outputs
         std : ndarray of the same shape
-            With ``return_std``.
+            Standard deviations, with ``return_std``.
 
         Raises
         ------
         ValueError
-            If ``return_std`` is asked of classes.
+            If ``return_std`` is True for a classification.
         """
         if return_std:
             return self._mean_and_deviation(X)
@@ -164,7 +164,7 @@ class Ensemble:
         return chosen if self.classes_ is None else self.classes_[chosen]
 
     def predict_point(self, X: Any) -> np.ndarray:
-        """Labels, or of a regression one number for each target whatever the loss.
+        """Predict labels, or, for a regression with any loss, one value per target.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Ensemble:
         Returns
         -------
         ndarray, shape (samples,) or (samples, targets)
-            As of :meth:`fastnn.Network.predict_point`.
+            As for :meth:`fastnn.Network.predict_point`.
         """
         if self.first.is_regression:
             return self._mean([net.predict_point for net in self.networks], X)
@@ -198,7 +198,7 @@ class Ensemble:
         return mean.astype(found[0].dtype), deviation.astype(found[0].dtype)
 
     def _mean(self, methods: Sequence[Any], X: Any) -> np.ndarray:
-        """Weighted mean of what the methods give, in their dtype."""
+        """Weighted mean of the results of the methods, in their dtype."""
         total: Any = 0.0
         for method, weight in zip(methods, self.weights, strict=True):
             found = method(X)
@@ -206,7 +206,7 @@ class Ensemble:
         return total.astype(found.dtype)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or R^2 of a regression.
+        """Return the accuracy, or R^2 of a regression.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Ensemble:
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
@@ -227,7 +227,7 @@ class Ensemble:
         return float(measure(y, self.predict_point(X), sample_weight=sample_weight))
 
     def loss(self, X: Any, y: Any) -> float:
-        """Mean loss of the averaged predictions, without label smoothing and L2.
+        """Return the mean loss of the averaged predictions, without label smoothing and L2.
 
         Parameters
         ----------
@@ -239,8 +239,9 @@ class Ensemble:
         Returns
         -------
         float
-            Cross-entropy; of squared_error its half, summed over the outputs, in units of the first
-            network's scale of the targets; of other losses the mean of the networks' losses.
+            The cross-entropy; for squared_error, half the squared error summed over the outputs,
+            in the standardised units of the first network; for other losses, the weighted mean of
+            the losses of the networks.
         """
         y = np.asarray(y)
         if self.first.is_regression and self.loss_name != "squared_error":
@@ -257,7 +258,7 @@ class Ensemble:
         return float(-np.log(np.maximum(of_class, np.finfo(np.float32).tiny)).mean())
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
-        """Samples far outside of what every network was trained on; see ``Network``."""
+        """Find samples far outside the training range of all networks; see ``Network``."""
         return np.all([net.out_of_range(X, deviations) for net in self.networks], axis=0)
 
     def save(self, path: str | os.PathLike, *, training: dict[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A call of ``fit``: its arguments checked, then the training."""
+"""Implementation of ``fit``: validation of the arguments, then the training."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Job:
-    """The arguments of a call of ``fit``, checked, not yet standardised.
+    """The validated arguments of a call of ``fit``; data are not yet standardised.
 
     Attributes
     ----------
     x, targets, weights : ndarray
     held_out : tuple of ndarray, or None
-        Samples, targets and weights to validate with; no weights weigh all alike.
+        Validation samples, targets and weights; an empty array of weights means equal weights.
     classes : ndarray or None
     targets_1d : bool
-        What the targets tell about predictions.
+        Whether real targets were given as a vector, so that predictions are vectors too.
     """
 
     x: np.ndarray
@@ -77,9 +77,9 @@ def check_job(
     callbacks: Sequence[Callback] = (),
     seed: int | None = None,
 ) -> Job:
-    """The arguments of :meth:`fastnn.Network.fit`, checked; the network does not change.
+    """Validate the arguments of :meth:`fastnn.Network.fit`, without changing the network.
 
-    ``seed`` draws the samples of ``validation_fraction``, default: the network's.
+    ``seed`` is used to draw the samples of ``validation_fraction``; default: the network's seed.
     """
     optimizer = get_optimizer(optimizer, whole_fit=True)
     epochs = as_integer("epochs", epochs, 1)
@@ -130,9 +130,9 @@ def check_job(
 
 
 def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
-    """Raise unless there is room for what a training keeps beside the data."""
+    """Raise unless there is enough memory for the training, not counting the data."""
     model = net.model
-    # Moments, gradients, and a snapshot to go back to.
+    # Moments, gradients, and a snapshot.
     copies = optimizer.n_moments + int(model.plan.header[codes.GROUPS]) + 1
     n_bytes = copies * model.params.nbytes
     check_memory(f"a training of {net.n_params:,} parameters with {optimizer.name}", n_bytes)
@@ -143,7 +143,7 @@ def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
 
 
 def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> HeldOut:
-    """Validation data of the user."""
+    """Check ``validation_data``."""
     try:
         X, y = validation_data
     except (TypeError, ValueError):
@@ -156,7 +156,7 @@ def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> He
 def _split(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, HeldOut]:
-    """Set a share of the samples aside."""
+    """Set a fraction of the samples aside for validation."""
     n_held = int(np.ceil(fraction * len(x)))
     if n_held >= len(x):
         raise ValueError(f"validation_fraction={fraction:g} leaves no training samples of {len(x)}")
@@ -173,7 +173,7 @@ def _split(
 
 
 def purpose(net: Network, job: Job, fraction: float) -> Purpose:
-    """What a resumed training has to have in common with the one before, beside its epochs."""
+    """Settings and data that must be equal when a training is resumed; epochs may differ."""
     own = ("classes", "targets_1d", "n_epochs", "seed")
     config = {name: value for name, value in net.get_config().items() if name not in own}
     stopping = None if job.stopping is None else asdict(job.stopping)
@@ -201,19 +201,19 @@ def train(
     checkpoints: Checkpoints | None = None,
     kept: Kept | None = None,
 ) -> History:
-    """Train as has been checked.
+    """Train with validated arguments.
 
     Parameters
     ----------
     net : Network
     job : Job
     callbacks : sequence of callables
-        Beside the job's own.
+        Callbacks in addition to those of the job.
     n_threads : int, optional
-        Most threads; default: the network's number.
+        Maximum number of threads; default: ``net.n_threads``.
     checkpoints : Checkpoints, optional
     kept : fastnn.storage.checkpoints.Kept, optional
-        The checkpoint to go on from.
+        The checkpoint from which to resume.
     """
     with alone(net.model):
         if kept is not None:
@@ -232,7 +232,7 @@ def _train(
     checkpoints: Checkpoints | None,
     kept: Kept | None,
 ) -> History:
-    """The same, in no other training."""
+    """Implementation of `train`, called while the network is locked."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.learned(spec, job.x, job.targets)
@@ -260,7 +260,7 @@ def _train(
             batches = [_batches(net, job, scales, n_threads)]
             run = FitRun(model, state, job.epochs, sizes, batches, net.l2, n_threads, **settings)
         run.go()
-    except BaseException:  # a DivergenceError, or one of a callback
+    except BaseException:  # a DivergenceError, or an exception of a callback
         to_the_end(partial(state.end, model.params))
         raise
     best = None if run.validation is None else run.validation.best.params
@@ -271,7 +271,7 @@ def _train(
 
 
 def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarray) -> None:
-    """Warn of features or real targets whose spread the network's dtype does not hold."""
+    """Warn of features or real targets whose spread is lost in the network's dtype."""
     if net.spec.standardize:
         return
     warn_lost_spread("X", X, x, ROUNDING_ADVICE, stacklevel=5)
@@ -280,7 +280,7 @@ def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarra
 
 
 def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:
-    """Warn of a training that goes on without the moments of its update rule."""
+    """Warn that a training continues without the moments of its optimizer."""
     warnings.warn(
         f"training goes on after {count:,} {unit}, but {rule} starts with new moments: the file "
         "or object has none. save(..., include_optimizer=True) keeps them",
@@ -289,11 +289,11 @@ def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> Non
 
 
 def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> Batches:
-    """The training data for the kernels."""
+    """The training data in the form the kernels take."""
     x = scales.inputs(job.x, net.spec)
     sparse = sparse_pays(x, net.model)
     batches = Batches(net.model, job.batch_size, sparse, n_threads)
-    # The order within one full batch changes nothing but rounding.
+    # The order within one full batch affects only rounding.
     shuffled = job.shuffle and job.batch_size < len(x)
     rows = Rows.compressed(x, net.model.kernels, n_threads) if sparse else x
     batches.fill(rows, scales.targets(job.targets, net.spec), job.weights, shuffled)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# The command line's help reads it, so this file imports NumPy only where it is needed.
+# The help of the command line imports this, so NumPy is imported only where it is needed.
 INITIALIZERS = (
     "auto",
     "lecun_normal",
@@ -34,21 +34,21 @@ def initialize(
     rng: np.random.RandomState,
     half_range: float = 1.0,
 ) -> None:
-    """Draw the weights layer by layer in float64.
+    """Draw the weights layer by layer, in float64.
 
     Parameters
     ----------
     weights : sequence of ndarray, each (fan_in, fan_out)
-        Written.
+        Output.
     biases : sequence of ndarray, each (fan_out,)
-        Zeros; nguyen_widrow writes those of the hidden layers.
+        Must be zero on entry; nguyen_widrow writes the biases of the hidden layers.
     activations : sequence
-        Of each layer, the output layer's included.
+        Activation of each layer, including the output layer.
     initializer : str
         One of :data:`INITIALIZERS`.
     rng : RandomState
     half_range : float
-        The features lie between plus and minus this; for nguyen_widrow.
+        Bound of the absolute values of the features, used by nguyen_widrow.
     """
     for k, (w, activation) in enumerate(zip(weights, activations, strict=True)):
         fan_in, fan_out = w.shape
@@ -62,7 +62,7 @@ def initialize(
             kind = "lecun_uniform"
         if kind == "auto":
             kind = "he_normal" if activation in _RELU_FAMILY else "lecun_normal"
-        fan = {  # the weights' variance is 1 / fan
+        fan = {  # the variance of the weights is 1 / fan
             "lecun": fan_in,
             "he": fan_in / 2,
             "glorot": (fan_in + fan_out) / 2,
@@ -75,7 +75,7 @@ def initialize(
 
 
 def _spread(w: np.ndarray, b: np.ndarray, rng: np.random.RandomState) -> None:
-    """Units whose steep parts lie side by side where the inputs are, between -1 and 1."""
+    """Nguyen-Widrow: distribute the steep parts of the units evenly over inputs in [-1, 1]."""
     import numpy as np
 
     fan_in, units = w.shape
@@ -86,7 +86,7 @@ def _spread(w: np.ndarray, b: np.ndarray, rng: np.random.RandomState) -> None:
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:
-    """As scikit-learn's check_random_state, without importing scikit-learn."""
+    """Like scikit-learn's ``check_random_state``, without importing scikit-learn."""
     import numpy as np
 
     if random_state is None:

@@ -1,4 +1,4 @@
-"""What comes in: samples, targets and class labels as the kernels take them."""
+"""Convert targets and class labels to the form the kernels take."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from fastnn.validation import as_array, as_matrix, check_finite
 
 
 class Targets(NamedTuple):
-    """Targets as the kernels take them, and what they tell about the user's.
+    """Targets in the form the kernels take, with the form in which the user gave them.
 
     Attributes
     ----------
     matrix : ndarray, shape (samples, targets)
-        Class indices, or a column per target: an output, or several of gaussian and quantiles.
+        Class indices in one column, or a column per target. A target has one output, or several
+        with the losses gaussian and quantile.
     classes : ndarray or None
-        Labels in the order of the outputs; None if the targets are no labels.
+        Labels in the order of the outputs; None if the targets are not labels.
     is_1d : bool or None
-        Whether real targets came as a vector; None for labels.
+        Whether real targets were given as a vector; None for labels.
     """
 
     matrix: np.ndarray
@@ -37,7 +38,7 @@ def encode_targets(
     name: str = "y",
     training: bool = False,
 ) -> Targets:
-    """Check a user's targets and convert them.
+    """Validate targets and convert them.
 
     Parameters
     ----------
@@ -45,11 +46,11 @@ def encode_targets(
     y : array-like, shape (samples,) or (samples, outputs)
     n_samples : int
     classes : ndarray or None
-        Labels that the network knows already.
+        Labels already known to the network.
     name : str
-        For messages.
+        Name of the argument in error messages.
     training : bool
-        Then there must be at least two classes.
+        Whether to require at least two classes, if ``classes`` is None.
     """
     array = as_array(name, y)
     if array.shape[:1] != (n_samples,):
@@ -68,7 +69,7 @@ def encode_targets(
 
 
 def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
-    """What is wrong with targets of several columns."""
+    """Error message for targets with several columns where one label per sample is expected."""
     what = f"{name} must be 1-D labels, one per sample; got shape {array.shape}"
     if array.ndim == 2 and array.shape[1] == spec.n_classes:
         return f"{what}. For one-hot rows give {name}.argmax(axis=1)"
@@ -76,7 +77,7 @@ def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
 
 
 def _are_soft(targets: np.ndarray) -> bool:
-    """Whether targets are probabilities: real numbers, of which some are neither 0 nor 1."""
+    """Whether targets are probabilities: real numbers in [0, 1], not all of them 0 or 1."""
     if targets.dtype.kind != "f":
         return False
     inside = (targets >= 0) & (targets <= 1)
@@ -86,7 +87,7 @@ def _are_soft(targets: np.ndarray) -> bool:
 def _probabilities(
     spec: NetworkSpec, targets: np.ndarray, classes: np.ndarray | None, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of the second class as targets of one sigmoid; the classes are 0 and 1."""
+    """Convert probabilities of the second class to targets of one sigmoid; classes are 0 and 1."""
     numbers = np.arange(2)
     if classes is not None and not (
         classes.dtype.kind in "iufb" and np.array_equal(classes, numbers)
@@ -99,7 +100,7 @@ def _probabilities(
 
 
 def _columns(spec: NetworkSpec, array: np.ndarray, name: str) -> np.ndarray:
-    """Real numbers or 0/1 columns, in the loss's domain."""
+    """Check real targets or multilabel columns: their number and the domain of the loss."""
     matrix = as_matrix(name, array, None, spec.target_dtype)
     if matrix.shape[1] != spec.n_targets:
         has = f"{spec.n_outputs} outputs"
@@ -120,7 +121,7 @@ def _class_indices(
     name: str,
     training: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as class indices (samples, 1), and the labels' order."""
+    """Convert labels to class indices, (samples, 1); also return the labels in order."""
     if labels.dtype.kind not in "biufOUSMm":
         raise ValueError(f"{name} must be class labels; got dtype {labels.dtype}")
     if labels.dtype.kind == "f":
@@ -141,7 +142,7 @@ def _class_indices(
     known = ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
     try:
         if (labels.dtype.kind == "m") != (classes.dtype.kind == "m"):
-            raise TypeError  # NumPy compares durations with whole numbers
+            raise TypeError  # NumPy would compare timedelta64 with integers
         positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
         unknown = classes[positions] != labels
     except TypeError:
@@ -156,7 +157,7 @@ def _class_indices(
 
 
 def _new_classes(present: np.ndarray, n_classes: int, name: str) -> np.ndarray:
-    """The classes that labels stand for: themselves, or the numbers from 0 on."""
+    """Classes of the labels: the labels present, or 0 to ``n_classes - 1`` if some are absent."""
     if len(present) == n_classes:
         return present
     small_numbers = (

@@ -1,4 +1,4 @@
-"""Many networks trained in one call, one network per core."""
+"""Train many networks in one call, one network per core."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ _ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
 
 
 class Fit:
-    """A network and how it is to be trained; an item of :func:`fit_many`.
+    """A network with its own data or settings; an item of :func:`fit_many`.
 
-    What is not given here comes from the call of ``fit_many``.
+    Arguments not given here are taken from the call of ``fit_many``.
 
     Parameters
     ----------
     network : Network
-        What is trained.
+        The network to train.
     X : array-like, shape (samples, features), optional
-        With ``y``: data of this network alone.
+        Together with ``y``: data of this network only.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Targets, one per sample.
     rows : array-like of int or bool, optional
-        Samples to train with, as indices (repeated ones count again, as in a bootstrap) or
-        as a mask. They are taken when the network's turn comes, from ``X``, ``y`` and
-        ``sample_weight``, whether these are its own or shared.
+        Training samples, as indices (which may repeat, as in a bootstrap) or as a mask. They are
+        selected from ``X``, ``y`` and ``sample_weight``, whether own or shared, just before the
+        network is trained.
     validation_rows : array-like of int or bool, optional
-        Samples to validate with, such as the rest of a fold.
+        Validation samples, such as the held-out part of a fold.
     **arguments
-        Arguments of :meth:`Network.fit`, but ``verbose`` and those of checkpoints.
+        Arguments of :meth:`Network.fit`, except ``verbose`` and those about checkpoints.
 
     Examples
     --------
@@ -93,53 +93,56 @@ def fit_many(
 ) -> list[History | DivergenceError]:
     """Train many networks, of any shapes and settings, one network per core.
 
-    Each ends up as its own ``fit`` on one thread would leave it, to the last bit, whatever
-    ``n_threads`` is; only one that diverges may go back to another of its snapshots. That pays
-    for many small networks, such as folds, ensembles and grids; a single large one is better
-    served by ``fit``, which splits its batches between the cores.
+    The result for each network is bit-identical to that of its ``fit`` on one thread, whatever
+    ``n_threads`` is, except that a diverging network may be restored to a different snapshot.
+    Suited to many small networks, such as folds, ensembles and grids. A single large network is
+    better trained with ``fit``, which splits its batches between the cores.
 
     Parameters
     ----------
     networks : iterable of Network, Fit or dict
-        A :class:`Fit` (or a dict of its arguments) has data or settings of its own.
+        Networks to train. A :class:`Fit` (or a dict of its arguments) has its own data or
+        settings.
     X : array-like, shape (samples, features), optional
-        Samples, one per row.
+        Samples, one per row, for all networks without their own data.
     y : array-like, shape (samples,) or (samples, outputs), optional
-        Data of all networks that have none of their own.
+        Targets, for all networks without their own data.
     n_threads : int, optional
-        Networks trained at a time; default: one per core. The threads of BLAS are held at one
-        meanwhile.
+        Number of networks trained at the same time; default: one per core. Meanwhile BLAS is
+        limited to one thread.
     errors : {"raise", "return"}, default="raise"
-        What becomes of a network that diverges. The others are trained to their end in either
-        case; then the first error is raised (its ``index`` tells which network it was, its
-        ``results`` hold what else came out), or is in the list in place of a history.
+        How to report networks that diverge. In both cases all other networks are trained to the
+        end. With "raise" the first error is then raised: its ``index`` is the position of the
+        network, its ``results`` the list of all results. With "return" the list contains the
+        error in place of a history.
     verbose : bool, default=False
-        Progress over the networks on standard error: a bar, or lines where it is no terminal.
+        Show progress over the networks on standard error: a bar, or lines if it is not a terminal.
     checkpoint : path, optional
-        Folder of checkpoints: ``0.safetensors`` is that of the first network.
+        Folder of the checkpoints; ``0.safetensors`` belongs to the first network.
     checkpoint_every : int or datetime.timedelta, optional
-        Epochs of a network between two checkpoints, or the time; default: a minute. The end of its
-        training is written, too.
+        Interval between two checkpoints of a network, in epochs or as a time; default: one
+        minute. A checkpoint is also written at the end of a training.
     resume : bool, default=False
-        Go on from the checkpoints that are there; what is trained in the end has the bits of a
-        call that was never stopped.
+        Resume from the checkpoints that exist. The result is bit-identical to that of a call that
+        was never stopped.
     **arguments
-        Arguments of :meth:`Network.fit` for all networks that do not have their own.
-        Callbacks are called from the thread that trains the network.
+        Arguments of :meth:`Network.fit` for all networks without their own. Callbacks are called
+        from the thread that trains the network.
 
     Returns
     -------
     list of History
-        In the order of the networks. Ctrl-C stops all of them, as it stops ``fit``: the
-        histories say "interrupted", and are empty for networks that had not begun.
+        In the order of the networks. Ctrl-C stops all of them as it stops ``fit``: their
+        histories have ``stopped == "interrupted"``, and are empty for networks not yet started.
 
     Raises
     ------
     ValueError
-        On bad arguments, a network given twice or a checkpoint of another training, before any
-        network is trained; the message has the network's position.
+        If an argument is invalid, a network is given twice, or a checkpoint belongs to another
+        training; raised before any network is trained. The message contains the position of the
+        network.
     TypeError
-        On a name that is not an argument of ``fit``.
+        If a name is not an argument of ``fit``.
     DivergenceError
         If a network diverges and ``errors`` is "raise".
 
@@ -197,7 +200,7 @@ def fit_many(
     bar = _bar(len(costs)) if verbose else None
     with bar if bar is not None else nullcontext(), Workers(min(n_threads, len(costs))) as workers:
         try:
-            # The longest first, so that none is left over in the end.
+            # The longest first, so that no core trains a long one alone at the end.
             order = sorted(range(len(costs)), key=lambda index: -costs[index])
             for future in _completed([workers.submit(train, index) for index in order]):
                 future.result()
@@ -205,7 +208,7 @@ def fit_many(
                     bar.one_more()
         except KeyboardInterrupt:
             workers.stop()
-        except BaseException:  # of a callback
+        except BaseException:  # raised by a callback
             workers.stop()
             raise
     if errors == "raise":
@@ -217,9 +220,9 @@ def fit_many(
 
 
 def _completed(futures: list[Future]) -> Iterator[Future]:
-    """As ``as_completed``, awake now and then, so that Ctrl-C comes through.
+    """Like ``as_completed``, but wakes up regularly, so that Ctrl-C is noticed.
 
-    Some libraries (polars) have interrupted waiting resumed after the signal.
+    Some libraries (polars) install signal handlers after which an interrupted wait is resumed.
     """
     left = set(futures)
     while left:
@@ -247,7 +250,7 @@ class _Files(NamedTuple):
 
     @classmethod
     def of(cls, checkpoint: Any, every: CheckpointEvery, resume: Any) -> _Files | None:
-        """Checked; None without checkpoints."""
+        """Validate the arguments; return None if no checkpoints are requested."""
         if checkpoint is None:
             for name, value in (("checkpoint_every", every), ("resume", resume)):
                 if value:
@@ -268,16 +271,16 @@ class _Files(NamedTuple):
         return self.folder / f"{index}.safetensors"
 
     def kept(self, net: Network, index: int) -> Kept | None:
-        """The checkpoint to go on from."""
+        """The checkpoint from which to resume a network's training, if any."""
         return net._to_resume(self._path(index), self.resume)
 
     def writer(self, net: Network, purpose: Purpose, index: int) -> Checkpoints:
-        """What a network's training writes its checkpoints with."""
+        """The writer of a network's checkpoints."""
         return net._checkpoints(self._path(index), self.every, purpose)
 
 
 class _Plans:
-    """What each network is to be trained with; the data are put together when asked for."""
+    """Data and arguments of each network; data are selected only when requested."""
 
     def __init__(
         self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any], files: _Files | None
@@ -289,7 +292,7 @@ class _Plans:
         return len(self.fits)
 
     def check(self, index: int) -> int:
-        """Raise what the network's ``fit`` would raise; returns about how long it will take."""
+        """Raise what the network's ``fit`` would raise; return a relative estimate of its time."""
         try:
             net, job, _ = self.job(index)
         except ValueError as error:
@@ -297,7 +300,7 @@ class _Plans:
         return job.epochs * len(job.x) * net.n_params
 
     def job(self, index: int) -> tuple[Network, fitting.Job, Kept | None]:
-        """The network, its checked arguments and the checkpoint to go on from."""
+        """The network, its validated arguments, and the checkpoint from which to resume."""
         net = self.fits[index].network
         kept = None if self.files is None else self.files.kept(net, index)
         seed = None if kept is None else kept.model.state.seed
@@ -307,7 +310,7 @@ class _Plans:
         return net, job, kept
 
     def purpose(self, index: int, job: fitting.Job) -> Purpose:
-        """What a checkpoint tells of the network's training."""
+        """Settings and data of the network's training, stored in its checkpoints."""
         fit = self.fits[index]
         arguments = {**self.arguments, **fit.arguments}
         return fitting.purpose(fit.network, job, arguments.get("validation_fraction", 0.0))
@@ -345,7 +348,7 @@ class _Plans:
         return {**arguments, "X": X, "y": y}
 
     def _shared(self, network: Network) -> Any:
-        """The shared X, converted once for all networks that take one dtype."""
+        """The shared X, converted once per dtype."""
         if self.X is None:
             return None
         dtype = network.spec.input_dtype
@@ -355,7 +358,7 @@ class _Plans:
 
 
 def _items(networks: Any) -> list[Fit]:
-    """The networks as :class:`Fit`, each of them once."""
+    """Convert the networks to :class:`Fit`; raise if one is given twice."""
     if isinstance(networks, Network | Fit | Mapping) or not isinstance(networks, Iterable):
         raise ValueError(
             f"networks must be a sequence of Network, Fit or dict; got {type(networks).__name__}"
@@ -383,7 +386,7 @@ def _items(networks: Any) -> list[Fit]:
 
 
 def _rows(name: str, rows: Any, n_samples: int) -> np.ndarray:
-    """Indices of samples, from indices or a mask."""
+    """Convert indices or a mask to indices of samples."""
     array = np.asarray(rows)
     if array.dtype == bool and array.shape == (n_samples,):
         return np.flatnonzero(array)
@@ -401,7 +404,7 @@ def _rows(name: str, rows: Any, n_samples: int) -> np.ndarray:
 
 
 def _check_names(arguments: dict[str, Any]) -> None:
-    """Raise on what is not an argument of ``fit``."""
+    """Raise if a name is not an argument of ``fit``."""
     for name in arguments:
         if name not in _ARGUMENTS:
             raise TypeError(
@@ -411,7 +414,7 @@ def _check_names(arguments: dict[str, Any]) -> None:
 
 
 def _bar(total: int) -> Any:
-    """Progress over the networks."""
+    """Return a progress display over the networks."""
     from fastnn.training.lines import counting_progress
 
     return counting_progress("network", total)

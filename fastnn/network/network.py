@@ -1,4 +1,7 @@
-"""The network: parameters and settings behind checks; work is done by the modules beside."""
+"""The class ``Network``: settings, parameters and checks of arguments.
+
+Training, prediction and derivatives are implemented in the other modules of this folder.
+"""
 
 from __future__ import annotations
 
@@ -35,95 +38,100 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 def _of(path: str, description: str) -> property:
-    """An attribute of the network's spec, model or state, to be read only."""
+    """A read-only attribute of the network's spec, model or state."""
     return property(attrgetter(path), doc=description)
 
 
 class Network(Portable, Differentiable, Stepwise, Trainable):
-    """A dense n-layer network.
+    """A dense (fully connected) n-layer network.
 
     Parameters
     ----------
     layer_sizes : sequence of int
-        Numbers of inputs, of units of each hidden layer, and of outputs: at least
+        Number of inputs, number of units of each hidden layer, and number of outputs: at least
         two numbers.
     activation : str or sequence of str, default="tanh"
-        One for all hidden layers or one for each: identity, tanh, sigmoid, relu,
+        One activation for all hidden layers, or one for each: identity, tanh, sigmoid, relu,
         leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
     alpha : float, optional
-        Slope of leaky_relu (default 0.01), alpha of elu (default 1).
+        Slope of leaky_relu for negative values (default 0.01), alpha of elu (default 1).
     loss : str, default="cross_entropy"
-        Fixes the outputs too. Of classification: cross_entropy (softmax) and
-        binary_cross_entropy (sigmoid; several outputs are multilabel). Of regression:
-        squared_error (with the factor 1/2), absolute_error, huber, quantile,
-        poisson (half the Poisson deviance; the outputs are exponentials), and gaussian (the
-        negative log-likelihood without its constant; the outputs are mean and logarithm of the
-        variance of each target in turn), or a :class:`fastnn.CustomLoss`. The loss of a sample
-        is summed over the outputs.
+        Loss function, which also determines the activation of the output layer. For
+        classification: cross_entropy (softmax) and binary_cross_entropy (sigmoid; multilabel if
+        there are several outputs). For regression: squared_error (with the factor 1/2),
+        absolute_error, huber, quantile, poisson (half the Poisson deviance, with the exponential
+        as activation), gaussian (negative log-likelihood without its constant; for each target in
+        turn the outputs are the mean and the logarithm of the variance), or a
+        :class:`fastnn.CustomLoss`. The loss of a sample is the sum over the outputs.
     label_smoothing : float, default=0
-        Of classification: this share of every target's 1 goes to all classes (to both,
-        for binary_cross_entropy) alike.
+        For classification: this fraction of the target probability is distributed equally over
+        all classes (over both labels, for binary_cross_entropy).
     quantile : float or sequence of float, default=0.5
-        What the loss "quantile" estimates, in (0, 1). Several, in rising order, are outputs of
-        their own for each target in turn; predictions are sorted, so that they never cross.
+        Quantile in (0, 1) that the loss "quantile" estimates. Several, in increasing order, are
+        separate outputs, for each target in turn; predictions are sorted, so that quantiles never
+        cross.
     delta : float, default=1
-        Where "huber" goes over from squares to absolute values.
+        Absolute error at which "huber" changes from quadratic to linear.
     beta : float, default=0.5
-        Of "gaussian": gradients (not the loss) are multiplied by the variance to the power of beta,
-        without which (0) the mean is learned slowly where the variance is large; 1 learns the mean
-        as squared_error does.
+        For "gaussian": the gradient (not the loss) is multiplied by the variance to the power of
+        beta. With 0, the plain gradient, the mean is learned slowly where the variance is large;
+        with 1 the mean is learned as with squared_error.
     l2 : float, default=0
-        Adds ``l2 / 2`` times the sum of the squared weights, biases left out.
+        L2 penalty: ``l2 / 2`` times the sum of the squared weights, without the biases, is added
+        to the loss.
     dropout : float or sequence of float, default=0
-        Rate behind all hidden layers or behind each.
+        Dropout rate of the outputs of all hidden layers, or of each.
     initializer : str, default="auto"
         lecun_normal, glorot_uniform, glorot_normal, he_normal, he_uniform or nguyen_widrow.
-        "auto" takes he_normal for layers of the relu family, else lecun_normal.
-        Biases start at zero; with nguyen_widrow those of hidden layers spread the units over
-        inputs between -1 and 1, from where :class:`fastnn.LevenbergMarquardt` needs far fewer
-        steps where there are few features.
+        "auto" uses he_normal for activations of the relu family, otherwise lecun_normal. Biases
+        start at zero, except in hidden layers with nguyen_widrow, which distributes the active
+        regions of the units over inputs between -1 and 1. With few features,
+        :class:`fastnn.LevenbergMarquardt` then needs far fewer steps.
     standardize : bool, default=False
-        The first ``fit`` learns mean and standard deviation of the features, and
-        of the targets of regression (except poisson's); every call then applies them, in
-        float64 and before the cast to ``dtype``. Predictions of such a regression are float64.
-        Losses, and huber's ``delta``, are those of the standardised targets.
+        Standardise the features and, for regression except with poisson, the targets. The first
+        ``fit`` learns mean and standard deviation; every call then applies them, in float64 and
+        before the cast to ``dtype``. Predictions of standardised targets are float64. Losses, and
+        ``delta`` of huber, refer to the standardised targets.
     smooth_clip : float, optional
-        With ``standardize``: features then pass ``z / sqrt(1 + (z / smooth_clip)**2)``, which
-        leaves those near the mean alone and holds all within plus and minus ``smooth_clip``
-        deviations, so that one far outside the training range does not decide a prediction. 3
-        is usual.
+        With ``standardize``: apply ``z / sqrt(1 + (z / smooth_clip)**2)`` to the standardised
+        features. Values near the mean hardly change, and all lie within ``smooth_clip`` standard
+        deviations of it, so that a feature far outside the training range cannot dominate a
+        prediction. A usual value is 3.
     backend : {"auto", "cython", "numba", "numpy"}
-        "auto" takes the fastest that is there (of those that can call custom functions,
-        where there are any).
+        Implementation of the kernels. "auto" uses the fastest one installed that supports the
+        network; the Cython backend cannot call custom functions.
     dtype : {"float32", "float64"}
+        Data type of parameters and computations.
     random_state : int, numpy.random.RandomState or None
-        Initial weights, shuffling and dropout.
+        Seed or generator of the initial weights, shuffling and dropout.
     n_threads : int, optional
-        Most threads for training and predicting, those of BLAS too; default: all cores that
-        the process may use, or what OMP_NUM_THREADS says if that is less, where the work is
-        worth it.
+        Maximum number of threads for training and prediction, including BLAS. Default: all cores
+        that the process may use, or OMP_NUM_THREADS if smaller. Fewer are used for small tasks.
 
     Attributes
     ----------
     params : ndarray, shape (n_params,)
         All parameters; ``weights`` and ``biases`` are views of it.
     weights : list of ndarray, each (fan_in, fan_out)
+        Weights of each layer.
     biases : list of ndarray, each (fan_out,)
+        Biases of each layer.
     classes_ : ndarray or None
-        Labels in the order of the outputs, known after ``fit``.
+        Class labels in the order of the outputs, known after ``fit``.
     n_epochs_ : int
-        Epochs trained so far, over all calls of ``fit``.
+        Number of epochs trained so far, over all calls of ``fit``.
     posterior_ : Posterior or None
-        What Bayesian regularisation found, by the latest ``fit``. Model files do not have it.
+        Result of Bayesian regularisation in the last ``fit``. Not saved in model files.
 
     Notes
     -----
-    For the modules of this package: ``spec`` (:class:`fastnn.network.spec.NetworkSpec`) says what
-    the network is, ``model`` (:class:`fastnn.backends.model.Model`) has its parameters and plans
-    as the kernels take them, ``state`` (:class:`fastnn.training.state.TrainingState`) is what a
-    training carries on, ``scales`` (:class:`fastnn.network.scales.Scales`) standardises,
-    ``predictor`` (:class:`fastnn.network.prediction.Predictor`) predicts from checked samples,
-    and ``targets_1d`` says whether real targets came as a vector.
+    Attributes used by the modules of this package: ``spec``
+    (:class:`fastnn.network.spec.NetworkSpec`) has the settings, ``model``
+    (:class:`fastnn.backends.model.Model`) the parameters and plans in the form the kernels take,
+    ``state`` (:class:`fastnn.training.state.TrainingState`) the state kept between trainings,
+    ``scales`` (:class:`fastnn.network.scales.Scales`) the standardisation. ``predictor``
+    (:class:`fastnn.network.prediction.Predictor`) predicts from validated samples, and
+    ``targets_1d`` tells whether real targets were given as a vector.
 
     Examples
     --------
@@ -178,7 +186,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         random_state: int | np.random.RandomState | None = None,
         n_threads: int | None = None,
     ) -> None:
-        # one value for all layers, or any sequence: the spec makes tuples of them
+        # single values or any sequences; the spec converts them to tuples
         given: Any = {"layer_sizes": layer_sizes, "activation": activation, "dropout": dropout}
         given["quantile"] = quantile
         self.spec = NetworkSpec(
@@ -198,23 +206,23 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self._begin(backend)
         rng = as_random_state(random_state)
         activations = [*self.spec.activation, "identity"]
-        # of a uniform distribution, if standardised
+        # standardised features are assumed to be uniform
         half_range = math.sqrt(3) if self.spec.standardize else 1.0
         how = self.spec.initializer
         initialize(self.weights, self.biases, activations, how, rng, half_range)
-        # Drawn behind the weights, so that these are what the seed alone would give.
+        # Drawn after the weights, so that this draw does not change them.
         self.state.seed = int(rng.randint(2**31 - 1))
 
     @classmethod
     def _blank(cls, spec: NetworkSpec, backend: str) -> Network:
-        """A network whose parameters are zeros; drawing those of a large one takes memory."""
+        """Return a network with zero parameters; drawing initial weights would take memory."""
         net = cls.__new__(cls)
         net.spec, net.n_threads = spec, None
         net._begin(backend)
         return net
 
     def _begin(self, backend: str) -> None:
-        """Be an untrained network without initial weights."""
+        """Set the state of an untrained network, with zero parameters."""
         if backend == "auto" and self.spec.custom:
             backend = backends.of_custom_functions()
         self._use(backend)
@@ -226,7 +234,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.posterior_: Posterior | None = None
 
     def _use(self, backend: str) -> None:
-        """Make what belongs to a backend."""
+        """Create the objects that depend on the backend."""
         spec = self.spec
         n_bytes = spec.shapes["params"][0] * spec.dtype.itemsize
         check_memory(f"layer_sizes={shortened(spec.layer_sizes)}", n_bytes)
@@ -234,11 +242,11 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.predictor = Predictor(spec, self.model)
         self.stepper: Stepper | None = None
 
-    # --- what it is -----------------------------------------------------------
+    # --- attributes -----------------------------------------------------------
 
     @property
     def params(self) -> np.ndarray:
-        """All parameters, one flat vector."""
+        """All parameters as one flat vector."""
         return self.model.params
 
     @params.setter
@@ -247,7 +255,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     @property
     def l2(self) -> float:
-        """Strength of L2; the next training takes another one."""
+        """Strength of the L2 penalty; changes apply to the next training."""
         return self.spec.l2
 
     @l2.setter
@@ -264,7 +272,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.state.epochs = epochs
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a flat vector, such as a gradient, as weights and biases.
+        """Return views of a flat vector, such as a gradient, as weights and biases.
 
         Parameters
         ----------
@@ -301,7 +309,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__ | {"backend": self.backend, "params": self.params}
-        # made again: addresses of the user's functions hold in one process
+        # recreated on loading: addresses of custom functions are valid in one process only
         del state["model"], state["predictor"], state["stepper"]
         return state
 
@@ -317,16 +325,16 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
 
-    # --- using ----------------------------------------------------------------
+    # --- predictions, losses and gradients ------------------------------------
 
     def _inputs(self, X: Any, finite: bool = True) -> np.ndarray:
-        """Samples as the kernels take them; ``finite=False`` leaves NaN to the predictor."""
+        """Samples in the form the kernels take; ``finite=False`` leaves the check for NaN out."""
         spec = self.spec
         x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype, finite)
         return self.scales.inputs(x, spec) if spec.standardize else x
 
     def _outputs(self, X: Any, transform: bool) -> np.ndarray:
-        """Predictions or net inputs of the output layer, for samples of a user."""
+        """Predictions, or net inputs of the output layer, for samples as the user gave them."""
         if not is_sparse(X):
             return self.predictor(self._inputs(X, finite=False), transform, self.n_threads)
         inputs = partial(self._inputs, finite=False) if self.spec.standardize else None
@@ -334,14 +342,14 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return sparse_outputs(self.predictor, X, transform, self.n_threads, inputs)
 
     def _targets(self, y: Any, sample_weight: Any, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and weights as the kernels take them."""
+        """Targets and sample weights in the form the kernels take."""
         targets = encode_targets(self.spec, y, n_samples, self.classes_).matrix
         if self.spec.standardize:
             targets = self.scales.targets(targets, self.spec)
         return targets, as_weights("sample_weight", sample_weight, n_samples, self.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes.
+        """Predict the probabilities of the classes.
 
         Parameters
         ----------
@@ -351,12 +359,12 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Returns
         -------
         ndarray, shape (samples, classes)
-            For several outputs of binary_cross_entropy, of each label being there.
+            With several outputs of binary_cross_entropy, the probability of each label.
 
         Raises
         ------
         ValueError
-            If the loss is one of regression.
+            If the network is a regression.
 
         Examples
         --------
@@ -372,34 +380,35 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
                 f"predict_proba needs a loss of classification; this one is {spec.loss_name}"
             )
         p = self._outputs(X, True)
-        if p.shape[1] == 1:  # of binary_cross_entropy
+        if p.shape[1] == 1:  # binary_cross_entropy with a single output
             return np.hstack([1 - p, p])
         return p
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Most probable labels, or the values of a regression.
+        """Predict the most probable labels, or the values of a regression.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (samples, features)
             Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations of the targets too, in their units, noise included: of the
-            loss gaussian, and of a training by ``LevenbergMarquardt(regularization="bayesian")``.
+            Also return the standard deviations of the targets, including the noise, in the units
+            of the targets. Requires the loss gaussian, or a training with
+            ``LevenbergMarquardt(regularization="bayesian")``.
 
         Returns
         -------
         ndarray, shape (samples,) or (samples, targets)
-            Values are of the network's dtype, those of a regression that standardises float64.
-            Several quantiles are a last axis more: (samples, quantiles), of several targets
-            (samples, targets, quantiles).
+            Values of a regression have the network's dtype, or float64 if the targets are
+            standardised. Several quantiles add a last axis: (samples, quantiles), or (samples,
+            targets, quantiles) with several targets.
         deviations : ndarray, of the same shape
-            With ``return_std``.
+            Standard deviations, with ``return_std``.
 
         Raises
         ------
         ValueError
-            If ``X`` is not allowed, or ``return_std`` not possible.
+            If ``X`` is invalid, or ``return_std`` is not supported by the network.
 
         Examples
         --------
@@ -433,7 +442,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return chosen if self.classes_ is None else self.classes_[chosen]
 
     def predict_point(self, X: Any) -> np.ndarray:
-        """Labels, or of a regression one number for each target whatever the loss.
+        """Predict labels, or, for a regression with any loss, one value per target.
 
         Parameters
         ----------
@@ -443,7 +452,8 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Returns
         -------
         ndarray, shape (samples,) or (samples, targets)
-            Of several quantiles the one nearest to the median, else what :meth:`predict` gives.
+            With several quantiles, the one nearest to the median; otherwise the result of
+            :meth:`predict`.
         """
         if self.spec.outputs_per_target == 1:
             return self.predict(X)
@@ -451,7 +461,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or the coefficient of determination R^2 of a regression.
+        """Return the accuracy, or the coefficient of determination R^2 of a regression.
 
         Parameters
         ----------
@@ -460,17 +470,18 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
         float
-            Of a Gaussian's mean; of several quantiles, that of the one nearest to the median.
+            R^2 is computed from the mean with the loss gaussian, and from the quantile nearest to
+            the median with several quantiles.
 
         Raises
         ------
         ValueError
-            As :meth:`loss` does, for a label that the network does not know too.
+            If an argument is invalid, including labels unknown to the network.
 
         Examples
         --------
@@ -494,33 +505,33 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             return float(r2_score(y, z, sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":
-            # multilabel: a sample is right when all its labels are
+            # multilabel: a sample is correct if all its labels are
             right = ((z > 0) == (targets > 0.5)).all(axis=1)
         else:
             right = z.argmax(axis=1) == targets[:, 0]
         return float(np.average(right, weights=weights))
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
-        """Samples far outside of what the network was trained on.
+        """Find samples far outside the range of the training data.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         deviations : float, default=3
-            How many standard deviations a feature must lie below the smallest or above the
-            largest value that the first ``fit`` saw.
+            Number of standard deviations by which a feature must lie below the smallest or above
+            the largest value in the data of the first ``fit``.
 
         Returns
         -------
         ndarray of bool, shape (samples,)
-            True where that is so for some feature.
+            True where this holds for at least one feature.
 
         Raises
         ------
         ValueError
-            If the network does not know the range: it does not standardise, is not fitted, or
-            comes from a file of fastnn 0.1.
+            If the range is unknown: the network does not standardise, is not fitted, or was
+            loaded from a file of fastnn 0.1.
 
         Examples
         --------
@@ -540,7 +551,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return self.scales.far_outside(x, deviations)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Objective: mean loss plus ``l2 / 2`` times the sum of the squared weights.
+        """Return the objective: mean loss plus ``l2 / 2`` times the sum of the squared weights.
 
         Parameters
         ----------
@@ -549,7 +560,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         y : array-like, shape (samples,) or (samples, outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (samples,), optional
-            For a weighted mean.
+            Weight of each sample in the mean; equal weights by default.
 
         Returns
         -------
@@ -568,7 +579,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         return self.predictor.objective_of(logits, targets, weights, self.l2)
 
     def gradients(self, X: Any, y: Any, sample_weight: Any = None) -> np.ndarray:
-        """Gradient of :meth:`loss` (no dropout); of gaussian, as ``beta`` changes it.
+        """Return the gradient of :meth:`loss`, without dropout.
+
+        With the loss gaussian the gradient is modified by ``beta``.
 
         Parameters
         ----------
@@ -578,7 +591,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         Returns
         -------
         ndarray, shape (n_params,)
-            In the layout of ``params``; :meth:`unflatten` gives it by layer.
+            In the layout of ``params``; :meth:`unflatten` splits it by layer.
 
         Examples
         --------

@@ -1,6 +1,7 @@
 """A network as plain data, in a model file, and as compiled code.
 
-The only methods of a network that call upwards, to :mod:`fastnn.storage` and :mod:`fastnn.export`.
+These methods call upwards in the order of imports, to :mod:`fastnn.storage` and
+:mod:`fastnn.export`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from fastnn.network.network import Network
 
 
-# Of :meth:`Portable.cfunc`.
+# Signatures of :meth:`Portable.cfunc`.
 SIGNATURES = ("predict", "predict_double", "integrand", "value_and_jacobian")
 
 
 class Portable:
-    """What a network can be turned into, and back from; the base of :class:`Network` alone."""
+    """Base class of :class:`Network`: conversion to compiled code, plain data and files."""
 
     # --- compiled code ----------------------------------------------------------
 
@@ -48,32 +49,34 @@ class Portable:
             )
 
     def numba_predict(self, output: str = "proba", *, derivative: str | None = None) -> Callable:
-        """Prediction of one sample as a Numba function, for other compiled code.
+        """Return a Numba function that predicts one sample, for use in compiled code.
 
-        The weights are copied: later training does not change the function. A call
-        needs neither the GIL nor memory, and is allowed in ``prange``. Numba's
-        ``cache=True`` is refused, with a warning, for functions that call it.
+        The weights are copied, so later training does not change the function. A call neither
+        needs the GIL nor allocates memory, and is allowed in ``prange``. Numba does not cache
+        functions that call it: ``cache=True`` has no effect and Numba warns.
 
         Parameters
         ----------
         output : {"proba", "logits"}, default="proba"
-            What ``out`` gets. "proba": probabilities, one an output (a single output
-            of binary_cross_entropy: that of the second class), or for regression the
-            values of :meth:`predict`, in the targets' units. "logits": the last layer's net inputs.
+            Values written to ``out``. "proba": one probability per output (that of the second
+            class, for a single output of binary_cross_entropy), or for regression the values of
+            :meth:`predict`, in the units of the targets. "logits": the net inputs of the last
+            layer.
         derivative : {"jacobian"}, optional
-            The function then also gives the derivative of every output by every feature, as
+            Also compute the derivative of every output with respect to every feature, as
             :meth:`jacobian` does.
 
         Returns
         -------
         function
-            With a derivative ``predict(x, out, jac)``: jac (outputs, features) is written. Of a
-            network that standardises, out and jac may be float64 as well as x.
-            ``predict(x, out)``: x (features,) is read, out (outputs,) written, both
-            C-contiguous and of the network's dtype. Of a network that standardises, x may be
-            float64 too (a timestamp keeps its digits only so), and out where it gets values in
-            the targets' units. A wrong dtype or layout is an error when the caller is compiled,
-            a wrong length a ValueError. NaN is not an error: it comes out again.
+            ``predict(x, out)`` reads x (features,) and writes out (outputs,). Both are
+            C-contiguous and of the network's dtype. If the network standardises, x may also be
+            float64 (needed to keep all digits of a timestamp), and so may out if it receives
+            values in the units of the targets. A wrong dtype or layout is an error when the
+            caller is compiled, a wrong length a ValueError. NaN is not an error but propagates.
+
+            With a derivative, ``predict(x, out, jac)`` also writes jac (outputs, features). If
+            the network standardises, out and jac may be float64 as well as x.
 
         Examples
         --------
@@ -105,50 +108,53 @@ class Portable:
         of: str | None = None,
         training: bool = False,
     ) -> NumbaTape:
-        """:meth:`forward`, ``backward`` and :meth:`apply` as Numba functions, for a compiled loop.
+        """Return :meth:`forward`, ``backward`` and :meth:`apply` as Numba functions.
 
-        They share parameters, moments and the count of updates with the network: it predicts with
-        what the loop has trained, and the loop goes on where ``fit`` or :meth:`apply` with an equal
-        optimizer ended. Once a training with another optimizer has begun, ``apply`` is an error.
-        Of the scales of ``standardize=True`` they have a copy. Results have the bits of
+        For training loops in compiled code. The functions share parameters, moments and the
+        number of updates with the network: the network predicts with the parameters that the loop
+        has trained, and the loop continues a training by ``fit`` or :meth:`apply` with an equal
+        optimizer. After a training with another optimizer has begun, ``apply`` raises an error.
+        The scales of ``standardize=True`` are copied. Results are bit-identical to those of
         :meth:`forward` and :meth:`apply` with the Numba backend.
 
         Parameters
         ----------
         max_rows : int
-            Most rows of a batch; a tape has memory for so many.
+            Maximum number of rows of a batch, which determines the memory of a tape.
         optimizer : Optimizer or str, optional
-            As for :meth:`apply`. The training begins here: another optimizer than the last one
-            starts with new moments.
+            As for :meth:`apply`. The training begins with this call: an optimizer that differs
+            from the last one starts with new moments.
         of : {"logits", "predict"}, optional
-            What the outputs are, as for :meth:`forward`; "predict" of a regression, but not with
-            the loss poisson.
+            Meaning of the outputs, as for :meth:`forward`. "predict" is for regression, except
+            with the loss poisson.
         training : bool, default=False
-            Whether units are dropped.
+            Whether to apply dropout.
 
         Returns
         -------
         NumbaTape
-            A named tuple ``(forward, backward, apply, tape)``. Arrays are C-contiguous; X, out,
-            d_outputs and d_inputs float32 or float64, tape and gradient of the network's dtype. The
-            functions need neither the GIL nor memory. A wrong shape is a ValueError, a wrong type
-            an error when the caller is compiled.
+            A named tuple ``(forward, backward, apply, tape)``. Arrays are C-contiguous. X, out,
+            d_outputs and d_inputs are float32 or float64; tape and gradient have the network's
+            dtype. The functions neither need the GIL nor allocate memory. A wrong shape is a
+            ValueError, a wrong type an error when the caller is compiled.
 
             ``forward(tape, X, out)``
-                Outputs of X (rows, features) into out (rows, outputs). NaN is not an error here.
+                Write the outputs for X (rows, features) to out (rows, outputs). NaN is not an
+                error here.
             ``backward(tape, d_outputs, gradient, d_inputs=None)``
-                Gradient by the parameters into gradient (n_params,), that by X into d_inputs
-                (rows, features) if given. A ValueError after an update.
+                Write the gradient with respect to the parameters to gradient (n_params,) and, if
+                given, that with respect to X to d_inputs (rows, features). Raises ValueError
+                after an update.
             ``apply(gradient, learning_rate=...)``
-                One step. A ValueError, and no step, if the gradient is not finite. Not for several
-                threads at once.
+                One update step. Raises ValueError, without an update, if the gradient is not
+                finite. Must not be called by several threads at once.
             ``tape``
-                An array; ``np.tile(tape, (n, 1))`` has n of them, for as many threads.
+                An array. ``np.tile(tape, (n, 1))`` contains n tapes, for n threads.
 
         Raises
         ------
         ValueError
-            On bad arguments; nothing has begun then.
+            If an argument is invalid; no training has begun then.
 
         Examples
         --------
@@ -185,29 +191,28 @@ class Portable:
         return numba_tape(net, max_rows, of, training)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> CFunction:
-        """Prediction of one sample as a C function.
+        """Return a C function that predicts one sample.
 
         Parameters
         ----------
         signature : str, default="predict"
-            "predict": ``void (const T *x, T *out)`` with T the network's dtype; lengths
-            are the caller's business.
-            "predict_double": the same with double for T whatever the network's dtype; of one
-            that standardises, large numbers such as timestamps then keep their digits.
-            "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad``
-            take it, for a network with one output; NaN if n is not the number of
-            features.
-            "value_and_jacobian": ``void (const T *x, T *out, T *jac)``, jac being (outputs,
-            features) row by row.
+            "predict": ``void (const T *x, T *out)`` with T the network's dtype; the caller must
+            pass arrays of the right lengths.
+            "predict_double": like "predict" with double as T, for any dtype of the network. If
+            the network standardises, large values such as timestamps keep all digits.
+            "integrand": ``double (int n, double *x)`` as SciPy's ``quad`` and ``nquad`` take it,
+            for a network with one output; NaN if n is not the number of features.
+            "value_and_jacobian": ``void (const T *x, T *out, T *jac)``, where jac is (outputs,
+            features) in row-major order.
         output : {"proba", "logits"}, default="proba"
             As for :meth:`numba_predict`.
 
         Returns
         -------
         fastnn.export.compiled.CFunction
-            ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``: good as
-            long as one of the two objects lives. The weights in it are a copy. Cython
-            code takes it through ``fastnn.cython_kernels``.
+            Has ``address``, and ``ctypes`` for ``scipy.LowLevelCallable(f.ctypes)``. The C
+            function is valid as long as one of the two objects is alive. It contains a copy of
+            the weights. Cython code calls it through ``fastnn.cython_kernels``.
 
         Examples
         --------
@@ -229,15 +234,15 @@ class Portable:
 
         return cfunc(net, signature, output)
 
-    # --- keeping --------------------------------------------------------------
+    # --- plain data and files -------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """All settings as plain data (JSON); with :meth:`arrays` it makes the network anew.
+        """Return all settings as plain data (JSON); with :meth:`arrays`, for `from_config`.
 
         Raises
         ------
         ValueError
-            If there are custom functions, which are no data.
+            If there are custom functions, which cannot be stored as data.
 
         Examples
         --------
@@ -260,7 +265,7 @@ class Portable:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by name: ``params`` and, once learned, shifts and scales.
+        """Return all arrays by name: ``params`` and, once learned, shifts and scales.
 
         Examples
         --------
@@ -280,12 +285,12 @@ class Portable:
         arrays: dict[str, np.ndarray],
         backend: str = "auto",
     ) -> Network:
-        """Network from :meth:`get_config` and :meth:`arrays`.
+        """Create a network from the results of :meth:`get_config` and :meth:`arrays`.
 
         Raises
         ------
         ValueError
-            If the arrays do not fit the settings.
+            If the arrays do not match the settings.
 
         Examples
         --------
@@ -303,7 +308,7 @@ class Portable:
             shape = net.spec.shapes.get(name)
             if shape is None:
                 raise ValueError(f"unknown array {name!r}")
-            # scales are float64; those of files before format 3 have the network's dtype
+            # scales are float64; in files before format 3 they have the network's dtype
             allowed = {net.dtype} if name == "params" else {net.dtype, np.dtype(np.float64)}
             if array.shape != shape or array.dtype not in allowed:
                 raise ValueError(
@@ -321,16 +326,16 @@ class Portable:
         return net
 
     def save(self, path: str | os.PathLike, *, include_optimizer: bool = False) -> None:
-        """Write a model file; :func:`fastnn.load` reads it.
+        """Write a model file, which :func:`fastnn.load` reads.
 
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention it ends in ``.safetensors``.
         include_optimizer : bool, default=False
-            Keep the moments and counters of the update rule, and the average of ``ema``, so that
-            a training goes on from the file as if it had not stopped. The file is two to four
-            times as large.
+            Also save moments and counters of the optimizer and the average of ``ema``, so that a
+            training can be continued from the file as if it had not stopped. With Adam the file
+            is three times as large.
 
         Raises
         ------

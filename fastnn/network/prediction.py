@@ -1,4 +1,4 @@
-"""Predictions: forward by blocks, shared between threads; loss and score of checked data."""
+"""Prediction by blocks and threads; loss and score of validated data."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Predictor:
 
     def __init__(self, spec: NetworkSpec, model: Model) -> None:
         self.spec, self.model, self.n_outputs = spec, model, spec.n_outputs
-        # From this many samples on predictions may be shared between threads.
+        # Number of samples from which several threads may be used.
         self.shared_from = sys.maxsize
         if model.is_threaded:
             two_threads = -(-4 * tuning().waking_work // model.plan.n_params)
             self.shared_from = max(2 * model.plan.block, two_threads)
-        # Fewer are one call of the kernels, whose result takes little memory.
+        # Fewer samples are one call of the kernels, and their result needs little memory.
         self.many_from = min(self.shared_from, SMALL // (spec.n_outputs * model.dtype.itemsize))
 
     def __call__(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
-        """Predictions, or net inputs unless ``transform``.
+        """Return predictions, or net inputs of the output layer unless ``transform``.
 
         Parameters
         ----------
@@ -49,7 +49,7 @@ class Predictor:
             C-contiguous and of the model's dtype.
         transform : bool
         n_threads : int or None
-            Most threads; None for :func:`fastnn.training.threads.default_threads`.
+            Maximum number of threads; None for :func:`fastnn.training.threads.default_threads`.
 
         Returns
         -------
@@ -58,7 +58,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If ``x`` has NaN or infinities.
+            If ``x`` contains NaN or infinity.
         """
         if len(x) >= self.many_from:
             return self._many(x, transform, n_threads)
@@ -68,7 +68,7 @@ class Predictor:
         return out
 
     def _many(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
-        """Many samples: there must be memory, and several threads may pay."""
+        """Predict many samples: check the memory, and use several threads if that is faster."""
         n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
         check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
@@ -83,19 +83,25 @@ class Predictor:
     def in_pieces(
         self, run: Callable[[slice], bool], samples: int, passes: int, n_threads: int | None
     ) -> bool:
-        """Whether ``run`` gives True for all samples, by several threads where these are many.
+        """Call ``run`` for all samples, in several threads if there are many samples.
 
-        Each takes whole blocks, so that no bit depends on how many there are.
+        The pieces are whole blocks, so that results do not depend on the number of threads, to
+        the last bit.
 
         Parameters
         ----------
         run : callable
-            Takes some consecutive samples, a slice.
+            Takes a slice of consecutive samples; returns a bool.
         samples : int
         passes : int
-            Work for a sample, in passes through all layers.
+            Work per sample, in passes through all layers.
         n_threads : int or None
-            Most threads; None for :func:`fastnn.training.threads.default_threads`.
+            Maximum number of threads; None for :func:`fastnn.training.threads.default_threads`.
+
+        Returns
+        -------
+        bool
+            Whether all calls of ``run`` returned True.
         """
         model, limits = self.model, tuning()
         if samples * passes < self.shared_from or samples < 2 * model.plan.block:
@@ -107,7 +113,7 @@ class Predictor:
         blocks = samples // plan.block
         pieces = min(blocks, limits.pieces_per_thread * threads)
         edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
-        # For one thread too, which must find the same bits.
+        # Also with one thread, so that its results are bit-identical.
         with limited_blas(1) if model.uses_blas else nullcontext():
             if threads == 1:
                 return run(slice(0, samples))
@@ -121,18 +127,18 @@ class Predictor:
         l2: float,
         n_threads: int | None,
     ) -> float:
-        """Mean loss and L2 of checked and scaled data."""
+        """Mean loss plus L2 penalty of validated and scaled data."""
         return self.objective_of(self(x, False, n_threads), targets, weights, l2)
 
     def objective_of(
         self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, l2: float
     ) -> float:
-        """The same from net inputs of the output layer, ``(samples, outputs)``."""
+        """Mean loss plus L2 penalty from net inputs of the output layer, (samples, outputs)."""
         loss = self.model.mean_loss(outputs.T.copy(), targets, weights)
         return loss + self.model.penalty(l2)
 
     def score(self, x: np.ndarray, targets: np.ndarray, n_threads: int | None) -> float:
-        """Accuracy or mean R^2 on checked and scaled data, without going through labels."""
+        """Accuracy, or R^2 averaged over the targets, of validated and scaled data."""
         z = self(x, self.spec.is_regression, n_threads)
         if self.spec.is_regression:
             z = point(z, self.spec)
@@ -147,11 +153,11 @@ class Predictor:
         return float(r2.mean())
 
 
-# --- outputs of which several belong to one target ------------------------------------
+# --- losses with several outputs per target -------------------------------------------
 
 
 def point(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
-    """One number for each target: a Gaussian's mean, of several quantiles the one nearest to 1/2.
+    """One value per target: the mean of a Gaussian, the quantile nearest to 1/2 of several.
 
     Parameters
     ----------
@@ -171,9 +177,9 @@ def point(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
 
 
 def quantiles(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
-    """Several quantiles of each target, sorted: those of a network may cross.
+    """Sort the quantiles of each target, since the outputs of a network may cross.
 
-    Sorting never makes the loss larger. Source: Chernozhukov, Fernandez-Val, Galichon, Quantile and
+    Sorting never increases the loss. Source: Chernozhukov, Fernandez-Val, Galichon, Quantile and
     probability curves without crossing (2010).
 
     Parameters
@@ -189,7 +195,7 @@ def quantiles(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
 
 
 def deviations(outputs: np.ndarray) -> np.ndarray:
-    """Standard deviations of a Gaussian's outputs, ``(samples, targets)``."""
+    """Standard deviations from the outputs of the loss gaussian, ``(samples, targets)``."""
     with np.errstate(over="ignore"):
         return np.exp(0.5 * outputs[:, 1::2])
 
@@ -197,7 +203,7 @@ def deviations(outputs: np.ndarray) -> np.ndarray:
 def decided(
     outputs: np.ndarray, spec: NetworkSpec, targets_1d: bool, return_std: bool = False
 ) -> Any:
-    """What ``predict`` of a regression returns.
+    """Convert outputs to the result of ``predict`` of a regression.
 
     Parameters
     ----------
@@ -205,14 +211,14 @@ def decided(
         In the units of the targets.
     spec : NetworkSpec
     targets_1d : bool
-        Whether a single target is predicted as a vector.
+        Whether predictions of a single target are a vector.
     return_std : bool
-        Whether the deviations are wanted too.
+        Whether to return the standard deviations, too.
 
     Raises
     ------
     ValueError
-        If they are, and the loss is not gaussian.
+        With ``return_std``, if the loss is not gaussian.
     """
     if return_std and spec.loss != "gaussian":
         raise ValueError(
@@ -232,12 +238,12 @@ def decided(
 
 
 def mixture(predictions: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the mixture of some predictions, by the law of total variance.
+    """Mean and standard deviation of a mixture of predictions, by the law of total variance.
 
     Parameters
     ----------
     predictions : iterable of ndarray or of (ndarray, ndarray)
-        Means, or means and deviations.
+        Means, or means and standard deviations.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Standardisation: shift and factor in float64, then the cast to the network's dtype.
 
-The order counts. A timestamp of 1.7e9 has steps of 128 in float32, so that a cast before the mean
-is subtracted would leave a dozen different values of an hour's 3,600.
+The order matters. At a timestamp of 1.7e9, float32 has a spacing of 128: a cast before the mean
+is subtracted would leave about 28 distinct values of the 3,600 seconds of an hour.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 
 from fastnn.network.spec import NetworkSpec
 
-BLOCK = 1 << 15  # numbers standardised at a time, so that they stay in the cache
-# A column with less than this many roundings of float32 between its ends has lost its spread.
+BLOCK = 1 << 15  # elements standardised at a time, so that they stay in the cache
+# A column with fewer float32 spacings than this between its ends has lost its spread.
 FEWEST_ROUNDINGS = 1000
-FAR = 3.0  # deviations beyond the training range that count as far outside
+FAR = 3.0  # standard deviations beyond the training range that count as far outside
 
 
 @dataclass
 class Scales:
-    """Shifts and factors of features and real targets; None before they are learned.
+    """Shifts and factors of features and real targets; None until they are learned.
 
     Attributes
     ----------
     input_shift, input_scale : ndarray of float64, shape (features,), or None
     input_low, input_high : ndarray of float64, shape (features,), or None
-        Range of the features in training; None too of files before format 3.
+        Range of the features in training. Also None in files before format 3.
     target_shift, target_scale : ndarray of float64, shape (outputs,), or None
-        None too where targets are not scaled. Where several outputs belong to a target, the first
-        of them has the target's own.
+        Also None if targets are not scaled. With several outputs per target, the first output of
+        a target has the shift and factor of the target itself.
     """
 
     input_shift: np.ndarray | None = None
@@ -45,7 +45,7 @@ class Scales:
 
     @classmethod
     def learned(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
-        """Those that give features (and real targets) mean 0 and standard deviation 1."""
+        """Learn the scales that give features and real targets mean 0 and standard deviation 1."""
         target_shift = target_scale = None
         if spec.scales_targets:
             own_shift, own_scale = shift_and_scale(targets, "y")[:2]
@@ -54,7 +54,7 @@ class Scales:
         return cls(shift, scale, target_shift, target_scale, low, high)
 
     def inputs(self, x: np.ndarray, spec: NetworkSpec) -> np.ndarray:
-        """Samples standardised, in the network's dtype."""
+        """Standardise samples, in the network's dtype."""
         if self.input_shift is None:
             return _cast(x, spec.dtype)
         return self.input_factors.apply(x, spec.dtype, spec.smooth_clip)
@@ -62,19 +62,19 @@ class Scales:
     def slopes(
         self, x: np.ndarray, spec: NetworkSpec
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """First and second derivative of :meth:`inputs` by each feature; None for 1 and for 0."""
+        """First and second derivative of :meth:`inputs` by the features; None for 1 and for 0."""
         if self.input_shift is None or self.input_scale is None:
             return None, None
         scale, clip = self.input_scale, spec.smooth_clip
         if clip is None:
             return scale[None], None
         z = (x - self.input_shift) * scale
-        inside = 1 / (1 + np.square(z / clip))  # of c = z / sqrt(1 + (z / clip)^2)
+        inside = 1 / (1 + np.square(z / clip))  # derivatives of z / sqrt(1 + (z / clip)^2)
         slope = inside * np.sqrt(inside)
         return scale * slope, np.square(scale) * (-3 / clip**2) * z * slope * inside
 
     def targets(self, targets: np.ndarray, spec: NetworkSpec) -> np.ndarray:
-        """Real targets standardised, in the network's dtype."""
+        """Standardise real targets, in the network's dtype."""
         if self.target_shift is None:
             return _cast(targets, spec.dtype)
         if spec.outputs_per_target > 1:
@@ -85,19 +85,19 @@ class Scales:
         return self._of_targets.apply(targets, spec.dtype, None)
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
-        """Predictions in the units of the targets, float64 where there are scales."""
+        """Convert predictions to the units of the targets; float64 if targets are scaled."""
         if self.target_shift is None:
             return z
-        with np.errstate(over="ignore", invalid="ignore"):  # scales of a file may be anything
+        with np.errstate(over="ignore", invalid="ignore"):  # scales in a file may have any value
             return z / self.target_scale + self.target_shift
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that have been learned, by name."""
+        """The arrays that have been learned, by name."""
         found = ((name, getattr(self, name)) for name in ARRAYS)
         return {name: array for name, array in found if array is not None}
 
     def far_outside(self, x: np.ndarray, deviations: float) -> np.ndarray:
-        """Mask of samples with a feature so many deviations outside the training range."""
+        """Mask of samples with a feature more than ``deviations`` outside the training range."""
         mask = np.zeros(len(x), bool)
         for rows in _blocks(x):
             part, scale = x[rows], self.input_scale
@@ -107,7 +107,7 @@ class Scales:
 
     @cached_property
     def input_factors(self) -> Factors:
-        """How the features are standardised, once that is learned."""
+        """The standardisation of the features, which must have been learned."""
         assert self.input_shift is not None
         assert self.input_scale is not None
         return Factors.of(self.input_shift, self.input_scale)
@@ -128,7 +128,7 @@ ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_l
 def _of_outputs(
     shift: np.ndarray, scale: np.ndarray, spec: NetworkSpec
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shifts and factors of outputs, from those of the targets."""
+    """Shifts and factors of the outputs, from those of the targets."""
     shift, scale = (np.repeat(each, spec.outputs_per_target) for each in (shift, scale))
     if spec.loss == "gaussian":  # every second output is the logarithm of a variance
         shift[1::2], scale[1::2] = -2.0 * np.log(scale[1::2]), 1.0
@@ -136,15 +136,15 @@ def _of_outputs(
 
 
 class Factors(NamedTuple):
-    """How ``(x - shift) * scale`` is computed.
+    """Computation of ``(x - shift) * scale``.
 
     Attributes
     ----------
     shift, scale : ndarray of float64
     high, low, factor : ndarray of float32, or None
-        ``shift`` as the sum of two, and ``scale``: for numbers that float32 holds exactly they
-        give the same to rounding, since near the mean ``x - high`` is exact. None where
-        ``scale`` is beyond float32.
+        ``shift`` as the sum ``high + low``, and ``scale``, in float32. If x is exactly
+        representable in float32, the result is the same up to rounding, since ``x - high`` is
+        exact near the mean. None if ``scale`` is out of the range of float32.
     """
 
     shift: np.ndarray
@@ -155,7 +155,7 @@ class Factors(NamedTuple):
 
     @classmethod
     def of(cls, shift: np.ndarray, scale: np.ndarray) -> Factors:
-        """From what was learned."""
+        """From learned shifts and factors."""
         with np.errstate(over="ignore", invalid="ignore"):
             high, factor = shift.astype(np.float32), scale.astype(np.float32)
             low = (shift - high).astype(np.float32)
@@ -165,7 +165,7 @@ class Factors(NamedTuple):
         )
 
     def apply(self, x: np.ndarray, dtype: np.dtype, clip: float | None) -> np.ndarray:
-        """Block by block; what is beyond the dtype becomes infinite."""
+        """Standardise block by block; values beyond the range of the dtype become infinite."""
         single = self.factor is not None and dtype == np.float32 and _fits_single(x.dtype)
         block = self._single if single else self._double
         out = np.empty(x.shape, dtype)
@@ -195,15 +195,15 @@ class Factors(NamedTuple):
 
 @cache
 def _fits_single(dtype: np.dtype) -> bool:
-    """Whether float32 holds all numbers of a type."""
+    """Whether float32 represents all values of a dtype exactly."""
     return np.can_cast(dtype, np.float32)
 
 
 def clip_smoothly(z: np.ndarray, bound: float) -> None:
-    """``z`` becomes ``z / sqrt(1 + (z / bound)^2)``, in place: slope 1 at 0, within the bound.
+    """Replace ``z`` by ``z / sqrt(1 + (z / bound)^2)`` in place: slope 1 at 0, within the bound.
 
-    By hypot, since the square of a large number is infinite, which would make it zero. Infinity
-    becomes NaN, which is refused.
+    Uses hypot, since the square of a large number would overflow and the result become zero.
+    Infinity becomes NaN, which a later check rejects.
     """
     with np.errstate(invalid="ignore"):
         z /= np.hypot(1, z / bound)
@@ -223,10 +223,10 @@ def _cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _columns(matrix: np.ndarray) -> Iterator[np.ndarray]:
-    """Copies of blocks in float64, transposed.
+    """Yield copies of blocks of rows, transposed, in float64.
 
-    Those of few columns have each of them contiguous, since NumPy is slow along an axis of short
-    rows.
+    With few columns, the samples of each column are contiguous, since NumPy is slow along a short
+    contiguous axis.
     """
     few = matrix.shape[1] < 64
     for rows in _blocks(matrix):
@@ -235,9 +235,10 @@ def _columns(matrix: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
-    """Mean, 1 / standard deviation (1 where it is zero), smallest and largest of the columns.
+    """Mean, 1 / standard deviation (1 if that is zero), minimum and maximum of each column.
 
-    In float64, relative to the first row, so that a constant column has the deviation zero.
+    Computed in float64 relative to the first row, so that a constant column has exactly zero
+    deviation.
     """
     pivot = matrix[0].astype(np.float64)
     low, high, total = pivot.copy(), pivot.copy(), np.zeros_like(pivot)
@@ -257,7 +258,7 @@ def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
         raise ValueError(
             f"{name} has values too large to standardise in column {int(deviation.argmax())}"
         )
-    # Of numbers that were computed, a constant column may differ in the last bits.
+    # A constant column of computed values may vary in the last bits.
     eps = np.finfo(matrix.dtype).eps if matrix.dtype.kind == "f" else 0.0
     noise = (10 if matrix.dtype == np.float64 else 1) * eps * np.abs(mean)
     scale = 1.0 / np.where(deviation <= np.maximum(noise, 1e-300), 1.0, deviation)
@@ -273,17 +274,17 @@ def warn_lost_spread(
     ----------
     name : str
     given : array-like
-        As it came in.
+        The data as the user gave them.
     cast : ndarray, shape (samples, columns)
-        The same in float32.
+        The data in float32.
     advice : str
-        What to do.
+        Advice that ends the warning.
     stacklevel : int
-        That of the user's call.
+        Stack level of the user's call.
     """
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
         return
-    # A column that is not narrow in some rows is not in all of them.
+    # A column that is not narrow in a part of the rows is not narrow in all rows.
     if not _narrow(cast[:: 1 + len(cast) // 100]).any():
         return
     narrow = _narrow(cast)
@@ -293,7 +294,7 @@ def warn_lost_spread(
         exact = array[:, column].astype(np.float64)
         spread = float(exact.max() - exact.min())
         rounding = float(np.abs(exact - cast[:, column]).max())
-        # what float64 itself rounds is noise
+        # a spread within the rounding of float64 is noise
         if rounding and spread > 1e-14 * largest[column]:
             which = column if names is None else repr(names[column])
             warnings.warn(
@@ -306,7 +307,7 @@ def warn_lost_spread(
 
 
 def _narrow(cast: np.ndarray) -> np.ndarray:
-    """Columns whose spread is a few roundings of their largest number."""
+    """Mask of columns whose spread is only a few float32 spacings of their largest value."""
     low, high = cast.min(axis=0), cast.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(over="ignore"):

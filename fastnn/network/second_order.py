@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt for a network: what it can train, and its objective in float64."""
+"""Levenberg-Marquardt for a network: its requirements, and the objective in float64."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check(net: Network, rule: LevenbergMarquardt, batch_size: int, samples: int)
 
 
 def check_checkpoint(dtype: np.dtype) -> None:
-    """Raise unless a checkpoint has all digits that a training by Levenberg-Marquardt has."""
+    """Raise unless checkpoints store the float64 parameters of Levenberg-Marquardt exactly."""
     if dtype != np.float64:
         raise ValueError(
             "checkpoints of Levenberg-Marquardt, which computes in float64, need dtype='float64'; "
@@ -61,7 +61,7 @@ def check_checkpoint(dtype: np.dtype) -> None:
 
 
 def double_model(net: Network) -> Model:
-    """The network in float64, with the same parameters."""
+    """Return the model of a network in float64, with a copy of its parameters."""
     model = replace(net.spec, dtype=np.dtype(np.float64)).model(net.model.kernels)
     model.params[:] = net.params
     return model
@@ -75,18 +75,18 @@ def steps(
     targets: np.ndarray,
     weights: np.ndarray,
 ) -> LevenbergMarquardtSteps:
-    """What trains a network.
+    """Create the steps that train a network.
 
     Parameters
     ----------
     net : Network
     state : TrainingState
-        Of a training that has begun.
+        The training must have begun.
     l2 : float
     x : ndarray, shape (samples, features)
     targets : ndarray, shape (samples, 1 or outputs)
     weights : ndarray, shape (samples,) or (0,)
-        As the user gave them, checked.
+        Validated data, not yet standardised.
     """
     spec = replace(net.spec, dtype=np.dtype(np.float64))
     x, targets = net.scales.inputs(x, spec), net.scales.targets(targets, spec)
@@ -97,14 +97,16 @@ def steps(
 
 
 def standard_deviations(net: Network, posterior: Posterior | None, x: np.ndarray) -> np.ndarray:
-    """Of predictions with the targets' noise, by the delta method, in the targets' units.
+    """Standard deviations of predictions, including the noise, in the units of the targets.
+
+    Computed by the delta method.
 
     Parameters
     ----------
     net : Network
     posterior : Posterior or None
     x : ndarray, shape (samples, features)
-        As the first layer gets them.
+        Inputs of the first layer.
 
     Returns
     -------
@@ -113,7 +115,7 @@ def standard_deviations(net: Network, posterior: Posterior | None, x: np.ndarray
     Raises
     ------
     ValueError
-        If there is no posterior, or the parameters have changed since.
+        If there is no posterior, or if the parameters have changed since it was computed.
     """
     if posterior is None or not np.array_equal(posterior.params, net.params):
         since = "" if posterior is None else "; the parameters have changed since"

@@ -14,12 +14,12 @@ from fastnn.validation import check_finite
 
 
 def is_sparse(X: Any) -> bool:
-    """Whether X is a sparse matrix or array of SciPy; this does not import SciPy."""
+    """Whether X is a SciPy sparse matrix or array, determined without importing SciPy."""
     return hasattr(X, "tocsr") and hasattr(X, "nnz")
 
 
 def as_rows(X: Any, n_features: int) -> Any:
-    """A user's sparse samples in CSR format, checked but for NaN and infinity."""
+    """Validate sparse samples, except for NaN and infinity, and convert them to CSR format."""
     if X.ndim != 2:
         raise ValueError(f"X must be 2-D (samples, features); got {X.ndim}-D")
     if X.shape[0] == 0:
@@ -38,7 +38,7 @@ def sparse_outputs(
     n_threads: int | None,
     inputs: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Predictions, or net inputs of the output layer unless ``transform``.
+    """Return predictions, or net inputs of the output layer unless ``transform``.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def sparse_outputs(
     n_threads : int or None
         As for :class:`fastnn.network.prediction.Predictor`.
     inputs : callable, optional
-        What a dense part of X becomes before the network, such as standardised: then, and where
-        more than a tenth of X is stored, a part of X at a time is made dense. Otherwise SciPy
-        multiplies it by the weights of the first layer.
+        Function applied to dense samples before the network, such as standardisation. If given,
+        or if X is not sparse enough, X is converted to dense arrays piece by piece. Otherwise
+        SciPy multiplies X by the weights of the first layer.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def sparse_outputs(
 
 
 class _Dense:
-    """Predictions for some rows that are made dense."""
+    """Predict for rows converted to a dense array."""
 
     def __init__(
         self, predictor: Predictor, inputs: Callable[[np.ndarray], np.ndarray] | None
@@ -86,7 +86,7 @@ class _Dense:
 
 
 class _Sparse:
-    """Predictions for some rows: the first layer's product by SciPy, the rest as ever."""
+    """Predict for sparse rows: SciPy multiplies the first layer, the kernels do the rest."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.model, self.rest = predictor.model, None

@@ -1,8 +1,8 @@
-"""What a network is: one frozen value that everything which describes networks shares.
+"""Specification of a network: one frozen dataclass with all its settings.
 
-:class:`fastnn.Network` is made from it, model files keep its fields, and whoever offers the same
-settings (the command line, the schema of model files) takes names, choices, bounds and defaults
-from its fields by :func:`choices`, :func:`bounds` and :func:`default`.
+:class:`fastnn.Network` is created from it and model files store its fields. Code that offers the
+same settings (the command line, the schema of model files) takes names, choices, bounds and
+defaults from its fields, by :func:`choices`, :func:`bounds` and :func:`default`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastnn.validation import as_integer, as_real, one_of
 
 DTYPES = ("float32", "float64")
 
-# Of activations that have one.
+# Default alpha of the activations that have this parameter.
 DEFAULT_ALPHA: dict[str | CustomActivation, float] = {"leaky_relu": 0.01, "elu": 1.0}
 
 
@@ -33,26 +33,26 @@ def _between(low: float, high: float | None = None, *, low_open: bool = False) -
 
 
 def _among(allowed: Iterable[str]) -> dict[str, Any]:
-    """Metadata of a field that is one of some names."""
+    """Metadata of a field whose value is one of some names."""
     return {"choices": tuple(allowed)}
 
 
 def _later(value: Any) -> Any:
-    """A default that becomes its field's type when the spec is made."""
+    """A default that ``__post_init__`` converts to the type of its field."""
     return value
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network without its parameters; the fields are described at :class:`fastnn.Network`.
+    """Settings of a network; the fields are described at :class:`fastnn.Network`.
 
-    ``activation`` and ``dropout`` may be given once for all hidden layers; they become tuples
-    with an entry per hidden layer.
+    ``activation`` and ``dropout`` may be single values for all hidden layers; they are converted
+    to tuples with one entry per hidden layer.
 
     Raises
     ------
     ValueError
-        If a field is not allowed, alone or beside the others.
+        If a field is invalid, on its own or in combination with others.
     """
 
     layer_sizes: tuple[int, ...]
@@ -74,8 +74,8 @@ class NetworkSpec:
     smooth_clip: float | None = field(default=None, metadata=_between(0.0, low_open=True))
     dtype: np.dtype = field(default=_later("float32"), metadata=_among(DTYPES))
 
-    # Name of the loss, a custom one included; whether it is one of real targets; how many outputs
-    # belong to one target, one after the other; how many targets there are.
+    # Derived fields: name of the loss, built-in or custom; whether its targets are real numbers;
+    # number of outputs per target, which are adjacent; number of targets.
     loss_name: str = field(init=False, repr=False, compare=False)
     is_regression: bool = field(init=False, repr=False, compare=False)
     outputs_per_target: int = field(init=False, repr=False, compare=False)
@@ -126,7 +126,7 @@ class NetworkSpec:
         set_(self, "dtype", _as_dtype(self.dtype))
 
     def _per_layer(self, name: str, check: Callable[[str, Any], Any]) -> tuple[Any, ...]:
-        """One value for all hidden layers, or one for each, checked, as a tuple."""
+        """Validate one value for all hidden layers, or one for each; return a tuple."""
         value, n_hidden = getattr(self, name), len(self.layer_sizes) - 2
         if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
             return (check(name, value),) * n_hidden
@@ -155,7 +155,7 @@ class NetworkSpec:
 
     @property
     def _loss_constants(self) -> list[float]:
-        """The numbers of a built-in loss."""
+        """The constants of a built-in loss."""
         if self.loss_name == "quantile":
             return list(self.quantile) if isinstance(self.quantile, tuple) else [self.quantile]
         of_loss = {"huber": self.delta, "gaussian": self.beta}
@@ -163,39 +163,39 @@ class NetworkSpec:
 
     @property
     def n_classes(self) -> int:
-        """Classes of a classification that has one class per sample."""
+        """Number of classes of a classification with one class per sample."""
         return max(self.n_outputs, 2)
 
     @property
     def has_target_columns(self) -> bool:
-        """Whether targets are a column per output, not class labels."""
+        """Whether targets are columns of numbers, not class labels."""
         multilabel = self.loss_name == "binary_cross_entropy" and self.n_outputs > 1
         return self.is_regression or multilabel
 
     @property
     def scales_targets(self) -> bool:
-        """Whether targets may be shifted and scaled."""
+        """Whether the loss allows targets to be shifted and scaled."""
         return isinstance(self.loss, CustomLoss) or self.loss in codes.SCALED_TARGETS
 
     @property
     def input_dtype(self) -> np.dtype | None:
-        """What samples are cast to when they come in; None where they are standardised first."""
+        """Data type to which samples are cast on input; None if they are standardised first."""
         return None if self.standardize else self.dtype
 
     @property
     def target_dtype(self) -> np.dtype | None:
-        """The same of real targets."""
+        """Data type to which real targets are cast on input; None if they are standardised first."""
         return None if self.standardize and self.scales_targets else self.dtype
 
     @property
     def custom(self) -> list[CustomActivation | CustomLoss]:
-        """The user's own functions, each once."""
+        """The custom functions, without duplicates."""
         pairs = [*self.activation, self.loss]
         return list(dict.fromkeys(p for p in pairs if isinstance(p, CustomActivation | CustomLoss)))
 
     @property
     def alphas(self) -> list[float]:
-        """Alpha of each dense layer's activation, 0 for those without."""
+        """Alpha of the activation of each dense layer, 0 for activations without alpha."""
         names = [*self.activation, "identity"]
         if self.alpha is None:
             return [DEFAULT_ALPHA.get(name, 0.0) for name in names]
@@ -203,7 +203,7 @@ class NetworkSpec:
 
     @property
     def shapes(self) -> dict[str, tuple[int]]:
-        """Shape of every array that a network may have."""
+        """Shape of every array that a network can have, by name."""
         sizes = self.layer_sizes
         return {
             "params": (sum((m + 1) * n for m, n in pairwise(sizes)),),
@@ -218,7 +218,7 @@ class NetworkSpec:
     # --- conversions --------------------------------------------------------------
 
     def model(self, kernels: ModuleType) -> Model:
-        """The network as a backend's kernels take it; its parameters mean nothing yet."""
+        """Create the model for the kernels of a backend; its parameters are uninitialised."""
         names: list[Any] = [*self.activation, "identity"]
         constants: list[Any] = self.alphas
         constants[-1:] = self._loss_constants
@@ -236,12 +236,12 @@ class NetworkSpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain data (JSON), from which the same spec can be made.
+        """Return the fields as plain data (JSON), from which an equal spec can be created.
 
         Raises
         ------
         ValueError
-            If there are custom functions, which are no data.
+            If there are custom functions, which cannot be stored as data.
         """
         if self.custom:
             raise ValueError(
@@ -261,42 +261,42 @@ FIELDS = {each.name: each for each in fields(NetworkSpec) if each.init}
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """Names that a field may be, custom functions apart."""
+    """Allowed names of a field, without custom functions."""
     return FIELDS[name].metadata["choices"]
 
 
 def default(name: str) -> Any:
-    """Default of a field."""
+    """Default value of a field."""
     return FIELDS[name].default
 
 
 def bounds(name: str) -> dict[str, float]:
-    """Bounds of a field that is a number: ``gt`` or ``ge``, and ``lt`` if there is an upper one."""
+    """Bounds of a numeric field: ``gt`` or ``ge``, and ``lt`` if there is an upper bound."""
     limits = FIELDS[name].metadata
     lower = {"gt" if limits["low_open"] else "ge": limits["low"]}
     return lower if limits["high"] is None else lower | {"lt": limits["high"]}
 
 
 def shortened(layer_sizes: Sequence[int]) -> str:
-    """Layer sizes for a message."""
+    """Layer sizes as text for a message, shortened if there are many."""
     sizes = list(layer_sizes)
     return str(sizes) if len(sizes) <= 8 else f"[{sizes[0]}, ..., {sizes[-1]}]"
 
 
 def _as_number(name: str, value: Any) -> float:
-    """A number within the field's bounds."""
+    """Convert to a float and check the bounds of the field."""
     limits = FIELDS[name].metadata
     high = np.inf if limits["high"] is None else limits["high"]
     return as_real(name, value, limits["low"], high, low_open=limits["low_open"])
 
 
 def as_quantiles(value: Any) -> float | tuple[float, ...]:
-    """One quantile as a number, several as a tuple of two or more.
+    """Validate quantiles: return a single one as a float, several as a tuple.
 
     Raises
     ------
     ValueError
-        If one is not in (0, 1), or several are not in rising order.
+        If one is not in (0, 1), or several are not in strictly increasing order.
     """
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
         return _as_number("quantile", value)
@@ -309,12 +309,12 @@ def as_quantiles(value: Any) -> float | tuple[float, ...]:
 
 
 def _as_activation(name: str, value: Any) -> str | CustomActivation:
-    """An activation's name, or the user's own."""
+    """Validate the name of an activation, or a custom activation."""
     return value if isinstance(value, CustomActivation) else one_of(name, value, choices(name))
 
 
 def _sizes(layer_sizes: Any) -> tuple[int, ...]:
-    """At least two numbers of units."""
+    """Validate layer sizes: at least two positive integers."""
     try:
         sizes = tuple(as_integer("layer_sizes", size, 1) for size in layer_sizes)
     except TypeError:
@@ -327,7 +327,7 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
 
 
 def _as_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64."""
+    """Validate a dtype: float32 or float64."""
     try:
         found = np.dtype(dtype)
     except TypeError:

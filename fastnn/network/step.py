@@ -1,4 +1,4 @@
-"""Single steps with batches of the user's own, whose memory is kept from call to call."""
+"""Single training steps with batches of the user, with memory kept from call to call."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from fastnn.validation import all_finite, as_matrix, as_weights
 if TYPE_CHECKING:
     from fastnn.network.network import Network
 
-FEW_LABELS = 256  # so many are looked up one by one; for more NumPy's functions are faster
+FEW_LABELS = 256  # up to this many labels are looked up one by one; beyond, NumPy is faster
 
 
 class Stepper:
-    """Steps of a network with batches of one size.
+    """Training steps of a network with batches of a fixed size.
 
     Parameters
     ----------
@@ -36,8 +36,9 @@ class Stepper:
     Attributes
     ----------
     is_direct : bool
-        Whether a step is a call of the kernels alone: one thread, and no limit for BLAS to set.
-        Otherwise it is an epoch of :meth:`fastnn.Network.fit`, which does the same.
+        Whether a step is a single call of the kernels, possible with one thread and if no limit
+        of BLAS threads has to be set. Otherwise a step is an equivalent epoch of
+        :meth:`fastnn.Network.fit`.
     """
 
     def __init__(self, net: Network, batch_size: int) -> None:
@@ -56,7 +57,7 @@ class Stepper:
             self.snapshot: Snapshot | None = None
 
     def __call__(self, X: Any, y: Any, optimizer: Optimizer, sample_weight: Any) -> float:
-        """Check the batch and do the step; the objective before it."""
+        """Validate the batch and do the step; return the objective before it."""
         net = self.net
         if not self.is_direct:
             job = fitting.check_job(
@@ -83,7 +84,7 @@ class Stepper:
         return float(self.losses[0])
 
     def _targets(self, y: Any) -> np.ndarray:
-        """The targets as the kernels take them, transposed."""
+        """The targets in the form the kernels take, transposed."""
         net, index_of = self.net, self.index_of
         if index_of and type(y) is np.ndarray and y.shape == (self.batch_size,):
             found = [index_of.get(label, -1) for label in y.tolist()]
@@ -94,12 +95,12 @@ class Stepper:
         if is_1d is not None:
             net.targets_1d = is_1d
         elif self.batch_size <= FEW_LABELS and net.spec.loss_name == "cross_entropy":
-            assert classes is not None  # of a classification
+            assert classes is not None  # always set for a classification
             self.index_of = {label: k for k, label in enumerate(classes.tolist())}
         return (net.scales.targets(matrix, net.spec) if net.spec.standardize else matrix).T
 
     def _step(self) -> None:
-        """Do the step, or raise with the parameters of before."""
+        """Do the step; on divergence raise, with parameters and state restored."""
         net, state, params, losses = self.net, self.net.state, self.params, self.losses
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not state or not snapshot.fits:

@@ -1,4 +1,4 @@
-"""Value, first and second derivative along a direction, for losses with derivatives in them."""
+"""Value, first and second directional derivative, for losses that contain derivatives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 class Taylor(NamedTuple):
-    """What :meth:`fastnn.Network.taylor` gives.
+    """Result of :meth:`fastnn.Network.taylor`.
 
     Attributes
     ----------
     value, first, second : ndarray, shape (samples, outputs)
+        Outputs with their first and second directional derivatives.
     value_by_params, first_by_params, second_by_params : ndarray, or None
-        Their Jacobians by the parameters, (samples, outputs, n_params), where asked for.
+        Jacobians of the three with respect to the parameters, (samples, outputs, n_params), if
+        requested.
     """
 
     value: np.ndarray
@@ -35,7 +37,7 @@ class Taylor(NamedTuple):
 
 
 def taylor_of(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
-    """See :meth:`fastnn.Network.taylor`."""
+    """Implementation of :meth:`fastnn.Network.taylor`."""
     spec, scales, model = net.spec, net.scales, net.model
     for pair in spec.activation:
         if isinstance(pair, CustomActivation):
@@ -57,7 +59,7 @@ def taylor_of(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
         moved[2] = bend * u**2
     out, passed = taylor(model.net, np.ascontiguousarray(moved.transpose(0, 2, 1)), model.params)
     z = out.transpose(0, 2, 1)
-    # of z, not of exp(z): the logarithms of what poisson predicts
+    # for poisson the derivatives are of z, the logarithm of the predictions, not of exp(z)
     kind = "predict" if spec.is_regression and spec.loss != "poisson" else "logits"
     scale = Outputs(spec, scales, kind).target_scale
     value, first, second = z if scale is None else z / scale

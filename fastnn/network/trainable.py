@@ -1,4 +1,4 @@
-"""The training of a network: whole fits, and steps with batches of the user's own."""
+"""The training of a network: ``fit``, and single steps with batches of the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Trainable:
-    """What trains a network; a base of :class:`Network` alone."""
+    """Base class of :class:`Network`: training methods."""
 
     def fit(
         self,
@@ -41,52 +41,55 @@ class Trainable:
         checkpoint_every: int | timedelta | None = None,
         resume: bool | str | os.PathLike = False,
     ) -> History:
-        """Train; calling it again goes on from where it was.
+        """Train the network; a further call continues the training.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            Labels (integers or strings, not one-hot), 0/1 columns for multilabel, or numbers.
-            Of binary_cross_entropy probabilities too, which stand for labels 0 and 1.
+            Class labels (integers or strings, not one-hot), 0/1 columns for multilabel
+            classification, or real numbers for regression. With binary_cross_entropy also the
+            probabilities of label 1, for the labels 0 and 1.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its
-            moments, another starts with new ones. For small networks and accurate fits
-            :class:`fastnn.LevenbergMarquardt`, by name "lm".
+            Update rule; default :class:`fastnn.Adam`. An optimizer equal to the last one
+            continues with its moments, another one starts with new moments. For accurate fits of
+            small networks use :class:`fastnn.LevenbergMarquardt`, by name "lm".
         epochs : int, default=100
-            Passes over the data; most steps of :class:`fastnn.LevenbergMarquardt`.
+            Number of passes over the data; for :class:`fastnn.LevenbergMarquardt` the maximum
+            number of steps.
         batch_size : int, optional
-            Samples a step; the last batch of an epoch takes what is left. Default:
-            all (full-batch training).
+            Samples per step; the last batch of an epoch contains the remaining samples. Default:
+            all samples (full-batch training).
         shuffle : bool, default=True
-            New order of the samples every epoch.
+            Whether to shuffle the samples in every epoch.
         sample_weight : array-like, shape (samples,), optional
-            Not negative; the loss is the weighted mean.
+            Non-negative weight of each sample; the loss is the weighted mean.
         validation_data : tuple (X, y), optional
-            Loss and score on it are recorded after every epoch.
+            Data on which loss and score are recorded after every epoch.
         validation_fraction : float, default=0
-            Share of the samples set aside for that, drawn from ``random_state``; their
-            ``sample_weight`` weighs the validation loss.
+            Fraction of the samples to set aside as validation data, drawn with ``random_state``.
+            The validation loss is weighted with their ``sample_weight``.
         early_stopping : bool or EarlyStopping, optional
-            Stop when the validation loss no longer falls; restores the best
-            parameters. Needs validation data.
+            Stop when the validation loss stops decreasing, and restore the best parameters.
+            Requires validation data.
         callbacks : sequence of callables
-            Called between chunks of steps (every 40 ms or so, or every epoch
-            with validation) with a :class:`fastnn.Progress`; a true result stops.
+            Functions called with a :class:`fastnn.Progress` between chunks of steps (about every
+            40 ms, with validation at least after every epoch). A true result stops the training.
         verbose : bool, default=False
-            Progress on standard error: a bar where that is a terminal, else a line now and then.
+            Show progress on standard error: a bar on a terminal, otherwise occasional lines.
         checkpoint : path, optional
-            File to which all that the training needs to go on is written, now and then and at its
-            end, Ctrl-C included. It is a model file too, which :func:`fastnn.load` reads.
+            File to which the state of the training is written regularly and at the end, also
+            after Ctrl-C. It is also a model file, which :func:`fastnn.load` reads.
         checkpoint_every : int or datetime.timedelta, optional
-            Epochs between two checkpoints, or the time; default: a minute.
+            Interval between two checkpoints, in epochs or as a time; default: one minute.
         resume : bool or path, default=False
-            Go on from the checkpoint ``checkpoint`` if that file is there (else start), or from
-            this one. The network then becomes that of the file, and ``epochs`` and the history
-            count from the start of the training; the result has the bits of one that was never
-            stopped. Network, data and arguments must be the same, but ``epochs`` may be more,
-            and ``n_threads`` and ``callbacks`` others.
+            Resume from the given checkpoint or, with True, from the file ``checkpoint`` if it
+            exists (otherwise start a new training). The network takes the state in the file, and
+            ``epochs`` and the history count from the start of the original training. The result
+            is bit-identical to that of a training that was never stopped. Network, data and
+            arguments must be the same, except that ``epochs`` may be larger and ``n_threads`` and
+            ``callbacks`` may differ.
 
         Returns
         -------
@@ -95,21 +98,21 @@ class Trainable:
         Raises
         ------
         ValueError
-            On bad arguments, before anything changed; among them a checkpoint of another training,
-            of which the message says what differs.
+            If an argument is invalid, or if the checkpoint belongs to another training; the
+            message then lists the differences. Raised before anything is changed.
         ModelFormatError
-            If the checkpoint to go on from is damaged, or what is trained cannot be kept in one:
-            custom functions.
+            If the checkpoint from which to resume is damaged, or if the network has custom
+            functions, which cannot be saved in a checkpoint.
         OSError
-            If a checkpoint cannot be read or written. An earlier one then is as it was, and the
-            network keeps its parameters.
+            If a checkpoint cannot be read or written. An earlier checkpoint is then unchanged,
+            and the network keeps its parameters.
         DivergenceError
             If the loss is not finite. The network keeps the parameters (with ``ema`` their
             average), moments and ``n_epochs_`` of the step before. If these parameters are not
-            finite either, it goes back to its latest snapshot, with all of these of one earlier
-            step of this call. Snapshots are taken between chunks of steps, as often as 2% of the
-            time allows; of a network of more than a mebibyte without ``ema`` they have the
-            parameters only, and its update rule then starts anew.
+            finite either, all of these are restored from the last snapshot, an earlier step of
+            this call. Snapshots are taken between chunks of steps, as often as possible within 2%
+            of the time. For a network of more than 1 MiB without ``ema`` they contain only the
+            parameters, and the optimizer then restarts with zero moments.
 
         Examples
         --------
@@ -165,35 +168,37 @@ class Trainable:
         optimizer: Optimizer | str | None = None,
         sample_weight: Any = None,
     ) -> float:
-        """One step with one batch, as for data that arrive bit by bit.
+        """Do one step with one batch, for data that arrive in batches.
 
-        The result is that of ``fit(X, y, epochs=1, optimizer=optimizer)`` to the bit; memory is
-        kept between calls with batches of one size, so that a small step takes microseconds.
+        The result is bit-identical to that of ``fit(X, y, epochs=1, optimizer=optimizer)``.
+        Memory is kept between calls with batches of equal size, so that a small step takes
+        microseconds.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         y : array-like, shape (samples,) or (samples, outputs)
-            As for :meth:`fit`. A first batch of integer labels from 0 on may lack some of the
-            classes.
+            As for :meth:`fit`. The first batch need not contain all classes if the labels are
+            integers from 0.
         optimizer : Optimizer or str, optional
-            Update rule; default :class:`fastnn.Adam`. An equal one goes on with its moments.
+            Update rule; default :class:`fastnn.Adam`. An optimizer equal to the last one
+            continues with its moments.
         sample_weight : array-like, shape (samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
         float
-            The objective of the batch, its loss and penalty, before the step.
+            The objective of the batch, loss plus penalty, before the step.
 
         Raises
         ------
         ValueError
-            On bad arguments, or with ``standardize`` before :meth:`fit` has learned the scales;
-            nothing has changed.
+            If an argument is invalid, or if ``standardize`` is set and :meth:`fit` has not yet
+            learned the scales; nothing changes then.
         DivergenceError
-            As :meth:`fit`.
+            As for :meth:`fit`.
 
         Examples
         --------
@@ -222,7 +227,7 @@ class Trainable:
         return stepper(X, y, get_optimizer(optimizer), sample_weight)
 
     def _to_resume(self, checkpoint: Any, resume: Any) -> Kept | None:
-        """The checkpoint to go on from; None for a training that starts anew."""
+        """The checkpoint from which to resume; None for a new training."""
         if not resume:
             return None
         from fastnn.storage.checkpoints import to_resume
@@ -232,7 +237,7 @@ class Trainable:
     def _checkpoints(
         self, checkpoint: Any, every: CheckpointEvery, purpose: Purpose
     ) -> Checkpoints:
-        """What ``fit`` writes checkpoints with."""
+        """The writer of the checkpoints of ``fit``."""
         from fastnn.storage.checkpoints import CheckpointFile, checkpoints
 
         return checkpoints(cast("Network", self), CheckpointFile.of(checkpoint), every, purpose)

@@ -1,4 +1,4 @@
-"""Progress bars: the epochs of a training run, the fits of a search."""
+"""Progress bars for the epochs of a training run and the fits of a search."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from rich.progress import (
 
 from fastnn.training import history as training
 
-WIDE = 64  # columns of a terminal from which on there is room for all of it
+WIDE = 64  # minimum terminal width, in columns, for the full set of columns
 
 
 class TrainingBar(Progress):
-    """A bar over the epochs, with the loss; a context manager.
+    """Progress bar over the epochs that shows the loss; a context manager.
 
     Parameters
     ----------
     epochs : int
+        Total number of epochs.
     console : rich.console.Console
     """
 
@@ -39,16 +40,16 @@ class TrainingBar(Progress):
 
     @classmethod
     def on_terminal(cls, epochs: int) -> TrainingBar | None:
-        """The bar, on standard error; None where that is not a terminal."""
+        """Return a bar on standard error, or None if standard error is not a terminal."""
         console = Console(stderr=True)
         return cls(epochs, console) if console.is_terminal else None
 
     def reach(self, epoch: int, loss: float) -> None:
-        """Show that so many epochs are done."""
+        """Show ``epoch`` as the number of completed epochs."""
         self.update(self._task, completed=epoch, text=f"loss {loss:.4g}")
 
     def callback(self, progress: training.Progress) -> None:
-        """Show how far training is."""
+        """Show the state of the training (a callback of ``fit``)."""
         text = f"loss {progress.loss:.4g}"
         if progress.validation_loss is not None:
             text += f", validation {progress.validation_loss:.4g}"
@@ -56,16 +57,17 @@ class TrainingBar(Progress):
 
 
 class CountingBar(Progress):
-    """A bar that counts what is done; a context manager.
+    """Progress bar that counts completed items; a context manager.
 
     Parameters
     ----------
     name : str
+        Label of the bar.
     total : int or None
-        None where it is not known.
+        Total number of items; None if unknown.
     console : rich.console.Console
     done : int, optional
-        What was done before; the bar then tells the time that remains, too.
+        Number of items already completed. If given, the bar also shows the remaining time.
     """
 
     def __init__(
@@ -84,14 +86,14 @@ class CountingBar(Progress):
 
     @classmethod
     def on_terminal(cls, name: str, total: int | None) -> CountingBar | None:
-        """The bar, on standard error; None where that is not a terminal."""
+        """Return a bar on standard error, or None if standard error is not a terminal."""
         console = Console(stderr=True)
         return cls(name, total, console) if console.is_terminal else None
 
     def one_more(self) -> None:
-        """Count one."""
+        """Count one more completed item."""
         self.advance(self._task)
 
     def reach(self, done: int) -> None:
-        """Show that so many are done."""
+        """Show ``done`` as the number of completed items."""
         self.update(self._task, completed=done)

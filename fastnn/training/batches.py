@@ -1,4 +1,4 @@
-"""Training data as one call of the kernels takes them, with the memory that it needs."""
+"""Training data in the form the kernels take, together with the scratch memory of a call."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fastnn.training.state import TrainingState
 from fastnn.training.team import run_apart, run_team
 from fastnn.training.threads import default_threads
 
-PART_BYTES = 1 << 18  # of samples that become sparse at a time: they stay in the cache
+PART_BYTES = 1 << 18  # size of the pieces that are compressed at a time, so that they fit the cache
 _NO_INDICES, _NO_INDPTR = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
 class Rows(NamedTuple):
-    """Sparse samples (CSR) as the kernels take them.
+    """Sparse samples (CSR) in the form the kernels take.
 
     Attributes
     ----------
@@ -39,12 +39,12 @@ class Rows(NamedTuple):
     indptr: np.ndarray
 
     def of(self, part: slice) -> Rows:
-        """Consecutive ones of them."""
+        """Return the consecutive rows ``part``, as views."""
         return Rows(self.values, self.indices, self.indptr[part.start : part.stop + 1])
 
     @classmethod
     def compressed(cls, x: np.ndarray, kernels: ModuleType, n_threads: int | None = None) -> Rows:
-        """The rows of a matrix without their zeros.
+        """Compress the rows of a dense matrix.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class Rows(NamedTuple):
 
         def count(k: int) -> None:
             part = slice(edges[k], edges[k + 1])
-            # NumPy counts True several times as fast as numbers
+            # NumPy counts booleans several times as fast as numbers
             indptr[1:][part] = np.count_nonzero(x[part] != 0, axis=1)
 
         def compress(k: int) -> None:
@@ -73,7 +73,7 @@ class Rows(NamedTuple):
 
 
 def sparse_pays(x: np.ndarray, model: Model) -> bool:
-    """Whether enough of the data is zero for sparse rows, by a look at a thousand samples."""
+    """Whether the data are sparse enough for CSR rows to be faster, judged by 1,000 samples."""
     density = tuning().density(*model.plan.first_layer) if model.is_threaded else 0.0
     if density == 0.0:
         return False
@@ -82,19 +82,19 @@ def sparse_pays(x: np.ndarray, model: Model) -> bool:
 
 
 class Batches:
-    """Consecutive batches of one size, with plan, scratch memory and number of threads.
+    """Consecutive batches of equal size, with their plan, scratch memory and number of threads.
 
     Parameters
     ----------
     model : Model
     batch_size : int
     sparse : bool
-        Whether samples will come as :class:`Rows`.
+        Whether the samples are passed as :class:`Rows`.
     n_threads : int or None
-        Most threads; None for :func:`fastnn.training.threads.default_threads`. Fewer are used
-        where a step has not enough work.
+        Maximum number of threads; None for :func:`fastnn.training.threads.default_threads`. Fewer
+        are used if a step has too little work for all of them.
     memory_of : Batches, optional
-        Others of the same ``batch_size``, whose scratch memory may be used too.
+        Another instance with the same ``batch_size`` whose scratch memory is shared.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Batches:
         shuffled: bool = False,
         order: np.ndarray | None = None,
     ) -> None:
-        """Take samples.
+        """Set the samples to train on.
 
         Parameters
         ----------
@@ -133,10 +133,10 @@ class Batches:
         targets : ndarray, shape (samples, 1 or outputs)
         weights : ndarray, shape (samples,) or (0,)
         shuffled : bool
-            Whether the kernels draw a new order in every epoch.
+            Whether the kernels draw a new order of the samples in every epoch.
         order : ndarray of int64, optional
-            Which rows make an epoch, one batch after the other. It is not copied, so that what
-            is written there later holds from the next call of :meth:`train` on.
+            Row numbers of one epoch, batch after batch. The array is not copied: changes made to
+            it later take effect at the next call of :meth:`train`.
         """
         samples, size = len(targets), self.batch_size
         sampling = codes.SHUFFLED if shuffled else codes.CONSECUTIVE
@@ -165,7 +165,7 @@ class Batches:
         pool: ThreadPoolExecutor | None = None,
         n_threads: int = 1,
     ) -> int:
-        """A chunk of steps.
+        """Do a chunk of training steps.
 
         Parameters
         ----------
@@ -173,22 +173,22 @@ class Batches:
         rates : ndarray of float64, shape (steps,)
             Learning rates.
         first_step : int
-            Which gives epoch and batch.
+            Number of the first step, from which epoch and batch follow.
         losses : ndarray of float64, shape (steps,)
-            Written: the objective of each batch before its step.
+            Output: the objective of each batch before its step.
         l2 : float
         seed : int, optional
-            Default: the state's.
+            Defaults to ``state.seed``.
         pool : ThreadPoolExecutor, optional
-            At least ``n_threads - 1`` idle threads. The NumPy backend works in one of them, where
-            Ctrl-C cannot end it within a step.
+            Pool with at least ``n_threads - 1`` idle threads. The NumPy backend runs in one of
+            them, so that Ctrl-C cannot interrupt it within a step.
         n_threads : int
-            Most threads, of those that the batches have work for.
+            Maximum number of threads; ``self.n_threads`` is a further bound.
 
         Returns
         -------
         int
-            Steps done: all, or those before the first loss that is not finite.
+            Number of steps done: all, or those before the first loss that is not finite.
         """
         model = self.model
         net = self.plan.net(model.loss, l2)
@@ -215,7 +215,7 @@ class Batches:
                     losses,
                 )
 
-        # An overflow shows in the loss; NumPy's warning would add nothing.
+        # An overflow shows up in the loss, so NumPy's warning is redundant.
         with np.errstate(over="ignore", invalid="ignore"):
             if not model.is_threaded and pool is not None:
                 return run_apart(run, pool, sync)

@@ -1,4 +1,4 @@
-"""The threads of BLAS: one limit for the process, whoever asks for it."""
+"""Limit the number of BLAS threads: one limit for the whole process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from typing import Any
 
 _lock = threading.Lock()
-_limits: list[int] = []  # of the contexts that are open, in any thread
-_limiter: Any = None  # holds the smallest of them; knows the numbers from before the first
+_limits: list[int] = []  # limits of all open contexts, in any thread
+_limiter: Any = None  # applies the smallest limit and remembers the original thread counts
 
 
 @contextmanager
 def limited_blas(threads: int) -> Iterator[None]:
-    """Context in which BLAS uses at most so many threads.
+    """Context in which BLAS uses at most ``threads`` threads.
 
-    The number of BLAS's threads belongs to the process. Networks that train in several threads
-    of Python must therefore not each set it and set it back: the smallest number asked for
-    holds, and the last to leave restores what was.
+    The number of BLAS threads is a property of the process. Networks trained in several Python
+    threads must therefore not set and restore it independently: the smallest limit of all open
+    contexts applies, and the last context to exit restores the original number.
     """
     _change(_limits.append, threads)
     try:
@@ -30,7 +30,7 @@ def limited_blas(threads: int) -> Iterator[None]:
 
 
 def _change(change: Any, threads: int) -> None:
-    """Add or remove a limit, and have the smallest in force."""
+    """Add or remove a limit, then apply the smallest one."""
     global _limiter
     with _lock:
         before = min(_limits, default=None)
@@ -44,17 +44,17 @@ def _change(change: Any, threads: int) -> None:
 
 
 def _limited(threads: int) -> Any:
-    """Limit the libraries; none gets more threads than the environment gave it."""
+    """Limit the BLAS libraries; never raise a limit that was set in the environment."""
     libraries = _libraries().select(user_api="blas")
     had = [library["num_threads"] for library in libraries.info()]
     return libraries.limit(limits=min([threads, *had]))
 
 
 def _forget() -> None:
-    """In a process that was forked: the trainings of other threads do not go on there.
+    """Drop all limits in a forked process, where the trainings of other threads do not continue.
 
-    The next limit sets the threads of BLAS back; BLAS may not be called yet, since another thread
-    may have held its locks.
+    The original number of BLAS threads is restored at the next change of the limit. It cannot be
+    restored here, since another thread may have held the locks of BLAS during the fork.
     """
     global _lock
     _lock = threading.Lock()
@@ -67,8 +67,8 @@ if hasattr(os, "register_at_fork"):
 
 @functools.cache
 def _libraries() -> Any:
-    """The BLAS libraries of this process; looking for them takes milliseconds."""
-    import scipy.linalg.cython_blas  # noqa: F401 (loads the one that the kernels call)
+    """The BLAS libraries of this process; cached, since the search takes milliseconds."""
+    import scipy.linalg.cython_blas  # noqa: F401 (loads the BLAS that the kernels call)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,4 +1,4 @@
-"""Checkpoints: when a training writes them, and what a resumed one begins with."""
+"""Checkpoints: when a training run writes them, and the state from which a run is resumed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fastnn.training.history import Best
 from fastnn.validation import as_integer
 
 USUAL = timedelta(minutes=1)
-_HASHED = 1 << 22  # bytes of an array that are hashed at a time
+_HASHED = 1 << 22  # bytes of an array hashed at a time
 
 CheckpointEvery = int | timedelta | None
 
 
 class Every(NamedTuple):
-    """How often checkpoints are written: by epochs, or by time.
+    """Interval between checkpoints, in epochs or in seconds.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Every(NamedTuple):
 
     @classmethod
     def of(cls, value: CheckpointEvery) -> Every:
-        """From ``checkpoint_every``, checked."""
+        """Validate ``checkpoint_every`` and convert it."""
         if value is None:
             value = USUAL
         if isinstance(value, timedelta):
@@ -53,28 +53,28 @@ class Every(NamedTuple):
 
 @dataclass
 class Point:
-    """Where a run is: what a checkpoint has beside network and update rule.
+    """Position of a run: what a checkpoint stores besides network and optimizer state.
 
     Attributes
     ----------
     first_epoch : int
         Epochs trained before the run.
     steps : int
-        Of the run.
+        Steps done in the run.
     batches : int
-        Steps of an epoch.
+        Steps per epoch.
     seconds : float
-        Of training.
+        Training time so far.
     is_over : bool
-        Whether nothing got better for so long that the run ended.
+        Whether the run has ended because its loss or score no longer improved.
     losses : ndarray of float64, shape (steps,)
-        Of each step; an estimator has its curve instead.
+        Loss of each step. Estimators store their loss curve instead.
     validation : ndarray of float64, shape (epochs, 2), or None
-        Loss and score of each epoch; an estimator has its curves instead.
+        Validation loss and score of each epoch. Estimators store their curves instead.
     best : Best
-        Of early stopping.
+        Best epoch so far, for early stopping.
     random : dict or None
-        State of an estimator's random numbers before its first epoch.
+        State of an estimator's random generator before its first epoch.
     """
 
     first_epoch: int
@@ -89,14 +89,14 @@ class Point:
 
 
 class Purpose(NamedTuple):
-    """What a training is, as far as its result depends on it and its network does not tell.
+    """Settings and data, other than the network, that determine the result of a training run.
 
     Attributes
     ----------
     settings : dict
-        Plain data.
+        Settings as plain data.
     data : dict
-        Digest of each array.
+        Digest of each array, by name.
     """
 
     settings: dict[str, Any]
@@ -104,20 +104,20 @@ class Purpose(NamedTuple):
 
 
 class Checkpoints:
-    """What a training writes its checkpoints with.
+    """Writer of the checkpoints of a training run.
 
     Parameters
     ----------
     every : Every
     pack : callable
-        Makes of a :class:`Point`, and of all as it is now, something that does not change.
+        Takes a :class:`Point` and returns an immutable copy of it and of the training state.
     write : callable
-        Writes that.
+        Writes what ``pack`` returned.
 
     Attributes
     ----------
     step : int
-        That of the latest one written.
+        Step of the last checkpoint written.
     """
 
     def __init__(
@@ -131,27 +131,27 @@ class Checkpoints:
         self._due = time.perf_counter() + (self.every.seconds or 0.0)
 
     def most_steps(self, step: int, batches: int) -> int | None:
-        """Steps until the next checkpoint, as far as that can be told."""
+        """Steps until the next checkpoint; None if the interval is in seconds."""
         if self.every.epochs is None:
             return None
         steps = self.every.epochs * batches
         return steps - step % steps
 
     def is_due(self, step: int, batches: int) -> bool:
-        """Whether one is to be written after this step."""
+        """Whether a checkpoint is due after this step."""
         if self.every.epochs is None:
             return time.perf_counter() >= self._due
         return step % (self.every.epochs * batches) == 0
 
     def save(self, point: Point) -> None:
-        """Write one."""
+        """Write a checkpoint."""
         self.write(self.pack(point))
         self.step = point.steps
         self._start()
 
 
 def differences(kept: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """What two trainings do not have in common, in words."""
+    """Describe the settings in which two training runs differ, one string per setting."""
     found = []
     for name in [*own, *(name for name in kept if name not in own)]:
         theirs, ours = kept.get(name), own.get(name)
@@ -163,7 +163,7 @@ def differences(kept: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
 
 
 def digest(*arrays: np.ndarray) -> str:
-    """Digest of arrays, their types and shapes; the order in memory does not count."""
+    """Digest of arrays with their dtypes and shapes, independent of the memory layout."""
     total = hashlib.blake2b(digest_size=16)
     for array in arrays:
         total.update(f"{array.dtype.str} {array.shape};".encode())
@@ -174,7 +174,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they come out of a file: no types of NumPy, no tuples."""
+    """Convert settings to what a JSON file would return: no NumPy types, no tuples."""
 
     def of_numpy(value: Any) -> Any:
         return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)

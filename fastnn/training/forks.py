@@ -1,4 +1,4 @@
-"""Forks wait until no training of this package is within BLAS."""
+"""Delay forks of the process until no training step of this package is inside BLAS."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LONGEST = 10.0  # seconds that a fork waits: a step is shorter
+LONGEST = 10.0  # maximum wait of a fork in seconds; longer than a step
 
 _lock = threading.Lock()
-_within: set[int] = set()  # threads that compute
+_within: set[int] = set()  # identifiers of the threads that are computing
 
 
 @contextmanager
 def held_off() -> Iterator[None]:
-    """Context that a fork in another thread waits for.
+    """Context during which a fork in another thread waits.
 
-    OpenBLAS ends its threads before a fork, and does not come back to a thread that waits for
-    them; in the child, locks would stay that this thread has.
+    OpenBLAS stops its threads before a fork; a caller waiting for their results would then wait
+    forever. In the child process, locks held by this thread would never be released.
     """
     own = threading.get_ident()
     try:
@@ -31,7 +31,7 @@ def held_off() -> Iterator[None]:
 
 
 def _before() -> None:
-    """Let nobody else in, then wait for those who are."""
+    """Keep further threads from entering, then wait until those inside have left."""
     _lock.acquire()
     until = time.monotonic() + LONGEST
     while _within - {threading.get_ident()} and time.monotonic() < until:
@@ -39,7 +39,7 @@ def _before() -> None:
 
 
 def _after_in_child() -> None:
-    """Only the forking thread exists there."""
+    """Reset the state in the child, where only the forking thread exists."""
     global _lock
     _lock = threading.Lock()
     _within.intersection_update({threading.get_ident()})

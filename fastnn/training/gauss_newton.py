@@ -1,4 +1,4 @@
-"""An objective over all samples, its gradient and its Gauss-Newton matrix, in float64."""
+"""Objective over all samples, with its gradient and Gauss-Newton matrix, in float64."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fastnn.backends import codes
 from fastnn.backends.model import Model
 
 LOSSES = ("squared_error", "huber", "poisson", "cross_entropy", "binary_cross_entropy")
-_PIECE_BYTES = 1 << 21  # of rows of the Jacobian at a time: they stay in the cache
+_PIECE_BYTES = 1 << 21  # size of a piece of the Jacobian, so that it fits the cache
 
 
 class Objective:
-    """Mean loss and L2 over all samples, with gradient and Gauss-Newton matrix, in float64.
+    """Mean loss over all samples, with gradient and Gauss-Newton matrix, in float64.
 
     Parameters
     ----------
     model : Model
-        In float64, without dropout; its parameters are those of the latest call.
+        In float64, without dropout. Every call overwrites its parameters.
     x : ndarray of float64, shape (samples, features)
     targets : ndarray of float64, shape (samples, 1 or outputs)
     weights : ndarray of float64, shape (samples,) or (0,)
@@ -28,7 +28,7 @@ class Objective:
     Attributes
     ----------
     n_residuals : int
-        Numbers that a regression fits: outputs of all samples whose weight is not zero.
+        Number of residuals of a regression: outputs of all samples with non-zero weight.
     """
 
     def __init__(
@@ -50,31 +50,32 @@ class Objective:
         self._matrix = np.zeros((self.n_params, self.n_params), order="F")
 
     def loss_and_gradient(self, params: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean loss, without L2, and its gradient."""
+        """Mean loss, without the L2 penalty, and its gradient."""
         self.model.params[:] = params
         x, targets = self._columns
         loss = self.model.loss_and_grad(x, targets, self.weights, 0.0, self._grads)
         return float(loss), self._grads[0].copy()
 
     def curvature(self, params: np.ndarray) -> np.ndarray:
-        """Gauss-Newton matrix of the mean loss: the lower triangle, overwritten by the next call.
+        """Gauss-Newton matrix of the mean loss; only the lower triangle is set.
 
-        The sum over the samples of ``J.T h J`` with the second derivative h of the loss by the
-        outputs, as ``R R.T`` with a row of R for each parameter.
+        The matrix is the sum over the samples of ``J.T h J``, where h is the Hessian of the loss
+        with respect to the outputs. It is computed as ``R R.T``, with one row of R per parameter.
+        The next call overwrites the returned array.
         """
         from scipy.linalg import blas
 
         self.model.params[:] = params
         self._matrix.fill(0.0)
         for rows in self._pieces():
-            # R is (n_params, n) in C order: its transpose is what BLAS takes without a copy
+            # R is (n_params, n) in C order, so BLAS takes its transpose without a copy
             self._matrix = blas.dsyrk(
                 1.0, rows.T, beta=1.0, c=self._matrix, trans=1, lower=1, overwrite_c=1
             )
         return self._matrix
 
     def _pieces(self) -> Iterator[np.ndarray]:
-        """Rows R of some samples after the other, ``(n_params, n)``."""
+        """Yield R, ``(n_params, n)``, for one piece of the samples after the other."""
         for first in range(0, len(self.x), self._piece):
             part = slice(first, first + self._piece)
             x = self.x[part]
@@ -85,10 +86,11 @@ class Objective:
             yield rows.reshape(self.n_params, -1)
 
     def _vectors(self, x: np.ndarray, part: slice) -> np.ndarray:
-        """Columns of a root of the second derivatives by outputs, ``(samples or 1, n, outputs)``.
+        """Columns of a square root of the loss's Hessian h, ``(samples or 1, n, outputs)``.
 
-        For cross-entropy ``diag(p) - p p.T``, which is the sum over the classes r of the products
-        of ``sqrt(p_r) (e_r - p)`` with itself.
+        h is the Hessian with respect to the outputs. For cross-entropy it is
+        ``diag(p) - p p.T``, the sum over the classes r of the outer products of
+        ``sqrt(p_r) (e_r - p)`` with itself.
         """
         model, eye = self.model, np.eye(self.n_outputs)
         if model.loss == codes.SQUARED_ERROR:

@@ -1,4 +1,4 @@
-"""What a training run tells: its history, its progress, when to stop early."""
+"""History and progress of a training run, and early stopping."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """What one call of ``fit`` recorded.
+    """Record of one call of ``fit``.
 
     Attributes
     ----------
     loss : ndarray of float64, shape (epochs,)
-        Mean over the epoch's batches of the objective, each before its step
+        Objective of each epoch: the mean over its batches, each evaluated before its update
         (as in Keras and scikit-learn).
     validation_loss, validation_score : ndarray of float64, shape (epochs,) or None
-        On the validation data after the epoch.
+        Loss and score on the validation data after each epoch.
     seconds : float
         Wall-clock time of the training.
     steps : int
-        Updates done.
+        Number of updates.
     stopped : str
         Why training ended: "epochs", "early stopping", "callback" or "interrupted"; with
         :class:`fastnn.LevenbergMarquardt` also "gradient", "damping" or "goal".
     best_epoch : int or None
-        Epoch (from 0) whose parameters were restored by early stopping.
+        Epoch (counted from 0) whose parameters were restored by early stopping.
     compile_seconds : float
-        Before ``seconds``, until the kernels were there: what Numba compiles at its first call,
-        or loads from its cache.
+        Time until the kernels were ready, not included in ``seconds``: Numba compiles them at
+        their first call or loads them from its cache.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class History:
     compile_seconds: float = 0.0
 
     def __repr__(self) -> str:
-        """What it came to in one line: the last losses, not all of them."""
+        """Summary in one line, with the last losses only."""
         parts = [f"epochs={self.epochs}", f"steps={self.steps}"]
         for name in ("loss", "validation_loss", "validation_score"):
             values = getattr(self, name)
@@ -71,16 +71,16 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs finished."""
+        """Number of completed epochs."""
         return len(self.loss)
 
     @property
     def steps_per_second(self) -> float:
-        """Updates a second."""
+        """Updates per second; NaN if no time was measured."""
         return self.steps / self.seconds if self.seconds else float("nan")
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the loss curves; see :func:`fastnn.plots.loss_curve`.
+        """Plot the loss curves; see :func:`fastnn.plots.loss_curve`.
 
         Examples
         --------
@@ -95,7 +95,7 @@ class History:
         return loss_curve(self, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
-        """Columns by name, without those that were not recorded.
+        """Return the recorded columns by name, for a table.
 
         Examples
         --------
@@ -115,21 +115,22 @@ class History:
 
 @dataclass
 class Progress:
-    """What callbacks get between two chunks of steps.
+    """State of a training run, passed to the callbacks between two chunks of steps.
 
     Attributes
     ----------
     network : Network
+        The network being trained.
     epoch, epochs : int
-        Epochs finished and asked for.
+        Number of epochs completed and requested.
     step, steps : int
-        Updates done and asked for.
+        Number of updates done and requested.
     loss : float
-        Objective of the last batch, before its step.
+        Objective of the last batch, before its update.
     validation_loss, validation_score : float or None
-        Of the last validated epoch.
+        Loss and score of the last validated epoch.
     seconds : float
-        Since training began.
+        Time since training began.
 
     Examples
     --------
@@ -157,14 +158,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the validation loss no longer falls, and restore the best parameters.
+    """Stop when the validation loss stops decreasing, and restore the best parameters.
 
     Parameters
     ----------
     patience : int, default=10
-        Epochs without improvement before training stops.
+        Number of epochs without improvement after which training stops.
     min_delta : float, default=0
-        An improvement is larger than this.
+        The loss must fall by more than this to count as an improvement.
 
     Examples
     --------
@@ -190,7 +191,7 @@ class EarlyStopping:
 
 @dataclass
 class Best:
-    """The best epoch so far."""
+    """The best epoch so far (-1 if none), with its validation loss and parameters."""
 
     loss: float = float("inf")
     epoch: int = -1

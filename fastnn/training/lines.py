@@ -1,4 +1,4 @@
-"""Progress of something long: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of long tasks: a bar on a terminal, otherwise occasional lines of text."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from fastnn.training.bars import CountingBar, TrainingBar
     from fastnn.training.history import Progress
 
-FIRST = 2.0  # seconds until the first line; what is done sooner is not worth one
-LONGEST = 30.0  # seconds between two lines, which double from the first on
+FIRST = 2.0  # seconds until the first line; shorter tasks print none
+LONGEST = 30.0  # maximum number of seconds between two lines; the interval doubles from FIRST
 
 
 class Lines:
-    """Lines on standard error that tell how far something is; a context manager.
+    """Progress reports as lines on standard error; a context manager.
 
     Parameters
     ----------
     name : str
-        What is counted.
+        Name of the counted items, such as "epoch".
     total : int or None
-        None where it is not known.
+        Total number of items; None if unknown.
     done : int, default=0
-        What was done before.
+        Number of items already completed.
     """
 
     def __init__(self, name: str, total: int | None, done: int = 0) -> None:
@@ -36,8 +36,8 @@ class Lines:
         self._wait = FIRST
         self._started = time.monotonic()
         self._next = self._started + self._wait
-        self._first: tuple[float, int] | None = None  # time and number of the first that was told
-        self._silence: threading.Timer | None = None  # speaks if nothing is told for so long
+        self._first: tuple[float, int] | None = None  # time and count of the first report
+        self._silence: threading.Timer | None = None  # prints a line if there is no early report
 
     def __enter__(self) -> Self:
         self._silence = threading.Timer(FIRST, _write, (f"{self._name}: preparing",))
@@ -50,25 +50,25 @@ class Lines:
             self._silence.cancel()
 
     def callback(self, progress: Progress) -> None:
-        """Tell how far a training is."""
+        """Report the state of the training (a callback of ``fit``)."""
         text = f", loss {progress.loss:.4g}"
         if progress.validation_loss is not None:
             text += f", validation {progress.validation_loss:.4g}"
         self.reach(progress.epoch, text)
 
     def one_more(self) -> None:
-        """Count one."""
+        """Count one more completed item."""
         self.reach(self._done + 1)
 
     def reach(self, done: int, text: str | float = "") -> None:
-        """Tell that so many are done, with a text or the loss, if that is due."""
+        """Report ``done`` completed items, with a text or the loss, if a line is due."""
         text = text if isinstance(text, str) else f", loss {text:.4g}"
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
         self._done = done
         now = time.monotonic()
-        if self._first is None:  # what came before, such as compiling, tells nothing of the rest
+        if self._first is None:  # time before, such as compiling, says nothing about the rest
             self._first, self._next = (now, done), now + FIRST
         if now < self._next:
             return
@@ -84,7 +84,7 @@ class Lines:
 
 
 def training_progress(epochs: int) -> TrainingBar | Lines:
-    """Progress over the epochs of a training, for ``callback``."""
+    """Return a progress display for the epochs of a training run; see its ``callback``."""
     if may_be_terminal():
         from fastnn.training.bars import TrainingBar
 
@@ -95,7 +95,7 @@ def training_progress(epochs: int) -> TrainingBar | Lines:
 
 
 def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
-    """Progress of what is counted, for ``one_more`` and ``reach``."""
+    """Return a progress display for counted items; see its ``one_more`` and ``reach``."""
     if may_be_terminal():
         from fastnn.training.bars import CountingBar
 
@@ -106,7 +106,7 @@ def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
 
 
 def may_be_terminal() -> bool:
-    """Whether Rich, which takes a while to import, is to be asked about standard error."""
+    """Whether standard error may be a terminal for Rich, which is slow to import."""
     stream: Any = sys.stderr
     return stream is not None and (
         stream.isatty() or bool({"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys())
@@ -114,7 +114,7 @@ def may_be_terminal() -> bool:
 
 
 def _write(line: str) -> None:
-    """A line on standard error, where there is one (pythonw has none)."""
+    """Write a line to standard error, if it exists (pythonw has none)."""
     if sys.stderr is not None:
         sys.stderr.write(f"fastnn: {line}\n")
         sys.stderr.flush()

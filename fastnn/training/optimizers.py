@@ -1,6 +1,6 @@
-"""Update rules: small immutable descriptions, the numbers that an update needs.
+"""Optimizers: immutable settings of the update rules.
 
-The formulas are at :func:`fastnn.backends.numpy.update`.
+The formulas are given at :func:`fastnn.backends.numpy.update`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all update rules share.
+    """Base class of all optimizers.
 
     Parameters
     ----------
     learning_rate : float
         Step size, positive.
     clip_norm : float, optional
-        Longest gradient: a longer one, over all parameters and L2 included, is shortened to it.
-        By keyword, as are the next two.
+        Maximum Euclidean norm of the gradient over all parameters, including the L2 penalty; a
+        longer gradient is scaled down to it. Keyword-only, as are the following two.
     clip_value : float, optional
-        Instead: every entry of the gradient is clipped to plus and minus this.
+        Clip each entry of the gradient to ``[-clip_value, clip_value]``. Excludes ``clip_norm``.
     ema : float in (0, 1), optional
-        Predictions after training are those of an exponentially moving average of the
-        parameters, ``ema`` times itself plus ``1 - ema`` times the parameters after each step;
-        the first step's begin it. Training goes on from the parameters themselves.
+        Decay of an exponential moving average of the parameters, with which the trained network
+        predicts. After each step the average becomes ``ema * average + (1 - ema) * params``; it
+        starts with the parameters after the first step. A further call of ``fit`` continues from
+        the parameters, not from the average.
     """
 
     learning_rate: float = 1e-3
@@ -55,12 +56,12 @@ class Optimizer:
 
     @property
     def constants(self) -> tuple[float, ...]:
-        """The rule's three numbers, clip_norm, clip_value and ema (or 0), factor of the rate."""
+        """The rule's three constants, clip_norm, clip_value, ema (0 if None), rate factor."""
         rest = (self.clip_norm, self.clip_value, self.ema)
         return (*self._numbers, *(float(value or 0.0) for value in rest), 1.0)
 
     def for_kernels(self) -> Rule:
-        """The update rule as the kernels take it.
+        """Return the update rule in the form the kernels take.
 
         Examples
         --------
@@ -75,7 +76,7 @@ class Optimizer:
 
     @property
     def n_moments(self) -> int:
-        """Numbers that are kept for each parameter: the rule's, then the average."""
+        """Number of values kept for each parameter: the moments and, with ``ema``, the average."""
         return self._n_own + int(self.ema is not None)
 
     @property
@@ -92,7 +93,7 @@ class Optimizer:
         return 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and settings.
+        """Return name and settings.
 
         Examples
         --------
@@ -105,16 +106,16 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for.
+    """Stochastic gradient descent, optionally with momentum.
 
     Parameters
     ----------
     learning_rate : float, default=0.01
         Step size.
     momentum : float in [0, 1), default=0
-        Share of the last step that is added to the next one.
+        Fraction of the previous step that is added to the next one.
     nesterov : bool, default=False
-        Look ahead along the momentum.
+        Use Nesterov momentum.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -150,16 +151,16 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015), in the form with the corrected learning rate.
+    """Adam (Kingma and Ba, 2015), in the form that applies bias correction to the learning rate.
 
     Parameters
     ----------
     learning_rate : float, default=0.001
         Step size.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Decay of the first and second moments.
+        Decay rates of the first and second moments.
     epsilon : float, default=1e-8
-        Added to the denominator, against a division by zero.
+        Added to the denominator to avoid division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -197,14 +198,14 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019); biases do not decay.
+    """Adam with decoupled weight decay of the weights, not the biases (Loshchilov, Hutter, 2019).
 
     Parameters
     ----------
     learning_rate, beta_1, beta_2, epsilon : float
         As for :class:`Adam`.
     weight_decay : float, default=0.01
-        Each step multiplies the weights by ``1 - learning_rate * weight_decay``.
+        Each step also multiplies the weights by ``1 - learning_rate * weight_decay``.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -239,7 +240,7 @@ class AdaGrad(Optimizer):
     learning_rate : float, default=0.01
         Step size.
     epsilon : float, default=1e-10
-        Added to the denominator, against a division by zero.
+        Added to the denominator to avoid division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -275,9 +276,9 @@ class RMSprop(Optimizer):
     learning_rate : float, default=0.001
         Step size.
     rho : float in [0, 1), default=0.9
-        Decay of the mean square.
+        Decay rate of the mean square of the gradient.
     epsilon : float, default=1e-8
-        Added to the denominator, against a division by zero.
+        Added to the denominator to avoid division by zero.
     clip_norm, clip_value, ema : float, optional
         As for :class:`Optimizer`.
 
@@ -307,38 +308,39 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class LevenbergMarquardt(Optimizer):
-    """Levenberg-Marquardt: Gauss-Newton steps with damping, for small networks.
+    """Levenberg-Marquardt: damped Gauss-Newton steps on all samples, for small networks.
 
-    A step solves ``(H + damping I) d = -g`` with the gradient g of the objective over all samples
-    and its Gauss-Newton matrix H, for squared error the mean of ``J.T J`` plus L2. It is taken if
-    the objective falls; then the damping falls too, else it rises and the step is tried again. An
-    epoch of ``fit`` is one such step. Computed in float64 whatever the network's dtype; use
-    ``dtype="float64"`` for the last digits.
+    A step d solves ``(H + damping I) d = -g``. Here g is the gradient of the objective over all
+    samples and H its Gauss-Newton matrix: for squared error, the mean of ``J.T J`` plus L2. A step
+    that lowers the objective is accepted and the damping is decreased; otherwise the damping is
+    increased and the step is tried again. One epoch of ``fit`` is one accepted step. All
+    computations are in float64; use ``dtype="float64"`` to keep the parameters at full precision.
 
-    For the losses squared_error, huber, poisson, cross_entropy and binary_cross_entropy, full
-    batches, no dropout, and at most 3,000 parameters, since a step takes time with their cube and
-    memory with their square. For huber H has the weights of iteratively reweighted least squares.
+    Supports the losses squared_error, huber, poisson, cross_entropy and binary_cross_entropy. The
+    network must have no dropout and at most 3,000 parameters, since the time of a step grows with
+    the cube of their number and the memory with its square. ``fit`` must use full batches. For
+    huber, H has the weights of iteratively reweighted least squares.
 
     Parameters
     ----------
     damping : float, default=1e-3
-        Of the first step (Marquardt's parameter, MATLAB's mu).
+        Initial damping (Marquardt's parameter, MATLAB's mu).
     decrease : float in (0, 1), default=0.1
-        Factor of the damping after a step that was taken.
+        Factor of the damping after an accepted step.
     increase : float above 1, default=10
-        Factor after one that was not.
+        Factor of the damping after a rejected step.
     max_damping : float, default=1e10
-        Training ends where a larger one would be needed: no step lowers the objective.
+        Training ends when the damping would exceed this: no step lowers the objective.
     min_gradient : float, default=1e-7
-        Training ends when no entry of the gradient is larger.
+        Training ends when no entry of the gradient is larger in absolute value.
     goal : float, default=0
-        Training ends when the objective is not larger.
+        Training ends when the objective is at most this.
     regularization : {None, "bayesian"}
-        "bayesian": strength of L2 on all parameters, biases too, and variance of the noise are
-        estimated again after each step (MacKay, 1992; Foresee and Hagan, 1997), so that no
-        validation data are needed. For squared error, with the network's ``l2=0``. The losses of
-        the history then are without the penalty, and the network has ``posterior_``, a
-        :class:`fastnn.Posterior`.
+        With "bayesian", the strength of an L2 penalty on all parameters, including the biases,
+        and the variance of the noise are re-estimated after each step (MacKay, 1992; Foresee and
+        Hagan, 1997), so that no validation data are needed. Requires squared error and a network
+        with ``l2=0``. The losses in the history then exclude the penalty, and the network gets
+        the attribute ``posterior_``, a :class:`fastnn.Posterior`.
 
     Examples
     --------
@@ -358,13 +360,13 @@ class LevenbergMarquardt(Optimizer):
     goal: float = 0.0
     regularization: str | None = None
 
-    # what does not belong to it
+    # settings of the base class that do not apply
     learning_rate: float = field(init=False, repr=False, default=1.0)
     clip_norm: None = field(init=False, repr=False, default=None)
     clip_value: None = field(init=False, repr=False, default=None)
     ema: None = field(init=False, repr=False, default=None)
 
-    rule: ClassVar[int] = codes.SGD  # for a state's sake: the kernels' updates are not called
+    rule: ClassVar[int] = codes.SGD  # placeholder: the kernels' update rules are not called
     name: ClassVar[str] = "lm"
 
     def __post_init__(self) -> None:
@@ -385,7 +387,7 @@ class LevenbergMarquardt(Optimizer):
 
     @property
     def is_bayesian(self) -> bool:
-        """Whether the strength of L2 is estimated."""
+        """Whether the strength of the L2 penalty is estimated."""
         return self.regularization is not None
 
     @property
@@ -394,28 +396,28 @@ class LevenbergMarquardt(Optimizer):
 
     @property
     def _n_own(self) -> int:
-        """The damping; then, if estimated, the precisions of parameters and noise."""
+        """The damping and, if estimated, the precisions of parameters and noise."""
         return 3 if self.is_bayesian else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and settings."""
+        """Return name and settings."""
         own = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return {"name": self.name, **own}
 
 
 OPTIMIZERS = {cls.name: cls for cls in (SGD, Adam, AdamW, AdaGrad, RMSprop)}
-# Those that need all data at once, and so only Network.fit takes.
+# Optimizers that need all data at once, which only Network.fit accepts.
 _WHOLE_FIT: dict[str, type[Optimizer]] = {LevenbergMarquardt.name: LevenbergMarquardt}
 
 
 def get_optimizer(optimizer: Optimizer | str | None, whole_fit: bool = False) -> Optimizer:
-    """An optimiser from itself, its name, or None for Adam with its defaults.
+    """Return an optimizer, given as an object, by name, or as None for Adam with its defaults.
 
     Parameters
     ----------
     optimizer : Optimizer, str or None
     whole_fit : bool
-        Whether it may be one that does not work by single steps with a gradient.
+        Whether to accept optimizers that need all data at once, such as Levenberg-Marquardt.
     """
     known = {**OPTIMIZERS, **_WHOLE_FIT} if whole_fit else OPTIMIZERS
     if optimizer is None:
@@ -434,12 +436,12 @@ def get_optimizer(optimizer: Optimizer | str | None, whole_fit: bool = False) ->
 
 
 def optimizer_of(fields: dict[str, Any]) -> Optimizer:
-    """The optimiser that :meth:`Optimizer.to_dict` described.
+    """Create an optimizer from the result of :meth:`Optimizer.to_dict`.
 
     Raises
     ------
     ValueError
-        If there is no such optimiser, or a setting is not its own or not allowed.
+        If the name is unknown, or a setting is unknown or not allowed.
     """
     settings = dict(fields)
     name = settings.pop("name", None)

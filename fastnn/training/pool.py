@@ -1,4 +1,4 @@
-"""Threads with tasks of their own: networks trained side by side, pieces of predictions."""
+"""Threads with independent tasks: training of several networks, pieces of predictions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _stopped: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stop
 
 
 class Workers:
-    """Threads that train one network each; the threads of BLAS are held at one meanwhile.
+    """Threads that train one network each, with BLAS limited to one thread.
 
-    A context manager, which leaves when everything submitted is done.
+    A context manager; on exit it waits until all submitted tasks are done.
 
     Parameters
     ----------
@@ -43,26 +43,29 @@ class Workers:
         self._stack.close()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Call a function in one of the threads, under the caller's ``np.errstate``."""
+        """Call a function in one of the threads, in a copy of the caller's context.
+
+        The context includes ``np.errstate``.
+        """
         context = contextvars.copy_context()
         context.run(_stopped.set, self._stopped)
         return self._pool.submit(context.run, function, *arguments)
 
     def stop(self) -> None:
-        """Training that runs is interrupted as by Ctrl-C; what waits does not begin."""
+        """Interrupt running trainings as by Ctrl-C, and cancel waiting tasks."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._stopped.set()
 
 
 def is_worker() -> bool:
-    """Whether this code runs in a thread of :class:`Workers`, which has one core to itself."""
+    """Whether the calling code runs in a thread of :class:`Workers`, which should use one core."""
     return _stopped.get(None) is not None
 
 
 def check_stopped() -> None:
-    """Raise KeyboardInterrupt in a thread of :class:`Workers` that is to stop.
+    """Raise KeyboardInterrupt in a thread of :class:`Workers` after :meth:`Workers.stop`.
 
-    Ctrl-C itself reaches the main thread only; a training calls this between chunks of steps.
+    Ctrl-C itself reaches the main thread only. Training runs call this between chunks of steps.
     """
     stopped = _stopped.get(None)
     if stopped is not None and stopped.is_set():
@@ -74,7 +77,7 @@ _common_lock = threading.Lock()
 
 
 def _common_pool() -> ThreadPoolExecutor:
-    """Threads that wait for :func:`run_pieces`, started when they are first wanted."""
+    """Thread pool of :func:`run_pieces`, created at its first use."""
     global _common
     with _common_lock:
         if _common is None:
@@ -83,7 +86,7 @@ def _common_pool() -> ThreadPoolExecutor:
 
 
 def _forget_pool() -> None:
-    """In a process that was forked: only the forking thread exists there."""
+    """Drop the pool in a forked process, where only the forking thread exists."""
     global _common, _common_lock
     _common, _common_lock = None, threading.Lock()
 
@@ -93,23 +96,24 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_pieces(function: Callable[[int], Any], n_pieces: int, n_threads: int) -> list[Any]:
-    """``function`` of each piece's number, by this thread and others that are free.
+    """Call ``function`` with each of ``range(n_pieces)``, in this thread and idle pool threads.
 
-    Whoever is ready takes the next piece. Nothing waits for a thread that is busy elsewhere: its
-    pieces are done by the others. The threads outlive the call, since starting one costs more than
-    most predictions; a child process that was forked starts its own.
+    Each thread takes the next piece when it is ready, so no call waits for pool threads that are
+    busy elsewhere. The pool outlives the call, since starting a thread costs more than most
+    predictions; a forked process creates its own pool.
 
     Parameters
     ----------
     function : callable
+        Takes the number of a piece.
     n_pieces : int
     n_threads : int
-        At most so many take part, this one counted in.
+        Maximum number of threads, including the calling one.
 
     Returns
     -------
     list
-        The results, in the pieces' order.
+        The results, in the order of the pieces.
     """
     results: list[Any] = [None] * n_pieces
     waiting = deque(range(n_pieces))
@@ -123,7 +127,7 @@ def run_pieces(function: Callable[[int], Any], n_pieces: int, n_threads: int) ->
                     return
                 results[k] = function(k)
         finally:
-            waiting.clear()  # after an error, or Ctrl-C, nobody begins another
+            waiting.clear()  # after an error or Ctrl-C, no thread starts another piece
 
     pool = _common_pool()
     others = [pool.submit(work) for _ in range(min(n_threads, n_pieces) - 1)]

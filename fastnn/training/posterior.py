@@ -1,4 +1,4 @@
-"""What Bayesian regularisation found: precisions, and how certain a prediction is."""
+"""Result of Bayesian regularisation: precisions, and the variance of predictions."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of a network trained with ``LevenbergMarquardt(regularization="bayesian")``.
+    """Posterior of a network trained with ``LevenbergMarquardt(regularization="bayesian")``.
 
-    Parameters and noise have Gaussian distributions; targets are standardised where the network
-    standardises.
+    Parameters and noise are assumed to be Gaussian. If the network standardises the targets, all
+    values refer to the standardised targets.
 
     Attributes
     ----------
     alpha : float
-        Precision (inverse variance) of the parameters before the data.
+        Precision (inverse variance) of the prior of the parameters.
     beta : float
-        Precision of the targets' noise.
+        Precision of the noise of the targets.
     n_effective : float
-        How many parameters the data determine, from 0 to ``n_params``.
+        Effective number of parameters, those determined by the data; from 0 to ``n_params``.
     params : ndarray of float64, shape (n_params,)
-        The parameters that this belongs to.
+        The parameters at the maximum of the posterior.
 
     Examples
     --------
@@ -44,15 +44,15 @@ class Posterior:
     beta: float
     n_effective: float
     params: np.ndarray = field(repr=False)
-    _factor: np.ndarray = field(repr=False)  # lower Cholesky factor of their inverse covariance
+    _factor: np.ndarray = field(repr=False)  # lower Cholesky factor of the inverse covariance
 
     def variance(self, gradients: np.ndarray) -> np.ndarray:
-        """Variance of predictions, without noise, by the delta method.
+        """Return the variance of predictions, without the noise, by the delta method.
 
         Parameters
         ----------
         gradients : ndarray, shape (n_params, n)
-            Of each prediction by the parameters.
+            Gradient of each prediction with respect to the parameters.
 
         Returns
         -------

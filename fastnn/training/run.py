@@ -1,4 +1,4 @@
-"""The loop of every training: chunks of compiled steps, between which Python looks."""
+"""The training loop: chunks of compiled steps, with checks in Python between the chunks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from fastnn.validation import all_finite
 
 
 def alone(model: Model) -> AbstractContextManager:
-    """Context of a training; an error where the model is in another, which it would spoil.
+    """Context of a training run; an error if the model is already being trained.
 
-    What is in it is a lock alone, so that Ctrl-C cannot come between taking and giving it back.
+    The context is the lock itself, so that Ctrl-C cannot come between acquiring and releasing it.
     """
     if model.in_training.locked():
         raise RuntimeError(
@@ -38,11 +38,11 @@ def alone(model: Model) -> AbstractContextManager:
 
 
 class Run:
-    """A training of some epochs; ``fit`` of a network, and the base of the estimators' runs.
+    """A training run of some epochs: base class of the runs of networks and of estimators.
 
-    A subclass changes how long a chunk may be (:meth:`most_steps`), its learning rates
-    (:meth:`rates`), what trains it (:meth:`train`), what happens before and after it
-    (:meth:`before_chunk`, :meth:`after_chunk`), and what a loss that is not finite means
+    Subclasses override the maximum length of a chunk (:meth:`most_steps`), its learning rates
+    (:meth:`rates`), the training itself (:meth:`train`), what happens before and after a chunk
+    (:meth:`before_chunk`, :meth:`after_chunk`), and the reaction to a loss that is not finite
     (:meth:`diverged`).
 
     Parameters
@@ -50,27 +50,27 @@ class Run:
     model : Model
         Its parameters are trained in place.
     state : TrainingState
-        With an optimizer.
+        Its optimizer must be set.
     epochs : int
     sizes : ndarray of float64, shape (batches per epoch,)
-        Samples of each batch of an epoch.
+        Number of samples of each batch of an epoch.
     parts : sequence of Batches
-        What an epoch trains on, with data at the latest when they are trained.
+        Batches of an epoch. Their data must be set before they are trained.
     l2 : float
     n_threads : int or None
-        Most threads of BLAS, for the NumPy backend.
+        Maximum number of BLAS threads, for the NumPy backend.
     checkpoints : Checkpoints or None
     point : Point or None
-        Of a checkpoint, whose run this goes on with; model and state are those of it already.
+        Position in a checkpoint from which to resume; model and state must already be restored.
 
     Attributes
     ----------
     total : int
-        Steps asked for.
+        Number of steps requested.
     stopped : str
-        Why it ended: "epochs", "early stopping", "callback" or "interrupted".
+        Why training ended: "epochs", "early stopping", "callback" or "interrupted".
     unit : int
-        Chunks grow by so many steps.
+        The number of steps of a chunk is a multiple of this, unless a limit cuts it.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class Run:
         self.stopped = "epochs"
         self.pool: ThreadPoolExecutor | None = None
         self.n_threads = 1  # of the next chunk
-        # BLAS starts no threads beside ours; with NumPy all of its own do the work.
+        # Compiled backends use their own threads, so BLAS gets one; NumPy relies on BLAS threads.
         if model.is_threaded:
             self.blas_threads = 1 if model.uses_blas else None
         else:
             self.blas_threads = n_threads
 
     def go(self) -> None:
-        """Train to the end, or until something stops it; Ctrl-C is one such thing."""
+        """Train until all steps are done or something, such as Ctrl-C, stops the run."""
         most = max([part.n_threads for part in self.parts])
         team, length, chunk_seconds = TeamSize(most), 1, tuning().chunk_seconds
         blas = nullcontext() if self.blas_threads is None else limited_blas(self.blas_threads)
@@ -127,7 +127,7 @@ class Run:
             self.finished()
 
     def _most_steps(self) -> int:
-        """Steps until Python has to look, or a checkpoint is due."""
+        """Steps until a check in Python or a checkpoint is due."""
         most, checkpoints = self.most_steps(), self.checkpoints
         until = checkpoints and checkpoints.most_steps(self.step, self.batches)
         return min(most, until) if until else most
@@ -138,7 +138,7 @@ class Run:
             self.checkpoints.save(self.point())
 
     def _chunk(self, count: int) -> float:
-        """Train some steps and look at them; returns the seconds of the training."""
+        """Train ``count`` steps and process their losses; return the training time in seconds."""
         self.before_chunk()
         losses, rates = self.new_losses(count), self.rates(count)
         self.state.start_chunk(losses)
@@ -155,20 +155,20 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         return self.state.steps
 
-    # --- what subclasses may change -----------------------------------------------
+    # --- methods that subclasses may override ---------------------------------------
 
     def begin(self) -> None:
-        """Before the first chunk."""
+        """Called before the first chunk."""
 
     def point(self) -> Point:
-        """Where this run is, for a checkpoint."""
+        """Position of this run, for a checkpoint."""
         raise NotImplementedError
 
     def most_steps(self) -> int:
-        """Steps until Python has to look."""
+        """Maximum number of steps until the next check in Python."""
         return self.total
 
     def rates(self, count: int) -> np.ndarray:
@@ -176,7 +176,7 @@ class Run:
         return np.full(count, self.state.in_use.learning_rate)
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the next steps; fewer than asked for before a loss that is not finite."""
+        """Do the next steps; return their number, which is smaller if a loss is not finite."""
         (batches,) = self.parts
         first = self.first_epoch * self.batches + self.step
         return batches.train(
@@ -184,33 +184,33 @@ class Run:
         )
 
     def before_chunk(self) -> None:
-        """Before the steps of a chunk."""
+        """Called before each chunk."""
 
     def new_losses(self, count: int) -> np.ndarray:
-        """Where the losses of the next steps will be."""
+        """Return the array for the losses of the next ``count`` steps."""
         return np.empty(count)
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """After the steps of a chunk, with their losses."""
+        """Called after each complete chunk, with the losses of its steps."""
 
     def diverged(self, losses: np.ndarray) -> None:
-        """The last of the losses is not finite; the step before is the last one done."""
+        """Called if a chunk stopped early: the last loss is not finite and its step not done."""
         raise NotImplementedError
 
     def interrupted(self) -> None:
-        """Ctrl-C came, in a chunk or in any of these functions."""
+        """Called after Ctrl-C, in a chunk or in any of these methods."""
 
     def finished(self) -> None:
-        """After the last chunk, however it came to be the last."""
+        """Called after the last chunk, whatever ended the run."""
 
 
 class Validation:
-    """Loss and score on held-out data after every epoch, and when they stop a training.
+    """Loss and score on held-out data after every epoch, with early stopping.
 
     Parameters
     ----------
     measure : callable
-        Gives loss and score of the parameters as they are.
+        Takes no arguments and returns loss and score of the current parameters.
     stopping : EarlyStopping or None
     """
 
@@ -222,11 +222,11 @@ class Validation:
         self.best = Best()
 
     def after_epoch(self, epoch: int, params: np.ndarray) -> bool:
-        """Record an epoch (counted from 0); whether training should stop."""
-        # a network about to diverge may overflow here first
+        """Record an epoch (counted from 0); return whether training should stop."""
+        # a diverging network may overflow here before the training loss does
         with np.errstate(over="ignore", invalid="ignore"):
             loss, score = self.measure()
-        # The best first: Ctrl-C between the two has the epoch measured again.
+        # Update the best first: after Ctrl-C between the two, the epoch is measured again.
         if self.stopping is not None and loss < self.best.loss - self.stopping.min_delta:
             self.best = Best(loss, epoch, params.copy())
         self.values.append((loss, score))
@@ -234,20 +234,20 @@ class Validation:
 
     @property
     def is_over(self) -> bool:
-        """Whether the loss has not fallen for too long."""
+        """Whether the loss has not improved for ``patience`` epochs."""
         stopping, epoch = self.stopping, len(self.values) - 1
         return stopping is not None and epoch - self.best.epoch >= stopping.patience
 
 
 class FitRun(Run):
-    """The training of one call of ``fit``: progress, callbacks, validation, history.
+    """The run of one call of ``fit``, with progress, callbacks, validation and history.
 
     Parameters
     ----------
     model, state, epochs, sizes, parts, l2, n_threads
         As for :class:`Run`.
     progress : Progress
-        For the callbacks.
+        Object passed to the callbacks.
     callbacks : sequence of callables
     validation : Validation or None
     """
@@ -262,7 +262,7 @@ class FitRun(Run):
     ) -> None:
         super().__init__(*arguments, **settings)
         self.progress, self.callbacks, self.validation = progress, callbacks, validation
-        # Moments of a large network would take as much memory again; an average is needed.
+        # Save memory: the moments of a large network are not kept, except for an average (ema).
         large = self.model.plan.header[codes.SHARED] and not self.state.in_use.ema
         self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
         self.losses: list[np.ndarray] = [self.start.losses]
@@ -270,12 +270,12 @@ class FitRun(Run):
             validation.values = [(loss, score) for loss, score in self.start.validation.tolist()]
             validation.best = self.start.best
         before = time.perf_counter()
-        self.train(np.empty(0), np.empty(0))  # no step: compiles what has to be compiled
+        self.train(np.empty(0), np.empty(0))  # no steps: only compiles the kernels
         self.compile_seconds = time.perf_counter() - before
         self.started += self.compile_seconds
 
     def begin(self) -> None:
-        """Of a resumed run: what came too late for the checkpoint, and whether it is over."""
+        """In a resumed run, validate the last epoch if missing, and check whether to stop."""
         validation = self.validation
         if validation is None or self.step == 0:
             return
@@ -285,7 +285,7 @@ class FitRun(Run):
             self.stopped = "early stopping"
 
     def point(self) -> Point:
-        """Where this run is."""
+        """Position of this run, for a checkpoint."""
         validation = self.validation
         return Point(
             self.first_epoch,
@@ -299,17 +299,17 @@ class FitRun(Run):
         )
 
     def most_steps(self) -> int:
-        """Up to the end of the epoch if there is something to validate."""
+        """With validation, the steps up to the end of the epoch."""
         return self.total if self.validation is None else self.batches - self.step % self.batches
 
     def before_chunk(self) -> None:
-        """Take a snapshot now and then, of finite parameters."""
+        """Take a snapshot if one is due, after checking that the parameters are finite."""
         if time.perf_counter() >= self.snapshot.due:
             self._check_finite()
             self.snapshot.take()
 
     def new_losses(self, count: int) -> np.ndarray:
-        """Those of the history."""
+        """Return the array for the losses of the next steps, which the history keeps."""
         self.losses.append(np.empty(count))
         return self.losses[-1]
 
@@ -326,7 +326,7 @@ class FitRun(Run):
                 self.stopped = "callback"
 
     def _validate(self) -> bool:
-        """Validate the epoch that has ended; whether training should stop."""
+        """Validate the epoch that has ended; return whether training should stop."""
         assert self.validation is not None
         params, progress = self.model.params, self.progress
         with self.state.average(params):
@@ -335,29 +335,32 @@ class FitRun(Run):
         return stop
 
     def _is_finite(self, final: bool = False) -> bool:
-        """Whether parameters are, and moments: of a large network, which take longer, ``final``."""
+        """Whether parameters and moments are finite.
+
+        If the snapshots have no moments (large networks), those are checked only if ``final``.
+        """
         moments = self.state.moments
         look = moments.size > 0 and (final or self.snapshot.has_moments)
         return all_finite(self.model.params) and (not look or all_finite(moments))
 
     def _check_finite(self, final: bool = False) -> None:
-        """Notice numbers that are not finite though the losses are.
+        """Detect parameters or moments that are not finite although the losses are.
 
-        Parameters behind a function that saturates; moments, such as a sum of squares beyond
-        float32, whose parameters would not move any more.
+        Parameters can be infinite behind a saturating activation. Moments can overflow, such as a
+        sum of squares in float32; the parameters would then no longer change.
         """
         if not self._is_finite(final):
             self.diverged(np.array([np.inf]))
 
     def diverged(self, losses: np.ndarray) -> None:
-        """Raise; parameters that are not finite go back to the last snapshot, with all else."""
+        """Raise DivergenceError, after restoring the last snapshot if values are not finite."""
         failed = self.step + 1
         if not self._is_finite(final=True):
             self.snapshot.restore()
         raise DivergenceError(failed, float(losses[-1]), self.state.in_use.learning_rate)
 
     def finished(self) -> None:
-        """A last look at parameters and moments, and a last checkpoint."""
+        """Check parameters and moments a last time, and write the last checkpoint."""
         self._check_finite(final=True)
         self.done = self.step
         self.seconds = time.perf_counter() - self.started
@@ -365,13 +368,13 @@ class FitRun(Run):
             self.checkpoints.save(self.point())
 
     def history(self) -> History:
-        """Steps become epochs; batches count by their size, as in scikit-learn."""
+        """Return the history: losses per epoch, batches weighted by size as in scikit-learn."""
         losses = np.concatenate(self.losses)[: self.done]
         epochs = len(losses) // self.batches
         each = losses[: epochs * self.batches].reshape(epochs, self.batches)
         validation = self.validation
         values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
-        if validation and len(values) < epochs:  # Ctrl-C came before the last was validated
+        if validation and len(values) < epochs:  # Ctrl-C came before the last validation
             values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
         best = Best() if validation is None else validation.best
         return History(
@@ -387,7 +390,7 @@ class FitRun(Run):
 
 
 def batch_sizes(samples: int, batch_size: int) -> np.ndarray:
-    """Samples of each batch of an epoch."""
+    """Number of samples of each batch of an epoch."""
     sizes = np.full(-(-samples // batch_size), batch_size, np.float64)
     sizes[-1] = samples - (len(sizes) - 1) * batch_size
     return sizes

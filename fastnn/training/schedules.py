@@ -1,4 +1,4 @@
-"""How a learning rate changes in the course of training."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _cosine(part: np.ndarray) -> np.ndarray:
 
 
 def _step(part: np.ndarray) -> np.ndarray:
-    """A tenth after each third."""
+    """Divide by 10 after each third of the training."""
     return 0.1 ** np.floor(3 * np.minimum(part, np.nextafter(1.0, 0.0)))
 
 
@@ -26,14 +26,14 @@ def _one_cycle(part: np.ndarray) -> np.ndarray:
 
 
 def _coslog4(part: np.ndarray) -> np.ndarray:
-    """From 0 up and down four times, each twice as long as the one before, and back to 0.
+    """Four cycles from 0 to 1 and back, each twice as long as the previous one.
 
     Holzmueller, Grinsztajn, Steinwart, Better by default (2024).
     """
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.log2(1 + 15 * np.minimum(part, 1.0)))
 
 
-# Factors of the learning rate by the share of training that is done; for all update rules.
+# Factor of the learning rate as a function of the completed fraction of training, from 0 to 1.
 SCHEDULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cosine": _cosine,
     "step": _step,

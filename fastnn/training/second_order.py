@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: damped Gauss-Newton steps, and the run that they make."""
+"""Levenberg-Marquardt: damped Gauss-Newton steps, and the training run of such steps."""
 
 from __future__ import annotations
 
@@ -17,37 +17,39 @@ from fastnn.validation import all_finite
 
 MOST_PARAMS = 3000
 _LEAST_DAMPING = 1e-20
-_THREADS_FROM = 500  # parameters from which on threads of BLAS pay
+_THREADS_FROM = 500  # number of parameters from which several BLAS threads are faster than one
 
 
 class LevenbergMarquardtSteps:
-    """Damped Gauss-Newton steps from some parameters on.
+    """Damped Gauss-Newton steps from given parameters.
 
     Parameters
     ----------
     objective : Objective
     rule : LevenbergMarquardt
     l2 : float
-        On weights; with Bayesian regularisation it is estimated, and of all parameters.
+        L2 penalty of the weights. With Bayesian regularisation the penalty is estimated instead
+        and applies to all parameters.
     params : ndarray, shape (n_params,)
-        Where to begin.
+        Initial parameters.
     settings : sequence of float
-        Damping, and if Bayesian the precisions alpha and beta, of a training that goes on; zeros
-        for one that begins.
+        Damping and, if Bayesian, the precisions alpha and beta of a run that continues; zeros for
+        a new run.
 
     Attributes
     ----------
     params : ndarray of float64, shape (n_params,)
+        Current parameters.
     loss : float
-        Objective there; with Bayesian regularisation the mean loss alone.
+        Objective at ``params``; with Bayesian regularisation the mean loss without the penalty.
     damping, alpha, beta : float
     n_effective : float
-        With Bayesian regularisation.
+        Effective number of parameters, with Bayesian regularisation.
     stopped : str or None
         Why there are no more steps: "gradient", "damping", "goal" or "diverged".
     """
 
-    n_threads = 1  # beside which those of BLAS work
+    n_threads = 1  # of the training loop; BLAS has its own threads
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class LevenbergMarquardtSteps:
         self.alpha, self.beta = map(float, settings[1:] if rule.is_bayesian else (0.0, 0.0))
         self.n_effective = float(objective.n_params)
         self.stopped: str | None = None
-        # of each parameter
+        # L2 penalty of each parameter; biases have none
         self.l2 = np.zeros(objective.n_params)
         for weights in objective.model.unflatten(self.l2)[0]:
             weights[...] = l2
@@ -71,7 +73,7 @@ class LevenbergMarquardtSteps:
         self.matrix: np.ndarray | None = None
 
     def compile(self) -> None:
-        """Have the kernels compiled, where they have to be."""
+        """Compile the kernels, if the backend compiles at the first call."""
         objective = self.objective
         Objective(objective.model, objective.x[:1], objective.targets[:1], np.empty(0)).curvature(
             self.params
@@ -79,7 +81,7 @@ class LevenbergMarquardtSteps:
         objective.loss_and_gradient(self.params)
 
     def begin(self) -> None:
-        """What is to be known before the first step."""
+        """Compute what the first step needs."""
         self.mean_loss, self._gradient = self.objective.loss_and_gradient(self.params)
         if self.rule.is_bayesian:
             self._estimate_from_start()
@@ -87,19 +89,22 @@ class LevenbergMarquardtSteps:
 
     @property
     def loss(self) -> float:
-        """What the history has."""
+        """The loss recorded in the history."""
         return self.mean_loss + (0.0 if self.rule.is_bayesian else self._penalty(self.params))
 
     @property
     def settings(self) -> tuple[float, ...]:
-        """What a training that goes on begins with, which then estimates as was done here."""
+        """Values from which a run can continue: damping, and the precisions before `_estimate`.
+
+        The continued run repeats the estimate of the precisions at the current parameters.
+        """
         return (self.damping, *self._before)[: self.rule.n_moments]
 
     def _penalty(self, params: np.ndarray) -> float:
         return 0.5 * float(self.l2 * params @ params)
 
     def _linearise(self) -> None:
-        """The Gauss-Newton matrix here, and whether there is anything to do."""
+        """Compute the Gauss-Newton matrix at the current parameters and check whether to stop."""
         rule, self._before = self.rule, (self.alpha, self.beta)
         if not (math.isfinite(self.mean_loss) and all_finite(self._gradient)):
             self.stopped = "diverged"
@@ -114,7 +119,7 @@ class LevenbergMarquardtSteps:
             self.stopped = "gradient"
 
     def step(self) -> bool:
-        """A step that lowers the objective; whether there was one."""
+        """Do a step that lowers the objective; return whether one was found."""
         if self.stopped:
             return False
         rule, before = self.rule, self.mean_loss + self._penalty(self.params)
@@ -135,7 +140,7 @@ class LevenbergMarquardtSteps:
         return True
 
     def _factor(self, diagonal: np.ndarray | float) -> np.ndarray | None:
-        """Cholesky factor of the matrix with a diagonal added; None if it is not positive."""
+        """Cholesky factor of the matrix plus a diagonal; None if not positive definite."""
         from scipy.linalg import lapack
 
         assert self.matrix is not None
@@ -145,7 +150,7 @@ class LevenbergMarquardtSteps:
         return None if failed else factor
 
     def _solve(self) -> np.ndarray | None:
-        """The damped step, to be subtracted."""
+        """Solve for the damped step, to be subtracted; None if that fails."""
         from scipy.linalg import lapack
 
         factor = self._factor(self.damping + self.l2)
@@ -157,14 +162,17 @@ class LevenbergMarquardtSteps:
     # --- Bayesian regularisation ----------------------------------------------------
 
     def _estimate_from_start(self) -> None:
-        """Precisions to begin with, as if all parameters were determined."""
+        """Initial precisions, as if the data determined all parameters."""
         n, residuals = self.objective.n_params, self.objective.n_residuals
         if not self.beta:
             self._set_precisions(n, max(residuals - n, 1))
         self._set_l2()
 
     def _set_precisions(self, n_effective: float, left: float) -> None:
-        """From halves of the summed squares: what they are expected to be."""
+        """Set alpha and beta from the sums of squared parameters and residuals.
+
+        ``left`` is the number of residuals minus ``n_effective``.
+        """
         squares = 0.5 * float(self.params @ self.params)
         samples = self.objective.n_residuals / self.objective.n_outputs
         errors = self.mean_loss * samples
@@ -177,7 +185,7 @@ class LevenbergMarquardtSteps:
         self.l2[:] = self.alpha / (self.beta * samples)
 
     def _estimate(self) -> None:
-        """Precisions again, with the number of parameters that the data determine."""
+        """Re-estimate the effective number of parameters and the precisions."""
         from scipy.linalg import lapack
 
         n, l2 = self.objective.n_params, float(self.l2[0])
@@ -194,11 +202,11 @@ class LevenbergMarquardtSteps:
             self._set_l2()
 
     def posterior(self, params: np.ndarray) -> Posterior:
-        """At some parameters, of the network's dtype perhaps."""
+        """Return the posterior at ``params``, which may be in the dtype of the network."""
         self.params = np.array(params, np.float64)
         self.matrix = self.objective.curvature(self.params)
         factor = self._factor(self.l2)
-        if factor is None:  # rounding only
+        if factor is None:  # only because of rounding
             factor = self._factor(self.l2 + np.finfo(float).eps * np.trace(self.matrix))
         assert factor is not None
         samples = self.objective.n_residuals / self.objective.n_outputs
@@ -207,14 +215,14 @@ class LevenbergMarquardtSteps:
 
 
 class Stepping:
-    """What a run whose steps are those of :class:`LevenbergMarquardtSteps` has in place of kernels.
+    """Mixin of runs that train with :class:`LevenbergMarquardtSteps` instead of kernels.
 
     Attributes
     ----------
     steps : LevenbergMarquardtSteps
     pending : tuple or None
-        Losses of a chunk, place of a step in them, and its loss: what has to be written for the
-        step to count.
+        A finished step that is not yet recorded: the losses of its chunk, its index in them, and
+        its loss.
     """
 
     steps: LevenbergMarquardtSteps
@@ -224,14 +232,14 @@ class Stepping:
     pending: tuple[np.ndarray, int, float] | None = None
 
     def blas_threads_for(self, n_threads: int | None) -> int | None:
-        """Threads that pay."""
+        """Number of BLAS threads to use: one for small networks."""
         return n_threads if self.model.plan.n_params >= _THREADS_FROM else 1
 
     def do_steps(self, losses: np.ndarray) -> int:
-        """Do the next steps; fewer where there are no more, or the objective is not finite."""
+        """Do the next steps; return their number, smaller if the steps end or diverge."""
         if not len(losses):
             self.steps.compile()
-        elif self.steps.matrix is None:  # here, where threads of BLAS are limited
+        elif self.steps.matrix is None:  # called here because BLAS threads are limited here
             self.steps.begin()
         for k in range(len(losses)):
             before = self.recorded()
@@ -244,21 +252,21 @@ class Stepping:
         return len(losses)
 
     def recorded(self) -> float:
-        """The loss that the history has."""
+        """The loss to record for the next step."""
         return self.steps.loss
 
     def settle_step(self) -> None:
-        """Take over the pending step; Ctrl-C may come between any two lines, and has it redone."""
+        """Record the pending step; may be repeated if Ctrl-C came between any two lines."""
         if self.pending is None:
             return
         losses, k, before = self.pending
         self.model.params[:] = self.steps.params
         self.state.moments[:] = np.array(self.steps.settings)[:, None]
-        losses[k] = before  # the step counts from now on
+        losses[k] = before  # from here on the step counts as done
         self.pending = None
 
     def ended(self, losses: np.ndarray) -> bool:
-        """Whether the steps came to an end of their own; the last loss is of none."""
+        """Whether the steps ended by one of their criteria; the last loss belongs to no step."""
         if self.steps.stopped in (None, "diverged"):
             return False
         if len(losses) > 1:
@@ -268,12 +276,12 @@ class Stepping:
         return True
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """The run's."""
+        """Implemented by the run."""
         raise NotImplementedError
 
 
 class SecondOrderRun(Stepping, FitRun):
-    """A ``fit`` by Levenberg-Marquardt.
+    """The run of a ``fit`` by Levenberg-Marquardt.
 
     Parameters
     ----------
@@ -282,7 +290,7 @@ class SecondOrderRun(Stepping, FitRun):
     epochs : int
     steps : LevenbergMarquardtSteps
     n_threads : int or None
-        Most threads of BLAS.
+        Maximum number of BLAS threads.
     settings
         As for :class:`FitRun`.
     """
@@ -306,14 +314,14 @@ class SecondOrderRun(Stepping, FitRun):
         return self.do_steps(losses)
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """As of any fit."""
+        """As in :class:`FitRun`."""
         FitRun.after_chunk(self, losses)
 
     def interrupted(self) -> None:
-        """Ctrl-C came."""
+        """Record a pending step after Ctrl-C."""
         self.settle_step()
 
     def diverged(self, losses: np.ndarray) -> None:
-        """The steps have come to their end, or the objective was not finite from the start."""
+        """End the run if the steps have ended; raise if the objective is not finite."""
         if not self.ended(losses):
             FitRun.diverged(self, losses)

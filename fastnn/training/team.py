@@ -1,4 +1,4 @@
-"""The threads of one training: all started before its first step, gone when it ends."""
+"""The threads of one training run: started before its first step, ended with it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from fastnn.backends.tuning import tuning
 
 @contextmanager
 def started_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads beside the calling one, all of them started.
+    """Context with a pool of threads that are all started.
 
-    None outlives the context, so that nothing has to survive a fork.
+    The threads end with the context, so that no pool has to survive a fork.
 
     Parameters
     ----------
     n_threads : int
-        Their number, without the calling one.
+        Number of threads, not counting the calling one.
 
     Yields
     ------
     ThreadPoolExecutor
-        On leaving, everything submitted is waited for.
+        The pool. On exit the context waits for all submitted tasks.
     """
     pool = ThreadPoolExecutor(n_threads, "fastnn")
     with pool:
-        # Ctrl-C while one starts leaves it unknown to the pool, which would not wait for it.
+        # Start all threads here: the pool would not know, nor wait for, a thread whose start was
+        # interrupted by Ctrl-C.
         started = threading.Barrier(n_threads + 1)
         try:
             for _ in range(n_threads):
@@ -52,20 +53,20 @@ def receives_signals() -> bool:
 def run_team(
     run: Callable[[int], int], n_threads: int, pool: ThreadPoolExecutor | None, sync: np.ndarray
 ) -> int:
-    """Have a team train: each thread calls ``run`` with its number; returns what number 0 got.
+    """Train with a team of threads; return the result of thread 0, the calling one.
 
-    The calling thread is number 0. Whatever keeps it or another away (Ctrl-C, lack of memory), the
-    others are told to leave: they wait for all before the first step, and once all are there, in
-    compiled code, nothing of Python can come between.
+    Each thread calls ``run`` with its number. Before the first step the threads wait for each
+    other; if one fails to arrive (Ctrl-C, out of memory), the others are told to return. Once all
+    have arrived, they are in compiled code, where no Python exception can occur.
 
     Parameters
     ----------
     run : callable
     n_threads : int
     pool : ThreadPoolExecutor or None
-        With ``n_threads - 1`` idle threads; None for one thread.
+        Pool with ``n_threads - 1`` idle threads; None for one thread.
     sync : ndarray of int64
-        What the threads share; see :class:`fastnn.backends.interface.Team`.
+        State shared by the threads; see :class:`fastnn.backends.interface.Team`.
     """
 
     def join(thread: int) -> None:
@@ -90,17 +91,18 @@ def run_team(
 
 
 def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndarray) -> int:
-    """As :func:`run_team` for one thread, which is not the calling one.
+    """Like :func:`run_team` with a single thread, which is not the calling one.
 
-    For kernels of Python, which Ctrl-C would end within a step. After it this waits for the step.
+    For kernels in Python, which Ctrl-C would otherwise interrupt within a step. After Ctrl-C this
+    function waits until the step is complete.
     """
-    context = contextvars.copy_context()  # with np.errstate
+    context = contextvars.copy_context()  # includes np.errstate
     is_done = threading.Lock()
     is_done.acquire()
     try:
         step = pool.submit(context.run, run, 0)
         step.add_done_callback(lambda _: is_done.release())
-        # Ctrl-C while a Condition waits, as in result(), may end in a RuntimeError instead.
+        # Wait for a lock, not in result(): Ctrl-C inside its Condition may raise RuntimeError.
         is_done.acquire()
         return step.result()
     except BaseException:
@@ -110,12 +112,12 @@ def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndar
 
 
 def to_the_end(function: Callable[[], None]) -> None:
-    """Call a function again if Ctrl-C ends it, then raise KeyboardInterrupt.
+    """Call a function; if Ctrl-C interrupts it, call it again and re-raise KeyboardInterrupt.
 
     Parameters
     ----------
     function : callable
-        What it has done is done once, however often it is called.
+        Must be idempotent.
     """
     try:
         function()
@@ -125,14 +127,15 @@ def to_the_end(function: Callable[[], None]) -> None:
 
 
 class TeamSize:
-    """How many threads train the next chunk: all, or one while that is faster.
+    """Choose the number of threads of the next chunk: all, or one while that is faster.
 
-    Another program may have taken a core, and then threads that wait for each other are slower
-    than one alone. The number changes no bit of the result.
+    If another program occupies a core, threads that wait for each other are slower than a single
+    one. The results do not depend on the number, to the last bit.
 
     Parameters
     ----------
     most : int
+        Maximum number of threads.
     """
 
     def __init__(self, most: int) -> None:
@@ -141,13 +144,13 @@ class TeamSize:
         self.until_probe = self.pause = tuning().probe_first
 
     def choose(self) -> int:
-        """Threads of the next chunk."""
+        """Return the number of threads for the next chunk."""
         if self.most == 1 or self.until_probe > 0:
             return self.threads
         return 1 if self.threads > 1 else self.most
 
     def report(self, threads: int, seconds: float, steps: int) -> None:
-        """Time of a chunk; too short ones tell nothing."""
+        """Record the time of a chunk; chunks too short to be timed are ignored."""
         if self.most == 1:
             return
         limits = tuning()

@@ -1,4 +1,4 @@
-"""How many threads there should be."""
+"""Number of threads to use."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import os
 from contextlib import suppress
 
-_CPU_MAX = "/sys/fs/cgroup/cpu.max"  # as a container sees it
+_CPU_MAX = "/sys/fs/cgroup/cpu.max"  # the path inside a container
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to, or what its container is given."""
+    """Number of cores this process may use, by its CPU affinity and its container's CPU quota."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -20,7 +20,7 @@ def usable_cores() -> int:
 
 @functools.cache
 def _quota() -> int:
-    """Cores' worth of time that Linux gives the process's control group, rounded up."""
+    """CPU quota of the process's control group on Linux, in cores, rounded up."""
     with suppress(OSError, ValueError), open(_CPU_MAX) as file:
         quota, period = file.read().split()  # microseconds; the quota may be "max"
         return -(-int(quota) // int(period))
@@ -28,10 +28,10 @@ def _quota() -> int:
 
 
 def default_threads() -> int:
-    """Threads for work whose caller names no number: the cores, or OMP_NUM_THREADS if fewer.
+    """Default number of threads: the usable cores, or OMP_NUM_THREADS if smaller.
 
-    The variable is what users of NumPy, scikit-learn and PyTorch set to share a machine, and what
-    joblib gives each of its processes.
+    Users of NumPy, scikit-learn and PyTorch set the variable to share a machine, and joblib sets
+    it in each of its worker processes.
     """
     most = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     cores = usable_cores()
