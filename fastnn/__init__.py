@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, RMSprop
     from fastnn.training.posterior import Posterior
 
-# Loaded when first used, so that ``import fastnn`` costs next to nothing.
+# Imported at first use, so that ``import fastnn`` is fast.
 _WHERE = {
     "Network": "network",
     "Ensemble": "network.ensemble",

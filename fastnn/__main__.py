@@ -1,4 +1,4 @@
-"""``python -m fastnn`` is ``fastnn``."""
+"""``python -m fastnn`` runs the command ``fastnn``."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""``fastnn bench``: the backends and scikit-learn at a few jobs, timed in turn on this machine.
+"""``fastnn bench``: time the backends and scikit-learn in turn at a few jobs on this machine.
 
-Whole calls of ``fit`` and ``predict_proba`` are timed, from the same weights and with the same
-batches for all. The comparison with other libraries is ``python -m benchmarks`` in the repository.
+Complete calls of ``fit`` and ``predict_proba`` are timed, with the same initial weights and the
+same batches. To compare with other libraries use ``python -m benchmarks`` in the repository.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from fastnn.training.threads import usable_cores
 
 SKLEARN = "scikit-learn"
 ROUNDS = 5
-REST = 0.2  # seconds before each turn: BLAS's threads spin for a while after their last product
-# Largest difference of a probability after the first epoch: rounding in float32, which Adam's
-# division by small moments amplifies.
+REST = 0.2  # pause before each turn in seconds: BLAS threads spin for a while after a product
+# Maximum difference of a probability after the first epoch, caused by float32 rounding, which
+# Adam amplifies by dividing by small moments.
 TOLERANCE = 1e-2
 
-# The command of the repository that has more jobs, the peers, a map over widths, and charts.
+# Command of the repository with more jobs, other libraries, a map over widths, and charts.
 MORE = "python -m benchmarks"
-# Its options that were here before: a flag, and those with a value.
+# Options moved to that command: first a flag, then options with a value.
 MOVED = ("--map", "--peers", "--rounds", "--layers", "--widths", "--data-dir", "--plot")
 
 Arrays = tuple[np.ndarray, np.ndarray]
-Data = tuple[np.ndarray, np.ndarray, str]  # and what they are, in words
+Data = tuple[np.ndarray, np.ndarray, str]  # X, y and a description
 
 
 def _moons() -> Data:
@@ -64,10 +64,10 @@ def _images(samples: int) -> Data:
 
 
 def local_mnist(samples: int, data_dir: str | None = None) -> Arrays:
-    """First training images of MNIST, pixels in [0, 1], and their labels; never downloads.
+    """Load the first training images of MNIST, pixels in [0, 1], and labels, from local files.
 
-    The default of ``data_dir`` is ``FASTNN_DATA_DIR`` or the cache folder. Without the files
-    FileNotFoundError is raised.
+    ``data_dir`` defaults to ``FASTNN_DATA_DIR`` or the cache folder. Raises FileNotFoundError if
+    the files are missing; nothing is downloaded.
     """
     from fastnn import datasets
 
@@ -82,7 +82,7 @@ def local_mnist(samples: int, data_dir: str | None = None) -> Arrays:
 
 
 def random_images(samples: int, features: int, classes: int) -> Arrays:
-    """Random float32 data with as many zeros as MNIST has, 81%, and random labels."""
+    """Random float32 data with 81% zeros, as in MNIST, and random labels."""
     rng = np.random.RandomState(0)
     x = rng.rand(samples, features).astype(np.float32)
     x[x < 0.81] = 0.0
@@ -91,7 +91,7 @@ def random_images(samples: int, features: int, classes: int) -> Arrays:
 
 @dataclass(frozen=True)
 class Job:
-    """A network, its data and what is done with them, in float32."""
+    """A benchmark: a network, its data, and training or prediction in float32."""
 
     description: str
     layer_sizes: tuple[int, ...]
@@ -134,7 +134,7 @@ JOBS = {
 
 
 def _contender(name: str, job: Job, x: np.ndarray, y: np.ndarray) -> tuple[Callable, Callable]:
-    """Functions of one contender: train for so many epochs; predict probabilities."""
+    """Functions of one contender: train for ``n`` epochs, and predict probabilities."""
     net = Network(
         job.layer_sizes,
         activation=job.activation,
@@ -156,13 +156,13 @@ def _contender(name: str, job: Job, x: np.ndarray, y: np.ndarray) -> tuple[Calla
 def sklearn_model(
     net: Network, optimizer: Optimizer, batch_size: int | None, x: np.ndarray, y: np.ndarray
 ) -> tuple[Any, np.ndarray]:
-    """scikit-learn's MLP that computes the same as a network, and the targets it is fitted to.
+    """scikit-learn's MLP that is equivalent to a network, and the targets for its ``fit``.
 
-    scikit-learn gives two classes one sigmoid output. A column of targets per class and
-    ``out_activation_`` set to softmax make it compute the network's function and gradient.
+    For two classes scikit-learn has one sigmoid output. With one column of targets per class and
+    ``out_activation_`` set to softmax it computes the network's function and gradient.
 
-    The targets are class indices, or numbers for a network with the squared error. The model's
-    ``fit`` goes on from the network's weights (``warm_start``) for ``max_iter`` epochs.
+    ``y`` are class indices, or real numbers for a network with squared error. The model's ``fit``
+    starts from the network's weights (``warm_start``) and runs ``max_iter`` epochs.
     """
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -186,7 +186,7 @@ def sklearn_model(
         random_state=0,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged
+        warnings.simplefilter("ignore")  # ConvergenceWarning
         model.fit(x[:rows], targets[:rows])
     if classifies:
         model.out_activation_ = "softmax"
@@ -197,7 +197,7 @@ def sklearn_model(
 
 
 def measure(name: str, contenders: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Microseconds per step, or per call, of all contenders at a job, in turn."""
+    """Time all contenders in turn at a job, in microseconds per step or per call."""
     job = JOBS[name]
     x, y, source = job.data()
     x = np.ascontiguousarray(x, np.float32)
@@ -242,7 +242,7 @@ def measure(name: str, contenders: Sequence[str], seconds: float) -> dict[str, A
 
 
 def cpu_name() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
             if line.startswith("model name"):
@@ -251,7 +251,7 @@ def cpu_name() -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits."""
+    """Format a number with three significant digits."""
     if value is None:
         return ""
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
@@ -259,7 +259,7 @@ def number(value: float | None) -> str:
 
 
 def show(run: dict[str, Any]) -> None:
-    """Print times, ratios to scikit-learn's, and what the jobs are."""
+    """Print times, ratios to scikit-learn, and descriptions of the jobs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -287,14 +287,14 @@ def show(run: dict[str, Any]) -> None:
 
 
 def _paragraph(name: str, us: dict[str, float]) -> str:
-    """The times of a job, where there is no room for a table."""
+    """Times of a job as text, for terminals too narrow for the table."""
     times = ", ".join(f"{contender} {number(value)}" for contender, value in us.items())
     ratios = (f"{number(us[SKLEARN] / value)}× {c}" for c, value in us.items() if c != SKLEARN)
     return f"{name}: µs per step or call: {times}; {SKLEARN} takes {', '.join(ratios)}"
 
 
 def pick(names: str, known: Sequence[str], what: str, others: str = "or all") -> list[str]:
-    """Comma-separated names, each of which must be known."""
+    """Split comma-separated names; raise if one is unknown."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     for name in wanted:
         if name not in known:
@@ -303,7 +303,7 @@ def pick(names: str, known: Sequence[str], what: str, others: str = "or all") ->
 
 
 def _moved(value: Any) -> None:
-    """Refuse an option that was here before, and say where it is."""
+    """Raise for an option that has moved to `MORE`."""
     if value:
         raise ValueError(
             f"{', '.join(MOVED[:-1])} and {MOVED[-1]} are options of {MORE}, in a clone of the "
@@ -354,13 +354,13 @@ def command(
         raise typer.BadParameter(str(error)) from None
     if old_file is not None and not as_json:
         raise typer.BadParameter(f"there is no argument; got {old_file!r}")
-    if old_file not in (None, "-"):  # --json FILE, of earlier versions
+    if old_file not in (None, "-"):  # --json FILE, as in earlier versions
         out, as_json = Path(str(old_file)), False
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such directory: {out.parent}")
     contenders = [*chosen, SKLEARN]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
+        warnings.simplefilter("ignore")  # ConvergenceWarning of scikit-learn
         measured = {}
         for name in names:
             if not (quiet or as_json):

@@ -1,24 +1,25 @@
-"""Errors that callers may want to catch."""
+"""Exceptions of this package."""
 
 from __future__ import annotations
 
 
 class DivergenceError(ArithmeticError):
-    """Training met a loss that is not finite; the network has finite parameters.
+    """The loss became NaN or infinite in training; the parameters of the network are finite.
 
-    Those of the step before, or of an earlier snapshot: see :meth:`fastnn.Network.fit`.
+    They are those of the step before or of an earlier snapshot: see :meth:`fastnn.Network.fit`.
 
     Attributes
     ----------
     step : int
-        Step of this ``fit`` (from 1) whose loss was not finite.
+        Step of this ``fit`` (counted from 1) whose loss was not finite.
     loss : float
-        That loss.
+        The loss at this step.
     learning_rate : float
+        Learning rate of the training.
     index : int or None
-        Which of the networks of :func:`fastnn.fit_many` it was.
+        Position of the network in :func:`fastnn.fit_many`.
     results : list or None
-        What ``fit_many`` would have returned with ``errors="return"``.
+        Results that ``fit_many`` would have returned with ``errors="return"``.
 
     Examples
     --------
@@ -52,12 +53,12 @@ class DivergenceError(ArithmeticError):
         )
 
     def __reduce__(self) -> tuple:
-        """Pickle by the constructor's arguments."""
+        """Pickle the arguments of the constructor."""
         return type(self), (self.step, self.loss, self.learning_rate, self.advice, self.index)
 
 
 class ModelFormatError(ValueError):
-    """A model file is damaged, inconsistent or not one of ours.
+    """A model file is damaged, inconsistent or not a fastnn file; or a model cannot be saved.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Optional libraries: which extra installs each, and what is said when one is not there."""
+"""Optional libraries: the extra that installs each, and the error if one is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 DISTRIBUTION = "fastnn-cpu"
 
-# What ``import`` calls a library: the extra of pyproject.toml that brings it.
+# Import name of a library: the extra of pyproject.toml that installs it.
 EXTRA_OF = {
     "numba": "numba",
     "llvmlite": "numba",
@@ -36,17 +36,17 @@ EXTRA_OF = {
 
 
 def install_command(extra: str) -> str:
-    """The command that installs an extra, as every shell understands it."""
+    """The command that installs an extra, quoted for any shell."""
     return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def is_installed(name: str) -> bool:
-    """Whether a library can be found; it is not imported."""
+    """Whether a library is installed, without importing it."""
     return importlib.util.find_spec(name) is not None
 
 
 def why_missing(error: ModuleNotFoundError) -> str | None:
-    """What to install, of an optional library that was not found; None of any other module."""
+    """How to install an optional library that was not found; None for any other module."""
     name = (error.name or "").split(".")[0]
     extra = EXTRA_OF.get(name)
     return None if extra is None else f"this needs {name}: {install_command(extra)}"
@@ -58,11 +58,11 @@ def require(name: str, what: str, extra: str | None = None) -> Any:
     Parameters
     ----------
     name : str
-        Of the module.
+        Name of the module.
     what : str
-        What needs it, as the beginning of a sentence.
+        What needs the library, as the subject of the error message.
     extra : str, optional
-        That installs it; default: that of ``EXTRA_OF``.
+        Extra that installs the library; default: ``EXTRA_OF[library]``.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def require(name: str, what: str, extra: str | None = None) -> Any:
     Raises
     ------
     ImportError
-        That names the library and the command that installs it.
+        If the library is missing; the message contains the command that installs it.
     """
     try:
-        with warnings.catch_warnings():  # of others about each other
+        with warnings.catch_warnings():  # deprecation warnings of third-party libraries
             warnings.simplefilter("ignore")
             return importlib.import_module(name)
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Settings as pydantic models: fields with their help, errors of one line, TOML.
+"""Settings as pydantic models: fields with help texts, one-line errors, TOML.
 
-A field is declared once: its type, bounds, default and help text. The command line makes an
-option of it (``fastnn/cli/options.py``).
+A field is declared once, with its type, bounds, default and help text. The command line generates
+an option from it (``fastnn/cli/options.py``).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import fastnn
 if TYPE_CHECKING:
     from typing import Self, TypeAlias
 
-    # A field that is None until the settings are completed, and a value from then on. Those who use
-    # it read completed settings, so that a type checker need not ask for None (as in typeshed).
+    # A field that is None until the settings are completed, and a value afterwards. Its users read
+    # completed settings, so type checkers need not require a check for None (as in typeshed).
     MaybeNone: TypeAlias = Any
 else:
     MaybeNone = None
 
 
 class OneOf:
-    """A text that is one of several: ``Annotated[str, OneOf(names)]``.
+    """A string that must be one of several: ``Annotated[str, OneOf(names)]``.
 
-    It is what ``Literal`` is, of names that are computed, which a type checker cannot read.
+    Like ``Literal``, but for computed names, which a type checker cannot read.
 
     Parameters
     ----------
@@ -45,18 +45,18 @@ class OneOf:
 
 
 class Help(NamedTuple):
-    """What the help says about a field, besides its text.
+    """What the help shows for a field, besides its text.
 
     Attributes
     ----------
     default : object
-        What holds if the field is not given: a value, or text where it depends on other things.
+        Default shown in the help: a value, or a description if it depends on other settings.
     panel : str or None
-        Under which heading of the help.
+        Heading of the help under which the field is listed.
     metavar : str or None
-        What stands for the value, if not its type.
+        Placeholder of the value; None for its type.
     flag : str or None
-        The option's name, if not the field's.
+        Name of the option; None for the name of the field.
     """
 
     default: Any
@@ -75,27 +75,27 @@ def setting(
     flag: str | None = None,
     **bounds: Any,
 ) -> Any:
-    """A field with its help.
+    """Declare a field with its help.
 
     Parameters
     ----------
     text : str
-        Help text: sentences.
+        Help text, in full sentences.
     shown : object, optional
-        What the help shows as the default; the default itself if absent.
+        Default shown in the help; by default ``default`` itself.
     default : object, optional
-        Value of the field if it is not given; None leaves it to be completed later.
+        Value of the field if it is not given; None if it is completed later.
     panel, metavar, flag : str, optional
         See :class:`Help`.
     **bounds
-        ``ge``, ``gt``, ``le``, ``lt`` of :func:`pydantic.Field`.
+        Arguments ``ge``, ``gt``, ``le``, ``lt`` of :func:`pydantic.Field`.
     """
     about = Help(default if shown is None else shown, panel, metavar, flag)
     return Field(default, description=text, json_schema_extra=about._asdict(), **bounds)
 
 
 class SettingsModel(BaseModel):
-    """Settings of a run: immutable, without unknown fields, infinities and NaN."""
+    """Settings of a run: immutable; unknown fields, infinity and NaN are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -103,12 +103,12 @@ class SettingsModel(BaseModel):
 
     @classmethod
     def check(cls, fields: Mapping[str, Any], where: str = "") -> Self:
-        """Settings out of plain values.
+        """Validate plain values and return the settings.
 
         Raises
         ------
         ValueError
-            If a value is not allowed: one line, after ``where``.
+            If a value is not allowed; the message is one line and starts with ``where``.
         """
         try:
             return cls.model_validate(fields)
@@ -116,23 +116,23 @@ class SettingsModel(BaseModel):
             raise ValueError(where + explain(error, cls.model_fields)) from None
 
     def to_toml(self) -> str:
-        """The settings as a TOML file."""
+        """Return the settings as the text of a TOML file."""
         lines = [f"# fastnn {fastnn.__version__}: {self.heading}"]
         for name, value in self.model_dump(exclude_none=True).items():
-            # What JSON writes for strings, numbers, booleans and lists of them is TOML too.
+            # JSON of strings, numbers, booleans and lists of them is also valid TOML.
             lines.append(f"{name} = {json.dumps(value, ensure_ascii=True)}")
         return "\n".join(lines) + "\n"
 
 
 def help_of(model: type[BaseModel], name: str) -> Help | None:
-    """The help of a field; None if it was declared without."""
+    """The help of a field; None if it was declared without help."""
     about = model.model_fields[name].json_schema_extra
     return Help(**cast(dict[str, Any], about)) if isinstance(about, dict) else None
 
 
-NUMBERED = r"\.\d+$"  # an entry of a list
+NUMBERED = r"\.\d+$"  # index of a list item at the end of a location
 
-# What pydantic says, and how it is said here.
+# Patterns of pydantic's messages, and their replacements.
 _WORDS = (
     (r"^Input should be a valid integer.*", "must be a whole number"),
     (r"^Input should be a valid number.*", "must be a number"),
@@ -151,7 +151,7 @@ _WORDS = (
 
 
 def in_words(text: str) -> str:
-    """A message of pydantic, without its name, as the end of a sentence."""
+    """Rephrase a message of pydantic so that it continues a sentence about the field."""
     for pattern, words in _WORDS:
         changed, found = re.subn(pattern, words, text)
         if found:
@@ -164,15 +164,15 @@ def explain(
     names: Collection[str] = (),
     called: Callable[[str], str] | None = None,
 ) -> str:
-    """One line that names the setting, what is wrong and what came.
+    """Return one line with the setting, the error and the value given.
 
     Parameters
     ----------
     error : ValidationError
     names : collection of str
-        Settings that there are, for those that are misspelt.
+        Names of all settings, to suggest one for a misspelt name.
     called : callable, optional
-        What a user calls a setting, by its name; default: its name.
+        Maps the name of a setting to the name shown to the user; default: no change.
     """
     first = error.errors(include_url=False)[0]
     loc = [str(part) for part in first["loc"] if not str(part).startswith("function")]
@@ -186,6 +186,6 @@ def explain(
     if not where:
         return text
     words = in_words(text)
-    if words == text:  # of our own checks
+    if words == text:  # from a validator of this package
         return f"{where}: {text} (got {first['input']!r})"
     return f"{re.sub(NUMBERED, '', where)} {words}; got {first['input']!r}"

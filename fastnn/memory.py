@@ -1,6 +1,6 @@
-"""Memory that a call would need, against what there is: refused before anything is allocated.
+"""Check that enough memory is available before a call allocates it.
 
-Linux promises memory that it does not have, and ends the process that uses it.
+Linux grants allocations beyond the available memory and kills the process when it uses them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import os
 from contextlib import suppress
 
 _FREE = "/proc/meminfo"
-_CONTAINER = "/sys/fs/cgroup/memory."  # as a container sees its limit
-SMALL = 1 << 28  # bytes: less is not worth a look
-_MOST = 1 << 60  # bytes, where nobody says how many there are
+_CONTAINER = "/sys/fs/cgroup/memory."  # prefix of the paths inside a container
+SMALL = 1 << 28  # bytes; smaller amounts are not checked
+_MOST = 1 << 60  # bytes assumed to be free if the system does not tell
 
 
 def available() -> int:
-    """Bytes that are free: of the machine, of the process's container, of its limit (ulimit -v)."""
+    """Available memory in bytes: minimum over machine, container and process limit (ulimit -v)."""
     free = [_MOST]
     with suppress(OSError, ValueError, IndexError):
         with open(_FREE) as file:
@@ -38,18 +38,18 @@ def available() -> int:
 
 
 def _number(path: str) -> int:
-    """The number in a file; ValueError for the word max."""
+    """Read a number from a file; ValueError for the word "max"."""
     with open(path) as file:
         return int(file.read())
 
 
 def check_memory(what: str, n_bytes: int) -> None:
-    """Raise unless so many bytes are free.
+    """Raise unless ``n_bytes`` are available.
 
     Parameters
     ----------
     what : str
-        What needs them, with the argument's name.
+        What needs the memory, with the name of the argument, for the error message.
     n_bytes : int
 
     Raises

@@ -1,7 +1,6 @@
-"""Pictures: the decision boundary of a network, its errors, the loss curves of a run.
+"""Figures: decision boundaries, prediction errors, loss curves.
 
-All draw into the axes they are given, or into a new pyplot figure, and return
-the axes.
+All functions draw into the given axes, or into a new pyplot figure, and return the axes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.network.ensemble import Ensemble
     from fastnn.training.history import History
 
-# Okabe and Ito's colours, which the colour-blind tell apart, strongest contrast first.
+# Okabe and Ito's palette, suited for colour-blind readers, highest contrast first.
 COLORS = (
     "#0072B2",
     "#E69F00",
@@ -46,11 +45,11 @@ def decision_boundary(
     title: str | None = None,
     resolution: int = 300,
 ) -> Axes:
-    """Draw what a network of two features answers where, and the samples on top.
+    """Plot the predictions of a network with two features, and the samples.
 
-    Two classes are shaded by their probability, more by how sure the network is of
-    the most probable one; a line runs where the answer changes. A regression is a
-    map of its values.
+    With two classes, the background shows the probability; with more, the most probable class,
+    with a strength that increases with its probability. Lines separate the predicted classes. For
+    a regression, the background shows the predicted values.
 
     Parameters
     ----------
@@ -61,13 +60,13 @@ def decision_boundary(
     y : array-like, shape (samples,)
         Targets, one per sample.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     feature_names : sequence of str, optional
         Labels of the axes.
     title : str, optional
-        Above the axes.
+        Title above the axes.
     resolution : int, default=300
-        Points along each axis.
+        Number of grid points along each axis.
 
     Returns
     -------
@@ -80,9 +79,8 @@ def decision_boundary(
 
     Notes
     -----
-    This is the one contour plot that scikit-learn's ``DecisionBoundaryDisplay``
-    makes, called here directly: importing scikit-learn takes longer than training
-    the network and drawing the picture together.
+    This is similar to scikit-learn's ``DecisionBoundaryDisplay``, which is not used because
+    importing scikit-learn takes longer than training the network and plotting together.
 
     Examples
     --------
@@ -108,7 +106,7 @@ def decision_boundary(
         _draw_classes(ax, x0, x1, net.predict_proba(grid), _classes(net, y), X, y)
 
     names = feature_names if feature_names is not None else ("x0", "x1")
-    # names are not formulas, whatever dollars they have
+    # do not parse dollar signs in names as formulas
     ax.set_xlabel(names[0], parse_math=False)
     ax.set_ylabel(names[1], parse_math=False)
     ax.set_xlim(x0[0, 0], x0[0, -1])
@@ -122,20 +120,20 @@ def decision_boundary(
 def confusion_matrix(
     y: Any, predicted: Any, *, ax: Axes | None = None, title: str | None = None, most: int = 25
 ) -> Axes:
-    """Draw how many samples of each class were taken for which.
+    """Plot the confusion matrix: counts of samples by true and predicted class.
 
     Parameters
     ----------
     y : array-like, shape (samples,)
-        Their classes.
+        True classes.
     predicted : array-like, shape (samples,)
-        What they were taken for.
+        Predicted classes.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     title : str, optional
-        Above the axes.
+        Title above the axes.
     most : int, default=25
-        Classes that are drawn; of more the most frequent ones.
+        Maximum number of classes to show; if there are more, the most frequent ones.
 
     Returns
     -------
@@ -180,20 +178,20 @@ def predictions(
     title: str | None = None,
     most: int = 5000,
 ) -> Axes:
-    """Draw the predictions of a regression over the targets.
+    """Plot the predictions of a regression against the targets.
 
     Parameters
     ----------
     y, predicted : array-like, shape (samples,)
-        Targets, one per sample.
+        Targets and predictions, one per sample.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     target_name : str, default="target"
-        What the targets are, below the axes.
+        Label of the horizontal axis.
     title : str, optional
-        Above the axes.
+        Title above the axes.
     most : int, default=5000
-        Samples that are drawn, of more some that are spread over all.
+        Maximum number of samples to show; if there are more, evenly spaced ones.
 
     Returns
     -------
@@ -225,18 +223,18 @@ def predictions(
 def importances(
     names: Sequence[str], falls: Any, *, ax: Axes | None = None, score: str = "score"
 ) -> Axes:
-    """Draw by how much a score falls when a column is permuted.
+    """Plot permutation importances: the decrease of a score when a column is permuted.
 
     Parameters
     ----------
     names : sequence of str
-        Columns, from the top down.
+        Names of the columns, from top to bottom.
     falls : array-like, shape (len(names), repetitions)
-        By how much the score fell; the bars are means, the lines standard deviations.
+        Decrease of the score. Bars show the mean, error bars the standard deviation.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     score : str, default="score"
-        Its name.
+        Name of the score.
 
     Returns
     -------
@@ -268,18 +266,18 @@ def reliability(
     ax: Axes | None = None,
     label: str = "probability",
 ) -> Axes:
-    """Draw how often predictions of some probability come true.
+    """Plot a reliability diagram: observed frequency against predicted probability.
 
     Parameters
     ----------
     predicted, observed : array-like, shape (bins,)
-        Mean probability, and the share that came true.
+        Mean predicted probability and observed frequency in each bin.
     counts : array-like of int, shape (bins,)
-        Samples of each bin; shown by the size of the points.
+        Number of samples in each bin, shown by the size of the points.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     label : str
-        Of the horizontal axis.
+        Label of the horizontal axis.
 
     Returns
     -------
@@ -304,28 +302,27 @@ def reliability(
 
 
 def _plain(name: object) -> str:
-    """A name as text, in which dollar signs do not begin formulas."""
+    """Convert a name to text with dollar signs escaped, which would start a formula."""
     return str(name).replace("$", r"\$")
 
 
 def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw training and validation loss over the epochs.
+    """Plot training and validation loss over the epochs.
 
     Parameters
     ----------
     history : History
-        What ``Network.fit`` returned.
+        Result of ``Network.fit``.
     ax : matplotlib Axes, optional
-        Default: those of a new figure.
+        Axes to draw into; default: a new figure.
     title : str, optional
-        Above the axes.
+        Title above the axes.
 
     Returns
     -------
     matplotlib Axes
-        With a logarithmic loss axis where all losses are positive and they span
-        more than a factor of three, and a logarithmic epoch axis for more than 1,000
-        epochs, most of which change little.
+        The loss axis is logarithmic if all losses are positive and span more than a factor of
+        three; the epoch axis is logarithmic for more than 1,000 epochs.
 
     Examples
     --------
@@ -351,7 +348,7 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         ax.set_yscale("log")
-        # Numbers such as 0.2 between the powers of ten, where the range is short.
+        # If the range is short, tick labels such as 0.2 between the powers of ten.
         few = losses.max() < 100 * losses.min()
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -377,7 +374,7 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
 
 
 def _checked(net: Network | Ensemble, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Samples and targets as arrays, if a plane can show them and the network."""
+    """Return samples and targets as arrays; raise unless there are two features and one target."""
     if net.n_features != 2:
         raise ValueError(
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"
@@ -397,13 +394,13 @@ def _checked(net: Network | Ensemble, X: Any, y: Any) -> tuple[np.ndarray, np.nd
 
 
 def _new_axes(size: tuple[float, float]) -> Axes:
-    """Axes of a new figure, which a notebook shows."""
+    """Axes of a new pyplot figure, which notebooks display."""
     plt = require("matplotlib.pyplot", "a figure")
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def _classes(net: Network | Ensemble, y: np.ndarray) -> np.ndarray:
-    """The labels in the order of the outputs."""
+    """Labels in the order of the outputs."""
     if net.classes_ is not None:
         return net.classes_
     n_classes = max(net.n_outputs, 2)
@@ -420,7 +417,7 @@ def _draw_classes(
     X: np.ndarray,
     y: np.ndarray,
 ) -> None:
-    """Shades by probability, lines between the classes, samples by their label."""
+    """Draw shades by probability, lines between the classes, and samples by label."""
     n_classes = len(classes)
     colors = [_color(k, n_classes) for k in range(n_classes)]
     cube = probabilities.reshape(*x0.shape, n_classes)
@@ -452,7 +449,7 @@ def _draw_classes(
 
 
 def _shade_two(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colors: list) -> None:
-    """Shades from one class over white to the other, a line at one half."""
+    """Draw shades from one class over white to the other, with a line at probability 1/2."""
     from matplotlib.colors import LinearSegmentedColormap
 
     first, second = colors
@@ -466,11 +463,11 @@ def _shade_two(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, color
 
 
 def _shade_many(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colors: list) -> None:
-    """The colour of the likeliest class, lines around each."""
+    """Draw the colour of the most probable class, with lines around each class."""
     from matplotlib.colors import to_rgb
 
     winner, n_classes = cube.argmax(axis=-1), len(colors)
-    # From white where the network cannot tell to the class's colour where it is sure.
+    # 0 (nearly white) where all classes are equally probable, 1 where the network is certain.
     sure = (cube.max(axis=-1) - 1 / n_classes) / (1 - 1 / n_classes)
     table = np.array([to_rgb(color) for color in colors])
     strength = (0.08 + 0.47 * sure)[..., None]
@@ -492,7 +489,7 @@ def _shade_many(ax: Axes, x0: np.ndarray, x1: np.ndarray, cube: np.ndarray, colo
 def _draw_values(
     ax: Axes, x0: np.ndarray, x1: np.ndarray, values: np.ndarray, X: np.ndarray, y: np.ndarray
 ) -> None:
-    """A map of the values, samples in the same colours."""
+    """Draw a map of the values, and the samples in the same colours."""
     from matplotlib.colors import Normalize
 
     y = y.astype(np.float64)
@@ -523,7 +520,7 @@ def _draw_values(
 
 
 def _color(k: int, n_classes: int) -> Any:
-    """One of the eight well-told colours, or of a map where there are more classes."""
+    """Colour of a class: from the palette, or from a colormap if there are more classes."""
     if n_classes <= len(COLORS):
         return COLORS[k]
     from matplotlib import colormaps
@@ -532,14 +529,14 @@ def _color(k: int, n_classes: int) -> Any:
 
 
 def _mix(color: Any, strength: float) -> tuple[float, ...]:
-    """A colour thinned with white."""
+    """Mix a colour with white; strength 1 keeps the colour."""
     from matplotlib.colors import to_rgb
 
     return tuple(1 - strength * (1 - part) for part in to_rgb(color))
 
 
 def _tidy(ax: Axes) -> None:
-    """Less ink."""
+    """Remove two spines and draw the rest in gray."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -1,4 +1,4 @@
-"""A dense network's training for TensorBoard, written with tensorboardX (without TensorFlow)."""
+"""TensorBoard summaries of a training, written with tensorboardX (without TensorFlow)."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from fastnn.validation import as_integer
 if TYPE_CHECKING:
     from fastnn.network import Network
 
-# Scalars, and score and histograms, each take about this share of the time of training at most.
+# Maximum fraction of the training time for scalars, and the same for score and histograms.
 SHARE = 0.05
 
 
 class TensorBoard:
     """Callback of :meth:`fastnn.Network.fit` that writes summaries for TensorBoard.
 
-    The loss of the last batch, and loss and score of the validation data where there are any; the
-    score on some training samples, histograms of each layer's weights and biases, and of the
-    gradients of the objective on those samples (without dropout). All that after every slice of
-    training or validated epoch as long as it takes no more than a tenth of the time, else less
-    often, and of the last step. ``tensorboard --logdir FOLDER`` shows it.
+    Scalars are the loss of the last batch, loss and score on the validation data if any, and the
+    score on some training samples. Histograms show the weights and biases of each layer, and the
+    gradients of the objective on those samples (without dropout). Summaries are written whenever
+    callbacks are called, but at most for a tenth of the time, and at the last step. To view them
+    use ``tensorboard --logdir FOLDER``.
 
     Parameters
     ----------
     folder : path
-        Made where it is missing; a folder for each run lets TensorBoard compare them.
+        Folder of the summaries, created if absent. With one folder per run TensorBoard can
+        compare runs.
     X : array-like, shape (samples, features), optional
-        Training data; without it there are no score and no gradients.
+        Training data; without them no training score and no gradients are written.
     y : array-like, shape (samples,) or (samples, outputs), optional
         Targets, one per sample.
     samples : int, default=1000
-        Most rows of ``X`` that are used, spread evenly.
+        Maximum number of rows of ``X`` to use, evenly spaced.
     settings : mapping, optional
-        Shown as a table of text.
+        Settings to show as a table of text.
     suffix : str, optional
-        Appended to the name of the file of events.
+        Suffix of the name of the event file.
 
     Raises
     ------
     ImportError
-        Without tensorboardX.
+        If tensorboardX is not installed.
     OSError
-        If nothing can be written to the folder.
+        If the folder is not writable.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class TensorBoard:
         self._writer = _writer(folder, suffix)
         self._network: Network | None = None
         self._offset = self._step = 0
-        self._scalars: dict[str, float | None] = {}  # of the last call, where they are not written
+        self._scalars: dict[str, float | None] = {}  # of the last call, if not yet written
         # When the next scalars and histograms may be written, and the step of the last histograms.
         self._scalars_due = self._histograms_due = 0.0
         self._histograms_step = -1
@@ -95,9 +96,9 @@ class TensorBoard:
             self._writer.add_text("settings", table, 0)
 
     def __call__(self, progress: Progress) -> None:
-        """Write what training tells."""
+        """Write the summaries that are due (a callback of ``fit``)."""
         if self._network is not None and self._offset + progress.step <= self._step:
-            self._offset = self._step  # the next call of fit
+            self._offset = self._step  # a further call of fit: continue the count of steps
         self._network, self._step = progress.network, self._offset + progress.step
         self._scalars = {"loss/training": progress.loss}
         if progress.validation_loss is not None:
@@ -114,11 +115,11 @@ class TensorBoard:
         self._scalars = {}
 
     def _write_histograms(self) -> None:
-        """Score and histograms of the network as it is."""
+        """Write score and histograms of the current network."""
         net, step = self._network, self._step
         assert net is not None, "a callback of fit is told the network first"
         groups = {"weights": net.weights, "biases": net.biases}
-        # A network about to diverge may overflow here first.
+        # A diverging network may overflow here before the training loss does.
         with np.errstate(over="ignore", invalid="ignore"):
             if self._sample is not None:
                 self._writer.add_scalar("score/training", net.score(*self._sample), step)
@@ -144,9 +145,9 @@ class TensorBoard:
         settings : mapping
             Columns of the table.
         results : mapping of str to float
-            What training came to: scalars ``results/NAME`` of the last step.
+            Results of the training, written as scalars ``results/NAME`` at the last step.
         name : str, optional
-            Tells runs of equal settings apart, which else share a row.
+            Name of the row; runs with equal settings and no name share a row.
 
         Examples
         --------
@@ -159,7 +160,7 @@ class TensorBoard:
 
         tagged = {f"results/{key}": float(value) for key, value in results.items()}
         experiment, start, end = hparams(dict(settings), tagged)
-        if name is not None:  # tensorboardX has no argument for it
+        if name is not None:  # tensorboardX has no argument for the name
             plugin = start.value[0].metadata.plugin_data
             content = HParamsPluginData.FromString(plugin.content)
             content.session_start_info.group_name = name
@@ -190,7 +191,7 @@ class TensorBoard:
 
 
 def _later(write: Callable[[], None]) -> float:
-    """Write, and say when to do so again for it to take its share of the time."""
+    """Call ``write``; return the time of the next call, so that writing takes ``SHARE`` of it."""
     before = time.perf_counter()
     write()
     now = time.perf_counter()

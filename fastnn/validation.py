@@ -1,4 +1,4 @@
-"""Checks of what comes in; each error names the argument, what came and what was expected."""
+"""Validation of arguments; errors name the argument, the value and what was expected."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from fastnn.memory import check_memory
 
-_SMALL = 1 << 16  # numbers
+_SMALL = 1 << 16  # elements
 
 
 def as_integer(name: str, value: Any, low: int) -> int:
-    """``value`` as int, at least ``low``."""
+    """Convert to an int that is at least ``low``."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -30,7 +30,7 @@ def as_integer(name: str, value: Any, low: int) -> int:
 def as_real(
     name: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False
 ) -> float:
-    """``value`` as float with ``low <= value < high``, or ``low < value`` with ``low_open``."""
+    """Convert to a float with ``low <= value < high``, or ``low < value`` with ``low_open``."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -42,7 +42,7 @@ def as_real(
 
 
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """``value`` if it is one of the names allowed."""
+    """Return ``value`` if it is one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     return value
@@ -51,27 +51,27 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
 def as_matrix(
     name: str, value: Any, n_columns: int | None, dtype: np.dtype | None, finite: bool = True
 ) -> np.ndarray:
-    """``value`` as a C-contiguous, finite matrix of ``dtype``.
+    """Convert to a C-contiguous, finite matrix of ``dtype``.
 
     Parameters
     ----------
     name : str
-        For the message.
+        Name of the argument in error messages.
     value : array-like, shape (samples, n_columns)
         Lists, frames, read-only or strided arrays of any real number type.
     n_columns : int or None
         None allows any width.
     dtype : numpy dtype or None
-        None leaves real numbers as they are, also their order in memory.
+        None keeps the type and memory layout of real numbers.
     finite : bool
-        False when somebody else looks for NaN and infinity.
+        Whether to check for NaN and infinity.
 
     Returns
     -------
     ndarray, shape (samples, n_columns)
-        ``value`` itself where nothing had to change.
+        ``value`` itself if no conversion is needed.
     """
-    # The usual case first: what follows costs more than a small network.
+    # Fast path: the checks below take longer than the prediction of a small network.
     if (
         type(value) is np.ndarray
         and (value.dtype.kind == "f" if dtype is None else value.dtype == dtype)
@@ -98,7 +98,7 @@ def as_matrix(
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """``value`` as an array of whatever type; masked entries are refused."""
+    """Convert to an array of any type; raise for masked entries and sparse matrices."""
     refuse_masked(name, value)
     if hasattr(value, "toarray"):
         raise ValueError(
@@ -112,7 +112,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
 
 
 def refuse_masked(name: str, value: Any) -> None:
-    """Raise if a masked array has masked entries: what is under the mask is no data."""
+    """Raise if a masked array has masked entries, whose values are not valid data."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} has {int(np.ma.count_masked(value)):,} masked entries; fill them "
@@ -123,7 +123,7 @@ def refuse_masked(name: str, value: Any) -> None:
 def refuse_dates(name: str, value: Any) -> None:
     """Raise if an array or a column of a frame has dates or durations.
 
-    As numbers they would count from 1970 in a unit that nobody has named.
+    Converted to numbers they would count from 1970 in a unit that depends on the dtype.
     """
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or not hasattr(dtypes, "__iter__"):
@@ -148,9 +148,10 @@ def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """Whether there is neither NaN nor infinity."""
-    # A sum of squares, where nothing cancels, is finite only if they all are. BLAS makes no array
-    # of answers. Squares of finite numbers may overflow, of which vdot does not warn.
+    """Whether an array contains neither NaN nor infinity."""
+    # A sum of squares, in which nothing cancels, is finite only if all elements are. BLAS computes
+    # it without a temporary array. Squares of finite elements may overflow, which is checked
+    # below; vdot does not warn of it.
     is_real = array.flags.c_contiguous and array.dtype.char in "fd"
     if is_real and math.isfinite(np.vdot(array, array)):
         return True
@@ -161,14 +162,14 @@ def all_finite(array: np.ndarray) -> bool:
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
-    """Raise if there are NaN or infinities."""
+    """Raise if an array contains NaN or infinity."""
     if not all_finite(array):
         what = "NaN" if np.isnan(array).any() else f"infinity or values beyond {array.dtype}"
         raise ValueError(f"{name} contains {what}")
 
 
 def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.ndarray:
-    """Sample weights of ``dtype``; None gives an empty array, which means all ones."""
+    """Validate sample weights; None gives an empty array, which means equal weights."""
     if value is None:
         return np.empty(0, dtype)
     weights = as_array(name, value)
@@ -186,7 +187,7 @@ def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.nda
 
 
 def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
-    """Numbers kept as objects (a frame of mixed number types) become ``dtype`` or float64."""
+    """Convert numbers stored as objects, as in mixed frames, to ``dtype`` or float64."""
     if array.dtype == object:
         try:
             return array.astype(np.float64 if dtype is None else dtype)

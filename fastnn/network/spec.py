@@ -184,7 +184,7 @@ class NetworkSpec:
 
     @property
     def target_dtype(self) -> np.dtype | None:
-        """Data type to which real targets are cast on input; None if they are standardised first."""
+        """Data type to which real targets are cast on input; None if standardised first."""
         return None if self.standardize and self.scales_targets else self.dtype
 
     @property

@@ -1,7 +1,7 @@
 """Model files: safetensors with the settings as JSON in the header.
 
-Nothing in a file is trusted, and nothing is ever unpickled: sizes are checked
-before memory is taken, and the settings by pydantic before an array is looked at.
+Files are not trusted and nothing is unpickled: sizes are checked before memory is allocated, and
+pydantic validates the settings before arrays are read.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from fastnn.tables import Encoding, TableModel
 
 METADATA_KEY = "fastnn"
-MAX_HEADER_BYTES = 16 * 2**20  # 100,000 class names and more
-MAX_CONTAINERS = 300_000  # lists and objects in the header, which take 30 times their text
+MAX_HEADER_BYTES = 16 * 2**20  # enough for more than 100,000 class names
+MAX_CONTAINERS = 300_000  # lists and objects in the header, which need 30 times their text
 
-RUN_ARRAYS = ("losses", "validation", "best_params")  # of checkpoints
+RUN_ARRAYS = ("losses", "validation", "best_params")  # in checkpoints only
 
 FORMAT_OF_MODELS = 3
 _MAY_BE_INFINITE = ("validation",)
@@ -56,25 +56,25 @@ def save(
     training: dict[str, Any] | None = None,
     include_optimizer: bool = False,
 ) -> None:
-    """Write a model file; it is there in full or not at all.
+    """Write a model file atomically: it is written completely or not at all.
 
     Parameters
     ----------
     model : Network, Ensemble, MLPClassifier, MLPRegressor or TableModel
-        An estimator must be fitted. Not kept are a RandomState (an int is), and a ``scoring``
-        that is a function.
+        Estimators must be fitted. A RandomState (unlike an int) and a callable ``scoring`` are not
+        saved.
     path : path
-        Ends in ``.safetensors`` by custom.
+        By convention it ends in ``.safetensors``.
     training : dict, optional
-        How it was trained, as plain data (JSON), to be kept in the header.
+        Description of the training as plain data (JSON), saved in the header.
     include_optimizer : bool, default=False
-        Keep update rule, moments and counters too, with which training goes on from the file.
+        Also save optimizer, moments and counters, so that training can be continued from the file.
 
     Raises
     ------
     ModelFormatError
-        If the model cannot be kept, because its parameters are not finite, its labels
-        are neither numbers nor strings, or it has a custom activation or loss, which is code.
+        If the model cannot be saved because its parameters are not finite, its labels are neither
+        numbers nor strings, or it has a custom activation or loss, which is code.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def contents_of(
     training: dict[str, Any] | None,
     include_optimizer: bool,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the file of a model has: plain data, and arrays, which may be the model's own."""
+    """Contents of a model file: plain data, and arrays, which may share memory with the model."""
     encoding: Encoding | None = getattr(model, "encoding", None)
     model = model if encoding is None else cast(Any, model).network
     network: Any = model
@@ -107,7 +107,7 @@ def contents_of(
     else:
         from fastnn.estimators.fields import fields_of
 
-        own = fields_of(network)  # raises where it is not fitted
+        own = fields_of(network)  # raises if it is not fitted
         network = network._network()
     state = network.state if own == {} else getattr(model, "_optimizer", None)
     try:
@@ -136,7 +136,7 @@ def contents_of(
 def _contents_of_ensemble(
     ensemble: Ensemble, encoding: Encoding | None, path: Path, training: dict[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The contents of an ensemble's file: those of each network, with its number in front."""
+    """Contents of the file of an ensemble; names of arrays begin with the number of the network."""
     members: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     for k, (net, weight) in enumerate(zip(ensemble.networks, ensemble.weights, strict=True)):
@@ -158,7 +158,7 @@ def _contents_of_ensemble(
 
 
 def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Check what :func:`contents_of` gave and write it."""
+    """Validate the result of :func:`contents_of` and write it."""
     import safetensors.numpy
 
     for name, array in arrays.items():
@@ -166,11 +166,11 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
             raise ModelFormatError(f"{path}: not written, {name} is not finite")
     try:
         description = checked_description(fields)
-        # which earlier versions do not know
+        # absent fields are left out, since earlier versions do not know them
         text = description.model_dump_json(exclude={"table", "run"} - fields.keys())
     except ValueError as error:
         raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
-    # the header has the text as a JSON string, with the names of the arrays
+    # the header contains the text as a JSON string, and the names of the arrays
     length = len(json.dumps(text)) + 1000
     if length > MAX_HEADER_BYTES:
         raise ModelFormatError(
@@ -187,25 +187,26 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
 def load(
     path: str | os.PathLike, backend: str = "auto"
 ) -> Network | Ensemble | MLPClassifier | MLPRegressor | TableModel:
-    """Model from a model file.
+    """Load a model from a model file.
 
     Parameters
     ----------
     path : path
-        Of the model file.
+        Path of the model file.
     backend : {"auto", "cython", "numba", "numpy"}
+        Backend of the loaded model.
 
     Returns
     -------
     Network, Ensemble, MLPClassifier, MLPRegressor or TableModel
-        What was saved.
+        A model of the class that was saved.
 
     Raises
     ------
     ModelFormatError
-        If the file is damaged, inconsistent or not one of ours.
+        If the file is damaged, inconsistent or not a fastnn model file.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -222,7 +223,7 @@ def load(
 def read_contents(
     path: Path,
 ) -> tuple[AnyDescription, dict[str, np.ndarray]]:
-    """The checked contents of a file."""
+    """Read and validate the contents of a file."""
     with _opened(path) as file:
         description, size = _read_header(path, file)
         file.seek(0)
@@ -230,12 +231,12 @@ def read_contents(
 
 
 def describe(path: str | os.PathLike) -> AnyDescription:
-    """What a model file says about itself; no array is read.
+    """Read the description in the header of a model file, without reading arrays.
 
     Parameters
     ----------
     path : path
-        Of the model file.
+        Path of the model file.
 
     Returns
     -------
@@ -244,9 +245,9 @@ def describe(path: str | os.PathLike) -> AnyDescription:
     Raises
     ------
     ModelFormatError
-        If the file is damaged, inconsistent or not one of ours.
+        If the file is damaged, inconsistent or not a fastnn model file.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -263,7 +264,7 @@ def describe(path: str | os.PathLike) -> AnyDescription:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file, to be read; a folder is told from what cannot be opened."""
+    """Open the file for reading, with a clear error for a folder."""
     if path.is_dir():
         raise IsADirectoryError(
             f"{path} is a folder; the model of a run is the file model.safetensors in it"
@@ -272,12 +273,15 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
-    """The arrays in a file's contents; both together are twice the file, the most there is."""
+    """Parse and validate the arrays in the bytes of a file.
+
+    Peak memory is twice the size of the file: its bytes and the arrays.
+    """
     import safetensors.numpy
 
     try:
         arrays = safetensors.numpy.load(data)
-    except Exception as error:  # safetensors has its own kinds
+    except Exception as error:  # safetensors has its own exception types
         raise ModelFormatError(f"{path}: {_reason(error)}") from None
     for name, array in arrays.items():
         if name not in _MAY_BE_INFINITE and not all_finite(array):
@@ -293,7 +297,7 @@ def build(
     arrays: dict[str, np.ndarray],
     backend: str,
 ) -> Network | Ensemble | MLPClassifier | MLPRegressor | TableModel:
-    """The model; a missing or unknown backend is no fault of the file."""
+    """Build the model; an unavailable backend raises an error that does not blame the file."""
     from fastnn import backends
 
     backends.load(backend)
@@ -309,7 +313,7 @@ def build(
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
         network = Network.from_config(fields["config"], arrays, backend=backend)
-        arrays.clear()  # an estimator needs their memory
+        arrays.clear()  # release memory, which an estimator needs
         if isinstance(description, Description):
             if kept is not None:
                 network.state.resume(kept, moments, network.params)
@@ -336,7 +340,7 @@ def build(
 def _build_ensemble(
     description: EnsembleDescription, arrays: dict[str, np.ndarray], backend: str
 ) -> Ensemble | TableModel:
-    """The ensemble; each array is dropped once its network has it."""
+    """Build the ensemble; each array is released once its network has a copy."""
     from fastnn.network.ensemble import Ensemble
 
     tables = {k.removeprefix(TABLE): arrays.pop(k) for k in [*arrays] if k.startswith(TABLE)}
@@ -357,7 +361,7 @@ def _build_ensemble(
 
 
 def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
-    """The checked description, and the size that the file then has."""
+    """Read and validate the description; also return the size of the file."""
 
     def fail(reason: str) -> ModelFormatError:
         return ModelFormatError(f"{path}: {reason}")
@@ -415,7 +419,7 @@ def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:
-    """A JSON object, without NaN, infinities and repeated keys."""
+    """Parse a JSON object; NaN, infinity and repeated keys are errors."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
@@ -434,13 +438,13 @@ def _parse(text: str | bytes) -> dict[str, Any]:
         raise ValueError("the header is no JSON object")
     try:
         json.dumps(fields, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates, which could not be written again
+    except UnicodeEncodeError:  # a lone surrogate, which could not be written to a file
         raise ValueError("text that is not Unicode") from None
     return fields
 
 
 def _reason(error: Exception) -> str:
-    """One line of what is wrong."""
+    """Describe an error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

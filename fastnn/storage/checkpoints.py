@@ -1,4 +1,4 @@
-"""Checkpoints: a model file with the update rule's state, and where its training was."""
+"""Checkpoint files: model files with the optimizer state and the position of the training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Contents = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 class CheckpointFile(NamedTuple):
-    """Where a training writes its checkpoints, and what else is to be kept in them.
+    """Path of the checkpoints of a training, with additional data to save in them.
 
     Attributes
     ----------
@@ -41,11 +41,11 @@ class CheckpointFile(NamedTuple):
     """
 
     path: Path
-    training: dict[str, Any] = {}  # noqa: RUF012, nobody writes to it
+    training: dict[str, Any] = {}  # noqa: RUF012, never modified
 
     @classmethod
     def of(cls, checkpoint: Any) -> CheckpointFile:
-        """From a path, or from itself."""
+        """Convert a path, or return an instance unchanged."""
         if isinstance(checkpoint, cls):
             return checkpoint
         try:
@@ -58,15 +58,16 @@ class CheckpointFile(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A checkpoint that was read.
+    """Contents of a checkpoint file.
 
     Attributes
     ----------
     path : Path
     model : Network, MLPClassifier or MLPRegressor
     purpose : Purpose
-        What its training was.
+        Settings and data of its training.
     point : Point
+        Position of the training.
     """
 
     path: Path
@@ -75,13 +76,13 @@ class Kept(NamedTuple):
     point: Point
 
     def check(self, purpose: Purpose, epochs: tuple[str, int]) -> None:
-        """Raise unless the checkpoint is one of this very training.
+        """Raise unless the checkpoint belongs to the same training.
 
         Parameters
         ----------
         purpose : Purpose
         epochs : tuple (str, int)
-            Name and value of the argument that says how many there are to be.
+            Name and value of the argument with the number of epochs requested.
         """
         found = differences(self.purpose.settings, purpose.settings)
         found += [
@@ -102,7 +103,7 @@ def checkpoints(
     every: CheckpointEvery,
     purpose: Purpose,
 ) -> Checkpoints:
-    """What a training writes its checkpoints with; what cannot be kept is an error at once."""
+    """Create the writer of the checkpoints of a training, and the folder of the file."""
     path = file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_over(path)
@@ -117,7 +118,7 @@ def checkpoints(
 
 
 def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) -> Contents:
-    """The contents of a checkpoint, which later training does not change."""
+    """Contents of a checkpoint, with copies of the arrays that training modifies."""
     fields, own = storage.contents_of(model, file.path, file.training, include_optimizer=True)
     arrays = {name: array.copy() for name, array in own.items()}
     best, validation = point.best, point.validation
@@ -146,7 +147,7 @@ def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) 
 
 
 def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
-    """A checkpoint, checked.
+    """Read and validate a checkpoint.
 
     Parameters
     ----------
@@ -156,9 +157,9 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
     Raises
     ------
     ModelFormatError
-        If the file is damaged, or is a model file that has nothing to go on with.
+        If the file is damaged, or is a model file without the state of a training.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     path = Path(path)
     description, arrays = storage.read_contents(path)
@@ -185,7 +186,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
 
 
 def run_of(path: Path, description: AnyDescription) -> Run:
-    """The run of a checkpoint; raises if the file is none."""
+    """The run of a checkpoint; raises if the file is not a checkpoint."""
     run, state = description.run, description.training_state
     if run is None or state is None:
         raise ModelFormatError(
@@ -202,7 +203,7 @@ def run_of(path: Path, description: AnyDescription) -> Run:
 
 
 def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | None:
-    """The checkpoint that ``resume`` means; None for a training that starts anew.
+    """Read the checkpoint from which to resume; None for a new training.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | N
         Arguments of ``fit``.
     backend : str
     kind : str
-        Class of what is to be trained.
+        Name of the class of the model to train.
     """
     if isinstance(resume, bool | None):
         if not resume:
@@ -233,7 +234,7 @@ def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | N
 
 
 def _remove_left_over(path: Path) -> None:
-    """Remove unfinished files of processes that were killed while they wrote this one."""
+    """Remove temporary files of processes that were killed while writing this file."""
     if os.name == "nt":
         return
     pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp")
@@ -246,5 +247,5 @@ def _remove_left_over(path: Path) -> None:
         except ProcessLookupError:
             with suppress(OSError):
                 other.unlink()
-        except (OSError, OverflowError):  # somebody else's, and alive
+        except (OSError, OverflowError):  # the process is alive and belongs to another user
             pass

@@ -1,4 +1,4 @@
-"""Contents of the header of a model file, as pydantic checks them."""
+"""Schema of the header of a model file, validated by pydantic."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from fastnn.backends import codes
 from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
 from fastnn.training.optimizers import optimizer_of
 
-FORMAT_VERSION = 4  # of checkpoints and ensembles; all other files are of format 3, as before
+FORMAT_VERSION = 4  # of checkpoints and ensembles; all other files have format 3
 
 MAX_FILE_BYTES = 16 * 2**30
 
 
 class _Strict(BaseModel):
-    """No unknown fields, no conversions, no NaN."""
+    """Base class: no unknown fields, no conversions, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Labels(_Strict):
-    """Labels in their order, with their type."""
+    """Sorted labels with their dtype."""
 
     dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
     values: list[bool | int | float | str] = Field(min_length=1)
@@ -55,7 +55,7 @@ class Labels(_Strict):
         return self
 
     def array(self) -> np.ndarray:
-        """The labels as the network keeps them."""
+        """The labels as an array of their dtype."""
         return np.array(self.values, self.dtype)
 
 
@@ -66,17 +66,17 @@ class Classes(Labels):
 
 
 def _names(field: str) -> Any:
-    """Type of a setting of networks that is one of some names."""
+    """Type of a network setting whose value is one of some names."""
     return Literal[choices(field)]
 
 
 def _number(field: str, **kind: Any) -> Any:
-    """Type of a setting of networks that is a number."""
+    """Type of a numeric network setting."""
     limits: dict[str, Any] = bounds(field) | kind
     return Annotated[float, Field(**limits)]
 
 
-# mypy cannot know what the specification allows.
+# mypy cannot evaluate types that are computed from the specification.
 if TYPE_CHECKING:
     Activation: TypeAlias = str
     Loss: TypeAlias = str
@@ -100,13 +100,13 @@ else:
 
 
 class Config(_Strict):
-    """What :meth:`fastnn.Network.get_config` gives."""
+    """Result of :meth:`fastnn.Network.get_config`."""
 
     layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
     activation: list[Activation]
     alpha: Alpha | None
     loss: Loss
-    # these three since format 2
+    # the following three since format 2
     label_smoothing: Smoothing = default("label_smoothing")
     quantile: Quantile | list[Quantile] = default("quantile")
     delta: Delta = default("delta")
@@ -115,7 +115,7 @@ class Config(_Strict):
     initializer: Initializer
     standardize: bool
     smooth_clip: Clip | None = None  # since format 3
-    beta: Beta = default("beta")  # since format 3, as several quantiles
+    beta: Beta = default("beta")  # since format 3, as are several quantiles
     dtype: Dtype
     classes: Classes | None
     targets_1d: bool
@@ -139,24 +139,24 @@ class Config(_Strict):
         return self
 
     def spec(self) -> NetworkSpec:
-        """What the network is; raises ValueError where settings do not fit each other."""
+        """The specification of the network; raises ValueError for inconsistent settings."""
         return NetworkSpec(**{name: getattr(self, name) for name in FIELDS})
 
 
 class TrainingState(_Strict):
-    """Update rule and counters of a training (since format 3); its moments are an array.
+    """Optimizer and counters of a training (since format 3); the moments are an array.
 
     Attributes
     ----------
     rule : dict
-        Name and settings of the update rule.
+        Name and settings of the optimizer.
     updates : int
-        Steps done with these moments.
+        Number of updates done with these moments.
     epochs : int
     seed : int
-        Of the order of the samples and of dropout.
+        Seed of the order of the samples and of dropout.
     learning_rate : float or None
-        That of an estimator's next epoch.
+        Learning rate of an estimator's next epoch.
     """
 
     rule: dict[str, JsonValue]
@@ -172,12 +172,12 @@ class TrainingState(_Strict):
 
     @property
     def n_moments(self) -> int:
-        """Numbers kept for each parameter."""
+        """Number of values kept for each parameter."""
         return optimizer_of(self.rule).n_moments
 
 
 class RandomNumbers(_Strict):
-    """State of NumPy's RandomState, as its ``get_state`` tells it."""
+    """State of NumPy's RandomState, as returned by its ``get_state``."""
 
     key: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=624, max_length=624)
     pos: int = Field(ge=0, le=624)
@@ -186,26 +186,26 @@ class RandomNumbers(_Strict):
 
 
 class Run(_Strict):
-    """Where the training of a checkpoint was (since format 4); the rest of it are arrays.
+    """Position of the training in a checkpoint (since format 4), without its arrays.
 
     Attributes
     ----------
     settings : dict
-        What the training is beside its network.
+        Settings of the training.
     data : dict
-        Digest of each array it is given.
+        Digest of each array of training data.
     first_epoch, steps, batches, seconds, is_over
-        As of :class:`fastnn.training.checkpoints.Point`.
+        As for :class:`fastnn.training.checkpoints.Point`.
     n_losses : int
-        Steps whose losses are kept, none of an estimator.
+        Number of steps whose losses are stored; zero for estimators.
     n_validated : int or None
-        Epochs whose validation is kept; None without validation.
+        Number of epochs whose validation is stored; None without validation.
     best_epoch : int
-        Whose parameters are kept; -1 if there are none.
+        Epoch whose parameters are stored; -1 if there are none.
     best_loss : float or None
-        Of it.
+        Validation loss of the best epoch.
     random : RandomNumbers or None
-        Of an estimator, before its first epoch.
+        State of an estimator's random generator before its first epoch.
     """
 
     settings: dict[str, JsonValue]
@@ -241,18 +241,18 @@ class Description(_Strict):
     format_version : int
     kind : str
     fastnn_version : str
-        Of the library that wrote the file.
+        Version of the library that wrote the file.
     config : Config
-        The network's settings.
+        Settings of the network.
     training : dict
-        How it was trained, as the command line recorded it; may be empty.
+        Description of the training, as recorded by the command line; may be empty.
     training_state : TrainingState or None
-        What training goes on with, if it was kept.
+        State from which training can be continued, if it was saved.
     table : dict or None
-        How the columns of a table become the network's inputs (since format 3): the state of
-        a :class:`fastnn.tables.Encoding`.
+        State of the :class:`fastnn.tables.Encoding` that converts the columns of a table to
+        inputs (since format 3).
     run : Run or None
-        Of a checkpoint: where the training was.
+        Position of the training, in checkpoints.
     """
 
     format_version: Literal[1, 2, 3, 4]
@@ -274,7 +274,7 @@ Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
 
 
 class Fitted(_Strict):
-    """What an estimator learned beside its parameters; None in a curve stands for NaN."""
+    """Fitted attributes of an estimator other than its parameters; None in a curve means NaN."""
 
     n_iter: int = Field(ge=0)
     t: int = Field(ge=0)
@@ -297,12 +297,12 @@ class EstimatorDescription(_Strict):
     ----------
     format_version : int
     kind : str
-        Name of its class.
+        Name of the class.
     fastnn_version : str
     config : Config
-        Its network's settings.
+        Settings of the network.
     parameters : dict
-        Its constructor's arguments.
+        Arguments of the constructor.
     fitted : Fitted
     training, training_state, table, run
         As for a network.
@@ -348,7 +348,7 @@ class EstimatorDescription(_Strict):
 
 
 class Member(_Strict):
-    """One network of an ensemble; its arrays are ``K.params`` and so on for the K-th."""
+    """A network of an ensemble; the arrays of the K-th are named ``K.params`` and so on."""
 
     config: Config
     weight: float = Field(gt=0)
@@ -374,7 +374,7 @@ class EnsembleDescription(_Strict):
     members: list[Member] = Field(min_length=1, max_length=1000)
     training: dict[str, JsonValue] = {}
     table: dict[str, JsonValue] | None = None
-    # which others may have
+    # fields of the other descriptions
     training_state: None = None
     run: None = None
 
@@ -402,14 +402,14 @@ class EnsembleDescription(_Strict):
         return self
 
 
-TABLE = "table."  # in front of the names of a table's arrays
+TABLE = "table."  # prefix of the names of the arrays of a table
 
 
 AnyDescription: TypeAlias = Description | EstimatorDescription | EnsembleDescription
 
 
 def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
-    """Raise ValueError unless the state of an encoding makes that many columns."""
+    """Raise ValueError unless an encoding with this state produces ``n_inputs`` columns."""
     if state is not None:
         from fastnn.tables.encoding import n_outputs
 
@@ -418,10 +418,10 @@ def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
 
 
 def arrays_of(description: AnyDescription, names: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Type and length of each array that a file has which has arrays of these names.
+    """Dtype and length of each array required in a file that has arrays of these names.
 
-    Scales are there or not, but never one without the other; all else is needed. Since format 3
-    scales are float64 whatever the network's dtype.
+    A shift and its scale are optional but must occur together; all other arrays are required.
+    Since format 3, scales are float64 for any dtype of the network.
     """
     if isinstance(description, EnsembleDescription):
         return _arrays_of_ensemble(description, names)
@@ -454,7 +454,7 @@ def arrays_of(description: AnyDescription, names: Collection[str]) -> dict[str, 
 
 
 def _arrays_of_table(state: dict[str, Any] | None) -> dict[str, tuple[str, int]]:
-    """Those of the encoding of a table."""
+    """Dtype and length of the arrays of the encoding of a table."""
     if state is None:
         return {}
     from fastnn.tables.encoding import array_lengths
@@ -465,7 +465,7 @@ def _arrays_of_table(state: dict[str, Any] | None) -> dict[str, tuple[str, int]]
 def _arrays_of_ensemble(
     description: EnsembleDescription, names: Collection[str]
 ) -> dict[str, tuple[str, int]]:
-    """Those of each network, with its number before the name."""
+    """Dtype and length of the arrays of each network, with its number before the name."""
     by_member: dict[str, set[str]] = {}
     for name in names:
         number, _, rest = name.partition(".")
@@ -481,7 +481,7 @@ def _arrays_of_ensemble(
 
 
 class Entry(_Strict):
-    """What a safetensors header says about one array."""
+    """Entry of an array in a safetensors header."""
 
     dtype: Literal["F32", "F64"]
     shape: list[int] = Field(min_length=1, max_length=1)
@@ -492,7 +492,7 @@ ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
 
 def checked_description(fields: dict[str, Any]) -> AnyDescription:
-    """Checked description of a network, an estimator or an ensemble."""
+    """Validate the description of a network, an estimator or an ensemble."""
     kind = fields.get("kind")
     if kind == "Ensemble":
         return EnsembleDescription.model_validate(fields)
