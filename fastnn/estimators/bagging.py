@@ -1,4 +1,4 @@
-"""Ensembles of networks, each fitted on samples of its own, one network per core."""
+"""Bagging: ensembles of networks fitted on resampled data, one network per core."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from fastnn.estimators.regressor import MLPRegressor
 from fastnn.memory import check_memory
 from fastnn.network.prediction import mixture
 
-_LEAST_BYTES = 4096  # of an estimator and what is kept of its samples
+_LEAST_BYTES = 4096  # minimum memory of an estimator and of the indices of its samples
 
 
 def _threads(n_jobs: int) -> Any:
-    """Context of :class:`JoblibBackend`, with what ``n_jobs=None`` means in it."""
+    """Context of :class:`JoblibBackend`, with the number of jobs used for ``n_jobs=None``."""
     return joblib.parallel_config(JoblibBackend(), n_jobs=n_jobs)
 
 
 class _Bagging:
-    """Fits one network per core."""
+    """Mixin that fits one network per core."""
 
     estimator: Any
     n_estimators: int
@@ -39,12 +39,13 @@ class _Bagging:
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Chances of the samples to be drawn.
+            Relative probabilities with which the samples are drawn.
         **fit_params : dict
-            For the ``fit`` of the networks, where scikit-learn's metadata routing is enabled.
+            Arguments of the ``fit`` of the networks, if scikit-learn's metadata routing is enabled.
 
         Returns
         -------
@@ -52,7 +53,7 @@ class _Bagging:
         """
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             refuse_unusable(name, value, name == "y" and is_classifier(self))
-        if isinstance(self.n_estimators, Integral):  # else scikit-learn says so
+        if isinstance(self.n_estimators, Integral):  # otherwise scikit-learn raises
             what = f"n_estimators={self.n_estimators:,}, an estimator each,"
             check_memory(what, int(self.n_estimators) * _LEAST_BYTES)
         with _threads(-1):
@@ -66,20 +67,20 @@ class _Bagging:
 class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     """scikit-learn's ``BaggingClassifier`` of networks, fitted one per core.
 
-    Each network is fitted on samples (and features, where asked for) drawn for it; probabilities
-    are averaged. What is fitted does not depend on ``n_jobs``.
+    Each network is fitted on its own random sample (and random features, if requested), and
+    probabilities are averaged. The fitted networks do not depend on ``n_jobs``.
 
     Parameters
     ----------
     estimator : estimator, optional
-        Default: :class:`MLPClassifier`. May be a pipeline that ends in one.
+        Default: :class:`MLPClassifier`. May be a pipeline that ends in such an estimator.
     n_estimators, max_samples, max_features, bootstrap, bootstrap_features : various
         As for ``BaggingClassifier``.
     oob_score, warm_start, random_state, verbose : various
         As for ``BaggingClassifier``.
     n_jobs : int, optional
-        Networks fitted at a time; default: one per core. Where it is given, that many predict at
-        a time, else one; their sum is then rounded in another order.
+        Number of networks fitted at the same time; default: one per core. Prediction uses one
+        network at a time unless ``n_jobs`` is given; sums may then be rounded differently.
 
     Attributes
     ----------
@@ -101,13 +102,13 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     _default = MLPClassifier
 
     def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Mean of the networks' probabilities; see ``BaggingClassifier``."""
+        """Return the mean of the networks' probabilities; see ``BaggingClassifier``."""
         refuse_unusable("X", X)
         with _threads(1):
             return super().predict_proba(X, **params)
 
     def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Logarithm of the mean of the networks' probabilities; see ``BaggingClassifier``."""
+        """Return the logarithm of the mean probabilities; see ``BaggingClassifier``."""
         refuse_unusable("X", X)
         with _threads(1):
             return super().predict_log_proba(X, **params)
@@ -133,24 +134,25 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
     _default = MLPRegressor
 
     def predict(self, X: Any, *, return_std: bool = False, **params: Any) -> Any:
-        """Mean of the networks' predictions; see ``BaggingRegressor``.
+        """Return the mean of the networks' predictions; see ``BaggingRegressor``.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations too: the spread of the networks' predictions, which tells
-            how sure the mean is, not how large the noise. Of networks with the loss "gaussian" it
-            is the deviation of their mixture, noise included: the variance of the means plus the
-            mean of the variances (Lakshminarayanan, Pritzel, Blundell 2017).
+            Also return standard deviations. They are those of the networks' predictions, a measure
+            of the uncertainty of the mean without the noise. With the loss "gaussian" they are
+            those of the mixture of the networks, including the noise: its variance is the variance
+            of the means plus the mean of the variances (Lakshminarayanan, Pritzel, Blundell 2017).
         **params : dict
-            As of ``BaggingRegressor``.
+            As for ``BaggingRegressor``.
 
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
         deviations : ndarray, of the same shape
-            With ``return_std``.
+            Standard deviations, with ``return_std``.
         """
         refuse_unusable("X", X)
         if not return_std:
@@ -168,12 +170,12 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
 
 def is_gaussian(estimator: Any) -> bool:
-    """Whether an estimator, or the end of a pipeline, predicts deviations."""
+    """Whether an estimator, or the last step of a pipeline, predicts standard deviations."""
     return loss_of(last_of(estimator)) == "gaussian"
 
 
 def last_of(estimator: Any) -> Any:
-    """The end of a pipeline; of anything else, itself."""
+    """The last step of a pipeline; any other estimator itself."""
     return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 

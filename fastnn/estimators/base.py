@@ -1,4 +1,4 @@
-"""What ``MLPClassifier`` and ``MLPRegressor`` share: parameters, training, model files."""
+"""Base class of ``MLPClassifier`` and ``MLPRegressor``: parameters, training, model files."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ from fastnn.validation import all_finite
 
 
 def _our_name(activation: str | CustomActivation) -> str | CustomActivation:
-    """scikit-learn's name of an activation as ours."""
+    """Convert scikit-learn's name of an activation to the name in this package."""
     return OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation
 
 
 class ScoreMixin:
-    """The ``score`` of scikit-learn's mixin behind it, with masked entries refused."""
+    """``score`` of scikit-learn's mixin (the next base class), with checks of the arguments."""
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or the coefficient of determination R^2 of a regression.
+        """Return the accuracy, or the coefficient of determination R^2 of a regression.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class ScoreMixin:
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
@@ -71,20 +71,21 @@ class ScoreMixin:
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
-    """What classifier and regressor share.
+    """Base class of classifier and regressor.
 
-    Each of them has its own ``_validate_input`` and ``_validation_input`` (what came in, checked),
+    Subclasses define ``_validate_input`` and ``_validation_input`` (validate the data),
     ``_encode`` (targets for the kernels), ``_weights``, ``_strata``, ``_labels`` (targets as the
     user gave them), ``_decide`` (predictions from outputs), ``_default_score``, ``_loss_name``,
-    ``_loss_settings`` (arguments of the network that go with it) and ``_output_activation``.
+    ``_loss_settings`` (arguments of the network that belong to the loss) and
+    ``_output_activation``.
     """
 
-    # Parameters that files of format 1 do not have.
+    # Parameters that are absent in files of format 1.
     _LATER: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
 
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
-    # What fitting leaves; None without validation, or before the first epoch.
+    # Fitted attributes; None without validation, or before the first epoch.
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]
@@ -96,14 +97,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # --- the network ------------------------------------------------------------
 
     def _hidden_activations(self) -> list[str | CustomActivation]:
-        """Our name of each hidden layer's activation."""
+        """Name in this package of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
         return [_our_name(name) for name in each_activation(self.activation, n_hidden)]
 
     def _network(self) -> Network:
-        """The network that has ``coefs_`` and ``intercepts_`` as views of its parameters.
+        """The network of which ``coefs_`` and ``intercepts_`` are views of the parameters.
 
-        Made anew when these were exchanged, as by unpickling or by hand.
+        Recreated if these were replaced, as by unpickling or by the user.
         """
         key = (
             self._hidden_activations(),
@@ -129,12 +130,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return net
 
     def _new_network(self, dtype: str) -> Network:
-        """A network of the shapes of ``coefs_``; its parameters mean nothing."""
+        """Create a network with the shapes of ``coefs_`` and arbitrary parameters."""
         sizes = [self.coefs_[0].shape[0], *(w.shape[1] for w in self.coefs_)]
         dropout = self.dropout
         if not isinstance(dropout, Real):
             dropout = [float(rate) for rate in dropout]
-        # the spec makes tuples of what is a sequence or one for all
+        # sequences or single values; the spec converts them to tuples
         settings: dict[str, Any] = {
             "layer_sizes": sizes,
             "activation": self._hidden_activations(),
@@ -147,13 +148,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        # what can be made again, with views that a copy would cut off
+        # the network is recreated on demand; in a copy its views would be separate arrays
         return {name: value for name, value in state.items() if name != "_made"}
 
     # --- fitting ------------------------------------------------------------------
 
     def _initialize(self, layer_units: list[int], dtype: np.dtype) -> None:
-        """Attributes of a first fit; weights as scikit-learn draws them (Glorot, Bengio 2010)."""
+        """Set attributes for a first fit; draw weights as scikit-learn (Glorot, Bengio 2010)."""
         n_params = sum((m + 1) * n for m, n in pairwise(layer_units))
         check_memory(f"hidden_layer_sizes={self.hidden_layer_sizes}", 8 * n_params)
         self.n_iter_ = 0
@@ -175,7 +176,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.__dict__.pop(name, None)
 
     def _start_records(self) -> None:
-        """Attributes of a first fit by epochs."""
+        """Set attributes for a first fit by epochs."""
         self.loss_curve_ = []
         self._no_improvement_count = 0
         self.validation_loss_curve_ = None
@@ -195,22 +196,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         checkpoint_every: int | timedelta | None = None,
         resume: bool | str | os.PathLike = False,
     ) -> Self:
-        """Train.
+        """Train the model.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels, for multilabel a matrix of 0 and 1; values for a regressor.
+            Class labels, a matrix of 0 and 1 for multilabel, or real values for a regressor.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Scored after every epoch; early stopping then holds out none of ``X``.
+            Data scored after every epoch; early stopping then does not hold out a part of ``X``.
         checkpoint, checkpoint_every, resume : various
-            As for :meth:`fastnn.Network.fit`, for every solver but "lbfgs", with "lm" in float64.
-            A checkpoint is the end of an epoch: after Ctrl-C that of the last one that was kept.
-            To go on, data and parameters must be the same, but ``max_iter`` may be more unless
-            the learning rate depends on it; ``random_state`` is that of the checkpoint.
+            As for :meth:`fastnn.Network.fit`; not for the solver "lbfgs", and for "lm" in float64
+            only. A checkpoint is the state at the end of an epoch; after Ctrl-C, of the last epoch
+            whose state was saved in memory. To resume, data and parameters must be the same,
+            except that ``max_iter`` may be larger unless the learning rate depends on it; the
+            random state is taken from the checkpoint.
 
         Returns
         -------
@@ -219,10 +222,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            On bad arguments, when training leaves parameters that are not finite, and for a
-            checkpoint of another training, of which the message says what differs.
+            If an argument is invalid, if the trained parameters are not finite, or if the
+            checkpoint belongs to another training; the message then lists the differences.
         ModelFormatError
-            If a checkpoint is damaged, or a label cannot be kept in one.
+            If a checkpoint is damaged, or if a label cannot be stored in one.
         OSError
             If a checkpoint cannot be read or written.
 
@@ -289,14 +292,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if not all_finite(net.params):
                 raise ValueError(NOT_FINITE)
         except BaseException:
-            if not all_finite(net.params):  # nobody should predict with these, or go on from them
+            if not all_finite(net.params):  # useless for predictions and further training
                 net.params[:] = before
                 self.__dict__.pop("_optimizer", None)
             raise
         return self
 
     def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
-        """What a user gave, as scikit-learn checks it; a column of targets as a vector."""
+        """Validate data as scikit-learn does; convert a single column of targets to a vector."""
         plain = not reset and self._is_plain(X) and is_plain_vector(y) and len(y) == len(X)
         if plain and np.isfinite(X).all() and np.isfinite(y).all():
             return X, y
@@ -313,16 +316,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return X, _one_column(y)
 
     def _data(self, X: Any, targets: np.ndarray, weights: Any, dtype: np.dtype) -> Data:
-        """Checked arrays as the solvers take them."""
+        """Convert validated arrays to the form the solvers take."""
         if scipy.sparse.issparse(X):
             X = scipy.sparse.csr_array(X).astype(dtype, copy=False)
-            if not X.has_canonical_format:  # an entry may be there in parts, to be added up
+            if not X.has_canonical_format:  # sum duplicate entries, in a copy
                 X = X.copy()
                 X.sum_duplicates()
         else:
             X = np.ascontiguousarray(X, dtype)
         weights = np.empty(0, dtype) if weights is None else np.asarray(weights, dtype)
-        with np.errstate(over="ignore"):  # shows as a loss that is not finite
+        with np.errstate(over="ignore"):  # an overflow shows up as a loss that is not finite
             return Data(X, np.ascontiguousarray(targets, dtype), weights)
 
     def _fit_stochastic(
@@ -334,7 +337,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         context: Callbacks | None,
         keeping: Keeping | None,
     ) -> None:
-        """Epoch after epoch, until the loss or the validation score no longer gets better."""
+        """Train by epochs until the loss or the validation score no longer improves."""
         if self.solver == "lm":
             check_lm(self, net, keeping is not None)
         if not hasattr(self, "loss_curve_"):
@@ -343,7 +346,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         checkpoints, random = (None, None) if keeping is None else keeping.begin(self, data, given)
         if not incremental or not hasattr(self, "_optimizer"):
             optimizer = make_optimizer(self.solver, self.get_params(deep=False))
-            # scikit-learn's name, by which its tests read the learning rate
+            # the attribute name is scikit-learn's, whose tests read the learning rate from it
             self._optimizer = SolverState(learning_rate=optimizer.learning_rate)
             if any(net.dropout):
                 self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
@@ -408,11 +411,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     @property
     def _depends_on_max_iter(self) -> bool:
-        """Whether the learning rate of an epoch depends on how many there are to be."""
+        """Whether the learning rate of an epoch depends on the total number of epochs."""
         return self.learning_rate in SCHEDULES
 
     def _batch_size(self, samples: int) -> int:
-        """Samples per step."""
+        """Number of samples per step."""
         if self.batch_size == "auto":
             return min(200, samples)
         if self.batch_size > samples:
@@ -425,7 +428,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # --- validation -----------------------------------------------------------------
 
     def _given(self, data: Data, validation_data: tuple | None) -> Data | None:
-        """The user's validation data as the solvers take them."""
+        """Validate the user's validation data and convert it to the form the solvers take."""
         if validation_data is None:
             return None
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
@@ -442,7 +445,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return self._data(X, targets, weights, data.targets.dtype)
 
     def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
-        """What to train and what to validate with."""
+        """Split the data into training and validation data, for early stopping."""
         if not self.early_stopping:
             return data, None
         kept, held = train_test_split(
@@ -463,23 +466,23 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _callback_context(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool
     ) -> Callbacks | None:
-        """The callbacks of scikit-learn, if there are any."""
+        """The context of scikit-learn's callbacks, or None if there are none."""
         if incremental or not getattr(self, "_skl_callbacks", None):
             return None
         return Callbacks(self, X, y, sample_weight)
 
-    # --- predicting -------------------------------------------------------------------
+    # --- prediction -------------------------------------------------------------------
 
     def _outputs(self, net: Network, X: Any, transform: bool) -> np.ndarray:
-        """Predictions or net inputs of checked samples, (samples, outputs)."""
+        """Predictions or net inputs for validated samples, (samples, outputs)."""
         if not scipy.sparse.issparse(X):
             return net.predictor(np.ascontiguousarray(X, net.dtype), transform, net.n_threads)
         return sparse_outputs(net.predictor, X.tocsr(), transform, net.n_threads)
 
     def _is_plain(self, X: Any) -> bool:
-        """Whether there is nothing to check of samples but their numbers.
+        """Whether nothing but the values of the samples has to be validated.
 
-        scikit-learn's checks of an array take ten times as long as a small network.
+        scikit-learn's validation takes ten times as long as the prediction of a small network.
         """
         return (
             type(X) is np.ndarray
@@ -492,12 +495,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         )
 
     def _predicted(self, X: Any) -> np.ndarray:
-        """Predictions of the outputs for what a user gave."""
+        """Validate samples and predict the outputs."""
         if self._is_plain(X):
             net = self._network()
             try:
                 return net.predictor(np.ascontiguousarray(X, net.dtype), True, net.n_threads)
-            except ValueError:  # NaN or infinity, which scikit-learn's words tell of
+            except ValueError:  # NaN or infinity: raise scikit-learn's message below
                 pass
         check_is_fitted(self)
         refuse_unusable("X", X)
@@ -512,6 +515,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------
@@ -519,38 +523,38 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """
         return self._decide(self._predicted(X))
 
-    # --- keeping ----------------------------------------------------------------------
+    # --- compiled code and files ------------------------------------------------------
 
     def numba_predict(self, output: str = "proba") -> Callable:
-        """Prediction of one sample for code compiled by Numba.
+        """Return a Numba function that predicts one sample, for use in compiled code.
 
-        As :meth:`fastnn.Network.numba_predict`; ``out`` has ``n_outputs_`` numbers.
+        See :meth:`fastnn.Network.numba_predict`; ``out`` has ``n_outputs_`` elements.
         """
         check_is_fitted(self)
         return self._network().numba_predict(output)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> Any:
-        """Prediction of one sample as a C function: :meth:`fastnn.Network.cfunc`."""
+        """Return a C function that predicts one sample; see :meth:`fastnn.Network.cfunc`."""
         check_is_fitted(self)
         return self._network().cfunc(signature, output)
 
     def save(self, path: str | os.PathLike, *, include_optimizer: bool = False) -> None:
-        """Write a model file; :func:`fastnn.load` reads it.
+        """Write a model file, which :func:`fastnn.load` reads.
 
         Parameters
         ----------
         path : path
-            Ends in ``.safetensors`` by custom.
+            By convention it ends in ``.safetensors``.
         include_optimizer : bool, default=False
-            Keep the moments and counters of the update rule too, with which ``partial_fit`` goes
-            on.
+            Also save moments and counters of the optimizer, so that ``partial_fit`` can continue
+            the training.
 
         Raises
         ------
         ModelFormatError
-            If a label or parameter cannot be kept.
+            If a label or parameter cannot be saved.
         NotFittedError
-            Before ``fit``.
+            If the estimator is not fitted.
 
         Examples
         --------
@@ -573,12 +577,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
 
 def is_plain_vector(y: Any) -> bool:
-    """Whether targets are a vector of numbers, of which nothing else has to be checked."""
+    """Whether targets are a vector of numbers, which needs no validation but of its values."""
     return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iuf"
 
 
 def _one_column(y: Any) -> Any:
-    """A column as a vector, with scikit-learn's warning."""
+    """Convert a single column to a vector, with scikit-learn's warning."""
     if y.ndim == 2 and y.shape[1] == 1 and not scipy.sparse.issparse(y):
         return column_or_1d(y, warn=True)
     return y

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks during a fit."""
+"""Support of scikit-learn's callbacks during a fit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """What scikit-learn has from 1.9 on; before, no estimator has callbacks."""
+        """Placeholder before scikit-learn 1.9, which introduced callbacks."""
 
 
 __all__ = ["CallbackSupportMixin", "Callbacks"]
 
 
 class Callbacks:
-    """The contexts of scikit-learn's callbacks: one for ``fit``, one below for each epoch."""
+    """Contexts of scikit-learn's callbacks: one for ``fit`` with a subcontext for each epoch."""
 
     def __init__(self, estimator: BaseMLP, X: Any, y: Any, sample_weight: Any) -> None:
         self.estimator = estimator
@@ -31,19 +31,19 @@ class Callbacks:
         self.stopped = False
 
     def _attributes(self) -> dict[str, Any]:
-        """What a copy of the estimator needs to predict as of now."""
+        """Attributes with which a copy of the estimator predicts with the current parameters."""
         return {
             "coefs_": [w.copy() for w in self.estimator.coefs_],
             "intercepts_": [b.copy() for b in self.estimator.intercepts_],
         }
 
     def begin_iteration(self) -> None:
-        """Before an epoch."""
+        """Called before an epoch."""
         self.part = self.context.subcontext(task_name="epoch")
         self.part.call_on_fit_task_begin(**self.arguments)
 
     def end_iteration(self) -> bool:
-        """After an epoch; whether a callback wants to stop."""
+        """Called after an epoch; return whether a callback requests a stop."""
         self.stopped |= bool(
             self.part.call_on_fit_task_end(
                 **self.arguments, reconstruction_attributes=self._attributes
@@ -52,12 +52,12 @@ class Callbacks:
         return self.stopped
 
     def iteration(self) -> bool:
-        """An iteration of L-BFGS, which is heard of when it is over."""
+        """Called after an iteration of L-BFGS, which does not announce its beginning."""
         self.begin_iteration()
         return self.end_iteration()
 
     def end(self) -> None:
-        """After ``fit``."""
+        """Called after ``fit``."""
         self.context.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=self._attributes
         )

@@ -1,4 +1,4 @@
-"""Checkpoints of the estimators: the end of an epoch, and all that their ``fit`` carries on."""
+"""Checkpoints of the estimators: the complete state of ``fit`` at the end of an epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
     from fastnn.storage.checkpoints import Kept
 
-# Parameters that say how long to train and what to print.
+# Parameters that may differ when a training is resumed.
 _FREE = ("max_iter", "verbose", "warm_start", "random_state", "backend")
 
 
@@ -34,7 +34,7 @@ class Keeping(NamedTuple):
     checkpoint : path or None
     every : int, timedelta or None
     kept : Kept or None
-        The checkpoint to go on from.
+        The checkpoint from which to resume.
     """
 
     checkpoint: Any
@@ -45,7 +45,7 @@ class Keeping(NamedTuple):
     def of(
         cls, estimator: BaseMLP, checkpoint: Any, every: CheckpointEvery, resume: Any
     ) -> Keeping | None:
-        """Checked; None without checkpoints."""
+        """Validate the arguments; return None if no checkpoints are requested."""
         if checkpoint is None and not resume:
             if every is not None:
                 raise ValueError("checkpoint_every needs checkpoint, the file to write")
@@ -62,20 +62,20 @@ class Keeping(NamedTuple):
     def begin(
         self, estimator: BaseMLP, data: Data, validation: Data | None
     ) -> tuple[Checkpoints | None, dict[str, Any]]:
-        """Before the first random number of the epochs: those of the checkpoint follow.
+        """Called before the epochs draw random numbers; restores their state if resuming.
 
         Parameters
         ----------
         estimator : BaseMLP
         data : Data
         validation : Data or None
-            As given to ``fit``.
+            The ``validation_data`` of ``fit``.
 
         Returns
         -------
         checkpoints : Checkpoints or None
         random : dict
-            State of the random numbers.
+            State of the random generator.
         """
         purpose = _purpose(estimator, data, validation)
         numbers = estimator._random_state
@@ -94,7 +94,7 @@ class Keeping(NamedTuple):
 
 
 def take_up(estimator: BaseMLP, kept: Kept) -> None:
-    """Be the estimator of a checkpoint, with random numbers of one's own."""
+    """Copy the state of a checkpoint to an estimator, except its random generator."""
     other = kept.model
     estimator._network().params[:] = other._network().params
     estimator._optimizer = other._optimizer
@@ -110,7 +110,7 @@ def take_up(estimator: BaseMLP, kept: Kept) -> None:
         "_no_improvement_count",
     ):
         setattr(estimator, name, getattr(other, name))
-    # files have no infinities
+    # files store None instead of infinity
     if estimator.best_loss_ is None and not estimator.early_stopping:
         estimator.best_loss_ = np.inf
     if estimator.best_validation_score_ is None and estimator.validation_scores_ is not None:
@@ -120,14 +120,14 @@ def take_up(estimator: BaseMLP, kept: Kept) -> None:
 
 
 def best_of(estimator: BaseMLP) -> Best:
-    """What early stopping would restore."""
+    """The parameters that early stopping would restore."""
     if not estimator.early_stopping:
         return Best()
     return Best(0.0, estimator.n_iter_, estimator._best_params)
 
 
 def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose:
-    """What a resumed training has to have in common with the one before, beside its epochs."""
+    """Settings and data that must be equal when a training is resumed; epochs may differ."""
     parameters = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
@@ -149,7 +149,7 @@ def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose
 
 
 def _of(x: Any) -> list[np.ndarray]:
-    """Arrays of samples."""
+    """Arrays of dense or sparse samples."""
     return [x.data, x.indices, x.indptr] if scipy.sparse.issparse(x) else [x]
 
 

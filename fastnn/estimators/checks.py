@@ -1,4 +1,4 @@
-"""What comes in is named where scikit-learn's checks, or Python, do not say what is wrong."""
+"""Checks and error messages that name the argument where scikit-learn's do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnn.validation import refuse_dates, refuse_masked
 
-# Words of Python and of other libraries about a single value.
+# Parts of messages of Python and other libraries about a single value.
 _UNNAMED = re.compile(r"not supported between|unhashable|float\(\) argument|ScalarType")
 
 _OF_ONE_VALUE = ("setting an array element", "could not convert")
@@ -24,7 +24,7 @@ def refuse_unusable(name: str, value: Any, is_label: bool = False) -> None:
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Context in which errors of conversions say of what, as ValueError or TypeError."""
+    """Context in which conversion errors become ValueError or TypeError that name ``what``."""
     try:
         yield
     except (OverflowError, RuntimeError, ValueError) as error:

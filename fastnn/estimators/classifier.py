@@ -1,4 +1,4 @@
-"""``MLPClassifier``: scikit-learn's, over the compiled kernels."""
+"""``MLPClassifier``: scikit-learn's estimator on the compiled kernels."""
 
 from __future__ import annotations
 
@@ -19,114 +19,128 @@ from fastnn.estimators.parameters import interval, is_stochastic, keep
 
 
 class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
-    """Classifier: scikit-learn's ``MLPClassifier`` over compiled kernels.
+    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` on compiled kernels.
 
-    Takes what scikit-learn's takes, and gives the same: from one ``random_state`` the same
-    starting weights, order of the samples and held-out samples, and so, to rounding, the same
-    loss curve. Parameters behind ``max_fun`` are fastnn's own.
+    Accepts the parameters of scikit-learn's class and gives the same results. For the same
+    ``random_state``, initial weights, order of the samples and held-out samples are equal, and so
+    the loss curves agree up to rounding. The parameters from ``backend`` on are additions of
+    fastnn.
 
     Parameters
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
-        Units of each hidden layer.
+        Number of units of each hidden layer.
     activation : str, CustomActivation or sequence of these, default="relu"
-        One for all hidden layers or one for each: identity, logistic (or sigmoid), tanh, relu,
-        leaky_relu, elu, softplus, silu, gelu, selu or mish, or a :class:`fastnn.CustomActivation`.
-    solver : {"adam", "sgd", "lbfgs", "adamw", "adagrad", "rmsprop"}, default="adam"
+        One activation for all hidden layers, or one for each: identity, logistic (or sigmoid),
+        tanh, relu, leaky_relu, elu, softplus, silu, gelu, selu or mish, or a
+        :class:`fastnn.CustomActivation`.
+    solver : {"adam", "sgd", "lbfgs", "lm", "adamw", "adagrad", "rmsprop"}, default="adam"
+        Update rule. "lbfgs" (L-BFGS) and "lm" (Levenberg-Marquardt, see
+        :class:`fastnn.LevenbergMarquardt`) use all samples in every step, the others batches.
     alpha : float, default=0.0001
-        Strength of L2: a batch's loss gets ``alpha / 2`` times the sum of the squared weights,
-        divided by its number of samples (the sum of their weights).
+        Strength of the L2 penalty: ``alpha / 2`` times the sum of the squared weights, divided by
+        the number of samples of the batch (or the sum of their weights), is added to the loss.
     batch_size : int or "auto", default="auto"
-        Samples a step; "auto" is min(200, n_samples). L-BFGS takes all.
+        Samples per step; "auto" is min(200, n_samples). Ignored by "lbfgs" and "lm".
     learning_rate : str, default="constant"
-        "constant"; for sgd "invscaling" (divided by ``(samples seen + 1) ** power_t`` after
-        every epoch) and "adaptive" (divided by 5 when otherwise training would stop); for
-        sgd, adam and the others but lbfgs "cosine" (down to 0), "step" (a tenth after each
-        third), "one_cycle" (up from 1/25, then down) and "coslog4" (up from 0 and down, four
-        times), over ``max_iter`` epochs, with the rate of every step.
+        Learning rate schedule. "constant"; for sgd also "invscaling" (divided by
+        ``(samples seen + 1) ** power_t`` after every epoch) and "adaptive" (divided by 5 each time
+        training would otherwise stop). For all solvers with batches also "cosine" (decreases to
+        0), "step" (divided by 10 after each third), "one_cycle" (increases from 1/25, then
+        decreases) and "coslog4" (four cycles from 0 and back), over ``max_iter`` epochs and
+        evaluated at every step.
     learning_rate_init : float, default=0.001
-        Step size at the start.
+        Initial learning rate, for solvers with batches.
     power_t : float, default=0.5
         Exponent of the schedule "invscaling".
     max_iter : int, default=200
-        Most epochs (iterations of L-BFGS).
+        Maximum number of epochs (iterations of "lbfgs", steps of "lm").
     shuffle : bool, default=True
-        New order of the samples every epoch.
+        Whether to shuffle the samples in every epoch.
     random_state : int, RandomState or None
-        Starting weights, held-out samples, order, dropout.
+        Seed or generator of initial weights, held-out samples, shuffling and dropout.
     tol : float, default=1e-4
-        Smallest improvement that counts; for L-BFGS the largest entry of the gradient.
+        Smallest change of loss or score that counts as an improvement. "lbfgs" stops when no
+        entry of the gradient exceeds it, "lm" when none exceeds a thousandth of it.
     verbose : bool or int, default=False
-        Print every epoch.
+        Whether to print the loss after every epoch.
     warm_start : bool, default=False
-        ``fit`` goes on from the last solution.
+        Whether ``fit`` starts from the previous solution.
     momentum : float in [0, 1], default=0.9
-        Of sgd.
+        Momentum, for sgd.
     nesterovs_momentum : bool, default=True
-        Whether momentum is Nesterov's; of sgd.
+        Whether to use Nesterov momentum, for sgd.
     early_stopping : bool, default=False
-        Hold out samples, stop when their score no longer improves, keep the best parameters.
+        Hold out samples, stop when their score no longer improves, and keep the best parameters.
     validation_fraction : float, default=0.1
-        Share of the samples that early stopping holds out.
+        Fraction of the samples to hold out for early stopping.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-        Of adam and adamw.
+        Decay rates of the moments, for adam and adamw.
     epsilon : float, default=1e-8
-        Of adam, adamw, adagrad and rmsprop.
+        Added to the denominator, for adam, adamw, adagrad and rmsprop.
     n_iter_no_change : int or inf, default=10
-        Epochs without improvement before training stops.
+        Number of epochs without improvement after which training stops.
     max_fun : int, default=15000
-        Most evaluations of L-BFGS.
+        Maximum number of function evaluations, for lbfgs.
     backend : {"auto", "cython", "numba", "numpy"}, default="auto"
-        "auto" takes the fastest that is there (that can call custom functions, if there are any).
+        Implementation of the kernels. "auto" uses the fastest one installed that supports the
+        network; the Cython backend cannot call custom functions.
     dtype : {"float32", "float64"} or None
-        Of parameters and training; None takes that of ``X``.
+        Data type of parameters and training; None uses that of ``X``.
     class_weight : dict, "balanced" or None
-        Factor of a sample's weight by its class.
+        Factor of the sample weights, by class.
     dropout : float or sequence of float, default=0
-        Rate behind all hidden layers or behind each.
+        Dropout rate of the outputs of all hidden layers, or of each.
     scoring : str, callable or None
-        What early stopping watches: None is the accuracy, "loss" the validation loss (negative),
-        else a scorer of scikit-learn.
+        Score monitored by early stopping: None for the accuracy, "loss" for the negative
+        validation loss, otherwise a scorer of scikit-learn.
     weight_decay : float, default=0.01
-        Of adamw.
+        Decoupled weight decay, for adamw.
     rho : float in [0, 1), default=0.9
-        Of rmsprop.
+        Decay rate of the mean square, for rmsprop.
     warmup : int, default=0
-        Epochs in which the learning rate rises linearly to what it would be.
+        Number of epochs in which the learning rate increases linearly to its scheduled value.
     clip_norm : float, optional
-        Longest gradient of a step; a longer one is shortened to it.
+        Maximum norm of the gradient of a step; a longer gradient is scaled down to it.
     clip_value : float, optional
-        Instead: every entry of the gradient is clipped to plus and minus this.
+        Clip each entry of the gradient to ``[-clip_value, clip_value]``. Excludes ``clip_norm``.
     ema : float in (0, 1), optional
-        Predictions are those of an exponentially moving average of the parameters with this
-        decay, as are ``coefs_`` and ``intercepts_``.
+        Decay of an exponential moving average of the parameters. ``coefs_``, ``intercepts_`` and
+        predictions are those of the average.
     label_smoothing : float in [0, 1), default=0
-        This share of every target's 1 goes to all classes (two classes and multilabel: to yes
-        and no) alike.
+        This fraction of the target probability is distributed equally over all classes (over both
+        values of each label, for two classes and multilabel).
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
+        Class labels.
     coefs_ : list of ndarray, each (fan_in, fan_out)
+        Weights of each layer.
     intercepts_ : list of ndarray, each (fan_out,)
-        In place changes of both count for predictions.
+        Biases of each layer. In-place changes of ``coefs_`` and ``intercepts_`` affect
+        predictions.
     loss_ : float
-        Of the last epoch.
+        Loss of the last epoch.
     best_loss_ : float or None
-        None with early stopping. Not for L-BFGS.
+        Smallest loss of an epoch; None with early stopping. Not set by "lbfgs".
     loss_curve_ : list of float
-        Mean over the batches of each epoch, each before its step. Not for L-BFGS.
+        Loss of each epoch: the mean over its batches, each evaluated before its update. Not set
+        by "lbfgs".
     validation_scores_, validation_loss_curve_ : list of float or None
-        After each epoch, where there are validation data.
+        Validation score and loss after each epoch, if there are validation data.
     best_validation_score_ : float or None
+        Best validation score.
     t_ : int
-        Samples seen.
+        Number of training samples seen.
     n_iter_ : int
-        Epochs (iterations) of the last ``fit``.
+        Number of epochs (iterations) of the last ``fit``.
     n_features_in_, n_layers_, n_outputs_ : int
+        Number of features, of layers including the input, and of outputs.
     feature_names_in_ : ndarray of str
-        If ``X`` had them.
+        Names of the features, if ``X`` has names.
     out_activation_ : {"softmax", "logistic"}
+        Activation of the output layer.
 
     Examples
     --------
@@ -198,7 +212,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        """Checked samples and labels; learns or compares the classes."""
+        """Validate samples and labels; learn the classes, or compare them with known ones."""
         X, y = self._checked(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -228,7 +242,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return X, self._encode(y)[0]
 
     def _encode(self, y: Any) -> tuple[np.ndarray, int]:
-        """Targets, and how many outputs they need."""
+        """Return the encoded targets and the number of outputs."""
         kind = self._label_binarizer.y_type_
         if kind in ("binary", "multiclass"):
             n_outputs = 1 if kind == "binary" else len(self.classes_)
@@ -237,7 +251,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return targets, targets.shape[1]
 
     def _weights(self, sample_weight: Any, y: Any, incremental: bool) -> Any:
-        """Weights of the samples times those of their classes."""
+        """Sample weights times class weights."""
         if self.class_weight is None:
             return sample_weight
         if incremental and self.class_weight == "balanced":
@@ -248,11 +262,11 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return by_class if sample_weight is None else sample_weight * by_class
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        """What a split keeps the shares of: as in scikit-learn two classes, not more."""
+        """Labels for a stratified split: as in scikit-learn, for two classes only."""
         return targets.astype(bool) if self.n_outputs_ == 1 else None
 
     def _labels(self, targets: np.ndarray) -> np.ndarray:
-        """Labels from targets."""
+        """Convert encoded targets to labels."""
         if self.out_activation_ == "softmax":
             return self.classes_[targets[:, 0].astype(np.intp)]
         return self._label_binarizer.inverse_transform(
@@ -260,7 +274,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         )
 
     def _decide(self, p: np.ndarray) -> np.ndarray:
-        """Labels from probabilities."""
+        """Convert probabilities to labels."""
         if self.out_activation_ == "softmax":
             return self.classes_[p.argmax(axis=1)]
         return self._label_binarizer.inverse_transform(p[:, 0] if self.n_outputs_ == 1 else p)
@@ -274,17 +288,18 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """One epoch over the samples given.
+        """Train one epoch on the given samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_labels)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
         classes : array-like, shape (n_classes,), optional
-            All labels there will be; needed in the first call.
+            All labels that can occur; required in the first call.
 
         Returns
         -------
@@ -305,16 +320,17 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes.
+        """Predict the probabilities of the classes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
-            In the order of ``classes_``; for multilabel that of each label.
+            In the order of ``classes_``; for multilabel, the probability of each label.
 
         Examples
         --------
@@ -326,16 +342,17 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         (2, 3)
         """
         p = self._predicted(X)
-        if len(self.classes_) == 1:  # as in a bag that drew no other
+        if len(self.classes_) == 1:  # possible for a bootstrap sample
             return np.ones_like(p)
         return np.hstack([1 - p, p]) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of the probabilities, minus infinity where one is zero.
+        """Predict the logarithms of the probabilities; minus infinity for zero.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Intervals and sets that contain a given share of new targets, by cross-validation."""
+"""Conformal prediction: intervals and sets with a given coverage, by cross-validation."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.validation import as_real
 
-# Numbers compared at a time: samples to predict times samples held out.
+# Maximum number of elements processed at a time: samples to predict times held-out samples.
 MOST_NUMBERS = 4_000_000
 
 
 class Fold(NamedTuple):
-    """A model, and the scores of samples that it was not trained with, sorted."""
+    """A model and the sorted scores of its held-out samples."""
 
     model: Any
     scores: np.ndarray
 
 
 class _Conformal(MetaEstimatorMixin, BaseEstimator):
-    """What regressor and classifier share: the folds and their models.
+    """Base class of regressor and classifier: the folds and their models.
 
-    Each of them has its own ``_scores`` (how wrong a model is about held-out samples) and
-    ``_targets`` (what a user gave, checked).
+    Subclasses define ``_scores`` (nonconformity scores of held-out samples) and ``_targets``
+    (validate the targets).
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -59,19 +59,20 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
     random_state: Any
     n_jobs: int | None
 
-    # the estimators that are given may not have been validated
+    # the parameters of the nested estimator may not have been validated
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit the model, and one for each fold without its samples.
+        """Fit the model to all samples, and one model per fold to the other folds.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
-            What ``estimator`` takes. With ``cv="prefit"``, samples that it was not trained with.
+            Samples that ``estimator`` accepts. With ``cv="prefit"``, samples that were not used to
+            train it.
         y : array-like, shape (n_samples,)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample in the fits; the held-out samples count alike.
+            Weight of each sample in the fits; held-out samples have equal weights.
 
         Returns
         -------
@@ -111,7 +112,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _folds(self) -> Any:
-        """How samples are split; a number of folds shuffles them."""
+        """The splitter; for a number of folds it shuffles the samples."""
         if isinstance(self.cv, Integral):
             kind = StratifiedKFold if is_classifier(self) else KFold
             seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -122,11 +123,12 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         return as_real("coverage", coverage, 0.0, 1.0, low_open=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the model that was fitted to all samples predicts.
+        """Predict with the model fitted to all samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------
@@ -148,45 +150,47 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
 
 
 def _fitted(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: np.ndarray) -> Any:
-    """A copy of an estimator, fitted to some samples."""
+    """Fit a clone of an estimator to some samples."""
     given = {} if sample_weight is None else {"sample_weight": sample_weight[rows]}
     return clone(estimator).fit(_safe_indexing(X, rows), y[rows], **given)
 
 
 class ConformalRegressor(RegressorMixin, _Conformal):
-    """Intervals around a regression's predictions, by cross-validation (CV+).
+    """Prediction intervals of a regression by conformal cross-validation (CV+).
 
-    Each sample is predicted by a model that was trained without its fold; how wrong these
-    predictions are determines how wide an interval must be to contain a given share of new targets.
-    That is valid for every model and noise, if new samples come from the distribution of those of
-    training: on average the share is ``coverage``, and at least ``2 coverage - 1`` is guaranteed
-    (up to a term that vanishes with more samples). Source: Barber, Candès, Ramdas, Tibshirani,
+    Each sample is predicted by a model trained without its fold. The errors of these predictions
+    determine how wide an interval must be to contain a given fraction of new targets. This is
+    valid for any model and noise, if new samples are from the same distribution as the training
+    samples: the coverage is ``coverage`` on average, and at least ``2 coverage - 1`` is guaranteed
+    (up to a term that vanishes for many samples). Source: Barber, Candès, Ramdas, Tibshirani,
     Predictive inference with the jackknife+ (2021).
 
     Parameters
     ----------
     estimator : estimator
-        A regressor of one target: :class:`MLPRegressor`, :class:`TabularRegressor`, a pipeline, any
-        of scikit-learn. Intervals are equally wide everywhere, unless it is an ``MLPRegressor`` or
-        :class:`Network` with the loss "gaussian" (or an ensemble or pipeline of these), whose
-        deviations then scale the errors, or with several quantiles, whose first and last one are
-        shifted by the errors (Romano, Patterson, Candès 2019).
+        A regressor with one target: :class:`MLPRegressor`, :class:`TabularRegressor`, a pipeline,
+        or any regressor of scikit-learn. All intervals have the same width, except for an
+        ``MLPRegressor`` or :class:`Network` with the loss "gaussian" (or an ensemble or pipeline
+        of these), where they are proportional to the predicted standard deviations, and with
+        several quantiles, where the first and the last quantile are shifted by the errors (Romano,
+        Patterson, Candès 2019).
     cv : int, splitter or "prefit", default=10
-        Folds, of shuffled samples. "prefit": ``estimator`` is fitted already (it may be a
-        :class:`Network`), and ``fit`` gets samples that it has not seen (split conformal).
+        Number of folds of shuffled samples, or a splitter. With "prefit", ``estimator`` is already
+        fitted (it may be a :class:`Network`), and ``fit`` must be given samples not used to train
+        it (split conformal prediction).
     random_state : int, RandomState or None
-        Shuffles the samples.
+        Seed or generator for shuffling the samples.
     n_jobs : int, optional
-        Models fitted at a time; default: one per core, as by :func:`fit_many`.
+        Number of models fitted at the same time; default: one per core, as in :func:`fit_many`.
 
     Attributes
     ----------
     estimator_ : estimator
-        Fitted to all samples.
+        The model fitted to all samples.
     n_held_out_ : int
-        Samples whose errors are known.
+        Number of held-out samples.
     n_features_in_, feature_names_in_
-        As of ``estimator_``.
+        Those of ``estimator_``.
 
     Examples
     --------
@@ -226,24 +230,25 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         return np.maximum(low - y, y - high) / unit
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """Intervals that contain a given share of the targets.
+        """Predict intervals that contain a given fraction of the targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+            Samples, one per row.
         coverage : float, default=0.9
-            The share, in (0, 1).
+            Fraction of the targets inside their intervals, in (0, 1).
 
         Returns
         -------
         low, high : ndarray of float64, shape (n_samples,)
-            Infinite where there are too few samples for the coverage, less than
-            ``coverage / (1 - coverage)``.
+            Ends of the intervals. Infinite if there are too few held-out samples for the
+            coverage, fewer than ``coverage / (1 - coverage)``.
         """
         check_is_fitted(self)
         coverage = self._coverage(coverage)
         bands = [_band(fold.model, X) for fold in self._folds_]
-        # the rank from outside, as far as rounding of 1 - coverage lets one see
+        # rank counted from the outer end; rounded first, since 1 - coverage has rounding errors
         n = self.n_held_out_
         rank = math.floor(round((1 - coverage) * (n + 1), 9))
         n_samples = len(bands[0][0])
@@ -260,22 +265,22 @@ class ConformalRegressor(RegressorMixin, _Conformal):
             lows, highs = (np.concatenate(each, axis=1) for each in zip(*ends, strict=True))
             low[some] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
             high[some] = np.partition(highs, n - rank, axis=1)[:, n - rank]
-        # where all errors are negative, as of quantiles far apart, the ends may pass each other
+        # if all errors are negative, as for quantiles far apart, the ends may be in wrong order
         return np.minimum(low, high), np.maximum(low, high)
 
 
 def _moved(
     scores: np.ndarray, low: np.ndarray, high: np.ndarray, unit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of intervals, moved by each score."""
+    """Move the ends of the intervals by each score."""
     return low - unit * scores, high + unit * scores
 
 
 def _band(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a model says of each sample: the ends of its own interval, and the unit of errors."""
+    """The interval ends predicted by a model for each sample, and the unit of its errors."""
     if is_gaussian(model) or is_gaussian(getattr(model, "estimator", None)):
         mean, unit = (np.asarray(each, np.float64) for each in model.predict(X, return_std=True))
-        # a variance of zero would make errors infinite
+        # errors are divided by this, so it must not be zero
         return mean, mean, np.maximum(unit, np.finfo(np.float64).tiny)
     predicted = np.asarray(model.predict(X), np.float64)
     one = np.ones(len(predicted))
@@ -292,33 +297,36 @@ def _band(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _has_quantiles(model: Any) -> bool:
-    """Whether an estimator, or the end of a pipeline or ensemble, predicts several quantiles."""
+    """Whether an estimator, or the last step of a pipeline, predicts several quantiles."""
     last = last_of(getattr(model, "estimator", model))
     return loss_of(last) == "quantile" and not isinstance(last.quantile, Real)
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
-    """Sets of classes that contain the right one for a given share of new samples (CV+).
+    """Prediction sets of a classifier by conformal cross-validation (CV+).
 
-    As :class:`ConformalRegressor`, with sets in place of intervals. Source: Romano, Sesia, Candès,
-    Classification with valid and adaptive coverage (2020).
+    Like :class:`ConformalRegressor`, with sets of classes in place of intervals. A given fraction
+    of the sets contains the true class. Source: Romano, Sesia, Candès, Classification with valid
+    and adaptive coverage (2020).
 
     Parameters
     ----------
     estimator : estimator
-        A classifier with ``predict_proba``: :class:`MLPClassifier`, :class:`TabularClassifier`, any
-        of scikit-learn.
+        A classifier with ``predict_proba``: :class:`MLPClassifier`, :class:`TabularClassifier`, or
+        any of scikit-learn.
     conformity_score : {"lac", "aps"}, default="lac"
-        What makes a class unlikely. "lac": one minus its probability, which gives the smallest
-        sets; where a model is more certain than the coverage requires they may be empty. "aps": the
-        probability of all likelier classes and half of its own, which gives larger sets to hard
-        samples and smaller ones to easy samples. (The paper draws at random which part of its own.)
+        Score of a class; a set contains the classes with the lowest scores. "lac": one minus the
+        probability of the class. It gives the smallest sets, which may be empty where the model is
+        more certain than the coverage requires. "aps": the sum of the probabilities of all more
+        probable classes and half the probability of the class. It gives larger sets for difficult
+        samples and smaller sets for easy ones. (The paper uses a random part instead of half.)
     cv, random_state, n_jobs : various
-        As for :class:`ConformalRegressor`; folds have the classes in their shares.
+        As for :class:`ConformalRegressor`; folds are stratified by class.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
+        Class labels.
     estimator_, n_held_out_, n_features_in_, feature_names_in_
         As for :class:`ConformalRegressor`.
 
@@ -372,7 +380,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
     def _of_classes(self, model: Any, X: Any) -> np.ndarray:
         """Scores of all classes, (n_samples, n_classes)."""
         found = np.asarray(model.predict_proba(X), np.float64)
-        # a fold may lack a class
+        # a class may be absent from the training samples of a fold
         p = np.zeros((len(found), len(self.classes_)))
         p[:, np.searchsorted(self.classes_, model.classes_)] = found
         if self.conformity_score == "lac":
@@ -384,18 +392,19 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return each
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Sets of classes that contain the right one for a given share of the samples.
+        """Predict sets of classes that contain the true class for a given fraction of samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+            Samples, one per row.
         coverage : float, default=0.9
-            The share, in (0, 1).
+            Fraction of the sets that contain the true class, in (0, 1).
 
         Returns
         -------
         ndarray of bool, shape (n_samples, n_classes)
-            Whether a class belongs to the set, in the order of ``classes_``.
+            Whether each class is in the set, in the order of ``classes_``.
         """
         check_is_fitted(self)
         coverage = self._coverage(coverage)
@@ -406,11 +415,12 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return below < round(coverage * (self.n_held_out_ + 1), 9)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities by the model that was fitted to all samples.
+        """Predict probabilities with the model fitted to all samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, DataFrame}, shape (n_samples, n_features)
+            Samples, one per row.
 
         Returns
         -------

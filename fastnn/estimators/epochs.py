@@ -1,10 +1,10 @@
-"""Stochastic training with scikit-learn's conventions: the hooks of the one training loop.
+"""Stochastic training with scikit-learn's conventions, as a subclass of the training loop.
 
 The conventions are those of scikit-learn's multi-layer perceptron, so that its loss curves are
-reproduced: the order of an epoch is drawn from a RandomState; the L2 factor of a batch is
-``alpha`` divided by the batch's summed sample weights; the loss of an epoch is the mean of its
-batches' losses by their sizes; and the squared error is halved and averaged, not summed, over the
-outputs (though its gradient is that of the sum).
+reproduced. The order of an epoch is drawn from a RandomState. The L2 factor of a batch is
+``alpha`` divided by the sum of its sample weights. The loss of an epoch is the mean of the losses
+of its batches, weighted by their sizes. The squared error is halved and averaged, not summed,
+over the outputs (though its gradient is that of the sum).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Part:
-    """Consecutive samples of an epoch, in batches of one size with one L2 factor.
+    """Consecutive samples of an epoch, in batches of equal size with the same L2 factor.
 
     Attributes
     ----------
     samples : slice
-        Of the epoch's order.
+        Slice of the order of the epoch.
     batches : Batches
     n_batches : int
     """
@@ -50,14 +50,14 @@ class Part:
 
 
 class Latest:
-    """The end of an epoch, kept now and then, as often as 2% of the time allow."""
+    """Copy of the state at the end of an epoch, renewed as often as 2% of the time allow."""
 
     def __init__(self) -> None:
         self.contents: Any = None
         self.step, self.due = 0, 0.0
 
     def take(self, run: EpochRun) -> None:
-        """Keep what is now, if it is time."""
+        """Copy the current state, if that is due."""
         before = time.perf_counter()
         if before < self.due or run.checkpoints is None:
             return
@@ -67,7 +67,7 @@ class Latest:
 
 
 class EpochRun(Run):
-    """The stochastic training of an estimator, whose attributes it keeps up to date.
+    """The stochastic training of an estimator; updates the attributes of the estimator.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class EpochRun(Run):
     state : SolverState
     data : Data
     held_out : Data or None
-        To validate with after every epoch.
+        Validation data for after every epoch.
     batch_size : int
         At most the number of samples.
     epochs : int
@@ -85,12 +85,12 @@ class EpochRun(Run):
     checkpoints, point
         As for :class:`Run`.
     random : dict or None
-        State of the random numbers at the start, for the checkpoints.
+        State of the random generator at the start, for the checkpoints.
 
     Attributes
     ----------
     stopped : str
-        As for :class:`Run`; "no improvement" and "diverged" too.
+        As for :class:`Run`; also "no improvement" and "diverged".
     """
 
     state: SolverState
@@ -114,7 +114,7 @@ class EpochRun(Run):
         self.random, self.latest = random, Latest()
         self.held_out, self.samples, self.alpha = held_out, len(data), float(estimator.alpha)
         sizes = batch_sizes(len(data), batch_size)
-        # The order within one full batch changes nothing but rounding.
+        # The order within one full batch affects only rounding.
         self.order = np.arange(len(data)) if estimator.shuffle and len(sizes) > 1 else None
         self.weights = data.weights
         self.epoch_parts = self._make_parts(data, batch_size)
@@ -132,7 +132,7 @@ class EpochRun(Run):
         self.losses_by_step = (
             network.loss_name == "squared_error" and network.n_outputs > 1 and self.alpha > 0
         )
-        # Whether one call of the kernels can go through several epochs, and nobody watches.
+        # Whether one call of the kernels can run several epochs.
         one_part = self.order is None and len(self.epoch_parts) == 1
         self.many_at_once = one_part and not self.losses_by_step
         resumed = self.step // self.batches
@@ -143,11 +143,11 @@ class EpochRun(Run):
         self.single = held_out is not None or context is not None or not self.many_at_once
 
     def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
-        """What an epoch consists of; parts of one batch size share their memory."""
+        """Split an epoch into parts; parts with the same batch size share their memory."""
         network, samples = self.network, self.samples
         x = _rows(data.x, network)
         whole = samples - samples % batch_size
-        # with weights each batch has its own L2 factor
+        # with sample weights each batch has its own L2 factor
         step = batch_size if len(data.weights) and self.alpha > 0 else max(whole, 1)
         bounds = [(start, min(start + step, whole), batch_size) for start in range(0, whole, step)]
         if whole < samples:
@@ -168,9 +168,9 @@ class EpochRun(Run):
         return parts
 
     def _l2(self, part: Part) -> float:
-        """The L2 factor of a part's batches."""
+        """The L2 factor of the batches of a part."""
         total = float(part.batches.batch_size)
-        if len(self.weights) and self.alpha:  # then there is one batch
+        if len(self.weights) and self.alpha:  # the part then has a single batch
             rows = part.samples if self.order is None else self.order[part.samples]
             total = float(self.weights[rows].sum(dtype=np.float64))
         return self.alpha / total if total > 0 else 0.0
@@ -178,7 +178,7 @@ class EpochRun(Run):
     # --- chunks -------------------------------------------------------------------
 
     def most_steps(self) -> int:
-        """One epoch, or as many as cannot run past a stop."""
+        """Steps of one epoch, or of as many epochs as can run before training might stop."""
         if self.single:
             return self.batches
         estimator = self.estimator
@@ -186,7 +186,7 @@ class EpochRun(Run):
         return int(max(1, min(self.total // self.batches, sure))) * self.batches
 
     def rates(self, count: int) -> np.ndarray:
-        """Learning rates of the steps of the next epochs."""
+        """Learning rate of each step of the next epochs."""
         estimator, state, batches = self.estimator, self.state, self.batches
         epochs = count // batches
         by_epoch = np.full((epochs, batches), state.learning_rate)
@@ -202,30 +202,33 @@ class EpochRun(Run):
         return rates
 
     def _slower(self, seen: np.ndarray) -> np.ndarray:
-        """Learning rates after so many samples; powers of arrays and numbers differ in bits."""
+        """Learning rates of "invscaling" after ``seen`` samples.
+
+        Takes an array in any case, since powers of arrays and of scalars can differ by rounding.
+        """
         estimator = self.estimator
         return estimator.learning_rate_init / (seen + 1) ** estimator.power_t
 
     def new_losses(self, count: int) -> np.ndarray:
-        """Kept with the number of epochs before them."""
+        """Return the array for the next losses; stored with the number of epochs before them."""
         losses = np.empty(count)
         self.chunk = self.step // self.batches, losses
         return losses
 
     def begin(self) -> None:
-        """A resumed run may be over already."""
+        """Stop a resumed run that has already ended."""
         if self.start.is_over:
             self.stopped = "no improvement"
 
     def before_chunk(self) -> None:
-        """Tell the callbacks; keep what is, for Ctrl-C."""
+        """Copy the state for Ctrl-C if due, and notify the callbacks."""
         if self.checkpoints is not None and self.step > self.start.steps:
             self.latest.take(self)
         if self.context is not None:
             self.context.begin_iteration()
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the steps of the next epochs, up to a loss that is not finite."""
+        """Do the steps of the next epochs, up to the first loss that is not finite."""
         if self.many_at_once:
             return self._train_part(0, self.state.epochs, rates, losses)
         begin = self.state.epochs
@@ -246,10 +249,10 @@ class EpochRun(Run):
         drawn = np.arange(self.samples)
         self.estimator._random_state.shuffle(drawn)
         assert self.order is not None
-        self.order[:] = self.order[drawn]  # the parts look there
+        self.order[:] = self.order[drawn]  # in place: the parts reference this array
 
     def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Steps of one part; returns how many were done."""
+        """Do the steps of one part; return the number of steps done."""
         part, state = self.epoch_parts[index], self.state
         step, l2 = epoch * part.n_batches, self._l2(part)
         train = partial(
@@ -270,7 +273,7 @@ class EpochRun(Run):
         return len(losses)
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """Record the epochs, tell the callbacks."""
+        """Record the epochs and notify the callbacks."""
         for loss in self._means(losses):
             if self._end_epoch(float(loss)):
                 self.stopped = "no improvement"
@@ -280,8 +283,8 @@ class EpochRun(Run):
                     self.stopped = "callback"
 
     def _means(self, losses: np.ndarray) -> np.ndarray:
-        """Losses of epochs from those of their batches."""
-        # Each by itself: in a product of a matrix the bits depend on the number of its rows.
+        """Losses of epochs from the losses of their batches."""
+        # Row by row: the rounding of a matrix product depends on the number of its rows.
         weights = self.sizes / self.sizes.sum()
         each = losses.reshape(-1, self.batches)
         means = each[:, 0] * 1.0 if self.batches == 1 else np.array([row @ weights for row in each])
@@ -290,7 +293,7 @@ class EpochRun(Run):
         return means
 
     def interrupted(self) -> None:
-        """The counters and the loss curve become those of the epochs that were completed."""
+        """Set counters and loss curve to the completed epochs."""
         estimator, batches, curve = self.estimator, self.batches, self.estimator.loss_curve_
         counted, losses = self.chunk
         completed = self.step // batches
@@ -301,7 +304,7 @@ class EpochRun(Run):
         estimator.loss_ = curve[-1] if curve else float("nan")
 
     def point(self) -> Point:
-        """Where this run is, at the end of an epoch."""
+        """Position of this run, at the end of an epoch."""
         return Point(
             self.first_epoch,
             self.step,
@@ -313,7 +316,7 @@ class EpochRun(Run):
         )
 
     def finished(self) -> None:
-        """A last checkpoint: of now, or after Ctrl-C of the latest epoch that was kept."""
+        """Write the last checkpoint: the current state, or after Ctrl-C the latest copy."""
         if self.checkpoints is None or self.stopped == "diverged":
             return
         if self.stopped != "interrupted":
@@ -322,7 +325,7 @@ class EpochRun(Run):
             self.checkpoints.write(self.latest.contents)
 
     def diverged(self, losses: np.ndarray) -> None:
-        """A loss was not finite: an error, or with early stopping the best parameters."""
+        """Handle a loss that is not finite: raise, or stop if early stopping has parameters."""
         finished = (len(losses) - 1) // self.batches * self.batches
         if finished:
             self.after_chunk(losses[:finished])
@@ -336,7 +339,7 @@ class EpochRun(Run):
     # --- epochs -------------------------------------------------------------------
 
     def _count_epoch(self, loss: float) -> None:
-        """Counters and loss curve."""
+        """Update counters and loss curve."""
         estimator = self.estimator
         estimator.loss_curve_.append(loss)
         estimator.n_iter_ += 1
@@ -344,7 +347,7 @@ class EpochRun(Run):
         estimator.loss_ = loss
 
     def _end_epoch(self, loss: float) -> bool:
-        """Record an epoch; whether training stops."""
+        """Record an epoch; return whether training stops."""
         estimator, state, params = self.estimator, self.state, self.model.params
         self._count_epoch(loss)
         if estimator.verbose:
@@ -376,7 +379,7 @@ class EpochRun(Run):
         return self._no_improvement()
 
     def _no_improvement(self) -> bool:
-        """Whether to stop, or to go on with a smaller learning rate."""
+        """React to a lack of improvement: return True to stop, or reduce the learning rate."""
         estimator, state = self.estimator, self.state
         what = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
@@ -406,7 +409,7 @@ class EpochRun(Run):
     def _validate(self, held_out: Data) -> None:
         """Append loss and score on held-out samples."""
         estimator, net, weights = self.estimator, self.network, held_out.weights
-        # A network about to diverge may overflow here first.
+        # A diverging network may overflow here before the training loss does.
         with np.errstate(over="ignore", invalid="ignore"):
             z = np.ascontiguousarray(estimator._outputs(net, held_out.x, False).T)
             p = z.copy()
@@ -420,7 +423,7 @@ class EpochRun(Run):
             print(f"Validation score: {score:f}")
 
     def _score(self, held_out: Data, p: np.ndarray, loss: float) -> float:
-        """What early stopping watches, from predictions and loss."""
+        """The score monitored by early stopping, from predictions and loss."""
         estimator = self.estimator
         given = held_out.weights if len(held_out.weights) else None
         if estimator.scoring == "loss":
@@ -431,7 +434,7 @@ class EpochRun(Run):
                 return float("nan")
             return estimator._default_score(labels, estimator._decide(p), given)
         scorer = get_scorer(estimator.scoring)
-        # the rows held out no longer have names
+        # the held-out array has no feature names, so avoid scikit-learn's warning
         view = copy.copy(estimator)
         view.__dict__.pop("feature_names_in_", None)
         arguments: dict[str, Any] = {} if given is None else {"sample_weight": given}
@@ -439,7 +442,7 @@ class EpochRun(Run):
 
 
 def _rows(x: Any, network: Network) -> np.ndarray | Rows:
-    """Samples as the kernels take them; sparse ones stay sparse."""
+    """Convert samples to the form the kernels take; sparse samples stay sparse."""
     if scipy.sparse.issparse(x):
         indices = x.indices.astype(np.int32, copy=False)
         return Rows(x.data[None], indices, x.indptr.astype(np.int64))

@@ -1,4 +1,4 @@
-"""What a model file keeps of an estimator beside its network."""
+"""Contents of the model file of an estimator, other than its network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
     from fastnn.network import Network
 
-# Attributes, without their underscore, that have an entry for each epoch.
+# Attributes, without the trailing underscore, with one entry per epoch.
 _CURVES = ("loss_curve", "validation_scores", "validation_loss_curve")
 
 
 def fields_of(estimator: BaseMLP) -> dict[str, Any]:
-    """What a model file keeps beside the network, as plain data."""
+    """Parameters and fitted attributes of an estimator as plain data."""
     check_is_fitted(estimator)
     parameters = {
         name: _plain(value)
@@ -62,16 +62,16 @@ def fields_of(estimator: BaseMLP) -> dict[str, Any]:
 def from_fields(
     cls: type[BaseMLP], fields: dict[str, Any], network: Network, backend: str
 ) -> BaseMLP:
-    """The estimator of a class, from :func:`fields_of`.
+    """Create an estimator from the result of :func:`fields_of`.
 
     Raises
     ------
     ValueError
-        If the parameters are not the class's or do not fit the network.
+        If the parameters are not those of the class, or do not match the network.
     """
     parameters, fitted = dict(fields["parameters"]), fields["fitted"]
     unknown = set(parameters) - (set(cls._get_param_names()) - {"backend"})
-    # those that came later have their defaults
+    # parameters added in later versions get their defaults
     missing = set(cls._get_param_names()) - {"backend", *cls._LATER} - set(parameters)
     if unknown | missing:
         named = ", ".join(sorted(unknown | missing))
@@ -119,7 +119,7 @@ def from_fields(
 
 
 def resume(estimator: BaseMLP, fields: dict[str, Any], moments: np.ndarray) -> None:
-    """Take up the state of a training that a model file kept."""
+    """Restore the state of a training from a model file."""
     rate = fields["learning_rate"]
     state = SolverState(learning_rate=estimator.learning_rate_init if rate is None else rate)
     state.resume(fields, moments, estimator._network().params)
@@ -127,7 +127,7 @@ def resume(estimator: BaseMLP, fields: dict[str, Any], moments: np.ndarray) -> N
 
 
 def _plain(value: Any) -> Any:
-    """A parameter as JSON has it."""
+    """Convert a parameter to JSON types."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, type):
@@ -138,5 +138,5 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: float | None) -> float | None:
-    """A number as JSON has it: None for what is not finite."""
+    """Convert a number for JSON: None if it is not finite."""
     return float(value) if value is not None and np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Full-batch training by SciPy's L-BFGS."""
+"""Full-batch training with SciPy's L-BFGS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks | None) -> None:
-    """Fit an estimator, in float64 whatever the dtype of its parameters."""
+    """Fit an estimator, in float64 for any dtype of its parameters."""
     check_full_batch(estimator, net.dropout)
     wide = net
     if net.dtype != np.float64:
@@ -69,7 +69,7 @@ def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks |
 
 @dataclass
 class LbfgsResult:
-    """What L-BFGS found.
+    """Result of L-BFGS.
 
     Attributes
     ----------
@@ -77,9 +77,10 @@ class LbfgsResult:
     iterations : int
     converged : bool
     message : str
-        SciPy's reason for the end.
+        SciPy's reason for termination.
     interrupted : bool
-        Whether Ctrl-C ended it; all else is that of the last complete iteration.
+        Whether Ctrl-C ended the optimisation; the other attributes are then those of the last
+        complete iteration.
     """
 
     loss: float
@@ -99,28 +100,28 @@ def lbfgs(
     max_fun: int,
     callback: Callable[[int, float], bool] | None,
 ) -> LbfgsResult:
-    """Minimise the loss over all samples by SciPy's L-BFGS-B; ``network`` gets the result.
+    """Minimise the loss over all samples with SciPy's L-BFGS-B; updates ``network``.
 
     Parameters
     ----------
     network : Network
-        In float64: line searches need the digits.
+        In float64, since line searches need the precision.
     data : Data
     alpha : float
     tol : float
-        Largest entry of the gradient at which to end.
+        Stop when no entry of the gradient exceeds this in absolute value.
     max_iter, max_fun : int
-        Most iterations and evaluations.
+        Maximum number of iterations and of function evaluations.
     callback : callable, optional
-        Gets iteration and loss after every iteration; the network holds its parameters. A true
-        result ends.
+        Called with iteration and loss after every iteration, when the network has the current
+        parameters. A true result stops the optimisation.
 
     Returns
     -------
     LbfgsResult
     """
     function = _Objective(network, data, alpha)
-    # Replaced as a whole, so that Ctrl-C anywhere leaves one iteration's numbers.
+    # Replaced in one assignment, so that an interrupt cannot mix values of two iterations.
     latest: tuple[int, float, np.ndarray] = 0, float("nan"), network.params.copy()
 
     def after(intermediate_result: scipy.optimize.OptimizeResult) -> None:
@@ -153,7 +154,7 @@ def lbfgs(
 
 
 class _Objective:
-    """Loss and gradient over all samples, as functions of the parameters."""
+    """Loss and gradient over all samples as a function of the parameters."""
 
     def __init__(self, network: Network, data: Data, alpha: float) -> None:
         self.network = network
@@ -169,7 +170,7 @@ class _Objective:
         parts = [data.take(slice(start, start + step)) for start in range(0, samples, step)]
         self.parts = [
             (
-                # one part stays dense
+                # a single part is converted to dense once
                 _columns(part.x) if len(parts) == 1 else part.x,
                 np.ascontiguousarray(part.targets.T),
                 part.weights,
@@ -177,7 +178,7 @@ class _Objective:
             )
             for part in parts
         ]
-        # per parameter: biases have no L2
+        # L2 factor of each parameter; biases have none
         self.decay = np.zeros(network.n_params)
         for of_weights in network.unflatten(self.decay)[0]:
             of_weights[...] = self.l2
@@ -189,7 +190,7 @@ class _Objective:
         for x, targets, weights, share in self.parts:
             if len(self.parts) > 1:
                 x = _columns(x)
-            # without L2, which is added once
+            # without L2, which is added below
             loss += share * net.model.loss_and_grad(x, targets, weights, 0.0, self.grads)
             gradient += share * self.grads[0]
         scale = 1.0 / self.total if self.total > 0 else 0.0
@@ -200,5 +201,5 @@ class _Objective:
 
 
 def _columns(x: Any) -> np.ndarray:
-    """Samples as the kernel takes them, (features, samples)."""
+    """Samples in the form the kernel takes, (features, samples)."""
     return np.ascontiguousarray((x.toarray() if scipy.sparse.issparse(x) else x).T)

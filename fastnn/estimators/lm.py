@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def check_lm(estimator: BaseMLP, net: Network, keeps: bool) -> None:
-    """Raise unless an estimator's parameters go with Levenberg-Marquardt.
+    """Raise unless the parameters of an estimator are compatible with Levenberg-Marquardt.
 
     Parameters
     ----------
     estimator : BaseMLP
     net : Network
     keeps : bool
-        Whether there are to be checkpoints.
+        Whether checkpoints are to be written.
     """
     check_full_batch(estimator, net.dropout)
     rule = make_optimizer("lm", estimator.get_params(deep=False))
@@ -38,9 +38,9 @@ def check_lm(estimator: BaseMLP, net: Network, keeps: bool) -> None:
 
 
 class SecondOrderEpochs(Stepping, EpochRun):
-    """A training of an estimator by Levenberg-Marquardt; an epoch is a step.
+    """The training of an estimator by Levenberg-Marquardt; one epoch is one step.
 
-    Parameters are those of :class:`EpochRun`.
+    The parameters are those of :class:`EpochRun`.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -48,7 +48,7 @@ class SecondOrderEpochs(Stepping, EpochRun):
         self.blas_threads = self.blas_threads_for(self.network.n_threads)
 
     def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
-        """All samples, with what trains on them; ``state`` is not set yet."""
+        """One part with all samples and the steps; called before ``self.state`` is set."""
         state, total = self.estimator._optimizer, float(len(data))
         if len(data.weights):
             total = float(data.weights.sum(dtype=np.float64))
@@ -64,41 +64,41 @@ class SecondOrderEpochs(Stepping, EpochRun):
         return self.do_steps(losses)
 
     def recorded(self) -> float:
-        """The objective, or for several outputs its mean over these with all of the penalty."""
+        """The objective; for several outputs, the mean loss over the outputs plus the penalty."""
         if not self.losses_by_step:
             return self.steps.loss
         penalty = self.steps.loss - self.steps.mean_loss
         return self.steps.mean_loss / self.network.n_outputs + penalty
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """As of any training."""
+        """As in :class:`EpochRun`."""
         EpochRun.after_chunk(self, losses)
 
     def interrupted(self) -> None:
-        """Ctrl-C came."""
+        """Record a pending step after Ctrl-C."""
         self.settle_step()
         super().interrupted()
 
     def diverged(self, losses: np.ndarray) -> None:
-        """The steps have come to their end, or the objective was not finite from the start."""
+        """End the run if the steps have ended; otherwise the objective is not finite."""
         if not self.ended(losses):
             EpochRun.diverged(self, losses)
 
     def _no_improvement(self) -> bool:
-        """Only validation ends it: the gradient tells when the loss does not fall any more."""
+        """Stop only if the validation score does not improve; the loss has its own criterion."""
         if self.estimator.early_stopping:
             return super()._no_improvement()
         self.estimator._no_improvement_count = 0
         return False
 
     def leave_posterior(self) -> None:
-        """Have the estimator keep what Bayesian regularisation found."""
+        """Set the estimator's ``posterior_``, the result of Bayesian regularisation."""
         rule, params = self.steps.rule, self.network.params
         self.estimator.posterior_ = self.steps.posterior(params) if rule.is_bayesian else None
 
 
 def deviations(estimator: BaseMLP, X: Any) -> np.ndarray:
-    """Standard deviations of a regressor's predictions."""
+    """Standard deviations of a regressor's predictions, including the noise."""
     check_is_fitted(estimator)
     X = validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
     x = X.toarray() if scipy.sparse.issparse(X) else X

@@ -1,4 +1,4 @@
-"""scikit-learn's parallel fits on the threads of :func:`fastnn.fit_many`."""
+"""joblib backend: scikit-learn's parallel fits on the threads of :func:`fastnn.fit_many`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fastnn.training.pool import Workers
 
 
 class JoblibBackend(ParallelBackendBase):
-    """Backend of joblib: fits in parallel, one network per core, as :func:`fastnn.fit_many`.
+    """joblib backend for parallel fits, one network per core, like :func:`fastnn.fit_many`.
 
-    For what scikit-learn does with many fits: searches, cross-validation, ensembles. The
-    kernels work without the GIL, so threads suffice: nothing is copied to other processes.
-    Each fit keeps to its core, BLAS included, and Ctrl-C stops those that run. Parallel work
-    within a fit is done by its own thread.
+    For everything in scikit-learn that does many fits: searches, cross-validation, ensembles. The
+    kernels release the GIL, so threads suffice and no data are copied to other processes. Each
+    fit uses one core, including BLAS, and Ctrl-C stops the running fits. Nested parallel work
+    runs in the thread of its fit.
 
     Examples
     --------
@@ -43,13 +43,13 @@ class JoblibBackend(ParallelBackendBase):
     uses_threads = True
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Fits at a time: of -1, one per core."""
+        """Number of fits at the same time; -1 means one per core."""
         return 1 if self.nesting_level else ThreadingBackend().effective_n_jobs(n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         """Start the threads."""
         n_jobs = self.effective_n_jobs(n_jobs)
-        if n_jobs == 1:  # then a fit may have all cores
+        if n_jobs == 1:  # a single fit may use all cores
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._workers = Workers(n_jobs).__enter__()
@@ -62,7 +62,7 @@ class JoblibBackend(ParallelBackendBase):
         return future
 
     def retrieve_result_callback(self, out: Future) -> Any:
-        """What the fit returned, or raise what it raised."""
+        """Return the result of the fit, or raise its exception."""
         return out.result()
 
     def terminate(self) -> None:
@@ -70,12 +70,12 @@ class JoblibBackend(ParallelBackendBase):
         self._workers.__exit__()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Stop the fits that run."""
+        """Stop the running fits."""
         self._workers.stop()
         self.terminate()
         if ensure_ready:
             self.configure(self.parallel.n_jobs, self.parallel)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
-        """What is parallel within a fit has one core."""
+        """The backend of parallel work within a fit: sequential, on the core of the fit."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None

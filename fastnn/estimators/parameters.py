@@ -1,4 +1,4 @@
-"""Parameters of the estimators: names, bounds, scikit-learn's validation of them."""
+"""Parameters of the estimators: names, bounds and constraints for scikit-learn's validation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 
-# scikit-learn's names of our activations.
+# scikit-learn's names of activations, and the names in this package.
 OUR_NAMES = {"logistic": "sigmoid"}
 ACTIVATIONS = {*codes.ACTIVATIONS, *OUR_NAMES}
 
 
 def is_stochastic(estimator: BaseMLP) -> bool:
-    """Whether there is a ``partial_fit``; the error says why not."""
+    """Whether ``partial_fit`` is available; raises an error with the reason if not."""
     if estimator.solver not in STOCHASTIC_SOLVERS:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -35,14 +35,14 @@ def is_stochastic(estimator: BaseMLP) -> bool:
 
 
 def interval(name: str) -> Interval:
-    """Bounds of a setting of networks as scikit-learn checks them."""
+    """Bounds of a network setting as a constraint of scikit-learn."""
     limits = bounds(name)
     if "gt" in limits:
         return Interval(Real, limits["gt"], limits.get("lt"), closed="neither")
     return Interval(Real, limits["ge"], limits.get("lt"), closed="left")
 
 
-# What scikit-learn checks before every fit.
+# Constraints that scikit-learn checks before every fit.
 CONSTRAINTS: dict[str, list] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(ACTIVATIONS), CustomActivation, list, tuple, np.ndarray],
@@ -88,7 +88,7 @@ CONSTRAINTS: dict[str, list] = {
 
 
 def each_activation(activation: Any, n_hidden: int) -> list[str | CustomActivation]:
-    """One activation for each hidden layer."""
+    """Validate activations; return a list with one for each hidden layer."""
     if isinstance(activation, str | CustomActivation):
         return [activation] * n_hidden
     names = list(activation)
@@ -102,7 +102,7 @@ def each_activation(activation: Any, n_hidden: int) -> list[str | CustomActivati
 
 
 def keep(estimator: BaseMLP, arguments: dict[str, Any]) -> None:
-    """Every argument of ``__init__`` as an attribute, untouched."""
+    """Store the arguments of ``__init__`` as attributes, unchanged."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)

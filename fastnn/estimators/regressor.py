@@ -1,4 +1,4 @@
-"""``MLPRegressor``: scikit-learn's, over the compiled kernels."""
+"""``MLPRegressor``: scikit-learn's estimator on the compiled kernels."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from fastnn.network.spec import as_quantiles
 
 
 class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
-    """Regressor: scikit-learn's ``MLPRegressor`` over compiled kernels.
+    """Multi-layer perceptron regressor: scikit-learn's ``MLPRegressor`` on compiled kernels.
 
     Parameters
     ----------
     loss : str or CustomLoss, default="squared_error"
-        "squared_error" (half the squared error, averaged over the outputs), "poisson" (half the
-        Poisson deviance, predictions are exponentials, targets not negative), "absolute_error",
-        "huber", "quantile", "gaussian" (a mean and a deviation, see ``predict``) or a
-        :class:`fastnn.CustomLoss`; these are summed over the outputs.
+        Loss function: "squared_error" (half the squared error, averaged over the outputs),
+        "poisson" (half the Poisson deviance; predictions are exponentials of the outputs, targets
+        must not be negative), "absolute_error", "huber", "quantile", "gaussian" (mean and standard
+        deviation, see ``predict``) or a :class:`fastnn.CustomLoss`. All but the first are summed
+        over the outputs.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate : various
         As for :class:`MLPClassifier`.
     learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose, warm_start : various
@@ -41,27 +42,26 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     epsilon, n_iter_no_change, max_fun, backend, dtype, dropout, weight_decay, rho : various
         As for :class:`MLPClassifier`.
     scoring, warmup, clip_norm, clip_value, ema : various
-        As for :class:`MLPClassifier`; early stopping watches R^2 unless ``scoring`` says
-        otherwise.
+        As for :class:`MLPClassifier`, except that early stopping by default monitors R^2.
     quantile : float in (0, 1) or several of them, default=0.5
-        What the loss "quantile" estimates; several in rising order.
+        Quantile that the loss "quantile" estimates, or several in increasing order.
     delta : float, default=1
-        Where the loss "huber" goes over from squares to absolute values.
+        Absolute error at which the loss "huber" changes from quadratic to linear.
     beta : float, default=0.5
-        Of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs", which compares
-        the loss with its gradient, takes 0.
+        Exponent of the loss "gaussian", as for :class:`fastnn.Network`. The solver "lbfgs" uses 0,
+        since its line search needs the exact gradient of the loss.
     regularization : {None, "bayesian"}
-        "bayesian", with ``solver="lm"``: the strength of L2 is estimated, ``alpha`` does not
-        count; see :class:`fastnn.LevenbergMarquardt`.
+        With "bayesian" (requires ``solver="lm"``) the strength of L2 is estimated and ``alpha``
+        ignored; see :class:`fastnn.LevenbergMarquardt`.
 
     Attributes
     ----------
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_scores_
     validation_loss_curve_, best_validation_score_, t_, n_iter_, n_features_in_
     feature_names_in_, n_layers_, n_outputs_, out_activation_
-        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", for poisson "exp".
+        As for :class:`MLPClassifier`; ``out_activation_`` is "identity", or "exp" for poisson.
     posterior_ : Posterior or None
-        With ``regularization="bayesian"``; model files do not have it.
+        Result of ``regularization="bayesian"``. Not saved in model files.
 
     Examples
     --------
@@ -138,7 +138,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         }
 
     def _outputs_per_target(self) -> int:
-        """As of the network."""
+        """Number of outputs per target, as in the network."""
         if self.loss == "gaussian":
             return 2
         if self.loss != "quantile" or isinstance(self.quantile, Real):
@@ -150,7 +150,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return "exp" if self.loss == "poisson" else "identity"
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        """Checked samples and values."""
+        """Validate samples and targets."""
         if self.regularization is not None and self.solver != "lm":
             raise ValueError(
                 f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
@@ -185,7 +185,7 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return targets
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        """One number for each target."""
+        """Convert outputs to one value per target."""
         if self._outputs_per_target() > 1:
             outputs = point(outputs, self._network().spec)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
@@ -196,17 +196,19 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         return_std : bool, default=False
-            Return standard deviations too, in the units of the targets, noise included: of the loss
-            "gaussian", and of ``solver="lm", regularization="bayesian"``.
+            Also return the standard deviations of the targets, including the noise, in the units
+            of the targets. Requires the loss "gaussian", or ``solver="lm"`` with
+            ``regularization="bayesian"``.
 
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
-            Of several quantiles (n_samples, n_quantiles), sorted, or (n_samples, n_outputs,
-            n_quantiles).
+            With several quantiles (n_samples, n_quantiles), or (n_samples, n_outputs,
+            n_quantiles); quantiles are sorted.
         deviations : ndarray, of the same shape
-            With ``return_std``.
+            Standard deviations, with ``return_std``.
         """
         outputs = self._predicted(X)
         if return_std and getattr(self, "posterior_", None) is not None:
@@ -216,15 +218,18 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
         return decided(outputs, self._network().spec, True, return_std)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+        """Return the coefficient of determination R^2.
+
+        With several quantiles it is computed from the one nearest to 1/2.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------
@@ -243,15 +248,16 @@ class MLPRegressor(ScoreMixin, RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """One epoch over the samples given.
+        """Train one epoch on the given samples.
 
         Parameters
         ----------
         X : {array-like, sparse matrix}, shape (n_samples, n_features)
+            Samples, one per row.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; equal weights by default.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The search for a network's sizes, activation, learning rate and L2 by cross-validation."""
+"""Search for layer sizes, activation, learning rate and L2 by cross-validation."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Model = MLPClassifier | MLPRegressor
 
 @dataclass(frozen=True)
 class Search:
-    """How to search.
+    """Settings of a search.
 
     Attributes
     ----------
     method : {"random", "halving"}
-        halving: many trials on few samples, the best go on.
+        "halving": many trials on few samples; the best continue with more samples.
     trials, folds : int
     scoring : str or None
-        A score of scikit-learn; default: accuracy or R^2.
+        Name of a scorer of scikit-learn; default: accuracy or R^2.
     jobs : int or None
-        Fits at a time; default: one per core.
+        Number of fits at the same time; default: one per core.
     seed : int
     """
 
@@ -55,7 +55,7 @@ class Search:
 
     @property
     def n_fits(self) -> int | None:
-        """How many fits there are; None for halving, which decides by itself."""
+        """Number of fits; None for halving, which determines it itself."""
         return self.trials * self.folds if self.method == "random" else None
 
     def score_name(self, task: str) -> str:
@@ -68,17 +68,17 @@ class Search:
 
 
 class Scores(Protocol):
-    """What keeps the scores of finished fits."""
+    """Storage of the scores of finished fits."""
 
     def get(self, key: str) -> tuple[float, float] | None:
-        """Score and seconds, None if there are none."""
+        """Return score and seconds, or None if not stored."""
 
     def put(self, key: str, score: float, seconds: float) -> None:
-        """Keep them."""
+        """Store score and seconds."""
 
 
 class _Late(BaseEstimator):
-    """An estimator whose fit waits for the scorer, which may know the score already.
+    """An estimator whose fit is deferred to the scorer, which may already know the score.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class _Late(BaseEstimator):
         return self
 
     def key(self, X: np.ndarray, y: np.ndarray) -> str:
-        """Digest of the settings, the samples of the fit and those of the score."""
+        """Digest of the settings, the training samples and the validation samples."""
         given = self.estimator.get_params().items()
         settings = {k: v for k, v in given if not hasattr(v, "get_params") and k != "steps"}
         text = np.frombuffer(json.dumps(settings, default=repr, sort_keys=True).encode(), np.uint8)
@@ -104,12 +104,12 @@ class _Late(BaseEstimator):
 
 
 class _Scorer:
-    """Fits and scores what :class:`_Late` has, once; tells of every fit.
+    """Fits and scores a :class:`_Late` estimator, unless its score is stored; counts the fits.
 
     Attributes
     ----------
     seconds : list of (dict, int, float)
-        Settings, samples and seconds of each fit.
+        Settings, number of samples and seconds of each fit.
     """
 
     def __init__(self, scorer: Any, advance: Callable[[], None], kept: Scores | None) -> None:
@@ -123,7 +123,7 @@ class _Scorer:
             started = time.perf_counter()
             try:
                 estimator = clone(late.estimator).fit(*late.data_)
-            except UserWarning:  # that the training was interrupted: see cross_validate
+            except UserWarning:  # "Training interrupted": see the filters in cross_validate
                 raise KeyboardInterrupt from None
             check_stopped()
             seconds = time.perf_counter() - started
@@ -135,9 +135,10 @@ class _Scorer:
         return found[0]
 
     def seconds_of(self, settings: dict[str, Any], samples: int | None) -> float:
-        """Mean of the fits with these settings, in a round of so many samples if there are rounds.
+        """Mean time of the fits with these settings, in the round with ``samples`` if given.
 
-        A fold has all samples but one part, a round several times those of the round before.
+        A fit uses at least half of the samples of its round, and each round has three times as
+        many samples as the previous one, so the number of samples identifies the round.
         """
         found = [
             seconds
@@ -157,20 +158,20 @@ def cross_validate(
     advance: Callable[[], None] = lambda: None,
     kept: Scores | None = None,
 ) -> RandomizedSearchCV | HalvingRandomSearchCV:
-    """Cross-validate settings drawn from distributions; features are standardised in every fit.
+    """Cross-validate settings drawn from distributions, with standardised features.
 
     Parameters
     ----------
     model : MLPClassifier or MLPRegressor
-        What all trials start from.
+        Model with the parameters that are not searched.
     distributions : dict
-        Values, or a distribution of SciPy, by the name of a parameter.
+        List of values, or a distribution of SciPy, by name of a parameter.
     X, y : ndarray
     search : Search
     advance : callable, optional
         Called after every fit.
     kept : Scores, optional
-        Scores of fits that are finished, which are not done again.
+        Stored scores of finished fits, which are not repeated.
     """
     prefix = f"{type(model).__name__.lower()}__"
     estimator = make_pipeline(StandardScaler(), model)
@@ -194,19 +195,19 @@ def cross_validate(
             estimator, drawn, n_candidates=search.trials, min_resources="exhaust", **settings
         )
     with joblib.parallel_config(JoblibBackend()), warnings.catch_warnings():
-        # a trial may need more epochs, or diverge: its score tells
+        # a trial may need more epochs, or diverge; its score shows that
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FitFailedWarning)
-        # a fit that did not come to its end has no score
+        # an interrupted fit must not be scored
         warnings.filterwarnings("error", "Training interrupted", UserWarning)
-        warnings.filterwarnings("ignore", "The least populated class")  # so does it here
+        warnings.filterwarnings("ignore", "The least populated class")
         warnings.filterwarnings("ignore", "Scoring failed")
         warnings.filterwarnings("ignore", "One or more of the test scores are non-finite")
         return searched.fit(X, y)
 
 
 def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
-    """The trials as columns, best first, and the parameters of the best."""
+    """Return the trials as columns, best first, and the parameters of the best trial."""
     found = searched.cv_results_
     scores = np.asarray(found["mean_test_score"], float)
     if np.isnan(scores).all():
@@ -245,12 +246,12 @@ def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
     return table, best
 
 
-# Of standardised features, by float32 weights that have the means in them.
+# Largest tolerated rounding error, in standard deviations, if means are folded into the weights.
 LARGEST_ROUNDING = 1e-3
 
 
 def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Model:
-    """Train the best parameters on all samples; standardising goes into the outer layers."""
+    """Train the best settings on all samples; fold the scaling into the first and last layer."""
     scaler = StandardScaler().fit(X)
     _warn_of_large_means(model, scaler)
     model = clone(model).set_params(**best)
@@ -270,7 +271,7 @@ def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -
 
 
 def _warn_of_large_means(model: Model, scaler: StandardScaler) -> None:
-    """Warn where float32 weights that have a mean in them would lose the deviations from it."""
+    """Warn if float32 loses the spread of a column when its mean is folded into the biases."""
     if np.dtype(model.dtype) != np.float32:
         return
     rounding = np.abs(scaler.mean_ / scaler.scale_) * np.finfo(np.float32).eps

@@ -1,4 +1,4 @@
-"""What the estimators' solvers share: data, update rules, how many threads."""
+"""Shared by the solvers of the estimators: data, update rules, number of threads."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ NOT_FINITE = (
 
 @dataclass
 class Data:
-    """Samples as the solvers take them.
+    """Samples in the form the solvers take.
 
     Attributes
     ----------
     x : ndarray or scipy.sparse CSR, shape (samples, features)
     targets : ndarray, shape (samples, 1 or outputs)
-        Class indices for cross_entropy, else one column an output.
+        Class indices for cross_entropy, otherwise one column per target.
     weights : ndarray, shape (samples,) or (0,)
-        Empty for all ones.
+        Sample weights; empty for equal weights.
     """
 
     x: Any
@@ -51,26 +51,26 @@ class Data:
         return self.x.shape[0]
 
     def take(self, rows: np.ndarray | slice) -> Data:
-        """Some of the samples."""
+        """Select some of the samples."""
         weights = self.weights[rows] if len(self.weights) else self.weights
         return Data(self.x[rows], self.targets[rows], weights)
 
 
 @dataclass
 class SolverState(TrainingState):
-    """What a stochastic solver carries from one call of ``partial_fit`` to the next.
+    """State that a stochastic solver keeps between calls of ``partial_fit``.
 
     Attributes
     ----------
     learning_rate : float
-        Of the next epoch, before schedule and warmup.
+        Learning rate of the next epoch, before schedule and warmup.
     """
 
     learning_rate: float = 0.0
 
 
 def check_full_batch(estimator: BaseMLP, dropout: tuple[float, ...]) -> None:
-    """Raise where a solver that takes all samples at once has parameters of the others."""
+    """Raise if a full-batch solver is given parameters that only stochastic solvers support."""
     solver = estimator.solver
     if any(dropout):
         raise ValueError(f"dropout needs a stochastic solver; solver is {solver!r}")
@@ -85,7 +85,7 @@ def check_full_batch(estimator: BaseMLP, dropout: tuple[float, ...]) -> None:
 
 
 def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
-    """The update rule of an estimator's parameters."""
+    """Create the optimizer from the parameters of an estimator."""
     if solver == "lm":
         return LevenbergMarquardt(
             min_gradient=1e-3 * float(parameters["tol"]),
@@ -96,7 +96,7 @@ def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
     given = {name: parameters[name] for name in ("clip_norm", "clip_value", "ema")}
     rest = {name: None if value is None else float(value) for name, value in given.items()}
     if solver == "sgd":
-        # scikit-learn allows a momentum of one, which is not worth a second check
+        # scikit-learn allows momentum=1; SGD requires less, so use the next smaller number
         momentum = min(float(parameters["momentum"]), float(np.nextafter(1.0, 0.0)))
         return SGD(rate, momentum, bool(parameters["nesterovs_momentum"]), **rest)
     if solver == "adam":
@@ -112,10 +112,10 @@ def make_optimizer(solver: str, parameters: dict[str, Any]) -> Optimizer:
 
 
 def n_threads() -> int:
-    """Threads that training may use: the cores, shared with the other workers of joblib."""
+    """Number of threads that training may use, considering other workers of joblib."""
     import joblib
 
-    # joblib's processes get their share of the cores by OMP_NUM_THREADS, its threads do not
+    # joblib limits its processes by OMP_NUM_THREADS, but not its threads
     nested = joblib.parallel.get_active_backend()[0].nesting_level
     if nested and not os.environ.get("OMP_NUM_THREADS"):
         return 1

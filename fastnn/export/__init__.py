@@ -1,18 +1,19 @@
-"""Networks for other libraries and languages, and networks from them.
+"""Export networks to other libraries and languages, and import networks from them.
 
-| file | what it holds |
+| file | contents |
 |---|---|
-| ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, which all others read |
-| ``table.py`` | ``PlainTable``: the encoding of a table and the networks behind it |
-| ``onnx.py``, ``onnx_table.py`` | ONNX graphs, of networks and of columns before them |
-| ``skl2onnx_converters.py`` | what skl2onnx needs to know |
+| ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, used by all exports |
+| ``table.py`` | ``PlainTable``: the encoding of a table and the networks after it |
+| ``onnx.py``, ``onnx_table.py`` | ONNX graphs of networks, and of the encoding of columns |
+| ``skl2onnx_converters.py`` | converters for skl2onnx |
 | ``c.py``, ``c_jacobian.py``, ``c_selftest.py``, ``c_table.py`` | one C99 file |
-| ``keras.py``, ``torch.py``, ``sklearn.py`` | models of these libraries, there and back |
+| ``keras.py``, ``torch.py``, ``sklearn.py`` | conversion to and from models of these libraries |
 | ``pipeline.py`` | scikit-learn's pipelines of scalers and an estimator, as a list of layers |
-| ``collector.py`` | layers of another library's model become a network |
+| ``collector.py`` | converts the layers of another library's model to a network |
+| ``compiled.py``, ``compiled_*.py`` | Numba and C callables |
 | ``files.py``, ``cli.py`` | ``write`` a file; ``fastnn export`` |
 
-The other libraries are imported when a function needs them.
+Other libraries are imported when a function needs them.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""One C99 file: the weights, functions that predict, and a test of itself."""
+"""Export to one C99 file with the weights, functions that predict, and a self-test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 N_VECTORS = 8
 
-# f(z) of each activation; {f} is the suffix of the functions and constants of the type.
+# f(z) of each activation; {f} is the type's suffix of functions and constants ("f" for float).
 _FUNCTIONS = {
     "tanh": "tanh{f}(z)",
     "sigmoid": "1 / (1 + exp{f}(-z))",
@@ -44,57 +44,57 @@ def to_c(
     vectors: Any = None,
     jacobian: bool = False,
 ) -> str:
-    """C99 source without dependencies but the standard ``math.h``, of tables also ``string.h``.
+    """Return C99 source that needs only the standard ``math.h`` and, for tables, ``string.h``.
 
-    With ``name="model"`` and T float or double, by the network's dtype, it defines
+    With ``name="model"``, and T float or double according to the network's dtype, it defines
 
     - for a regression ``void model_predict(const T *x, T *y)``;
-    - for a classifier ``int model_predict(const T *x)``, the position of the label in
-      ``model_classes``, and ``void model_predict_proba(const T *x, T *p)``;
+    - for a classifier ``int model_predict(const T *x)``, which returns the position of the label
+      in ``model_classes``, and ``void model_predict_proba(const T *x, T *p)``;
     - for several outputs of binary_cross_entropy ``void model_predict(const T *x, int *labels)``
       and ``model_predict_proba``;
-    - with ``jacobian`` ``void model_jacobian(const T *x, T *out, T *jac)``: the values or
-      probabilities, and the derivative of each of them by each feature, row by row;
+    - with ``jacobian`` also ``void model_jacobian(const T *x, T *out, T *jac)``: the values or
+      probabilities, and their derivatives with respect to the features, in row-major order;
     - ``MODEL_FEATURES`` and ``MODEL_OUTPUTS``, the numbers of inputs and of values or classes.
 
-    A float network that standardises does that in double, and has each function once more for
-    ``const double *x``, with ``_double`` behind its name (``void model_predict_double(const
-    double *x, double *y)`` of a regression). These are for large numbers such as timestamps: a
-    float has steps of 128 at 1.7e9, so that what the others get has lost its digits already.
+    A float network that standardises does so in double. It has a second version of each function,
+    with ``const double *x`` and the suffix ``_double`` (for a regression ``void
+    model_predict_double(const double *x, double *y)``). Use these for large values such as
+    timestamps: at 1.7e9 a float has a spacing of 128, so that float arguments have lost digits.
 
-    A model of tables has the arithmetic of its columns in it, and
+    For a model of tables, the source encodes the columns and defines
 
-    - ``void model_predict(const double *numbers, const int *codes, double *y)``, or of a classifier
-      ``int model_predict(numbers, codes)`` and ``void model_predict_proba(numbers, codes, double
-      *p)``: the weighted mean of the members of an ensemble;
+    - ``void model_predict(const double *numbers, const int *codes, double *y)``, or for a
+      classifier ``int model_predict(numbers, codes)`` and ``void model_predict_proba(numbers,
+      codes, double *p)``; for an ensemble these return the weighted mean of its members;
     - ``numbers``: the numbers, booleans (1 or 0) and dates (seconds since 1970-01-01 00:00 UTC) of
-      a row, NAN where one is missing; ``codes``: for each column of categories the position in
-      ``model_categories_COLUMN``, -1 if it is missing or none of them; both in the order that the
-      comment at the top of the file has;
+      a row, NAN for missing values; ``codes``: for each column of categories the position in
+      ``model_categories_COLUMN``, -1 if missing or unknown; both in the order given in the
+      comment at the top of the file;
     - ``int model_code_COLUMN(const char *text)``, the code of a category;
     - ``double model_seconds(year, month, day, hour, minute, second)``, if there are dates;
     - ``MODEL_NUMBERS`` and ``MODEL_CODES``, and the positions of columns,
       ``model_at_number_COLUMN`` and ``model_at_code_COLUMN``.
 
-    An ensemble of numbers has ``predict`` and ``predict_proba`` for ``const double *x``, with
-    values and probabilities as double.
+    An ensemble without an encoding has ``predict`` and ``predict_proba`` for ``const double *x``,
+    with values and probabilities as double.
 
-    The functions are reentrant: no allocation, no state, a few rows of numbers on the stack.
-    Compiled with ``-DMODEL_TEST`` the file is a program that checks its predictions and returns
-    0 if they are right.
+    The functions are reentrant: they have no state, allocate no memory, and use a few rows of
+    numbers on the stack. Compiled with ``-DMODEL_TEST`` the file is a program that checks the
+    predictions and returns 0 if they are correct.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork; TableModel, \
         TabularClassifier, TabularRegressor or a Pipeline that begins with a TableEncoder
-        What is exported.
+        The model to export.
     name : str, default="model"
-        Beginning of all names.
+        Prefix of all names.
     vectors : array-like, shape (samples, features), or table, optional
-        Inputs of the self-test; default: some random ones, of the mean and deviation that the
-        network learned if it standardises.
+        Inputs of the self-test; default: random inputs, with the mean and standard deviation of
+        the training data if the network standardises.
     jacobian : bool, default=False
-        Functions for the derivatives too; not of tables.
+        Whether to add the functions for the derivatives; not for tables.
 
     Returns
     -------
@@ -103,8 +103,8 @@ def to_c(
     Raises
     ------
     ValueError
-        If ``name`` is no C identifier, the vectors do not fit, or labels are neither numbers nor
-        text.
+        If ``name`` is not a C identifier, if the vectors do not match the model, or if labels are
+        neither numbers nor text.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def to_c(
 
 
 class Source:
-    """The source, part by part."""
+    """Generates the source of a network, part by part."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Source:
         shared: str | None = None,
     ) -> None:
         self.plain, self.name, self.vectors = plain, name, vectors
-        self.shared = name if shared is None else shared  # of what several networks call
+        self.shared = name if shared is None else shared  # prefix of functions networks share
         single = plain.dtype == np.float32
         self.type, self.f = ("float", "f") if single else ("double", "")
         self.digits = 9 if single else 17
@@ -164,12 +164,12 @@ class Source:
         self.jacobian = Jacobian(self) if jacobian else None
 
     def number(self, value: float) -> str:
-        """A literal that is read as exactly this number."""
+        """A literal that a compiler reads as exactly this number."""
         text = f"{value:.{self.digits}g}"
         return (text if re.search(r"[.e]", text) else text + ".0") + self.f
 
     def table(self, name: str, values: np.ndarray, double: bool = False) -> str:
-        """A constant table."""
+        """Definition of a constant array."""
         if double and self.f:
             numbers = [f"{value:.17g}" for value in values.ravel().tolist()]
             numbers = [text if re.search(r"[.e]", text) else text + ".0" for text in numbers]
@@ -181,7 +181,7 @@ class Source:
         return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}}};\n"
 
     def text(self) -> str:
-        """All of it."""
+        """The complete source."""
         import fastnn
 
         plain, upper = self.plain, self.name.upper()
@@ -235,7 +235,7 @@ class Source:
         return "\n".join(lines) + "\n" + own
 
     def labels(self) -> str:
-        """Declaration of the table of labels."""
+        """Declaration of the array of labels."""
         assert self.plain.labels is not None
         values = self.plain.labels.tolist()
         kinds = {str: "char *const", float: "double", int: "long long", bool: "long long"}
@@ -245,20 +245,20 @@ class Source:
         return f"const {kind} {self.name}_classes[{len(values)}]"
 
     def label_values(self) -> str:
-        """What is between its braces."""
+        """Initialiser of the array of labels, without braces."""
         assert self.plain.labels is not None
         values = self.plain.labels.tolist()
         if isinstance(values[0], str):
             return ", ".join(map(c_string, values))
         if isinstance(values[0], float):
             return ", ".join(f"{value:.17g}" for value in values)
-        # the smallest long long has no literal of its own
+        # C has no literal for the smallest long long
         return ", ".join(
             f"{int(v)}LL" if int(v) > -(2**63) else f"({int(v) + 1}LL - 1)" for v in values
         )
 
     def dense(self) -> str:
-        """The function that multiplies."""
+        """The function that computes the net inputs of a dense layer."""
         t = self.type
         return (
             f"static void {self.shared}_dense(const {t} *x, int m, int n, const {t} *w, "
@@ -273,7 +273,7 @@ class Source:
         )
 
     def activations(self) -> list[str]:
-        """A function for each activation that occurs, the outputs' sigmoid included."""
+        """A function for each activation used, including the sigmoid of the outputs."""
         used = {layer.activation for layer in self.plain.layers}
         if self.plain.output == "sigmoid":
             used.add("sigmoid")
@@ -288,11 +288,11 @@ class Source:
         return found
 
     def net_inputs(self) -> str:
-        """From what the first layer gets to the last layer's net inputs."""
+        """The function from the inputs of the first layer to the net inputs of the last."""
         plain, name, t = self.plain, self.name, self.type
         hidden, sizes = plain.sizes[1:-1], plain.sizes
         widths: dict[str, int] = {}
-        for k, size in enumerate(hidden):  # two buffers take turns
+        for k, size in enumerate(hidden):  # two alternating buffers
             widths["ab"[k % 2]] = max(size, widths.get("ab"[k % 2], 0))
         function = "layers" if self.standardises else "net_inputs"
         lines = [f"static void {name}_{function}(const {t} *x, {t} *z)", "{"]
@@ -314,7 +314,7 @@ class Source:
         return "\n".join([*lines, "}"]) + "\n"
 
     def standardized(self, suffix: str, kind: str) -> str:
-        """Net inputs of what the user has: shift and scale in double, then the layers."""
+        """The function from unscaled samples to net inputs: shift and scale in double first."""
         name, n, clip = self.name, self.plain.sizes[0], self.plain.smooth_clip
         lines = [
             f"static void {name}_net_inputs{suffix}(const {kind} *x, {self.type} *z)",
@@ -361,7 +361,7 @@ class Source:
         return "\n".join([*lines, "}"]) + "\n"
 
     def _predict(self, suffix: str, kind: str) -> str:
-        """The public functions for inputs of a type."""
+        """The public functions for one type of inputs."""
         if self.plain.is_regression:
             return self.regression(suffix, kind)
         return f"{self.probabilities(suffix, kind)}\n{self._label(suffix, kind)}"
@@ -430,7 +430,7 @@ class Source:
 
 
 def c_string(text: str) -> str:
-    """A string literal: ASCII, with what is not as octal bytes of UTF-8."""
+    """A string literal in ASCII; other characters become octal escapes of their UTF-8 bytes."""
     escaped = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The part of an exported C file that gives the Jacobian."""
+"""The part of an exported C file that computes the Jacobian."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastnn.export.plain import PlainNetwork
 if TYPE_CHECKING:
     from fastnn.export.c import Source
 
-# f'(z) of each activation from z and a = f(z); {f} is the suffix of the type, {n} begins names.
+# f'(z) of each activation from z and a = f(z); {f} is the suffix of the type, {n} the name prefix.
 _SLOPES = {
     "identity": "1",
     "tanh": "1 - a * a",
@@ -29,7 +29,7 @@ _SLOPES = {
 
 
 class Jacobian:
-    """The functions ``NAME_jacobian`` and their test, for a source file that has the rest.
+    """Generates the functions ``NAME_jacobian`` and their test, as part of a source file.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Jacobian:
         )
 
     def _back(self) -> str:
-        """Through the weights of a layer, ``(m, n)``."""
+        """The function for the backward pass through the weights of a layer, ``(m, n)``."""
         t = self.type
         return (
             f"static void {self.name}_back(const {t} *dz, int m, int n, const {t} *w, {t} *dx)\n"
@@ -79,7 +79,7 @@ class Jacobian:
         )
 
     def _layers(self) -> str:
-        """Net inputs of the last layer and their Jacobian, by what the first layer gets."""
+        """The function for the net inputs of the last layer and their Jacobian by its inputs."""
         plain, name, t = self.plain, self.name, self.type
         sizes, last = plain.sizes, len(plain.layers) - 1
         lines = [f"static void {name}_derive(const {t} *x, {t} *z, {t} *jac)", "{"]
@@ -122,7 +122,7 @@ class Jacobian:
         return "\n".join([*lines, "    }", "}"]) + "\n"
 
     def _activate(self, k: int, activation: str, alpha: float) -> list[str]:
-        """Outputs of hidden layer k and their slopes, in the place of net inputs."""
+        """Statements that replace net inputs of hidden layer k by outputs and store the slopes."""
         number = self.source.number(alpha)
         slope = _SLOPES[activation].format(f=self.f, n=self.name, alpha=number)
         value = "z"
@@ -131,7 +131,7 @@ class Jacobian:
             value = f"{self.name}_{activation}(z{more})"
         return [
             f"    for (int j = 0; j < {self.plain.sizes[k + 1]}; j++) {{",
-            # z is the matrix of the outputs outside
+            # shadows z, which outside of the loop is the array of the outputs
             f"        const {self.type} z = a{k}[j], a = {value};",
             f"        a{k}[j] = a;",
             f"        s{k}[j] = {slope};",
@@ -139,7 +139,7 @@ class Jacobian:
         ]
 
     def _public(self, suffix: str, kind: str) -> str:
-        """The function for inputs of a type."""
+        """The public function for one type of inputs."""
         plain, name, t = self.plain, self.name, self.type
         n, outputs = plain.sizes[0], plain.n_outputs
         lines = [self._head(suffix, kind), "{", f"    {t} z[{outputs}], rows[{outputs * n}];"]
@@ -147,7 +147,7 @@ class Jacobian:
         if self.source.standardises:
             lines += self._standardize()
             source, factor = "standard", " * slope[i]"
-        elif kind != t:  # the targets alone have scales
+        elif kind != t:  # only the targets are scaled
             lines += [
                 f"    {t} single[{n}];",
                 f"    for (int i = 0; i < {n}; i++)",
@@ -196,7 +196,7 @@ class Jacobian:
         return [*lines, f"        standard[i] = ({self.type})s;", "    }"]
 
     def _transform(self) -> list[str]:
-        """Net inputs become predictions, and their derivatives those of predictions."""
+        """Statements that convert net inputs and their derivatives to those of predictions."""
         plain, t, f = self.plain, self.type, self.f
         n, outputs = plain.sizes[0], plain.n_outputs
         if plain.output == "softmax":
@@ -232,13 +232,13 @@ class Jacobian:
     # --- the test -------------------------------------------------------------------
 
     def test_table(self, reference: PlainNetwork) -> str:
-        """Expected Jacobians of the test's vectors, by the NumPy reference."""
+        """Expected Jacobians for the vectors of the self-test, by the NumPy reference."""
         self.expected = reference.to_network("numpy").jacobian(self.source.vectors)
         double = self.source.entries[-1][1] == "double"
         return self.source.table(f"{self.name}_test_jac", self.expected, double) + "\n"
 
     def test_lines(self) -> str:
-        """Statements of the loop over the vectors k, where x is one and y what it should give."""
+        """Statements of the test loop over vectors k, with input x and expected outputs y."""
         name, (suffix, kind) = self.name, self.source.entries[-1]
         values = kind if self.plain.is_regression else self.type
         n, (_, outputs, features) = self.source.outputs, self.expected.shape

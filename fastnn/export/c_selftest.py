@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from fastnn.export.c import Source
 
 # Largest difference from the expected values that the self-test allows, relative to the largest
-# of them: some hundred roundings, more than the sums of wide layers differ by in another order.
+# expected value: about a hundred rounding errors, more than a different order of summation causes.
 TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}
 
 
 class SelfTest:
-    """The program that compares with what fastnn predicts, for a source file that has the rest.
+    """Generates the program that compares with predictions of fastnn, as part of a source file.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class SelfTest:
         self.source, self.plain, self.name = source, source.plain, source.name
 
     def text(self) -> str:
-        """All of it; what is expected comes from the NumPy reference."""
+        """The complete self-test; expected values are from the NumPy reference."""
         source, plain, name = self.source, self.plain, self.name
         t, f = source.type, source.f
         net = replace(plain, classes=None).to_network("numpy")
@@ -95,7 +95,7 @@ class SelfTest:
         )
 
     def _test_of_floats(self, call: str, expected: np.ndarray) -> str:
-        """The functions of float beside those of double, for numbers that both can hold."""
+        """Statements that compare the functions for float with those for double."""
         name, n_in, n = self.name, self.plain.sizes[0], self.source.outputs
         scale = float(np.abs(expected).max()) or 1.0
         return (

@@ -1,4 +1,4 @@
-"""One C99 file of a model of tables: the columns' arithmetic before the networks."""
+"""Export of a model of tables to one C99 file: the encoding of the columns and the networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def table_to_c(table: PlainTable, name: str, vectors: Any) -> str:
-    """See :func:`fastnn.export.to_c`.
+    """Implementation of :func:`fastnn.export.to_c` for tables.
 
     Parameters
     ----------
@@ -38,26 +38,26 @@ def table_to_c(table: PlainTable, name: str, vectors: Any) -> str:
 
 
 class TableSource:
-    """The source, part by part.
+    """Generates the source, part by part.
 
     Parameters
     ----------
     table : PlainTable
     name : str
     rows : RawRows
-        Of the self-test.
+        Rows of the self-test.
     """
 
     def __init__(self, table: PlainTable, name: str, rows: RawRows) -> None:
         self.table, self.name, self.rows = table, name, rows
         self.plain = table.members[0]
-        self.front = Source(self.plain, name, np.empty(0))  # what the members share
+        self.front = Source(self.plain, name, np.empty(0))  # parts shared by the members
         self.members = [
             Source(_standardising(plain), f"{name}_net{k}", np.empty(0), shared=name)
             for k, plain in enumerate(table.members)
         ]
         self.outputs = self.front.outputs
-        # what the functions take, and how they are called
+        # parameters of the public functions, and the arguments of a call
         self.arguments, self.passed = "const double *numbers, const int *codes", "numbers, codes"
         if table.encoding is None:
             self.arguments, self.passed = "const double *x", "x"
@@ -67,7 +67,7 @@ class TableSource:
         self.code = dict(zip([code.name for code in table.categories], codes, strict=True))
 
     def text(self) -> str:
-        """All of it."""
+        """The complete source."""
         upper = self.name.upper()
         counts = {"NUMBERS": len(self.number), "CODES": len(self.code), "OUTPUTS": self.outputs}
         if self.table.encoding is None:
@@ -129,7 +129,7 @@ class TableSource:
         return "/* " + "\n   ".join(lines).replace("\n   \n", "\n\n") + " */\n"
 
     def _enumerations(self) -> str:
-        """Names for the positions."""
+        """Names of the positions of columns."""
         found = []
         for what, names in (("number", self.number), ("code", self.code)):
             if names:
@@ -155,7 +155,7 @@ class TableSource:
         return "\n".join(lines) + "\n"
 
     def _categories(self, code: ColumnCode) -> str:
-        """The names of a column's categories, and the function that finds one."""
+        """The array of the categories of a column, and the function that looks one up."""
         own, n = self.code[code.name], len(code.categories)
         table = f"{self.name}_categories_{own}"
         names = ",\n    ".join(map(c_string, code.categories))
@@ -175,7 +175,7 @@ class TableSource:
         )
 
     def _seconds(self) -> str:
-        """A date as the number that stands for it."""
+        """The function that converts a date to seconds since 1970."""
         return (
             f"{self._seconds_head()}\n{{\n"
             "    /* years begin in March; 400 of them have 146097 days */\n"
@@ -186,7 +186,7 @@ class TableSource:
         )
 
     def _date(self) -> str:
-        """Year, month, weekday and hour of a date."""
+        """The function that computes year, month, weekday and hour of a date."""
         return (
             f"static void {self.name}_date(double seconds, double *part)\n{{\n"
             "    const double days = floor(seconds / 86400), z = days + 719468;\n"
@@ -202,7 +202,7 @@ class TableSource:
         )
 
     def _encode(self) -> str:
-        """From columns to what the networks take."""
+        """The function that encodes the columns as inputs of the networks."""
         encoding, name = self.table.encoding, self.name
         if encoding is None:
             return ""
@@ -237,7 +237,7 @@ class TableSource:
         return "\n".join([*tables, *lines, "}\n"])
 
     def _column(self, code: ColumnCode, slots: range) -> list[str]:
-        """Statements for one column."""
+        """Statements that encode one column."""
         first = slots[0]
         if code.kind == "category":
             n, read = len(code.categories), f"    c = codes[{self._at('code', code)}];"
@@ -264,12 +264,12 @@ class TableSource:
         return lines
 
     def _at(self, what: str, code: ColumnCode) -> str:
-        """Name of a column's position."""
+        """Name of the position of a column."""
         own = (self.number if what == "number" else self.code)[code.name]
         return f"{self.name}_at_{what}_{own}"
 
     def _outputs(self) -> str:
-        """The weighted mean of what the networks give."""
+        """The public function for the weighted mean of the networks' values or probabilities."""
         n, weights = self.outputs, self.table.weights
         regression = self.plain.is_regression
         target, call = ("y", "predict") if regression else ("p", "predict_proba")
@@ -300,7 +300,7 @@ class TableSource:
         return f"int {self._head('predict')})"
 
     def _label(self) -> str:
-        """The most probable class, or those more probable than not."""
+        """The public function for the most probable class, or for the labels of multilabel."""
         if self.plain.is_regression:
             return ""
         n = self.outputs
@@ -323,7 +323,7 @@ class TableSource:
     # --- the self-test ----------------------------------------------------------------------
 
     def _test(self) -> str:
-        """The program that compares with what fastnn predicts, by its NumPy reference."""
+        """The program that compares with predictions of the NumPy reference."""
         name, n, rows = self.name, self.outputs, len(self.rows.codes)
         expected = self.table.expected(self.rows)
         shift = self.plain.target_shift if self.plain.is_regression else None
@@ -393,7 +393,7 @@ class TableSource:
 
 
 def _standardising(plain: PlainNetwork) -> PlainNetwork:
-    """The same network with scales of the features, so that it takes doubles."""
+    """Add scales of the features to a network, so that its functions take doubles."""
     if plain.input_shift is not None:
         return plain
     n = plain.sizes[0]
@@ -401,7 +401,7 @@ def _standardising(plain: PlainNetwork) -> PlainNetwork:
 
 
 def _identifiers(names: Iterable[str]) -> list[str]:
-    """What is left of names as a part of a C identifier, distinct."""
+    """Convert names to distinct parts of C identifiers."""
     counts: Counter[str] = Counter()
     found: list[str] = []
     for name in names:
@@ -414,7 +414,7 @@ def _identifiers(names: Iterable[str]) -> list[str]:
 
 
 def _comment(name: str) -> str:
-    """A name inside of a comment."""
+    """Make a name safe inside of a C comment."""
     return re.sub(r"[^ -~]|\*/|/\*|\\|\?\?", "_", name)
 
 

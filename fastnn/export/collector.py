@@ -1,4 +1,4 @@
-"""Layers of another library's model, one after the other, become a network."""
+"""Convert the layers of another library's model, one after the other, to a network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastnn.network import Network
 
 
 class Affine(NamedTuple):
-    """``x * factor + offset``, feature by feature, as normalisations are in prediction.
+    """The map ``x * factor + offset`` per feature, such as a normalisation layer in prediction.
 
     Attributes
     ----------
     where : str
-        The layer, for messages.
+        Description of the layer, for messages.
     factor, offset : ndarray of float64, shape (features,) or (1,)
     """
 
@@ -28,12 +28,12 @@ class Affine(NamedTuple):
     offset: np.ndarray
 
     def then(self, other: Affine) -> Affine:
-        """One after the other."""
+        """Compose with another map, which is applied after this one."""
         offset = self.offset * other.factor + other.offset
         return Affine(other.where, self.factor * other.factor, offset)
 
     def wide(self, features: int) -> Affine:
-        """With a number for each of so many features."""
+        """Broadcast factor and offset to ``features`` elements."""
         for numbers in (self.factor, self.offset):
             if len(numbers) not in (1, features):
                 raise ValueError(
@@ -44,12 +44,12 @@ class Affine(NamedTuple):
 
 
 class Collector:
-    """Layers in their order; :meth:`network` makes one of them.
+    """Collects layers in order; :meth:`network` creates a network from them.
 
     Parameters
     ----------
     loss : str or None
-        None takes what fits the output: softmax, sigmoid, exp or none.
+        None chooses the loss by the output: softmax, sigmoid, exp or none.
     """
 
     def __init__(self, loss: str | None) -> None:
@@ -61,12 +61,12 @@ class Collector:
         self.scales: dict[str, np.ndarray] = {}
         self.smooth_clip: float | None = None
         self.pending = False  # whether the last dense layer can still get an activation
-        # what its net inputs and what the next dense layer's inputs go through
+        # maps applied to the net inputs of the last dense layer, and to the inputs of the next
         self.after: Affine | None = None
         self.before: Affine | None = None
 
     def dense(self, where: str, weights: Any, biases: Any) -> None:
-        """A dense layer, weights (fan_in, fan_out)."""
+        """Add a dense layer, weights (fan_in, fan_out)."""
         self._open(where)
         w = np.array(weights)
         if w.dtype not in (np.float32, np.float64):
@@ -78,19 +78,19 @@ class Collector:
         self.pending = True
 
     def _scaled_inputs(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and biases of a dense layer with what its inputs go through before."""
+        """Fold the map before a dense layer into its weights and biases."""
         assert self.before is not None
         _, factor, offset = self.before.wide(len(w))
         self.before = None
         first = not self.layers and not self.scales
-        if first and (factor > 0).all():  # as the network standardises: to the last digit
+        if first and (factor > 0).all():  # exactly representable by the network's own scales
             self.scales |= {"input_shift": -offset / factor, "input_scale": factor.copy()}
             return w, b
         wide = w.astype(np.float64)
         return (wide * factor[:, None]).astype(w.dtype), (b + offset @ wide).astype(b.dtype)
 
     def affine(self, where: str, factor: Any, offset: Any) -> None:
-        """``x * factor + offset``, with a number for all features or one for each."""
+        """Add ``x * factor + offset``, with one value for all features or one for each."""
         self._check_open(where)
         numbers = (np.atleast_1d(np.asarray(n, np.float64)).ravel() for n in (factor, offset))
         made = Affine(where, *numbers)
@@ -99,14 +99,14 @@ class Collector:
         setattr(self, name, made if known is None else known.then(made))
 
     def standardize(self, where: str, shift: Any, scale: Any, smooth_clip: float) -> None:
-        """Features standardised and clipped, as a network has it."""
+        """Add the standardisation and smooth clipping of features."""
         if self.layers or self.before is not None or self.scales:
             raise ValueError(f"{where}: features can be clipped before all else only")
         self.scales = {"input_shift": np.array(shift), "input_scale": np.array(scale)}
         self.smooth_clip = smooth_clip
 
     def activation(self, where: str, name: str, alpha: float = 0.0) -> None:
-        """An activation: ours, softmax, or "identity"."""
+        """Add an activation: one of this package, "softmax", "exp" or "identity"."""
         if name == "identity":
             return
         self._open(where)
@@ -119,7 +119,7 @@ class Collector:
         self.layers[-1] = replace(self.layers[-1], activation=name, alpha=alpha)
 
     def dropout(self, where: str, rate: float) -> None:
-        """Dropout, which counts in training only."""
+        """Add dropout, which affects training only."""
         if not self.layers:
             raise ValueError(f"{where}: dropout of the inputs is not supported")
         self._open(where)
@@ -127,7 +127,7 @@ class Collector:
         self.layers[-1] = replace(self.layers[-1], dropout=float(rate))
 
     def _open(self, where: str) -> None:
-        """Before a layer that is no affine: those behind the last dense one go into it."""
+        """Called before a layer that is not affine: fold pending maps into the last dense layer."""
         self._check_open(where)
         self._settle()
 
@@ -144,7 +144,7 @@ class Collector:
             raise ValueError(f"{where}: nothing can follow the output")
 
     def network(self, classes: Sequence | None, backend: str) -> Network:
-        """The whole as a Network."""
+        """Create the Network."""
         if not self.layers:
             raise ValueError("the model has no dense layer")
         if self.before is not None:
@@ -182,7 +182,7 @@ class Collector:
         return plain.astype(dtype).to_network(backend)
 
     def _scale_outputs(self, loss: str) -> None:
-        """What values of a regression go through at the end brings them to their units."""
+        """Convert a final map of a regression to the scales of the targets, or fold it."""
         if self.after is None:
             return
         _, factor, offset = self.after.wide(len(self.layers[-1].biases))

@@ -1,9 +1,9 @@
-"""Networks called from compiled code: what ``Network.numba_predict`` and ``cfunc`` give.
+"""Networks called from compiled code: ``Network.numba_predict`` and ``Network.cfunc``.
 
-One sample at a time, so that the loops run along a layer's units. The weights are copied with
-their rows padded to whole vectors; sizes, activations and offsets are constants of the compiled
-code, so that LLVM unrolls what is small and loops over what is not. What lies between two layers
-stands on the stack. The elementary functions are the Numba backend's.
+A call processes one sample, so the loops run along the units of a layer. The weights are copied
+with their rows padded to whole vectors. Sizes, activations and offsets are constants of the
+compiled code, so that LLVM can unroll short loops. Outputs of hidden layers are on the stack. The
+elementary functions are those of the Numba backend.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _layer(frozen_layer: Frozen, number: Any) -> Any:
     """Function ``(x, table, out)``: one dense layer."""
     n_in, _, lanes, offset, activation, alpha = frozen_layer
     product = product_of(n_in, lanes, number)
-    # Were the number a constant, LLVM would unroll a short loop before it could vectorise it.
+    # Not a compile-time constant: LLVM would unroll a short loop before it could vectorise it.
     size = table_of(np.array([lanes]))
 
     @inner
@@ -52,7 +52,7 @@ def _layer(frozen_layer: Frozen, number: Any) -> Any:
 
 
 def _then(first: Any, second: Any, stack: Any) -> Any:
-    """Function ``(x, table, out)``: one after the other, the result of the first on the stack."""
+    """Function ``(x, table, out)``: first, then second, with the result of first on the stack."""
 
     @inner
     def both(x, table, out):  # noqa: ANN001, ANN202
@@ -74,8 +74,8 @@ def pointers(net: Network, output: str) -> Any:
     Returns
     -------
     function
-        For other compiled code. Where the network standardises, ``x`` may be float64 whatever
-        its dtype; where it brings targets back to their units, ``out`` too.
+        For other compiled code. If the network standardises, ``x`` may be float64 for any dtype
+        of the network; if it converts outputs to the units of the targets, so may ``out``.
     """
     number = numba.from_dtype(net.dtype)
     scales, model = net.scales, net.model
@@ -103,7 +103,7 @@ def pointers(net: Network, output: str) -> Any:
         chain(x, table(), z)
         if softmax:
             softmax_of_sample(n_outputs, z)
-        elif transform:  # the others are elementwise: one unit of several samples, so to say
+        elif transform:  # elementwise: outputs are treated as samples of a single unit
             transform_block(loss, Matrix(z, 1, n_outputs, n_outputs))
         for unit in range(n_outputs):
             if scaled:
@@ -115,7 +115,7 @@ def pointers(net: Network, output: str) -> Any:
 
 
 def _double_pointers(net: Network, output: str) -> Any:
-    """As :func:`pointers`, but x and out are float64 whatever the network's dtype."""
+    """Like :func:`pointers`, but x and out are float64 for any dtype of the network."""
     number, network = numba.from_dtype(net.dtype), pointers(net, output)
     if net.dtype == np.float64:
         return network
@@ -151,7 +151,7 @@ def _double_pointers(net: Network, output: str) -> Any:
 
 
 def _accepts_double(net: Network, output: str) -> tuple[bool, bool]:
-    """Whether the compiled network takes, and gives, float64 whatever its dtype."""
+    """Whether the compiled network accepts float64 for x, and for out, for any of its dtypes."""
     return (
         net.scales.input_shift is not None,
         net.scales.target_shift is not None and output == "proba",
@@ -159,7 +159,7 @@ def _accepts_double(net: Network, output: str) -> tuple[bool, bool]:
 
 
 def numba_predict(net: Network, output: str) -> Callable:
-    """See :meth:`fastnn.Network.numba_predict`."""
+    """Implementation of :meth:`fastnn.Network.numba_predict`."""
     number = numba.from_dtype(net.dtype)
     network = pointers(net, output)
     takes, gives = _accepts_double(net, output)
@@ -188,17 +188,17 @@ class CFunction:
     Attributes
     ----------
     address : int
-        Good as long as this object, or its ``ctypes``, lives.
+        Address of the function, valid as long as this object or its ``ctypes`` is alive.
     ctypes : ctypes function
         For ``scipy.LowLevelCallable`` and ctypes; keeps the function alive.
     signature : str
-        Its type in C.
+        Type of the function in C.
     """
 
     def __init__(self, function: Any, signature: str) -> None:
         self.address: int = function.address
         self.ctypes = function.ctypes
-        self.ctypes.owner = function  # holds the code, which holds the weights
+        self.ctypes.owner = function  # keeps the code alive, which references the weights
         self.signature = signature
 
     def __repr__(self) -> str:
@@ -206,7 +206,7 @@ class CFunction:
 
 
 def cfunc(net: Network, signature: str, output: str) -> CFunction:
-    """See :meth:`fastnn.Network.cfunc`."""
+    """Implementation of :meth:`fastnn.Network.cfunc`."""
     if signature not in ("predict", "value_and_jacobian"):
         return _cfunc_of_doubles(net, signature, output)
     address = types.CPointer(numba.from_dtype(net.dtype))
@@ -234,7 +234,7 @@ def cfunc(net: Network, signature: str, output: str) -> CFunction:
 
 
 def _cfunc_of_doubles(net: Network, signature: str, output: str) -> CFunction:
-    """Those whose numbers are double whatever the network's dtype."""
+    """C functions with arguments of type double for any dtype of the network."""
     network, address = _double_pointers(net, output), types.CPointer(types.double)
     if signature == "predict_double":
 

@@ -1,9 +1,9 @@
 """Value and Jacobian of a network for compiled code.
 
-Forward as in :mod:`fastnn.export.compiled`, but each hidden layer leaves the slopes of its units.
-Then, for each output, backwards through the transposed weights; or for each feature forwards, if
-these are fewer. A pass begins with a row of the first table, since the others would be multiplied
-by zero.
+The forward pass is that of :mod:`fastnn.export.compiled`, but each hidden layer also stores the
+slopes of its units. It is followed by a backward pass through the transposed weights for each
+output or, if there are fewer features, by a forward pass for each feature. Such a pass starts with
+a unit vector, whose product with the first matrix of weights is simply a row of that matrix.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def _layer(layer: Frozen, place: int, number: Any) -> Any:
-    """Function ``(x, table, slopes, out)``: a dense layer, its slopes from ``place`` on."""
+    """Function ``(x, table, slopes, out)``: a dense layer; its slopes begin at ``place``."""
     n_in, _, lanes, offset, activation, alpha = layer
     product, net_inputs = product_of(n_in, lanes, number), stack_of(lanes, number)
     size = table_of(np.array([lanes]))
@@ -60,7 +60,7 @@ def _layer(layer: Frozen, place: int, number: Any) -> Any:
 
 
 def _then(first: Any, second: Any, stack: Any) -> Any:
-    """Function ``(x, table, slopes, out)``: one after the other."""
+    """Function ``(x, table, slopes, out)``: first, then second."""
 
     @inner
     def both(x, table, slopes, out):  # noqa: ANN001, ANN202
@@ -72,7 +72,7 @@ def _then(first: Any, second: Any, stack: Any) -> Any:
 
 
 def _link(place: int, offset: int, n_in: int, lanes: int, number: Any) -> Any:
-    """Function ``(d, table, slopes, out)``: ``d`` times slopes, then times a table's rows."""
+    """Function ``(d, table, slopes, out)``: ``d`` times the slopes, then times a matrix."""
     product = product_of(n_in, lanes, number, biases=False)
     size = table_of(np.array([n_in]))
 
@@ -90,7 +90,7 @@ def _link(place: int, offset: int, n_in: int, lanes: int, number: Any) -> Any:
 
 
 def _standard(net: Network) -> tuple[Any, Any]:
-    """Functions ``(x, table, slopes, out)``, shift and scale, and ``(x, out)``, their slopes."""
+    """Functions ``(x, table, slopes, out)`` that standardises, and ``(x, out)``, its slopes."""
     shift, scale, clip = net.scales.input_shift, net.scales.input_scale, net.smooth_clip
     assert shift is not None
     assert scale is not None
@@ -120,11 +120,11 @@ def _standard(net: Network) -> tuple[Any, Any]:
 
 @inner
 def _no_slopes(x, out):  # noqa: ANN001, ANN202
-    """Stands for those of features that are not scaled."""
+    """Placeholder if features are not scaled."""
 
 
 def _passed_on(n: int) -> Any:
-    """Function ``(d, table, slopes, out)`` of a network whose first table is all there is."""
+    """Function ``(d, table, slopes, out)`` that copies ``d``, for a network with one layer."""
     size = table_of(np.array([n]))
 
     @inner
@@ -135,20 +135,20 @@ def _passed_on(n: int) -> Any:
 
 
 def _passes(net: Network, layers: list[Frozen], places: list[int], number: Any) -> Any:
-    """The passes behind the forward one.
+    """The passes for the Jacobian, after the forward pass.
 
     Returns
     -------
     backward : bool
-        Whether there is one for each output, not one for each feature.
+        Whether there is a backward pass per output; otherwise a forward pass per feature.
     rows : int
-        How many there are.
+        Number of passes.
     row_lanes, lanes : int
-        Numbers that a pass begins with, and gives, padded.
+        Padded lengths of the vectors with which a pass starts and ends.
     chain : function
-        ``(d, table, slopes, out)``, from a row of the first table on.
+        ``(d, table, slopes, out)``, the pass after its first vector.
     values : ndarray
-        All tables.
+        All matrices, in one array.
     """
     backward = net.n_outputs <= net.n_features
     if backward:  # from the last layer to the first
@@ -178,7 +178,7 @@ def jacobian_pointers(net: Network, output: str) -> Any:
     Returns
     -------
     function
-        For other compiled code; ``jac`` is (outputs, features), of the type of ``out``.
+        For other compiled code; ``jac`` is (outputs, features) in row-major order.
     """
     number = numba.from_dtype(net.dtype)
     scales, features, n_outputs = net.scales, net.n_features, net.n_outputs
@@ -232,7 +232,7 @@ def jacobian_pointers(net: Network, output: str) -> Any:
 
 
 def _outputs(net: Network, output: str) -> Any:
-    """Function ``(z, out, jac)``: from net inputs and their Jacobian to those of the outputs."""
+    """Function ``(z, out, jac)``: convert net inputs and their Jacobian to those of outputs."""
     scales, features, n_outputs, loss = net.scales, net.n_features, net.n_outputs, net.model.loss
     transform = output == "proba"
     softmax = transform and net.loss_name == "cross_entropy"
@@ -274,7 +274,7 @@ def _outputs(net: Network, output: str) -> Any:
 
 
 def numba_jacobian(net: Network, output: str) -> Callable:
-    """See ``derivative="jacobian"`` of :meth:`fastnn.Network.numba_predict`."""
+    """Implementation of :meth:`fastnn.Network.numba_predict` with ``derivative="jacobian"``."""
     number = numba.from_dtype(net.dtype)
     network = jacobian_pointers(net, output)
     standardizes = net.scales.input_shift is not None

@@ -1,4 +1,4 @@
-"""What compiled networks are made of: memory on the stack, tables of weights, products."""
+"""Parts of compiled networks: memory on the stack, tables of weights, products."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from fastnn.network import Network
 
 VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
-TILE = 4  # vectors of units that are summed at a time, in registers
+TILE = 4  # number of vectors of units accumulated in registers at a time
 
 
 def stack_of(units: int, dtype: types.Float) -> Any:
-    """Function that gives ``units`` numbers of the stack.
+    """Create a function that returns memory for ``units`` elements on the stack.
 
-    The memory belongs to the entry block of the function it is compiled into, so that a loop
-    around the call does not take more and more of it.
+    The memory is allocated in the entry block of the function it is compiled into, so that a call
+    within a loop does not allocate it repeatedly.
     """
 
     @intrinsic
@@ -48,9 +48,10 @@ def stack_of(units: int, dtype: types.Float) -> Any:
 
 
 def table_of(array: np.ndarray) -> Any:
-    """Function that gives the address of an array, which it keeps alive.
+    """Create a function that returns the address of an array, and keeps the array alive.
 
-    A dynamic address: code that holds one refuses Numba's cache, where it would outlive the array.
+    The address is a dynamic one for Numba, which does not cache code that contains it; in the
+    cache it would outlive the array.
     """
     result = types.CPointer(numba.from_dtype(array.dtype))
 
@@ -72,9 +73,9 @@ class Frozen(NamedTuple):
     ----------
     n_in, units : int
     lanes : int
-        Units rounded up to whole vectors.
+        Number of units rounded up to whole vectors.
     offset : int
-        Where in the table the biases begin, then the weights.
+        Position of the biases in the table, which the weights follow.
     activation : int
     alpha : float
     """
@@ -88,10 +89,10 @@ class Frozen(NamedTuple):
 
 
 def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
-    """The layers, and the table: rows of biases and weights padded with zeros."""
+    """Return the layers and the table: rows of biases and weights padded with zeros."""
     layers, rows, offset = [], [], 0
     own = net.model.plan.constants[: len(net.weights) - 1]
-    constants = [*own, 0.0]  # the others belong to the loss
+    constants = [*own, 0.0]  # the remaining constants belong to the loss
     plan = zip(net.model.plan.layers, constants, net.weights, net.biases, strict=True)
     for row, alpha, w, b in plan:
         n_in, units = w.shape
@@ -103,7 +104,7 @@ def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
 
 
 def with_whole_vectors(matrix: np.ndarray) -> np.ndarray:
-    """A matrix whose rows are padded with zeros to whole vectors."""
+    """Pad the rows of a matrix with zeros to whole vectors."""
     rows, columns = matrix.shape
     per_vector = VECTOR_BYTES // matrix.dtype.itemsize
     padded = np.zeros((rows, -(-columns // per_vector) * per_vector), matrix.dtype)
@@ -112,7 +113,7 @@ def with_whole_vectors(matrix: np.ndarray) -> np.ndarray:
 
 
 def read_only_table(matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """Matrices one after the other, in memory that begins with a cache line."""
+    """Concatenate matrices in one array, aligned to a cache line."""
     values = aligned_empty((sum(matrix.size for matrix in matrices),), matrices[0].dtype)
     np.concatenate([matrix.ravel() for matrix in matrices], out=values)
     values.setflags(write=False)
@@ -120,11 +121,11 @@ def read_only_table(matrices: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -> Any:
-    """Function ``(x, w, out)``: biases, the first row of w, plus x times its other rows.
+    """Create a function ``(x, w, out)``: the first row of w (biases) plus x times the other rows.
 
-    Without ``biases`` x times all rows.
-    Written in LLVM's vectors, because what the compiler makes of a loop of eight is chance.
-    ``units`` is a whole number of vectors.
+    Without ``biases`` it computes x times all rows. ``units`` must be a multiple of the vector
+    length. Written with LLVM vectors, because it is unpredictable how the compiler vectorises a
+    short loop.
     """
     lanes = VECTOR_BYTES // (dtype.bitwidth // 8)
     flags = ("contract", "reassoc", "nsz")
@@ -184,7 +185,7 @@ def argument_of(
     ndim: int = 1,
     because: str = ", as the network standardises",
 ) -> Any:
-    """Function that gives the address of an argument, or an error when its type is wrong."""
+    """Create a function that returns the address of an argument, or raises for a wrong type."""
     allowed = " or ".join(sorted(map(str, dtypes)))
     why = ", the network's dtype" if len(dtypes) == 1 else because
 
@@ -212,7 +213,7 @@ def argument_of(
 
 @inner
 def softmax_of_sample(n, z):  # noqa: ANN001, ANN201
-    """Net inputs of one sample become probabilities."""
+    """Replace the net inputs of one sample by probabilities."""
     top = z[0]
     for unit in range(1, n):
         top = top if z[unit] < top else z[unit]
@@ -226,7 +227,7 @@ def softmax_of_sample(n, z):  # noqa: ANN001, ANN201
 
 
 def standardize_by(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | None) -> Any:
-    """Function ``(x, table, out)``: shift, scale and clip in float64; it has its own table."""
+    """Create a function ``(x, table, out)`` that standardises in float64; ``table`` is unused."""
     features, clips, factor = len(shift), smooth_clip is not None, 1.0 / (smooth_clip or 1.0)
     own = table_of(np.concatenate([shift, scale]))
 

@@ -1,9 +1,9 @@
-"""Forward, backward and update for compiled code: what ``Network.numba_tape`` gives.
+"""Forward, backward and update for compiled code: ``Network.numba_tape``.
 
-The kernels are not compiled in: their machine code is called, the one that ``Network.forward``
-calls, so that the bits are the same and a caller compiles fast. A tape is an array: number of rows
-and count of updates, rows of inputs, rows of outputs, perhaps slopes of the inputs, partial
-gradients, and the kernels' scratch memory.
+The kernels are not compiled into the caller. Their machine code is called, the same that
+``Network.forward`` uses, so that results are bit-identical and callers compile fast. A tape is an
+array with the number of rows and of updates, the inputs, the outputs, if needed slopes of the
+inputs, partial gradients, and the scratch memory of the kernels.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from fastnn.backends.model import Model, TapeMemory
     from fastnn.network import Network
 
-compiled = njit(nogil=True, error_model="numpy")  # keeps the order of NumPy's operations
+compiled = njit(nogil=True, error_model="numpy")  # no fastmath: operations keep NumPy's order
 
 
 class NumbaTape(NamedTuple):
-    """Functions for compiled code, and a tape; see :meth:`fastnn.Network.numba_tape`."""
+    """Functions for compiled code and a tape; see :meth:`fastnn.Network.numba_tape`."""
 
     forward: Callable
     backward: Callable
@@ -44,7 +44,7 @@ class NumbaTape(NamedTuple):
 
 
 def _live(array: np.ndarray) -> Any:
-    """Function that gives an array of this process, not a copy, and keeps it alive."""
+    """Create a function that returns an existing array, not a copy, and keeps it alive."""
     kind = numba.typeof(array)
 
     @intrinsic
@@ -72,7 +72,7 @@ def _live(array: np.ndarray) -> Any:
 
 
 def _machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
-    """Function ``(tuple of arguments)`` that calls what a kernel was compiled to."""
+    """Create a function ``(tuple of arguments)`` that calls the machine code of a kernel."""
     dispatcher.compile(arguments)
     code = dispatcher.overloads[arguments]
     address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
@@ -103,9 +103,10 @@ def _machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
 
 
 def _standardize(net: Network) -> Any:
-    """Function ``(x, n, out, slopes)``: samples as the first layer gets them, as ``Scales`` does.
+    """Create a function ``(x, n, out, slopes)`` that standardises samples as ``Scales`` does.
 
-    ``slopes`` are of the inputs; written where they depend on the sample.
+    ``slopes`` are the derivatives with respect to the features; written only if they depend on the
+    sample.
     """
     scales, features, bound = net.scales, net.n_features, net.smooth_clip
     if scales.input_shift is None or scales.input_scale is None:
@@ -146,7 +147,7 @@ def _standardize(net: Network) -> Any:
 
 @intrinsic
 def is_single(typingctx, pointer):  # noqa: ANN001, ANN201
-    """Whether a pointer is one to float32."""
+    """Whether a pointer points to float32."""
     value = pointer.dtype == types.float32
 
     def codegen(context, builder, signature, args):  # noqa: ANN001, ANN202
@@ -156,7 +157,7 @@ def is_single(typingctx, pointer):  # noqa: ANN001, ANN201
 
 
 class _Layout(NamedTuple):
-    """Where in a tape what begins, in numbers of the network's dtype, and its size."""
+    """Positions of the parts of a tape, and its size, in elements of the network's dtype."""
 
     x: int
     z: int
@@ -167,37 +168,37 @@ class _Layout(NamedTuple):
 
     @classmethod
     def of(cls, net: Network, memory: TapeMemory) -> _Layout:
-        """Each part begins on a cache line, behind one for the counts."""
+        """Align each part to a cache line; the first line contains the counts."""
         rows, itemsize = memory.key[0], net.dtype.itemsize
         line = ALIGNMENT // itemsize
         slopes = rows * net.n_features * 8 // itemsize if net.smooth_clip is not None else 0
         grads = memory.grads.size if len(memory.grads) > 1 else 0
         parts = (rows * net.n_features, rows * net.n_outputs, slopes, grads, memory.work.size)
-        # and a line behind the end: kernels read whole vectors, also where the last row ends
+        # plus a line at the end, since kernels read whole vectors beyond the end of the last row
         lines = [line, *(-(-part // line) * line for part in parts), line]
         return cls._make([*itertools.accumulate(lines[:-2]), sum(lines)])
 
 
 def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> NumbaTape:
-    """See :meth:`fastnn.Network.numba_tape`; the training has begun."""
+    """Implementation of :meth:`fastnn.Network.numba_tape`; the training must have begun."""
     model = net.model
     if model.kernels.NAME != "numba":
         model = net.spec.model(backends.load("numba"))
     memory = model.tape_memory(max_rows, training)
-    model.give_back(memory)  # only its shapes and its plan count
+    model.give_back(memory)  # only its shapes and its plan are used
     layout = _Layout.of(net, memory)
     shift, scale = net.scales.target_shift, net.scales.target_scale
     if of == "logits" or shift is None or scale is None:
         shift = scale = None
     forward = _forward(net, memory, layout, shift, scale)
     backward = _backward(net, memory, layout, scale)
-    forward.owner = backward.owner = net.spec  # has custom functions, which kernels call
+    forward.owner = backward.owner = net.spec  # keeps custom functions alive, which kernels call
     tape = aligned_zeros((layout.size,), net.dtype)
     return NumbaTape(forward, backward, _apply(net, model), tape)
 
 
 def _net_of(net: Net) -> Any:
-    """Function that gives a network as kernels take it."""
+    """Create a function that returns a network in the form the kernels take."""
     header, layers, constants = (_live(array) for array in net[:3])
     loss, l2 = net.loss, net.l2
 
@@ -209,7 +210,7 @@ def _net_of(net: Net) -> Any:
 
 
 def _types_of(net: Net, seed: int, dtype: types.Type) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Of arguments of the kernels: network, matrix, and what follows from the seed on."""
+    """Types of the arguments of the kernels: network, matrix, and those from the seed on."""
     vector, matrix = (types.Array(dtype, ndim, "C") for ndim in (1, 2))
     return (
         numba.typeof(tuple(net)),
@@ -225,7 +226,7 @@ def _forward(
     shift: np.ndarray | None,
     scale: np.ndarray | None,
 ) -> Any:
-    """Function ``(tape, X, out)``."""
+    """Create the function ``(tape, X, out)``."""
     number, features, n_outputs = numba.from_dtype(net.dtype), net.n_features, net.n_outputs
     x_at, z_at, slopes_at, _, work_at, size = layout
     max_rows, work_shape, seed = memory.key[0], memory.work.shape, net.state.seed
@@ -272,7 +273,7 @@ def _forward(
 
 
 def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarray | None) -> Any:
-    """Function ``(tape, d_outputs, gradient, d_inputs=None)``."""
+    """Create the function ``(tape, d_outputs, gradient, d_inputs=None)``."""
     number, features, n_outputs = numba.from_dtype(net.dtype), net.n_features, net.n_outputs
     x_at, z_at, slopes_at, grads_at, work_at, size = layout
     work_shape, (groups, n_params) = memory.work.shape, memory.grads.shape
@@ -333,7 +334,7 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
 
 
 def _apply(net: Network, model: Model) -> Any:
-    """Function ``(gradient, learning_rate=...)``."""
+    """Create the function ``(gradient, learning_rate=...)``."""
     state, plan_net = net.state, model.plan.net(model.loss, net.l2)
     optimizer, n_params = state.in_use, net.n_params
     number, rule = numba.from_dtype(net.dtype), optimizer.for_kernels()
@@ -374,7 +375,10 @@ def _apply(net: Network, model: Model) -> Any:
 
 
 def _arguments(number: types.Float, **dims: int) -> list[Any]:
-    """Functions that give the addresses of arrays; of ``number``, or if 2-D also of float64."""
+    """Functions that return the addresses of arrays.
+
+    1-D arrays must be of type ``number``, 2-D arrays of float32 or float64.
+    """
     found = []
     for name, ndim in dims.items():
         dtypes: set[types.Type] = {number} if ndim == 1 else {types.float32, types.float64}

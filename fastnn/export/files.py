@@ -1,4 +1,4 @@
-"""Exports as files."""
+"""Write exports to files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastnn.tables import TableModel
     from fastnn.tables.base import BaseTabular
 
-# Endings of the files; the first is the default.
+# File name extensions of each format; the first is the default.
 TARGETS = {
     "onnx": (".onnx",),
     "c": (".c", ".h"),
@@ -45,38 +45,38 @@ def write(
     overwrite: bool = False,
     jacobian: bool = False,
 ) -> str:
-    """Write an export; the file is there in full or not at all.
+    """Write an export to a file, atomically: it is written completely or not at all.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork; TableModel, \
         TabularClassifier, TabularRegressor or a Pipeline that begins with a TableEncoder
-        What is exported; of tables as ONNX or C.
+        The model to export; models of tables as ONNX or C only.
     path : path
-        ``.onnx``; ``.c`` or ``.h``, whose stem begins the names in it; ``.keras``; ``.pt``,
-        ``.pth`` or ``.safetensors`` (the ``state_dict`` of :func:`to_torch`, nothing to be
-        unpickled); ``.skops`` (the estimator of :func:`to_sklearn`; unlike a pickle or joblib's
-        file it is safe to open).
+        ``.onnx``; ``.c`` or ``.h``, whose stem is the prefix of the names in it; ``.keras``;
+        ``.pt``, ``.pth`` or ``.safetensors`` (the ``state_dict`` of :func:`to_torch`, loadable
+        without unpickling objects); ``.skops`` (the estimator of :func:`to_sklearn`; unlike a
+        pickle or a joblib file it is safe to open).
     to : {"onnx", "c", "keras", "torch", "sklearn"}, optional
-        Default: by the ending.
+        Format; default: by the extension of ``path``.
     overwrite : bool, default=False
-        Write over a file that exists.
+        Whether to replace an existing file.
     jacobian : bool, default=False
-        Of C: functions for the derivatives too, as in :func:`to_c`.
+        For C: whether to add the functions for the derivatives, as in :func:`to_c`.
 
     Returns
     -------
     str
-        What was written, in words.
+        Description of what was written.
 
     Raises
     ------
     FileExistsError
-        If there is a file and ``overwrite`` is false.
+        If the file exists and ``overwrite`` is false.
     ImportError
-        If the export needs a library that is missing.
+        If a required library is not installed.
     ValueError
-        If the export cannot express the model, or the ending does not fit.
+        If the format cannot represent the model, or the extension does not match the format.
     OSError
         If the file cannot be written.
 
@@ -130,7 +130,7 @@ def write(
 
 
 def target_of(path: Path) -> str:
-    """What a file's ending stands for; ValueError if for nothing."""
+    """The format for the extension of a file; ValueError if it is unknown."""
     for target, endings in TARGETS.items():
         if path.suffix in endings:
             return target
@@ -139,8 +139,8 @@ def target_of(path: Path) -> str:
 
 
 def _table_bytes(model: Any, to: str, stem: str, jacobian: bool) -> tuple[bytes, str]:
-    """A model of tables with its columns."""
-    numbers = getattr(describe_table(model), "encoding", None) is None  # of an ensemble
+    """Contents and description of the export of a model of tables or an ensemble."""
+    numbers = getattr(describe_table(model), "encoding", None) is None  # ensemble without encoding
     if to == "onnx":
         each = "input X float64" if numbers else "an input for each column, (samples, 1)"
         return to_onnx(model).SerializeToString(), f"ONNX, {each}"
@@ -152,19 +152,19 @@ def _table_bytes(model: Any, to: str, stem: str, jacobian: bool) -> tuple[bytes,
 
 
 def _name_in_c(stem: str) -> str:
-    """What all names in a C file begin with."""
+    """Prefix of all names in a C file."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
     return name if name[:1].isalpha() else f"model_{name.lstrip('_')}"
 
 
 def _why(plain: PlainNetwork) -> str:
-    """Why an interface is double though the network is not."""
+    """The reason, as text, why an interface is double although the network is float32."""
     rounds = plain.dtype == np.float32 and plain.needs_double
     return " (float32 is too coarse for features or targets so large)" if rounds else ""
 
 
 def _keras_bytes(plain: PlainNetwork) -> bytes:
-    """The file that Keras would write."""
+    """Contents of the file that Keras writes."""
     model = to_keras(plain)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
@@ -173,7 +173,7 @@ def _keras_bytes(plain: PlainNetwork) -> bytes:
 
 
 def _torch_bytes(plain: PlainNetwork, suffix: str) -> tuple[bytes, str]:
-    """Tensors only, and the module that they belong to."""
+    """Contents of the file with the ``state_dict``, and a description of its module."""
     module = to_torch(plain)
     what = f"state_dict of {' '.join(repr(module).split())}"
     if suffix == ".safetensors":

@@ -1,4 +1,4 @@
-"""Keras models from networks, and networks from Keras models."""
+"""Conversion of networks to Keras models and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastnn.network import Network
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
-# Keras's names of the activations that need no constant.
+# Keras's names of the activations without a constant.
 _KERAS_NAMES = {
     "identity": "linear",
     "tanh": "tanh",
@@ -39,34 +39,34 @@ def _keras() -> Any:
 def to_keras(
     model: Network | MLPClassifier | MLPRegressor | PlainNetwork, *, logits: bool = False
 ) -> Any:
-    """``keras.Sequential`` with the same predictions, not compiled.
+    """Convert a network to a ``keras.Sequential`` with the same predictions, not compiled.
 
-    It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
-    second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of a
-    network that standardises are folded into its first and last layer; where a mean is so large
-    that float32 would lose the deviations from it, the model is float64. With ``smooth_clip`` it
-    is a ``keras.Model`` that takes float64, standardises and clips, then has the layers. Call a
-    float64 model, or set ``keras.config.set_floatx("float64")`` before its ``predict``, which
-    casts arrays to ``floatx`` first.
+    The outputs are those of :meth:`Network.predict_proba` (for one sigmoid, the probability of the
+    second class), or the values of a regression, ``(samples, outputs)``. The scales of a network
+    that standardises are folded into its first and last layer; if a mean is so large that float32
+    would lose the spread of a feature, the model is float64. With ``smooth_clip`` the result is a
+    ``keras.Model`` that takes float64, standardises and clips before the layers. Call a float64
+    model directly, or set ``keras.config.set_floatx("float64")`` before calling its ``predict``,
+    which casts arrays to ``floatx`` first.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        What is exported.
+        The model to export.
     logits : bool, default=False
-        Leave out softmax or sigmoid, for losses with ``from_logits=True``.
+        Whether to omit softmax or sigmoid, for losses with ``from_logits=True``.
 
     Returns
     -------
     keras.Sequential or keras.Model
-        Of the network's dtype (TensorFlow has the constants of gelu and leaky_relu in float32
-        even so). It runs on whatever backend Keras has (``KERAS_BACKEND``); that
-        of JAX has float64 only where ``jax_enable_x64`` is set.
+        In the network's dtype, unless stated above (but TensorFlow uses float32 constants for gelu
+        and leaky_relu). It runs on the configured backend of Keras (``KERAS_BACKEND``); JAX
+        supports float64 only if ``jax_enable_x64`` is set.
 
     Raises
     ------
     ImportError
-        Without Keras or its backend.
+        If Keras or its backend is not installed.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
     )
     scaling.build((None, plain.sizes[0]))
     scaling.set_weights([plain.input_scale, -plain.input_shift * plain.input_scale])
-    far = 1e9 * bound  # where it has long been the bound; squares of more might overflow
+    far = 1e9 * bound  # the result equals the bound there; squares of larger values may overflow
 
     def clipped(z: Any) -> Any:
         z = ops.clip(z, -far, far)
@@ -133,19 +133,20 @@ def from_keras(
     classes: Sequence | None = None,
     backend: str = "auto",
 ) -> Network:
-    """Network with the weights and predictions of a Keras model.
+    """Create a network with the weights and predictions of a Keras model.
 
     Parameters
     ----------
     model : keras.Sequential or keras.Model
         A chain of Dense, Activation, ReLU, LeakyReLU, ELU, Softmax, Dropout, Flatten,
         BatchNormalization, Normalization and Rescaling. The last three, which are linear in
-        prediction, go into the dense layers, or into what the network standardises with.
+        prediction, are folded into the dense layers or become the scales of the network.
     loss : str, optional
-        Default: what fits the last layer. Needed where a model gives logits.
+        Default: chosen by the last layer. Required if the model returns logits.
     classes : array-like of label, optional
-        In the order of the outputs, ascending.
+        Labels in the order of the outputs, ascending.
     backend : {"auto", "cython", "numba", "numpy"}
+        Backend of the network.
 
     Returns
     -------
@@ -154,9 +155,9 @@ def from_keras(
     Raises
     ------
     ImportError
-        Without Keras.
+        If Keras is not installed.
     ValueError
-        That names the layer, if there is one that a Network has not.
+        If a layer is not supported; the message names it.
 
     Examples
     --------
@@ -201,7 +202,7 @@ def from_keras(
 
 
 def _chain(keras: Any, model: Any) -> list[Any]:
-    """Layers of a model in their order, if each follows the one before."""
+    """Layers of a model in order; raise unless they are a chain."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model; got {type(model).__name__}")
     if not isinstance(model, keras.Sequential):
@@ -219,7 +220,7 @@ def _chain(keras: Any, model: Any) -> list[Any]:
 
 
 def _flat(keras: Any, layers: Sequence[Any]) -> list[Any]:
-    """Layers, those of nested models in their place."""
+    """Replace nested models by their layers."""
     flat = []
     for layer in layers:
         flat += _chain(keras, layer) if isinstance(layer, keras.Model) else [layer]
@@ -227,7 +228,7 @@ def _flat(keras: Any, layers: Sequence[Any]) -> list[Any]:
 
 
 def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
-    """Our name and alpha of an activation function."""
+    """Name in this package, and alpha, of an activation function."""
     activations = keras.activations
     name = getattr(function, "__name__", type(function).__name__)
     if function is activations.leaky_relu:
@@ -243,9 +244,9 @@ def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
 
 
 def _normalization(collector: Collector, where: str, layer: Any) -> None:
-    """Shift and scale of a Normalization layer."""
+    """Add the map of a Normalization layer."""
     mean = np.asarray(layer.mean, np.float64).ravel()
-    # Keras divides by the deviation, which it holds above its epsilon.
+    # Keras divides by the standard deviation, but at least by its epsilon.
     deviation = np.maximum(np.sqrt(np.asarray(layer.variance, np.float64)), 1e-7).ravel()
     if layer.invert:
         collector.affine(where, deviation, mean)
@@ -254,7 +255,7 @@ def _normalization(collector: Collector, where: str, layer: Any) -> None:
 
 
 def _batch_normalization(collector: Collector, where: str, layer: Any) -> None:
-    """Scale and shift of a BatchNormalization layer in prediction, of its moving averages."""
+    """Add the map of a BatchNormalization layer in prediction, with its moving averages."""
     if layer.axis not in (-1, 1):
         raise ValueError(f"{where}: axis must be the last one; got {layer.axis}")
     mean, variance = (

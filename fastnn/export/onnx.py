@@ -1,4 +1,4 @@
-"""ONNX graphs of networks."""
+"""Export of networks to ONNX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.tables import TableModel
     from fastnn.tables.base import BaseTabular
 
-# All operators below are in opset 17 as in later ones; runtimes since 2022 read it.
+# The operators used are the same in opset 17 and later ones; runtimes since 2022 support it.
 OPSET, OPSET_OF_TEXT = 17, 3
 IR_VERSION = 8
 TEXT_DOMAIN = "ai.onnx.ml"
@@ -30,43 +30,44 @@ def to_onnx(
     *,
     input_dtype: str | None = None,
 ) -> Any:
-    """ONNX model of Gemm and activations, of tables with the arithmetic of their columns.
+    """Convert a network to an ONNX model, for tables including the encoding of the columns.
 
-    The input ``X`` is ``(samples, features)`` of the network's dtype, with any number of
-    samples. As skl2onnx has it, a classifier gives ``label`` and ``probabilities``, ``(samples,
-    classes)``, and a regression ``variable``, ``(samples, outputs)``. Several outputs of
-    binary_cross_entropy give labels of 0 and 1, ``(samples, outputs)``.
+    The input ``X`` is ``(samples, features)`` in the network's dtype, with any number of samples.
+    As with skl2onnx, a classifier has the outputs ``label`` and ``probabilities``, ``(samples,
+    classes)``, and a regression has ``variable``, ``(samples, outputs)``. For several outputs of
+    binary_cross_entropy the labels are 0 and 1, ``(samples, outputs)``.
 
-    A model of tables has an input ``(samples, 1)`` for each column that it uses, by its name;
-    the ``doc_string`` of an input says what it takes. Numbers are double with NaN for a gap;
-    categories are text, where "" is a gap, and an unknown one is none of those of training;
-    booleans are 1, 0 or NaN, or text if training had text; dates are seconds since 1970-01-01
-    00:00 UTC. Text among numbers and dates as text are for the caller to read. Members of an
-    ensemble are averaged, with their weights; one of numbers has the input ``X``.
+    A model of tables has an input ``(samples, 1)`` for each column that it uses, with the name of
+    the column; the ``doc_string`` of an input describes it. Numbers are double, with NaN for a
+    missing value. Categories are text, with "" for a missing value; unknown categories are
+    allowed. Booleans are 1, 0 or NaN, or text if they were text in training. Dates are seconds
+    since 1970-01-01 00:00 UTC. The caller must convert numbers and dates given as text. The
+    outputs of an ensemble are the weighted mean over its members; without an encoding, its input
+    is ``X``.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork; TableModel, \
         TabularClassifier, TabularRegressor or a Pipeline that begins with a TableEncoder
-        What is exported.
+        The model to export.
     input_dtype : {"float32", "float64"}, optional
-        Of ``X``, and of the values of a regression; default: the network's, of tables "float64".
-        Numbers that are large against their spread have lost it in float32 before the graph gets
-        them (a timestamp of 1.7e9 has steps of 128): of a float32 network that standardises,
-        "float64" keeps it. The layers have the network's dtype in any case, dates are float64.
+        Data type of ``X``, and of the values of a regression; default: the network's, or "float64"
+        for tables. Use "float64" for a float32 network that standardises if features are large
+        compared with their spread, which float32 inputs would lose (at a timestamp of 1.7e9 the
+        spacing is 128). The layers always have the network's dtype, and dates are float64.
 
     Returns
     -------
     onnx.ModelProto
-        Checked. In float64 elu, leaky_relu and softplus consist of simpler operators, because
-        onnxruntime has these in float32 only, and gelu goes through float32, with its precision.
+        The checked model. In float64, elu, leaky_relu and softplus consist of simpler operators,
+        because onnxruntime supports these in float32 only, and gelu is computed in float32.
 
     Raises
     ------
     ImportError
-        Without onnx.
+        If onnx is not installed.
     ValueError
-        If the labels are of a type that ONNX lacks.
+        If ONNX does not support the type of the labels.
 
     Examples
     --------
@@ -104,9 +105,9 @@ def outputs_of(plain: PlainNetwork, names: list[str], outside: np.dtype) -> list
     ----------
     plain : PlainNetwork
     names : list of str
-        Of the values, or of labels and probabilities.
+        Name of the values, or names of labels and probabilities.
     outside : numpy dtype
-        Of values.
+        Data type of the values.
     """
     onnx = require("onnx", "ONNX export")
     info, kind = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
@@ -124,7 +125,7 @@ def outputs_of(plain: PlainNetwork, names: list[str], outside: np.dtype) -> list
 
 
 def finished(graph: Graph, inputs: list[Any], outputs: list[Any], doc: str = "") -> Any:
-    """The checked model of a graph."""
+    """Create the model of a graph and check it."""
     onnx = require("onnx", "ONNX export")
     import fastnn
 
@@ -156,15 +157,16 @@ def finished(graph: Graph, inputs: list[Any], outputs: list[Any], doc: str = "")
 
 
 class Graph:
-    """Nodes and constants in their order.
+    """Nodes and constants of a graph, in order.
 
     Parameters
     ----------
     dtype : numpy dtype
+        Data type of the layers.
     unique : callable, optional
-        A name that nobody else has, from a proposal.
+        Takes a proposed name and returns a unique one.
     outside : numpy dtype, optional
-        Of input and predicted values; default: ``dtype``.
+        Data type of input and predicted values; default: ``dtype``.
     """
 
     def __init__(
@@ -180,13 +182,16 @@ class Graph:
         self.unique = unique or (lambda name: f"{name}_{len(self.nodes) + len(self.constants)}")
 
     def add(self, operator: str, *inputs: str, out: str | None = None, **attributes: Any) -> str:
-        """A node with one output; returns its name. A ``domain`` is an attribute like others."""
+        """Add a node with one output and return the name of the output.
+
+        A ``domain`` is passed as an attribute.
+        """
         out = out or self.unique(operator.lower())
         self.nodes.append((operator, list(inputs), [out], attributes))
         return out
 
     def constant(self, name: str, value: Any, dtype: Any = None) -> str:
-        """A constant of the graph's dtype (or another), or of its own if integers or text."""
+        """Add a constant; real numbers are cast to ``dtype``, by default that of the graph."""
         array = np.asarray(value)
         name = self.unique(name)
         real = self.dtype if dtype is None else dtype
@@ -194,14 +199,14 @@ class Graph:
         return name
 
     def cast(self, x: str, dtype: Any, out: str | None = None) -> str:
-        """``x`` as another type."""
+        """Add a cast of ``x`` to another dtype."""
         onnx = require("onnx", "ONNX export")
         kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.add("Cast", x, out=out, to=int(kind))
 
 
 def build(graph: Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> None:
-    """The network from ``x`` to ``[values]`` or ``[label, probabilities]``."""
+    """Add the network from ``x`` to ``[values]`` or ``[label, probabilities]``."""
     if plain.is_regression:
         values(graph, plain, x, outputs[0])
         return
@@ -220,14 +225,14 @@ def build(graph: Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> None
 
 
 def name_classes(graph: Graph, plain: PlainNetwork, index: str, label: str) -> None:
-    """Labels out of their positions."""
+    """Add the lookup of labels by their positions."""
     assert plain.labels is not None  # multilabel has none
     labels = graph.constant("classes", onnx_labels(plain.labels))
     graph.add("Gather", labels, index, out=label, axis=0)
 
 
 def values(graph: Graph, plain: PlainNetwork, x: str, out: str | None = None) -> str:
-    """What a regression predicts, in the dtype outside."""
+    """Add the predicted values of a regression, in the dtype ``graph.outside``."""
     same, scaled = graph.outside == graph.dtype, plain.target_shift is not None
     exp = plain.output == "exp"
     x = _net_inputs(graph, plain, x, out if same and not scaled and not exp else None)
@@ -243,12 +248,12 @@ def values(graph: Graph, plain: PlainNetwork, x: str, out: str | None = None) ->
 
 
 def probabilities(graph: Graph, plain: PlainNetwork, x: str, out: str | None = None) -> str:
-    """What a classifier predicts: a probability for each class."""
+    """Add the probabilities of the classes."""
     return _scores(graph, plain, x, out)[1]
 
 
 def _scores(graph: Graph, plain: PlainNetwork, x: str, out: str | None) -> tuple[str, str]:
-    """The last net inputs, and the probabilities."""
+    """Add the net inputs of the last layer, and the probabilities."""
     z = _net_inputs(graph, plain, x)
     if plain.output == "softmax":
         return z, graph.add("Softmax", z, out=out, axis=1)
@@ -260,7 +265,7 @@ def _scores(graph: Graph, plain: PlainNetwork, x: str, out: str | None) -> tuple
 
 
 def _net_inputs(graph: Graph, plain: PlainNetwork, x: str, out: str | None = None) -> str:
-    """Net inputs of the last layer."""
+    """Add the network up to the net inputs of the last layer."""
     if plain.input_shift is not None:
         x = _standardized(graph, plain, x)
     elif graph.outside != graph.dtype:
@@ -273,12 +278,12 @@ def _net_inputs(graph: Graph, plain: PlainNetwork, x: str, out: str | None = Non
 
 
 def _standardized(graph: Graph, plain: PlainNetwork, x: str) -> str:
-    """Shift, scale and clip, in the input's dtype; then the graph's."""
+    """Add shift, scale and clip in the dtype of the input, then a cast to that of the graph."""
     outside, shift, scale = graph.outside, plain.input_shift, plain.input_scale
     assert shift is not None
     assert scale is not None
     x = graph.add("Sub", x, graph.constant("input_shift", shift, outside))
-    # What float32 has rounded off the means, where it is more than rounding of the result.
+    # Subtract the rounding error of the means in float32, if it matters in the result.
     rest = shift - shift.astype(outside)
     if (np.abs(rest * scale) > np.finfo(outside).eps).any():
         x = graph.add("Sub", x, graph.constant("input_shift_rest", rest, outside))
@@ -289,8 +294,8 @@ def _standardized(graph: Graph, plain: PlainNetwork, x: str) -> str:
 
 
 def clipped(graph: Graph, x: str, bound: float) -> str:
-    """``z / sqrt(1 + (z / bound)^2)``, in the dtype outside."""
-    # beyond a billion bounds it is one, and squares might overflow
+    """Add ``z / sqrt(1 + (z / bound)^2)``, in the dtype ``graph.outside``."""
+    # beyond a billion bounds the result equals the bound, and squares might overflow
     low, high = (
         graph.constant(f"far_{k}", bound * 1e9 * (2 * k - 1), graph.outside) for k in (0, 1)
     )
@@ -302,7 +307,7 @@ def clipped(graph: Graph, x: str, bound: float) -> str:
 
 
 def _activation(graph: Graph, layer: Layer, z: str) -> str:
-    """The activation of a layer."""
+    """Add the activation of a layer."""
     name = layer.activation
     if name == "identity":
         return z
@@ -338,7 +343,7 @@ def _activation(graph: Graph, layer: Layer, z: str) -> str:
 
 
 def _softplus(graph: Graph, z: str) -> str:
-    """``log(1 + exp(z))``; onnxruntime has the operator in float32 only."""
+    """Add ``log(1 + exp(z))``; onnxruntime supports the operator in float32 only."""
     if graph.dtype == np.float32:
         return graph.add("Softplus", z)
     # max(z, 0) + log(1 + exp(-|z|))
@@ -348,12 +353,12 @@ def _softplus(graph: Graph, z: str) -> str:
 
 
 def onnx_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as ONNX keeps them: int64, or text as objects.
+    """Convert labels to types of ONNX: int64, or text as an object array.
 
     Raises
     ------
     ValueError
-        If they are neither.
+        If the labels are neither whole numbers nor text.
     """
     values = labels.tolist()
     if all(isinstance(value, str) for value in values):

@@ -1,4 +1,4 @@
-"""The columns of a table in an ONNX graph, before the networks."""
+"""Encoding of the columns of a table in an ONNX graph."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DOC = "A table: an input for each column, named as it is, of shape (samples, 1).
 
 
 def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
-    """See :func:`fastnn.export.to_onnx`.
+    """Implementation of :func:`fastnn.export.to_onnx` for tables.
 
     Parameters
     ----------
     table : PlainTable
     input_dtype : {"float32", "float64"}
-        Of numbers, and of the values of a regression.
+        Data type of columns of numbers, and of the values of a regression.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
 
 
 def _namer(taken: Iterable[str]) -> Callable[..., str]:
-    """Names for what is inside of a graph, other than its columns'."""
+    """Create a function that returns unique names, different from those of the columns."""
     used, count = set(taken), [0]
 
     def unique(name: str, proposal: str = "") -> str:
@@ -73,7 +73,7 @@ def _namer(taken: Iterable[str]) -> Callable[..., str]:
 
 
 def _dtype_of(code: ColumnCode, given: np.dtype) -> np.dtype:
-    """What an input holds; of text the dtype of objects."""
+    """Data type of an input; object for text."""
     if code.kind == "category" or (code.kind == "boolean" and code.texts):
         return np.dtype(object)
     return DOUBLE if code.kind == "date" else given
@@ -82,7 +82,7 @@ def _dtype_of(code: ColumnCode, given: np.dtype) -> np.dtype:
 def _predictions(
     graph: Graph, table: PlainTable, x: str, outputs: list[str], given: np.dtype
 ) -> None:
-    """The networks, one or the weighted mean of several."""
+    """Add the network, or the weighted mean of several."""
     members, plain = table.members, table.members[0]
     out = outputs[-1]
     if len(members) == 1:
@@ -107,7 +107,7 @@ def _predictions(
 
 
 def encoded(graph: Graph, table: PlainTable, given: np.dtype) -> str:
-    """The encoded columns, float64, shape (samples, encoded columns)."""
+    """Add the encoding of the columns: float64, shape (samples, encoded columns)."""
     parts = _Parts(graph, table)
     parts.add_numbers([c for c in table.columns if c.kind == "number"], given)
     parts.add_booleans([c for c in table.columns if c.kind == "boolean" and not c.texts], given)
@@ -129,9 +129,9 @@ def encoded(graph: Graph, table: PlainTable, given: np.dtype) -> str:
 
 
 class _Parts:
-    """Encoded columns side by side, in any order, and where each of them belongs.
+    """Groups of encoded columns in any order, with the final position (slot) of each column.
 
-    Columns of one kind are computed together.
+    Columns of the same kind are computed together.
     """
 
     def __init__(self, graph: Graph, table: PlainTable) -> None:
@@ -140,12 +140,12 @@ class _Parts:
         self.order: list[int] = []
 
     def add(self, x: str, slots: Iterable[int]) -> None:
-        """A matrix whose columns belong to these slots; -1 for none."""
+        """Add a matrix whose columns belong to these slots; -1 for unused columns."""
         self.parts.append(x)
         self.order += slots
 
     def in_order(self) -> str:
-        """All encoded columns."""
+        """Concatenate all encoded columns in the order of their slots."""
         x = self._beside(self.parts)
         n = max(self.order) + 1
         places = [self.order.index(slot) for slot in range(n)]
@@ -164,7 +164,7 @@ class _Parts:
         return self.graph.constant(name, np.asarray(values, np.float64), DOUBLE)
 
     def add_numbers(self, codes: list[ColumnCode], given: np.dtype) -> None:
-        """Themselves, the median for a gap; their logarithms; and where gaps were."""
+        """Add numbers, with missing values filled; their logarithms; flags of missing values."""
         if not codes:
             return
         x = self._double(codes, given)
@@ -184,7 +184,7 @@ class _Parts:
             self.add(self.graph.cast(gaps, DOUBLE), slots)
 
     def add_booleans(self, codes: list[ColumnCode], given: np.dtype) -> None:
-        """1 becomes 1, 0 becomes -1, anything else 0."""
+        """Add booleans: 1 becomes 1, 0 becomes -1, anything else 0."""
         if not codes:
             return
         x = self._double(codes, given)
@@ -195,7 +195,7 @@ class _Parts:
         self.add(self.graph.add("Sub", yes, no), slots)
 
     def add_text(self, code: ColumnCode) -> None:
-        """Text that is looked up: yes and no, or categories."""
+        """Add the lookup of text: yes and no, or categories."""
         graph, slots = self.graph, self.slots[code.name]
         if code.kind == "category" and len(code.categories) != 2:
             x = graph.add(
@@ -203,7 +203,7 @@ class _Parts:
                 code.name,
                 domain=TEXT_DOMAIN,
                 cats_strings=code.categories,
-                zeros=1,  # for another category
+                zeros=1,  # all zeros for an unknown category
             )
             flat = graph.constant("flat", np.array([-1, len(code.categories)]))
             self.add(graph.cast(graph.add("Reshape", x, flat), DOUBLE), slots)
@@ -222,7 +222,7 @@ class _Parts:
         self.add(graph.cast(x, DOUBLE), slots[:1])
 
     def add_dates(self, codes: list[ColumnCode]) -> None:
-        """Parts of dates, by the civil calendar in whole days."""
+        """Add the parts of dates, by the Gregorian calendar."""
         if not codes:
             return
         seconds = self._beside([code.name for code in codes])
@@ -241,7 +241,7 @@ class _Parts:
         self._add_flags(codes, gaps)
 
     def _date_parts(self, seconds: str, origins: list[float]) -> dict[str, str]:
-        """Year, month, weekday, hour and age; floor division is exact, as all are whole numbers."""
+        """Year, month, weekday, hour and age; floor division is exact for whole numbers."""
         graph, constants = self.graph, dict[float, str]()
 
         def number(x: str | float) -> str:
@@ -261,7 +261,7 @@ class _Parts:
             return do("Sub", x, do("Mul", whole(x, divisor), divisor))
 
         days = whole(seconds, 86400.0)
-        # Years begin in March, so that leap days are last: 400 of them have 146,097 days.
+        # Years begin in March, so that leap days come last; 400 years have 146,097 days.
         from_march = do("Add", days, 719468.0)  # since 0000-03-01
         era, day = whole(from_march, 146097.0), rest(from_march, 146097.0)
         leaps = do("Sub", whole(day, 36524.0), whole(day, 1460.0))
@@ -283,7 +283,7 @@ class _Parts:
 
 
 def _words() -> dict[str, float]:
-    """Words for yes and no as people write them."""
+    """Common words for yes (1) and no (-1)."""
     found = {"1": 1.0, "1.0": 1.0, "0": -1.0, "0.0": -1.0}
     for yes, no in TRUTH:
         for word, value in ((yes, 1.0), (no, -1.0)):

@@ -1,6 +1,6 @@
-"""scikit-learn's pipelines that end in one of our estimators, as a list of layers.
+"""Convert scikit-learn's pipelines that end in an estimator of this package to layers.
 
-Scalers that are linear become what a network standardises with, in float64.
+Linear scalers become the scales with which a network standardises, in float64.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def is_pipeline(model: Any) -> bool:
 
 
 def final_estimator(model: Any) -> Any:
-    """What a pipeline ends in, or the model itself."""
+    """The last step of a pipeline, or the model itself."""
     while is_pipeline(model):
         model = model.steps[-1][1] if hasattr(model, "steps") else _regressor(model)
     return model
 
 
 def describe_pipeline(model: Any) -> PlainNetwork:
-    """See :func:`fastnn.export.describe`."""
+    """Implementation of :func:`fastnn.export.describe` for pipelines."""
     from sklearn.utils.validation import check_is_fitted
 
     from fastnn.export.plain import describe
@@ -46,7 +46,7 @@ def describe_pipeline(model: Any) -> PlainNetwork:
         # ((x - shift) factor - own_shift) own_factor
         shift, factor = shift + own_shift / factor, factor * own_factor
     plain = describe(model.steps[-1][1])
-    if plain.input_shift is not None and plain.input_scale is not None:  # a pipeline in a pipeline
+    if plain.input_shift is not None and plain.input_scale is not None:  # nested pipelines
         shift, factor = shift + plain.input_shift / factor, factor * plain.input_scale
     if (factor == 1).all() and (shift == 0).all():
         return plain
@@ -56,7 +56,7 @@ def describe_pipeline(model: Any) -> PlainNetwork:
 
 
 def _regressor(model: Any) -> Any:
-    """What a TransformedTargetRegressor has fitted."""
+    """The fitted regressor of a TransformedTargetRegressor."""
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)
@@ -64,7 +64,7 @@ def _regressor(model: Any) -> Any:
 
 
 def scaled_targets(model: Any, plain: PlainNetwork) -> PlainNetwork:
-    """A regression whose targets were scaled."""
+    """Add the scaling of the targets to a regression."""
     if model.func is not None or model.inverse_func is not None:
         raise ValueError(
             "func and inverse_func of TransformedTargetRegressor cannot be exported; "
@@ -79,7 +79,7 @@ def scaled_targets(model: Any, plain: PlainNetwork) -> PlainNetwork:
 
 
 def _linear(name: str, step: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and factor of a step, whose result is ``(x - shift) * factor``."""
+    """Shift and factor of a step that computes ``(x - shift) * factor``."""
     from sklearn import preprocessing
 
     nothing, one = np.zeros(1), np.ones(1)
@@ -89,7 +89,7 @@ def _linear(name: str, step: Any) -> tuple[np.ndarray, np.ndarray]:
         return nothing, one
     if getattr(step, "clip", False):
         raise ValueError(f"step {name!r}: {type(step).__name__} with clip=True cannot be exported")
-    kind = type(step)  # a class derived from one may do anything
+    kind = type(step)  # not isinstance: a subclass may compute something else
     if kind is preprocessing.StandardScaler:
         shift = step.mean_ if step.with_mean else nothing
         factor = 1 / step.scale_.astype(np.float64) if step.with_std else one

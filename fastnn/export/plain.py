@@ -1,4 +1,4 @@
-"""A trained network as a list of layers: what every export reads and every import gives."""
+"""A trained network as a list of layers: the common form of all exports and imports."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fastnn.network.spec import DEFAULT_ALPHA
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
-# What a loss makes of the last layer's net inputs.
+# Activation of the output layer for each loss.
 OUTPUTS = dict.fromkeys(codes.LOSSES, "identity") | {
     "cross_entropy": "softmax",
     "binary_cross_entropy": "sigmoid",
     "poisson": "exp",
 }
-# The loss of a model that does not say what it was trained with.
+# Default loss of a model whose training loss is unknown, by activation of the output layer.
 USUAL_LOSSES = {"identity": "squared_error"} | {
     output: loss for loss, output in OUTPUTS.items() if output != "identity"
 }
 
-# Of standardised numbers, that a conversion to float32 before the shift may make.
+# Largest tolerated rounding error, in standard deviations, of a cast to float32 before the shift.
 LARGEST_ROUNDING = 1e-3
 
 
@@ -38,11 +38,11 @@ class Layer:
     weights : ndarray, shape (fan_in, fan_out)
     biases : ndarray, shape (fan_out,)
     activation : str
-        The last layer has "identity".
+        Name of the activation; "identity" for the last layer.
     alpha : float
-        Of leaky_relu and elu, else 0.
+        Constant of leaky_relu and elu, otherwise 0.
     dropout : float
-        Rate behind the layer in training.
+        Dropout rate after the layer in training.
 
     Examples
     --------
@@ -61,24 +61,24 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class PlainNetwork:
-    """A trained network without the means to train it.
+    """A trained network without the state of its training.
 
     Attributes
     ----------
     layers : tuple of Layer
     loss : str
-        What it was trained with; it fixes ``output``.
+        Loss of the training, which determines ``output``.
     classes : ndarray or None
-        Labels in the order of the probabilities; None stands for 0, 1, 2, ..., and for
-        several sigmoids, which are labels of their own.
+        Labels in the order of the probabilities. None means 0, 1, 2, ..., or multilabel, where
+        each sigmoid is a separate label.
     input_shift, input_scale : ndarray of float64, shape (features,), or None
-        The first layer gets ``z = (x - input_shift) * input_scale``.
+        The input of the first layer is ``z = (x - input_shift) * input_scale``.
     target_shift, target_scale : ndarray of float64, shape (outputs,), or None
         Predictions are ``z / target_scale + target_shift``.
     smooth_clip : float or None
-        Then the first layer gets ``z / sqrt(1 + (z / smooth_clip)**2)``.
+        If given, the input of the first layer is ``z / sqrt(1 + (z / smooth_clip)**2)``.
     targets_1d : bool
-        Whether a single output is predicted as a vector.
+        Whether predictions of a single output are a vector.
 
     Examples
     --------
@@ -102,32 +102,32 @@ class PlainNetwork:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of weights and biases."""
+        """Data type of weights and biases."""
         return self.layers[0].weights.dtype
 
     @property
     def sizes(self) -> list[int]:
-        """Inputs, units of the hidden layers, outputs."""
+        """Numbers of inputs, of units of the hidden layers, and of outputs."""
         return [self.layers[0].weights.shape[0], *(len(layer.biases) for layer in self.layers)]
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the last layer."""
+        """Number of outputs of the last layer."""
         return len(self.layers[-1].biases)
 
     @property
     def output(self) -> str:
-        """What becomes of the last net inputs: softmax, sigmoid, exp or identity."""
+        """Activation of the output layer: softmax, sigmoid, exp or identity."""
         return OUTPUTS[self.loss]
 
     @property
     def is_regression(self) -> bool:
-        """Whether it predicts values."""
+        """Whether the network predicts real values."""
         return self.loss in codes.REGRESSION
 
     @property
     def is_multilabel(self) -> bool:
-        """Whether every output is a label of its own."""
+        """Whether every output is a separate label."""
         return self.output == "sigmoid" and self.n_outputs > 1
 
     @property
@@ -138,7 +138,7 @@ class PlainNetwork:
         return np.arange(max(self.n_outputs, 2)) if self.classes is None else self.classes
 
     def astype(self, dtype: Any) -> PlainNetwork:
-        """The same with weights and biases of another dtype.
+        """Return a network with weights and biases of another dtype.
 
         Parameters
         ----------
@@ -168,12 +168,12 @@ class PlainNetwork:
         return replace(self, layers=tuple(layers))
 
     def divided(self, scale: float) -> PlainNetwork:
-        """The network that takes ``x`` where this one takes ``x / scale``.
+        """Return a network that divides the features by ``scale`` first.
 
         Parameters
         ----------
         scale : float
-            What the features are divided by.
+            Divisor of the features.
 
         Returns
         -------
@@ -200,10 +200,10 @@ class PlainNetwork:
         )
 
     def folded(self) -> PlainNetwork:
-        """The same function without shifts and scales: they go into the first and last layer.
+        """Return an equivalent network, with the scales folded into the first and last layer.
 
-        Where a mean is so large against its deviation that float32 would lose the digits which
-        subtracting it first keeps, the result is float64.
+        If a mean is so large compared with the standard deviation that float32 would lose the
+        digits that are kept by subtracting it first, the result is float64.
 
         Returns
         -------
@@ -212,7 +212,7 @@ class PlainNetwork:
         Raises
         ------
         ValueError
-            If features are clipped, which no layer can express.
+            If features are clipped, which a dense layer cannot express.
 
         Examples
         --------
@@ -243,14 +243,14 @@ class PlainNetwork:
         return replace(self, layers=tuple(layers), **nothing).astype(dtype)
 
     def split(self) -> tuple[PlainNetwork | None, PlainNetwork]:
-        """What clips features, if anything does, and the rest folded.
+        """Split off the clipping of features, if any, and fold the scales of the rest.
 
         Returns
         -------
         front : PlainNetwork or None
-            This network, for its shift, scale and clip of the features.
+            This network, for its shift, scale and clip of the features; None without clipping.
         rest : PlainNetwork
-            What follows, without shifts and scales.
+            The layers that follow, without shifts and scales.
 
         Examples
         --------
@@ -269,7 +269,7 @@ class PlainNetwork:
 
     @property
     def needs_double(self) -> bool:
-        """Whether float32 numbers as large as the means are too coarse for the deviations."""
+        """Whether float32 at the magnitude of the means is too coarse for the deviations."""
         ratio = 0.0
         for kind in ("input", "target"):
             shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
@@ -278,11 +278,12 @@ class PlainNetwork:
         return bool(ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING)
 
     def to_network(self, backend: str = "auto") -> Network:
-        """Network with these parameters.
+        """Create a network with these parameters.
 
         Parameters
         ----------
         backend : {"auto", "cython", "numba", "numpy"}
+            Backend of the network.
 
         Returns
         -------
@@ -341,27 +342,27 @@ _SCALES = ("input_shift", "input_scale", "target_shift", "target_scale")
 
 
 def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> PlainNetwork:
-    """A trained model as a list of layers.
+    """Convert a trained model to a list of layers.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        An estimator must be fitted. Of the loss gaussian the outputs are mean and logarithm of
-        the variance, of several quantiles these, not sorted. A pipeline of scikit-learn may have
-        StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator, and a
-        TransformedTargetRegressor one of these for the targets.
+        Estimators must be fitted. With the loss gaussian the outputs are mean and logarithm of the
+        variance; several quantiles are outputs that are not sorted. A pipeline of scikit-learn may
+        contain StandardScaler, MinMaxScaler, MaxAbsScaler and RobustScaler before its estimator,
+        and a TransformedTargetRegressor one of these for the targets.
 
     Returns
     -------
     PlainNetwork
-        Its arrays are copies.
+        Its weights and biases are copies.
 
     Raises
     ------
     TypeError
-        For anything else.
+        If the model has another type.
     ValueError
-        If a parameter is not finite, or a step of a pipeline is not linear.
+        If a parameter is not finite, or if a step of a pipeline is not linear.
 
     Examples
     --------
@@ -408,7 +409,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
             net.loss_name == "binary_cross_entropy" and net.n_outputs > 1
         ):
             classes = model.classes_
-            if len(classes) == 1:  # fitted to one class, it knows no other
+            if len(classes) == 1:  # fitted to a single class
                 classes = np.repeat(classes, 2)
     for name, array in net.arrays().items():
         if not np.isfinite(array).all():
@@ -421,8 +422,8 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         dropout = net.dropout[k] if k < len(net.dropout) else 0.0
         layers.append(Layer(w.copy(), b.copy(), names[k], net.spec.alphas[k], dropout))
-    # of a custom loss, which is code, the outputs are what counts; so they are of those that have
-    # several for a target, which are exported as they are
+    # Custom losses, which are code, and losses with several outputs per target are exported as
+    # squared_error, whose outputs are the net inputs.
     named = net.loss_name in OUTPUTS and net.spec.outputs_per_target == 1
     return PlainNetwork(
         tuple(layers),

@@ -1,4 +1,4 @@
-"""Converters for skl2onnx, so that pipelines of scikit-learn become ONNX."""
+"""Converters for skl2onnx, to convert pipelines of scikit-learn to ONNX."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fastnn.extras import require
 
 
 def register_skl2onnx() -> None:
-    """Teach skl2onnx ``MLPClassifier`` and ``MLPRegressor``, so that pipelines convert.
+    """Register ``MLPClassifier`` and ``MLPRegressor`` with skl2onnx, to convert pipelines.
 
-    Call it once, before ``skl2onnx.to_onnx`` or ``convert_sklearn``. The graph computes in the
-    dtype of its input. The options of a classifier are skl2onnx's ``zipmap``, ``nocl`` and
+    Call this once, before ``skl2onnx.to_onnx`` or ``convert_sklearn``. The graph computes in the
+    dtype of its input. Classifiers have skl2onnx's options ``zipmap``, ``nocl`` and
     ``output_class_labels``.
 
     Raises
     ------
     ImportError
-        Without skl2onnx.
+        If skl2onnx is not installed.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def register_skl2onnx() -> None:
 
 
 def _skl2onnx_shapes(operator: Any) -> None:
-    """Types and shapes of the outputs."""
+    """Set types and shapes of the outputs."""
     from skl2onnx.common.data_types import Int64TensorType, StringTensorType
 
     plain = describe(operator.raw_operator)
@@ -73,7 +73,7 @@ def _skl2onnx_shapes(operator: Any) -> None:
 
 
 def _labels(operator: Any, plain: PlainNetwork) -> np.ndarray | None:
-    """The labels, or with the option ``nocl`` their numbers."""
+    """The labels, or with the option ``nocl`` their indices."""
     if plain.labels is None:
         return plain.classes
     options = operator.scope_inst.get_options(operator.raw_operator, {"nocl": False})
@@ -81,7 +81,7 @@ def _labels(operator: Any, plain: PlainNetwork) -> np.ndarray | None:
 
 
 def _real_input(operator: Any) -> Any:
-    """Type that the network computes in: that of its input, or float32 for integers."""
+    """Type in which the network computes: that of its input, or float32 for integers."""
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
     own = operator.inputs[0].type
@@ -89,7 +89,7 @@ def _real_input(operator: Any) -> Any:
 
 
 def _skl2onnx_convert(scope: Any, operator: Any, container: Any) -> None:
-    """The nodes of an estimator."""
+    """Add the nodes of an estimator."""
     from dataclasses import replace
 
     from skl2onnx.common.data_types import DoubleTensorType
@@ -122,7 +122,7 @@ def _skl2onnx_convert(scope: Any, operator: Any, container: Any) -> None:
         )
 
 
-# Opset in which an operator got the form used here, where that is not 13.
+# Opset that introduced the form of an operator used here, if it is not 13.
 _VERSIONS = {"Relu": 14, "Add": 14, "Sub": 14, "Mul": 14, "Div": 14, "Reshape": 14} | {
     "LeakyRelu": 16,
     "Elu": 6,

@@ -1,4 +1,4 @@
-"""scikit-learn's MLP from ours, and ours from scikit-learn's."""
+"""Conversion of networks to scikit-learn's MLP and back."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SKLEARN_NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh",
 
 
 def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Any:
-    """Fitted ``sklearn.neural_network`` MLP with the same predictions.
+    """Convert a network to a fitted ``sklearn.neural_network`` MLP with the same predictions.
 
-    Shifts and scales of a network that standardises are folded into its first and last layer,
-    and two softmax outputs become one logistic, as scikit-learn has it.
+    The scales of a network that standardises are folded into its first and last layer, and two
+    softmax outputs become one logistic output, as in scikit-learn.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        An estimator passes its parameters on as far as scikit-learn knows them.
+        The model to export. Parameters of an estimator are copied if scikit-learn has them.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
     Raises
     ------
     ValueError
-        If scikit-learn lacks the activation, or the layers differ in it.
+        If scikit-learn does not have the activation, or if the activations of layers differ.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def to_sklearn(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> 
 
 
 def _copy_parameters(source: Any, target: Any) -> None:
-    """Constructor's arguments of one estimator for another, as far as they are allowed there."""
+    """Copy the constructor arguments of an estimator to another, if they are valid there."""
     known = target.get_params(deep=False)
     for name, value in source.get_params(deep=False).items():
         if name in known:
@@ -103,31 +103,32 @@ def _copy_parameters(source: Any, target: Any) -> None:
             target.set_params(**{name: value})
             try:
                 target._validate_params()
-            except ValueError:  # a solver, an activation, ... that the target lacks
+            except ValueError:  # e.g. a solver or activation that the target does not have
                 target.set_params(**{name: default})
 
 
 def from_sklearn(mlp: Any, backend: str = "auto") -> MLPClassifier | MLPRegressor:
-    """Our estimator with the parameters and predictions of scikit-learn's.
+    """Create an estimator with the parameters and predictions of scikit-learn's MLP.
 
     Parameters
     ----------
     mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Fitted.
+        The fitted model.
     backend : {"auto", "cython", "numba", "numpy"}
+        Backend of the estimator.
 
     Returns
     -------
     MLPClassifier or MLPRegressor
-        ``partial_fit`` and ``warm_start`` go on from its weights, but with an update rule
-        that has no memory of the steps before.
+        ``partial_fit`` and ``warm_start`` continue from its weights, but with new moments of the
+        optimizer.
 
     Raises
     ------
     TypeError
-        For anything else.
+        If ``mlp`` has another type.
     ValueError
-        If it is not fitted.
+        If ``mlp`` is not fitted.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A model of tables for exports: what its columns are outside of Python, and its networks."""
+"""A model of tables for exports: the encoding of its columns, and its networks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from fastnn.tables.columns import Column
     from fastnn.tables.encoding import Encoding
 
-GAPS = 0.15  # share of the random rows of tests in which a column has none
+GAPS = 0.15  # fraction of missing values in the random rows of self-tests
 
 
 class RawRows(NamedTuple):
-    """Rows of a table as compiled code takes them.
+    """Rows of a table in the form compiled code takes.
 
     Attributes
     ----------
     numbers : ndarray of float64, shape (rows, number columns)
-        NaN for a gap. Booleans are 1 and 0, dates seconds since 1970-01-01 00:00 UTC.
+        NaN for missing values. Booleans are 1 and 0, dates seconds since 1970-01-01 00:00 UTC.
     codes : ndarray of int32, shape (rows, columns of categories)
-        Positions in ``ColumnCode.categories``; -1 for a gap or another category.
+        Positions in ``ColumnCode.categories``; -1 for a missing value or an unknown category.
     """
 
     numbers: np.ndarray
@@ -36,16 +36,16 @@ class RawRows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PlainTable:
-    """Networks behind the encoding of a table, or an ensemble of numbers.
+    """The encoding of a table and the networks after it, or an ensemble without an encoding.
 
     Attributes
     ----------
     encoding : fastnn.tables.Encoding or None
-        None of an ensemble that takes rows of numbers; these are the numbers of ``RawRows``.
+        None for an ensemble that takes rows of numbers, which are then ``RawRows.numbers``.
     members : tuple of PlainNetwork
-        Whose values or probabilities are averaged.
+        Networks whose values or probabilities are averaged.
     weights : tuple of float
-        Of the members; their sum is 1.
+        Weights of the members; their sum is 1.
     """
 
     encoding: Encoding | None
@@ -54,13 +54,13 @@ class PlainTable:
 
     @property
     def columns(self) -> list[ColumnCode]:
-        """Columns that are inputs, in the order of training."""
+        """Columns used as inputs, in the order of training."""
         columns = () if self.encoding is None else self.encoding.columns
         return [code for code in columns if code.kind != "drop"]
 
     @property
     def numbers(self) -> list[ColumnCode]:
-        """Inputs that are numbers in C: numbers, booleans and dates."""
+        """Inputs represented by numbers: numbers, booleans and dates."""
         return [code for code in self.columns if code.kind != "category"]
 
     @property
@@ -69,14 +69,14 @@ class PlainTable:
         return [code for code in self.columns if code.kind == "category"]
 
     def slots(self) -> dict[str, range]:
-        """Which encoded columns each input has."""
+        """Indices of the encoded columns of each input."""
         found, first = {}, 0
         for code in self.columns:
             found[code.name] = range(first, first := first + len(code.outputs()))
         return found
 
     def raw(self, table: Any) -> RawRows:
-        """The rows of a table.
+        """Convert the rows of a table.
 
         Parameters
         ----------
@@ -96,10 +96,10 @@ class PlainTable:
             return RawRows(x, np.empty((len(x), 0), np.int32))
         from fastnn.tables.columns import columns_of
 
-        self.encoding.transform(table)  # says what is missing
+        self.encoding.transform(table)  # raises if a column is missing or unreadable
         columns = columns_of(table)
         by_name = {column.name: column for column in columns}
-        if not by_name.keys() >= {code.name for code in self.columns}:  # without names: in order
+        if not by_name.keys() >= {code.name for code in self.columns}:  # no names: by position
             every = zip(self.encoding.columns, columns, strict=True)
             by_name = {code.name: column for code, column in every}
         n = len(columns[0])
@@ -111,7 +111,7 @@ class PlainTable:
         )
 
     def columns_of(self, rows: RawRows) -> list[Column]:
-        """Rows as ``Encoding.transform`` takes them."""
+        """Convert rows to columns for ``Encoding.transform``."""
         from fastnn.tables.columns import Column
 
         numbers, codes, found = iter(rows.numbers.T), iter(rows.codes.T), []
@@ -132,7 +132,7 @@ class PlainTable:
         return found
 
     def random_rows(self, n: int, seed: int = 0) -> RawRows:
-        """Rows like those of training, with gaps and categories that training did not have."""
+        """Random rows similar to the training data, with missing values and categories."""
         rng = np.random.default_rng(seed)
         if self.encoding is None:
             usual = [self._usual(k, 0.0) for k in range(self.members[0].sizes[0])]
@@ -144,7 +144,7 @@ class PlainTable:
             if code.kind == "boolean":
                 numbers[:, k] = rng.integers(0, 2, n)
             elif code.kind == "date":
-                days = rng.uniform(-30, 1500, n)  # before the latest one, and some after it
+                days = rng.uniform(-30, 1500, n)  # days before the latest date; some after it
                 numbers[:, k] = np.round((code.origin - days) * 86400)
             else:
                 middle, spread = self._usual(slots[code.name][0], code.fill[0])
@@ -156,7 +156,7 @@ class PlainTable:
         return RawRows(numbers, codes)
 
     def _usual(self, slot: int, fill: float) -> tuple[float, float]:
-        """Middle and spread of a column of numbers, as far as the model knows them."""
+        """Center and spread of a column of numbers, if the model knows them."""
         encoding = self.encoding
         shift, scale = (None, None) if encoding is None else (encoding.shift, encoding.factor)
         if shift is None or scale is None:
@@ -166,7 +166,7 @@ class PlainTable:
         return float(shift[slot]), 1 / float(scale[slot]) if scale[slot] else 0.0
 
     def expected(self, rows: RawRows) -> np.ndarray:
-        """Values or probabilities by the NumPy reference, shape (rows, outputs)."""
+        """Expected values or probabilities, by the NumPy reference, shape (rows, outputs)."""
         x = rows.numbers
         if self.encoding is not None:
             x = self.encoding.transform(self.columns_of(rows))
@@ -179,12 +179,12 @@ class PlainTable:
 
 
 def describe_table(model: Any) -> PlainTable | None:
-    """A model of tables, or an ensemble, as its encoding and its networks; None of any other model.
+    """Encoding and networks of a model of tables or an ensemble; None for any other model.
 
     Parameters
     ----------
     model : TableModel, TabularClassifier, TabularRegressor, Ensemble, PlainTable or any other
-        Also a pipeline of scikit-learn that begins with a TableEncoder.
+        May also be a pipeline of scikit-learn that begins with a TableEncoder.
 
     Returns
     -------
@@ -195,7 +195,7 @@ def describe_table(model: Any) -> PlainTable | None:
     from fastnn.network.ensemble import Ensemble
     from fastnn.tables.model import TableModel
 
-    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # of a search
+    if isinstance(getattr(model, "ensemble_", None), Ensemble):  # result of a search
         model = TableModel(model.encoding_, model.ensemble_)
     ensemble = model.network if isinstance(model, TableModel) else model
     if isinstance(ensemble, Ensemble):
@@ -211,7 +211,7 @@ def describe_table(model: Any) -> PlainTable | None:
         network: Any = model.network
         return PlainTable(model.encoding, (describe(network),))
     module = type(model).__module__
-    if module.startswith(("fastnn.network", "fastnn.export")):  # which need no scikit-learn
+    if module.startswith(("fastnn.network", "fastnn.export")):  # avoid importing scikit-learn
         return None
     from fastnn.tables.base import BaseTabular
 
@@ -224,7 +224,7 @@ def describe_table(model: Any) -> PlainTable | None:
 
 
 def _of_pipeline(model: Any) -> PlainTable | None:
-    """A pipeline that begins with a TableEncoder, also inside a TransformedTargetRegressor."""
+    """Convert a pipeline that begins with a TableEncoder, or a TransformedTargetRegressor."""
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
 
@@ -245,7 +245,7 @@ def _of_pipeline(model: Any) -> PlainTable | None:
 
 
 def what_to_pass(code: ColumnCode, dtype: str = "double") -> str:
-    """What an input of an exported graph is, in words."""
+    """Describe an input of an exported graph."""
     if code.kind == "category":
         return 'text; "" for a missing value'
     if code.kind == "boolean":

@@ -1,4 +1,4 @@
-"""PyTorch modules from networks, and networks from PyTorch modules."""
+"""Conversion of networks to PyTorch modules and back."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ def _torch() -> Any:
 def to_torch(
     model: Network | MLPClassifier | MLPRegressor | PlainNetwork, *, logits: bool = False
 ) -> Any:
-    """``torch.nn.Sequential`` with the same predictions, in ``eval`` mode.
+    """Convert a network to a ``torch.nn.Sequential`` with the same predictions, in ``eval`` mode.
 
-    It gives what :meth:`Network.predict_proba` gives (of one sigmoid the probability of the
-    second class), or the values of a regression, ``(samples, outputs)``. Shifts and scales of
-    a network that standardises are folded into its first and last layer; where a mean is so
-    large that float32 would lose the deviations from it, the module is float64. With
-    ``smooth_clip`` the first module is ``fastnn.export.torch.Standardize``, which computes in
-    float64 and also takes float32.
+    The outputs are those of :meth:`Network.predict_proba` (for one sigmoid, the probability of the
+    second class), or the values of a regression, ``(samples, outputs)``. The scales of a network
+    that standardises are folded into its first and last layer; if a mean is so large that float32
+    would lose the spread of a feature, the module is float64. With ``smooth_clip`` the first
+    module is ``fastnn.export.torch.Standardize``, which computes in float64 and also accepts
+    float32.
 
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, Pipeline or PlainNetwork
-        What is exported.
+        The model to export.
     logits : bool, default=False
-        Leave out softmax or sigmoid, as PyTorch's losses want it.
+        Whether to omit softmax or sigmoid, as required by PyTorch's losses.
 
     Returns
     -------
     torch.nn.Sequential
-        ``nn.Linear`` layers and activations, of the network's dtype unless it says so above.
+        ``nn.Linear`` layers and activations, in the network's dtype unless stated above.
 
     Raises
     ------
     ImportError
-        Without PyTorch.
+        If PyTorch is not installed.
     ValueError
-        For the loss poisson without ``logits``: PyTorch has no module for exp.
+        For the loss poisson without ``logits``, since PyTorch has no module for exp.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def to_torch(
 
 @functools.cache
 def _standardize_class() -> Any:
-    """The module ``Standardize``, which needs PyTorch to be defined."""
+    """Define the module ``Standardize``, which is only possible with PyTorch installed."""
     torch: Any = _torch()
 
     class Standardize(torch.nn.Module):
@@ -102,7 +102,7 @@ def _standardize_class() -> Any:
         ----------
         features : int
         dtype : {"float32", "float64"}
-            Of the result.
+            Data type of the result.
         bound : float
         """
 
@@ -119,7 +119,7 @@ def _standardize_class() -> Any:
         def extra_repr(self) -> str:
             return f"{len(self.shift)}, {str(self.dtype).split('.')[1]!r}, {self.bound:g}"
 
-    # found where pickle looks for it
+    # so that pickle finds the class in this module
     Standardize.__module__, Standardize.__qualname__ = __name__, "Standardize"
     return Standardize
 
@@ -131,13 +131,13 @@ def __getattr__(name: str) -> Any:
 
 
 def _activation(nn: Any, layer: Layer) -> Any:
-    """Module of a hidden layer's activation."""
+    """The module for the activation of a hidden layer."""
     if layer.activation == "leaky_relu":
         return nn.LeakyReLU(layer.alpha)
     if layer.activation == "elu":
         return nn.ELU(layer.alpha)
     if layer.activation == "softplus":
-        # PyTorch takes z itself above a threshold; above 40 that is right to the last bit.
+        # PyTorch returns z above the threshold; above 40 that is exact to the last bit.
         return nn.Softplus(threshold=40)
     return {
         "tanh": nn.Tanh,
@@ -157,22 +157,23 @@ def from_torch(
     classes: Sequence | None = None,
     backend: str = "auto",
 ) -> Network:
-    """Network with the weights and predictions of a PyTorch module.
+    """Create a network with the weights and predictions of a PyTorch module.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A Sequential, also a nested one, or a module of your own whose ``forward`` calls one layer
-        after the other (:mod:`torch.fx` must be able to follow it). Of Linear, Identity, Flatten,
-        Dropout, BatchNorm1d (as in ``eval`` mode; it goes into the layers beside it), the
-        activations of :class:`fastnn.Network`, and at the end Softmax, LogSoftmax (the network
-        has the probabilities) or Sigmoid.
+        A Sequential, which may be nested, or a custom module whose ``forward`` calls one layer
+        after the other and can be traced by :mod:`torch.fx`. Supported layers are Linear,
+        Identity, Flatten, Dropout, BatchNorm1d (as in ``eval`` mode, folded into adjacent layers),
+        the activations of :class:`fastnn.Network`, and at the end Softmax, LogSoftmax (the network
+        predicts the probabilities) or Sigmoid.
     loss : str, optional
-        Default: what fits the last layer. Needed where a module gives logits, as those
-        trained with PyTorch's losses do.
+        Default: chosen by the last layer. Required if the module returns logits, as is usual for
+        PyTorch's losses.
     classes : array-like of label, optional
-        In the order of the outputs, ascending.
+        Labels in the order of the outputs, ascending.
     backend : {"auto", "cython", "numba", "numpy"}
+        Backend of the network.
 
     Returns
     -------
@@ -181,9 +182,9 @@ def from_torch(
     Raises
     ------
     ImportError
-        Without PyTorch.
+        If PyTorch is not installed.
     ValueError
-        That names the layer, if there is one that a Network has not.
+        If a layer is not supported; the message names it.
 
     Examples
     --------
@@ -209,15 +210,15 @@ def from_torch(
             scales = part.shift.cpu().numpy(), part.scale.cpu().numpy()
             collector.standardize(where, *scales, part.bound)
         elif isinstance(part, nn.Flatten) and part.start_dim == 1:
-            pass  # samples have one axis of features already
+            pass  # the features of a sample already are a single axis
         else:
             collector.activation(where, *_name(nn, where, part))
     return collector.network(classes, backend)
 
 
 def _flatten(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Parts of nested Sequentials with names for messages."""
-    # a class of the user's own that changes no forward is what it is derived from
+    """Yield the layers of nested modules with descriptions for messages."""
+    # a subclass that does not override forward is treated as its base class
     inherited = getattr(type(module), "forward", None)
     if inherited is nn.Sequential.forward:
         for key, part in module.named_children():
@@ -229,12 +230,12 @@ def _flatten(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_ours(module: Any) -> bool:
-    """Whether a module is the one that :func:`to_torch` begins with where features are clipped."""
+    """Whether a module is ``Standardize``, created by :func:`to_torch` for ``smooth_clip``."""
     return isinstance(module, _standardize_class())
 
 
 def _traced(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Parts of a module of the user's own in the order that its ``forward`` calls them."""
+    """Yield the layers of a custom module in the order in which its ``forward`` calls them."""
     from torch import fx
 
     what = f"layer {name or 0} ({type(module).__name__})"
@@ -242,7 +243,7 @@ def _traced(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
         raise TypeError(f"module must be a torch.nn.Module; got {type(module).__name__}")
     try:
         traced = fx.symbolic_trace(module)
-    except Exception as error:  # whatever its code does
+    except Exception as error:  # custom code may raise anything
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{what}: its forward cannot be followed ({reason}); give the Sequential in it"
@@ -275,12 +276,12 @@ def _traced(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
         last = node
 
 
-# Arguments of functions that change nothing of a prediction.
+# Arguments of functions that do not affect predictions.
 _WITHOUT_MEANING = ("input", "inplace", "training", "_stacklevel", "dtype")
 
 
 def _is_shape(node: Any) -> bool:
-    """Whether a traced node is only about an array's shape."""
+    """Whether a traced node only computes the shape of a tensor."""
     import operator
 
     shape = node.op == "call_method" and node.target in ("size", "dim")
@@ -291,7 +292,7 @@ def _is_shape(node: Any) -> bool:
 
 
 def _functions(nn: Any) -> dict[Any, Any]:
-    """Module for each function and method of a tensor that a ``forward`` may call."""
+    """Map functions and tensor methods that a ``forward`` may call to modules."""
     torch, functional = _torch(), nn.functional
 
     def flatten(*shape: Any, **settings: Any) -> Any:
@@ -339,7 +340,7 @@ def _batch_norm(where: str, part: Any) -> tuple[Any, Any]:
 
 
 def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
-    """Our name and alpha of an activation."""
+    """Name in this package, and alpha, of an activation."""
     if isinstance(part, nn.LeakyReLU):
         return "leaky_relu", float(part.negative_slope)
     if isinstance(part, nn.ELU):
