@@ -1,1 +1,1 @@
-"""What is measured, how, and against whom; see ``benchmarks/README.md``. Not installed."""
+"""Benchmarks, not installed with the package; see ``benchmarks/README.md``."""

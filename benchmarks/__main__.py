@@ -1,4 +1,4 @@
-"""The jobs' table and the map: ``python -m benchmarks``."""
+"""The table of jobs and the map over widths and batches: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _measure_with_bar(
     rounds: int,
     data_dir: str | None,
 ) -> dict[str, Any]:
-    """Measure behind a progress bar on standard error."""
+    """Measure with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,9 +1,10 @@
-"""What skipping inactive ReLU units saves: ``python -m benchmarks.activation_sparsity``.
+"""Time saved by skipping inactive ReLU units: ``python -m benchmarks.activation_sparsity``.
 
-A training step of 16-W-W-4 with relu, by the share of the first W units that are active for a
-sample, over a step of the same network with leaky relu, whose units are never inactive. The biases
-set the share, and a learning rate close to zero keeps it. All shares and leaky relu are timed in
-turn; medians count. Below the table: the shares in the job "wide" in the course of its training.
+The time of a training step of 16-W-W-4 with relu, as a function of the fraction of active units in
+the first hidden layer, divided by that of the same network with leaky relu, whose units are always
+active. The biases set the fraction, and a learning rate close to zero keeps it. All fractions and
+leaky relu are timed in turn; the results are medians. Below the table: the fractions in the job
+"wide" during its training.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fastnn import backends
 from fastnn.bench import number
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9)
-STEPS = (20, 100, 400, 3000)  # of the job "wide", after which its active units are counted
+STEPS = (20, 100, 400, 3000)  # steps of the job "wide" after which its active units are counted
 CASES = ((512, 32), (512, 128), (1024, 32), (1024, 128))
 SAMPLES = 1024
 
@@ -33,7 +34,7 @@ SAMPLES = 1024
 def microseconds_per_step(
     backend: str, width: int, batch: int, share: float | None
 ) -> Callable[[], float]:
-    """Timer of a network of which a share of the units is active; None: leaky relu."""
+    """Timer of a network with a given fraction of active units; None for leaky relu."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((SAMPLES, 16), dtype=np.float32)
     net = fastnn.Network(
@@ -54,7 +55,7 @@ def microseconds_per_step(
 
 
 def measure(backend: str, rounds: int) -> dict[str, dict[str, float]]:
-    """By case and share, microseconds per step."""
+    """Microseconds per step, by case and fraction of active units."""
     results = {}
     for width, batch in CASES:
         timed = {
@@ -68,7 +69,7 @@ def measure(backend: str, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def active_in_training(backend: str, data_dir: str | None) -> dict[int, float]:
-    """Share of active units in the first layer of the job "wide" after some steps."""
+    """Fraction of active units in the first layer of the job "wide", by number of steps."""
     task = Task.make(JOBS["wide"], data_dir)
     runner, shares = Fastnn(task, backend), {}
     for steps in map(task.whole_epochs, STEPS):
@@ -80,7 +81,7 @@ def active_in_training(backend: str, data_dir: str | None) -> dict[int, float]:
 
 
 def table(results: dict[str, dict[str, float]], in_training: dict[int, float]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     rows = [
         [
             f"{share:.0%}",

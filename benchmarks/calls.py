@@ -1,7 +1,8 @@
 """Nanoseconds for one prediction of one sample: ``python -m benchmarks.calls``.
 
-A call as its users can make it: fastnn from a loop in compiled code; NumPy by hand, PyTorch and
-onnxruntime from Python. Each input depends on the output before it, so that calls cannot overlap.
+Each library is called in its usual way: fastnn from a loop in compiled code; NumPy by hand, PyTorch
+and onnxruntime from Python. Each input depends on the previous output, so that calls cannot
+overlap.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def measure(seconds: float) -> dict[str, dict[str, float]]:
             except ImportError as error:
                 print(f"{name} is left out: {error}")
                 continue
-            # all compute the same: float32, 100 calls each of which depends on the one before
+            # all must give the same result after 100 calls, each depending on the previous one
             np.testing.assert_allclose(run(100), expected, atol=1e-5)
             calls = calls_that_take(seconds / ROUNDS / 2, run)
             timed[name] = functools.partial(nanoseconds_per_call, run, calls)
@@ -149,7 +150,7 @@ def measure(seconds: float) -> dict[str, dict[str, float]]:
 
 
 def calls_that_take(seconds: float, run: Callable[[int], np.ndarray], calls: int = 100) -> int:
-    """A number of calls, at least ``calls``, that take so long."""
+    """Find a number of calls, at least ``calls``, that takes at least ``seconds``."""
     while (spent := elapsed(run, calls)) < seconds:
         calls *= 2 if spent > 1e-3 else 10
     return calls
@@ -166,7 +167,7 @@ def elapsed(run: Callable[[int], np.ndarray], n: int) -> float:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     rows = [
         [name, *(f"{row[name]:,.0f}" if name in row else "" for row in results.values())]
         for name in CONTENDERS

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-# Ours are blue, as in every figure of fastnn; the others grey, the best of them darker.
+# The backends are blue, as in every figure of fastnn; peers grey, the best of them darker.
 BACKEND_COLOURS = {"cython": COLORS[0], "numba": COLORS[4], "numpy": "#B9DDF3"}
 PEER_COLOUR, BEST_PEER_COLOUR = "#CCCCCC", "#777777"
-FACTOR = 8  # of the best backend against the best peer, from which on the colour is full
-MOST_PANELS = 4  # of more jobs the chart has a row each
+FACTOR = 8  # speed ratio of best backend and best peer at which the colour is saturated
+MOST_PANELS = 4  # for more jobs the chart has one row per job
 
 
 def draw(run: dict[str, Any]) -> Figure:
-    """The chart of a run of jobs, or of the map."""
+    """Draw the chart of a run of jobs, or of the map."""
     if "map" in run:
         return _draw_map(run)
     jobs = [job for job in run["jobs"] if timed_entries(run["results"], job)]
@@ -36,12 +36,12 @@ def draw(run: dict[str, Any]) -> Figure:
 
 
 def library(title: str) -> str:
-    """The library of a contender, which may have several forms: "PyTorch, 1 thread"."""
+    """The library of a contender, which may have several variants, as "PyTorch, 1 thread"."""
     return title if title.startswith("NumPy") else re.split("[ ,]", title)[0]
 
 
 def shown(run: dict[str, Any], job: str) -> dict[str, dict[str, Any]]:
-    """Entries of a job: the backends, and of every other library its fastest form."""
+    """Entries of a job to draw: the backends, and the fastest variant of each other library."""
     entries = timed_entries(run["results"], job)
     fastest: dict[str, str] = {}
     for name in sorted(entries, key=lambda n: entries[n]["us_per_step"]):
@@ -51,7 +51,7 @@ def shown(run: dict[str, Any], job: str) -> dict[str, dict[str, Any]]:
 
 
 def _draw_panels(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
-    """Bars on a logarithmic scale, a panel per job, the fastest on top."""
+    """Draw bars on a logarithmic scale, one panel per job, fastest on top."""
     from matplotlib.figure import Figure
 
     columns = 1 if len(jobs) == 1 else 2
@@ -87,7 +87,7 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     ax.set_yticks(range(len(names)), titles)
     ax.invert_yaxis()
     ax.set_xscale("log")
-    ax.xaxis.set_minor_formatter(NullFormatter())  # bars carry their numbers
+    ax.xaxis.set_minor_formatter(NullFormatter())  # bars are labelled with their values
     ax.set_xlim(min(values) / 3, max(values) * 6)
     _tidy(ax)
     ax.tick_params(labelsize=8)
@@ -98,13 +98,13 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
 
 
 def _short(description: str) -> str:
-    """Network and data of a job, and the dtype if it is not the usual one."""
+    """Network and data of a job, and the dtype if it is float64."""
     first, rest = description.split(", ")[:3], description.split(", ")[3:]
     return ", ".join(first + [part for part in rest if part == "float64"])
 
 
 def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
-    """A row per job: how many times as long each contender takes as the fastest backend."""
+    """Draw one row per job with the time of each contender relative to the fastest backend."""
     from matplotlib.figure import Figure
 
     figure = Figure((9.6, 0.46 * len(jobs) + 1.6), layout="constrained")
@@ -162,9 +162,10 @@ def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
 
 
 def _draw_map(run: dict[str, Any]) -> Figure:
-    """By how much the best backend is faster than the best peer; a panel per depth.
+    """Draw how much faster the best backend is than the best peer, one panel per depth.
 
-    The colour tells the factor. A cell names the fastest contender where it is not the usual one.
+    The colour shows the ratio. A cell names the fastest contender unless it is the most frequent
+    one.
     """
     from matplotlib.figure import Figure
 
@@ -197,7 +198,7 @@ def _draw_map(run: dict[str, Any]) -> Figure:
 
 
 def _colours() -> Colormap:
-    """Slower than the best peer: vermilion; faster: blue."""
+    """Colormap: vermilion where slower than the best peer, blue where faster."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("ratio", [COLORS[5], "#FFFFFF", COLORS[0]])

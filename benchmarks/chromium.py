@@ -1,6 +1,6 @@
-"""Headless Chromium, for the tests of pages and for measuring them.
+"""Headless Chromium, for testing and measuring web pages.
 
-It is spoken to in its debugging protocol, so that no library is needed.
+Controlled directly by its debugging protocol, so that no library is needed.
 """
 
 import base64
@@ -28,7 +28,7 @@ FLAGS = (
 
 
 class Browser:
-    """Headless Chromium, spoken to over its debugging pipe (messages end with a zero byte)."""
+    """Headless Chromium, controlled by its debugging pipe (messages end with a zero byte)."""
 
     def __init__(self, program, folder):
         from_browser, to_us = os.pipe()
@@ -71,7 +71,7 @@ class Browser:
         return [json.loads(message) for message in whole]
 
     def call(self, method, **params):
-        """One command and its answer; events on the way are kept."""
+        """Send a command and return its result; events received meanwhile are stored."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": params}
         if self.session is not None:
@@ -104,7 +104,7 @@ class Browser:
         return got["result"].get("value")
 
     def until(self, expression, seconds=20):
-        """Wait until an expression is true, and give its value."""
+        """Wait until an expression is true, and return its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.value(expression)):
             assert time.monotonic() < deadline, f"never true: {expression}"
@@ -112,7 +112,7 @@ class Browser:
         return value
 
     def look(self, width=1280, height=900, dark=False, mobile=False, density=1):
-        """Size and colours of the screen."""
+        """Set size and colour scheme of the screen."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=density, mobile=mobile,
@@ -121,7 +121,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media="screen", features=[scheme])
 
     def picture(self, path, **clip):
-        """What the screen shows, as a PNG or WebP file."""
+        """Save a screenshot as a PNG or WebP file."""
         options = {"clip": {"scale": 1, **clip}} if clip else {}
         kind = {"format": "webp", "quality": 90} if str(path).endswith(".webp") else {}
         got = self.call("Page.captureScreenshot", **kind, **options)
@@ -135,7 +135,7 @@ class Browser:
             text = ""
 
     def drag(self, places):
-        """Press the mouse at the first place, move it over the others, release it."""
+        """Press the mouse button at the first place, move along the others, release it."""
         for i, (x, y) in enumerate(places):
             kind = "mouseMoved" if i else "mousePressed"
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1,
@@ -145,7 +145,7 @@ class Browser:
 
     def complaints(self):
         """Errors, exceptions and failed requests since the events were cleared."""
-        self.value("0")  # whatever came before it is among the events now
+        self.value("0")  # collects all events that occurred before this command
         return [
             event
             for event in self.events
@@ -161,13 +161,13 @@ PARTS = ("Page", "Runtime", "Log", "Network")
 
 
 def program():
-    """Where Chromium is; None if it is not installed."""
+    """Path of Chromium; None if not installed."""
     return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextlib.contextmanager
 def browsing(folder):
-    """A browser with one page, whose events are kept; ``folder`` is for its profile."""
+    """Context with a browser with one page, whose events are stored; profile in ``folder``."""
     with Browser(program(), folder) as chromium:
         chromium.attach()
         for part in PARTS:

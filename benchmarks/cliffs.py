@@ -1,10 +1,10 @@
 """Cost on both sides of every threshold: ``python -m benchmarks.cliffs``.
 
-Where the kernels choose another algorithm (loops or BLAS, one thread or two, samples or units split
-among threads, whole vectors of units or a remainder, sparse or dense rows, few or many rows to
-predict) the cost must not jump. Each pair is a little below and a little above one threshold; both
-sides are timed in turn. The ratio is that of the medians of the time per sample, divided by that of
-the multiply-adds.
+Where the kernels switch to another algorithm (loops or BLAS, one thread or two, samples or units
+split among threads, whole vectors of units or a remainder, sparse or dense rows, few or many rows
+to predict) the cost must not jump. Each pair of cases is just below and just above one threshold;
+both sides are timed in turn. The ratio is that of the median times per sample, divided by the ratio
+of the numbers of multiply-adds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fastnn.bench import number
 
 @dataclass(frozen=True)
 class Side:
-    """A network and its data."""
+    """One side of a threshold: a network and its data."""
 
     sizes: tuple[int, ...]
     batch: int
@@ -41,7 +41,7 @@ class Side:
 
     @property
     def work(self) -> float:
-        """Multiply-adds per sample, of its non-zero inputs."""
+        """Multiply-adds per sample, counting non-zero inputs only."""
         pairs = [a * b for a, b in itertools.pairwise(self.sizes)]
         return self.density * pairs[0] + sum(pairs[1:])
 
@@ -53,7 +53,7 @@ def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan
 
 
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
-    """Name of a backend's threshold, below it, above it."""
+    """Yield the name of each threshold of a backend, and the cases below and above it."""
     kernels, limits = backends.load(backend), tuning()
     width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
@@ -67,7 +67,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     for width in (144, 384):
         below = Side((16, width, width, 4), limits.shared_samples)
         name = f"tensor to data parallelism, {width} units"
-        # both whole vectors of samples: 97 samples cost what 112 do, which is another effect
+        # both are whole vectors of samples: 97 samples cost as much as 112, a different effect
         yield name, below, replace(below, batch=below.batch + 16)
     numbers = limits.shared_bytes // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
@@ -94,7 +94,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
 
 
 def timed(side: Side, backend: str) -> Callable[[], float]:
-    """Nanoseconds per sample of one side with a backend."""
+    """Timer of one side with a backend, in nanoseconds per sample."""
     rng = np.random.default_rng(0)
     batches = 1 if side.predict else max(8, 4096 // side.batch)
     x = rng.standard_normal((side.batch * batches, side.sizes[0]), dtype=np.float32)
@@ -122,7 +122,7 @@ def measure(backend: str, rounds: int) -> list[dict[str, object]]:
     for name, below, above in pairs(backend):
         sides = {"below": timed(below, backend), "above": timed(above, backend)}
         row = {"threshold": name, **medians_in_turn(sides, rounds)}
-        # a sparse row costs what is stored of it, a dense one all
+        # the cost of a sparse row depends on its density, that of a dense row does not
         work = 1.0 if name.startswith("sparse") else above.work / below.work
         row["ratio"] = row["above"] / row["below"] / work
         rows.append(row)
@@ -131,7 +131,7 @@ def measure(backend: str, rounds: int) -> list[dict[str, object]]:
 
 
 def table(results: dict[str, list[dict]]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     head = ["ns per sample"]
     for backend in results:
         head += [f"{backend}: below", "above", "ratio"]

@@ -1,8 +1,8 @@
-"""When a cluster pays: work of the fits of a search, and a simulation of many workers.
+"""When a cluster is worthwhile: cost of the fits of a search, and a simulation of many workers.
 
-``python -m benchmarks.clusters`` measures in seconds of CPU time, which other programs on the
-machine hardly change: of fits on one thread, and of what each fit costs the machine that runs the
-search (Dask's client and scheduler, the file that is kept).
+``python -m benchmarks.clusters`` measures CPU time, which other programs on the machine hardly
+affect: that of fits on one thread, and the overhead of each fit on the machine that runs the
+search (Dask's client and scheduler, writing the result to a file).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fastnn.tables.search import Plan, fit_cost
 from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, folds_of, own_settings
 
 FEATURES, FOLDS, BATCH = 30, 5, 256
-EPOCHS = 4  # of what is measured
+EPOCHS = 4  # epochs of a measured fit
 
 
 def problem_of(rows: int) -> Problem:
-    """A classification with so many rows."""
+    """A classification problem with the given number of rows."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, FEATURES))
     targets = (x[:, :1] * x[:, 1:2] > 0).astype(int)
@@ -33,7 +33,7 @@ def problem_of(rows: int) -> Problem:
 
 
 def step_seconds(problem: Problem, settings: dict) -> float:
-    """CPU time of a step with 256 rows, validation and what begins and ends a fit included."""
+    """CPU time per step with 256 rows, including validation, start and end of a fit."""
     kept, held_out = np.flatnonzero(problem.folds), np.flatnonzero(problem.folds == 0)
     fit(problem, settings, 1, kept, held_out, 0)
     started = time.process_time()
@@ -42,7 +42,7 @@ def step_seconds(problem: Problem, settings: dict) -> float:
 
 
 def overhead_seconds(network: object) -> tuple[float, float]:
-    """CPU time that a fit costs the searching machine: Dask and its scheduler; keeping the file."""
+    """Overhead of a fit on the searching machine, in CPU time: of Dask, and of writing the file."""
     import distributed
     import joblib
 
@@ -58,7 +58,7 @@ def overhead_seconds(network: object) -> tuple[float, float]:
         joblib.parallel_config("dask", client=client),
     ):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        for count in (20, 200):  # the first ones have workers import
+        for count in (20, 200):  # the first round includes the imports of the workers
             started = time.process_time()
             for _ in parallel(joblib.delayed(answer)(network) for _ in range(count)):
                 pass
@@ -66,15 +66,15 @@ def overhead_seconds(network: object) -> tuple[float, float]:
 
 
 def answer(network: object) -> object:
-    """A task that sends a network back."""
+    """A task that returns a network."""
     return network
 
 
 def makespan(rounds: Sequence[Sequence[float]], workers: int, serial: float) -> float:
-    """Time of rounds of tasks, in their order, each round after the one before.
+    """Simulated time of rounds of tasks, each round starting after the previous one.
 
-    Each task is handed out and taken in by one machine, which has ``serial`` seconds of work with
-    it.
+    One machine distributes the tasks and collects the results, which takes it ``serial`` seconds
+    per task.
     """
     now = 0.0
     for tasks in rounds:
@@ -90,11 +90,11 @@ def makespan(rounds: Sequence[Sequence[float]], workers: int, serial: float) -> 
 def seconds_by_round(
     plan: Plan, problem: Problem, seconds: dict[float, float]
 ) -> list[list[float]]:
-    """Seconds of all fits of a search, in the order in which they are handed out."""
+    """Seconds of all fits of a search by round, in the order in which they are distributed."""
     rng = np.random.default_rng(1)
     settings, rounds = drawn_settings(problem, plan.trials), []
     for k, (epochs, number) in enumerate(plan.rounds()):
-        chosen = rng.permutation(np.arange(1, plan.trials))[:number]  # whichever are the best
+        chosen = rng.permutation(np.arange(1, plan.trials))[:number]  # random, as if the best
         tasks = [seconds[fit_cost(FEATURES, settings[n])] * epochs for n in chosen]
         tasks = sorted(np.repeat(tasks, FOLDS).tolist(), reverse=True)
         own = [] if k else [seconds[fit_cost(FEATURES, settings[0])] * plan.epochs] * FOLDS

@@ -1,8 +1,8 @@
 """Options and fixtures of ``pytest benchmarks``.
 
-A contender works in its own process (:class:`ContenderProcess`) and reports seconds
-per step. ``CLOCK`` advances by what was reported, so that pytest-benchmark's table is
-in time per step and does not hold the time of the pipe between the processes.
+A contender runs in its own process (:class:`ContenderProcess`) and reports seconds per step.
+``CLOCK`` advances by the reported time, so that the table of pytest-benchmark shows time per step
+without the communication between the processes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ROUNDS = 5
 
 
 class Clock:
-    """A timer that moves only when told, but for a tick each time it is read.
+    """A timer that is advanced explicitly, plus a tick at each reading.
 
-    Without the tick pytest-benchmark could not find its precision.
+    Without the tick pytest-benchmark could not determine its precision.
     """
 
     TICK = 1e-10
@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``job`` and ``contender``: every job of the module's JOBS by everyone who takes it."""
+    """Parametrize ``job`` and ``contender``: the module's JOBS by contenders that support them."""
     if "contender" not in metafunc.fixturenames:
         return
     config = metafunc.config
@@ -64,13 +64,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
-    """BLAS, threads, versions and vector level go into the JSON."""
+    """Add BLAS, threads, versions and vector level to the JSON."""
     machine_info["fastnn"] = machine()
 
 
 @pytest.fixture(scope="session")
 def processes(request: pytest.FixtureRequest) -> Iterator[dict[str, ContenderProcess]]:
-    """The process of the contender at work; one at a time."""
+    """The process of the current contender; one at a time."""
     running: dict[str, ContenderProcess] = {}
     yield running
     for child in running.values():

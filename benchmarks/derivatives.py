@@ -1,8 +1,9 @@
-"""Microseconds for derivatives and steps of one's own: ``python -m benchmarks.derivatives``.
+"""Microseconds for derivatives and custom training steps: ``python -m benchmarks.derivatives``.
 
-The Jacobian of 10,000 samples from Python, value and Jacobian of one sample from compiled code, and
-forward, backward and update by Adam with the gradient of a loss computed in Python. All contenders
-of a row are timed in turn in one process, after their warm-up; each has its default threads.
+The Jacobian of 10,000 samples from Python; value and Jacobian of one sample from compiled code;
+forward, backward and an Adam update with the derivative of a loss computed in Python. All
+contenders of a column are timed in turn in one process, after their warm-up, each with its default
+number of threads.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def in_numba(sizes: tuple[int, ...]) -> dict[str, Run]:
     return {"fastnn, in Numba": run}
 
 
-# --- steps of one's own -------------------------------------------------------------
+# --- custom training steps ----------------------------------------------------------
 
 
 def torch_module(net: fastnn.Network):
@@ -164,7 +165,7 @@ def steps(rows: int) -> dict[str, Run]:
     return {name: repeated(call) for name, call in calls.items()}
 
 
-# --- all of it ----------------------------------------------------------------------
+# --- measuring ----------------------------------------------------------------------
 
 
 def columns() -> dict[str, Callable[[], dict[str, Run]]]:
@@ -192,7 +193,7 @@ def measure(seconds: float) -> dict[str, dict[str, float]]:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     names = dict.fromkeys(name for row in results.values() for name in row)
     rows = [
         [name, *(f"{row[name]:,.3g}" if name in row else "" for row in results.values())]

@@ -1,4 +1,4 @@
-"""What is computed: a job is a network, its data and its update rule, or predictions of it."""
+"""The jobs to time: training steps of a network on some data, or its predictions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastnn.bench import pick
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to compute.
+    """A job to time.
 
     Attributes
     ----------
     name : str
     layer_sizes : tuple of int
     activation : str
-        Of the hidden layers.
+        Activation of the hidden layers.
     data : {"moons", "circles", "expm", "mnist", "random"}
     samples : int
     batch_size : int or None
@@ -33,8 +33,8 @@ class Job:
     check_steps : int
         Steps after which losses are compared.
     epochs_before : int
-        Epochs of training that the initial weights have already seen. Training makes
-        relu activations sparser, and the kernels skip inactive units.
+        Number of epochs with which the initial weights are pretrained. Training makes relu
+        activations sparser, and the kernels skip inactive units.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one pass over the data."""
+        """Number of steps of one pass over the data."""
         return 1 if self.batch_size is None else self.samples // self.batch_size
 
     @property
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def n_weights(self) -> list[int]:
-        """Number of weights of each layer, biases left out."""
+        """Number of weights of each layer, without biases."""
         return [m * n for m, n in zip(self.layer_sizes, self.layer_sizes[1:], strict=False)]
 
     @property
@@ -73,10 +73,10 @@ class Job:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of a step's matrix products.
+        """Floating-point operations of the matrix products of a step.
 
-        Forward, gradient of the weights, and gradient of the inputs (which the
-        first layer does not need): two per weight and sample each.
+        Two per weight and sample for each of the forward product, the gradient by the weights,
+        and the gradient by the inputs, which the first layer does not need.
         """
         products = sum(self.n_weights)
         if not self.predict:
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def moved_bytes(self) -> int:
-        """Bytes a step must move: the batch once, parameters and moments in and out."""
+        """Bytes a step must move: the batch once; parameters and moments, read and written."""
         itemsize = np.dtype(self.dtype).itemsize
         numbers = self.samples_per_step * self.layer_sizes[0]
         if self.predict:
@@ -96,12 +96,12 @@ class Job:
 
     @property
     def tolerance(self) -> float:
-        """Relative difference of the loss (or predictions) that counts as rounding."""
-        # float64: Keras keeps its learning rate and momentum in float32 all the same
+        """Tolerated relative difference of the loss (or predictions), for rounding."""
+        # not smaller for float64, since Keras stores learning rate and momentum in float32
         return 1e-8 if self.dtype == "float64" else 1e-4
 
     def describe(self) -> str:
-        """One line for people."""
+        """Description in one line."""
         sizes = "-".join(map(str, self.layer_sizes))
         if self.predict:
             return f"predict {self.samples:,} through {sizes} {self.activation}, {self.dtype}"

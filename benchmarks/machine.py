@@ -1,4 +1,4 @@
-"""The machine: facts, measured speeds, and the least time that they allow a job."""
+"""The machine: its properties, measured speeds, and the lower bounds of times they imply."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ VECTOR_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f")
 
 
 def machine() -> dict[str, Any]:
-    """Facts about the machine and what is installed."""
-    import scipy.linalg  # noqa: F401  (so that its BLAS is seen)
+    """Properties of the machine, and installed versions."""
+    import scipy.linalg  # noqa: F401  (loads its BLAS, to be listed)
     from threadpoolctl import threadpool_info
 
     versions = {"python": platform.python_version()}
@@ -71,17 +71,17 @@ def _cpu_vectors() -> list[str]:
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """Processor and number of cores."""
+    """Processor and number of cores, as text."""
     return f"{facts['cpu']}, {facts['usable_cores']} cores"
 
 
 def speeds() -> dict[str, Any]:
-    """Measured rate of matrix products (GFLOP/s) and of copying (GB/s, read and written).
+    """Measure the rate of matrix products (GFLOP/s) and of copying (GB/s, read plus write).
 
     Returns
     -------
     dict
-        gemm_gflops and copy_gbytes, each with one core and with all, best of several.
+        gemm_gflops and copy_gbytes, each with one core and with all cores, best of several runs.
     """
     from threadpoolctl import threadpool_limits
 
@@ -95,7 +95,7 @@ def speeds() -> dict[str, Any]:
                 best = _best(lambda a=a, out=out: np.matmul(a, a, out=out))
             gemm[dtype][name] = 2 * a.shape[0] ** 3 / best / 1e9
     cores = usable_cores()
-    source = np.ones(2**25, np.float64)  # 256 MiB, more than the caches hold
+    source = np.ones(2**25, np.float64)  # 256 MiB, larger than the caches
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(source, cores), np.array_split(target, cores), strict=True))
     with ThreadPoolExecutor(cores) as pool:
@@ -119,10 +119,10 @@ def _best(run: Callable[[], Any], times: int = 5) -> float:
 
 
 def floor(job: Job, speed: dict[str, Any]) -> dict[str, float]:
-    """Least microseconds per step: arithmetic at the GEMM peak, bytes at the copy bandwidth.
+    """Lower bound of microseconds per step, from the GEMM peak and the copy bandwidth.
 
-    Both the better of one core and all. A small job's numbers stay in the caches, where the
-    memory floor does not apply, and its products never reach the GEMM peak.
+    Each is the better of one core and all cores. The data of a small job stay in the caches,
+    where the bound by memory does not apply, and its products do not reach the GEMM peak.
     """
     if not speed:
         return {}

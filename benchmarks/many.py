@@ -1,7 +1,8 @@
 """Seconds for training many small networks: ``python -m benchmarks.many``.
 
-fastnn one network after the other and with ``fit_many``; scikit-learn in joblib's processes; JAX
-with ``vmap``, where the shapes are equal. All start from the same weights and take the same steps.
+fastnn trains one network after the other, or uses ``fit_many``; scikit-learn runs in processes of
+joblib; JAX uses ``vmap`` if all shapes are equal. All start from the same weights and do the same
+steps.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ FOLDS = 5
 
 @dataclass
 class Member(Task):
-    """One of many networks: a task with initial weights of its own."""
+    """One of many networks: a task with its own initial weights."""
 
     seed: int
 
@@ -42,7 +43,7 @@ class Member(Task):
         return self.new_network(backend, self.seed)
 
 
-# --- what is trained ----------------------------------------------------------------
+# --- networks -----------------------------------------------------------------------
 
 
 def seeds(n: int) -> list[Member]:
@@ -52,7 +53,7 @@ def seeds(n: int) -> list[Member]:
 
 
 def grid(n: int) -> list[Member]:
-    """Shapes by learning rates, on the same data."""
+    """All combinations of shapes and learning rates, on the same data."""
     data = make_data(SEEDS)
     pairs = [(sizes, rate) for sizes in SHAPES for rate in RATES]
     jobs = [replace(SEEDS, name="grid", layer_sizes=s, learning_rate=rate) for s, rate in pairs]
@@ -60,10 +61,10 @@ def grid(n: int) -> list[Member]:
 
 
 def folds(n: int) -> list[Member]:
-    """Networks of one shape on the parts of cross-validations, in batches of 50."""
+    """Networks of one shape on the folds of a cross-validation, in batches of 50."""
     x, y, source = make_data(SEEDS)
     samples = len(x) - len(x) // FOLDS
-    # checked after three whole passes
+    # check_steps is three whole epochs
     job = replace(SEEDS, name="folds", samples=samples, batch_size=50, check_steps=24)
     members = []
     for seed in range(n):
@@ -82,11 +83,11 @@ GROUPS = {
 }
 
 
-# --- who trains ---------------------------------------------------------------------
+# --- contenders ---------------------------------------------------------------------
 
 
 class OneByOne:
-    """``fit`` of each network, on as many threads as it wants."""
+    """``fit`` of each network, with its default number of threads."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.runners = [fastnn_.Fastnn(member, "auto") for member in members]
@@ -125,7 +126,7 @@ class FitMany(OneByOne):
 
 
 class ScikitLearn(OneByOne):
-    """A fit of scikit-learn's each, in as many processes as there are cores."""
+    """scikit-learn's ``fit`` of each network, in one process per core."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.runners = [sklearn_.ScikitLearn(member) for member in members]
@@ -137,13 +138,13 @@ class ScikitLearn(OneByOne):
 
 
 def run(runner: Runner, steps: int) -> Runner:
-    """The runner after its steps, as it comes back from another process."""
+    """Run some steps and return the runner, from another process."""
     runner.run(steps)
     return runner
 
 
 class Jax(jax_.Jax):
-    """All networks in one: the whole loop of training, mapped over them."""
+    """All networks at once: the training loop, mapped over the networks."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         if len({member.job for member in members}) > 1:
@@ -152,13 +153,13 @@ class Jax(jax_.Jax):
         super().__init__(members[0], loop=True)
         parameters = [member.parameters() for member in members]
         self.start = [np.stack(arrays) for arrays in zip(*parameters, strict=True)]
-        axis = None  # of the data: all networks have the same
+        axis = None  # axis of the data to map over; None if all networks have the same data
         if any(member.x is not members[0].x for member in members):
             axis = 0
             shape = (len(members), *self.x.shape)
             self.x = self.jnp.asarray(np.stack([m.x for m in members]).reshape(shape))
             self.y = self.jnp.asarray(np.stack([m.y for m in members]).reshape(shape[:-1]))
-        state = (0, 0, 0, None)  # the count of steps is one for all
+        state = (0, 0, 0, None)  # the count of steps is shared
         mapped = self.jax.vmap(self._many, in_axes=(state, axis, axis, None), out_axes=state)
         self.many = self.jax.jit(mapped, donate_argnums=0)
         self.reset()
@@ -184,9 +185,9 @@ CONTENDERS: dict[str, Callable[[Sequence[Member]], Any]] = {
 def same(name: str, members: Sequence[Member], trained: Sequence[np.ndarray]) -> None:
     """Raise if a network's loss is not that of the NumPy backend after the same steps.
 
-    The networks are many and start anywhere; Adam divides by the root of a mean of squares, so a
-    weight whose gradient is near zero makes much of its rounding. Ten times what one job alone
-    is allowed still tells other steps, another order or another rate.
+    Adam divides by the root of a mean of squares, which amplifies the rounding of weights whose
+    gradient is near zero. Ten times the tolerance of a single job still detects different steps, a
+    different order or a different learning rate.
     """
     for member, params in zip(members, trained, strict=True):
         reference = fastnn_.Fastnn(member, "numpy")
@@ -221,7 +222,7 @@ def measure(n: int, steps: int, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def seconds(contender: Any, steps: int) -> float:
-    """From the initial weights of all networks to the end of their training."""
+    """Time from the initial weights of all networks to the end of their training."""
     contender.reset()
     started = time.perf_counter()
     contender.run(steps)
@@ -229,7 +230,7 @@ def seconds(contender: Any, steps: int) -> float:
 
 
 def table(results: dict[str, dict[str, float]], n: int, steps: int) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     rows = [[name, *(number(row.get(name)) for row in results.values())] for name in CONTENDERS]
     lines = [f"- {n} networks, {steps} steps of Adam each; {joblib.cpu_count()} cores"]
     lines += [f"- {job}: {GROUPS[job][1]}" for job in results]

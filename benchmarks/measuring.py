@@ -1,4 +1,4 @@
-"""Timing contenders at jobs: checked, warmed up, then in turn, round after round."""
+"""Time contenders at jobs: they are checked, warmed up, then timed in turn in several rounds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from fastnn.training.threads import usable_cores
 
 PREPARE_LIMIT = 300.0  # seconds to import, compile and warm up
 TIMING_LIMIT = 120.0
-REST = 0.2  # seconds before each turn: threads of whoever had the last one spin for a while
+REST = 0.2  # pause before each turn in seconds: threads of the last contender spin for a while
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 def medians_in_turn(contenders: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, float]:
-    """Median of what each callable returns, called in turn, round after round."""
+    """Call the functions in turn, in several rounds; return the median result of each."""
     values: dict[Key, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, timed in contenders.items():
@@ -40,21 +40,20 @@ def medians_in_turn(contenders: Mapping[Key, Callable[[], float]], rounds: int) 
 
 
 def check(task: Task, contender: Contender, runner: Runner) -> dict[str, Any]:
-    """Compare what a contender computes with its reference, mostly the NumPy backend.
+    """Compare the results of a contender with its reference, usually the NumPy backend.
 
     Parameters
     ----------
     task : Task
     contender : Contender
     runner : Runner
-        As made; it is left after its first steps.
+        A new runner; its first steps are done here.
 
     Returns
     -------
     dict
-        loss, reference, difference (relative), tolerance, equal. For predictions
-        the "loss" is the mean probability of class 0 and the difference the
-        largest of any.
+        loss, reference, difference (relative), tolerance, equal. For predictions "loss" is the
+        mean probability of class 0 and "difference" the largest difference of a probability.
     """
     job = task.job
     reference = (contender.reference or Fastnn)(task)
@@ -78,14 +77,14 @@ def check(task: Task, contender: Contender, runner: Runner) -> dict[str, Any]:
 
 
 def seconds_per_step(task: Task, runner: Runner, seconds: float, guess: float) -> float:
-    """Time about ``seconds`` of steps from the initial weights; seconds per step."""
+    """Time steps from the initial weights for about ``seconds``; return seconds per step."""
     steps = task.whole_epochs(max(3, int(seconds / max(guess, 1e-9))))
     runner.reset()
     return runner.timed(steps) / steps
 
 
 def calibrate(task: Task, runner: Runner) -> float:
-    """Seconds per step, roughly; warms up."""
+    """Estimate the seconds per step; also warms up."""
     steps = 1
     while True:
         runner.reset()
@@ -96,7 +95,7 @@ def calibrate(task: Task, runner: Runner) -> float:
 
 
 class Worker:
-    """What a contender's process answers with; one job after the other."""
+    """Object that answers requests in the process of a contender, one job after the other."""
 
     def __init__(self, contender: str, data_dir: str | None) -> None:
         self.contender, self.data_dir = CONTENDERS[contender], data_dir
@@ -105,8 +104,8 @@ class Worker:
         self.step = 0.0
 
     def prepare(self, job: Job) -> dict[str, Any]:
-        """Compile, check and warm up; the answer of :func:`check`, source of data, warm-up time."""
-        self.runner = self.task = None  # frees the memory of the job before
+        """Compile, check, warm up; return that of :func:`check`, data source and warm-up time."""
+        self.runner = self.task = None  # release the memory of the previous job
         self.task = Task.make(job, self.data_dir)
         started = time.perf_counter()
         self.runner = self.contender.make(self.task)
@@ -116,7 +115,7 @@ class Worker:
         return {**answer, "data": self.task.source, "warm_up_seconds": warm_up}
 
     def time(self, seconds: float) -> float:
-        """Seconds per step, measured for about so long."""
+        """Seconds per step, measured for about ``seconds``."""
         self.step = seconds_per_step(self.task, self.runner, seconds, self.step)
         return self.step
 
@@ -149,26 +148,26 @@ def measure(
     data_dir: str | None = None,
     advance: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Time contenders at jobs, in turn, round after round.
+    """Time contenders at jobs, in turn, in several rounds.
 
     Parameters
     ----------
     jobs : sequence of Job
     contenders : sequence of Contender
-        Those that are missing are named as such.
+        Contenders that are not installed are listed under "missing".
     seconds : float
         Timing of each contender at each job.
     rounds : int
-        Turns into which it is divided.
+        Number of turns into which ``seconds`` is divided.
     data_dir : str, optional
         Folder of MNIST's files.
     advance : callable
-        Told what comes next, ``steps_of_work`` times.
+        Called with a description of each next step, ``steps_of_work`` times.
 
     Returns
     -------
     dict
-        Plain data; the JSON file of ``python -m benchmarks``.
+        Plain data, the contents of the JSON file of ``python -m benchmarks``.
     """
     missing = {c.name: reason for c in contenders if (reason := c.why_missing())}
     present = [c for c in contenders if c.name not in missing]
@@ -210,13 +209,13 @@ def measure(
 
 
 def steps_of_work(jobs: Iterable[Job], contenders: Sequence[Contender], rounds: int) -> int:
-    """How often :func:`measure` calls ``advance``."""
+    """Number of calls of ``advance`` by :func:`measure`."""
     present = [c for c in contenders if not c.why_missing()]
     return 1 + sum(c.takes(job) for job in jobs for c in present) * (1 + rounds)
 
 
 class _Turns:
-    """The contenders at one job; processes that fail are left out of the next rounds."""
+    """The turns of the contenders at one job; failed processes are skipped in later rounds."""
 
     def __init__(
         self,
@@ -232,7 +231,7 @@ class _Turns:
         }
 
     def prepare(self) -> None:
-        # Nothing is timed yet: importing and compiling may share the cores.
+        # Nothing is timed yet, so imports and compilations may run in parallel.
         with ThreadPoolExecutor(usable_cores()) as pool:
             list(pool.map(self._prepare, self.entries))
 
@@ -285,7 +284,7 @@ def timed_entries(results: Iterable[dict[str, Any]], job: str) -> dict[str, dict
 
 
 def ratios(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """For each job the best peer, and how many times as fast each backend is."""
+    """For each job the best peer, and the speed of each backend relative to it."""
     out: dict[str, dict[str, Any]] = {}
     for job in dict.fromkeys(entry["job"] for entry in results):
         entries = timed_entries(results, job)
@@ -303,7 +302,7 @@ def ratios(results: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def map_cells(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each job of the map: the fastest, and the best backend's ratio to the best peer."""
+    """For each job of the map: the fastest contender, and the ratio of best backend and peer."""
     cells = []
     for name, job in run["jobs"].items():
         entries = timed_entries(run["results"], name)

@@ -2,13 +2,13 @@
 
 ``python -m benchmarks.memory [--write FILE]`` (Linux: it reads /proc/self/status.)
 
-Growth: resident memory after a fit and after one of ten times as many steps, without the losses
-that ``History`` keeps, a float64 each. It should be next to nothing.
+Growth: difference in resident memory between a fit and one with ten times as many steps, without
+the losses that ``History`` keeps, one float64 each. It should be close to zero.
 
-Peak: the high-water mark of resident memory during ``fit`` of the job "wide" minus what was
-resident before it, plus the parameters, which were; without the workspace and the copy of the
-data, which is transposed or, if sparse data pay, compressed. It should be at most five times the
-parameters. A small ``fit`` before has loaded and compiled what is needed.
+Peak: the high-water mark of resident memory during ``fit`` of the job "wide" minus the resident
+memory before it, plus the parameters, which were already resident; without the workspace and the
+copy of the data, which is transposed or, if sparse data are faster, compressed. It should be at
+most five times the parameters. A small ``fit`` beforehand loads and compiles what is needed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MODULE = "benchmarks.memory"
 
 
 def resident(field: str = "VmRSS") -> int:
-    """Bytes resident now (VmRSS) or at most (VmHWM)."""
+    """Resident memory in bytes: current (VmRSS) or peak (VmHWM)."""
     with open("/proc/self/status") as file:
         for line in file:
             if line.startswith(field + ":"):
@@ -47,7 +47,7 @@ def forget_peak() -> None:
 
 
 def growth(backend: str, steps: int) -> dict[str, Any]:
-    """Growth from ``steps`` to ten times as many; bytes."""
+    """Growth of memory from a fit of ``steps`` to one of ten times as many, in bytes."""
     task = Task.make(JOBS["moons"])
     net = task.network(backend)
 
@@ -67,13 +67,13 @@ def growth(backend: str, steps: int) -> dict[str, Any]:
 
 
 def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
-    """Peak of an epoch of "wide" with so many batches; bytes."""
+    """Peak memory of an epoch of "wide" with ``batches`` batches, in bytes."""
     task = Task.make(JOBS["wide"])
     rows = batches * task.job.batch_size
     x, y = task.x[:rows].copy(), task.y[:rows].copy()
     task.x = task.y = np.empty(0)
     net = task.network(backend)
-    # Compiling and the threads' stacks are not what training needs.
+    # The memory of compilation and of the threads' stacks is not counted.
     small = task.network(backend)
     small.fit(x[:256], y[:256], optimizer=task.optimizer, epochs=1, batch_size=128, shuffle=shuffle)
     del small
@@ -97,7 +97,7 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
 
 
 def measure(backend: str, steps: int, batches: int) -> dict[str, Any]:
-    """Everything about a backend, each in a fresh process."""
+    """All measurements of a backend, each in a new process."""
     steps //= 50 if backend == "numpy" else 1
     return {
         "growth": in_fresh_process(MODULE, "growth", backend, steps),
@@ -106,18 +106,18 @@ def measure(backend: str, steps: int, batches: int) -> dict[str, Any]:
 
 
 def bytes_per_step(growth: dict[str, Any]) -> float:
-    """Growth beyond the losses that ``History`` keeps."""
+    """Growth per step, without the losses that ``History`` keeps."""
     return max(growth["resident_growth"] - growth["history"], 0) / growth["steps"]
 
 
 def in_parameters(peak: dict[str, Any]) -> float:
-    """Peak in sizes of the parameters, without workspace and copy of the data."""
+    """Peak relative to the size of the parameters, without workspace and copy of the data."""
     rest = peak["peak_over_before_fit"] + peak["parameters"]
     return (rest - peak["workspace_at_most"] - peak["data_copy"]) / peak["parameters"]
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     head = [
         "memory",
         "growth per step, bytes",

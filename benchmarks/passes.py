@@ -8,13 +8,13 @@ import numpy as np
 
 import fastnn
 
-TURN = 0.1  # seconds
+TURN = 0.1  # seconds of one measurement
 
 
 def calibrated(seconds: Callable[[int], float]) -> Callable[[], float]:
-    """Seconds per repetition, of as many repetitions as take about a tenth of a second.
+    """Timer of the seconds per repetition, with as many repetitions as take about ``TURN``.
 
-    ``seconds(n)`` does n repetitions and returns the time that they took; the first call warms up.
+    ``seconds(n)`` does n repetitions and returns their time; the first call warms up.
     """
     seconds(1)
     n = max(1, round(TURN / max(seconds(1), 1e-7)))
@@ -24,7 +24,7 @@ def calibrated(seconds: Callable[[int], float]) -> Callable[[], float]:
 def training_pass(
     net: fastnn.Network, x: np.ndarray, y: np.ndarray, batch: int, rate: float
 ) -> Callable[[], float]:
-    """Seconds of a pass of Adam over the data; each call goes on with the training."""
+    """Timer of the seconds per epoch of Adam; each call continues the training."""
 
     def seconds(epochs: int) -> float:
         history = net.fit(

@@ -1,10 +1,10 @@
-"""Frames a second and time to the picture of ``fastnn play``, in a headless browser.
+"""Frames per second and latency of ``fastnn play``, in a headless browser.
 
 ``python -m benchmarks.play [--seconds S] [--json FILE]``
 
-A slider (the noise of the two moons) moves at the rate of the screen, 60 positions a second, as
-under a hand that does not rest. A frame is a picture of a new training. Chromium draws without a
-GPU here, on the cores that train, so a desktop has more frames, not fewer.
+A slider (the noise of the two moons) moves at the refresh rate of the screen, 60 positions per
+second, as if dragged continuously. A frame is the picture of a new training. Chromium renders
+without a GPU here, on the cores that train, so a desktop reaches more frames per second.
 
 ``python -m benchmarks.play --picture FILE`` writes the picture of the README instead.
 """
@@ -56,7 +56,7 @@ DRAG = """
 })()
 """
 
-# One position after the other, each when the picture of the last one is there.
+# One position after the other, each after the picture of the previous one is shown.
 SINGLE = """
 (async () => {
   const slider = document.querySelector("[data-field=noise]");
@@ -78,7 +78,7 @@ SINGLE = """
 
 @contextlib.contextmanager
 def server():
-    """A server of its own; gives its address and process."""
+    """Context with a new server; yields its address and process id."""
     command = [sys.executable, "-m", "fastnn.cli", "play", "--port", "0", "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -89,12 +89,12 @@ def server():
 
 
 def quantile(values, share):
-    """A value of the sorted ones."""
+    """Quantile of some values."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def cpu_seconds(pid):
-    """CPU time of a process and of those it started (Linux)."""
+    """CPU time of a process and its descendants (Linux)."""
     parents, times = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ def cpu_seconds(pid):
 
 
 def measure(browser, address, server_pid, seconds):
-    """Numbers of a job."""
+    """Measure one job."""
     pids = server_pid, browser.process.pid
     browser.call("Page.navigate", url="about:blank")
     browser.call("Page.navigate", url=address)
@@ -135,13 +135,13 @@ def measure(browser, address, server_pid, seconds):
 
 
 def page_bytes():
-    """Bytes of the page's files, and packed with gzip."""
+    """Size of the files of the page in bytes, and their size compressed with gzip."""
     contents = [path.read_bytes() for path in sorted(STATIC.iterdir())]
     return sum(map(len, contents)), sum(len(gzip.compress(content)) for content in contents)
 
 
 def picture(browser, address, path, dark):
-    """The picture of the README: twelve units on three spirals, points held out."""
+    """Save the picture of the README: three spirals, hidden layers of 12 and 8 units."""
     browser.look(1280, 890)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     browser.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -152,7 +152,7 @@ def picture(browser, address, path, dark):
         "&activation=tanh,tanh&optimizer=adam&learning_rate=0.02&steps=3000&initializer=auto",
     )
     browser.until(IS_THERE)
-    browser.value(SINGLE.replace("COUNT", "5"))  # what comes first only is not what one sees
+    browser.value(SINGLE.replace("COUNT", "5"))  # warm up: first frames are not representative
     browser.value(SINGLE.replace("COUNT", "1").replace("0.1 + 0.003 * (i + 1)", "0.07"))
     time.sleep(1)
     browser.picture(path)

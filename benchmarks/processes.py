@@ -1,6 +1,6 @@
-"""Processes of their own for contenders, so that no thread pool disturbs another's.
+"""A separate process for each contender, so that their thread pools do not interfere.
 
-A :class:`Child` imports a module, or makes an object of one of its classes, and answers
+A :class:`Child` imports a module, or creates an object of one of its classes, and answers
 requests: the name of a function or method and its arguments, pickled over a pipe.
 """
 
@@ -28,7 +28,7 @@ class ChildError(RuntimeError):
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Of a process that can import this repository; the frameworks use the CPU quietly."""
+    """Environment in which this repository can be imported; frameworks use the CPU, no logs."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     return {
         **os.environ,
@@ -47,10 +47,10 @@ class Child:
     Parameters
     ----------
     target : str
-        ``"package.module"``, whose functions are called, or ``"package.module:Class"``,
-        of which an object is made first.
+        ``"package.module"``, whose functions are called, or ``"package.module:Class"``, whose
+        methods are called on a new object.
     *arguments
-        Of the class.
+        Arguments of the class.
     variables : mapping, optional
         Environment variables of the process.
     """
@@ -66,7 +66,7 @@ class Child:
             stderr=self._errors,
             env=environment(**(variables or {})),
         )
-        with contextlib.suppress(OSError):  # a process that has died says so when it is asked
+        with contextlib.suppress(OSError):  # a process that has died is reported by `ask`
             self._send((target, arguments))
 
     def _send(self, message: Any) -> None:
@@ -74,12 +74,12 @@ class Child:
         self._process.stdin.flush()
 
     def ask(self, name: str, *arguments: Any, limit: float = LIMIT) -> Any:
-        """What the function or method returns.
+        """Call a function or method in the process and return its result.
 
         Raises
         ------
         ChildError
-            With the reason. A process that is late is ended.
+            If the call fails. A process that exceeds ``limit`` seconds is killed.
         """
         process, late = self._process, threading.Event()
 
@@ -124,7 +124,7 @@ class Child:
 def serve() -> None:
     """Answer the parent's requests until it closes the pipe; runs in the child."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     requests = sys.stdin.buffer
     target, made_with = pickle.load(requests)
     answering = None
@@ -148,7 +148,7 @@ def serve() -> None:
 
 
 def in_fresh_process(target: str, name: str, *arguments: Any) -> Any:
-    """What one function returns in a process of its own."""
+    """Call a function in a new process and return its result."""
     child = Child(target)
     try:
         return child.ask(name, *arguments)

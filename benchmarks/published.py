@@ -1,7 +1,7 @@
-"""The charts of README.md, drawn from its tables: ``python -m benchmarks.published``.
+"""Redraw the charts of README.md from its tables: ``python -m benchmarks.published``.
 
-For a change of how charts look, which needs no new times. The tables have three digits, more than
-a chart shows. The curves of cnn.png are in no table.
+For changes of the appearance of charts, which need no new measurements. The tables have three
+digits, more than a chart can show. The curves of cnn.png are not in a table.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from benchmarks.waits.__main__ import draw_ratios
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "docs" / "images"
-SPEED = ("moons", "circles", "expm", "mlp")  # of the first page
+SPEED = ("moons", "circles", "expm", "mlp")  # jobs in the chart of the first page
 
 
 def section(text: str, name: str) -> tuple[list[list[str]], str]:
-    """Cells of the table between two markers, and what is below it."""
+    """Cells of the table between two markers, and the text below it."""
     found = re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.S)
     if found is None:
         raise ValueError(f"no table {name!r}")
@@ -42,7 +42,7 @@ def _number(text: str) -> float | None:
 
 
 def jobs_run(text: str) -> dict[str, Any]:
-    """What the chart of the jobs needs of a run."""
+    """The parts of a run that the chart of the jobs needs."""
     (_, *jobs), *rows = section(text, "bench")[0]
     rest = section(text, "bench")[1]
     contenders: dict[str, dict[str, Any]] = {}
@@ -72,7 +72,7 @@ def jobs_run(text: str) -> dict[str, Any]:
 
 
 def map_run(text: str) -> dict[str, Any]:
-    """What the map's chart needs of a run."""
+    """The parts of a run that the chart of the map needs."""
     (head, *rows), rest = section(text, "map")
     cells = []
     for title, *row in rows:
@@ -95,7 +95,7 @@ def map_run(text: str) -> dict[str, Any]:
 
 
 def waits_ratios(text: str) -> tuple[dict[str, float], dict[str, Any]]:
-    """Times as fast as the fastest other library, by case; and the machine."""
+    """Speed relative to the fastest other library, by case; and the machine."""
     (_, *rows), rest = section(text, "waits")
     found = {row[0]: _number(row[-1]) for row in rows}
     return {case: ratio for case, ratio in found.items() if ratio is not None}, _machine(rest)

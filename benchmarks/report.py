@@ -1,10 +1,9 @@
 """Table and chart from the JSON of ``python -m benchmarks``.
 
-``python -m benchmarks.report bench.json`` prints the table;
-``python -m benchmarks.report bench.json --write benchmarks/README.md`` puts it between the
+``python -m benchmarks.report bench.json`` prints the table.
+``python -m benchmarks.report bench.json --write benchmarks/README.md`` writes it between the
 markers ``<!-- bench:begin -->`` and ``<!-- bench:end -->`` of that file (``<!-- map:begin -->``
-and so on for the JSON of ``--map``). ``--plot FILE`` draws the chart, with ``--jobs`` that of
-some jobs.
+and so on for the JSON of ``--map``). ``--plot FILE`` draws the chart; ``--jobs`` selects jobs.
 """
 
 from __future__ import annotations

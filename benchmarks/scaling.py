@@ -1,19 +1,19 @@
-"""How a training step scales with threads: measured here, computed from its schedule beyond.
+"""Scaling of a training step with the number of threads: measured here, computed for more cores.
 
 ``python -m benchmarks.scaling [--backend NAME] [--threads N ...] [--write FILE]``
 
-Steps of each job are timed with one thread and with as many as this machine has cores, in turn. For
-other numbers of threads the time is computed:
+Steps of each job are timed in turn with one thread and with one thread per core of this machine.
+For other numbers of threads the time is computed as follows:
 
-* Where threads split the samples, blocks are dealt in turn, and the gradient takes as long as its
-  busiest thread has samples: ``(t1 - update) * busiest / samples``.
-* Where threads split the units of a layer, each layer's products take as long as the widest share.
+* If threads split the samples, blocks are assigned round-robin, and the time of the gradient is
+  determined by the thread with most samples: ``(t1 - update) * busiest / samples``.
+* If threads split the units of a layer, its products take as long as the largest share of units.
 * The update is split evenly among threads.
-* A barrier takes ``BARRIER`` seconds for each thread: each writes one shared cache line.
+* A barrier takes ``BARRIER`` seconds per thread, since each writes one shared cache line.
 
-What is computed is an upper bound of the speedup: it leaves out the bandwidth of the memory and of
-the caches that cores share, and lower clock rates with more cores at work. Compare the column for
-the cores of this machine with what was measured.
+The result is an upper bound of the speedup: it neglects the bandwidth of memory and of shared
+caches, and lower clock rates if more cores are busy. Compare the column for the number of cores of
+this machine with the measured one.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from fastnn.backends import codes
 from fastnn.backends.plan import Plan
 from fastnn.training.threads import usable_cores
 
-BARRIER = 60e-9  # seconds for each thread: a cache line travels from core to core
+BARRIER = 60e-9  # seconds per thread: a cache line moves from core to core
 UNITS = 48  # threads get units of a layer in multiples of this
 ROUNDS = 7
-SECONDS = 0.5  # of one measurement: memory is touched for the first time in its first steps
+SECONDS = 0.5  # of one measurement: long enough to outweigh page faults in the first steps
 TRAINED = ("moons", "circles", "expm", "mlp", "wide")
 
 
 def step_seconds(task: Task, backend: str, threads: tuple[int, ...]) -> list[float]:
-    """Median seconds of a step for some numbers of threads, measured in turn."""
+    """Median seconds per step for each number of threads, measured in turn."""
     nets = [task.network(backend) for _ in threads]
     for net, count in zip(nets, threads, strict=True):
         net.n_threads = count
@@ -63,7 +63,7 @@ def step_seconds(task: Task, backend: str, threads: tuple[int, ...]) -> list[flo
 
 
 def update_seconds(task: Task, backend: str) -> float:
-    """Median seconds of an update of all parameters by one thread."""
+    """Median seconds of an update of all parameters on one thread."""
     net, optimizer, seconds = task.network(backend), task.optimizer, []
     gradient = np.full(net.params.shape, 1e-9, net.params.dtype)
     for _ in range(100):
@@ -74,7 +74,7 @@ def update_seconds(task: Task, backend: str) -> float:
 
 
 def share_of_units(units: int, n_threads: int) -> float:
-    """The largest share of a layer's units that a thread has."""
+    """The largest fraction of the units of a layer that one thread processes."""
     pieces = max(1, units // UNITS)
     return max(-(-pieces // n_threads) / pieces, 1 / n_threads)
 
@@ -82,7 +82,7 @@ def share_of_units(units: int, n_threads: int) -> float:
 def computed(
     plan: Plan, samples: int, one: float, update: float, n_threads: int
 ) -> tuple[int, float]:
-    """Threads that a step uses of those allowed, and its seconds."""
+    """Number of threads that a step uses, and its computed seconds."""
     n_threads = min(n_threads, plan.threads(samples))
     blocks = [min(plan.block, samples - first) for first in range(0, samples, plan.block)]
     gradient, barriers = one - update, 3
@@ -100,7 +100,7 @@ def computed(
 
 
 def measure(name: str, backend: str, threads: list[int]) -> dict[str, Any]:
-    """One job."""
+    """Measure one job."""
     task = Task.make(JOBS[name])
     cores, samples = usable_cores(), task.job.samples_per_step
     one, most = step_seconds(task, backend, (1, cores))
@@ -115,7 +115,7 @@ def measure(name: str, backend: str, threads: list[int]) -> dict[str, Any]:
 
 
 def table(results: dict[str, dict[str, Any]], threads: list[int]) -> str:
-    """As Markdown: speedups over one thread."""
+    """The results as a Markdown table: speedups over one thread."""
     cores = usable_cores()
     head = ["job", "one thread", f"{cores} threads, measured", *[f"{n} computed" for n in threads]]
     rows = []

@@ -1,12 +1,13 @@
 """Seconds to a given error by second-order training: ``python -m benchmarks.second_order``.
 
-Four small function fits in float64, each with its own smallest error. Time until half the mean
-squared error of the (standardised) data is first at or below the goal: Levenberg-Marquardt, Adam
-and L-BFGS of fastnn, L-BFGS of scikit-learn, and SciPy's ``least_squares(method="lm")`` with the
-exact Jacobian of :meth:`fastnn.Network.jacobian_by_params`. All begin with the same weights, but
-scikit-learn, which draws its own. L-BFGS tells no losses on its way: the time is that of the fit
-with the fewest iterations that reach the goal. "Not reached": in ``--seconds``, or at all, where a
-method ends by itself.
+Four small function fits in float64, one of them with two goals. The result is the time until half
+the mean squared error of the (standardised) data is first at or below the goal, for
+Levenberg-Marquardt, Adam and L-BFGS of fastnn, L-BFGS of scikit-learn, and SciPy's
+``least_squares(method="lm")`` with the exact Jacobian of
+:meth:`fastnn.Network.jacobian_by_params`. All start from the same weights, except scikit-learn,
+which draws its own. L-BFGS does not report losses while running: the time is that of the fit with
+the fewest iterations that reaches the goal. "Not reached" means not within ``--seconds``, or that
+the method terminated before.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Task(NamedTuple):
 
 
 class Reached(Exception):
-    """The goal, in SciPy's loop; or the end of the time."""
+    """Raised to leave SciPy's loop, when the goal is reached or the time is over."""
 
 
 def standardised(x: np.ndarray) -> np.ndarray:
@@ -77,7 +78,7 @@ def tasks() -> dict[str, Task]:
     return found
 
 
-# --- contenders: seconds, or None where the goal is not reached in time -----------------
+# --- contenders: return seconds, or None if the goal is not reached in time -------------
 
 
 def by_lm(task: Task, limit: float, backend: str = "auto") -> float | None:
@@ -145,7 +146,7 @@ def by_lbfgs(
     y = task.y if task.y.shape[1] > 1 else task.y.ravel()
 
     def fit(iterations: int) -> tuple[float, bool, bool]:
-        """Seconds, whether the goal is reached, whether more iterations would be done."""
+        """Seconds, whether the goal is reached, and whether more iterations are possible."""
         model = make(iterations)
         before = time.perf_counter()
         with warnings.catch_warnings():
@@ -174,7 +175,7 @@ def by_lbfgs(
 
 
 def ours(task: Task) -> Callable[[int], fastnn.MLPRegressor]:
-    """L-BFGS from the weights of the others."""
+    """Models of fastnn for L-BFGS, with the initial weights of the other contenders."""
     net = task.network()
 
     def make(iterations: int) -> fastnn.MLPRegressor:
@@ -207,7 +208,7 @@ CONTENDERS: dict[str, Callable[[Task, float], float | None]] = {
 }
 
 
-# --- all of it ----------------------------------------------------------------------
+# --- measuring ----------------------------------------------------------------------
 
 
 def measure(limit: float, rounds: int, chosen: list[str]) -> dict[str, dict[str, float | None]]:
@@ -222,7 +223,7 @@ def measure(limit: float, rounds: int, chosen: list[str]) -> dict[str, dict[str,
             if "Numba" in contender:
                 run(task._replace(goal=1e9), limit)  # compiles
             times = [run(task, limit)]
-            # what takes seconds is measured once
+            # runs longer than a second are measured once
             more = rounds - 1 if times[0] is not None and times[0] < 1 else 0
             times += [run(task, limit) for _ in range(more)]
             found = [seconds for seconds in times if seconds is not None]
@@ -231,7 +232,7 @@ def measure(limit: float, rounds: int, chosen: list[str]) -> dict[str, dict[str,
 
 
 def table(results: dict[str, dict[str, float | None]]) -> str:
-    """As Markdown."""
+    """The results as a Markdown table."""
     rows = []
     for name in CONTENDERS:
         values = [row[name] for row in results.values()]

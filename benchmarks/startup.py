@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.startup [--json FILE] [--write FILE]``
 
-The job: two moons, 2-3-2 tanh, full-batch gradient descent, 20,000 epochs, float64. For
-Numba once with an empty cache (compiling) and then with a full one; scikit-learn and
-PyTorch scripts do the same. Also: what ``import fastnn`` costs on top of ``import numpy``.
+The job is two moons, 2-3-2 tanh, full-batch gradient descent, 20,000 epochs, float64. Numba is
+timed with an empty cache (including compilation) and then with a filled one. Scripts with
+scikit-learn and PyTorch do the same training. Also measured: the time of ``import fastnn`` in
+addition to ``import numpy``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ net.fit(data.X, data.y, optimizer=fastnn.SGD(learning_rate=0.5), epochs={epochs}
 print(net.score(data.X, data.y))
 """
 
-# scikit-learn gives two classes one output: the same function with one unit less
+# for two classes scikit-learn has one output: the same function with one unit less
 SKLEARN = """
 import warnings
 from sklearn.datasets import make_moons
@@ -86,7 +87,7 @@ class Results(dict):
     """Medians and runs by name."""
 
     def add(self, name: str, script: str, times: int, **variables: str) -> None:
-        """Time a script and say so."""
+        """Time a script and print the result."""
         runs = [seconds(script, **variables) for _ in range(times)]
         took = [run[0] for run in runs]
         self[name] = {"seconds": statistics.median(took), "runs": took}
@@ -128,7 +129,7 @@ def time_imports(results: Results, times: int) -> None:
 
 
 def table(run: dict) -> str:
-    """As Markdown: the processes that train; below, what an import costs."""
+    """The results as a Markdown table of the trainings; below it the time of the import."""
     results = run["results"]
     rows = [
         [name, number(result["seconds"])]

@@ -1,4 +1,4 @@
-"""Tables of the jobs and of the map, from the JSON of a run: Markdown and the terminal."""
+"""Tables of the jobs and of the map from the JSON of a run, as Markdown and in the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def part_of(run: dict[str, Any], jobs: Sequence[str]) -> dict[str, Any]:
-    """A run as if only some of its jobs had been measured."""
+    """Select some jobs of a run."""
     return {
         **run,
         "jobs": {job: run["jobs"][job] for job in jobs},
@@ -25,10 +25,10 @@ def part_of(run: dict[str, Any], jobs: Sequence[str]) -> dict[str, Any]:
 
 
 def rows_of_table(run: dict[str, Any]) -> Iterator[tuple[str, str, list[str], list[bool]]]:
-    """Rows of the table: kind, title, cells, which of them is the best peer.
+    """Yield rows of the table: kind, title, cells, and for each cell whether it is the best peer.
 
-    Kinds: "backend", "peer" (microseconds per step), "ratio" (times as fast as the
-    best peer), "floor".
+    Kinds are "backend" and "peer" (microseconds per step), "ratio" (speed relative to the best
+    peer), and "floor".
     """
     jobs = list(run["jobs"])
     failed = {(e["job"], e["contender"]) for e in run["results"] if "error" in e}
@@ -53,7 +53,7 @@ def rows_of_table(run: dict[str, Any]) -> Iterator[tuple[str, str, list[str], li
 
 
 def remarks(run: dict[str, Any]) -> list[str]:
-    """Machine, missing peers and failures, a line each."""
+    """Machine, missing peers and failures, one line each."""
     facts = run["machine"]
     level = facts["vector_level"] or "not built"
     lines = [f"{in_words(facts)}; vector level of the extension: {level}"]
@@ -73,7 +73,7 @@ def remarks(run: dict[str, Any]) -> list[str]:
 
 
 def markdown(run: dict[str, Any]) -> str:
-    """The table for a README, made from the JSON of a run."""
+    """The table for a README, from the JSON of a run."""
     if "map" in run:
         head = ["hidden layers, batch", *map(str, MAP_WIDTHS)]
         body = [[title, *cells] for title, cells in _map_rows(run)]
@@ -90,7 +90,7 @@ def markdown(run: dict[str, Any]) -> str:
 
 
 def _map_rows(run: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """For each depth and batch, by width: the fastest, and the best backend's ratio."""
+    """Yield rows by depth and batch; cells by width: fastest contender, best backend's ratio."""
     cells = {(c["hidden_layers"], c["batch"], c["width"]): c for c in run["map"]}
     for depth, batch in dict.fromkeys((c["hidden_layers"], c["batch"]) for c in run["map"]):
         row = []
@@ -113,7 +113,7 @@ def show(run: dict[str, Any]) -> None:
         console.print(_map_in_terminal(run))
     else:
         jobs = list(run["jobs"])
-        at_once = max(1, (console.width - 40) // 13)  # as many columns as stay readable
+        at_once = max(1, (console.width - 40) // 13)  # number of columns that fit the terminal
         for first in range(0, len(jobs), at_once):
             console.print(_jobs_in_terminal(part_of(run, jobs[first : first + at_once])))
     for remark in remarks(run):

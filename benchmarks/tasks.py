@@ -1,4 +1,4 @@
-"""A job with its data and initial weights, as every contender gets it."""
+"""A job with its data and initial weights, the same for every contender."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnn.bench import local_mnist, random_images
 from fastnn.network import Network
 from fastnn.training.optimizers import SGD, Adam, Optimizer
 
-EVALUATED = 2000  # samples whose loss is compared
+EVALUATED = 2000  # number of samples on which losses are compared
 
 
 def make_data(job: Job, data_dir: str | None = None) -> tuple[np.ndarray, np.ndarray, str]:
@@ -22,8 +22,7 @@ def make_data(job: Job, data_dir: str | None = None) -> tuple[np.ndarray, np.nda
     ----------
     job : Job
     data_dir : str, optional
-        Folder of MNIST's files. Where they are missing, random data of the same
-        shape take their place.
+        Folder of MNIST's files. If they are missing, random data of the same shape are used.
 
     Returns
     -------
@@ -31,7 +30,7 @@ def make_data(job: Job, data_dir: str | None = None) -> tuple[np.ndarray, np.nda
     y : ndarray
         Class indices (int64), or real targets, (samples, outputs).
     source : str
-        What the data are, in words.
+        Description of the data.
     """
     rng = np.random.RandomState(0)
     n, source = job.samples, job.data
@@ -64,8 +63,8 @@ def expm_2x2(rows: np.ndarray) -> np.ndarray:
     """Exponentials of 2x2 matrices, one per row.
 
     With ``s`` half the trace, ``B = A - s I`` and ``q^2 = -det B``:
-    ``exp A = e^s (cosh q I + sinh q / q B)``. A q of zero, which has no
-    probability here, is not provided for.
+    ``exp A = e^s (cosh q I + sinh q / q B)``. The case q = 0, which has probability zero here, is
+    not handled.
     """
     a, b, c, d = rows.T
     s, half = (a + d) / 2, (a - d) / 2
@@ -85,7 +84,7 @@ class Task:
 
     @classmethod
     def make(cls, job: Job, data_dir: str | None = None) -> Task:
-        """Task with its data."""
+        """Create a task and its data."""
         return cls(job, *make_data(job, data_dir))
 
     @property
@@ -96,11 +95,11 @@ class Task:
 
     @cached_property
     def _trained_params(self) -> np.ndarray | None:
-        """Weights after some epochs, the same for all contenders; None: a new network's."""
+        """Pretrained parameters, the same for all contenders; None without pretraining."""
         if not self.job.epochs_before:
             return None
         net = self.new_network("auto")
-        net.n_threads = 1  # the other cores are used by other contenders, which do the same
+        net.n_threads = 1  # the other contenders run this at the same time
         net.fit(
             self.x,
             self.y,
@@ -135,7 +134,7 @@ class Task:
         return [(w.copy(), b.copy()) for w, b in zip(net.weights, net.biases, strict=True)]
 
     def parameters(self) -> list[np.ndarray]:
-        """The same arrays one after the other: weights, biases, weights, ..."""
+        """Initial weights and biases in one list: weights, biases, weights, ..."""
         return [array for pair in self.layers() for array in pair]
 
     def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -147,7 +146,7 @@ class Task:
         ]
 
     def stacked_batches(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets with the batches along the first axis; as they are, if full-batch."""
+        """Inputs and targets with the batches along the first axis; unchanged if full-batch."""
         steps = self.job.steps_per_epoch
         if steps == 1:
             return self.x, self.y
@@ -157,14 +156,14 @@ class Task:
         )
 
     def rows_and_epochs(self, steps: int) -> tuple[int, int]:
-        """Samples and epochs over them that make ``steps`` steps."""
+        """Numbers of samples and of epochs over them that give ``steps`` steps."""
         if self.job.batch_size is None:
             return self.job.samples, steps
         in_epoch = min(steps, self.job.steps_per_epoch)
         return in_epoch * self.job.batch_size, steps // in_epoch
 
     def whole_epochs(self, steps: int) -> int:
-        """At most ``steps`` steps, at least one; whole epochs where it is more than one."""
+        """Round steps down to whole epochs, if more than one epoch; at least one step."""
         in_epoch = self.job.steps_per_epoch
         return max(1, steps if steps <= in_epoch else steps // in_epoch * in_epoch)
 

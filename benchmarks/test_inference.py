@@ -1,7 +1,7 @@
 """Time of ``predict_proba`` for 1, 1,000 and 100,000 rows: backends and peers.
 
-fastnn and scikit-learn take and give NumPy arrays and check them; the other
-peers get and give arrays of their own, unchecked.
+fastnn and scikit-learn take and return NumPy arrays, with validation; the other peers take and
+return their own arrays, without validation.
 """
 
 from __future__ import annotations

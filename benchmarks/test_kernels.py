@@ -1,4 +1,4 @@
-"""Time of the single kernels by backend, in this process.
+"""Time of individual kernels by backend, in this process.
 
 ``pytest benchmarks/test_kernels.py -k dense_forward``
 """
