@@ -104,7 +104,7 @@ class Worker:
         self.step = 0.0
 
     def prepare(self, job: Job) -> dict[str, Any]:
-        """Compile, check, warm up; return that of :func:`check`, data source and warm-up time."""
+        """Compile, check, warm up; result of :func:`check`, source of data, warm-up time."""
         self.runner = self.task = None  # release the memory of the previous job
         self.task = Task.make(job, self.data_dir)
         started = time.perf_counter()

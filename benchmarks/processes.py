@@ -66,7 +66,7 @@ class Child:
             stderr=self._errors,
             env=environment(**(variables or {})),
         )
-        with contextlib.suppress(OSError):  # a process that has died is reported by `ask`
+        with contextlib.suppress(OSError):  # a process that has died is reported by ask()
             self._send((target, arguments))
 
     def _send(self, message: Any) -> None:

@@ -303,7 +303,7 @@ def pick(names: str, known: Sequence[str], what: str, others: str = "or all") ->
 
 
 def _moved(value: Any) -> None:
-    """Raise for an option that has moved to `MORE`."""
+    """Raise for an option that has moved to the command ``MORE``."""
     if value:
         raise ValueError(
             f"{', '.join(MOVED[:-1])} and {MOVED[-1]} are options of {MORE}, in a clone of the "

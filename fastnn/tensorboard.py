@@ -191,7 +191,7 @@ class TensorBoard:
 
 
 def _later(write: Callable[[], None]) -> float:
-    """Call ``write``; return the time of the next call, so that writing takes ``SHARE`` of it."""
+    """Call ``write``; return when to call it again to spend at most ``SHARE`` of the time."""
     before = time.perf_counter()
     write()
     now = time.perf_counter()

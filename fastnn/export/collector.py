@@ -60,7 +60,7 @@ class Collector:
         self.output: str | None = None
         self.scales: dict[str, np.ndarray] = {}
         self.smooth_clip: float | None = None
-        self.pending = False  # whether the last dense layer can still get an activation
+        self.pending = False  # whether the last dense layer has no activation yet
         # maps applied to the net inputs of the last dense layer, and to the inputs of the next
         self.after: Affine | None = None
         self.before: Affine | None = None

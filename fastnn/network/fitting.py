@@ -232,7 +232,7 @@ def _train(
     checkpoints: Checkpoints | None,
     kept: Kept | None,
 ) -> History:
-    """Implementation of `train`, called while the network is locked."""
+    """Implementation of :func:`train`, called while the network is locked."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.learned(spec, job.x, job.targets)

@@ -237,7 +237,7 @@ class Portable:
     # --- plain data and files -------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        """Return all settings as plain data (JSON); with :meth:`arrays`, for `from_config`.
+        """Return all settings as plain data (JSON), for :meth:`from_config`.
 
         Raises
         ------

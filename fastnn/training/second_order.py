@@ -94,9 +94,9 @@ class LevenbergMarquardtSteps:
 
     @property
     def settings(self) -> tuple[float, ...]:
-        """Values from which a run can continue: damping, and the precisions before `_estimate`.
+        """Values from which a run can continue: damping, and if Bayesian the precisions.
 
-        The continued run repeats the estimate of the precisions at the current parameters.
+        The precisions are those before the last estimate, which the continued run repeats.
         """
         return (self.damping, *self._before)[: self.rule.n_moments]
 

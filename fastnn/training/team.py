@@ -32,8 +32,8 @@ def started_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     """
     pool = ThreadPoolExecutor(n_threads, "fastnn")
     with pool:
-        # Start all threads here: the pool would not know, nor wait for, a thread whose start was
-        # interrupted by Ctrl-C.
+        # A thread whose start is interrupted by Ctrl-C is unknown to the pool, which does not wait
+        # for it. Aborting the barrier then releases the thread.
         started = threading.Barrier(n_threads + 1)
         try:
             for _ in range(n_threads):
