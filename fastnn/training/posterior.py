@@ -23,7 +23,7 @@ class Posterior:
     n_effective : float
         Effective number of parameters, those determined by the data; from 0 to ``n_params``.
     params : ndarray of float64, shape (n_params,)
-        The parameters at the maximum of the posterior.
+        The parameters around which the posterior was computed.
 
     Examples
     --------
