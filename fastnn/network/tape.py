@@ -1,4 +1,4 @@
-"""Training loops of one's own: forward, a loss computed outside, backward, update."""
+"""Custom training loops: forward, a loss computed by the caller, backward, update."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stepwise:
-    """What a network does in a training loop of one's own."""
+    """Base class of :class:`Network`: methods for custom training loops."""
 
     spec: NetworkSpec
     model: Model
@@ -29,19 +29,19 @@ class Stepwise:
     state: TrainingState
 
     def forward(self, X: Any, *, of: str | None = None, training: bool = False) -> Tape:
-        """Outputs for a batch, recorded so that a loss's gradient can be taken back through them.
+        """Compute the outputs for a batch, recorded for a later backward pass.
 
-        One thread computes them. The memory of a tape that nobody holds any more is used again.
+        Runs in one thread. The memory of tapes that are no longer referenced is reused.
 
         Parameters
         ----------
         X : array-like, shape (samples, features)
             Samples, one per row.
         of : {"logits", "proba", "predict"}, optional
-            What the outputs are, as for :meth:`jacobian`. Default: "predict" of a regression,
-            "logits" of a classification, as a module of PyTorch gives them.
+            Meaning of the outputs, as for :meth:`jacobian`. Default: "predict" for a regression,
+            "logits" for a classification, as is usual in PyTorch.
         training : bool, default=False
-            Whether units are dropped. The masks are drawn anew after each :meth:`apply`.
+            Whether to apply dropout. New dropout masks are drawn after each :meth:`apply`.
 
         Returns
         -------
@@ -71,23 +71,23 @@ class Stepwise:
         *,
         learning_rate: float | None = None,
     ) -> None:
-        """One step of an update rule, as in ``fit``: with L2, weight decay and clipping.
+        """Do one update step as in ``fit``, with L2, weight decay and clipping.
 
         Parameters
         ----------
         optimizer : Optimizer or str or None
-            As for :meth:`fit`: an equal one goes on with its moments, another starts with new
-            ones. One with ``ema`` is refused.
+            As for :meth:`fit`: an optimizer equal to the last one continues with its moments,
+            another one starts with new moments. Must not have ``ema``.
         gradient : ndarray, shape (n_params,)
-            Of the loss by the parameters, in their layout, as :meth:`Tape.backward` gives it.
-            The network's L2 is added.
+            Gradient of the loss with respect to the parameters, in the layout of ``params``, as
+            returned by :meth:`Tape.backward`. The gradient of the L2 penalty is added to it.
         learning_rate : float, optional
-            Of this step, for a schedule; default: the optimiser's.
+            Learning rate of this step, for a schedule; default: that of the optimizer.
 
         Raises
         ------
         ValueError
-            On bad arguments, and if the gradient is not finite; nothing changes then.
+            If an argument is invalid or the gradient is not finite; nothing changes then.
 
         Examples
         --------
@@ -134,7 +134,7 @@ class Stepwise:
 
 
 def without_ema(rule: Optimizer) -> None:
-    """Refuse an update rule with an average of the parameters."""
+    """Raise if an optimizer keeps an average of the parameters."""
     if rule.ema is not None:
         raise ValueError(
             "optimizer must not have ema, whose average belongs to the end of a fit; "
@@ -143,7 +143,7 @@ def without_ema(rule: Optimizer) -> None:
 
 
 def begin(state: TrainingState, rule: Optimizer, params: np.ndarray) -> None:
-    """Begin or continue a training in a method that the user called."""
+    """Begin or continue a training; called directly by a public method (for the warning)."""
     if state.is_continued_without and rule.n_moments:
         warn_forgotten(state.epochs, "epochs", rule.name, stacklevel=4)
     state.begin(rule, params)
@@ -151,12 +151,12 @@ def begin(state: TrainingState, rule: Optimizer, params: np.ndarray) -> None:
 
 
 class Tape:
-    """A forward pass, and the way back; made by :meth:`fastnn.Network.forward`.
+    """A recorded forward pass, for backward passes; created by :meth:`fastnn.Network.forward`.
 
     Attributes
     ----------
     outputs : ndarray, shape (samples, outputs)
-        Of the network's dtype; float64 of a regression in the units of scaled targets.
+        In the network's dtype; float64 for a regression in the units of standardised targets.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class Tape:
         self._outputs = None if plain else Outputs(spec, net.scales, of)
         self._X, self._x = features_of(net, X, finite=False)
         if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
-            # read once more on the way back, when the caller may have changed his
+            # the backward pass reads X again, after the caller may have modified it
             self._X, self._x = X.copy(), self._x.copy()
         updates = state.updates
         self._net, self._model, self._record = net, model, (state.record, updates)
@@ -193,7 +193,7 @@ class Tape:
         self.outputs = z if z is not self._p or self._outputs is None else z.copy()
 
     def __del__(self) -> None:
-        if hasattr(self, "_memory"):  # else its making failed
+        if hasattr(self, "_memory"):  # otherwise __init__ did not complete
             self._model.give_back(self._memory)
 
     @overload
@@ -207,30 +207,30 @@ class Tape:
     def backward(
         self, d_outputs: Any, *, inputs: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Gradient of a loss, from its derivative by the outputs.
+        """Backward pass: gradient of a loss from its derivative with respect to the outputs.
 
-        May be called again, with other derivatives.
+        May be called repeatedly, with different derivatives.
 
         Parameters
         ----------
         d_outputs : array-like, shape (samples, outputs)
-            Derivative of the loss by :attr:`outputs`. For a mean over the samples it has the
-            factor ``1 / samples``.
+            Derivative of the loss with respect to :attr:`outputs`. If the loss is a mean over the
+            samples, it includes the factor ``1 / samples``.
         inputs : bool, default=False
-            Whether the derivative by X is wanted too.
+            Whether to return the derivative with respect to X, too.
 
         Returns
         -------
         gradient : ndarray, shape (n_params,)
-            Of the loss by the parameters, summed over the samples, without L2.
-            :meth:`fastnn.Network.unflatten` gives views of it by layer.
+            Gradient of the loss with respect to the parameters, summed over the samples, without
+            L2. :meth:`fastnn.Network.unflatten` returns views of it by layer.
         d_inputs : ndarray, shape (samples, features)
-            If ``inputs``: in the units of the features.
+            With ``inputs``: derivative with respect to X, in the units of the features.
 
         Raises
         ------
         ValueError
-            If ``d_outputs`` has another shape, or the parameters have been trained since the
+            If ``d_outputs`` has the wrong shape, or if the network has been trained since the
             forward pass.
 
         Examples

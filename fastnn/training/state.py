@@ -1,4 +1,4 @@
-"""What a training carries from call to call, and what it can go back to."""
+"""State that a training run carries from call to call, and snapshots to restore."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ _NONE = np.empty(0)
 
 
 class Record(NamedTuple):
-    """Steps that a run has done, by the losses that the kernels have written.
+    """Steps that a run has done, derived from the losses that the kernels have written.
 
-    Ctrl-C may end a function of Python anywhere, also between a chunk of steps and the line that
-    would count them. So nothing is counted: before the chunk its losses are NaN, and a step is done
-    if its loss is finite.
+    Ctrl-C may interrupt Python anywhere, also between a chunk of steps and the line that would
+    count them. Steps are therefore not counted: before a chunk its losses are set to NaN, and a
+    step is done if its loss is finite.
 
     Attributes
     ----------
-    updates, epochs : int
-        Counters before the chunk, and before the run.
+    updates : int
+        Updates done before the chunk.
+    epochs : int
+        Epochs trained before the run.
     steps : int
-        Of the run, before the chunk.
+        Steps of the run done before the chunk.
     batches : int
-        Steps of an epoch.
+        Steps per epoch.
     losses : ndarray of float64
-        Of the chunk.
+        Losses of the chunk.
     """
 
     updates: int = 0
@@ -45,7 +47,7 @@ class Record(NamedTuple):
 
     @property
     def done(self) -> int:
-        """Steps of the chunk that are done: those before the first loss that is not finite."""
+        """Number of completed steps of the chunk: those before the first non-finite loss."""
         losses = self.losses
         if not len(losses) or math.isfinite(losses[-1]):  # they are written in order
             return len(losses)
@@ -54,29 +56,31 @@ class Record(NamedTuple):
 
 @dataclass
 class TrainingState:
-    """Update rule, moments and counters of a training; the parameters are given to each call.
+    """Optimizer, moments and counters of a training; the methods take the parameters.
 
     Attributes
     ----------
     seed : int
-        Of the order of the samples and of dropout.
+        Seed of the order of the samples and of dropout.
     optimizer : Optimizer or None
         None before the first training.
     rule : Rule or None
-        What the kernels read of it.
+        The optimizer in the form the kernels take.
     moments : ndarray, shape (optimizer.n_moments, n_params)
-        Those of the rule; then, if it has ``ema``, the average of the parameters.
+        Moments of the update rule; with ``ema``, the last row is the average of the parameters.
     left : ndarray, shape (n_params,), or None
-        The average that a training left as the parameters; the parameters themselves then are the
-        last moments.
+        Copy of the average with which the last training replaced the parameters. The parameters
+        themselves are then in the last row of ``moments``.
     record : Record
     averaged : bool
-        Whether the parameters are their average now, and the last moments what they were.
+        Whether parameters and average are exchanged: the parameter vector contains the average,
+        and the last row of ``moments`` the parameters.
     exchange : tuple or None
-        What :meth:`settle` has to write for parameters and average to be exchanged.
+        Pending exchange of parameters and average, completed by :meth:`settle`.
     counter : ndarray of int64, shape (1,), or None
-        Updates, as compiled code reads and counts them, or -1: the moments are no longer those
-        that it knows. See :meth:`fastnn.Network.numba_tape`.
+        Number of updates, shared with compiled code that reads and increments it; -1 if
+        ``moments`` is no longer the array that this code references. See
+        :meth:`fastnn.Network.numba_tape`.
     """
 
     seed: int = 0
@@ -97,18 +101,18 @@ class TrainingState:
 
     @property
     def updates(self) -> int:
-        """Steps done with these moments."""
+        """Number of updates done with these moments."""
         done = self.record.updates + self.record.done
         return done if self.counter is None else max(done, int(self.counter[0]))
 
     @property
     def steps(self) -> int:
-        """Steps of the run."""
+        """Number of steps done in the run."""
         return self.record.steps + self.record.done
 
     @property
     def epochs(self) -> int:
-        """Epochs trained, over all calls; the streams of random numbers go on from there."""
+        """Epochs trained over all calls; the random streams continue from this number."""
         return self.record.epochs + self.steps // self.record.batches
 
     @epochs.setter
@@ -116,39 +120,39 @@ class TrainingState:
         self.record = Record(self.updates, epochs)
 
     def start_run(self, batches: int, epochs: int | None = None, steps: int = 0) -> None:
-        """Count steps, from zero or where a resumed run was; so many make an epoch."""
+        """Start a run with ``batches`` steps per epoch; a resumed run starts at ``steps``."""
         self.record = Record(
             self.updates, self.epochs if epochs is None else epochs, steps, batches
         )
 
     def start_chunk(self, losses: np.ndarray) -> None:
-        """The next steps will write these losses."""
+        """Start a chunk of steps that write their losses to this array."""
         losses.fill(np.nan)
         updates, epochs, steps, batches, before = record = self.record
         done = record.done if len(before) else 0
         self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
     def count_update(self) -> None:
-        """One more update, outside of a run."""
+        """Count an update outside of a run."""
         record, updates = self.record, self.updates
         epochs = self.epochs if record.steps or len(record.losses) else record.epochs
         self.record = Record(updates + 1, epochs)
         self.show_count()
 
     def shared_counter(self) -> np.ndarray:
-        """``counter``, from now on."""
+        """Return ``counter``, which is created at the first call."""
         if self.counter is None:
             self.counter = np.array([self.updates])
         return self.counter
 
     def show_count(self, valid: bool = True) -> None:
-        """Tell compiled code the count of updates, or that it knows other moments."""
+        """Write the number of updates to ``counter``; -1 unless the moments are still valid."""
         if self.counter is not None:
             self.counter[0] = self.record.updates if valid else -1
             self.counter = self.counter if valid else None
 
     def end_chunk(self) -> None:
-        """Take the chunk into the counters; the losses belong to somebody else now."""
+        """Add the chunk to the counters and drop the reference to its losses."""
         record = self.record
         done = record.done
         self.record = Record(
@@ -158,10 +162,10 @@ class TrainingState:
     # --- runs -----------------------------------------------------------------------
 
     def begin(self, optimizer: Optimizer, params: np.ndarray) -> None:
-        """Training begins, or with an equal update rule goes on.
+        """Begin a training, or continue the last one if the optimizer is equal.
 
-        It goes on from the parameters themselves, not from their average. Where somebody has
-        changed them since, both go on from what they are now.
+        Training continues from the parameters, not from their average. If the user has changed
+        the parameters since, parameters and average both continue from the changed values.
         """
         if not self.moments.flags.writeable:  # memory-mapped by joblib.load(mmap_mode="r")
             own = aligned_zeros(self.moments.shape, self.moments.dtype)
@@ -169,7 +173,7 @@ class TrainingState:
             self.moments = own
         self.settle(params)
         if optimizer is not self.optimizer and optimizer != self.optimizer:
-            self.optimizer = None  # until all is there, whatever Ctrl-C does
+            self.optimizer = None  # so that an interrupt cannot leave an inconsistent state
             self.show_count(valid=False)
             self.left, self.averaged = None, False
             self.record = Record(0, self.epochs)
@@ -184,9 +188,9 @@ class TrainingState:
             self.left = None
 
     def end(self, params: np.ndarray, best: np.ndarray | None = None) -> None:
-        """Training ends: the parameters become their average if there is one, or ``best``.
+        """End a training: set the parameters to ``best`` or to their average, if there is one.
 
-        May be called again where Ctrl-C has ended it.
+        Idempotent, so that it can be repeated after Ctrl-C.
         """
         self.show_average(params, True)
         if best is not None:
@@ -196,7 +200,7 @@ class TrainingState:
         self.show_count()
 
     def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-        """What a model file keeps of a training, which may be in progress.
+        """Return what a model file stores of a training, which may be in progress.
 
         Parameters
         ----------
@@ -207,9 +211,9 @@ class TrainingState:
         fields : dict
             Plain data.
         moments : ndarray
-            All in one vector.
+            All moments in one vector.
         params : ndarray, shape (n_params,)
-            Those of the file: their average if there is one.
+            Parameters to store: the average if there is one.
         """
         rule = {
             name: value.item() if isinstance(value, np.generic) else value
@@ -221,13 +225,13 @@ class TrainingState:
             shown, moments = moments[-1].copy(), moments.copy()
             moments[-1] = params
         elif self.left is not None and not np.array_equal(params, self.left):
-            moments = moments.copy()  # somebody has changed the average: see begin
+            moments = moments.copy()  # the average was changed by the user: see begin
             moments[-1] = params
         counters = {"updates": self.updates, "epochs": self.epochs, "seed": self.seed}
         return {"rule": rule, **counters}, moments.ravel(), shown
 
     def resume(self, fields: dict[str, Any], moments: np.ndarray, params: np.ndarray) -> None:
-        """Become what :meth:`to_dict` told of."""
+        """Restore the state that :meth:`to_dict` returned."""
         self.show_count(valid=False)
         self.optimizer = optimizer_of(fields["rule"])
         self.rule = self.optimizer.for_kernels()
@@ -240,13 +244,13 @@ class TrainingState:
 
     @property
     def in_use(self) -> Optimizer:
-        """The update rule of a training that has begun."""
+        """The optimizer; training must have begun."""
         assert self.optimizer is not None, "no training has begun"
         return self.optimizer
 
     @property
     def is_continued_without(self) -> bool:
-        """Whether a training would go on with parameters whose update rule was not kept."""
+        """Whether the network was trained before but the state of its optimizer was not kept."""
         return self.optimizer is None and self.epochs > 0
 
     @property
@@ -255,10 +259,10 @@ class TrainingState:
         return bool(self.optimizer is not None and self.optimizer.ema and self.updates)
 
     def show_average(self, params: np.ndarray, shown: bool) -> None:
-        """Have ``params`` be their average, if there is one, or again themselves.
+        """Exchange ``params`` and their average, if there is one and ``shown`` is not yet true.
 
-        Ctrl-C may come between any two lines. So what is to be written is noted first, at once, and
-        :meth:`settle` may be called as often as it takes.
+        With ``shown=False`` the exchange is undone. Ctrl-C may come between any two lines, so the
+        values are noted first, in one assignment; :meth:`settle` writes them and is idempotent.
         """
         self.settle(params)
         if self.has_average and self.averaged != shown:
@@ -266,14 +270,14 @@ class TrainingState:
             self.settle(params)
 
     def settle(self, params: np.ndarray) -> None:
-        """End an exchange of parameters and average that was interrupted."""
+        """Complete a pending exchange of parameters and average."""
         if self.exchange is not None:
             self.moments[-1], params[:], self.averaged = self.exchange
             self.exchange = None
 
     @contextmanager
     def average(self, params: np.ndarray) -> Iterator[None]:
-        """Context in which ``params`` are their average."""
+        """Context in which ``params`` contains the average of the parameters."""
         self.show_average(params, True)
         try:
             yield
@@ -282,17 +286,17 @@ class TrainingState:
 
 
 class Snapshot:
-    """Parameters, moments and counters of one step, to which a diverging training goes back.
+    """Parameters, moments and counters of one step, restored if the training diverges.
 
-    The memory is allocated once and written anew each time, since fresh memory costs more than
-    the copy.
+    The memory is allocated once and overwritten each time, since new memory costs more than the
+    copy.
 
     Parameters
     ----------
     params : ndarray, shape (n_params,)
     state : TrainingState
     with_moments : bool
-        Else going back resets the update rule, which saves the memory of its moments.
+        Whether to keep the moments. If not, restoring sets them to zero, which saves memory.
     """
 
     def __init__(self, params: np.ndarray, state: TrainingState, with_moments: bool) -> None:
@@ -309,11 +313,11 @@ class Snapshot:
 
     @property
     def has_moments(self) -> bool:
-        """Whether going back keeps the update rule."""
+        """Whether the snapshot contains the moments."""
         return self._moments is not None
 
     def take(self) -> None:
-        """Keep what is now; ``due`` again so late that copying takes 2% of the time at most."""
+        """Save the current state; set ``due`` so that copying takes at most 2% of the time."""
         before = time.perf_counter()
         self._params[:] = self.params
         if self._moments is not None:
