@@ -69,7 +69,7 @@ def check_classes(y: Any) -> None:
 def check_class_weight(weights: Any) -> None:
     """Raise ValueError unless factors of classes are numbers and not negative."""
     for label, weight in weights.items() if isinstance(weights, dict) else ():
-        if not isinstance(weight, Real) or not 0 <= weight < math.inf:
+        if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
             raise ValueError(
                 f"class_weight[{label!r}] must be a number in [0, inf); got {weight!r}"
             )

@@ -92,7 +92,7 @@ def layer_units(sizes: Any) -> list[int]:
     if isinstance(sizes, np.ndarray):
         sizes = np.atleast_1d(sizes)
     units = [sizes] if isinstance(sizes, Integral) else list(sizes)
-    if not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in units):
+    if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0 for n in units):
         raise ValueError(
             f"hidden_layer_sizes must be whole numbers, > 0, one for each hidden layer; got "
             f"{sizes!r}"
