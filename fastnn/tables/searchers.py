@@ -286,6 +286,8 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     True
     """
 
+    # of the base class, whose other losses the searched settings are not meant for
+    loss, quantile, delta, beta = "squared_error", 0.5, 1.0, 0.5
     _with_classes = False
     _parameter_constraints: ClassVar[dict] = {
         **{
