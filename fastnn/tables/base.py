@@ -238,7 +238,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         data: tuple,
         held_out: tuple | None,
         rng: np.random.RandomState,
-        keeping: Keeping | None,
+        keeping: Keeping | None = None,
     ) -> None:
         """Train the members, each on a core of its own if there are several."""
         n_threads = self.n_threads or default_threads()
