@@ -91,7 +91,7 @@ def test_a_run_of_the_preset_tabular_goes_on(run, tmp_path, monkeypatch):
             code, out, err = run(*command, "--out", "a", "--checkpoint-every", 1)
     assert code == 130
     assert "Training interrupted by user." in err
-    assert out.endswith("go on with: fastnn train --resume a\n")
+    assert out.endswith(": fastnn train --resume a\n")
     code, out, err = run("train", "--resume", "a")
     assert (code, err) == (0, "")
     assert_bits(model_bits(tmp_path / "a"), model_bits(tmp_path / "whole"))

@@ -32,6 +32,7 @@ def regressor(**options):
 CASES = {
     "classes": (classifier, X, LABELS, {}),
     "Cython": (lambda: regressor(backend="cython"), X, X[:, :2], {}),
+    "two outputs": (lambda: regressor(loss="gaussian"), X, X[:, 0] ** 2, {}),
     "nothing held out": (lambda: regressor(validation_fraction=0.0), X, X[:, 0] ** 2, {}),
     "by the loss": (lambda: classifier(eval_metric="cross_entropy"), X, LABELS, {}),
     "weights": (classifier, X, LABELS, {"sample_weight": np.arange(700) % 3}),

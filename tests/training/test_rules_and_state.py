@@ -166,9 +166,9 @@ def test_counters():
     state.end_chunk()
     assert state.record == Record(12, 3, 5, 2, state.record.losses)
     assert (state.updates, state.steps, state.epochs) == (12, 5, 5)
-    state.count_update()
+    state.count_update(state.updates + 1)
     assert (state.updates, state.steps, state.epochs) == (13, 0, 5)
-    state.count_update()  # outside of a run epochs stay
+    state.count_update(state.updates + 1)  # outside of a run epochs stay
     assert (state.updates, state.epochs) == (14, 5)
     state.epochs = 40
     assert (state.updates, state.epochs) == (14, 40)
@@ -183,7 +183,7 @@ def test_an_update_counts_where_losses_are_pending():
     losses = np.empty(2)
     state.start_chunk(losses)
     losses[:] = 1.0
-    state.count_update()
+    state.count_update(state.updates + 1)
     assert (state.updates, state.epochs) == (5, 2)
 
 
@@ -194,7 +194,7 @@ def test_the_counter_of_compiled_code():
     assert counter.tolist() == [3]
     counter[0] = 5  # compiled code has done two
     assert state.updates == 5
-    state.count_update()
+    state.count_update(state.updates + 1)
     assert (counter.tolist(), state.updates) == ([6], 6)
     state.show_count(valid=False)
     assert (counter.tolist(), state.counter) == ([-1], None)
