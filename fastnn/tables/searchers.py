@@ -71,7 +71,7 @@ class _Search:
         return base.fit(X, y, sample_weight)
 
     def _train(
-        self: Any, data: tuple, held_out: Any, rng: np.random.RandomState, keeping: Any
+        self: Any, data: tuple, held_out: Any, rng: np.random.RandomState, keeping: Any = None
     ) -> None:
         """Search with encoded rows; a search has a file of its own instead of checkpoints."""
         x, targets, weights = data
