@@ -1,0 +1,135 @@
+"""The reference's random streams by whole numbers of Python, and losses where they have a kink."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastnn.backends import codes
+from fastnn.backends.numpy import losses, random
+
+M64, M32 = 2**64 - 1, 2**32 - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def splitmix(state):
+    """SplitMix64 as its authors wrote it in C; the next output."""
+    z = (state + GOLDEN) & M64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & M64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & M64
+    return z ^ (z >> 31)
+
+
+def lowbias32(x):
+    x ^= x >> 16
+    x = (x * 0x7FEB352D) & M32
+    x ^= x >> 15
+    x = (x * 0x846CA68B) & M32
+    return x ^ (x >> 16)
+
+
+def key_of(seed, purpose, number):
+    key = splitmix(seed)
+    for part in (purpose, number):
+        key = splitmix((key + part) & M64)
+    return key
+
+
+def test_published_outputs_of_splitmix():
+    """From the seed 1234567, as in Rosetta Code and the test vectors of several libraries."""
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    states = [(1234567 + k * GOLDEN) & M64 for k in range(3)]
+    assert [splitmix(state) for state in states] == expected
+    assert random.mix(np.array(states, np.uint64)).tolist() == expected
+
+
+@pytest.mark.parametrize(("seed", "purpose", "number"), [(0, 0, 0), (7, 1, 3), (2**31, 2, 2**40)])
+def test_keys_of_streams(seed, purpose, number):
+    assert int(random.stream(seed, purpose, number)) == key_of(seed, purpose, number)
+
+
+@pytest.mark.parametrize(("seed", "epoch", "samples"), [(0, 0, 1), (5, 2, 2), (9, 11, 101)])
+def test_order_of_an_epoch(seed, epoch, samples):
+    """Fisher-Yates from the end, with the upper halves of the draws as fractions."""
+    key = key_of(seed, codes.STREAM_SHUFFLE, epoch)
+    expected = list(range(samples))
+    for i in range(samples - 1, 0, -1):
+        j = (splitmix((key + i) & M64) >> 32) * (i + 1) >> 32
+        expected[i], expected[j] = expected[j], expected[i]
+    order = np.full(samples, -1, np.int64)
+    random.shuffle(seed, epoch, order)
+    assert order.tolist() == expected
+
+
+@pytest.mark.parametrize(("rate", "first"), [(0.5, 0), (0.1, 1000), (0.9, 2**31)])
+def test_masks_of_dropout(rate, first):
+    key, units, samples = key_of(3, codes.STREAM_DROPOUT, 4), 5, 7
+    mask = random.dropout_mask(rate, np.uint64(key), first, units, samples)
+    for i in range(units):
+        row = splitmix((key + i) & M64) & M32
+        for k in range(samples):
+            draw = lowbias32((row + (first + k) * 0x9E3779B9) & M32)
+            assert mask[i, k] == (draw >= math.floor(rate * 2**32))
+
+
+def test_hashes_at_the_threshold():
+    """Kept is what is at least the rate: of all rates that separate one draw from the next."""
+    key = key_of(3, codes.STREAM_DROPOUT, 4)
+    draw = lowbias32((splitmix(key) & M32) + 0)
+    for rate, kept in ((draw / 2**32, True), ((draw + 1) / 2**32, False)):
+        assert random.dropout_mask(rate, np.uint64(key), 0, 1, 1)[0, 0] == kept
+
+
+def derivative(loss, constants, logits, targets):
+    logits, targets = (np.array(each, float).reshape(-1, 1) for each in (logits, targets))
+    out = np.empty_like(logits)
+    value = losses.output_loss(
+        logits, targets, np.empty(0), loss, np.array(constants, float), 1.0, out
+    )
+    return value, out[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("loss", "constants"), [(codes.ABSOLUTE_ERROR, [0.0]), (codes.QUANTILE, [0.25])]
+)
+def test_no_error_has_no_derivative(loss, constants):
+    up, down = (1.0, 1.0) if loss == codes.ABSOLUTE_ERROR else (0.75, 0.25)
+    assert derivative(loss, constants, [2.0], [2.0]) == (0.0, [0.0])
+    assert derivative(loss, constants, [3.0], [1.0]) == (2 * up, [up])
+    assert derivative(loss, constants, [1.0], [3.0]) == (2 * down, [-down])
+
+
+def test_several_quantiles_of_one_target():
+    value, found = derivative(codes.QUANTILE, [0.1, 0.5, 0.9], [1.0, 2.0, 3.0], [2.0])
+    assert found == pytest.approx([-0.1, 0.0, 0.1])
+    assert value == pytest.approx(0.1 * 1 + 0.1 * 1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_smoothed_binary_targets(smoothing):
+    """The target 1 becomes 1 - s/2 and 0 becomes s/2."""
+    for target in (0.0, 1.0):
+        smooth = (1 - smoothing) * target + smoothing / 2
+        value, found = derivative(codes.BINARY_CROSS_ENTROPY, [smoothing], [0.7], [target])
+        p = 1 / (1 + math.exp(-0.7))
+        assert found == pytest.approx([p - smooth], rel=1e-14)
+        expected = -smooth * math.log(p) - (1 - smooth) * math.log(1 - p)
+        assert value == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_variance_at_its_limit_may_come_back_only(sign):
+    """Beyond the limit the loss is that of the limit; the derivative is 0 but for the way back."""
+    limit = codes.LOG_VARIANCE_LIMIT
+    # the error at which the variance is right at the limit, and ones of a smaller and larger one
+    for error in (math.exp(sign * limit / 2) * factor for factor in (0.5, 2.0)):
+        slope = (1 - error**2 * math.exp(-sign * limit)) / 2
+        # a step goes against the slope: outwards is what the sign of it says
+        outwards = slope * sign < 0
+        value, (_, found) = derivative(codes.GAUSSIAN, [0.0], [error, sign * (limit + 1)], [0.0])
+        assert found == (0.0 if outwards else pytest.approx(slope))
+        expected = (sign * limit + error**2 * math.exp(-sign * limit)) / 2
+        assert value == pytest.approx(expected)
+    value, (mean, found) = derivative(codes.GAUSSIAN, [0.5], [1.5, 0.4], [1.0])
+    assert mean == pytest.approx(0.5 * math.exp(-0.5 * 0.4))
+    assert found == pytest.approx((1 - 0.25 * math.exp(-0.4)) / 2 * math.exp(0.5 * 0.4))
