@@ -180,13 +180,14 @@ def _encoded(
     blank = np.zeros((len(y), 0))
     dataset = Dataset(stem_of(table.path), blank, y, target.task, (), name)
     train_rows, test_rows = split(dataset, settings.test, settings.seed or 0)
+    logarithms = _takes_logarithms(settings)
     try:
         encoding = Encoding.fit(
             columns,
             kinds=kinds,
             scaling=None,
             keep_index=bool(settings.keep_index),
-            log_features=_takes_logarithms(settings),
+            log_features=logarithms,
             rows=train_rows,
         )
         _check_size(len(y), encoding)

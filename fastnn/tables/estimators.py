@@ -389,7 +389,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         if len(self.networks_) < 2 and self.networks_[0].loss_name != "gaussian":
             raise ValueError(
                 "return_std needs several members to compare (n_members=5), or loss='gaussian', "
-                f"which has deviations of its own; got n_members=1 and loss={self.loss!r}"
+                f"which has deviations of its own; the loss is {self.networks_[0].loss_name}"
             )
         return self._averaged().predict(x, return_std=True)
 

@@ -498,11 +498,11 @@ def test_tabular_contenders_are_measured(name, contender, settings):
     regression = tabular.TABLES[name][1]
     make = partial(tabular.CONTENDERS[contender], **settings)
     results = tabular.measure(make, x, y, regression)
-    errors, auc, seconds, per_row, size = np.array(results, float).T
+    errors, auc, seconds, per_row, size, cpu, cpu_per_row = np.array(results, float).T
     assert len(results) == 5
     assert errors.mean() < (y.std() if regression else 0.2)
     assert np.isnan(auc).all() if regression else (auc > 0.9).all()
-    assert (np.stack([seconds, per_row, size]) > 0).all()
+    assert (np.stack([seconds, per_row, size, cpu, cpu_per_row]) > 0).all()
 
 
 def test_tabular_ranks():
@@ -514,6 +514,11 @@ def test_tabular_ranks():
     results = [(0.1, 0.9, 1.0, 2.0, 3000), (0.3, 0.7, 3.0, 4.0, 5000)]
     assert tabular.row("a", results, False) == "| a | 0.2 ± 0.1 | 0.8000 | 2.00 | 3.0 | 4 |"
     assert tabular.row("a", results[:1], True) == "| a | 0.1 | 1.00 | 2.0 | 3 |"
+    of_a_large_one = [(*results[0], 1.5, 2.5)]
+    wanted = "| a | 0.1 | 0.9000 | 1.00 | 1.50 | 2.0 | 2.5 | 3 |"
+    assert tabular.row("a", of_a_large_one, False, True) == wanted
+    head, line = tabular.heading("t", pd.DataFrame({"c": [1]}), False, True).splitlines()[-2:]
+    assert head.count("|") == line.count("|") == wanted.count("|")
 
 
 def test_schedule_of_a_step():

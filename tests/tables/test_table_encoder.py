@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, RobustScaler, StandardScaler
 
 from fastnn.tables import Encoding, Remarks, TableEncoder
+from fastnn.tables.columns import as_column, label
 
 
 def table(name):
@@ -338,6 +339,30 @@ def test_identifiers_by_name():
     assert TableEncoder(keep_index=True).fit({"id": values, "x": values % 3}).n_features_in_ == 2
     encoder = TableEncoder(scaling=None).fit({"t": np.arange(30)})
     assert encoder.get_feature_names_out().tolist() == ["t"]
+
+
+def test_sentences_are_no_identifiers():
+    """Nor are they anything else; the reason is told."""
+    rng = np.random.default_rng(0)
+    words = ["quiet", "bright", "old", "near the park", "dear"]
+    texts = [f"{' '.join(rng.choice(words, 4))} {k}" for k in range(40)]
+    names = [f"A-{k}" for k in range(40)]
+    table = {"remark": texts, "name": names, "x": np.arange(40) % 7 * 0.5}
+    why = [code.why for code in TableEncoder().fit(table).encoding_.columns]
+    assert why == ["free text, 40 different values", "identifier", ""]
+
+
+@pytest.mark.parametrize(
+    "categories", [["b", " a", "unused"], [2.0, 10.5, 7.0], [True, False], [1, "x", None]]
+)
+def test_categories_of_pandas_are_those_of_their_values(categories):
+    """Gaps and unused categories too; of values of any type."""
+    pd = pytest.importorskip("pandas")
+    kinds = [category for category in categories if category is not None]
+    series = pd.Series(pd.Categorical([*kinds[:2] * 20, None], categories=kinds))
+    column = as_column("c", series)
+    assert column.hint == "category"
+    assert column.values.tolist() == [label(v) for v in kinds[:2]] * 20 + [None]
 
 
 def test_many_categories():
