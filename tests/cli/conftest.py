@@ -34,6 +34,13 @@ def _elsewhere(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _no_progress(request, monkeypatch):
+    """No lines of progress, which tasks of two seconds print, on a busy machine any task."""
+    if "clock" not in request.fixturenames:
+        monkeypatch.setattr("fastnn.training.lines.FIRST", 1e6)
+
+
 @pytest.fixture
 def rendered():
     """For tests that look at pictures."""
