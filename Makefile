@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # pytest's own options, e.g. make test PYTEST_ARGS="-m slow". A file is one worker's: its tests
-# share what they compile and train.
-PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile
+# share what they compile and train. tests/conftest.py has their order.
+PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 TRAIN_ARGS ?= --backend numba
 
 .PHONY: train test soak seeds mutation digests lint coverage docs bench sanitize clean

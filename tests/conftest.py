@@ -41,6 +41,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files that take longest, in that order. With "--dist loadfile" a process has a file to itself:
+# one that came late would leave the others with nothing to do.
+LONG_FILES = (
+    *("test_pages.py", "test_threads_and_processes.py", "test_experiments.py", "test_compiled.py"),
+    *("test_cnn.py", "test_benchmarks.py", "test_growth.py", "test_custom.py", "test_docs.py"),
+    *("test_compiled_jacobian.py", "test_numba_backend.py", "test_table_commands.py"),
+    *("test_tabular.py", "test_own_loops.py", "test_losses.py", "test_estimators.py"),
+    *("test_board.py", "test_cli.py", "test_network.py", "test_interrupts.py", "test_layers.py"),
+    *("test_play_page.py", "test_jacobian.py", "test_numba_tape.py", "test_recipe.py"),
+    *("test_extras.py", "test_model_files_attacked.py", "test_exported_tables.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 @pytest.fixture(params=sorted(BACKENDS))
 def backend(request):
     """Name of a backend."""

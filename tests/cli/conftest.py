@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -31,6 +32,33 @@ def _elsewhere(tmp_path, monkeypatch):
     for name in [*os.environ]:
         if name.startswith("FASTNN_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(request, monkeypatch):
+    """No lines of progress, which tasks of two seconds print, on a busy machine any task."""
+    if "clock" not in request.fixturenames:
+        monkeypatch.setattr("fastnn.training.lines.FIRST", 1e6)
+
+
+@pytest.fixture
+def rendered():
+    """For tests that look at pictures."""
+
+
+@pytest.fixture(autouse=True)
+def _not_rendered(request, monkeypatch):
+    """Figures are made, but rendered for one test in four and those that look at them alone.
+
+    A run of a few epochs takes ten times as long with its pictures.
+    """
+    if "rendered" in request.fixturenames or zlib.crc32(request.node.name.encode()) % 4 == 0:
+        return
+
+    def save(figure, file, **options):
+        file.write(b"not rendered")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def test_default_job_is_the_course_s_run(run_json, tmp_path):
     assert merge().completed(datasets.load("moons"), 200).epochs == 20_000
 
 
+@pytest.mark.usefixtures("rendered")
 def test_files_of_a_run(run, tmp_path):
     code, out, err = run("train", *QUICK, "--out", "here/run", "--validation", "0.2")
     assert (code, err) == (0, "")
@@ -299,6 +300,7 @@ def test_what_the_target_is_taken_for(run, y, task):
         assert f"  {task}\n" in run("search", *arguments)[1]
 
 
+@pytest.mark.usefixtures("rendered")
 def test_plot(run, run_json, refused, flowers, tmp_path):
     trained = run_json("train", *QUICK, "--out", "a")
     result = run_json("plot", "a")

@@ -127,6 +127,7 @@ def test_json_and_quiet_wherever_something_is_printed():
 # --- quiet, plots, standard input
 
 
+@pytest.mark.usefixtures("rendered")
 def test_quiet_prints_the_result_alone(run):
     assert run("train", "moons", *QUICK, "--quiet") == (0, f"runs{os.sep}moons-1\n", "")
     folder = "runs/moons-1"
@@ -340,6 +341,7 @@ def test_training_in_a_pipe_tells_its_progress(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("rendered")
 def test_experiments_tell_their_report(run):
     only = ["experiments", "--only", "data", "--quick", "--backend", "numpy", "--out", "e"]
     assert run(*only, "--quiet") == (0, f"e{os.sep}index.html\n", "")

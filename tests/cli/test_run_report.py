@@ -17,6 +17,8 @@ from fastnn import cli
 from fastnn.cli.rows import known_rows
 from fastnn.tables.importances import REPEATS, calibration, importances
 
+pytestmark = pytest.mark.usefixtures("rendered")
+
 
 class Page(HTMLParser):
     """The texts of a page, its images and whatever it would load."""

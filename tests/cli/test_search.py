@@ -122,6 +122,7 @@ def test_the_other_commands_take_the_model(run, capsys, data):
         )
 
 
+@pytest.mark.usefixtures("rendered")
 def test_models_of_estimators_find_their_columns(tmp_path, capsys):
     pandas = pytest.importorskip("pandas")
     X = np.random.default_rng(0).standard_normal((30, 2))

@@ -62,6 +62,7 @@ def test_exports_of_an_ensemble(run, refused, small, people):
     assert "an ensemble of" in refused("export", "t.safetensors", "t.pt")
 
 
+@pytest.mark.usefixtures("rendered")
 def test_search_of_a_table(run, run_json, refused, small, people):
     code, out, err = run("search", "people.csv", "--target", "paid", *QUICK, "--out", "s")
     assert (code, err) == (0, "")

@@ -209,6 +209,7 @@ def test_preset_of_tables(here, people, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("target", ["survived", "age"])
+@pytest.mark.usefixtures("rendered")
 def test_members_are_one_file(here, people, capsys, monkeypatch, target):
     monkeypatch.setattr(recipe, "HIDDEN", (6, 5))  # which a C compiler is quick with
     command = ("train", "people.csv", "--target", target, "--epochs", 4, "--members", 3)
@@ -490,6 +491,7 @@ def test_bad_files_for_predict(here, people, capsys, arguments, message):
 # --- evaluate, plot, info, export -------------------------------------------------------
 
 
+@pytest.mark.usefixtures("rendered")
 def test_plot_a_table_model(here, capsys):
     out, _ = call(capsys, "plot", "run", "--out", "m.svg")
     assert "picture   m.svg" in out

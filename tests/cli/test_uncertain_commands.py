@@ -109,6 +109,7 @@ def test_tables_take_the_losses_of_the_preset(files, tmp_path, capsys):
     assert "loss does not go with the preset tabular" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("rendered")
 def test_pictures_pages_and_scores_take_one_number(files, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     options = ["--loss", "quantile", "--quantiles", "0.2,0.7", "--epochs", 5]

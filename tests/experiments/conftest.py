@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fastnn import experiments
+from fastnn.experiments import style
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +13,9 @@ def report(tmp_path_factory):
     """A quick run of everything: its folder, its results, what progress told."""
     out = tmp_path_factory.mktemp("report")
     told = []
-    results = experiments.run(out, quick=True, progress=lambda *args: told.append(args))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(style._SETTINGS, "savefig.dpi", 40)  # of the files beside the page
+        results = experiments.run(out, quick=True, progress=lambda *args: told.append(args))
     return out, results, told
 
 

@@ -68,7 +68,15 @@ def pair(backend, dtype="float64", sizes=(5, 7, 6, 6, 2), dropout=0.0, **setting
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+# Numba compiles all of them anew for ten seconds; docs/howto/own_functions.md has float32, too.
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        *(("numpy", "float32"), ("numpy", "float64"), ("numba", "float64")),
+        pytest.param("numba", "float32", marks=pytest.mark.slow),
+    ],
+    indirect=["backend"],
+)
 def test_copies_of_built_in_ones_equal_them(backend, dtype):
     custom, usual = pair(backend, dtype)
     rtol, atol = TOLERANCE[dtype]

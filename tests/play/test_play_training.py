@@ -117,7 +117,7 @@ def test_command_trains_such_a_network(settings, tmp_path, monkeypatch, capsys):
     words = shlex.split(code.command(settings))
     assert words[:2] == ["fastnn", "train"]
     assert (words[2] == "moons") == (settings.data == "moons" and settings.scale == 1)
-    assert cli.main([*words[1:], "--json"]) == 0
+    assert cli.main([*words[1:], "--no-plots", "--no-report", "--json"]) == 0
     got = json.loads(capsys.readouterr().out)
     result = training.train(settings)
     if not settings.held_out:  # else other points are held out

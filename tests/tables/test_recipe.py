@@ -15,9 +15,13 @@ import torch_recipe  # noqa: E402
 
 @pytest.fixture
 def float64():
+    """PyTorch in float64, on one thread: others would wait longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(threads)
 
 
 def _table(samples=600):
