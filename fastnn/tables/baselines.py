@@ -100,7 +100,8 @@ def _is_renamed(column: Column, which: np.ndarray) -> bool:
         return False
     n = len(np.unique(which[there]))
     first = column.take(np.flatnonzero(there)[:1000])
-    if n < 2 or len(set(as_texts(first).tolist())) > n:
+    # Classes of a row each, which count or name the rows, belong to any column without repetitions.
+    if n < 2 or 2 * n > there.sum() or len(set(as_texts(first).tolist())) > n:
         return False
     values = as_texts(column)[there].astype(str)
     names, code = np.unique(values, return_inverse=True)
@@ -116,6 +117,8 @@ def _is_rescaled(column: Column, y: np.ndarray) -> bool:
     if odd or there.sum() < max(10, 0.5 * len(there)):
         return False
     a, b = values[there], y[there]
+    with np.errstate(over="ignore", invalid="ignore"):  # means of huge numbers
+        a, b = (v / max(np.abs(v).max(), np.finfo(float).tiny) for v in (a, b))
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
     if scale > 0 and abs(a @ b) / scale > 1 - 1e-9:
