@@ -39,6 +39,8 @@ def usable_columns(
                 f"{table.path}: there is no column {name!r} to ignore; "
                 f"columns: {listed(table.names)}"
             )
+        if name == target:
+            raise ValueError(f"{table.path}: column {name!r} is the target and cannot be ignored")
     names = [name for name in table.names if name != target and name not in ignore]
     notes = []
     empty = [name for name in names if _is_empty(table[name])]
