@@ -14,7 +14,7 @@ import typer
 import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
-from fastnn.cli.output import BAD_INPUT, INTERRUPTED, visible
+from fastnn.cli.output import BAD_INPUT, INTERRUPTED, drop_output, open_streams, visible
 from fastnn.cli.signals import handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input (one line on standard error), 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with warnings.catch_warnings(), handled() as signals:
+    with open_streams(), warnings.catch_warnings(), handled() as signals:
         warnings.showwarning = _show_warning
         return signals.exit_code(_run(arguments))
 
@@ -134,9 +134,22 @@ def _run(arguments: list[str]) -> int:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
+    except SystemExit as error:  # by Typer
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        drop_output()
+        return 0
     except OSError as error:
         known = error.filename is not None and error.strerror
-        return _complain(f"{error.filename}: {error.strerror}" if known else str(error), BAD_INPUT)
+        text = f"{error.filename}: {error.strerror}" if known else error.strerror or str(error)
+        return _complain(text, BAD_INPUT)
+    except UnicodeEncodeError as error:
+        sign = error.object[error.start]
+        return _complain(
+            f"standard output cannot take {sign!r}, its encoding is {error.encoding}; write to a "
+            "file (--out), or set PYTHONIOENCODING=utf-8",
+            BAD_INPUT,
+        )
     except ModuleNotFoundError as error:
         return _complain(why_missing(error) or str(error), BAD_INPUT)
     except (ValueError, ImportError, DivergenceError) as error:

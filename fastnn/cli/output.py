@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,8 +25,33 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    """Text in which names from a file cannot steer a terminal: escapes stand for them."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    """Text in which names from a file cannot steer a terminal: escapes stand for them.
+
+    And for what standard output has no signs for, as in a locale without UTF-8.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    shown = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def open_streams() -> Iterator[None]:
+    """Context in which the standard streams that a caller has closed are empty ones."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    with ExitStack() as stack:
+        for name in closed:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, stack.enter_context(open(os.devnull, mode, encoding="utf-8")))
+        try:
+            yield
+        finally:
+            for name in closed:
+                setattr(sys, name, None)
+
+
+def drop_output() -> None:
+    """Let nothing more be written to a pipe that nobody reads, as behind ``| head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,10 +27,9 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import csv_text, visible
-from fastnn.cli.predicting import Predictor, columns, predict_stream
+from fastnn.cli.output import visible
+from fastnn.cli.predicting import Predictor, columns, predict_stream, write_columns, write_json
 from fastnn.cli.ranges import FarRows
-from fastnn.cli.runs import write_text
 from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
 from fastnn.datasets.layout import Format
@@ -98,14 +96,10 @@ def command(
     if text := ranges.text():
         notes.append(f"out of range: {text}")
     found = columns(net, X, proba)
-    text = json.dumps(found) if as_json else csv_text(found)
-    if out is not None:
-        if out.is_dir():
-            raise ValueError(f"--out {out}: is a folder")
-        write_text(out, text.rstrip("\n") + "\n")
+    if as_json:
+        write_json(found, out)
     else:
-        sys.stdout.write(text.rstrip("\n") + "\n")
-        sys.stdout.flush()
+        write_columns(found, out)
     if not (as_json or quiet):
         sys.stderr.write("".join(f"fastnn: {visible(note)}\n" for note in notes))
 
@@ -122,6 +116,10 @@ def _features(
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, data_dir=data_dir)
         X = dataset.X if dataset.X_test is None else dataset.X_test
+        if X.shape[1] != net.n_features:
+            raise ValueError(
+                f"{data} has {X.shape[1]} features; the network expects {net.n_features}"
+            )
     else:
         names, target = feature_names(net, description.training), named_target(description)
         X = datasets.load_features(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 
 from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, scale_of
-from fastnn.cli.output import meant_digits
+from fastnn.cli.output import drop_output, meant_digits
 from fastnn.cli.ranges import FarRows, columns_behind
 from fastnn.cli.runs import write_text
 from fastnn.datasets import check_range, scaled
@@ -170,12 +169,27 @@ def _write_json(
             result[name] += [_plain(value) for value in whole(column).tolist()]
         for key, predicted in zip(keys, more.values(), strict=True):
             result.setdefault(key, []).extend(predicted)
+    write_json(result, out)
+
+
+def write_json(result: dict[str, list[Any]], out: Path | None) -> None:
+    """Columns as one object of JSON on a line, to standard output without a file."""
     text = json.dumps(result) + "\n"
     if out is None:
         sys.stdout.write(text)
         sys.stdout.flush()
+    elif out.is_dir():
+        raise ValueError(f"--out {out}: is a folder")
     else:
         write_text(out, text)
+
+
+def write_columns(columns: dict[str, list[Any]], out: Path | None) -> None:
+    """Columns as a table in the format of the file's name, to standard output without a file."""
+    n_rows = len(next(iter(columns.values())))
+    nothing = Part(Table(Path(), [], []), [()] * n_rows, n_rows)
+    with _quiet_pipe(), Writer(out, list(columns)) as writer:
+        writer.write(nothing, columns)
 
 
 def _plain(value: Any) -> Any:
@@ -217,7 +231,7 @@ def _quiet_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
 
 
 def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:

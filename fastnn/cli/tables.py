@@ -104,6 +104,11 @@ def _with_caution(dataset: Dataset) -> Dataset:
 def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
     from fastnn.tables.baselines import copies_of_target
 
+    if task == "classification" and 2 * (n_classes := len(np.unique(y))) > len(y):
+        return [
+            f"caution: the target has {n_classes:,} classes in {len(y):,} rows; does it name the "
+            "rows? Nothing can be learnt about a class of one row"
+        ]
     return [
         f"caution: column {copy!r} gives the target away, in other words; is it known when "
         f"predicting? (--ignore {copy!r})"

@@ -264,6 +264,5 @@ def checked_rows(
                 )
             yield line, row
     except csv.Error as error:
-        raise ValueError(
-            f"{path}, after line {line}: {error}; is a quotation mark not closed?"
-        ) from None
+        where = f"{path}, after line {line}" if line else f"{path}, in the first row"
+        raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from None

@@ -39,6 +39,8 @@ def usable_columns(
                 f"{table.path}: there is no column {name!r} to ignore; "
                 f"columns: {listed(table.names)}"
             )
+        if name == target:
+            raise ValueError(f"{table.path}: column {name!r} is the target and cannot be ignored")
     names = [name for name in table.names if name != target and name not in ignore]
     notes = []
     empty = [name for name in names if _is_empty(table[name])]
@@ -54,7 +56,21 @@ def usable_columns(
                 f"left out, since they only count or name the rows: {listed(counting)} "
                 "(--keep-index keeps them)"
             )
+    if names and all(_is_constant(table[name]) for name in names):
+        raise ValueError(
+            f"{table.path}: there is nothing to learn from, since no column varies ("
+            f"{', '.join(f'{name!r} is {table.shown(name, 0)} in all rows' for name in names[:3])})"
+        )
     return names, notes
+
+
+def _is_constant(column: np.ndarray) -> bool:
+    if column.ndim != 1 or len(column) < 2:
+        return False
+    if column.dtype.kind == "O":
+        first = column[0]
+        return all(value == first for value in column.tolist())
+    return bool((column == column[0]).all())
 
 
 def _is_empty(column: np.ndarray) -> bool:

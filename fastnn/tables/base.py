@@ -222,7 +222,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         n_held = math.ceil(self.validation_fraction * len(rows))
         if n_held >= len(rows):
             raise ValueError(
-                f"X has too few rows with a weight, {len(rows)}, to hold out some with "
+                f"n_samples={len(rows)} rows of nonzero weight are too few to hold out some with "
                 f"validation_fraction={self.validation_fraction}; 0 holds out none"
             )
         kept, held = train_test_split(

@@ -100,7 +100,8 @@ def _is_renamed(column: Column, which: np.ndarray) -> bool:
         return False
     n = len(np.unique(which[there]))
     values = column.values[there]
-    if n < 2 or len(set(values[:1000].tolist())) > n:
+    # Classes of a row each, which count or name the rows, belong to any column without repetitions.
+    if n < 2 or 2 * n > there.sum() or len(set(values[:1000].tolist())) > n:
         return False
     names, code = np.unique(
         values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
@@ -117,6 +118,8 @@ def _is_rescaled(column: Column, y: np.ndarray) -> bool:
     if odd or there.sum() < max(10, 0.5 * len(there)):
         return False
     a, b = values[there], y[there]
+    with np.errstate(over="ignore", invalid="ignore"):  # means of huge numbers
+        a, b = (v / max(np.abs(v).max(), np.finfo(float).tiny) for v in (a, b))
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
     if scale > 0 and abs(a @ b) / scale > 1 - 1e-9:

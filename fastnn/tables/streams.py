@@ -254,6 +254,11 @@ class _ArrowRows(Sequence):
         return zip(*(column.to_pylist() for column in self.batch.columns), strict=True)
 
 
+# Formats of tables that text would be taken for, by its name.
+_NOT_WRITTEN = {".arrow", ".bz2", ".feather", ".h5", ".json", ".npy", ".npz", ".ods", ".pkl"}
+_NOT_WRITTEN |= {".xls", ".xlsx", ".xz", ".zip", ".zst"}
+
+
 class Writer:
     """Writes rows with further columns; a file is there in full or not at all.
 
@@ -263,7 +268,7 @@ class Writer:
     ----------
     out : Path or None
         None is standard output. A name that ends in ``.parquet`` is written as Parquet, any other
-        as text with separators.
+        as text with separators: tabs if it ends in ``.tsv``, packed if it ends in ``.gz``.
     names : sequence of str
     separator : str
     measured : sequence of str
@@ -283,10 +288,15 @@ class Writer:
         self._parquet = out is not None and out.suffix.lower() == ".parquet"
         self._temporary: Path | None = None
         self._file: Any = None
+        self._packed: Any = None
         self._schema: Any = None
         if out is not None:
             if out.is_dir():
                 raise ValueError(f"--out {out}: is a folder")
+            if out.suffix.lower() in _NOT_WRITTEN:
+                raise ValueError(
+                    f"--out {out}: the name must end in .csv, .tsv, .csv.gz or .parquet"
+                )
             if not out.parent.is_dir():
                 if out.parent.exists():
                     raise NotADirectoryError(
@@ -297,14 +307,15 @@ class Writer:
         if self._parquet:
             require("pyarrow.parquet", "writing Parquet")
             return
-        if out is not None and out.suffix.lower() == ".tsv":
+        if out is not None and out.name.lower().endswith((".tsv", ".tsv.gz")):
             separator = "\t"
         text: Any = sys.stdout
         if self._temporary is not None:
             if out is not None and out.suffix.lower() == ".gz":
                 import gzip
 
-                packed = gzip.GzipFile(self._temporary, "wb")
+                self._packed = open(self._temporary, "wb")  # noqa: SIM115
+                packed = gzip.GzipFile(out.stem, "wb", fileobj=self._packed)
                 text = io.TextIOWrapper(packed, encoding="utf-8", newline="")
             else:
                 text = open(self._temporary, "w", encoding="utf-8", newline="")  # noqa: SIM115
@@ -316,8 +327,9 @@ class Writer:
         return self
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in (self._file, self._packed):
+            if file is not None:
+                file.close()
         if self._temporary is not None:
             if kind is None and self.out is not None:
                 os.replace(self._temporary, self.out)

@@ -140,5 +140,5 @@ def test_too_few_rows_to_hold_out_some(rows):
     weights = np.zeros(60)
     weights[0] = 1.0
     given = None if len(rows) == 1 else weights[:2]
-    with pytest.raises(ValueError, match=r"too few rows .*, 1, to hold out"):
+    with pytest.raises(ValueError, match=r"n_samples=1 rows .* too few to hold out"):
         TabularRegressor().fit(X[rows], Y[rows], given)
