@@ -64,12 +64,15 @@ _WHERE = {
 }
 _MODULES = {
     "backends": "backends",
+    "cnn": "cnn",
     "codes": "backends.codes",
     "datasets": "datasets",
     "experiments": "experiments",
     "export": "export",
     "plots": "plots",
+    "storage": "storage",
     "tables": "tables",
+    "tensorboard": "tensorboard",
 }
 
 __all__ = [
