@@ -1,4 +1,4 @@
-"""Small dense neural networks on a CPU at the speed of the machine."""
+"""Fast training of small dense neural networks on a CPU."""
 
 from __future__ import annotations
 
