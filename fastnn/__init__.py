@@ -1,4 +1,4 @@
-"""Small dense neural networks on a CPU at the speed of the machine."""
+"""Fast training of small dense neural networks on a CPU."""
 
 from __future__ import annotations
 
@@ -64,12 +64,15 @@ _WHERE = {
 }
 _MODULES = {
     "backends": "backends",
+    "cnn": "cnn",
     "codes": "backends.codes",
     "datasets": "datasets",
     "experiments": "experiments",
     "export": "export",
     "plots": "plots",
+    "storage": "storage",
     "tables": "tables",
+    "tensorboard": "tensorboard",
 }
 
 __all__ = [

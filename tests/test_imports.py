@@ -1,8 +1,10 @@
 """What gets imported when, in fresh processes; what is said when something is missing."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,14 @@ def test_training_imports_only_its_backend(backend):
     )
     # the extension takes BLAS from SciPy, as does Numba
     assert found <= {"numpy": set(), "numba": {"numba", "scipy"}, "cython": {"scipy"}}[backend]
+
+
+def test_modules_of_the_manual_need_no_import_of_their_own():
+    """``import fastnn`` is enough for the names that the API reference has."""
+    pages = (Path(__file__).parents[1] / "docs" / "reference").glob("*.md")
+    names = {name for page in pages for name in re.findall(r"module:: (\S+)", page.read_text())}
+    assert {"fastnn.cnn", "fastnn.storage", "fastnn.tensorboard"} < names
+    assert modules_after(f"import fastnn; {', '.join(sorted(names))}") == set()
 
 
 def test_all_public_names_exist():

@@ -51,7 +51,8 @@ HELD_OUT = 0.2  # share of the samples, of data without another held-out part
 LARGE = 10_000  # training samples from which on networks and batches are larger
 UPDATES = 4000  # steps of a training, roughly
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-PATIENCE = 20  # epochs
+PATIENCE = 20  # epochs, or this share of them if that is more
+PATIENCE_SHARE = 0.05
 # What the preset tabular has its own way of.
 OF_PLAIN = (
     *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "label_smoothing"),
@@ -269,7 +270,7 @@ class TrainSettings(FileSettings):
     )
     patience: int | MaybeNone = setting(
         "Epochs without a decrease of the validation loss before early stopping.",
-        PATIENCE,
+        f"{PATIENCE}, or {PATIENCE_SHARE:.0%} of the epochs if more",
         panel=TRAINING,
         ge=1,
     )
@@ -416,7 +417,7 @@ class TrainSettings(FileSettings):
             width = layer_size or (profile["hidden"] or [8])[0]
             merged["hidden"] = [width] * (1 if layers is None else layers)
         if merged["early_stopping"]:
-            merged.setdefault("patience", PATIENCE)
+            merged.setdefault("patience", max(PATIENCE, int(PATIENCE_SHARE * merged["epochs"])))
         if merged["optimizer"] == "sgd":
             merged.setdefault("momentum", 0.0)
         if "learning_rate" not in given and merged["optimizer"] != profile["optimizer"]:

@@ -180,7 +180,8 @@ def test_help_tells_the_defaults_of_a_run():
             assert f"{text} for moons" in told
     settings = merge({"optimizer": "sgd", "early_stopping": True})
     settings = settings.completed(datasets.load("moons"), 200)
-    for name in ("momentum", "patience", "seed", "backend"):
+    assert settings.patience == 1000  # of 20,000 epochs
+    for name in ("momentum", "seed", "backend"):
         assert help_of(TrainSettings, name).default == getattr(settings, name)
     config = fastnn.Network([2, 2, 2], backend="numpy").get_config()
     for name in ("label_smoothing", "quantile", "delta"):
