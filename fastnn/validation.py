@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.memory import check_memory
 
 _SMALL = 1 << 16  # elements
+_WEIGHTS_EXPONENT = 40  # of two; beyond it float32 may not have the sum
 _GAPS = ("NoneType", "NAType", "NaTType")
 
 
@@ -194,17 +195,24 @@ def as_weights(name: str, value: Any, n_samples: int, dtype: np.dtype) -> np.nda
         weights = _as_numbers(name, weights, dtype)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} must have shape ({n_samples},); got {weights.shape}")
-    weights = np.ascontiguousarray(weights, dtype)
+    weights = weights.astype(np.float64)
     check_finite(name, weights)
     if (weights < 0).any():
         raise ValueError(f"{name} must not be negative; the smallest is {weights.min():g}")
     if not weights.any():
         raise ValueError(f"{name} must not be zero everywhere")
-    return weights
+    # Losses are divided by the sum: a common factor counts only where numbers end.
+    exponent = int(np.frexp(weights.max())[1])
+    if abs(exponent) > _WEIGHTS_EXPONENT:
+        weights = np.ldexp(weights, -exponent)
+    return np.ascontiguousarray(weights, dtype)
 
 
 def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
-    """Convert numbers stored as objects, as in mixed frames, to ``dtype`` or float64."""
+    """Convert numbers stored as objects, as in mixed frames, to ``dtype`` or float64.
+
+    The error names the place of the first value that is not a number.
+    """
     if array.dtype == object:
         try:
             return array.astype(np.float64 if dtype is None else dtype)
@@ -213,4 +221,10 @@ def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndar
         except (TypeError, ValueError):
             if any(type(value).__name__ == "NAType" for value in array.flat):
                 raise ValueError(f"{name} contains NaN (missing values, pandas.NA)") from None
+        for place, value in np.ndenumerate(array):
+            try:
+                np.array(value, np.float64)
+            except (TypeError, ValueError):
+                where = f"row {place[0]}" + (f", column {place[1]}" if len(place) == 2 else "")
+                raise ValueError(f"{name} must be numbers; got {value!r} in {where}") from None
     raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")

@@ -285,11 +285,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         net.n_threads = n_threads()
         before = net.params.copy()
         data = self._data(X, targets, weights, net.dtype)
-        if not scipy.sparse.issparse(X):
+        dense, lost = not scipy.sparse.issparse(X), False
+        if dense:
             advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
-            warn_lost_spread("X", X, data.x, advice)
+            lost = warn_lost_spread("X", X, data.x, advice)
             if net.is_regression:
-                warn_lost_spread("y", targets, data.targets, advice)
+                lost |= warn_lost_spread("y", targets, data.targets, advice)
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         try:
@@ -302,7 +303,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 context.end()
             if not all_finite(net.params):
                 raise ValueError(NOT_FINITE)
-            if not incremental and not scipy.sparse.issparse(data.x):
+            if dense and not (incremental or lost):  # which was warned of
                 self._warn_unscaled(net, data, given_X)
         except BaseException:
             if not all_finite(net.params):  # useless for predictions and further training

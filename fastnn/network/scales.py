@@ -287,7 +287,7 @@ def shift_and_scale(matrix: np.ndarray, name: str) -> tuple[np.ndarray, ...]:
 
 def warn_lost_spread(
     name: str, given: Any, cast: np.ndarray, advice: str, stacklevel: int = 4
-) -> None:
+) -> bool:
     """Warn of columns whose spread is lost to the rounding of float32.
 
     Parameters
@@ -301,12 +301,17 @@ def warn_lost_spread(
         Advice that ends the warning.
     stacklevel : int
         Stack level of the user's call.
+
+    Returns
+    -------
+    bool
+        Whether there was something to warn of.
     """
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
-        return
+        return False
     # A column that is not narrow in a part of the rows is not narrow in all rows.
     if not _narrow(cast[:: 1 + len(cast) // 100]).any():
-        return
+        return False
     narrow = _narrow(cast)
     largest = np.abs(cast).max(axis=0)
     array, names = np.asarray(given).reshape(cast.shape), getattr(given, "columns", None)
@@ -323,7 +328,8 @@ def warn_lost_spread(
                 f"spread is lost. {advice}",
                 stacklevel=stacklevel,
             )
-            return
+            return True
+    return False
 
 
 def _narrow(cast: np.ndarray) -> np.ndarray:

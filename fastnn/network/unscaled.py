@@ -78,7 +78,7 @@ def _far(matrix: np.ndarray, name: str, names: Any) -> str | None:
     else:
         which = f"column {column if names is None else repr(names[column])} of {name}"
     values = matrix[:, column]
-    return f"{which} lies in [{values.min():.7g}, {values.max():.7g}]"
+    return f"{which} lies in [{values.min():.10g}, {values.max():.10g}]"
 
 
 def _is_useless(

@@ -169,7 +169,8 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
         # absent fields are left out, since earlier versions do not know them
         text = description.model_dump_json(exclude={"table", "run"} - fields.keys())
     except ValueError as error:
-        raise ModelFormatError(f"{path}: not written, {_reason(error)}") from None
+        why = _odd_labels(error) or _reason(error)
+        raise ModelFormatError(f"{path}: not written, {why}") from None
     # the header contains the text as a JSON string, and the names of the arrays
     length = len(json.dumps(text)) + 1000
     if length > MAX_HEADER_BYTES:
@@ -441,6 +442,21 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     except UnicodeEncodeError:  # a lone surrogate, which could not be written to a file
         raise ValueError("text that is not Unicode") from None
     return fields
+
+
+def _odd_labels(error: Exception) -> str | None:
+    """What to do about labels that a file cannot have, such as dates; None for other faults."""
+    first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
+    if first is None or not {"classes", "labels"} & set(first["loc"]):
+        return None
+    what = first["input"]
+    if first["loc"][-1] == "dtype":
+        what = f"dtype {np.dtype(what)}"
+    elif "values" in first["loc"]:
+        what = f"type {type(what).__name__}"
+    else:
+        return None
+    return f"labels of {what} cannot be kept; train with numbers or texts, as y.astype(str)"
 
 
 def _reason(error: Exception) -> str:

@@ -810,3 +810,24 @@ def test_validation_fraction_takes_the_weights_along(backend):
     weight[held] = 0
     with pytest.raises(ValueError, match="validation_fraction"):
         net.fit(X, Y, **arguments)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-40, 1e40, 1e300])
+def test_weights_of_an_absurd_size_weigh_as_others(factor):
+    rng = np.random.default_rng(0)
+    X, y, weights = rng.normal(size=(30, 2)), rng.normal(size=30), rng.uniform(1, 2, 30)
+    trained = []
+    for given in (weights, factor * weights):
+        net = fastnn.Network([2, 3, 1], loss="squared_error", random_state=0)
+        net.fit(X, y, sample_weight=given, epochs=20, optimizer="adam")
+        trained.append(net.params)
+    # factors are not powers of two: they round
+    np.testing.assert_allclose(trained[1], trained[0], rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_value_that_is_no_number_is_named():
+    net = fastnn.Network([2, 2, 1], loss="squared_error")
+    with pytest.raises(ValueError, match="X must be numbers; got 'high' in row 1, column 0"):
+        net.fit(np.array([[1.0, 2], ["high", 3]], object), [0.0, 1.0])
+    with pytest.raises(ValueError, match="y must be numbers; got 'low' in row 1, column 0"):
+        net.fit(np.eye(2), np.array([1.0, "low"], object))

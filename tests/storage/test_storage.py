@@ -1,3 +1,4 @@
+import datetime
 import json
 import pickle
 import struct
@@ -352,3 +353,23 @@ def test_a_folder_is_told_from_a_file(tmp_path):
     for read in (fastnn.load, storage.describe):
         with pytest.raises(IsADirectoryError, match=r"is a folder; .* the file model\.safetensors"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.array(["2020", "2021"], "M8[Y]"), r"labels of dtype datetime64\[Y\] cannot be kept"),
+        (np.array([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]), "labels of type date"),
+    ],
+    ids=["dates", "objects"],
+)
+def test_labels_that_a_file_cannot_have(tmp_path, labels, said):
+    X, which = np.arange(8.0)[:, None], [0, 1] * 4
+    models = [fastnn.Network([1, 2, 2], random_state=0)]
+    if labels.dtype != object:
+        models.append(fastnn.MLPClassifier((2,), solver="lbfgs", random_state=0))
+    for model in models:
+        model.fit(X, labels[which])
+        with pytest.raises(fastnn.ModelFormatError, match=f"m: not written, {said}.*astype.str"):
+            model.save(tmp_path / "m")
+        assert not (tmp_path / "m").exists()
