@@ -22,6 +22,8 @@ TESTS = (
     "tests/backends/test_updates.py",
     "tests/storage/test_old_files.py",
 )
+# Bytecode is compiled for what is imported, not for all of scikit-learn and SciPy.
+INSTALL = ("-m", "pip", "install", "--quiet", "--no-compile")
 TEST_REQUIREMENTS = ("pytest", "hypothesis")
 COMPILERS = ("cc", "gcc", "clang", "c++", "g++", "cl")
 
@@ -69,12 +71,12 @@ def main() -> None:
                 sys.exit(f"failed: {' '.join(command)}")
             return done.stdout
 
-        run("-m", "pip", "install", "--quiet", "--no-cache-dir", str(arguments.archive.resolve()))
+        run(*INSTALL, "--no-cache-dir", str(arguments.archive.resolve()))
         if arguments.no_extension:
             check_without_extension(run)
             return
         run("-P", str(ROOT / "tools" / "smoke.py"))
-        run("-m", "pip", "install", "--quiet", *TEST_REQUIREMENTS)
+        run(*INSTALL, *TEST_REQUIREMENTS)
         # the tests apart from the sources, which would be imported instead
         shutil.copytree(ROOT / "tests", Path(temporary, "tests"))
         shutil.copy(ROOT / "pyproject.toml", temporary)

@@ -51,8 +51,8 @@ def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"{run}: there is no {CHECKPOINT_FILE} to go on from; --time-limit and "
-            "--checkpoint-every never write none"
+            f"{run}: there is no {CHECKPOINT_FILE} to continue from; it is not written with "
+            "--time-limit or --checkpoint-every never"
         )
     kept = storage.describe(path).training.get("settings")
     if not isinstance(kept, dict):
@@ -90,7 +90,7 @@ def search_to_resume(
         raise FileNotFoundError(f"{run}: no search was stopped there (no {STATE_FILE})")
     state = read_state(path)
     if state["over"]:
-        raise ValueError(f"{run}: the search has ended; there is nothing to go on with")
+        raise ValueError(f"{run}: the search has ended; there is nothing to continue")
     kept = state["purpose"].get("settings")
     settings = SearchSettings.check(
         {**(kept if isinstance(kept, dict) else {}), **flags}, f"{path}: "

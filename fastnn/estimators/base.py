@@ -277,7 +277,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
         elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
             warnings.warn(
-                f"hidden_layer_sizes={self.hidden_layer_sizes} does not count: training goes on "
+                f"hidden_layer_sizes={self.hidden_layer_sizes} is ignored: training continues "
                 f"with the network of {tuple(kept)}",
                 stacklevel=4,
             )

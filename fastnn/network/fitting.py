@@ -168,7 +168,7 @@ def _split(
     )
     if len(weights) and not weights_held.any():
         raise ValueError(
-            f"validation_fraction={fraction:g} sets only samples aside whose sample_weight is 0"
+            f"validation_fraction={fraction:g} holds out only samples whose sample_weight is 0"
         )
     return x[kept], targets[kept], weights_kept, (x[held], targets[held], weights_held)
 

@@ -93,8 +93,8 @@ def _probabilities(
         classes.dtype.kind in "iufb" and np.array_equal(classes, numbers)
     ):
         raise ValueError(
-            f"{name} has probabilities; the network knows the labels {classes.tolist()}, for "
-            "which a probability stands only if they are 0 and 1"
+            f"{name} has probabilities, which need the labels 0 and 1; the network has the labels "
+            f"{classes.tolist()}"
         )
     return targets.astype(spec.dtype)[:, None], numbers if classes is None else classes
 

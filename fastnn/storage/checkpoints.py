@@ -221,7 +221,7 @@ def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | N
         if not resume:
             return None
         if checkpoint is None:
-            raise ValueError("resume=True needs checkpoint, the file to go on from")
+            raise ValueError("resume=True needs checkpoint, the file to continue from")
         path = CheckpointFile.of(checkpoint).path
         if not path.exists():
             return None

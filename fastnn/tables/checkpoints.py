@@ -57,8 +57,8 @@ class Keeping(NamedTuple):
             )
         if estimator.random_state is None:
             raise ValueError(
-                "checkpoints need random_state, a number, so that a training that goes on holds "
-                "out the same rows; got None"
+                "checkpoints need random_state, a number, so that a resumed training holds out the "
+                "same rows; got None"
             )
         return cls(CheckpointFile.of(checkpoint), every, resume)
 

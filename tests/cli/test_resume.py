@@ -186,7 +186,7 @@ def test_a_child_ends_by_sigterm_as_ever():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "nowhere: there is no checkpoint.safetensors to go on from"),
+        (["nowhere"], "nowhere: there is no checkpoint.safetensors to continue from"),
         (["a", "iris"], "--resume uses the settings of the run; leave out DATA"),
         (["a", "--seed", "1"], "leave out --seed"),
         (["a", "--learning-rate", "1"], "leave out --learning-rate"),

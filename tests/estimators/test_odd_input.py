@@ -130,7 +130,7 @@ def test_a_warm_start_with_other_layers_is_told():
     model = MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", warm_start=True, max_iter=2000)
     model.fit(X, Y)
     model.set_params(hidden_layer_sizes=(7,))
-    with pytest.warns(UserWarning, match=r"=\(7,\) does not count: .* network of \(5,\)") as seen:
+    with pytest.warns(UserWarning, match=r"=\(7,\) is ignored: .* network of \(5,\)") as seen:
         model.fit(X, Y)
     assert seen[0].filename == __file__
 

@@ -170,7 +170,7 @@ def test_soft_targets_that_are_refused():
         with pytest.raises(ValueError, match=r"labels or in \[0, 1\]; got real numbers"):
             net.fit(X, y)
     net.fit(X, np.where(Y, "yes", "no"), epochs=1)
-    with pytest.raises(ValueError, match=r"the network knows the labels \['no', 'yes'\]"):
+    with pytest.raises(ValueError, match=r"the network has the labels \['no', 'yes'\]"):
         net.fit(X, np.where(Y, 0.9, 0.2))
     with pytest.raises(ValueError, match="y must be class labels; got real numbers"):
         network().fit(X, np.where(Y, 0.9, 0.2))
