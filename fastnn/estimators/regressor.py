@@ -190,6 +190,17 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
             n_quantiles); quantiles are sorted.
         deviations : ndarray, of the same shape
             Standard deviations, with ``return_std``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X = np.linspace(-1, 1, 100)[:, None]
+        >>> y = X[:, 0] + np.random.default_rng(0).normal(0, 0.1, 100)
+        >>> model = fastnn.MLPRegressor("gaussian", (8,), solver="lbfgs", random_state=0)
+        >>> mean, std = model.fit(X, y).predict(X, return_std=True)
+        >>> bool(0.05 < std.mean() < 0.2)
+        True
         """
         outputs = self._predicted(X)
         if return_std and getattr(self, "posterior_", None) is not None:

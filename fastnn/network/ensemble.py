@@ -155,6 +155,19 @@ class Ensemble:
         ------
         ValueError
             If ``return_std`` is True for a classification.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> networks = [
+        ...     fastnn.Network([1, 8, 1], loss="squared_error", random_state=k) for k in range(3)
+        ... ]
+        >>> histories = fastnn.fit_many(networks, x, x[:, 0] ** 2, epochs=20)
+        >>> mean, std = fastnn.Ensemble(networks).predict(x, return_std=True)
+        >>> mean.shape, std.shape
+        ((50,), (50,))
         """
         if return_std:
             return self._mean_and_deviation(X)

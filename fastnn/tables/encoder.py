@@ -191,6 +191,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         TableEncoder
             Of the constructor's arguments only ``scaling`` is restored.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.5, 4.0], "colour": ["red", "blue", "red"]}
+        >>> encoder = fastnn.TableEncoder().fit(table)
+        >>> again = fastnn.TableEncoder.from_state(*encoder.to_state())
+        >>> bool((again.transform(table) == encoder.transform(table)).all())
+        True
         """
         encoding = Encoding.from_state(state, arrays)
         encoder = cls(scaling=encoding.scaling)
