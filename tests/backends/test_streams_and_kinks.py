@@ -1,12 +1,13 @@
-"""The reference's random streams by whole numbers of Python, and losses where they have a kink."""
+"""The reference by numbers of Python: random streams, losses where they have a kink, updates."""
 
 import math
 
 import numpy as np
 import pytest
 
+from fastnn import SGD, AdaGrad, Network, RMSprop
 from fastnn.backends import codes
-from fastnn.backends.numpy import losses, random
+from fastnn.backends.numpy import losses, random, updates
 
 M64, M32 = 2**64 - 1, 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -133,3 +134,49 @@ def test_a_variance_at_its_limit_may_come_back_only(sign):
     value, (mean, found) = derivative(codes.GAUSSIAN, [0.5], [1.5, 0.4], [1.0])
     assert mean == pytest.approx(0.5 * math.exp(-0.5 * 0.4))
     assert found == pytest.approx((1 - 0.25 * math.exp(-0.4)) / 2 * math.exp(0.5 * 0.4))
+
+
+# --- update rules as their papers have them, in numbers of Python -----------------
+
+
+@pytest.mark.parametrize("optimizer", [AdaGrad(0.3, epsilon=0.1), RMSprop(0.2, rho=0.75)])
+def test_adaptive_rates(optimizer):
+    rule, params, moments = optimizer.for_kernels(), np.array([1.0, -2.0]), np.zeros((1, 2))
+    expected, sums = params.tolist(), [0.0, 0.0]
+    for count, grads in enumerate(([0.5, -1.0], [0.25, 3.0], [-2.0, 0.0]), 1):
+        updates.update(np.array(grads), 0.5, rule, optimizer.learning_rate, count, params, moments)
+        for k, grad in enumerate(grads):
+            g = grad + 0.5 * expected[k]
+            rho = getattr(optimizer, "rho", None)
+            sums[k] = sums[k] + g * g if rho is None else rho * sums[k] + (1 - rho) * g * g
+            step = optimizer.learning_rate * g / (math.sqrt(sums[k]) + optimizer.epsilon)
+            expected[k] -= step
+    np.testing.assert_allclose(params, expected, rtol=1e-14)
+    np.testing.assert_allclose(moments[0], sums, rtol=1e-14)
+
+
+def test_trained_factors_of_features():
+    """A step of gradient descent for W and s of the weights s W, by the product rule."""
+    w, s = np.array([[1.0, 2.0], [-3.0, 0.5]]), np.array([2.0, 0.5])
+    grads = np.array([1.0, -2.0, 4.0, 8.0])
+    front = np.column_stack([w, s, np.zeros((2, 2))])
+    rule = SGD(0.1).for_kernels()
+    rule = rule._replace(front=front, constants=np.repeat(rule.constants, 2, axis=0))
+    rule.constants[1, 6] = 6.0  # factor of the rate of s
+    params = (s[:, None] * w).ravel()
+    updates.update_front(grads, 0.0, rule, 0.1, 1, params, np.empty((0, 4)))
+    new_w = w - 0.1 * s[:, None] * grads.reshape(2, 2)
+    new_s = s - 0.6 * (w * grads.reshape(2, 2)).sum(axis=1)
+    np.testing.assert_allclose(front[:, :2], new_w, rtol=1e-14)
+    np.testing.assert_allclose(front[:, 2], new_s, rtol=1e-14)
+    np.testing.assert_allclose(params, (new_s[:, None] * new_w).ravel(), rtol=1e-14)
+
+
+def test_the_objective_has_the_penalty():
+    """Recorded is the loss before the step and half of l2 times the squared weights."""
+    x, y = np.linspace(-1, 1, 12).reshape(6, 2), np.arange(6) % 2
+    net = Network([2, 3, 2], l2=0.8, backend="numpy", dtype="float64", random_state=0)
+    p = net.predict_proba(x)[np.arange(6), y]
+    squares = sum((w**2).sum() for w in net.weights)
+    history = net.fit(x, y, epochs=1, batch_size=None, optimizer=SGD(0.1))
+    assert history.loss[0] == pytest.approx(-np.log(p).mean() + 0.4 * squares, rel=1e-13)
