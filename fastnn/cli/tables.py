@@ -93,7 +93,7 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
 def _check_variation(dataset: Dataset, path: str) -> None:
     """Raise if every feature is constant."""
     X, names = dataset.X, dataset.feature_names
-    if len(X) > 1 and (X == X[0]).all():
+    if len(X) > 1 and (X[:1] == X).all():
         values = ", ".join(
             f"{name!r} is {value:g} in all rows"
             for name, value in zip(names[:3], X[0].tolist(), strict=False)
