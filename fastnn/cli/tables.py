@@ -84,9 +84,21 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
             from fastnn.tables.target import check_learnable
 
             check_learnable(dataset.y, dataset.task, name, str(table.path))
+        _check_variation(dataset, str(table.path))
         dataset = _with_caution(dataset)
         return Data(dataset, *split(dataset, settings.test, seed))
     return _encoded(table, name, settings, kinds)
+
+
+def _check_variation(dataset: Dataset, path: str) -> None:
+    """Raise if every feature is constant."""
+    X, names = dataset.X, dataset.feature_names
+    if len(X) > 1 and (X[:1] == X).all():
+        values = ", ".join(
+            f"{name!r} is {value:g} in all rows"
+            for name, value in zip(names[:3], X[0].tolist(), strict=False)
+        )
+        raise ValueError(f"{path}: no column varies ({values}); there is nothing to learn from")
 
 
 def _with_caution(dataset: Dataset) -> Dataset:

@@ -56,21 +56,7 @@ def usable_columns(
                 f"left out, since they only count or name the rows: {listed(counting)} "
                 "(--keep-index keeps them)"
             )
-    if names and all(_is_constant(table[name]) for name in names):
-        raise ValueError(
-            f"{table.path}: there is nothing to learn from, since no column varies ("
-            f"{', '.join(f'{name!r} is {table.shown(name, 0)} in all rows' for name in names[:3])})"
-        )
     return names, notes
-
-
-def _is_constant(column: np.ndarray) -> bool:
-    if column.ndim != 1 or len(column) < 2:
-        return False
-    if column.dtype.kind == "O":
-        first = column[0]
-        return all(value == first for value in column.tolist())
-    return bool((column == column[0]).all())
 
 
 def _is_empty(column: np.ndarray) -> bool:

@@ -15,9 +15,9 @@ def write(**columns):
 
 
 def test_no_column_varies(refused):
-    file = write(a=7, b="left", y=[0, 1] * 20)
+    file = write(a=7, b=0.5, y=[0, 1] * 20)
     message = refused("train", file, *QUICK)
-    assert "no column varies ('a' is '7' in all rows, 'b' is 'left' in all rows)" in message
+    assert "table.csv: no column varies ('a' is 7 in all rows, 'b' is 0.5 in all rows)" in message
     assert "no column varies" in refused("search", file, "--target", "y", "--trials", "2")
 
 
