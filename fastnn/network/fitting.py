@@ -286,7 +286,7 @@ def warn_useless(net: Network, job: Job, history: History, given: Any) -> None:
     if few or net.spec.standardize or net.scales.input_shift is not None:
         return
     names = list(given.columns) if hasattr(given, "columns") else None
-    advice = ("standardize=True scales them",) * 2
+    advice = ("standardize=True (--standardize) scales them",) * 2
     x = np.ascontiguousarray(job.x, net.dtype)
     warn_unscaled(net.predictor, x, job.targets, job.weights, names, advice, stacklevel=4)
 

@@ -464,7 +464,7 @@ def test_reader_that_stops_reading(run_json):
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) == 1
+    assert process.wait(60) == 0
 
 
 def test_default_job_imports_no_scikit_learn_and_no_tensorflow():

@@ -252,6 +252,7 @@ def test_misspelt_key_of_a_file(run, tmp_path):
 # --- numbers
 
 
+@pytest.mark.filterwarnings("ignore:predictions for the training samples are no better")
 def test_float32_is_printed_with_its_own_digits(run, tmp_path):
     values = np.array([599.945, 0.1, 1e-30, -3.0], np.float32)
     assert meant_digits(values).tolist() == [599.945, 0.1, 1e-30, -3.0]

@@ -50,7 +50,7 @@ def test_the_column_of_a_frame_has_its_name():
     net = fastnn.Network([3, 6, 3], random_state=0, dtype="float64")
     text = told(lambda: net.fit(frame, LABELS, epochs=60))
     assert "column 'area' of X" in text
-    assert text.endswith(": standardize=True scales them")
+    assert text.endswith(": standardize=True (--standardize) scales them")
 
 
 @pytest.mark.parametrize("scale", [1e9, 1e-9])
