@@ -40,7 +40,7 @@ class Lines:
         self._silence: threading.Timer | None = None  # prints a line if there is no early report
 
     def __enter__(self) -> Self:
-        self._silence = threading.Timer(FIRST, _write, (f"{self._name}: preparing",))
+        self._silence = threading.Timer(FIRST, _write, ("preparing",))
         self._silence.daemon = True
         self._silence.start()
         return self

@@ -329,7 +329,7 @@ def test_silence_is_explained(monkeypatch, capsys):
     monkeypatch.setattr(lines, "FIRST", 0.0)
     with lines.Lines("epoch", 5) as counted:
         counted._silence.join(10)
-    assert capsys.readouterr().err == "fastnn: epoch: preparing\n"
+    assert capsys.readouterr().err == "fastnn: preparing\n"
 
 
 def test_training_in_a_pipe_tells_its_progress(clock, capsys):
