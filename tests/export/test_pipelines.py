@@ -106,6 +106,7 @@ def test_targets(transformer, inside):
     np.testing.assert_allclose(export.to_sklearn(model).predict(X), model.predict(X), rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:predictions for the training samples are no better")
 def test_what_cannot_be_folded():
     class Own(pre.StandardScaler):
         """May do anything."""
