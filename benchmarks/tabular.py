@@ -121,9 +121,10 @@ def folds_of(y, regression):
 
 
 def measure(make, x, y, regression):
-    """Error, AUC (None of a regression), seconds, microseconds a row, bytes; a row a fold.
+    """Measure a contender on a table, with one row of results per fold.
 
-    Then seconds of CPU time to fit, and microseconds of it a row.
+    A row has the error, the AUC (None for a regression), seconds to fit, microseconds per predicted
+    row, bytes, CPU seconds to fit, CPU microseconds per predicted row.
     """
     results = []
     for kept, held in folds_of(y, regression):
@@ -150,29 +151,23 @@ def measure(make, x, y, regression):
 
 
 def heading(name, x, regression, cpu=False):
-    """Of the Markdown table of a table."""
+    """Return the first lines of a table's results; ``cpu`` for CPU times."""
     kind = "RMSE" if regression else "error | AUC"
-    times = "s to fit | CPU s | µs per row | CPU µs" if cpu else "s to fit | µs per row"
-    lines = (
-        f"| {name} | {kind} | {times} | kB |",
-        f"|---|{'---:|' * (4 + (not regression) + 2 * cpu)}",
-    )
+    times = "CPU s to fit | CPU µs per row" if cpu else "s to fit | µs per row"
+    lines = f"| {name} | {kind} | {times} | kB |", f"|---|{'---:|' * (4 + (not regression))}"
     return f"\n{name}: {len(x):,} rows, {x.shape[1]} columns\n\n" + "\n".join(lines)
 
 
 def row(contender, results, regression, cpu=False):
-    """Of that table: means over the folds, and the error's standard error."""
+    """Return a contender's line: means over the folds, and the standard error of the error."""
     errors = [result[0] for result in results]
     spread = f" ± {np.std(errors, ddof=1) / np.sqrt(len(errors)):.2g}" if len(errors) > 1 else ""
     auc = "" if regression else f"{np.mean([result[1] for result in results]):.4f} | "
-    seconds, rate, size = np.mean([result[2:5] for result in results], axis=0)
-    times = [f"{seconds:.2f}", f"{rate:.1f}"]
-    if cpu:
-        cpu_seconds, cpu_rate = np.mean([result[5:] for result in results], axis=0)
-        times = [times[0], f"{cpu_seconds:.2f}", times[1], f"{cpu_rate:.1f}"]
+    means = np.mean([result[2:] for result in results], axis=0)
+    seconds, rate = means[3:] if cpu else means[:2]
     return (
-        f"| {contender} | {np.mean(errors):.4g}{spread} | {auc}{' | '.join(times)} | "
-        f"{size / 1000:,.0f} |"
+        f"| {contender} | {np.mean(errors):.4g}{spread} | {auc}{seconds:.2f} | {rate:.1f} | "
+        f"{means[2] / 1000:,.0f} |"
     )
 
 
