@@ -22,7 +22,7 @@ from fastnn.cli import options
 from fastnn.cli.files import FileSettings
 from fastnn.fields import MaybeNone, OneOf, setting
 from fastnn.network import INITIALIZERS
-from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
+from fastnn.training.optimizers import OPTIMIZERS, SGD, LevenbergMarquardt, Optimizer
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
@@ -44,6 +44,16 @@ MOONS: dict[str, Any] = {
     "standardize": False,
     "dtype": "float64",
 }
+
+# Levenberg-Marquardt solves a system of equations in the parameters: few of them, all samples.
+LM: dict[str, Any] = {
+    "hidden": [10],
+    "activation": ["tanh"],
+    "epochs": 100,
+    "batch_size": 0,
+    "dtype": "float64",
+}
+NOT_OF_LM = ("learning_rate", "momentum", "clip_norm", "clip_value", "ema", "batch_size")
 
 _RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTIMIZERS.items())
 
@@ -207,8 +217,8 @@ class TrainSettings(FileSettings):
 
     # --- training
 
-    optimizer: Annotated[str, OneOf(OPTIMIZERS)] | MaybeNone = setting(
-        f"Update rule: {', '.join(OPTIMIZERS)}.",
+    optimizer: Annotated[str, OneOf((*OPTIMIZERS, "lm"))] | MaybeNone = setting(
+        f"Update rule: {', '.join(OPTIMIZERS)} or lm (Levenberg-Marquardt, for small networks).",
         f"adam; {MOONS['optimizer']} for moons",
         panel=TRAINING,
         metavar="NAME",
@@ -322,6 +332,10 @@ class TrainSettings(FileSettings):
             raise ValueError("give hidden, or layers and layer_size, not both")
         if self.momentum is not None and self.optimizer not in (None, "sgd"):
             raise ValueError(f"momentum belongs to sgd; the optimizer is {self.optimizer}")
+        if self.optimizer == "lm":
+            for name in NOT_OF_LM:
+                if getattr(self, name):
+                    raise ValueError(f"{name} does not apply to the optimizer lm")
         if self.clip_norm is not None and self.clip_value is not None:
             raise ValueError("give clip_norm or clip_value, not both")
         if self.quantile is not None and self.quantiles is not None:
@@ -410,6 +424,8 @@ class TrainSettings(FileSettings):
         profile = MOONS if course else general_profile(data, n_train)
         if encoded:  # a rare category is many deviations away from its mean
             common["smooth_clip"] = SMOOTH_CLIP
+        if given.get("optimizer") == "lm":
+            profile = {name: profile[name] for name in profile if name != "learning_rate"} | LM
         merged = common | profile | given
         if not merged["standardize"] and "smooth_clip" not in given:
             merged.pop("smooth_clip", None)
@@ -420,7 +436,8 @@ class TrainSettings(FileSettings):
             merged.setdefault("patience", max(PATIENCE, int(PATIENCE_SHARE * merged["epochs"])))
         if merged["optimizer"] == "sgd":
             merged.setdefault("momentum", 0.0)
-        if "learning_rate" not in given and merged["optimizer"] != profile["optimizer"]:
+        is_other = merged["optimizer"] not in (profile["optimizer"], "lm")
+        if "learning_rate" not in given and is_other:
             merged["learning_rate"] = OPTIMIZERS[merged["optimizer"]]().learning_rate
         for name in ("activation", "dropout"):  # one value for all layers, where it is one
             if len(set(merged[name])) == 1:
@@ -429,6 +446,8 @@ class TrainSettings(FileSettings):
 
     def make_optimizer(self) -> Optimizer:
         """The update rule (of completed settings)."""
+        if self.optimizer == "lm":
+            return LevenbergMarquardt()
         rest: dict[str, Any] = {
             "clip_norm": self.clip_norm,
             "clip_value": self.clip_value,
@@ -534,6 +553,8 @@ def merge(*levels: Mapping[str, Any]) -> TrainSettings:
             merged.pop("hidden", None)
         if fields.get("optimizer", "sgd") != "sgd":
             merged.pop("momentum", None)
+        if fields.get("optimizer") == "lm":
+            merged = {k: v for k, v in merged.items() if k not in NOT_OF_LM}
         if "quantile" in fields or "quantiles" in fields:
             merged = {k: v for k, v in merged.items() if k not in ("quantile", "quantiles")}
         for name, loss in (("quantile", "quantile"), ("quantiles", "quantile"), ("delta", "huber")):

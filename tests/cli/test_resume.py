@@ -27,6 +27,35 @@ def model_bits(folder):
     return getattr(model, "network", model).params
 
 
+def test_levenberg_marquardt(run, run_json, refused, tmp_path):
+    """The result of ``Network.fit``, also resumed; rates and batches are refused."""
+    lm = ["train", "diabetes", "--optimizer", "lm", "--no-plots", "--backend", "numpy", "--out"]
+    whole = run_json(*lm, "whole", "--epochs", 6)
+    assert whole["layer_sizes"] == [10, 10, 1]
+    data = fastnn.datasets.load("diabetes")
+    rows, _ = fastnn.datasets.train_test_split(data.y, 0.2, 0, stratify=False)
+    net = fastnn.Network(
+        [10, 10, 1],
+        activation="tanh",
+        loss="squared_error",
+        l2=0.01,
+        standardize=True,
+        backend="numpy",
+        dtype="float64",
+        random_state=0,
+    )
+    net.fit(data.X[rows], data.y[rows], optimizer=fastnn.LevenbergMarquardt(), epochs=6)
+    assert_bits(model_bits(tmp_path / "whole"), net.params)
+    run_json(*lm, "part", "--epochs", 3)
+    assert run("train", "--resume", "part", "--epochs", 6)[0] == 0
+    assert_bits(model_bits(tmp_path / "part"), net.params)
+    for option, value in (("learning-rate", 0.1), ("momentum", 0.9), ("batch-size", 32)):
+        line = refused(*lm, "never", f"--{option}", value)
+        assert line.startswith(f"fastnn: {option.replace('-', '_')} ")
+    (tmp_path / "adam.toml").write_text("batch_size = 16\nlearning_rate = 0.01\n")
+    assert run_json(*lm, "kept", "--epochs", 2, "--config", "adam.toml")["epochs"] == 2
+
+
 def test_a_run_that_goes_on(run, tmp_path):
     assert run("train", *BASE, "--epochs", 12, "--out", "whole")[0] == 0
     assert run("train", *BASE, "--epochs", 5, "--out", "a", "--checkpoint-every", 2)[0] == 0
