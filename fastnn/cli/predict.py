@@ -112,7 +112,7 @@ def _features(
     notes: list[str],
     given: Mapping[str, Any],
 ) -> np.ndarray:
-    """The features of the data, as the network takes them, and what is to be said of them."""
+    """Load the features in the form that the network takes; append remarks to ``notes``."""
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, data_dir=data_dir)
         X = dataset.X if dataset.X_test is None else dataset.X_test
