@@ -410,7 +410,7 @@ class TrainSettings(FileSettings):
         }
         course = data.name == "moons" and data.draw is not None and data.task == "classification"
         profile = MOONS if course else general_profile(data, n_train)
-        if encoded:  # a rare category is many deviations away from its mean
+        if encoded:  # the indicator of a rare category is an outlier after scaling
             common["smooth_clip"] = SMOOTH_CLIP
         merged = common | profile | given
         if not merged["standardize"] and "smooth_clip" not in given:
