@@ -129,7 +129,7 @@ def _starting_tensorflow(quiet: bool) -> None:
 
 
 def _only_resume(given: dict[str, Any]) -> None:
-    """Raise if a setting is given that a resumed run takes from its checkpoint."""
+    """Raise if a setting is given whose value is fixed by the resumed run."""
     for name, value in given.items():
         if name != "steps" and value is not None and value is not False:
             flag = f"--{name.replace('_', '-')}"
