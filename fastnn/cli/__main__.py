@@ -1,4 +1,4 @@
-"""``python -m fastnn.cli`` is ``fastnn``."""
+"""Entry point of ``python -m fastnn.cli``, equivalent to ``fastnn``."""
 
 import sys
 

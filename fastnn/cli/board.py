@@ -1,4 +1,4 @@
-"""Where a run's summaries for TensorBoard go, and its row in the table of hyperparameters."""
+"""TensorBoard summaries of a run: their folder, and the run's row in the HPARAMS table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastnn.cli.settings import TrainSettings
     from fastnn.tensorboard import TensorBoard
 
-# Columns of the table of hyperparameters: settings that every run has.
+# Columns of the hyperparameter table: settings that every run has.
 HPARAMS = (
     "data",
     "hidden",
@@ -36,13 +36,14 @@ HPARAMS = (
 
 
 class Board:
-    """A run's summaries: callbacks while it trains, results at its end.
+    """Summaries of a run: callbacks during training, results at the end.
 
     Attributes
     ----------
     folder : Path
+        Folder of the event files.
     callbacks : list
-        For ``fit``.
+        Callbacks for ``fit``.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Board:
         self._writer, self._settings, self._run = writer, settings, run
 
     def end(self, result: dict[str, Any], score: str) -> None:
-        """Write the run's row: its settings, and what it came to."""
+        """Write the run's row of the hyperparameter table: settings and results."""
         results = {
             "loss": result["loss"],
             "score": result[score],
@@ -76,20 +77,21 @@ def board(
     overwrite: bool,
     resumed: bool = False,
 ) -> Iterator[Board | None]:
-    """The summaries of a run, if they are wanted.
+    """Context manager that yields the summaries of a run, or None if ``parent`` is None.
 
     Parameters
     ----------
     parent : Path or None
-        Where the run's folder of summaries is made, with the name of the run's own folder.
+        Folder in which a subfolder for the summaries is created, named after the run folder.
     run : Path
+        The run folder.
     X, y : ndarray
         The training data.
     settings : TrainSettings
     overwrite : bool
-        Remove what an earlier run in the same folder wrote there.
+        Whether to remove the event files that an earlier run in the same run folder wrote.
     resumed : bool
-        Instead: go on where it wrote.
+        Whether to append to the event files of the resumed run.
     """
     if parent is None:
         yield None
@@ -106,10 +108,10 @@ def board(
 def _free_folder(
     parent: Path, name: str, suffix: str, overwrite: bool, resumed: bool = False
 ) -> Path:
-    """``NAME``, or ``NAME-2`` and so on if another run's events lie there.
+    """Return ``NAME``, or ``NAME-2`` etc. if that folder contains events of another run.
 
-    The events of a run have a suffix made of its folder's path, which tells them from those of
-    another run whose folder has the same name.
+    The suffix of the event files is a hash of the run folder's path. It distinguishes runs whose
+    folders have the same name.
     """
     free = None
     for number in itertools.count(1):
@@ -124,11 +126,11 @@ def _free_folder(
             free = folder
         if not events:
             return free or folder
-    raise AssertionError  # the count has no end
+    raise AssertionError  # unreachable: the loop is infinite
 
 
 def _plain(value: Any) -> str | bool | float:
-    """A setting as a cell of the table."""
+    """Convert a setting to a cell of the hyperparameter table."""
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
     return value

@@ -1,4 +1,4 @@
-"""A search on a Dask cluster that is running already."""
+"""Run a search on an existing Dask cluster."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from typing import Any
 import fastnn
 from fastnn.extras import require
 
-TIMEOUT = 5  # seconds for an answer of the scheduler, and for a first worker
+TIMEOUT = 5  # seconds to wait for a reply of the scheduler, and for the first worker
 
 
 @contextlib.contextmanager
 def cluster(address: str | None) -> Iterator[str | None]:
-    """Joblib's backend is the cluster meanwhile; gives what it is in words, None without one.
+    """Context manager that makes a Dask cluster the backend of Joblib.
+
+    Yields a description of the cluster for the output, or None if ``address`` is None.
 
     Parameters
     ----------
     address : str or None
-        Of the scheduler.
+        Address of the scheduler.
 
     Raises
     ------
     ImportError
         If Dask is not installed.
     OSError
-        If no scheduler answers, or it has no worker.
+        If no scheduler answers, or the scheduler has no workers.
     ValueError
-        If the workers have another version of this package, or none.
+        If ``address`` is not an address, or a worker lacks this package or has another version.
     """
     if address is None:
         yield None
@@ -56,7 +58,7 @@ def cluster(address: str | None) -> Iterator[str | None]:
 
 
 def _look(distributed: Any, address: str) -> None:
-    """Raise unless a scheduler answers there: a client would take long to find out."""
+    """Raise unless a scheduler answers; checked first because a client takes long to fail."""
     try:
         host, port = distributed.comm.get_address_host_port(address, strict=True)
     except (ValueError, TypeError, NotImplementedError):
@@ -68,15 +70,15 @@ def _look(distributed: Any, address: str) -> None:
         (await distributed.comm.connect(address, timeout=TIMEOUT)).abort()
 
     try:
-        socket.create_connection((host, port), timeout=TIMEOUT).close()  # refused at once
+        socket.create_connection((host, port), timeout=TIMEOUT).close()  # fails fast if refused
         asyncio.run(asyncio.wait_for(shake_hands(), TIMEOUT))
-    except Exception as error:  # what is no scheduler may answer anything
+    except Exception as error:  # another kind of server may send anything
         reason = "it was refused" if isinstance(error, ConnectionRefusedError) else "no answer"
         raise OSError(f"--cluster {address}: no Dask scheduler there ({reason})") from None
 
 
 def _workers(client: Any, address: str) -> dict[str, int]:
-    """Threads of each worker; the first may be about to start."""
+    """Return the threads of each worker; waits for the first worker, which may be starting."""
     deadline = time.monotonic() + TIMEOUT
     while not (workers := client.ncores()):
         if time.monotonic() > deadline:
@@ -86,7 +88,7 @@ def _workers(client: Any, address: str) -> dict[str, int]:
 
 
 def version() -> str:
-    """Of this package, on a worker."""
+    """Return the version of this package; called on the workers."""
     return fastnn.__version__
 
 
@@ -94,7 +96,7 @@ def _check_versions(client: Any, address: str) -> None:
     """Raise unless all workers have this version of the package."""
     try:
         found = client.run(version)
-    except Exception as error:  # of whatever kind unpickling there has for it
+    except Exception as error:  # unpickling on a worker can raise any exception
         raise ValueError(
             f"--cluster {address}: the workers cannot import fastnn {fastnn.__version__} "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
@@ -109,7 +111,7 @@ def _check_versions(client: Any, address: str) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Dask's own lines about lost workers and closed connections are left out."""
+    """Context manager that silences Dask's log lines about lost workers and connections."""
     logger = logging.getLogger("distributed")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,6 +1,6 @@
 """``fastnn cnn``: train, evaluate, predict, compare, export, board.
 
-TensorFlow is imported by the commands, not here: the help must come at once.
+TensorFlow is imported inside the commands, not here, so that the help appears immediately.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from fastnn.cnn.settings import ComparisonSettings, Settings
 
 app = typer.Typer(name="cnn", **STYLE)
 
-if TYPE_CHECKING:  # choices that are computed
+if TYPE_CHECKING:  # type checkers cannot evaluate the dynamically created enums
 
     class _Data(Enum): ...
 
@@ -56,7 +56,7 @@ else:
 
 _RunArgument = Annotated[Path, required("RUN", "Run folder or model file.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
-# DATA was an option.
+# In earlier versions DATA was an option.
 _OldDataOption = Annotated[_Data | None, typer.Option("--data", hidden=True)]
 
 
@@ -118,18 +118,18 @@ def train(
 
 
 def _with_data(given: Mapping[str, Any], old: Enum | None) -> dict[str, Any]:
-    """The settings that were given, with data named by the option of old."""
+    """Return the given settings, with ``data`` from the old option if that was used."""
     return dict(given) | ({} if old is None else {"data": old.value})
 
 
 def _starting_tensorflow(quiet: bool) -> None:
-    """Say what takes a while, before TensorFlow is imported."""
+    """Print a note before TensorFlow is imported, which takes a while."""
     if not quiet and "tensorflow" not in sys.modules:
         print("fastnn: starting TensorFlow", file=sys.stderr, flush=True)
 
 
 def _only_resume(given: dict[str, Any]) -> None:
-    """Raise if a setting is given that the run has already."""
+    """Raise if a setting is given whose value is fixed by the resumed run."""
     for name, value in given.items():
         if name != "steps" and value is not None and value is not False:
             flag = f"--{name.replace('_', '-')}"
@@ -138,7 +138,7 @@ def _only_resume(given: dict[str, Any]) -> None:
 
 def _train(settings: Settings, out: Path | None, overwrite: bool, quiet: bool) -> dict[str, Any]:
     """Train in a new run folder."""
-    settings.completed(1)  # complain before TensorFlow is imported
+    settings.completed(1)  # raises for bad settings, before TensorFlow is imported
     _starting_tensorflow(quiet)
     from fastnn.cnn import data as images
     from fastnn.cnn.training import train as start
@@ -315,7 +315,7 @@ def compare(
     from fastnn.cnn import compare as comparison
 
     fixed, varied = fixed_and_varied(_with_data(given.flags, old_data))
-    comparison.grid(fixed, varied)  # complain before anything is written
+    comparison.grid(fixed, varied)  # raises for bad settings, before anything is written
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: not a folder")
     silent = quiet or as_json
@@ -342,7 +342,7 @@ def compare(
 
 
 def fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Settings with one value, and those with several."""
+    """Split the given settings into those with one value and those with several."""
     fixed: dict[str, Any] = {"summaries": ComparisonSettings().summaries}
     varied = {}
     for name, value in given.items():
@@ -359,7 +359,7 @@ def fixed_and_varied(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, l
 
 
 def _print_json_table(columns: dict[str, list], out: Path, files: list[str]) -> None:
-    """The table as a list of objects; an unknown standard error becomes null."""
+    """Print the table as a list of JSON objects; an unknown standard error becomes null."""
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for row in rows:
         if row["standard_error"] != row["standard_error"]:

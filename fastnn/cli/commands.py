@@ -1,4 +1,4 @@
-"""The table of commands, which are imported when they are called, and ``main``."""
+"""The table of commands, each imported only when it is called, and ``main``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from fastnn.extras import why_missing
 
 
 class Late(NamedTuple):
-    """A command that has not been imported: its module, the first paragraph of its help.
+    """A command not yet imported: its module and the first paragraph of its help.
 
-    The module has a function ``command``, or an ``app`` with commands of its own.
+    The module has a function ``command``, or an ``app`` with subcommands.
     """
 
     module: str
@@ -68,20 +68,20 @@ COMMANDS = {
 
 
 class _Commands(Group):
-    """The commands of the table: the help lists them without importing them."""
+    """Command group of :data:`COMMANDS`; the help lists the commands without importing them."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = {name: Command(name, help=late.help) for name, late in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The imported command of the name that comes first, and what follows it."""
+        """Import the command that the first argument names."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and load(str(command.name)), rest
 
 
 def load(name: str) -> Any:
-    """Import a command of the table."""
+    """Import a command of :data:`COMMANDS`."""
     module = importlib.import_module(COMMANDS[name].module)
     own = getattr(module, "app", None)
     if own is None:
@@ -106,12 +106,12 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the command line and return the exit code.
 
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments; default: those of the process.
+        Arguments; the default is ``sys.argv[1:]``.
 
     Returns
     -------
@@ -125,8 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run the command; an error becomes one line and an exit code."""
-    if "_FASTNN_COMPLETE" in os.environ:  # by a shell; Typer then answers it and ends the process
+    """Run the command; turn an error into one line on standard error and an exit code."""
+    if "_FASTNN_COMPLETE" in os.environ:  # set by a shell's completion; Typer replies and exits
         from typer.completion import completion_init
 
         completion_init()
@@ -134,7 +134,7 @@ def _run(arguments: list[str]) -> int:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except SystemExit as error:  # by Typer
+    except SystemExit as error:  # raised by Typer
         if not isinstance(error.__context__, BrokenPipeError):
             raise
         drop_output()
@@ -157,19 +157,19 @@ def _run(arguments: list[str]) -> int:
     except MemoryError:
         return _complain("not enough memory", BAD_INPUT)
     except Exception as error:
-        # Typer's own errors: it brings its own Click, so they have no class to be named here.
+        # Errors of Typer: it bundles its own Click, so there is no public class to catch.
         if not hasattr(error, "format_message"):
             if type(error).__name__ == "Abort":
                 return _complain("interrupted", INTERRUPTED)
             raise
         return _complain(_usage_error(error), BAD_INPUT)
-    if code == INTERRUPTED:  # Typer makes this of Ctrl-C
+    if code == INTERRUPTED:  # Typer converts Ctrl-C to this exit code
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def _usage_error(error: Any) -> str:
-    """What is wrong with the command line, or with a variable of the environment."""
+    """Message for an error in the command line or in an environment variable."""
     context, param = getattr(error, "ctx", None), getattr(error, "param", None)
     text = str(error.format_message()).replace("Value error, ", "")
     if param is not None and text.startswith("Invalid value for"):
@@ -190,15 +190,15 @@ def _usage_error(error: Any) -> str:
         return text
     if text.startswith(("Missing", "No such", "Got unexpected")) and context is not None:
         text = f"{text.rstrip('.')}; see {context.command_path} --help"
-    return text.removeprefix("Invalid value: ")  # raised without a parameter
+    return text.removeprefix("Invalid value: ")  # errors raised without a parameter have it
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning as one line on standard error."""
+    """Write a warning as one line to standard error."""
     sys.stderr.write(f"fastnn: warning: {visible(' '.join(str(message).split()))}\n")
 
 
 def _complain(message: str, code: int) -> int:
-    """One line on standard error."""
+    """Write one line to standard error and return ``code``."""
     sys.stderr.write(f"fastnn: {visible(' '.join(message.split()))}\n")
     return code

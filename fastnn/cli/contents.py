@@ -1,4 +1,4 @@
-"""What a model file holds, for ``fastnn info MODEL``."""
+"""Description of a model file, for ``fastnn info MODEL``."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from fastnn.backends import codes
 from fastnn.cli.models import model_path
 from fastnn.cli.output import score_name, score_text
 
-SHOWN = 12  # names of classes or features
-MOST_COLUMNS = 200
+SHOWN = 12  # maximum number of class or feature names that are printed
+MOST_COLUMNS = 200  # maximum number of table columns that are printed
 
 
 def contents(model: Path) -> dict[str, Any]:
-    """What a model file says about itself.
+    """Describe a model file without loading the network.
 
     Parameters
     ----------
     model : Path
-        The file, or the run folder it lies in.
+        The model file, or its run folder.
 
     Returns
     -------
     dict
+        The description, as ``--json`` prints it.
     """
     path = model_path(model)
     found = storage.describe(path)
@@ -67,7 +68,7 @@ def contents(model: Path) -> dict[str, Any]:
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The same for people."""
+    """Format the result of :func:`contents` as rows of text."""
     found = [
         ("model", f"{result['model']}, {result['bytes']:,} bytes"),
         (
@@ -104,7 +105,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _network(result: dict[str, Any]) -> str:
-    """Sizes of the network, or of those of an ensemble."""
+    """Layer sizes and parameters of the network, or of the networks of an ensemble."""
     parameters = f"{result['parameters']:,} parameters"
     if "members" in result:
         sizes = ["-".join(map(str, each["layer_sizes"])) for each in result["members"]]
@@ -116,13 +117,13 @@ def _network(result: dict[str, Any]) -> str:
 
 
 def _some(names: list[Any]) -> str:
-    """Some names, and how many there are."""
+    """Join the first :data:`SHOWN` names; append their number if there are more."""
     more = f", ... ({len(names):,})" if len(names) > SHOWN else ""
     return ", ".join(map(str, names[:SHOWN])) + more
 
 
 def _loss(result: dict[str, Any]) -> str:
-    """The loss, with what it estimates."""
+    """Name of the loss, with the quantiles that it estimates if any."""
     quantile = result["quantile"]
     if quantile is None:
         return str(result["loss"])

@@ -1,4 +1,4 @@
-"""Which samples are trained with and which are held out; what the target was taken for."""
+"""Split into training and held-out samples; description of the task."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from fastnn.datasets import Dataset
     from fastnn.network import Network
 
-N_FRESH = 10_000  # held-out points of synthetic data
-FRESH_SEED = 20_000  # far from the seeds that people train with
+N_FRESH = 10_000  # held-out points drawn for synthetic data
+FRESH_SEED = 20_000  # unlikely to coincide with the seed of a training
 
 
 def input_dtype(net: Network) -> np.dtype:
-    """What a network takes samples in; one that standardises does that before it rounds."""
+    """Dtype of the samples to pass to a network.
+
+    float64 for a network that standardises, which must do so before it rounds to its own dtype.
+    """
     return np.dtype(np.float64) if net.standardize else net.dtype
 
 
 def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train with and rows held out, of this share or the default one."""
+    """Return training rows and held-out rows; ``fraction`` None is the default for the data."""
     if fraction is None:
         fraction = default_share(dataset)
     if not 0 <= fraction < 1:
@@ -36,7 +39,7 @@ def split(dataset: Dataset, fraction: float | None, seed: int) -> tuple[np.ndarr
 
 
 def part(dataset: Dataset, rows: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Some rows of the data, as the network takes them."""
+    """Return inputs in ``dtype`` and targets of some rows."""
     X = dataset.X if len(rows) == len(dataset.X) else dataset.X[rows]
     return dataset.inputs(X, dtype), dataset.y[rows]
 
@@ -44,7 +47,11 @@ def part(dataset: Dataset, rows: np.ndarray, dtype: np.dtype) -> tuple[np.ndarra
 def held_out(
     dataset: Dataset, test_rows: np.ndarray, dtype: np.dtype
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Samples that training has not seen, and what they are."""
+    """Return ``X``, ``y`` of samples not used for training, and a description of them.
+
+    These are ``test_rows`` if any, else the data's own test set, else new synthetic points, else
+    no samples.
+    """
     if len(test_rows):
         X, y = part(dataset, test_rows, dtype)
         return X, y, f"{len(y):,} samples set aside"
@@ -59,13 +66,13 @@ def held_out(
 
 
 def task_text(dataset: Dataset, given: str | None) -> str:
-    """What the target was taken for, and the option that changes it if that was a guess.
+    """Describe the task, and name the option that changes it if it was inferred.
 
     Parameters
     ----------
     dataset : Dataset
     given : str or None
-        The task, if it was not a guess.
+        The task that the user chose; None if it was inferred.
     """
     y, known = dataset.y, given is not None or dataset.name in BUILT_IN
     if dataset.task == "regression":

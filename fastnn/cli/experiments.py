@@ -101,12 +101,12 @@ def command(
 
 
 def _nothing(name: str, share: float) -> None:
-    """Tell nothing."""
+    """Progress callback that prints nothing."""
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, float], None]]:
-    """What shows an experiment's name and the share that is done, on standard error."""
+    """Context manager that yields a progress callback ``(name, share)``, for standard error."""
     if not may_be_terminal():
         with Lines("experiments, percent", 100) as lines:
             yield lambda name, share: lines.reach(int(100 * share), f", {name.replace('_', ' ')}")

@@ -19,9 +19,9 @@ from fastnn.export.plain import describe
 from fastnn.export.table import describe_table, what_to_pass
 from fastnn.network.ensemble import Ensemble
 
-TABLES = ("onnx", "c")  # what takes the columns of a table
+TABLES = ("onnx", "c")  # formats whose exports take the original columns of a table
 
-if TYPE_CHECKING:  # a choice that is computed
+if TYPE_CHECKING:  # type checkers cannot evaluate the dynamically created enum
 
     class _Target(Enum): ...
 
@@ -106,7 +106,7 @@ def command(
 
 
 def input_rows(model: Any, target: str) -> dict[str, str]:
-    """What each column is in an export of a table, in words."""
+    """Describe how each table column is passed to an exported table model."""
     table = describe_table(model)
     assert table is not None
     if target == "onnx":

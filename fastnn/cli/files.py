@@ -1,4 +1,4 @@
-"""Options that say how a file is to be read."""
+"""Settings for reading data files, shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = "File"  # panel of the help
 
 
 class FormatSettings(SettingsModel):
-    """How a text file is laid out; None leaves it to be found."""
+    """Layout of a text file; None means that it is detected."""
 
     header: bool | None = setting(
         "The first line of a text file contains the column names.",
@@ -36,7 +36,7 @@ class FormatSettings(SettingsModel):
 
 
 class FileSettings(FormatSettings):
-    """How a file becomes data to train with."""
+    """Layout of a file, and which columns and rows of it are used for training."""
 
     ignore: list[str] | None = setting(
         "Column to leave out; can be repeated.", "none", panel=FILE, metavar="COLUMN"
@@ -60,12 +60,12 @@ class FileSettings(FormatSettings):
 
 
 def format_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of :func:`fastnn.datasets.load_features` out of settings by name."""
+    """Select the layout arguments of :func:`fastnn.datasets.load_features` from settings."""
     return {name: given.get(name) for name in FormatSettings.model_fields}
 
 
 def file_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of :func:`fastnn.datasets.load` out of settings by name."""
+    """Select the file arguments of :func:`fastnn.datasets.load` from settings."""
     return {
         **format_of(given),
         "ignore": given.get("ignore") or (),

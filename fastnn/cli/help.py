@@ -1,6 +1,6 @@
-"""How a command's help is laid out: two columns that fit any width, plain in a pipe.
+"""Layout of the help texts: two columns that fit any width, without colour in a pipe.
 
-Typer's own tables cut words off where the terminal is narrow.
+Typer's own tables truncate words in a narrow terminal.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-WIDEST = 100  # characters of a line; longer ones are hard to read
-FIRST_COLUMN = 0.36  # of the width; what is longer stands on a line of its own
+WIDEST = 100  # maximum characters per line; longer lines are hard to read
+FIRST_COLUMN = 0.36  # maximum share of the width; longer names get a separate line
 TYPES = {"str": "TEXT", "int": "INTEGER", "float": "NUMBER", "path": "PATH"}
 OPTIONS = "Options"
 
-# Options that had other names, before the same was called the same everywhere.
+# Options that had other names in earlier versions.
 OLD_NAMES = {"--init": "--initializer", "--solver": "--optimizer", "--jobs": "--threads"}
 
 EXIT_CODES = (
@@ -34,10 +34,10 @@ EXIT_CODES = (
 
 
 class Command(TyperCommand):
-    """A command whose help has this layout."""
+    """Command with this help layout, which also accepts the options of earlier versions."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, those of earlier versions too."""
+        """Parse the arguments, including those of earlier versions."""
         known = {name for param in self.params for name in param.opts}
         given = []
         for arg in args:
@@ -53,9 +53,10 @@ class Command(TyperCommand):
         return rest
 
     def _refuse_swallowed(self, args: list[str]) -> None:
-        """Raise where an option that needs a value is followed by an option.
+        """Raise if an option that needs a value is followed by an option.
 
-        The parser takes that for the value, so that ``--out --overwrite`` names a folder.
+        The parser would take the second option as the value: ``--out --overwrite`` would write to
+        a folder named ``--overwrite``.
         """
         options = [param for param in self.params if param.param_type_name == "option"]
         valued = {name for param in options if not _is_flag(param) for name in param.opts}
@@ -73,12 +74,12 @@ class Command(TyperCommand):
 
 
 def _is_flag(param: Any) -> bool:
-    """Whether an option stands without a value."""
+    """Whether an option takes no value."""
     return bool(param.is_flag or getattr(param, "count", False))
 
 
 class Group(TyperGroup):
-    """A command with commands, whose help has this layout."""
+    """Command group with this help layout."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -90,7 +91,7 @@ class Group(TyperGroup):
 
 
 def _help_of(command: TyperCommand | TyperGroup, ctx: Any, more: dict[str, list]) -> str:
-    """Usage, description, a section of options for each panel, then those given."""
+    """Help text: usage, description, one section of options per panel, then ``more``."""
     width = max(min(shutil.get_terminal_size().columns, WIDEST) - 1, 24)
     lines = [*_wrapped(f"Usage: {ctx.command_path} {_usage(command, ctx)}", width, hanging=2), ""]
     for paragraph in _paragraphs(command.help):
@@ -101,7 +102,7 @@ def _help_of(command: TyperCommand | TyperGroup, ctx: Any, more: dict[str, list]
 
 
 def _usage(command: TyperCommand | TyperGroup, ctx: Any) -> str:
-    """What follows the name of a command; arguments of earlier versions are left out."""
+    """Usage after the command's name, without the hidden arguments of earlier versions."""
     if isinstance(command, TyperGroup):
         return " ".join(command.collect_usage_pieces(ctx))
     shown = [param for param in command.get_params(ctx) if not getattr(param, "hidden", False)]
@@ -118,7 +119,7 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _sections(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tuple[str, str]]]:
-    """Names and texts of arguments and options, by the panels' names."""
+    """Names and help texts of arguments and options, grouped by panel."""
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], OPTIONS: []}
     parameters: list[Any] = command.get_params(ctx)
     for param in parameters:
@@ -127,13 +128,13 @@ def _sections(command: TyperCommand | TyperGroup, ctx: Any) -> dict[str, list[tu
         kind = "Arguments" if param.param_type_name == "argument" else OPTIONS
         row = (_name(param, ctx), f"{param.help or ''} {_default(param)}".strip())
         sections.setdefault(param.rich_help_panel or kind, []).append(row)
-    if len(sections[OPTIONS]) == 1:  # --help alone
+    if len(sections[OPTIONS]) == 1:  # only --help: put the section last
         sections[OPTIONS] = sections.pop(OPTIONS)
     return {title: rows for title, rows in sections.items() if rows}
 
 
 def _name(param: Any, ctx: Any) -> str:
-    """An option with what it takes, an argument's name."""
+    """Name of an argument, or names of an option with its metavar."""
     if param.param_type_name == "argument":
         return str(param.metavar or param.name.upper())
     names = ", ".join(sorted(param.opts, key=len))
@@ -147,7 +148,7 @@ def _name(param: Any, ctx: Any) -> str:
 
 
 def _default(param: Any) -> str:
-    """What holds without the option, in brackets."""
+    """Default of an option in brackets; empty if there is none to show."""
     if param.required:
         return "[required]"
     value = param.default
@@ -167,7 +168,7 @@ def _default(param: Any) -> str:
 
 
 def _two_columns(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
-    """Names to the left, wrapped texts to the right; a long name has a line of its own."""
+    """Lines with names on the left, wrapped texts on the right; long names get a separate line."""
     rows = list(rows)
     widest = max(8, int(FIRST_COLUMN * width))
     column = max((len(name) for name, _ in rows if len(name) <= widest), default=widest) + 4
@@ -175,7 +176,7 @@ def _two_columns(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
     for name, text in rows:
         body, bracket, default = text.partition("[default: ")
         wrapped = _wrapped(body.strip(), width - column)
-        if bracket:  # on the last line if all of it fits there
+        if bracket:  # append the default to the last line if it fits
             default = bracket + default
             if wrapped and len(wrapped[-1]) + 1 + len(default) <= width - column:
                 wrapped[-1] += " " + default
@@ -202,6 +203,6 @@ def _wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[s
 
 
 def _bold(title: str) -> str:
-    """A heading, bold on a terminal that may be written to in colour."""
+    """Return a heading, bold on a terminal unless NO_COLOR is set."""
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     return title if plain or not sys.stdout.isatty() else f"\x1b[1m{title}\x1b[0m"

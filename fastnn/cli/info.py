@@ -75,8 +75,8 @@ def command(
 
 
 def _numba_cache() -> str | None:
-    """Folder of Numba's compiled code, None where there is none that can be written."""
-    with warnings.catch_warnings():  # of what this tells
+    """Folder of Numba's compiled code; None if no folder is writable."""
+    with warnings.catch_warnings():  # a missing folder is reported by the caller
         warnings.simplefilter("ignore")
         from fastnn.backends.numba.cache import folder
 
@@ -84,7 +84,7 @@ def _numba_cache() -> str | None:
 
 
 def _versions() -> dict[str, str | None]:
-    """Of Python, this package and the libraries that it may use."""
+    """Versions of Python, this package and its dependencies; None if not installed."""
     versions: dict[str, str | None] = {
         "fastnn": fastnn.__version__,
         "python": platform.python_version(),
@@ -98,7 +98,10 @@ def _versions() -> dict[str, str | None]:
 
 
 def _vector_level(missing: dict[str, str | None]) -> Any:
-    """The vector level of the extension; why it cannot be loaded goes into ``missing``."""
+    """Vector level of the Cython extension.
+
+    If the extension cannot be loaded, the reason is stored in ``missing``.
+    """
     if missing["cython"] is None:
         try:
             return getattr(backends.load("cython"), "LEVEL", None)
@@ -108,9 +111,9 @@ def _vector_level(missing: dict[str, str | None]) -> Any:
 
 
 def _blas() -> list[dict[str, Any]]:
-    """The BLAS libraries, of NumPy and of SciPy."""
-    import numpy as np  # noqa: F401 (loads its BLAS)
-    import scipy.linalg  # noqa: F401 (loads its own)
+    """Describe the BLAS libraries of NumPy and SciPy."""
+    import numpy as np  # noqa: F401 (loads the BLAS of NumPy)
+    import scipy.linalg  # noqa: F401 (loads the BLAS of SciPy)
     from threadpoolctl import threadpool_info
 
     return [
@@ -127,7 +130,7 @@ def _blas() -> list[dict[str, Any]]:
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The result for people."""
+    """Format the result as rows of text."""
     rows = [(name, version or "not installed") for name, version in result["versions"].items()]
     rows.append(("machine", f"{result['machine']}, {result['cores']} cores"))
     for name, backend in result["backends"].items():

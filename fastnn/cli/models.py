@@ -1,4 +1,4 @@
-"""Opening a model, and the data that belong to it."""
+"""Opening a model and the data that belong to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def model_path(model: Path) -> Path:
-    """The file itself, or the one in a run folder."""
+    """Return the model file, given the file itself or its run folder."""
     if not model.exists():
         text = "No such file or folder; fastnn train makes run folders, in runs/"
         raise FileNotFoundError(errno.ENOENT, text, str(model))
@@ -39,9 +39,9 @@ def model_path(model: Path) -> Path:
 
 
 def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, Encoding | None]:
-    """The network, of whatever kind, what its file says about it, and the table's encoding."""
+    """Load a model of any kind: its network, its description and its encoding (None if absent)."""
     path = model_path(model)
-    # Networks, estimators and models of tables, each with a description of its own.
+    # A network, an estimator or a table model, each with its own type of description.
     net: Any = storage.load(path, backend=backend.value)
     description: Any = storage.describe(path)
     encoding = None
@@ -51,7 +51,7 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
         estimator, net = net, net._network()
         if description.fitted.target_type in ("binary", "multiclass"):
             classes = estimator.classes_
-            # one that was fitted to a single class knows no other
+            # the network is binary; if the estimator saw a single class, both labels are that one
             net.classes_ = classes if len(classes) > 1 else classes.repeat(2)
         names = description.fitted.feature_names
         if names is not None:
@@ -61,19 +61,19 @@ def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, 
 
 
 def scale_of(description: Description) -> float:
-    """What the features were divided by in training."""
+    """Divisor of the features in training."""
     scale = description.training.get("scale", 1.0)
     return float(scale) if isinstance(scale, (int, float)) else 1.0
 
 
 def named_target(description: Description) -> str | None:
-    """The column of the targets that the network was trained with, if it has a name."""
+    """Name of the target column in training; None if it has no name."""
     target = description.training.get("target")
     return target if isinstance(target, str) else None
 
 
 def feature_names(net: Network, training: dict[str, Any]) -> list[str]:
-    """The columns that the network was trained with."""
+    """Names of the features in training; "x0", "x1", ... if unknown."""
     names = training.get("features")
     if isinstance(names, list) and len(names) == net.n_features:
         return [str(name) for name in names]
@@ -89,9 +89,10 @@ def data_with_targets(
     given: Mapping[str, Any] | None = None,
     encoding: Encoding | None = None,
 ) -> Dataset:
-    """Data with targets for a trained network; default: those that it was trained on.
+    """Load data with targets for a trained network.
 
-    A file of training is read as it was then, another one as ``given`` says.
+    If ``data`` is None, the training data are loaded, with the settings of training for reading
+    files; ``given`` overrides these. Other files are read with the settings in ``given``.
     """
     training = description.training
     reading = dict(given or {})
@@ -134,7 +135,7 @@ def data_with_targets(
 def unseen(
     net: Network, description: Description, dataset: Dataset, data: str | None, model: Path
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """What training has not seen of these data; all of a file that is named.
+    """Select the samples that were not used for training, or all samples of a given file.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def unseen(
     description : Description
     dataset : Dataset
     data : str or None
-        What was named; None for the data of training.
+        Name or path that the user gave; None for the training data.
     model : Path
         The model file.
 
@@ -150,7 +151,7 @@ def unseen(
     -------
     X, y : ndarray
     what : str
-        Which samples they are; of those that were trained with, it says so.
+        Description of the samples, which mentions those used for training.
     """
     settings, n_samples = _settings(description), len(dataset.X)
     trained_on = settings.get("data")
@@ -175,7 +176,7 @@ def unseen(
 def _left_out(
     description: Description, dataset: Dataset, path: Any, model: Path
 ) -> tuple[np.ndarray, str]:
-    """Rows of the file of training that were not trained with, and what they are."""
+    """Rows of the training file that were not used for training, and a description of them."""
     n_samples, known = len(dataset.X), known_rows(description.training)
     if known is None:
         return _left_out_by_seed(description, dataset, path)
@@ -198,7 +199,10 @@ def _left_out(
 def _left_out_by_seed(
     description: Description, dataset: Dataset, path: str
 ) -> tuple[np.ndarray, str]:
-    """The same of a model of an earlier version, which knows the seed and how many rows."""
+    """:func:`_left_out` for a model of an earlier version, which stores no mask of the rows.
+
+    The split is repeated with the stored seed; the stored number of training rows is checked.
+    """
     settings, results = _settings(description), description.training.get("results")
     train_rows, rows = split(dataset, settings.get("test"), settings.get("seed") or 0)
     if not isinstance(results, dict) or results.get("samples") != len(train_rows):

@@ -1,7 +1,4 @@
-"""Options of the commands: those that several share, and those made from the fields of settings.
-
-Also the style of all commands.
-"""
+"""Options shared by several commands, options generated from settings fields, command style."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-# How all commands are made.
+# Arguments of ``typer.Typer`` for all commands.
 STYLE: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -46,19 +43,19 @@ STYLE: dict[str, Any] = {
 
 
 def help_without_command(ctx: typer.Context) -> None:
-    """Print the help if no command follows."""
+    """Print the help and exit if no subcommand was given."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit
 
 
 def choice(name: str, values: Sequence[str]) -> type[Enum]:
-    """Names as the choices of an option."""
+    """Create the enum of an option's choices."""
     return cast(type[Enum], Enum(name, {value: value for value in values}, type=str))
 
 
 def environment_name(name: str) -> str:
-    """The environment variable of an option."""
+    """Name of the environment variable of an option."""
     return f"FASTNN_{name.upper()}"
 
 
@@ -71,20 +68,22 @@ def option(
     environment: bool = False,
     **rest: Any,
 ) -> Any:
-    """An option.
+    """Create an option.
 
     Parameters
     ----------
     flag : str
+        Name of the option, such as "--out".
     text : str
         Help text: sentences.
     shown : str or bool, default=True
-        What the help says of the default: the value itself, or words.
+        Default in the help: a description of it, or True for the value itself.
     panel : str, optional
+        Panel of the help.
     environment : bool, default=False
-        Whether the environment can give it, too.
+        Whether the option can also be set by an environment variable.
     **rest
-        Of :func:`typer.Option`.
+        Passed to :func:`typer.Option`.
     """
     name = flag.removeprefix("--").replace("-", "_")
     return typer.Option(
@@ -99,16 +98,16 @@ def option(
 
 
 def required(metavar: str, text: str) -> Any:
-    """An argument without a default."""
+    """Create an argument without a default."""
     return typer.Argument(metavar=metavar, help=text, show_default=False)
 
 
-# --- what several commands take ---------------------------------------------------
+# --- options shared by several commands -------------------------------------------
 
-if TYPE_CHECKING:  # what a checker must know of a choice that is computed
+if TYPE_CHECKING:  # stub: type checkers cannot evaluate the dynamically created enum
 
     class Backend(Enum):
-        """Names of kernels."""
+        """Names of the backends."""
 
         auto = "auto"
 
@@ -148,7 +147,7 @@ QuietFlag = Annotated[bool, option("--quiet", QUIET)]
 
 
 class Given(NamedTuple):
-    """Settings that were given, by where they were."""
+    """Settings that were given, by source: the command line or the environment."""
 
     flags: dict[str, Any]
     environment: dict[str, Any]
@@ -157,22 +156,25 @@ class Given(NamedTuple):
 def with_settings(
     model: type[BaseModel], *, argument: str | None = None, environment: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the fields of settings as options, in the fields' order.
+    """Add an option to a command for each field of a settings class.
+
+    The fields that the class declares itself come first, then the inherited ones.
 
     Parameters
     ----------
     model : type
-        Settings; a field is an option if it has a help (:func:`fastnn.fields.setting`).
+        Settings class; a field becomes an option if it has a help text
+        (:func:`fastnn.fields.setting`).
     argument : str, optional
-        The field that is an argument and not an option.
+        Field that becomes a positional argument instead.
     environment : bool, default=False
-        Whether the options may come from the environment, too.
+        Whether the options can also be set by environment variables.
 
     Returns
     -------
     callable
-        A decorator of functions ``command(given, ...)``: ``given`` is a :class:`Given`, the
-        other parameters are options of their own.
+        Decorator of functions ``command(given, ...)``: ``given`` is a :class:`Given`; the
+        other parameters are additional options.
     """
     settings = _parameters(model, argument, environment)
 
@@ -198,7 +200,7 @@ def with_settings(
 
 
 def _flag(model: type[BaseModel], name: str) -> str:
-    """The option of a field."""
+    """Name of the option of a field."""
     from fastnn.fields import help_of
 
     about = help_of(model, name)
@@ -206,9 +208,9 @@ def _flag(model: type[BaseModel], name: str) -> str:
 
 
 def _check(model: type[BaseModel], given: Given, argument: str | None) -> None:
-    """Raise ValueError if a value is not allowed, with the option's or variable's name.
+    """Raise ValueError if a value is not allowed; the message names the option or variable.
 
-    Whether the values go together is seen when all settings are there.
+    Consistency between settings is checked later, when all sources have been merged.
     """
     from pydantic import ValidationError
 
@@ -228,11 +230,11 @@ def _check(model: type[BaseModel], given: Given, argument: str | None) -> None:
 def _parameters(
     model: type[BaseModel], argument: str | None, environment: bool
 ) -> dict[str, inspect.Parameter]:
-    """The parameters of a command that stand for the fields."""
+    """Create the parameters of a command for the fields of ``model``."""
     from fastnn.fields import help_of
 
     parameters = {}
-    # Own fields first, then those that several commands share.
+    # Fields of the class itself first, then the inherited ones that several commands share.
     names = sorted(model.model_fields, key=lambda name: name not in model.__annotations__)
     for name in names:
         field, about = model.model_fields[name], help_of(model, name)
@@ -242,7 +244,7 @@ def _parameters(
         default: Any = about.default
         shown: Any = True
         if isinstance(default, str) and default not in (field.default, *_values(kind)):
-            default, shown = None, default  # words about it
+            default, shown = None, default  # a description, not a value
         elif default is not None:
             default = kind(default)
         common: dict[str, Any] = {
@@ -269,9 +271,10 @@ def _parameters(
 
 
 def _kind(name: str, field: FieldInfo) -> type:
-    """What the command line makes of a field's text.
+    """Type of a field on the command line.
 
-    An option of a list of texts may be repeated; another list stays text, which the field splits.
+    The option of a list of strings can be repeated. Other lists are passed as a single string,
+    which the field's validator splits.
     """
     from fastnn.fields import OneOf
 
@@ -297,12 +300,12 @@ def _values(kind: type) -> list[str]:
     )
 
 
-# Variables of the environment that are no option.
+# Environment variables that do not correspond to an option.
 _OTHER_VARIABLES = ("FASTNN_DATA_DIR", "FASTNN_REQUIRE_EXTENSION")
 
 
 def _check_environment(ctx: typer.Context) -> None:
-    """Warn of variables that look like a setting and are none."""
+    """Warn about environment variables ``FASTNN_*`` that are not a setting."""
     known = {str(param.envvar) for param in ctx.command.params if getattr(param, "envvar", None)}
     known |= set(_OTHER_VARIABLES)
     short = {name.removeprefix("FASTNN_"): name for name in known}
@@ -315,7 +318,7 @@ def _check_environment(ctx: typer.Context) -> None:
 
 
 def _given(ctx: typer.Context, names: Mapping[str, Any]) -> Given:
-    """Which settings are on the command line, and which in the environment."""
+    """Collect the settings given on the command line and in the environment."""
     given = Given({}, {})
     if any(getattr(param, "envvar", None) for param in ctx.command.params if param.name in names):
         _check_environment(ctx)

@@ -1,4 +1,4 @@
-"""What the commands print, and their exit codes."""
+"""Output of the commands: tables, JSON, CSV; exit codes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-# Control characters but tab and line feed, and those that turn the direction of writing.
+# Control characters except tab and line feed, and characters that change the text direction.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    """Text in which names from a file cannot steer a terminal: escapes stand for them.
+    """Escape control characters, so that names from a file cannot control the terminal.
 
-    And for what standard output has no signs for, as in a locale without UTF-8.
+    Characters that standard output cannot encode, as in a locale without UTF-8, are escaped too.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     shown = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
@@ -36,7 +36,7 @@ def visible(text: str) -> str:
 
 @contextmanager
 def open_streams() -> Iterator[None]:
-    """Context in which the standard streams that a caller has closed are empty ones."""
+    """Context in which standard streams that the caller closed are connected to the null device."""
     closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     with ExitStack() as stack:
         for name in closed:
@@ -50,12 +50,12 @@ def open_streams() -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Let nothing more be written to a pipe that nobody reads, as behind ``| head``."""
+    """Discard further output after the reader of the pipe has exited, as with ``| head``."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """One object on one line; what is not finite becomes null."""
+    """Print one JSON object on one line; non-finite top-level values become null."""
     import math
 
     clean = {
@@ -67,7 +67,7 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def print_address(name: str, url: str, as_json: bool, quiet: bool) -> None:
-    """The address of a server that is running, at once."""
+    """Print the address of a running server and flush the output."""
     if as_json:
         print_json({"url": url})
         return
@@ -76,7 +76,7 @@ def print_address(name: str, url: str, as_json: bool, quiet: bool) -> None:
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and values in two columns."""
+    """Print names and values in two columns."""
     rows = [(name, visible(value)) for name, value in rows]
     console = _terminal()
     if console is None:  # a pipe or a file: one line per row
@@ -96,7 +96,10 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Sequence[str]) -> None:
-    """A table of texts, those of ``left`` to the left on a terminal; lines below it."""
+    """Print a table of strings, followed by ``notes``.
+
+    On a terminal the columns named in ``left`` are left-aligned, the others right-aligned.
+    """
     console, lines = _terminal(), [visible(note) for note in notes]
     columns = {name: [visible(value) for value in values] for name, values in columns.items()}
     if console is None:  # a pipe or a file
@@ -104,7 +107,7 @@ def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Seq
     else:
         rows = list(zip(*columns.values(), strict=True))
         widths = [max(len(name), *map(len, values)) for name, values in columns.items()]
-        if sum(widths) + 2 * (len(widths) - 1) > console.width:  # a paragraph for each row
+        if sum(widths) + 2 * (len(widths) - 1) > console.width:  # too wide: one paragraph per row
             for row in rows:
                 pairs = ", ".join(map(" ".join, zip(columns, row, strict=True)))
                 console.print(pairs, soft_wrap=False, markup=False)
@@ -123,9 +126,9 @@ def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Seq
 
 
 def _terminal() -> Console | None:
-    """The terminal that is written to; None if it is a pipe or a file.
+    """Console for standard output; None if that is a pipe or a file.
 
-    Rich, which takes a while to import, is asked only if the answer may be yes.
+    Rich takes a while to import, so it is imported only if the output may be a terminal.
     """
     if not (sys.stdout.isatty() or {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()):
         return None
@@ -136,14 +139,14 @@ def _terminal() -> Console | None:
 
 
 def plain_rows(columns: dict[str, list[str]]) -> list[str]:
-    """Columns under their names, padded with spaces."""
+    """Lines of a plain text table: a line of names, then the rows, padded with spaces."""
     widths = [max(len(name), *map(len, values)) for name, values in columns.items()]
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def csv_text(columns: dict[str, list]) -> str:
-    """Columns as CSV."""
+    """Format columns as CSV."""
     import csv
     import io
 
@@ -155,36 +158,39 @@ def csv_text(columns: dict[str, list]) -> str:
 
 
 def meant_digits(values: np.ndarray) -> np.ndarray:
-    """float32 as the float64 with the same shortest digits: 599.945, not 599.9450073242188."""
+    """Convert float32 so that it prints with its shortest digits.
+
+    599.945 becomes the float64 599.945, not 599.9450073242188.
+    """
     if values.dtype != "float32":
         return values
     return values.astype(str).astype("float64")
 
 
 def score_of(net: Network) -> str:
-    """What a network's score is, as the key of a result."""
+    """Key of a network's score in a result: "accuracy" or "r2"."""
     from fastnn.backends import codes
 
     return "r2" if net.loss_name in codes.REGRESSION else "accuracy"
 
 
 def score_name(score: str) -> str:
-    """A score's name for people."""
+    """Name of a score for printing."""
     return "R^2" if score == "r2" else score
 
 
 def score_text(value: float, score: str) -> str:
-    """A score's value for people."""
+    """Value of a score for printing."""
     return f"{value:.4f}" if score == "r2" else f"{value:.2%}"
 
 
 def note_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was decided about the data, a row each."""
+    """Rows with the notes on what was decided about the data."""
     return [("note", note) for note in result.get("notes", ())]
 
 
 def layers_text(net: Network | Ensemble) -> str:
-    """Sizes and activations, briefly."""
+    """Short description of layer sizes and activations."""
     if hasattr(net, "networks"):
         return repr(net)
     sizes = net.layer_sizes

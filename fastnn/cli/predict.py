@@ -70,8 +70,8 @@ def command(
     (--no-append), predict rows with missing values, and read files of any size in parts. Other
     models write only the predictions (--append), which are empty for rows with missing values.
 
-    Columns are matched by the names of the training data, in any order, additional ones are
-    ignored; without names they are taken in order. For mnist the test set is predicted.
+    Columns are matched by the names of the training data, in any order; additional columns are
+    ignored. Without names they are matched by position. For mnist the test set is predicted.
     """
     net, description, encoding = open_table_model(model, backend)
     if append is None:
@@ -112,7 +112,7 @@ def _features(
     notes: list[str],
     given: Mapping[str, Any],
 ) -> np.ndarray:
-    """The features of the data, as the network takes them, and what is to be said of them."""
+    """Load the features in the form that the network takes; append remarks to ``notes``."""
     if data in datasets.BUILT_IN:
         dataset = datasets.load(data, data_dir=data_dir)
         X = dataset.X if dataset.X_test is None else dataset.X_test

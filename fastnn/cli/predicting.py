@@ -1,4 +1,4 @@
-"""What ``fastnn predict`` does: predictions by column, and those of large files in parts."""
+"""Implementation of ``fastnn predict``: columns of predictions; large files in parts."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from fastnn.storage import Description
     from fastnn.tables import Encoding
 
-MOST_NUMBERS = 4_000_000  # encoded numbers of one part of a file
-MOST_ROWS = 50_000
+MOST_NUMBERS = 4_000_000  # maximum number of encoded values in one part of a file
+MOST_ROWS = 50_000  # maximum number of rows in one part of a file
 
 
 @dataclass
 class Predictor:
-    """A model and what it says about the tables that it predicts."""
+    """A model, with counts and remarks collected over all parts that it predicts."""
 
     net: Network
     description: Description
@@ -50,13 +50,13 @@ class Predictor:
     ranges: FarRows = field(init=False)
 
     def __post_init__(self) -> None:
-        """Names of the columns that may be outside the range of training."""
+        """Set the names of the columns that are checked against the training range."""
         encoding, training = self.encoding, self.description.training
         names = feature_names(self.net, training) if encoding is None else ()
         self.ranges = FarRows(columns_behind(encoding, names))
 
     def predict(self, table: Table) -> dict[str, list[Any]]:
-        """Predictions for some rows, by the names of their columns."""
+        """Predict some rows; returns columns of predictions by name."""
         if self.encoding is not None:
             try:
                 X = self.encoding.transform(columns_of(table), self.remarks)
@@ -78,7 +78,10 @@ class Predictor:
         return columns(self.net, X, self.proba)
 
     def lines(self, ours: Sequence[str]) -> list[str]:
-        """What is to be said, after all rows; ``ours`` are columns that are no surprise."""
+        """Remarks to print after all rows were predicted.
+
+        Columns in ``ours``, such as the target, are not reported as unused.
+        """
         self.remarks.ignored = [name for name in self.remarks.ignored if name not in ours]
         found = [*self.notes, *self.remarks.lines()]
         if self.n_incomplete:
@@ -91,7 +94,7 @@ class Predictor:
 
     @property
     def part_rows(self) -> int:
-        """Rows of one part of a file."""
+        """Number of rows in one part of a file."""
         return int(np.clip(MOST_NUMBERS // self.net.n_features, 256, MOST_ROWS))
 
 
@@ -105,18 +108,19 @@ def predict_stream(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Predict a file or standard input in parts, and write what is predicted.
+    """Predict a file or standard input in parts, and write the predictions.
 
     Parameters
     ----------
     predictor : Predictor
     source : str
+        Path of the file; "-" for standard input.
     wanted : Format
-        How a text is to be read.
+        Layout of a text file.
     out : Path or None
-        None is standard output.
+        Output file; None for standard output.
     append : bool
-        Whether the columns of the file are written too.
+        Whether to write the columns of the file as well.
     as_json, quiet : bool
     """
     with contextlib.closing(open_stream(source, wanted)) as stream:
@@ -159,7 +163,7 @@ def _predict_parts(
 def _write_json(
     predictor: Predictor, parts: Iterator[Part], names: Sequence[str], out: Path | None
 ) -> None:
-    """All columns as one object of JSON."""
+    """Predict all parts and write all columns as one JSON object."""
     result: dict[str, list[Any]] = {name: [] for name in names}
     keys: list[str] = []
     for part in parts:
@@ -173,7 +177,7 @@ def _write_json(
 
 
 def write_json(result: dict[str, list[Any]], out: Path | None) -> None:
-    """Columns as one object of JSON on a line, to standard output without a file."""
+    """Write columns as one JSON object on one line; to standard output if ``out`` is None."""
     text = json.dumps(result) + "\n"
     if out is None:
         sys.stdout.write(text)
@@ -185,7 +189,10 @@ def write_json(result: dict[str, list[Any]], out: Path | None) -> None:
 
 
 def write_columns(columns: dict[str, list[Any]], out: Path | None) -> None:
-    """Columns as a table in the format of the file's name, to standard output without a file."""
+    """Write columns as a table, whose format depends on the file name extension.
+
+    The table is written to standard output if ``out`` is None.
+    """
     n_rows = len(next(iter(columns.values())))
     nothing = Part(Table(Path(), [], []), [()] * n_rows, n_rows)
     with _quiet_pipe(), Writer(out, list(columns)) as writer:
@@ -193,19 +200,19 @@ def write_columns(columns: dict[str, list[Any]], out: Path | None) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON has it."""
+    """Convert a cell to a value that JSON can represent."""
     if value is None or value != value:
         return None
     return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
 def _free_names(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    """Names of our columns that the file does not have."""
+    """Names of the prediction columns, with a prefix where the file has a column of that name."""
     return [f"fastnn_{name}" if name in taken else name for name in names]
 
 
 def _with_bar(parts: Iterator[Part], total: int | None, unit: str, quiet: bool) -> Iterator[Part]:
-    """The parts, with progress on standard error if there are several."""
+    """Iterate over the parts; show progress on standard error if there are several."""
     scale = 1 << 20 if unit == "bytes" else 1
     name = "MB" if unit == "bytes" else unit
     first = next(parts, None)
@@ -227,7 +234,7 @@ def _with_bar(parts: Iterator[Part], total: int | None, unit: str, quiet: bool) 
 
 @contextlib.contextmanager
 def _quiet_pipe() -> Iterator[None]:
-    """End without a word if what reads our output has gone, as ``head`` does."""
+    """Context manager that stops silently if the reader of the output exits, as ``head`` does."""
     try:
         yield
     except BrokenPipeError:
@@ -235,7 +242,7 @@ def _quiet_pipe() -> Iterator[None]:
 
 
 def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
-    """What a network predicts by the names of columns, each (samples,) or (samples, targets)."""
+    """Predictions by column name, each of shape (samples,) or (samples, targets)."""
     if net.spec.loss == "gaussian":
         mean, deviation = net.predict(X, return_std=True)
         return {"prediction": mean, "prediction_std": deviation}
@@ -247,24 +254,25 @@ def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _without_noise(net: Network, predicted: np.ndarray) -> np.ndarray:
-    """Predictions without the digits that a network in float32 does not know.
+    """Round predictions of a float32 network to the digits that float32 can represent.
 
-    Its outputs are deviations from the targets' mean, in units of their standard deviation.
+    The network's outputs are standardised targets: deviations from the mean in units of the
+    standard deviation.
     """
     factors = net.scales.target_scale
     if factors is None or net.dtype != np.float32 or predicted.dtype.kind != "f":
         return predicted
     factors = factors[:: net.spec.outputs_per_target]
-    known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # digits after the point
+    known = 7 + np.floor(np.log10(np.abs(factors))).astype(int)  # decimal places
     by_output = predicted.reshape(len(predicted), -1).T
     rounded = [np.round(column, n) for column, n in zip(by_output, known, strict=True)]
     return np.stack(rounded, axis=1).reshape(predicted.shape)
 
 
 def columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
-    """Predictions, and probabilities if they are wanted, by the names of their columns.
+    """Columns of predictions by name, with class probabilities if ``proba``.
 
-    Rows with gaps have None.
+    Rows with missing values have None.
     """
     complete = np.isfinite(X).all(axis=1)
     if not complete.all():

@@ -1,4 +1,4 @@
-"""Rows far outside of what a model was trained on, and what is said of them."""
+"""Detection of rows far outside the training range of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def columns_behind(encoding: Encoding | None, names: Sequence[str]) -> list[str]:
-    """The column of the table behind each feature; ``names`` themselves without an encoding."""
+    """Table column that each feature was encoded from; ``names`` if there is no encoding."""
     if encoding is None:
         return list(names)
     return [code.name for code in encoding.columns for _ in code.outputs()]
@@ -26,17 +26,18 @@ def columns_behind(encoding: Encoding | None, names: Sequence[str]) -> list[str]
 
 @dataclass
 class FarRows:
-    """Rows that were looked at, and those far outside.
+    """Counter of rows far outside the training range.
 
     Attributes
     ----------
     names : sequence of str
-        Of each feature, or of the column that it was made of.
+        Name of each feature, or of the table column that it was encoded from.
     rows, far : int
+        Number of rows checked, and number of these that are far outside.
     where : list of str
-        Features that were outside.
+        Names of the features that were far outside.
     known : bool
-        Whether the model knows the range of training.
+        Whether the model stores the training range.
     """
 
     names: Sequence[str]
@@ -46,7 +47,7 @@ class FarRows:
     known: bool = False
 
     def add(self, net: Network | Ensemble, X: np.ndarray) -> None:
-        """Look at some rows; those with gaps do not count."""
+        """Check some rows; rows with missing values are not counted."""
         if net.scales.input_low is None:
             return
         self.known = True
@@ -62,7 +63,7 @@ class FarRows:
         self.where = list(dict.fromkeys([*self.where, *found]))
 
     def text(self) -> str | None:
-        """What is said of them; None if there is nothing to be said."""
+        """Description of the rows far outside; None if there are none."""
         if not self.far:
             return None
         where = f" ({listed(self.where)})" if self.where else ""

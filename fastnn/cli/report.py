@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with everything in it, figures as SVG."""
+"""Report of a run: one self-contained HTML file with figures as SVG."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def write_report(
     unseen_X: np.ndarray,
     unseen_y: np.ndarray,
 ) -> None:
-    """Write the page.
+    """Write the report.
 
     Parameters
     ----------
     path : Path
     run : Run
     rows : sequence of (str, str)
-        What the command prints.
+        Names and values that the command prints.
     unseen_X, unseen_y : ndarray
-        Samples that were held out; those of training stand in where there are none.
+        Held-out samples; if there are none, the training samples are used.
     """
     held_out = len(unseen_y) > 0
     X, y = (unseen_X, unseen_y) if held_out else (run.X, run.y)
@@ -75,12 +75,12 @@ def write_report(
 
 
 def _text(value: object) -> str:
-    """A name as text of a page."""
+    """Escape a value for HTML."""
     return html.escape(str(value))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: int = -1) -> str:
-    """A table of texts; column ``raw`` is HTML already."""
+    """HTML of a table of strings; the cells of column ``raw`` are inserted unescaped."""
     lines = ["<table>"]
     if head:
         lines.append("<tr>" + "".join(f"<th>{_text(cell)}</th>" for cell in head) + "</tr>")
@@ -91,7 +91,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: int = -1) ->
 
 
 def _columns(run: Run) -> list[str]:
-    """What each column is and becomes, with the share of missing values."""
+    """Section on the columns: kind, encoding and share of missing values."""
     if run.encoding is None:
         names = run.dataset.feature_names
         return [
@@ -107,19 +107,19 @@ def _columns(run: Run) -> list[str]:
 
 
 class _quiet_figures:
-    """Makes figures as images of a page; none without matplotlib."""
+    """Context manager that draws figures for the page, without warnings."""
 
     def __enter__(self) -> _quiet_figures:
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
-        warnings.simplefilter("ignore")  # of glyphs that a font does not have
+        warnings.simplefilter("ignore")  # about glyphs that the font lacks
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._warnings.__exit__(*error)
 
     def draw(self, alt: str, draw: Callable[[Axes], object], height: float = 3.6) -> list[str]:
-        """A figure that a function draws."""
+        """Return the image element of a figure; an empty list if matplotlib is not installed."""
         if not is_installed("matplotlib"):
             return []
         import matplotlib
@@ -146,7 +146,7 @@ def _curves(run: Run, figures: _quiet_figures) -> list[str]:
 
 
 def _score_curve(run: Run, ax: Axes) -> None:
-    """The score of the samples that were watched in training."""
+    """Draw the score of the validation samples by epoch."""
     from fastnn.plots import COLORS
 
     scores = np.asarray(run.history.validation_score)
@@ -155,7 +155,7 @@ def _score_curve(run: Run, ax: Axes) -> None:
     best = run.history.best_epoch
     if best is not None:
         ax.plot(epochs[best], scores[best], "o", color=COLORS[1])
-    # a few bad epochs at the beginning would hide the others
+    # a few bad epochs at the beginning would compress the rest of the curve
     low, high = np.quantile(scores, 0.05), scores.max()
     ax.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.05 * (high - low) + 1e-9)
     ax.set_xlabel("epoch")
@@ -223,7 +223,7 @@ def _importances(
 
 
 def _groups(run: Run) -> Iterator[tuple[str, list[int]]]:
-    """Name and encoded columns of each column of the table."""
+    """Yield the name and the indices of the encoded columns of each table column."""
     first = 0
     for code in run.encoding.columns if run.encoding is not None else ():
         width = len(code.outputs())
@@ -256,7 +256,7 @@ def _calibration(
 
 
 def _coverage(run: Run, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
-    """How many targets lie where deviations or quantiles say."""
+    """Section comparing expected and observed coverage of predicted intervals or quantiles."""
     if run.net.loss_name == "gaussian":
         from scipy.stats import norm
 

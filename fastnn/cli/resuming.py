@@ -1,4 +1,4 @@
-"""``fastnn train --resume``: the settings of a run, from its checkpoint."""
+"""Settings of a resumed run or search (``--resume``), read from its checkpoint or state."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastnn.cli.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
-# Settings that may be others when a run goes on: how long, and what changes no result.
+# Settings that may change when a run is resumed: its length, and those that change no result.
 MAY_CHANGE = ("epochs", "threads", "checkpoint_every")
 
 
 def only_resume(
     flags: dict[str, Any], *, may_change: Collection[str] = MAY_CHANGE, **others: Any
 ) -> None:
-    """Raise if an option is given that the run has decided already."""
+    """Raise if an option is given whose value is fixed by the resumed run."""
     given = {name: value for name, value in flags.items() if name not in may_change}
     for name, value in {**given, **others}.items():
         if value is not None and value is not False:
@@ -28,21 +28,21 @@ def only_resume(
 
 
 def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings]:
-    """Folder and settings of a run.
+    """Return the folder and the settings of a run to resume.
 
     Parameters
     ----------
     run : Path
-        The folder, or its checkpoint.
+        The run folder, or its checkpoint.
     flags : dict
-        Settings on the command line, of :data:`MAY_CHANGE`.
+        Settings from the command line that may change (:data:`MAY_CHANGE`).
 
     Raises
     ------
     FileNotFoundError
-        If it has no checkpoint.
+        If the run has no checkpoint.
     ModelFormatError
-        If the checkpoint is damaged, or is not one of ``fastnn train``.
+        If the checkpoint is damaged, or was not written by ``fastnn train``.
     """
     from fastnn import storage
     from fastnn.errors import ModelFormatError
@@ -63,24 +63,25 @@ def run_to_resume(run: Path, flags: dict[str, Any]) -> tuple[Path, TrainSettings
 def search_to_resume(
     run: Path, flags: dict[str, Any], *, out: Path | None, overwrite: bool
 ) -> tuple[Path, SearchSettings]:
-    """Folder and settings of a search.
+    """Return the folder and the settings of a search to resume.
 
     Parameters
     ----------
     run : Path
+        The run folder of the search.
     flags : dict
-        Settings on the command line, of those that change no result.
+        Settings from the command line; only those that change no result are allowed.
     out, overwrite
         Other options, which must not be given.
 
     Raises
     ------
     FileNotFoundError
-        If there is no search.
+        If the folder contains no interrupted search.
     ValueError
-        If it has ended, or an option is given that it has decided already.
+        If the search is complete, or an option is given whose value is fixed by the search.
     ModelFormatError
-        If its state is damaged.
+        If the state of the search is damaged.
     """
     only_resume(flags, may_change=MAY_CHANGE_OF_SEARCH, out=out, overwrite=overwrite)
     from fastnn.tables.kept import STATE_FILE, read_state

@@ -1,8 +1,8 @@
-"""Which rows of a file a network was trained with, kept with the run and found again.
+"""Recording which rows of a file a network was trained with, and finding these rows again.
 
-The model file has a digest of the data file and which of its rows were held out. The run folder has
-a fingerprint of every row of training beside it (``rows.npz``), by which they are found in a file
-that has changed: rows were added or removed, or are in another order.
+The model file contains a digest of the data file and a mask of the held-out rows. The run folder
+also contains a fingerprint of every training row (``rows.npz``). The fingerprints identify the
+training rows in a file that has changed: rows added, removed or reordered.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from fastnn.datasets import Dataset
 
 ROWS_FILE = "rows.npz"
-_VERSION = 1  # of the fingerprints
+_VERSION = 1  # version of the fingerprints
 
 
 class Known(NamedTuple):
-    """What a model file says about the rows of its data.
+    """Information in a model file about the rows of its data.
 
     Attributes
     ----------
     sha256 : str
-        Of the file.
+        Digest of the data file.
     held_out : ndarray of bool, shape (rows,)
+        Mask of the held-out rows.
     """
 
     sha256: str
@@ -43,14 +44,15 @@ class Known(NamedTuple):
 
 
 class RowsOfRun(NamedTuple):
-    """What a run keeps about the rows of its data; nothing of built-in ones.
+    """Information that a run stores about the rows of its data; empty for built-in data.
 
     Attributes
     ----------
     description : dict
-        For the model file: ``rows`` with digest, number and held-out rows, as bits.
+        Entry for the model file: ``rows``, with the digest of the data file, the number of rows,
+        and the mask of the held-out rows (packed bits, zlib, base64).
     trained : ndarray of uint64, shape (training rows,), or None
-        Fingerprints.
+        Sorted fingerprints of the training rows.
     """
 
     description: dict[str, Any]
@@ -60,7 +62,7 @@ class RowsOfRun(NamedTuple):
     def of(
         cls, dataset: Dataset, data: str, train_rows: np.ndarray, test_rows: np.ndarray
     ) -> RowsOfRun:
-        """Those of a run that is about to begin; ``data`` is a built-in name or a path."""
+        """Create the information for a new run; ``data`` is a built-in name or a path."""
         if data in BUILT_IN:
             return cls({}, None)
         mask = np.zeros(len(dataset.X), bool)
@@ -70,9 +72,9 @@ class RowsOfRun(NamedTuple):
         return cls({"rows": kept}, np.sort(fingerprints(dataset)[train_rows]))
 
     def write(self, folder: Path) -> list[str]:
-        """Write the fingerprints into a run's folder; returns the names of the files."""
+        """Write the fingerprints into the run folder; return the names of the files written."""
         if self.trained is None:
-            (folder / ROWS_FILE).unlink(missing_ok=True)  # of a run that was overwritten
+            (folder / ROWS_FILE).unlink(missing_ok=True)  # left by an overwritten run
             return []
         contents = io.BytesIO()
         np.savez(contents, version=_VERSION, trained=self.trained)
@@ -81,14 +83,17 @@ class RowsOfRun(NamedTuple):
 
 
 def known_rows(training: Mapping[str, Any]) -> Known | None:
-    """What a model file kept; None if it is of an earlier version, or makes no sense."""
+    """Read the information from a model file; None if it is absent or invalid.
+
+    Model files of earlier versions do not contain it.
+    """
     try:
         kept = training["rows"]
         n_rows = int(kept["samples"])
         if n_rows < 0:
             return None
         size = -(-n_rows // 8)
-        # never more than is expected: the file may come from anywhere
+        # limit the decompressed size: the file may come from an untrusted source
         packed = zlib.decompressobj().decompress(base64.b64decode(kept["held_out"]), size + 1)
         if len(packed) != size:
             return None
@@ -99,25 +104,25 @@ def known_rows(training: Mapping[str, Any]) -> Known | None:
 
 
 def digest(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file as a hexadecimal string."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rows_of_training(model: Path, dataset: Dataset) -> np.ndarray | None:
-    """Which rows of some data the network was trained with.
+    """Return the mask of the rows that the network was trained with.
 
     Parameters
     ----------
     model : Path
-        The model file; the fingerprints lie next to it.
+        The model file; the fingerprints are in the same folder.
     dataset : Dataset
 
     Returns
     -------
     ndarray of bool, shape (rows,), or None
-        None without fingerprints. Of rows that are equal in everything, as many are marked as
-        training had.
+        None if there are no fingerprints. Of several identical rows, as many are marked as the
+        training data contained.
     """
     path = model.parent / ROWS_FILE
     if model.name != MODEL_FILE or not path.is_file():
@@ -127,12 +132,12 @@ def rows_of_training(model: Path, dataset: Dataset) -> np.ndarray | None:
             if int(kept["version"]) != _VERSION:
                 return None
             trained = np.sort(np.asarray(kept["trained"], np.uint64))
-    except Exception as error:  # whatever a damaged archive makes of itself
+    except Exception as error:  # a damaged archive can raise many types of exceptions
         raise ValueError(f"{path}: not the rows of a run ({type(error).__name__})") from None
     prints = fingerprints(dataset)
     order = np.argsort(prints, kind="stable")
     ordered = prints[order]
-    # How many equal rows stand before each, and how many training had of it.
+    # For each row: the number of equal rows before it, and their number in the training data.
     before = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
     had = np.searchsorted(trained, ordered, "right") - np.searchsorted(trained, ordered)
     found = np.empty(len(prints), bool)
@@ -141,7 +146,7 @@ def rows_of_training(model: Path, dataset: Dataset) -> np.ndarray | None:
 
 
 def fingerprints(dataset: Dataset) -> np.ndarray:
-    """A number for each row that hardly any other row shares, of features and target.
+    """Compute a 64-bit hash of the features and the target of each row.
 
     Returns
     -------
@@ -154,12 +159,12 @@ def fingerprints(dataset: Dataset) -> np.ndarray:
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
-    """Numbers as integers of 64 bits; the two zeros are one."""
+    """Bit patterns of float64 values; -0.0 and 0.0 have the same one."""
     return (np.asarray(values, np.float64) + 0.0).view(np.uint64)
 
 
 def _labels(y: np.ndarray) -> np.ndarray:
-    """Targets as integers of 64 bits: a digest of a label's text, or the bits of a number."""
+    """Targets as 64-bit integers: a hash of the label, or the bits of a float."""
     if y.dtype.kind == "f":
         return _bits(y)
     labels, which = np.unique(y, return_inverse=True)

@@ -20,7 +20,10 @@ MODEL_FILE = "model.safetensors"
 
 @contextlib.contextmanager
 def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
-    """A new folder for a run; removed again if it is left empty by an error."""
+    """Context manager that creates a run folder; an error removes it if it is still empty.
+
+    Folders that existed before are not removed.
+    """
     if out is not None:
         if out.exists() and not out.is_dir():
             raise ValueError(f"--out {out}: not a folder")
@@ -33,14 +36,14 @@ def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        with contextlib.suppress(OSError):  # not empty
+        with contextlib.suppress(OSError):  # a folder is not empty
             for path in created:
                 path.rmdir()
         raise
 
 
 def _numbered_folder(runs: Path, name: str) -> tuple[Path, list[Path]]:
-    """``NAME-1`` or the next that is free, made; and all folders that were made."""
+    """Create ``NAME-1`` or the next free number; return it and all folders created."""
     created = [] if runs.exists() else [runs]
     runs.mkdir(exist_ok=True)
     number = 1
@@ -55,12 +58,12 @@ def _numbered_folder(runs: Path, name: str) -> tuple[Path, list[Path]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, all of it or nothing."""
+    """Write a text file atomically, in UTF-8."""
     write_atomically(path, text.encode("utf-8"))
 
 
 def write_history(path: Path, history: History) -> None:
-    """One line of CSV per epoch, every digit kept."""
+    """Write one line of CSV per epoch, with all digits."""
     columns: dict[str, list[Any]] = {
         name: values.tolist() for name, values in history.to_dict().items()
     }
@@ -71,7 +74,10 @@ def write_history(path: Path, history: History) -> None:
 
 @contextlib.contextmanager
 def figure(path: Path, size: tuple[float, float]) -> Iterator[Axes]:
-    """Axes of a figure that is written at the end; no window, no pyplot."""
+    """Context manager that yields the axes of a figure and writes the figure at the end.
+
+    pyplot is not used, so that no window or global state is involved.
+    """
     import io
 
     figures = require("matplotlib.figure", "a picture")

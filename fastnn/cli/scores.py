@@ -1,7 +1,8 @@
-"""Scores of samples that training has not seen, and what they are worth.
+"""Scores on held-out samples, and cautions about their reliability.
 
-Accuracy says little where most samples are of one class: what always predicting that class comes
-to stands beside it, with balanced accuracy and AUC. The score of a few samples gets a caution.
+Accuracy says little if most samples belong to one class. It is then reported with the accuracy of
+always predicting that class, the balanced accuracy and the AUC. A score computed from few samples
+is reported with a caution.
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.network.ensemble import Ensemble
 
-IMBALANCE = 3  # times as many samples of the largest class as of the smallest
+IMBALANCE = 3  # ratio of the largest to the smallest class
 MAJORITY = 0.75  # share of the largest class
-FEW = 30  # samples
-FEW_OF_A_CLASS = 5
+FEW = 30  # samples below which a score gets a caution
+FEW_OF_A_CLASS = 5  # samples of a class below which scores of imbalanced classes get a caution
 
 
 def class_scores(
     model: Network | Ensemble | MLPClassifier | MLPRegressor, X: np.ndarray, y: np.ndarray
 ) -> dict[str, Any]:
-    """What belongs beside the accuracy of imbalanced classes; nothing if they are balanced.
+    """Compute additional scores for imbalanced classes; empty if the classes are balanced.
 
     Parameters
     ----------
     model : Network or estimator
-        A trained classifier, or a regression, which has none of this.
+        A trained model; for a regressor the result is empty.
     X : ndarray, shape (samples, features)
     y : ndarray, shape (samples,)
 
     Returns
     -------
     dict
-        ``majority_class``, ``majority_share``, ``balanced_accuracy``, ``auc``: the area under the
-        ROC curve, for several classes the mean over each against the rest; None if a class is
-        missing from ``y``. The balanced accuracy is the mean over the classes in ``y``.
+        ``majority_class``, ``majority_share``, ``balanced_accuracy`` and ``auc``. The AUC is the
+        area under the ROC curve, for more than two classes the mean over one-vs-rest; None if a
+        class is missing from ``y``. The balanced accuracy is the mean recall over the classes in
+        ``y``; None if ``y`` has a single class.
     """
     classes = getattr(model, "classes_", None)
     if classes is None or not len(y):
@@ -55,7 +57,7 @@ def class_scores(
         p = model.predict_proba(X)
         given = p[:, 1] if len(classes) == 2 else p.astype(np.float64)
         if given.ndim == 2:
-            given /= given.sum(axis=1, keepdims=True)  # float32's do not add up to 1 exactly
+            given /= given.sum(axis=1, keepdims=True)  # float32 sums differ slightly from 1
         auc = float(roc_auc_score(y, given, multi_class="ovr", labels=classes))
     recall = None
     if len(labels) > 1:
@@ -71,7 +73,7 @@ def class_scores(
 
 
 def _imbalanced(counts: np.ndarray, n_classes: int) -> bool:
-    """Whether the largest class has several times the samples of the smallest, not by chance."""
+    """Whether the largest class is several times the smallest, beyond random variation."""
     least = counts.min() if len(counts) == n_classes else 0
     if counts.max() < IMBALANCE * least:
         return False
@@ -80,16 +82,16 @@ def _imbalanced(counts: np.ndarray, n_classes: int) -> bool:
 
 
 def caution(y: np.ndarray, accuracy: float | None, imbalanced: bool) -> str | None:
-    """One line if samples are so few that their score says little.
+    """Return a one-line caution if there are too few samples for a reliable score, else None.
 
     Parameters
     ----------
     y : ndarray, shape (samples,)
-        The targets that were scored.
+        Targets of the scored samples.
     accuracy : float or None
-        None of a regression.
+        Accuracy; None for a regression.
     imbalanced : bool
-        Whether the scores of :func:`class_scores` stand beside it.
+        Whether :func:`class_scores` found the classes imbalanced.
     """
     if not len(y):
         return None
@@ -108,7 +110,7 @@ def caution(y: np.ndarray, accuracy: float | None, imbalanced: bool) -> str | No
 
 
 def interval(share: float, n: int) -> tuple[float, float]:
-    """95% confidence interval of a share of ``n`` samples (Wilson 1927)."""
+    """95% Wilson score interval of a proportion of ``n`` samples (Wilson 1927)."""
     from scipy.stats import binomtest
 
     found = binomtest(round(share * n), n).proportion_ci(method="wilson")
@@ -116,9 +118,9 @@ def interval(share: float, n: int) -> tuple[float, float]:
 
 
 def check_scoring(scoring: str | None) -> None:
-    """Raise unless it is the name of a score of scikit-learn, or None."""
+    """Raise ValueError unless ``scoring`` is None or the name of a scikit-learn scorer."""
     if scoring is None:
-        return  # scikit-learn takes longer to import than a short job to train
+        return  # importing scikit-learn takes longer than a short training
 
     from sklearn.metrics import get_scorer_names
 
@@ -130,12 +132,12 @@ def check_scoring(scoring: str | None) -> None:
 
 
 def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:
-    """A score of scikit-learn; None of no samples.
+    """Compute a score of scikit-learn; None if there are no samples.
 
     Raises
     ------
     ValueError
-        If it does not suit the targets.
+        If the score is not defined for such targets.
     """
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.metrics import get_scorer
@@ -143,7 +145,7 @@ def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) 
     mixin: Any = RegressorMixin if net.is_regression else ClassifierMixin
 
     class View(mixin, BaseEstimator):
-        """The network as what scorers take."""
+        """Adapter that presents the network as an estimator to scorers."""
 
         classes_ = net.classes_
 
@@ -162,25 +164,25 @@ def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) 
 
 
 def suits(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.ndarray) -> float:
-    """A score, or ValueError if it cannot be had of such targets."""
+    """Compute a score; raise ValueError if it is not defined for such targets."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return float(scorer(model, X, y))
-    except Exception as error:  # of whatever kind scikit-learn has for it
+    except Exception as error:  # scorers raise many types of exceptions
         text = str(error).split("\n")[0]
         raise ValueError(f"--scoring {scoring} does not suit this target: {text}") from None
 
 
 def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """The scores of imbalanced classes and the caution as rows for people.
+    """Format the scores of imbalanced classes and the caution as rows of text.
 
     Parameters
     ----------
     scores : dict
-        A result that holds what :func:`class_scores` and :func:`caution` gave.
+        Result that contains the output of :func:`class_scores` and :func:`caution`.
     prefix : str
-        Of their keys.
+        Prefix of the keys.
     """
     rows = []
     share = scores.get(f"{prefix}majority_share")
@@ -202,7 +204,7 @@ def held_out_scores(
     accuracy: float | None,
     prefix: str,
 ) -> dict[str, Any]:
-    """:func:`class_scores` and :func:`caution` by their keys in a result, where there are any."""
+    """Collect :func:`class_scores` and :func:`caution`, if any, with prefixed keys."""
     scores = class_scores(model, X, y)
     text = caution(y, accuracy, bool(scores))
     if text is not None:

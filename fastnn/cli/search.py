@@ -18,7 +18,7 @@ from fastnn.training.optimizers import OPTIMIZERS
 
 DEFAULT_HIDDEN = ("8", "32", "128", "16,16", "64,64", "16,16,16", "64,64,64")
 
-# What holds where nothing is given.
+# Defaults of the presets.
 PLAIN: dict[str, Any] = {
     "preset": "plain",
     "method": "random",
@@ -39,16 +39,16 @@ TABULAR: dict[str, Any] = {
     "epochs": 256,
     "dtype": "float32",
 }
-# What one preset has and the other has not.
+# Settings that only one of the presets has.
 OF_PLAIN = ("hidden", "activation", "learning_rate", "l2", "optimizer")
 OF_TABULAR = ("ensemble", "time_limit", "cluster")
 
-# What may be another when a search goes on: it changes no result.
+# Settings that may change when a search is resumed: the results do not depend on them.
 MAY_CHANGE = ("time_limit", "cluster", "threads")
 
 
 class SearchSettings(FileSettings):
-    """What ``fastnn search`` can be told; the fields are the options of the command."""
+    """Settings of ``fastnn search``; the fields are the options of the command."""
 
     heading: ClassVar[str] = "settings of a search"
 
@@ -134,7 +134,7 @@ class SearchSettings(FileSettings):
     )
 
     def completed(self, encoded: bool) -> SearchSettings:
-        """Every setting filled in.
+        """Choose the preset and fill in its defaults.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class SearchSettings(FileSettings):
         Raises
         ------
         ValueError
-            If settings were given that the preset does not have.
+            If a given setting does not belong to the preset.
         """
         given = self.model_dump(exclude_none=True)
         of_plain = [name for name in OF_PLAIN if name in given]

@@ -1,4 +1,4 @@
-"""What ``fastnn search`` does: settings drawn and cross-validated, the best one trained."""
+"""Implementation of ``fastnn search``: run the trials, build the model, write the run folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.search import Model, Search
     from fastnn.tables import Encoding
 
-SHOWN = 10  # trials in the table that is printed
+SHOWN = 10  # maximum number of trials in the printed table
 
 
 def search(
@@ -38,35 +38,35 @@ def search(
     quiet: bool,
     resumed: bool = False,
 ) -> tuple[dict[str, list], dict[str, Any], str]:
-    """Search as the settings say and write the run's folder.
+    """Run the search and write the run folder.
 
     Parameters
     ----------
     settings : SearchSettings
     out : Path or None
-        The run's folder; None takes a numbered one.
+        The run folder; None creates a numbered one.
     overwrite : bool
-        Whether ``out`` may have files.
+        Whether ``out`` may contain files.
     quiet : bool
-        No progress.
+        Whether to show no progress.
     resumed : bool, default=False
-        Whether ``out`` has finished fits to go on with.
+        Whether to continue with the finished fits in ``out``.
 
     Returns
     -------
     table : dict of str to list
         The trials as columns, best first.
     result : dict
-        What they came to, as ``--json`` prints it.
+        The results, as ``--json`` prints them.
     task : str
-        What the target was taken for.
+        Description of the task.
     """
     dataset, train_rows, test_rows, encoding = tables.load(settings, data_seed=True)
     rows = train_rows, test_rows
     settings = settings.completed(encoding is not None)
     search_of = _tabular if settings.preset == "tabular" else _plain
     if search_of is _plain:
-        _distributions(settings)  # raises before there is a folder
+        _distributions(settings)  # raises for bad settings, before the folder is created
     check_scoring(settings.scoring)
     dataset.check_range(np.dtype(settings.dtype))
     rare = _check_classes(dataset, rows[0], settings)
@@ -93,7 +93,7 @@ def search(
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """``"16,16"`` as numbers of units; ``"none"`` for no hidden layer."""
+    """Parse hidden layer sizes such as ``"16,16"``; ``"none"`` for no hidden layer."""
     if text.strip() == "none":
         return ()
     try:
@@ -106,7 +106,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def activations(text: str) -> list[str]:
-    """Names with commas between."""
+    """Parse names of activations separated by commas."""
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in codes.ACTIVATIONS]
     if unknown:
@@ -117,7 +117,10 @@ def activations(text: str) -> list[str]:
 
 
 def numbers(name: str, text: str, zero: bool) -> Any:
-    """``LOW:HIGH`` as a log-uniform distribution, numbers as a list."""
+    """Parse ``LOW:HIGH`` as a log-uniform distribution, or comma-separated numbers as a list.
+
+    ``zero`` tells whether 0 is allowed in the list.
+    """
     parts = text.split(":")
     try:
         given = [float(part) for part in (parts if len(parts) == 2 else text.split(","))]
@@ -135,13 +138,14 @@ def numbers(name: str, text: str, zero: bool) -> Any:
 
 
 def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings) -> str | None:
-    """One line about a class that has fewer training samples than there are folds.
+    """Return a line of text about classes with fewer training samples than folds, or None.
 
     Raises
     ------
     ValueError
-        If there is a single class; if all have so few; or if one has and the score was chosen:
-        many scores cannot be had of a fold without the class.
+        If there is a single class; if all classes have fewer samples than folds; if some have
+        and ``--scoring`` was given, since many scores are undefined for a fold without a class;
+        or if ``--class-weight`` was given for a regression.
     """
     if dataset.task == "regression":
         if settings.class_weight is not None:
@@ -165,7 +169,7 @@ def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings)
 
 
 def _suits_dummy(score: str, given: str | None, task: str, X: np.ndarray, y: np.ndarray) -> None:
-    """Raise if the score cannot be had of such targets: every trial would fail."""
+    """Raise if the score is not defined for such targets, in which case every trial would fail."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.metrics import get_scorer
 
@@ -174,7 +178,7 @@ def _suits_dummy(score: str, given: str | None, task: str, X: np.ndarray, y: np.
 
 
 def _distributions(settings: SearchSettings) -> dict[str, Any]:
-    """What the preset plain draws from."""
+    """Search space of the preset plain."""
     assert settings.activation is not None
     assert settings.learning_rate is not None
     assert settings.l2 is not None
@@ -187,7 +191,7 @@ def _distributions(settings: SearchSettings) -> dict[str, Any]:
 
 
 def _model(task: str, settings: SearchSettings) -> Model:
-    """The estimator that all trials start from."""
+    """Create the estimator whose parameters the trials vary."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
     options: dict[str, Any] = {
@@ -216,7 +220,7 @@ def _tabular(
     folder: Path,
     quiet: bool,
 ) -> Answer:
-    """The search of the preset tabular: model, table of trials, what they came to, kept fits."""
+    """Search with the preset tabular; return model, table of trials, results and stored fits."""
     from fastnn.cli import tabular_search
 
     score = settings.scoring or ("accuracy" if dataset.task == "classification" else "r2")
@@ -247,7 +251,7 @@ def _tabular(
 
 
 def _scored(model: Any, score: str, X: np.ndarray, y: np.ndarray) -> float | None:
-    """The score of the held-out samples; None where it is not defined (a class is missing)."""
+    """Score on the held-out samples; None if undefined (for example, a class is missing)."""
     try:
         value = scored(model, score, X, y)
     except ValueError:
@@ -262,7 +266,7 @@ def _plain(
     folder: Path,
     quiet: bool,
 ) -> Answer:
-    """The search of the preset plain: the same, with the best model trained."""
+    """Search with the preset plain and train the best settings; returns as :func:`_tabular`."""
     from fastnn.cli import tabular_search
     from fastnn.estimators.search import Search, cross_validate, fit_best, results
     from fastnn.tables.kept import ScoresInFolder
@@ -313,7 +317,7 @@ def _plain(
 def _held_out_score(
     search: Search, task: str, found: Model, X: np.ndarray, y: np.ndarray
 ) -> float | None:
-    """The score of the held-out samples; None where it is not defined (a class is missing)."""
+    """Score on the held-out samples; None if undefined (for example, a class is missing)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -355,7 +359,7 @@ def _write(
 
 
 def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
-    """The best trials and what became of the best."""
+    """Print the best trials and the results of the chosen model."""
     texts = {
         name: [f"{v:.4g}" if isinstance(v, float) else str(v) for v in values[:SHOWN]]
         for name, values in table.items()
@@ -388,7 +392,7 @@ def show(table: dict[str, list], result: dict[str, Any], task: str) -> None:
 
 
 def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the preset tabular has of its own, for people."""
+    """Rows that only the preset tabular has."""
     if "networks" not in result:
         return []
     trials = "the best trial" if result["members"] == 1 else f"{result['members']} trials"
@@ -404,7 +408,7 @@ def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _score_text(result: dict[str, Any]) -> str:
-    """Name of the score, and its value for the folds of an ensemble."""
+    """Name of the score; for an ensemble also its cross-validated value."""
     if result.get("networks", 1) == 1:
         return str(result["scoring"])
     return f"{result['scoring']}, {result['score']:.4f} of the folds by the ensemble"

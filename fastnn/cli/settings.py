@@ -1,8 +1,7 @@
-"""Settings of ``fastnn train``: checked, merged, completed, written.
+"""Settings of ``fastnn train``: validation, merging of sources, defaults.
 
-A setting comes from the command line, else from the environment
-(``FASTNN_EPOCHS``), else from the file given with ``--config``, else it has a
-default, which depends on the data.
+The sources of a setting, in decreasing priority: the command line, the environment
+(``FASTNN_EPOCHS``), the file given with ``--config``, a default that depends on the data.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 # Panels of the help.
 DATA, NETWORK, TRAINING, RUN = "Data", "Network", "Training", "Run"
 
-# The course's own run: two moons, 2-3-2, full-batch gradient descent.
+# Defaults for the course's example: two moons, a 2-3-2 network, full-batch gradient descent.
 MOONS: dict[str, Any] = {
     "hidden": [3],
     "activation": ["tanh"],
@@ -57,28 +56,31 @@ NOT_OF_LM = ("learning_rate", "momentum", "clip_norm", "clip_value", "ema", "bat
 
 _RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTIMIZERS.items())
 
-HELD_OUT = 0.2  # share of the samples, of data without another held-out part
-LARGE = 10_000  # training samples from which on networks and batches are larger
-UPDATES = 4000  # steps of a training, roughly
+HELD_OUT = 0.2  # share of held-out samples, for data without a test set
+LARGE = 10_000  # training samples from which networks and batches are larger
+UPDATES = 4000  # approximate number of steps of a training
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-PATIENCE = 20  # epochs, or this share of them if that is more
+PATIENCE = 20  # epochs; PATIENCE_SHARE of all epochs if that is more
 PATIENCE_SHARE = 0.05
-# What the preset tabular has its own way of.
+# Settings of the preset plain only: the preset tabular determines these itself.
 OF_PLAIN = (
     *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "label_smoothing"),
     *("l2", "dropout", "optimizer", "learning_rate", "momentum"),
     *("clip_norm", "clip_value", "ema", "batch_size", "early_stopping", "patience"),
     *("standardize", "smooth_clip"),
 )
-OF_TABULAR = ("members", "time_limit")  # which make it the default
+OF_TABULAR = ("members", "time_limit")  # giving one of them makes the preset tabular the default
 TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
-SMOOTH_CLIP = 3.0  # deviations, of encoded tables
+SMOOTH_CLIP = 3.0  # default for encoded tables, in standard deviations
 USUAL_CHECKPOINTS = "1m"
-VALIDATION = 0.1  # share of the samples, with early stopping
+VALIDATION = 0.1  # share of the validation samples with early stopping
 
 
 def _split(value: Any) -> Any:
-    """``"8,8"`` as a list; ``"none"`` or ``""`` as an empty one; one number as a list of it."""
+    """Convert ``"8,8"`` to a list, ``"none"`` or ``""`` to an empty list, a number to ``[number]``.
+
+    Other values are returned unchanged.
+    """
     if isinstance(value, str):
         value = value.strip()
         return [] if value in ("", "none") else [item.strip() for item in value.split(",")]
@@ -86,7 +88,7 @@ def _split(value: Any) -> Any:
 
 
 def _number_or_text(value: Any) -> Any:
-    """A column's position may come as a number from a file."""
+    """Convert an integer, such as a column position in a TOML file, to a string."""
     return str(value) if isinstance(value, int) else value
 
 
@@ -99,10 +101,10 @@ List = BeforeValidator(_split)
 
 
 class TrainSettings(FileSettings):
-    """What ``fastnn train`` can be told; None leaves it to the defaults.
+    """Settings of ``fastnn train``; None means that the default is used.
 
-    The fields are the options of the command and the keys of ``settings.toml``. "moons" in their
-    help are the course's data, for which the defaults are those of ``MOONS``.
+    The fields are the options of the command and the keys of ``settings.toml``. "moons" in the
+    help texts means the course's example, whose defaults are :data:`MOONS`.
     """
 
     heading: ClassVar[str] = "settings of a run; see fastnn train --config"
@@ -350,12 +352,12 @@ class TrainSettings(FileSettings):
 
     @property
     def of_plain(self) -> list[str]:
-        """Settings that were given and that the preset tabular does not have."""
+        """Names of the given settings that the preset tabular does not have."""
         found = [name for name in OF_PLAIN if getattr(self, name) is not None]
         return [*found, "loss"] if self.loss == "binary_cross_entropy" else found
 
     def takes_tabular(self, encoded: bool) -> bool:
-        """Whether the network is that of the preset tabular.
+        """Whether the preset tabular is used.
 
         Parameters
         ----------
@@ -365,7 +367,7 @@ class TrainSettings(FileSettings):
         Raises
         ------
         ValueError
-            If settings were given that it does not have.
+            If a given setting does not belong to the preset.
         """
         if self.preset == "tabular" and self.of_plain:
             raise ValueError(
@@ -378,13 +380,13 @@ class TrainSettings(FileSettings):
         return self.preset == "tabular" or (self.preset is None and wanted and not self.of_plain)
 
     def completed(self, data: Dataset, n_train: int, encoded: bool = False) -> TrainSettings:
-        """Every setting filled in, for these data.
+        """Fill in the defaults for these data.
 
         Parameters
         ----------
         data : Dataset
         n_train : int
-            Training samples.
+            Number of training samples.
         encoded : bool
             Whether the features are the encoded columns of a table.
 
@@ -422,7 +424,7 @@ class TrainSettings(FileSettings):
         }
         course = data.name == "moons" and data.draw is not None and data.task == "classification"
         profile = MOONS if course else general_profile(data, n_train)
-        if encoded:  # a rare category is many deviations away from its mean
+        if encoded:  # the indicator of a rare category is an outlier after scaling
             common["smooth_clip"] = SMOOTH_CLIP
         if given.get("optimizer") == "lm":
             profile = {name: profile[name] for name in profile if name != "learning_rate"} | LM
@@ -439,13 +441,13 @@ class TrainSettings(FileSettings):
         is_other = merged["optimizer"] not in (profile["optimizer"], "lm")
         if "learning_rate" not in given and is_other:
             merged["learning_rate"] = OPTIMIZERS[merged["optimizer"]]().learning_rate
-        for name in ("activation", "dropout"):  # one value for all layers, where it is one
+        for name in ("activation", "dropout"):  # a single value if it is the same for all layers
             if len(set(merged[name])) == 1:
                 merged[name] = merged[name][:1]
         return TrainSettings.check(merged)
 
     def make_optimizer(self) -> Optimizer:
-        """The update rule (of completed settings)."""
+        """Create the optimizer; the settings must be completed."""
         if self.optimizer == "lm":
             return LevenbergMarquardt()
         rest: dict[str, Any] = {
@@ -459,12 +461,12 @@ class TrainSettings(FileSettings):
 
 
 def checkpoint_interval(text: str) -> int | timedelta | None:
-    """Epochs or time between two checkpoints; None for never.
+    """Parse the interval of checkpoints: epochs or time; None for "never".
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If ``text`` is none of these.
     """
     if text == "never":
         return None
@@ -477,12 +479,12 @@ def checkpoint_interval(text: str) -> int | timedelta | None:
 
 
 def default_share(dataset: Dataset) -> float:
-    """Share of the samples to hold out: none if there are fresh ones, or a test set."""
+    """Default share of held-out samples: 0 for synthetic data and data with a test set."""
     return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
 
 
 def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
-    """What does well on most data: relu, Adam, about 4,000 small steps."""
+    """Defaults that work well on most data: relu, Adam, about 4,000 small steps."""
     small, classes = n_train < LARGE, data.task == "classification"
     batch_size = 32 if small else 128
     steps = -(-n_train // batch_size)
@@ -493,7 +495,7 @@ def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
         "loss": "cross_entropy" if classes else "squared_error",
         "optimizer": "adam",
         "learning_rate": 1e-3,
-        # By held-out score over the built-in data, five seeds each.
+        # Chosen by the held-out score on the built-in data, five seeds each.
         "l2": (1e-3 if classes else 1e-2) if small else 1e-4,
         "epochs": min(max(-(-UPDATES // steps), FEWEST_EPOCHS), MOST_EPOCHS),
         "batch_size": batch_size,
@@ -503,7 +505,7 @@ def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Settings in a TOML file.
+    """Read settings from a TOML file.
 
     Parameters
     ----------
@@ -516,7 +518,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not TOML or has a setting that does not exist or is not allowed.
+        If the file is not TOML, or contains an unknown setting or a value that is not allowed.
     """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -527,12 +529,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def merge(*levels: Mapping[str, Any]) -> TrainSettings:
-    """Settings from several places, the first of which counts most.
+    """Merge settings from several sources.
 
     Parameters
     ----------
     *levels : dict
-        Settings by name; a value of None is not there.
+        Settings by name, in decreasing priority; None means not given.
 
     Returns
     -------
@@ -541,12 +543,12 @@ def merge(*levels: Mapping[str, Any]) -> TrainSettings:
     Raises
     ------
     ValueError
-        If a setting is not allowed.
+        If a value is not allowed.
     """
     merged: dict[str, Any] = {}
     for level in reversed(levels):
         fields = {name: value for name, value in level.items() if value is not None}
-        # What counts more replaces what says the same in another way, or no longer fits.
+        # A setting also removes settings of lower priority that mean the same or conflict.
         if "hidden" in fields:
             merged = {k: v for k, v in merged.items() if k not in ("layers", "layer_size")}
         if "layers" in fields or "layer_size" in fields:

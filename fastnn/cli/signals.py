@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both end the work of a command in order, only the exit codes differ."""
+"""Ctrl-C and SIGTERM: both end a command cleanly; only the exit codes differ."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TERMINATED = 143
 
 
 class Signals:
-    """What came in the course of a command.
+    """Signals received while a command runs.
 
     Attributes
     ----------
     terminated : bool
-        Whether SIGTERM came.
+        Whether SIGTERM was received.
     held : bool
-        Whether the next signal waits until the results are written.
+        Whether the next signal is deferred until the results are written.
     waiting : bool
-        Whether one does.
+        Whether a signal was deferred.
     """
 
     def __init__(self) -> None:
@@ -32,8 +32,11 @@ class Signals:
         self._process = os.getpid()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt, which ends a training where it is; or wait."""
-        if os.getpid() != self._process and number != signal.SIGINT:  # in a child: as ever
+        """Signal handler: raise KeyboardInterrupt, or defer the signal while results are written.
+
+        In a forked child, SIGTERM has its default effect.
+        """
+        if os.getpid() != self._process and number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -44,7 +47,7 @@ class Signals:
         raise KeyboardInterrupt
 
     def exit_code(self, code: int) -> int:
-        """That of the command, if it had ``code`` without a signal."""
+        """Exit code of the command; ``code`` is the exit code apart from signals."""
         if self.terminated:
             return TERMINATED
         return INTERRUPTED if self.waiting and code == 0 else code
@@ -55,7 +58,10 @@ _current: Signals | None = None
 
 @contextmanager
 def handled() -> Iterator[Signals]:
-    """Handlers for the time of a command, in place of those that end the process at once."""
+    """Context manager that installs handlers in place of the default ones.
+
+    Handlers that the caller has changed stay, and so do all handlers outside the main thread.
+    """
     global _current
     signals, before = Signals(), {}
     if threading.current_thread() is threading.main_thread():
@@ -75,6 +81,6 @@ def handled() -> Iterator[Signals]:
 
 
 def hold() -> None:
-    """From now on results are written, which the first signal does not end."""
+    """Defer the next signal: from now on results are written."""
     if _current is not None:
         _current.held = True

@@ -1,4 +1,4 @@
-"""Where data come from: a built-in name, a file, or standard input as a file."""
+"""Data sources: a built-in name, a file, or standard input copied to a file."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from pathlib import Path
 from fastnn.datasets import BUILT_IN
 
 STDIN = "-"
-# How files begin that are no text, and what their names must end in.
+# First bytes of binary formats, and the file name extensions they need.
 _ENDINGS = ((b"PAR1", ".parquet"), (b"PK\x03\x04", ".npz"))
 
 
 def path_of(data: str) -> str:
-    """A built-in name or a path; standard input is read into a file, which ends with the process.
+    """Return ``data``, or for standard input the path of a temporary file with its contents.
+
+    The temporary file is removed when the process exits.
 
     Raises
     ------
     ValueError
-        If nothing comes.
+        If standard input is empty.
     """
     return _standard_input() if data == STDIN else data
 
 
 def recorded(data: str) -> str:
-    """How a run remembers its data: a path as an absolute one."""
+    """Name of the data as stored with a run; paths are made absolute."""
     return data if data in BUILT_IN or data == STDIN else str(Path(data).resolve())
 
 
 def shown(data: str) -> str:
-    """What a run's data are called for people."""
+    """Name of the data for printing."""
     return "standard input" if data == STDIN else data
 
 

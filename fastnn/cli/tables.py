@@ -1,4 +1,4 @@
-"""A file as data for a network: as it is, or encoded where it has text, dates or gaps."""
+"""Data of a file for a network: numbers as they are, or an encoding of text, dates and gaps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastnn.tables import Encoding
     from fastnn.tables.columns import Column
 
-MOST_NUMBERS = 1_500_000_000  # of an encoded table: 12 GB
+MOST_NUMBERS = 1_500_000_000  # maximum number of values of an encoded table: 12 GB in float64
 
 
 class Data(NamedTuple):
@@ -35,10 +35,11 @@ class Data(NamedTuple):
     Attributes
     ----------
     dataset : Dataset
-        Of an encoded table: the encoded columns.
+        For an encoded table, its features are the encoded columns.
     train_rows, test_rows : ndarray of int
+        Indices of the training rows and of the held-out rows.
     encoding : Encoding or None
-        None of data that are numbers without gaps.
+        None if the features are used without an encoding.
     """
 
     dataset: Dataset
@@ -48,13 +49,13 @@ class Data(NamedTuple):
 
 
 def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> Data:
-    """The data that settings name, and which rows are held out.
+    """Load the data that the settings name and split them.
 
     Parameters
     ----------
     settings : TrainSettings or SearchSettings
     data_seed : bool, default=False
-        Whether the seed is that of synthetic data, too.
+        Whether the seed also determines synthetic data; otherwise their seed is 0.
 
     Returns
     -------
@@ -102,7 +103,10 @@ def _check_variation(dataset: Dataset, path: str) -> None:
 
 
 def _with_caution(dataset: Dataset) -> Dataset:
-    """Data with a note on columns that give the target away; a single one may well do so."""
+    """Add notes about columns that reveal the target.
+
+    Data with a single feature are not checked: there it may be legitimate.
+    """
     from fastnn.tables.columns import Column
 
     X, names = dataset.X, dataset.feature_names
@@ -129,7 +133,7 @@ def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
 
 
 def kinds_of(given: Sequence[str] | None) -> dict[str, str]:
-    """Kinds of columns by name, out of texts as NAME=KIND."""
+    """Parse strings NAME=KIND into kinds of columns by name."""
     from fastnn.tables.kinds import KINDS
 
     kinds = {}
@@ -146,7 +150,7 @@ def kinds_of(given: Sequence[str] | None) -> dict[str, str]:
 def needs_encoding(
     table: Table, target: str, ignore: Sequence[str], keep_index: bool, gaps: str | None
 ) -> bool:
-    """Whether features are not numbers, or have gaps that are not refused or left out."""
+    """Whether a feature is not numeric, or has missing values that are to be filled."""
     if table.X is not None:
         return gaps in (None, "fill") and table.X.dtype.kind == "f" and np.isnan(table.X).any()
     for name in usable_columns(table, target, ignore, keep_index)[0]:
@@ -167,7 +171,7 @@ def needs_encoding(
 def _encoded(
     table: Table, name: str, settings: TrainSettings | SearchSettings, kinds: dict[str, str]
 ) -> Data:
-    """A table with text, dates or gaps as an encoding and what it makes of the rows."""
+    """Fit an encoding to the training rows of a table, and apply it to all rows."""
     from fastnn.tables import Encoding, Remarks
     from fastnn.tables.columns import columns_of
     from fastnn.tables.target import target_of
@@ -208,7 +212,8 @@ def _encoded(
             rows=train_rows,
         )
         _check_size(len(y), encoding)
-        # texts that are no numbers are told with the column; held-out rows may be below all others
+        # These remarks are discarded: non-numeric texts are mentioned with their column, and
+        # held-out values below the training range are no surprise.
         X = encoding.transform(columns, Remarks())
     except ValueError as error:
         raise ValueError(f"{table.path}: {error} (--column NAME=drop leaves one out)") from None
@@ -220,13 +225,13 @@ def _encoded(
 
 
 def _takes_logarithms(settings: TrainSettings | SearchSettings) -> bool:
-    """Whether columns with long tails get their logarithms, as in the tabular estimators."""
+    """Whether to add logarithms of columns with long tails, as the tabular estimators do."""
     of_train = getattr(settings, "takes_tabular", None)
     return bool(of_train(True)) if of_train is not None else settings.preset != "plain"
 
 
 def _check_size(n_rows: int, encoding: Encoding) -> None:
-    """Raise before the encoded table takes more memory than there is."""
+    """Raise if the encoded table would have more than :data:`MOST_NUMBERS` values."""
     if n_rows * encoding.n_outputs > MOST_NUMBERS:
         widest = max(encoding.columns, key=lambda code: len(code.outputs()))
         raise ValueError(
@@ -238,7 +243,13 @@ def _check_size(n_rows: int, encoding: Encoding) -> None:
 def _complete(
     columns: Sequence[Column], kinds: Mapping[str, str], gaps: str | None, table: Table
 ) -> np.ndarray:
-    """Which rows count: all of them unless gaps are refused or left out."""
+    """Mask of the rows to use: all rows, or with ``gaps="drop"`` those without missing values.
+
+    Raises
+    ------
+    ValueError
+        If ``gaps`` is "error" and there is a missing value, or no row is complete.
+    """
     complete = np.ones(len(columns[0]), bool)
     if gaps in (None, "fill"):
         return complete
@@ -261,17 +272,18 @@ def _complete(
 def encoded_again(
     table: Table, encoding: Encoding, target: str | None, task: str, gaps: str | None
 ) -> Dataset:
-    """Another table, or the one of training, for a network behind an encoding.
+    """Apply the encoding of a trained model to a table.
 
     Parameters
     ----------
     table : Table
+        The training table or another one.
     encoding : Encoding
     target : str or None
-        Column of the targets.
+        Name of the target column.
     task : {"classification", "regression"}
     gaps : {"fill", "drop", "error"} or None
-        What was done about rows with gaps.
+        Treatment of missing values; None as "fill".
     """
     from fastnn.tables import Remarks
     from fastnn.tables.columns import columns_of
@@ -296,12 +308,12 @@ def encoded_again(
 
 
 def column_rows(encoding: Encoding) -> list[tuple[str, str]]:
-    """What was made of each column, for people."""
+    """Rows that describe the encoding of each column, for printing."""
     return described_rows(describe(encoding))
 
 
 def described_rows(columns: Mapping[str, Mapping[str, str]] | None) -> list[tuple[str, str]]:
-    """The same out of a result; none of data that were not encoded."""
+    """:func:`column_rows` from the output of :func:`describe`; empty for None."""
     if columns is None:
         return []
     plain = [name for name, column in columns.items() if column["becomes"] == "number"]
@@ -317,16 +329,16 @@ def described_rows(columns: Mapping[str, Mapping[str, str]] | None) -> list[tupl
     return [*shown, ("", ", ".join(hints))]
 
 
-MOST_ROWS = 40
-MOST_NAMES = 12
+MOST_ROWS = 40  # maximum number of columns that are printed on separate lines
+MOST_NAMES = 12  # maximum number of names in a list
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """Names with commas between them; of many the first."""
+    """Join names with commas; only the first :data:`MOST_NAMES` are shown."""
     more = f", ... ({len(names)} columns)" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
 
 
 def describe(encoding: Encoding) -> dict[str, Any]:
-    """The columns as values of JSON."""
+    """Describe the encoded columns by name, as JSON values."""
     return {code.name: {"kind": code.kind, "becomes": code.what()} for code in encoding.columns}

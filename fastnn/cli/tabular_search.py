@@ -1,4 +1,4 @@
-"""What ``fastnn search`` does with the preset tabular."""
+"""Implementation of ``fastnn search`` with the preset tabular."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Done(NamedTuple):
-    """What came of it.
+    """Outcome of a search.
 
     Attributes
     ----------
     found : Found
     kept : InFolder
-        The fits, to be removed when the model is written.
+        Stored fits, to be removed once the model is written.
     cluster : str or None
-        Where it ran, if not here.
+        Description of the cluster; None if the search ran on this machine.
     """
 
     found: Found
@@ -40,7 +40,7 @@ class Done(NamedTuple):
 
 
 def problem_of(dataset: Dataset, rows: np.ndarray, settings: SearchSettings, score: str) -> Problem:
-    """The rows of training as what fits share."""
+    """Create the problem, which all fits share, from the training rows."""
     assert settings.folds is not None
     assert settings.dtype is not None
     x, y = np.asarray(dataset.inputs(dataset.X[rows], np.dtype(np.float64))), dataset.y[rows]
@@ -70,12 +70,12 @@ def problem_of(dataset: Dataset, rows: np.ndarray, settings: SearchSettings, sco
 
 
 def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool) -> Done:
-    """Search, with progress, fits kept in the folder.
+    """Run the search with progress, storing the fits in the folder.
 
     Raises
     ------
     KeyboardInterrupt
-        If one came before there was anything to make a model of.
+        If interrupted before the first trial is finished.
     """
     from fastnn.training.lines import counting_progress
 
@@ -98,13 +98,13 @@ def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
 
 
 def go_on(folder: Path) -> str:
-    """How a search that was stopped goes on."""
+    """Message on how to continue an interrupted search."""
     return f"to continue: fastnn search --resume {folder}"
 
 
 @contextmanager
 def resumable(folder: Path, quiet: bool) -> Iterator[None]:
-    """After Ctrl-C, how to go on is said."""
+    """Context manager that prints after Ctrl-C how to continue the search."""
     try:
         yield
     except KeyboardInterrupt:
@@ -114,7 +114,7 @@ def resumable(folder: Path, quiet: bool) -> Iterator[None]:
 
 
 def purpose(settings: SearchSettings, digest: str) -> dict[str, Any]:
-    """What the results of a search depend on."""
+    """Everything that the results of a search depend on; compared when it is resumed."""
     own = settings.model_dump(exclude_none=True, exclude=set(MAY_CHANGE))
     return {"fastnn": fastnn.__version__, "settings": own, "digest of the data": digest}
 
@@ -138,7 +138,7 @@ def table_of(found: Found) -> dict[str, list]:
 
 
 def result_of(done: Done) -> dict[str, Any]:
-    """What is to be said of a search, beside its scores."""
+    """Results of a search other than its scores."""
     found = done.found
     result: dict[str, Any] = {
         "preset": "tabular",

@@ -1,6 +1,6 @@
 """``fastnn train``: its options; ``training.py`` does the work.
 
-Apart, so that the help imports neither NumPy nor the network.
+The modules are separate so that the help imports neither NumPy nor the network.
 """
 
 from __future__ import annotations

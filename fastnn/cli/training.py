@@ -1,4 +1,4 @@
-"""What ``fastnn train`` does: the network of the settings, its training, what is kept of it."""
+"""Implementation of ``fastnn train``: create and train the network, write the run folder."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ def train(
     quiet: bool,
     resumed: bool = False,
 ) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
-    """Train as the settings say and write the run's folder.
+    """Train a network and write the run folder.
 
     Parameters
     ----------
     settings : TrainSettings
-        Those that were given; the others are completed for the data.
+        The given settings; the others get their defaults for the data.
     out : Path or None
-        The run's folder; None takes a numbered one.
+        The run folder; None creates a numbered one.
     overwrite : bool
-        Whether ``out`` may have files.
+        Whether ``out`` may contain files.
     tensorboard : Path or None
-        Where the summaries for TensorBoard go.
+        Parent folder of the TensorBoard summaries; None writes none.
     plots : bool, default=True
-        Whether to draw pictures, where matplotlib is installed.
+        Whether to draw plots if matplotlib is installed.
     quiet : bool
-        No progress.
+        Whether to show no progress.
     resumed : bool
-        Whether ``out`` has a checkpoint, from which to go on.
+        Whether to continue from the checkpoint in ``out``.
 
     Returns
     -------
     result : dict
-        As ``--json`` prints it.
+        The results, as ``--json`` prints them.
     task : str
-        What the target was taken for.
+        Description of the task.
     columns : list of (str, str)
-        What was made of each column of a table, for people.
+        Rows that describe the encoding of each table column, for printing.
     """
     check_scoring(settings.scoring)
     dataset, train_rows, test_rows, encoding = tables.load(settings)
@@ -132,7 +132,7 @@ def train(
 
 
 def _check_suits(dataset: Dataset, scoring: str | None) -> None:
-    """Raise if the score cannot be had of such targets, before a long training."""
+    """Raise if the score is not defined for such targets, before a long training."""
     if scoring is not None:
         from sklearn.dummy import DummyClassifier, DummyRegressor
         from sklearn.metrics import get_scorer
@@ -147,7 +147,7 @@ USUAL_LOSSES = ("cross_entropy", "squared_error")
 
 
 class Run(NamedTuple):
-    """A training that has ended."""
+    """A finished training."""
 
     settings: TrainSettings
     dataset: Dataset
@@ -159,12 +159,12 @@ class Run(NamedTuple):
 
     @property
     def score(self) -> str:
-        """What the score of the run is."""
+        """Key of the run's score: "accuracy" or "r2"."""
         return "accuracy" if self.dataset.task == "classification" else "r2"
 
 
 def _check_loss(dataset: Dataset, loss: str | None) -> None:
-    """Raise for a loss of the other task; the preset tabular may have none that was given."""
+    """Raise if the loss belongs to the other task; it is None if not given (preset tabular)."""
     if loss is not None and (dataset.task == "regression") != (loss in codes.REGRESSION):
         suited = "regression" if loss in codes.REGRESSION else "classification"
         raise ValueError(
@@ -174,12 +174,12 @@ def _check_loss(dataset: Dataset, loss: str | None) -> None:
 
 
 def _quantile(settings: TrainSettings) -> float | list[float]:
-    """One quantile or several, as networks take them."""
+    """Quantile argument of the network: one quantile or several."""
     return settings.quantiles or (0.5 if settings.quantile is None else settings.quantile)
 
 
 def _network(dataset: Dataset, settings: TrainSettings) -> Network:
-    """The network for these data, untrained."""
+    """Create the untrained network for the data."""
     quantile = _quantile(settings)
     if dataset.task == "regression":
         n_outputs = 2 if settings.loss == "gaussian" else np.size(quantile)
@@ -221,7 +221,7 @@ def _fit(
     resumed: bool,
     verbose: bool,
 ) -> History:
-    """Train as the settings say."""
+    """Train the network of the preset plain."""
     from fastnn.training.history import EarlyStopping
 
     sample_weight = None
@@ -240,7 +240,7 @@ def _fit(
         early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
         callbacks=callbacks,
         verbose=verbose,
-        checkpoint=cast(Any, checkpoint),  # with what the command keeps beside it
+        checkpoint=cast(Any, checkpoint),  # a CheckpointFile, which also stores the settings
         checkpoint_every=None if checkpoint is None else _every(settings),
         resume=resumed,
     )
@@ -255,7 +255,7 @@ def _fit_tabular(
     resumed: bool,
     verbose: bool,
 ) -> tuple[Network | Ensemble, History]:
-    """The network of the preset tabular, or its members, trained."""
+    """Train the network of the preset tabular, or an ensemble of several."""
     import contextlib
     import threading
     import time
@@ -268,7 +268,7 @@ def _fit_tabular(
         "n_epochs": settings.epochs,
         "n_members": members,
         "validation_fraction": settings.validation,
-        # encoded columns are numbers, whatever they count
+        # encoded columns are always numbers; their kinds must not be detected again
         "columns": {f"x{k}": "number" for k in range(X.shape[1])},
         "random_state": settings.seed,
         "n_threads": settings.threads,
@@ -286,14 +286,14 @@ def _fit_tabular(
             delta=1.0 if settings.delta is None else settings.delta,
             **options,
         )
-    model._warns_of_copies = False  # by the names of encoded columns
+    model._warns_of_copies = False  # it would name the encoded columns
     bar = None
     if verbose:
         from fastnn.training.lines import training_progress
 
         bar = training_progress(settings.epochs * members)
-    done: dict[int, int] = {}  # epochs of each member, by its list
-    one_by_one = threading.Lock()  # members train side by side
+    done: dict[int, int] = {}  # epochs of each member, keyed by the id of its list of losses
+    one_by_one = threading.Lock()  # members are trained in parallel threads
 
     def tell(losses: list[float]) -> None:
         assert bar is not None
@@ -313,7 +313,8 @@ def _fit_tabular(
         )
     validated = bool(model.validation_curves_[0])
     curve = _mean_curve(model.validation_curves_) if validated else None
-    # of classes accuracy; squared errors are those of standardised targets, whose variance is 1
+    # The curve is 1 - accuracy for classes; squared errors are of standardised targets with
+    # variance 1, so that 1 - error is R^2.
     is_score = task == "classification" or model.loss == "squared_error"
     n_held = int(np.ceil(settings.validation * len(X)))
     n_epochs = sum(map(len, model.loss_curves_))
@@ -324,13 +325,13 @@ def _fit_tabular(
         seconds=time.perf_counter() - started,
         steps=n_epochs * max(1, (len(X) - n_held) // 256),
         stopped=model.stopped_,
-        # each member has its own
+        # members of an ensemble have different best epochs
         best_epoch=model.best_iter_[0] - 1 if validated and members == 1 else None,
     )
 
 
 def _mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mean over the members of what they recorded; at the end of those that trained so long."""
+    """Mean curve over the members; each epoch averages the members that reached it."""
     total, count = np.zeros((2, max(map(len, curves))))
     for curve in curves:
         total[: len(curve)] += curve
@@ -339,17 +340,20 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
 
 
 def _every(settings: TrainSettings) -> int | timedelta | None:
-    """Epochs or time between two checkpoints."""
+    """Interval of checkpoints: epochs or time; None for never."""
     return checkpoint_interval(settings.checkpoint_every or USUAL_CHECKPOINTS)
 
 
 def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> CheckpointFile | None:
-    """Where the run's checkpoints go; one of a run that is overwritten is removed."""
+    """Create the checkpoint file of the run; None if no checkpoints are written.
+
+    Unless the run is resumed, checkpoints of an overwritten run are removed.
+    """
     from fastnn.storage.checkpoints import CheckpointFile
 
     path = folder / CHECKPOINT_FILE
     if not resumed:
-        for old in [path, *folder.glob(f"{path.stem}-*{path.suffix}")]:  # of several members
+        for old in [path, *folder.glob(f"{path.stem}-*{path.suffix}")]:  # one per member
             old.unlink(missing_ok=True)
     elif _every(settings) is None:
         raise ValueError("--checkpoint-every never: --resume needs the run's checkpoint")
@@ -366,7 +370,7 @@ def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> Checkpo
 
 
 def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
-    """What the run came to, with the score of samples that it has not seen."""
+    """Results of the run, including the score on held-out samples."""
     net, history, score = run.net, run.history, run.score
     unseen_score = net.score(unseen_X, unseen_y) if len(unseen_X) else None
     accuracy = unseen_score if score == "accuracy" else None
@@ -406,7 +410,7 @@ def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -
 
 
 def _other_score(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray) -> dict[str, Any]:
-    """The score of ``--scoring``, for the samples of training and those held out."""
+    """Score chosen with ``--scoring``, on the training and the held-out samples."""
     name = run.settings.scoring
     if name is None:
         return {}
@@ -420,7 +424,7 @@ def _other_score(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray) -> dict[s
 def _write(
     run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun, plots: bool
 ) -> list[str]:
-    """Write model, settings, history and pictures; returns the names of the files."""
+    """Write model, settings, history and plots; return the names of the files."""
     from fastnn import storage
 
     training = {
@@ -445,7 +449,7 @@ def _write(
 
 
 def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
-    """The pictures of a run; returns their file names, none without matplotlib."""
+    """Draw the plots of a run; return their file names (none without matplotlib)."""
     if not is_installed("matplotlib"):
         return []
     from fastnn.plots import decision_boundary, loss_curve
@@ -472,7 +476,7 @@ def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
 def table(
     result: dict[str, Any], task: str, columns: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
-    """The result of a run for people."""
+    """Format the result of a run as rows of text."""
     score = "accuracy" if result["task"] == "classification" else "r2"
     name, unseen = score_name(score), result[f"held_out_{score}"]
     sizes = "-".join(map(str, result["layer_sizes"]))
@@ -516,7 +520,7 @@ def table(
 
 
 def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Which preset was taken and how to have the other one, and a loss that is not the usual."""
+    """Row that names the preset tabular, an unusual loss, and how to select the other preset."""
     if "preset" not in result:
         return []
     loss = "" if result["loss_name"] in USUAL_LOSSES else f", loss {result['loss_name']}"
@@ -524,7 +528,7 @@ def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
-    """The scores of simple models as a row for people."""
+    """Rows with the scores of simple models, and a caution if these are as good."""
     if "baselines" not in result:
         return []
     constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
@@ -537,14 +541,14 @@ def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
         text += f", {score_text(linear, score)} by a linear model"
     rows = [("baselines", text)]
     own = result[f"held_out_{score}"]
-    # Of imbalanced classes accuracy says little; balanced accuracy and AUC stand beside it.
+    # For imbalanced classes the accuracy says little; balanced accuracy and AUC are shown instead.
     if majority is None and (own <= constant or (linear is not None and own < linear)):
         rows.append(("caution", "a simple model is as good as the network"))
     return rows
 
 
 def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The score of ``--scoring`` as a row for people."""
+    """Row with the score chosen with ``--scoring``."""
     if "scoring" not in result:
         return []
     unseen = result["scoring_held_out"]
@@ -553,7 +557,7 @@ def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _hint(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """What to do about imbalanced classes, if nothing was done."""
+    """Row with a hint for imbalanced classes, unless ``--class-weight`` was given."""
     if result["class_weight"] is not None or "held_out_majority_share" not in result:
         return []
     return [("hint", "--class-weight balanced counts every class the same")]

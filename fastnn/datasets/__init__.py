@@ -1,4 +1,4 @@
-"""Built-in and file data as plain arrays.
+"""Built-in data sets, and data from files, as NumPy arrays.
 
 >>> from fastnn import datasets
 >>> data = datasets.load("moons")
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastnn.datasets.targets import TASKS
     from fastnn.datasets.writing import write_atomically
 
-# Loaded when first used: who writes a file needs no reader.
+# Submodules are imported on first use, so that writing a file does not import the readers.
 _WHERE = {
     "BUILT_IN": "builtin",
     "MNIST_FILES": "mnist",

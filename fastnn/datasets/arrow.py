@@ -1,7 +1,7 @@
-"""Text files by pyarrow, where it is installed: several times as fast as NumPy's reader.
+"""Reading text files with pyarrow if installed, which is several times as fast as NumPy.
 
-It splits lines into cells and reads plain numbers, no more. What cells mean is decided by the same
-code as for NumPy's reader, so that a file means the same with and without pyarrow.
+pyarrow only splits lines into cells and reads plain numbers. All other cells are interpreted by
+the same code as with NumPy, so that results do not depend on whether pyarrow is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.datasets import cells
 
-SMALLEST = 1 << 20  # characters, from which on its import pays
+SMALLEST = 1 << 20  # characters below which importing pyarrow takes longer than it saves
 _GAPS = sorted({w for gap in cells.GAPS for w in (gap, gap.upper(), gap.title())})
 _GAPS += ["NaN", "NaT", "<NA>", "#N/A"]
 
@@ -22,7 +22,7 @@ _GAPS += ["NaN", "NaT", "<NA>", "#N/A"]
 def columns_by_arrow(
     text: str, separator: str, numeric: Sequence[bool], converted: Callable[[list[str]], np.ndarray]
 ) -> list[np.ndarray] | None:
-    """The columns of a text.
+    """Read the columns of a text.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def columns_by_arrow(
         Lines of cells.
     separator : str
     numeric : sequence of bool
-        Which columns seem to be numbers or gaps.
+        Which columns seem to contain only numbers and missing values.
     converted : callable
-        What makes an array of texts.
+        Function that converts a list of strings to an array.
 
     Returns
     -------
     list of ndarray, or None
-        None if pyarrow is not there, or refuses a line.
+        None if pyarrow is not installed, does not suit the text, or rejects a line.
     """
     if len(text) < SMALLEST or '"' in text or separator == " " or len(numeric) < 2:
         return None
@@ -65,7 +65,7 @@ def columns_by_arrow(
             )
             break
         except pa.ArrowInvalid as error:
-            # A cell that is no plain number; anything else is wrong with the line.
+            # Only a cell that is not a plain number can be handled: read its column as strings.
             odd = re.search(r"In CSV column #(\d+): .*conversion error", str(error))
             if odd is None or not numeric[int(odd[1])]:
                 return None
@@ -82,7 +82,7 @@ def columns_by_arrow(
 
 
 def _values(column: Any, dtype: Any) -> np.ndarray:
-    """The numbers of an array of pyarrow, NaN for nulls; its own ``to_numpy`` imports pandas."""
+    """Values of a pyarrow array, NaN for nulls; pyarrow's own ``to_numpy`` imports pandas."""
     valid, data = column.buffers()
     start, end = column.offset, column.offset + len(column)
     values = np.frombuffer(data, dtype, end)[start:].copy()

@@ -1,4 +1,4 @@
-"""Data that come with the package: four synthetic kinds and scikit-learn's small tables."""
+"""Built-in data: four synthetic data sets and small tables of scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BUILT_IN = (
     "mnist",
 )
 
-N_SYNTHETIC = 200
+N_SYNTHETIC = 200  # samples of a synthetic data set
 
 
 def moons(n: int, seed: int, noise: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Same numbers as ``sklearn.datasets.make_moons(n, noise=noise, random_state=seed)``.
+    """Two moons, equal to ``sklearn.datasets.make_moons(n, noise=noise, random_state=seed)``.
 
-    Written out because importing scikit-learn takes longer than training on them.
+    Reimplemented because importing scikit-learn takes longer than training on these data.
     """
     rng = np.random.RandomState(seed)
     outer, inner = np.linspace(0, np.pi, n // 2), np.linspace(0, np.pi, n - n // 2)
@@ -43,14 +43,14 @@ def moons(n: int, seed: int, noise: float = 0.2) -> tuple[np.ndarray, np.ndarray
 
 
 def circles(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two circles, one in the other."""
+    """Two concentric circles."""
     from sklearn.datasets import make_circles
 
     return make_circles(n, noise=0.1, factor=0.5, random_state=seed)
 
 
 def blobs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Four clouds."""
+    """Four Gaussian blobs."""
     from sklearn.datasets import make_blobs
 
     # Fixed centres, so that another seed draws from the same distribution.
@@ -59,7 +59,7 @@ def blobs(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantiles(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Three classes, from the middle outwards."""
+    """Three classes in concentric rings, separated by quantiles of a Gaussian."""
     from sklearn.datasets import make_gaussian_quantiles
 
     return make_gaussian_quantiles(n_samples=n, n_features=2, n_classes=3, random_state=seed)
@@ -69,7 +69,7 @@ SYNTHETIC = {"moons": moons, "circles": circles, "blobs": blobs, "quantiles": qu
 
 
 def synthetic(name: str, seed: int, task: str | None) -> Dataset:
-    """Two features, classes as integers, fresh samples at will."""
+    """Create a synthetic data set: two features, integer classes, and ``draw`` for new samples."""
     draw = SYNTHETIC[name]
     X, y = draw(N_SYNTHETIC, seed)
     y = y.astype(np.int64)
@@ -77,7 +77,7 @@ def synthetic(name: str, seed: int, task: str | None) -> Dataset:
 
 
 def from_sklearn(name: str, task: str | None) -> Dataset:
-    """scikit-learn's small tables; classes by their names, digits as integers."""
+    """Load a small table of scikit-learn; classes are their names, digits are integers."""
     from sklearn import datasets
 
     data = getattr(datasets, f"load_{name}")()

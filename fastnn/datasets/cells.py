@@ -1,4 +1,4 @@
-"""What the cells of a text file stand for: numbers, truth values, dates, gaps."""
+"""Interpretation of the cells of a text file: numbers, truth values, dates, missing values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from datetime import datetime
 
-# How files write that a value is not there: among words, and among numbers, where a sign alone
-# stands for no class.
+# Notations of a missing value, in lower case: in any column, and in numeric columns, where signs
+# such as "-" cannot be the name of a class.
 GAPS = frozenset(
     {"", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "nat", "null", "none", "?", "missing"}
 )
@@ -43,20 +43,20 @@ _NUMBERS = {
 
 
 class Parsed(NamedTuple):
-    """A column of texts as numbers.
+    """A column of strings converted to numbers.
 
     Attributes
     ----------
     values : ndarray of float64
-        NaN for gaps; empty if there is a bad cell.
+        NaN for missing values; empty if a cell could not be converted.
     how : str or None
-        In which way, if not as plain numbers.
+        Description of the conversion; None for plain numbers.
     bad : int or None
-        The first cell that is nothing of the kind.
+        Index of the first cell that could not be converted.
     words : bool
-        Whether ``bad`` is one of many: the column is one of words.
+        Whether most different cells could not be converted, so that the column is text.
     usual : str or None
-        A cell that is unlike ``bad``, if there is.
+        An example of a cell that could be converted, if ``bad`` is an exception.
     """
 
     values: np.ndarray
@@ -67,12 +67,12 @@ class Parsed(NamedTuple):
 
 
 def is_gap(cell: str) -> bool:
-    """Whether a cell stands for nothing, among numbers."""
+    """Whether a cell means a missing value in a numeric column."""
     return cell.lower() in NUMBER_GAPS
 
 
 def kind(cell: str) -> str:
-    """What a single cell looks like: gap, number, truth, date or text."""
+    """Kind of a single cell: "gap", "number", "truth", "date" or "text"."""
     if is_gap(cell):
         return "gap"
     if parse_number(cell, ".") is not None or parse_number(cell, ",") is not None:
@@ -83,12 +83,15 @@ def kind(cell: str) -> str:
 
 
 def is_date(cell: str) -> bool:
-    """Whether a cell looks like a date, with or without a time, as ISO 8601 writes them."""
+    """Whether a cell has the form of an ISO 8601 date, with or without a time."""
     return _DATE.fullmatch(cell) is not None
 
 
 def moment(cell: str) -> datetime | None:
-    """A date as a time of UTC; None if it is none, as the 31st of February."""
+    """Parse an ISO 8601 date as an aware datetime, in UTC if it names no time zone.
+
+    Returns None for anything else, including impossible dates such as 31 February.
+    """
     from datetime import UTC, datetime
 
     if not is_date(cell):
@@ -101,7 +104,7 @@ def moment(cell: str) -> datetime | None:
 
 
 def plain_number(cell: str) -> float | None:
-    """A number as Python writes it; not 1_000, which Python reads too."""
+    """Parse a number in Python's notation, except for underscores as in 1_000; None if invalid."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:
@@ -109,7 +112,14 @@ def plain_number(cell: str) -> float | None:
 
 
 def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
-    """A number with thousands separators, a sign of currency or percent; and that sign."""
+    """Parse a number that may have thousands separators and a currency or percent sign.
+
+    Returns
+    -------
+    (float, str) or None
+        The number and the sign ("" if there is none); None if the cell is not a number. The
+        number is not divided by 100 for a percent sign.
+    """
     if decimal == "." or not ({".", ","} & set(cell)):
         value = plain_number(cell)
         if value is not None:
@@ -128,10 +138,10 @@ def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
 
 
 def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
-    """The decimal sign that cells show; None if they show none or both.
+    """Detect the decimal sign from cells; None if they show neither sign or both.
 
-    A comma in ``1,5`` is one; in ``1,234`` it may separate thousands, unless a semicolon or a tab
-    separates the cells, as it does where commas are decimal signs.
+    A comma as in ``1,5`` is a decimal sign. In ``1,234`` it may separate thousands; it is taken as
+    a decimal sign only if the cells are not separated by commas and no cell has a decimal point.
     """
     commas = points = doubtful = 0
     for cell in cells:
@@ -151,25 +161,28 @@ def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
 
 
 def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
-    """A column of texts as numbers, in whichever way all of them can be read.
+    """Convert a column of strings to numbers, if all can be read as the same kind.
+
+    The kinds are truth values, numbers and dates.
 
     Parameters
     ----------
     column : sequence of str or None
-        Stripped cells; None is a gap.
+        Stripped cells; None is a missing value.
     decimal : {".", ","}
+        Decimal sign.
 
     Returns
     -------
     Parsed
     """
-    # In the order of the column, so that messages do not depend on hashes.
+    # Keep the order of the column, so that messages do not depend on hash values.
     different = {cell: 0 for cell in dict.fromkeys(column) if cell is not None and not is_gap(cell)}
     for way in (_truth, _numbers, _dates):
         table, how = way(different.keys(), decimal)
         if len(table) == len(different):
             return Parsed(_filled(column, table), how)
-        if table and 2 * len(table) >= len(different):  # what is left is the exception
+        if table and 2 * len(table) >= len(different):  # the remaining cells are exceptions
             break
     else:
         table = {}
@@ -178,7 +191,7 @@ def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
 
 
 def _filled(column: Sequence[str | None], table: dict[str, float]) -> np.ndarray:
-    """The numbers of cells; NaN where there is none."""
+    """Look up the number of each cell; NaN if ``table`` does not have it."""
     nan = float("nan")
     return np.fromiter(
         [nan if cell is None else table.get(cell, nan) for cell in column], np.float64, len(column)
@@ -186,8 +199,8 @@ def _filled(column: Sequence[str | None], table: dict[str, float]) -> np.ndarray
 
 
 def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
-    """Yes as 1, no as 0."""
-    if len(cells) > 16:  # more than there are ways to write two words
+    """Map truth values to 1 and 0, with a description; other cells are left out."""
+    if len(cells) > 16:  # more than the upper and lower case spellings of two words
         return {}, None
     tables = [
         {cell: 1.0 - pair.index(cell.lower()) for cell in cells if cell.lower() in pair}
@@ -201,7 +214,11 @@ def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str 
 
 
 def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
-    """Numbers; of several signs of currency or percent those with the most frequent one."""
+    """Map cells to numbers, with a description; other cells are left out.
+
+    If there are several currency or percent signs, only the cells with the most frequent one are
+    included.
+    """
     if decimal == "." and not any("_" in cell for cell in cells):
         try:
             return dict(zip(cells, map(float, cells), strict=True)), None
@@ -220,7 +237,10 @@ def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], st
 
 
 def _dates(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
-    """Days since 1970-01-01 (UTC where a zone is given)."""
+    """Map dates to days since 1970-01-01 00:00 UTC, with a description; other cells are left out.
+
+    Dates without a time zone are taken as UTC.
+    """
     from datetime import UTC, datetime
 
     start, table = datetime(1970, 1, 1, tzinfo=UTC), {}

@@ -1,40 +1,40 @@
-"""Which columns of a file are the features of a trained network."""
+"""Matching the columns of a file with the features of a trained network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-LISTED = 8  # names in a message
+LISTED = 8  # maximum number of names in a message
 
 
 def choose_columns(
     names: Sequence[str], features: Sequence[str], path: Path, target: str | None = None
 ) -> tuple[list[str], list[str]]:
-    """Columns for the features: by name, or by position if either side has no names.
+    """Choose columns for the features: by name, or by position if either side has no names.
 
     Parameters
     ----------
     names : sequence of str
-        Columns of the file; a file without names has "0", "1", ...
+        Columns of the file; "0", "1", ... for a file without names.
     features : sequence of str
-        What the network was trained with.
+        Names of the features in training.
     path : Path
         The file, for messages.
     target : str, optional
-        The column of the targets, which is no feature.
+        Name of the target column, which is not used unless it is one of ``features``.
 
     Returns
     -------
     columns : list of str
-        One for each feature.
+        One column of the file for each feature.
     notes : list of str
-        What was decided, if the file does not have just these columns in this order.
+        Decisions, if the file does not have exactly these columns in this order.
 
     Raises
     ------
     ValueError
-        If features are missing: it names them.
+        If features are missing; the message names them.
     """
     others = [name for name in names if name != target or name in features]
     missing = [name for name in features if name not in others]
@@ -46,7 +46,7 @@ def choose_columns(
             f"the file has {_listed(others)}"
         )
     if len(names) == len(features):
-        others = list(names)  # the target's name is a position, too, and need not be there
+        others = list(names)  # the target is also a position, and may be absent from this file
     if len(others) != len(features):
         which = "the file has no names" if _are_positions(names) else "the network knows no names"
         raise ValueError(
@@ -61,7 +61,7 @@ def choose_columns(
 
 
 def _notes(names: list[str], features: Sequence[str], path: Path) -> list[str]:
-    """What a file has besides the features, or in another order."""
+    """Notes about columns that are not used, or that are in another order."""
     more = [name for name in names if name not in features]
     notes = [f"{path.name}: not used: {_listed(more)}"] if more else []
     if [name for name in names if name in features] != list(features):
@@ -70,12 +70,12 @@ def _notes(names: list[str], features: Sequence[str], path: Path) -> list[str]:
 
 
 def _are_positions(names: Sequence[str]) -> bool:
-    """Whether names only count the columns, as those of files without names and of arrays do."""
+    """Whether names only number the columns: "0", "1", ... or "x0", "x1", ..."""
     numbers = [name.removeprefix("x") for name in names]
     return all(number.isdecimal() for number in numbers)
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Some names for a message."""
+    """Join the first :data:`LISTED` names for a message."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(repr, names[:LISTED])) + more

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Samples and targets, and where held-out ones come from.
+    """Samples and targets, with a test set or a source of new samples if available.
 
     Attributes
     ----------
@@ -22,13 +22,13 @@ class Dataset:
     feature_names : tuple of str
     target_name : str
     X_test, y_test : ndarray or None
-        The test set, where the data have one.
+        The test set; None if the data have none.
     scale : float
-        What a network should divide the features by; 255 for pixels kept as bytes.
+        Divisor of the features before training; 255 for pixels stored as bytes.
     draw : callable or None
-        ``draw(n, seed)`` gives ``n`` fresh samples ``X, y`` of synthetic data.
+        For synthetic data: ``draw(n, seed)`` returns ``n`` new samples ``X, y``.
     notes : tuple of str
-        What was decided while reading a file: separator, names, columns and rows left out, ...
+        Decisions made while reading a file: separator, names, columns and rows left out, ...
 
     Examples
     --------
@@ -53,24 +53,24 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """What it is in one line, without its numbers."""
+        """Describe the data set in one line."""
         size = " x ".join(map(str, self.X.shape))
         text = f"{self.name!r}, X: {size} {self.X.dtype}, {self.task}"
         return f"Dataset({text}, target {self.target_name!r})"
 
     def inputs(self, X: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-        """Features as a network takes them: of a real type, divided by ``scale``.
+        """Convert features to the input of a network: floating point, divided by ``scale``.
 
         Parameters
         ----------
-        X : ndarray
+        X : ndarray, shape (samples, features)
             ``self.X``, ``self.X_test`` or rows of them.
         dtype : numpy dtype
-            Type of the numbers.
+            Floating-point dtype of the result.
 
         Returns
         -------
-        ndarray
+        ndarray of ``dtype``, same shape as ``X``
 
         Examples
         --------
@@ -82,7 +82,7 @@ class Dataset:
         return scaled(X, self.scale, dtype, self.feature_names)
 
     def check_range(self, dtype: Any) -> None:
-        """Raise ValueError, with the column, if a number is too large for ``dtype``."""
+        """Raise ValueError, naming the column, if a value is too large for ``dtype``."""
         check_range(self.X, dtype, self.feature_names)
         if self.task == "regression":
             check_range(self.y[:, None], dtype, [self.target_name])
@@ -91,12 +91,12 @@ class Dataset:
 def scaled(
     X: np.ndarray, scale: float, dtype: Any, names: Sequence[str] | None = None
 ) -> np.ndarray:
-    """``X / scale`` in ``dtype``, with one copy at most.
+    """Return ``X / scale`` in ``dtype``, with at most one copy.
 
     Raises
     ------
     ValueError
-        If a value is too large for ``dtype``; the message has the column's name out of ``names``.
+        If a value is too large for ``dtype``; the message names the column, from ``names``.
 
     Examples
     --------
@@ -115,21 +115,21 @@ def scaled(
 
 
 def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -> None:
-    """Raise where numbers would become infinite in ``dtype``.
+    """Raise if values would overflow in ``dtype``.
 
     Parameters
     ----------
     X : ndarray, shape (samples, columns)
-        NaN are not looked at.
+        NaN and infinities are ignored.
     dtype : numpy dtype
-        In which they must be finite.
+        Dtype in which the values must be finite.
     names : sequence of str, optional
-        Of the columns.
+        Names of the columns, for the message.
 
     Raises
     ------
     ValueError
-        It names the column.
+        If a value is too large; the message names the column.
 
     Examples
     --------
@@ -148,7 +148,10 @@ def check_range(X: np.ndarray, dtype: Any, names: Sequence[str] | None = None) -
     largest = np.finfo(dtype).max
     if max(np.fmax.reduce(X, None), -np.fmin.reduce(X, None)) <= largest:
         return
-    row, k = np.argwhere(np.isfinite(X) & (np.abs(X) > largest))[0]
+    found = np.argwhere(np.isfinite(X) & (np.abs(X) > largest))
+    if not len(found):  # only infinities, which are reported as such where they matter
+        return
+    row, k = found[0]
     column = repr(names[k]) if names is not None else str(k)
     raise ValueError(
         f"column {column} has {X[row, k]:g}, too large for {dtype} (at most {largest:.1e}); use "

@@ -1,8 +1,8 @@
 """Text files with separators between the values.
 
-Large ones are read by pyarrow where it is installed, the others by NumPy's ``loadtxt``, whose C
-code takes a fifth of a second for a million cells. What they refuse is read again with the csv
-module, which finds the line that is wrong.
+Large files are read with pyarrow if it is installed, other files with NumPy's ``loadtxt``, whose C
+code takes a fifth of a second per million cells. A file that these reject is read again with the
+csv module, which locates the faulty line.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from fastnn.datasets.layout import Format, Layout, find_layout, split_rows
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import read_text
 
-SPREAD = 20_000  # cells by which the types of the columns are guessed
-REPEATS = 1000  # values by which it is seen whether they come again
+SPREAD = 20_000  # cells from which the types of the columns are guessed
+REPEATS = 1000  # values from which it is decided whether a column has many duplicates
 _GAPS_BEGIN = frozenset("".join(gap[:1] + gap[:1].upper() for gap in cells.GAPS))
 
 
 def read_delimited(path: Path, wanted: Format) -> Table:
-    """The table in a text file.
+    """Read a table from a text file.
 
     Parameters
     ----------
     path : Path
     wanted : Format
+        Layout, as far as it is given.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def read_delimited(path: Path, wanted: Format) -> Table:
     Raises
     ------
     ValueError
-        If the file is no table; the message names the line.
+        If the file is not a table; the message names the line.
     """
     text, notes = read_text(path, wanted.encoding)
     try:
@@ -55,14 +56,14 @@ def read_delimited(path: Path, wanted: Format) -> Table:
     names = list(layout.names)
     n = len(columns[0])
     while len(names) > 1 and is_unnamed(names[-1]) and _is_empty(columns[-1]):
-        names.pop()  # a separator at the end of the lines
+        names.pop()  # the lines end with a separator
         columns.pop()
 
     @cache
     def locate(row: int) -> tuple[int, list[str]] | None:
         try:
             line, values = next(islice(_rows(layout), row, None))
-        except (csv.Error, StopIteration):  # NumPy is more patient with quotation marks
+        except (csv.Error, StopIteration):  # NumPy accepts quotation marks that csv rejects
             return None
         return (line, values) if len(values) >= len(names) else None
 
@@ -73,19 +74,19 @@ def read_delimited(path: Path, wanted: Format) -> Table:
 
 
 def is_unnamed(name: str) -> bool:
-    """Whether a column has no name of its own."""
+    """Whether the name of a column was generated: "Unnamed: 0" or a number."""
     return name.startswith("Unnamed: ") or name.isdecimal()
 
 
 def _is_empty(column: np.ndarray) -> bool:
-    """Whether there is nothing but gaps."""
+    """Whether all values are missing."""
     if column.dtype.kind == "f":
         return bool(np.isnan(column).all())
     return all(value is None for value in column.tolist())
 
 
 def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
-    """All columns: numbers where all cells are plain numbers or gaps."""
+    """Read all columns; a column is numeric if all cells are plain numbers or missing."""
     columns = _columns_by_library(layout) if layout.sample else None
     if columns is not None:
         return columns
@@ -97,17 +98,17 @@ def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
 
 
 def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
-    """All columns by pyarrow or NumPy; None if they refuse a line."""
+    """Read all columns with pyarrow or NumPy; None if they reject a line."""
     text, decimal = layout.text, layout.decimal
-    # Where there is no point, commas can become points, and points in words commas again.
+    # If the text has no points, commas are replaced by points and changed back in text columns.
     swapped = decimal == "," != layout.separator and "." not in text
     if swapped:
         text, decimal = text.replace(",", "."), "."
-    # A quoted cell may have several lines, which a list of lines would tear apart.
+    # Quoted cells may contain line breaks; then the text cannot be split into lines.
     lines = None if '"' in text else text.split("\n")
     plain, numeric = ([decimal == "."] * len(layout.names) for _ in range(2))
     if decimal == ".":
-        # Gaps may begin late: lines all over the text.
+        # Missing values may first occur late, so lines throughout the text are examined.
         spread = text[-100_000:].split("\n")[1:] if lines is None else lines
         step = max(1, len(spread) // max(50, SPREAD // len(plain)))
         some = split_rows(spread[::step], layout.separator)
@@ -133,11 +134,14 @@ def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
 def _columns_by_numpy(
     text: str, lines: list[str] | None, separator: str, plain: list[bool], decimal: str
 ) -> list[np.ndarray] | None:
-    """All columns; ``plain`` are those that seem to be plain numbers without gaps."""
+    """Read all columns with NumPy; None if it rejects a line.
+
+    ``plain`` marks the columns that seem to contain only plain numbers, without missing values.
+    """
     names = [f"f{k}" for k in range(len(plain))]
     tries = 0
     while True:
-        # Columns of different types in one pass, which a later cell that is no number ends.
+        # All columns are read in one pass, which fails at a cell that is not a number as guessed.
         kinds = np.dtype([(name, "f8" if plain[k] else "O") for k, name in enumerate(names)])
         table, odd = _loadtxt(text, lines, separator, kinds)
         if table is not None:
@@ -158,9 +162,17 @@ def _columns_by_numpy(
 def _loadtxt(
     text: str, lines: list[str] | None, separator: str, types: np.dtype
 ) -> tuple[np.ndarray | None, int | None]:
-    """The rows by NumPy; None if it refuses them, and the column, if one is not of its type."""
+    """Read the rows with ``numpy.loadtxt``.
+
+    Returns
+    -------
+    rows : ndarray or None
+        None if NumPy rejects the text or there are no rows.
+    column : int or None
+        Index of the column with a cell that is not of its dtype, if that is the reason.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no rows
+        warnings.simplefilter("ignore")  # "input contained no data"
         try:
             table = np.loadtxt(
                 io.StringIO(text) if lines is None else lines,
@@ -177,10 +189,10 @@ def _loadtxt(
 
 
 def column_of(column: np.ndarray, decimal: str) -> np.ndarray:
-    """Texts as numbers if they are plain ones, else stripped, with None for gaps."""
+    """Convert strings as :func:`_converted`; each different string once if many are equal."""
     texts = column.tolist()
     if 2 * len(set(texts[:REPEATS])) <= min(len(texts), REPEATS):
-        # Values come again and again: each is looked at once.
+        # Many duplicates: convert each different string once.
         different = list(set(texts))
         found = _converted(different, decimal)
         table = dict(zip(different, found.tolist(), strict=True))
@@ -190,12 +202,15 @@ def column_of(column: np.ndarray, decimal: str) -> np.ndarray:
 
 
 def _converted(texts: list[str], decimal: str) -> np.ndarray:
-    """Numbers if all texts are plain ones or gaps, else stripped texts with None for gaps."""
+    """Convert strings to numbers if all are plain numbers or missing values.
+
+    Otherwise the array contains the stripped strings, with None for missing values.
+    """
     values = list(map(str.strip, texts))
     numbers = _plain_numbers(values, decimal)
     if numbers is not None:
         return numbers
-    if any(value[:1] == '"' for value in values):  # behind a blank, where NumPy keeps it
+    if any(value[:1] == '"' for value in values):  # NumPy keeps quotation marks after a blank
         values = [v[1:-1] if len(v) > 1 and v[0] == v[-1] == '"' else v for v in values]
     found = [
         None if not value or (value[0] in _GAPS_BEGIN and value.lower() in cells.GAPS) else value
@@ -209,12 +224,12 @@ def _converted(texts: list[str], decimal: str) -> np.ndarray:
 
 
 def _objects(values: list[str | None]) -> np.ndarray:
-    """Texts and None as an array of objects."""
+    """Create a 1-D object array of strings and None."""
     return np.array([*values, None], object)[:-1]
 
 
 def _plain_numbers(values: list[str], decimal: str) -> np.ndarray | None:
-    """Numbers without thousands separators; None if there is anything else."""
+    """Convert strings to numbers; None if any is not a number without thousands separators."""
     if decimal == ",":
         joined = "\n".join(values)
         if "." in joined:
@@ -228,7 +243,7 @@ def _plain_numbers(values: list[str], decimal: str) -> np.ndarray | None:
 
 
 def _rows(layout: Layout, more: Iterable[str] = ()) -> Iterator[tuple[int, list[str]]]:
-    """Line and stripped cells of every row, of further lines too."""
+    """Yield line number and stripped cells of every row, of the layout and then of ``more``."""
     blanks = layout.separator == " "
     lines: Iterator[str] = chain(io.StringIO(layout.text), more)
     if blanks:
@@ -242,21 +257,26 @@ def _rows(layout: Layout, more: Iterable[str] = ()) -> Iterator[tuple[int, list[
 def checked_rows(
     layout: Layout, path: Path, more: Iterable[str] = ()
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line and stripped cells of every row, all of one width.
+    """Yield line number and stripped cells of every row, checking the number of cells.
 
     Parameters
     ----------
     layout : Layout
     path : Path
-        For messages.
+        The file, for messages.
     more : iterable of str
-        Lines behind those of the layout.
+        Lines that follow those of the layout.
+
+    Raises
+    ------
+    ValueError
+        If a row does not have as many cells as there are names; the message names the line.
     """
     width, line = len(layout.names), 0
     try:
         for line, row in _rows(layout, more):
             while len(row) > width and not row[-1]:
-                row.pop()  # separators at the end
+                row.pop()  # the line ends with a separator
             if len(row) != width:
                 raise ValueError(
                     f"{path}, line {line}: {len(row)} values where the others have {width} "

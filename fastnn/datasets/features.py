@@ -1,4 +1,4 @@
-"""Columns of a table as features: which ones, as numbers, with or without gaps."""
+"""Features from the columns of a table: selection, conversion to numbers, missing values."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from fastnn.datasets.table import Table, listed
 
 GAPS = ("error", "drop")
 
-# Names of columns that identify a row, whatever its whole numbers are.
+# Names of columns that are taken as row identifiers if their whole numbers are unique.
 _INDEX_NAMES = frozenset({"", "id", "index", "row", "row_id", "rowid", "rownames", "row_names"})
-ROWS_TO_COUNT = 10  # a column of fewer rows may count them by chance
+ROWS_TO_COUNT = 10  # with fewer rows a column may be 0, 1, 2, ... by chance
 
 
 def usable_columns(
     table: Table, target: str, ignore: Sequence[str], keep_index: bool
 ) -> tuple[list[str], list[str]]:
-    """Names of the columns that can be features, and notes about those that are left out.
+    """Choose the columns that can be features; note the columns that are left out.
 
     Parameters
     ----------
     table : Table
     target : str
+        Name of the target column.
     ignore : sequence of str
         Columns to leave out.
     keep_index : bool
-        Keep columns that only number or name the rows.
+        Whether to keep columns that only number or name the rows.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def usable_columns(
         notes.append(f"left out, since all rows have gaps there: {listed(empty)}")
     if not keep_index:
         counting = [name for name in names if is_index(name, table[name])]
-        # A single column that counts is the time of a series, say.
+        # If all columns count the rows, they may be features, such as the time of a series.
         if counting and len(counting) < len(names):
             names = [name for name in names if name not in counting]
             notes.append(
@@ -66,7 +67,12 @@ def _is_empty(column: np.ndarray) -> bool:
 
 
 def is_index(name: str, column: np.ndarray) -> bool:
-    """Whether a column counts the rows, or is unnamed, or called so, and names each."""
+    """Whether a column only numbers or identifies the rows.
+
+    True if the values are 0, 1, 2, ... or 1, 2, 3, ... (in ten rows or more, unless the name is
+    empty or that of an index), or if the name is one of an index and the values are unique whole
+    numbers, or if the column is "Unnamed: 0" and has unique texts.
+    """
     unnamed = name.startswith("Unnamed: ") or name.strip().lower() in _INDEX_NAMES
     n = len(column)
     if column.dtype.kind == "O":
@@ -82,7 +88,7 @@ def is_index(name: str, column: np.ndarray) -> bool:
 
 
 def matrix(table: Table, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """Columns as one matrix of float64 with NaN for gaps, and notes on how they were read."""
+    """Combine columns into a float64 matrix with NaN for missing values; note conversions."""
     if not names:
         raise ValueError(
             f"{table.path}: there is no column beside the target; is the separator right? "
@@ -111,7 +117,7 @@ def matrix(table: Table, names: Sequence[str]) -> tuple[np.ndarray, list[str]]:
 
 
 def _with_others(message: str, table: Table, names: Sequence[str]) -> str:
-    """A message about a column that is no number, with the others that are none."""
+    """Append the names of the other non-numeric columns to a message about one of them."""
     others = []
     for name in names:
         try:
@@ -126,7 +132,7 @@ def _way(columns: list[str], how: str) -> str:
 
 
 def check_matrix(X: np.ndarray, names: Sequence[str], table: Table) -> np.ndarray:
-    """A matrix of numbers without infinities; gaps are allowed."""
+    """Return ``X``; raise if it is not numeric or has infinite values (NaN are allowed)."""
     if X.dtype.kind not in "fiub":
         raise ValueError(f"{table.path}: X must be numbers; got dtype {X.dtype}")
     bad = np.argwhere(np.isinf(X))
@@ -139,14 +145,17 @@ def check_matrix(X: np.ndarray, names: Sequence[str], table: Table) -> np.ndarra
 
 
 def rows_with_gaps(X: np.ndarray) -> np.ndarray:
-    """Which rows of a matrix have a gap."""
+    """Mask of the rows with missing values."""
     return np.isnan(X).any(axis=1) if X.dtype.kind == "f" else np.zeros(len(X), bool)
 
 
 def gaps_by_column(
     X: np.ndarray, names: Sequence[str], others: Iterable[tuple[str, np.ndarray]] = ()
 ) -> list[tuple[str, int, int]]:
-    """Columns with gaps, most first: name, number of gaps, first row."""
+    """Columns with missing values, in decreasing order: name, number, first row.
+
+    ``others`` are names of further columns, with a mask of their missing values.
+    """
     found = []
     if X.dtype.kind == "f":
         missing = np.isnan(X)
@@ -162,7 +171,7 @@ def gaps_by_column(
 
 
 def describe_gaps(found: Sequence[tuple[str, int, int]], most: int = 5) -> str:
-    """Columns and numbers of gaps for a message."""
+    """Format columns and their numbers of missing values for a message."""
     text = ", ".join(f"{name!r}: {count:,}" for name, count, _ in found[:most])
     return text + (f" and {len(found) - most} more columns" if len(found) > most else "")
 
@@ -170,16 +179,18 @@ def describe_gaps(found: Sequence[tuple[str, int, int]], most: int = 5) -> str:
 def without_gaps(
     table: Table, X: np.ndarray, names: Sequence[str], target: str, gone: np.ndarray, gaps: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Which rows have all values, and a note about the others.
+    """Return the mask of the rows without missing values, and a note about the others.
 
     Parameters
     ----------
     table : Table
     X : ndarray, shape (rows, features)
     names : sequence of str
+        Names of the features.
     target : str
+        Name of the target column.
     gone : ndarray of bool, shape (rows,)
-        Where the target has gaps.
+        Mask of the missing targets.
     gaps : {"error", "drop"}
 
     Returns
@@ -190,7 +201,7 @@ def without_gaps(
     Raises
     ------
     ValueError
-        If there are gaps and ``gaps`` is "error", or no row is without.
+        If there are missing values and ``gaps`` is "error", or no row is complete.
     """
     incomplete = rows_with_gaps(X) | gone
     n, left = len(incomplete), int(len(incomplete) - incomplete.sum())
@@ -220,7 +231,7 @@ def without_gaps(
 
 
 def _cell(table: Table, name: str, row: int) -> str:
-    """The cell of a gap, if it is not simply empty."""
+    """The text of a missing value in the file, in brackets; empty for an empty cell."""
     found = table.locate(row) if table.locate is not None else None
     if found is None or name not in table.names:
         return ""

@@ -1,4 +1,4 @@
-"""How a text file is laid out: separator, comment lines, names, decimal sign."""
+"""Layout of a text file: separator, comment lines, column names, decimal sign."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fastnn.datasets import cells
 
-SAMPLE = 200  # lines that the layout is decided by
-CELLS = 10_000  # at most, unless ten lines have more
+SAMPLE = 200  # lines from which the layout is detected
+CELLS = 10_000  # maximum number of cells examined, but at least those of ten lines
 SEPARATORS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
 _NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons", "|": "bars"}
 COMMENTS = ("#", "%", "//")
@@ -22,15 +22,16 @@ _COMMENT = re.compile(r"^[ \t]*(?:#|%|//).*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Format:
-    """How a text file is to be read; None leaves it to be found.
+    """Layout of a text file as the user gives it; None means that it is detected.
 
     Attributes
     ----------
     header : bool or None
-        Whether the first line has the columns' names.
+        Whether the first line contains the column names.
     separator : str or None
-        One character, or "tab" or "blank" (any number of them).
+        One character, or "tab" or "blank" (any number of blanks).
     decimal : {".", ",", None}
+        Decimal sign.
     encoding : str or None
     """
 
@@ -57,19 +58,21 @@ class Format:
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found.
+    """Layout of a text file as detected.
 
     Attributes
     ----------
     text : str
-        The file's text; lines that are no rows are empty, so that lines keep their numbers.
+        Text of the file; lines that are not rows are emptied, which keeps the line numbers.
     separator : str
     names : list of str
-        Columns; an unnamed one is "Unnamed: 0", ...
+        Column names; an unnamed column is "Unnamed: 0", ...
     decimal : str
+        Decimal sign.
     sample : list of list of str
-        The first rows.
+        Cells of the first rows.
     notes : list of str
+        Decisions, for the user.
     """
 
     text: str
@@ -81,19 +84,24 @@ class Layout:
 
 
 def find_layout(text: str, wanted: Format, path: Path) -> Layout:
-    """Decide how a text is laid out.
+    """Detect the layout of a text.
 
     Parameters
     ----------
     text : str
     wanted : Format
-        What is given is taken as it is.
+        Layout given by the user, which is not detected.
     path : Path
-        For messages.
+        The file, for messages.
 
     Returns
     -------
     Layout
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, or the names do not match the rows.
     """
     notes: list[str] = []
     text, declared = _without_declaration(text)
@@ -138,7 +146,7 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
 
 
 def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """Lines as stripped cells; blank ones are left out."""
+    """Split lines into stripped cells; blank lines are left out."""
     if separator == " ":
         lines = [line.replace("\t", " ").strip(" ") for line in lines]
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
@@ -146,7 +154,7 @@ def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _first_lines(text: str, *, comments: bool) -> list[str]:
-    """The first lines that are not blank, with or without those that look like comments."""
+    """First :data:`SAMPLE` non-blank lines, with or without those that look like comments."""
     lines: list[str] = []
     position = 0
     while len(lines) < SAMPLE and position < len(text):
@@ -157,12 +165,12 @@ def _first_lines(text: str, *, comments: bool) -> list[str]:
             lines.append(line)
         position = end + 1
     if position < len(text) and sum(line.count('"') for line in lines) % 2:
-        lines.pop()  # a quoted cell of several lines may be cut
+        lines.pop()  # a quoted cell with line breaks may be cut off
     return lines
 
 
 def _without_declaration(text: str) -> tuple[str, str | None]:
-    """The text without a first line as ``sep=;``, which spreadsheets write, and the separator."""
+    """Empty a first line such as ``sep=;``, which spreadsheets write; return its separator too."""
     found = re.match(r'\s*"?sep=(.)"?[ \t]*(?=\n|$)', text, re.IGNORECASE)
     if found is None:
         return text, None
@@ -170,10 +178,11 @@ def _without_declaration(text: str) -> tuple[str, str | None]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """The character that splits the lines best.
+    """Detect the separator.
 
-    Into as many cells each, and into those that are something; on a tie the one that is less
-    likely to be a part of a cell.
+    The criteria are, in this order: at least 90% of the lines have the same number of cells; the
+    share of cells that are not text (numbers, dates, ...); the share of lines with the same number
+    of cells. On a tie the separator that is less likely to be part of a cell is chosen.
     """
 
     def merit(separator: str) -> tuple[bool, float, float]:
@@ -193,9 +202,16 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] | None]:
-    """The text with comment lines emptied, and the last comment above the rows, unmarked.
+    """Empty the comment lines of a text.
 
-    A line that has as many cells as the others is a row whose first cell begins with the sign.
+    A line within the table that has as many cells as a row is a row whose first cell begins with a
+    comment sign.
+
+    Returns
+    -------
+    text : str
+    comment : (int, str) or None
+        Line number and text, without the sign, of the last comment above the rows.
     """
     if not any(mark in text for mark in COMMENTS) or not _COMMENT.search(text):
         return text, None
@@ -212,7 +228,7 @@ def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] |
             return match[0]
         if match.start() < start:
             if match[0].strip().lstrip("#%/").startswith(separator) and separator != " ":
-                bare = match[0].strip()  # a column that is called #
+                bare = match[0].strip()  # a line of names whose first column is "#"
             last = text.count("\n", 0, match.start()) + 1, bare
         return ""
 
@@ -221,19 +237,22 @@ def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] |
 
 
 def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a line names the columns, by comparing it with the next ones.
+    """Whether a line contains the column names, judged by comparison with the next rows.
 
     Parameters
     ----------
     first : sequence of str
+        Cells of the line.
     rows : sequence of sequence of str
         The rows that follow.
 
     Returns
     -------
     bool
-        A word over numbers, dates or truth values is a name; a number over numbers is a value,
-        and so is a word that comes again below it. Numbers that count the columns are names.
+        Each cell of the line is compared with its column. A text above numbers, dates or truth
+        values is a name. A cell of the same kind as numbers or dates below it is a value, as is a
+        text that occurs again below it. True if there are at least as many names as values.
+        Numbers that count the columns, such as 0, 1, 2, ... or years, are names.
     """
     if not rows:
         return any(cells.kind(cell) in ("text", "truth") for cell in first)
@@ -262,7 +281,10 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _counts(row: Sequence[str], anywhere: bool = False) -> bool:
-    """Whether the numbers of a line are 0, 1, 2, ... or years in a row, as names may be."""
+    """Whether the numbers in a line are consecutive, as column names may be.
+
+    They must start with 0 or a year from 1900 to 2100, unless ``anywhere``.
+    """
     numbers = [int(cell) for cell in row if re.fullmatch("[0-9]{1,9}", cell)]
     if len(numbers) < 3 or any(cells.kind(cell) == "date" for cell in row):
         return False
@@ -275,12 +297,12 @@ def _counts(row: Sequence[str], anywhere: bool = False) -> bool:
 
 
 def _line_number(text: str) -> int:
-    """Number of the first line that is not blank."""
+    """Number of the first non-blank line."""
     return text.count("\n", 0, len(text) - len(text.lstrip("\n \t"))) + 1
 
 
 def _blank_first_line(text: str, separator: str) -> str:
-    """The text with the line of names emptied; quoted names may have several lines."""
+    """Empty the line of names, which has several lines if quoted names contain line breaks."""
     start = text.rfind("\n", 0, len(text) - len(text.lstrip("\n \t"))) + 1
     reader = csv.reader(io.StringIO(text[start : start + (1 << 20)]), delimiter=separator)
     next(reader)
@@ -293,7 +315,11 @@ def _blank_first_line(text: str, separator: str) -> str:
 def _fitted(
     names: list[str], rows: Sequence[Sequence[str]], separator: str, path: Path, unclosed: bool
 ) -> list[str]:
-    """As many names as the rows have values: for a separator at the end, or for unnamed rows."""
+    """Match the number of names to that of the cells in a row.
+
+    They may differ by one if the lines end with a separator, or if the first column, which names
+    the rows, has no name.
+    """
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(names)
     last_empty = all(not row[-1] for row in rows if len(row) == width)
     if width == len(names) + 1:
@@ -308,7 +334,7 @@ def _fitted(
             "with --separator (separator=)"
         )
     for k, name in enumerate(names):
-        if not name:  # as pandas calls it
+        if not name:  # pandas uses the same names
             unnamed = f"Unnamed: {k}"
             names[k] = f"{unnamed}.1" if unnamed in names else unnamed
     return names

@@ -1,4 +1,4 @@
-"""Built-in data or a file as a data set."""
+"""Loading built-in data or a file as a data set."""
 
 from __future__ import annotations
 
@@ -40,44 +40,44 @@ def load(
     Parameters
     ----------
     name_or_path : str or path
-        moons, circles, blobs, quantiles (two synthetic features each), iris, wine,
-        digits, breast_cancer, diabetes, mnist; or a file: text with separators (.csv, .tsv, .txt,
-        .dat, .data, also packed, as .csv.gz), .npz or .parquet. An NPZ file holds ``X`` and
-        ``y``, or one array a column.
+        Name of a built-in data set: moons, circles, blobs, quantiles (two synthetic features
+        each), iris, wine, digits, breast_cancer, diabetes, mnist. Or a file: text with separators
+        (.csv, .tsv, .txt, .dat, .data, .tab, .psv, .asc; may be compressed, as .csv.gz), .npz or
+        .parquet. An NPZ file contains ``X`` and ``y``, or one array per column.
     target : str or int, optional
-        Column of the targets, by name or position; files need it (an NPZ file
-        with ``X`` takes ``y``).
+        Target column, by name or position; required for files (default for an NPZ file with
+        ``X``: ``y``).
     task : {"classification", "regression"}, optional
-        Default: by the target's values (:func:`fastnn.datasets.task.guess_task`).
+        Default: determined from the target's values (:func:`fastnn.datasets.task.guess_task`).
     features : sequence of str, optional
-        Columns to take, in this order; default: all but the target and those that only count or
-        name the rows. See :func:`load_features`.
+        Columns to use, in this order; default: all columns except the target and those that only
+        number or name the rows. See :func:`load_features`.
     ignore : sequence of str, optional
         Columns to leave out.
     keep_index : bool, default=False
-        Keep columns that only number or name the rows.
+        Whether to keep columns that only number or name the rows.
     gaps : {"error", "drop"}, default="error"
-        Whether a missing value is an error, or its row is left out.
+        Whether missing values raise an error, or their rows are left out.
     header : bool, optional
-        Whether the first line of a text file has names; default: by comparing it with the
-        next ones.
+        Whether the first line of a text file contains the column names; default: detected by
+        comparing it with the next lines.
     separator : str, optional
-        Between the values of a text file: a character, "tab" or "blank"; default: the one that
-        splits the lines best.
+        Separator of a text file: a character, "tab" or "blank"; default: detected.
     decimal : {".", ","}, optional
-        Decimal sign of a text file; default: by the values.
+        Decimal sign of a text file; default: detected.
     encoding : str, optional
-        Of a text file; default: UTF-8, UTF-16 with a byte-order mark, else Latin-1.
+        Encoding of a text file; default: by byte-order mark, else UTF-16 if nearly every other
+        byte is zero, else UTF-8, else Windows-1252, else Latin-1.
     data_dir : path, optional
-        Folder of the MNIST files; default: the environment variable
-        ``FASTNN_DATA_DIR``, then the cache folder, then a download into it.
+        Folder of the MNIST files; default: the environment variable ``FASTNN_DATA_DIR``, then the
+        cache folder, to which missing files are downloaded.
     seed : int, default=0
-        Of the synthetic data.
+        Seed of the synthetic data.
 
     Returns
     -------
     Dataset
-        Its ``notes`` say what was decided.
+        Its ``notes`` list the decisions made while reading.
 
     Raises
     ------
@@ -132,21 +132,22 @@ def load_features(
     decimal: str | None = None,
     encoding: str | None = None,
 ) -> np.ndarray:
-    r"""Features alone, from a file that need not have targets.
+    r"""Load only features, from a file that need not have targets.
 
     Parameters
     ----------
     path : path
-        Of the model file.
+        Path of the data file.
     features : sequence of str
-        Column names. Columns are found by name; in order if the file has no names, or if these
-        only count ("0", "1", ... or "x0", "x1", ...), and their number is right.
+        Column names. Columns are matched by name. They are matched by position if the file has no
+        names or ``features`` only number the columns ("0", "1", ... or "x0", "x1", ...); the
+        numbers of columns must then agree.
     target : str, optional
-        A column that is no feature, if the file has it.
+        Target column, which is left out if the file has it.
     notes : list of str, optional
-        Gets what was decided about file and columns.
+        List to which the decisions about file and columns are appended.
     gaps : {"error", "keep"}, default="error"
-        Whether a missing value is an error, or NaN.
+        Whether missing values raise an error, or are NaN in the result.
     header, separator, decimal, encoding
         As for :func:`load`.
 
@@ -180,7 +181,7 @@ def load_features(
 def features_of(
     table: Table, features: Sequence[str], target: str | None = None, gaps: str = "error"
 ) -> tuple[np.ndarray, list[str]]:
-    """Features of a table and what was decided; the arguments are those of `load_features`."""
+    """Return the features of a table and notes; the arguments are those of `load_features`."""
     if table.X is not None:
         if table.X.shape[1] != len(features):
             raise ValueError(
@@ -207,7 +208,7 @@ def dataset_of(
     keep_index: bool = False,
     gaps: str = "error",
 ) -> Dataset:
-    """A table's columns as features and target; the arguments are those of :func:`load`."""
+    """Create a data set from a table; the arguments are those of :func:`load`."""
     path, notes = table.path, list(table.notes)
     name = target_name(table, target)
     y, gone, decided = target_column(table, name, task)
@@ -235,7 +236,7 @@ def dataset_of(
 
 
 def target_name(table: Table, target: str | int | None) -> str:
-    """Name of the target's column, given by name or position."""
+    """Name of the target column, given by name or position."""
     if target is None and table.X is not None and "y" in table.names:
         return "y"
     columns = f"columns: {listed(table.names, 12) or 'none'}"

@@ -1,4 +1,4 @@
-"""MNIST's four files: found in a folder or downloaded, and checked."""
+"""The four files of MNIST: found in a folder or downloaded, and verified."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.writing import private_folder, write_atomically
 from fastnn.extras import require
 
-# SHA-256 and size of the contents. Mirrors compress them differently, so the bytes of a
-# .gz file say nothing.
+# SHA-256 and size of the uncompressed contents: mirrors compress them differently.
 MNIST_FILES = {
     "train-images-idx3-ubyte": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -45,7 +44,7 @@ MNIST_MIRRORS = (
 
 
 def cache_dir() -> Path:
-    """Folder where downloaded data are kept.
+    """Return the folder in which downloaded data are stored.
 
     Examples
     --------
@@ -59,7 +58,7 @@ def cache_dir() -> Path:
 
 
 def load_mnist(data_dir: str | os.PathLike | None, task: str | None) -> Dataset:
-    """60,000 and 10,000 images of 28 by 28 bytes."""
+    """Load 60,000 training and 10,000 test images of 28 by 28 bytes."""
     given = data_dir or os.environ.get("FASTNN_DATA_DIR")
     folders = [*([Path(given).expanduser()] if given else []), cache_dir()]
     parts = [contents_of(name, folders) for name in MNIST_FILES]
@@ -76,7 +75,10 @@ def load_mnist(data_dir: str | os.PathLike | None, task: str | None) -> Dataset:
 
 
 def contents_of(name: str, folders: Sequence[Path]) -> bytes:
-    """One of the four files, out of the first folder that has it or from a mirror."""
+    """Contents of one of the four files, from the first folder that has it or from a mirror.
+
+    The last folder is the cache, where a damaged file is downloaded again.
+    """
     cache = folders[-1]
     for folder in folders:
         for path in _candidates(folder, name):
@@ -91,7 +93,7 @@ def contents_of(name: str, folders: Sequence[Path]) -> bytes:
     for mirror in MNIST_MIRRORS:
         try:
             raw = download(f"{mirror}{name}.gz")
-        except Exception as error:  # whatever pooch, requests or the network come up with
+        except Exception as error:  # pooch and requests raise many types of exceptions
             reasons.append(f"{mirror.split('/')[2]}: {type(error).__name__}")
             continue
         contents = checked(raw, name)
@@ -110,22 +112,22 @@ def contents_of(name: str, folders: Sequence[Path]) -> bytes:
 
 
 def _candidates(folder: Path, name: str) -> Iterator[Path]:
-    """Where archives and other packages put a file, below a folder."""
+    """Yield the paths below a folder at which archives and other packages store a file."""
     dotted = name.replace("-idx", ".idx")
-    for place in (folder, folder / "raw", folder / "MNIST" / "raw"):  # torchvision's
+    for place in (folder, folder / "raw", folder / "MNIST" / "raw"):  # as in torchvision
         for file in (name, dotted):
             yield place / file
             yield place / f"{file}.gz"
-            yield place / file / file  # an archive of archives
+            yield place / file / file  # an unpacked archive with one folder per file
 
 
 def checked(raw: bytes, name: str) -> bytes | None:
-    """The contents, gzipped or not; None if they are not those of ``name``."""
+    """Return the contents, decompressed if gzipped; None if they are not those of ``name``."""
     digest, size = MNIST_FILES[name]
     if raw[:2] == b"\x1f\x8b":
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-                raw = file.read(size + 1)  # never more than what is expected
+                raw = file.read(size + 1)  # limits the decompressed size
         except (OSError, EOFError, ValueError, zlib.error):
             return None
     if len(raw) != size or hashlib.sha256(raw).hexdigest() != digest:
@@ -134,7 +136,7 @@ def checked(raw: bytes, name: str) -> bytes | None:
 
 
 def download(url: str) -> bytes:
-    """What lies at ``url``; the caller checks it."""
+    """Download a file and return its contents, which the caller verifies."""
     pooch = require("pooch", "downloading MNIST")
     logger = pooch.get_logger()
     level = logger.level

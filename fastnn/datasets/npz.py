@@ -1,4 +1,4 @@
-"""Archives of NumPy arrays."""
+"""Reading NPZ archives of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastnn.datasets.table import Table
 
 
 def read_npz(path: Path) -> Table:
-    """Arrays ``X`` and others, or one array a column.
+    """Read an archive that contains ``X`` and target columns, or one array per column.
 
-    The shapes are checked before anything is unpacked, since a small file may be large unpacked.
+    The shapes are checked before decompression, since a small file may decompress to a huge one.
     """
     with open(path, "rb") as file:
         if file.read(6) == b"\x93NUMPY":
@@ -29,17 +29,17 @@ def read_npz(path: Path) -> Table:
                 members = [_name(path, info) for info in archive.infolist()]
                 shapes = {name: _shape(path, archive, name) for name in members}
                 _check_shapes(path, shapes)
-                # beside X there may be arrays of other lengths, such as names; they are no columns
+                # next to X, arrays of other lengths, such as names, are not columns
                 rows = shapes.get("X", next(iter(shapes.values()), ()))[:1]
                 wanted = [name for name, shape in shapes.items() if shape[:1] == rows]
                 arrays = {name: _array(archive, name) for name in wanted}
-        except Exception as error:  # zipfile has many kinds for what is damaged
+        except Exception as error:  # zipfile raises many types of exceptions for damaged files
             if str(error).startswith(f"{path}: "):
                 raise
-            # a seek to where nothing is; others are the disk's
+            # None and EINVAL come from seeks to invalid positions; others are disk errors
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
-            # NumPy's own words advise allow_pickle, which runs what the file says.
+            # Not NumPy's message, which suggests allow_pickle: that executes code from the file.
             raise ValueError(
                 f"{path}: not a NumPy archive (.npz) of plain numbers and strings"
             ) from None
@@ -48,7 +48,7 @@ def read_npz(path: Path) -> Table:
 
 
 def _name(path: Path, info: zipfile.ZipInfo) -> str:
-    """Of the array that a member of the archive holds."""
+    """Name of the array that a member of the archive contains."""
     if info.flag_bits & 1:
         raise ValueError(f"{path}: {info.filename!r} is encrypted")
     if not info.filename.endswith(".npy"):
@@ -60,7 +60,7 @@ def _name(path: Path, info: zipfile.ZipInfo) -> str:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and dtype."""
+    """Read shape, Fortran order and dtype."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
@@ -68,7 +68,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def _shape(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
-    """Shape of an array whose numbers are all there."""
+    """Shape of an array; raises if the size of its data does not match."""
     with archive.open(f"{name}.npy") as file:
         shape, _, dtype = _header(file)
         if min(shape, default=0) < 0 or dtype.hasobject:
@@ -88,7 +88,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise unless there is a matrix X and targets, or columns of one length."""
+    """Raise unless ``X`` is a matrix, and ``y`` (if any) of its length; or all are columns."""
     if "X" not in shapes:
         rows = next(iter(shapes.values()), ())
         for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""Tables in files, by the kind of file."""
+"""Reading tables from files of all supported formats."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SUFFIXES = (*TEXT, ".npz", ".parquet")
 
 
 def read(path: Path, wanted: Format | None = None) -> Table:
-    """The table in a file.
+    """Read the table in a file.
 
     Parameters
     ----------
     path : Path
     wanted : Format, optional
-        How a text file is to be read.
+        Layout of a text file.
 
     Returns
     -------
@@ -32,8 +32,10 @@ def read(path: Path, wanted: Format | None = None) -> Table:
 
     Raises
     ------
-    OSError, ValueError
-        If there is no such file, or no table in it.
+    OSError
+        If the file does not exist or cannot be read.
+    ValueError
+        If the file does not contain a table.
     """
     suffix = suffix_of(path)
     known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
@@ -63,35 +65,35 @@ def read(path: Path, wanted: Format | None = None) -> Table:
 
 
 def suffix_of(path: Path) -> str:
-    """The end of a file's name that tells its kind, without that of the packing."""
+    """File name extension that tells the format, in lower case; ".csv" for "a.csv.gz"."""
     unpacked = path.with_suffix("") if path.suffix.lower() in PACKED else path
     return unpacked.suffix.lower()
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its ends."""
+    """File name without its extensions: "a" for "a.csv.gz"."""
     return path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
 
 
 def _read_parquet(path: Path) -> Table:
-    """Columns of a Parquet file, without those that pandas keeps as the index."""
+    """Read a Parquet file, without the columns that pandas stored as the index."""
     try:
         import pyarrow.parquet
     except ImportError:
         raise ImportError(
             'reading Parquet needs pyarrow; install it with: pip install "fastnn-cpu[parquet]"'
         ) from None
-    with open(path, "rb"):  # the reason, where it cannot be read
+    with open(path, "rb"):  # raises the plain OSError if the file cannot be read
         pass
     try:
         return _table_of(path, pyarrow.parquet.read_table(path))
-    except Exception as error:  # pyarrow has many kinds, OSError too, for what is damaged
+    except Exception as error:  # for damaged files pyarrow raises many types, also OSError
         first = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: damaged, or not a Parquet file ({first})") from None
 
 
 def _table_of(path: Path, table: Any) -> Table:
-    """A table of pyarrow as ours."""
+    """Convert a pyarrow table."""
     index = [
         name
         for name in (table.schema.pandas_metadata or {}).get("index_columns", [])
@@ -104,7 +106,7 @@ def _table_of(path: Path, table: Any) -> Table:
 
 
 def arrow_column(column: Any) -> np.ndarray:
-    """A column of pyarrow as an array: numbers with NaN for gaps, dates, else objects."""
+    """Convert a pyarrow column to an array: numbers with NaN for nulls, dates, else objects."""
     from pyarrow import types
 
     kind = column.type

@@ -1,4 +1,4 @@
-"""Which samples are held out."""
+"""Random split into training and held-out samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 def train_test_split(
     y: np.ndarray, fraction: float, seed: int, *, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of two parts, drawn at random.
+    """Split samples at random into two parts.
 
     Parameters
     ----------
@@ -17,9 +17,10 @@ def train_test_split(
     fraction : float
         Share of the second part.
     seed : int
-        Of everything random.
+        Seed of the random number generator.
     stratify : bool
-        Take the share of every class; a class with one sample stays in the first.
+        Whether to take this share of every class. At least one sample of each class stays in the
+        first part.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A table in memory: columns as they are in a file, and what became of them."""
+"""A table in memory: the columns of a file and their conversion to numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.datasets import cells
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns by name, and the notes about them.
+    """Columns of a file by name, and notes about them.
 
     Attributes
     ----------
@@ -21,18 +21,19 @@ class Table:
         The file, for messages.
     names : list of str
     columns : list of ndarray, shape (rows,)
-        Numbers where all values are, with NaN for gaps; else objects: stripped texts with None
-        for gaps.
+        Numbers, with NaN for missing values, if all values are numbers; dates as datetime64 if the
+        file stores them as such; else objects: stripped strings, with None for missing values.
     X : ndarray or None
-        The matrix of an NPZ file that has one; the columns are then its other arrays.
+        Matrix ``X`` of an NPZ file, if any; the columns are then the other arrays.
     typed : bool
-        Whether the file says which type a 1 has.
+        Whether the file stores the types of the columns; False for text files.
     decimal : {".", ","}
-        Decimal sign of texts.
+        Decimal sign of text cells.
     locate : callable or None
-        ``locate(row)`` gives the line of a text file and its cells, if it can be found.
+        ``locate(row)`` returns the line number of a row in a text file and its cells, or None if
+        the row cannot be located.
     notes : list of str
-        What was decided while reading.
+        Decisions made while reading.
     """
 
     path: Path
@@ -48,12 +49,12 @@ class Table:
         return self.columns[self.names.index(name)]
 
     def where(self, row: int) -> str:
-        """A row as people find it."""
+        """Location of a row for messages: its line in a text file, else its number."""
         found = self.locate(row) if self.locate is not None else None
         return f"row {row + 1}" if found is None else f"line {found[0]}"
 
     def shown(self, name: str, row: int) -> str:
-        """A cell as it stands in the file."""
+        """A cell for messages, as written in the file."""
         found = self.locate(row) if self.locate is not None else None
         if found is not None:
             return repr(found[1][self.names.index(name)])
@@ -61,19 +62,19 @@ class Table:
         return repr(value.item() if isinstance(value, np.generic) else value)
 
     def numbers(self, name: str) -> tuple[np.ndarray, str | None]:
-        """A column as numbers.
+        """Convert a column to numbers.
 
         Returns
         -------
         values : ndarray of float64
-            NaN for gaps.
+            NaN for missing values.
         how : str or None
-            In which way, if the cells are no plain numbers.
+            Description of the conversion; None for plain numbers.
 
         Raises
         ------
         ValueError
-            If a cell is no number; the message shows it.
+            If a cell cannot be converted; the message shows it.
         """
         column = self[name]
         if column.dtype.kind in "fiub":
@@ -104,7 +105,7 @@ class Table:
 
 
 def advice(name: str) -> str:
-    """What to do about a column that cannot be used."""
+    """Advice, for messages, about a column that cannot be converted."""
     return (
         f"leave it out (--ignore {name!r}, ignore=[{name!r}]) or encode it as numbers "
         "(fastnn.TableEncoder)"
@@ -112,12 +113,12 @@ def advice(name: str) -> str:
 
 
 def days(column: np.ndarray) -> np.ndarray:
-    """Dates as days since 1970-01-01; NaN for gaps."""
+    """Convert dates to days since 1970-01-01; NaN for missing values."""
     passed = column - np.datetime64("1970-01-01")
     return passed / np.timedelta64(1, "D")
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
-    """Some names for a message."""
+    """Join the first ``most`` names for a message."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more

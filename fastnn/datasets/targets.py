@@ -1,4 +1,4 @@
-"""Targets: what they are made of, and what kind of task they are for."""
+"""Targets: conversion of their column, and the kind of task."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 from fastnn.datasets.task import guess_task
 
-ENOUGH = 1000  # different texts that tell whether a column has dates
-FEW_CLASSES = 10  # different words that may be classes although most are numbers
+ENOUGH = 1000  # different texts that are checked for dates
+FEW_CLASSES = 10  # maximum number of different texts that may be classes if most are numbers
 TASKS = ("classification", "regression")
 
 
 def target_column(
     table: Table, name: str, task: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """A column as targets: numbers if all of it are, whichever way they are written, else texts.
+    """Convert a column to targets: numbers if all cells can be read as numbers, else texts.
 
     Returns
     -------
     y : ndarray, shape (rows,)
     gone : ndarray of bool, shape (rows,)
-        Where there is none.
+        Mask of the missing targets.
     notes : list of str
+
+    Raises
+    ------
+    ValueError
+        If the column is not 1-D, or has dates, infinite values, or a few texts among numbers.
     """
     y, notes = table[name], []
     if y.ndim != 1:
@@ -72,7 +77,7 @@ def target_column(
 
 
 def _are_dates(texts: list[str | None]) -> bool:
-    """Whether texts are dates, in whichever order of day, month and year."""
+    """Whether texts are dates, with day, month and year in any order."""
     from fastnn.tables.dates import order_of
 
     different = dict.fromkeys(texts)
@@ -81,20 +86,20 @@ def _are_dates(texts: list[str | None]) -> bool:
 
 
 def _is_truth(texts: list[str | None]) -> bool:
-    """Whether yes and no stand there, which stay the names of the classes."""
+    """Whether texts are truth values such as yes and no, which are kept as class names."""
     first = next((value for value in texts if value is not None), None)
     return first is None or cells.kind(first) == "truth"
 
 
 def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tuple[np.ndarray, str]:
-    """Targets of the right type, and the kind of task they make.
+    """Convert targets to the dtype that the task needs, and determine the task if not given.
 
     Parameters
     ----------
     y : ndarray, shape (samples,)
-        Without gaps.
+        Targets without missing values.
     task : {"classification", "regression"}, optional
-        Default: by the values.
+        Default: determined from the values.
     name, where : str
         Column and file, for messages.
 
@@ -102,6 +107,11 @@ def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tupl
     -------
     y : ndarray
     task : str
+
+    Raises
+    ------
+    ValueError
+        If the targets do not suit the task.
     """
     if y.dtype.kind not in "fiub":
         y = y.astype(str)
@@ -127,5 +137,5 @@ def _is_whole(y: np.ndarray) -> bool:
 
 
 def whole(y: np.ndarray) -> np.ndarray:
-    """Whole floats as int64 where they fit."""
+    """Convert whole floats to int64 if all are below 2**53 in absolute value."""
     return y.astype(np.int64) if (np.abs(y) < 2.0**53).all() else y

@@ -1,37 +1,39 @@
-"""Whether a target is a class or a number, by its values.
+"""Decide between classification and regression from the values of a target.
 
-What others do: ``type_of_target`` of scikit-learn takes all whole numbers for classes; AutoGluon's
-``infer_problem_type`` takes numbers for classes if at most 5% of them differ (10% of fewer than
-1,000), so that 0, 1, 2 in 12 rows are a regression and a rounded measurement is 22 classes. Here
-what counts is whether whole numbers look like codes: two of them, few, or numbered from 0 or 1 and
-about equally frequent, where rounded measurements and counts have rare values at the ends.
+Other libraries: ``type_of_target`` of scikit-learn takes all whole numbers as classes. AutoGluon's
+``infer_problem_type`` takes numbers as classes if the different values are at most 5% of the rows
+(10% with fewer than 1,000 rows), so that 0, 1, 2 in 12 rows are a regression and a rounded
+measurement becomes 22 classes. Here whole numbers are classes if they look like codes: two values,
+few values, or values numbered from 0 or 1 that are about equally frequent. Rounded measurements
+and counts differ from codes in that their extreme values are rare.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-FEW = 10  # different whole numbers that are classes if each is there a few times
-MOST = 1000  # classes that are guessed at all
-ROWS_OF_CODES, ROWS_OF_OTHERS = 2, 5  # rows a class, at least, numbered from 0 or 1 or not
-EVEN = 0.25  # squared coefficient of variation of the frequencies; 0.4 and more of a normal's
+FEW = 10  # maximum number of different whole numbers that are classes if each is frequent enough
+MOST = 1000  # more different values are never taken as classes
+ROWS_OF_CODES, ROWS_OF_OTHERS = 2, 5  # minimum mean rows per class: numbered from 0 or 1, or not
+EVEN = 0.25  # maximum squared coefficient of variation of the frequencies; >= 0.4 for a normal
 
 
 def guess_task(y: np.ndarray) -> str:
-    """What a target is: the class or the value of something.
+    """Guess the task from the targets.
 
     Parameters
     ----------
     y : ndarray, shape (samples,)
-        Numbers, booleans or strings, without gaps.
+        Numbers, booleans or strings, without missing values.
 
     Returns
     -------
     {"classification", "regression"}
-        Strings and booleans are classes, numbers with fractions are values. Whole numbers are
-        classes if there are two different ones; if there are up to ten, with five rows each, or
-        two each if they are numbered from 0 or 1; if there are more, if they are numbered from 0
-        or 1 and about equally frequent.
+        Strings and booleans are classes; numbers with fractions are values. Whole numbers are
+        classes in three cases: at most two different values; up to ten different values with on
+        average five rows each (two if they are numbered consecutively from 0 or 1); up to 1000
+        values that are numbered from 0 or 1, have on average two rows each and are about equally
+        frequent.
 
     Examples
     --------
@@ -47,7 +49,7 @@ def guess_task(y: np.ndarray) -> str:
 
 
 def _are_codes(values: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether whole numbers, each so often, are classes."""
+    """Whether whole numbers with these frequencies are classes."""
     n_values, n_rows = len(values), int(counts.sum())
     if n_values <= 2:
         return True
@@ -58,6 +60,6 @@ def _are_codes(values: np.ndarray, counts: np.ndarray) -> bool:
         return n_rows >= n_values * (ROWS_OF_CODES if codes else ROWS_OF_OTHERS)
     if n_values > MOST or not from_the_start or n_values < 0.9 * span:
         return False
-    # The variation that equal frequencies have by chance alone is taken off.
+    # Subtract the variation that equally frequent classes have by chance.
     mean = n_rows / n_values
     return mean >= ROWS_OF_CODES and counts.var() / mean**2 - 1 / mean <= EVEN

@@ -1,4 +1,4 @@
-"""The text of a file: unpacked and decoded."""
+"""Text of a file: decompression and decoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 
-# How files begin that are no tables of text, and what they are.
+# First bytes of files that are not text tables, and what they are.
 _OTHERS = (
     (b"\xd0\xcf\x11\xe0", "an old spreadsheet; save the sheet as CSV"),
     (b"PAR1", "a Parquet file; let its name end in .parquet"),
@@ -34,32 +34,33 @@ _OPTION = "name another with --encoding (encoding=)"
 
 
 def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
-    """The text of a file, with the line ends of Unix.
+    r"""Read the text of a file, with ``\n`` as line ends.
 
     Parameters
     ----------
     path : Path
-        May be packed with gzip, bzip2, xz or alone in a ZIP archive.
+        The file may be compressed with gzip, bzip2 or xz, or be the only file in a ZIP archive.
     encoding : str, optional
-        Default: by the first bytes, else UTF-8, else Latin-1 as Windows has it.
+        Default: by byte-order mark, else UTF-16 if nearly every other byte is zero, else UTF-8,
+        else Windows-1252, else Latin-1.
 
     Returns
     -------
     text : str
     notes : list of str
-        The encoding, if it was a guess.
+        The encoding, if it was guessed.
 
     Raises
     ------
     ValueError
-        If it is no text, or not in this encoding.
+        If the file is not text, or not in this encoding.
     """
     text, _, notes = decoded(_unpacked(path.read_bytes(), path), path, encoding)
     return text, notes
 
 
 def decoded(raw: bytes, path: Path, encoding: str | None) -> tuple[str, str, list[str]]:
-    """The text of some bytes, its encoding, and a note where that is a guess.
+    """Decode bytes; return the text, its encoding, and a note if the encoding was guessed.
 
     Parameters and errors are those of :func:`read_text`.
     """
@@ -92,7 +93,7 @@ def decoded(raw: bytes, path: Path, encoding: str | None) -> tuple[str, str, lis
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
-    """A file to be read in parts, unpacked where gzip, bzip2 or xz packed it."""
+    """Open a file for reading in parts; gzip, bzip2 and xz are decompressed."""
     with open(path, "rb") as file:
         start = file.read(6)
     for mark, module in _PACKERS:
@@ -102,26 +103,26 @@ def open_unpacked(path: Path) -> IO[bytes]:
 
 
 def _unpacked(raw: bytes, path: Path) -> bytes:
-    """The contents, packed or not."""
+    """Decompress the contents of a file if they are compressed."""
     if raw.startswith(b"PK\x03\x04"):
         return _out_of_zip(raw, path)
     for start, module in _PACKERS:
         if raw.startswith(start):
             try:
                 return importlib.import_module(module).decompress(raw)
-            except Exception as error:  # each has its own kinds
+            except Exception as error:  # the modules raise different types
                 raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
     return raw
 
 
 def _out_of_zip(raw: bytes, path: Path) -> bytes:
-    """The only file in a ZIP archive."""
+    """Contents of the only file in a ZIP archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             names = archive.namelist()
             sheet = "[Content_Types].xml" in names or "mimetype" in names
             contents = archive.read(names[0]) if len(names) == 1 and not sheet else b""
-    except Exception as error:  # zipfile has many kinds for what is damaged
+    except Exception as error:  # zipfile raises many types of exceptions for damaged files
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
     if sheet:
         raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
@@ -131,13 +132,13 @@ def _out_of_zip(raw: bytes, path: Path) -> bytes:
 
 
 def _guess(raw: bytes, path: Path) -> tuple[str, str, list[str]]:
-    """The encoding, the text, and a note where it is a guess."""
+    """Guess the encoding; return it, the text, and a note if it is uncertain."""
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return encoding, raw.decode(encoding), []
     head = raw[:4096]
     if b"\0" in head:
-        # Two bytes a character, one of them mostly zero.
+        # UTF-16 without a byte-order mark: most characters have one zero byte.
         even, odd = head[::2].count(0), head[1::2].count(0)
         if max(even, odd) > 0.8 * len(head) / 2 and min(even, odd) == 0:
             encoding = "utf-16-le" if odd > even else "utf-16-be"

@@ -1,4 +1,4 @@
-"""Files that are written in full or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 
 
 def private_folder(path: Path) -> Path:
-    """A folder for this user alone; made if it is not there."""
+    """Create a folder that only this user can access, unless it exists; return its path."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
 def write_atomically(path: Path, contents: bytes) -> None:
-    """Write a file that is there in full or not at all, after a loss of power too.
+    """Write a file completely or not at all, even if the power fails.
 
-    Whatever goes wrong (no space, a fault of the disk, Ctrl-C), an earlier file of that name stays
-    as it was, and nothing else is left.
+    After an error (no space, a disk error, Ctrl-C) an existing file of that name is unchanged, and
+    no temporary file remains.
 
     Parameters
     ----------
     path : Path
-        Its folder is made if need be.
+        Path of the file; its folder is created if necessary.
     contents : bytes
-        What to write.
+        Contents of the file.
 
     Raises
     ------
     OSError
-        With the name of the file.
+        If the file cannot be written; the error contains its path.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def write_atomically(path: Path, contents: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the folder's entries on the disk, where the file system can do that."""
+    """Flush the entries of a folder to disk, if the file system supports this."""
     if os.name == "nt":
         return
     number = os.open(folder, os.O_RDONLY)
