@@ -225,6 +225,7 @@ def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndar
             try:
                 np.array(value, np.float64)
             except (TypeError, ValueError):
-                where = f"row {place[0]}" + (f", column {place[1]}" if len(place) == 2 else "")
-                raise ValueError(f"{name} must be numbers; got {value!r} in {where}") from None
+                where = f" in row {place[0]}" if place else ""
+                where += f", column {place[1]}" if len(place) == 2 else ""
+                raise ValueError(f"{name} must be numbers; got {value!r}{where}") from None
     raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")

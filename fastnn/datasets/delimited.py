@@ -284,5 +284,5 @@ def checked_rows(
                 )
             yield line, row
     except csv.Error as error:
-        where = f"{path}, after line {line}" if line else f"{path}, in the first row"
+        where = f"{path}, after line {line}" if line else f"{path}, line 1"
         raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from None

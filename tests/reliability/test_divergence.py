@@ -188,7 +188,7 @@ def trained(recipe, backend, **changes):
     made, error = make(backend=backend), None
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an overflow shows in the loss, not as NumPy's warning
-        warnings.filterwarnings("ignore", "training goes on")
+        warnings.filterwarnings("ignore", "training continues")
         try:
             made.fit(X, y, shuffle=False, **FIT | arguments | changes)
         except fastnn.DivergenceError as caught:

@@ -91,12 +91,12 @@ def test_without_the_state_there_is_a_warning(tmp_path):
     net.save(tmp_path / "m")
     assert storage.describe(tmp_path / "m").training_state is None
     size = (tmp_path / "m").stat().st_size
-    with pytest.warns(UserWarning, match="goes on after 5 epochs, but adam starts with new mom"):
+    with pytest.warns(UserWarning, match="continues after 5 epochs, but adam starts with new mom"):
         train(fastnn.load(tmp_path / "m"), RULES["adam"], 1)
     train(fastnn.load(tmp_path / "m"), RULES["sgd"], 1)  # has no moments
     model = fastnn.MLPClassifier(5, random_state=0).partial_fit(X, Y, classes=[0, 1])
     model.save(tmp_path / "m")
-    with pytest.warns(UserWarning, match="goes on after 60 samples, but adam starts with new"):
+    with pytest.warns(UserWarning, match="continues after 60 samples, but adam starts with new"):
         fastnn.load(tmp_path / "m").partial_fit(X, Y)
     net.save(tmp_path / "m", include_optimizer=True)
     kept = storage.describe(tmp_path / "m").training_state
