@@ -53,6 +53,4 @@ def test_one_line_about_a_target_beyond_float32(refused):
 def test_a_quotation_mark_that_stays_open(refused):
     with open("open.csv", "w") as file:
         file.write('a,b,y\n1,"2,0\n3,4,1\n' * 5)
-    assert "open.csv, line 1: ',' expected after '\"'" in refused(
-        "train", "open.csv", *QUICK
-    )
+    assert "open.csv, line 1: ',' expected after '\"'" in refused("train", "open.csv", *QUICK)
