@@ -447,10 +447,9 @@ class RecipeRun(Run):
         return float(np.average(wrong, weights=held_out.weights))
 
     def _look_at_the_clock(self, limit: float) -> None:
-        """Stop if the time limit has passed; early in the run, reduce the epochs to fit the limit.
+        """Stop if the time limit has passed; plan the number of epochs that fits the limit.
 
-        The number of epochs is fixed after the first fifth of the time, since the learning rate
-        depends on it.
+        The plan is made after the first epoch and updated during the first fifth of the time.
         """
         done, seconds = len(self.losses), time.perf_counter() - self.started
         if seconds >= limit and self.step < self.total:
