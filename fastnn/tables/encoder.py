@@ -15,7 +15,7 @@ from fastnn.validation import as_integer
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
-    """Encode a table with text, dates and gaps as numbers.
+    """Encode a table with text, dates and missing values as numbers.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ def processes(way, backend, count):
 
 
 def blas(backend):
-    """In a child forked during a fit, the number of BLAS threads must be that from before the fit."""
+    """A child forked during a fit must have the number of BLAS threads from before the fit."""
     from threadpoolctl import threadpool_info
 
     def threads():
