@@ -368,7 +368,7 @@ class Hunt:
 
 
 def _ordered(items: list, seconds: list[float], chosen: set[int]) -> list:
-    """Chosen tests, grouped by file; files with the fastest test first, fast tests first."""
+    """Chosen tests, grouped by file: files sorted by their fastest test, tests by their time."""
     first: dict[str, float] = {}
     for k in chosen:
         path = str(items[k].path)

@@ -38,7 +38,10 @@ def naive_softmax(z: np.ndarray) -> np.ndarray:
 
 
 def naive_loss(z: np.ndarray, target: int, *, shifted: bool = False) -> np.ndarray:
-    """``-log`` of the naive softmax of class ``target``; ``z`` has shape (classes, samples)."""
+    """``-log`` of the naive softmax of class ``target``; ``z`` has shape (classes, samples).
+
+    With ``shifted``, the largest logit of each sample is subtracted first.
+    """
     if shifted:
         z = z - z.max(axis=0)
     return -np.log(naive_softmax(z)[target])

@@ -374,8 +374,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Returns
         -------
         ndarray of bool, shape (n_samples,)
-            True where an encoded column is more than three interquartile ranges below the smallest
-            or above the largest value of training.
+            True where an encoded column is more than three interquartile ranges (or half ranges, if
+            that is 0) below the smallest or above the largest value of training.
         """
         return self._averaged().out_of_range(self._encoded(X))
 

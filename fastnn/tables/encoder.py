@@ -130,7 +130,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X : table with the columns of training
             Samples, one per row.
         remarks : fastnn.tables.Remarks, optional
-            Collects remarks: ignored columns, unknown categories, text in columns of numbers.
+            Collects remarks: ignored columns, unknown categories, values that were clipped before
+            the logarithm, and text that is not of the column's kind. If None, warnings are issued
+            for the last two.
 
         Returns
         -------
