@@ -1,4 +1,7 @@
-"""Fixtures: the backends. In CI a missing one is a failure, elsewhere a skip."""
+"""Fixtures for backends and other shared resources.
+
+If a backend is not available, the test fails in CI and is skipped elsewhere.
+"""
 
 import os
 import signal
@@ -11,7 +14,8 @@ from helpers import compiled_names, load_backend
 
 from fastnn.backends import BACKENDS
 
-# The same examples on every run; neither compiling on first use nor a busy machine counts as slow.
+# The same examples in every run. No deadline, and no health check for slow tests, since functions
+# may be compiled on first use and the machine may be busy.
 hypothesis.settings.register_profile(
     "fastnn",
     derandomize=True,
@@ -22,8 +26,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("fastnn")
 
-# With FASTNN_SEED=k the tests draw other numbers wherever they give a seed: `make seeds`. Those of
-# the package, which promises what becomes of a seed, stay.
+# With FASTNN_SEED=k, generators that tests create with an integer seed return other numbers
+# (`make seeds`). Generators created by the package are not changed, since its results for a given
+# seed are specified.
 if other := int(os.environ.get("FASTNN_SEED", "0")):
     usual_rng = np.random.default_rng
 
@@ -35,14 +40,14 @@ if other := int(os.environ.get("FASTNN_SEED", "0")):
 
     np.random.default_rng = other_rng
 
-# A shell ignores Ctrl-C for what it starts with "&", and so do the children of that; the tests
-# that interrupt a run would wait for ever.
+# A process started with "&" by a shell ignores SIGINT, and so do its children; tests that interrupt
+# a run would never end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Files that take longest, in that order. With "--dist loadfile" a process has a file to itself:
-# one that came late would leave the others with nothing to do.
+# The slowest files, in descending order of time. With "--dist loadfile", all tests of a file run in
+# one process: a slow file that started late would leave the other processes idle.
 LONG_FILES = (
     *("test_pages.py", "test_threads_and_processes.py", "test_experiments.py", "test_compiled.py"),
     *("test_cnn.py", "test_benchmarks.py", "test_growth.py", "test_custom.py", "test_docs.py"),
@@ -68,19 +73,19 @@ def backend(request):
 
 @pytest.fixture(params=sorted(BACKENDS))
 def kernels(request):
-    """A backend's module."""
+    """Module of a backend."""
     return load_backend(request.param)
 
 
 @pytest.fixture(params=compiled_names())
 def compiled(request):
-    """Numba, and Cython at each vector level."""
+    """Module of a compiled backend: Numba, or Cython at one of its vector levels."""
     return load_backend(request.param)
 
 
 @pytest.fixture(autouse=True)
 def no_figure_is_left():
-    """Close what a test drew in pyplot: the next test in the process may count figures."""
+    """Close the pyplot figures of a test, since the next test in the process may count figures."""
     yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
@@ -88,7 +93,7 @@ def no_figure_is_left():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium, for pages; in CI it must be there."""
+    """Chromium, for tests of pages; without it a failure in CI, elsewhere a skip."""
     from benchmarks import chromium
 
     if chromium.program() is None:

@@ -1,4 +1,4 @@
-"""What several test files share: tolerances, and the kernels called on made-up problems."""
+"""Helpers shared by test files: tolerances, comparisons, and kernel calls on random problems."""
 
 import os
 import sys
@@ -22,20 +22,20 @@ from fastnn.training.optimizers import SGD
 
 DTYPES = ("float32", "float64")
 
-# (rtol, atol) for numbers of order one, which `assert_same` sees to. float64: a dozen roundings
-# of 1.1e-16 and sums of up to a thousand terms stay below 1e-12, a wrong formula does not.
-# float32: the tolerance PyTorch publishes for torch.testing.assert_close.
+# (rtol, atol) for values of order one; `assert_same` scales its arguments accordingly. float64: a
+# dozen rounding errors of 1.1e-16 and sums of up to a thousand terms stay below 1e-12, the error of
+# a wrong formula does not. float32: the default tolerance of torch.testing.assert_close.
 TOLERANCE = {"float32": (1.3e-6, 1e-5), "float64": (0.0, 1e-12)}
 
-# Constants that are not the defaults, so that a swapped or ignored alpha shows.
+# Values other than the defaults, so that a swapped or ignored alpha is detected.
 ALPHAS = {"leaky_relu": 0.2, "elu": 0.7}
 
-# Numbers of the losses: label smoothing is a variant of its own.
+# Constants of the losses; label smoothing is tested separately.
 LOSS_CONSTANTS = {"huber": 0.6, "quantile": 0.3}
 
 
 def load_backend(name):
-    """A backend; without it a failure in CI, elsewhere a skip."""
+    """Module of a backend; if it is not available, a failure in CI, elsewhere a skip."""
     name, _, level = name.partition(":")
     try:
         kernels = backends.load(name)
@@ -47,7 +47,7 @@ def load_backend(name):
 
 
 def compiled_names():
-    """Numba, and the Cython backend at every vector level this machine has."""
+    """Names of the compiled backends: Numba, and Cython at each vector level of this machine."""
     try:
         levels = backends.load("cython").levels()
     except ImportError:
@@ -56,11 +56,11 @@ def compiled_names():
 
 
 def assert_same(actual, expected, dtype, rtol=None, atol=None, least=0.0):
-    """Equal within the dtype's tolerance, relative to the largest number expected.
+    """Assert equality within the tolerance of a dtype, relative to the largest expected value.
 
-    Kernels sum terms of both signs, so that the rounding of a small sum is that of its large
-    terms: an array is judged against its own largest entry, not entry by entry. A number that
-    is small only by cancellation is judged against ``least``.
+    Kernels sum terms of both signs, so that the rounding error of a small sum is determined by its
+    large terms. An array is therefore compared relative to its largest entry, not entry by entry.
+    For values that are small due to cancellation, ``least`` is a lower bound of the scale.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
@@ -75,21 +75,21 @@ def assert_same(actual, expected, dtype, rtol=None, atol=None, least=0.0):
 
 
 def assert_bits(actual, expected):
-    """Equal to the last bit, NaN included."""
+    """Assert that arrays and their dtypes are equal; NaN equals NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     np.testing.assert_array_equal(actual, expected)
 
 
 def padded(array):
-    """A copy as the package allocates arrays: kernels may read whole vectors beyond the end."""
+    """Copy an array with the package's allocator: kernels may read whole vectors past the end."""
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
 
 def readonly(array):
-    """A copy that cannot be written."""
+    """Read-only copy of an array."""
     copy = padded(array)
     copy.setflags(write=False)
     return copy
@@ -97,7 +97,7 @@ def readonly(array):
 
 @dataclass
 class Problem:
-    """A network, its data, and what the kernels need to be called."""
+    """A network, its data, and further arguments of the kernels."""
 
     plan: Plan
     x: np.ndarray  # (samples, features)
@@ -115,7 +115,10 @@ class Problem:
 
 
 def any_backend():
-    """Stands for a backend in plans that all of them read: wide layers as early as possible."""
+    """Stand-in for a backend, for plans that all backends can use.
+
+    Layers count as wide as early as possible, and scratch memory suffices for every backend.
+    """
     scratch = [load_backend(name).product_scratch for name in backends.available()]
     return SimpleNamespace(
         BLAS_WEIGHTS=0, product_scratch=lambda *sizes: max(size(*sizes) for size in scratch)
@@ -135,10 +138,10 @@ def make_problem(
     constant=None,
     batch_size=0,
 ):
-    """Random data and parameters of order one for a network of these sizes.
+    """Random data and parameters of order one for a network with the given layer sizes.
 
-    The last size is the number of targets where a loss has several outputs for each.
-    The plan is for batches of ``batch_size``: wide layers then work on more samples at a time.
+    If the loss has several outputs per target, the last size is the number of targets. The plan is
+    for batches of ``batch_size``, for which wide layers process more samples at a time.
     """
     rng = np.random.default_rng(seed)
     n_hidden = len(sizes) - 2
@@ -187,7 +190,7 @@ def make_problem(
 
 @contextmanager
 def scratch_memory(plan, dtype, fill, n_threads=1, sparse=False):
-    """Workspace full of ``fill`` that must not be written beyond its end."""
+    """Context with a workspace filled with ``fill``; check that its end is not overrun."""
     size = plan.workspace(dtype, 1, sparse).shape[1]
     memory = aligned_empty((n_threads + 1, size), dtype)
     memory.fill(fill)
@@ -197,7 +200,7 @@ def scratch_memory(plan, dtype, fill, n_threads=1, sparse=False):
 
 
 def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step=3):
-    """Objective and gradient of all samples; scratch memory starts with ``fill``."""
+    """Objective and gradient over all samples; scratch memory is initialized with ``fill``."""
     params = problem.params if params is None else padded(params)
     plan = problem.plan
     grads = plan.gradient_groups(params.dtype)
@@ -218,7 +221,7 @@ def loss_and_grad(kernels, problem, params=None, fill=0.0, wrap=np.asarray, step
 
 
 def forward(kernels, problem, transform, fill=0.0, wrap=np.asarray):
-    """Predictions, (samples, outputs)."""
+    """Predictions, shape (samples, outputs)."""
     plan = problem.forward_plan
     outputs = int(plan.layers[-1, codes.FAN_OUT])
     out = np.full((len(problem.x), outputs), np.nan, problem.dtype)
@@ -260,7 +263,7 @@ def train(
     x=None,
     sparse=False,
 ):
-    """A chunk of training steps from copies of the parameters and moments."""
+    """Run a chunk of training steps on copies of the parameters and moments."""
     optimizer = SGD(learning_rate=0.1) if optimizer is None else optimizer
     plan, samples = problem.plan, len(problem.x)
     params = padded(problem.params if params is None else params)
@@ -314,21 +317,26 @@ def train(
     for values, copies in zip(read, before, strict=True):
         for name, value, copy in zip(values._fields, values, copies, strict=True):
             if name != "front":
-                assert_bits(np.asarray(value), copy)  # what is read stays as it was
+                assert_bits(np.asarray(value), copy)  # inputs are not modified
     assert len(set(done)) == 1
     return Trained(done[0], losses, params, state)
 
 
 def when_main_is_within(name, seconds=60):
-    """Return once the main thread is within a function; for other threads that press Ctrl-C then.
+    """Wait until the main thread is executing a function; for threads that then send SIGINT.
 
     Parameters
     ----------
     name : str
-        Of the function that waits for the others: a signal before would meet the main thread where
-        nothing is to be interrupted yet.
+        Name of the function in which the main thread waits for other threads. An earlier signal
+        would arrive before there is anything to interrupt.
     seconds : float
-        Then it is an error.
+        Time limit.
+
+    Raises
+    ------
+    AssertionError
+        If the main thread does not reach the function within the time limit.
     """
     main = threading.main_thread().ident
     until = time.monotonic() + seconds
@@ -338,7 +346,7 @@ def when_main_is_within(name, seconds=60):
             names.add(frame.f_code.co_name)
             frame = frame.f_back
         if name in names:
-            time.sleep(0.1)  # and until it waits there
+            time.sleep(0.1)  # let the main thread start to wait in the function
             return
         time.sleep(0.01)
     raise AssertionError(f"the main thread is not within {name}")

@@ -1,11 +1,11 @@
-"""Model files with something in them changed."""
+"""Helpers that modify model files."""
 
 import json
 import struct
 
 
 def contents(path):
-    """Header, our own fields in it, and the arrays' bytes."""
+    """Header of a file, fastnn's fields in it, and the bytes of the arrays."""
     raw = path.read_bytes()
     (length,) = struct.unpack("<Q", raw[:8])
     header = json.loads(raw[8 : 8 + length])
@@ -13,14 +13,14 @@ def contents(path):
 
 
 def write(path, header, fields, body):
-    """The inverse of :func:`contents`."""
+    """Write a file; the inverse of :func:`contents`."""
     header["__metadata__"]["fastnn"] = json.dumps(fields)
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 def _place(fields, name):
-    """The dict that has a field, whose name may be ``outer.inner``, and the name there."""
+    """The dict that contains a field, and its key; ``name`` may be nested, ``outer.inner``."""
     *outer, last = name.split(".")
     for each in outer:
         fields = fields[each]
@@ -28,7 +28,7 @@ def _place(fields, name):
 
 
 def without(path, name):
-    """Leave out a field."""
+    """Remove a field."""
     header, fields, body = contents(path)
     place, last = _place(fields, name)
     del place[last]
@@ -36,7 +36,7 @@ def without(path, name):
 
 
 def with_value(path, name, change):
-    """Have a field be what ``change`` makes of it."""
+    """Replace the value of a field by ``change(value)``."""
     header, fields, body = contents(path)
     place, last = _place(fields, name)
     place[last] = change(place[last])
@@ -44,7 +44,7 @@ def with_value(path, name, change):
 
 
 def with_zeros(path, name):
-    """Have an array be zeros."""
+    """Replace an array by zeros."""
     header, fields, body = contents(path)
     start, stop = header[name]["data_offsets"]
     write(path, header, fields, body[:start] + bytes(stop - start) + body[stop:])

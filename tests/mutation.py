@@ -1,11 +1,11 @@
 """Mutation testing of the Python code: which small faults do the tests not find?
 
 ``python tests/mutation.py GROUP [--share 0.1] [--seed 0]`` changes one expression or statement of
-the group's modules at a time, runs those of the group's tests that reach it until one fails, and
-prints the changes that none noticed. mutmut and cosmic-ray copy the project or start Python anew
-for each change. Here pytest collects the tests once, and each change is made in a forked process: a
-function gets other code. What is not in a function is changed while it is imported, and all tests
-run. Tests that start Python themselves see the unchanged code.
+the group's modules at a time, runs the tests of the group that execute it until one fails, and
+prints the changes (mutants) that no test detects. mutmut and cosmic-ray copy the project or start
+Python for each change. Here, pytest collects the tests once, and each change is made in a forked
+process by replacing the code of a function. Code outside functions is changed when its module is
+imported, and then all tests are run. Tests that start Python themselves use the unchanged code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 KERNELS = "tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"
-# Modules, the tests that should notice, and pytest's options.
+# For each group: modules under fastnn/, and the tests that should detect changes, with pytest
+# options.
 GROUPS = {
     "kernels": (
         ["backends/numpy"],
@@ -77,9 +78,9 @@ UNTOUCHED = "annotation", "returns", "decorator_list", "bases"
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes that may be changed, in order: no types, decorators, messages."""
+    """All nodes that may be changed, in order; without types, decorators and error messages."""
     if isinstance(tree, ast.Raise) and isinstance(tree.exc, ast.Call):
-        return  # whether it is raised, not what it says
+        return  # messages of exceptions are not changed
     yield tree
     for name, value in ast.iter_fields(tree):
         if name in UNTOUCHED:
@@ -90,7 +91,7 @@ def nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """What to make of a node: names of attributes and their new values."""
+    """Changes of a node: name of an attribute and its new value; "" removes the statement."""
     match node:
         case ast.Compare(ops=[only]) if type(only) in COMPARISONS:
             yield "ops", [COMPARISONS[type(only)]()]
@@ -109,11 +110,11 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
         case ast.Return(value=ast.AST()):
             yield "value", ast.Constant(None)
         case ast.Assign() | ast.AugAssign() | ast.Expr(value=ast.Call()):
-            yield "", None  # left out
+            yield "", None  # remove the statement
 
 
 def mutants(path: Path) -> list[tuple[int, str]]:
-    """Number of the node and attribute of each change."""
+    """All changes of a module: number of the node, and name of the attribute."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return [(number, name) for number, node in enumerate(nodes(tree)) for name, _ in changes(node)]
 
@@ -127,21 +128,21 @@ class _Replace(ast.NodeTransformer):
 
 
 class Found(NamedTuple):
-    """What the tests of a group run: seconds of each, and which of them run a line."""
+    """Running time of each test in seconds, and the tests that execute each line."""
 
     seconds: list[float]
     by_line: dict[tuple[str, int], set[int]]
 
 
 class Mutant(NamedTuple):
-    """One change of one module."""
+    """A change of a module."""
 
     path: Path
     number: int
     name: str
 
     def made(self) -> tuple[ast.Module, str, range]:
-        """The changed module, the change in words, and the lines of which one runs it."""
+        """The changed module, a description of the change, and the lines that contain it."""
         path = self.path
         tree = ast.parse(path.read_text(encoding="utf-8"))
         node = list(nodes(tree))[self.number]
@@ -164,7 +165,7 @@ class Mutant(NamedTuple):
 
 
 def _lines_of(tree: ast.AST, node: ast.AST) -> range:
-    """Lines of a node, or of all of the simple statement that it is part of."""
+    """Lines of the simple statement that contains a node, otherwise of the node itself."""
     first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
     for statement in ast.walk(tree):
         if isinstance(statement, ast.stmt) and not hasattr(statement, "body"):
@@ -175,7 +176,7 @@ def _lines_of(tree: ast.AST, node: ast.AST) -> range:
 
 
 def functions_of(code: CodeType) -> Iterator[CodeType]:
-    """Code of the functions of a module and of its classes, not of those within functions."""
+    """Code of the functions of a module and its classes, without nested functions."""
     for const in code.co_consts:
         if isinstance(const, CodeType):
             if const.co_flags & CO_OPTIMIZED:
@@ -185,9 +186,9 @@ def functions_of(code: CodeType) -> Iterator[CodeType]:
 
 
 def put_in(path: Path, tree: ast.Module) -> bool:
-    """Give the functions of an imported module their changed code; False if that is not enough.
+    """Replace the code of functions of an imported module; False if that is not sufficient.
 
-    What Python runs while it imports a module has run already: constants, classes, defaults.
+    It is not sufficient for code that is executed on import: constants, classes, defaults.
     """
     old = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     new = compile(tree, str(path), "exec")
@@ -212,7 +213,7 @@ def put_in(path: Path, tree: ast.Module) -> bool:
 
 
 def _essence(code: CodeType) -> tuple:
-    """What makes two functions the same."""
+    """Properties of code by which functions are compared; line numbers are ignored."""
     consts = tuple(
         _essence(const) if isinstance(const, CodeType) else (type(const), repr(const))
         for const in code.co_consts
@@ -221,7 +222,7 @@ def _essence(code: CodeType) -> tuple:
 
 
 def in_child(work: Callable[[], int], seconds: float) -> int | None:
-    """Exit status of what a forked process does; None if it hangs."""
+    """Run ``work`` in a forked process; return its exit status, or None if it exceeds the time."""
     child = os.fork()
     if child == 0:
         code = 98
@@ -245,7 +246,10 @@ def in_child(work: Callable[[], int], seconds: float) -> int | None:
 
 
 def from_the_start(mutant: Mutant | None, tests: list[str], seconds: float) -> bool:
-    """Whether all tests pass where the changed module is imported; fastnn is not, so far."""
+    """Whether all tests pass in a forked process that imports the changed module.
+
+    The calling process must not have imported fastnn.
+    """
     usual = SourceFileLoader.get_code
 
     def get_code(self: SourceFileLoader, name: str):  # type: ignore[no-untyped-def]
@@ -261,30 +265,30 @@ def from_the_start(mutant: Mutant | None, tests: list[str], seconds: float) -> b
 
 
 class Hunt:
-    """A plugin of pytest that, instead of the tests, runs some of them for each mutant."""
+    """Pytest plugin that replaces the test loop: it runs the relevant tests for each mutant."""
 
     def __init__(self, mutants: list[Mutant], until: float) -> None:
         self.mutants, self.until = mutants, until
-        self.left: list[Mutant] = []  # for from_the_start
+        self.left: list[Mutant] = []  # mutants to be tested by from_the_start
         self.counts = {"found": 0, "survived": 0}
         self.failed, self.context = False, lambda _: None
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Of set-up, call or end of a test."""
+        """Record whether the set-up, call or teardown of a test failed."""
         self.failed |= report.failed
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: Any) -> None:
-        """What a fixture of a file runs counts for all tests of the file: they share its result."""
+        """Attribute lines executed by fixtures to all tests of the file, which may share them."""
         self.context(f"+{item.path}")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: Any) -> None:
-        """The test itself."""
+        """Attribute lines executed by the test to the test."""
         self.context(item.nodeid)
 
     def _passes(self, items: list) -> Iterator[bool]:
-        """Whether each of some tests passes, up to the first that does not."""
+        """Run tests up to the first failure; yield for each whether it passed."""
         for item, following in zip(items, [*items[1:], None], strict=False):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             yield not self.failed
@@ -292,7 +296,7 @@ class Hunt:
                 return
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        """The whole of it."""
+        """Determine which tests execute each line, then run the relevant ones for each mutant."""
         found = self._look(session.items)
         for mutant in self.mutants:
             if time.monotonic() > self.until:
@@ -320,7 +324,7 @@ class Hunt:
         return True
 
     def _look(self, items: list) -> Found:
-        """Run the tests unchanged, and see which lines each of them runs."""
+        """Run the tests with the unchanged code; record which lines each of them executes."""
         file = Path(tempfile.mkstemp(suffix=".json")[1])
 
         def work() -> int:
@@ -364,7 +368,7 @@ class Hunt:
 
 
 def _ordered(items: list, seconds: list[float], chosen: set[int]) -> list:
-    """Tests of a file together, those first that take a short time."""
+    """Chosen tests, grouped by file: files sorted by their fastest test, tests by their time."""
     first: dict[str, float] = {}
     for k in chosen:
         path = str(items[k].path)
@@ -374,7 +378,7 @@ def _ordered(items: list, seconds: list[float], chosen: set[int]) -> list:
 
 
 def main() -> None:
-    """Read the arguments, run, report."""
+    """Command line: test the mutants of a group and print those that survive."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("group", choices=GROUPS)
     parser.add_argument("--share", type=float, default=1.0, help="of the changes, at random")
@@ -425,7 +429,7 @@ def main() -> None:
 
 
 def _files(path: Path) -> list[Path]:
-    """A module, or those of a folder."""
+    """A module, or all modules of a folder."""
     return sorted(path.glob("*.py")) or [path]
 
 

@@ -1,21 +1,21 @@
-"""The course's experiments; each function gives numbers, figures and what they say.
+"""The experiments of the course; each function returns numbers, figures and findings.
 
 >>> from fastnn import experiments
 >>> result = experiments.data()
 >>> result.data["class_counts"]
 [100, 100]
 
-``result.data`` holds every number, ``result.figure`` and ``result.figures`` the
-figures. :func:`run` does them all and writes a report.
+``result.data`` contains all numbers; ``result.figure`` is the first figure, and
+``result.figures`` are all of them. :func:`run` runs all experiments and writes a report.
 
-| file | what it holds |
+| file | contents |
 |---|---|
-| ``moons.py`` | the two moons, and the best accuracy that is possible on them |
+| ``moons.py`` | the two moons, and the best possible accuracy on them |
 | ``activation_functions.py``, ``width.py``, ``depth.py`` | networks on the moons |
 | ``rings.py``, ``more.py`` | networks on two rings; on three classes and on digits |
 | ``trouble.py``, ``formulas.py`` | where the formulas of the book fail; these formulas |
-| ``gradients.py`` | gradients against finite differences and the complex step |
-| ``jobs.py``, ``style.py``, ``result.py`` | shared: training, figures, what an experiment returns |
+| ``gradients.py`` | gradients compared with finite differences and the complex step |
+| ``jobs.py``, ``style.py``, ``result.py`` | shared: training, figures, results of experiments |
 | ``runner.py``, ``report.py``, ``claims.py`` | all experiments in one run, and their report |
 """
 

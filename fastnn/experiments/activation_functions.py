@@ -17,7 +17,7 @@ from fastnn.experiments.result import Picture, Result, Table, means_table, summa
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Losses of the reference program, 2-3-2, seed 0, after these numbers of steps.
+# Losses of the reference program for a 2-3-2 network with seed 0, after these numbers of steps.
 REFERENCE_STEPS = (1, 1001, 19001)
 REFERENCE_LOSSES = {
     "tanh": (0.432387, 0.068947, 0.070758),
@@ -36,20 +36,20 @@ def activations(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """Tanh, sigmoid and relu in a 2-3-2 network.
+    """Compare tanh, sigmoid and relu in a 2-3-2 network on the two moons.
 
     Parameters
     ----------
     activations : sequence of str
         Names of the activations to compare.
     seeds : int
-        Runs of each; a seed sets both the weights and the training data.
+        Number of runs per activation; a seed determines the weights and the training data.
     epochs : int
         Steps of full-batch gradient descent.
     backend : str
-        Which kernels to use.
+        Name of the backend.
     tick : callable, optional
-        Told the share that is done.
+        Called with the fraction of the work that is done.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def activations(
 
 
 def _numbers(name: str, runs: Sequence[Run]) -> dict[str, Any]:
-    """Numbers of an activation: losses of the first seed, accuracies and losses of all."""
+    """Numbers of an activation: losses of the first seed, summaries of all seeds."""
     losses = runs[0].losses
     steps = [step for step in REFERENCE_STEPS if step < len(losses)]
     shown, there = jobs.thin(losses)
@@ -125,7 +125,7 @@ def _numbers(name: str, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _pictures(first: dict[str, Run], table: Numbers, best: float) -> list[Picture]:
-    """Of the runs of seed 0, and of all."""
+    """Figures of the runs with seed 0, and of all runs."""
     return [
         Picture(
             "activations_boundaries",
@@ -227,7 +227,7 @@ def _losses_table(table: Numbers) -> Table:
 
 
 def _findings(table: Numbers) -> list[str]:
-    """What the losses say."""
+    """Findings from the losses, as sentences."""
     sentences = [
         "On the training set of seed 0 the three activations end at nearly the same loss. "
         "Each draws a boundary that follows the moons: tanh and sigmoid a smooth one, relu one "
@@ -245,7 +245,7 @@ def _findings(table: Numbers) -> list[str]:
 
 
 def _ranking(pair: str, difference: dict[str, Any], seeds: int) -> str:
-    """Whether the seeds tell two activations apart."""
+    """Sentence on whether the difference between two activations is significant."""
     return (
         f"Held-out accuracy, {pair}, over {jobs.n_seeds(seeds)}: {difference['mean']:+.4f} "
         f"with a standard error of {difference['se']:.4f}"

@@ -1,4 +1,4 @@
-"""What the original report said, what holds, and the numbers that show it."""
+"""Claims of the original report, their corrections, and the evidence."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from fastnn.experiments.jobs import n_seeds
 from fastnn.experiments.result import Result, vector
 from fastnn.experiments.trouble import failure
 
-# Test images of MNIST, and the two single runs that the original ranked.
+# Number of test images of MNIST, and the accuracies of two single runs that the original ranked.
 TEST_IMAGES = 10_000
 ORIGINAL_RELU, ORIGINAL_TANH = 0.9867, 0.9846
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A row of the table.
+    """A row of the table of claims.
 
     Attributes
     ----------
     original, holds : str
+        The claim, and the corrected statement.
     evidence : str
-        From this run's numbers; or which experiments must run to give it.
+        Numbers from this run, or the names of the experiments that would provide them.
     shown : bool
-        Whether the evidence is there.
+        Whether the evidence is available.
     """
 
     original: str
@@ -36,7 +37,10 @@ class Claim:
 
 
 def single_run_noise() -> dict[str, float]:
-    """How far two test accuracies differ by the chance of the test images alone."""
+    """Standard deviation of one test accuracy, and of the difference of two, for MNIST.
+
+    Only the random choice of the test images is taken into account (binomial distribution).
+    """
     p = 0.5 * (ORIGINAL_RELU + ORIGINAL_TANH)
     deviation = math.sqrt(p * (1 - p) / TEST_IMAGES)
     return {
@@ -49,7 +53,7 @@ def single_run_noise() -> dict[str, float]:
 
 
 def claims(results: dict[str, Result]) -> list[Claim]:
-    """The table, with evidence from the experiments that ran.
+    """The table of claims, with evidence from the experiments that were run.
 
     Parameters
     ----------
@@ -101,7 +105,7 @@ def _jacobian(gradients: dict[str, Any]) -> str:
 
 
 def _last_losses(activations: dict[str, Any]) -> tuple[int, dict[str, str]]:
-    """Last step of the loss table, and the losses there as text; both values of a swing."""
+    """Last step of the loss table, and the losses there as text (two values if it oscillates)."""
     table = activations["activations"]
     step = max(next(iter(table.values()))["losses_after_steps"])
     texts = {}
@@ -210,7 +214,7 @@ def _cnn() -> str:
     )
 
 
-# original, what holds, experiments needed, evidence from their data
+# Claim, correction, required experiments, and the function that derives evidence from their data.
 _ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     (
         "The derivative of ReLU is max(0, 1), and 1 at zero.",

@@ -1,4 +1,4 @@
-"""Deep against shallow networks on the two moons, at one width and at one number of parameters."""
+"""Deep and shallow networks on the two moons, with equal width or equal number of parameters."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ByDepth = dict[str, dict[int, dict[str, Any]]]  # numbers by activation and dept
 
 
 def width_for(depth: int, budget: int) -> int:
-    """Units a layer so that ``depth`` equal hidden layers have about ``budget`` parameters.
+    """Units per layer so that ``depth`` equal hidden layers have about ``budget`` parameters.
 
-    A network 2-w-...-w-2 has ``(depth - 1) w^2 + (depth + 4) w + 2`` of them.
+    A network 2-w-...-w-2 has ``(depth - 1) w^2 + (depth + 4) w + 2`` parameters.
     """
     return min(
         range(1, budget + 1), key=lambda w: abs((depth - 1) * w * w + (depth + 4) * w + 2 - budget)
@@ -34,7 +34,7 @@ def width_for(depth: int, budget: int) -> int:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """What was compared, and what came of it."""
+    """Settings and results of the comparison."""
 
     activations: Sequence[str]
     depths: Sequence[int]
@@ -62,7 +62,7 @@ def layers(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """Deep against shallow, at one width and at one number of parameters.
+    """Compare deep and shallow networks of equal width or equal number of parameters.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def layers(
     seeds, epochs, backend, tick
         As for :func:`activations`.
     learning_rate : float
-        Step size.
+        Learning rate of gradient descent.
 
     Returns
     -------
@@ -146,11 +146,11 @@ def layers(
     )
 
 
-# --- a job and its numbers ----------------------------------------------------------
+# --- training and results -----------------------------------------------------------
 
 
 def _network(sizes: list[int], activation: str, seed: int, backend: str, suited: bool) -> Network:
-    """With LeCun's weights, or those that suit the activation."""
+    """A network with LeCun's initialization, or with one that is suited to the activation."""
     network = jobs.make_network(
         sizes,
         activation=activation,
@@ -164,7 +164,10 @@ def _network(sizes: list[int], activation: str, seed: int, backend: str, suited:
 
 
 def _gradient_norms(network: Network, X: np.ndarray, y: np.ndarray) -> list[float]:
-    """Of each layer's weights; of the loss alone: the L2 term would hide how little comes back."""
+    """Norm of the loss gradient of each layer's weights.
+
+    Without the L2 term, which would hide how small the gradient of the first layers is.
+    """
     gradients = network.unflatten(network.gradients(X, y))[0]
     return [
         float(np.linalg.norm(g - network.l2 * w))
@@ -173,7 +176,7 @@ def _gradient_norms(network: Network, X: np.ndarray, y: np.ndarray) -> list[floa
 
 
 def _summary(answers: Sequence[tuple[Run, list[float]]]) -> dict[str, Any]:
-    """Numbers of one network over the seeds."""
+    """Numbers of one architecture over all seeds."""
     runs = [run for run, _ in answers]
     norms = np.array([norms for _, norms in answers])
     return {
@@ -181,14 +184,14 @@ def _summary(answers: Sequence[tuple[Run, list[float]]]) -> dict[str, Any]:
         "parameters": runs[0].network.n_params,
         "diverged": sum(run.diverged for run in runs),
         "stuck": sum(run.measured["train_accuracy"] < 0.6 for run in runs),
-        # Geometric mean: the norms of different seeds differ by factors.
+        # Geometric mean, since the norms of different seeds differ by factors.
         "gradient_norms": np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=0)).tolist(),
         **jobs.summaries(runs),
     }
 
 
 def _shrink(record: dict[str, Any]) -> float:
-    """The first layer's gradient over the last one's."""
+    """Gradient norm of the first layer, divided by that of the last one."""
     return record["gradient_norms"][0] / record["gradient_norms"][-1]
 
 
@@ -240,7 +243,7 @@ def _pictures(numbers: _Numbers, first: dict[tuple[str, int], Run]) -> list[Pict
 def _draw_boundaries(
     numbers: _Numbers, depths: tuple[int, int], first: dict[tuple[str, int], Run], narrow: bool
 ) -> Figure:
-    # Wide: a row a depth. Narrow: a row an activation.
+    # Wide layout: one row per depth. Narrow layout: one row per activation.
     pairs = list(product(numbers.activations, depths))
     if not narrow:
         pairs = [(name, depth) for depth, name in product(depths, numbers.activations)]
@@ -383,7 +386,7 @@ def _findings(numbers: _Numbers) -> list[str]:
 
 
 def _best_depth(numbers: _Numbers, name: str) -> str:
-    """How many layers an activation profits from."""
+    """Sentence on the number of layers with the highest accuracy for an activation."""
     means = {d: r["held_out_accuracy"]["mean"] for d, r in numbers.same_width[name].items()}
     best, deepest = max(means, key=means.__getitem__), numbers.deepest
     last = numbers.same_width[name][deepest]

@@ -1,4 +1,4 @@
-"""The formulas of the book as they stand, beside the forms used here."""
+"""The formulas of the book as printed, and the numerically stable forms used here."""
 
 from __future__ import annotations
 
@@ -32,13 +32,16 @@ def naive_sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 def naive_softmax(z: np.ndarray) -> np.ndarray:
-    """``e^z_k / sum e^z``, classes in rows, not shifted."""
+    """``e^z_k / sum e^z`` without a shift; ``z`` has shape (classes, samples)."""
     e = np.exp(z)
     return e / e.sum(axis=0)
 
 
 def naive_loss(z: np.ndarray, target: int, *, shifted: bool = False) -> np.ndarray:
-    """``-log`` of the softmax of ``target``."""
+    """``-log`` of the naive softmax of class ``target``; ``z`` has shape (classes, samples).
+
+    With ``shifted``, the largest logit of each sample is subtracted first.
+    """
     if shifted:
         z = z - z.max(axis=0)
     return -np.log(naive_softmax(z)[target])
@@ -48,21 +51,21 @@ def naive_loss(z: np.ndarray, target: int, *, shifted: bool = False) -> np.ndarr
 
 
 def activation(z: np.ndarray, code: int) -> np.ndarray:
-    """An activation by its code."""
+    """Activation with a code of :mod:`fastnn.backends.codes`, by the NumPy kernel."""
     out = np.empty((1, len(z)), z.dtype)
     kernels.activation_forward(np.ascontiguousarray(z[None]), code, 0.0, out)
     return out[0]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax, shifted; classes in rows."""
+    """Softmax of the NumPy kernel; ``logits`` has shape (classes, samples)."""
     out = np.ascontiguousarray(logits)
     kernels.output_transform(codes.CROSS_ENTROPY, out)
     return out
 
 
 def loss(logits: np.ndarray, target: int) -> np.ndarray:
-    """Each sample's loss, one call a sample."""
+    """Cross-entropy of each sample, by one call of the NumPy kernel per sample."""
     losses = []
     for column in logits.T:
         one = np.ascontiguousarray(column[:, None])
@@ -77,19 +80,20 @@ def loss(logits: np.ndarray, target: int) -> np.ndarray:
 
 
 def first_failure(fails: Callable[[np.ndarray], bool], high: float, dtype: type) -> float:
-    """Smallest number of ``dtype`` in (0, high] that fails, by bisection over the numbers.
+    """Smallest number of ``dtype`` in (0, high] at which a formula fails, by bisection.
 
     Parameters
     ----------
     fails : callable
-        Told an array of one number; false at first, true from some number on.
+        Called with an array of one number; False below some threshold, True above.
     high : float
-        Where it fails.
+        Upper end of the search.
     dtype : numpy float type
 
     Returns
     -------
     float
+        Infinity if the formula does not fail at ``high``.
     """
     low, high = dtype(0), dtype(high)
     if not fails(np.array([high], dtype)):
@@ -108,14 +112,14 @@ def first_failure(fails: Callable[[np.ndarray], bool], high: float, dtype: type)
 def train_naively(
     X: np.ndarray, y: np.ndarray, *, dtype: type, steps: int, seed: int = 0
 ) -> tuple[int | None, float]:
-    """Train 2-3-2 with the naive formulas.
+    """Train a 2-3-2 network with the naive formulas.
 
     Returns
     -------
     step : int or None
-        The first one whose loss is not finite, from 1.
+        First step, counted from 1, whose loss is not finite; None if there is none.
     loss : float
-        The last loss.
+        Loss of the last step.
     """
     X = X.astype(dtype)
     samples = len(X)

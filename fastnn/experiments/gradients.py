@@ -1,4 +1,4 @@
-"""The derived formulas against finite differences and the complex step."""
+"""Comparison of the derived gradients with finite differences and the complex step."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from fastnn.network import Network
 
-# Far above the errors seen, far below any mistake in a formula.
+# Far above the observed errors, far below the effect of any mistake in a formula.
 COMPLEX_BOUND = 1e-12
 DIFFERENCE_BOUND = 1e-6
 
 
 class Objective:
-    """A network's loss as a function of its flat parameters, which may be complex.
+    """Loss of a network as a function of its flat parameter array, which may be complex.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Objective:
         self.targets = y.astype(np.float64)[None]
 
     def __call__(self, params: np.ndarray) -> Any:
-        """The objective at ``params``."""
+        """Loss with L2 term at ``params``."""
         return kernels.loss_and_grad(
             self.plan.net(codes.CROSS_ENTROPY, self.l2),
             self.x,
@@ -60,23 +60,23 @@ class Objective:
         )
 
     def forward_difference(self, params: np.ndarray, h: float) -> np.ndarray:
-        """``(f(p + h) - f(p)) / h`` by each parameter."""
+        """``(f(p + h) - f(p)) / h`` for each parameter."""
         base = self(params)
         return np.array([(self(p) - base) / h for p in _shifted(params, h)])
 
     def central_difference(self, params: np.ndarray, h: float) -> np.ndarray:
-        """``(f(p + h) - f(p - h)) / 2h`` by each parameter."""
+        """``(f(p + h) - f(p - h)) / 2h`` for each parameter."""
         up, down = _shifted(params, h), _shifted(params, -h)
         return np.array([(self(p) - self(q)) / (2 * h) for p, q in zip(up, down, strict=True)])
 
     def complex_step(self, params: np.ndarray, h: float = 1e-30) -> np.ndarray:
-        """``Im f(p + ih) / h`` by each parameter: nothing is subtracted, nothing is lost."""
+        """``Im f(p + ih) / h`` for each parameter; without subtraction, hence no cancellation."""
         points = _shifted(params.astype(np.complex128), 1j * h)
         return np.array([np.imag(self(p)) / h for p in points])
 
 
 def _shifted(params: np.ndarray, h: complex) -> list[np.ndarray]:
-    """``params`` with each entry in turn moved by ``h``."""
+    """Copies of ``params``, one per entry, with ``h`` added to that entry."""
     points = []
     for i in range(len(params)):
         point = params.copy()
@@ -86,13 +86,16 @@ def _shifted(params: np.ndarray, h: complex) -> list[np.ndarray]:
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
-    """Softmax of one sample's logits, shifted; complex for the complex step."""
+    """Stable softmax of the logits of one sample, which may be complex."""
     e = np.exp(z - z.real.max())
     return e / e.sum()
 
 
 def softmax_pieces() -> dict[str, Any]:
-    """Softmax's Jacobian by formula, by complex step, and the diagonal alone."""
+    """Jacobian of softmax, its error against the complex step, and the resulting gradients.
+
+    One of the gradients uses only the diagonal of the Jacobian, as in the original report.
+    """
     z, target, h = np.array([1.0, 2.0, 3.0]), 0, 1e-30
     p = softmax(z)
     columns = [np.imag(softmax(point)) / h for point in _shifted(z.astype(complex), 1j * h)]
@@ -113,7 +116,7 @@ def softmax_pieces() -> dict[str, Any]:
 
 
 def activation_pieces() -> dict[str, Any]:
-    """The slopes by formula and by complex step, and the lines with the original's slips."""
+    """Errors of activation slopes against the complex step, including the original's mistakes."""
     z, h = np.linspace(-3, 3, 25), 1e-30
     result: dict[str, Any] = {}
     for name in ("tanh", "sigmoid"):
@@ -154,7 +157,7 @@ def gradient_check(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """Gradients by the derived formulas, by differences and by the complex step.
+    """Compare gradients by the derived formulas, by differences and by the complex step.
 
     Parameters
     ----------
@@ -163,12 +166,12 @@ def gradient_check(
     activations : sequence of str
         Names of the activations to compare.
     l2 : float
-        Large, so that a mistake in its term would show.
+        L2 penalty; large, so that a mistake in its term would be visible.
     samples : int
         Number of samples.
     backend, tick
-        As for :func:`fastnn.experiments.activations`; the gradients are this
-        backend's, the other two are taken from the NumPy kernels' loss.
+        As for :func:`fastnn.experiments.activations`. ``backend`` computes the gradients; the
+        differences and the complex step use the loss of the NumPy kernels.
 
     Returns
     -------
@@ -236,8 +239,8 @@ def gradient_check(
 
 
 def _errors(network: Network, activation: str, X: np.ndarray, y: np.ndarray) -> list[dict]:
-    """Errors of a network's gradient, by array of parameters."""
-    # Biases away from zero: with zeros a mistake in their gradient could hide.
+    """Errors of the gradient of a network, for each array of parameters."""
+    # Nonzero biases: with zeros, a mistake in their gradient might go unnoticed.
     network.params += 0.1 * np.random.RandomState(1).randn(network.n_params)
     objective, params = Objective(network, X, y), network.params.copy()
     derived = network.gradients(X, y)
@@ -263,7 +266,7 @@ def _errors(network: Network, activation: str, X: np.ndarray, y: np.ndarray) -> 
 
 
 def _sweep(network: Network, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Largest error of each method over the step h."""
+    """Largest error of each method as a function of the step size h."""
     objective, params = Objective(network, X, y), network.params.copy()
     derived = network.gradients(X, y)
     size = float(np.abs(derived).max())

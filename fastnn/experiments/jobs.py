@@ -1,4 +1,4 @@
-"""Training many small networks: the settings they share, and both cores kept busy."""
+"""Training of many small networks in parallel, with common settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastnn.training.checkpoints import digest
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.threads import usable_cores
 
-# The course's setting.
+# Settings of the course.
 ACTIVATIONS = ("tanh", "sigmoid", "relu")
 L2 = 5e-5
 LEARNING_RATE = 2.0
@@ -30,7 +30,7 @@ EPOCHS = 20_000
 SAMPLES = 200
 NOISE = 0.2
 HELD_OUT = 5_000
-# No training set has this seed.
+# A seed that no training set uses.
 HELD_OUT_SEED = 1_000_000
 
 Tick = Callable[[float], None]
@@ -42,8 +42,8 @@ Answer = TypeVar("Answer")
 def enlarge_for_sigmoid(network: Network) -> None:
     """Multiply the weights between hidden sigmoid layers by four.
 
-    The sigmoid's slope is at most 1/4, so with LeCun's weights each layer takes
-    three quarters or more of the gradient away, and deep networks hardly start.
+    The slope of the sigmoid is at most 1/4. With LeCun's initialization, each layer thus reduces
+    the gradient to a quarter or less, and deep networks hardly start to learn.
     """
     for layer, name in enumerate(network.activations[1:], start=1):
         if name == "sigmoid":
@@ -52,7 +52,10 @@ def enlarge_for_sigmoid(network: Network) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained network, its loss before each step, and its accuracies and losses without L2."""
+    """A trained network, its loss before each step, and measured accuracies and losses.
+
+    The measured losses are without the L2 term; ``losses`` is empty if the training diverged.
+    """
 
     network: Network
     losses: np.ndarray
@@ -61,7 +64,7 @@ class Run:
 
 
 def moons(seed: int, samples: int = SAMPLES, noise: float = NOISE) -> Pair:
-    """Two moons, points (samples, 2) and classes."""
+    """The two moons: points, shape (samples, 2), and classes."""
     from sklearn.datasets import make_moons
 
     return make_moons(samples, noise=noise, random_state=seed)
@@ -70,7 +73,7 @@ def moons(seed: int, samples: int = SAMPLES, noise: float = NOISE) -> Pair:
 def make_network(
     layer_sizes: Sequence[int], *, activation: str, seed: int, backend: str, **options: Any
 ) -> Network:
-    """A network as the experiments use it: float64, LeCun's weights, one thread."""
+    """Create a network as used in the experiments: float64, LeCun's initialization, one thread."""
     settings: dict[str, Any] = {"l2": L2, "initializer": "lecun_normal"} | options
     return fastnn.Network(
         layer_sizes,
@@ -83,13 +86,13 @@ def make_network(
     )
 
 
-# Where trainings are kept.
+# Folder for the checkpoints of trainings; None if they are not stored.
 _kept: ContextVar[Path | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
 def keeping(folder: Path | None) -> Iterator[None]:
-    """Trainings leave checkpoints in a folder meanwhile, and go on from those of before."""
+    """Context in which trainings write checkpoints to a folder, and resume from those in it."""
     token = _kept.set(folder)
     try:
         yield
@@ -98,7 +101,7 @@ def keeping(folder: Path | None) -> Iterator[None]:
 
 
 def remove_kept(folder: Path) -> None:
-    """Remove the checkpoints of :func:`keeping`, and the folder if nothing else is in it."""
+    """Remove the checkpoints of :func:`keeping`, and the folder if it is then empty."""
     for path in [*folder.glob("fit-*.safetensors"), *folder.glob(".fit-*.tmp")]:
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -106,7 +109,7 @@ def remove_kept(folder: Path) -> None:
 
 
 def _key(network: Network, X: np.ndarray, y: np.ndarray, settings: tuple) -> str:
-    """Digest of all that a training depends on."""
+    """Digest of everything on which the result of a training depends."""
     text = json.dumps([network.get_config(), network.backend, *settings], sort_keys=True)
     return digest(np.frombuffer(text.encode(), np.uint8), network.params, X, y)
 
@@ -120,9 +123,9 @@ def train(
     optimizer: Optimizer | None = None,
     batch_size: int | None = None,
 ) -> Run:
-    """Train; a run whose loss overflows is kept with what it had before.
+    """Train a network; if the loss overflows, the run is marked as diverged.
 
-    Within :func:`keeping` a training that was done before is not done again.
+    Within :func:`keeping`, a training that was completed before is not repeated.
     """
     optimizer = optimizer or fastnn.SGD(learning_rate=LEARNING_RATE)
     folder = _kept.get()
@@ -146,7 +149,7 @@ def data_loss(network: Network, X: np.ndarray, y: np.ndarray) -> float:
 
 
 def train_and_measure(network: Network, train_set: Pair, held_out: Pair, **options: Any) -> Run:
-    """Train as :func:`train`; measure on the training data and on held-out data."""
+    """Train a network; measure accuracy and loss on the training data and on held-out data."""
     run = train(network, *train_set, **options)
     measured = {
         "train_accuracy": network.score(*train_set),
@@ -158,21 +161,21 @@ def train_and_measure(network: Network, train_set: Pair, held_out: Pair, **optio
 
 
 def summaries(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Summary of each thing that was measured over runs of several seeds."""
+    """Summary of each measured quantity over the runs with several seeds."""
     return {key: summary([run.measured[key] for run in runs]) for key in runs[0].measured}
 
 
 def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | None) -> list[Answer]:
-    """``function`` of every job, in order, on all cores.
+    """Results of ``function`` for all jobs, in their order, computed on all cores.
 
-    The compiled kernels let go of the interpreter's lock, so threads are enough.
+    Threads are sufficient, since the compiled kernels release the GIL.
 
     Parameters
     ----------
     function : callable
     jobs : iterable
     tick : callable or None
-        Told the share that is done, from 0 to 1.
+        Called with the fraction of the jobs that are done, from 0 to 1.
 
     Returns
     -------
@@ -180,7 +183,7 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
     """
     jobs = list(jobs)
     answers = []
-    context = copy_context()  # of which each call needs a copy of its own
+    context = copy_context()  # each call needs its own copy, since calls run concurrently
     with ThreadPoolExecutor(usable_cores()) as pool:
         try:
             for answer in pool.map(lambda job: context.copy().run(function, job), jobs):
@@ -196,20 +199,20 @@ def each(function: Callable[[Job], Answer], jobs: Iterable[Job], tick: Tick | No
 def by_case(
     function: Callable[[Job], Answer], cases: Iterable[Job], tick: Tick | None
 ) -> dict[Job, Answer]:
-    """As :func:`each`, the answers by their jobs."""
+    """As :func:`each`, but returns a dict from jobs to results."""
     cases = list(cases)
     return dict(zip(cases, each(function, cases, tick), strict=True))
 
 
 def n_seeds(count: int) -> str:
-    """How many seeds, in words that fit the number."""
+    """Number of seeds as text, "1 seed" or "6 seeds"."""
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def thin(losses: np.ndarray, points: int = 240) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``points`` step numbers spread over the logarithm, and the losses there.
+    """At most ``points`` logarithmically spaced steps, and their losses, for a plot.
 
-    Of each stretch the lowest and the highest loss stay, so that no spike is lost.
+    The smallest and the largest loss of each interval are kept, so that no spike is lost.
     """
     edges = np.unique(np.round(np.geomspace(1, len(losses), points // 2 + 1)).astype(int))
     steps = np.unique(

@@ -1,4 +1,4 @@
-"""The two moons: the data, and the best accuracy that anyone can have on them."""
+"""The two moons: the data, and the best possible accuracy on them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 def best_moons_accuracy(noise: float = jobs.NOISE, step: float = 0.02) -> float:
     """The accuracy that no classifier of the two moons can exceed.
 
-    Each class has the density of a half circle blurred by a Gaussian; the best
-    guess is the denser class, right with probability ``integral max(p0, p1) / 2``.
+    The density of each class is a half circle convolved with a Gaussian. The best classifier
+    predicts the class of higher density; its accuracy is ``integral max(p0, p1) / 2``.
 
     Parameters
     ----------
     noise : float
         Standard deviation of the Gaussian.
     step : float
-        Of the grid that the integral is summed over.
+        Step size of the grid on which the integral is computed.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def best_moons_accuracy(noise: float = jobs.NOISE, step: float = 0.02) -> float:
     up = np.arange(-0.5 - reach, 1 + reach, step)
     densities = []
     for arc in arcs:
-        # A Gaussian of two dimensions is a product: a matrix product sums over the arc.
+        # A two-dimensional Gaussian is a product, so a matrix product sums over the arc.
         gx = np.exp(-0.5 * ((across[:, None] - arc[:, 0]) / noise) ** 2)
         gy = np.exp(-0.5 * ((up[:, None] - arc[:, 1]) / noise) ** 2)
         densities.append(gy @ gx.T / (len(angles) * 2 * np.pi * noise**2))
@@ -57,7 +57,7 @@ def data(*, samples: int = jobs.SAMPLES, noise: float = jobs.NOISE, seed: int = 
     noise : float
         Standard deviation of the noise.
     seed : int
-        Of everything random.
+        Seed of the random points.
 
     Returns
     -------

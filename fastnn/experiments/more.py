@@ -1,4 +1,4 @@
-"""More classes and more dimensions: Gaussian quantiles and handwritten digits."""
+"""Experiments with more classes and dimensions: Gaussian quantiles and handwritten digits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ KINDS = {"quantiles": "Gaussian quantiles", "digits": "Digits"}
 
 
 def _quantiles(seed: int, samples: int) -> Pair:
-    """Three classes by the distance from the centre, equally probable.
+    """Three equally probable classes, by the distance from the centre.
 
-    scikit-learn cuts each sample at its own quantiles, so two samples disagree
-    near the cuts. Here both are cut at the Gaussian's: P(r^2 > t) = exp(-t / 2).
+    scikit-learn splits each data set at its empirical quantiles, so that two data sets disagree
+    near the boundaries. Here the quantiles of the Gaussian are used: P(r^2 > t) = exp(-t / 2).
     """
     from sklearn.datasets import make_gaussian_quantiles
 
@@ -36,7 +36,7 @@ def _quantiles(seed: int, samples: int) -> Pair:
 
 
 def _digits(seed: int) -> tuple[Pair, Pair]:
-    """The 8x8 digits, three quarters to train on and one held out."""
+    """The 8x8 digits: three quarters for training, one quarter held out."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -58,18 +58,18 @@ def more_data(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """Three classes of Gaussian quantiles, ten classes of digits.
+    """Train on three classes of Gaussian quantiles and on ten classes of digits.
 
     Parameters
     ----------
     activations : sequence of str
         Names of the activations to compare.
     samples : int
-        Training points of the quantiles.
+        Number of training points of the quantiles.
     epochs, digits_epochs : int
-        Full-batch steps on the quantiles, passes in batches of 64 over the digits.
+        Full-batch steps on the quantiles; epochs with batches of 64 on the digits.
     hidden : int
-        Hidden units for the digits.
+        Number of hidden units for the digits.
     seeds, backend, tick
         As for :func:`fastnn.experiments.activations`.
 
@@ -157,12 +157,12 @@ def _accuracies(what: str, records: dict[str, dict[str, Any]]) -> str:
     return f"{what}, held-out accuracy: {', '.join(means)}."
 
 
-# --- the digits that a network read -------------------------------------------------
+# --- predictions for digits ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """Held-out digits as a network reads them; ``wrong`` has the surest mistakes first."""
+    """Predictions for held-out digits; ``wrong`` has the most confident mistakes first."""
 
     activation: str
     run: Run
@@ -182,7 +182,7 @@ class _Reading:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts by digit and answer."""
+        """Confusion matrix: counts by true digit (rows) and predicted digit (columns)."""
         counts = np.zeros((10, 10), np.int64)
         np.add.at(counts, (self.y, self.guesses), 1)
         return counts
@@ -277,7 +277,7 @@ def _draw_confusion(read: _Reading, digits: dict[str, dict[str, Any]], narrow: b
 
 
 def _matrix(ax: Axes, confusion: np.ndarray) -> None:
-    """The counts; single errors are what one wants to see: the diagonal gets no shade."""
+    """Draw the counts; only errors are shaded, so that single ones are visible."""
     errors = confusion.copy()
     np.fill_diagonal(errors, 0)
     ax.imshow(errors, cmap="Oranges", interpolation="nearest", vmin=0, vmax=max(errors.max(), 1))

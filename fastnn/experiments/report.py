@@ -1,4 +1,4 @@
-"""The report: results.json, the figures as files, and one HTML page that holds everything."""
+"""The report: ``results.json``, the figures as files, and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastnn.extras import require
 
 @dataclass(frozen=True)
 class About:
-    """What the report's first and last lines tell."""
+    """Settings and duration of the run, shown at the top and bottom of the report."""
 
     backend: str
     seeds: int
@@ -26,7 +26,7 @@ class About:
 
 
 def everything(results: dict[str, Result], about: About) -> dict[str, Any]:
-    """What ``results.json`` holds."""
+    """Contents of ``results.json``."""
     return plain(
         {
             "fastnn": fastnn.__version__,
@@ -49,18 +49,18 @@ def everything(results: dict[str, Result], about: About) -> dict[str, Any]:
 
 
 def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
-    """Write an experiment's figures as PNG and SVG.
+    """Write the figures of an experiment as PNG and SVG.
 
     Parameters
     ----------
     result : Result
     out : Path
-        A folder that is there.
+        An existing folder.
 
     Returns
     -------
     dict
-        By figure the data URIs of its wide and its narrow form.
+        For each figure, the data URIs of its wide and its narrow layout as WebP.
     """
     embedded = {}
     for picture in result.pictures:
@@ -84,15 +84,15 @@ def write(
     ----------
     results : dict of Result by name
     embedded : dict
-        What :func:`draw` gave for all of them.
+        Combined results of :func:`draw` for all experiments.
     out : Path
-        A folder that is there.
+        An existing folder.
     about : About
 
     Returns
     -------
     Path
-        Of the page.
+        Path of the page.
     """
     text = json.dumps(everything(results, about), indent=1, allow_nan=False)
     (out / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -102,13 +102,13 @@ def write(
 
 
 def render(results: dict[str, Result], embedded: dict[str, dict[str, str]], about: About) -> str:
-    """The page.
+    """Render the HTML page.
 
     Parameters
     ----------
     results : dict of Result by name
     embedded : dict
-        By figure the data URIs of its wide and its narrow form.
+        For each figure, the data URIs of its wide and its narrow layout.
     about : About
 
     Returns

@@ -1,4 +1,4 @@
-"""What an experiment gives back: numbers, tables, figures and the sentences beside them."""
+"""Results of an experiment: numbers, tables, figures and findings in words."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from fastnn.experiments.style import drawing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of the figures in the page, of which the whole report is to have 1.5 MB.
+# Resolution of the figures in the page, chosen so that the whole report has at most 1.5 MB.
 WIDE_DPI, NARROW_DPI = 130, 115
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure, drawn when it is asked for.
+    """A figure, drawn on demand.
 
     Attributes
     ----------
     name : str
         Stem of the file names.
     caption : str
-        The sentence below it.
+        Caption below the figure.
     alt : str
-        What it shows, for those who cannot see it.
+        Alternative text.
     draw : callable
-        ``draw(narrow)`` gives the figure; narrow is the layout for a phone.
+        ``draw(narrow)`` returns the Matplotlib figure; narrow is the layout for a phone.
 
     Examples
     --------
@@ -51,23 +51,24 @@ class Picture:
     draw: Callable[[bool], Figure]
 
     def figure(self, narrow: bool = False) -> Figure:
-        """The Matplotlib figure."""
+        """Draw the figure with Matplotlib."""
         with drawing():
             return self.draw(narrow)
 
     def render(self, *kinds: str, narrow: bool = False) -> list[bytes]:
-        """The figure, drawn once, as the bytes of one file a kind.
+        """Draw the figure once and render it in one or several formats.
 
         Parameters
         ----------
         *kinds : {"svg", "png", "webp"}
-            Formats. WebP is small, for the page that holds everything.
+            Formats. WebP is small and is used in the self-contained page.
         narrow : bool, default=False
-            Whether it is for a narrow screen.
+            Whether to use the layout for narrow screens.
 
         Returns
         -------
         list of bytes
+            Contents of one file per format.
         """
         files = []
         with drawing():
@@ -77,11 +78,11 @@ class Picture:
                     files.append(_as_webp(figure, NARROW_DPI if narrow else WIDE_DPI))
                     continue
                 buffer = io.BytesIO()
-                # Without the date, so that the same numbers give the same file.
+                # Without the date, so that equal numbers give identical files.
                 figure.savefig(
                     buffer, format=kind, metadata={"Date": None} if kind == "svg" else {}
                 )
-                # Once laid out, it keeps its places.
+                # Do not repeat the layout for the other formats.
                 figure.set_layout_engine("none")
                 files.append(buffer.getvalue())
         return files
@@ -92,15 +93,15 @@ class Picture:
 
 
 def _as_webp(figure: Figure, dpi: float) -> bytes:
-    """A figure as WebP, several times smaller than as SVG."""
-    from PIL import Image  # Matplotlib needs it, too
+    """Render a figure as WebP, which is several times smaller than SVG."""
+    from PIL import Image  # a dependency of Matplotlib
 
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})  # read at once
+    figure.savefig(png, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})  # not stored
     files = []
     with Image.open(png) as image:
         colours = image.convert("RGB")
-    # Lines and text are smaller without loss, grounds of many colours with it.
+    # Lines and text are smaller with lossless compression, gradients with lossy compression.
     for options in ({"lossless": True, "method": 2}, {"quality": 70}):
         file = io.BytesIO()
         colours.save(file, "webp", **options)
@@ -109,13 +110,13 @@ def _as_webp(figure: Figure, dpi: float) -> bytes:
 
 
 def as_data_uri(contents: bytes, kind: str) -> str:
-    """The bytes of a picture as a data URI."""
+    """Encode the bytes of an image as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(contents).decode()}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report; cells are text.
+    """A table of the report, with text in its cells.
 
     Examples
     --------
@@ -131,19 +132,19 @@ class Table:
 
 @dataclass
 class Result:
-    """One experiment.
+    """Result of an experiment.
 
     Attributes
     ----------
     name, title : str
     setting : str
-        What was done, in a sentence or two.
+        Description of the experiment in a sentence or two.
     data : dict
-        Every number, as plain JSON-able data.
+        All numbers; :func:`plain` converts them to JSON-serializable data.
     pictures : list of Picture
     tables : list of Table
     findings : list of str
-        What the numbers say.
+        Conclusions from the numbers, as sentences.
 
     Examples
     --------
@@ -175,7 +176,7 @@ class Result:
         return f"Result({self.name!r}, figures: {names})"
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it."""
+        """HTML representation for notebooks."""
         parts = [f"<h3>{html.escape(self.title)}</h3><p>{html.escape(self.setting)}</p>"]
         for picture in self.pictures:
             parts.append(
@@ -187,7 +188,7 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON knows it; numbers that are not finite become text.
+    """Convert a value to plain Python types for JSON; non-finite floats become strings.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def plain(value: Any) -> Any:
 
     Returns
     -------
-    The same of plain Python types.
+    dict, list, number, str or None
     """
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
@@ -211,7 +212,7 @@ def plain(value: Any) -> Any:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation, standard error and the single values."""
+    """Mean, standard deviation, standard error, and the values themselves."""
     array = np.asarray(values, np.float64)
     deviation = float(array.std(ddof=1)) if len(array) > 1 else 0.0
     return {
@@ -223,23 +224,23 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 
 
 def mean_sd(record: dict[str, Any], digits: int = 4) -> str:
-    """A summary as text, "mean ± standard deviation"."""
+    """Format a summary as "mean ± standard deviation"."""
     return f"{record['mean']:.{digits}f} ± {record['sd']:.{digits}f}"
 
 
 def means_table(
     columns: Sequence[str], rows: Iterable[tuple[Sequence[str], dict[str, Any]]], seeds: str
 ) -> Table:
-    """Means and standard deviations of accuracy and loss, in training and held out.
+    """Table of means and standard deviations of training and held-out accuracy and loss.
 
     Parameters
     ----------
     columns : sequence of str
-        Heads of the columns before them.
+        Headers of additional columns on the left.
     rows : iterable of (cells, record)
-        Cells of those columns; summaries by the names of what was measured.
+        Cells of those columns; summaries of the measured quantities by name.
     seeds : str
-        How many there were, in words.
+        Number of seeds as text, for the title.
 
     Returns
     -------
@@ -254,5 +255,5 @@ def means_table(
 
 
 def vector(values: Iterable[float]) -> str:
-    """Numbers in brackets; no minus in front of zero."""
+    """Format numbers in parentheses; negative zero is written without a sign."""
     return "(" + ", ".join(f"{value + 0.0:.4f}" for value in values) + ")"

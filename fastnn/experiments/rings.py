@@ -1,4 +1,4 @@
-"""The second data set: two concentric rings, and the best that anyone can do on them."""
+"""The second data set: two concentric rings, and the best possible accuracy on them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SETTINGS = ((0.5, 0.1), (0.8, 0.2))
-# Enough that an accuracy near 0.69 is known to 0.002.
+# Large enough to determine an accuracy near 0.69 with a standard error of 0.002.
 HELD_OUT = 50_000
 
 
 def ring_density(r: np.ndarray, radius: float, noise: float) -> np.ndarray:
-    """Density of the distance from the centre of a ring's noisy points.
+    """Density of the distance from the centre for the noisy points of a ring.
 
-    A point at ``radius``, moved by Gaussian noise in both directions, has a
-    distance of Rice's density ``r / s^2 exp(-(r^2 + R^2) / (2 s^2)) I0(r R / s^2)``.
+    The distance of a point at radius R with Gaussian noise of standard deviation s in both
+    coordinates has the Rice density ``r / s^2 exp(-(r^2 + R^2) / (2 s^2)) I0(r R / s^2)``.
 
     Parameters
     ----------
     r : ndarray
+        Distances at which to evaluate the density.
     radius, noise : float
+        R and s.
 
     Returns
     -------
     ndarray
     """
-    from scipy.special import i0e  # I0(x) exp(-x): without it the product overflows
+    from scipy.special import i0e  # I0(x) exp(-x), since I0 overflows
 
     variance = noise * noise
     exponent = -((r - radius) ** 2) / (2 * variance)
@@ -46,10 +48,10 @@ def ring_density(r: np.ndarray, radius: float, noise: float) -> np.ndarray:
 
 
 def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
-    """The best accuracy of any classifier of two rings, and where it changes its mind.
+    """Accuracy and decision boundaries of the best possible classifier of two rings.
 
-    Both densities are the same in every direction, so only the radius tells
-    anything. The best guess is the denser class, right with probability
+    Both densities are rotationally symmetric, so that only the radius is informative. The best
+    classifier predicts the class of higher density; its accuracy is
     ``integral max(p0, p1) / 2 dr``.
 
     Parameters
@@ -62,7 +64,7 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
     -------
     accuracy : float
     radii : list of float
-        Where the two densities are equal.
+        Radii at which the two densities are equal.
     """
     from scipy.integrate import quad
     from scipy.optimize import brentq
@@ -76,7 +78,7 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
     end = 1.0 + 10 * noise
     grid = np.linspace(1e-6, end, 2001)
     difference = ring_density(grid, 1.0, noise) - ring_density(grid, factor, noise)
-    # Far out both are zero to rounding: a change of sign there means nothing.
+    # At large radii both densities vanish, and changes of sign are due to rounding.
     weight = ring_density(grid, 1.0, noise) + ring_density(grid, factor, noise)
     turns = np.flatnonzero((np.diff(np.sign(difference)) != 0) & (weight[:-1] > 1e-12))
     radii = [
@@ -93,7 +95,7 @@ def best_accuracy(factor: float, noise: float) -> tuple[float, list[float]]:
 
 
 def rings(seed: int, factor: float, noise: float, samples: int = 500) -> Pair:
-    """Two rings, points (samples, 2) and classes (1 is the inner ring)."""
+    """Two rings: points, shape (samples, 2), and classes (1 is the inner ring)."""
     from sklearn.datasets import make_circles
 
     return make_circles(samples, factor=factor, noise=noise, random_state=seed)
@@ -112,20 +114,20 @@ def circles(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """Three activations on two rings, beside the best possible accuracy.
+    """Compare activations on two rings with each other and with the best possible accuracy.
 
     Parameters
     ----------
     settings : sequence of (factor, noise)
-        Pairs of factor and noise.
+        Radius of the inner ring and standard deviation of the noise.
     activations : sequence of str
         Names of the activations to compare.
     layer_sizes : sequence of int
         Inputs, units of the hidden layers, outputs.
     samples, many : int
-        Training points: the course's number, and many more.
+        Numbers of training points: as in the course, and many more.
     epochs, many_epochs : int
-        Full-batch steps for ``samples``, passes in batches of 100 for ``many``.
+        Full-batch steps with ``samples`` points; epochs with batches of 100 with ``many`` points.
     seeds, backend, tick
         As for :func:`fastnn.experiments.activations`.
 
@@ -193,7 +195,7 @@ def _numbers(
     seeds: int,
     runs: dict[tuple[int, tuple[float, float], str, int], Run],
 ) -> dict[str, Any]:
-    """Numbers of one setting, by number of points and activation."""
+    """Results of one setting, by number of points and activation."""
     best, radii = best_accuracy(*setting)
     by_points = {
         f"samples_{n}": {
@@ -276,7 +278,7 @@ def _draw_boundaries(
     narrow: bool,
 ) -> Figure:
     best = {(r["factor"], r["noise"]): r["best_accuracy"] for r in records}
-    # Wide: a row a setting. Narrow: a row an activation.
+    # Wide layout: one row per setting. Narrow layout: one row per activation.
     settings, names = map(dict.fromkeys, zip(*first, strict=True))
     pairs = [(s, name) for name in names for s in settings] if narrow else list(first)
     columns = 2 if narrow else len(names)
@@ -318,7 +320,7 @@ def _draw_accuracies(
 
 
 def _accuracies(ax: Axes, record: dict[str, Any], points: tuple[int, int]) -> None:
-    """One setting: the activations with few points, and to their right with many."""
+    """Draw one setting: on the left the runs with few points, on the right those with many."""
     few, many = (record[f"samples_{n}"] for n in points)
     start = {0: few, len(few) + 0.5: many}
     ticks = [(left + i, name) for left, group in start.items() for i, name in enumerate(group)]

@@ -1,4 +1,4 @@
-"""All experiments in one go."""
+"""Running all experiments and writing their report."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ EXPERIMENTS: dict[str, Callable[..., Result]] = {
 }
 
 SEEDS = 6
-# What needs no seeds, or no backend.
+# Experiments without the argument seeds, and without the argument backend.
 _WITHOUT_SEEDS = ("data", "numerics", "gradient_check")
 _WITHOUT_BACKEND = ("data", "numerics")
 
-# Small enough for a test; the reference losses still need their steps.
+# Small enough for a test. "activations" keeps its steps, for the comparison with reference losses.
 _QUICK: dict[str, dict[str, Any]] = {
     "hidden_units": {"units": (1, 3, 5, 15), "epochs": 400},
     "layers": {"depths": (1, 2, 5), "budget": 150, "epochs": 150},
@@ -56,7 +56,7 @@ _QUICK: dict[str, dict[str, Any]] = {
 }
 QUICK_SEEDS = 2
 
-# Rough shares of the time, for the progress bar.
+# Approximate shares of the running time, for the progress bar.
 _SHARES = {
     "data": 1,
     "activations": 10,
@@ -73,17 +73,21 @@ Told = Callable[[str, float], None]
 
 
 def choose(only: str | Sequence[str] | None) -> list[str]:
-    """Names of experiments, in the order of the report.
+    """Names of the selected experiments, in the order of the report.
 
     Parameters
     ----------
     only : str or sequence of str, optional
-        Names, or one text with commas between them; None for all.
+        Names, or a string of comma-separated names; None for all.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
     ValueError
-        If there is no experiment of a name.
+        If a name is unknown, or if there are no names.
     """
     if only is None:
         return list(EXPERIMENTS)
@@ -97,12 +101,12 @@ def choose(only: str | Sequence[str] | None) -> list[str]:
     return [name for name in EXPERIMENTS if name in names]
 
 
-STATE_FILE = "run.json"  # of a run that goes on, or was stopped
+STATE_FILE = "run.json"  # exists while a run is in progress, and after it was stopped
 KEPT = "trainings"
 
 
 def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> None:
-    """Write what the run is; if it is to go on, it must be the one that was stopped."""
+    """Write the state file; with ``resume``, check that the stopped run had the same arguments."""
     path = folder / STATE_FILE
     if resume:
         found = differences(read_state(folder), asked)
@@ -115,14 +119,14 @@ def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The arguments of a run that was stopped.
+    """Read the arguments of a run that was stopped.
 
     Raises
     ------
     FileNotFoundError
-        If none was stopped there.
+        If the folder does not contain a stopped run.
     ModelFormatError
-        If the file is not one of a run.
+        If the file is not the state of a run.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -148,28 +152,35 @@ def run(
 ) -> dict[str, Result]:
     """Run experiments and write their report.
 
-    Trainings that are done are kept in the report's folder until the report is written.
+    Checkpoints of the trainings are stored in the folder of the report until it is written.
 
     Parameters
     ----------
     out : path, optional
-        Folder of the report; None writes nothing.
+        Folder of the report; None: no files are written.
     only : str or sequence of str, optional
-        Names of :data:`EXPERIMENTS`; default all.
+        Names of :data:`EXPERIMENTS`; default: all.
     backend : str, default="auto"
-        Which kernels to use.
+        Name of the backend.
     seeds : int, optional
-        Runs of each setting; default 6, quick 2.
+        Number of runs per setting; default: 6, or 2 with ``quick``.
     quick : bool, default=False
-        Few steps: to see that everything works.
+        Use few steps, to check that everything works.
     progress : callable, optional
-        Told the experiment's name and the share of everything that is done.
+        Called with the name of the experiment and the fraction of the whole run that is done.
     resume : bool, default=False
-        Go on with what a run that was stopped left in ``out``, which had the same arguments.
+        Continue a run in ``out`` that was stopped and had the same arguments.
 
     Returns
     -------
     dict of Result by name
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid, or if the stopped run had other arguments.
+    FileNotFoundError
+        If there is no run to resume.
 
     Examples
     --------
@@ -188,7 +199,7 @@ def run(
     if folder is not None:
         require("jinja2", "the report")
     if folder is not None:
-        # Before a minute of work, not after it.
+        # Fail before the experiments, not after them, if the folder is not writable.
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").touch()
         asked = {"only": names, "backend": backend, "seeds": seeds, "quick": quick}
@@ -205,7 +216,7 @@ def run(
     started = time.perf_counter()
     results: dict[str, Result] = {}
     drawn: dict[str, Future[dict[str, dict[str, str]]]] = {}
-    # Compiled training leaves the interpreter free: figures are drawn beside it.
+    # Compiled training releases the GIL, so that figures are drawn concurrently.
     drawer = ThreadPoolExecutor(1)
     try:
         for name in names:

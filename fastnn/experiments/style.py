@@ -1,4 +1,4 @@
-"""How all figures look: one set of colours, one kind of axes, points that stay visible."""
+"""Common style and drawing functions of all figures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from fastnn.experiments.jobs import Run
     from fastnn.network import Network
 
-# Okabe and Ito (2008): eight colours that the colour-blind tell apart.
+# Okabe and Ito (2008): eight colours that are distinguishable with colour blindness.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#666666"
 
-# An activation keeps its colour, marker and line in every figure.
+# Each activation has the same colour, marker and line style in all figures.
 ACTIVATION_STYLE = {
     "tanh": {"color": BLUE, "marker": "o", "linestyle": "-"},
     "sigmoid": {"color": VERMILION, "marker": "s", "linestyle": "--"},
@@ -29,7 +29,7 @@ ACTIVATION_STYLE = {
 }
 _OTHERS = ((PURPLE, "D", ":"), (ORANGE, "v", "-"), (SKY, "P", "--"), (BLACK, "X", "-."))
 
-# A class keeps its colour and marker.
+# Colour and marker of each class.
 CLASS_STYLE = ((BLUE, "o"), (ORANGE, "^"), (PURPLE, "s"))
 
 _SETTINGS: dict[str, Any] = {
@@ -58,7 +58,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Matplotlib's defaults with the settings above, whatever the user's own are."""
+    """Context with Matplotlib's defaults and the settings above, independent of the user's."""
     mpl = require("matplotlib", "a figure")
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -67,7 +67,7 @@ def drawing() -> Iterator[None]:
 
 
 def activation_style(name: str) -> dict[str, Any]:
-    """Colour, marker and line of an activation."""
+    """Colour, marker and line style of an activation."""
     if name in ACTIVATION_STYLE:
         return dict(ACTIVATION_STYLE[name])
     color, marker, line = _OTHERS[sum(map(ord, name)) % len(_OTHERS)]
@@ -82,17 +82,18 @@ def panels(
     extra_height: float = 0.0,
     **options: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, row by row.
+    """Create a figure of ``count`` panels, filled row by row.
 
     Parameters
     ----------
     count, columns : int
+        Number of panels, and maximum number of columns.
     size : tuple of float
         Width and height of a panel in inches.
     extra_height : float
-        Room for a legend of the figure.
+        Additional height in inches, for a legend of the figure.
     **options
-        For :meth:`matplotlib.figure.Figure.subplots`.
+        Passed to :meth:`matplotlib.figure.Figure.subplots`.
 
     Returns
     -------
@@ -115,14 +116,14 @@ def panels(
 def scatter(
     ax: Axes, X: np.ndarray, y: np.ndarray, *, size: float = 16, label: bool = False
 ) -> None:
-    """Points by class, each with a dark edge so that it stays visible on any ground."""
+    """Draw points by class, with dark edges so that they are visible on any background."""
     for k in np.unique(y).astype(int):
         color, marker = CLASS_STYLE[k % len(CLASS_STYLE)]
         chosen = y == k
         ax.scatter(
             X[chosen, 0],
             X[chosen, 1],
-            # A triangle of the same area looks smaller than a disc.
+            # A triangle looks smaller than a disc of the same area.
             s=size * (1.3 if marker == "^" else 1.0),
             c=color,
             marker=marker,
@@ -134,13 +135,13 @@ def scatter(
 
 
 def frame(X: np.ndarray, margin: float = 0.35) -> tuple[float, float, float, float]:
-    """Limits around points: left, right, bottom, top."""
+    """Axis limits around points: left, right, bottom, top."""
     low, high = X.min(axis=0) - margin, X.max(axis=0) + margin
     return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
 
 def set_frame(ax: Axes, limits: tuple[float, float, float, float]) -> None:
-    """The same limits and the same scale on both axes."""
+    """Set the axis limits, with equal scales on both axes."""
     ax.set_xlim(limits[0], limits[1])
     ax.set_ylim(limits[2], limits[3])
     ax.set_aspect("equal")
@@ -157,7 +158,7 @@ def boundary(
     size: float = 12,
     resolution: int = 181,
 ) -> None:
-    """Probabilities as a light ground, the decision boundary as a line, the points on top."""
+    """Draw probabilities as background colours, the decision boundaries, and the points."""
     from matplotlib.colors import to_rgb
 
     across = np.linspace(limits[0], limits[1], resolution)
@@ -190,21 +191,24 @@ def boundaries(
     points: float = 12,
     short: bool = False,
 ) -> Figure:
-    """Decision boundaries over the same points and axes, with accuracies in the titles.
+    """Draw decision boundaries with the same points and axes, and accuracies in the titles.
 
     Parameters
     ----------
     runs : sequence of (setting, run)
+        Title and run of each panel.
     X, y : ndarray
+        Points and classes.
     narrow : bool
+        Whether to use the narrow layout.
     sizes, columns : tuple
         Size of a panel and number of columns, in the narrow and in the wide layout.
     margin : float
-        Around the points.
+        Margin around the points.
     points : float
-        Their size.
+        Size of the markers.
     short : bool
-        Whether only the figure's title says which accuracy is which.
+        Whether to explain the accuracies in the title of the figure rather than of each panel.
 
     Returns
     -------
@@ -228,7 +232,7 @@ def boundaries(
 
 
 def labels(axes: Sequence[Axes], columns: int, x: str = "$x_1$", y: str = "$x_2$") -> None:
-    """Axis labels on the outer panels only."""
+    """Set axis labels on the outer panels only."""
     columns = min(columns, len(axes))
     for i, ax in enumerate(axes):
         if i + columns >= len(axes):
@@ -245,7 +249,7 @@ def error_line(
     label: str,
     **style: Any,
 ) -> None:
-    """Means joined by a line, with one standard error up and down."""
+    """Draw means joined by a line, with error bars of one standard error."""
     ax.errorbar(
         x,
         [record["mean"] for record in records],
@@ -261,9 +265,9 @@ def error_line(
 def spread(
     ax: Axes, position: float, record: dict[str, Any], *, color: str, marker: str, filled: bool
 ) -> None:
-    """All single values as small points, their mean as a bar."""
+    """Draw all values as small points, and their mean as a bar."""
     values = np.asarray(record["values"])
-    # Beside each other in the order of the runs: nothing random, nothing hidden.
+    # Side by side in the order of the runs: deterministic and without overlaps.
     offset = np.linspace(-0.13, 0.13, len(values)) if len(values) > 1 else np.zeros(1)
     ax.scatter(
         position + offset,
@@ -279,7 +283,7 @@ def spread(
 
 
 def spread_both(ax: Axes, position: float, record: dict[str, Any], activation: str) -> None:
-    """Accuracies of an activation's runs: training open on the left, held-out filled."""
+    """Draw accuracies of the runs of an activation: training (left, open), held-out (filled)."""
     look = activation_style(activation)
     for shift, key, filled in (
         (-0.21, "train_accuracy", False),

@@ -1,4 +1,4 @@
-"""Numerical trouble: where the formulas of the book fail on a computer."""
+"""Numerical problems: where the formulas of the book fail in floating-point arithmetic."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def numerics(
     scales: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0),
     tick: Tick | None = None,
 ) -> Result:
-    """Where the naive formulas fail, in float32 and float64, against the forms used here.
+    """Determine where the naive formulas fail in float32 and float64, unlike the forms used here.
 
     Parameters
     ----------
     steps : int
-        Of the training with naive formulas.
+        Number of training steps.
     scales : tuple of float
-        Factors on the moons' coordinates for that training.
+        Factors of the coordinates of the moons, with each of which a network is trained.
     tick
         As for :func:`fastnn.experiments.activations`.
 
@@ -86,11 +86,11 @@ def numerics(
 
 
 def failure(rows: Rows, name: str, kind: str) -> dict[str, Any]:
-    """The row of a formula and a type."""
+    """The row of a formula and a dtype."""
     return next(r for r in rows if r["name"] == name and r["dtype"] == kind)
 
 
-# --- what is computed ---------------------------------------------------------------
+# --- computation --------------------------------------------------------------------
 
 
 def _pair(z: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def _equal(z: np.ndarray) -> np.ndarray:
     return np.stack([-z, -z])
 
 
-# Name, formula in words, the naive form, the form used here.
+# Name, formula as text, naive form, form used here.
 _CASES: tuple[tuple[str, str, Callable, Callable], ...] = (
     ("exp", "e^z", np.exp, lambda z: None),
     (
@@ -152,12 +152,12 @@ _CASES: tuple[tuple[str, str, Callable, Callable], ...] = (
 
 
 def _fails(formula: Callable, z: np.ndarray) -> bool:
-    """Whether a formula gives something that is not finite."""
+    """Whether a formula gives a non-finite value."""
     return not np.isfinite(formula(z)).all()
 
 
 def _failures() -> Rows:
-    """Each naive formula, the first number at which it fails, and what is used here."""
+    """For each naive formula: where it fails first, and its value and that of the stable form."""
     rows = []
     for name, formula, naive, here in _CASES:
         for dtype in DTYPES:
@@ -180,7 +180,7 @@ def _failures() -> Rows:
 
 
 def _tanh_errors(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relative errors of the naive formula and of the form used here, in long double."""
+    """Relative errors of the naive tanh and of the form used here, computed in long double."""
     exact = np.tanh(z.astype(np.longdouble))
     forms = formulas.naive_tanh(z), formulas.activation(z, codes.TANH)
     naive, here = (np.abs(form - exact) / exact for form in forms)
@@ -201,7 +201,7 @@ def _small_arguments() -> Rows:
 
 
 def _training(steps: int, scales: tuple[float, ...]) -> Rows:
-    """Training on unscaled data, naively and here."""
+    """Train on unscaled data with the naive formulas, and with the forms used here."""
     X, y = jobs.moons(0)
     rows = []
     for scale in scales:
@@ -229,7 +229,7 @@ def _training(steps: int, scales: tuple[float, ...]) -> Rows:
 
 
 def _curves() -> dict[str, Any]:
-    """What the figure draws."""
+    """Relative errors of tanh over z, for the figure."""
     curves: dict[str, Any] = {}
     grid = np.geomspace(1e-19, 2000, 440)
     for dtype in DTYPES:
@@ -252,7 +252,7 @@ def _draw(failures: Rows, curves: dict[str, Any], narrow: bool) -> Figure:
 
 
 def _draw_errors(ax: Axes, failures: Rows, curves: dict[str, Any]) -> None:
-    """Relative error of tanh."""
+    """Draw the relative error of tanh."""
     for kind, color in COLORS.items():
         curve = curves[kind]
         z, naive, ours = (np.array(curve[key]) for key in ("z", "naive", "ours"))
@@ -284,7 +284,7 @@ def _draw_errors(ax: Axes, failures: Rows, curves: dict[str, Any]) -> None:
 
 
 def _draw_reach(ax: Axes, failures: Rows) -> None:
-    """From which number on each formula fails."""
+    """Draw the smallest number at which each formula fails."""
     names = {
         "exp": "exp",
         "tanh": "tanh",

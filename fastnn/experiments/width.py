@@ -1,4 +1,4 @@
-"""One hidden layer with few and with many units, on the two moons."""
+"""Networks with one hidden layer of few or many units on the two moons."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def hidden_units(
     backend: str = "auto",
     tick: Tick | None = None,
 ) -> Result:
-    """One hidden layer with few and with many units.
+    """Compare networks with one hidden layer of few or many units.
 
     Parameters
     ----------
     units : sequence of int
         Numbers of hidden units.
     shown : sequence of int
-        Those whose boundaries are drawn.
+        Numbers of hidden units for which decision boundaries are drawn.
     activation : str
-        Of the hidden layers.
+        Activation of the hidden layer.
     seeds, epochs, backend, tick
         As for :func:`activations`.
 
@@ -59,7 +59,7 @@ def hidden_units(
         network = jobs.make_network([2, h, 2], activation=activation, seed=seed, backend=backend)
         return jobs.train_and_measure(network, jobs.moons(seed), held_out, epochs=epochs)
 
-    # The widest first, so that both cores end together.
+    # Widest networks first, so that all cores finish at about the same time.
     runs = jobs.by_case(one, sorted(product(units, range(seeds)), reverse=True), tick)
     table = {h: _numbers([runs[h, s] for s in range(seeds)]) for h in units}
     best = best_moons_accuracy()
@@ -115,7 +115,7 @@ def hidden_units(
 
 
 def _numbers(runs: Sequence[Run]) -> dict[str, Any]:
-    """Numbers of one width."""
+    """Results of one width over all seeds."""
     return {
         "parameters": runs[0].network.n_params,
         "diverged": sum(run.diverged for run in runs),
@@ -154,7 +154,7 @@ def _draw_curves(table: Numbers, best: float, several: str, narrow: bool) -> Fig
 
 
 def _findings(table: Numbers, best_units: int, most_accurate: int, best: float) -> list[str]:
-    """What the means say."""
+    """Findings from the means, as sentences."""
     least, widest = min(table), max(table)
 
     def mean(h: int, key: str) -> str:

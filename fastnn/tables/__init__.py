@@ -1,4 +1,4 @@
-"""Tables as people have them: text, dates and gaps become numbers, by rules kept with the model.
+"""Encoding of tables with text, dates and missing values as numbers, stored with the model.
 
 >>> import numpy as np
 >>> from fastnn.tables import TableEncoder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastnn.tables.remarks import Remarks
     from fastnn.tables.target import TableTarget, table_target
 
-# Loaded when first used: prediction needs no scikit-learn.
+# Imported on first access, so that predictions do not import scikit-learn.
 _WHERE = {
     "Encoding": "encoding",
     "Remarks": "remarks",

@@ -1,4 +1,4 @@
-"""What ``TabularClassifier`` and ``TabularRegressor`` share: columns, members, what is kept."""
+"""Base class of ``TabularClassifier`` and ``TabularRegressor``."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from fastnn.validation import refuse_masked
 
 
 class BaseTabular(NoCompiledCalls, BaseEstimator):
-    """What classifier and regressor share.
+    """Base class of the estimators for tables.
 
-    Each of them has its own ``_check_targets`` (targets of a user as a matrix for the kernels),
-    ``_n_classes`` (0 for a regression), ``_loss_of_network`` (loss and what goes with it),
-    ``_by_error``, ``_strata``, ``_weights`` and ``_score_of``.
+    Subclasses define ``_check_targets`` (validates the targets and returns them as a matrix for
+    the kernels), ``_n_classes`` (0 for a regression), ``_loss_of_network`` (loss and its settings),
+    ``_by_error``, ``_strata``, ``_weights``, ``_score_of`` and ``_describe``.
     """
 
-    _warns_of_copies = True  # the command has looked before
+    _warns_of_copies = True  # False in the command line, which makes this check before encoding
     _parameter_constraints: ClassVar[dict] = {
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
@@ -115,12 +115,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         ----------
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
             Rows, which may contain text, categories, dates and missing values.
-        y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
+        y : array-like, shape (n_samples,), or (n_samples, n_outputs) for a regression
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
             Samples of weight 0 are left out.
         X_val, y_val : optional
             Validation rows, instead of holding out rows of ``X``.
+        checkpoint, checkpoint_every, resume : various
+            As for :meth:`fastnn.Network.fit`, except that ``resume`` must be a bool. Each member
+            has a file of its own. Needs ``random_state`` and no ``time_limit``.
 
         Returns
         -------
@@ -129,7 +132,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument is invalid, or if no column is left to learn from.
+            If an argument is invalid, or if all columns are left out.
         DivergenceError
             If the loss is not finite before the first epoch ends.
         """
@@ -150,7 +153,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             kept, held = np.arange(len(targets)), None
         else:
             kept, held = self._split(targets, rng)
-        # whole numbers in an array may count anything; a column with a name tells more
+        # In an array without column names, consecutive integers may be data: keep them.
         self.encoding_ = Encoding.fit(
             columns,
             kinds=self.columns,
@@ -160,7 +163,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             keep_index=not hasattr(self, "feature_names_in_"),
         )
         self._warn_of_copies(columns, targets)
-        said = Remarks()  # held-out rows may well be below all others
+        said = Remarks()  # no warnings of held-out values below those of training
         x = self.encoding_.transform(columns, said)
         held_out: tuple | None = None
         if given:
@@ -179,7 +182,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         return self
 
     def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
-        """Warn of columns that give the target away; a single one may well do so."""
+        """Warn of columns that are copies of the target, unless there is only one column."""
         used = [column for column in columns if column.name in set(self.encoding_.used)]
         if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
             return
@@ -194,7 +197,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def _rows(
         self, columns: list[Column], y: Any, sample_weight: Any
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Which rows count, None for all, and their weights."""
+        """Rows of nonzero weight (None if all are), and their weights (None if all are equal)."""
         n = len(columns[0])
         if y is None:
             name = type(self).__name__
@@ -215,7 +218,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def _split(
         self, targets: np.ndarray, rng: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Rows to train with and to hold out."""
+        """Split the rows into those for training and those held out (None if no row is)."""
         rows = np.arange(len(targets))
         if self.validation_fraction == 0:
             return rows, None
@@ -240,7 +243,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         rng: np.random.RandomState,
         keeping: Keeping | None = None,
     ) -> None:
-        """Train the members, each on a core of its own if there are several."""
+        """Train the members; several members are trained in parallel, with one thread each."""
         n_threads = self.n_threads or default_threads()
         side_by_side = min(n_threads, self.n_members)
         limit = self.time_limit
@@ -302,11 +305,11 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         stopped = [record.stopped for record in records]
         self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
 
-    # --- what came in --------------------------------------------------------------------
+    # --- input ---------------------------------------------------------------------------
 
     def _read(self, X: Any, reset: bool) -> list[Column]:
-        """The columns of what a user gave, names and numbers of columns checked."""
-        is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # a sparse DOK is a dict
+        """Convert ``X`` to columns; check their names and their number."""
+        is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # dok_matrix is a dict
         if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
             array = X if hasattr(X, "dtype") else np.asarray(X)
             if array.dtype.kind not in "USO":
@@ -314,7 +317,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 return columns_of(validate_data(self, X, reset=reset, **options))
             X = np.asarray(X, object)
         columns = columns_of(X)
-        if is_dict:  # which scikit-learn does not know as a table
+        if is_dict:  # validate_data does not accept a dict
             if reset:
                 self.feature_names_in_ = np.array([column.name for column in columns], object)
                 self.n_features_in_ = len(columns)
@@ -327,11 +330,11 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             )
         return columns
 
-    # --- what came out -------------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------
 
     @property
     def network_(self) -> Network:
-        """The trained network, of the encoded columns (``encoding_.transform(X)``)."""
+        """The trained network; its inputs are the encoded columns (``encoding_.transform(X)``)."""
         check_is_fitted(self)
         if len(self.networks_) > 1:
             raise AttributeError(
@@ -341,10 +344,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """By how much the score of the held-out rows falls when a column is shuffled among them.
+        """Decrease of the score on the held-out rows when the values of a column are permuted.
 
-        Accuracy or R^2, mean of five permutations of at most 2,000 rows. Computed when first asked
-        for; the held-out rows are not pickled.
+        The score is accuracy or R^2; mean over five permutations of at most 2,000 rows. Computed on
+        first access. The held-out rows are not pickled.
         """
         check_is_fitted(self)
         if "_importances" not in self.__dict__:
@@ -361,7 +364,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         return self._importances
 
     def out_of_range(self, X: Any) -> np.ndarray:
-        """Rows far outside of what the networks were trained on.
+        """Find rows far outside the range of the training data.
 
         Parameters
         ----------
@@ -371,8 +374,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         Returns
         -------
         ndarray of bool, shape (n_samples,)
-            True where an encoded column lies more than three times the distance of its quartiles
-            below the smallest or above the largest value of training.
+            True where an encoded column is more than three interquartile ranges (or half ranges, if
+            that is 0) below the smallest or above the largest value of training.
         """
         return self._averaged().out_of_range(self._encoded(X))
 
@@ -391,22 +394,22 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         TableModel(self.encoding_, self._averaged()).save(path)
 
     def _averaged(self) -> Network | Ensemble:
-        """The network of encoded columns, or several whose predictions are averaged."""
+        """The network of the encoded columns, or the ensemble if there are several."""
         return self.networks_[0] if len(self.networks_) == 1 else Ensemble(self.networks_)
 
     def _mean_of_members(self, x: np.ndarray) -> np.ndarray:
-        """Mean of what the members predict for encoded rows."""
+        """Mean of the members' predictions for encoded rows."""
         model = self._averaged()
         return model.predict(x) if model.is_regression else model.predict_proba(x)
 
     def _encoded(self, X: Any) -> np.ndarray:
-        """What a user gave as the networks take it."""
+        """Encode ``X`` as inputs of the networks."""
         check_is_fitted(self)
         refuse_masked("X", X)
         return self.encoding_.transform(self._read(X, reset=False))
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """Mean of what the members predict for what a user gave."""
+        """Mean of the members' predictions for the rows of ``X``."""
         return self._mean_of_members(self._encoded(X))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -426,7 +429,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
 
 def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> Samples:
-    """Encoded rows as a network takes them."""
+    """Scale encoded rows and their targets for a network."""
     scales, spec = net.scales, net.spec
     weights = np.empty(0, net.dtype) if weights is None else np.asarray(weights, net.dtype)
     targets = scales.targets(np.asarray(targets, np.float64), spec)
@@ -434,12 +437,15 @@ def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> 
 
 
 def _each(train: Any, n_members: int, n_threads: int) -> list[tuple[Network, Record]]:
-    """The members that could be trained; after Ctrl-C those that had begun."""
+    """Train the members in parallel; return those that succeeded.
+
+    After Ctrl-C, members that have not been started are left out.
+    """
     with Workers(n_threads) as workers:
         futures = [workers.submit(train, k) for k in range(n_members)]
         try:
             while wait(futures, timeout=0.2).not_done:
-                pass  # awake now and then, so that Ctrl-C comes through
+                pass  # return to Python regularly, so that Ctrl-C is noticed
         except KeyboardInterrupt:
             workers.stop()
     done = [future for future in futures if not future.cancelled()]

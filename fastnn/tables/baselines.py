@@ -1,4 +1,4 @@
-"""What a model must beat: a constant and a linear model; and columns that give the target away."""
+"""Baseline models (constant, linear), and detection of columns that are copies of the target."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from fastnn.tables.columns import Column
 from fastnn.tables.kinds import read_numbers
 from fastnn.training.optimizers import Adam
 
-FEWEST = 20  # different numbers that do not rise together by chance
+FEWEST = 20  # fewest increments for which a monotonic relation is hardly a coincidence
 
-ROWS = 50_000  # of training that a baseline learns from
-MOST_COLUMNS = 2000  # encoded, with which a linear model is quick
+ROWS = 50_000  # maximum number of training rows for a baseline
+MOST_COLUMNS = 2000  # maximum number of encoded columns for a linear model, to keep it fast
 UPDATES = 1500  # steps of logistic regression
-PENALTY = 1e-3  # of the linear models, of standardised columns
+PENALTY = 1e-3  # L2 penalty of the linear models, for standardised columns
 
 
 def baselines(
     X: np.ndarray, y: np.ndarray, unseen_X: np.ndarray, unseen_y: np.ndarray, task: str
 ) -> dict[str, float | None]:
-    """Scores of two simple models for rows that they have not seen.
+    """Scores of two simple models on unseen rows.
 
     Parameters
     ----------
     X, y : ndarray
-        Encoded rows of training; at most ``ROWS`` of them are taken, spread over all.
+        Encoded training rows; of more than ``ROWS``, evenly spaced ones are used.
     unseen_X, unseen_y : ndarray
+        Encoded rows to score.
     task : {"classification", "regression"}
 
     Returns
     -------
     dict
-        ``constant``: the most frequent class, or the mean. ``linear``: logistic regression, or
-        least squares with a small penalty; None of more than ``MOST_COLUMNS``. Accuracy, or R^2.
+        Accuracy or R^2 of two models. ``constant``: the most frequent class, or the mean.
+        ``linear``: logistic regression, or least squares with a small L2 penalty; None if there
+        are more than ``MOST_COLUMNS`` columns.
     """
     if len(X) > ROWS:
         rows = np.linspace(0, len(X) - 1, ROWS).astype(np.int64)
@@ -58,7 +60,7 @@ def baselines(
 
 
 def _ridge(X: np.ndarray, y: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Predictions of least squares with a penalty."""
+    """Predictions of ridge regression."""
     shift, spread = X.mean(axis=0), X.std(axis=0)
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
     Z = (X - shift) * scale
@@ -73,21 +75,22 @@ def _r2(y: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def copies_of_target(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
-    """Names of the columns that say what the target is.
+    """Names of the columns from which the target can be read off.
 
     Parameters
     ----------
     columns : sequence of Column
     y : ndarray, shape (rows,)
-        Without gaps.
+        Target, without missing values.
     task : {"classification", "regression"}
 
     Returns
     -------
     list of str
-        Of a regression: numbers that are the target in other units, or rise or fall with it in
-        all rows. Of classes: columns whose values and the classes belong to each other one to one,
-        in all rows that have a value.
+        For a regression: numbers that are a linear or a strictly monotonic function of the target.
+        For a classification: columns whose values correspond one to one to the classes. Only rows
+        with a value count; columns with fewer than ten rows, or with values in less than half of
+        the rows, are not tested.
     """
     of_class = np.unique(y, return_inverse=True)[1] if task == "classification" else y
     test: Any = _is_renamed if task == "classification" else _is_rescaled
@@ -100,7 +103,7 @@ def _is_renamed(column: Column, which: np.ndarray) -> bool:
         return False
     n = len(np.unique(which[there]))
     values = column.values[there]
-    # Classes of a row each, which count or name the rows, belong to any column without repetitions.
+    # If most classes have a single row, any column without repeated values would match them.
     if n < 2 or 2 * n > there.sum() or len(set(values[:1000].tolist())) > n:
         return False
     names, code = np.unique(
@@ -118,7 +121,7 @@ def _is_rescaled(column: Column, y: np.ndarray) -> bool:
     if odd or there.sum() < max(10, 0.5 * len(there)):
         return False
     a, b = values[there], y[there]
-    with np.errstate(over="ignore", invalid="ignore"):  # means of huge numbers
+    with np.errstate(over="ignore", invalid="ignore"):  # huge values
         a, b = (v / max(np.abs(v).max(), np.finfo(float).tiny) for v in (a, b))
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))

@@ -1,4 +1,4 @@
-"""Fit what a trained network says of its uncertainty to held-out samples."""
+"""Calibration of a trained network's uncertainty on held-out samples."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from fastnn.tables.recipe import Samples
 
 
 def calibrate(net: Network, held_out: Samples) -> None:
-    """Fit probabilities, deviations or quantiles to held-out samples, if the network has them.
+    """Calibrate probabilities, standard deviations or quantiles on held-out samples.
+
+    A network with another loss is not changed.
 
     Parameters
     ----------
     net : Network
-        Its last layer is changed.
+        Its last layer is modified in place.
     held_out : Samples
     """
     if net.loss_name == "cross_entropy":
@@ -31,16 +33,16 @@ def calibrate(net: Network, held_out: Samples) -> None:
 
 
 def scale_net_inputs(net: Network, held_out: Samples) -> float:
-    """Scale the net inputs of the last layer so that probabilities fit held-out samples.
+    """Scale the logits by the factor with the smallest cross-entropy on held-out samples.
 
-    Temperature scaling (Guo, Pleiss, Sun, Weinberger, 2017); the most probable class stays.
-    One sample more counts, which may be of any class, so that a few that are all right do not make
-    a network sure.
+    Temperature scaling (Guo, Pleiss, Sun, Weinberger, 2017); the predicted classes do not change.
+    One pseudo-sample with uniform class probabilities is added, so that a few samples that are all
+    classified correctly do not make the network overconfident.
 
     Parameters
     ----------
     net : Network
-        Of classification; its last layer is changed.
+        A classifier; its last layer is modified in place.
     held_out : Samples
 
     Returns
@@ -66,15 +68,15 @@ def scale_net_inputs(net: Network, held_out: Samples) -> float:
 
 
 def scale_deviations(net: Network, held_out: Samples) -> np.ndarray:
-    """Multiply the deviations of each target by the factor of the greatest likelihood.
+    """Multiply the standard deviations of each target by the maximum-likelihood factor.
 
-    Its square is the mean of squared errors over variances. One sample more counts, whose error is
-    as large as its deviation.
+    The square of the factor is the mean of squared error over variance. One pseudo-sample, whose
+    error equals its standard deviation, is added.
 
     Parameters
     ----------
     net : Network
-        Of the loss gaussian; the biases of its last layer are changed.
+        With the loss "gaussian"; the biases of its last layer are modified in place.
     held_out : Samples
 
     Returns
@@ -93,12 +95,12 @@ def scale_deviations(net: Network, held_out: Samples) -> np.ndarray:
 
 
 def shift_quantiles(net: Network, held_out: Samples) -> np.ndarray:
-    """Shift each quantile so that its share of the held-out samples is below it.
+    """Shift each quantile so that the fraction of held-out samples below it is its level.
 
     Parameters
     ----------
     net : Network
-        Of the loss quantile; the biases of its last layer are changed.
+        With the loss "quantile"; the biases of its last layer are modified in place.
     held_out : Samples
 
     Returns
@@ -121,7 +123,7 @@ def shift_quantiles(net: Network, held_out: Samples) -> np.ndarray:
 
 
 def _weights_of(held_out: Samples) -> np.ndarray:
-    """Weights of the samples in float64; 1 if they are all alike."""
+    """Sample weights in float64; ones if there are none."""
     if not len(held_out.weights):
         return np.ones(len(held_out.x))
     return held_out.weights.astype(np.float64)

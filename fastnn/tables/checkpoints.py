@@ -1,4 +1,4 @@
-"""Checkpoints of the estimators of tables: a file for each member."""
+"""Checkpoints of the estimators for tables: one file per member."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class Keeping(NamedTuple):
-    """The arguments of ``fit`` about checkpoints.
+    """The checkpoint arguments of ``fit``.
 
     Attributes
     ----------
     file : CheckpointFile
-        That of the first member; NAME-1 and so on, beside it, are those of the others.
+        The file of the first member. The files of the others, in the same folder, are called
+        NAME-1 and so on.
     every : int, timedelta or None
     resume : bool
     """
@@ -39,7 +40,7 @@ class Keeping(NamedTuple):
     def of(
         cls, estimator: Any, checkpoint: Any, every: CheckpointEvery, resume: Any
     ) -> Keeping | None:
-        """Checked; None without checkpoints."""
+        """Check the arguments; None if no checkpoints are requested."""
         if checkpoint is None:
             for name, value in (("checkpoint_every", every), ("resume", resume)):
                 if value:
@@ -63,13 +64,13 @@ class Keeping(NamedTuple):
         return cls(CheckpointFile.of(checkpoint), every, resume)
 
     def of_member(self, k: int) -> Keeping:
-        """Those of one network."""
+        """The arguments for member ``k``."""
         path: Path = self.file.path
         own = path if k == 0 else path.with_name(f"{path.stem}-{k}{path.suffix}")
         return self._replace(file=self.file._replace(path=own))
 
     def kept(self, net: Network, purpose: Purpose, epochs: int) -> Kept | None:
-        """The checkpoint to go on from, checked."""
+        """Read and check the checkpoint from which to resume; None for a new training."""
         from fastnn.storage.checkpoints import to_resume
 
         kept = to_resume(self.file, self.resume, net.backend, "Network")
@@ -78,14 +79,14 @@ class Keeping(NamedTuple):
         return kept
 
     def writer(self, net: Network, purpose: Purpose) -> Checkpoints:
-        """What a network's training writes its checkpoints with."""
+        """The object that writes the checkpoints of a network's training."""
         from fastnn.storage.checkpoints import checkpoints
 
         return checkpoints(net, self.file, self.every, purpose)
 
 
 def purpose_of(net: Network, data: Samples, held_out: Samples | None, **settings: Any) -> Purpose:
-    """What a resumed training has to have in common with the one before."""
+    """Settings and data that must be equal for a training to be resumed."""
     own = ("classes", "targets_1d", "n_epochs")
     config = {name: value for name, value in net.get_config().items() if name not in own}
     arrays = {"X": data.x, "y": data.targets, "sample_weight": data.weights}

@@ -1,15 +1,17 @@
-"""How one column of a table is encoded: learned, applied, told in words.
+"""Encoding of one column of a table: how it is learned, applied and described.
 
 number
-    Itself; a gap is the median of training. A column "was missing" (1 or 0) follows where training
-    had gaps. Where asked for, the logarithm of a positive number with a long tail comes next.
+    The number; the training median if missing. With ``logs``, the logarithm of a positive number
+    with a long tail follows as a second column. If training had missing values, an indicator
+    column (1 where missing, else 0) is the last one.
 boolean
-    +1, -1; 0 for a gap.
+    +1, -1; 0 if missing.
 category
-    One column for each category, 1 or 0; all 0 for a gap or a category that training did not have.
+    One column per category, 1 or 0; all 0 if the category is missing or unknown.
     Exactly two categories: one column, +1 for the first, -1 for the second, 0 for neither.
 date
-    Parts as numbers (see ``PARTS``); a gap is the median of each.
+    Parts as numbers (see ``PARTS``), their training medians if missing; then the indicator column
+    as for numbers.
 """
 
 from __future__ import annotations
@@ -33,9 +35,9 @@ from fastnn.tables.kinds import (
 )
 from fastnn.tables.remarks import Remarks
 
-PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest of training
-LONG_TAIL = 1.0  # skewness from which on a number has its logarithm beside it
-TAIL_VALUES = 10  # different ones that it has at least
+PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest training date
+LONG_TAIL = 1.0  # skewness above which the logarithm of a column is added
+TAIL_VALUES = 10  # minimum number of distinct values for a logarithm
 TINY = 1e-300
 
 
@@ -47,29 +49,30 @@ class ColumnCode(BaseModel):
     name : str
     kind : {"number", "boolean", "category", "date", "drop"}
     why : str
-        Why it is left out.
+        For a column that is left out: the reason.
     gaps, rows : int
-        Rows without a value, and all rows, in training.
+        Number of training rows without a value, and of all training rows.
     categories : list of str
+        Categories that are encoded.
     odd : list of str
-        Some texts of training that are not of the kind and count as missing.
+        Up to three training values that are not of this kind and count as missing.
     others : int
-        Categories of training that have no column, the rarest ones.
+        Number of training categories that are not encoded, the least frequent ones.
     order : {"iso", "ymd", "dmy", "mdy"}
-        Of day, month and year, of a date that was text.
+        For dates given as text: order of year, month and day.
     parts : list of str
-        Of a date.
+        For dates: the parts that are encoded (see ``PARTS``).
     fill : list of float
-        What stands for a gap: of a number, or of each part.
+        Values that replace missing ones: one for a number, one per part for a date.
     origin : float
-        Of a date: the latest of training, in days since 1970-01-01.
+        For dates: the latest training date, in days since 1970-01-01.
     flag : bool
-        Whether a column says where gaps were.
+        Whether there is an indicator column for missing values.
     texts : bool
-        Of a boolean: whether it was text, as "yes" and "no".
+        For booleans: whether they were given as text, such as "yes" and "no".
     floor : float
-        Of a number with its logarithm: the smallest of training, as which smaller ones count in
-        it. 0: no logarithm.
+        For numbers with a logarithm: the smallest training value, at which smaller values are
+        clipped before the logarithm is taken. 0: no logarithm.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -118,7 +121,7 @@ class ColumnCode(BaseModel):
         return []
 
     def what(self) -> str:
-        """What the column becomes, in words."""
+        """Description of the encoding."""
         if self.kind == "drop":
             return f"left out: {self.why}"
         gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
@@ -145,18 +148,25 @@ class ColumnCode(BaseModel):
 def learn(
     column: Column, found: Guess, max_categories: int, given: bool, logs: bool = False
 ) -> ColumnCode:
-    """How a column of training is encoded.
+    """Learn the encoding of a column.
 
     Parameters
     ----------
     column : Column
-        Rows of training.
+        Training rows.
     found : Guess
+        Kind of the column.
     max_categories : int
+        Maximum number of categories to encode.
     given : bool
-        Whether the kind was asked for.
+        Whether the user specified the kind.
     logs : bool
-        Whether a number with a long tail gets its logarithm, unless its kind was asked for.
+        Whether to add the logarithm of a number with a long tail, unless its kind is given.
+
+    Raises
+    ------
+    ValueError
+        If a number is infinite, or if the values do not suit the given kind.
     """
     kind, n = found.kind, len(column)
     common: dict[str, Any] = {"name": column.name, "rows": n}
@@ -190,7 +200,7 @@ def learn(
 
 
 def _floor(values: np.ndarray) -> float:
-    """The smallest value of a number that gets its logarithm beside it; 0 of others."""
+    """Smallest value of a column whose logarithm is to be added; 0 for other columns."""
     low, values = float(values.min()), values / max(float(abs(values).max()), TINY)
     if low <= 0 or len(np.unique(values)) < TAIL_VALUES:
         return 0.0
@@ -225,19 +235,19 @@ def _learn_categories(
 
 
 def _read(column: Column, kind: str, order: str) -> tuple[np.ndarray, list[str]]:
-    """A column as numbers or dates, and the texts that are none."""
+    """A column as numbers or dates, and the distinct values that cannot be read as such."""
     if kind == "date":
         return read_dates(column, order)
     return read_numbers(column) if kind == "number" else read_booleans(column)
 
 
 def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
-    """Fill the encoded columns, which are zeros, of one column."""
+    """Encode one column into ``out``, shape (rows, encoded columns), which must be zero."""
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
     values, odd = _read(column, code.kind, code.order)
-    odd = [text for text in odd if text not in code.odd]  # of those training has told
+    odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:
         remarks.add_odd(code.name, code.kind, odd)
     gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)
@@ -247,7 +257,7 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
             raise ValueError(f"column {code.name!r} has an infinite value in row {row + 1}")
         out[:, 0] = np.where(gaps, code.fill[0], values)
         if code.floor:
-            # by as many factors as lie between the median and the smallest
+            # Report values below the floor by a larger factor than the floor is below the median.
             below = out[:, 0] < code.floor * (code.floor / code.fill[0])
             if below.any():
                 remarks.add_below(code.name, code.floor, out[below, 0])
@@ -281,7 +291,7 @@ def _days(moments: np.ndarray) -> np.ndarray:
 
 
 def _part(moments: np.ndarray, part: str, origin: float) -> np.ndarray:
-    """A part of dates as float64."""
+    """One of ``PARTS`` of dates, as float64."""
     if part == "age":
         return origin - _days(moments)
     days = moments.astype("datetime64[D]")

@@ -1,4 +1,4 @@
-"""The columns of any table in one form, whichever library holds them."""
+"""Conversion of tables of any library to columns of a common form."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Column:
     ----------
     name : str
     values : ndarray, shape (rows,)
-        float64 with NaN for gaps, datetime64[us] with NaT for gaps, or objects: stripped texts
-        with None for gaps.
+        float64, datetime64[us], or object with stripped strings. Missing values are NaN, NaT or
+        None.
     hint : {"boolean", "category"} or None
-        What the table's own type says; booleans are 1.0 and 0.0.
+        Kind according to the column's type in the table; booleans are stored as 1.0 and 0.0.
     decimal : {".", ","}
-        Decimal sign of texts.
+        Decimal separator in strings.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Column:
         return len(self.values)
 
     def take(self, rows: np.ndarray) -> Column:
-        """Some of the rows."""
+        """The column with the given rows."""
         return Column(self.name, self.values[rows], self.hint, self.decimal)
 
     @property
@@ -55,7 +55,7 @@ class Column:
 
 
 def columns_of(X: Any) -> list[Column]:
-    """The columns of a table.
+    """Convert a table to columns.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def columns_of(X: Any) -> list[Column]:
     Raises
     ------
     ValueError
-        If it is no table, or two columns have one name.
+        If ``X`` is not a table, or two columns have the same name.
     """
     if isinstance(X, Table):
         columns = _of_file(X)
@@ -83,7 +83,7 @@ def columns_of(X: Any) -> list[Column]:
     elif _library(X) == "pyarrow":
         pairs = zip(X.schema.names, X.columns, strict=True)
         columns = [as_column(name, values) for name, values in pairs]
-    elif hasattr(X, "__dataframe__"):  # another library's, by the interchange protocol
+    elif hasattr(X, "__dataframe__"):  # other libraries, by the interchange protocol
         from fastnn.extras import require
 
         frame = require("pandas", "a table of another library", "parquet")
@@ -95,7 +95,7 @@ def columns_of(X: Any) -> list[Column]:
 
 
 def as_column(name: str, values: Any) -> Column:
-    """One column of any library, or a sequence."""
+    """Convert a column of any library, or a sequence."""
     library = _library(values)
     if library == "pandas":
         return _of_pandas(name, values)
@@ -113,7 +113,7 @@ def as_column(name: str, values: Any) -> Column:
 
 
 def label(value: Any) -> str:
-    """A value as the name of a category; whole numbers have no point."""
+    """Name of the category of a value; integral numbers are written without decimal point."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
@@ -123,7 +123,7 @@ def label(value: Any) -> str:
 
 
 def as_texts(column: Column) -> np.ndarray:
-    """A column as objects: names of categories with None for gaps."""
+    """A column as an object array of category names, with None for missing values."""
     values = column.values
     if values.dtype.kind == "O":
         return values
@@ -187,9 +187,9 @@ def _of_numpy(name: str, values: np.ndarray) -> Column:
     kind = values.dtype.kind
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data
-        if kind in "mM":  # of nanoseconds objects would be whole numbers
+        if kind in "mM":  # not as objects: dates in nanoseconds would become int
             values = np.where(mask, np.array("NaT", values.dtype), values)
-        else:  # filled(None) would take NumPy's own filling, "?"
+        else:  # not filled(None), which uses NumPy's default fill value "?"
             values, kind = np.where(mask, _NONE, values.astype(object)), "O"
     if kind in "fiu":
         return Column(name, values.astype(np.float64))
@@ -205,7 +205,7 @@ def _of_numpy(name: str, values: np.ndarray) -> Column:
 
 
 def _of_objects(name: str, values: list[Any]) -> Column:
-    """Values of Python: all numbers, all booleans, all dates, else texts."""
+    """Convert Python objects: all numbers, all booleans or all dates; otherwise strings."""
     kinds = set(map(type, values))
     if not kinds <= _TEXTS:
         values = [None if _is_gap(value) else value for value in values]
@@ -242,7 +242,7 @@ def _decoded(name: str, value: bytes) -> str:
 
 
 def _is_gap(value: Any) -> bool:
-    """None, NaN of any type, NaT, pandas.NA."""
+    """Whether a value is None, NaN of any type, NaT or pandas.NA."""
     if value is None:
         return True
     if isinstance(value, (str, bool)):
@@ -255,7 +255,7 @@ def _is_gap(value: Any) -> bool:
 
 
 def _moment(value: Any) -> Any:
-    """A date as datetime64 takes it; of a time with a zone that of UTC."""
+    """A date as datetime64[us]; times with a time zone are converted to UTC."""
     if value is None:
         return np.datetime64("NaT")
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -282,7 +282,7 @@ def _of_pandas(name: str, series: Any) -> Column:
         series = series.to_series()
     if str(dtype) == "category":
         different = as_texts(_of_pandas(name, series.cat.categories.to_series()))
-        texts = np.array([*different, None], object)  # a gap has the code -1
+        texts = np.array([*different, None], object)  # a missing value has the code -1
         return Column(name, texts[series.cat.codes.to_numpy()], "category")
     if types.is_bool_dtype(dtype):
         return Column(name, series.to_numpy(np.float64, na_value=np.nan), "boolean")

@@ -1,4 +1,4 @@
-"""Dates as people write them: the order of day, month and year is found once and kept."""
+"""Parsing of dates given as text, in several orders of day, month and year."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PATTERN = re.compile(
 
 
 def order_of(texts: Iterable[str]) -> str | None:
-    """In which order dates are written.
+    """Determine the order of year, month and day in dates.
 
     Parameters
     ----------
     texts : iterable of str
-        Different ones.
+        Distinct dates.
 
     Returns
     -------
     {"iso", "ymd", "dmy", "mdy"} or None
-        That in which all dates exist; of several the first of ``ORDERS``, but for slashes the month
-        first. None if there is none.
+        The first of ``ORDERS`` in which all texts are valid dates; "mdy" rather than "dmy" if both
+        fit and all dates contain slashes. None if no order fits.
     """
     texts = list(texts)
     fitting = [order for order in ORDERS if all(moment(text, order) is not None for text in texts)]
@@ -47,9 +47,9 @@ def looks_like_date(text: str) -> bool:
 
 
 def moment(text: str, order: str) -> datetime | None:
-    """A text as a time of UTC; None if it is no date in this order.
+    """Parse a date as a time in UTC; None if it is not a valid date in this order.
 
-    Years of two digits are those from 1970 to 2069.
+    Two-digit years are taken as 1970 to 2069.
     """
     if order == "iso":
         return cells.moment(text)
@@ -74,5 +74,5 @@ def moment(text: str, order: str) -> datetime | None:
     minute, second = int(found["minute"] or 0), int(found["second"] or 0)
     try:
         return datetime(year, month or int(name), int(parts["d"]), hour, minute, second, tzinfo=UTC)
-    except ValueError:  # the 31st of February
+    except ValueError:  # such as February 31
         return None

@@ -1,4 +1,4 @@
-"""``TableEncoder``: a table as numbers, as a transformer of scikit-learn."""
+"""``TableEncoder``: encoding of tables as a scikit-learn transformer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastnn.validation import as_integer
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
-    """Encode a table with text, dates and gaps as numbers.
+    """Encode a table with text, dates and missing values as numbers.
 
     Parameters
     ----------
@@ -40,20 +40,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         The learned encoding as plain data.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Columns of the table.
+        Names of the columns of the table.
 
     Notes
     -----
     =========  ====================================================================================
-    kind       becomes
+    kind       encoded as
     =========  ====================================================================================
-    number     the number, the median for a gap; its logarithm, if ``log_features`` adds it; and an
-               indicator column for gaps, if there were any
-    boolean    +1, -1, 0 for a gap
-    category   one column per category, 1 or 0; all 0 for a gap or an unknown category. Two
-               categories: one column, +1 for the first, -1 for the second, 0 for neither
+    number     the number, the median if missing; its logarithm, if ``log_features`` adds it; and an
+               indicator column for missing values, if there were any
+    boolean    +1, -1, 0 if missing
+    category   one column per category, 1 or 0; all 0 if missing or unknown. Two categories: one
+               column, +1 for the first, -1 for the second, 0 for neither
     date       year, month, weekday, hour and days before the latest date, unless constant;
-               medians for a gap, and an indicator column for gaps
+               medians if missing, and an indicator column for missing values, if there were any
     drop       left out: columns that are empty, constant, identifiers of rows, or free text
     =========  ====================================================================================
 
@@ -100,7 +100,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If X is not a table, or no column is left.
+            If X is not a table, or all columns are left out.
         """
         if self.scaling not in SCALINGS:
             raise ValueError(
@@ -130,7 +130,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X : table with the columns of training
             Samples, one per row.
         remarks : fastnn.tables.Remarks, optional
-            Collects remarks: ignored columns, unknown categories, text in columns of numbers.
+            Collects remarks: ignored columns, unknown categories, values that were clipped before
+            the logarithm, and text that is not of the column's kind. If None, warnings are issued
+            for the last two.
 
         Returns
         -------
@@ -172,12 +174,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return "\n".join(f"{name:<{width}}  {what}" for name, what in rows)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The learned encoding as plain data and arrays, for files.
+        """The learned encoding as plain data and arrays, for storage.
 
         Returns
         -------
         state : dict
-            Values of JSON.
+            JSON-serializable data.
         arrays : dict of str to ndarray of float64, 1-D
         """
         check_is_fitted(self, "encoding_")
@@ -185,12 +187,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableEncoder:
-        """The encoder of :meth:`to_state`.
+        """Restore an encoder from the result of :meth:`to_state`.
 
         Returns
         -------
         TableEncoder
-            Of the constructor's arguments only ``scaling`` is restored.
+            The only constructor argument that is restored is ``scaling``.
 
         Examples
         --------
@@ -208,7 +210,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return encoder
 
     def __sklearn_tags__(self) -> Any:
-        """Takes text and gaps."""
+        """Declare that text, categories and missing values are accepted."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.categorical = True

@@ -1,6 +1,6 @@
-"""What a table becomes, as plain names and numbers: applied and kept without scikit-learn.
+"""Encoding of a table as plain data, applied and stored without scikit-learn.
 
-``codes.py`` has how each kind of column is encoded.
+``codes.py`` defines how each kind of column is encoded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from fastnn.tables.remarks import Remarks
 
 SCALINGS = ("robust-clip", "standard", None)
 CLIP = 3.0
-FAR = 1e150  # whose square is finite; the clip leaves nothing of the difference
+FAR = 1e150  # limit before the smooth clip: its square is finite, and the result is the same
 VERSION = 1
 
 
 class _State(BaseModel):
-    """The part of an encoding that is kept as JSON."""
+    """The part of an encoding that is stored as JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -45,13 +45,15 @@ class Encoding:
     Attributes
     ----------
     columns : tuple of ColumnCode
-        In the order of training, those that are left out too.
+        In the order of the training table, including columns that are left out.
     scaling : {"robust-clip", "standard"} or None
     positional : bool
-        Whether the table of training had no names, so that columns are taken in order.
+        Whether the training table had no column names, so that columns are matched by position.
     shift, factor : ndarray of float64, shape (encoded columns,), or None
-        The encoded columns are ``(x - shift) * factor``; for "robust-clip" then
+        The scaled columns are ``z = (x - shift) * factor``, with "robust-clip" followed by
         ``z / sqrt(1 + (z / 3)^2)``. None without scaling.
+    names : tuple of str
+        Names of the encoded columns.
 
     Examples
     --------
@@ -81,7 +83,7 @@ class Encoding:
 
     @property
     def used(self) -> list[str]:
-        """Columns of the table that become something."""
+        """Names of the columns of the table that are not left out."""
         return [column.name for column in self.columns if column.kind != "drop"]
 
     @classmethod
@@ -103,15 +105,20 @@ class Encoding:
         table : table, or list of Column
             A table, or a mapping of columns.
         kinds : mapping of str to str, optional
-            Kinds of columns that are given, by name.
+            Kinds of columns by name, instead of detecting them.
         scaling, max_categories, keep_index, log_features
             See :class:`fastnn.tables.TableEncoder`.
         rows : ndarray of int, optional
-            Rows to learn from; kinds are decided by all rows. Default: all.
+            Rows to learn from; kinds are detected from all rows. Default: all.
 
         Returns
         -------
         Encoding
+
+        Raises
+        ------
+        ValueError
+            If all columns are left out, or if a column is invalid or not of the given kind.
         """
         columns = table if _are_columns(table) else columns_of(table)
         kinds = dict(kinds or {})
@@ -147,11 +154,11 @@ class Encoding:
         Parameters
         ----------
         table : table, or list of Column
-            Columns are found by name, in any order; others are ignored.
+            Columns are matched by name, in any order; additional ones are ignored.
         remarks : Remarks, optional
-            Gets what is to be said: columns that were ignored, categories that training did not
-            have, values whose logarithm is not theirs, texts that are no numbers. Without it the
-            last two are warnings.
+            Collects remarks: ignored columns, unknown categories, values that were clipped before
+            the logarithm, and text that is not of the column's kind. If None, warnings are issued
+            for the last two.
 
         Returns
         -------
@@ -172,7 +179,7 @@ class Encoding:
             if column is not None and width:
                 encode(code, column, out[:, first : first + width], said)
             first += width
-        if remarks is None:  # nobody else says that a value did not count as what it is
+        if remarks is None:  # otherwise the caller reports values that were replaced
             for line in said.value_lines():
                 warnings.warn(line, stacklevel=2)
         if self.shift is not None and self.factor is not None:
@@ -185,7 +192,7 @@ class Encoding:
         return out
 
     def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:
-        """The columns of a table for each of training; None for one that is left out."""
+        """The column of the table for each training column; None for one that is left out."""
         by_name = {column.name: column for column in columns}
         missing = [name for name in self.used if name not in by_name]
         in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
@@ -209,11 +216,11 @@ class Encoding:
         return [by_name.get(code.name) if code.kind != "drop" else None for code in self.columns]
 
     def summary(self) -> list[tuple[str, str]]:
-        """Name of each column and what it becomes, in words."""
+        """Name of each column and description of its encoding."""
         return [(code.name, code.what()) for code in self.columns]
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What :meth:`from_state` takes: values of JSON, and arrays of float64 by name."""
+        """Arguments of :meth:`from_state`: JSON-serializable data, and float64 arrays by name."""
         state = {
             "version": VERSION,
             "scaling": self.scaling,
@@ -226,12 +233,12 @@ class Encoding:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Encoding:
-        """The encoding of a state.
+        """Restore an encoding from the result of :meth:`to_state`.
 
         Raises
         ------
         ValueError
-            If the state makes no sense; nothing in it is trusted.
+            If the state is invalid; everything in it is checked.
         """
         checked = _checked(state)
         lengths = array_lengths(state)
@@ -244,7 +251,7 @@ class Encoding:
 
 
 def array_lengths(state: Mapping[str, Any]) -> dict[str, int]:
-    """Names and lengths of the arrays that belong to a state; ValueError if it makes no sense."""
+    """Names and lengths of the arrays that belong to a state; ValueError if it is invalid."""
     checked = _checked(state)
     if checked.scaling is None:
         return {}
@@ -275,12 +282,12 @@ def _are_columns(table: Any) -> bool:
 
 
 def _named(table: Any) -> bool:
-    """Whether a table has names of columns; arrays and lists have none."""
+    """Whether a table has column names; arrays and lists of rows have none."""
     return not (isinstance(table, (np.ndarray, list)) and not _are_columns(table))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names that differ: of equal ones the later are numbered."""
+    """Make names unique: repetitions of a name are numbered."""
     counts: Counter[str] = Counter()
     found = []
     for name in names:
@@ -300,13 +307,13 @@ def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
 
 
 def _kept_after_all(codes: Sequence[ColumnCode]) -> int | None:
-    """A single column that counts the rows is the time of a series, say."""
+    """Index of the only identifier column: if it is the only input, it may be a time, say."""
     counting = [k for k, code in enumerate(codes) if code.why == "identifier"]
     return counting[0] if len(counting) == 1 else None
 
 
 def _scales(X: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and factor of each encoded column; a constant one has the factor 0."""
+    """Shift and factor of each encoded column; the factor of a constant column is 0."""
     low, high = X.min(axis=0), X.max(axis=0)
     if scaling == "standard":
         shift, spread = X.mean(axis=0), X.std(axis=0)

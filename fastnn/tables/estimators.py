@@ -1,4 +1,4 @@
-"""``TabularClassifier`` and ``TabularRegressor``: a table in, predictions out."""
+"""``TabularClassifier`` and ``TabularRegressor``: estimators for tables."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     calibrate : bool, default=True
         Calibrate probabilities on the held-out rows by temperature scaling.
     time_limit : float, optional
-        Seconds for all members. If necessary, fewer than ``n_epochs`` are trained; the result then
-        depends on the machine.
+        Limit in seconds for training all members. If necessary, fewer than ``n_epochs`` epochs are
+        trained; the result then depends on the machine.
     validation_fraction : float, default=0.2
         Share of held-out rows; with 0 the last epoch is used.
     log_features : bool, default=True
         Add the logarithm of positive numbers with a long tail as a further column, unless
-        ``columns`` has their kind. False is RealMLP-TD-S as published.
+        ``columns`` specifies their kind. False is RealMLP-TD-S as published.
     class_weight : dict, "balanced" or None
         Factors of the sample weights by class.
     columns : dict of str to str, optional
@@ -66,26 +66,28 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     ----------
     classes_ : ndarray, shape (n_classes,)
     network_ : Network
-        The trained network of encoded columns, if there is one member.
+        The trained network, if there is one member; its inputs are the encoded columns.
     networks_ : list of Network
+        The networks of all members.
     encoding_ : fastnn.tables.Encoding
         Encoding of the columns of a table.
     feature_importances_ : ndarray, shape (n_features,)
         Permutation importances on the held-out rows.
     n_iter_ : int
-        Epochs trained.
+        Number of epochs trained, the largest of all members.
     best_iter_ : list of int
         Selected epoch (from 1) of each member.
     loss_curves_, validation_curves_ : list of list of float
-        Loss of each epoch, and ``eval_metric`` of the held-out rows after it, of each member.
+        For each member: the loss of each epoch, and ``eval_metric`` of the held-out rows after it.
     stopped_ : {"epochs", "time limit", "interrupted", "diverged"}
+        Why the training ended.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        If ``X`` had them.
+        Column names, if ``X`` has them.
 
     See Also
     --------
-    MLPClassifier : Networks of any size, for numbers.
+    MLPClassifier : Networks of any size, for numeric features.
 
     Examples
     --------
@@ -137,7 +139,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.class_weight = class_weight
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
-        """Class numbers; learns or compares the classes."""
+        """Convert labels to class indices; with ``reset``, learn the classes."""
         refuse_odd_labels("y" if reset else "y_val", y)
         y = _check_y(y, estimator=self)
         check_classification_targets(y)
@@ -165,7 +167,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return {"loss": "cross_entropy", "label_smoothing": smoothing}
 
     def _weights(self, weights: np.ndarray | None, targets: np.ndarray) -> np.ndarray | None:
-        """Weights of the samples times those of their classes."""
+        """Sample weights times class weights."""
         if self.class_weight is None:
             return weights
         check_class_weight(self.class_weight)
@@ -173,7 +175,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return by_class if weights is None else weights * by_class
 
     def _strata(self, targets: np.ndarray, fewest: int) -> np.ndarray | None:
-        """Classes whose shares a split keeps, where it can."""
+        """Class indices for a stratified split; None if it is not possible."""
         counts = np.bincount(targets[:, 0])
         counts = counts[counts > 0]
         return targets[:, 0] if counts.min() >= 2 and len(counts) <= fewest else None
@@ -182,7 +184,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return float((self._mean_of_members(x).argmax(axis=1) == targets[:, 0]).mean())
 
     def _describe(self, net: Network) -> None:
-        """What the network's own predictions need."""
+        """Set the attributes that the network's predictions need."""
         net.classes_ = self.classes_
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -227,7 +229,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         -------
         ndarray, shape (n_samples,)
         """
-        chosen = self._outputs(X).argmax(axis=1)  # which looks whether there was a fit
+        chosen = self._outputs(X).argmax(axis=1)  # first, since it checks that fit was called
         return self.classes_[chosen]
 
 
@@ -244,8 +246,8 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         As for :class:`TabularClassifier`; the best epoch has the smallest squared error, or with
         another loss the smallest loss.
     calibrate : bool, default=True
-        Calibrate the uncertainty on the held-out rows: with the loss "gaussian" by one factor of
-        all standard deviations, with "quantile" by a shift of each quantile.
+        Calibrate the uncertainty on the held-out rows: with the loss "gaussian" by a factor for
+        the standard deviations of each target, with "quantile" by a shift of each quantile.
     quantile : float in (0, 1) or several of them, default=0.5
         Levels of the loss "quantile", in ascending order.
     delta : float, default=1
@@ -260,11 +262,11 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
     ----------
     network_, networks_, encoding_, feature_importances_, n_iter_, best_iter_, loss_curves_
     validation_curves_, stopped_, n_features_in_, feature_names_in_
-        As for :class:`TabularClassifier`. Errors and losses are those of standardised targets.
+        As for :class:`TabularClassifier`. Errors and losses refer to standardised targets.
 
     See Also
     --------
-    MLPRegressor : Networks of any size and with other losses, for numbers.
+    MLPRegressor : Networks of any size and with other losses, for numeric features.
 
     Examples
     --------
@@ -326,7 +328,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         refuse_dates("y" if reset else "y_val", y)
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
-            y = _check_y(y, y_numeric=True, estimator=self)  # with scikit-learn's warning
+            y = _check_y(y, y_numeric=True, estimator=self)  # issues scikit-learn's warning
         targets = y.reshape(len(y), -1).astype(np.float64)
         check_not_negative(self.loss, targets, "y" if reset else "y_val")
         if reset:
@@ -354,7 +356,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         return float(r2_score(targets, self._averaged().predict_point(x)))
 
     def _describe(self, net: Network) -> None:
-        """What the network's own predictions need."""
+        """Set the attribute that the network's predictions need."""
         net.targets_1d = self._targets_1d
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
@@ -373,10 +375,10 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
-            Of several quantiles (n_samples, n_quantiles), sorted, or (n_samples, n_outputs,
-            n_quantiles).
+            With several quantiles the shape is (n_samples, n_quantiles) or (n_samples, n_outputs,
+            n_quantiles), and the quantiles are sorted.
         deviations : ndarray, of the same shape
-            With ``return_std``.
+            Only with ``return_std``.
 
         Raises
         ------
@@ -394,7 +396,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         return self._averaged().predict(x, return_std=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R^2, of several quantiles that of the one nearest to 1/2.
+        """Coefficient of determination R^2; with several quantiles, of the one nearest to 1/2.
 
         Parameters
         ----------
@@ -403,7 +405,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; by default all weigh alike.
+            Weight of each sample; default: all equal.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Which columns of a table a model needs: permutation importance."""
+"""Permutation importance of columns, and calibration of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-ROWS = 2000  # that are enough to rank columns
+ROWS = 2000  # maximum number of rows; enough to rank columns
 REPEATS = 5
 
 
@@ -17,23 +17,25 @@ def importances(
     groups: Sequence[Sequence[int]],
     seed: int = 0,
 ) -> np.ndarray:
-    """By how much the score falls when the values of a column change places.
+    """Decrease of the score when the values of a column are permuted.
 
     Parameters
     ----------
     score : callable
-        ``score(X, y)``.
+        ``score(X, y)`` returns the score; larger is better.
     X : ndarray, shape (rows, encoded columns)
-        Rows that the model has not seen; of many, some spread over all are taken.
-    y : ndarray, shape (rows,)
+        Rows that the model was not trained on; of more than ``ROWS``, evenly spaced ones are used.
+    y : ndarray, shape (rows,) or (rows, targets)
     groups : sequence of sequence of int
-        The encoded columns of each column of the table, which are permuted together.
+        For each column of the table, the indices of its encoded columns, which are permuted
+        together.
     seed : int
+        Seed of the permutations.
 
     Returns
     -------
     ndarray, shape (len(groups), REPEATS)
-        The fall in each repetition.
+        Decrease of the score in each repetition.
     """
     if len(X) > ROWS:
         rows = np.linspace(0, len(X) - 1, ROWS).astype(np.int64)
@@ -54,24 +56,28 @@ def importances(
 def calibration(
     y: np.ndarray, proba: np.ndarray, classes: np.ndarray, bins: int = 10
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """How often predictions of some probability come true.
+    """Calibration curve: observed frequency against predicted probability.
 
     Parameters
     ----------
     y : ndarray, shape (rows,)
+        Class labels.
     proba : ndarray, shape (rows, classes)
+        Predicted probabilities.
     classes : ndarray, shape (classes,)
+        Labels in the order of the columns of ``proba``.
     bins : int
-        Equally wide ones, over the probability of the second of two classes, else of the most
-        probable one.
+        Number of bins of equal width for the probability of the second class, or, if there are
+        more than two classes, of the predicted class.
 
     Returns
     -------
-    predicted, observed : ndarray, shape (bins that have rows,)
-        Mean probability, and share of the rows where it came true.
-    counts : ndarray of int
+    predicted, observed : ndarray, shape (non-empty bins,)
+        Mean predicted probability, and fraction of rows of that class.
+    counts : ndarray of int, shape (non-empty bins,)
+        Number of rows per bin.
     error : float
-        Mean difference of both over the rows (expected calibration error).
+        Mean absolute difference of both over the rows (expected calibration error).
     """
     if len(classes) == 2:
         p, true = proba[:, 1], y == classes[1]

@@ -1,4 +1,4 @@
-"""Where the finished fits of a search are kept: in memory, or in a folder to go on from."""
+"""Storage of the finished fits of a search: in memory, or in a folder to resume from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 class Key(NamedTuple):
-    """Which fit of a search."""
+    """Identifies a fit of a search: number of the trial, number of epochs, number of the fold."""
 
     trial: int
     epochs: int
@@ -28,20 +28,20 @@ class Key(NamedTuple):
 
 
 class Store(Protocol):
-    """What keeps fits."""
+    """Interface of a storage of finished fits."""
 
     def get(self, key: Key) -> Fit | None:
-        """A finished fit, None if there is none."""
+        """Return a finished fit; None if it is not stored."""
 
     def put(self, key: Key, fit: Fit, network: Network) -> None:
-        """Keep one."""
+        """Store a finished fit."""
 
     def network(self, key: Key) -> Network:
-        """The network of a kept fit."""
+        """Return the network of a stored fit."""
 
 
 class InMemory:
-    """Fits of a search that is not resumed."""
+    """Storage in memory, for a search that cannot be resumed."""
 
     def __init__(self) -> None:
         self._kept: dict[Key, tuple[Fit, Network]] = {}
@@ -61,26 +61,26 @@ class InMemory:
 
 
 class Kept:
-    """The folder of a search that can be gone on with.
+    """Folder of a search that can be resumed.
 
     Parameters
     ----------
     run : Path
         Folder of the run.
     purpose : dict
-        Plain data that the results depend on, with a digest of the rows.
+        Settings on which the results depend, and a digest of the rows.
 
     Attributes
     ----------
     folder : Path
-        Where its fits are.
+        Folder with the finished fits.
 
     Raises
     ------
     ValueError
-        If the folder has another search.
+        If the folder contains another search.
     ModelFormatError
-        If its state is damaged.
+        If the file with the state of the search is damaged.
     """
 
     def __init__(self, run: Path, purpose: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class Kept:
             found = differences(read_state(self._state)["purpose"], self.purpose)
             if found:
                 raise ValueError(f"{run}: has the trials of another search: {'; '.join(found)}")
-            for left_over in self.folder.glob(".*.tmp"):  # of a process that was killed
+            for left_over in self.folder.glob(".*.tmp"):  # from a process that was killed
                 left_over.unlink(missing_ok=True)
         else:
             self._write(over=False)
@@ -100,19 +100,19 @@ class Kept:
         write_atomically(self._state, (json.dumps(state, indent=1) + "\n").encode())
 
     def finish(self) -> None:
-        """After the result is written: the fits are no longer needed."""
+        """Mark the search as finished and remove its fits; call after the result is written."""
         self._write(over=True)
         remove_fits(self.folder)
 
     @staticmethod
     def remove(run: Path) -> None:
-        """Remove an earlier search, which is overwritten."""
+        """Remove the state and the fits of an earlier search."""
         (run / STATE_FILE).unlink(missing_ok=True)
         remove_fits(run / FOLDER)
 
 
 def remove_fits(folder: Path) -> None:
-    """Remove the fits of a search, and their folder if nothing else is in it."""
+    """Remove the fits of a search, and their folder if it is then empty."""
     for path in [*folder.glob("trial-*.safetensors"), *folder.glob("fit-*.json")]:
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -120,22 +120,23 @@ def remove_fits(folder: Path) -> None:
 
 
 class InFolder(Kept):
-    """Fits of a search as model files of a folder, each there in full or not at all.
+    """Storage of fits as model files in a folder, each written atomically.
 
-    A fit that diverged is not kept: it diverges again.
+    A fit that diverged is not stored; it is repeated, and diverges again, when the search resumes.
 
     Parameters
     ----------
     run, purpose
         As for :class:`Kept`.
     backend : str
+        Backend of the networks that are loaded.
 
     Raises
     ------
     ValueError
-        If the folder has another search.
+        If the folder contains another search.
     ModelFormatError
-        If a file of it is damaged.
+        If a file in it is damaged.
     """
 
     def __init__(self, run: Path, purpose: dict[str, Any], backend: str = "auto") -> None:
@@ -183,13 +184,13 @@ class InFolder(Kept):
 
 
 class ScoresInFolder(Kept):
-    """Scores of fits by a digest of settings and samples: of the search of the preset plain."""
+    """Storage of scores by a digest of settings and samples, for the search of the preset plain."""
 
     def _path(self, key: str) -> Path:
         return self.folder / f"fit-{key}.json"
 
     def get(self, key: str) -> tuple[float, float] | None:
-        """Score and seconds of a finished fit, None if there is none.
+        """Return score and seconds of a finished fit; None if it is not stored.
 
         Raises
         ------
@@ -206,18 +207,18 @@ class ScoresInFolder(Kept):
             raise ModelFormatError(f"{path}: not the score of a fit; delete it") from None
 
     def put(self, key: str, score: float, seconds: float) -> None:
-        """Keep one."""
+        """Store score and seconds of a finished fit."""
         text = json.dumps({"score": score, "seconds": seconds}) + "\n"
         write_atomically(self._path(key), text.encode())
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What a search in a folder is.
+    """Read the state of a search.
 
     Raises
     ------
     ModelFormatError
-        If the file is not one of a search.
+        If the file is not the state of a search, or has another format version.
     """
     try:
         state = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a column is: numbers, booleans, categories, dates, or nothing to learn from."""
+"""Detection of the kind of a column: number, boolean, category, date, or to be left out."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fastnn.tables.columns import Column, as_texts
 from fastnn.tables.dates import looks_like_date, moment, order_of
 
 KINDS = ("number", "boolean", "category", "date", "drop")
-MOSTLY = 0.9  # share of the values from which on a column of texts is one of numbers or of dates
-MANY = 0.5  # different texts for each value, from which on they are no categories if they are many
-DIFFERENT = 20  # numbers, from which on a column may have some words among them
-FEW_WORDS = 5  # different ones, as "unknown", that may be as many as the numbers
-NAMING = 20  # rows, at least, of a column of texts that names each of them
-WORDS_OF_A_NAME = 3  # more on average are free text
+MOSTLY = 0.9  # least share of numbers or dates in a text column of that kind
+MANY = 0.5  # with more than max_categories distinct texts: largest ratio of distinct to all texts
+DIFFERENT = 20  # least number of distinct numbers in a column of numbers with some words
+FEW_WORDS = 5  # up to this many distinct words, such as "unknown", may make up half of the values
+NAMING = 20  # least number of rows for a text column of distinct values to be left out
+WORDS_OF_A_NAME = 3  # texts with more words on average are free text, otherwise identifiers
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a column was taken for.
+    """Detected kind of a column.
 
     Attributes
     ----------
     kind : one of ``KINDS``
     why : str
-        Of a column that is left out: the reason.
+        For a column that is left out: the reason.
     """
 
     kind: str
@@ -42,20 +42,26 @@ class Guess:
 
 
 def guess(column: Column, max_categories: int, keep_index: bool = False) -> Guess:
-    """What a column is, by its type and its values.
+    """Detect the kind of a column from its type and its values.
 
     Parameters
     ----------
     column : Column
-        All rows that there are.
+        The column with all rows.
     max_categories : int
-        From which on texts that hardly ever come again are no categories.
+        A text column with more distinct values than this is left out as free text if more than
+        half of its values are distinct.
     keep_index : bool
         Keep columns that only number or name the rows.
 
     Returns
     -------
     Guess
+
+    Raises
+    ------
+    ValueError
+        If a number is infinite.
     """
     values, there = column.values, ~column.gaps
     n = int(there.sum())
@@ -89,17 +95,17 @@ def _is_constant(column: Column, kind: str) -> bool:
 
 
 def _names_rows(name: str, numbers: np.ndarray) -> bool:
-    """Whether numbers count the rows, also some of them, or the column is called so."""
+    """Whether a column is a row index or, by its name and its distinct integers, an identifier."""
     if is_index(name, numbers):
         return True
     n = len(numbers)
     if n < ROWS_TO_COUNT or not np.array_equal(numbers, np.floor(numbers)):
-        return False  # with gaps too
+        return False  # also if values are missing, since NaN != NaN
     return bool(_OF_AN_ID.search(name)) and len(np.unique(numbers)) == n
 
 
 def _of_texts(column: Column) -> str:
-    """Booleans, numbers, dates or categories, by what most of the texts are."""
+    """Detect the kind of a text column: boolean, number, date or category."""
     counts = Counter(column.values[~column.gaps].tolist())
     different = counts.keys()
     if 2 <= len(different) <= 16:
@@ -116,7 +122,8 @@ def _of_texts(column: Column) -> str:
         elif looks_like_date(cell):
             dates += count
     if symbols:
-        # 0, 1, 2 and "3+" are categories; many numbers and a few words are numbers with gaps.
+        # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
+        # count as missing values.
         n_numbers = symbols.most_common(1)[0][1]
         words = [c for c in different if not cells.is_gap(c) and not _is_number(c, column.decimal)]
         many = len(different) - len(words) >= DIFFERENT
@@ -133,9 +140,9 @@ def _is_number(cell: str, decimal: str) -> bool:
 
 
 def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:
-    """A column as float64 with NaN for gaps, and the different texts that are no numbers.
+    """A column as float64 with NaN for missing values, and the distinct texts that are not numbers.
 
-    These count as gaps.
+    Such texts count as missing.
     """
     values = column.values
     if values.dtype.kind == "f":
@@ -153,7 +160,7 @@ def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:
 
 
 def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
-    """A column as 1.0, 0.0 or NaN, and what is neither."""
+    """A column as 1.0, 0.0 or NaN (missing), and the distinct values that are not booleans."""
     values = column.values
     if values.dtype.kind == "f":
         odd = ~np.isnan(values) & (values != 0) & (values != 1)
@@ -165,7 +172,7 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
 
 
 def dates_order(column: Column) -> str:
-    """In which order a column of texts has day, month and year (see ``dates.ORDERS``)."""
+    """Order of year, month and day in a column of dates (see ``dates.ORDERS``)."""
     if column.values.dtype.kind != "O":
         return "iso"
     texts = dict.fromkeys(column.values.tolist())
@@ -173,9 +180,9 @@ def dates_order(column: Column) -> str:
 
 
 def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str]]:
-    """A column as datetime64[us] with NaT for gaps, and the texts that are no dates.
+    """A column as datetime64[us] with NaT for missing values, and the texts that are not dates.
 
-    ISO 8601 is read whatever the order.
+    Dates in ISO 8601 are read with any ``order``.
     """
     values = column.values
     if values.dtype.kind == "M":
@@ -202,7 +209,7 @@ _TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
 def _looked_up(
     column: Column, read: Callable[[str], float | None], is_gap: Callable[[str], bool]
 ) -> tuple[np.ndarray, list[str]]:
-    """Each different text is read once."""
+    """Convert texts with ``read``, once per distinct text; return values and unreadable texts."""
     texts = column.values.tolist()
     table: dict[str | None, float] = {None: np.nan}
     odd = []

@@ -1,4 +1,4 @@
-"""A network behind the encoding of a table."""
+"""``TableModel``: an encoding of a table, followed by a network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class NoCompiledCalls:
-    """Models of tables: their networks can be called from compiled code, they themselves cannot."""
+    """Mixin for models of tables, which compiled code cannot call, unlike their networks."""
 
     @property
     def numba_predict(self) -> NoReturn:
-        """AttributeError that tells the way: compiled calls take encoded numbers."""
+        """Raise AttributeError; compiled code calls the network with encoded rows."""
         raise AttributeError(_numbers_needed(self, "numba_predict"))
 
     @property
     def cfunc(self) -> NoReturn:
-        """AttributeError that tells the way: compiled calls take encoded numbers."""
+        """Raise AttributeError; compiled code calls the network with encoded rows."""
         raise AttributeError(_numbers_needed(self, "cfunc"))
 
 
@@ -58,7 +58,7 @@ class TableModel(NoCompiledCalls):
     encoding : Encoding
         Encoding of the columns.
     network : Network, Ensemble, MLPClassifier or MLPRegressor
-        Trained with encoded columns.
+        Model of the encoded columns.
 
     Examples
     --------
@@ -77,25 +77,25 @@ class TableModel(NoCompiledCalls):
 
     @property
     def classes_(self) -> np.ndarray | None:
-        """Labels in the order of the probabilities; None of a regression."""
+        """Labels in the order of the probabilities; None for a regression."""
         return getattr(self.network, "classes_", None)
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """Labels or numbers for the rows of a table.
+        """Predict labels or values for the rows of a table.
 
         Parameters
         ----------
         X : table with the columns of training
             As for :class:`fastnn.tables.TableEncoder`.
         return_std : bool, default=False
-            Also return standard deviations: those of the loss gaussian, or among the networks of an
-            ensemble.
+            Also return standard deviations: those predicted with the loss "gaussian", or those
+            among the networks of an ensemble.
 
         Returns
         -------
         ndarray, shape (rows,)
         deviations : ndarray, shape (rows,)
-            With ``return_std``.
+            Only with ``return_std``.
         """
         options: Any = {"return_std": True} if return_std else {}
         return self.network.predict(self.encoding.transform(X), **options)
@@ -106,7 +106,7 @@ class TableModel(NoCompiledCalls):
         return model.predict_proba(self.encoding.transform(X))
 
     def out_of_range(self, X: Any) -> np.ndarray:
-        """Rows far outside of what the network was trained on.
+        """Find rows far outside the range of the training data.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class TableModel(NoCompiledCalls):
         Raises
         ------
         ValueError
-            If the model does not know the range, as that of an estimator.
+            If ``network`` is an estimator, which does not store the range.
         """
         find = getattr(self.network, "out_of_range", None)
         if find is None:

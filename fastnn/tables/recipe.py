@@ -1,13 +1,13 @@
-"""RealMLP-TD-S: how a multi-layer perceptron for tables is made and trained.
+"""RealMLP-TD-S: initialization and training of a multilayer perceptron for tables.
 
-The recipe of Holzmüller, Grinsztajn, Steinwart, "Better by default: strong pre-tuned MLPs and
-boosted trees on tabular data" (2024), in its simple form. Two things of it are not layers of a
-network but belong to its training, so that a trained network is a plain one:
+The simplified variant of the method of Holzmüller, Grinsztajn, Steinwart, "Better by default:
+strong pre-tuned MLPs and boosted trees on tabular data" (2024). Two parts of it are implemented in
+the update rule rather than as layers, so that the trained network is an ordinary one:
 
 * A layer in the paper is ``x W / sqrt(fan_in) + b`` with W and b of order 1. Here the weights are
-  ``W / sqrt(fan_in)``; under Adam that is a rate smaller by ``sqrt(fan_in)`` and an epsilon larger
-  by it.
-* Each feature has a trained factor, which is part of the first layer's weights
+  ``W / sqrt(fan_in)``. With Adam, this is equivalent to a learning rate divided by
+  ``sqrt(fan_in)`` and an epsilon multiplied by it.
+* Each feature has a trainable factor, which is multiplied into the weights of the first layer
   (``fastnn.backends.interface.Rule.front``).
 """
 
@@ -37,30 +37,30 @@ from fastnn.training.schedules import SCHEDULES
 from fastnn.training.state import TrainingState
 
 HIDDEN = (256, 256, 256)
-LEAST_BYTES = 4 * sum(a * b for a, b in pairwise(HIDDEN))  # of a network
+LEAST_BYTES = 4 * sum(a * b for a, b in pairwise(HIDDEN))  # lower bound for a network
 BATCH_SIZE = 256
 SMOOTH_CLIP = 3.0
 LABEL_SMOOTHING = 0.1
 RATE = {"classification": 0.04, "regression": 0.07}
 ACTIVATION = {"classification": "selu", "regression": "mish"}
-FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the rate
-TINY = 1e-6  # of a mean whose logarithm is taken
+FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the learning rate
+TINY = 1e-6  # lower bound of a mean before its logarithm is taken
 BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-8
-_AT_A_TIME = 1 << 20  # numbers, of which quartiles are taken in a twentieth of a second
+_AT_A_TIME = 1 << 20  # values whose quartiles are computed in one call, in about 0.05 s
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples as the network takes them.
+    """Samples in the form that a network's kernels take.
 
     Attributes
     ----------
     x : ndarray, shape (samples, features)
-        Scaled.
+        Scaled features.
     targets : ndarray, shape (samples, 1 or outputs)
-        Class numbers, or scaled values.
+        Class indices, or scaled values.
     weights : ndarray, shape (samples,) or (0,)
-        Empty: all alike.
+        Sample weights; empty if all are equal.
     """
 
     x: np.ndarray
@@ -70,18 +70,18 @@ class Samples:
 
 @dataclass
 class Record:
-    """What a training tells.
+    """Record of a training run.
 
     Attributes
     ----------
     losses : list of float
-        Mean over the batches of each epoch, each before its step.
+        For each epoch, the mean loss of its batches, each evaluated before its update.
     errors : list of float
-        On the held-out samples after each epoch.
+        Error on the held-out samples after each epoch.
     best_epoch : int
-        From 0, whose parameters were kept.
+        Epoch whose parameters were kept, counted from 0.
     stopped : str
-        "epochs", "time limit", "interrupted" or "diverged".
+        Why the training ended: "epochs", "time limit", "interrupted" or "diverged".
     """
 
     losses: list[float]
@@ -104,14 +104,14 @@ def new_network(
     n_threads: int | None = None,
     **loss: Any,
 ) -> Network:
-    """A network with scales and first weights.
+    """Create a network with its scales and initial weights.
 
     Parameters
     ----------
     x : ndarray of float64, shape (samples, features)
-        Training samples, of which medians and quartiles are taken.
+        Training samples, from which the scales are computed.
     targets : ndarray, shape (samples, 1 or outputs)
-        For a regression, values in their own units.
+        Class indices; for a regression, unscaled values.
     n_classes : int
         0 for a regression.
     hidden : sequence of int, optional
@@ -121,15 +121,15 @@ def new_network(
     dropout, dtype, backend, n_threads
         As for :class:`fastnn.Network`.
     seed : int
-        Of the weights, and of the order of the samples.
+        Seed of the weights and of the sample order.
     **loss
-        ``loss`` and what goes with it, as for :class:`fastnn.Network`; default: cross_entropy, of a
-        regression squared_error.
+        ``loss`` and its settings, as for :class:`fastnn.Network`; default: "cross_entropy", for a
+        regression "squared_error".
 
     Returns
     -------
     Network
-        Takes ``x`` as it is: the scales are its own.
+        Takes unscaled features, such as ``x``.
     """
     task = "classification" if n_classes else "regression"
     loss.setdefault("loss", "cross_entropy" if n_classes else "squared_error")
@@ -165,13 +165,13 @@ def new_network(
         shift, scale, *_ = shift_and_scale(targets, "y")
         shift, scale = of_outputs(shift, scale, net.spec)
         net.scales.target_shift, net.scales.target_scale = shift, scale
-    elif net.is_regression:  # poisson's predictions are exponentials
+    elif net.is_regression:  # Poisson: the predictions are exponentials of the outputs
         net.biases[-1][...] = np.log(np.maximum(targets.mean(axis=0), TINY))
     return net
 
 
 def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
-    """Shift and factor of the features by their medians and quartiles.
+    """Scales of the features from their medians and quartiles.
 
     Parameters
     ----------
@@ -180,13 +180,13 @@ def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
     Returns
     -------
     scales : Scales
-        1 / distance of the quartiles; where that is 0, 1 / half of the range; of a constant
-        column 1.
+        The shift is the median. The factor is 1 / interquartile range or, if that is 0,
+        1 / (half of the range); for a constant column it is 1.
     constant : ndarray of bool, shape (features,)
-        Columns that tell nothing, whose factor is 0 in the paper.
+        Mask of the constant columns, whose factor is 0 in the paper.
     """
     low, high = x.min(axis=0), x.max(axis=0)
-    # some columns at a time: Ctrl-C waits for a call's end
+    # A few columns per call, since an interrupt is handled only after a call has ended.
     step = max(1, _AT_A_TIME // len(x))
     parts = [x[:, k : k + step] for k in range(0, x.shape[1], step)]
     found = [np.quantile(part, (0.25, 0.5, 0.75), axis=0) for part in parts]
@@ -198,8 +198,8 @@ def robust_scales(x: np.ndarray) -> tuple[Scales, np.ndarray]:
 
 
 def rule_of(net: Network, optimizer: Adam, batch_size: int = 0, sparse: bool = False) -> Rule:
-    """Adam with the rates and epsilons of a network in the paper's form, and its front factors."""
-    # training has rows for dropout, too
+    """The rule for a network: Adam with rates and epsilons per array, and the feature factors."""
+    # The training plan; unlike that for predictions, it includes rows for dropout.
     layers = net.model.batch_plan(batch_size, sparse).layers
     plain = optimizer.for_kernels()
     constants = np.repeat(plain.constants, 2 * len(layers) + 1, axis=0)
@@ -226,26 +226,28 @@ def train(
     after_epoch: Callable[[list[float]], object] | None = None,
     keeping: Keeping | None = None,
 ) -> Record:
-    """Train a network of :func:`new_network`.
+    """Train a network created by :func:`new_network`.
 
     Parameters
     ----------
     net : Network
-        Ends with the parameters of the best epoch.
+        Afterwards has the parameters of the best epoch.
     data : Samples
     held_out : Samples or None
-        Decide which epoch is the best, of equal ones the last; None takes the last one.
+        Samples for choosing the best epoch, the last one in case of ties. None: the last epoch is
+        used.
     epochs : int
     rate : float, optional
         Base learning rate; default: that of :data:`RATE`.
     by_error : bool
-        By the share of wrong classes, or the squared error; else by the loss.
+        Whether the best epoch has the smallest error (the fraction of wrong classes, or the mean
+        squared error) rather than the smallest loss.
     time_limit : float, optional
-        Seconds: fewer epochs if that is how many there is time for.
+        Limit in seconds; if necessary, fewer epochs are trained.
     after_epoch : callable, optional
-        Gets the losses so far after each epoch.
+        Called after each epoch with the losses of all epochs so far.
     keeping : Keeping, optional
-        Where checkpoints are written, and whether to go on from one.
+        Where checkpoints are written, and whether to resume from one.
 
     Returns
     -------
@@ -256,11 +258,11 @@ def train(
     DivergenceError
         If the loss is not finite before the first epoch ends.
     ValueError
-        If the checkpoint is one of another training.
+        If the checkpoint belongs to another training.
     """
     task = "regression" if net.is_regression else "classification"
-    # The kernels' squared error has the factor 1/2 and is summed over the outputs; the paper's is
-    # averaged. Adam divides that out but for its epsilon.
+    # In the kernels, the squared error has the factor 1/2 and is summed over the outputs; in the
+    # paper, it is averaged. Adam is invariant to this factor except for its epsilon.
     epsilon = EPSILON * net.n_outputs / 2 if net.loss_name == "squared_error" else EPSILON
     optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
     state, kept, writer = TrainingState(net.state.seed), None, None
@@ -282,7 +284,7 @@ def train(
     checkpoints = {"checkpoints": writer, "point": None if kept is None else kept.point}
     run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit, **checkpoints)
     run.after_epoch = after_epoch
-    usual, net.state = net.state, state  # what a checkpoint has
+    usual, net.state = net.state, state  # a checkpoint contains the network with this state
     try:
         run.go()
     finally:
@@ -292,7 +294,7 @@ def train(
 
 
 class RecipeRun(Run):
-    """The training of one network.
+    """Training run of one network.
 
     Parameters
     ----------
@@ -315,8 +317,8 @@ class RecipeRun(Run):
     ) -> None:
         self.net, self.held_out, self.by_error = net, held_out, by_error
         samples, size = len(batches.data.targets), batches.batch_size
-        # The kernels shuffle all samples and would take what is left of an epoch as a smaller
-        # batch; these steps are left out.
+        # The kernels shuffle all samples and would process the remaining ones of an epoch as a
+        # smaller batch; that step is skipped.
         self.of_kernels = -(-samples // size)
         sizes = np.full(samples // size, size, np.float64)
         checkpoints["n_threads"] = net.n_threads
@@ -336,16 +338,16 @@ class RecipeRun(Run):
         self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
 
     def most_steps(self) -> int:
-        """Up to the end of the epoch."""
+        """Number of steps up to the end of the epoch."""
         return self.batches - self.step % self.batches
 
     def rates(self, count: int) -> np.ndarray:
-        """By the share of the steps that are done before each."""
+        """Learning rates of the next steps, by the fraction of all steps done before each."""
         steps = np.arange(self.step, self.step + count)
         return super().rates(count) * SCHEDULES["coslog4"](steps / self.total)
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the next steps."""
+        """Perform the next steps; return the number of steps done."""
         epoch, batch = divmod(self.step, self.batches)
         first = epoch * self.of_kernels + batch
         (part,) = self.parts
@@ -354,12 +356,12 @@ class RecipeRun(Run):
         )
 
     def begin(self) -> None:
-        """Of a resumed run: what came too late for the checkpoint."""
+        """In a resumed run, evaluate the last epoch if its checkpoint was written before that."""
         if self.step % self.batches == 0 and len(self.losses) < self.step // self.batches:
             self._end_epoch()
 
     def point(self) -> Point:
-        """Where this run is."""
+        """Position of this run, for a checkpoint."""
         losses, best, validation = self._losses(), self.best, None
         if self.held_out is not None:
             both = zip(self.losses, self.errors, strict=False)
@@ -377,30 +379,37 @@ class RecipeRun(Run):
         )
 
     def look_at_checkpoints(self) -> None:
-        """Write a checkpoint if it is due, and if one could go on from it."""
+        """Write a checkpoint if it is due, unless the run stopped early."""
         if self.stopped == "epochs":
             super().look_at_checkpoints()
 
     def new_losses(self, count: int) -> np.ndarray:
-        """Kept, so that an epoch's mean does not depend on the chunks."""
+        """Return an array for the losses of the next steps.
+
+        All losses are kept, so that the mean of an epoch does not depend on the chunks.
+        """
         self.step_losses.append(np.empty(count))
         return self.step_losses[-1]
 
     def _losses(self) -> np.ndarray:
-        """Of the steps that are done."""
+        """Losses of all completed steps."""
         return np.concatenate(self.step_losses)[: self.step]
 
     def _mean_loss(self, epoch: int) -> float:
-        """Mean over the batches of an epoch."""
+        """Mean loss of the batches of an epoch."""
         return float(self._losses()[epoch * self.batches :][: self.batches].mean())
 
     def after_chunk(self, losses: np.ndarray) -> None:
-        """Look at the held-out samples after an epoch, and at the clock."""
+        """After an epoch, evaluate the held-out samples and check the time limit."""
         if self.step % self.batches == 0:
             self._end_epoch()
 
     def _end_epoch(self) -> None:
-        """The best first: Ctrl-C between the two has the epoch measured again."""
+        """Evaluate an epoch and record it.
+
+        The best epoch is updated before ``errors`` and ``losses``, so that after an interrupt
+        between the two a resumed run evaluates the epoch again.
+        """
         epoch = self.step // self.batches - 1
         loss = self._mean_loss(epoch)
         if self.held_out is None:
@@ -417,14 +426,14 @@ class RecipeRun(Run):
             self._look_at_the_clock(self.time_limit)
 
     def _keep(self, epoch: int, error: float) -> None:
-        """The best epoch so far; none of which the error is not finite."""
+        """Record the epoch as the best so far if its error is finite."""
         if math.isfinite(error):
             self.best = Best(error, epoch, self.net.params.copy())
 
     def _error(self, held_out: Samples) -> float:
-        """Share of wrong classes, mean squared error, or the loss."""
+        """Fraction of wrong classes, mean squared error, or loss."""
         net = self.net
-        # a network about to diverge may overflow here first
+        # If the training is about to diverge, these predictions may overflow first.
         with np.errstate(over="ignore", invalid="ignore"):
             z = net.predictor(held_out.x, False, net.n_threads)
             if not self.by_error:
@@ -438,7 +447,10 @@ class RecipeRun(Run):
         return float(np.average(wrong, weights=held_out.weights))
 
     def _look_at_the_clock(self, limit: float) -> None:
-        """Plan as many epochs as there is time for, while few are done; stop when it is over."""
+        """Stop if the time limit has passed; plan the number of epochs that fits the limit.
+
+        The plan is made after the first epoch and updated during the first fifth of the time.
+        """
         done, seconds = len(self.losses), time.perf_counter() - self.started
         if seconds >= limit and self.step < self.total:
             self.stopped = "time limit"
@@ -447,19 +459,19 @@ class RecipeRun(Run):
             self.total = min(self.asked, possible * self.batches)
 
     def diverged(self, losses: np.ndarray) -> None:
-        """Stop; raise if no epoch was finished."""
+        """Stop; raise DivergenceError if no epoch was completed."""
         if self.best.epoch < 0:
             rate = self.state.in_use.learning_rate
             raise DivergenceError(self.step + 1, float(losses[-1]), rate)
         self.stopped = "diverged"
 
     def interrupted(self) -> None:
-        """Before the first epoch has ended there is nothing to keep."""
+        """Raise KeyboardInterrupt if no epoch was completed: there are no parameters to keep."""
         if self.best.epoch < 0:
             raise KeyboardInterrupt
 
     def finished(self) -> None:
-        """Take the parameters of the best epoch."""
+        """Write the last checkpoint and set the parameters of the best epoch."""
         if self.stopped == "epochs" and self.total < self.asked:
             self.stopped = "time limit"
         if self.checkpoints is not None and self.stopped in ("epochs", "interrupted"):

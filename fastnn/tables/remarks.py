@@ -1,4 +1,4 @@
-"""What is to be said about the tables that an encoding was applied to."""
+"""Remarks on the tables to which an encoding was applied."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ EXAMPLES = 3
 
 @dataclass
 class Remarks:
-    """Remarks about one table, or about all parts of a large one.
+    """Remarks on one table, or on all parts of a large one.
 
     Attributes
     ----------
     ignored : list of str
-        Columns that the model does not know.
+        Columns that do not occur in the training table.
     unknown : dict
-        For each column: rows with categories that training did not have, and some of these.
+        For each column: number of rows with unknown categories, and examples of these categories.
     odd : dict
-        For each column: texts that are not of its kind, and the kind.
+        For each column: its kind, and examples of text that is not of this kind.
     below : dict
-        For each column with a logarithm: rows with values far below the smallest of training, that
-        smallest one, and some of the values.
+        For each column with a logarithm: number of rows with values far below the smallest training
+        value, that value, and examples.
     in_order : bool
-        Whether columns were taken in order, since the table has no names.
+        Whether columns were matched by position, since the table has no column names.
 
     Examples
     --------
@@ -47,16 +47,16 @@ class Remarks:
     in_order: bool = False
 
     def add_unknown(self, name: str, n_rows: int, categories: Iterable[str]) -> None:
-        """Count rows with unknown categories."""
+        """Record rows with unknown categories."""
         before, examples = self.unknown.get(name, (0, []))
         self.unknown[name] = before + n_rows, _some(examples, categories)
 
     def add_odd(self, name: str, kind: str, texts: Iterable[str]) -> None:
-        """Keep texts that could not be read."""
+        """Record texts that are not of the column's kind."""
         self.odd[name] = kind, _some(self.odd.get(name, ("", []))[1], texts)
 
     def add_below(self, name: str, floor: float, values: np.ndarray) -> None:
-        """Count rows whose logarithm is that of the smallest value of training."""
+        """Record values far below ``floor``, at which they were clipped before the logarithm."""
         before, _, examples = self.below.get(name, (0, floor, []))
         texts = (f"{value:.6g}" for value in values.tolist())
         self.below[name] = before + len(values), floor, _some(examples, texts)
@@ -77,7 +77,7 @@ class Remarks:
         return [*found, *self.value_lines()]
 
     def value_lines(self) -> list[str]:
-        """Those about values that did not count as what they are."""
+        """Remarks on values that were clipped or counted as missing, one per line."""
         found = []
         for name, (count, floor, examples) in self.below.items():
             rows = "row" if count == 1 else "rows"
@@ -90,7 +90,7 @@ class Remarks:
         return found
 
     def odd_lines(self) -> list[str]:
-        """Those about texts that are not of a column's kind."""
+        """Remarks on texts that are not of the column's kind, one per line."""
         found = []
         for name, (kind, examples) in self.odd.items():
             are = "is" if len(examples) == 1 else "are"

@@ -1,8 +1,8 @@
-"""The search for settings of RealMLP-TD-S: successive halving, then a greedy ensemble.
+"""Hyperparameter search for RealMLP-TD-S: successive halving, then a greedy ensemble.
 
-Every fit is one of a trial, a fold and a number of epochs, and depends on nothing else: neither
-on who does it nor on the order. So a search that goes on from kept fits, one on a cluster and one
-on a single core have the same result.
+Each fit is determined by its trial, its fold and its number of epochs. It does not depend on the
+worker that executes it, nor on the order of the fits. The result of a search is therefore the same
+on a cluster, on a single core, and if the search is resumed from stored fits.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ from fastnn.network.ensemble import Ensemble
 from fastnn.tables.kept import Key, Store
 from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, fit_fold
 
-FACTOR = 3  # of successive halving: so many times fewer trials, and more epochs
-FEWEST_EPOCHS = 16  # of its first round
-ROUNDS = 25  # of the greedy selection
-CANDIDATES = 20  # trials that it chooses from
-UNIT_COST = 30  # of a unit's activation, in weights
+FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
+FEWEST_EPOCHS = 16  # minimum number of epochs in the first round
+ROUNDS = 25  # rounds of the greedy selection
+CANDIDATES = 20  # maximum number of trials from which the greedy selection chooses
+UNIT_COST = 30  # cost of an activation, in units of the cost of a weight
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to search.
+    """Settings of a search.
 
     Attributes
     ----------
     trials : int
+        Number of trials.
     epochs : int
         Number of epochs of the last round.
     method : {"halving", "random"}
-        halving: all trials with few epochs, the best third with more, and so on.
+        "halving": all trials with few epochs, the best third of them with three times as many, and
+        so on. "random": all trials with all epochs.
     ensemble : int
-        Most trials in the ensemble; 0: one network trained with the best settings.
+        Maximum number of trials in the ensemble; 0: train a single network with the best settings.
     time_limit : float or None
-        Seconds.
+        Limit in seconds.
     """
 
     trials: int = 20
@@ -56,7 +58,7 @@ class Plan:
     time_limit: float | None = None
 
     def rounds(self) -> list[tuple[int, int]]:
-        """Epochs and number of trials of each round; the preset's own settings come on top."""
+        """Epochs and number of trials of each round, without trial 0, the preset's own settings."""
         others = self.trials - 1
         rounds = [(self.epochs, others)]
         while self.method == "halving" and rounds[0][1] > 0:
@@ -71,19 +73,19 @@ class Plan:
         return rounds
 
     def n_fits(self, folds: int) -> int:
-        """How many fits there are."""
+        """Number of fits of the search."""
         return folds * (1 + sum(number for _, number in self.rounds()))
 
 
 def fit_cost(features: int, settings: dict[str, Any]) -> float:
-    """Work of an epoch in relation to other settings: the weights, and the units of each layer."""
+    """Relative cost of an epoch, from the numbers of weights and units."""
     sizes = [features, *settings["hidden_layer_sizes"]]
     return sum((a + UNIT_COST) * b for a, b in pairwise(sizes))
 
 
 @dataclass
 class Trial:
-    """A trial and what it came to with the most epochs it had.
+    """Result of a trial with the largest number of epochs for which it was run.
 
     Attributes
     ----------
@@ -91,9 +93,10 @@ class Trial:
     settings : dict
     epochs : int
     score, deviation, loss : float
-        Mean and standard deviation over the folds; NaN if a fold diverged.
+        Mean and standard deviation of the score, and mean loss, over the folds; NaN if a fold
+        diverged.
     seconds : float
-        Of a fit, mean over the folds.
+        Time of a fit, mean over the folds.
     """
 
     number: int
@@ -106,27 +109,27 @@ class Trial:
 
     @property
     def order(self) -> tuple[bool, float, float, int]:
-        """Smaller for better trials."""
+        """Sort key; better trials have smaller keys."""
         failed = np.isnan(self.score)
         return (bool(failed), -np.nan_to_num(self.score), np.nan_to_num(self.loss), self.number)
 
 
 @dataclass
 class Found:
-    """What a search came to.
+    """Result of a search.
 
     Attributes
     ----------
     model : Ensemble or Network
     score : float
-        Of the model's predictions for rows that its networks have not seen, all folds together; of
-        a single network that of its trial.
+        Score of the ensemble's out-of-fold predictions, computed over the rows of all folds; for a
+        single network, the score of its trial.
     trials : list of Trial
-        Best first, those of later rounds before.
+        Sorted by decreasing number of epochs; with equal numbers, the best trial first.
     members : dict of int to float
         Weight of each trial in the ensemble, by its number.
     stopped : str
-        "trials", "time limit" or "interrupted".
+        Why the search ended: "trials", "time limit" or "interrupted".
     """
 
     model: Ensemble | Network
@@ -143,30 +146,34 @@ def search(
     n_jobs: int | None = None,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Found:
-    """Search, on the active backend of joblib; without one, one fit per core in threads.
+    """Search on the active joblib backend; by default in threads, one fit per core.
 
     Parameters
     ----------
     problem : Problem
     plan : Plan
     store : Store
-        May have fits already, which are not done again.
+        Fits that it contains already are not repeated.
     n_jobs : int, optional
-        Fits at a time; default: all cores, or what the backend says.
+        Number of fits in parallel; default: one per core, or the setting of the backend.
     advance : callable, optional
-        Told how many fits are done.
+        Called with the number of completed fits.
+
+    Returns
+    -------
+    Found
 
     Raises
     ------
     ValueError
         If no trial has a score.
     KeyboardInterrupt
-        If one came before the first trial was finished.
+        If the search is interrupted before a trial has a score.
     """
     run = _Running(problem, plan, store, advance)
     try:
         with warnings.catch_warnings(), _parallel(problem, n_jobs) as parallel:
-            # of fits that were cut off by Ctrl-C
+            # warnings of joblib about fits that were cancelled by Ctrl-C
             warnings.filterwarnings("ignore", r".*tasks? .*(not used|cancelled)", UserWarning)
             run.go(parallel)
     except KeyboardInterrupt:
@@ -178,23 +185,23 @@ def search(
 
 @contextlib.contextmanager
 def _parallel(problem: Problem, n_jobs: int | None) -> Iterator[joblib.Parallel]:
-    """Joblib's ``Parallel`` on the right backend."""
+    """Context that provides ``joblib.Parallel`` on the active backend, or on threads."""
     backend, jobs = get_active_backend()
     client = getattr(backend, "client", None)
-    if client is not None:  # Dask: the data go to each worker once, not with each round
+    if client is not None:  # Dask: send the data to each worker once, not in each round
         context = joblib.parallel_config("dask", client=client, scatter=[problem])
-    elif type(backend).__name__ == "LokyBackend" and jobs in (None, 1):  # nobody chose one
+    elif type(backend).__name__ == "LokyBackend" and jobs in (None, 1):  # joblib's default
         n_jobs = -1 if n_jobs is None else n_jobs
         context = joblib.parallel_config(JoblibBackend(), n_jobs=n_jobs)
     else:
         context = contextlib.nullcontext()
     with context:
-        # a fit is long: none waits in a batch behind another
+        # Fits are long, so they are not grouped into batches.
         yield joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
 
 
 class _Running:
-    """A search that is going on."""
+    """State of a running search."""
 
     def __init__(
         self, problem: Problem, plan: Plan, store: Store, advance: Callable[[int], object]
@@ -208,11 +215,11 @@ class _Running:
 
     @property
     def scored(self) -> bool:
-        """Whether any trial is finished and has a score."""
+        """Whether a completed trial has a score."""
         return any(np.isfinite(trial.score) for trial in self.trials.values())
 
     def go(self, parallel: joblib.Parallel) -> None:
-        """All rounds; the preset's own settings come first, at once with all epochs."""
+        """Run all rounds; trial 0, the preset's own settings, is run only once, with all epochs."""
         rounds = self.plan.rounds()
         best = [*range(1, len(self.settings))]
         work = [([0], self.plan.epochs)]
@@ -221,7 +228,7 @@ class _Running:
                 order = sorted(best, key=lambda n: self.trials[n].order)
                 best = sorted(order[:number])
             work.append((best, epochs))
-            # the first round keeps the cores busy beside the preset's own settings
+            # Trial 0 is run together with the first round, to keep all cores busy.
             jobs = [each for trials, epochs in work for each in self._keys(trials, epochs)]
             work = []
             self._round(parallel, jobs)
@@ -233,7 +240,7 @@ class _Running:
         return [Key(trial, epochs, fold) for trial in trials for fold in folds]
 
     def _round(self, parallel: joblib.Parallel, keys: Sequence[Key]) -> None:
-        """Do those fits that are not kept."""
+        """Execute the fits that are not stored yet."""
         missing = []
         for key in keys:
             kept = self.store.get(key)
@@ -244,8 +251,8 @@ class _Running:
         self.advance(len(self.fits))
         if not missing:
             return
-        # Long ones first, so that no worker is left with one at the end; before them the preset's
-        # own settings, which a time limit must not miss.
+        # Longest fits first, so that no worker is still busy with a long one at the end. Trial 0
+        # precedes them, so that it is completed before a time limit.
         missing.sort(key=lambda key: (key.trial > 0, -self._cost(key)))
         results = parallel(
             joblib.delayed(_numbered)(self.problem, key, *self._task(key)) for key in missing
@@ -263,14 +270,14 @@ class _Running:
             results.close()
 
     def _cost(self, key: Key) -> float:
-        """Work of a fit, roughly: weights, of which a few count as many."""
+        """Approximate relative cost of a fit."""
         return key.epochs * fit_cost(self.problem.x.shape[1], self.settings[key.trial])
 
     def _task(self, key: Key) -> tuple[dict[str, Any], float | None]:
         return self.settings[key.trial], self.deadline
 
     def _add(self, key: Key, done: Fit) -> None:
-        """Take a fit in, and its trial when it has all folds."""
+        """Record a fit, and its trial when all folds are complete."""
         self.fits[key] = done
         folds = [self.fits.get(other) for other in self._keys([key.trial], key.epochs)]
         if any(each is None for each in folds):
@@ -291,7 +298,7 @@ class _Running:
     # --- the result -------------------------------------------------------------------
 
     def found(self) -> Found:
-        """The model of what is finished."""
+        """Build the result from the completed trials."""
         if not self.scored:
             if self.stopped == "time limit":
                 raise ValueError(
@@ -308,7 +315,10 @@ class _Running:
         return Found(network, best.score, trials, {best.number: 1.0}, self.stopped)
 
     def _ensemble(self) -> tuple[Ensemble, float, dict[int, float]]:
-        """The greedy ensemble of the best trials."""
+        """Select an ensemble of the best trials; return it with its score and the trials' weights.
+
+        The networks of all folds of a selected trial are members.
+        """
         scored = [trial for trial in self.trials.values() if np.isfinite(trial.score)]
         candidates = sorted(scored, key=lambda trial: trial.order)[:CANDIDATES]
         networks = {
@@ -337,7 +347,7 @@ class _Running:
         return Ensemble(chosen, weights), score, members
 
     def _held_out(self, networks: Sequence[Network]) -> np.ndarray:
-        """Predictions for each row by the network of its fold."""
+        """Out-of-fold predictions: each row is predicted by the network of its fold."""
         problem, predicted = self.problem, None
         for fold, net in enumerate(networks):
             rows = np.flatnonzero(problem.folds == fold)
@@ -352,12 +362,12 @@ class _Running:
 def _numbered(
     problem: Problem, key: Key, settings: dict[str, Any], deadline: float | None
 ) -> tuple[Key, Fit, Network | None]:
-    """A fit and which one it is, since they come in any order."""
+    """Execute a fit; also return its key, since results arrive in any order."""
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))
 
 
 def single(problem: Problem, settings: dict[str, Any], epochs: int) -> Network:
-    """One network trained with all rows but those of the first fold, which choose its epoch."""
+    """Train one network with all folds but the first, which serves to choose the best epoch."""
     kept, held_out = np.flatnonzero(problem.folds != 0), np.flatnonzero(problem.folds == 0)
     return fit(problem, settings, epochs, kept, held_out, problem.seed, n_threads=None)
 
@@ -375,15 +385,17 @@ def greedy(
     predicted : sequence of ndarray, each (rows, outputs)
         Predictions of each candidate.
     quality : callable
-        Score, higher is better, and loss, which decides between equal scores, of predictions.
+        ``quality(predictions)`` returns the score (larger is better) and the loss, which breaks
+        ties.
     most : int
-        Candidates in the ensemble.
+        Maximum number of different candidates in the ensemble.
     rounds : int
+        Number of rounds; each adds a candidate, possibly one that was selected before.
 
     Returns
     -------
     dict of int to int
-        How often each candidate was taken, of the round with the best ensemble.
+        How often each candidate was selected up to the round with the best ensemble.
     """
     total: Any = 0.0
     counts: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""``TabularSearchClassifier`` and ``TabularSearchRegressor``: the search as estimators."""
+"""``TabularSearchClassifier`` and ``TabularSearchRegressor``: hyperparameter search."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _CONSTRAINTS: dict[str, list] = {
 
 
 class _Search:
-    """What both searches have of their own: they train by a search instead of once."""
+    """Mixin of both estimators: trains by a search instead of a single fit."""
 
-    # of the base class, which holds out nothing: folds do
+    # Settings of the base class: no rows are held out before the cross-validation.
     validation_fraction = 0.0
     n_members = 1
     log_features = True
@@ -51,10 +51,10 @@ class _Search:
         ----------
         X : DataFrame, table, dict of columns or array-like, shape (n_samples, n_features)
             Rows, which may contain text, categories, dates and missing values.
-        y : array-like, shape (n_samples,), of a regression also (n_samples, n_outputs)
+        y : array-like, shape (n_samples,), or (n_samples, n_outputs) for a regression
             Targets, one per sample.
         sample_weight : array-like, shape (n_samples,), optional
-            Of training; scores do not count it.
+            Sample weights for training; the scores are unweighted.
 
         Returns
         -------
@@ -63,9 +63,11 @@ class _Search:
         Raises
         ------
         ValueError
-            If an argument is invalid, if ``folder`` has another search, or if no trial has a score.
+            If an argument is invalid, if ``folder`` contains another search, or if no trial has a
+            score.
         KeyboardInterrupt
-            If one came before the first trial was finished; a later one ends the search.
+            If the search is interrupted before a trial has a score. A later interrupt ends the
+            search with the trials completed so far.
         """
         base: Any = super()
         return base.fit(X, y, sample_weight)
@@ -73,7 +75,7 @@ class _Search:
     def _train(
         self: Any, data: tuple, held_out: Any, rng: np.random.RandomState, keeping: Any = None
     ) -> None:
-        """Search with encoded rows; a search has a file of its own instead of checkpoints."""
+        """Search with encoded rows; ``held_out`` and ``keeping`` are not used."""
         x, targets, weights = data
         seed = int(check_random_state(rng).randint(2**31 - 1))
         classes = self.classes_ if self._with_classes else None
@@ -96,7 +98,7 @@ class _Search:
         self._take(found)
 
     def _folds(self: Any, targets: np.ndarray, seed: int) -> np.ndarray:
-        """The fold that holds out each row."""
+        """For each row, the index of the fold that holds it out."""
         if isinstance(self.cv, Integral):
             return folds_of(targets, int(self.cv), self._with_classes, seed)
         y = targets[:, 0] if targets.shape[1] == 1 else targets
@@ -109,7 +111,7 @@ class _Search:
         return folds
 
     def _store(self: Any, problem: Problem, plan: Plan) -> Store:
-        """Where fits are kept."""
+        """Storage of the finished fits."""
         if self.folder is None:
             return InMemory()
         purpose = {
@@ -123,7 +125,7 @@ class _Search:
         return InFolder(Path(self.folder), purpose, self.backend)
 
     def _take(self: Any, found: Found) -> None:
-        """The attributes of a finished search."""
+        """Set the fitted attributes from the result of a search."""
         assert isinstance(found.model, Ensemble)
         self.ensemble_, self.networks_ = found.model, found.model.networks
         self.stopped_ = found.stopped
@@ -144,7 +146,7 @@ class _Search:
         }
 
     def _averaged(self) -> Ensemble:
-        """The networks that the search has chosen."""
+        """The ensemble that the search selected."""
         return self.ensemble_
 
 
@@ -153,10 +155,11 @@ class TabularSearchClassifier(_Search, TabularClassifier):
 
     Trials draw sizes, activation, learning rate, dropout and label smoothing from the search space
     of the paper; the first trial has the settings of :class:`TabularClassifier` itself. The result
-    is an ensemble of the folds' networks, chosen greedily (Caruana and others, 2004).
+    is an ensemble of the networks of all folds of some trials, selected greedily (Caruana and
+    others, 2004).
 
-    Fits run one per core in threads; under ``joblib.parallel_config`` on the backend chosen there,
-    such as a Dask cluster. The result is the same wherever they run.
+    By default, fits run in threads, one per core. Within ``joblib.parallel_config``, they run on
+    the backend chosen there, such as a Dask cluster. The result does not depend on the backend.
 
     Parameters
     ----------
@@ -168,36 +171,39 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         Folds, each row held out once.
     method : {"halving", "random"}, default="halving"
         "halving": all trials with few epochs, the best third of them with three times as many,
-        and so on; "random": all with all epochs.
+        and so on; "random": all trials with all epochs.
     max_ensemble : int, default=5
         Maximum number of trials in the ensemble, each with ``cv`` networks.
     scoring : str, optional
-        Name of a score of scikit-learn; default: accuracy. For scores of probabilities there is no
-        label smoothing, and the best epoch has the smallest cross-entropy.
+        Name of a scikit-learn scorer; default: accuracy. With a scorer that uses probabilities,
+        there is no label smoothing, and the best epoch has the smallest cross-entropy.
     calibrate, class_weight, log_features, columns, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
-        Seconds after which the finished fits are used; the result depends on the machine.
+        Seconds after which the search ends with the completed trials; the result depends on the
+        machine.
     folder : path, optional
         Folder for finished fits, which a search with the same data and arguments reuses.
     random_state : int, RandomState or None
-        An int, if the search is to be continued.
+        Determines the trials and all fits. Must be an int for a search to be resumed.
     n_jobs : int, optional
-        Number of fits in parallel; default: one per core, or that of joblib's backend.
+        Number of fits in parallel; default: one per core, or that of the joblib backend.
 
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
     ensemble_ : Ensemble
-        Of encoded columns.
+        The ensemble; its inputs are the encoded columns.
     encoding_ : fastnn.tables.Encoding
     best_params_, best_score_ : dict, float
-        Settings of the best trial, and the mean of its folds' scores.
+        Settings of the best trial, and its mean score over the folds.
     ensemble_score_ : float
-        Of the ensemble, for rows that its networks were not trained with.
+        Score of the ensemble's out-of-fold predictions.
     cv_results_ : dict
-        As of scikit-learn's searches; ``n_epochs``, and ``weight`` in the ensemble.
+        As for scikit-learn's searches; also ``n_epochs``, and the ``weight`` of each trial in the
+        ensemble.
     stopped_ : {"trials", "time limit", "interrupted"}
+        Why the search ended.
     n_features_in_, feature_names_in_
         As for :class:`TabularClassifier`.
 
@@ -259,7 +265,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
 
 
 class TabularSearchRegressor(_Search, TabularRegressor):
-    """Search for the best settings of :class:`TabularRegressor`, by cross-validation.
+    """Hyperparameter search for :class:`TabularRegressor` by cross-validation.
 
     Parameters
     ----------
@@ -268,7 +274,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     time_limit, log_features, columns, folder, random_state, n_jobs, backend, dtype : various
         As for :class:`TabularSearchClassifier`.
     scoring : str, optional
-        Name of a score of scikit-learn; default: R^2.
+        Name of a scikit-learn scorer; default: R^2.
 
     Attributes
     ----------
@@ -286,7 +292,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     True
     """
 
-    # of the base class, whose other losses the searched settings are not meant for
+    # Settings of the base class; the search space is meant for the squared error only.
     loss, quantile, delta, beta = "squared_error", 0.5, 1.0, 0.5
     _with_classes = False
     _parameter_constraints: ClassVar[dict] = {

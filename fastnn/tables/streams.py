@@ -1,7 +1,7 @@
-"""Tables in files or on standard input, read and written in parts.
+"""Reading and writing of tables in parts, from files or standard input.
 
-A part has the cells as they stand in the file, to be written again with more columns, and the same
-as columns for an encoding. Texts with separators are decoded and split as for training.
+A part contains the cells as in the file, to be written with additional columns, and the same cells
+as columns for the encoding. Delimited text is decoded and split as for training.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from fastnn.datasets.text import decoded, open_unpacked
 from fastnn.extras import require
 
 STANDARD = "-"  # standard input or output
-HEAD = 8 << 20  # bytes by which encoding, separator and names are found
+HEAD = 8 << 20  # bytes at the start from which encoding, separator and names are determined
 _ONE_BYTE = ("utf-8", "utf8", "utf-8-sig", "cp1252", "latin-1", "latin1", "iso-8859-1", "ascii")
 
 
 class Part(NamedTuple):
-    """Some rows.
+    """Some consecutive rows of a table.
 
     Attributes
     ----------
     table : Table
+        The rows as columns.
     rows : sequence of sequence of object
-        The same as they stand in the file.
+        The same rows with their cells as in the file.
     done : int
-        Bytes or rows of the file that have been read.
+        Number of bytes or rows of the file read so far.
     """
 
     table: Table
@@ -58,13 +59,15 @@ class Stream:
     ----------
     names : list of str
     separator : str
-        Between the values of a text; a comma else.
+        Separator of delimited text; a comma for other formats.
     notes : list of str
+        Decisions made while reading.
     total : int or None
-        Bytes (of a text) or rows of the file; None of standard input.
-    unit : str
+        Size of the file in bytes (delimited text) or rows; None for standard input.
+    unit : {"bytes", "rows"}
+        Unit of ``total`` and of ``Part.done``.
     parts : callable
-        ``parts(n)`` gives the rows, ``n`` at a time.
+        ``parts(n)`` iterates over the table, with up to ``n`` rows per part.
     close : callable
         Closes the file.
     """
@@ -79,13 +82,14 @@ class Stream:
 
 
 def open_stream(source: str, wanted: Format) -> Stream:
-    """A table to be read in parts.
+    """Open a table for reading in parts.
 
     Parameters
     ----------
     source : str
-        A file, or "-" for text on standard input.
+        Path of a file, or "-" for delimited text on standard input.
     wanted : Format
+        Format specified by the user.
 
     Returns
     -------
@@ -93,8 +97,10 @@ def open_stream(source: str, wanted: Format) -> Stream:
 
     Raises
     ------
-    OSError, ValueError
-        If it is no table.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a table.
     """
     if source == STANDARD:
         return _of_text(sys.stdin.buffer, Path("standard input"), wanted, None)
@@ -113,7 +119,7 @@ def open_stream(source: str, wanted: Format) -> Stream:
 
 
 def _of_table(table: Table) -> Stream:
-    """A table in memory, in parts."""
+    """Stream of a table in memory."""
     if table.X is not None:
         names = [f"x{k}" for k in range(table.X.shape[1])]
         columns = list(table.X.T)
@@ -132,7 +138,7 @@ def _of_table(table: Table) -> Stream:
 
 
 def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> Stream:
-    """Text with separators: the beginning decides how it is read."""
+    """Stream of delimited text; its format is determined from the first ``HEAD`` bytes."""
     try:
         head = file.read(HEAD)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
@@ -141,7 +147,7 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
     rest: IO[bytes] | None = file if len(head) == HEAD else None
     wide = wanted.encoding is not None and wanted.encoding.lower() not in _ONE_BYTE
-    if rest is not None and (wide or b"\0" in head):  # lines end in several bytes
+    if rest is not None and (wide or b"\0" in head):  # not splittable at b"\n": read all
         head, rest = head + rest.read(), None
     if rest is not None:
         end = head.rfind(b"\n") + 1
@@ -156,7 +162,7 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
     names = list(layout.names)
     sample = [row for row in layout.sample if len(row) == len(names)]
     while len(names) > 1 and is_unnamed(names[-1]) and all(not row[-1] for row in sample):
-        names.pop()  # a separator at the end of the lines
+        names.pop()  # empty column, due to a separator at the end of each line
         sample = [row[:-1] for row in sample]
     notes += layout.notes
     separator = "\t" if layout.separator == " " else layout.separator
@@ -169,7 +175,10 @@ def _of_text(file: IO[bytes], path: Path, wanted: Format, size: int | None) -> S
 
 
 def _position(file: IO[bytes]) -> Callable[[], int]:
-    """How many bytes of the file, packed or not, have been read."""
+    """Function that returns the number of bytes read from the file, compressed bytes if it is.
+
+    For a file that is not seekable, the function returns 0.
+    """
     inner: Any = file
     while hasattr(inner, "fileobj") or hasattr(inner, "_fp"):
         inner = getattr(inner, "fileobj", None) or inner._fp
@@ -177,7 +186,7 @@ def _position(file: IO[bytes]) -> Callable[[], int]:
 
 
 def _lines(file: IO[bytes], left: bytes, encoding: str, path: Path) -> Iterator[str]:
-    """Further lines of a text; ``left`` are the first bytes."""
+    """Decode the further lines of a text; ``left`` is the start of the first of them."""
     encoding = "utf-8" if encoding.startswith("utf-8") else encoding
     first = left + file.readline()
     try:
@@ -220,7 +229,7 @@ def _of_parquet(path: Path) -> Stream:
         file = pq.ParquetFile(path)
     except OSError:
         raise
-    except Exception as error:  # pyarrow has its own kinds
+    except Exception as error:  # pyarrow raises its own exception classes
         first = str(error).strip().split("\n")[0]
         raise ValueError(f"{path}: not a Parquet file ({first})") from None
     from pyarrow import chunked_array
@@ -239,7 +248,7 @@ def _of_parquet(path: Path) -> Stream:
 
 
 class _ArrowRows(Sequence):
-    """Rows of a batch of pyarrow; made when they are asked for."""
+    """Rows of a pyarrow batch, converted on access."""
 
     def __init__(self, batch: Any) -> None:
         self.batch = batch
@@ -254,25 +263,31 @@ class _ArrowRows(Sequence):
         return zip(*(column.to_pylist() for column in self.batch.columns), strict=True)
 
 
-# Formats of tables that text would be taken for, by its name.
+# Extensions of other formats: a file of delimited text must not have such a name.
 _NOT_WRITTEN = {".arrow", ".bz2", ".feather", ".h5", ".json", ".npy", ".npz", ".ods", ".pkl"}
 _NOT_WRITTEN |= {".xls", ".xlsx", ".xz", ".zip", ".zst"}
 
 
 class Writer:
-    """Writes rows with further columns; a file is there in full or not at all.
-
-    A context manager.
+    """Context manager that writes rows with additional columns; a file is written atomically.
 
     Parameters
     ----------
     out : Path or None
-        None is standard output. A name that ends in ``.parquet`` is written as Parquet, any other
-        as text with separators: tabs if it ends in ``.tsv``, packed if it ends in ``.gz``.
+        None: standard output. A name that ends in ``.parquet`` is written as Parquet, any other as
+        delimited text: with tabs if it ends in ``.tsv``, compressed if it ends in ``.gz``.
     names : sequence of str
+        Names of all columns, including the additional ones.
     separator : str
     measured : sequence of str
-        Columns that are real numbers in Parquet, even if those of the first rows are whole.
+        Columns that are written to Parquet as real numbers even if the first ones are integral.
+
+    Raises
+    ------
+    ValueError
+        If ``out`` is a folder or has the extension of another format.
+    NotADirectoryError
+        If the parent of ``out`` is a file.
     """
 
     def __init__(
@@ -344,7 +359,12 @@ class Writer:
         ----------
         part : Part
         more : dict of str to list
-            Further columns.
+            Additional columns.
+
+        Raises
+        ------
+        ValueError
+            In Parquet, if the type of a column differs from that in the first part.
         """
         if self._parquet:
             self._write_parquet(part, more)
@@ -384,7 +404,10 @@ class Writer:
 
 
 def whole(column: np.ndarray) -> np.ndarray:
-    """A column of whole numbers as integers, with None for gaps; any other as it is."""
+    """Convert a column of integral numbers to integers, with None if missing; return others as is.
+
+    The result is an object array if values are missing, otherwise int64.
+    """
     if column.dtype.kind != "f":
         return column
     gaps = np.isnan(column)
@@ -397,7 +420,7 @@ def whole(column: np.ndarray) -> np.ndarray:
 
 
 def _cell(value: Any) -> Any:
-    """A value as it is written: nothing for None and NaN, dates as ISO 8601 has them."""
+    """A value as written: an empty string for None and NaN, dates with times in ISO 8601."""
     if value is None or value != value:
         return ""
     return value.isoformat(" ") if hasattr(value, "hour") else value

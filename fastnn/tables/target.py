@@ -1,4 +1,4 @@
-"""The target of a table: what it is made of, and which rows have none."""
+"""The target of a table: its values, its task, and the rows in which it is missing."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MOST_CLASSES = 10_000
 
 
 class TableTarget(NamedTuple):
-    """A target without its gaps.
+    """A target without missing values.
 
     Attributes
     ----------
     values : ndarray, shape (known rows,)
-        Class labels (texts, whole numbers or booleans), or float64 of a regression.
+        Class labels (strings, integers or booleans), or float64 for a regression.
     known : ndarray of bool, shape (rows,)
-        Which rows have a target.
+        Mask of the rows that have a target.
     task : {"classification", "regression"}
     notes : list of str
-        What was decided.
+        Decisions that were made.
 
     Examples
     --------
@@ -42,16 +42,16 @@ class TableTarget(NamedTuple):
 
 
 def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarget:
-    """A column of any library as a target.
+    """Convert a column of any library to a target.
 
     Parameters
     ----------
     y : Series of pandas or polars, column of pyarrow, array or list, shape (rows,)
         Targets, one per sample.
     task : {"classification", "regression"}, optional
-        Default: by the values (:func:`fastnn.datasets.task.guess_task`).
+        Default: determined from the values (:func:`fastnn.datasets.task.guess_task`).
     name : str
-        For messages.
+        Name of the target in messages.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
     Raises
     ------
     ValueError
-        If it has dates, is constant, or cannot be used for the task.
+        If the target consists of dates, is constant, or cannot be used for the task.
 
     Examples
     --------
@@ -94,21 +94,27 @@ def target_of(
     where: str | None = None,
     constant: bool = False,
 ) -> TableTarget:
-    """A column of a file as a target.
+    """Convert a column of a file to a target.
 
     Parameters
     ----------
     table : Table
     name : str
+        Name of the column.
     task : {"classification", "regression"}, optional
     where : str, optional
-        For messages; default: the file.
+        Source of the column in messages; default: the path of the file.
     constant : bool, default=False
-        Whether it may be the same everywhere, as that of a few rows to score.
+        Whether to skip :func:`check_learnable`: the target of a few rows to score may be constant.
 
     Returns
     -------
     TableTarget
+
+    Raises
+    ------
+    ValueError
+        If the target has no values or cannot be used for the task.
     """
     y, gone, notes = target_column(table, name, task)
     where = where or str(table.path)
@@ -130,18 +136,20 @@ def _checked(
 
 
 def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
-    """Raise where there is nothing to learn: a constant, or a class for each row.
+    """Check that the target is not constant and does not have too many classes.
 
     Parameters
     ----------
     y : ndarray, shape (samples,)
     task : {"classification", "regression"}
     name, where : str
-        Of the target and its file, for messages.
+        Names of the target and of its file in messages.
 
     Raises
     ------
     ValueError
+        If the target is constant, has more than ``MOST_CLASSES`` classes, or has more than 100
+        classes with less than two samples per class on average.
     """
     if (y == y[0]).all():
         raise ValueError(
@@ -158,7 +166,7 @@ def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
 
 
 def _is_whole_type(y: Any) -> bool:
-    """Whether the type of a column is one of whole numbers."""
+    """Whether a column has an integer type."""
     dtype = getattr(y, "dtype", None)
     name = str(dtype if dtype is not None else getattr(y, "type", "")).lower()
     if name.startswith(("int", "uint")):

@@ -1,4 +1,4 @@
-"""Trials of a search over the settings of RealMLP-TD-S: what is drawn, and one fit of one fold."""
+"""Trials of a hyperparameter search for RealMLP-TD-S: the search space, and the fit of a fold."""
 
 from __future__ import annotations
 
@@ -19,39 +19,41 @@ from fastnn.tables.calibration import calibrate
 from fastnn.tables.recipe import Samples
 from fastnn.training.checkpoints import digest
 
-# The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that this form
-# of the network has; what is there several times is so much more likely.
+# The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that applies to
+# this variant of the network; a repeated value is accordingly more likely.
 SPACE: dict[str, Any] = {
     "hidden_layer_sizes": [(256,) * 3] * 3 + [(64,) * 5, (512,)],
     "activation": ["relu", "selu", "mish"],
     "learning_rate": loguniform(2e-2, 3e-1),
     "dropout": [0.0] * 3 + [0.15] * 5 + [0.3] * 2,
 }
-SMOOTHING = [0.0] * 3 + [0.1] * 7  # of classifications that are scored by classes
+SMOOTHING = [0.0] * 3 + [0.1] * 7  # label smoothing, if predicted classes are scored
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What all fits of a search share; sent to each worker of a cluster once.
+    """Data and settings common to all fits of a search; sent to each worker of a cluster once.
 
     Attributes
     ----------
     x : ndarray of float64, shape (rows, features)
         Encoded columns.
     targets : ndarray, shape (rows, 1 or outputs)
-        Class numbers, or values.
+        Class indices, or values.
     weights : ndarray, shape (rows,), or None
+        Sample weights.
     classes : ndarray or None
-        None of a regression.
+        Labels; None for a regression.
     folds : ndarray of int, shape (rows,)
-        In which part of the cross-validation a row is.
+        For each row, the index of the fold that holds it out.
     scoring : str
-        Name of a score of scikit-learn.
+        Name of a scikit-learn scorer.
     seed : int
     backend, dtype : str
     targets_1d : bool
+        Whether the predictions of the networks are 1-D.
     calibrate : bool
-        As of :class:`fastnn.TabularClassifier`.
+        As for :class:`fastnn.TabularClassifier`.
     """
 
     x: np.ndarray
@@ -68,16 +70,16 @@ class Problem:
 
     @property
     def n_folds(self) -> int:
-        """Parts of the cross-validation."""
+        """Number of folds."""
         return int(self.folds.max()) + 1
 
     @property
     def by_class(self) -> bool:
-        """Whether the score is one of predicted classes, not of probabilities."""
+        """Whether predicted classes are scored, not probabilities; True for a regression."""
         return self.classes is None or get_scorer(self.scoring)._response_method == "predict"
 
     def digest(self) -> str:
-        """Of all data that results depend on."""
+        """Digest of all data on which the results depend."""
         weights = np.empty(0) if self.weights is None else self.weights
         classes = (
             np.empty(0) if self.classes is None else np.array(self.classes.tolist()).astype(str)
@@ -85,23 +87,23 @@ class Problem:
         return digest(self.x, np.asarray(self.targets, np.float64), weights, classes, self.folds)
 
     def samples(self, net: Network, rows: np.ndarray) -> Samples:
-        """Some rows as a network takes them."""
+        """Scale some rows and their targets for a network."""
         weights = np.empty(0) if self.weights is None else self.weights[rows]
         scales, spec = net.scales, net.spec
         targets = scales.targets(np.asarray(self.targets[rows], np.float64), spec)
         return Samples(scales.inputs(self.x[rows], spec), targets, weights.astype(net.dtype))
 
     def predicted(self, net: Network, rows: np.ndarray) -> np.ndarray:
-        """Probabilities, or values (rows, outputs), for some rows."""
+        """Predict some rows: probabilities, or values of shape (rows, outputs)."""
         x = self.x[rows]
         if self.classes is not None:
             return net.predict_proba(x)
         return np.asarray(net.predict(x)).reshape(len(rows), -1)
 
     def quality(self, predicted: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
-        """Score of predictions, NaN if there is none, and loss, which decides between equal ones.
+        """Score of predictions (NaN if it is undefined), and loss, which breaks ties.
 
-        The loss is the cross-entropy, or the mean squared error.
+        The loss is the cross-entropy or, for a regression, the mean squared error.
         """
         targets = self.targets[rows]
         if self.classes is None:
@@ -115,7 +117,7 @@ class Problem:
             y = self.classes[numbers[:, 0]]
             model = _Probabilities(predicted.astype(np.float64), self.classes)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a class that is missing from a fold
+            warnings.simplefilter("ignore")  # if a class is missing in a fold
             try:
                 score = float(get_scorer(self.scoring)(model, np.zeros((len(rows), 1)), y))
             except ValueError:
@@ -124,7 +126,7 @@ class Problem:
 
 
 class _Values(RegressorMixin, BaseEstimator):
-    """Predictions as what scorers take."""
+    """A regressor with fixed predictions, for scikit-learn's scorers."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
@@ -137,10 +139,10 @@ class _Values(RegressorMixin, BaseEstimator):
 
 
 class _Probabilities(ClassifierMixin, BaseEstimator):
-    """Probabilities as what scorers take."""
+    """A classifier with fixed probabilities, for scikit-learn's scorers."""
 
     def __init__(self, proba: np.ndarray, classes: np.ndarray) -> None:
-        self.proba = proba / proba.sum(axis=1, keepdims=True)  # float32's are 1 to rounding
+        self.proba = proba / proba.sum(axis=1, keepdims=True)  # sums are rounded to float32
         self.classes_ = classes
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -154,12 +156,12 @@ class _Probabilities(ClassifierMixin, BaseEstimator):
 
 
 def folds_of(targets: np.ndarray, n_folds: int, is_classification: bool, seed: int) -> np.ndarray:
-    """The fold that holds out each row; classes have their shares in all of them.
+    """For each row, the index of the fold that holds it out; folds are stratified by class.
 
     Raises
     ------
     ValueError
-        If there are fewer rows than folds, or fewer in each class.
+        If there are fewer than two rows per fold, or if each class has fewer rows than folds.
     """
     if len(targets) < 2 * n_folds:
         raise ValueError(f"n_samples={len(targets)} is too few for {n_folds} folds")
@@ -187,9 +189,9 @@ def own_settings(problem: Problem) -> dict[str, Any]:
 
 
 def drawn_settings(problem: Problem, n_trials: int) -> list[dict[str, Any]]:
-    """Settings of all trials as plain data: the preset's own, then drawn ones.
+    """Settings of all trials as plain data: the preset's own, then random ones.
 
-    More trials begin with the same.
+    A larger ``n_trials`` extends the list and does not change its beginning.
     """
     space = SPACE | {"label_smoothing": SMOOTHING if _smooths(problem) else [0.0]}
     sampler = ParameterSampler(space, max(1, n_trials - 1), random_state=problem.seed)
@@ -207,24 +209,24 @@ def drawn_settings(problem: Problem, n_trials: int) -> list[dict[str, Any]]:
 
 
 def _smooths(problem: Problem) -> bool:
-    """Whether labels may be smoothed: not where probabilities are scored."""
+    """Whether label smoothing may be used: only in a classification scored by predicted classes."""
     return problem.classes is not None and problem.by_class
 
 
 class OutOfTime(Exception):
-    """The time of the search is over."""
+    """The time limit of the search has passed."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What one fit came to.
+    """Result of one fit.
 
     Attributes
     ----------
     score, loss : float
-        Of the rows of the fold; NaN if the training diverged.
+        Score and loss of the fold's rows; NaN if the training diverged.
     seconds : float
-        Of training.
+        Training time.
     """
 
     score: float
@@ -233,7 +235,7 @@ class Fit:
 
 
 def new_network(problem: Problem, settings: dict[str, Any], rows: np.ndarray, seed: int) -> Network:
-    """An untrained network with the scales of some rows."""
+    """Create an untrained network with the scales of the given rows."""
     return recipe.new_network(
         problem.x[rows],
         problem.targets[rows],
@@ -259,15 +261,16 @@ def fit(
     deadline: float | None = None,
     n_threads: int | None = 1,
 ) -> Network:
-    """A network trained with some rows, its best epoch chosen by others.
+    """Train a network with the rows ``kept``; the rows ``held_out`` determine the best epoch.
 
     Raises
     ------
     DivergenceError
+        If the loss is not finite before the first epoch ends.
     OutOfTime
-        If ``deadline``, a time of ``time.time()``, has come.
+        If ``deadline``, in the time of ``time.time()``, has passed.
     KeyboardInterrupt
-        A training that did not come to its end is nothing.
+        If the training was interrupted, at any time: an incomplete fit is not used.
     """
 
     def look(losses: list[float]) -> None:
@@ -303,9 +306,10 @@ def fit_fold(
     fold: int,
     deadline: float | None,
 ) -> tuple[Fit, Network | None]:
-    """One fit of a search: on one thread, its bits those of the settings, whoever does it.
+    """Execute one fit of a search, on one thread, so that its result is the same on all workers.
 
-    Without a network if the time was over (then there is no score, either) or it diverged.
+    The network is None if the training diverged, or if the deadline has passed; in the latter case
+    the loss is infinite.
     """
     from fastnn.errors import DivergenceError
 
@@ -321,6 +325,6 @@ def fit_fold(
     seconds = time.perf_counter() - started
     with np.errstate(over="ignore", invalid="ignore"):
         predicted = problem.predicted(net, held_out)
-    if not np.isfinite(predicted).all():  # in a class's place argmax finds one in NaN, too
+    if not np.isfinite(predicted).all():  # explicitly, since argmax of NaN yields a valid class
         return Fit(float("nan"), float("nan"), seconds), None
     return Fit(*problem.quality(predicted, held_out), seconds), net

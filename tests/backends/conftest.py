@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the backends."""
+"""Fixtures for the tests of the backends."""
 
 import zlib
 
@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from fastnn.backends.tuning import tuned
 
-# Of these grids `make test` runs one in so many cases, the same ones everywhere; the others are
-# slow ones (`make test PYTEST_ARGS="-m slow"`).
+# Parametrized tests of which `make test` runs only one case in k, chosen by a checksum of its name.
+# The other cases are marked as slow (`make test PYTEST_ARGS="-m slow"`).
 GRIDS = {
     "test_loss_and_grad": 3,
     "test_forward": 3,
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread_of_blas():
-    """The reference's small products: threads that wait for each other take twice the time."""
+    """Use one BLAS thread: several threads slow the small products of the reference down."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 
@@ -48,16 +48,17 @@ def rng(request):
 
 @pytest.fixture
 def split_units():
-    """Plans in which threads split the units of a layer, however small it is."""
+    """Make plans in which threads split the units of every layer, even of a small one."""
     with tuned(shared_bytes=0):
         yield
 
 
 @pytest.fixture(params=["blocks", "units"])
 def division(request):
-    """How threads split the work: by samples (blocks), or by the units of each layer.
+    """Division of the work among threads: by samples (blocks), or by the units of each layer.
 
-    With units split, threads of BLAS would split the products once more, at other places.
+    BLAS is limited to one thread. If units are split, BLAS threads would divide the products again,
+    at other places.
     """
     limits = {"shared_bytes": 0} if request.param == "units" else {}
     with threadpool_limits(limits=1, user_api="blas"), tuned(**limits):

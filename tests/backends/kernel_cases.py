@@ -1,4 +1,4 @@
-"""Networks, runs and comparisons that the tests of the backends share."""
+"""Networks, runs and comparisons shared by the tests of the backends."""
 
 import numpy as np
 from helpers import (
@@ -18,10 +18,11 @@ BLAS_WIDTH = Tuning().blas_width
 
 
 def compare(kernels, name, reads=(), numbers=(), writes=(), compiled_writes=None, least=0.0):
-    """Call a kernel as the reference does; compare what it returns and all its arguments.
+    """Call a kernel and its reference; compare the results and all arguments afterwards.
 
-    The arrays that are read are read-only; those written hold the same at the start, or NaN for
-    the compiled kernel (``compiled_writes``) where the old contents must not matter.
+    The arrays in ``reads`` are passed as read-only. The arrays in ``writes`` have the same initial
+    contents for both, unless ``compiled_writes`` gives the compiled kernel others (such as NaN), on
+    which its result must not depend.
     """
     reads = [readonly(array) for array in reads]
     copies = [np.copy(array) for array in reads]
@@ -37,7 +38,7 @@ def compare(kernels, name, reads=(), numbers=(), writes=(), compiled_writes=None
     if expected_result is None:
         assert result is None
     else:
-        # the loss of a sure prediction is the difference of logits of order one
+        # The loss of a confident prediction is a small difference of logits of order one.
         assert_same(result, expected_result, writes[0].dtype, least=1.0)
 
 
@@ -60,8 +61,8 @@ OPTIMIZERS = {
 }
 
 
-# Sizes, hidden activations (mixed where there are several), samples. Blocks have 128 to 512
-# samples: the last ones have several blocks, and several groups of blocks.
+# Layer sizes, activations of the hidden layers, number of samples. Blocks have 128 to 512 samples:
+# the last two cases have several blocks, and several groups of blocks, respectively.
 NETWORKS = {
     "softmax regression": ([3, 4], [], 7),
     "one unit, one sample": ([1, 1, 2], ["tanh"], 1),
@@ -95,11 +96,11 @@ RUNS = {
 
 
 def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **settings):
-    """A run against the reference.
+    """Compare a training run with the reference.
 
-    float64: 1e-12 after one step, 1e-9 after 100 (a step's rounding errors grow along the run).
-    float32, where they may grow to anything: the tolerance holds for each of 20 steps that the
-    reference does from the state that the compiled run has reached.
+    float64: tolerance 1e-12 after one step and 1e-9 after ``steps`` steps, since rounding errors
+    grow during the run. float32, where they may grow without limit: in each of 20 steps, the
+    reference starts from the state of the compiled run.
     """
     if dtype == "float64":
         for n, tolerance in ((1, 1e-12), (steps, 1e-9)):
@@ -127,10 +128,11 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **set
 
 
 def inactive_problem(widths, samples, dtype, shift=0.8, **extra):
-    """Most ReLU units are inactive, some for all samples, some for none; the last third seldom.
+    """Problem in which most ReLU units are inactive.
 
-    The Cython kernels use non-zero masks if few enough are active, decided by 48 rows of a layer.
-    With blocks of several hundred samples a row has several masks.
+    Some units are inactive for all samples, some for none; the last third is seldom inactive. The
+    Cython kernels use nonzero masks if few enough units are active, a decision made for groups of
+    48 rows of a layer. With blocks of several hundred samples, a row has several masks.
     """
     extra["batch_size"] = samples
     problem = make_problem([9, *widths, 3], "relu", samples=samples, dtype=dtype, **extra)
@@ -140,12 +142,12 @@ def inactive_problem(widths, samples, dtype, shift=0.8, **extra):
         biases[len(biases) * 2 // 3 :] += shift + 0.5
         biases[:3] = -100
         biases[3:5] = 2
-    problem.x[samples // 2] = 0  # its net inputs are the biases
+    problem.x[samples // 2] = 0  # a sample whose first net inputs are the biases
     return problem
 
 
 def share_active(problem):
-    """Share of the active units among each wide layer's inputs, before dropout."""
+    """Fraction of active units among the inputs of each wide layer, before dropout."""
     x, shares = problem.x.astype(np.float64), []
     for row in problem.plan.dense_rows()[:-1]:
         x = x @ reference.weights_of(row, problem.params) + reference.biases_of(row, problem.params)
@@ -154,14 +156,14 @@ def share_active(problem):
     return shares[:-1]
 
 
-# Widths: less than a tile; several tiles with a remainder, no whole vectors; whole tiles.
+# Widths: less than a tile; several tiles with a remainder that is not a whole vector; whole tiles.
 WIDTHS = [(50, 61), (150, 210, 59), (128, 192)]
 
 
 UNITS = ((1, 1), (1, 2), (2, 1), (3, 7), (5, 31), (2, 32), (4, 33), (7, 65), (3, 127), (10, 1031))
 
 
-# With gradients clipped, and an average of the parameters.
+# Optimizers with clipping of the gradients, and with the moving average of the parameters.
 CLIPPED = {
     "clip_norm": optimizers.SGD(0.5, clip_norm=0.1),
     "clip_value": optimizers.AdaGrad(0.05, epsilon=1e-5, clip_value=0.02),
@@ -172,7 +174,7 @@ CLIPPED = {
 
 
 def sparse_problem(sizes, samples, dtype, density=0.2, **extra):
-    """Mostly zeros, with a sample, a feature and a whole block of nothing else."""
+    """Problem with mostly zero features; a sample, a feature and a whole block are all zero."""
     problem = make_problem(sizes, "relu", samples=samples, dtype=dtype, **extra)
     problem.x[np.random.default_rng(1).random(problem.x.shape) > density] = 0
     problem.x[3] = 0

@@ -1,4 +1,4 @@
-"""The command in an empty folder: run, read its object, read its one line of refusal."""
+"""Fixtures that run the command line in an empty folder."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from fastnn import cli
 
 COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
-# Before it: a file tells that some epochs are done.
+# Code to run before COMMAND: creates the file "begun" when three epochs are done.
 BEGINNING = """
 from pathlib import Path
 from fastnn.training.run import Run
@@ -27,7 +27,7 @@ Run.look_at_checkpoints = look_and_tell
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
-    """An empty folder to run in, no settings from outside."""
+    """Run in an empty folder, without environment variables of fastnn."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
         if name.startswith("FASTNN_"):
@@ -36,21 +36,22 @@ def _elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _no_progress(request, monkeypatch):
-    """No lines of progress, which tasks of two seconds print, on a busy machine any task."""
+    """Suppress progress lines, which tasks print if they take two seconds, as on a busy machine."""
     if "clock" not in request.fixturenames:
         monkeypatch.setattr("fastnn.training.lines.FIRST", 1e6)
 
 
 @pytest.fixture
 def rendered():
-    """For tests that look at pictures."""
+    """Marker fixture for tests that read rendered figures (see ``_not_rendered``)."""
 
 
 @pytest.fixture(autouse=True)
 def _not_rendered(request, monkeypatch):
-    """Figures are made, but rendered for one test in four and those that look at them alone.
+    """Render figures only in one test out of four, and in tests with the fixture ``rendered``.
 
-    A run of a few epochs takes ten times as long with its pictures.
+    In the other tests, figures are drawn but saved as dummy files: rendering makes a run of a few
+    epochs ten times slower.
     """
     if "rendered" in request.fixturenames or zlib.crc32(request.node.name.encode()) % 4 == 0:
         return
@@ -63,7 +64,7 @@ def _not_rendered(request, monkeypatch):
 
 @pytest.fixture
 def run(capsys):
-    """Run the command; exit code, standard output, standard error."""
+    """Function that runs the command; returns exit code, standard output and standard error."""
 
     def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])
@@ -75,7 +76,7 @@ def run(capsys):
 
 @pytest.fixture
 def run_json(run):
-    """Run the command with --json; the object, alone on its line."""
+    """Function that runs the command with --json; returns the object, the only line of output."""
 
     def run_json(*arguments):
         code, out, err = run(*arguments, "--json")
@@ -88,7 +89,7 @@ def run_json(run):
 
 @pytest.fixture
 def refused(run):
-    """Run the command with bad input; the one line it answers."""
+    """Function that runs the command with bad input; returns the error message of one line."""
 
     def refused(*arguments):
         code, out, err = run(*arguments)
@@ -101,7 +102,10 @@ def refused(run):
 
 @pytest.fixture
 def stopped_by(tmp_path):
-    """Train into the folder ``a`` in another process, which gets a signal; exit code, outputs."""
+    """Function that trains into the folder ``a`` in another process and sends it a signal.
+
+    It returns exit code, standard output and standard error.
+    """
 
     def stopped_by(number, *arguments):
         process = subprocess.Popen(

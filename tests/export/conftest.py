@@ -1,4 +1,4 @@
-"""Libraries that networks are exported to."""
+"""Fixtures for the libraries to which networks are exported."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A server of the page, in a thread of the tests."""
+"""Fixture for a server of the page, in a thread of the test process."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def port():
-    """Port of a server that runs."""
+    """Port of a running server."""
     with server.listen(0) as sock:
         running, end = server.make_server(sock)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [sock]})

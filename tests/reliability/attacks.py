@@ -1,7 +1,7 @@
-"""Files made wrong: seeded mutations of good ones, and how many cases a test takes.
+"""Corrupt files, made by seeded mutations of valid ones, and the number of cases per test.
 
-``FASTNN_SOAK`` is the share of the long form in per cent: 100 is what ``make soak`` runs, and
-without it each test takes its short form.
+``FASTNN_SOAK`` is the percentage of the cases of the long form; ``make soak`` sets it to 100. If it
+is not set, each test uses its short form.
 """
 
 import copy
@@ -13,7 +13,7 @@ import struct
 import tracemalloc
 from contextlib import contextmanager
 
-# Numbers and words that checks tend to forget.
+# Numbers and strings that checks tend to miss.
 NUMBERS = (
     *(0, -1, 1, 2, 3, 255, 256, 2**15, 2**16, 10**9, 2**31 - 1, 2**31, 2**32, 2**53 + 1),
     *(2**62, 2**63 - 1, 2**63, 2**64, -(2**63), 10**30),
@@ -32,17 +32,17 @@ TOKENS = (
 
 
 def soak():
-    """Share of the long form, or 0."""
+    """Fraction of the cases of the long form; 0 for the short form."""
     return float(os.environ.get("FASTNN_SOAK", "0")) / 100
 
 
 def cases(short, long):
-    """How many cases a test takes."""
+    """Number of cases of a test."""
     return max(short, round(long * soak())) if soak() else short
 
 
 def mutated(raw, rng):
-    """Bytes with one to four changes that know nothing of the format."""
+    """Bytes with one to four random changes, made without regard to the format."""
     raw = bytearray(raw)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if not raw:
@@ -75,7 +75,7 @@ def mutated(raw, rng):
 
 
 def changed_value(tree, rng):
-    """One place of a tree of dictionaries and lists, changed."""
+    """Change a random entry of a tree of dictionaries and lists in place."""
     places = []
 
     def walk(node):
@@ -91,7 +91,7 @@ def changed_value(tree, rng):
     node, key = rng.choice(places)
     match rng.randrange(6):
         case 0 | 1 | 2:
-            node[key] = copy.deepcopy(rng.choice(VALUES))  # which later changes may change
+            node[key] = copy.deepcopy(rng.choice(VALUES))  # copied: later changes may modify it
         case 3:
             del node[key]
         case 4:
@@ -117,13 +117,13 @@ def parts(raw):
 
 
 def joined(header, data):
-    """The file of a header and data."""
+    """Contents of the safetensors file with a header and data."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
 
 def mutated_model(raw, rng, key="fastnn"):
-    """A model file changed as bytes, in its header, in its settings or in its numbers."""
+    """A model file with changes of its bytes, its header, its settings or its arrays."""
     way = rng.randrange(5)
     if way < 2:
         return mutated(raw, rng)
@@ -147,7 +147,7 @@ def mutated_model(raw, rng, key="fastnn"):
 
 
 def array_header(shape, descr="<f8", fortran=False):
-    """The start of an .npy file, whatever it claims."""
+    """Header of an .npy file with an arbitrary shape and dtype."""
     text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {shape!r}, }}"
     text += " " * (-(len(text) + 11) % 64) + "\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin-1")
@@ -158,7 +158,7 @@ def array_header(shape, descr="<f8", fortran=False):
 
 @contextmanager
 def memory_within(limit):
-    """Context in which Python and NumPy may take so many bytes more."""
+    """Context in which Python and NumPy may allocate at most ``limit`` further bytes."""
     tracemalloc.start()
     try:
         yield
@@ -169,12 +169,12 @@ def memory_within(limit):
 
 
 def generator(*key):
-    """Random numbers that are the same in every run."""
+    """Random generator seeded by ``key``."""
     return random.Random(repr(key))
 
 
 def zipped(members, **options):
-    """A ZIP archive of names and contents."""
+    """Contents of a ZIP archive, from a dict of names and contents."""
     import zipfile
 
     contents = io.BytesIO()

@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing with Atheris: ``python fuzz.py KIND FOLDER [libFuzzer's options]``.
 
-KIND is models, tables or idx. FOLDER has the files to begin with, and gets those that reach new
-lines of fastnn. An exception that a reader must not raise ends it, with the file's contents in a
-file crash-... of the working folder. `make soak` runs it (test_fuzzed_files.py).
+KIND is models, tables or idx. FOLDER contains the initial corpus; files that reach new code of
+fastnn are added to it. The run ends at the first exception that a reader must not raise, and the
+contents of the offending file are written to crash-... in the working folder. `make soak` runs it
+(test_fuzzed_files.py).
 """
 
 import contextlib
@@ -26,7 +27,7 @@ FILE = Path(tempfile.mkdtemp()) / "file"
 
 
 def models(raw: bytes) -> None:
-    """A model and a description, or ModelFormatError."""
+    """Read a model file: each reader must succeed or raise ModelFormatError with one line."""
     FILE.write_bytes(raw)
     for read in (fastnn.storage.describe, fastnn.load, fastnn.storage.checkpoints.read_checkpoint):
         try:
@@ -37,7 +38,7 @@ def models(raw: bytes) -> None:
 
 
 def tables(raw: bytes) -> None:
-    """A data set, or a ValueError that names the file."""
+    """Read a table: the reader must succeed or raise a ValueError that names the file."""
     path = FILE.with_suffix(".csv")
     path.write_bytes(raw)
     try:
@@ -48,7 +49,7 @@ def tables(raw: bytes) -> None:
 
 
 def idx(raw: bytes) -> None:
-    """The contents that are known by their digest, or nothing."""
+    """Check an IDX file: contents other than the file with the known digest must be rejected."""
     assert mnist.checked(raw, "t10k-labels-idx1-ubyte") is None
 
 

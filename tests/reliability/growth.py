@@ -1,8 +1,8 @@
-"""A process of its own for ``test_growth.py``: ``python FILE BACKEND CALL=COUNT ...``.
+"""Separate process for ``test_growth.py``: ``python FILE BACKEND CALL=COUNT ...``.
 
-It prints, for each call, by how many bytes the memory of the process grew while the call was made
-COUNT times. Nothing else may run in it: what a process has done before changes when memory is taken
-and given back.
+For each call, it prints the number of bytes by which the memory of the process grew while the call
+was repeated COUNT times. The process must do nothing else, since the history of a process
+influences when memory is allocated and released.
 """
 
 import gc
@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def resident():
-    """Bytes of memory that this process holds."""
+    """Resident memory of this process in bytes."""
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
@@ -43,7 +43,10 @@ def threads(backend):
 
 
 def grown(call, backend, count):
-    """Bytes, the least of up to three rounds: a leak grows in each, a late first use in one."""
+    """Growth in bytes, the minimum of up to three rounds.
+
+    A leak grows in every round; memory allocated once, on a late first use, only in one round.
+    """
     found = []
     while not found or (found[-1] > MIB and len(found) < ROUNDS):
         before = resident()

@@ -1,8 +1,9 @@
-"""The barrier and the claims of ``src_cython/threads.h`` as states, and a search of all of them.
+"""State model of the barrier and the claims in ``src_cython/threads.h``, explored exhaustively.
 
-A state has what the threads share and, of each thread, where it is. Each move is one access of
-shared memory, as the processor orders them. In a step each thread claims a group of blocks, then
-meets the others; the first meeting may be called off by a thread that does not come.
+A state consists of the shared variables and the position of each thread. Each transition is one
+access to shared memory, in the order in which the processor executes them. In each step, every
+thread tries to claim a group of blocks and then waits at a barrier. The first barrier may be
+cancelled by a thread that does not arrive.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 
 class Thread(NamedTuple):
-    """Where a thread is: what comes next, what it has read, the step."""
+    """State of a thread: next operation, value that it has read, and step."""
 
     at: str
     read: int = 0
@@ -19,13 +20,13 @@ class Thread(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that there is."""
+    """Shared variables, and the state of each thread."""
 
     arrived: int
     turn: int
     abort: bool
-    claimed: int  # the last step in which a thread had the group, plus 1
-    owners: tuple[int, ...]  # how many claimed it, by step
+    claimed: int  # 1 + the last step in which a thread claimed the group
+    owners: tuple[int, ...]  # for each step, the number of threads that claimed the group
     threads: tuple[Thread, ...]
 
 
@@ -33,7 +34,7 @@ ENDED = "done", "left", "absent"
 
 
 class Protocol:
-    """Moves of the threads; subclasses with a fault show that the search finds it."""
+    """Transitions of the threads; subclasses with faults test whether the search finds them."""
 
     def __init__(self, n_threads: int, steps: int, absent: bool) -> None:
         self.n_threads, self.steps = n_threads, steps
@@ -43,7 +44,7 @@ class Protocol:
         self.first = State(0, 0, False, 0, (0,) * steps, tuple(threads))
 
     def move(self, state: State, k: int) -> State:
-        """The state after the next access of thread k."""
+        """The state after the next access to shared memory by thread k."""
         thread = state.threads[k]
         return getattr(self, thread.at.replace(" ", "_"))(state, k, thread)
 
@@ -52,7 +53,7 @@ class Protocol:
         threads = (*state.threads[:k], thread, *state.threads[k + 1 :])
         return state._replace(threads=threads, **shared)
 
-    # --- the barrier; step 0 is before the work, step s is behind that of s - 1
+    # --- the barrier; barrier 0 precedes the work, barrier s follows the work of step s - 1
 
     def arrive(self, state, k, thread):
         return self.go(state, k, thread._replace(at="count", read=state.turn))
@@ -105,13 +106,14 @@ class Protocol:
 
 
 def faults(protocol: Protocol) -> set[str]:
-    """What can go wrong, in any order of the moves.
+    """Faults that occur in some order of the transitions.
 
     Returns
     -------
     set of str
-        "lost" or "twice": a group that nobody or more than one claimed; "apart": some came and some
-        left, or a step was begun before all had met; "stuck": no order leads to the end any more.
+        "lost" or "twice": a group was claimed by no thread or by more than one. "apart": some
+        threads passed a barrier that others left or had not reached. "stuck": there is a state from
+        which no order of transitions leads to the end.
     """
     found, before, waiting = set(), {protocol.first: set()}, [protocol.first]
     ends = []
@@ -136,10 +138,10 @@ def faults(protocol: Protocol) -> set[str]:
 
 
 def _wrong(protocol: Protocol, state: State) -> set[str]:
-    """What is wrong with one state."""
+    """Faults of one state."""
     found = set()
     working = [each for each in state.threads if each.at in ("see", "take", "done")]
-    for thread in working:  # behind the meeting of this step
+    for thread in working:  # threads that passed the barrier of their step
         for owners in state.owners[: thread.step]:
             found |= {"lost"} if owners == 0 else {"twice"} if owners > 1 else set()
         if any(other.step < thread.step for other in state.threads):

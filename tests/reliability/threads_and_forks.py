@@ -1,6 +1,6 @@
-"""Processes of their own for ``test_threads_and_processes.py``: ``python FILE WHAT BACKEND COUNT``.
+"""Separate process for ``test_threads_and_processes.py``: ``python FILE WHAT BACKEND COUNT``.
 
-They may hang or be ended without harm to the tests; what is wrong is an exception.
+The tests are not affected if it hangs or is killed. Errors are reported as exceptions.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ import numpy as np
 import fastnn
 from fastnn.training.blas import limited_blas
 
-warnings.filterwarnings("ignore", category=DeprecationWarning)  # of forks beside threads
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # fork with threads
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2000, 20)).astype(np.float32)
 Y = (X[:, 0] * X[:, 1] > 0).astype(int)
@@ -22,19 +22,19 @@ SIZES = [20, 64, 64, 2]
 
 
 def trained(backend, epochs=2, n_threads=2):
-    """Bits of a training, and of its predictions by several threads."""
+    """Bytes of the parameters after a training, and of predictions with several threads."""
     net = fastnn.Network(SIZES, backend=backend, random_state=0, n_threads=n_threads)
     net.fit(X, Y, epochs=epochs, batch_size=500)
     return net.params.tobytes() + net.predict_proba(np.tile(X, (10, 1))).tobytes()
 
 
 def child(backend, expected, queue):
-    """What a child process does."""
+    """Entry point of a child process: report whether a training gives the expected bits."""
     queue.put(trained(backend) == expected)
 
 
 class Fit(threading.Thread):
-    """A training that goes on meanwhile."""
+    """A training in a thread that runs until ``end`` is called."""
 
     def __init__(self, backend):
         super().__init__(daemon=True)
@@ -57,7 +57,10 @@ class Fit(threading.Thread):
 
 
 def processes(way, backend, count):
-    """Children after a fit, and while another thread fits; they end, with the same bits."""
+    """Start child processes after a fit, or during a fit in another thread.
+
+    The children must end and give the same bits.
+    """
     expected = trained(backend)
     context = multiprocessing.get_context(way)
     for k in range(count):
@@ -74,7 +77,7 @@ def processes(way, backend, count):
 
 
 def blas(backend):
-    """The threads of BLAS in a child that was forked during a fit are those from before."""
+    """A child forked during a fit must have the number of BLAS threads from before the fit."""
     from threadpoolctl import threadpool_info
 
     def threads():
@@ -90,14 +93,14 @@ def blas(backend):
 def _check_child(threads, before):
     pid = os.fork()
     if not pid:
-        with limited_blas(1):  # whose end restores what was
+        with limited_blas(1):  # restores the previous number at its end
             pass
         os._exit(int(threads() != before))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def compiling(backend):
-    """A fork while another thread compiles: the child compiles or loads by itself."""
+    """Fork while another thread compiles; the child must compile or load the code itself."""
     net = fastnn.Network(SIZES, backend=backend, random_state=0)
     other = threading.Thread(target=net.predict, args=(X[:5],))
     other.start()

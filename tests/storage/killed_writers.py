@@ -1,7 +1,8 @@
-"""Trainings killed at random times while they write: ``python killed_writers.py COUNT``.
+"""Trainings killed at random times while writing checkpoints: ``killed_writers.py COUNT``.
 
-A process of its own, whose children are forked. After each kill the file is read and its bits are
-compared with those that the step must have; the next child goes on from it. Prints what was wrong.
+A separate process, which forks the trainings. After each kill the checkpoint must be readable, and
+the next training resumes from it. At the end, the parameters are compared with those of a training
+that was not interrupted. Prints the errors found.
 """
 
 import json
@@ -30,31 +31,34 @@ def train(epochs, **arguments):
 
 
 def _number(path):
-    """What tells a file from the one that it replaces."""
+    """Modification time, to detect that the file was replaced; None if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
 def kill_one(path, times, writing):
-    """Have a child train from where the last one was, and kill it, perhaps while it writes.
+    """Resume the training in a child process, and kill the child at a random time.
 
     Parameters
     ----------
     path : Path
+        The checkpoint.
     times : random.Random
+        Generator of the times.
     writing : bool
-        Whether to wait until it writes, which is looked at while the child is stopped.
+        Whether to kill the child only while it is writing. This is checked while it is stopped by
+        SIGSTOP.
 
     Returns
     -------
     bool
-        Whether it was killed while it wrote.
+        Whether the child was killed while writing.
     """
     before = _number(path)
     child = os.fork()
     if child == 0:
         train(LARGEST, checkpoint=path, checkpoint_every=1, resume=True)
         os._exit(1)
-    while _number(path) == before:  # until it has written one
+    while _number(path) == before:  # until the child has written a checkpoint
         time.sleep(0.001)
     while True:
         time.sleep(times.uniform(0.0, 0.03))
@@ -83,7 +87,7 @@ def main(count):
             if kept.point.steps < before:
                 wrong.append(f"step {kept.point.steps} after {before}")
             before = kept.point.steps
-        # a path of one's own to the last file: the same bits without any checkpoint
+        # An uninterrupted training without checkpoints must lead to the same parameters.
         if kept is not None and (train(before // 2).params != kept.model.params).any():
             wrong.append("not the parameters of a training that was never stopped")
         train(before // 2 + 1, checkpoint=path, resume=True)

@@ -1,6 +1,6 @@
-"""RealMLP-TD-S in plain PyTorch, written from the paper: layers, rates and schedule as it has them.
+"""Independent implementation of RealMLP-TD-S in PyTorch, with the paper's layers and schedule.
 
-Nothing of fastnn is used here.
+It does not use fastnn.
 """
 
 import math
@@ -41,7 +41,7 @@ def make_model(features, outputs, regression):
 
 
 class Preprocessor:
-    """Robust scale and smooth clip of numbers."""
+    """Robust scaling and smooth clipping of numeric features."""
 
     def __init__(self, x):
         q25, self.median, q75 = np.quantile(x, (0.25, 0.5, 0.75), axis=0)
@@ -59,7 +59,7 @@ def coslog4(t):
 
 
 class Training:
-    """Adam by groups, with the schedule."""
+    """Adam with a learning rate per parameter group, and the schedule."""
 
     def __init__(self, model, regression, steps, epsilon=1e-8):
         self.model, self.steps, self.done = model, steps, 0
@@ -84,7 +84,7 @@ class Training:
 
 
 def predict(x, y, x_val, y_val, x_test, regression, seed, epochs=256):
-    """Train and predict classes or values."""
+    """Train, and predict class indices or values for ``x_test``."""
     torch.manual_seed(seed)
     prepare = Preprocessor(x)
     x, x_val, x_test = prepare(x), prepare(x_val), prepare(x_test)

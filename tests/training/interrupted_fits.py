@@ -1,8 +1,8 @@
-"""Interrupted by SIGINT at random times: ``interrupted_fits.py BACKEND COUNT [KIND ...]``.
+"""Interrupt trainings by SIGINT at random times: ``interrupted_fits.py BACKEND COUNT [KIND ...]``.
 
-A process of its own, which may hang or be ended without harm to the tests. It prints, for each kind
-of training, what was wrong, and the 99th percentile of the time until control was back. A training
-that was interrupted before its first step is tried again, with the signal later.
+A separate process, so that the tests are not affected if it hangs or is killed. For each kind of
+training it prints the errors found, and the 99th percentile of the time from the signal to the end
+of the call. A training that was interrupted before its first step is repeated with a later signal.
 """
 
 import json
@@ -19,7 +19,7 @@ import numpy as np
 
 import fastnn
 
-LONGEST = 0.06  # seconds until the signal: a chunk of steps takes up to 0.04
+LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 20))
@@ -28,7 +28,7 @@ ROWS = np.tile(X, (5, 1))
 
 
 class Signals:
-    """A thread that sends SIGINT to this process when it is told to."""
+    """A thread that sends SIGINT to this process, after the delays put into ``delays``."""
 
     def __init__(self):
         self.delays, self.sent = queue.SimpleQueue(), queue.SimpleQueue()
@@ -42,7 +42,7 @@ class Signals:
             self.sent.put(now)
 
     def sent_at(self):
-        """When the signal came, by the clock and in CPU time; waits for it, whatever it ends."""
+        """Wall-clock and CPU time at which the signal was sent; waits for it, despite Ctrl-C."""
         while True:
             try:
                 return self.sent.get()
@@ -51,31 +51,31 @@ class Signals:
 
 
 def small(backend):
-    """Full batches, one thread."""
+    """Full-batch training with one thread."""
     net = fastnn.Network([20, 3, 2], backend=backend, random_state=0)
     return net, lambda epochs: net.fit(X[:200], y[:200], epochs=epochs)
 
 
 def threads(backend):
-    """Two threads."""
+    """Training with two threads."""
     net = fastnn.Network([20, 64, 64, 2], backend=backend, random_state=0, n_threads=2)
     return net, lambda epochs: net.fit(X, y, epochs=epochs, batch_size=512)
 
 
 def wide(backend):
-    """Wide layers, which BLAS or packed products multiply."""
+    """Wide layers, computed with BLAS or packed products."""
     net = fastnn.Network([20, 300, 300, 2], backend=backend, random_state=0, n_threads=2)
     return net, lambda epochs: net.fit(X, y, epochs=epochs, batch_size=500)
 
 
 def many(backend):
-    """Networks side by side."""
+    """Several networks trained by ``fit_many``."""
     nets = [fastnn.Network([20, 3, 2], backend=backend, random_state=0) for _ in range(3)]
     return nets, lambda epochs: fastnn.fit_many(nets, X[:200], y[:200], epochs=epochs, n_threads=2)
 
 
 def predict(backend):
-    """Predictions of many rows, one call after another."""
+    """Repeated predictions of many rows."""
     net = fastnn.Network([20, 64, 64, 2], backend=backend, random_state=0)
 
     def calls(epochs):
@@ -92,20 +92,20 @@ def estimator(backend):
 
 
 def average(backend):
-    """Parameters that are exchanged with their average, full batches."""
+    """Full-batch training in which the parameters are exchanged with their moving average."""
     net = fastnn.Network([20, 3, 2], backend=backend, random_state=0)
     rule = fastnn.Adam(ema=0.9)
     return net, lambda epochs: net.fit(X[:200], y[:200], epochs=epochs, optimizer=rule)
 
 
 def lbfgs(backend):
-    """SciPy's iterations, whose line searches try other parameters."""
+    """L-BFGS of SciPy, whose line searches evaluate other parameters."""
     model = fastnn.MLPClassifier((20,), solver="lbfgs", tol=0, backend=backend, random_state=0)
     return model, lambda epochs: model.set_params(max_iter=epochs).fit(X, y)
 
 
 def wrong_network(net, make, backend):
-    """What is not that of the step that the counters tell."""
+    """Describe what does not agree with the step counters of a network; empty if all agrees."""
     state = net.state
     batches = 1 if tuple(net.layer_sizes) == (20, 3, 2) else 8
     if state.updates // batches != net.n_epochs_:
@@ -119,19 +119,19 @@ def wrong_network(net, make, backend):
 
 
 def wrong_many(nets, make, backend):
-    """The same of the networks of ``fit_many``; the last may not have begun."""
+    """Apply ``wrong_network`` to the networks of ``fit_many``; some may not have begun."""
     return "; ".join(filter(None, [wrong_network(net, small, backend) for net in nets]))
 
 
 def wrong_predictions(net, make, backend):
-    """Whether predictions are others afterwards."""
+    """Describe whether predictions after the interrupt differ; empty if they do not."""
     expected = make(backend)[0].predict_proba(ROWS)
     return "" if (net.predict_proba(ROWS) == expected).all() else "other predictions"
 
 
 def wrong_estimator(model, make, backend):
-    """What is not that of the epoch that the counters tell."""
-    if not hasattr(model, "_optimizer"):  # interrupted before
+    """Describe counters of an estimator that disagree about the epoch; empty if all agree."""
+    if not hasattr(model, "_optimizer"):  # interrupted before the training began
         return ""
     epochs = model.n_iter_
     counters = len(model.loss_curve_), model.t_ // len(X), model._optimizer.updates // 20
@@ -139,7 +139,7 @@ def wrong_estimator(model, make, backend):
 
 
 def wrong_lbfgs(model, make, backend):
-    """Whether parameters and loss are not those of the iteration that the counter tells."""
+    """Describe whether parameters and loss disagree with the iteration counter; empty if not."""
     if not getattr(model, "n_iter_", 0):
         return ""
     same, fit = make(backend)
@@ -151,7 +151,7 @@ def wrong_lbfgs(model, make, backend):
 
 
 def has_begun(model):
-    """Whether a step (of an estimator an epoch) is done."""
+    """Whether at least one step was done, or for an estimator one epoch."""
     models = model if isinstance(model, list) else [model]
     return any(
         each.state.updates if isinstance(each, fastnn.Network) else getattr(each, "n_iter_", 0)
@@ -160,9 +160,10 @@ def has_begun(model):
 
 
 def interrupt(make, backend, delay, signals):
-    """One training; what it trained, seconds until control was back, whether ``fit`` raised.
+    """Interrupt one training; return the model, the delay, and whether ``fit`` raised.
 
-    The seconds are by the clock, and of CPU time, which a busy machine does not change much.
+    The delay is the time in seconds from the signal until the call returned: wall-clock time, and
+    CPU time, which depends little on the load of the machine.
     """
     while True:
         model, fit = make(backend)
@@ -180,7 +181,7 @@ def interrupt(make, backend, delay, signals):
 
 
 def check(make, backend, count, signals):
-    """Interrupt ``count`` trainings; what was wrong, how often one that had begun raised."""
+    """Interrupt ``count`` trainings; return errors, number of KeyboardInterrupts, and delays."""
     wrong = WRONG.get(make, wrong_network)
     times, faults, raised, late = random.Random(0), [], 0, []
     make(backend)[1](1)  # compiles
@@ -211,12 +212,12 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     backend, count, *names = sys.argv[1:]
     kinds = [make for make in KINDS if not names or make.__name__ in names]
-    # a shell has ignored the signal for what it starts with "&"
+    # A process started with "&" by a shell ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signals = Signals()
     result = {make.__name__: check(make, backend, int(count), signals) for make in kinds}
     time.sleep(0.05)
-    # those of predictions are kept for the next ones
+    # The threads for predictions are kept for further predictions.
     names = {thread.name.split("_")[0] for thread in threading.enumerate()}
     result["threads left"] = sorted(names - {"MainThread", "signals", "predicting"})
     print(json.dumps(result))
