@@ -5,8 +5,9 @@
 >>> settings.completed().batch_size
 64
 
-``fastnn.cnn.train(settings, folder)`` trains, ``fastnn.cnn.load(folder)`` gives the trained
-network back. TensorFlow is imported when the first of them is used.
+``fastnn.cnn.train(settings, folder)`` trains a network, ``fastnn.cnn.load(folder)`` loads the
+trained network. TensorFlow is imported on the first use of ``Network``, ``train``, ``resume`` or
+``load``.
 """
 
 from __future__ import annotations

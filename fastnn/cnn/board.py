@@ -1,4 +1,4 @@
-"""TensorBoard's server over the summaries of runs."""
+"""TensorBoard's server for the summaries of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 def _folders(folder: Path) -> list[str]:
-    """The options that name the folder; a single run has the folder's name, not "."."""
+    """TensorBoard's options for the folder; a single run is shown by its folder name, not "."."""
     path = str(folder.resolve())
     if next(folder.glob(EVENT_FILES), None) is None or {",", ":"} & set(path):
         return ["--logdir", str(folder)]
@@ -21,19 +21,19 @@ def _folders(folder: Path) -> list[str]:
 
 
 def start(folder: Path, port: int | None = None) -> str:
-    """Start the server, which ends with this process.
+    """Start a server that runs until this process ends.
 
     Parameters
     ----------
     folder : Path
-        Of a run, or one that holds several.
+        A run folder, or a folder with several of them.
     port : int, optional
-        0 takes any that is free; default: the first free one from 6006 on.
+        0 selects any free port; default: the first free port from 6006.
 
     Returns
     -------
     str
-        Its address.
+        Address of the server.
 
     Raises
     ------
@@ -47,11 +47,11 @@ def start(folder: Path, port: int | None = None) -> str:
             f"{folder}: has no summaries; train with --summaries light or --summaries full"
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own imports
+        warnings.simplefilter("ignore")  # raised by TensorBoard's own imports
         from tensorboard import program
 
         server = program.TensorBoard()
-        # Its own reader: the faster one is another process, and must be one that the system runs.
+        # The reader in Python: the fast one is a separate executable, not built for every system.
         arguments = [*_folders(folder), "--host", HOST, "--load_fast", "false"]
         server.configure([None, *arguments, *([] if port is None else ["--port", str(port)])])
         logging.getLogger("werkzeug").setLevel(logging.ERROR)

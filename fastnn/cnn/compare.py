@@ -1,4 +1,4 @@
-"""Many settings, each with several seeds: what differs, and whether it is more than noise."""
+"""Comparison of settings over several seeds, with a test of significance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from fastnn.cnn import runs
 from fastnn.cnn.settings import Settings
 
-# Of Welch's t-test against the best: a larger one is no evidence of a difference.
+# Significance level of Welch's t-test against the best cell; a larger p-value is no evidence of a
+# difference.
 SIGNIFICANT = 0.05
 
 TABLE_FILE = "comparison.csv"
@@ -22,14 +23,16 @@ FIGURE_FILE = "comparison.png"
 
 @dataclass(frozen=True)
 class Cell:
-    """One choice of settings and what its runs gave.
+    """One combination of settings and the results of its runs.
 
     Attributes
     ----------
     varied : dict
         The settings that differ between cells.
-    accuracies, seconds : list of float
-        Of the test images, and of training; one a seed.
+    accuracies : list of float
+        Test accuracy, one per seed.
+    seconds : list of float
+        Training time, one per seed.
     """
 
     varied: dict[str, Any]
@@ -38,7 +41,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the cell, from the varied settings."""
         return name_of(self.varied)
 
     @property
@@ -48,12 +51,12 @@ class Cell:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean, over the seeds; NaN for a single one."""
+        """Standard error of the mean over the seeds; NaN for a single seed."""
         n = len(self.accuracies)
         return float(np.std(self.accuracies, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 
     def verdict(self, best: Cell) -> str:
-        """How this compares with the best cell."""
+        """Comparison with the best cell, in words."""
         if self is best:
             return "best"
         if min(len(self.accuracies), len(best.accuracies)) < 2:
@@ -67,12 +70,12 @@ class Cell:
 
 
 def name_of(varied: dict[str, Any]) -> str:
-    """``activation=tanh,init=he_normal``, which is a folder's name too."""
+    """Name of a combination, such as ``activation=tanh,init=he_normal``; also a folder name."""
     return ",".join(f"{name}={value}" for name, value in varied.items()) or "all"
 
 
 def grid(fixed: dict[str, Any], varied: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the varied settings, checked.
+    """All combinations of the varied settings, validated together with the fixed ones.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def grid(fixed: dict[str, Any], varied: Mapping[str, Sequence[Any]]) -> list[dic
     Returns
     -------
     list of dict
-        What differs, in order.
+        The varied settings of each combination; the last varied setting changes fastest.
     """
     combinations = [
         dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
@@ -101,7 +104,7 @@ def run(
     folder: Path,
     say: Callable[[str], None],
 ) -> list[Cell]:
-    """Train what is not there yet.
+    """Train all runs of a comparison that are not finished yet.
 
     Parameters
     ----------
@@ -112,10 +115,10 @@ def run(
     seeds : int
         Runs of each combination, with the seeds 0, 1, ...
     folder : Path
-        Its runs lie in ``SETTINGS/seed-K``. Finished ones are taken as they are, stopped ones go
-        on.
+        Run folders are ``SETTINGS/seed-K`` in it. Finished runs are reused, interrupted ones are
+        resumed.
     say : callable
-        Called with a line about each run.
+        Called with one line per run.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def run(
     ValueError
         If a run in the folder has other settings.
     KeyboardInterrupt
-        After Ctrl-C; the run that it met has a checkpoint.
+        After Ctrl-C; the interrupted run has a checkpoint.
     """
     from fastnn.cnn import data
 
@@ -155,7 +158,7 @@ def run(
 
 
 def _one(settings: Settings, folder: Path, images: Any) -> dict[str, Any]:
-    """The result of one run, which is finished, gone on with, or trained."""
+    """The result of one run: read if finished, else resumed or trained."""
     from fastnn.cnn import training
 
     for name in (runs.MODEL_FILE, runs.CHECKPOINT_FILE):
@@ -170,13 +173,13 @@ def _one(settings: Settings, folder: Path, images: Any) -> dict[str, Any]:
         result = training.train(settings, folder, images=images, quiet=True)
     if result["stopped"] == "interrupted":
         raise KeyboardInterrupt
-    # Of a finished run nobody goes on with its moments, two thirds of its size.
+    # A finished run is not resumed, and the optimizer's moments are two thirds of the checkpoint.
     (folder / runs.CHECKPOINT_FILE).unlink(missing_ok=True)
     return result
 
 
 def _check_same(settings: Settings, found: Settings, folder: Path) -> None:
-    """Raise if a run is not the one that is wanted."""
+    """Raise ValueError if the run in a folder has other settings."""
     ignored = {"data_dir", "summaries", "preset"}
     for name, value in settings.model_dump(exclude=ignored).items():
         there = getattr(found, name)
@@ -211,12 +214,12 @@ def table(cells: list[Cell]) -> dict[str, list]:
 
 
 def draw(cells: list[Cell], ax: Any) -> None:
-    """Each run as a dot, mean and standard error of each cell.
+    """Draw each run as a dot, and mean and standard error of each cell.
 
     Parameters
     ----------
     cells : list of Cell
-        The best first; drawn from the top.
+        The best first; drawn from top to bottom.
     ax : matplotlib Axes
     """
     from fastnn.plots import COLORS

@@ -1,4 +1,4 @@
-"""Images for the network: 28 by 28 bytes, in three parts."""
+"""Training, validation and test images of 28 by 28 bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ N_VALIDATION = 5000  # the first training images of MNIST
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Bytes of shape (images, 28, 28, 1) and their digits.
+    """Images and labels of the training, validation and test sets.
 
     Attributes
     ----------
     name : str
     train, validation, test : tuple of ndarray
-        Images (uint8) and labels (int32).
+        Images (uint8, shape (images, 28, 28, 1)) and labels (int32, shape (images,)).
     """
 
     name: str
@@ -30,13 +30,13 @@ class Images:
 
 
 def load(name: str, data_dir: str | None = None) -> Images:
-    """Training, validation and test images.
+    """Load training, validation and test images.
 
     Parameters
     ----------
     name : {"mnist", "digits"}
     data_dir : str, optional
-        Folder of the MNIST files; default as for :func:`fastnn.datasets.load`.
+        Folder with the MNIST files; default as for :func:`fastnn.datasets.load`.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def load(name: str, data_dir: str | None = None) -> Images:
     Raises
     ------
     OSError, ValueError
-        If the files are not there and cannot be fetched, or are damaged.
+        If the files are absent and cannot be downloaded, or are damaged.
     """
     if name == "mnist":
         data = datasets.load("mnist", data_dir=data_dir)
@@ -67,8 +67,8 @@ def _part(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:
-    """Images of 8 by 8 numbers from 0 to 16 as 28 by 28 bytes, interpolated linearly."""
-    # Where the centre of each new pixel lies among the old ones, and the shares of its neighbours.
+    """Images of 8 by 8 values from 0 to 16 as 28 by 28 bytes, interpolated bilinearly."""
+    # Position of each new pixel centre in old pixels, and the weights of the old pixels.
     at = np.clip((np.arange(SIDE) + 0.5) * 8 / SIDE - 0.5, 0, 7)
     shares = np.maximum(1 - np.abs(at[:, None] - np.arange(8)), 0)
     return np.rint(shares @ images @ shares.T * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A trained network as a file of other libraries: Keras, ONNX."""
+"""Export of a trained network to Keras and ONNX files."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ _ONNX_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
 
 
 def check_path(path: Path) -> None:
-    """Raise ValueError if the name does not say which kind of file it is."""
+    """Raise ValueError unless the file name ends in a supported suffix."""
     if path.suffix not in SUFFIXES or path.is_dir():
         raise ValueError(f"{path}: the file's name must end in {' or '.join(SUFFIXES)}")
 
 
 def export(network: Network, path: str | os.PathLike) -> None:
-    """Write a file for other libraries; it is there in full or not at all.
+    """Write a Keras or ONNX file atomically.
 
     Parameters
     ----------
     network : Network
     path : path
-        Ends in ``.keras`` or ``.onnx``. A Keras model takes (images, 28, 28, 1), an ONNX model
-        (images, 1, 28, 28), both real numbers from 0 to 1; both give probabilities in float32.
+        Ends in ``.keras`` or ``.onnx``. The input of a Keras model has shape
+        (images, 28, 28, 1), that of an ONNX model (images, 1, 28, 28); both take values from 0
+        to 1 and return probabilities in float32.
 
     Raises
     ------
     ValueError
-        For another ending.
+        If the suffix is another.
     ImportError
         If onnx is not installed.
     """
@@ -63,7 +64,7 @@ def export(network: Network, path: str | os.PathLike) -> None:
 
 
 def to_keras(network: Network) -> keras.Model:
-    """The network as a model of Keras, to be trained further or saved.
+    """Convert the network to a Keras model, which can be trained further or saved.
 
     Parameters
     ----------
@@ -72,12 +73,13 @@ def to_keras(network: Network) -> keras.Model:
     Returns
     -------
     keras.Model
-        From (images, 28, 28, 1), numbers from 0 to 1, to probabilities.
+        Its input has shape (images, 28, 28, 1) and values from 0 to 1; its output is the
+        probabilities.
 
     Notes
     -----
-    With maxout ``fastnn.cnn.model`` must be imported before the file is read: its layer
-    is ours.
+    For a network with maxout, import ``fastnn.cnn.model`` before loading the saved file: it
+    registers the custom layer.
     """
     settings, weights = network.settings, network.get_weights()
     layers = keras.layers
@@ -101,7 +103,7 @@ def to_keras(network: Network) -> keras.Model:
 
 
 def to_onnx(network: Network) -> Any:
-    """The network as a model of ONNX.
+    """Convert the network to an ONNX model.
 
     Parameters
     ----------
@@ -110,7 +112,8 @@ def to_onnx(network: Network) -> Any:
     Returns
     -------
     onnx.ModelProto
-        From ``images``, (images, 1, 28, 28), numbers from 0 to 1, to ``probabilities``.
+        The input ``images`` has shape (images, 1, 28, 28) and values from 0 to 1; the output is
+        ``probabilities``.
     """
     try:
         import onnx
@@ -148,7 +151,7 @@ def to_onnx(network: Network) -> Any:
 
 
 class _Graph:
-    """Nodes of ONNX and their constants, in order."""
+    """ONNX nodes and their constants, in order."""
 
     def __init__(self, network: Network) -> None:
         self.activation, self.weights = network.settings.activation, network.get_weights()
@@ -156,25 +159,25 @@ class _Graph:
         self.constants: list[Any] = []
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a node; the name of its output."""
+        """Add a node and return the name of its output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
     def constant(self, array: np.ndarray, name: str) -> str:
-        """Add a constant; its name."""
+        """Add a constant and return its name."""
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def layer(self, name: str, x: str) -> str:
-        """Product, biases and activation."""
+        """Add a layer: product, biases and activation; return the name of its output."""
         weights, biases = _channels_first(self.weights, name)
         pieces = MAXOUT_PIECES if self.activation == "maxout" and name in ACTIVATED else 1
         found = []
-        for k in range(pieces):  # the pieces of a unit lie side by side
+        for k in range(pieces):  # the pieces of a unit are adjacent on the channel axis
             suffix = f"_{k}" if pieces > 1 else ""
             matrix = weights[..., k::pieces] if weights.ndim == 2 else weights[k::pieces]
             parts = [
@@ -193,7 +196,7 @@ class _Graph:
 
 
 def _channels_first(weights: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and biases of a layer where channels come before height and width."""
+    """Weights and biases of a layer for inputs with the channels before height and width."""
     matrix, biases = weights[f"{name}/weights"], weights[f"{name}/biases"]
     if name.startswith("conv"):
         return matrix.transpose(3, 2, 0, 1), biases

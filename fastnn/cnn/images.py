@@ -1,4 +1,4 @@
-"""Pictures of single digits, brought into the form of MNIST's images."""
+"""Conversion of pictures of single digits to the format of MNIST."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ BOX = 20  # MNIST's digits fit into 20 by 20 pixels
 MAX_PIXELS = 50_000_000
 FORMATS = ("PNG", "JPEG")
 
-# Shares of the contrast between background and the strongest ink.
-NOISE = 0.1  # less is taken for background: grain, traces of JPEG
-EDGE = 0.25  # where the digit ends
-MIN_CONTRAST = 16  # of 255; less is a blank page
-UNEVEN = 12  # of 255, between the medians of the sides: more is uneven light, not grain
-FITTED = 96  # pixels a side of the small copy to which a background is fitted
+# Fractions of the contrast between the background and the strongest ink.
+NOISE = 0.1  # lower values count as background: grain, JPEG artefacts
+EDGE = 0.25  # threshold for the bounding box of the digit
+# On the scale from 0 to 255:
+MIN_CONTRAST = 16  # a picture with less contrast is blank
+UNEVEN = 12  # difference between the medians of the sides above which the light is uneven
+FITTED = 96  # side, in pixels, of the reduced copy to which a background is fitted
 
 
 def read(path: str | os.PathLike, notes: list[str] | None = None) -> np.ndarray:
-    """A picture of a digit as an image of MNIST's kind.
+    """Read a picture of a digit and convert it to the format of MNIST.
 
-    It may have any size and either polarity, which its border tells. Uneven light is taken out:
-    where the border is uneven, the background is a smooth surface instead of one brightness. The
-    digit is scaled to fit into 20 by 20 pixels and its centre of mass put into the middle of 28 by
-    28, white on black.
+    The picture may have any size and either polarity, which is determined from its border. Uneven
+    light is corrected: if the brightness of the border varies, the background is modelled as a
+    smooth surface instead of a constant. The digit is scaled to fit into 20 by 20 pixels, and its
+    centre of mass is placed at the centre of 28 by 28 pixels, white on black.
 
     Parameters
     ----------
     path : path
         A PNG or JPEG file.
     notes : list of str, optional
-        Gets a line for a person if the light is uneven.
+        A message is appended if the light is uneven.
 
     Returns
     -------
@@ -44,9 +45,9 @@ def read(path: str | os.PathLike, notes: list[str] | None = None) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is not such a file, is damaged, too large or blank.
+        If the file is not a PNG or JPEG picture, or is damaged, too large or blank.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     import warnings
 
@@ -55,14 +56,14 @@ def read(path: str | os.PathLike, notes: list[str] | None = None) -> np.ndarray:
     path = Path(path)
     raw = path.open("rb")
     with raw, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is too large is refused below
+        warnings.simplefilter("ignore")  # pictures that are too large are refused below
         try:
             picture = Image.open(raw, formats=FORMATS)
             pixels = picture.width * picture.height
             gray = _gray(ImageOps.exif_transpose(picture)) if pixels <= MAX_PIXELS else None
         except UnidentifiedImageError:
             raise ValueError(f"{path}: not a PNG or JPEG picture") from None
-        except Exception as error:  # Pillow has many kinds for what is damaged
+        except Exception as error:  # Pillow raises many types for damaged files
             raise ValueError(f"{path}: damaged ({error})") from None
     if gray is None:
         raise ValueError(
@@ -86,9 +87,9 @@ def write(folder: str | os.PathLike, names: list[str], images: np.ndarray) -> li
     Parameters
     ----------
     folder : path
-        Made if absent.
+        Created if absent.
     names : list of str
-        Of the files, without suffix. Names that repeat get a number.
+        File names without suffix. A number is appended to repeated names.
     images : ndarray of uint8, shape (images, 28, 28)
 
     Returns
@@ -110,7 +111,7 @@ def write(folder: str | os.PathLike, names: list[str], images: np.ndarray) -> li
 
 
 def _gray(picture: Any) -> np.ndarray:
-    """Brightness from 0 to 255; what is transparent becomes background."""
+    """Brightness from 0 to 255; transparent pixels become background."""
     if picture.mode in ("I", "I;16", "F"):  # Pillow would clip 16 bits to 8
         values = np.asarray(picture, np.float64)
         return values * (255 / max(values.max(), 255))
@@ -125,7 +126,7 @@ def _gray(picture: Any) -> np.ndarray:
 
 
 def centered(gray: np.ndarray) -> np.ndarray:
-    """The digit in a picture, scaled and centred as MNIST's are.
+    """The digit in a picture, scaled and centred as in MNIST.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def centered(gray: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is nothing to see.
+        If the picture is blank.
     """
     from PIL import Image
 
@@ -147,7 +148,7 @@ def centered(gray: np.ndarray) -> np.ndarray:
     background = np.median(_border(gray)) if high - low <= UNEVEN else surface(gray)
     ink = gray - background
     if -ink.min() > ink.max():
-        # dark ink reflects a share of the light that is there
+        # dark ink reflects a fraction of the local light
         ink = -ink if high - low <= UNEVEN else -ink / np.maximum(background, 1) * background.max()
     if ink.max() < MIN_CONTRAST:
         raise ValueError("blank, there is no digit to see")
@@ -177,19 +178,20 @@ def _border(gray: np.ndarray) -> np.ndarray:
 
 
 def border_range(gray: np.ndarray) -> tuple[float, float]:
-    """Brightness of the darkest and the brightest side.
+    """Median brightness of the darkest and of the brightest side.
 
-    Medians, which a stroke that reaches the border does not change.
+    A stroke that reaches the border hardly changes a median.
     """
     medians = [np.median(side) for side in (gray[0], gray[-1], gray[:, 0], gray[:, -1])]
     return float(min(medians)), float(max(medians))
 
 
 def surface(gray: np.ndarray) -> np.ndarray:
-    """Background under uneven light: a quadratic surface through what is no ink.
+    """Background under uneven light: a quadratic surface fitted to the pixels without ink.
 
-    It is fitted to a small copy by least squares: first to the outer fifth, then to all pixels that
-    are no farther from it than 2.5 standard deviations, as the residuals of the outer fifth tell.
+    The least-squares fit uses a reduced copy: first the pixels of a frame (the outer fifth on each
+    side of the centre), then, repeatedly, all pixels with residuals of at most 2.5 standard
+    deviations, estimated from the residuals in the frame.
     """
     from PIL import Image
 
@@ -202,13 +204,13 @@ def surface(gray: np.ndarray) -> np.ndarray:
     for _ in range(5):
         coefficients = np.linalg.lstsq(places[kept], values[kept], rcond=None)[0]
         residuals = np.abs(values - places @ coefficients)
-        # 1.4826: from the median of the absolute residuals to a standard deviation (normal ones)
+        # 1.4826 times the median absolute residual estimates the standard deviation (if normal)
         kept = residuals <= max(2.5 * 1.4826 * np.median(residuals[outer]), 1.0)
     return _terms(*gray.shape) @ coefficients
 
 
 def _terms(height: int, width: int) -> np.ndarray:
-    """1, x, y, x x, x y, y y of pixel centres in [-1, 1], (height, width, 6)."""
+    """Terms 1, x, y, x², x y, y² at pixel centres in [-1, 1]; shape (height, width, 6)."""
     y, x = np.meshgrid(
         (2 * np.arange(height) + 1) / height - 1,
         (2 * np.arange(width) + 1) / width - 1,
@@ -218,6 +220,6 @@ def _terms(height: int, width: int) -> np.ndarray:
 
 
 def _offset(profile: np.ndarray, room: int) -> int:
-    """Where the first pixel goes so that the centre of mass comes into the middle."""
+    """Offset of the first pixel that moves the centre of mass to the middle, within ``room``."""
     center = np.average(np.arange(len(profile)), weights=profile)
     return int(np.clip(round(SIDE / 2 - center), 0, room))

@@ -1,4 +1,4 @@
-"""The network: two convolutions with pooling, a dense layer, ten outputs."""
+"""The network: two convolutional layers with pooling, a dense layer and ten outputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastnn.cnn.runtime import keras, tf
 from fastnn.cnn.settings import Settings
 
 N_CLASSES = 10
-N_PARAMS = 3_274_634  # of all activations but maxout
+N_PARAMS = 3_274_634  # with every activation except maxout
 MAXOUT_PIECES = 2
 BIAS = 0.1
 
-# Images a call when there are many: what lies between the layers takes some 0.2 MB an image.
+# Images per call of TensorFlow: the activations take about 0.2 MB per image.
 PREDICT_BATCH = 500
 
-# Weights (height, width, channels in, channels out) or (units in, units out); their last axis is
-# that of the biases.
+# Shapes of the weights: (height, width, channels in, channels out) or (units in, units out). The
+# last axis has the length of the bias vector.
 SHAPES = {
     "conv1": (5, 5, 1, 32),
     "conv2": (5, 5, 32, 64),
@@ -31,13 +31,15 @@ ACTIVATED = ("conv1", "conv2", "fc1")
 
 @keras.saving.register_keras_serializable("fastnn")
 class Maxout(keras.layers.Layer):
-    """The largest of each unit's ``pieces`` net inputs (Goodfellow et al., 2013).
+    """Maximum of the ``pieces`` net inputs of each unit (Goodfellow et al., 2013).
 
-    The pieces of a unit lie side by side on the last axis, which becomes shorter by that factor.
+    The pieces of a unit are adjacent on the last axis, which becomes shorter by the factor
+    ``pieces``.
 
     Parameters
     ----------
     pieces : int, default=2
+        Net inputs per unit.
     """
 
     def __init__(self, pieces: int = MAXOUT_PIECES, **kwargs: Any) -> None:
@@ -45,22 +47,22 @@ class Maxout(keras.layers.Layer):
         self.pieces = pieces
 
     def call(self, inputs: Any) -> Any:
-        """Largest of each ``pieces`` neighbours on the last axis."""
+        """Maximum of each group of ``pieces`` neighbours on the last axis."""
         shape = keras.ops.shape(inputs)
         split = (*shape[:-1], shape[-1] // self.pieces, self.pieces)
         return keras.ops.max(keras.ops.reshape(inputs, split), axis=-1)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """The same shape with a shorter last axis."""
+        """Shape of the output: the input shape with the last axis divided by ``pieces``."""
         return (*input_shape[:-1], input_shape[-1] // self.pieces)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
+        """Constructor arguments, for serialisation by Keras."""
         return {**super().get_config(), "pieces": self.pieces}
 
 
 def activation_layer(activation: str, **kwargs: Any) -> keras.layers.Layer:
-    """An activation of the settings as a layer of Keras, with other arguments of it."""
+    """Keras layer for an activation of the settings; ``kwargs`` are passed to the layer."""
     return (
         Maxout(**kwargs)
         if activation == "maxout"
@@ -69,7 +71,7 @@ def activation_layer(activation: str, **kwargs: Any) -> keras.layers.Layer:
 
 
 def shapes(activation: str) -> dict[str, tuple[int, ...]]:
-    """Shape of every parameter, by name.
+    """Shapes of all parameter arrays, by name.
 
     Parameters
     ----------
@@ -99,19 +101,20 @@ class Network:
     """The convolutional network.
 
     conv 5x5x32, activation, pool 2x2; conv 5x5x64, activation, pool 2x2; dense 1,024,
-    activation; dropout in training; dense 10.
+    activation; dropout (in training only); dense 10.
 
     Parameters
     ----------
-    settings : Settings
-        Here count ``activation``, ``init``, ``dropout``, ``seed``, ``pool_first``, ``precision``.
+    settings : Settings, optional
+        The network uses ``activation``, ``init``, ``dropout``, ``seed``, ``pool_first`` and
+        ``precision``. Default: ``Settings()``.
 
     Attributes
     ----------
     params : dict of str to tf.Variable
         ``conv1/weights``, ``conv1/biases``, ..., ``fc2/biases``, in float32.
     settings : Settings
-        All filled in.
+        The settings, all filled in.
 
     Examples
     --------
@@ -145,24 +148,24 @@ class Network:
         return sum(int(np.prod(variable.shape)) for variable in self.params.values())
 
     def get_weights(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters, by name."""
+        """Copies of the parameter arrays, by name."""
         return {name: variable.numpy() for name, variable in self.params.items()}
 
     def set_weights(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take over parameters, as :meth:`get_weights` gives them.
+        """Set all parameters.
 
         Parameters
         ----------
         arrays : dict of str to ndarray
-            All of them, by name.
+            An array for every parameter, as returned by :meth:`get_weights`.
         """
         for name, variable in self.params.items():
             variable.assign(arrays[name])
 
-    # --- what runs inside tf.function ---------------------------------------------
+    # --- computed inside tf.function ----------------------------------------------
 
     def _product(self, layer: str, inputs: tf.Tensor) -> tf.Tensor:
-        """Net inputs without the biases."""
+        """Net inputs of a layer before the biases are added."""
         weights = tf.cast(self.params[f"{layer}/weights"], self._dtype)
         if layer.startswith("conv"):
             return tf.nn.conv2d(inputs, weights, 1, "SAME")
@@ -172,21 +175,21 @@ class Network:
         return tf.nn.bias_add(product, tf.cast(self.params[f"{layer}/biases"], self._dtype))
 
     def logits(self, images: tf.Tensor, dropout_seed: Any = None) -> tf.Tensor:
-        """Net inputs of the outputs.
+        """Logits: net inputs of the output layer.
 
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
-            Pixels, an image each.
         dropout_seed : two integers, optional
-            With it units of the dense layer are dropped: the same for the same seed.
+            If given, dropout is applied after the dense layer; the mask depends on this seed
+            alone.
 
         Returns
         -------
         tf.Tensor of float32, shape (images, 10)
         """
         x = tf.cast(images, self._dtype) / 255
-        for layer in ("conv1", "conv2"):  # the names are for TensorBoard's picture of the graph
+        for layer in ("conv1", "conv2"):  # name scopes label TensorBoard's graph
             with tf.name_scope(layer):
                 x = self._product(layer, x)
                 if self.settings.pool_first:
@@ -202,18 +205,18 @@ class Network:
             return tf.cast(self._biased("fc2", self._product("fc2", x)), tf.float32)
 
     def trace(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What is between the layers, without dropout.
+        """Intermediate results of all layers, without dropout.
 
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
-            Pixels, an image each.
 
         Returns
         -------
         dict of str to tf.Tensor
             ``net_inputs`` of conv1, conv2, fc1 and fc2 (before the activation), ``activations``
-            of the first three, ``outputs`` of pool1 and pool2; named ``conv1/net_inputs``.
+            of the first three, ``outputs`` of pool1 and pool2. A key is the layer and the
+            quantity: ``conv1/net_inputs``.
         """
         found = {}
         x = tf.cast(images, self._dtype) / 255
@@ -227,7 +230,7 @@ class Network:
         found["fc2/net_inputs"] = self._biased("fc2", self._product("fc2", x))
         return found
 
-    # --- what users call ----------------------------------------------------------
+    # --- prediction ---------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the digits.
@@ -235,7 +238,7 @@ class Network:
         Parameters
         ----------
         X : array-like, shape (28, 28), or (images, 28, 28), (images, 28, 28, 1), (images, 784)
-            White on black; bytes, or real numbers from 0 to 1.
+            White on black; uint8, or floating point from 0 to 1.
 
         Returns
         -------
@@ -249,7 +252,7 @@ class Network:
         return np.concatenate(parts) if parts else np.empty((0, N_CLASSES), np.float32)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Digits of images.
+        """Predicted digits.
 
         Parameters
         ----------
@@ -263,14 +266,14 @@ class Network:
         return self.predict_proba(X).argmax(axis=1)
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy.
+        """Accuracy of the predictions.
 
         Parameters
         ----------
         X : array-like
             As for :meth:`predict_proba`.
         y : array-like of int, shape (images,)
-            Targets, one per sample.
+            Digits.
 
         Returns
         -------
@@ -287,7 +290,7 @@ def _pool(x: tf.Tensor) -> tf.Tensor:
 
 
 def as_bytes(X: Any) -> np.ndarray:
-    """Images as the network takes them.
+    """Convert images to the network's input format.
 
     Parameters
     ----------
@@ -301,7 +304,7 @@ def as_bytes(X: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        For another shape, or numbers that are neither bytes nor from 0 to 1.
+        If the shape is another, or the values are neither uint8 nor floating point from 0 to 1.
     """
     X = np.asarray(X)
     if X.shape == (SIDE, SIDE):

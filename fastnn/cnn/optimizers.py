@@ -1,7 +1,7 @@
-"""Update rules in TensorFlow's fused kernels.
+"""Update rules with TensorFlow's fused kernels.
 
-Keras applies its rules by one elementwise kernel after the other, each of which goes through all
-three million parameters; a fused one goes through them once.
+Keras applies an update as a sequence of elementwise kernels, each of which passes over all three
+million parameters; a fused kernel passes over them once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from fastnn.cnn.runtime import tf
 # As in Keras.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
 MOMENTUM = 0.9
-RHO = 0.9  # of rmsprop
-ACCUMULATOR = 0.1  # what adagrad starts from
-WEIGHT_DECAY = 0.004  # of adamw
+RHO = 0.9  # rmsprop
+ACCUMULATOR = 0.1  # initial accumulator of adagrad
+WEIGHT_DECAY = 0.004  # adamw
 
-# Names of the arrays that a rule keeps for each parameter.
+# Names of the state arrays that a rule has for each parameter.
 SLOTS = {
     "sgd": (),
     "momentum": ("momentum",),
@@ -32,7 +32,7 @@ SLOTS = {
 
 @dataclass
 class Optimizer:
-    """An update rule and what it remembers.
+    """An update rule and its state.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Optimizer:
     Attributes
     ----------
     slots : dict of str to tf.Variable
-        Named ``m/conv1/weights`` and so on.
+        State arrays, named ``m/conv1/weights`` and so on.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Optimizer:
         }
 
     def apply(self, gradients: dict[str, tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
-        """Update the parameters; inside a ``tf.function``.
+        """Update the parameters; called inside a ``tf.function``.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Optimizer:
         rate : tf.Tensor of float32
             Learning rate.
         step : tf.Tensor of int32
-            Number of this update, from 1.
+            Number of this update, starting at 1.
         """
         for name, variable in self.params.items():
             slots = [self.slots[f"{slot}/{name}"].handle for slot in SLOTS[self.name]]

@@ -1,7 +1,7 @@
-"""The folder of a run: weights and checkpoints as safetensors, with the settings as JSON.
+"""Files of a run folder: weights and checkpoints as safetensors, with the settings as JSON.
 
-Nothing in a file is trusted, and no Keras model is ever deserialised: a file is plain arrays
-whose names and shapes must be those of the network that its settings describe.
+Files are not trusted, and no Keras model is ever deserialised: a file contains plain arrays, whose
+names and shapes must be those of the network described by its settings.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 RESULTS_FILE = "results.json"
 SETTINGS_FILE = "settings.toml"
 LOG_FILE = "train.log"
-EVENT_FILES = "events.out.tfevents.*"  # as TensorBoard calls them
+EVENT_FILES = "events.out.tfevents.*"  # TensorBoard's file names
 
 METADATA_KEY = "fastnn.cnn"
-MAX_FILE_BYTES = 256 * 2**20  # three arrays a parameter of the largest network have 80 MB
+MAX_FILE_BYTES = 256 * 2**20  # the largest checkpoint (maxout, Adam) has about 80 MB
 
 
 class Description(BaseModel):
-    """The JSON in a file.
+    """The JSON metadata of a file.
 
     Attributes
     ----------
     format_version : int
     fastnn_version : str
-        Of the library that wrote the file.
+        Version of the library that wrote the file.
     settings : Settings
         All filled in.
     step : int
-        Steps that are done.
+        Number of steps completed.
     seconds, step_seconds : float
-        Time of training until then, and of its steps alone.
+        Training time so far, in total and of the steps alone.
     errors : list of dict
         ``step``, ``validation_error``, ``test_error`` of each evaluation.
     results : dict
-        What a finished run gave.
+        Results of a finished run, else empty.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -68,14 +68,14 @@ class Description(BaseModel):
     @field_validator("settings")
     @classmethod
     def _all_filled_in(cls, settings: Settings) -> Settings:
-        """A file from before there was label smoothing had none, whatever its preset says now."""
+        """Files older than label smoothing were trained without it, whatever the preset is now."""
         if settings.label_smoothing is None:
             return settings.model_copy(update={"label_smoothing": 0.0})
         return settings
 
 
 def write(path: Path, description: Description, arrays: dict[str, np.ndarray]) -> None:
-    """Write a file; it is there in full or not at all."""
+    """Write a file atomically."""
     import safetensors.numpy
 
     for name, array in arrays.items():
@@ -86,13 +86,13 @@ def write(path: Path, description: Description, arrays: dict[str, np.ndarray]) -
 
 
 def read(path: Path, slots: bool = False) -> tuple[Description, dict[str, np.ndarray]]:
-    """A file, checked.
+    """Read a file and check its contents.
 
     Parameters
     ----------
     path : Path
     slots : bool, default=False
-        Whether it must have what the update rule remembers; else that is left out.
+        Whether to read the state of the update rule too, which must then be present.
 
     Returns
     -------
@@ -102,16 +102,16 @@ def read(path: Path, slots: bool = False) -> tuple[Description, dict[str, np.nda
     Raises
     ------
     ModelFormatError
-        If it is damaged, or the arrays are not those of the network in its settings.
+        If the file is damaged, or its arrays do not match the network in its settings.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     import safetensors
 
     size = os.stat(path).st_size
     if size > MAX_FILE_BYTES:
         raise ModelFormatError(f"{path}: {size:,} bytes are more than a model has")
-    with open(path, "rb"):  # the reason, where it cannot be read
+    with open(path, "rb"):  # raises an OSError with the reason if the file is unreadable
         pass
     try:
         with safetensors.safe_open(path, "numpy") as file:
@@ -144,7 +144,7 @@ def read(path: Path, slots: bool = False) -> tuple[Description, dict[str, np.nda
 
 
 def _expected(settings: Settings, slots: bool) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays."""
+    """Names and shapes of the arrays that a file must have."""
     from fastnn.cnn.model import shapes
     from fastnn.cnn.optimizers import SLOTS
 
@@ -156,12 +156,12 @@ def _expected(settings: Settings, slots: bool) -> dict[str, tuple[int, ...]]:
 
 
 def model_path(run: str | os.PathLike) -> Path:
-    """The file with the weights of a run: of the finished one, else its checkpoint.
+    """The file with the weights of a run: the final model, else the checkpoint.
 
     Parameters
     ----------
     run : path
-        A run folder, or a file itself.
+        A run folder, or a file, which is returned as it is.
 
     Returns
     -------
@@ -177,12 +177,12 @@ def model_path(run: str | os.PathLike) -> Path:
 
 
 def load(run: str | os.PathLike) -> Network:
-    """The network of a run.
+    """Load the network of a run.
 
     Parameters
     ----------
     run : path
-        Its folder, or the file ``model.safetensors`` or ``checkpoint.safetensors`` in it.
+        Run folder, or the file ``model.safetensors`` or ``checkpoint.safetensors`` in it.
 
     Returns
     -------
@@ -191,9 +191,9 @@ def load(run: str | os.PathLike) -> Network:
     Raises
     ------
     ModelFormatError
-        If the file is damaged or not one of ours.
+        If the file is damaged or was not written by ``fastnn.cnn``.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
@@ -209,7 +209,7 @@ def load(run: str | os.PathLike) -> Network:
 
 
 def results(run: Path) -> dict[str, Any] | None:
-    """What a finished run gave; None if it is not finished."""
+    """The results of a run; None if it is not finished."""
     path = run / MODEL_FILE
     if not path.is_file():
         return None
@@ -217,11 +217,11 @@ def results(run: Path) -> dict[str, Any] | None:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """The settings for people."""
+    """Write the settings as TOML, for people to read."""
     write_atomically(folder / SETTINGS_FILE, settings.to_toml().encode("utf-8"))
 
 
 def write_results(folder: Path, result: dict[str, Any]) -> None:
-    """The results for other programs."""
+    """Write the results as JSON."""
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     write_atomically(folder / RESULTS_FILE, text.encode("utf-8"))

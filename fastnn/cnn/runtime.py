@@ -1,6 +1,6 @@
-"""TensorFlow, imported once, with its settings and without its noise.
+"""Import TensorFlow once, configured and without its start-up messages.
 
-Modules of ``fastnn.cnn`` take it from here: ``from fastnn.cnn.runtime import tf``.
+Modules of ``fastnn.cnn`` import it from here: ``from fastnn.cnn.runtime import tf``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import os
 import warnings
 from collections.abc import Iterator
 
-# Read by TensorFlow when it is imported; what the user has set stays.
+# Read by TensorFlow when it is imported; variables that are already set are not changed.
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # The layers, initialisers and files of Keras that are used here are those of TensorFlow.
+    # Layers, initialisers and model files need Keras on TensorFlow.
     "KERAS_BACKEND": "tensorflow",
-    # By default only where the CPU has AVX-512; this network trains in half the time with AVX2 too.
+    # The default is on only for CPUs with AVX-512; with AVX2 too it halves the training time.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Nothing that compiled code writes to standard error while TensorFlow starts.
+    """Suppress what compiled code writes to standard error while TensorFlow starts.
 
-    Its log level does not reach what it says before its log is set up.
+    The log level does not affect messages written before logging is initialised.
     """
     try:
         kept = os.dup(2)
@@ -46,12 +46,12 @@ for _name, _value in _ENVIRONMENT.items():
 
 try:
     with _silent_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own imports
+        warnings.simplefilter("ignore")  # raised by TensorFlow's own imports
         import keras
         import tensorflow as tf
 
-        tf.constant(0)  # starts its runtime, which has things to say as well
-    # Every run compiles its own functions, which it takes for one that is compiled again and again.
+        tf.constant(0)  # starts the runtime, which writes messages as well
+    # Every run compiles its own functions; TensorFlow would warn of repeated retracing.
     tf.get_logger().setLevel("ERROR")
 except ImportError as error:
     missing = f" ({error})" if not isinstance(error, ModuleNotFoundError) else ""

@@ -1,4 +1,4 @@
-"""Settings of ``fastnn cnn train``: checked, completed by a preset, written."""
+"""Settings of ``fastnn cnn train``: validation and presets."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ INITIALIZERS = (
 SUMMARIES = ("off", "light", "full")
 SCHEDULES = ("constant", "one_cycle")
 
-# Update rules with a learning rate that suits this network. Weights of deviation 0.1 make large
-# net inputs, so that the rules which do not scale the gradient need small steps.
+# Default learning rate of each update rule for this network. Initial weights with a standard
+# deviation of 0.1 lead to large net inputs; rules that do not scale the gradient need small steps.
 LEARNING_RATES = {
     "adam": 1e-4,
     "sgd": 1e-2,
@@ -48,7 +48,7 @@ _FAST: dict[str, Any] = {
     "summaries": "light",
 }
 
-# The course's run, the shortest way to its accuracy, and twice around the data for more.
+# The course's run; the shortest run of the same accuracy; a longer run with fewer errors.
 PRESETS: dict[str, dict[str, Any]] = {
     "course": {
         "activation": "relu",
@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _by_preset(name: str) -> str:
-    """A setting's default in words: that of the course, then where the others differ."""
+    """A setting's default in words: the course's value, then the other presets that differ."""
     presets: dict[Any, list[str]] = {}
     for preset, settings in PRESETS.items():
         presets.setdefault(settings[name], []).append(preset)
@@ -77,7 +77,7 @@ def _by_preset(name: str) -> str:
     return "; ".join([str(usual), *(f"{k} for {' and '.join(presets[k])}" for k in others)])
 
 
-# Help texts, and what holds by default.
+# Help texts and descriptions of the defaults.
 _DATA_DIR = (
     "Folder with the MNIST files.",
     "FASTNN_DATA_DIR, or the cache folder, downloaded if absent",
@@ -87,42 +87,44 @@ _PRESET = "as in the preset"
 
 
 class Settings(SettingsModel):
-    """What a training run can be told; None leaves it to the preset.
+    """Settings of a training run; None selects the value of the preset.
 
     Attributes
     ----------
     preset : {"course", "fast", "accurate"}
     data : {"mnist", "digits"}
-        MNIST, or scikit-learn's 1,797 digits enlarged to its size.
+        MNIST, or scikit-learn's 1,797 digits enlarged to the size of MNIST images.
     data_dir : str or None
-        Folder of the MNIST files.
+        Folder with the MNIST files.
     activation : str
-        After both convolutions and the dense layer; maxout takes the larger of two net inputs
-        per unit, and so has twice the weights.
+        Activation of both convolutional layers and the dense layer; maxout takes the larger of two
+        net inputs per unit and has twice the weights in these layers.
     init : str
-        How weights are drawn; truncated_normal has deviation 0.1. Biases start at 0.1.
+        Distribution of the initial weights; truncated_normal has a standard deviation of 0.1.
+        Biases start at 0.1.
     optimizer : str
     learning_rate : float
-        Default: one that suits the update rule. With one_cycle it is the peak.
+        Default: that of the preset if ``optimizer`` is the preset's, else a rate that suits the
+        update rule. With one_cycle it is the peak.
     schedule : {"constant", "one_cycle"}
     batch_size, steps : int
     epochs : float or None
-        Another way to give ``steps``.
+        Number of passes over the training data; alternative to ``steps``.
     dropout : float
-        Rate after the dense layer, in training only.
+        Dropout rate after the dense layer, in training only.
     label_smoothing : float
-        Share of each target that goes to all ten digits alike, in training only (Szegedy et al.,
-        2016): fewer errors after few steps, but less certain probabilities.
+        Fraction of each target that is distributed equally among all ten digits, in training only
+        (Szegedy et al., 2016): fewer errors after few steps, but less certain probabilities.
     seed : int
-        Of weights, shuffling and dropout.
+        Seed of weights, shuffling and dropout.
     pool_first : bool
-        Pool before bias and activation. As both keep the order of numbers, and maxout is a
-        maximum itself, the function is the same to the bit, for a quarter of the work.
+        Pool before bias and activation. Both are monotonic, and maxout is a maximum itself, so the
+        result is bitwise the same, but bias and activation apply to a quarter of the values.
     precision : {"float32", "bfloat16", "auto"}
-        Of the products; weights and updates are float32. auto takes bfloat16 if the CPU
-        has it in hardware.
+        Precision of the products; weights and updates are float32. auto selects bfloat16 if the
+        CPU supports it in hardware.
     summaries : {"off", "light", "full"}
-        What is written for TensorBoard.
+        Summaries written for TensorBoard.
 
     Examples
     --------
@@ -190,12 +192,12 @@ class Settings(SettingsModel):
         return self
 
     def completed(self, n_train: int | None = None) -> Settings:
-        """Every setting filled in.
+        """Fill in all settings from the preset.
 
         Parameters
         ----------
         n_train : int, optional
-            Training images; needed where ``epochs`` is given.
+            Number of training images; required if ``epochs`` is given.
 
         Returns
         -------
@@ -220,7 +222,7 @@ class Settings(SettingsModel):
 
 
 class ComparisonSettings(SettingsModel):
-    """Options of ``fastnn cnn compare``; all but ``ONE_VALUE`` take values with commas between."""
+    """Options of ``fastnn cnn compare``; all except ``ONE_VALUE`` take comma-separated values."""
 
     ONE_VALUE: ClassVar[tuple[str, ...]] = ("data", "data_dir", "steps", "epochs", "summaries")
 
@@ -243,7 +245,7 @@ class ComparisonSettings(SettingsModel):
 
 @functools.cache
 def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware, as far as the system tells (Linux)."""
+    """Whether the CPU supports bfloat16 products in hardware; detected on Linux only."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

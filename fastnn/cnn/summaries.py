@@ -1,8 +1,8 @@
-"""What a run writes for TensorBoard.
+"""Summaries of a run for TensorBoard.
 
-One compiled function computes the statistics and histograms of all quantities, and they come back
-as one array; the events are made of that here, which costs less than an operation of TensorFlow
-for each of them.
+One compiled function computes the statistics and histograms of all quantities and returns them as
+one array. The events are assembled from it in Python, which costs less than one TensorFlow
+operation per summary.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 STATISTICS = ("min", "max", "mean", "standard_deviation")
 BUCKETS = 30
-FILTER_PIXELS = 12  # of the picture, for each weight of a filter
+FILTER_PIXELS = 12  # side of the square drawn for each weight of a filter
 MOST_MISCLASSIFIED = 40
 
-# Settings that the table of hyperparameters shows, and the results beside them.
+# Settings and results shown in TensorBoard's table of hyperparameters.
 HPARAMS = (
     "preset", "data", "activation", "init", "optimizer", "learning_rate", "schedule", "batch_size",
     "steps", "dropout", "label_smoothing", "seed", "pool_first", "precision",
@@ -37,19 +37,19 @@ METRICS = ("test_accuracy", "validation_accuracy", "seconds")
 
 
 class Summaries:
-    """The event file of a run.
+    """Writer of the event file of a run.
 
     Parameters
     ----------
     folder : path
-        Of the run; the file lies in it.
+        Run folder, in which the event file is written.
     network : Network
     settings : Settings
-        All filled in.
+        The settings of the run, all filled in.
     level : {"light", "full"}
         light: losses, accuracies and errors, the graph, images, hyperparameters. full: also
         minimum, maximum, mean, standard deviation and histogram of 17 quantities: weights, biases
-        and net inputs of the four layers, activations of three, outputs of two pools.
+        and net inputs of the four layers, activations of three, outputs of two pooling layers.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Summaries:
         for summary in _hyperparameters(settings, Path(folder)):
             self._event(0, summary=summary)
 
-    # --- what the training loop calls ---------------------------------------------
+    # --- called by the training loop ----------------------------------------------
 
     def step(
         self, step: int, images: np.ndarray, labels: np.ndarray, loss: float, accuracy: float
@@ -81,12 +81,12 @@ class Summaries:
         Parameters
         ----------
         step : int
-            Steps that are done.
+            Number of steps completed.
         images : ndarray of uint8, shape (batch, 28, 28, 1)
-            Those of the step.
+            Batch of the coming step.
         labels : ndarray of int, shape (batch,)
         loss, accuracy : float
-            On them, without dropout.
+            On this batch, without dropout.
         """
         values = [_scalar("training/loss", loss), _scalar("training/accuracy", accuracy)]
         if self._statistics is not None:
@@ -101,7 +101,7 @@ class Summaries:
         self._write(step, values)
 
     def errors(self, step: int, validation_error: float, test_error: float) -> None:
-        """Write an evaluation, and the first layer's filters as they are.
+        """Write the errors of an evaluation and the current filters of the first layer.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Summaries:
         predictions: np.ndarray,
         metrics: dict[str, Any],
     ) -> None:
-        """Write what a finished run gave.
+        """Write the results of a finished run.
 
         Parameters
         ----------
@@ -151,13 +151,13 @@ class Summaries:
         self._event(step, summary=session_end_pb(api_pb2.STATUS_SUCCESS))
 
     def close(self) -> None:
-        """Write what is waiting."""
+        """Write pending events and close the file."""
         self._writer.close()
 
-    # --- what is computed ---------------------------------------------------------
+    # --- statistics ---------------------------------------------------------------
 
     def _compute(self, images: tf.Tensor) -> tf.Tensor:
-        """Statistics and counts of the buckets, one row a quantity."""
+        """Statistics and histogram counts, one row per quantity."""
         traced = self._network.trace(images)
         self._traced = list(traced)
         return tf.stack(
@@ -183,7 +183,7 @@ class Summaries:
 
 
 def _hyperparameters(settings: Settings, folder: Path) -> list[Any]:
-    """Summaries: what the table of hyperparameters shows, and its row for this run."""
+    """Summaries that define the table of hyperparameters and the row of this run."""
     from tensorboard.plugins.hparams import api_pb2, summary
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
@@ -203,19 +203,19 @@ def _hyperparameters(settings: Settings, folder: Path) -> list[Any]:
         )
         for name in METRICS
     ]
-    # Without a name of its own a run would share the row of those with equal settings.
+    # Without a unique trial id, runs with equal settings would share a row.
     row = hparams_pb(chosen, trial_id=str(folder.resolve()))
     return [summary.experiment_pb(columns, metrics), row]
 
 
 def _statistics(value: tf.Tensor) -> tf.Tensor:
-    """Minimum, maximum, mean, standard deviation, and how many values lie in each bucket."""
+    """Minimum, maximum, mean, standard deviation, and the number of values in each bucket."""
     value = tf.reshape(tf.cast(value, tf.float32), [-1])
     low, high = tf.reduce_min(value), tf.reduce_max(value)
     mean = tf.reduce_mean(value)
     deviation = tf.sqrt(tf.reduce_mean(tf.square(value - mean)))
     scaled = tf.math.divide_no_nan(value - low, high - low) * BUCKETS
-    # what is not finite has no bucket; the maximum lies in the last one
+    # the maximum belongs to the last bucket; with values that are not finite the counts are unused
     places = tf.clip_by_value(tf.cast(scaled, tf.int32), 0, BUCKETS - 1)
     counts = tf.math.bincount(places, minlength=BUCKETS, maxlength=BUCKETS, dtype=tf.float32)
     return tf.concat([[low, high, mean, deviation], counts], 0)
@@ -239,7 +239,7 @@ def _histogram(tag: str, low: float, high: float, counts: np.ndarray) -> Any:
 
     edges = np.linspace(np.float64(low), np.float64(high), BUCKETS + 1)
     buckets = np.stack([edges[:-1], edges[1:], counts.astype(np.float64)], axis=1)
-    if low == high:  # TensorBoard's way of saying that all are equal: the last bucket has them
+    if low == high:  # TensorBoard's convention for equal values: all of them in the last bucket
         buckets[:, 2] = 0
         buckets[-1, 2] = counts.sum()
     return _value(tag, buckets, metadata.create_summary_metadata("", ""))
@@ -257,7 +257,7 @@ def _image(tag: str, png: tuple[int, int, bytes]) -> Any:
 
 
 def filters_picture(weights: np.ndarray) -> np.ndarray:
-    """The filters of the first layer side by side, eight a row; zero is grey.
+    """The filters of the first layer side by side, eight per row; zero is grey.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def filters_picture(weights: np.ndarray) -> np.ndarray:
     height, width, _, n = weights.shape
     columns, rows = 8, -(-n // 8)
     largest = np.abs(weights).max() or 1.0
-    # every filter with a row and a column of white after it
+    # each filter is followed by a white row and a white column
     picture = np.full((rows, columns, height + 1, width + 1), 255, np.uint8)
     grey = np.rint(127.5 + 127.5 * weights[:, :, 0] / largest).astype(np.uint8)
     for k in range(n):
@@ -297,7 +297,7 @@ def confusion_figure(labels: np.ndarray, predictions: np.ndarray) -> Figure:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6.0, 5.6), dpi=100, layout="constrained")
     ax = figure.subplots()
-    # the root lets the few errors beside a full diagonal be seen
+    # the square root makes the few errors visible beside the large diagonal
     ax.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for i, j in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[i, j] > 0.3 else "black"
@@ -315,7 +315,7 @@ def confusion_figure(labels: np.ndarray, predictions: np.ndarray) -> Figure:
 def misclassified_figure(
     images: np.ndarray, labels: np.ndarray, predictions: np.ndarray
 ) -> Figure | None:
-    """Images whose digit was not seen, with truth and guess.
+    """Misclassified images with true and predicted digits.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def misclassified_figure(
     Returns
     -------
     matplotlib.figure.Figure or None
-        Of the first forty; None where there are none.
+        The first forty misclassified images; None if there are none.
     """
     from matplotlib.figure import Figure
 
@@ -348,7 +348,7 @@ def misclassified_figure(
 
 
 def _png(picture: np.ndarray) -> tuple[int, int, bytes]:
-    """Width, height and file of a grey picture."""
+    """Width, height and PNG file of a grey picture."""
     from PIL import Image
 
     contents = io.BytesIO()
@@ -357,7 +357,7 @@ def _png(picture: np.ndarray) -> tuple[int, int, bytes]:
 
 
 def _figure_png(figure: Figure) -> tuple[int, int, bytes]:
-    """Width, height and file of a figure."""
+    """Width, height and PNG file of a figure."""
     contents = io.BytesIO()
     figure.savefig(contents, format="png")
     width, height = (figure.get_size_inches() * figure.dpi).astype(int)

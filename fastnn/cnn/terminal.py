@@ -1,4 +1,4 @@
-"""What a person sees and does while a network trains: lines of the log, a bar, Ctrl-C."""
+"""User interaction during training: log lines, progress bar, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def speaker(log: Any, quiet: bool) -> Callable[[str], None]:
-    """What writes a line to the log and to standard output."""
+    """Function that writes a line to the log and, unless ``quiet``, to standard output."""
 
     def say(line: str) -> None:
         log.write(line + "\n")
@@ -24,9 +24,10 @@ def speaker(log: Any, quiet: bool) -> Callable[[str], None]:
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that it comes between two slices; a second one interrupts.
+    """Context with an event that Ctrl-C sets, so that training stops between two slices.
 
-    SIGTERM too, where somebody has a handler for it, as the command line does.
+    A second Ctrl-C interrupts at once. SIGTERM is treated alike if a Python handler is installed
+    for it, as the command line does. Outside the main thread, signals are left alone.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -41,7 +42,7 @@ def interrupts() -> Iterator[threading.Event]:
         event.set()
         signal.signal(number, before[signal.Signals(number)])
         if number == signal.SIGTERM:
-            with suppress(KeyboardInterrupt):  # it has taken note
+            with suppress(KeyboardInterrupt):  # the handler records the signal, then raises
                 before[signal.SIGTERM](number, frame)  # type: ignore[operator, misc]
 
     for number in numbers:
@@ -55,7 +56,7 @@ def interrupts() -> Iterator[threading.Event]:
 
 @contextmanager
 def progress_bar(steps: int, done: int, quiet: bool) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on standard error, where that and standard output are a terminal."""
+    """Progress bar on standard error if that and standard output are terminals, else None."""
     if quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
         yield None
         return

@@ -1,9 +1,9 @@
 """The training loop.
 
-The images lie in memory as bytes, and a call of TensorFlow runs many steps: Python draws the order
-of the images and the learning rates of a slice, and sees a slice, never a step. Shuffling and
-dropout depend on the seed and on the number of the epoch or step alone, so that a run that was
-stopped goes on as if it had not been.
+The images are held in memory as bytes, and one call of TensorFlow runs a slice of many steps:
+Python computes the order of the images and the learning rates of each slice. Shuffling and dropout
+depend on the seed and the number of the epoch or step alone, so that a resumed run gives the same
+result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,22 +26,24 @@ from fastnn.training.schedules import SCHEDULES
 
 REPORT_EVERY = 100
 EVALUATE_EVERY = 1100
-# Steps a call of TensorFlow, which cannot be interrupted; a divisor of both.
+# Steps per call of TensorFlow, which cannot be interrupted; must divide both numbers above.
 SLICE = 20
 
 ADVICE = "or another update rule or initialiser"
 
 
 def order(n: int, batch_size: int, seed: int, first: int, last: int) -> np.ndarray:
-    """Rows of the batches of some steps: one shuffled epoch after the other, without a gap.
+    """Row indices of the batches of some steps.
+
+    The shuffled epochs are concatenated, so that a batch may span two epochs.
 
     Parameters
     ----------
     n : int
-        Training images.
+        Number of training images.
     batch_size, seed : int
     first, last : int
-        Steps, the last one excluded.
+        Range of steps, ``last`` excluded.
 
     Returns
     -------
@@ -63,7 +65,7 @@ class Trainer:
         All filled in.
     images : fastnn.cnn.data.Images
     folder : Path
-        Where its files go.
+        Run folder, in which the files are written.
     say : callable
         Called with every line of the log.
     """
@@ -91,7 +93,7 @@ class Trainer:
         )
 
     def restore(self, description: runs.Description, arrays: dict[str, np.ndarray]) -> None:
-        """Take over a checkpoint.
+        """Restore the state of a checkpoint.
 
         Parameters
         ----------
@@ -110,7 +112,7 @@ class Trainer:
         return tf.gather(self._train_images, rows), tf.gather(self._train_labels, rows)
 
     def _steps(self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-        """Some steps, one per row; the sum of their losses, or NaN if a parameter is not finite."""
+        """Run one step per row; the sum of the losses, or NaN if a parameter is not finite."""
         total = tf.constant(0.0)
         for k in tf.range(tf.shape(rows)[0]):
             images, labels = self._batch(rows[k])
@@ -121,7 +123,7 @@ class Trainer:
             gradients = tape.gradient(loss, self.network.params)
             self.optimizer.apply(gradients, rates[k], step + 1)
             total += loss
-        # relu and pooling swallow NaN, so that the loss alone does not show all that goes wrong
+        # relu and pooling can discard NaN, so that a finite loss does not imply finite parameters
         sums = [tf.reduce_sum(variable) for variable in self.network.params.values()]
         return total + 0 * tf.add_n(sums)
 
@@ -189,7 +191,7 @@ class Trainer:
             summaries.step(self.step, images[rows], labels[rows], loss, accuracy)
 
     def evaluate(self, summaries: Any = None) -> None:
-        """Validation and test error, now.
+        """Compute, log and store the current validation and test errors.
 
         Parameters
         ----------
@@ -204,7 +206,7 @@ class Trainer:
             summaries.errors(self.step, validation, test)
 
     def describe(self, **fields: Any) -> runs.Description:
-        """What the files of this run say."""
+        """Metadata for the files of this run."""
         return runs.Description(
             settings=self.settings,
             step=self.step,
@@ -215,7 +217,7 @@ class Trainer:
         )
 
     def save_checkpoint(self) -> None:
-        """Write all that is needed to go on."""
+        """Write a checkpoint, from which the run can be resumed."""
         self.seconds = time.perf_counter() - self._started
         slots = {name: slot.numpy() for name, slot in self.optimizer.slots.items()}
         arrays = self.network.get_weights() | slots
@@ -229,18 +231,18 @@ def train(
     images: data.Images | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train a network and keep it.
+    """Train a network and save it.
 
     Parameters
     ----------
     settings : Settings
-        Pairs of factor and noise.
+        Settings of the run; unset ones are taken from the preset.
     folder : path
-        Where the files go; of an earlier run they are replaced.
+        Run folder, created if absent; the files of an earlier run are replaced.
     images : fastnn.cnn.data.Images, optional
-        Default: those that the settings name.
+        Default: the data set named in the settings.
     quiet : bool, default=False
-        Print nothing; the lines are in ``train.log`` all the same.
+        Print nothing; ``train.log`` is written in any case.
 
     Returns
     -------
@@ -250,7 +252,7 @@ def train(
     Raises
     ------
     ValueError, OSError
-        If the data are not there or the folder cannot be written.
+        If the data cannot be loaded or the folder cannot be written.
     DivergenceError
         If the loss is not finite.
 
@@ -282,23 +284,35 @@ def resume(
     images: data.Images | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Go on with a run from its last checkpoint.
+    """Continue a run from its last checkpoint.
 
     Parameters
     ----------
     folder : path
-        Of the run.
+        Run folder.
     steps : int, optional
-        More steps than the run was meant to have; its learning rate must be constant.
+        New total number of steps, at least that of the checkpoint; a number other than the
+        original one requires a constant learning rate.
     images : fastnn.cnn.data.Images, optional
-        Default: those that the settings name.
+        Default: the data set named in the settings.
     quiet : bool, default=False
-        Print nothing.
+        Print nothing; lines are appended to ``train.log`` in any case.
 
     Returns
     -------
     dict
-        As :func:`train`. The weights are those of a run that was never stopped.
+        As for :func:`train`. The weights are those of an uninterrupted run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no checkpoint.
+    ValueError
+        If ``steps`` is not possible for this run.
+    ModelFormatError
+        If the checkpoint is damaged.
+    DivergenceError
+        If the loss is not finite.
 
     Examples
     --------
@@ -330,7 +344,7 @@ def resume(
 
 
 def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
-    """Run it, and write what it gave."""
+    """Run the training and write the results."""
     settings, folder = trainer.settings, trainer.folder
     summaries = None
     if settings.summaries != "off":
@@ -341,7 +355,7 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
         with progress_bar(settings.steps, trainer.step, quiet) as progress:
             stopped = trainer.run(summaries, progress)
         if not trainer.errors or trainer.errors[-1]["step"] != trainer.step:
-            trainer.save_checkpoint()  # before the evaluation, which a second Ctrl-C ends
+            trainer.save_checkpoint()  # first, as a second Ctrl-C may interrupt the evaluation
             trainer.evaluate(summaries)
         accuracy = {
             name: round(1 - trainer.errors[-1][f"{name}_error"], 12)
@@ -375,9 +389,9 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
 
 
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """Mean over the batch."""
+    """Mean cross-entropy over the batch."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    if smoothing:  # what targets of 1 - smoothing, and smoothing / 10 for each digit, add
+    if smoothing:  # additional loss for targets (1 - smoothing) one_hot + smoothing / 10
         of_label = tf.gather(logits, labels, batch_dims=1)
         losses += smoothing * (of_label - tf.reduce_mean(logits, 1))
     return tf.reduce_mean(losses)

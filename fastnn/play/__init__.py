@@ -1,15 +1,15 @@
-"""The page of ``fastnn play``: a network that is trained anew while a slider moves.
+"""The page of ``fastnn play``: a network that is retrained while a slider moves.
 
-| file | what it holds |
+| file | contents |
 |---|---|
-| ``settings.py`` | what a page may ask for: fields, bounds, defaults |
-| ``data.py`` | points with classes, and the best accuracy that anyone can have on them |
-| ``training.py`` | one training: snapshots, curves, scores; stopped between chunks |
-| ``frames.py`` | a result as bytes |
-| ``session.py`` | a page's connection: the latest request wins |
-| ``server.py`` | addresses, refused requests, start and end |
-| ``code.py`` | a page's settings as Python, as a command, as a model file |
-| ``tables.py`` | two columns of a CSV file as points |
-| ``presets.py`` | the course's experiments, a sentence each |
+| ``settings.py`` | settings of a request: fields, bounds, defaults |
+| ``data.py`` | points with classes, and the highest accuracy possible on them |
+| ``training.py`` | one training run: snapshots, curves, scores; stops between chunks of steps |
+| ``frames.py`` | encoding of a result as bytes |
+| ``session.py`` | the connection of a page: only the latest request is answered |
+| ``server.py`` | routes, checks of requests, start and shutdown |
+| ``code.py`` | the settings of a page as a Python script and as a command |
+| ``tables.py`` | columns of a CSV file for use as points |
+| ``presets.py`` | the course's experiments, each described in a sentence |
 | ``static/`` | the page |
 """

@@ -1,4 +1,4 @@
-"""A page's settings as Python and as a command."""
+"""The settings of a page as a Python script and as a command."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from fastnn.datasets.builtin import N_SYNTHETIC
 from fastnn.play.settings import NOISY, SEVERAL_CLASSES, PlaySettings
 
-MOST_INLINE = 100  # drawn points that stand in the code; more are read from a file
+MOST_INLINE = 100  # user-defined points written into the script; more are read from a file
 FILE = "points.csv"
 
 
 def python(settings: PlaySettings) -> str:
-    """A script that trains the same network to the same numbers."""
+    """A script that trains the same network, with the same results."""
     lines = ["import fastnn"]
     uses_numpy = settings.data == "points"
     if uses_numpy:
@@ -55,7 +55,7 @@ def python(settings: PlaySettings) -> str:
 
 
 def _data(settings: PlaySettings) -> list[str]:
-    """Lines that make X and y."""
+    """Lines that define X and y."""
     if settings.data == "points" and len(settings.points) > MOST_INLINE:
         lines = [
             f'table = np.loadtxt("{FILE}", delimiter=",", skiprows=1)  # saved from the page',
@@ -81,7 +81,7 @@ def _data(settings: PlaySettings) -> list[str]:
 
 
 def _n_train(settings: PlaySettings) -> int:
-    """How many points are trained with."""
+    """Number of training points."""
     from fastnn.play.data import Points
 
     return len(Points(settings).train)
@@ -92,9 +92,9 @@ def _keywords(arguments: dict[str, Any]) -> str:
 
 
 def command(settings: PlaySettings) -> str:
-    """A command that trains such a network on the same points.
+    """A command that trains a network with the same settings on the same points.
 
-    Held-out points are others than those of the page: ``fastnn train`` draws them itself.
+    The held-out points differ from those of the page, as ``fastnn train`` selects its own.
     """
     built_in = (
         settings.data == "moons"

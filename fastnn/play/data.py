@@ -1,8 +1,8 @@
-"""Points of two features with classes, and the best accuracy that anyone can have on them.
+"""Two-dimensional points with classes, and the highest accuracy possible on them.
 
-Most data are curves (or single points) of which every point is moved by Gaussian noise. The
-density of a class is then a mean of Gaussians along its curve. The best guess is the densest class;
-it is right with the probability that the integral of the highest density tells.
+Most of the data sets are points on curves (or single points) with Gaussian noise. The density of a
+class is then a mean of Gaussians along its curve. The optimal classifier predicts the class of the
+highest density; its accuracy is the integral of that density, divided by the number of classes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from fastnn.play.settings import NOISY, PlaySettings
 
 Pair = tuple[np.ndarray, np.ndarray]
 
-N_FRESH = 2000  # points for the accuracy on fresh data
+N_FRESH = 2000  # number of points for the accuracy on fresh data
 FRESH_SEED = 1_000_000
-CENTERS = ((-1.5, -1.0), (1.5, 1.0), (-1.5, 1.5), (1.5, -1.5))  # of blobs
-TURNS = 1.5  # of a spiral
+CENTERS = ((-1.5, -1.0), (1.5, 1.0), (-1.5, 1.5), (1.5, -1.5))  # of the blobs
+TURNS = 1.5  # of each arm of the spirals
 
 
 def make_data(
@@ -38,13 +38,13 @@ def make_data(
     Parameters
     ----------
     name : str
-        moons and circles are those of scikit-learn; blobs, spirals, quantiles (rings of a Gaussian
-        with as many points each, without noise), xor.
+        moons and circles as in scikit-learn; blobs; spirals; quantiles (rings of a Gaussian with
+        equally many points in each, without noise); xor.
     samples : int
     noise : float
-        Standard deviation of the Gaussian that moves every point.
+        Standard deviation of the Gaussian noise added to every point.
     classes : int
-        Of blobs, spirals and quantiles; the others have two.
+        Number of classes of blobs, spirals and quantiles; the others have two.
     factor : float
         Radius of the inner circle.
     seed : int
@@ -84,25 +84,25 @@ def make_data(
 
 
 def spiral(t: np.ndarray, arm: np.ndarray, arms: int) -> np.ndarray:
-    """Points of the arms of a spiral, ``t`` from 0 (inside) to 1."""
+    """Points on the arms of a spiral; ``t`` is the position on the arm, from 0 (inside) to 1."""
     radius = 0.15 + 1.6 * t
     angle = 2 * np.pi * (TURNS * t + arm / arms)
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
 
 
 class Points:
-    """The points of a request: what is trained with, what is held out, what is fresh.
+    """The points of a request: training, held-out and fresh points.
 
     Attributes
     ----------
     X, y : ndarray
-        All points, classes from 0.
+        All points and their classes, starting at 0.
     train, test : ndarray of int
-        Which of them are trained with, and which are held out.
+        Row indices of the training points and of the held-out points.
     classes : ndarray
-        The classes that the training points have, in the order of the outputs.
+        Classes of the training points, in the order of the outputs.
     fresh : tuple of ndarray, or None
-        Other points of the same distribution, of data that have one.
+        New points from the same distribution; None for user-defined points.
     """
 
     def __init__(self, settings: PlaySettings) -> None:
@@ -121,23 +121,24 @@ class Points:
 
     @property
     def of_training(self) -> Pair:
-        """Points and classes that are trained with."""
+        """Training points and their classes."""
         return self.X[self.train], self.y[self.train]
 
     @property
     def of_test(self) -> Pair | None:
-        """Those that are held out; else fresh ones; None of points that somebody drew."""
+        """Held-out points if there are any, else fresh points; None if there are neither."""
         return (self.X[self.test], self.y[self.test]) if len(self.test) else self.fresh
 
     def limits(self, settings: PlaySettings) -> list[float]:
-        """What the picture shows: left, right, bottom, top.
+        """Limits of the picture: left, right, bottom, top.
 
-        Whole steps, so that the picture stands still while a slider moves; of the data that we
-        make the same step in both directions, so that circles are round.
+        The limits are multiples of a step, so that the picture does not move with every change of a
+        slider. For generated data, the step is the same in both directions, so that circles are
+        round.
         """
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         if settings.data == "points" and max(-low.min(), high.max()) <= 2:
-            return [-2.0, 2.0, -2.0, 2.0]  # a sheet that does not move while one draws on it
+            return [-2.0, 2.0, -2.0, 2.0]  # fixed limits while points are drawn with the mouse
         width = np.maximum(high - low, 1e-6 * np.maximum(np.abs(high), 1.0))
         if settings.data != "points":
             width[:] = width.max()
@@ -149,7 +150,7 @@ class Points:
 
 
 def _drawn(settings: PlaySettings, samples: int, seed: int) -> Pair:
-    """Points of a request."""
+    """Points of a request, user-defined or generated, scaled."""
     if settings.data == "points":
         table = np.array(settings.points, np.float64)
         X, y = table[:, :2], table[:, 2].astype(np.int64)
@@ -167,7 +168,7 @@ def _drawn(settings: PlaySettings, samples: int, seed: int) -> Pair:
 
 @functools.lru_cache(64)
 def _fresh(name: str, noise: float, classes: int, factor: float, scale: float) -> Pair:
-    """Fresh points of a distribution; no training set has this seed."""
+    """Fresh points of a distribution, drawn with ``FRESH_SEED``."""
     X, y = make_data(name, N_FRESH, noise=noise, classes=classes, factor=factor, seed=FRESH_SEED)
     return X * scale, y
 
@@ -179,7 +180,7 @@ def _fresh(name: str, noise: float, classes: int, factor: float, scale: float) -
 def best_accuracy(
     name: str, noise: float = 0.2, classes: int = 2, factor: float = 0.5
 ) -> float | None:
-    """The accuracy on fresh points that no classifier can exceed.
+    """The highest accuracy on fresh points that is possible for any classifier.
 
     Parameters
     ----------
@@ -189,7 +190,7 @@ def best_accuracy(
     Returns
     -------
     float or None
-        None of drawn points, whose distribution nobody knows.
+        None for user-defined points, whose distribution is unknown.
     """
     if name == "points":
         return None
@@ -198,14 +199,14 @@ def best_accuracy(
     if name == "xor":
         return _best_of_xor(noise)
     curves = _curves(name, classes, factor)
-    noise = max(noise, 0.03)  # below nothing overlaps, and the grid would be large
+    noise = max(noise, 0.03)  # with less noise the classes do not overlap; the grid would be large
     low = np.min([curve.min(axis=0) for curve in curves], axis=0) - 6 * noise
     high = np.max([curve.max(axis=0) for curve in curves], axis=0) + 6 * noise
     step = max(noise / 12, float((high - low).max()) / 400)
     across, up = (np.arange(low[i], high[i], step) for i in (0, 1))
     densities = []
     for curve in curves:
-        # A Gaussian of two dimensions is a product: a matrix product sums over the curve.
+        # The Gaussian factorises into x and y: a matrix product sums over the points of the curve.
         gx = _gauss((across[:, None] - curve[:, 0]) / noise)
         gy = _gauss((up[:, None] - curve[:, 1]) / noise)
         densities.append(gy @ gx.T / (len(curve) * 2 * np.pi * noise**2))
@@ -213,12 +214,12 @@ def best_accuracy(
 
 
 def _gauss(z: np.ndarray) -> np.ndarray:
-    """Far out a number so small that it does not count, and no subnormal one, which is slow."""
+    """Unnormalised Gaussian; the exponent is at least -40, as subnormal numbers are slow."""
     return np.exp(-0.5 * np.minimum(z * z, 80.0))
 
 
 def _curves(name: str, classes: int, factor: float) -> list[np.ndarray]:
-    """Points along the curve of every class, as far apart as they are probable."""
+    """Points along the curve of each class, all with the same probability."""
     t = (np.arange(250) + 0.5) / 250
     if name == "moons":
         half = np.pi * t
@@ -235,10 +236,10 @@ def _curves(name: str, classes: int, factor: float) -> list[np.ndarray]:
 
 
 def _best_of_xor(noise: float) -> float:
-    """The best guess is the quadrant a point lies in: right if none or both of the signs changed.
+    """Highest accuracy on xor: the quadrant is right if none or both of the signs have changed.
 
-    A uniform coordinate changes its sign with probability ``noise`` times the integral of the
-    normal distribution's tail from 0 to ``1 / noise``.
+    Noise changes the sign of a uniform coordinate with the probability ``noise`` times the integral
+    from 0 to ``1 / noise`` of the tail probability of the standard normal distribution.
     """
     u = 1 / noise
     tail = 0.5 * math.erfc(u / math.sqrt(2))

@@ -1,4 +1,4 @@
-"""A result as bytes: a header in JSON, then arrays that the page reads without parsing."""
+"""Binary encoding of a result: a JSON header, then arrays that the page maps without parsing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastnn.play.training import Result
 
 
 def pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
-    """Header and arrays in one message.
+    """Encode header and arrays as one message.
 
-    Four bytes with the header's length; the header, whose ``arrays`` lists name, dtype (f4 or f8)
-    and length of each array; spaces up to a multiple of eight bytes; the arrays, little-endian,
-    those of eight bytes first.
+    The message consists of the length of the padded header (four bytes, little-endian); the header
+    in JSON, with the list ``arrays`` of name, dtype (f4 or f8) and length of each array; spaces up
+    to a multiple of eight bytes; the arrays, little-endian, those of dtype f8 first.
     """
     flat = {name: np.ascontiguousarray(array).ravel() for name, array in arrays.items()}
     order = sorted(flat, key=lambda name: flat[name].dtype.itemsize, reverse=True)
@@ -27,13 +27,17 @@ def pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def frame(number: int, result: Result) -> bytes:
-    """A result for the page.
+    """Encode a result for the page.
 
     Parameters
     ----------
     number : int
-        Of the request.
+        Number of the request.
     result : Result
+
+    Returns
+    -------
+    bytes
     """
     net, points, scales = result.network, result.points, result.network.scales
     curve_at, curve = result.curve()

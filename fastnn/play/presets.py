@@ -1,6 +1,6 @@
-"""The course's experiments for the page: settings that differ from the defaults, and what to see.
+"""The course's experiments for the page: settings other than the defaults, and what to observe.
 
-``tests/play/test_presets.py`` trains all of them and checks what the sentences say.
+``tests/play/test_presets.py`` trains all presets and checks the statements of the sentences.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """An experiment of one picture.
+    """Settings of an experiment.
 
     Attributes
     ----------
     name, title : str
     see : str
-        One sentence of what to look at.
+        One sentence that says what to observe.
     group : str
-        Heading that it stands under.
+        Heading in the list of presets.
     settings : dict
-        Fields of :class:`fastnn.play.settings.PlaySettings`.
+        Fields of :class:`fastnn.play.settings.PlaySettings` that differ from the defaults.
     """
 
     name: str

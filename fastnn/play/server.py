@@ -1,4 +1,4 @@
-"""Addresses of the page, requests that are refused, start and end."""
+"""Server of the page: routes, checks of requests, start and shutdown."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from fastnn.training.threads import usable_cores
 HOST = "127.0.0.1"
 PORT = 8765
 STATIC = Path(__file__).parent / "static"
-MOST_BYTES = 1 << 20  # of a request: 2,000 points are a tenth of it
-MOST_PAGES = 256  # open at a time
+MOST_BYTES = 1 << 20  # size of a request; 2,000 points need a tenth of it
+MOST_PAGES = 256  # open at the same time
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' "
@@ -39,15 +39,16 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests for other hosts and from other pages; adds headers to what it lets through.
+    """Middleware that refuses requests with a foreign host or origin and adds security headers.
 
-    A page of somebody else in the same browser can reach this server. The browser then names that
-    page as the request's origin, or (DNS rebinding) that page's own host as the host.
+    Any website open in the same browser can send requests to this server. Such a request has that
+    website as its origin or, with DNS rebinding, the website's host name as its host.
 
     Parameters
     ----------
     app : ASGI application
     port : int
+        Port of the server.
     """
 
     def __init__(self, app: Any, port: int) -> None:
@@ -91,7 +92,7 @@ class Guard:
 
 
 def about() -> dict[str, Any]:
-    """What the page has to know to begin with."""
+    """Data that the page needs at start: version, fields, presets, backends."""
     return {
         "version": fastnn.__version__,
         "fields": settings.describe(),
@@ -104,7 +105,7 @@ def about() -> dict[str, Any]:
 
 
 def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
-    """The application, and what ends its threads."""
+    """Create the application and a function that stops its threads."""
     require("starlette", "fastnn play")
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -121,7 +122,7 @@ def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
         return JSONResponse(about())
 
     def answering(work: Callable[[bytes, Any], Response]) -> Any:
-        """A function of the body in a thread of its own; what is wrong becomes one line."""
+        """Handler that runs ``work`` in a worker thread; errors become one-line messages."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -195,11 +196,11 @@ def make_app(port: int) -> tuple[Guard, Callable[[], None]]:
 
 
 class _TooLarge(ValueError):
-    """A body of too many bytes."""
+    """The body of a request is too large."""
 
 
 async def _body(request: Any) -> bytes:
-    """The body of a request, if it is not too large."""
+    """Read the body of a request; raise ``_TooLarge`` if it exceeds ``MOST_BYTES``."""
     body = b""
     async for part in request.stream():
         body += part
@@ -209,12 +210,12 @@ async def _body(request: Any) -> bytes:
 
 
 def _settings(body: bytes) -> settings.PlaySettings:
-    """The settings in a body."""
+    """Parse the settings in a body."""
     return parse(body.decode("utf-8", "replace"))[1]
 
 
 def model_file(wanted: settings.PlaySettings, stop: Callable[[], bool]) -> bytes:
-    """The trained network as a model file."""
+    """Train a network and return the contents of its model file."""
     result = training.train(wanted, stop)
     if result.status != "done":
         raise ValueError(result.message)
@@ -225,19 +226,19 @@ def model_file(wanted: settings.PlaySettings, stop: Callable[[], bool]) -> bytes
 
 
 def listen(port: int) -> socket.socket:
-    """A socket of this machine alone.
+    """Open a listening socket that is reachable from this machine only.
 
     Raises
     ------
     ValueError
-        If the port is taken, or not ours to take.
+        If the port is in use or may not be bound.
     """
     sock = socket.socket()
-    if sys.platform != "win32":  # there it would let two servers share a port
+    if sys.platform != "win32":  # on Windows the option would let two servers share a port
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((HOST, port))
-        sock.listen(128)  # a browser may come before the server has begun
+        sock.listen(128)  # the browser may connect before the server runs
     except OSError as error:
         sock.close()
         raise ValueError(
@@ -247,7 +248,7 @@ def listen(port: int) -> socket.socket:
 
 
 def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
-    """A server of the page for a socket, and what ends its threads."""
+    """Create a server for a socket and a function that stops its threads."""
     uvicorn = require("uvicorn", "fastnn play")
     require("websockets", "fastnn play")
     app, end = make_app(sock.getsockname()[1])
@@ -269,25 +270,26 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
     Parameters
     ----------
     port : int
-        0 takes any that is free.
+        0 selects any free port.
     open_browser : bool
+        Whether to open the page in the default browser.
     tell : callable
-        Is told the page's address.
+        Called with the address of the page.
 
     Raises
     ------
     ValueError
-        If the port is taken.
+        If the port is in use.
     KeyboardInterrupt
-        After Ctrl-C, when everything has ended.
+        After Ctrl-C, when the server and its threads have stopped.
     """
     with listen(port) as sock:
         server, end = make_server(sock)
-        # Once, so that whatever is loaded late is there when the page comes.
+        # Load lazily imported modules and compiled code before the first request.
         training.train(settings.PlaySettings.check({"steps": 100}))
         address = f"http://{HOST}:{sock.getsockname()[1]}/"
         tell(address)
-        later = threading.Timer(1.5, _import_slow_parts)  # the first picture comes before
+        later = threading.Timer(1.5, _import_slow_parts)  # so as not to delay the first picture
         later.daemon = True
         later.start()
         if open_browser:
@@ -299,6 +301,6 @@ def serve(port: int = PORT, open_browser: bool = True, tell: Callable[[str], Any
 
 
 def _import_slow_parts() -> None:
-    """What other data and scores need, before somebody waits for it."""
+    """Import modules needed for other data sets and scores before a user waits for them."""
     import sklearn.datasets
     import sklearn.metrics  # noqa: F401

@@ -1,4 +1,4 @@
-"""A page's connection: the latest request wins."""
+"""The connection of a page: only the latest request is answered."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from fastnn.play.frames import frame
 from fastnn.play.settings import PlaySettings
 from fastnn.play.training import Result, train
 
-# A run goes on for so long at least though something newer was asked for: while a slider moves, a
-# training that takes longer shows how far it came, and the picture never stands still.
+# Seconds for which a run continues at least, even if a newer request is waiting. While a slider
+# moves, longer runs return intermediate results, so that the picture is updated all the time.
 GRACE = 0.05
 
 
 def parse(text: str) -> tuple[int, PlaySettings]:
-    """A request of the page: its number and its settings.
+    """Parse a request of the page: its number and its settings.
 
     Raises
     ------
     ValueError
-        One line that says what is wrong.
+        If the request is invalid; the message is one line.
     """
     try:
         fields = json.loads(text)
@@ -38,7 +38,7 @@ def parse(text: str) -> tuple[int, PlaySettings]:
 
 
 def number_of(text: str) -> int | None:
-    """The number of a request that is not as it should be, if it has one."""
+    """The number of an invalid request; None if it has no number."""
     try:
         number = json.loads(text)["id"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -47,14 +47,16 @@ def number_of(text: str) -> int | None:
 
 
 class Session:
-    """Requests of one page, and one answer at a time: the newest of all that are ready.
+    """Requests of one page and their answers.
+
+    One answer is sent at a time, and only the newest one that is ready.
 
     Parameters
     ----------
     send : callable
-        Sends bytes or text to the page.
+        Coroutine function that sends bytes or text to the page.
     workers : Executor
-        Of threads that train.
+        Thread pool for training.
     """
 
     def __init__(self, send: Callable[[bytes | str], Awaitable[None]], workers: Executor) -> None:
@@ -65,7 +67,7 @@ class Session:
         self._closed = False
 
     def ask(self, text: str) -> None:
-        """Take a request; it replaces one that has not begun."""
+        """Accept a request; it replaces a waiting one."""
         try:
             self._wanted = parse(text)
         except ValueError as error:
@@ -74,7 +76,7 @@ class Session:
         self._asked.set()
 
     def close(self) -> None:
-        """The page has gone; what is being trained stops."""
+        """Stop the training, as the page is closed."""
         self._closed = True
 
     async def run(self) -> None:
@@ -98,12 +100,12 @@ class Session:
 
             try:
                 await loop.run_in_executor(self._workers, self._work, settings, put)
-            except Exception as error:  # the page shall know, and go on
+            except Exception as error:  # report it to the page and continue
                 text = str(error) or type(error).__name__
                 self._put(json.dumps({"id": number, "error": text}))
 
     def _work(self, settings: PlaySettings, put: Callable[[Result], None]) -> None:
-        """In a thread: train, and hand over what there is to see."""
+        """Train in a worker thread and pass on intermediate and final results."""
         began = time.perf_counter()
 
         def stop() -> bool:
@@ -114,7 +116,7 @@ class Session:
             put(train(settings, stop, put))
 
     def _put(self, message: bytes | str) -> None:
-        """An answer; it replaces one that has not been sent."""
+        """Queue an answer; it replaces one that has not been sent."""
         self._answer = message
         self._ready.set()
 

@@ -1,4 +1,4 @@
-"""What a page may ask for: every field with its bounds and default."""
+"""Settings of a request: every field with its bounds and default."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fastnn.network import INITIALIZERS
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 DATA = ("moons", "circles", "blobs", "spirals", "quantiles", "xor", "points")
-# Data of which the number of classes can be chosen; the others have two.
+# Data with a selectable number of classes; the others have two.
 SEVERAL_CLASSES = ("blobs", "spirals", "quantiles", "points")
-# Data that noise moves, and data whose distribution is known: fresh points can be drawn.
+# Data sets whose points are displaced by noise.
 NOISY = ("moons", "circles", "blobs", "spirals", "xor")
 
 MOST_POINTS = 2000
@@ -22,7 +22,7 @@ MOST_CLASSES = 4
 MOST_LAYERS = 8
 MOST_UNITS = 32
 MOST_STEPS = 200_000
-MOST_SECONDS = 20.0  # of one training
+MOST_SECONDS = 20.0  # duration of one training run
 
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
 Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
@@ -32,29 +32,30 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class PlaySettings(SettingsModel):
-    """Data, network and training of one picture; the defaults are the course's own run.
+    """Data, network and training of a request; the defaults are those of the course.
 
     Attributes
     ----------
     data : str
-        One of ``DATA``; "points" are those of ``points``.
+        One of ``DATA``; "points" selects the points in ``points``.
     samples : int
-        Points that are drawn, those that are held out included.
+        Number of points drawn, held-out points included.
     noise : float
-        Standard deviation of the Gaussian that moves every point.
+        Standard deviation of the Gaussian noise added to every point.
     factor : float
         Radius of the inner circle.
     scale : float
-        Both features are multiplied by it.
+        Factor by which both features are multiplied.
     held_out : float
-        Share of the points that the network is not trained with.
+        Fraction of the points excluded from training.
     points : list of (x, y, class)
+        User-defined points.
     hidden, activation : list
-        Units and activation of each hidden layer.
+        Number of units and activation of each hidden layer.
     steps : int
-        Updates; the training ends with the epoch that has the last of them.
+        Minimum number of updates; training ends with the epoch in which it is reached.
     batch_size : int
-        0 takes all.
+        0 means all training points.
     """
 
     data: Annotated[str, OneOf(DATA)] = "moons"
@@ -100,17 +101,17 @@ class PlaySettings(SettingsModel):
 
     @property
     def n_classes(self) -> int:
-        """Classes of the data, as they are asked for."""
+        """Requested number of classes."""
         return self.classes if self.data in SEVERAL_CLASSES else 2
 
     def make_optimizer(self) -> Optimizer:
-        """The update rule."""
+        """Create the update rule."""
         if self.optimizer == "sgd":
             return SGD(self.learning_rate, momentum=self.momentum)
         return OPTIMIZERS[self.optimizer](self.learning_rate)
 
     def network(self, n_outputs: int) -> dict[str, Any]:
-        """Arguments of :class:`fastnn.Network`, those that are its defaults left out."""
+        """Arguments of :class:`fastnn.Network` that differ from its defaults."""
         one = len(set(self.activation)) <= 1
         given: dict[str, Any] = {"layer_sizes": [2, *self.hidden, n_outputs]}
         if self.hidden:
@@ -127,16 +128,16 @@ class PlaySettings(SettingsModel):
         return given | {"random_state": self.seed}
 
     def batches(self, n_train: int) -> int:
-        """Steps of a pass over so many points."""
+        """Number of steps per epoch of ``n_train`` points."""
         return -(-n_train // min(self.batch_size or n_train, n_train))
 
     def epochs(self, n_train: int) -> int:
-        """Passes over so many points that have the steps asked for."""
+        """Number of epochs of ``n_train`` points that have at least ``steps`` steps."""
         return -(-self.steps // self.batches(n_train))
 
 
 def describe() -> dict[str, Any]:
-    """Defaults, bounds and choices of every field, for the page."""
+    """Default, bounds and choices of every field, for the page."""
     schema = PlaySettings.model_json_schema()["properties"]
     fields = {}
     for name, about in schema.items():

@@ -1,4 +1,4 @@
-"""A file with a table as columns that the page can choose from."""
+"""Conversion of a table file to columns that can be selected on the page."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ import numpy as np
 from fastnn.datasets.reading import TEXT, read, suffix_of
 from fastnn.play.settings import MOST_CLASSES, MOST_POINTS
 
-SEED = 0  # of the rows that are taken of a large file
+SEED = 0  # of the random rows selected from a large file
 
 
 def columns(content: bytes, name: str) -> dict[str, Any]:
-    """Columns of numbers, and columns that can be classes.
+    """Numeric columns, and columns that can be used as classes.
 
     Parameters
     ----------
     content : bytes
-        Of a text file with separators.
+        Contents of a delimited text file.
     name : str
-        Of the file; its end tells what it is.
+        File name; its suffix determines the format.
 
     Returns
     -------
     dict
-        ``numbers`` and ``classes``: columns by name, the classes as positions in ``labels``;
-        ``notes``: what was decided.
+        ``name``: the file name; ``numbers`` and ``classes``: columns by name, with None or -1 for
+        missing values; ``labels``: for each class column, the label of each class; ``notes``:
+        decisions made while reading.
 
     Raises
     ------
     ValueError
-        If there is no table in it, or too few such columns.
+        If the file contains no table, fewer than two numeric columns or no class column.
     """
     suffix = suffix_of(Path(name))
     if suffix not in TEXT:
@@ -51,7 +52,7 @@ def columns(content: bytes, name: str) -> dict[str, Any]:
         raise ValueError(f"{name}: two columns of numbers are needed; there are {len(numbers)}")
     if not classes:
         raise ValueError(f"{name}: a column with 2 to {MOST_CLASSES} different values is needed")
-    # Without the options of the command, which the page has not.
+    # The notes name options of the command line, which the page does not have.
     notes = [
         re.sub(r" \(--[^)]*\)", "", note.replace(str(path), name).replace(path.name, name))
         for note in table.notes
@@ -71,7 +72,7 @@ def columns(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _numbers(table: Any) -> dict[str, np.ndarray]:
-    """Columns that are numbers."""
+    """Numeric columns with at least one finite value."""
     found = {}
     for name in table.names:
         try:
@@ -84,7 +85,7 @@ def _numbers(table: Any) -> dict[str, np.ndarray]:
 
 
 def _classes(table: Any) -> dict[str, tuple[np.ndarray, list[str]]]:
-    """Columns of few values: their positions among the sorted values; -1 for gaps."""
+    """Columns with few different values: class indices (-1 if missing) and sorted labels."""
     found = {}
     for name in table.names:
         texts = [_text(value) for value in table[name].tolist()]
@@ -96,12 +97,12 @@ def _classes(table: Any) -> dict[str, tuple[np.ndarray, list[str]]]:
 
 
 def _text(value: Any) -> str | None:
-    """A cell as a label."""
-    if value is None or value != value:  # a gap: NaN
+    """Label of a cell; None if the value is missing."""
+    if value is None or value != value:  # NaN
         return None
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    """Numbers as JSON has them: what is not finite is null."""
+    """Values for JSON: None instead of values that are not finite."""
     return [value if np.isfinite(value) else None for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""One training for the page: snapshots on the way, curves, scores."""
+"""One training run for the page: snapshots, curves, scores."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ from fastnn.training.history import Progress
 from fastnn.training.threads import usable_cores
 
 MOST_SNAPSHOTS = 32
-SNAPSHOT_NUMBERS = 300_000  # at most, of all snapshots together
+SNAPSHOT_NUMBERS = 300_000  # maximum number of values in all snapshots together
 CURVE_POINTS = 160
-SHOW_SECONDS = 0.12  # between two pictures of a run that takes longer
+SHOW_SECONDS = 0.12  # minimum time between two intermediate results
 
 
 @dataclass
 class Result:
-    """What a page gets of a training, finished or on its way.
+    """Result of a training run, finished or intermediate.
 
     Attributes
     ----------
     points : Points
     network : Network
     limits : list of float
-        Of the picture: left, right, bottom, top.
+        Limits of the picture: left, right, bottom, top.
     status : str
-        "training", "done", "stopped" (something newer was asked for), "time" (it took too long) or
-        "diverged".
+        "training", "done", "stopped" (a newer request arrived), "time" (the time limit was
+        reached) or "diverged".
     message : str
-        Of a run that did not end as it should.
+        Reason, if the status is "time" or "diverged".
     epochs : int
-        Asked for.
+        Number of epochs requested.
     batches : int
-        Steps of an epoch.
+        Number of steps per epoch.
     at : list of int
-        Epochs of the snapshots, 0 first.
+        Epochs of the snapshots, starting with 0.
     params : list of ndarray
-        Parameters at those epochs.
+        Parameters at the snapshots.
     scores : list of (float, float, float, float)
-        There: loss and accuracy of training, and of what is held out; NaN where there is nothing.
+        Training loss and accuracy, held-out loss and accuracy at the snapshots; the last two are
+        NaN if there are no held-out or fresh points.
     losses : list of ndarray
-        Objective before each epoch, as :class:`fastnn.History` has it.
+        Objective before each epoch, as in :class:`fastnn.History`.
     seconds : float
-        Of training alone.
+        Time spent in training alone.
     best : float or None
-        Accuracy that nobody can exceed.
+        Accuracy that no classifier can exceed; None if unknown.
     """
 
     points: Points
@@ -70,7 +71,7 @@ class Result:
     best: float | None = None
 
     def take(self, epoch: int) -> None:
-        """Keep the parameters as they are, and what they are worth."""
+        """Add a snapshot: copy the current parameters and compute their scores."""
         net, test = self.network, self.points.of_test
         penalty = 0.5 * net.l2 * sum(float(np.vdot(w, w)) for w in net.weights)
         held_out = (np.nan, np.nan) if test is None else _measure(net, *test, penalty)
@@ -79,11 +80,11 @@ class Result:
         self.scores.append((*_measure(net, *self.points.of_training, penalty), *held_out))
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Epochs and losses, few enough to be drawn."""
+        """Epochs and losses, thinned for drawing."""
         losses = np.concatenate([*self.losses, np.empty(0)])
         chosen = np.arange(len(losses))
         if len(losses) > CURVE_POINTS:
-            # Steps are drawn on a logarithmic axis.
+            # The axis of the steps is logarithmic.
             chosen = np.unique(np.geomspace(1, len(losses), CURVE_POINTS).astype(int) - 1)
         return chosen, losses[chosen]
 
@@ -91,9 +92,10 @@ class Result:
 def _measure(
     net: fastnn.Network, X: np.ndarray, y: np.ndarray, penalty: float
 ) -> tuple[float, float]:
-    """Loss, as ``Network.loss``, and accuracy, from one prediction.
+    """Loss, as in ``Network.loss``, and accuracy, computed from one prediction.
 
-    A class that the network was not trained with counts as wrong, and for the accuracy only.
+    Points of a class absent from the training set count as misclassified and are excluded from the
+    loss.
     """
     p = net.predict_proba(X)
     right = y[:, None] == net.classes_
@@ -106,7 +108,7 @@ def _measure(
 
 
 def cuts(epochs: int, n_params: int) -> list[int]:
-    """Epochs after which a snapshot is taken: close at first, later at least every sixteenth."""
+    """Epochs of the snapshots: half of them logarithmically spaced, half of them evenly."""
     most = max(8, min(MOST_SNAPSHOTS, SNAPSHOT_NUMBERS // n_params))
     log = np.geomspace(1, epochs, most // 2)
     even = np.linspace(0, epochs, most // 2 + 1)[1:]
@@ -118,18 +120,18 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Result], Any] = lambda result: None,
 ) -> Result:
-    """Train as the settings say.
+    """Train a network with the given settings.
 
-    A training goes on to the same bits when ``fit`` is called again, so one call after another
-    makes the snapshots, and the result is that of one call.
+    Repeated calls of ``fit`` continue the training, bitwise as in a single call. ``fit`` is
+    therefore called once per snapshot.
 
     Parameters
     ----------
     settings : PlaySettings
     stop : callable
-        Asked between chunks of steps; whether to stop.
+        Called between chunks of steps; training stops if it returns True.
     show : callable
-        Called with the unfinished result now and then.
+        Called with the unfinished result at snapshots, at most once per ``SHOW_SECONDS``.
 
     Returns
     -------
@@ -185,7 +187,7 @@ def train(
 
 
 def _why(error: DivergenceError, net: fastnn.Network, batches: int) -> str:
-    """A divergence in words; its step counts from the beginning."""
+    """Explanation of a divergence, with the step counted from the start of training."""
     step = net.n_epochs_ * batches + error.step
     return (
         f"The loss became {error.loss} at step {step:,}. A step that is too long overshoots the "

@@ -1,7 +1,7 @@
-// The controls: each stands for a field of the settings, with the bounds that the server gives.
+// The controls: one for each field of the settings, with the bounds sent by the server.
 
-/** name, label, kind, panel; `when` says whether the field means anything now. */
 const drawn = (s) => s.data !== "points";
+/** Field, label, kind and panel of each control; `when` says whether the field applies. */
 const SPECS = [
   { name: "data", label: "Points", kind: "select", panel: "data" },
   {
@@ -45,7 +45,7 @@ function element(tag, properties, ...children) {
   return made;
 }
 
-/** Two digits, as a person would choose; whole numbers where only these make sense. */
+/** Round to two significant digits, and to an integer if the field requires one. */
 function rounded(value, spec) {
   const short = Number(value.toPrecision(2));
   return spec.whole ? Math.round(short) : short;
@@ -115,7 +115,7 @@ export class Controls {
     return [number, slider];
   }
 
-  /** Show settings; what means nothing for them is hidden. */
+  /** Show settings; controls that do not apply to them are hidden. */
   show(settings) {
     this.shown = settings;
     for (const { spec, box, inputs } of this.items) {

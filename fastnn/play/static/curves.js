@@ -22,13 +22,13 @@ function decades(low, high, most) {
   return found;
 }
 
-/** A power of ten as people write it. */
+/** Label of a power of ten. */
 function short(power) {
   if (power < -3 || power > 5) return `1e${power}`;
   return power >= 0 ? (10 ** power).toLocaleString("en") : (10 ** power).toFixed(-power);
 }
 
-/** Values at the axis of the loss: powers of ten, or 1, 2, 5 where there are few of these. */
+/** Ticks of the loss axis: powers of ten, or 1, 2, 5 times these if they are too few. */
 function lossTicks(low, high) {
   const powers = decades(low, high, 5).map((power) => [10 ** power, short(power)]);
   if (powers.length > 2) return powers;
@@ -42,7 +42,7 @@ function lossTicks(low, high) {
   return found.length ? found : powers;
 }
 
-/** An SVG of the curves: `[{xs, ys, color, dash, name}]`, with a line at `step`. */
+/** SVG of the curves `[{xs, ys, color, dash, name}]`, with a vertical line at `step`. */
 export function curvesSvg(curves, step, name) {
   const values = curves.flatMap((c) => Array.from(c.ys).filter((v) => Number.isFinite(v) && v > 0));
   const last = Math.max(10, ...curves.map((c) => c.xs.at(-1) ?? 1));

@@ -1,13 +1,13 @@
-// The network as a diagram: a thumbnail for each unit, lines as wide as the weights are large.
+// The network as a diagram: a thumbnail for each unit; the line width shows the size of a weight.
 
 import { grid } from "./net.js";
 import { COLORS, css, isDark, theme } from "./picture.js";
 
-const SIDE = 24; // pixels of a thumbnail's map
+const SIDE = 24; // side of a thumbnail, in pixels
 const sheet = document.createElement("canvas");
 sheet.width = sheet.height = SIDE;
 
-/** Where the units of a layer lie: middles and size. */
+/** Centres and size of the units of a layer. */
 function places(count, x, height, most) {
   const step = Math.min(most + 10, (height - 8) / count);
   const size = Math.max(4, Math.min(most, step - Math.min(8, step * 0.2)));
@@ -15,7 +15,7 @@ function places(count, x, height, most) {
   return Array.from({ length: count }, (_, i) => ({ x, y: top + i * step, size }));
 }
 
-/** Map of a unit: one colour for negative outputs, one for positive; `most` has the full colour. */
+/** Map of a unit: one colour for negative outputs, one for positive, fully saturated at `most`. */
 export function unitPixels(values, most, colors = [COLORS[0], COLORS[1]]) {
   const side = Math.sqrt(values.length);
   const image = new ImageData(side, side);
@@ -38,9 +38,9 @@ function thumbnail(context, values, place, most, colors) {
   context.strokeRect(place.x - half, place.y - half, place.size, place.size);
 }
 
-let drawn = []; // where the units are
+let drawn = []; // positions of the units
 
-/** The hidden unit at a place of the diagram, `[layer, unit]`, if there is one. */
+/** The hidden unit at a position of the diagram, `[layer, unit]`, or null. */
 export function unitAt(x, y) {
   for (let i = 1; i + 1 < drawn.length; i++) {
     const j = drawn[i].findIndex((p) => 2 * Math.max(Math.abs(x - p.x), Math.abs(y - p.y)) <= p.size);
@@ -73,7 +73,7 @@ export function drawDiagram(canvas, net, limits, classes) {
   outputs.forEach((units, i) => {
     const last = i === outputs.length - 1;
     units.forEach((values, j) => {
-      // Strength by layer, so that units of little effect look weak; outputs in their class's colour.
+      // Hidden units are scaled per layer, so that small outputs look weak; outputs have the colour of their class.
       const own = last ? [theme().ground, COLORS[classes[j]]] : [COLORS[0], COLORS[1]];
       thumbnail(context, values, layers[i][j], last ? 1 : largest(units), own);
     });
@@ -104,7 +104,7 @@ function wires(context, net, layers) {
       context.strokeStyle = css(w < 0 ? COLORS[0] : COLORS[1]);
       context.globalAlpha = 0.25 + 0.75 * strength;
       context.lineWidth = 0.4 + 4 * strength;
-      context.setLineDash(w < 0 ? [5, 3] : []); // told apart without colour too
+      context.setLineDash(w < 0 ? [5, 3] : []); // the sign is visible without colour too
       context.beginPath();
       const middle = (a.x + b.x) / 2;
       context.moveTo(a.x + a.size / 2, a.y);
@@ -116,7 +116,7 @@ function wires(context, net, layers) {
   context.setLineDash([]);
 }
 
-/** Buttons under the diagram: units, activation and removal of each hidden layer. */
+/** Controls below the diagram: units, activation and removal of each hidden layer. */
 export function buildColumns(box, settings, choices, limits, change) {
   const focus = document.activeElement?.id;
   box.replaceChildren();

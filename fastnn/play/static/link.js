@@ -1,6 +1,6 @@
-// The connection: requests go out as they come, the server answers the newest; frames come back.
+// The connection: every request is sent at once, the server answers the latest one with frames.
 
-/** Header and arrays of a message; `fastnn/play/frames.py` has the format. */
+/** Decode header and arrays of a message; `fastnn/play/frames.py` describes the format. */
 export function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const frame = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
@@ -16,7 +16,7 @@ export class Link {
   constructor({ onframe, onerror, onstate }) {
     Object.assign(this, { onframe, onerror, onstate });
     this.number = 0;
-    this.asked = new Map(); // when each request was made, for the time to its picture
+    this.asked = new Map(); // time of each request, to measure the time to the picture
     this.wait = 250;
     this.open();
   }
@@ -51,7 +51,7 @@ export class Link {
   }
 }
 
-/** Post settings; the answer, or an error with the server's words. */
+/** Post settings or a file; returns the response, or throws an error with the server's message. */
 export async function post(address, settings) {
   const body = settings instanceof Blob ? settings : JSON.stringify({ id: 0, settings });
   const response = await fetch(address, { method: "POST", body });

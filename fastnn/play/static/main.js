@@ -1,4 +1,4 @@
-// The page: settings in, frames out. Other modules draw; this one knows what is shown.
+// The page: sends settings, receives frames, and holds the state that the other modules draw.
 
 import { Controls } from "./controls.js";
 import { buildColumns, drawDiagram, largest, unitAt, unitPixels } from "./diagram.js";
@@ -19,19 +19,19 @@ const $ = (id) => document.getElementById(id);
 const about = await (await fetch("about.json")).json();
 const fields = about.fields;
 let settings = fromHash(location.hash, fields);
-let frame = null; // the newest
-let at = null; // snapshot that is shown; null follows the end
+let frame = null; // latest frame
+let at = null; // index of the snapshot shown; null means the last one
 let pinned = null; // {frame, settings, net}
-let sheet = null; // limits of the picture since somebody has begun to draw: it stands still
+let sheet = null; // limits of the picture, fixed while the user draws points
 let cursor = null;
-let unit = null; // [layer, unit] under the mouse: the picture is its map
+let unit = null; // [layer, unit] under the mouse, whose map the picture shows
 const stats = { frames: 0, latencies: [], times: [] };
 
 // --- settings ---------------------------------------------------------------------------
 
 let asking = false;
 
-/** Edit the settings and train anew; several edits before the next frame are one request. */
+/** Edit the settings and retrain; several edits in one task are sent as one request. */
 function change(edit) {
   edit(settings);
   show();
@@ -91,7 +91,7 @@ function shownIndex() {
 
 const limitsNow = () => sheet ?? frame.limits;
 
-/** The points of the frame, or those that have been drawn since. */
+/** The points of the frame, or the user's points if these have changed since. */
 function pointsNow() {
   const { data, points } = settings;
   if (data !== "points" || points.length === frame.y.length) return frame;
@@ -100,7 +100,7 @@ function pointsNow() {
 
 let due = false;
 
-/** Draw before the next frame of the screen, once however often it is asked for. */
+/** Draw once before the next screen refresh, however often this is called. */
 function draw() {
   if (due) return;
   due = true;
@@ -152,7 +152,7 @@ function drawCursor(context, side) {
 function onframe(next) {
   next.fresh = true;
   frame = next;
-  if (frame.id === link.number) { // else what was said since is newer
+  if (frame.id === link.number) { // an older frame must not replace a newer notice
     $("notice").hidden = !frame.message;
     $("notice").textContent = frame.message;
   }
@@ -176,7 +176,7 @@ function showTime(index) {
 
 let saying = 0;
 
-/** Tell in words what is shown, once it has come to rest. */
+/** Describe the result in words after 0.7 s without a new frame. */
 function say() {
   clearTimeout(saying);
   saying = setTimeout(() => {
@@ -236,7 +236,7 @@ $("pin").onclick = () => {
   draw();
 };
 
-// --- what one takes away ----------------------------------------------------------------
+// --- export -----------------------------------------------------------------------------
 
 async function copy(button, text) {
   const usual = button.textContent;
@@ -272,7 +272,7 @@ function figure() {
   const { accuracy } = scoresOf(frame, index);
   const step = count(stepOf(frame, index));
   const words = `${settings.data}, ${frame.layers.join("-")}, step ${step}, training accuracy ${percent(accuracy)}`;
-  const image = classPixels(map, frame.classes, [255, 255, 255]); // for paper, in the dark too
+  const image = classPixels(map, frame.classes, [255, 255, 255]); // white ground, in dark mode too
   return figureSvg(frame, map, limitsNow(), image, words);
 }
 
@@ -301,7 +301,7 @@ function presets() {
 
 function presentPoints() {
   if (settings.data === "points" || !frame) return settings.points;
-  const short = (v) => Number(v.toPrecision(5)); // the link has them all
+  const short = (v) => Number(v.toPrecision(5)); // the page address contains all points
   return Array.from(frame.y, (k, i) => [short(frame.X[2 * i]), short(frame.X[2 * i + 1]), k]);
 }
 

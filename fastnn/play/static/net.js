@@ -1,4 +1,4 @@
-// A network as the server sends it: the forward pass over many points at once.
+// Forward pass of a network sent by the server, over many points at once.
 
 const ACTIVATIONS = {
   identity: (z) => z,
@@ -14,7 +14,7 @@ const ACTIVATIONS = {
   mish: (z) => z * Math.tanh(ACTIVATIONS.softplus(z)),
 };
 
-// Abramowitz and Stegun 7.1.26: off by 1.5e-7 at most, less than a shade of the picture.
+// Abramowitz and Stegun 7.1.26: the error is at most 1.5e-7, too small to be visible.
 function erf(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));
   const poly = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
@@ -22,7 +22,7 @@ function erf(x) {
 }
 
 export class Net {
-  /** `header` has layers, activations, shift and scale; `params` weights, then biases, of each layer. */
+  /** `header` has layers, activations, shift and scale; `params` has weights, then biases, of each layer. */
   constructor(header, params) {
     this.sizes = header.layers;
     this.activations = header.activations;
@@ -31,7 +31,7 @@ export class Net {
     this.params = params;
   }
 
-  /** Number of products of one point: what the forward pass costs. */
+  /** Number of multiplications per point: the cost of the forward pass. */
   get work() {
     return this.sizes.slice(1).reduce((sum, n, i) => sum + n * this.sizes[i], 0);
   }
@@ -94,7 +94,7 @@ function softmax(outputs) {
   }
 }
 
-/** Middles of the cells of a grid over `limits`, rows from the top. */
+/** Centres of the cells of a grid over `limits`, rows from top to bottom. */
 export function grid(limits, side) {
   const [left, right, bottom, top] = limits;
   const [xs, ys] = [new Float64Array(side * side), new Float64Array(side * side)];
@@ -107,7 +107,7 @@ export function grid(limits, side) {
   return [xs, ys];
 }
 
-/** Side of the grid of a picture: fine, but no more work than a frame has time for. */
+/** Side of the grid of a picture, from 40 to 96: smaller for larger networks, to limit the work per frame. */
 export function gridSide(net) {
   return Math.round(Math.min(96, Math.max(40, Math.sqrt(6e6 / (net.work + 30)))));
 }
@@ -118,7 +118,7 @@ export function netOf(frame, index) {
   return new Net(frame, frame.params.subarray(index * size, (index + 1) * size));
 }
 
-/** Probabilities and net inputs of the classes over a grid. */
+/** Probabilities and net inputs of the classes on a grid. */
 export function mapOf(net, limits, side) {
   const p = net.probabilities(...grid(limits, side));
   return { side, p, z: net.inputs };

@@ -1,4 +1,4 @@
-// The numbers of a frame: table, legend, loss curves, and the same in words.
+// The results of a frame: table, legend, loss curves, and a description in words.
 
 import { curvesSvg } from "./curves.js";
 import { mark } from "./pen.js";
@@ -31,7 +31,7 @@ export function showNumbers(frame, index) {
   $("numbers").innerHTML = rows;
 }
 
-/** How long the training and the picture took; `latencies` and `times` of the pictures so far. */
+/** Show the time of training and of the picture, from the `latencies` and `times` of the pictures so far. */
 export function showSpeed(frame, { latencies, times }) {
   const steps = stepOf(frame, frame.at.length - 1);
   const ms = 1000 * frame.seconds;
@@ -45,7 +45,7 @@ export function showSpeed(frame, { latencies, times }) {
 
 let legendShown = "";
 
-/** Classes and axes; a table has names for both. */
+/** Show classes and axes, with the names of the table if the points are from one. */
 export function showLegend(frame, limits, { axes: names = ["x", "y"], labels = [] }) {
   const range = (k) => `${names[k]} ${limitText(limits[2 * k])} to ${limitText(limits[2 * k + 1])}`;
   const axes = `${range(0)}, ${range(1)}`;
@@ -56,7 +56,7 @@ export function showLegend(frame, limits, { axes: names = ["x", "y"], labels = [
   const item = (text, before = "") => {
     const span = document.createElement("span");
     span.innerHTML = before;
-    span.append(text); // may be of a file: text, never HTML
+    span.append(text); // may be from a file: insert as text, never as HTML
     return span;
   };
   const items = frame.classes.map((k) => item(labels[k] ?? `class ${k}`, mark(k)));
@@ -79,7 +79,7 @@ export function showCurves(frame, pinned, index) {
   $("curves").innerHTML = curvesSvg(curves, stepOf(frame, index), "Loss by step, both logarithmic");
 }
 
-/** The end of a training in words, for screen readers. */
+/** The result of a training in words, for screen readers. */
 export function inWords(frame) {
   if (frame.status === "diverged") return frame.message;
   const { loss, accuracy, testAccuracy } = scoresOf(frame, frame.at.length - 1);

@@ -3,7 +3,7 @@
 import { COLORS, css, markPath } from "./picture.js";
 
 const NAMES = ["blue circles", "orange triangles", "green squares", "pink diamonds"];
-const APART = 0.022; // of the picture, between two points of a stroke
+const APART = 0.022; // distance between two points of a stroke, as a fraction of the picture
 const ERASER = 0.04;
 
 export function mark(k) {
@@ -13,7 +13,7 @@ export function mark(k) {
 }
 
 export class Pen {
-  /** `points()` are the present points, `limits()` those of the picture, `change(points)` is told new ones. */
+  /** `points()` returns the current points, `limits()` the limits of the picture; `change(points)` sets new points. */
   constructor(canvas, tools, hint, { points, limits, change, cursor, most }) {
     Object.assign(this, { canvas, hint, points, limits, change, cursor, most });
     this.tool = "look";
@@ -43,7 +43,7 @@ export class Pen {
   choose(tool) {
     this.tool = tool;
     this.canvas.classList.toggle("drawing", tool !== "look");
-    this.canvas.role = tool === "look" ? "img" : "application"; // which gets the arrow keys
+    this.canvas.role = tool === "look" ? "img" : "application"; // an application receives arrow keys
     this.hint.textContent = tool === "look"
       ? "Choose a class to draw points of your own, with the mouse or with arrow keys and Enter."
       : tool === "erase"
@@ -97,7 +97,7 @@ export class Pen {
     const points = this.points();
     if (x < 0 || x > 1 || y < 0 || y > 1 || points.length >= this.most) return;
     const [left, right, bottom, top] = this.limits();
-    const digits = (value, width) => { // a thousandth of the picture, as short as that can be written
+    const digits = (value, width) => { // round to about a thousandth of the picture
       const more = Math.ceil(Math.log10(Math.abs(value) / width + 1));
       return Number(value.toPrecision(3 + more));
     };

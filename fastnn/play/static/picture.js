@@ -1,4 +1,4 @@
-// The decision map on a canvas: probabilities as ground, the boundary as a line, points on top.
+// The decision map on a canvas: probabilities as the background, boundary as a line, points on top.
 
 export const COLORS = [[0, 114, 178], [230, 159, 0], [0, 158, 115], [204, 121, 167]];
 const DIFFERENT = [213, 94, 0];
@@ -8,14 +8,14 @@ export function isDark() {
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-/** Colours of the page that a canvas needs. */
+/** Colours for drawing on a canvas, in light or dark mode. */
 export function theme() {
   return isDark()
     ? { ground: [20, 23, 27], ink: "#f2f4f6", edge: "#f2f4f6", hollow: "#14171b" }
     : { ground: [255, 255, 255], ink: "#111111", edge: "#222222", hollow: "#ffffff" };
 }
 
-/** Pixels of a map, `[red, green, blue, alpha]` each. */
+/** Image of a map; `color(p, rgb)` sets the colour of pixel `p`. */
 function pixels(side, color) {
   const image = new ImageData(side, side);
   const rgb = [0, 0, 0];
@@ -27,7 +27,7 @@ function pixels(side, color) {
   return image;
 }
 
-/** Ground of a map: the colour of the likeliest class, the stronger the surer. */
+/** Background of a map: the colour of the most probable class, stronger for higher probability. */
 export function classPixels(map, classes, ground = theme().ground) {
   const { p, side } = map;
   const least = 1 / p.length;
@@ -41,7 +41,7 @@ export function classPixels(map, classes, ground = theme().ground) {
   });
 }
 
-/** Ground of the difference of two maps: how much probability moved. */
+/** Background for two maps: total variation distance of their probabilities. */
 export function differencePixels(one, other) {
   const { ground } = theme();
   return pixels(one.side, (at, rgb) => {
@@ -56,7 +56,7 @@ function distance(one, other, at) {
   return Math.min(1, moved / 2);
 }
 
-/** Share of the picture where the two answers differ. */
+/** Fraction of the picture where the predicted classes differ. */
 export function disagreement(one, other) {
   let count = 0;
   const n = one.side ** 2;
@@ -71,8 +71,8 @@ function winner(p, at) {
 }
 
 /**
- * Pieces of the boundary, `[x0, y0, x1, y1]` from 0 to 1, by marching squares over the net inputs: of
- * relu these are linear between its bends, while probabilities are 0 or 1 nearly everywhere.
+ * Segments of the boundary, `[x0, y0, x1, y1]` from 0 to 1, by marching squares on the net inputs. With
+ * relu these are piecewise linear, while probabilities are close to 0 or 1 nearly everywhere.
  */
 export function boundary(map) {
   const { z, side } = map;
@@ -110,7 +110,7 @@ function march(lead, side, pieces) {
 
 const sheet = document.createElement("canvas");
 
-/** Make a canvas as sharp as the screen; returns its context, in CSS pixels, and its side. */
+/** Match a canvas to the resolution of the screen; returns its context, in CSS pixels, and its side. */
 export function prepare(canvas) {
   const side = canvas.clientWidth || 200;
   const dense = Math.round(side * Math.min(devicePixelRatio || 1, 3));
@@ -141,7 +141,7 @@ export function drawBoundary(context, side, pieces, dash = [], width = 1.6) {
   context.setLineDash([]);
 }
 
-/** Marks of the classes, told apart without colour too: circle, triangle, square, diamond. */
+/** Markers of the classes, distinct without colour too: circle, triangle, square, diamond. */
 export function markPath(kind, x, y, r) {
   if (kind === 1) {
     const [h, w] = [1.25 * r, 1.15 * r];
@@ -152,7 +152,7 @@ export function markPath(kind, x, y, r) {
   return `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`;
 }
 
-/** Points of a frame that lie in the picture, placed from 0 to 1. */
+/** Points of a frame inside the picture: `[x, y, class, heldOut]`, coordinates from 0 to 1. */
 export function* placed(frame, limits) {
   const [left, right, bottom, top] = limits;
   for (let i = 0; i < frame.y.length; i++) {
@@ -165,7 +165,7 @@ export function* placed(frame, limits) {
 export function drawPoints(context, side, frame, limits, size) {
   const { edge, hollow } = theme();
   const radius = size ?? Math.max(2.2, Math.min(4.2, 60 / Math.sqrt(frame.y.length)));
-  const stamps = new Map(); // one path for all points of a look: far fewer calls
+  const stamps = new Map(); // one path for all points of the same style: far fewer calls
   for (const [x, y, k, heldOut] of placed(frame, limits)) {
     const key = `${k}${heldOut}`;
     if (!stamps.has(key)) stamps.set(key, { k, heldOut, one: new Path2D(markPath(k, 0, 0, radius)), all: new Path2D() });

@@ -1,4 +1,4 @@
-// A run that is kept beside the newest one, and where the two differ.
+// Comparison of a pinned run with the latest one.
 
 import { mapOf } from "./net.js";
 import { percent } from "./numbers.js";
@@ -7,9 +7,9 @@ import {
 } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
-const SIDE = 64; // of the grids
+const SIDE = 64; // side of the grids
 
-/** Draw the pinned run, `{frame, settings, net}`, and its difference from another. */
+/** Draw the pinned run, `{frame, settings, net}`, and its difference from the current run `now`. */
 export function showPinned(pinned, now, limits) {
   const [old, other] = [mapOf(pinned.net, limits, SIDE), mapOf(now.net, limits, SIDE)];
   const [context, width] = prepare($("pinned-map"));

@@ -1,8 +1,8 @@
-// What one takes away: links, code, files.
+// Export: links and files.
 
 import { COLORS, boundary, css, markPath, placed } from "./picture.js";
 
-/** Settings as the part of an address behind the #: those that are not the defaults. */
+/** URL fragment with all settings that differ from the defaults. */
 export function toHash(settings, fields) {
   const parts = new URLSearchParams();
   for (const [name, { default: usual }] of Object.entries(fields)) {
@@ -15,7 +15,7 @@ export function toHash(settings, fields) {
   return parts.toString().replaceAll("%2C", ",").replaceAll("%3B", ";");
 }
 
-/** Settings of an address; what it does not name is the default. The server checks them. */
+/** Settings from a URL fragment; missing ones get their defaults. The server validates them. */
 export function fromHash(hash, fields) {
   const settings = {};
   const given = new URLSearchParams(hash.replace(/^#/, ""));
@@ -45,7 +45,7 @@ export function pointsCsv(frame) {
   return `x0,x1,class\n${rows.join("\n")}\n`;
 }
 
-/** The picture as SVG: the ground as an image, all else as paths; `image` are its pixels. */
+/** The picture as SVG: the background `image` as a bitmap, everything else as paths. */
 export function figureSvg(frame, map, limits, image, caption) {
   const [side, left, top, below] = [480, 46, 12, 58];
   const sheet = document.createElement("canvas");

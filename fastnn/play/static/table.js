@@ -1,4 +1,4 @@
-// A CSV file: which two columns are the axes, and which is the class.
+// A CSV file: selection of two columns as the axes and of one as the class.
 
 import { post } from "./link.js";
 
