@@ -180,6 +180,7 @@ class Network:
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
+            Grey levels of the pixels.
         dropout_seed : two integers, optional
             If given, dropout is applied after the dense layer; the mask depends on this seed
             alone.
@@ -210,6 +211,7 @@ class Network:
         Parameters
         ----------
         images : tf.Tensor of uint8, shape (images, 28, 28, 1)
+            Grey levels of the pixels.
 
         Returns
         -------

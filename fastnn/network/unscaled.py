@@ -1,4 +1,4 @@
-"""A warning where training came to nothing, and the scale of the data is the likely cause."""
+"""Warn if training achieved nothing and the scale of the data is the likely cause."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fastnn.network.custom import CustomLoss
 from fastnn.network.prediction import Predictor, point
 from fastnn.network.spec import NetworkSpec
 
-FEWEST_STEPS = 50  # before that nothing can be said
+FEWEST_STEPS = 50  # after fewer steps, there is no warning
 # Root mean squares of a column beyond these are far from those of standardised data, for which
 # initial weights and learning rates are made: units saturate, or gradients are small or explode.
 LEAST, MOST = 0.02, 20.0
-NO_GAIN = 0.01  # share of a constant's loss; what is below is no better than the constant
-_NUMBERS = 1 << 15  # looked at
+NO_GAIN = 0.01  # fraction of the loss of a constant; a smaller gain counts as none
+_NUMBERS = 1 << 15  # size of the sample that is checked
 
 
 def warn_unscaled(
