@@ -126,7 +126,7 @@ def _aligned(
     # One vector of padding at the end: kernels read whole vectors, even past the end of a row.
     nbytes = math.prod(map(int, shape)) * dtype.itemsize
     buffer = allocate(nbytes + 2 * ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % ALIGNMENT
+    start = -buffer.__array_interface__["data"][0] % ALIGNMENT
     return buffer[start : start + nbytes].view(dtype).reshape(shape)
 
 

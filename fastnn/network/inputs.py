@@ -140,21 +140,27 @@ def _class_indices(
                 f"{name} has a single class, {present.tolist()[0]!r}; at least two are needed"
             )
         classes = _new_classes(present, spec.n_classes, name)
-    known = ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
     try:
         if (labels.dtype.kind == "m") != (classes.dtype.kind == "m"):
             raise TypeError  # NumPy would compare timedelta64 with integers
-        positions = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+        positions = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
         unknown = classes[positions] != labels
     except TypeError:
         raise ValueError(
             f"{name} has labels of another type ({labels.dtype}) than the network, which knows "
-            f"{known}"
+            f"{_first_of(classes)}"
         ) from None
     if unknown.any():
         label = labels[unknown][:1].tolist()[0]
-        raise ValueError(f"{name} has a label unknown to the network: {label!r}; it knows {known}")
+        raise ValueError(
+            f"{name} has a label unknown to the network: {label!r}; it knows {_first_of(classes)}"
+        )
     return positions.astype(spec.dtype)[:, None], classes
+
+
+def _first_of(classes: np.ndarray) -> str:
+    """The first classes, for a message."""
+    return ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
 
 
 def _new_classes(present: np.ndarray, n_classes: int, name: str) -> np.ndarray:

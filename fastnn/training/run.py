@@ -270,7 +270,8 @@ class FitRun(Run):
             validation.values = [(loss, score) for loss, score in self.start.validation.tolist()]
             validation.best = self.start.best
         before = time.perf_counter()
-        self.train(np.empty(0), np.empty(0))  # no steps: only compiles the kernels
+        if self.model.kernels.NAME == "numba":
+            self.train(np.empty(0), np.empty(0))  # no steps: only compiles the kernels
         self.compile_seconds = time.perf_counter() - before
         self.started += self.compile_seconds
 
