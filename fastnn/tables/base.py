@@ -256,7 +256,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
         def train(k: int) -> tuple[Network, Record]:
             started = time.perf_counter()
-            net = recipe.new_network(
+            net = recipe.new_network(  # type: ignore[call-arg]  # for mypy a slice has any length
                 *data[:2],
                 self._n_classes(),
                 **self._loss_of_network(),
@@ -360,7 +360,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             groups, first = [], 0
             for column in self.encoding_.columns:
                 groups.append(range(first, first := first + len(column.outputs())))
-            self._importances = importances(self._score_of, *held_out[:2], groups).mean(axis=1)
+            x, y = held_out[:2]
+            self._importances = importances(self._score_of, x, y, groups).mean(axis=1)
         return self._importances
 
     def out_of_range(self, X: Any) -> np.ndarray:
