@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.errors import DivergenceError
 from fastnn.network import Network, fitting
-from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Every, Purpose
+from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose, are_requested
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
@@ -247,14 +247,8 @@ class _Files(NamedTuple):
     @classmethod
     def of(cls, checkpoint: Any, every: CheckpointEvery, resume: Any) -> _Files | None:
         """Validate the arguments; return None if no checkpoints are requested."""
-        if checkpoint is None:
-            for name, value in (("checkpoint_every", every), ("resume", resume)):
-                if value:
-                    raise ValueError(f"{name} needs checkpoint, the folder of checkpoints")
+        if not are_requested(checkpoint, every, resume, "the folder of checkpoints"):
             return None
-        Every.of(every)
-        if not isinstance(resume, bool):
-            raise ValueError(f"resume must be a bool; got {resume!r}")
         try:
             folder = Path(checkpoint)
         except TypeError:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
-    Every,
     Purpose,
+    are_requested,
     digest,
     plain,
 )
@@ -41,16 +41,10 @@ class Keeping(NamedTuple):
         cls, estimator: Any, checkpoint: Any, every: CheckpointEvery, resume: Any
     ) -> Keeping | None:
         """Check the arguments; None if no checkpoints are requested."""
-        if checkpoint is None:
-            for name, value in (("checkpoint_every", every), ("resume", resume)):
-                if value:
-                    raise ValueError(f"{name} needs checkpoint, the file to write")
+        if not are_requested(checkpoint, every, resume, "the file to write"):
             return None
         from fastnn.storage.checkpoints import CheckpointFile
 
-        Every.of(every)
-        if not isinstance(resume, bool):
-            raise ValueError(f"resume must be a bool; got {resume!r}")
         if estimator.time_limit is not None:
             raise ValueError(
                 "checkpoints need time_limit=None: how many epochs there is time for depends on "

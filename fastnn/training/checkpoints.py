@@ -51,6 +51,27 @@ class Every(NamedTuple):
             ) from None
 
 
+def are_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, what: str) -> bool:
+    """Validate the checkpoint arguments of ``fit``; return whether there is a ``checkpoint``.
+
+    Parameters
+    ----------
+    checkpoint, every, resume
+        The arguments; ``resume`` is a bool.
+    what : str
+        Meaning of ``checkpoint``, for the error message.
+    """
+    if checkpoint is None:
+        for name, value in (("checkpoint_every", every), ("resume", resume)):
+            if value:
+                raise ValueError(f"{name} needs checkpoint, {what}")
+        return False
+    Every.of(every)
+    if not isinstance(resume, bool):
+        raise ValueError(f"resume must be a bool; got {resume!r}")
+    return True
+
+
 @dataclass
 class Point:
     """Position of a run: what a checkpoint stores besides network and optimizer state.
