@@ -63,7 +63,7 @@ cdef void layer_tangents(Block *b, Size k, Matrix dx, Matrix dz) noexcept nogil:
     cdef Dense d
     plan_products(b, k, &d)
     if d.inputs == NARROW:
-        product(dx, Weights(d.w, d.n_out, 1), NULL, d.n_in, d.n_out, d.lanes, dz)
+        product(dx, Matrix(d.w, d.n_out), NULL, d.n_in, d.n_out, d.lanes, dz)
     elif d.inputs == PACKED:
         share_panels(dx.p, dx.ld, 1, d.n_in, d.lanes, b.team, d.panels)
         packed_product(Factor(d.w, 1, d.n_out), d.panels, NULL, False, d.n_out, d.lanes, d.n_in,

@@ -216,20 +216,20 @@ cdef inline void gather_targets(Block *b, Data *data, Batch *batch) noexcept nog
 cdef void group_gradient(Block *b, Data *data, Batch *batch, Size group, Update *update,
                          double *loss) noexcept nogil:
     """Compute loss and gradient of a group, some consecutive blocks of a batch."""
-    cdef Size size = b.net.header.block
-    cdef Size blocks = (batch.samples + size - 1) // size
-    cdef Size first = group * blocks // batch.groups, k
+    cdef Size size = b.net.header.block, k
+    cdef Size first = first_block(group, batch.groups, batch.blocks)
+    cdef Size last = first_block(group + 1, batch.groups, batch.blocks)
     cdef real *grads = b.memory.grads
     b.memory.grads = grads + group * b.net.header.n_params
     b.seed, b.step, b.scale = data.seed, batch.step, batch.scale
     if b.team.thread == 0:
         loss[0] = 0
-    for k in range(first, (group + 1) * blocks // batch.groups):
+    for k in range(first, last):
         if k > first:
             meet(b.team)
         gather_block(b, data, batch, k * size, smaller(size, batch.samples - k * size))
         meet(b.team)
-        b.accumulate, b.update = k > first, update if k == blocks - 1 else NULL
+        b.accumulate, b.update = k > first, update if k == batch.blocks - 1 else NULL
         block_gradient(b, loss)
     b.memory.grads = grads
 
@@ -268,14 +268,24 @@ cdef Batch make_batch(Net *net, Data *data, Size start, Size samples, Size step)
     if data.weights != NULL:
         total = sum_range(data.weights, data.order, start, samples)
     # a batch may contain only samples of weight zero; its gradient is zero
-    return Batch(start, samples, step, 1 / total if total != 0 else 0, group_count(net, samples))
+    return Batch(start, samples, step, 1 / total if total != 0 else 0, block_count(net, samples),
+                 group_count(net, samples))
+
+
+cdef inline Size block_count(Net *net, Size samples) noexcept nogil:
+    return (samples + net.header.block - 1) // net.header.block
 
 
 cdef inline Size group_count(Net *net, Size samples) noexcept nogil:
     """Return the number of groups (partial gradient sums) of a batch of this size."""
-    if net.header.shared:
-        return 1
-    return smaller(net.header.groups, (samples + net.header.block - 1) // net.header.block)
+    return 1 if net.header.shared else smaller(net.header.groups, block_count(net, samples))
+
+
+cdef inline Size first_block(Size group, Size groups, Size blocks) noexcept nogil:
+    """Return the first block of a group."""
+    if groups == 1:  # divisions are 1% of the smallest steps
+        return group * blocks
+    return group * blocks // groups
 
 
 cdef inline double ordered_sum(double *x, Size n) noexcept nogil:

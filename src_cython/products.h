@@ -65,8 +65,8 @@ INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int
 }
 
 /* The same for all samples and rows, four rows at a time. */
-FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
-                      Matrix out)
+INLINE void product_loops(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
+                          Matrix out)
 {
     for (Size first = 0; first < n_in; first += INPUTS) {
         const Size n = n_in - first < INPUTS ? n_in - first : INPUTS;
@@ -86,6 +86,23 @@ FUNCTION void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out,
         }
 #undef ROWS
     }
+}
+
+/* out = w.T x + b, where w is (n_in, n_out). One of the strides of w is a constant in each of these
+ * two functions, since the loops have no register left for another.
+ *
+ * Structs of more than 16 bytes would be passed in memory, which GCC copies with vector loads that
+ * wait for the stores of the members (about 5 ns per call). */
+FUNCTION void product(Matrix x, Matrix w, const real *b, Size n_in, Size n_out, Size lanes,
+                      Matrix out)
+{
+    product_loops(x, (Weights){w.p, w.ld, 1}, b, n_in, n_out, lanes, out);
+}
+
+/* out = w x, where w is (n_out, n_in). */
+FUNCTION void product_transposed(Matrix x, Matrix w, Size n_in, Size n_out, Size lanes, Matrix out)
+{
+    product_loops(x, (Weights){w.p, 1, w.ld}, NULL, n_in, n_out, lanes, out);
 }
 
 /* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x rows i and rows_dz rows j; and if

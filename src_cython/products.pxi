@@ -54,7 +54,7 @@ cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
     cdef Size units = last - unit
     cdef Matrix z = rows_of(d.z, unit)
     if d.forward == NARROW:
-        product(d.x, Weights(d.w + unit, d.n_out, 1), d.b + unit, d.n_in, units, d.lanes, z)
+        product(d.x, Matrix(d.w + unit, d.n_out), d.b + unit, d.n_in, units, d.lanes, z)
     elif d.forward == PACKED:
         packed_product(Factor(d.w + unit, 1, d.n_out), d.panels, d.b + unit, False, units, d.lanes,
                        d.n_in, z, d.copy, no_update())
@@ -85,7 +85,8 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
     cdef real *w = d.w + first * d.n_out
     cdef Size rows = stop - first, done
     if d.inputs == NARROW:
-        product(d.dz, Weights(w, 1, d.n_out), NULL, d.n_out, rows, d.lanes, rows_of(d.dx, first))
+        product_transposed(d.dz, Matrix(w, d.n_out), d.n_out, rows, d.lanes,
+                           rows_of(d.dx, first))
     elif d.inputs == PACKED:
         packed_product(Factor(w, d.n_out, 1), d.dz_panels, NULL, False, rows, d.lanes, d.n_out,
                        rows_of(d.dx, first), d.copy, no_update())

@@ -22,11 +22,10 @@ cdef extern from "vector.h" nogil:
                    Size ldo) noexcept
 
 cdef extern from "products.h" nogil:
-    ctypedef struct Weights:
-        const real *w
-        Size step_in, step_out
-    void product(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
+    void product(Matrix x, Matrix w, const real *b, Size n_in, Size n_out, Size lanes,
                  Matrix out) noexcept
+    void product_transposed(Matrix x, Matrix w, Size n_in, Size n_out, Size lanes,
+                            Matrix out) noexcept
     void outer(Matrix x, Matrix dz, bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
                real *db) noexcept
     void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *dw, real *db) noexcept

@@ -77,6 +77,7 @@ cdef struct Batch:
     Size samples
     Size step  # training step, which selects the dropout masks
     double scale  # 1 / total weight
+    Size blocks
     Size groups  # partial sums of the gradient
 
 

@@ -49,16 +49,17 @@ cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memo
 cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size step,
                     Memory memory, real *d_inputs) noexcept nogil:
     """Compute the gradients, summed over the blocks in the order of a training step."""
-    cdef Size features = net.layers[0].fan_in, size = net.header.block, k, group, first
+    cdef Size features = net.layers[0].fan_in, size = net.header.block, k, group, first, last
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out, n_params = net.header.n_params
-    cdef Size blocks = (samples + size - 1) // size, groups = group_count(net, samples)
+    cdef Size blocks = block_count(net, samples), groups = group_count(net, samples)
     cdef Team one = alone()
     cdef Block b
     cdef Matrix dz, dx
     cdef double loss = 0
     for group in range(groups):
-        first = group * blocks // groups
-        for k in range(first, (group + 1) * blocks // groups):
+        first = first_block(group, groups, blocks)
+        last = first_block(group + 1, groups, blocks)
+        for k in range(first, last):
             tape_block(&b, net, memory, &one, seed, step, k * size, samples)
             b.memory.grads = memory.grads + group * n_params
             b.accumulate = k > first
