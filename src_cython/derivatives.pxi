@@ -42,9 +42,7 @@ cdef void read_columns(const real *x, Size ldx, Size samples, Size columns, Size
 cdef inline void plan_products(Block *b, Size k, Dense *d) noexcept nogil:
     """Choose the strategy of a product with the weights only, the same in both directions."""
     read_layer(b, k, d)
-    d.inputs = NARROW
-    if b.net.layers[k].blas:
-        d.inputs = PACKED if PACKED_PRODUCTS else BLAS
+    d.inputs = dense_strategy(b, b.net.layers + k)
 
 
 cdef void layer_inputs_back(Block *b, Size k, Matrix dz, Matrix dx) noexcept nogil:

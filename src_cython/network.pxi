@@ -10,10 +10,6 @@ cdef extern from "data.h" nogil:
                       Size lanes) noexcept
     bint all_finite(const real *x, Size n) noexcept
 
-cdef extern from "products.h" nogil:
-    void few_samples_product(const real *x, const real *w, const real *b, Size samples, Size n_in,
-                             Size n_out, real *out) noexcept
-
 cdef extern from "sparse.h" nogil:
     void split_rows(const CsrBlock *x, Size columns, Size start, Size stop) noexcept
 
@@ -159,17 +155,21 @@ cdef inline void block_gradient(Block *b, double *loss) noexcept nogil:
 cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Size n) noexcept nogil:
     """Prepare a block: n samples of a batch from ``first`` on. Each thread gathers a share.
 
-    Consecutive inputs are not copied unless they need padding; sparse rows are never copied.
+    Consecutive inputs are not copied unless they need padding; nor are sparse rows and the row of
+    a batch of one sample.
     """
     cdef Header *header = b.net.header
     cdef real *work = b.memory.work
-    cdef Size lanes = round_up(n, PADDING), start = batch.start + first
+    cdef bint single = batch.samples == 1 and data.csr.indices == NULL
+    cdef Size lanes = 1 if single else round_up(n, PADDING), start = batch.start + first
     cdef Size s = share(lanes, GATHERED, b.team.thread, b.team.n_threads)
     cdef Size stop = share(lanes, GATHERED, b.team.thread + 1, b.team.n_threads)
     cdef Rows rows = Rows(data.order, start + s, n - s)
-    cdef Matrix x = Matrix(work + header.work_input + s, header.block)
-    b.samples, b.lanes, b.first, b.ld = n, lanes, first, header.block
-    b.x, b.csr = Matrix(work + header.work_input, header.block), data.csr
+    cdef Matrix x
+    b.single, b.samples, b.lanes, b.first = single, n, lanes, first
+    b.ld = 1 if single else header.block
+    b.x, b.csr = Matrix(work + header.work_input, b.ld), data.csr
+    x = Matrix(b.x.p + s, b.ld)
     if data.csr.indices != NULL:
         b.x.p = NULL
         b.csr.order, b.csr.first, b.csr.samples = data.order, start, n
@@ -182,6 +182,8 @@ cdef inline void gather_block(Block *b, Data *data, Batch *batch, Size first, Si
             b.x = x
         elif b.team.thread == 0:
             copy_rows(x, data.features, n, lanes, b.x)
+    elif single and not data.x_is_bytes:
+        b.x.p = <real *> data.x + data.order[start] * data.features
     elif s < stop and data.x_is_bytes:
         gather_bytes(x, <uint8_t *> data.x, data.features, rows, stop - s)
     elif s < stop:
@@ -367,8 +369,8 @@ cdef real *forward_few(Net *net, real *x, Size samples, Memory memory) noexcept 
     for k in range(net.n_layers):
         layer = net.layers + k
         z = memory.work + layer.net_input
-        few_samples_product(x, memory.params + layer.weights, memory.params + layer.biases,
-                            samples, layer.fan_in, layer.fan_out, z)
+        few_samples_product(x, Matrix(memory.params + layer.weights, layer.fan_out),
+                            memory.params + layer.biases, samples, layer.fan_in, layer.fan_out, z)
         x = memory.work + layer.output
         if layer.activation != IDENTITY:
             activate(z, <int> layer.activation, net.constants[k], samples * layer.fan_out, x)
@@ -379,7 +381,7 @@ cdef inline void start_block(Block *b, Net *net, Memory memory, Team *team, real
                              Size n) noexcept nogil:
     """Prepare a block of n rows of ``x``, for predictions and input derivatives."""
     b.net, b.memory, b.team, b.first, b.step, b.seed = net, memory, team, 0, 0, 0
-    b.csr.indices, b.update = NULL, NULL
+    b.csr.indices, b.update, b.single = NULL, NULL, False
     b.samples, b.lanes = n, round_up(n, PADDING)
     # the smallest leading dimension: less memory in the cache
     b.ld = round_up(n, GATHERED)

@@ -1,6 +1,7 @@
 /* Products of narrow layers, whose matrices fit into the caches without packing.
  *
- * Every inner loop runs along the samples, except in the functions for few samples at the end.
+ * Every inner loop runs along the samples, except in the functions for few samples at the end,
+ * whose loops run along the units.
  */
 #ifndef FASTNN_PRODUCTS_H
 #define FASTNN_PRODUCTS_H
@@ -173,20 +174,6 @@ FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, 
 #undef TILE
 }
 
-/* The same for one sample, with the same bits. The loops run along the outputs: db gets dz as a
- * contiguous row, from which dw is computed. Adding 0 turns -0 into 0, as the sums in outer do. */
-FUNCTION void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *RESTRICT dw,
-                           real *RESTRICT db)
-{
-    for (Size j = 0; j < n_out; j++)
-        db[j] = dz.p[j * dz.ld] + 0;
-    for (Size i = 0; i < n_in; i++, dw += n_out) {
-        const real factor = x.p[i * x.ld];
-        for (Size j = 0; j < n_out; j++)
-            dw[j] = factor * db[j] + 0;
-    }
-}
-
 /* db = sum of dz over the samples, for functions that compute only dw. */
 FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *db)
 {
@@ -207,11 +194,12 @@ FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *
 /* Up to four samples of out = b + x w, where x and out are (samples, units): every weight is read
  * once for all samples. The rows of out are separate pointers, so that RESTRICT tells the compiler
  * that they do not overlap. */
-INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRICT w,
+INLINE void few_rows(const int rows, const real *RESTRICT x, Matrix weights,
                      const real *RESTRICT b, Size n_in, Size n_out, real *RESTRICT out,
                      real *RESTRICT out1, real *RESTRICT out2, real *RESTRICT out3)
 {
     const real *x1 = x + n_in, *x2 = x + 2 * n_in, *x3 = x + 3 * n_in;
+    const real *RESTRICT w = weights.p;
     for (Size j = 0; j < n_out; j++) {
         out[j] = b[j];
         if (rows > 1)
@@ -222,8 +210,8 @@ INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRIC
             out3[j] = b[j];
     }
     Size i = 0;
-    for (; i + 4 <= n_in; i += 4, w += 4 * n_out) {
-        const real *w1 = w + n_out, *w2 = w1 + n_out, *w3 = w2 + n_out;
+    for (; i + 4 <= n_in; i += 4, w += 4 * weights.ld) {
+        const real *w1 = w + weights.ld, *w2 = w1 + weights.ld, *w3 = w2 + weights.ld;
 #define SUM(x) ((x[i] * w[j] + x[i + 1] * w1[j]) + (x[i + 2] * w2[j] + x[i + 3] * w3[j]))
         for (Size j = 0; j < n_out; j++) {
             out[j] += SUM(x);
@@ -236,7 +224,7 @@ INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRIC
         }
 #undef SUM
     }
-    for (; i < n_in; i++, w += n_out)
+    for (; i < n_in; i++, w += weights.ld)
         for (Size j = 0; j < n_out; j++) {
             out[j] += x[i] * w[j];
             if (rows > 1)
@@ -250,8 +238,8 @@ INLINE void few_rows(const int rows, const real *RESTRICT x, const real *RESTRIC
 
 /* out = b + x w for few samples, where x and out are (samples, units): the loops run along the
  * outputs, since the rows of the weights are contiguous. */
-FUNCTION void few_samples_product(const real *x, const real *w, const real *b, Size samples,
-                                  Size n_in, Size n_out, real *out)
+FUNCTION void few_samples_product(const real *x, Matrix w, const real *b, Size samples, Size n_in,
+                                  Size n_out, real *out)
 {
 #define ROWS(rows)                                                                                \
     few_rows(rows, x, w, b, n_in, n_out, out, out + n_out, out + 2 * n_out, out + 3 * n_out)
@@ -263,6 +251,38 @@ FUNCTION void few_samples_product(const real *x, const real *w, const real *b, S
     case 1: ROWS(1); break;
     }
 #undef ROWS
+}
+
+/* out[i] = sum over j of w[i][j] x[j] for `rows` rows i. */
+INLINE void dot_rows(const int rows, const real *x, Matrix w, Size n, real *out)
+{
+    Vec sums[4];
+    Size j = 0;
+    UNROLL for (int i = 0; i < rows; i++) sums[i] = (Vec){0};
+    for (; j + V <= n; j += V)
+        UNROLL for (int i = 0; i < rows; i++) sums[i] += LOAD(w.p + i * w.ld + j) * LOAD(x + j);
+    horizontal_sums(rows, sums, 0, out);
+    for (; j < n; j++)
+        UNROLL for (int i = 0; i < rows; i++) out[i] += w.p[i * w.ld + j] * x[j];
+}
+
+/* out = w x for one sample, where w is (n_out, n_in). */
+FUNCTION void one_sample_transposed(const real *x, Matrix w, Size n_in, Size n_out, real *out)
+{
+    Size i = 0;
+    for (; i + 4 <= n_out; i += 4)
+        dot_rows(4, x, (Matrix){w.p + i * w.ld, w.ld}, n_in, out + i);
+    for (; i < n_out; i++)
+        dot_rows(1, x, (Matrix){w.p + i * w.ld, w.ld}, n_in, out + i);
+}
+
+/* dw = x dz.T for one sample. */
+FUNCTION void one_sample_outer(const real *x, const real *dz, Size n_in, Size n_out,
+                               real *RESTRICT dw)
+{
+    for (Size i = 0; i < n_in; i++, dw += n_out)
+        for (Size j = 0; j < n_out; j++)
+            dw[j] = x[i] * dz[j];
 }
 
 #endif

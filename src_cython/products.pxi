@@ -53,7 +53,9 @@ cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
     """``z = w.T x + b`` for the units from ``unit`` up to ``last``."""
     cdef Size units = last - unit
     cdef Matrix z = rows_of(d.z, unit)
-    if d.forward == NARROW:
+    if d.forward == SINGLE:
+        few_samples_product(d.x.p, Matrix(d.w + unit, d.n_out), d.b + unit, 1, d.n_in, units, z.p)
+    elif d.forward == NARROW:
         product(d.x, Matrix(d.w + unit, d.n_out), d.b + unit, d.n_in, units, d.lanes, z)
     elif d.forward == PACKED:
         packed_product(Factor(d.w + unit, 1, d.n_out), d.panels, d.b + unit, False, units, d.lanes,
@@ -84,7 +86,9 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
     """``dx = w dz`` for the inputs from ``first`` up to ``stop``, perhaps more, up to ``last``."""
     cdef real *w = d.w + first * d.n_out
     cdef Size rows = stop - first, done
-    if d.inputs == NARROW:
+    if d.inputs == SINGLE:
+        one_sample_transposed(d.dz.p, Matrix(w, d.n_out), d.n_out, rows, d.dx.p + first)
+    elif d.inputs == NARROW:
         product_transposed(d.dz, Matrix(w, d.n_out), d.n_out, rows, d.lanes,
                            rows_of(d.dx, first))
     elif d.inputs == PACKED:
@@ -108,14 +112,16 @@ cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil
     cdef int strategy = d.gradient
     if d.gradient != CSR:
         x = rows_of(d.x, first)
-    if first == 0 and d.gradient != NARROW:
+    if first == 0 and d.gradient == SINGLE:
+        copy_rows(Matrix(d.dz.p, 0), 1, d.n_out, 0, Matrix(d.db, 0))
+    elif first == 0 and d.gradient != NARROW:
         row_sums(d.dz, d.accumulate, d.n_out, d.lanes, d.db)
     if d.skips and density_percent(x, rows, d.lanes) < DENSE_PERCENT:
         strategy = MASKED
         masks_by_row(x, rows, d.lanes, d.masks)
-    if strategy == NARROW:
-        if d.samples == 1 and rows == d.n_in and not d.accumulate:
-            outer_of_one(x, d.dz, rows, d.n_out, d.dw, d.db)
+    if strategy == NARROW or strategy == SINGLE:
+        if strategy == SINGLE:
+            one_sample_outer(x.p, d.dz.p, rows, d.n_out, d.dw + place)
         else:
             outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
                   d.db if first == 0 else NULL)
@@ -177,7 +183,7 @@ cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
     cdef Size lanes = round_up(samples, PADDING)
     cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)
     find_blas()
-    d.n_in, d.n_out, d.samples, d.lanes = n_in, n_out, samples, lanes
+    d.n_in, d.n_out, d.lanes = n_in, n_out, lanes
     d.x.p = <real *> calloc((n_in + n_out) * lanes + panels + COPY_SIZE, sizeof(real))
     if d.x.p == NULL:
         raise MemoryError

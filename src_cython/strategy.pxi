@@ -2,6 +2,7 @@
 #
 # `plan_forward` and `plan_backward` choose a strategy for a layer, block and direction:
 #
+#   SINGLE  matrix-vector products, for batches of one sample (products.h)
 #   NARROW  loops along the samples, without packing (products.h)
 #   PACKED  packed panels and a micro-kernel, for wide layers (packed.h)
 #   BLAS    for wide layers if packed products are not compiled
@@ -28,7 +29,10 @@ cdef extern from "products.h" nogil:
                             Matrix out) noexcept
     void outer(Matrix x, Matrix dz, bint accumulate, Size n_in, Size n_out, Size lanes, real *dw,
                real *db) noexcept
-    void outer_of_one(Matrix x, Matrix dz, Size n_in, Size n_out, real *dw, real *db) noexcept
+    void one_sample_transposed(const real *x, Matrix w, Size n_in, Size n_out, real *out) noexcept
+    void one_sample_outer(const real *x, const real *dz, Size n_in, Size n_out, real *dw) noexcept
+    void few_samples_product(const real *x, Matrix w, const real *b, Size samples, Size n_in,
+                             Size n_out, real *out) noexcept
     void row_sums(Matrix dz, bint accumulate, Size n_out, Size lanes, real *db) noexcept
 
 cdef extern from "packed.h" nogil:
@@ -82,12 +86,12 @@ cdef extern from "plan.h" nogil:
     const int UPDATE_ROWS, UPDATE_COLUMNS
 
 cdef enum:
-    NOTHING, NARROW, PACKED, BLAS, MASKED, CSR
+    NOTHING, SINGLE, NARROW, PACKED, BLAS, MASKED, CSR
 
 
 cdef struct Dense:
     # A dense layer and one block: operands, results and strategies of the products.
-    Size n_in, n_out, samples, lanes
+    Size n_in, n_out, lanes
     Matrix x, z, dz, dx  # x.p is NULL if the input is sparse
     real *w
     real *b
@@ -164,7 +168,7 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
     cdef real *work = b.memory.work
     cdef real *own = b.memory.own
     cdef real *products
-    d.n_in, d.n_out, d.samples, d.lanes = layer.fan_in, layer.fan_out, b.samples, b.lanes
+    d.n_in, d.n_out, d.lanes = layer.fan_in, layer.fan_out, b.lanes
     d.x = b.x
     if k > 0:
         d.x = Matrix(work + b.net.layers[k - 1].output, b.ld)
@@ -177,6 +181,15 @@ cdef inline void read_layer(Block *b, Size k, Dense *d) noexcept nogil:
         d.panels = work + b.net.header.work_packed + b.net.scratch.shared[0]
         d.copy, d.tile = products + b.net.scratch.copy, products + b.net.scratch.tile
         d.masks = <uint64_t *> (products + b.net.scratch.masks)
+
+
+cdef inline int dense_strategy(Block *b, Layer *layer) noexcept nogil:
+    """Return the strategy if no operand is sparse."""
+    if b.single:
+        return SINGLE
+    if not layer.blas:
+        return NARROW
+    return PACKED if PACKED_PRODUCTS else BLAS
 
 
 cdef inline void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
@@ -194,6 +207,8 @@ cdef inline void plan_forward(Block *b, Size k, Dense *d) noexcept nogil:
         d.forward = CSR
         d.piece = sparse_piece(d.n_out, b.team)
         d.sparse = SparseRows(&b.csr, NULL, NULL, b.samples, d.lanes)
+    elif b.single:
+        d.forward = SINGLE
     elif reads_relu(b.net, k) and density_percent(d.x, d.n_in, d.lanes) < DENSE_PERCENT:
         d.forward = MASKED
         d.piece = sparse_piece(d.n_out, b.team)
@@ -219,10 +234,8 @@ cdef inline void plan_backward(Block *b, Size k, Matrix dz, Matrix dx, Dense *d)
     d.update = b.update if fuses_update(b.net, b.update, k, b.csr.indices != NULL) else NULL
     d.part = 2 * k
     d.piece = least_piece(layer, d.n_in, b.team)
-    d.skips = reads_relu(b.net, k)
-    d.gradient = NARROW
-    if layer.blas:
-        d.gradient = PACKED if PACKED_PRODUCTS else BLAS
+    d.skips = reads_relu(b.net, k) and not b.single
+    d.gradient = dense_strategy(b, layer)
     d.inputs = d.gradient if k > 0 else NOTHING
     if d.gradient == PACKED:
         plan_packed_backward(b, k, d)

@@ -135,6 +135,7 @@ cdef struct Block:
     real *weights
     Size samples
     Size lanes
+    bint single  # a batch of one dense sample: matrices are (units, 1), without padding
     Size first  # position of the first sample in the batch
     Size ld  # leading dimension of matrices in scratch memory
     double scale

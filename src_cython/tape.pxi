@@ -25,7 +25,9 @@ cdef inline void tape_block(Block *b, Net *net, Memory memory, Team *team, uint6
     b.net, b.memory, b.team, b.first, b.seed, b.step = net, memory, team, first, seed, step
     b.samples = smaller(net.header.block, samples - first)
     b.memory.work = b.memory.own = memory.work + first // net.header.block * tape_size(net)
-    b.lanes, b.ld = round_up(b.samples, PADDING), round_up(b.samples, GATHERED)
+    b.single = samples == 1
+    b.lanes = 1 if b.single else round_up(b.samples, PADDING)
+    b.ld = 1 if b.single else round_up(b.samples, GATHERED)
     b.csr.indices, b.update = NULL, NULL
     b.x = Matrix(b.memory.work + net.header.work_input, b.ld)
 
@@ -40,7 +42,10 @@ cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memo
     cdef Matrix z
     while first < samples:
         tape_block(&b, net, memory, &one, seed, step, first, samples)
-        gather(b.x, x, features, Rows(NULL, first, b.samples), b.lanes)
+        if b.single:
+            copy_rows(Matrix(x, features), 1, features, features, b.x)
+        else:
+            gather(b.x, x, features, Rows(NULL, first, b.samples), b.lanes)
         z = forward_layers(&b)
         transpose(z.p, z.ld, n_out, b.samples, NULL, out + first * n_out, n_out)
         first += b.samples

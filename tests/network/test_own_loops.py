@@ -37,6 +37,8 @@ def derivative(net, outputs, targets):
 
 CASES = [  # sizes, samples, batch size
     ((4, 64, 64, 2), 7, 1),
+    ((50, 60, 130, 5), 5, 1),
+    ((50, 600, 600, 3), 3, 1),
     ((4, 11, 3), 60, 16),
     ((5, 8, 3), 1291, 1291),
     ((50, 60, 130, 5), 300, 100),  # packed products, or BLAS
