@@ -74,7 +74,7 @@ def test_cache_notices_every_source(package):
     change(package / "backends" / "codes.py", "\nPOISSON = 16 ", "\nPOISSON = 6 ")
     # a formula of another file
     maths = package / "backends" / "numba" / "maths.py"
-    change(maths, "return _times_power_of_two(like(x, 1.0) + p, t)", "return x + x")
+    change(maths, "return _times_power_of_two(cast_like(x, 1.0) + p, t)", "return x + x")
     assert run(package) == [0.5, 2.0, 0]
     # the file of the function itself
     change(package / "backends" / "numba" / "losses.py", "out[s] / total[s]\n", "total[s]\n")
@@ -110,7 +110,7 @@ def test_private_names_of_numba():
 
     from fastnn.backends.numba import cache, compiling
 
-    overridden = set(vars(compiling._Translated)) - {"_needed", "set_env"}
+    overridden = set(vars(compiling._UnlinkedLibrary)) - {"_dependencies", "set_env"}
     overridden = {name for name in overridden if not name.startswith("__")}
     assert {name for name in overridden if not hasattr(compiling.JITCodeLibrary, name)} == set()
     empty = compiling.JITCodeLibrary(cpu_target.target_context.codegen(), "empty")

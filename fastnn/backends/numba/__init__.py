@@ -7,7 +7,7 @@ This package differs from it as follows:
   are one named tuple, which Numba decomposes into scalars and pointers.
 * Loops run over whole vectors: rows of scratch memory are padded, and values computed in the
   padding are not used.
-* A function decorated with ``distinct`` requires that no two of its pointers overlap; a function
+* A function decorated with ``noalias`` requires that no two of its pointers overlap; a function
   that works in place therefore takes one pointer for input and output.
 * The public functions convert the named tuples of :mod:`fastnn.backends.interface` to plain
   tuples, whose types Numba's dispatcher determines ten times as fast.

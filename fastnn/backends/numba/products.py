@@ -8,8 +8,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import apart, distinct, inner, public
-from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
+from fastnn.backends.numba.compiling import inner, noalias, noinline, public
+from fastnn.backends.numba.pointers import Matrix, at, cast_like, fill, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
 BLAS_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
@@ -59,7 +59,7 @@ def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
 _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 
-@apart
+@noinline
 def _blas(a, a_is, b, b_is, beta, pieces, out):
     """``out = op(a) op(b) + beta out``, for ``pieces`` ranges of the rows of ``out`` in turn.
 
@@ -80,7 +80,7 @@ def _blas(a, a_is, b, b_is, beta, pieces, out):
             b.ld,
             at(a.data, begin * step),
             a.ld,
-            like(out.data, beta),
+            cast_like(out.data, beta),
             at(out.data, begin * out.ld),
             out.ld,
         )
@@ -146,17 +146,17 @@ def tangent_product(dx, w, blas, dz):
         weighted_rows(dx, w.data, w.ld, 1, 0, dz)
 
 
-@distinct
+@noalias
 def _sum(x, samples):
     """Return the sum of a row."""
-    total = like(x, 0.0)
+    total = cast_like(x, 0.0)
     for s in range(samples):
         total += x[s]
     return total
 
 
 @inner
-def product_of_few(x, w, out):
+def few_samples_product(x, w, out):
     """``out += x w`` for a few samples, one per row: the loops run along the units."""
     weighted_rows(w, x.data, 1, x.ld, None, out)
 
