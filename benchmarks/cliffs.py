@@ -65,11 +65,11 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
     for width in (144, 384):
-        below = Side((16, width, width, 4), limits.shared_samples)
+        below = Side((16, width, width, 4), limits.split_units_samples)
         name = f"tensor to data parallelism, {width} units"
         # both are whole vectors of samples: 97 samples cost as much as 112, a different effect
         yield name, below, replace(below, batch=below.batch + 16)
-    numbers = limits.shared_bytes // 4
+    numbers = limits.split_units_bytes // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)

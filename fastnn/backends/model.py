@@ -101,7 +101,7 @@ class Model:
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
         # Held by a call that trains the network; see fastnn.training.run.alone.
-        self.in_training = threading.Lock()
+        self.training_lock = threading.Lock()
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:

@@ -78,10 +78,10 @@ class Plan:
     def threads(self, batch_size: int) -> int:
         """Return how many threads are worthwhile for training with this batch size."""
         limits = self.tuning
-        wanted = limits.wanted_threads(self.n_params, batch_size)
+        wanted = limits.useful_threads(self.n_params, batch_size)
         if self.header[codes.SHARED]:
             widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
-            most = -(-widest // limits.shared_units)
+            most = -(-widest // limits.min_split_units)
         else:
             most = min(-(-batch_size // self.block), self.groups)
         return max(1, min(wanted, most))
@@ -204,16 +204,16 @@ def make_plan(
     """
     limits = tuning() if limits is None else limits
     n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
-    shared = n_params * itemsize > limits.shared_bytes or (
+    shared = n_params * itemsize > limits.split_units_bytes or (
         not sparse
-        and 0 < batch_size <= limits.shared_samples
+        and 0 < batch_size <= limits.split_units_samples
         and limits.step_work(n_params, batch_size) >= limits.work_per_thread
-        and min(layer_sizes[1:-1], default=0) >= 2 * limits.shared_units
+        and min(layer_sizes[1:-1], default=0) >= 2 * limits.min_split_units
     )
 
     def wide(fan_in: int, fan_out: int) -> int:
         """Return the entry of column BLAS for a layer."""
-        is_wide = min(fan_in, fan_out) >= limits.blas_width
+        is_wide = min(fan_in, fan_out) >= limits.wide_layer_units
         return (1 + shared) * int(is_wide and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
 
     # Offsets into scratch memory are in rows at first, because the block size is not known yet.
@@ -227,7 +227,7 @@ def make_plan(
     products = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
     block = _block(limits, units * itemsize, batch_size, bool(shared), len(products) > 0)
     if not shared:
-        block = _even(block, batch_size, limits.wanted_threads(n_params, batch_size))
+        block = _even(block, batch_size, limits.useful_threads(n_params, batch_size))
     layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
 
     header = np.zeros(codes.HEADER_SIZE, np.int64)
@@ -289,10 +289,10 @@ def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wid
     fitting = limits.block_bytes // sample_bytes // 64 * 64
     least = limits.min_block
     if shared:
-        least = max(limits.min_shared_block, -(-batch_size // 64) * 64)
+        least = max(limits.min_split_block, -(-batch_size // 64) * 64)
     elif wide:
-        of_batch = batch_size // limits.blas_blocks // 64 * 64
-        least = max(least, min(of_batch, limits.max_blas_block))
+        of_batch = batch_size // limits.wide_blocks // 64 * 64
+        least = max(least, min(of_batch, limits.max_wide_block))
     return min(max(fitting, least), limits.max_block)
 
 

@@ -49,7 +49,7 @@ def rng(request):
 @pytest.fixture
 def split_units():
     """Make plans in which threads split the units of every layer, even of a small one."""
-    with tuned(shared_bytes=0):
+    with tuned(split_units_bytes=0):
         yield
 
 
@@ -60,6 +60,6 @@ def division(request):
     BLAS is limited to one thread. If units are split, BLAS threads would divide the products again,
     at other places.
     """
-    limits = {"shared_bytes": 0} if request.param == "units" else {}
+    limits = {"split_units_bytes": 0} if request.param == "units" else {}
     with threadpool_limits(limits=1, user_api="blas"), tuned(**limits):
         yield

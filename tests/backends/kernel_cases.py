@@ -14,7 +14,7 @@ from fastnn.backends import numpy as reference
 from fastnn.backends.tuning import Tuning
 from fastnn.training import optimizers
 
-BLAS_WIDTH = Tuning().blas_width
+BLAS_WIDTH = Tuning().wide_layer_units
 
 
 def compare(kernels, name, reads=(), numbers=(), writes=(), compiled_writes=None, least=0.0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastnn.training.batches import Rows
+from fastnn.training.batches import CsrRows
 
 
 def data(samples, features, density, dtype, seed=0):
@@ -23,7 +23,7 @@ def test_compressed_rows(kernels, shape, density, dtype):
     x = data(*shape, density, dtype)
     expected = scipy.sparse.csr_matrix(x)
     for n_threads in (1, 2):
-        rows = Rows.compressed(x, kernels, n_threads)
+        rows = CsrRows.from_dense(x, kernels, n_threads)
         np.testing.assert_array_equal(rows.indptr, expected.indptr)
         np.testing.assert_array_equal(rows.indices, expected.indices)
         np.testing.assert_array_equal(rows.values[0], expected.data)

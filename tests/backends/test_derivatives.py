@@ -173,7 +173,7 @@ def test_inputs_of_a_tape_by_the_complex_step():
 def test_apply_is_the_update_of_a_step(kernels, dtype, name, l2, shared):
     """Also with plans by which ``train`` updates weights together with their gradient."""
     optimizer = (OPTIMIZERS | CLIPPED)[name]
-    with tuned(**({"shared_bytes": 0} if shared else {})):
+    with tuned(**({"split_units_bytes": 0} if shared else {})):
         problem = make_problem([9, 60, 50, 3], "tanh", samples=9, dtype=dtype, l2=l2)
     params, moments, count = padded(problem.params), None, 0
     for count in range(3):

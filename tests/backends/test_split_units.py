@@ -66,7 +66,7 @@ def test_updates_of_wide_layers(compiled, optimizer, sparse):
 def test_gradient_with_split_units(kernels, dtype):
     problems = []
     for limit in (0, 2**40):
-        with tuned(shared_bytes=limit):
+        with tuned(split_units_bytes=limit):
             problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
     (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
     assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]

@@ -98,9 +98,9 @@ def test_thresholds_hold_within_the_context_only():
     usual = net.model.batch_plan(100)
 
     def broken():
-        with tuned(shared_bytes=0) as changed:
+        with tuned(split_units_bytes=0) as changed:
             assert tuning() is changed
-            assert changed == replace(Tuning(), shared_bytes=0)
+            assert changed == replace(Tuning(), split_units_bytes=0)
             assert net.model.batch_plan(100).tuning is changed  # a plan of its own
             raise RuntimeError("within")
 
@@ -117,12 +117,15 @@ def test_thresholds_hold_within_the_context_only():
     [
         ({"min_block": 16}, "min_block must be a multiple of 64 of at least 64; got 16"),
         ({"max_block": 0}, "max_block must be a multiple of 64 of at least 64; got 0"),
-        ({"min_shared_block": 100}, "min_shared_block must be a multiple of 64"),
-        ({"max_blas_block": 64.0}, "max_blas_block must be a multiple of 64"),
+        ({"min_split_block": 100}, "min_split_block must be a multiple of 64"),
+        ({"max_wide_block": 64.0}, "max_wide_block must be a multiple of 64"),
         ({"min_block": 1024}, "min_block must be at most max_block, 512; got 1024"),
         ({"work_per_thread": 0}, "work_per_thread must be a whole number of at least 1; got 0"),
-        ({"blas_blocks": True}, "blas_blocks must be a whole number of at least 1; got True"),
-        ({"shared_bytes": -1}, "shared_bytes must be a whole number of at least 0; got -1"),
+        ({"wide_blocks": True}, "wide_blocks must be a whole number of at least 1; got True"),
+        (
+            {"split_units_bytes": -1},
+            "split_units_bytes must be a whole number of at least 0; got -1",
+        ),
         ({"dense_bytes": "9"}, "dense_bytes must be a whole number of at least 0; got '9'"),
         ({"chunk_seconds": -1}, "chunk_seconds must be a finite number of at least 0; got -1"),
         ({"sparse_density": np.nan}, "sparse_density must be a finite number"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
+from fastnn.backends.codes import AVERAGE_DECAY, BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
 from fastnn.backends.numpy.network import batch_gradient
 from fastnn.backends.numpy.random import shuffle
-from fastnn.backends.numpy.updates import clip, penalty, update, update_front
+from fastnn.backends.numpy.updates import clip_gradient, clips, penalty, update, update_front
 
-_FLUSHED_EVERY = 64  # updates
+_FLUSH_INTERVAL = 64  # updates
 
 
 def train(net, data, rule, chunk, team, params, moments, memory, losses):
@@ -39,7 +39,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
     grads, l2 = memory.grads[0], net.l2
-    clipped = rule.constants[0, 3:5].any()
+    clipped = clips(rule)
     for i, rate in enumerate(chunk.learning_rates):
         if team.sync[codes.SYNC_ABORT]:
             return i
@@ -48,7 +48,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         if data.sampling == codes.SHUFFLED and (batch == 0 or i == 0):
             shuffle(chunk.seed, epoch, memory.order)
         start, stop = batch * data.batch_size, min((batch + 1) * data.batch_size, samples)
-        x, targets, weights = batch_of(
+        x, targets, weights = gather_batch(
             data, memory.order, net.layers[0, FAN_IN], start, stop, params.dtype
         )
 
@@ -57,7 +57,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         if not np.isfinite(losses[i]):
             return i
         if clipped:
-            clip(net, rule, params, grads)
+            clip_gradient(net, rule, params, grads)
         update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
         flush_subnormals(count, params, moments)
     return len(chunk.learning_rates)
@@ -76,7 +76,7 @@ def flush_subnormals(count, params, moments):
         Number of the update, from 1.
     params, moments : ndarray
     """
-    if count % _FLUSHED_EVERY == 0:
+    if count % _FLUSH_INTERVAL == 0:
         for x in (params, moments):
             x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
 
@@ -92,17 +92,17 @@ def update_layers(net, l2, rule, rate, count, params, moments, grads):
                 update_front(grads[weights], l2, rule, *arguments)
             else:
                 update(grads[weights], l2, rule.part(2 * k), *arguments)
-            of_biases = rule.part(2 * k + 1)._replace(decay=0.0)
+            bias_rule = rule.part(2 * k + 1)._replace(decay=0.0)
             arguments = rate, count, params[biases], moments[:, biases]
-            update(grads[biases], 0.0, of_biases, *arguments)
-    average = rule.constants[0, 5]
-    if average != 0.0:
-        keep = average if count > 1 else 0.0
+            update(grads[biases], 0.0, bias_rule, *arguments)
+    decay = rule.constants[0, AVERAGE_DECAY]
+    if decay != 0.0:
+        keep = decay if count > 1 else 0.0
         moments[-1] *= params.dtype.type(keep)
         moments[-1] += params.dtype.type(1 - keep) * params
 
 
-def batch_of(data, order, features, start, stop, dtype):
+def gather_batch(data, order, features, start, stop, dtype):
     """Return inputs, targets and weights of a batch; the matrices have one column per sample."""
     gathered = data.sampling != codes.CONSECUTIVE
     chosen = order[start:stop] if gathered else np.arange(start, stop)
