@@ -86,19 +86,19 @@ def to_onnx(
         return table_to_onnx(table, one_of("input_dtype", input_dtype or "float64", _REAL))
     plain = describe(cast(Any, model))
     wanted = plain.dtype.name if input_dtype is None else input_dtype
-    outside = np.dtype(one_of("input_dtype", wanted, _REAL))
-    graph = Graph(plain.dtype, outside=outside)
+    output_dtype = np.dtype(one_of("input_dtype", wanted, _REAL))
+    graph = Graph(plain.dtype, output_dtype=output_dtype)
     outputs = ["variable"] if plain.is_regression else ["label", "probabilities"]
-    build(graph, plain, "X", outputs)
-    given = onnx.helper.np_dtype_to_tensor_dtype(outside)
+    add_network(graph, plain, "X", outputs)
+    given = onnx.helper.np_dtype_to_tensor_dtype(output_dtype)
     x = onnx.helper.make_tensor_value_info("X", given, ["samples", plain.sizes[0]])
-    return finished(graph, [x], outputs_of(plain, outputs, outside))
+    return make_model(graph, [x], make_outputs(plain, outputs, output_dtype))
 
 
 _REAL = ("float32", "float64")
 
 
-def outputs_of(plain: PlainNetwork, names: list[str], outside: np.dtype) -> list[Any]:
+def make_outputs(plain: PlainNetwork, names: list[str], output_dtype: np.dtype) -> list[Any]:
     """Names, types and shapes of a graph's outputs.
 
     Parameters
@@ -112,19 +112,19 @@ def outputs_of(plain: PlainNetwork, names: list[str], outside: np.dtype) -> list
     onnx = require("onnx", "ONNX export")
     info, kind = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
     if plain.is_regression:
-        return [info(names[0], kind(np.dtype(outside)), ["samples", plain.n_outputs])]
+        return [info(names[0], kind(np.dtype(output_dtype)), ["samples", plain.n_outputs])]
     n_classes = plain.n_outputs if plain.output != "sigmoid" else max(plain.n_outputs, 2)
-    of_labels = onnx.TensorProto.INT64
+    label_type = onnx.TensorProto.INT64
     if plain.labels is not None and onnx_labels(plain.labels).dtype == object:
-        of_labels = onnx.TensorProto.STRING
+        label_type = onnx.TensorProto.STRING
     shape = ["samples", n_classes] if plain.is_multilabel else ["samples"]
     return [
-        info(names[0], of_labels, shape),
+        info(names[0], label_type, shape),
         info(names[1], kind(plain.dtype), ["samples", n_classes]),
     ]
 
 
-def finished(graph: Graph, inputs: list[Any], outputs: list[Any], doc: str = "") -> Any:
+def make_model(graph: Graph, inputs: list[Any], outputs: list[Any], doc: str = "") -> Any:
     """Create the model of a graph and check it."""
     onnx = require("onnx", "ONNX export")
     import fastnn
@@ -173,10 +173,10 @@ class Graph:
         self,
         dtype: np.dtype,
         unique: Callable[[str], str] | None = None,
-        outside: np.dtype | None = None,
+        output_dtype: np.dtype | None = None,
     ) -> None:
         self.dtype = np.dtype(dtype)
-        self.outside = self.dtype if outside is None else outside
+        self.output_dtype = self.dtype if output_dtype is None else output_dtype
         self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
         self.constants: dict[str, np.ndarray] = {}
         self.unique = unique or (lambda name: f"{name}_{len(self.nodes) + len(self.constants)}")
@@ -205,7 +205,7 @@ class Graph:
         return self.add("Cast", x, out=out, to=int(kind))
 
 
-def build(graph: Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> None:
+def add_network(graph: Graph, plain: PlainNetwork, x: str, outputs: list[str]) -> None:
     """Add the network from ``x`` to ``[values]`` or ``[label, probabilities]``."""
     if plain.is_regression:
         values(graph, plain, x, outputs[0])
@@ -232,17 +232,17 @@ def name_classes(graph: Graph, plain: PlainNetwork, index: str, label: str) -> N
 
 
 def values(graph: Graph, plain: PlainNetwork, x: str, out: str | None = None) -> str:
-    """Add the predicted values of a regression, in the dtype ``graph.outside``."""
-    same, scaled = graph.outside == graph.dtype, plain.target_shift is not None
+    """Add the predicted values of a regression, in the dtype ``graph.output_dtype``."""
+    same, scaled = graph.output_dtype == graph.dtype, plain.target_shift is not None
     exp = plain.output == "exp"
     x = _net_inputs(graph, plain, x, out if same and not scaled and not exp else None)
     if exp:
         x = graph.add("Exp", x, out=out if same and not scaled else None)
     if not same:
-        x = graph.cast(x, graph.outside, out=None if scaled else out)
+        x = graph.cast(x, graph.output_dtype, out=None if scaled else out)
     if scaled:
-        scale = graph.constant("target_scale", plain.target_scale, graph.outside)
-        shift = graph.constant("target_shift", plain.target_shift, graph.outside)
+        scale = graph.constant("target_scale", plain.target_scale, graph.output_dtype)
+        shift = graph.constant("target_shift", plain.target_shift, graph.output_dtype)
         x = graph.add("Add", graph.add("Div", x, scale), shift, out=out)
     return x
 
@@ -268,7 +268,7 @@ def _net_inputs(graph: Graph, plain: PlainNetwork, x: str, out: str | None = Non
     """Add the network up to the net inputs of the last layer."""
     if plain.input_shift is not None:
         x = _standardized(graph, plain, x)
-    elif graph.outside != graph.dtype:
+    elif graph.output_dtype != graph.dtype:
         x = graph.cast(x, graph.dtype)
     for layer in plain.layers:
         w, b = graph.constant("weights", layer.weights), graph.constant("biases", layer.biases)
@@ -279,30 +279,30 @@ def _net_inputs(graph: Graph, plain: PlainNetwork, x: str, out: str | None = Non
 
 def _standardized(graph: Graph, plain: PlainNetwork, x: str) -> str:
     """Add shift, scale and clip in the dtype of the input, then a cast to that of the graph."""
-    outside, shift, scale = graph.outside, plain.input_shift, plain.input_scale
+    output_dtype, shift, scale = graph.output_dtype, plain.input_shift, plain.input_scale
     assert shift is not None
     assert scale is not None
-    x = graph.add("Sub", x, graph.constant("input_shift", shift, outside))
+    x = graph.add("Sub", x, graph.constant("input_shift", shift, output_dtype))
     # Subtract the rounding error of the means in float32, if it matters in the result.
-    rest = shift - shift.astype(outside)
-    if (np.abs(rest * scale) > np.finfo(outside).eps).any():
-        x = graph.add("Sub", x, graph.constant("input_shift_rest", rest, outside))
-    x = graph.add("Mul", x, graph.constant("input_scale", scale, outside))
+    rest = shift - shift.astype(output_dtype)
+    if (np.abs(rest * scale) > np.finfo(output_dtype).eps).any():
+        x = graph.add("Sub", x, graph.constant("input_shift_rest", rest, output_dtype))
+    x = graph.add("Mul", x, graph.constant("input_scale", scale, output_dtype))
     if plain.smooth_clip is not None:
         x = clipped(graph, x, plain.smooth_clip)
-    return x if outside == graph.dtype else graph.cast(x, graph.dtype)
+    return x if output_dtype == graph.dtype else graph.cast(x, graph.dtype)
 
 
 def clipped(graph: Graph, x: str, bound: float) -> str:
-    """Add ``z / sqrt(1 + (z / bound)^2)``, in the dtype ``graph.outside``."""
+    """Add ``z / sqrt(1 + (z / bound)^2)``, in the dtype ``graph.output_dtype``."""
     # beyond a billion bounds the result equals the bound, and squares might overflow
     low, high = (
-        graph.constant(f"far_{k}", bound * 1e9 * (2 * k - 1), graph.outside) for k in (0, 1)
+        graph.constant(f"far_{k}", bound * 1e9 * (2 * k - 1), graph.output_dtype) for k in (0, 1)
     )
     x = graph.add("Clip", x, low, high)
-    ratio = graph.add("Div", x, graph.constant("bound", bound, graph.outside))
+    ratio = graph.add("Div", x, graph.constant("bound", bound, graph.output_dtype))
     square = graph.add("Mul", ratio, ratio)
-    square = graph.add("Add", square, graph.constant("one", 1.0, graph.outside))
+    square = graph.add("Add", square, graph.constant("one", 1.0, graph.output_dtype))
     return graph.add("Div", x, graph.add("Sqrt", square))
 
 
