@@ -20,12 +20,12 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
-from fastnn.estimators.checkpoints import Keeping, take_up
-from fastnn.estimators.checks import named, refuse_unusable
+from fastnn.estimators.checkpoints import Keeping, restore_checkpoint
+from fastnn.estimators.checks import check_values, name_in_errors
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
-from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation, layer_units
+from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import (
     FULL_BATCH,
     NOT_FINITE,
@@ -37,20 +37,20 @@ from fastnn.estimators.solvers import (
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
-from fastnn.network.fitting import warn_forgotten
+from fastnn.network.fitting import warn_lost_moments
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
-from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
-from fastnn.training.run import alone
+from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
+from fastnn.training.run import exclusive_training
 from fastnn.training.schedules import SCHEDULES
-from fastnn.training.team import to_the_end
+from fastnn.training.team import call_to_completion
 from fastnn.validation import all_finite
 
 
-def _our_name(activation: str | CustomActivation) -> str | CustomActivation:
+def _native_name(activation: str | CustomActivation) -> str | CustomActivation:
     """Convert scikit-learn's name of an activation to the name in this package."""
-    return OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation
+    return NATIVE_NAMES.get(activation, activation) if isinstance(activation, str) else activation
 
 
 class ScoreMixin:
@@ -71,11 +71,11 @@ class ScoreMixin:
         -------
         float
         """
-        refuse_unusable("y", y, is_classifier(self))
-        refuse_unusable("sample_weight", sample_weight)
-        with named("y"):
-            scored: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
-            return scored
+        check_values("y", y, is_classifier(self))
+        check_values("sample_weight", sample_weight)
+        with name_in_errors("y"):
+            result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
+            return result
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -89,7 +89,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """
 
     # Parameters that are absent in files of format 1.
-    _LATER: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
+    _NEWER_PARAMETERS: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
 
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
@@ -107,7 +107,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _hidden_activations(self) -> list[str | CustomActivation]:
         """Name in this package of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
-        return [_our_name(name) for name in each_activation(self.activation, n_hidden)]
+        return [_native_name(name) for name in each_activation(self.activation, n_hidden)]
 
     def _network(self) -> Network:
         """The network of which ``coefs_`` and ``intercepts_`` are views of the parameters.
@@ -121,20 +121,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._loss_name(),
             repr(self._loss_settings()),
         )
-        known = self.__dict__.get("_made")
-        if known is not None:
-            net, known_key = known
+        cached = self.__dict__.get("_cached_network")
+        if cached is not None:
+            net, cached_key = cached
             parts = zip([*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True)
-            if known_key == key and all(mine is its for mine, its in parts):
+            if cached_key == key and all(own is view for own, view in parts):
                 return net
         dtype = np.result_type(*self.coefs_, *self.intercepts_)
         net = self._new_network("float32" if dtype == np.float32 else "float64")
-        for mine, its in zip(
+        for own, view in zip(
             [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True
         ):
-            its[...] = mine
+            view[...] = own
         self.coefs_, self.intercepts_ = net.weights, net.biases
-        self._made = (net, key)
+        self._cached_network = (net, key)
         return net
 
     def _new_network(self, dtype: str) -> Network:
@@ -152,12 +152,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             "dtype": dtype,
             **self._loss_settings(),
         }
-        return Network._blank(NetworkSpec(**settings), self.backend)
+        return Network._from_spec(NetworkSpec(**settings), self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         # the network is recreated on demand; in a copy its views would be separate arrays
-        return {name: value for name, value in state.items() if name != "_made"}
+        return {name: value for name, value in state.items() if name != "_cached_network"}
 
     # --- fitting ------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         names.append(names[-1] if names else each_activation(self.activation, 1)[0])
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
-            factor = 2.0 if _our_name(name) == "sigmoid" else 6.0
+            factor = 2.0 if _native_name(name) == "sigmoid" else 6.0
             bound = np.sqrt(factor / (fan_in + fan_out))
             w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
             b = self._random_state.uniform(-bound, bound, fan_out)
@@ -263,11 +263,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_unusable(name, value, name == "y" and is_classifier(self))
-        with named("X or y"):
+            check_values(name, value, name == "y" and is_classifier(self))
+        with name_in_errors("X or y"):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
-            with named("sample_weight"):
+            with name_in_errors("sample_weight"):
                 sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
@@ -283,7 +283,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         net = self._network()
         net.n_threads = n_threads()
-        before = net.params.copy()
+        initial_params = net.params.copy()
         data = self._data(X, targets, weights, net.dtype)
         dense, lost = not scipy.sparse.issparse(X), False
         if dense:
@@ -294,7 +294,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         try:
-            with alone(net.model):
+            with exclusive_training(net.model):
                 if self.solver == "lbfgs":
                     fit_lbfgs(self, net, data, context)
                 else:
@@ -307,7 +307,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 self._warn_unscaled(net, data, given_X)
         except BaseException:
             if not all_finite(net.params):  # useless for predictions and further training
-                net.params[:] = before
+                net.params[:] = initial_params
                 self.__dict__.pop("_optimizer", None)
             raise
         return self
@@ -315,7 +315,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
         """Warn if training came to nothing, and the scale of the data is the likely cause."""
         steps = self.n_iter_ * -(-len(data) // self._samples_per_step(len(data)))
-        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < FEWEST_STEPS:
+        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < MIN_STEPS:
             return
         advice = (
             "make_pipeline(StandardScaler(), model)",
@@ -325,9 +325,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         data_of = data.x, data.targets, data.weights
         warn_unscaled(net.predictor, *data_of, names, advice, stacklevel=6)
 
-    def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
+    def _check_data(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """Validate data as scikit-learn does; convert a single column of targets to a vector."""
-        plain = not reset and self._is_plain(X) and is_plain_vector(y) and len(y) == len(X)
+        plain = not reset and self._skips_validation(X) and is_plain_vector(y) and len(y) == len(X)
         if plain and np.isfinite(X).all() and np.isfinite(y).all():
             return X, y
         X, y = validate_data(
@@ -369,7 +369,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             check_lm(self, net, keeping is not None)
         if not hasattr(self, "loss_curve_"):
             self._start_records()
-        given = self._given(data, validation_data)
+        given = self._convert_validation_data(data, validation_data)
         checkpoints, random = (None, None) if keeping is None else keeping.begin(self, data, given)
         if not incremental or not hasattr(self, "_optimizer"):
             optimizer = make_optimizer(self.solver, self.get_params(deep=False))
@@ -381,7 +381,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             assert self._optimizer.optimizer is not None
             optimizer = self._optimizer.optimizer
         if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
-            warn_forgotten(self.t_, "samples", self.solver)
+            warn_lost_moments(self.t_, "samples", self.solver)
         data, held_out = (data, given) if given is not None else self._hold_out(data)
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
@@ -391,13 +391,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.n_iter_ = 0
         kept = None if keeping is None else keeping.kept
         if kept is not None:
-            take_up(self, kept)
-        whole = self.solver == "lm"
-        batch_size = len(data) if whole else self._batch_size(len(data))
+            restore_checkpoint(self, kept)
+        full_batch = self.solver == "lm"
+        batch_size = len(data) if full_batch else self._batch_size(len(data))
         epochs = 1 if incremental else self.max_iter
         try:
             self._optimizer.begin(optimizer, net.params)
-            run = (SecondOrderEpochs if whole else EpochRun)(
+            run = (SecondOrderEpochs if full_batch else EpochRun)(
                 self,
                 net,
                 self._optimizer,
@@ -410,14 +410,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 point=None if kept is None else kept.point,
                 random=random,
             )
-            run.go()
+            run.execute()
         except BaseException:
-            to_the_end(partial(self._optimizer.end, net.params))
+            call_to_completion(partial(self._optimizer.end, net.params))
             raise
         best = self._best_params if self.early_stopping else None
-        to_the_end(partial(self._optimizer.end, net.params, best))
+        call_to_completion(partial(self._optimizer.end, net.params, best))
         if isinstance(run, SecondOrderEpochs):
-            run.leave_posterior()
+            run.store_posterior()
         if run.stopped == "diverged":
             warnings.warn(
                 f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
@@ -429,7 +429,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif run.stopped == "epochs" and not incremental:
             warnings.warn(
-                f"{'Levenberg-Marquardt' if whole else 'Stochastic Optimizer'}: "
+                f"{'Levenberg-Marquardt' if full_batch else 'Stochastic Optimizer'}: "
                 f"Maximum iterations ({self.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
@@ -456,7 +456,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # --- validation -----------------------------------------------------------------
 
-    def _given(self, data: Data, validation_data: tuple | None) -> Data | None:
+    def _convert_validation_data(self, data: Data, validation_data: tuple | None) -> Data | None:
         """Validate the user's validation data and convert it to the form the solvers take."""
         if validation_data is None:
             return None
@@ -467,12 +467,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         X, y, *rest = validation_data
         for k, value in enumerate(validation_data):
-            refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
-        with named("validation_data"):
+            check_values(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
+        with name_in_errors("validation_data"):
             X, targets = self._validation_input(X, y)
         weights = None
         if rest:
-            with named("validation_data[2]"):
+            with name_in_errors("validation_data[2]"):
                 weights = _check_sample_weight(rest[0], X, ensure_non_negative=True)
         return self._data(X, targets, weights, data.targets.dtype)
 
@@ -515,7 +515,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             return net.predictor(np.ascontiguousarray(X, net.dtype), transform, net.n_threads)
         return sparse_outputs(net.predictor, X.tocsr(), transform, net.n_threads)
 
-    def _is_plain(self, X: Any) -> bool:
+    def _skips_validation(self, X: Any) -> bool:
         """Whether nothing but the values of the samples has to be validated.
 
         scikit-learn's validation takes ten times as long as the prediction of a small network.
@@ -530,17 +530,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and len(X) > 0
         )
 
-    def _predicted(self, X: Any) -> np.ndarray:
+    def _predict_outputs(self, X: Any) -> np.ndarray:
         """Validate samples and predict the outputs."""
-        if self._is_plain(X):
+        if self._skips_validation(X):
             net = self._network()
             try:
                 return net.predictor(np.ascontiguousarray(X, net.dtype), True, net.n_threads)
             except ValueError:  # NaN or infinity: raise scikit-learn's message below
                 pass
         check_is_fitted(self)
-        refuse_unusable("X", X)
-        with named("X"):
+        check_values("X", X)
+        with name_in_errors("X"):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
@@ -557,7 +557,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._decide(self._predicted(X))
+        return self._decide(self._predict_outputs(X))
 
     # --- compiled code and files ------------------------------------------------------
 

@@ -84,14 +84,14 @@ class SecondOrderEpochs(Stepping, EpochRun):
         if not self.ended(losses):
             EpochRun.diverged(self, losses)
 
-    def _no_improvement(self) -> bool:
+    def _handle_no_improvement(self) -> bool:
         """Stop only if the validation score does not improve; the loss has its own criterion."""
         if self.estimator.early_stopping:
-            return super()._no_improvement()
+            return super()._handle_no_improvement()
         self.estimator._no_improvement_count = 0
         return False
 
-    def leave_posterior(self) -> None:
+    def store_posterior(self) -> None:
         """Set the estimator's ``posterior_``, the result of Bayesian regularisation."""
         rule, params = self.steps.rule, self.network.params
         self.estimator.posterior_ = self.steps.posterior(params) if rule.is_bayesian else None
