@@ -15,9 +15,11 @@ from fastnn.training.run import FitRun, batch_sizes
 from fastnn.training.state import TrainingState
 from fastnn.validation import all_finite
 
-MOST_PARAMS = 3000
-_LEAST_DAMPING = 1e-20
-_THREADS_FROM = 500  # number of parameters from which several BLAS threads are faster than one
+MAX_PARAMS = 3000
+_MIN_DAMPING = 1e-20
+_MIN_THREADED_PARAMS = (
+    500  # number of parameters from which several BLAS threads are faster than one
+)
 
 
 class LevenbergMarquardtSteps:
@@ -135,7 +137,7 @@ class LevenbergMarquardtSteps:
                 self.damping, self.stopped = rule.max_damping, "damping"
                 return False
         self.params, self.mean_loss, self._gradient = trial, mean_loss, gradient
-        self.damping = max(self.damping * rule.decrease, _LEAST_DAMPING)
+        self.damping = max(self.damping * rule.decrease, _MIN_DAMPING)
         self._linearise()
         return True
 
@@ -233,7 +235,7 @@ class Stepping:
 
     def blas_threads_for(self, n_threads: int | None) -> int | None:
         """Number of BLAS threads to use: one for small networks."""
-        return n_threads if self.model.plan.n_params >= _THREADS_FROM else 1
+        return n_threads if self.model.plan.n_params >= _MIN_THREADED_PARAMS else 1
 
     def do_steps(self, losses: np.ndarray) -> int:
         """Do the next steps; return their number, smaller if the steps end or diverge."""

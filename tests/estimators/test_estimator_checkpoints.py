@@ -108,7 +108,7 @@ def assert_same_estimator(model, whole):
 
 def resumed(case, path, monkeypatch):
     """Train with a fault after every third epoch's checkpoint, and a new estimator each time."""
-    look = EpochRun.look_at_checkpoints
+    look = EpochRun.save_due_checkpoint
 
     def fault(run):
         look(run)
@@ -118,7 +118,7 @@ def resumed(case, path, monkeypatch):
     seed = 3
     for _ in range(2 * EPOCHS):
         with monkeypatch.context() as context:
-            context.setattr(EpochRun, "look_at_checkpoints", fault)
+            context.setattr(EpochRun, "save_due_checkpoint", fault)
             try:
                 return case.train(seed, checkpoint=path, checkpoint_every=3, resume=True)
             except Stop:
@@ -141,7 +141,7 @@ def test_bits_do_not_depend_on_how_many_epochs_run_at_once(monkeypatch):
     """Those of a loss curve, and of a learning rate that shrinks, did."""
     case = Case("inverse scaling at once", "numpy")
     whole = case.train(3, max_iter=40)
-    monkeypatch.setattr(EpochRun, "most_steps", lambda run: run.batches)
+    monkeypatch.setattr(EpochRun, "max_steps", lambda run: run.batches)
     assert_same_estimator(case.train(3, max_iter=40), whole)
 
 

@@ -162,7 +162,7 @@ def test_backends_agree_and_threads_change_no_bit(dtype):
     expected = fastnn.Network([5, 30, 4], backend="numpy", **settings).jacobian(X)
     for backend in ("numba", "cython"):
         load_backend(backend)
-        with tuned(waking_work=1000):
+        with tuned(wake_thread_work=1000):
             one, two = (
                 fastnn.Network([5, 30, 4], backend=backend, n_threads=n, **settings).jacobian(X)
                 for n in (1, 2)

@@ -722,7 +722,7 @@ def test_predictions_from_several_threads(backend):
 @pytest.fixture
 def easily_woken():
     """Threads take part in small predictions too."""
-    with tuned(waking_work=100):
+    with tuned(wake_thread_work=100):
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers import load_backend
 
 import fastnn
-from fastnn.network.scales import BLOCK, shift_and_scale
+from fastnn.network.scales import BLOCK_ELEMENTS, shift_and_scale
 
 SECONDS = np.arange(600)
 TIMES = (1.7e9 + SECONDS)[:, None]  # float32 has steps of 128 there
@@ -103,7 +103,7 @@ def test_targets_go_back_to_their_units_in_float64():
     )
 
 
-@pytest.mark.parametrize("rows", [1, 7, 3 * BLOCK // 4])
+@pytest.mark.parametrize("rows", [1, 7, 3 * BLOCK_ELEMENTS // 4])
 @pytest.mark.parametrize("kind", ["f4", "f8", "f2", "i2", "u1", "i8", "?"])
 def test_standardised_to_the_last_rounding(kind, rows):
     rng = np.random.default_rng(0)

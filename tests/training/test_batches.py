@@ -6,7 +6,7 @@ import scipy.sparse
 from helpers import assert_bits
 
 import fastnn
-from fastnn.training.batches import Batches, Rows
+from fastnn.training.batches import Batches, CsrRows
 
 RNG = np.random.default_rng(0)
 X = np.where(RNG.random((90, 12)) < 0.3, RNG.normal(size=(90, 12)), 0).astype(np.float32)
@@ -16,7 +16,7 @@ WEIGHTS = RNG.uniform(0.5, 2.0, 90).astype(np.float32)
 
 def csr(x):
     rows = scipy.sparse.csr_array(x)
-    return Rows(rows.data[None], rows.indices.astype(np.int32), rows.indptr.astype(np.int64))
+    return CsrRows(rows.data[None], rows.indices.astype(np.int32), rows.indptr.astype(np.int64))
 
 
 def trained(backend, fill, sparse=False, steps=12):

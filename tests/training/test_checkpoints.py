@@ -13,7 +13,7 @@ import fastnn
 from fastnn import storage
 from fastnn.backends.tuning import tuned
 from fastnn.storage.checkpoints import read_checkpoint
-from fastnn.training.checkpoints import Checkpoints, Every
+from fastnn.training.checkpoints import Checkpoints, SaveInterval
 from fastnn.training.history import EarlyStopping
 from fastnn.training.run import FitRun
 
@@ -109,14 +109,14 @@ def stopped_and_resumed(case, path, stops, monkeypatch, seed=3):
     stops = iter([*sorted(stops), 10**9])
     stop = None
 
-    def most_steps(run):
+    def max_steps(run):
         own = run.total if run.validation is None else run.batches - run.step % run.batches
         return max(1, min(own, stop - run.step))
 
     def is_reached(progress):
         return progress.step >= stop
 
-    monkeypatch.setattr(FitRun, "most_steps", most_steps)
+    monkeypatch.setattr(FitRun, "max_steps", max_steps)
     for stop in stops:  # noqa: B007, read by the functions
         trained = case.train(seed, checkpoint=path, resume=True, callbacks=[is_reached])
         seed = None  # the checkpoint has it
@@ -259,7 +259,7 @@ def test_as_often_as_time_allows(tmp_path, monkeypatch):
     now = itertools.count()
     monkeypatch.setattr("fastnn.training.checkpoints.time.perf_counter", lambda: next(now))
     saved = []
-    every = Every.of(timedelta(seconds=3))
+    every = SaveInterval.of(timedelta(seconds=3))
     checkpoints = Checkpoints(every, lambda point: point, saved.append)
     assert [checkpoints.is_due(k, 1) for k in range(4)] == [False, False, True, True]
 

@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
 from fastnn.backends.tuning import tuned
-from fastnn.training.team import TeamSize
+from fastnn.training.team import ThreadTuner
 
 MOONS = make_moons(150, noise=0.2, random_state=1)
 
@@ -552,10 +552,10 @@ def test_chunks_with_any_number_of_threads_give_the_same_bits(backend, monkeypat
     asked = []
 
     def in_turn(team):
-        asked.append(1 + len(asked) % team.most)
+        asked.append(1 + len(asked) % team.max_threads)
         return asked[-1]
 
-    monkeypatch.setattr(TeamSize, "choose", in_turn)
+    monkeypatch.setattr(ThreadTuner, "choose", in_turn)
     with tuned(work_per_thread=1, chunk_seconds=0.0):  # one step per chunk
         nets[1].fit(X, y, epochs=12)
     assert_bits(nets[0].params, nets[1].params)
@@ -563,7 +563,7 @@ def test_chunks_with_any_number_of_threads_give_the_same_bits(backend, monkeypat
 
 
 def test_the_faster_number_of_threads_is_kept():
-    team, seconds = TeamSize(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
+    team, seconds = ThreadTuner(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
     used = []
     for _ in range(60):
         used.append(team.choose())
@@ -575,7 +575,7 @@ def test_the_faster_number_of_threads_is_kept():
         used.append(team.choose())
         team.report(used[-1], seconds[used[-1]], 1)
     assert used[-20:].count(4) >= 19
-    alone = TeamSize(1)
+    alone = ThreadTuner(1)
     alone.report(1, 1.0, 1)
     assert alone.choose() == 1
 
