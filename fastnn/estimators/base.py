@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -14,37 +13,25 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
-from fastnn.estimators.checkpoints import Keeping, restore_checkpoint
+from fastnn.estimators.checkpoints import Keeping
 from fastnn.estimators.checks import check_values, name_in_errors
-from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lbfgs import fit_lbfgs
-from fastnn.estimators.lm import SecondOrderEpochs, check_lm
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
-from fastnn.estimators.solvers import (
-    FULL_BATCH,
-    NOT_FINITE,
-    Data,
-    SolverState,
-    make_optimizer,
-    n_threads,
-)
+from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
+from fastnn.estimators.stochastic import fit_stochastic, samples_per_step
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
-from fastnn.network.fitting import warn_lost_moments
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
 from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
 from fastnn.training.run import exclusive_training
 from fastnn.training.schedules import SCHEDULES
-from fastnn.training.team import call_to_completion
 from fastnn.validation import all_finite
 
 
@@ -101,6 +88,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     validation_loss_curve_: list[float] | None
     best_validation_score_: float | None
     best_loss_: float | None
+    _best_params: np.ndarray | None
 
     # --- the network ------------------------------------------------------------
 
@@ -182,15 +170,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.intercepts_.append(b.astype(dtype, copy=False))
         for name in ("loss_curve_", "_optimizer", "best_loss_"):
             self.__dict__.pop(name, None)
-
-    def _start_records(self) -> None:
-        """Set attributes for a first fit by epochs."""
-        self.loss_curve_ = []
-        self._no_improvement_count = 0
-        self.validation_loss_curve_ = None
-        self.validation_scores_ = None
-        self.best_validation_score_ = None
-        self.best_loss_ = None if self.early_stopping else np.inf
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -298,7 +277,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 if self.solver == "lbfgs":
                     fit_lbfgs(self, net, data, context)
                 else:
-                    self._fit_stochastic(net, data, validation_data, incremental, context, keeping)
+                    fit_stochastic(self, net, data, validation_data, incremental, context, keeping)
             if context is not None:
                 context.end()
             if not all_finite(net.params):
@@ -314,7 +293,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
         """Warn if training came to nothing, and the scale of the data is the likely cause."""
-        steps = self.n_iter_ * -(-len(data) // self._samples_per_step(len(data)))
+        steps = self.n_iter_ * -(-len(data) // samples_per_step(self, len(data)))
         if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < MIN_STEPS:
             return
         advice = (
@@ -355,147 +334,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         with np.errstate(over="ignore"):  # an overflow shows up as a loss that is not finite
             return Data(X, np.ascontiguousarray(targets, dtype), weights)
 
-    def _fit_stochastic(
-        self,
-        net: Network,
-        data: Data,
-        validation_data: tuple | None,
-        incremental: bool,
-        context: Callbacks | None,
-        keeping: Keeping | None,
-    ) -> None:
-        """Train by epochs until the loss or the validation score no longer improves."""
-        if self.solver == "lm":
-            check_lm(self, net, keeping is not None)
-        if not hasattr(self, "loss_curve_"):
-            self._start_records()
-        given = self._convert_validation_data(data, validation_data)
-        checkpoints, random = (None, None) if keeping is None else keeping.begin(self, data, given)
-        if not incremental or not hasattr(self, "_optimizer"):
-            optimizer = make_optimizer(self.solver, self.get_params(deep=False))
-            # the attribute name is scikit-learn's, whose tests read the learning rate from it
-            self._optimizer = SolverState(learning_rate=optimizer.learning_rate)
-            if any(net.dropout):
-                self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
-        else:
-            assert self._optimizer.optimizer is not None
-            optimizer = self._optimizer.optimizer
-        if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
-            warn_lost_moments(self.t_, "samples", self.solver)
-        data, held_out = (data, given) if given is not None else self._hold_out(data)
-        if held_out is not None and self.validation_scores_ is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_ = -np.inf
-        if self.early_stopping:
-            self._best_params: np.ndarray | None = net.params.copy()
-        self.n_iter_ = 0
-        kept = None if keeping is None else keeping.kept
-        if kept is not None:
-            restore_checkpoint(self, kept)
-        full_batch = self.solver == "lm"
-        batch_size = len(data) if full_batch else self._batch_size(len(data))
-        epochs = 1 if incremental else self.max_iter
-        try:
-            self._optimizer.begin(optimizer, net.params)
-            run = (SecondOrderEpochs if full_batch else EpochRun)(
-                self,
-                net,
-                self._optimizer,
-                data,
-                held_out,
-                batch_size,
-                epochs,
-                context,
-                checkpoints=checkpoints,
-                point=None if kept is None else kept.point,
-                random=random,
-            )
-            run.execute()
-        except BaseException:
-            call_to_completion(partial(self._optimizer.end, net.params))
-            raise
-        best = self._best_params if self.early_stopping else None
-        call_to_completion(partial(self._optimizer.end, net.params, best))
-        if isinstance(run, SecondOrderEpochs):
-            run.store_posterior()
-        if run.stopped == "diverged":
-            warnings.warn(
-                f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
-                "validation score are kept. A smaller learning_rate_init or scaled data may help.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        elif run.stopped == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-        elif run.stopped == "epochs" and not incremental:
-            warnings.warn(
-                f"{'Levenberg-Marquardt' if full_batch else 'Stochastic Optimizer'}: "
-                f"Maximum iterations ({self.max_iter}) "
-                "reached and the optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
     @property
     def _depends_on_max_iter(self) -> bool:
         """Whether the learning rate of an epoch depends on the total number of epochs."""
         return self.learning_rate in SCHEDULES
-
-    def _batch_size(self, samples: int) -> int:
-        """Number of samples per step."""
-        if self.batch_size != "auto" and self.batch_size > samples:
-            warnings.warn(
-                f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped",
-                stacklevel=6,
-            )
-        return self._samples_per_step(samples)
-
-    def _samples_per_step(self, samples: int) -> int:
-        """The same, without a warning."""
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), samples)
-
-    # --- validation -----------------------------------------------------------------
-
-    def _convert_validation_data(self, data: Data, validation_data: tuple | None) -> Data | None:
-        """Validate the user's validation data and convert it to the form the solvers take."""
-        if validation_data is None:
-            return None
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise ValueError(
-                "validation_data must be (X, y) or (X, y, sample_weight); "
-                f"got {type(validation_data).__name__}"
-            )
-        X, y, *rest = validation_data
-        for k, value in enumerate(validation_data):
-            check_values(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
-        with name_in_errors("validation_data"):
-            X, targets = self._validation_input(X, y)
-        weights = None
-        if rest:
-            with name_in_errors("validation_data[2]"):
-                weights = _check_sample_weight(rest[0], X, ensure_non_negative=True)
-        return self._data(X, targets, weights, data.targets.dtype)
-
-    def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
-        """Split the data into training and validation data, for early stopping."""
-        if not self.early_stopping:
-            return data, None
-        if not self.validation_fraction:
-            raise ValueError(
-                "early_stopping=True needs validation_fraction > 0 or validation_data; got 0"
-            )
-        kept, held = train_test_split(
-            np.arange(len(data)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._strata(data.targets),
-        )
-        if len(held) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
-        return data.take(kept), data.take(held)
 
     # --- callbacks --------------------------------------------------------------------
 
