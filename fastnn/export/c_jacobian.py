@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.export.plain import PlainNetwork
 
 if TYPE_CHECKING:
-    from fastnn.export.c import Source
+    from fastnn.export.c_source import Source
 
 # f'(z) of each activation from z and a = f(z); {f} is the suffix of the type, {n} the name prefix.
 _SLOPES = {

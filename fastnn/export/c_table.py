@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.c import N_VECTORS, Source, c_string
-from fastnn.export.c_selftest import TOLERANCE
+from fastnn.export.c_selftest import N_VECTORS, TOLERANCE
+from fastnn.export.c_source import Source, c_string
 from fastnn.export.plain import PlainNetwork
 from fastnn.export.table import PlainTable, RawRows
 

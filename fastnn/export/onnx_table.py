@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.datasets.cells import TRUTH
-from fastnn.export import onnx as graphs
-from fastnn.export.onnx import TEXT_DOMAIN, Graph
+from fastnn.export import onnx_graph as graphs
+from fastnn.export.onnx_graph import TEXT_DOMAIN, Graph
 from fastnn.export.table import PlainTable, what_to_pass
 from fastnn.extras import require
 

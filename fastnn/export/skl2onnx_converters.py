@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.export.onnx import Graph, add_network, onnx_labels
+from fastnn.export.onnx_graph import Graph, add_network, onnx_labels
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.extras import require
 
