@@ -14,10 +14,10 @@ from fastnn.backends.tuning import tuned
 GRIDS = {
     "test_loss_and_grad": 3,
     "test_forward": 3,
-    "test_run_with_inactive_units": 2,
-    "test_threads_change_no_bit": 3,
-    "test_run_with_split_units": 2,
-    "test_updates_of_wide_layers": 2,
+    "test_training_with_inactive_units_matches_reference": 2,
+    "test_bits_independent_of_threads": 3,
+    "test_training_with_split_units_matches_reference": 2,
+    "test_wide_layer_updates_match_reference": 2,
 }
 
 

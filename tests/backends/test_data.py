@@ -32,7 +32,7 @@ def test_compressed_rows(kernels, shape, density, dtype):
         assert rows.indptr.dtype == np.int64
 
 
-def test_parts_write_nothing_of_each_other(kernels):
+def test_compress_writes_only_its_rows(kernels):
     x = data(50, 20, 0.3, "float32")
     expected = scipy.sparse.csr_matrix(x)
     indptr = expected.indptr.astype(np.int64)
@@ -43,7 +43,7 @@ def test_parts_write_nothing_of_each_other(kernels):
     np.testing.assert_array_equal(values, expected.data)
 
 
-def test_arrays_are_checked_in_cython(compiled):
+def test_cython_checks_arrays(compiled):
     if compiled.NAME != "cython":
         pytest.skip("Numba's kernels trust their arguments")
     x, indptr = np.ones((3, 2), "f4"), np.array([0, 2, 4, 6])

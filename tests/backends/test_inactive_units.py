@@ -19,7 +19,7 @@ from fastnn.training import optimizers
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 @pytest.mark.usefixtures("division")
-def test_run_with_inactive_units(compiled, dtype, widths, shuffled):
+def test_training_with_inactive_units_matches_reference(compiled, dtype, widths, shuffled):
     for samples, batch_size, extra in (
         (300, 137, {"dropout": 0.2, "weighted": True, "l2": 0.01}),
         (530, None, {}),
@@ -53,7 +53,7 @@ def test_gradient_and_predictions_with_inactive_units(compiled, dtype, widths, s
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("division")
-def test_threads_and_old_contents_change_no_bit_with_inactive_units(compiled, dtype, shuffled):
+def test_inactive_units_bits_independent_of_threads_and_workspace(compiled, dtype, shuffled):
     problem = inactive_problem((290, 150, 53), 700, dtype, dropout=0.2)
     settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled}
     alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)

@@ -20,7 +20,7 @@ from fastnn.backends.plan import (
 )
 
 
-def test_plan_leaves_room():
+def test_plan_has_room_for_products():
     # no matrix of the workspace overlaps another or reaches beyond the end
     for dropout, itemsize in product(([], [0.0, 0.5]), (4, 8)):
         activations = [codes.SILU, codes.TANH, codes.IDENTITY]
@@ -44,7 +44,7 @@ def test_plan_leaves_room():
         assert ends[-1] <= header[codes.WORK_SIZE]
 
 
-def test_memory_starts_on_a_cache_line():
+def test_memory_is_aligned_to_cache_lines():
     for make, dtype in product((aligned_empty, aligned_zeros), (np.float32, np.float64)):
         arrays = [make((3, k), dtype) for k in range(1, 20)]
         assert all(array.ctypes.data % ALIGNMENT == 0 for array in arrays)
@@ -53,7 +53,7 @@ def test_memory_starts_on_a_cache_line():
             assert not any(array.any() for array in arrays)
 
 
-def test_a_plan_without_room_for_packed_products_is_refused():
+def test_plan_without_room_for_packed_products_raises():
     cython = load_backend("cython")
     sizes, activations = [300, 300, 2], [codes.RELU, codes.IDENTITY]
     X, out = np.zeros((40, 300), np.float32), np.empty((40, 2), np.float32)

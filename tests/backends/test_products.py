@@ -25,7 +25,7 @@ SHAPES = (
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_dense_kernels(compiled, dtype, shape, rng):
+def test_dense_kernels_match_reference(compiled, dtype, shape, rng):
     fan_in, fan_out, samples = shape
     x = normal(rng, (fan_in, samples), dtype)
     w = normal(rng, (fan_in, fan_out), dtype, fan_in**-0.5)
