@@ -60,7 +60,9 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
     for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (256, 128, 128, 10)):
-        batch = next(b for b in itertools.count(1) if planned(kernels, sizes, b).threads(b) > 1)
+        batch = next(
+            b for b in itertools.count(1) if planned(kernels, sizes, b).useful_threads(b) > 1
+        )
         below = Side(sizes, batch - 1)
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)

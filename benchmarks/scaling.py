@@ -83,8 +83,8 @@ def computed(
     plan: Plan, samples: int, one: float, update: float, n_threads: int
 ) -> tuple[int, float]:
     """Number of threads that a step uses, and its computed seconds."""
-    n_threads = min(n_threads, plan.threads(samples))
-    blocks = [min(plan.block, samples - first) for first in range(0, samples, plan.block)]
+    n_threads = min(n_threads, plan.useful_threads(samples))
+    blocks = [min(plan.block_size, samples - first) for first in range(0, samples, plan.block_size)]
     gradient, barriers = one - update, 3
     if plan.header[codes.SHARED]:
         rows = plan.dense_rows()

@@ -15,7 +15,7 @@ from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
-_MOST_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
+_MAX_CACHED_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
 
 
 class TapeMemory(NamedTuple):
@@ -109,7 +109,7 @@ class Model:
         key = batch_size, sparse
         plan = self._batch_plans.get(key)
         if plan is None or plan.tuning is not tuning():
-            if len(self._batch_plans) >= _MOST_PLANS:
+            if len(self._batch_plans) >= _MAX_CACHED_PLANS:
                 self._batch_plans.clear()
             plan = self._make_plan(self.dropout, batch_size=batch_size, sparse=sparse)
             self._batch_plans[key] = plan
@@ -222,8 +222,8 @@ class Model:
         if unused:
             return unused.pop()
         plan = self.batch_plan(samples) if dropout or not any(self.dropout) else self.plan
-        size = int(plan.header[codes.WORK_SIZE]) + plan.first_layer[0] * plan.block
-        work = aligned_empty((-(-samples // plan.block), size), self.dtype)
+        size = int(plan.header[codes.WORK_SIZE]) + plan.first_layer[0] * plan.block_size
+        work = aligned_empty((-(-samples // plan.block_size), size), self.dtype)
         groups = min(plan.groups, len(work)) if self.is_threaded else 1
         grads = aligned_empty((groups, plan.n_params), self.dtype)
         return TapeMemory(key, plan.net(self.loss), work, grads)
@@ -232,7 +232,7 @@ class Model:
         """Memory of a tape that nobody holds any more."""
         tapes = self._tapes
         if memory.key not in tapes:
-            if len(tapes) >= _MOST_PLANS:
+            if len(tapes) >= _MAX_CACHED_PLANS:
                 tapes.clear()
             tapes[memory.key] = []
         tapes[memory.key].append(memory)

@@ -25,7 +25,7 @@ def make_outputs(plain: PlainNetwork, names: list[str], output_dtype: np.dtype) 
     plain : PlainNetwork
     names : list of str
         Name of the values, or names of labels and probabilities.
-    outside : numpy dtype
+    output_dtype : numpy dtype
         Data type of the values.
     """
     onnx = require("onnx", "ONNX export")
@@ -84,7 +84,7 @@ class Graph:
         Data type of the layers.
     unique : callable, optional
         Takes a proposed name and returns a unique one.
-    outside : numpy dtype, optional
+    output_dtype : numpy dtype, optional
         Data type of input and predicted values; default: ``dtype``.
     """
 

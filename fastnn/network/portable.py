@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.backends.plan import MAX_COMPILED_UNITS
 from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
@@ -42,9 +42,9 @@ class Portable:
         for pair in net.activations:
             if isinstance(pair, CustomActivation):
                 raise ValueError(f"compiled calls take built-in activations; got {pair!r}")
-        if max(net.layer_sizes) > MAX_FROZEN_UNITS:
+        if max(net.layer_sizes) > MAX_COMPILED_UNITS:
             raise ValueError(
-                f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
+                f"compiled calls take layers of up to {MAX_COMPILED_UNITS} units; "
                 f"layer_sizes is {list(net.layer_sizes)}"
             )
 

@@ -36,7 +36,7 @@ class Predictor:
         self.parallel_from = sys.maxsize
         if model.is_threaded:
             two_threads = -(-4 * tuning().wake_thread_work // model.plan.n_params)
-            self.parallel_from = max(2 * model.plan.block, two_threads)
+            self.parallel_from = max(2 * model.plan.block_size, two_threads)
         # Fewer samples are one call of the kernels, and their result needs little memory.
         few = SMALL // (spec.n_outputs * model.dtype.itemsize)
         self.checked_from = min(self.parallel_from, few)
@@ -105,17 +105,17 @@ class Predictor:
             Whether all calls of ``run`` returned True.
         """
         model, limits = self.model, tuning()
-        if samples * passes < self.parallel_from or samples < 2 * model.plan.block:
+        if samples * passes < self.parallel_from or samples < 2 * model.plan.block_size:
             return run(slice(0, samples))
         plan = model.plan
         max_threads = 1 if is_worker() else n_threads or default_threads()
         work = samples * passes * plan.n_params
         threads = min(max_threads, math.isqrt(work // limits.wake_thread_work))
-        blocks = samples // plan.block
+        blocks = samples // plan.block_size
         pieces = 1 if threads == 1 else limits.pieces_per_thread * threads
         pieces = max(pieces, work // limits.piece_work, samples // limits.piece_samples)
         pieces = min(blocks, pieces)
-        bounds = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
+        bounds = [k * blocks // pieces * plan.block_size for k in range(pieces)] + [samples]
         # Also with one thread, so that its results are bit-identical.
         with limited_blas(1) if model.uses_blas else nullcontext():
             if pieces == 1:

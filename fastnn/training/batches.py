@@ -95,7 +95,7 @@ class Batches:
     n_threads : int or None
         Maximum number of threads; None for :func:`fastnn.training.threads.default_threads`. Fewer
         are used if a step has too little work for all of them.
-    memory_of : Batches, optional
+    share_memory_with : Batches, optional
         Another instance with the same ``batch_size`` whose scratch memory is shared.
     """
 
@@ -111,7 +111,8 @@ class Batches:
         self.plan = model.batch_plan(batch_size, sparse)
         self.n_threads = 1
         if model.is_threaded:
-            self.n_threads = min(n_threads or default_threads(), self.plan.threads(batch_size))
+            useful_threads = self.plan.useful_threads(batch_size)
+            self.n_threads = min(n_threads or default_threads(), useful_threads)
         if share_memory_with is None:
             self.grads = self.plan.gradient_groups(model.dtype)
             self.work = self.plan.workspace(model.dtype, self.n_threads, sparse)

@@ -134,7 +134,7 @@ class ThreadTuner:
 
     Parameters
     ----------
-    most : int
+    max_threads : int
         Maximum number of threads.
     """
 

@@ -179,5 +179,5 @@ def sparse_problem(sizes, samples, dtype, density=0.2, **extra):
     problem.x[np.random.default_rng(1).random(problem.x.shape) > density] = 0
     problem.x[3] = 0
     problem.x[:, 5] = 0
-    problem.x[problem.plan.block : 2 * problem.plan.block] = 0
+    problem.x[problem.plan.block_size : 2 * problem.plan.block_size] = 0
     return problem

@@ -112,8 +112,8 @@ def test_cython_checks_arrays(rng):
 def play(kernels, problem, d_outputs=None, step=3, by_inputs=True):
     """Net inputs of the last layer, then the gradient, and that by the inputs."""
     plan, x = problem.plan, readonly(problem.x)
-    size = int(plan.header[codes.WORK_SIZE]) + x.shape[1] * plan.block
-    blocks = -(-len(x) // plan.block)
+    size = int(plan.header[codes.WORK_SIZE]) + x.shape[1] * plan.block_size
+    blocks = -(-len(x) // plan.block_size)
     work = aligned_empty((blocks + 1, size), problem.dtype)
     work.fill(np.nan)
     work[-1] = 0.125

@@ -25,7 +25,7 @@ def test_plan_has_room_for_products():
     for dropout, itemsize in product(([], [0.0, 0.5]), (4, 8)):
         activations = [codes.SILU, codes.TANH, codes.IDENTITY]
         plan = make_plan([3, 7, 5, 2], activations, [0.0] * 3, dropout, 1, itemsize, reference)
-        header, block = plan.header, plan.block
+        header, block = plan.header, plan.block_size
         used = [
             (header[codes.WORK_INPUT], 3),
             (header[codes.WORK_TARGETS], 1),

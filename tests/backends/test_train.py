@@ -30,10 +30,10 @@ def test_training_with_blocks_and_blas_matches_reference(compiled, dtype, networ
 def test_networks_use_blocks_and_groups():
     # what the names in NETWORKS promise
     blocks = make_problem(*NETWORKS["blocks"][:2], samples=1)
-    assert NETWORKS["blocks"][2] > 2 * blocks.plan.block
+    assert NETWORKS["blocks"][2] > 2 * blocks.plan.block_size
     groups = make_problem(*NETWORKS["groups"][:2], samples=1)
     assert groups.plan.groups == MAX_GROUPS
-    assert NETWORKS["groups"][2] * 2 // 3 > (MAX_GROUPS + 1) * groups.plan.block
+    assert NETWORKS["groups"][2] * 2 // 3 > (MAX_GROUPS + 1) * groups.plan.block_size
     wide = make_problem(*NETWORKS["BLAS"][:2], samples=1)
     assert wide.plan.layers[:, codes.BLAS].tolist() == [1, 1, 0]
 

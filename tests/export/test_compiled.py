@@ -24,7 +24,7 @@ from sklearn.exceptions import NotFittedError
 
 import fastnn
 from fastnn.backends import codes
-from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.backends.plan import MAX_COMPILED_UNITS
 
 ALL_ACTIVATIONS = list(codes.ACTIVATIONS)  # one layer each
 
@@ -236,8 +236,8 @@ def test_invalid_arguments_raise():
         net.cfunc("double")
     with pytest.raises(ValueError, match="one output"):
         net.cfunc("integrand")
-    wide, _ = make([1, MAX_FROZEN_UNITS + 1, 1], loss="squared_error")
-    with pytest.raises(ValueError, match=f"up to {MAX_FROZEN_UNITS} units"):
+    wide, _ = make([1, MAX_COMPILED_UNITS + 1, 1], loss="squared_error")
+    with pytest.raises(ValueError, match=f"up to {MAX_COMPILED_UNITS} units"):
         wide.numba_predict()
 
 

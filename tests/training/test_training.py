@@ -610,7 +610,7 @@ def test_wide_networks_use_larger_blocks(backend, sizes, batch_size, block):
 
     nets = [trained(backend, n) for n in (1, 2, 3)]
     if block is not None:
-        assert nets[0].model.batch_plan(batch_size).block == block
+        assert nets[0].model.batch_plan(batch_size).block_size == block
     for net in nets[1:]:
         assert_bits(net.params, nets[0].params)
     # as PyTorch compares float32: sums in another order, a few steps

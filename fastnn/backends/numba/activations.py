@@ -8,7 +8,7 @@ from fastnn.backends import codes
 from fastnn.backends.numba import maths
 from fastnn.backends.numba.compiling import inner, noalias, public
 from fastnn.backends.numba.pointers import Matrix, call_address, cast_like, copy, pointer
-from fastnn.backends.numba.random import dropout
+from fastnn.backends.numba.random import apply_dropout
 
 
 @inner
@@ -119,11 +119,11 @@ def dropout_forward(x, rate, key, first, out):
     """``out = x / (1 - rate)`` where the unit is kept, else 0."""
     units, samples = x.shape
     copy(pointer(x), x.size, pointer(out))
-    dropout(rate, np.uint64(key), first, Matrix(pointer(out), units, samples, samples))
+    apply_dropout(rate, np.uint64(key), first, Matrix(pointer(out), units, samples, samples))
 
 
 @public
 def dropout_backward(rate, key, first, da):
     """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
     units, samples = da.shape
-    dropout(rate, np.uint64(key), first, Matrix(pointer(da), units, samples, samples))
+    apply_dropout(rate, np.uint64(key), first, Matrix(pointer(da), units, samples, samples))

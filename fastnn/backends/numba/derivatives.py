@@ -10,7 +10,7 @@ from fastnn.backends import codes
 from fastnn.backends.numba.compiling import inner, public
 from fastnn.backends.numba.network import (
     Memory,
-    forward_block,
+    forward_layers,
     layer_activation_backward,
     prediction_block,
     read_layer,
@@ -106,7 +106,7 @@ def forward_rows(net, x, samples, features, params, work):
     columns = Matrix(at(work, net.header[codes.WORK_INPUT]), features, padded, padded)
     transpose(x, count, features, features, columns.data, padded)
     block = prediction_block(count, columns, net.header, params)
-    forward_block(net, block, Team(0, 1, net.header), params, Memory(work, work))
+    forward_layers(net, block, Team(0, 1, net.header), params, Memory(work, work))
     return block
 
 

@@ -29,7 +29,7 @@ from fastnn.backends.numba.products import (
     params_product,
     row_sums,
 )
-from fastnn.backends.numba.random import dropout, stream_key
+from fastnn.backends.numba.random import apply_dropout, stream_key
 from fastnn.backends.numba.sparse import CsrBlock, csc_outer_product, sparse_product
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team, barrier, unit_share
@@ -204,14 +204,14 @@ def layer_activation_backward(layer, z, a, da):
 def _drop_units(block, layer, k, begin, a):
     """Apply dropout to the units of a layer from ``begin`` on."""
     key = stream_key(block.seed, codes.STREAM_DROPOUT + k, block.step) + np.uint64(begin)
-    dropout(layer.constant, key, block.first, a)
+    apply_dropout(layer.constant, key, block.first, a)
 
 
 # --- a block --------------------------------------------------------------------
 
 
 @inner
-def forward_block(net, block, team, params, memory):
+def forward_layers(net, block, team, params, memory):
     """Compute the outputs of all layers for one block, in scratch memory; return the last."""
     x, zero = block.x, np.int64(0)
     for k in range(net.n_layers):
@@ -234,7 +234,7 @@ def forward_block(net, block, team, params, memory):
 
 
 @inner
-def backward_block(net, block, accumulate, team, params, memory, grads):
+def backward_layers(net, block, accumulate, team, params, memory, grads):
     """Compute the gradient of one block from that w.r.t. the last layer's net inputs."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     zero = np.int64(0)
@@ -268,7 +268,7 @@ def backward_block(net, block, accumulate, team, params, memory, grads):
 @inner
 def block_gradient(net, block, accumulate, team, params, memory, grads):
     """Return the loss of one block; write its gradient to ``grads``, or add it."""
-    logits = forward_block(net, block, team, params, memory)
+    logits = forward_layers(net, block, team, params, memory)
     barrier(team)
     total = 0.0
     if team.thread == 0:
@@ -288,7 +288,7 @@ def block_gradient(net, block, accumulate, team, params, memory, grads):
             block.scale,
             dlogits,
         )
-    backward_block(net, block, accumulate, team, params, memory, grads)
+    backward_layers(net, block, accumulate, team, params, memory, grads)
     return total
 
 
@@ -305,7 +305,7 @@ _few_samples = inner(few_samples)
 
 @inner
 def _forward_few_samples(net, x, params, work):
-    """As :func:`forward_block` for a few samples; all matrices are ``(samples, units)``."""
+    """As :func:`forward_layers` for a few samples; all matrices are ``(samples, units)``."""
     for k in range(net.n_layers):
         layer = read_layer(net, k)
         if layer.kind != codes.DROPOUT:
@@ -372,7 +372,7 @@ def _predict(net, x, transform, params, work, out):
             padded = padded_size(n)
             transpose(x_here, n, features, features, rows, padded)
             block = prediction_block(n, Matrix(rows, features, padded, padded), net.header, params_)
-            logits = forward_block(net, block, team, params_, memory)
+            logits = forward_layers(net, block, team, params_, memory)
             if transform:
                 transform_rows(net.loss, logits)
             transpose(logits.data, n_outputs, n, padded, out_here, n_outputs)

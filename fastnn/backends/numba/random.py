@@ -70,7 +70,7 @@ def _hash32(builder, h):
 
 
 @inner
-def dropout(rate, key, first, da):
+def apply_dropout(rate, key, first, da):
     """Multiply ``da`` by ``1 / (1 - rate)`` where a unit is kept, and set it to 0 elsewhere."""
     threshold = np.uint32(rate * 4294967296.0)
     zero = cast_like(da.data, 0.0)

@@ -15,8 +15,8 @@ from fastnn.backends.numba.network import (
     Block,
     Memory,
     all_finite,
-    backward_block,
-    forward_block,
+    backward_layers,
+    forward_layers,
     read_net,
     unit_rows,
 )
@@ -67,7 +67,7 @@ def _tape_forward_blocks(net, x, seed, step, params, work, out):
         features = block.x.rows
         here = at(x_, first * features)
         transpose(here, block.samples, features, features, block.x.data, block.ld)
-        z = forward_block(net, block, team, params_, Memory(block_work, block_work))
+        z = forward_layers(net, block, team, params_, Memory(block_work, block_work))
         transpose(z.data, n_out, block.samples, z.ld, at(out_, first * n_out), n_out)
 
 
@@ -78,7 +78,7 @@ def _block_input_gradient(net, block, params, work, out):
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     for k in range(1, net.n_layers):
         if net.layers[k * codes.LAYER_COLUMNS + codes.KIND] == codes.DENSE:
-            delta, other = other, delta  # as backward_block swaps them for each layer
+            delta, other = other, delta  # as backward_layers swaps them for each layer
     dz = unit_rows(block, work, delta, zero, net.layers[codes.FAN_OUT])
     dx = unit_rows(block, work, net.header[codes.WORK_SIZE], zero, block.x.rows)
     layer_input_gradient(net, zero, dz, params, dx)
@@ -101,7 +101,7 @@ def _tape_backward_blocks(net, x, d_outputs, seed, step, params, work, grads, d_
             dz = unit_rows(block, block_work, net.header[codes.WORK_DELTA], zero, n_out)
             read_columns(at(pointer(d_outputs), b * size * n_out), n_out, block.samples, dz)
             memory, group_sum = Memory(block_work, block_work), at(grads_, group * n_params)
-            backward_block(net, block, b > first, team, params_, memory, group_sum)
+            backward_layers(net, block, b > first, team, params_, memory, group_sum)
             if d_inputs.shape[0] > 0:
                 out = at(pointer(d_inputs), b * size * features)
                 _block_input_gradient(net, block, params_, block_work, out)

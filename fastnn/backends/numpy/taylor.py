@@ -57,7 +57,7 @@ def taylor(net: Any, x: Any, params: Any) -> tuple[np.ndarray, list[LayerCache]]
     -------
     out : ndarray, shape (3, outputs, samples)
         The last layer's outputs, which are its net inputs: value, first and second derivative.
-    passed : list of Passed
+    caches : list of Passed
         Argument of :func:`taylor_gradient`.
     """
     caches = []
@@ -76,7 +76,7 @@ def taylor_gradient(net: Any, caches: list[LayerCache], vector: Any, params: Any
 
     Parameters
     ----------
-    net, passed, params
+    net, caches, params
         Arguments and result of :func:`taylor`.
     vector : ndarray, shape (3, outputs, samples)
         Derivatives of a function with respect to the three parts of :func:`taylor`'s ``out``.
