@@ -221,7 +221,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     def _reset(self, backend: str) -> None:
         """Set the state of an untrained network, with zero parameters."""
         if backend == "auto" and self.spec.custom:
-            backend = backends.of_custom_functions()
+            backend = backends.default_for_custom_functions()
         self._set_backend(backend)
         self.params[:] = 0.0
         self.state = TrainingState()

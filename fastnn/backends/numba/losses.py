@@ -25,7 +25,7 @@ from fastnn.backends.numba.pointers import (
 
 
 @noalias
-def _maximum(z, top):
+def _max_over_units(z, top):
     """Compute the maximum of each sample's net inputs."""
     for s in range(z.columns):
         top[s] = z.data[s]
@@ -78,7 +78,7 @@ def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
     total, top = at(buffers, 2 * STACK_ROW), at(buffers, 3 * STACK_ROW)
     off = cast_like(buffers, smoothing / out.rows)
     on = cast_like(buffers, 1.0 - smoothing + smoothing / out.rows)
-    _maximum(out, top)
+    _max_over_units(out, top)
     fill(cast_like(buffers, 0.0), out.columns, total)
     for k in range(out.rows):
         row = at(out.data, k * out.ld)
@@ -293,7 +293,7 @@ def transform_rows(loss, out):
     if loss == codes.CROSS_ENTROPY:
         top = stack_scratch(out.data)
         total = at(top, STACK_ROW)
-        _maximum(out, top)
+        _max_over_units(out, top)
         fill(cast_like(top, 0.0), out.columns, total)
         for k in range(out.rows):
             _exp_row(top, out.columns, total, at(out.data, k * out.ld))

@@ -35,13 +35,9 @@ from fastnn.backends.numba.threads import Team
 from fastnn.backends.numba.train import group_count
 from fastnn.backends.numba.updates import (
     ParamVectors,
-    Step,
-    clip_gradient,
-    clips,
     read_rule,
-    step_size,
     sum_groups,
-    update_layers,
+    update_params,
 )
 
 
@@ -140,14 +136,7 @@ def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
         vectors = ParamVectors(
             n, pointer(params), pointer(grads), 1, pointer(moments), n_moments, averaged
         )
-        factor, l2 = 1.0, net.l2
-        if clips(rule):
-            factor, l2 = clip_gradient(net, rule, team, vectors), 0.0
-        rate = step_size(rule, learning_rate, count)
-        keep = rule.constants[codes.AVERAGE_DECAY] if count > 1 else 0.0
-        shrink = 1.0 - learning_rate * rule.decay
-        step = Step(rate, factor, shrink, keep, 2 * net.n_layers)
-        update_layers(net, l2, rule, step, team, vectors)
+        update_params(net, rule, learning_rate, count, team, vectors)
     restore_subnormals(mode)
     return finite
 

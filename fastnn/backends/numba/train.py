@@ -26,16 +26,12 @@ from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormal
 from fastnn.backends.numba.threads import Team, barrier, claim, start_barrier
 from fastnn.backends.numba.updates import (
     ParamVectors,
-    Step,
-    clip_gradient,
-    clips,
     combine,
     net_penalty,
     param_part,
     read_rule,
-    step_size,
     sum_groups,
-    update_layers,
+    update_params,
 )
 
 
@@ -164,7 +160,7 @@ def _inverse_weight(total):
 
 
 @inner
-def _sum_losses(sync, n):
+def _sum_group_losses(sync, n):
     """Return the sum of the groups' losses, added from the first to the last."""
     losses = reinterpret(at(sync, codes.SYNC_LOSSES), np.float64)
     total = 0.0
@@ -211,7 +207,7 @@ def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work
         for k in range(0, 2 * net.n_layers, 2):
             first, n, _ = param_part(net.layers, k)
             combine(1.0, net.l2, at(params_, first), n, at(vectors.grads, first))
-    loss = _sum_losses(team.sync, vectors.groups) * scale
+    loss = _sum_group_losses(team.sync, vectors.groups) * scale
     return loss + net_penalty(net.layers, net.n_layers, net.l2, params_)
 
 
@@ -292,7 +288,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         _batch_gradient(net, data, batch, i, team, params_, pointer(work), thread_work, vectors)
         barrier(team)
         objective = net_penalty(net.layers, net.n_layers, net.l2, params_)
-        objective += _sum_losses(team.sync, groups) * scale
+        objective += _sum_group_losses(team.sync, groups) * scale
         if thread == 0:
             losses[i] = objective
         # All threads compute the same objective; none may update the parameters while another
@@ -302,18 +298,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         # not isfinite, which computes x - x: with reassociation this is 0 for all x
         if not abs(objective) < np.inf:
             return i
-        factor, l2 = 1.0, net.l2
-        if clips(rule):
-            factor, l2 = clip_gradient(net, rule, team, vectors), 0.0
-            vectors = ParamVectors(n_params, params_, grads_, 1, moments_, n_moments, averaged)
-        step = Step(
-            step_size(rule, learning_rates[i], first_count + i + 1),
-            factor,
-            1.0 - learning_rates[i] * rule.decay,
-            rule.constants[codes.AVERAGE_DECAY] if first_count + i > 0 else 0.0,
-            2 * net.n_layers,
-        )
-        update_layers(net, l2, rule, step, team, vectors)
+        update_params(net, rule, learning_rates[i], first_count + i + 1, team, vectors)
         barrier(team)
     return learning_rates.shape[0]
 

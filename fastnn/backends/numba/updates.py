@@ -251,7 +251,7 @@ def _update_range(grads, l2, shrink, rule, rate, n, params, moment, second):
 
 
 @public
-def _update_all(grads, l2, rule, learning_rate, count, params, moments):
+def _update(grads, l2, rule, learning_rate, count, params, moments):
     """See :func:`update`; the rule is a plain tuple."""
     rule_ = read_rule(rule, pointer(params))
     mode = flush_subnormals()
@@ -271,7 +271,7 @@ def _update_all(grads, l2, rule, learning_rate, count, params, moments):
 
 def update(grads, l2, rule, learning_rate, count, params, moments):
     """Do one step of an update rule, with ``g = grads + l2 params``."""
-    _update_all(grads, l2, tuple(rule), learning_rate, count, params, moments)
+    _update(grads, l2, tuple(rule), learning_rate, count, params, moments)
 
 
 @noalias
@@ -338,7 +338,7 @@ def _update_share(first, n, l2, shrink, rule, step, team, vectors):
 
 
 @inner
-def update_layers(net, l2, rule, step, team, vectors):
+def _update_layers(net, l2, rule, step, team, vectors):
     """Update all parameters; no L2 penalty or weight decay for the biases."""
     if net.l2 == 0.0 and rule.decay == 0.0 and rule.stride == 0:
         _update_share(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
@@ -351,3 +351,28 @@ def update_layers(net, l2, rule, step, team, vectors):
             else:
                 rule_part = _rule_part(rule, k)
                 _update_share(first, n, l2_here, shrink, rule_part, step, team, vectors)
+
+
+@inner
+def update_params(net, rule, learning_rate, count, team, vectors):
+    """Clip the gradient and update all parameters, for update number ``count``, from 1."""
+    factor, l2 = 1.0, net.l2
+    if clips(rule):
+        factor, l2 = clip_gradient(net, rule, team, vectors), 0.0
+        vectors = ParamVectors(
+            vectors.n,
+            vectors.params,
+            vectors.grads,
+            1,
+            vectors.moments,
+            vectors.n_moments,
+            vectors.averaged,
+        )
+    step = Step(
+        step_size(rule, learning_rate, count),
+        factor,
+        1.0 - learning_rate * rule.decay,
+        rule.constants[codes.AVERAGE_DECAY] if count > 1 else 0.0,
+        2 * net.n_layers,
+    )
+    _update_layers(net, l2, rule, step, team, vectors)

@@ -9,8 +9,7 @@ import numpy as np
 
 from fastnn.backends.numpy.network import backward_layers, forward_layers
 from fastnn.backends.numpy.products import ignore_float_errors
-from fastnn.backends.numpy.train import flush_subnormals, update_layers
-from fastnn.backends.numpy.updates import clip_gradient, clips
+from fastnn.backends.numpy.train import update_params
 
 
 @ignore_float_errors
@@ -87,10 +86,5 @@ def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """
     if not np.isfinite(grads).all():
         return False
-    clipped = clips(rule)
-    if clipped:
-        clip_gradient(net, rule, params, grads)
-    l2 = 0.0 if clipped else net.l2
-    update_layers(net, l2, rule, learning_rate, count, params, moments, grads)
-    flush_subnormals(count, params, moments)
+    update_params(net, rule, learning_rate, count, params, moments, grads)
     return True

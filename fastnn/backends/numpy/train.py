@@ -38,8 +38,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     """
     samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
-    grads, l2 = memory.grads[0], net.l2
-    clipped = clips(rule)
+    grads = memory.grads[0]
     for i, rate in enumerate(chunk.learning_rates):
         if team.sync[codes.SYNC_ABORT]:
             return i
@@ -53,17 +52,24 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         )
 
         loss = batch_gradient(net, x, targets, weights, chunk.seed, step, params, grads)
-        losses[i] = loss + penalty(net.layers, l2, params)
+        losses[i] = loss + penalty(net.layers, net.l2, params)
         if not np.isfinite(losses[i]):
             return i
-        if clipped:
-            clip_gradient(net, rule, params, grads)
-        update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
-        flush_subnormals(count, params, moments)
+        update_params(net, rule, rate, count, params, moments, grads)
     return len(chunk.learning_rates)
 
 
-def flush_subnormals(count, params, moments):
+def update_params(net, rule, learning_rate, count, params, moments, grads):
+    """Clip the gradient and update all parameters, for update number ``count``, from 1."""
+    l2 = net.l2
+    if clips(rule):
+        clip_gradient(net, rule, params, grads)
+        l2 = 0.0  # the clipped gradient includes the derivative of the penalty
+    _update_layers(net, l2, rule, learning_rate, count, params, moments, grads)
+    _flush_subnormals(count, params, moments)
+
+
+def _flush_subnormals(count, params, moments):
     """Set subnormal values to zero in place, because arithmetic with them is slow.
 
     The other backends set a mode of the processor that flushes subnormals. NumPy cannot set it, and
@@ -81,7 +87,7 @@ def flush_subnormals(count, params, moments):
             x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
 
 
-def update_layers(net, l2, rule, rate, count, params, moments, grads):
+def _update_layers(net, l2, rule, rate, count, params, moments, grads):
     """Update all parameters; no L2 penalty or weight decay for the biases."""
     for k, row in enumerate(net.layers):
         if row[KIND] == codes.DENSE:
