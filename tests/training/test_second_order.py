@@ -230,7 +230,7 @@ def test_ctrl_c_at_each_line_leaves_complete_steps(monkeypatch):
     whole.fit(X, Y, optimizer=LM(), epochs=3)
     # one chunk, in whose third step Ctrl-C comes
     calls = []
-    original = SecondOrderRun.settle_step
+    original = SecondOrderRun.record_pending_step
 
     def interrupted(run):
         calls.append(None)
@@ -239,7 +239,7 @@ def test_ctrl_c_at_each_line_leaves_complete_steps(monkeypatch):
             raise KeyboardInterrupt
         original(run)
 
-    monkeypatch.setattr(SecondOrderRun, "settle_step", interrupted)
+    monkeypatch.setattr(SecondOrderRun, "record_pending_step", interrupted)
     net = make()
     history = net.fit(X, Y, optimizer=LM(), epochs=50)
     assert (history.stopped, history.epochs, net.n_epochs_) == ("interrupted", 3, 3)
