@@ -55,7 +55,7 @@ def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     """Yield the name of each threshold of a backend, and the cases below and above it."""
     kernels, limits = backends.load(backend), tuning()
-    width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
+    width = math.isqrt(kernels.WIDE_LAYER_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
@@ -89,7 +89,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
     for sizes in ((2, 8, 8, 8, 2), (64, 64, 10), (784, 128, 64, 10)):
         of_it = planned(kernels, sizes)
-        few = kernels.few_samples(of_it.n_params, bool(of_it.layers[:, codes.BLAS].any()))
+        few = kernels.few_samples_limit(of_it.n_params, bool(of_it.layers[:, codes.WIDE].any()))
         above = Side(sizes, few, predict=True)
         name = f"rows to predict, {'-'.join(map(str, sizes))}"
         yield name, replace(above, batch=above.batch - 1), above

@@ -100,15 +100,15 @@ AVERAGE_DECAY = 5
 RATE_FACTOR = 6
 RULE_CONSTANTS = 7
 
-# Columns of ``Plan.layers``, which has one row per layer. BLAS: 0 for a narrow layer (plain loops);
+# Columns of ``Plan.layers``, which has one row per layer. WIDE: 0 for a narrow layer (plain loops);
 # for a wide one (packed or BLAS products) 1, or 2 if threads split the units of each layer.
-KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
+KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, WIDE, NET_INPUT, OUTPUT = range(9)
 LAYER_COLUMNS = 9
 
 # Entries of ``Plan.header``.
 (
     N_PARAMS,
-    BLOCK,
+    BLOCK_SIZE,
     GROUPS,
     WORK_SIZE,
     WORK_INPUT,
@@ -116,7 +116,7 @@ LAYER_COLUMNS = 9
     WORK_SAMPLE_WEIGHT,
     WORK_DELTA,
     WORK_DELTA_OTHER,
-    SHARED,
+    SPLIT_UNITS,
     WORK_PACKED,
     N_TARGETS,
 ) = range(12)
@@ -139,8 +139,8 @@ SYNC_CLAIMS = SYNC_LOSSES + MAX_GROUPS
 SYNC_SIZE = SYNC_CLAIMS + MAX_GROUPS
 
 # Layers with at least this many inputs and units may use BLAS or packed products. The backend's
-# ``BLAS_WEIGHTS`` is the number of weights from which they do.
-BLAS_WIDTH = 48
+# ``WIDE_LAYER_WEIGHTS`` is the number of weights from which they do.
+WIDE_LAYER_UNITS = 48
 
 
 def outputs_per_target(loss: int, constants: Sequence) -> int:

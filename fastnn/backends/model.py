@@ -95,7 +95,7 @@ class Model:
         self.net = self.plan.net(loss)
         # The BLAS of NumPy uses threads itself.
         self.is_threaded = kernels.NAME != "numpy"
-        self.uses_blas = bool(self.plan.layers[:, codes.BLAS].any())
+        self.uses_blas = bool(self.plan.layers[:, codes.WIDE].any())
         self.params = aligned_empty((self.plan.n_params,), dtype)
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
@@ -193,7 +193,7 @@ class Model:
             The dropout masks' random streams.
         out : ndarray, shape (samples, outputs)
         """
-        memory = self.tape_memory(len(x), training)
+        memory = self.acquire_tape(len(x), training)
         work, params = memory.work, self.params
         return memory, self.kernels.tape_forward(memory.net, x, seed, step, params, work, out)
 
@@ -210,11 +210,11 @@ class Model:
         _, net, work, grads = memory
         if single := len(grads) == 1:  # the caller's own at once
             grads = np.empty_like(grads)
-        by_x = x[:0] if d_inputs is None else d_inputs
-        self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, by_x)
+        dx = x[:0] if d_inputs is None else d_inputs
+        self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, dx)
         return grads[0] if single else grads[0].copy()
 
-    def tape_memory(self, samples: int, training: bool) -> TapeMemory:
+    def acquire_tape(self, samples: int, training: bool) -> TapeMemory:
         """Memory that has been given back, or new one; with dropout if training."""
         dropout = training and any(self.dropout)
         key = samples, dropout
@@ -228,7 +228,7 @@ class Model:
         grads = aligned_empty((groups, plan.n_params), self.dtype)
         return TapeMemory(key, plan.net(self.loss), work, grads)
 
-    def give_back(self, memory: TapeMemory) -> None:
+    def release_tape(self, memory: TapeMemory) -> None:
         """Memory of a tape that nobody holds any more."""
         tapes = self._tapes
         if memory.key not in tapes:

@@ -68,7 +68,7 @@ class Plan:
     @property
     def block_size(self) -> int:
         """Number of samples per block."""
-        return int(self.header[codes.BLOCK])
+        return int(self.header[codes.BLOCK_SIZE])
 
     @property
     def groups(self) -> int:
@@ -79,7 +79,7 @@ class Plan:
         """Return how many threads are worthwhile for training with this batch size."""
         limits = self.tuning
         wanted = limits.useful_threads(self.n_params, batch_size)
-        if self.header[codes.SHARED]:
+        if self.header[codes.SPLIT_UNITS]:
             widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
             max_threads = -(-widest // limits.min_split_units)
         else:
@@ -188,8 +188,8 @@ def make_plan(
     itemsize : int
         Bytes per element, from which the size of a block in the cache follows.
     kernels : module
-        The backend. A layer with at least ``BLAS_WEIGHTS`` weights uses BLAS or packed products,
-        which need ``product_scratch`` elements of scratch memory.
+        The backend. A layer with at least ``WIDE_LAYER_WEIGHTS`` weights uses BLAS or packed
+        products, which need ``product_scratch`` elements of scratch memory.
     batch_size : int
         Samples per batch, 0 if unknown. If known, wide networks use larger blocks, and threads
         split the units of each layer if the samples are few.
@@ -204,7 +204,7 @@ def make_plan(
     """
     limits = tuning() if limits is None else limits
     n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
-    shared = n_params * itemsize > limits.split_units_bytes or (
+    split_units = n_params * itemsize > limits.split_units_bytes or (
         not sparse
         and 0 < batch_size <= limits.split_units_samples
         and limits.step_work(n_params, batch_size) >= limits.work_per_thread
@@ -214,7 +214,7 @@ def make_plan(
     def wide(fan_in: int, fan_out: int) -> int:
         """Return the entry of column BLAS for a layer."""
         is_wide = min(fan_in, fan_out) >= limits.wide_layer_units
-        return (1 + shared) * int(is_wide and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
+        return (1 + split_units) * int(is_wide and fan_in * fan_out >= kernels.WIDE_LAYER_WEIGHTS)
 
     # Offsets into scratch memory are in rows at first, because the block size is not known yet.
     sample_rows = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
@@ -224,18 +224,18 @@ def make_plan(
     largest = max(layer_sizes[1:])
     units = delta + 2 * largest
     layers = np.array(rows, np.int64)
-    products = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
+    products = layers[layers[:, codes.WIDE] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
     n_wide = len(products)
-    block_size = _block_size(limits, units * itemsize, batch_size, bool(shared), n_wide > 0)
-    if not shared:
+    block_size = _block_size(limits, units * itemsize, batch_size, bool(split_units), n_wide > 0)
+    if not split_units:
         n_threads = limits.useful_threads(n_params, batch_size)
         block_size = _balance_block_size(block_size, batch_size, n_threads)
     layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block_size
 
     header = np.zeros(codes.HEADER_SIZE, np.int64)
     header[codes.N_PARAMS] = n_params
-    header[codes.BLOCK] = block_size
-    header[codes.GROUPS] = 1 if shared else MAX_GROUPS
+    header[codes.BLOCK_SIZE] = block_size
+    header[codes.GROUPS] = 1 if split_units else MAX_GROUPS
     header[codes.WORK_PACKED] = units * block_size
     header[codes.N_TARGETS] = n_targets
     scratch = kernels.product_scratch(block_size, int(products.max(initial=0)), itemsize)
@@ -245,7 +245,7 @@ def make_plan(
     header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block_size
     header[codes.WORK_DELTA] = delta * block_size
     header[codes.WORK_DELTA_OTHER] = (delta + largest) * block_size
-    header[codes.SHARED] = shared
+    header[codes.SPLIT_UNITS] = split_units
     values = np.array(constants)
     if values.dtype != object:
         values = values.astype(np.float64)
@@ -287,12 +287,12 @@ def _layer_rows(
 
 
 def _block_size(
-    limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wide: bool
+    limits: Tuning, sample_bytes: int, batch_size: int, split_units: bool, wide: bool
 ) -> int:
     """Return the number of samples per block, a multiple of 64."""
     cached = limits.block_bytes // sample_bytes // 64 * 64
     smallest = limits.min_block
-    if shared:
+    if split_units:
         smallest = max(limits.min_split_block, -(-batch_size // 64) * 64)
     elif wide:
         of_batch = batch_size // limits.wide_blocks // 64 * 64

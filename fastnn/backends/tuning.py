@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-from fastnn.backends.codes import BLAS_WIDTH
+from fastnn.backends.codes import WIDE_LAYER_UNITS
 
 # Fields that must be positive: divisors, and initial values of counters that count down.
 _POSITIVE = frozenset(
@@ -40,7 +40,7 @@ class Tuning:
         batches of 1,024 and widths of 256 to 2,048: up to a sixth less time.
     wide_layer_units : int
         Layers with at least this many inputs and units may use packed or BLAS products. The
-        backend's ``BLAS_WEIGHTS`` is the number of weights from which they do.
+        backend's ``WIDE_LAYER_WEIGHTS`` is the number of weights from which they do.
     split_units_bytes : int
         If the parameters have more bytes than this (the second-level cache), threads split the
         units of a layer, not the samples: each thread reads its part of the weights once for all
@@ -99,7 +99,7 @@ class Tuning:
     min_split_block: int = 128
     max_wide_block: int = 256
     wide_blocks: int = 8
-    wide_layer_units: int = BLAS_WIDTH
+    wide_layer_units: int = WIDE_LAYER_UNITS
     split_units_bytes: int = 1024 * 1024
     min_split_units: int = 48
     split_units_samples: int = 96

@@ -184,8 +184,8 @@ def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> N
     model = net.model
     if model.kernels.NAME != "numba":
         model = net.spec.model(backends.load("numba"))
-    memory = model.tape_memory(max_rows, training)
-    model.give_back(memory)  # only its shapes and its plan are used
+    memory = model.acquire_tape(max_rows, training)
+    model.release_tape(memory)  # only its shapes and its plan are used
     layout = _Layout.of(net, memory)
     shift, scale = net.scales.target_shift, net.scales.target_scale
     if of == "logits" or shift is None or scale is None:

@@ -104,7 +104,7 @@ class Stepper:
         net, state, params, losses = self.net, self.net.state, self.params, self.losses
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not state or not snapshot.fits:
-            large = net.model.plan.header[codes.SHARED] and not state.in_use.ema
+            large = net.model.plan.header[codes.SPLIT_UNITS] and not state.in_use.ema
             self.snapshot = snapshot = Snapshot(params, state, with_moments=not large)
         if time.perf_counter() >= snapshot.due and all_finite(params):
             snapshot.take()

@@ -194,7 +194,7 @@ class Tape:
 
     def __del__(self) -> None:
         if hasattr(self, "_memory"):  # otherwise __init__ did not complete
-            self._model.give_back(self._memory)
+            self._model.release_tape(self._memory)
 
     @overload
     def backward(self, d_outputs: Any, *, inputs: Literal[False] = False) -> np.ndarray: ...

@@ -263,7 +263,7 @@ class FitRun(Run):
         super().__init__(*arguments, **settings)
         self.progress, self.callbacks, self.validation = progress, callbacks, validation
         # Save memory: the moments of a large network are not kept, except for an average (ema).
-        large = self.model.plan.header[codes.SHARED] and not self.state.in_use.ema
+        large = self.model.plan.header[codes.SPLIT_UNITS] and not self.state.in_use.ema
         self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
         self.losses: list[np.ndarray] = [self.start.losses]
         if validation is not None and self.start.validation is not None:

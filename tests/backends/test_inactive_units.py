@@ -27,7 +27,7 @@ def test_training_with_inactive_units_matches_reference(compiled, dtype, widths,
     ):
         problem = inactive_problem(widths, samples, dtype, **extra)
         assert max(share_active(problem)) < 0.5
-        if problem.plan.header[codes.SHARED] and samples > 5:
+        if problem.plan.header[codes.SPLIT_UNITS] and samples > 5:
             assert problem.plan.block_size > 4 * 64
         settings = {"batch_size": batch_size, "shuffled": shuffled, "n_threads": 2}
         check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)

@@ -59,7 +59,9 @@ def test_plan_without_room_for_packed_products_raises():
     X, out = np.zeros((40, 300), np.float32), np.empty((40, 2), np.float32)
     for packed in (True, False):
         scratch = cython.product_scratch if packed else reference.product_scratch
-        planner = SimpleNamespace(BLAS_WEIGHTS=cython.BLAS_WEIGHTS, product_scratch=scratch)
+        planner = SimpleNamespace(
+            WIDE_LAYER_WEIGHTS=cython.WIDE_LAYER_WEIGHTS, product_scratch=scratch
+        )
         plan = make_plan(sizes, activations, [0.0] * 2, [], 1, 4, planner)
         params = np.zeros(plan.n_params, np.float32)
         call = partial(

@@ -69,6 +69,6 @@ def test_gradient_with_split_units_matches_reference(kernels, dtype):
         with tuned(split_units_bytes=limit):
             problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
     (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
-    assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]
+    assert problems[0].plan.header[codes.SPLIT_UNITS] != problems[1].plan.header[codes.SPLIT_UNITS]
     assert_same(grads, other_grads, dtype)
     assert_same(loss, other_loss, dtype)

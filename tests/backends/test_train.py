@@ -35,7 +35,7 @@ def test_networks_use_blocks_and_groups():
     assert groups.plan.groups == MAX_GROUPS
     assert NETWORKS["groups"][2] * 2 // 3 > (MAX_GROUPS + 1) * groups.plan.block_size
     wide = make_problem(*NETWORKS["BLAS"][:2], samples=1)
-    assert wide.plan.layers[:, codes.BLAS].tolist() == [1, 1, 0]
+    assert wide.plan.layers[:, codes.WIDE].tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])

@@ -26,18 +26,10 @@ from fastnn.backends.numba.activations import (
 from fastnn.backends.numba.data import compress
 from fastnn.backends.numba.derivatives import input_gradients, output_tangents
 from fastnn.backends.numba.losses import output_loss, output_transform
-from fastnn.backends.numba.maths import (
-    vector_exp,
-    vector_expm1,
-    vector_log,
-    vector_log1p,
-    vector_sigmoid,
-    vector_softplus,
-    vector_tanh,
-)
-from fastnn.backends.numba.network import few_samples, forward
+from fastnn.backends.numba.maths import apply_elementary
+from fastnn.backends.numba.network import few_samples_limit, forward
 from fastnn.backends.numba.products import (
-    BLAS_WEIGHTS,
+    WIDE_LAYER_WEIGHTS,
     dense_backward_inputs,
     dense_backward_params,
     dense_forward,

@@ -46,7 +46,7 @@ def layer_input_gradient(net, k, dz, params, dx):
     """Compute the gradient w.r.t. the input of layer k from the one w.r.t. its net input."""
     layer = read_layer(net, k)
     w = Matrix(at(params, layer.weights), layer.fan_in, layer.fan_out, layer.fan_out)
-    inputs_product(w, dz, layer.blas, dx)
+    inputs_product(w, dz, layer.wide, dx)
 
 
 @inner
@@ -91,7 +91,7 @@ def _jvp_block(net, block, vectors, params, work, out):
             layer = read_layer(net, k)
             w = Matrix(at(params, layer.weights), layer.fan_in, layer.fan_out, layer.fan_out)
             dz = unit_rows(block, work, delta, zero, layer.fan_out)
-            tangent_product(x, w, layer.blas, dz)
+            tangent_product(x, w, layer.wide, dz)
             activate_units_backward(net, block, k, work, dz)
             x, delta, other = dz, other, delta
         place = at(out, r * x.rows)
@@ -101,7 +101,7 @@ def _jvp_block(net, block, vectors, params, work, out):
 @inner
 def forward_rows(net, x, samples, features, params, work):
     """Do the forward pass for one block: the first of the ``samples`` rows of ``x``."""
-    count = minimum(net.header[codes.BLOCK], samples)
+    count = minimum(net.header[codes.BLOCK_SIZE], samples)
     padded = padded_size(count)
     columns = Matrix(at(work, net.header[codes.WORK_INPUT]), features, padded, padded)
     transpose(x, count, features, features, columns.data, padded)
@@ -119,7 +119,7 @@ def _jacobian_products(net, x, vectors, backward, params, work, out):
     stride = n * columns if vector_sets > 1 else 0
     x_, vectors_, out_ = pointer(x), pointer(vectors), pointer(out)
     params_, work_ = pointer(params), pointer(work)
-    for first in range(0, samples, net.header[codes.BLOCK]):
+    for first in range(0, samples, net.header[codes.BLOCK_SIZE]):
         rows = at(x_, first * features)
         block = forward_rows(net, rows, samples - first, features, params_, work_)
         here = Vectors(at(vectors_, first * stride), n, columns, stride)

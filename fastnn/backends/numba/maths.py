@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from llvmlite import ir
@@ -264,21 +265,22 @@ def normal_cdf(x):
 # --- over arrays, for tests -----------------------------------------------------
 
 
-def _over_arrays(function):
-    """Make a compiled function of ``(x, out)``: ``out = f(x)``, elementwise."""
+FUNCTIONS = {f.__name__: f for f in (exp, expm1, tanh, sigmoid, log, log1p, softplus)}
+
+
+@cache
+def _over_array(name):
+    """Return a compiled function of ``(x, out)``: ``out = f(x)``, elementwise."""
+    function = FUNCTIONS[name]
 
     @njit(fastmath=FASTMATH, error_model="numpy")
-    def vector(x, out):
+    def over_array(x, out):
         for i in range(x.shape[0]):
             out[i] = function(x[i])
 
-    return vector
+    return over_array
 
 
-vector_exp = _over_arrays(exp)
-vector_expm1 = _over_arrays(expm1)
-vector_tanh = _over_arrays(tanh)
-vector_sigmoid = _over_arrays(sigmoid)
-vector_log = _over_arrays(log)
-vector_log1p = _over_arrays(log1p)
-vector_softplus = _over_arrays(softplus)
+def apply_elementary(name, x, out):
+    """``out = f(x)``; log for positive normal x, log1p for x in [0, 1]."""
+    _over_array(name)(x, out)

@@ -60,7 +60,7 @@ class Layer(NamedTuple):
     weights: int
     biases: int
     activation: int
-    blas: int
+    wide: int
     net_input: int
     output: int
     constant: float
@@ -107,7 +107,7 @@ def read_layer(net, k):
         row[codes.WEIGHTS],
         row[codes.BIASES],
         row[codes.ACTIVATION],
-        row[codes.BLAS],
+        row[codes.WIDE],
         row[codes.NET_INPUT],
         row[codes.OUTPUT],
         net.constants[k],
@@ -149,7 +149,7 @@ def _dense_forward(net, layer, block, x, team, params, memory, z):
         scratch = at(memory.thread_work, net.header[codes.WORK_DELTA])
         sparse_product(block.csr, block.samples, w, b, scratch, z)
     else:
-        forward_product(x, w, b, layer.blas, z)
+        forward_product(x, w, b, layer.wide, z)
 
 
 @inner
@@ -168,7 +168,7 @@ def _dense_backward_params(net, layer, block, x, dz, accumulate, team, memory, o
         start = at(grads, layer.weights + begin * layer.fan_out)
         dw = Matrix(start, end - begin, layer.fan_out, layer.fan_out)
         own_rows = slice_rows(_without_padding(x, block.samples), begin, end)
-        params_product(own_rows, dz, layer.blas, accumulate, dw)
+        params_product(own_rows, dz, layer.wide, accumulate, dw)
 
 
 @inner
@@ -177,7 +177,7 @@ def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
     begin, end = unit_share(layer.fan_in, team)
     start = at(params, layer.weights + begin * layer.fan_out)
     w = Matrix(start, end - begin, layer.fan_out, layer.fan_out)
-    inputs_product(w, dz, layer.blas, unit_rows(block, memory.work, other, begin, end))
+    inputs_product(w, dz, layer.wide, unit_rows(block, memory.work, other, begin, end))
 
 
 @inner
@@ -295,12 +295,12 @@ def block_gradient(net, block, accumulate, team, params, memory, grads):
 # --- predictions ----------------------------------------------------------------
 
 
-def few_samples(n_params, wide_layers):
+def few_samples_limit(n_params, wide_layers):
     """Return the number of rows below which the loops run along the units, without padding."""
     return FEW_SAMPLES if n_params < LARGE else FEW_SAMPLES_LARGE
 
 
-_few_samples = inner(few_samples)
+_few_samples_limit = inner(few_samples_limit)
 
 
 @inner
@@ -348,11 +348,11 @@ def _predict(net, x, transform, params, work, out):
     """Compute the predictions for x; return whether x is finite."""
     net = read_net(net)
     samples, features = x.shape
-    n_outputs, size = out.shape[1], net.header[codes.BLOCK]
+    n_outputs, size = out.shape[1], net.header[codes.BLOCK_SIZE]
     x_, params_, work_, out_ = pointer(x), pointer(params), pointer(work), pointer(out)
     rows = at(work_, net.header[codes.WORK_INPUT])
     team, memory = Team(0, 1, net.header), Memory(work_, work_)
-    few = samples < _few_samples(params.shape[0], False)
+    few = samples < _few_samples_limit(params.shape[0], False)
     finite = True
     for first in range(0, samples, size):
         n = minimum(size, samples - first)

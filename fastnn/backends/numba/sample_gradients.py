@@ -65,7 +65,7 @@ def _sample_gradients(net, x, vectors, params, work, out):
     vector_sets, n, columns = vectors.shape
     stride = n * columns if vector_sets > 1 else 0
     x_, params_, work_ = pointer(x), pointer(params), pointer(work)
-    for first in range(0, samples, net.header[codes.BLOCK]):
+    for first in range(0, samples, net.header[codes.BLOCK_SIZE]):
         rows = at(x_, first * features)
         block = forward_rows(net, rows, samples - first, features, params_, work_)
         here = Vectors(at(pointer(vectors), first * stride), n, columns, stride)

@@ -44,7 +44,7 @@ from fastnn.backends.numba.updates import (
 @inner
 def _tape_block(net, first, samples, seed, step, params, work):
     """Return the block of samples that starts with sample ``first``."""
-    n = minimum(net.header[codes.BLOCK], samples - first)
+    n = minimum(net.header[codes.BLOCK_SIZE], samples - first)
     x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded_size(n))
     no_indices = reinterpret(net.header, np.int32)
     csr = CsrBlock(params, no_indices, net.header, net.header, False, 0)
@@ -57,8 +57,8 @@ def _tape_forward_blocks(net, x, seed, step, params, work, out):
     net, samples, n_out = read_net(net), x.shape[0], out.shape[1]
     x_, params_, out_ = pointer(x), pointer(params), pointer(out)
     team = Team(0, 1, net.header)
-    for first in range(0, samples, net.header[codes.BLOCK]):
-        block_work = at(pointer(work), first // net.header[codes.BLOCK] * work.shape[1])
+    for first in range(0, samples, net.header[codes.BLOCK_SIZE]):
+        block_work = at(pointer(work), first // net.header[codes.BLOCK_SIZE] * work.shape[1])
         block = _tape_block(net, first, samples, np.uint64(seed), step, params_, block_work)
         features = block.x.rows
         here = at(x_, first * features)
@@ -86,7 +86,7 @@ def _tape_backward_blocks(net, x, d_outputs, seed, step, params, work, grads, d_
     """Compute the gradients, summed over the blocks in the order of a training step."""
     net = read_net(net)
     (samples, features), n_out, n_params = x.shape, d_outputs.shape[1], params.shape[0]
-    params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK]
+    params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK_SIZE]
     blocks, groups = (samples + size - 1) // size, group_count(net.header, samples)
     team, zero = Team(0, 1, net.header), np.int64(0)
     for group in range(groups):

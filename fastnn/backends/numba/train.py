@@ -64,7 +64,7 @@ class Batch(NamedTuple):
 @inner
 def _gather_block(net, data, batch, first, team, work):
     """Return the block of a batch that starts with its sample ``first``; gather it if needed."""
-    ld = net.header[codes.BLOCK]
+    ld = net.header[codes.BLOCK_SIZE]
     samples, start = minimum(ld, batch.samples - first), batch.start + first
     x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded_size(samples), ld)
     targets = Matrix(at(work, net.header[codes.WORK_TARGETS]), data.n_targets, samples, ld)
@@ -113,7 +113,7 @@ def _group_gradient(net, data, batch, first, last, team, params, memory, grads):
     for b in range(first, last):
         if b > first:
             barrier(team)
-        block = _gather_block(net, data, batch, b * net.header[codes.BLOCK], team, memory.work)
+        block = _gather_block(net, data, batch, b * net.header[codes.BLOCK_SIZE], team, memory.work)
         barrier(team)
         total += block_gradient(net, block, b > first, team, params, memory, grads)
     return total
@@ -124,13 +124,13 @@ def _batch_gradient(net, data, batch, iteration, team, params, work, thread_work
     """Compute a thread's part of a batch: gradients and losses of groups of blocks.
 
     Each thread owns some groups, and steals groups of other threads when it has finished its own.
-    If the plan splits the units (SHARED), all threads process one block after another together, in
-    the scratch memory of the first thread.
+    If the plan splits the units (SPLIT_UNITS), all threads process one block after another
+    together, in the scratch memory of the first thread.
     """
-    block = net.header[codes.BLOCK]
+    block = net.header[codes.BLOCK_SIZE]
     blocks = (batch.samples + block - 1) // block
     losses = reinterpret(at(team.sync, codes.SYNC_LOSSES), np.float64)
-    shared = net.header[codes.SHARED] != 0
+    shared = net.header[codes.SPLIT_UNITS] != 0
     block_team = Team(0, 1, team.sync)
     memory = Memory(thread_work, thread_work)
     if shared:
@@ -172,7 +172,8 @@ def _sum_group_losses(sync, n):
 @inner
 def group_count(header, samples):
     """Return the number of groups (partial gradient sums) of a batch of this size."""
-    return minimum(header[codes.GROUPS], (samples + header[codes.BLOCK] - 1) // header[codes.BLOCK])
+    size = header[codes.BLOCK_SIZE]
+    return minimum(header[codes.GROUPS], (samples + size - 1) // size)
 
 
 @inner
