@@ -13,7 +13,7 @@ from fastnn.training.optimizers import (
     Adam,
     LevenbergMarquardt,
     get_optimizer,
-    optimizer_of,
+    optimizer_from_dict,
 )
 from fastnn.training.schedules import SCHEDULES
 from fastnn.training.state import Record, Snapshot, TrainingState
@@ -69,7 +69,7 @@ def test_rules_pass_their_constants_to_kernels(name):
     plain = OPTIMIZERS[name]()
     assert plain.n_moments == moments
     np.testing.assert_array_equal(plain.for_kernels().constants[0, 3:], [0.0, 0.0, 0.0, 1.0])
-    assert optimizer_of(optimizer.to_dict()) == optimizer
+    assert optimizer_from_dict(optimizer.to_dict()) == optimizer
     assert get_optimizer(name) == plain
     assert get_optimizer(optimizer) is optimizer
 
@@ -109,7 +109,7 @@ def test_settings_out_of_bounds_raise(name, settings):
     with pytest.raises(ValueError, match=rf"^{field} must be a number in .*; got {value!r}$"):
         make(**settings)
     with pytest.raises(ValueError, match=f"^{field} must be a number in"):
-        optimizer_of({"name": name, **settings})
+        optimizer_from_dict({"name": name, **settings})
 
 
 def test_settings_at_their_bounds_are_valid():
@@ -135,9 +135,9 @@ def test_optimizers_by_name():
         get_optimizer("momentum", whole_fit=True)
     for fields in ({"name": "momentum"}, {"name": ["sgd"]}, {}):
         with pytest.raises(ValueError, match=r"^the optimizer must be one of sgd, .*rmsprop, lm"):
-            optimizer_of(fields)
+            optimizer_from_dict(fields)
     with pytest.raises(ValueError, match=r"^the optimizer sgd: .*'rho'"):
-        optimizer_of({"name": "sgd", "rho": 0.5})
+        optimizer_from_dict({"name": "sgd", "rho": 0.5})
 
 
 # --- the state of a training ------------------------------------------------------
