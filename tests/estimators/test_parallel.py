@@ -246,7 +246,7 @@ def test_each_piece_runs_once():
 
 def test_pieces_do_not_wait_for_a_busy_thread():
     free = threading.Event()
-    common = pool._common_pool()
+    common = pool._get_shared_pool()
     busy = [common.submit(free.wait) for _ in range(common._max_workers)]
     here = threading.current_thread().name
     try:
