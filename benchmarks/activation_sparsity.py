@@ -80,7 +80,7 @@ def active_in_training(backend: str, data_dir: str | None) -> dict[int, float]:
     return shares
 
 
-def table(results: dict[str, dict[str, float]], in_training: dict[int, float]) -> str:
+def table(results: dict[str, dict[str, float]], training_lock: dict[int, float]) -> str:
     """The results as a Markdown table."""
     rows = [
         [
@@ -91,7 +91,7 @@ def table(results: dict[str, dict[str, float]], in_training: dict[int, float]) -
     ]
     rows.append(["leaky relu", *(f"{number(times['None'])} us" for times in results.values())])
     text = markdown_table(["active units", *results], rows)
-    active = ", ".join(f"{share:.0%} after {n:,}" for n, share in in_training.items())
+    active = ", ".join(f"{share:.0%} after {n:,}" for n, share in training_lock.items())
     lines = [f"- {in_words(machine())}; medians, in turn"]
     lines += [f'- active units in the first layer of "wide", by steps of training: {active}']
     return text + "\n" + "\n".join(lines) + "\n"
@@ -105,9 +105,9 @@ def main() -> None:
     add_outputs(parser)
     arguments = parser.parse_args()
     results = measure(arguments.backend, arguments.rounds)
-    in_training = active_in_training(arguments.backend, arguments.data_dir)
-    both = {"microseconds": results, "active_in_training": in_training}
-    deliver(arguments, both, table(results, in_training), "activation-sparsity")
+    training_lock = active_in_training(arguments.backend, arguments.data_dir)
+    both = {"microseconds": results, "active_in_training": training_lock}
+    deliver(arguments, both, table(results, training_lock), "activation-sparsity")
 
 
 if __name__ == "__main__":

@@ -55,21 +55,23 @@ def planned(kernels: ModuleType, sizes: tuple[int, ...], batch: int = 0) -> plan
 def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
     """Yield the name of each threshold of a backend, and the cases below and above it."""
     kernels, limits = backends.load(backend), tuning()
-    width = math.isqrt(kernels.BLAS_WEIGHTS - 1) + 1
+    width = math.isqrt(kernels.WIDE_LAYER_WEIGHTS - 1) + 1
     for batch in (32, 128, 1024):
         below = Side((16, width - 1, width - 1, 4), batch)
         yield f"wide layers, batch {batch}", below, replace(below, sizes=(16, width, width, 4))
     for sizes in ((4, 32, 16, 4), (64, 64, 64, 8), (16, 144, 144, 4), (256, 128, 128, 10)):
-        batch = next(b for b in itertools.count(1) if planned(kernels, sizes, b).threads(b) > 1)
+        batch = next(
+            b for b in itertools.count(1) if planned(kernels, sizes, b).useful_threads(b) > 1
+        )
         below = Side(sizes, batch - 1)
         name = "-".join(map(str, sizes))
         yield f"a second thread, {name}", below, replace(below, batch=batch)
     for width in (144, 384):
-        below = Side((16, width, width, 4), limits.shared_samples)
+        below = Side((16, width, width, 4), limits.split_units_samples)
         name = f"tensor to data parallelism, {width} units"
         # both are whole vectors of samples: 97 samples cost as much as 112, a different effect
         yield name, below, replace(below, batch=below.batch + 16)
-    numbers = limits.shared_bytes // 4
+    numbers = limits.split_units_bytes // 4
     width = next(w for w in range(1, 2048) if (64 + 1) * w + (w + 1) * w + (w + 1) * 8 > numbers)
     for batch in (32, 128, 1024):
         below = Side((64, width - 1, width - 1, 8), batch)
@@ -87,7 +89,7 @@ def pairs(backend: str) -> Iterator[tuple[str, Side, Side]]:
         yield f"sparse rows, {units} units", below, replace(below, density=density + 0.02)
     for sizes in ((2, 8, 8, 8, 2), (64, 64, 10), (784, 128, 64, 10)):
         of_it = planned(kernels, sizes)
-        few = kernels.few_samples(of_it.n_params, bool(of_it.layers[:, codes.BLAS].any()))
+        few = kernels.few_samples_limit(of_it.n_params, bool(of_it.layers[:, codes.WIDE].any()))
         above = Side(sizes, few, predict=True)
         name = f"rows to predict, {'-'.join(map(str, sizes))}"
         yield name, replace(above, batch=above.batch - 1), above

@@ -26,7 +26,7 @@ from benchmarks.processes import in_fresh_process
 from benchmarks.tasks import Task
 from fastnn import backends
 from fastnn.backends import codes
-from fastnn.training.batches import sparse_pays
+from fastnn.training.batches import prefers_sparse
 from fastnn.training.threads import default_threads
 
 MODULE = "benchmarks.memory"
@@ -82,7 +82,7 @@ def peak(backend: str, shuffle: bool, batches: int) -> dict[str, Any]:
     net.fit(x, y, optimizer=task.optimizer, epochs=1, batch_size=128, shuffle=shuffle)
     plan = net.model.plan
     copy = 0 if shuffle else x.nbytes
-    if sparse_pays(x, net.model):
+    if prefers_sparse(x, net.model):
         copy = np.count_nonzero(x) * (net.dtype.itemsize + np.dtype(np.int32).itemsize)
     threads = net.n_threads or default_threads()
     workspace = int(plan.header[codes.WORK_SIZE])

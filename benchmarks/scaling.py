@@ -83,10 +83,10 @@ def computed(
     plan: Plan, samples: int, one: float, update: float, n_threads: int
 ) -> tuple[int, float]:
     """Number of threads that a step uses, and its computed seconds."""
-    n_threads = min(n_threads, plan.threads(samples))
-    blocks = [min(plan.block, samples - first) for first in range(0, samples, plan.block)]
+    n_threads = min(n_threads, plan.useful_threads(samples))
+    blocks = [min(plan.block_size, samples - first) for first in range(0, samples, plan.block_size)]
     gradient, barriers = one - update, 3
-    if plan.header[codes.SHARED]:
+    if plan.header[codes.SPLIT_UNITS]:
         rows = plan.dense_rows()
         work = np.array([row[codes.FAN_IN] * row[codes.FAN_OUT] for row in rows], float)
         shares = [share_of_units(int(row[codes.FAN_OUT]), n_threads) for row in rows]

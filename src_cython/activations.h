@@ -10,11 +10,11 @@ enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY
 
 #define EACH(value)                                                                               \
     do {                                                                                          \
-        LANES_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                 \
+        VECTOR_LOOP for (Size s = 0; s < n; s++) out[s] = (value);                                \
     } while (0)
 
 /* out = f(z); out may be z. The comparisons are written such that NaN propagates. */
-FUNCTION void activate(const real *z, int activation, double constant, Size n, real *out)
+NOINLINE void activate(const real *z, int activation, double constant, Size n, real *out)
 {
     const real alpha = (real)constant;
     const real exp_lowest = hidden_from_compiler(EXP_LOWEST);
@@ -25,7 +25,7 @@ FUNCTION void activate(const real *z, int activation, double constant, Size n, r
     case RELU: EACH(z[s] <= 0 ? 0 : z[s]); break;
     case LEAKY_RELU: EACH(z[s] <= 0 ? alpha * z[s] : z[s]); break;
     case ELU:
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real below = alpha * fast_expm1(z[s]);
             out[s] = z[s] <= 0 ? below : z[s];
@@ -35,14 +35,14 @@ FUNCTION void activate(const real *z, int activation, double constant, Size n, r
     case SILU: EACH(z[s] * fast_sigmoid(z[s], exp_lowest)); break;
     case GELU: EACH(z[s] * normal_cdf(z[s])); break;
     case SELU:
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real below = (real)SELU_SCALE_ALPHA * fast_expm1(z[s]);
             out[s] = z[s] <= 0 ? below : (real)SELU_SCALE * z[s];
         }
         break;
     case MISH:
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real rest, t = tanh_softplus(z[s], &rest);
             out[s] = z[s] * t;
@@ -55,7 +55,7 @@ FUNCTION void activate(const real *z, int activation, double constant, Size n, r
 }
 
 /* An elementary function: for tests, benchmarks and predictions of the Poisson loss. */
-FUNCTION void elementwise(const real *x, int function, Size n, real *out)
+NOINLINE void elementwise(const real *x, int function, Size n, real *out)
 {
     switch (function) {
     case ONLY_EXP: EACH(fast_exp(x[s])); break;
@@ -70,13 +70,13 @@ FUNCTION void elementwise(const real *x, int function, Size n, real *out)
 #undef EACH
 
 /* Multiply da by f'(z) in place, which gives dz. */
-FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int activation,
+NOINLINE void activate_backward(const real *RESTRICT z, const real *RESTRICT a, int activation,
                             double constant, Size n, real *RESTRICT da)
 {
     const real alpha = (real)constant;
 #define EACH_TIMES(value)                                                                         \
     do {                                                                                          \
-        LANES_LOOP for (Size s = 0; s < n; s++) da[s] *= (value);                                 \
+        VECTOR_LOOP for (Size s = 0; s < n; s++) da[s] *= (value);                                \
     } while (0)
     switch (activation) {
     case TANH: EACH_TIMES(1 - a[s] * a[s]); break;
@@ -87,7 +87,7 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
     case SOFTPLUS: EACH_TIMES(-fast_expm1(-a[s])); break;
     case SILU: {
         const real lowest = hidden_from_compiler(EXP_LOWEST);
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real p = fast_sigmoid(z[s], lowest);
             da[s] *= p + a[s] * (1 - p);
@@ -95,7 +95,7 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
         break;
     }
     case GELU:
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real density = fast_exp((real)-0.5 * z[s] * z[s]) * (real)0.3989422804014327;
             da[s] *= normal_cdf(z[s]) + z[s] * density;
@@ -104,7 +104,7 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
     case SELU: EACH_TIMES(a[s] > 0 ? (real)SELU_SCALE : a[s] + (real)SELU_SCALE_ALPHA); break;
     case MISH: {
         const real lowest = hidden_from_compiler(EXP_LOWEST);
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real rest, t = tanh_softplus(z[s], &rest);
             da[s] *= t + z[s] * rest * fast_sigmoid(z[s], lowest);
@@ -116,14 +116,14 @@ FUNCTION void activate_back(const real *RESTRICT z, const real *RESTRICT a, int 
 }
 
 /* out = x / (1 - rate) where a unit is kept, else 0; out may be x. */
-FUNCTION void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size lanes,
-                            Matrix out)
+NOINLINE void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units,
+                            Size padded, Matrix out)
 {
     const uint32_t threshold = (uint32_t)(rate * 4294967296.0);
     const real factor = (real)(1.0 / (1.0 - rate));
     for (Size unit = 0; unit < units; unit++, x.p += x.ld, out.p += out.ld) {
         const uint32_t row = (uint32_t)mix_bits(key + (uint64_t)unit);
-        LANES_LOOP for (Size s = 0; s < lanes; s++)
+        VECTOR_LOOP for (Size s = 0; s < padded; s++)
         {
             uint32_t h = row + (uint32_t)(first + s) * 0x9E3779B9u;
             h = (h ^ (h >> 16)) * 0x7FEB352Du;

@@ -3,9 +3,9 @@
 cdef extern from "activations.h" nogil:
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
     void activate(const real *z, int activation, double alpha, Size n, real *out) noexcept
-    void activate_back(const real *z, const real *a, int activation, double alpha, Size n,
-                       real *da) noexcept
-    void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size lanes,
+    void activate_backward(const real *z, const real *a, int activation, double alpha, Size n,
+                           real *da) noexcept
+    void apply_dropout(Matrix x, double rate, uint64_t key, Size first, Size units, Size padded,
                        Matrix out) noexcept
     void elementwise(const real *x, int function, Size n, real *out) noexcept
 
@@ -19,17 +19,18 @@ cdef inline void activate_units(Block *b, Size k, Size unit, Size last) noexcept
     cdef Size ld = b.ld, u
     if layer.activation == IDENTITY:
         pass  # output and net input share memory
-    elif b.lanes == ld:
+    elif b.padded == ld:
         activate(z + unit * ld, <int> layer.activation, constant, (last - unit) * ld, a + unit * ld)
     else:
         for u in range(unit, last):
-            activate(z + u * ld, <int> layer.activation, constant, b.lanes, a + u * ld)
+            activate(z + u * ld, <int> layer.activation, constant, b.padded, a + u * ld)
     if k + 1 < b.net.n_layers and layer[1].kind == DROPOUT:
         drop_units(b, k + 1, unit, last, Matrix(a, ld),
                    Matrix(b.memory.work + layer[1].output, ld))
 
 
-cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Matrix da) noexcept nogil:
+cdef inline void activate_units_backward(Block *b, Size k, Size unit, Size last,
+                                         Matrix da) noexcept nogil:
     """Convert the gradient w.r.t. the input of layer k + 1 to that w.r.t. net inputs of layer k.
 
     In place, for some units. If layer k is dropout, also through it, to the net inputs of k - 1.
@@ -48,20 +49,20 @@ cdef inline void activate_units_back(Block *b, Size k, Size unit, Size last, Mat
     z, a = b.memory.work + layer.net_input, b.memory.work + layer.output
     if layer.activation == IDENTITY:
         return
-    if b.lanes == b.ld:
-        activate_back(z + unit * b.ld, a + unit * b.ld, <int> layer.activation, constant,
-                      (last - unit) * b.ld, da.p + unit * b.ld)
+    if b.padded == b.ld:
+        activate_backward(z + unit * b.ld, a + unit * b.ld, <int> layer.activation, constant,
+                          (last - unit) * b.ld, da.p + unit * b.ld)
         return
     for u in range(unit, last):
-        activate_back(z + u * b.ld, a + u * b.ld, <int> layer.activation, constant, b.lanes,
-                      da.p + u * b.ld)
+        activate_backward(z + u * b.ld, a + u * b.ld, <int> layer.activation, constant, b.padded,
+                          da.p + u * b.ld)
 
 
 cdef void drop_units(Block *b, Size k, Size unit, Size last, Matrix x, Matrix out) noexcept nogil:
     """Apply dropout layer k, forward or backward, to some units."""
     cdef uint64_t key = stream_key(b.seed, STREAM_DROPOUT + <uint64_t> k, <uint64_t> b.step)
     apply_dropout(Matrix(x.p + unit * x.ld, x.ld), b.net.constants[k], key + <uint64_t> unit,
-                  b.first, last - unit, b.lanes, Matrix(out.p + unit * out.ld, out.ld))
+                  b.first, last - unit, b.padded, Matrix(out.p + unit * out.ld, out.ld))
 
 
 def activation_forward(cnp.ndarray z not None, int activation, double alpha,
@@ -82,7 +83,7 @@ def activation_backward(cnp.ndarray z not None, cnp.ndarray a not None, int acti
     cdef real *a_ = reals(a, n, False, "a")
     cdef real *da_ = reals(da, n, True, "da")
     with nogil:
-        activate_back(z_, a_, activation, alpha, n, da_)
+        activate_backward(z_, a_, activation, alpha, n, da_)
 
 
 def dropout_forward(cnp.ndarray x not None, double rate, uint64_t key, Size first,
@@ -107,7 +108,7 @@ ELEMENTARY = {
 }
 
 
-def elementary(str name not None, cnp.ndarray x not None, cnp.ndarray out not None, /):
+def apply_elementary(str name not None, cnp.ndarray x not None, cnp.ndarray out not None, /):
     """``out = f(x)``; log for positive normal x, log1p for x in [0, 1]."""
     cdef int function = ELEMENTARY[name]
     cdef Size n = cnp.PyArray_SIZE(x)

@@ -7,22 +7,22 @@
 #define GATHERED 16 /* rows gathered at a time: a cache line of floats */
 
 /* Fill row j of out with b[j], to which BLAS then adds. */
-FUNCTION void fill_rows(const real *b, Size rows, Size lanes, Matrix out)
+NOINLINE void fill_rows(const real *b, Size rows, Size padded, Matrix out)
 {
     for (Size j = 0; j < rows; j++) {
         const real value = b[j];
-        for (Size s = 0; s < lanes; s++)
+        for (Size s = 0; s < padded; s++)
             out.p[j * out.ld + s] = value;
     }
 }
 
-/* Copy `samples` columns and repeat the last one up to `lanes`, so that the padding lanes are as
+/* Copy `samples` columns and repeat the last one up to `padded`, so that the padding lanes are as
  * finite as the data; their weights are zero. */
-FUNCTION void copy_rows(Matrix x, Size rows, Size samples, Size lanes, Matrix out)
+NOINLINE void copy_rows(Matrix x, Size rows, Size samples, Size padded, Matrix out)
 {
     for (Size i = 0; i < rows; i++, x.p += x.ld, out.p += out.ld) {
         memcpy(out.p, x.p, (size_t)samples * sizeof(real));
-        for (Size s = samples; s < lanes; s++)
+        for (Size s = samples; s < padded; s++)
             out.p[s] = x.p[samples - 1];
     }
 }
@@ -34,17 +34,17 @@ typedef struct {
     Size first, samples;
 } Rows;
 
-/* Copy rows to the columns of out, (features, lanes). The last row is repeated up to a multiple of
+/* Copy rows to the columns of out, (features, padded). The last row is repeated up to a multiple of
  * GATHERED, to which blocks are padded. */
 #define GATHER(function, SOURCE)                                                                  \
-    FUNCTION void function(Matrix out, const SOURCE *RESTRICT source, Size features, Rows rows,   \
-                           Size lanes)                                                            \
+    NOINLINE void function(Matrix out, const SOURCE *RESTRICT source, Size features, Rows rows,   \
+                           Size padded)                                                           \
     {                                                                                             \
         const int64_t *RESTRICT order = rows.order;                                               \
-        for (Size start = 0; start < lanes; start += GATHERED) {                                  \
+        for (Size start = 0; start < padded; start += GATHERED) {                                 \
             const SOURCE *row[GATHERED];                                                          \
             for (Size k = 0; k < GATHERED; k++) {                                                 \
-                const Size s = rows.first + smaller(start + k, rows.samples - 1);                 \
+                const Size s = rows.first + minimum(start + k, rows.samples - 1);                 \
                 row[k] = source + (order ? order[s] : s) * features;                              \
             }                                                                                     \
             real *RESTRICT line = out.p + start;                                                  \
@@ -60,7 +60,7 @@ GATHER(gather_bytes, uint8_t)
  * at indptr[s]. All values are written without a branch, and a zero is overwritten by the value
  * after it. The last rows write only nonzero values, since the memory beyond them belongs to
  * another thread or to no array. */
-FUNCTION void compress_rows(const real *x, Size features, Size first, Size last,
+NOINLINE void compress_rows(const real *x, Size features, Size first, Size last,
                             const int64_t *indptr, int32_t *RESTRICT indices,
                             real *RESTRICT values)
 {
@@ -83,7 +83,7 @@ FUNCTION void compress_rows(const real *x, Size features, Size first, Size last,
 }
 
 /* Whether all elements are finite. An OR of comparisons can be reordered, and so vectorised. */
-FUNCTION int all_finite(const real *x, Size n)
+NOINLINE int all_finite(const real *x, Size n)
 {
     int bad = 0;
     for (Size i = 0; i < n; i++)

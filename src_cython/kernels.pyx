@@ -8,7 +8,7 @@ headers by topic. ``setup.py`` compiles this file once for each vector level and
 :mod:`fastnn.backends.cython` selects one.
 
 * A matrix is a pointer and a leading dimension, because a view of an array costs a reference count.
-* ``lanes`` is the number of samples rounded up to a multiple of ``PADDING``, so that no loop has a
+* ``padded`` is the number of samples rounded up to a multiple of ``PADDING``, so that no loop has a
   scalar remainder. If samples are missing, the block is copied to scratch memory and its last
   sample is repeated, so that the padding lanes are as finite as the data. Their weight is zero, so
   that they add nothing to a gradient.

@@ -52,7 +52,7 @@ INLINE double sum_log1p(const double *es, Size n)
 }
 
 /* Maximum of each sample's net inputs. */
-INLINE void maximum(Matrix z, Size units, Size n, real *RESTRICT top)
+INLINE void max_over_units(Matrix z, Size units, Size n, real *RESTRICT top)
 {
     const real *last = z.p + (units - 1) * z.ld;
     for (Size s = 0; s < n; s++)
@@ -70,12 +70,12 @@ INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight
 {
     real top[LOSS_SAMPLES], total[LOSS_SAMPLES], chosen[LOSS_SAMPLES];
     double sum = 0;
-    maximum(z, units, n, top);
+    max_over_units(z, units, n, top);
     for (Size k = 0; k < units; k++) {
         const real *row = z.p + k * z.ld, unit = (real)k;
         real *out = dz.p + k * dz.ld;
         if (k == 0)
-            LANES_LOOP for (Size s = 0; s < n; s++)
+            VECTOR_LOOP for (Size s = 0; s < n; s++)
             {
                 real e = softmax_exp(row[s] - top[s]);
                 chosen[s] = targets[s] == unit ? row[s] : 0;
@@ -83,7 +83,7 @@ INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight
                 out[s] = e;
             }
         else
-            LANES_LOOP for (Size s = 0; s < n; s++)
+            VECTOR_LOOP for (Size s = 0; s < n; s++)
             {
                 real e = softmax_exp(row[s] - top[s]);
                 chosen[s] = targets[s] == unit ? row[s] : chosen[s];
@@ -99,7 +99,7 @@ INLINE double cross_entropy(Matrix z, const real *targets, real *RESTRICT weight
     }
     for (Size k = 0; k < units; k++) {
         real *out = dz.p + k * dz.ld, unit = (real)k;
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
             out[s] = out[s] * total[s] - (targets[s] == unit ? weight[s] : 0);
     }
     return sum;
@@ -114,7 +114,7 @@ INLINE double two_classes(const int plain, const real *z0, const real *z1,
                                 real *dz0, real *dz1)
 {
     double losses[LOSS_SAMPLES], es[LOSS_SAMPLES];
-    LANES_LOOP for (Size s = 0; s < n; s++)
+    VECTOR_LOOP for (Size s = 0; s < n; s++)
     {
         const real sign = targets[s] == 0 ? 1 : -1, v = sign * (z1[s] - z0[s]);
         const real e = softmax_exp(-MATH(fabs)(v));
@@ -132,7 +132,7 @@ INLINE double binary_row(const int plain, const real *z, const real *targets,
                                const real *weight, real scale, Size n, real *dz)
 {
     double losses[LOSS_SAMPLES], es[LOSS_SAMPLES];
-    LANES_LOOP for (Size s = 0; s < n; s++)
+    VECTOR_LOOP for (Size s = 0; s < n; s++)
     {
         real x = z[s], t = targets[s];
         real e = softmax_exp(-MATH(fabs)(x));
@@ -164,7 +164,7 @@ INLINE double other_row(const real *z, const real *targets, const real *weight, 
     double losses[LOSS_SAMPLES];
     if (loss == HUBER) {
         const real high = (real)constant;
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             const real d = z[s] - targets[s];
             real c = d > high ? high : d;
@@ -173,7 +173,7 @@ INLINE double other_row(const real *z, const real *targets, const real *weight, 
             dz[s] = c * (weight[s] * scale);
         }
     } else if (loss == POISSON) {
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             const real x = z[s], t = targets[s], mean = fast_exp(x);
             const real positive = t > (real)1e-30 ? t : 1;
@@ -183,7 +183,7 @@ INLINE double other_row(const real *z, const real *targets, const real *weight, 
     } else {
         const real up = loss == QUANTILE ? (real)(1 - constant) : 1;
         const real down = loss == QUANTILE ? (real)-constant : -1;
-        LANES_LOOP for (Size s = 0; s < n; s++)
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             const real d = z[s] - targets[s];
             real slope = d > 0 ? up : 0;
@@ -202,7 +202,7 @@ INLINE double gaussian_rows(const real *mean, const real *log_variance, const re
 {
     double losses[LOSS_SAMPLES];
     const real high = (real)LOG_VARIANCE_LIMIT, power = (real)beta;
-    LANES_LOOP for (Size i = 0; i < n; i++)
+    VECTOR_LOOP for (Size i = 0; i < n; i++)
     {
         const real given = log_variance[i], d = mean[i] - targets[i];
         real s = given > high ? high : given;
@@ -221,7 +221,7 @@ INLINE double gaussian_rows(const real *mean, const real *log_variance, const re
 /* The term that label smoothing adds to the loss. It is linear in the net inputs: the sum of
  * smoothing (t - mean t) z. If `scale` is not 0, its derivative times `scale` is added to z
  * instead. */
-FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, int loss,
+NOINLINE double smoothing_rows(Matrix z, Matrix targets, const real *weights, int loss,
                                double smoothing, double scale, Size units, Size samples)
 {
     const double mean = loss == CROSS_ENTROPY ? 1.0 / (double)units : 0.5;
@@ -241,10 +241,10 @@ FUNCTION double smoothing_rows(Matrix z, Matrix targets, const real *weights, in
 
 /* Summed loss, and its derivative times scale; dz may be z. Each target has `per_target`
  * consecutive outputs; with several quantiles, each of these has its own constant. In the padding
- * lanes, from `samples` up to `lanes`, weights and derivatives are zero. */
-FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
+ * lanes, from `samples` up to `padded`, weights and derivatives are zero. */
+NOINLINE double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
                           const double *constants, Size per_target, double scale, Size units,
-                          Size samples, Size lanes, Matrix dz)
+                          Size samples, Size padded, Matrix dz)
 {
     const double constant = constants[0];
     const int smoothed = constant != 0 && loss <= BINARY_CROSS_ENTROPY;
@@ -252,9 +252,9 @@ FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int los
     double sum = 0;
     if (smoothed)
         sum = smoothing_rows(z, targets, weights, loss, constant, 0, units, samples);
-    for (Size first = 0; first < lanes; first += LOSS_SAMPLES) {
+    for (Size first = 0; first < padded; first += LOSS_SAMPLES) {
         real weight[LOSS_SAMPLES];
-        const Size n = lanes - first < LOSS_SAMPLES ? lanes - first : LOSS_SAMPLES;
+        const Size n = padded - first < LOSS_SAMPLES ? padded - first : LOSS_SAMPLES;
         const real *logits = z.p + first, *t = targets.p + first;
         real *out = dz.p + first;
         for (Size s = 0; s < n; s++)
@@ -303,24 +303,24 @@ FUNCTION double loss_rows(Matrix z, Matrix targets, const real *weights, int los
 }
 
 /* Transform net inputs to predictions in place. */
-FUNCTION void transform_rows(Matrix z, int loss, Size units, Size lanes)
+NOINLINE void transform_rows(Matrix z, int loss, Size units, Size padded)
 {
     if (loss == BINARY_CROSS_ENTROPY)
         for (Size k = 0; k < units; k++)
-            activate(z.p + k * z.ld, SIGMOID, 0, lanes, z.p + k * z.ld);
+            activate(z.p + k * z.ld, SIGMOID, 0, padded, z.p + k * z.ld);
     if (loss == POISSON)
         for (Size k = 0; k < units; k++)
-            elementwise(z.p + k * z.ld, ONLY_EXP, lanes, z.p + k * z.ld);
+            elementwise(z.p + k * z.ld, ONLY_EXP, padded, z.p + k * z.ld);
     if (loss != CROSS_ENTROPY)
         return;
-    for (Size first = 0; first < lanes; first += LOSS_SAMPLES) {
+    for (Size first = 0; first < padded; first += LOSS_SAMPLES) {
         real top[LOSS_SAMPLES], total[LOSS_SAMPLES];
-        Size n = lanes - first < LOSS_SAMPLES ? lanes - first : LOSS_SAMPLES;
-        maximum((Matrix){z.p + first, z.ld}, units, n, top);
+        Size n = padded - first < LOSS_SAMPLES ? padded - first : LOSS_SAMPLES;
+        max_over_units((Matrix){z.p + first, z.ld}, units, n, top);
         memset(total, 0, sizeof(total));
         for (Size k = 0; k < units; k++) {
             real *row = z.p + k * z.ld + first;
-            LANES_LOOP for (Size s = 0; s < n; s++)
+            VECTOR_LOOP for (Size s = 0; s < n; s++)
             {
                 row[s] = softmax_exp(row[s] - top[s]);
                 total[s] += row[s];
@@ -328,7 +328,7 @@ FUNCTION void transform_rows(Matrix z, int loss, Size units, Size lanes)
         }
         for (Size k = 0; k < units; k++) {
             real *row = z.p + k * z.ld + first;
-            LANES_LOOP for (Size s = 0; s < n; s++) row[s] /= total[s];
+            VECTOR_LOOP for (Size s = 0; s < n; s++) row[s] /= total[s];
         }
     }
 }

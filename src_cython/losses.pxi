@@ -3,8 +3,8 @@
 cdef extern from "losses.h" nogil:
     double loss_rows(Matrix z, Matrix targets, const real *weights, int loss,
                      const double *constants, Size per_target, double scale, Size units,
-                     Size samples, Size lanes, Matrix dz) noexcept
-    void transform_rows(Matrix z, int loss, Size units, Size lanes) noexcept
+                     Size samples, Size padded, Matrix dz) noexcept
+    void transform_rows(Matrix z, int loss, Size units, Size padded) noexcept
 
 
 def output_loss(cnp.ndarray logits not None, cnp.ndarray targets not None,

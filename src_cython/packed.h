@@ -1,12 +1,13 @@
 /* Products of wide layers, by packed panels and a micro-kernel.
  *
- * out[r][c] = start + sum over i < n of a[r * a.row + i * a.sum] * b[i * b_sum + c * b_column]
+ * out[r][c] = start + sum over i < n of
+ *               a[r * a.row_stride + i * a.k_stride] * b[i * b_k_stride + c * b_col_stride]
  *
- * The three products of a layer all have this form, with either a.row or a.sum equal to one. The
- * columns of b are packed into panels of two vectors, in which the elements of one summand i are
- * contiguous, whatever the strides of b. The elements of a are broadcast, so that a need not be
- * packed. The loops are blocked by rows (MC) and summands (KC) as in Goto and van de Geijn,
- * "Anatomy of high-performance matrix multiplication", 2008.
+ * The three products of a layer all have this form, with either a.row_stride or a.k_stride equal to
+ * one. The columns of b are packed into panels of two vectors, in which the elements of one summand
+ * i are contiguous, whatever the strides of b. The elements of a are broadcast, so that a need not
+ * be packed. The loops are blocked by rows (MC) and summands (KC) as in Goto and van de Geijn,
+ * "Anatomy of high-performance matrix multiplication", 2008; the names are those of BLIS.
  */
 #ifndef FASTNN_PACKED_H
 #define FASTNN_PACKED_H
@@ -15,18 +16,19 @@
 
 /* Not measured with narrower vectors, where wide layers use BLAS instead. */
 #define PACKED_PRODUCTS (VECTOR_BYTES >= 32)
-#define TILE_ROWS (VECTOR_BYTES == 64 ? 12 : 6) /* with two vectors each: sums fill the registers */
-#define BLOCK_ROWS 96                           /* MC; with KC summands 96 KiB of floats */
-#define BLOCK_SUMS 256                          /* KC */
-#define PANEL_COLUMNS ((int)(2 * V))
-#define PAGES 64 /* summands at a time if each is in another page: the entries of a small TLB */
-#define COPY_LINE (BLOCK_SUMS + 16)
-#define COPY_SIZE (TILE_ROWS * COPY_LINE)
+#define MR (VECTOR_BYTES == 64 ? 12 : 6) /* rows of a tile, whose sums fill the registers */
+#define NR ((int)(2 * V))                /* columns of a tile and of a panel */
+#define MC 96                            /* rows of a block: with KC summands 96 KiB of floats */
+#define KC 256                           /* summands of a block */
+/* Summands of a block if each is in another page: the entries of a small TLB. */
+#define KC_STRIDED 64
+#define EDGE_LD (KC + 16)
+#define EDGE_SIZE (MR * EDGE_LD)
 
 /* The first factor of a product. */
 typedef struct {
     const real *p;
-    Size row, sum;
+    Size row_stride, k_stride;
 } Factor;
 
 /* Weights and moments that a fused update will read after their gradient is computed: pointers to
@@ -73,7 +75,7 @@ INLINE Prefetch prefetch_of(const real *row, Size ld, Size rows, Size columns)
 }
 
 /* Lines per step such that all are prefetched within a number of steps. */
-INLINE Size prefetch_rate(Prefetch p, Size steps)
+INLINE Size lines_per_step(Prefetch p, Size steps)
 {
     return (p.rows * p.lines + steps - 1) / steps;
 }
@@ -93,48 +95,48 @@ INLINE void prefetch_lines(Prefetch *p, Size lines)
 
 /* Pack columns of b, panel by panel: 2 V contiguous elements for each of n summands. The last panel
  * is padded with zeros. */
-FUNCTION void pack_columns(const real *b, Size b_sum, Size b_column, Size n, Size columns,
-                           real *out)
+NOINLINE void pack_columns(const real *b, Size b_k_stride, Size b_col_stride, Size n,
+                           Size columns, real *out)
 {
-    for (; columns > 0; columns -= 2 * V, b += 2 * V * b_column)
-        if (columns >= 2 * V && b_column == 1)
-            for (Size i = 0; i < n; i++, out += 2 * V)
-                memcpy(out, b + i * b_sum, 2 * V * sizeof(real));
-        else if (columns >= 2 * V && b_sum == 1) {
-            transpose(b, b_column, 2 * V, n, NULL, out, 2 * V);
-            out += n * 2 * V;
+    for (; columns > 0; columns -= NR, b += NR * b_col_stride)
+        if (columns >= NR && b_col_stride == 1)
+            for (Size i = 0; i < n; i++, out += NR)
+                memcpy(out, b + i * b_k_stride, NR * sizeof(real));
+        else if (columns >= NR && b_k_stride == 1) {
+            transpose(b, b_col_stride, NR, n, NULL, out, NR);
+            out += n * NR;
         } else
-            for (Size i = 0; i < n; i++, out += 2 * V)
-                for (Size k = 0; k < 2 * V; k++)
-                    out[k] = k < columns ? b[i * b_sum + k * b_column] : 0;
+            for (Size i = 0; i < n; i++, out += NR)
+                for (Size k = 0; k < NR; k++)
+                    out[k] = k < columns ? b[i * b_k_stride + k * b_col_stride] : 0;
 }
 
-/* The micro-kernel: one tile of TILE_ROWS rows and one or two vectors of columns. All rows of a are
+/* The micro-kernel: one tile of MR rows and one or two vectors of columns. All rows of a are
  * read, but only `rows` and `columns` of the tile are written. The sums stay in registers; out is
  * prefetched at the start and read only at the end, if `from_out`. */
-INLINE void packed_tile(const int vectors, Factor a, const real *b, Size n, const real *bias,
-                        int from_out, Size rows, Size columns, Matrix out)
+INLINE void micro_kernel(const int vectors, Factor a, const real *b, Size n, const real *bias,
+                         int from_out, Size rows, Size columns, Matrix out)
 {
-    Vec sums[TILE_ROWS][2];
-    UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
+    Vec sums[MR][2];
+    UNROLL_ROWS for (int r = 0; r < MR; r++)
     {
         sums[r][0] = sums[r][1] = (Vec){0};
         PREFETCH_WRITE(out.p + r * out.ld);
     }
     for (Size i = 0; i < n; i++) {
         const Vec left = LOAD(b), right = vectors == 2 ? LOAD(b + V) : left;
-        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++)
+        UNROLL_ROWS for (int r = 0; r < MR; r++)
         {
-            const real factor = a.p[r * a.row];
+            const real factor = a.p[r * a.row_stride];
             sums[r][0] += factor * left;
             if (vectors == 2)
                 sums[r][1] += factor * right;
         }
-        a.p += a.sum;
-        b += 2 * V;
+        a.p += a.k_stride;
+        b += NR;
     }
-    if (rows == TILE_ROWS && columns == vectors * V) {
-        UNROLL_ROWS for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < vectors; v++)
+    if (rows == MR && columns == vectors * V) {
+        UNROLL_ROWS for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < vectors; v++)
         {
             Vec sum = sums[r][v] + (bias ? bias[r] : 0);
             if (from_out)
@@ -143,31 +145,31 @@ INLINE void packed_tile(const int vectors, Factor a, const real *b, Size n, cons
         }
         return;
     }
-    real edge[TILE_ROWS][2 * V];
-    memcpy(edge, sums, sizeof(edge));
+    real tile[MR][NR];
+    memcpy(tile, sums, sizeof(tile));
     for (Size r = 0; r < rows; r++)
         for (Size c = 0; c < columns; c++) {
-            real sum = edge[r][c] + (bias ? bias[r] : 0);
+            real sum = tile[r][c] + (bias ? bias[r] : 0);
             out.p[r * out.ld + c] = from_out ? sum + out.p[r * out.ld + c] : sum;
         }
 }
 
-/* Copy the last rows of a, fewer than TILE_ROWS, and add rows of zeros. If a.row is one, the copy
- * has TILE_ROWS contiguous elements for each summand; otherwise its rows are COPY_LINE apart. */
-FUNCTION Factor copy_edge(Factor a, Size rows, Size n, real *copy)
+/* Copy the last rows of a, fewer than MR, and add rows of zeros. If a.row_stride is one, the copy
+ * has MR contiguous elements for each summand; otherwise its rows are EDGE_LD apart. */
+NOINLINE Factor pack_edge_rows(Factor a, Size rows, Size n, real *edge_rows)
 {
-    const int neighbours = a.row == 1;
-    const Factor out = {copy, neighbours ? 1 : COPY_LINE, neighbours ? TILE_ROWS : 1};
-    for (Size i = 0; neighbours && i < n; i++)
-        for (Size r = 0; r < TILE_ROWS; r++)
-            copy[i * TILE_ROWS + r] = r < rows ? a.p[i * a.sum + r] : 0;
-    for (Size r = 0; !neighbours && r < TILE_ROWS; r++)
+    const int contiguous = a.row_stride == 1;
+    const Factor out = {edge_rows, contiguous ? 1 : EDGE_LD, contiguous ? MR : 1};
+    for (Size i = 0; contiguous && i < n; i++)
+        for (Size r = 0; r < MR; r++)
+            edge_rows[i * MR + r] = r < rows ? a.p[i * a.k_stride + r] : 0;
+    for (Size r = 0; !contiguous && r < MR; r++)
         for (Size i = 0; i < n; i++)
-            copy[r * COPY_LINE + i] = r < rows ? a.p[r * a.row + i] : 0;
+            edge_rows[r * EDGE_LD + i] = r < rows ? a.p[r * a.row_stride + i] : 0;
     return out;
 }
 
-/* Up to BLOCK_ROWS rows and BLOCK_SUMS summands of a product. */
+/* Up to MC rows and KC summands of a product. */
 typedef struct {
     Factor a;
     const real *next; /* the next part of a, to prefetch */
@@ -177,43 +179,44 @@ typedef struct {
     int from_out;
     Size rows, columns, n;
     Matrix out;
-    real *copy; /* scratch memory of COPY_SIZE elements */
+    real *edge_rows; /* scratch memory of EDGE_SIZE elements */
     UpdateRows update;
 } PackedBlock;
 
 /* A panel of columns stays in the first-level cache, the rows of a in the second-level cache. */
-FUNCTION void packed_block(const PackedBlock *p)
+NOINLINE void macro_kernel(const PackedBlock *p)
 {
     const Factor a = p->a;
     const Size rows = p->rows, columns = p->columns, n = p->n;
-    const Size tiles = ((columns + 2 * V - 1) / (2 * V)) * ((rows + TILE_ROWS - 1) / TILE_ROWS);
-    Prefetch next = a.row == 1 ? prefetch_of(p->next, a.sum, n, rows)
-                               : prefetch_of(p->next, a.row, rows, n);
-    const Size rate = prefetch_rate(next, tiles);
+    const Size tiles = ((columns + NR - 1) / NR) * ((rows + MR - 1) / MR);
+    Prefetch next = a.row_stride == 1 ? prefetch_of(p->next, a.k_stride, n, rows)
+                                      : prefetch_of(p->next, a.row_stride, rows, n);
+    const Size rate = lines_per_step(next, tiles);
     const real *panels = p->panels;
     /* a tile at the edge reads zeros from a copy, not memory past the end of the matrix */
-    const Size in_place = rows / TILE_ROWS * TILE_ROWS;
-    Factor copy = a;
+    const Size in_place = rows / MR * MR;
+    Factor edge = a;
     if (in_place < rows)
-        copy = copy_edge((Factor){a.p + in_place * a.row, a.row, a.sum}, rows - in_place, n,
-                         p->copy);
-    for (Size c = 0; c < columns; c += 2 * V, panels += p->panel)
-        for (Size r = 0; r < rows; r += TILE_ROWS) {
-            const Size tile_rows = rows - r < TILE_ROWS ? rows - r : TILE_ROWS;
-            const Size tile_columns = columns - c < 2 * V ? columns - c : 2 * V;
+        edge = pack_edge_rows((Factor){a.p + in_place * a.row_stride, a.row_stride, a.k_stride},
+                              rows - in_place, n, p->edge_rows);
+    for (Size c = 0; c < columns; c += NR, panels += p->panel)
+        for (Size r = 0; r < rows; r += MR) {
+            const Size tile_rows = rows - r < MR ? rows - r : MR;
+            const Size tile_columns = columns - c < NR ? columns - c : NR;
             const real *start = p->bias ? p->bias + r : NULL;
             const Matrix out = {p->out.p + r * p->out.ld + c, p->out.ld};
-            const Factor from = r < in_place ? (Factor){a.p + r * a.row, a.row, a.sum} : copy;
+            const Factor from =
+                r < in_place ? (Factor){a.p + r * a.row_stride, a.row_stride, a.k_stride} : edge;
             prefetch_lines(&next, rate);
-            prefetch_moments(p->update, r, TILE_ROWS, c, 2 * V);
+            prefetch_moments(p->update, r, MR, c, NR);
 #define TILE(vectors)                                                                             \
     do {                                                                                          \
-        if (a.row == 1)                                                                           \
-            packed_tile(vectors, (Factor){from.p, 1, from.sum}, panels, n, start, p->from_out,    \
-                        tile_rows, tile_columns, out);                                            \
+        if (a.row_stride == 1)                                                                    \
+            micro_kernel(vectors, (Factor){from.p, 1, from.k_stride}, panels, n, start,           \
+                         p->from_out, tile_rows, tile_columns, out);                              \
         else                                                                                      \
-            packed_tile(vectors, (Factor){from.p, from.row, 1}, panels, n, start, p->from_out,    \
-                        tile_rows, tile_columns, out);                                            \
+            micro_kernel(vectors, (Factor){from.p, from.row_stride, 1}, panels, n, start,         \
+                         p->from_out, tile_rows, tile_columns, out);                              \
     } while (0)
             if (tile_columns > V)
                 TILE(2);
@@ -224,28 +227,28 @@ FUNCTION void packed_block(const PackedBlock *p)
 }
 
 /* The product for any number of rows, and columns that are already packed. `start` is the bias, or
- * zero if that is NULL, or the old value of out if `accumulate`. `copy` is scratch memory of
- * COPY_SIZE elements. The moments of `update` are prefetched. */
-FUNCTION void packed_product(Factor a, const real *panels, const real *bias, int accumulate,
-                             Size rows, Size columns, Size n, Matrix out, real *copy,
+ * zero if that is NULL, or the old value of out if `accumulate`. `edge_rows` is scratch memory of
+ * EDGE_SIZE elements. The moments of `update` are prefetched. */
+NOINLINE void packed_product(Factor a, const real *panels, const real *bias, int accumulate,
+                             Size rows, Size columns, Size n, Matrix out, real *edge_rows,
                              UpdateRows update)
 {
-    const Size at_a_time = a.row == 1 ? PAGES : BLOCK_SUMS;
-    PackedBlock p = {.panel = n * 2 * V, .columns = columns, .copy = copy};
-    for (Size r = 0; r < rows; r += BLOCK_ROWS)
-        for (Size i = 0; i < n; i += at_a_time) {
-            p.rows = smaller(rows - r, BLOCK_ROWS);
-            p.n = smaller(n - i, at_a_time);
-            p.a = (Factor){a.p + r * a.row + i * a.sum, a.row, a.sum};
-            p.next = i + p.n < n ? p.a.p + p.n * a.sum : a.p + (r + p.rows) * a.row;
-            p.panels = panels + i * 2 * V;
+    const Size kc = a.row_stride == 1 ? KC_STRIDED : KC;
+    PackedBlock p = {.panel = n * NR, .columns = columns, .edge_rows = edge_rows};
+    for (Size r = 0; r < rows; r += MC)
+        for (Size i = 0; i < n; i += kc) {
+            p.rows = minimum(rows - r, MC);
+            p.n = minimum(n - i, kc);
+            p.a = (Factor){a.p + r * a.row_stride + i * a.k_stride, a.row_stride, a.k_stride};
+            p.next = i + p.n < n ? p.a.p + p.n * a.k_stride : a.p + (r + p.rows) * a.row_stride;
+            p.panels = panels + i * NR;
             p.bias = bias && i == 0 ? bias + r : NULL;
             p.from_out = accumulate || i > 0;
             p.out = (Matrix){out.p + r * out.ld, out.ld};
             p.update = i == 0 ? update : no_update();
             if (p.update.moments)
                 p.update.moments += r * update.ld;
-            packed_block(&p);
+            macro_kernel(&p);
         }
 }
 

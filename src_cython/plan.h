@@ -10,40 +10,40 @@
 #include "sparse.h"
 
 typedef struct {
-    int64_t kind, fan_in, fan_out, weights, biases, activation, blas, net_input, output;
+    int64_t kind, fan_in, fan_out, weights, biases, activation, wide, net_input, output;
 } Layer;
 
 typedef struct {
-    int64_t n_params, block, groups, work_size, work_input, work_targets, work_sample_weight;
-    int64_t work_delta, work_delta_other, shared, work_packed, n_targets;
+    int64_t n_params, block_size, groups, work_size, work_input, work_targets, work_sample_weight;
+    int64_t work_delta, work_delta_other, split_units, work_packed, n_targets;
 } Header;
 
-#define SAME_PLACE(type, member, number)                                                          \
+#define CHECK_OFFSET(type, member, number)                                                        \
     _Static_assert(offsetof(type, member) == sizeof(int64_t) * (number), #member)
 _Static_assert(sizeof(Layer) == sizeof(int64_t) * LAYER_COLUMNS, "columns of Plan.layers");
 _Static_assert(sizeof(Header) == sizeof(int64_t) * HEADER_SIZE, "entries of Plan.header");
-SAME_PLACE(Layer, kind, KIND);
-SAME_PLACE(Layer, fan_in, FAN_IN);
-SAME_PLACE(Layer, fan_out, FAN_OUT);
-SAME_PLACE(Layer, weights, WEIGHTS);
-SAME_PLACE(Layer, biases, BIASES);
-SAME_PLACE(Layer, activation, ACTIVATION);
-SAME_PLACE(Layer, blas, BLAS);
-SAME_PLACE(Layer, net_input, NET_INPUT);
-SAME_PLACE(Layer, output, OUTPUT);
-SAME_PLACE(Header, n_params, N_PARAMS);
-SAME_PLACE(Header, block, BLOCK);
-SAME_PLACE(Header, groups, GROUPS);
-SAME_PLACE(Header, work_size, WORK_SIZE);
-SAME_PLACE(Header, work_input, WORK_INPUT);
-SAME_PLACE(Header, work_targets, WORK_TARGETS);
-SAME_PLACE(Header, work_sample_weight, WORK_SAMPLE_WEIGHT);
-SAME_PLACE(Header, work_delta, WORK_DELTA);
-SAME_PLACE(Header, work_delta_other, WORK_DELTA_OTHER);
-SAME_PLACE(Header, shared, SHARED);
-SAME_PLACE(Header, work_packed, WORK_PACKED);
-SAME_PLACE(Header, n_targets, N_TARGETS);
-#undef SAME_PLACE
+CHECK_OFFSET(Layer, kind, KIND);
+CHECK_OFFSET(Layer, fan_in, FAN_IN);
+CHECK_OFFSET(Layer, fan_out, FAN_OUT);
+CHECK_OFFSET(Layer, weights, WEIGHTS);
+CHECK_OFFSET(Layer, biases, BIASES);
+CHECK_OFFSET(Layer, activation, ACTIVATION);
+CHECK_OFFSET(Layer, wide, WIDE);
+CHECK_OFFSET(Layer, net_input, NET_INPUT);
+CHECK_OFFSET(Layer, output, OUTPUT);
+CHECK_OFFSET(Header, n_params, N_PARAMS);
+CHECK_OFFSET(Header, block_size, BLOCK_SIZE);
+CHECK_OFFSET(Header, groups, GROUPS);
+CHECK_OFFSET(Header, work_size, WORK_SIZE);
+CHECK_OFFSET(Header, work_input, WORK_INPUT);
+CHECK_OFFSET(Header, work_targets, WORK_TARGETS);
+CHECK_OFFSET(Header, work_sample_weight, WORK_SAMPLE_WEIGHT);
+CHECK_OFFSET(Header, work_delta, WORK_DELTA);
+CHECK_OFFSET(Header, work_delta_other, WORK_DELTA_OTHER);
+CHECK_OFFSET(Header, split_units, SPLIT_UNITS);
+CHECK_OFFSET(Header, work_packed, WORK_PACKED);
+CHECK_OFFSET(Header, n_targets, N_TARGETS);
+#undef CHECK_OFFSET
 
 /* Rows and columns of a gradient that a fused update processes at a time, so that they stay in the
  * cache. */
@@ -52,7 +52,7 @@ SAME_PLACE(Header, n_targets, N_TARGETS);
 
 /* Scratch memory of the products of wide layers, behind the plan's matrices: offsets, in reals. */
 typedef struct {
-    Size copy;      /* copy of the last rows of a packed product's first factor */
+    Size edge_rows; /* copy of the last rows of a packed product's first factor */
     Size tile;      /* tile of a gradient, for the fused update */
     Size masks;     /* non-zero masks of UPDATE_ROWS inputs */
     Size sums;      /* sums of sparse_product: SPARSE_UNITS for all samples */
@@ -62,13 +62,13 @@ typedef struct {
 } ProductScratch;
 
 /* Scratch memory of a network whose widest wide layer has `widest` inputs or outputs; 0: none. */
-FUNCTION ProductScratch product_scratch(Size block, Size widest)
+NOINLINE ProductScratch product_scratch(Size block, Size widest)
 {
     ProductScratch scratch = {.widest = widest};
     if (!PACKED_PRODUCTS || widest == 0)
         return scratch;
     const Size columns = round_up(widest, MASK_BITS); /* a multiple of panels and of masks */
-    scratch.tile = COPY_SIZE;
+    scratch.tile = EDGE_SIZE;
     scratch.masks = scratch.tile + UPDATE_ROWS * UPDATE_COLUMNS;
     scratch.sums = scratch.masks + UPDATE_ROWS * (block / MASK_BITS) * (Size)(8 / sizeof(real));
     scratch.size = scratch.sums + SPARSE_UNITS * block;

@@ -30,25 +30,25 @@ typedef uint32_t Bits;
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline, unused))
-#define FUNCTION static __attribute__((noinline, unused))
+#define NOINLINE static __attribute__((noinline, unused))
 #define RESTRICT __restrict__
 #define PRAGMA(text) _Pragma(#text)
 /* Iterations are independent: the loop may read what it writes at the same index only, as in-place
  * operations do. Unrolled twice, since the dependency chains are longer than the processor's
  * out-of-order window. */
-#define LANES_LOOP PRAGMA(GCC ivdep) PRAGMA(GCC unroll 2)
+#define VECTOR_LOOP PRAGMA(GCC ivdep) PRAGMA(GCC unroll 2)
 #define UNROLL PRAGMA(GCC unroll 8)
 #define UNROLL_ROWS PRAGMA(GCC unroll 16)
 #define SUM_LOOP(name) PRAGMA(omp simd reduction(+ : name))
 #if defined(__clang__)
-#undef LANES_LOOP
-#define LANES_LOOP PRAGMA(clang loop vectorize(assume_safety))
+#undef VECTOR_LOOP
+#define VECTOR_LOOP PRAGMA(clang loop vectorize(assume_safety))
 #endif
 #else /* MSVC: no vector types, see vector.h */
 #define INLINE static __forceinline
-#define FUNCTION static
+#define NOINLINE static
 #define RESTRICT __restrict
-#define LANES_LOOP __pragma(loop(ivdep))
+#define VECTOR_LOOP __pragma(loop(ivdep))
 #define UNROLL
 #define UNROLL_ROWS
 #define SUM_LOOP(name)
@@ -67,7 +67,7 @@ typedef uint32_t Bits;
 #endif
 
 /* The number of samples in scratch memory is rounded up to a multiple of this, the floats in a
- * vector. `lanes` is the rounded number; those beyond the samples are the padding lanes. */
+ * vector. `padded` is the rounded number; those beyond the samples are the padding lanes. */
 #define PADDING (VECTOR_BYTES ? VECTOR_BYTES / 4 : 1)
 
 #if defined(__GNUC__)
@@ -89,7 +89,7 @@ typedef struct {
     Size ld;
 } Matrix;
 
-INLINE Size smaller(Size a, Size b) { return a < b ? a : b; }
+INLINE Size minimum(Size a, Size b) { return a < b ? a : b; }
 INLINE Size round_up(Size n, Size multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /* Index of the lowest bit that is set; `bits` must not be zero. */

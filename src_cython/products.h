@@ -10,18 +10,18 @@
 
 #define INPUTS 256 /* inputs at a time: the rows of x that fit into the first-level cache */
 
-/* Strides with which a product reads weights, also transposed: w[i * step_in + j * step_out]. */
+/* Weights with their strides: w[i * stride_in + j * stride_out], also transposed. */
 typedef struct {
     const real *w;
-    Size step_in, step_out;
-} Weights;
+    Size stride_in, stride_out;
+} StridedWeights;
 
-/* out[j] = start + sum over i of w[i * step_in + j * step_out] x[i] for `rows` rows j and
+/* out[j] = start + sum over i of w[i * stride_in + j * stride_out] x[i] for `rows` rows j and
  * `vectors` vectors of samples. The sums stay in registers over all inputs; rows and vectors are
  * compile-time constants at each call. `start` is b, or zero if b is NULL, or the old value of out
  * if `from_out`. */
-INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w, const real *b,
-                         int from_out, Size n_in, Matrix out)
+INLINE void product_tile(const int rows, const int vectors, Matrix x, StridedWeights w,
+                         const real *b, int from_out, Size n_in, Matrix out)
 {
     Vec sums[4][4];
     UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
@@ -32,15 +32,15 @@ INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w,
             sums[j][v] = (Vec){0} + (b ? b[j] : 0);
     }
     for (Size i = 0; i < n_in; i++) {
-        Vec lanes[4];
-        UNROLL for (int v = 0; v < vectors; v++) lanes[v] = LOAD(x.p + v * V);
+        Vec xs[4];
+        UNROLL for (int v = 0; v < vectors; v++) xs[v] = LOAD(x.p + v * V);
         UNROLL for (int j = 0; j < rows; j++)
         {
-            real factor = w.w[j * w.step_out];
-            UNROLL for (int v = 0; v < vectors; v++) sums[j][v] += factor * lanes[v];
+            real factor = w.w[j * w.stride_out];
+            UNROLL for (int v = 0; v < vectors; v++) sums[j][v] += factor * xs[v];
         }
         x.p += x.ld;
-        w.w += w.step_in;
+        w.w += w.stride_in;
     }
     UNROLL for (int j = 0; j < rows; j++) UNROLL for (int v = 0; v < vectors; v++)
         STORE(out.p + j * out.ld + v * V, sums[j][v]);
@@ -48,26 +48,26 @@ INLINE void product_tile(const int rows, const int vectors, Matrix x, Weights w,
 
 /* The same for all samples, with eight independent sums to hide the latency of an addition, four
  * cycles. */
-INLINE void product_rows(const int rows, Matrix x, Weights w, const real *b, int from_out,
-                         Size n_in, Size lanes, Matrix out)
+INLINE void product_rows(const int rows, Matrix x, StridedWeights w, const real *b, int from_out,
+                         Size n_in, Size padded, Matrix out)
 {
     Size s = 0;
 #define VECTORS(vectors)                                                                          \
     product_tile(rows, vectors, (Matrix){x.p + s, x.ld}, w, b, from_out, n_in,                    \
                  (Matrix){out.p + s, out.ld})
     if (rows <= 2)
-        for (; s + 4 * V <= lanes; s += 4 * V)
+        for (; s + 4 * V <= padded; s += 4 * V)
             VECTORS(4);
-    for (; s + 2 * V <= lanes; s += 2 * V)
+    for (; s + 2 * V <= padded; s += 2 * V)
         VECTORS(2);
-    if (s < lanes)
+    if (s < padded)
         VECTORS(1);
 #undef VECTORS
 }
 
 /* The same for all samples and rows, four rows at a time. */
-INLINE void product_loops(Matrix x, Weights w, const real *b, Size n_in, Size n_out, Size lanes,
-                          Matrix out)
+INLINE void product_loops(Matrix x, StridedWeights w, const real *b, Size n_in, Size n_out,
+                          Size padded, Matrix out)
 {
     for (Size first = 0; first < n_in; first += INPUTS) {
         const Size n = n_in - first < INPUTS ? n_in - first : INPUTS;
@@ -76,8 +76,9 @@ INLINE void product_loops(Matrix x, Weights w, const real *b, Size n_in, Size n_
         Size j = 0;
 #define ROWS(rows)                                                                                \
     product_rows(rows, xs,                                                                        \
-                 (Weights){w.w + first * w.step_in + j * w.step_out, w.step_in, w.step_out},      \
-                 b ? b + j : b, from_out, n, lanes, (Matrix){out.p + j * out.ld, out.ld})
+                 (StridedWeights){w.w + first * w.stride_in + j * w.stride_out, w.stride_in,      \
+                                  w.stride_out},                                                  \
+                 b ? b + j : b, from_out, n, padded, (Matrix){out.p + j * out.ld, out.ld})
         for (; j + 4 <= n_out; j += 4)
             ROWS(4);
         switch (n_out - j) {
@@ -94,22 +95,22 @@ INLINE void product_loops(Matrix x, Weights w, const real *b, Size n_in, Size n_
  *
  * Structs of more than 16 bytes would be passed in memory, which GCC copies with vector loads that
  * wait for the stores of the members (about 5 ns per call). */
-FUNCTION void product(Matrix x, Matrix w, const real *b, Size n_in, Size n_out, Size lanes,
+NOINLINE void product(Matrix x, Matrix w, const real *b, Size n_in, Size n_out, Size padded,
                       Matrix out)
 {
-    product_loops(x, (Weights){w.p, w.ld, 1}, b, n_in, n_out, lanes, out);
+    product_loops(x, (StridedWeights){w.p, w.ld, 1}, b, n_in, n_out, padded, out);
 }
 
 /* out = w x, where w is (n_out, n_in). */
-FUNCTION void product_transposed(Matrix x, Matrix w, Size n_in, Size n_out, Size lanes, Matrix out)
+NOINLINE void product_transposed(Matrix x, Matrix w, Size n_in, Size n_out, Size padded, Matrix out)
 {
-    product_loops(x, (Weights){w.p, 1, w.ld}, NULL, n_in, n_out, lanes, out);
+    product_loops(x, (StridedWeights){w.p, 1, w.ld}, NULL, n_in, n_out, padded, out);
 }
 
 /* dw[i][j] = sum over the samples of x[i] dz[j], for rows_x rows i and rows_dz rows j; and if
  * `biases`, db[j] = sum of dz[j]. */
-INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Matrix x, Matrix dz,
-                       int accumulate, Size lanes, Matrix dw, real *db)
+INLINE void outer_product_tile(const int rows_x, const int rows_dz, const int biases, Matrix x,
+                               Matrix dz, int accumulate, Size padded, Matrix dw, real *db)
 {
     Vec sums[4][4], bias_sums[4];
     UNROLL for (int j = 0; j < rows_dz; j++)
@@ -117,7 +118,7 @@ INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Ma
         UNROLL for (int i = 0; i < rows_x; i++) sums[i][j] = (Vec){0};
         bias_sums[j] = (Vec){0};
     }
-    for (Size s = 0; s < lanes; s += V) {
+    for (Size s = 0; s < padded; s += V) {
         Vec xs[4];
         UNROLL for (int i = 0; i < rows_x; i++) xs[i] = LOAD(x.p + i * x.ld + s);
         UNROLL for (int j = 0; j < rows_dz; j++)
@@ -137,13 +138,13 @@ INLINE void outer_tile(const int rows_x, const int rows_dz, const int biases, Ma
 /* dw = x dz.T and, unless db is NULL, db = sum of dz over the samples, computed together with the
  * first rows of x. With two by four sums, additions would wait for each other; three by four sums
  * just fit into sixteen registers. */
-FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, Size lanes,
+NOINLINE void outer_product(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, Size padded,
                     real *dw, real *db)
 {
     Size i = 0;
 #define TILE(rows_x, rows_dz, biases)                                                             \
-    outer_tile(rows_x, rows_dz, biases, (Matrix){x.p + i * x.ld, x.ld},                           \
-               (Matrix){dz.p + j * dz.ld, dz.ld}, accumulate, lanes,                              \
+    outer_product_tile(rows_x, rows_dz, biases, (Matrix){x.p + i * x.ld, x.ld},                   \
+               (Matrix){dz.p + j * dz.ld, dz.ld}, accumulate, padded,                             \
                (Matrix){dw + i * n_out + j, n_out}, db + j)
 #define ROWS(rows_x, biases)                                                                      \
     do {                                                                                          \
@@ -175,16 +176,16 @@ FUNCTION void outer(Matrix x, Matrix dz, int accumulate, Size n_in, Size n_out, 
 }
 
 /* db = sum of dz over the samples, for functions that compute only dw. */
-FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *db)
+NOINLINE void row_sums(Matrix dz, int accumulate, Size n_out, Size padded, real *db)
 {
     for (Size j = 0; j < n_out; j++, dz.p += dz.ld) {
         Vec even = {0}, odd = {0};
         Size s = 0;
-        for (; s + 2 * V <= lanes; s += 2 * V) {
+        for (; s + 2 * V <= padded; s += 2 * V) {
             even += LOAD(dz.p + s);
             odd += LOAD(dz.p + s + V);
         }
-        if (s < lanes)
+        if (s < padded)
             even += LOAD(dz.p + s);
         real sum = horizontal_sum(even + odd);
         db[j] = accumulate ? db[j] + sum : sum;
@@ -194,7 +195,7 @@ FUNCTION void row_sums(Matrix dz, int accumulate, Size n_out, Size lanes, real *
 /* Up to four samples of out = b + x w, where x and out are (samples, units): every weight is read
  * once for all samples. The rows of out are separate pointers, so that RESTRICT tells the compiler
  * that they do not overlap. */
-INLINE void few_rows(const int rows, const real *RESTRICT x, Matrix weights,
+INLINE void few_samples_tile(const int rows, const real *RESTRICT x, Matrix weights,
                      const real *RESTRICT b, Size n_in, Size n_out, real *RESTRICT out,
                      real *RESTRICT out1, real *RESTRICT out2, real *RESTRICT out3)
 {
@@ -238,11 +239,11 @@ INLINE void few_rows(const int rows, const real *RESTRICT x, Matrix weights,
 
 /* out = b + x w for few samples, where x and out are (samples, units): the loops run along the
  * outputs, since the rows of the weights are contiguous. */
-FUNCTION void few_samples_product(const real *x, Matrix w, const real *b, Size samples, Size n_in,
+NOINLINE void few_samples_product(const real *x, Matrix w, const real *b, Size samples, Size n_in,
                                   Size n_out, real *out)
 {
 #define ROWS(rows)                                                                                \
-    few_rows(rows, x, w, b, n_in, n_out, out, out + n_out, out + 2 * n_out, out + 3 * n_out)
+    few_samples_tile(rows, x, w, b, n_in, n_out, out, out + n_out, out + 2 * n_out, out + 3 * n_out)
     for (; samples >= 4; samples -= 4, x += 4 * n_in, out += 4 * n_out)
         ROWS(4);
     switch (samples) {
@@ -267,7 +268,7 @@ INLINE void dot_rows(const int rows, const real *x, Matrix w, Size n, real *out)
 }
 
 /* out = w x for one sample, where w is (n_out, n_in). */
-FUNCTION void one_sample_transposed(const real *x, Matrix w, Size n_in, Size n_out, real *out)
+NOINLINE void one_sample_transposed(const real *x, Matrix w, Size n_in, Size n_out, real *out)
 {
     Size i = 0;
     for (; i + 4 <= n_out; i += 4)
@@ -277,7 +278,7 @@ FUNCTION void one_sample_transposed(const real *x, Matrix w, Size n_in, Size n_o
 }
 
 /* dw = x dz.T for one sample. */
-FUNCTION void one_sample_outer(const real *x, const real *dz, Size n_in, Size n_out,
+NOINLINE void one_sample_outer(const real *x, const real *dz, Size n_in, Size n_out,
                                real *RESTRICT dw)
 {
     for (Size i = 0; i < n_in; i++, dw += n_out)

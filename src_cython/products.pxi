@@ -41,7 +41,7 @@ cdef void gemm(char *trans_a, char *trans_b, Size m_, Size columns, Size k_, Mat
         c.p += UNITS * c.ld
 
 
-cdef inline Matrix rows_of(Matrix x, Size first) noexcept nogil:
+cdef inline Matrix rows_from(Matrix x, Size first) noexcept nogil:
     """Return the rows of a matrix from ``first`` on."""
     return Matrix(x.p + first * x.ld, x.ld)
 
@@ -52,17 +52,17 @@ cdef inline Matrix rows_of(Matrix x, Size first) noexcept nogil:
 cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
     """``z = w.T x + b`` for the units from ``unit`` up to ``last``."""
     cdef Size units = last - unit
-    cdef Matrix z = rows_of(d.z, unit)
+    cdef Matrix z = rows_from(d.z, unit)
     if d.forward == SINGLE:
         few_samples_product(d.x.p, Matrix(d.w + unit, d.n_out), d.b + unit, 1, d.n_in, units, z.p)
     elif d.forward == NARROW:
-        product(d.x, Matrix(d.w + unit, d.n_out), d.b + unit, d.n_in, units, d.lanes, z)
+        product(d.x, Matrix(d.w + unit, d.n_out), d.b + unit, d.n_in, units, d.padded, z)
     elif d.forward == PACKED:
-        packed_product(Factor(d.w + unit, 1, d.n_out), d.panels, d.b + unit, False, units, d.lanes,
-                       d.n_in, z, d.copy, no_update())
+        packed_product(Factor(d.w + unit, 1, d.n_out), d.panels, d.b + unit, False, units, d.padded,
+                       d.n_in, z, d.edge_rows, no_update())
     elif d.forward == BLAS:
-        fill_rows(d.b + unit, units, d.lanes, z)
-        gemm(b"n", b"t", d.lanes, units, d.n_in, d.x, Matrix(d.w + unit, d.n_out), 1, 1, z)
+        fill_rows(d.b + unit, units, d.padded, z)
+        gemm(b"n", b"t", d.padded, units, d.n_in, d.x, Matrix(d.w + unit, d.n_out), 1, 1, z)
     else:
         sparse_product(&d.sparse, SparseWeights(d.w, d.b, d.n_in, d.n_out, False), unit, last,
                        d.sums, d.z)
@@ -76,7 +76,7 @@ cdef inline void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
         sort_by_column(d.csr, first, last, &d.csc)
         d.csc_first = first
     while j < last:
-        stop = smaller(j + d.rows, last) if d.rows > 0 else last
+        stop = minimum(j + d.rows_at_a_time, last) if d.rows_at_a_time > 0 else last
         backward_inputs(d, j, stop, last)
         backward_params(d, j, stop)
         j = stop
@@ -89,17 +89,17 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
     if d.inputs == SINGLE:
         one_sample_transposed(d.dz.p, Matrix(w, d.n_out), d.n_out, rows, d.dx.p + first)
     elif d.inputs == NARROW:
-        product_transposed(d.dz, Matrix(w, d.n_out), d.n_out, rows, d.lanes,
-                           rows_of(d.dx, first))
+        product_transposed(d.dz, Matrix(w, d.n_out), d.n_out, rows, d.padded,
+                           rows_from(d.dx, first))
     elif d.inputs == PACKED:
-        packed_product(Factor(w, d.n_out, 1), d.dz_panels, NULL, False, rows, d.lanes, d.n_out,
-                       rows_of(d.dx, first), d.copy, no_update())
+        packed_product(Factor(w, d.n_out, 1), d.dz_panels, NULL, False, rows, d.padded, d.n_out,
+                       rows_from(d.dx, first), d.edge_rows, no_update())
     elif d.inputs == BLAS:
-        gemm(b"n", b"n", d.lanes, rows, d.n_out, d.dz, Matrix(w, d.n_out), d.n_out, 0,
-             rows_of(d.dx, first))
+        gemm(b"n", b"n", d.padded, rows, d.n_out, d.dz, Matrix(w, d.n_out), d.n_out, 0,
+             rows_from(d.dx, first))
     elif d.inputs == MASKED:
         while d.inputs_done < stop:
-            done = smaller(d.inputs_done + SPARSE_UNITS, last)
+            done = minimum(d.inputs_done + SPARSE_UNITS, last)
             sparse_product(&d.sparse, SparseWeights(d.w, NULL, d.n_out, d.n_in, True),
                            d.inputs_done, done, d.sums, d.dx)
             d.inputs_done = done
@@ -107,31 +107,32 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
 
 cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
     """``dw = x dz.T`` for a range of inputs, ``db`` with the first input, and the fused update."""
-    cdef Size rows = stop - first, place = first * d.n_out
+    cdef Size rows = stop - first, offset = first * d.n_out
     cdef Matrix x = d.x
     cdef int strategy = d.gradient
     if d.gradient != CSR:
-        x = rows_of(d.x, first)
+        x = rows_from(d.x, first)
     if first == 0 and d.gradient == SINGLE:
         copy_rows(Matrix(d.dz.p, 0), 1, d.n_out, 0, Matrix(d.db, 0))
     elif first == 0 and d.gradient != NARROW:
-        row_sums(d.dz, d.accumulate, d.n_out, d.lanes, d.db)
-    if d.skips and density_percent(x, rows, d.lanes) < DENSE_PERCENT:
+        row_sums(d.dz, d.accumulate, d.n_out, d.padded, d.db)
+    if d.skips_zeros and density_percent(x, rows, d.padded) < DENSE_PERCENT:
         strategy = MASKED
-        masks_by_row(x, rows, d.lanes, d.masks)
+        masks_by_row(x, rows, d.padded, d.masks)
     if strategy == NARROW or strategy == SINGLE:
         if strategy == SINGLE:
-            one_sample_outer(x.p, d.dz.p, rows, d.n_out, d.dw + place)
+            one_sample_outer(x.p, d.dz.p, rows, d.n_out, d.dw + offset)
         else:
-            outer(x, d.dz, d.accumulate, rows, d.n_out, d.lanes, d.dw + place,
-                  d.db if first == 0 else NULL)
+            outer_product(x, d.dz, d.accumulate, rows, d.n_out, d.padded, d.dw + offset,
+                          d.db if first == 0 else NULL)
         if d.update != NULL:
-            update_some(d.update, d.part, d.dw + place, d.start + place, rows * d.n_out, d.params)
+            update_elements(d.update, d.part, d.dw + offset, d.start + offset, rows * d.n_out,
+                            d.params)
     elif strategy == BLAS:
-        gemm(b"t", b"n", d.n_out, rows, d.lanes, d.dz, x, x.ld, 1 if d.accumulate else 0,
-             Matrix(d.dw + place, d.n_out))
+        gemm(b"t", b"n", d.n_out, rows, d.padded, d.dz, x, x.ld, 1 if d.accumulate else 0,
+             Matrix(d.dw + offset, d.n_out))
     elif d.update == NULL:
-        wide_gradient(d, strategy, x, first, rows, 0, d.n_out, Matrix(d.dw + place, d.n_out))
+        wide_gradient(d, strategy, x, first, rows, 0, d.n_out, Matrix(d.dw + offset, d.n_out))
     else:
         fused_update(d, strategy, x, first, rows)
 
@@ -142,18 +143,18 @@ cdef void wide_gradient(Dense *d, int strategy, Matrix x, Size first, Size rows,
     cdef Panels dz = d.dz_rows
     cdef UpdateRows update = no_update()
     cdef real *moments
-    cdef Size place = d.start + first * d.n_out + column
+    cdef Size offset = d.start + first * d.n_out + column
     if d.update != NULL:
-        moments = d.update.moments + place if d.update.n_moments > 0 else NULL
-        update = UpdateRows(d.params + place, moments, d.n_out, d.update.second)
-    dz.p += column // PANEL_COLUMNS * dz.panel
+        moments = d.update.moments + offset if d.update.n_moments > 0 else NULL
+        update = UpdateRows(d.params + offset, moments, d.n_out, d.update.second)
+    dz.p += column // NR * dz.panel
     if strategy == CSR:
-        csc_outer(&d.csc, first - d.csc_first, rows, dz, d.accumulate, columns, out, update)
+        csc_outer_product(&d.csc, first - d.csc_first, rows, dz, d.accumulate, columns, out, update)
     elif strategy == MASKED:
-        masked_outer(x, d.masks, dz, d.accumulate, rows, columns, d.lanes, out, update)
+        masked_outer_product(x, d.masks, dz, d.accumulate, rows, columns, d.padded, out, update)
     else:
-        packed_product(Factor(x.p, x.ld, 1), dz.p, NULL, d.accumulate, rows, columns, d.lanes, out,
-                       d.copy, update)
+        packed_product(Factor(x.p, x.ld, 1), dz.p, NULL, d.accumulate, rows, columns, d.padded, out,
+                       d.edge_rows, update)
 
 
 cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) noexcept nogil:
@@ -161,16 +162,16 @@ cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) 
 
     If this is the only block of the batch, the gradient is not written to ``dw``.
     """
-    cdef Size column = 0, columns, place, i
+    cdef Size column = 0, columns, offset, i
     cdef Matrix tile
     while column < d.n_out:
-        columns = smaller(d.n_out - column, UPDATE_COLUMNS)
-        place = first * d.n_out + column
-        tile = Matrix(d.dw + place, d.n_out) if d.accumulate else Matrix(d.tile, UPDATE_COLUMNS)
+        columns = minimum(d.n_out - column, UPDATE_COLUMNS)
+        offset = first * d.n_out + column
+        tile = Matrix(d.dw + offset, d.n_out) if d.accumulate else Matrix(d.tile, UPDATE_COLUMNS)
         wide_gradient(d, strategy, x, first, rows, column, columns, tile)
         for i in range(rows):
-            update_some(d.update, d.part, tile.p + i * tile.ld, d.start + place + i * d.n_out,
-                        columns, d.params)
+            update_elements(d.update, d.part, tile.p + i * tile.ld, d.start + offset + i * d.n_out,
+                            columns, d.params)
         column += columns
 
 
@@ -180,23 +181,23 @@ cdef void fused_update(Dense *d, int strategy, Matrix x, Size first, Size rows) 
 cdef Dense layer_alone(Size n_in, Size n_out, Size samples) except *:
     """Return a layer with its own matrices, allocated at ``d.x.p``; padding lanes are zero."""
     cdef Dense d
-    cdef Size lanes = round_up(samples, PADDING)
-    cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (lanes + MASK_BITS)
+    cdef Size padded = round_up(samples, PADDING)
+    cdef Size panels = (max(n_in, n_out) + MASK_BITS) * (padded + MASK_BITS)
     find_blas()
-    d.n_in, d.n_out, d.lanes = n_in, n_out, lanes
-    d.x.p = <real *> calloc((n_in + n_out) * lanes + panels + COPY_SIZE, sizeof(real))
+    d.n_in, d.n_out, d.padded = n_in, n_out, padded
+    d.x.p = <real *> calloc((n_in + n_out) * padded + panels + EDGE_SIZE, sizeof(real))
     if d.x.p == NULL:
         raise MemoryError
-    d.z.p = d.x.p + n_in * lanes
-    d.x.ld = d.z.ld = lanes
+    d.z.p = d.x.p + n_in * padded
+    d.x.ld = d.z.ld = padded
     d.dx, d.dz = d.x, d.z
-    d.panels = d.dz_panels = d.z.p + n_out * lanes
-    d.dz_rows = Panels(d.panels, PANEL_COLUMNS, PANEL_COLUMNS * lanes)
-    d.copy = d.panels + panels
+    d.panels = d.dz_panels = d.z.p + n_out * padded
+    d.dz_rows = Panels(d.panels, NR, NR * padded)
+    d.edge_rows = d.panels + panels
     d.forward = d.inputs = d.gradient = NARROW
-    if n_in >= BLAS_WIDTH and n_out >= BLAS_WIDTH:
+    if n_in >= WIDE_LAYER_UNITS and n_out >= WIDE_LAYER_UNITS:
         d.forward = d.inputs = d.gradient = PACKED if PACKED_PRODUCTS else BLAS
-    d.update, d.skips, d.start = NULL, False, 0
+    d.update, d.skips_zeros, d.start = NULL, False, 0
     return d
 
 
@@ -214,7 +215,7 @@ def dense_forward(cnp.ndarray x not None, cnp.ndarray w not None, cnp.ndarray b 
         d.w, d.b = w_.p, b_
         copy_rows(x_, n_in, samples, samples, d.x)
         if d.forward == PACKED:
-            pack_columns(d.x.p, d.x.ld, 1, n_in, d.lanes, d.panels)
+            pack_columns(d.x.p, d.x.ld, 1, n_in, d.padded, d.panels)
         forward_units(&d, 0, n_out)
         copy_rows(d.z, n_out, samples, samples, out_)
         free(d.x.p)
@@ -235,7 +236,7 @@ def dense_backward_params(cnp.ndarray x not None, cnp.ndarray dz not None, bint 
         copy_rows(x_, n_in, samples, samples, d.x)
         copy_rows(dz_, n_out, samples, samples, d.dz)
         if d.gradient == PACKED:
-            pack_columns(d.dz.p, 1, d.dz.ld, d.lanes, n_out, d.panels)
+            pack_columns(d.dz.p, 1, d.dz.ld, d.padded, n_out, d.panels)
         backward_params(&d, 0, n_in)
         free(d.x.p)
 
@@ -253,7 +254,7 @@ def dense_backward_inputs(cnp.ndarray w not None, cnp.ndarray dz not None,
         d.w = w_.p
         copy_rows(dz_, n_out, samples, samples, d.dz)
         if d.inputs == PACKED:
-            pack_columns(d.dz.p, d.dz.ld, 1, n_out, d.lanes, d.dz_panels)
+            pack_columns(d.dz.p, d.dz.ld, 1, n_out, d.padded, d.dz_panels)
         backward_inputs(&d, 0, n_in, n_in)
         copy_rows(d.dx, n_in, samples, samples, dx_)
         free(d.x.p)

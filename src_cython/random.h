@@ -17,7 +17,7 @@ INLINE uint64_t stream_key(uint64_t seed, uint64_t purpose, uint64_t number)
     return mix_bits(mix_bits(mix_bits(seed) + purpose) + number);
 }
 
-FUNCTION void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order)
+NOINLINE void shuffle_order(uint64_t seed, Size epoch, Size samples, int64_t *order)
 {
     uint64_t key = stream_key(seed, STREAM_SHUFFLE, (uint64_t)epoch);
     for (Size i = 0; i < samples; i++)

@@ -5,7 +5,7 @@
 #include "platform.h"
 
 /* Write a row of out for each weight and then each bias of a layer; rows are `ldo` apart. */
-FUNCTION void layer_rows(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples,
+NOINLINE void layer_sample_gradients(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples,
                          real *RESTRICT out, Size ldo)
 {
     for (Size i = 0; i < n_in; i++) {

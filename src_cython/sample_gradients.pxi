@@ -4,11 +4,11 @@
 # as in the layers' inputs and derivatives, whose products are written to it.
 
 cdef extern from "sample_gradients.h" nogil:
-    void layer_rows(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples, real *out,
+    void layer_sample_gradients(Matrix x, Matrix dz, Size n_in, Size n_out, Size samples, real *out,
                     Size ldo) noexcept
 
 
-cdef void rows_of_block(Block *b, Vectors v, Size samples, real *out) noexcept nogil:
+cdef void sample_gradients_block(Block *b, Vectors v, Size samples, real *out) noexcept nogil:
     """Compute the gradients of a block's samples; ``out`` points to the first sample's column."""
     cdef real *work = b.memory.work
     cdef Size r, k, row = v.n * samples
@@ -17,31 +17,31 @@ cdef void rows_of_block(Block *b, Vectors v, Size samples, real *out) noexcept n
     for r in range(v.n):
         dz = Matrix(work + b.net.header.work_delta, b.ld)
         dx = Matrix(work + b.net.header.work_delta_other, b.ld)
-        read_columns(v.p + r * v.columns, v.step, b.samples, v.columns, b.lanes, dz)
+        read_columns(v.p + r * v.columns, v.stride, b.samples, v.columns, b.padded, dz)
         for k in range(b.net.n_layers - 1, -1, -1):
             layer = b.net.layers + k
             x = Matrix(work + b.net.layers[k - 1].output, b.ld) if k > 0 else b.x
-            layer_rows(x, dz, layer.fan_in, layer.fan_out, b.samples,
+            layer_sample_gradients(x, dz, layer.fan_in, layer.fan_out, b.samples,
                        out + layer.weights * row + r * samples, row)
             if k > 0:
-                layer_inputs_back(b, k, dz, dx)
-                activate_units_back(b, k - 1, 0, layer.fan_in, dx)
+                layer_input_gradient(b, k, dz, dx)
+                activate_units_backward(b, k - 1, 0, layer.fan_in, dx)
                 dz, dx = dx, dz
 
 
-cdef void rows_of_samples(Net *net, real *x, Size samples, Vectors v, Memory memory,
-                          real *out) noexcept nogil:
+cdef void sample_gradients_blocks(Net *net, real *x, Size samples, Vectors v, Memory memory,
+                                  real *out) noexcept nogil:
     """Compute the gradients of all samples."""
     cdef Size first = 0, n
-    cdef Team one = alone()
+    cdef Team single = single_thread()
     cdef Block b
     cdef Vectors here = v
     while first < samples:
-        n = smaller(net.header.block, samples - first)
-        start_block(&b, net, memory, &one, x, first, n)
+        n = minimum(net.header.block_size, samples - first)
+        start_block(&b, net, memory, &single, x, first, n)
         forward_layers(&b)
-        here.p = v.p + first * v.step
-        rows_of_block(&b, here, samples, out + first)
+        here.p = v.p + first * v.stride
+        sample_gradients_block(&b, here, samples, out + first)
         first += n
 
 
@@ -57,8 +57,8 @@ def sample_gradients(net not None, cnp.ndarray x not None, cnp.ndarray vectors n
     cdef Memory memory
     cdef uint64_t mode
     memory.params, memory.grads = reals(params, n_params, False, "params"), NULL
-    memory.work = memory.own = reals(work, net_.header.work_size, True, "work")
+    memory.work = memory.thread_work = reals(work, net_.header.work_size, True, "work")
     with nogil:
         mode = flush_subnormals()
-        rows_of_samples(&net_, x_.p, samples, v, memory, out_)
+        sample_gradients_blocks(&net_, x_.p, samples, v, memory, out_)
         restore_subnormals(mode)

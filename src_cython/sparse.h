@@ -20,14 +20,14 @@
 #define DENSE_PERCENT 75
 
 /* A block of CSR samples: order[first], order[first + 1], ..., or first, first + 1, ... if order is
- * NULL. `splits`, unless NULL, divides the columns into parts of MASK_BITS: splits[part][sample] is
- * the number of a sample's stored values up to the end of a part. */
+ * NULL. `part_ends`, unless NULL, divides the columns into parts of MASK_BITS:
+ * part_ends[part][sample] is the number of a sample's stored values up to the end of a part. */
 typedef struct {
     const real *values;
     const int32_t *indices; /* NULL: the data are not sparse */
     const int64_t *indptr, *order;
     Size first, samples;
-    int32_t *splits;
+    int32_t *part_ends;
 } CsrBlock;
 
 INLINE Size csr_row(const CsrBlock *x, Size s)
@@ -36,7 +36,7 @@ INLINE Size csr_row(const CsrBlock *x, Size s)
 }
 
 /* Compute the splits of the samples from `start` up to `stop`. */
-FUNCTION void split_rows(const CsrBlock *x, Size columns, Size start, Size stop)
+NOINLINE void find_part_ends(const CsrBlock *x, Size columns, Size start, Size stop)
 {
     for (Size s = start; s < stop; s++) {
         const Size row = csr_row(x, s);
@@ -46,7 +46,7 @@ FUNCTION void split_rows(const CsrBlock *x, Size columns, Size start, Size stop)
         for (Size part = 0; part * MASK_BITS < columns; part++) {
             while (k < n && stored[k] < (part + 1) * MASK_BITS)
                 k++;
-            x->splits[part * x->samples + s] = (int32_t)k;
+            x->part_ends[part * x->samples + s] = (int32_t)k;
         }
     }
 }
@@ -75,9 +75,9 @@ INLINE void weighted_rows_tile(const int vectors, Size rest, const WeightedRows 
         sums[v] = accumulate ? LOAD(out + v * V) : (Vec){0};
     uint64_t mask = x.mask;
     for (Size k = 0; x.rows ? k < x.n : mask != 0; k++, mask &= x.rows ? mask : mask - 1) {
-        const Size place = x.rows ? k : lowest_bit(mask);
-        const real value = x.values[place];
-        const real *row = x.matrix + (x.rows ? x.rows[k] : place) * x.ld;
+        const Size offset = x.rows ? k : lowest_bit(mask);
+        const real value = x.values[offset];
+        const real *row = x.matrix + (x.rows ? x.rows[k] : offset) * x.ld;
         KEEP_IN_REGISTER(row);
         UNROLL_ROWS for (int v = 0; v < vectors; v++)
             sums[v] += value * LOAD(row + v / 2 * x.panel + v % 2 * V);
@@ -127,7 +127,7 @@ typedef struct {
     const CsrBlock *csr; /* NULL: masks */
     const real *values;
     const uint64_t *masks;
-    Size samples, lanes;
+    Size samples, padded;
 } SparseRows;
 
 /* The second factor: weights (n_in, n_out), or transposed (n_out, n_in), and biases or NULL. */
@@ -139,7 +139,7 @@ typedef struct {
 
 /* Transpose a part of a matrix. A few rows at a time are copied first, since transpose would fetch
  * cache lines several times if the rows alias in the cache. */
-FUNCTION void transpose_part(const real *x, Size ldx, Size rows, Size columns, real *out, Size ldo)
+NOINLINE void transpose_part(const real *x, Size ldx, Size rows, Size columns, real *out, Size ldo)
 {
     real lines[2 * V][MASK_BITS + 8];
     for (Size r = 0; r < rows; r += 2 * V) {
@@ -179,16 +179,16 @@ INLINE void copy_weights(SparseWeights w, Size input, Size inputs, Size unit, Si
 #define LONG_TILE (8 * V) /* units whose weights for all inputs fit into the second-level cache */
 
 /* Net inputs of a block for the units from `unit` up to `last`, in tiles of about equal width;
- * `scratch` takes one tile for all samples. Padding lanes get the biases. With masks or splits, the
- * inputs are processed in parts, whose weights are copied so that they fit into the first-level
+ * `scratch` takes one tile for all samples. Padding lanes get the biases. With masks or part ends,
+ * the inputs are processed in parts, whose weights are copied so that they fit into the first-level
  * cache: the rows of a wide layer would alias in place. */
-FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Size last,
+NOINLINE void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Size last,
                              real *scratch, Matrix out)
 {
     _Alignas(64) real copy[MASK_BITS * MAX_SUMS * V];
     const CsrBlock *csr = x->csr;
-    const int32_t *splits = csr ? csr->splits : NULL;
-    const int parts = splits || x->masks;
+    const int32_t *part_ends = csr ? csr->part_ends : NULL;
+    const int parts = part_ends || x->masks;
     const Size width = parts ? MASK_BITS : w.n_in, most = parts ? MAX_SUMS * V : LONG_TILE;
     const Size samples = x->samples;
     Size units;
@@ -200,7 +200,7 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
             units = last - start;
         for (Size input = 0; input < w.n_in; input += width) {
             if (parts)
-                copy_weights(w, input, smaller(w.n_in - input, width), start, units, wide, copy);
+                copy_weights(w, input, minimum(w.n_in - input, width), start, units, wide, copy);
             /* prefetch the next part of these units, or the first part of the next tile */
             const int more = input + width < w.n_in;
             const Size next = more ? input + width : 0, there = more ? start : start + units;
@@ -208,7 +208,7 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
                 = w.transposed
                       ? prefetch_of(w.w + there * w.n_in + next, w.n_in, units, MASK_BITS)
                       : prefetch_of(w.w + next * w.n_out + there, w.n_out, MASK_BITS, units);
-            const Size rate = parts ? prefetch_rate(ahead, samples) : 0;
+            const Size rate = parts ? lines_per_step(ahead, samples) : 0;
             const Size part = input / width * samples;
             for (Size s = 0; s < samples; s++) {
                 prefetch_lines(&ahead, rate);
@@ -221,20 +221,20 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
                     continue;
                 }
                 const int64_t *ends = csr->indptr + csr_row(csr, s);
-                const Size begin = ends[0] + (input > 0 ? splits[part - samples + s] : 0);
-                const Size end = splits ? ends[0] + splits[part + s] : ends[1];
+                const Size begin = ends[0] + (input > 0 ? part_ends[part - samples + s] : 0);
+                const Size end = part_ends ? ends[0] + part_ends[part + s] : ends[1];
                 if (begin < end || input == 0)
                     weighted_rows((WeightedRows){csr->values + begin, csr->indices + begin,
                                                  end - begin, 0,
-                                                 splits ? copy - input * wide : w.w + start,
-                                                 splits ? wide : w.n_out, 2 * V},
+                                                 part_ends ? copy - input * wide : w.w + start,
+                                                 part_ends ? wide : w.n_out, 2 * V},
                                   input > 0, units, sums);
             }
         }
         transpose(scratch, units, samples, units, w.b ? w.b + start : NULL,
                   out.p + start * out.ld, out.ld);
         for (Size j = start; j < start + units; j++)
-            for (Size s = samples; s < x->lanes; s++)
+            for (Size s = samples; s < x->padded; s++)
                 out.p[j * out.ld + s] = w.b[j];
     }
 }
@@ -244,12 +244,12 @@ FUNCTION void sparse_product(const SparseRows *x, SparseWeights w, Size unit, Si
 
 /* Percentage of nonzero values of a matrix, estimated from every eighth row: a fixed sample, so
  * that the result depends on the values alone. */
-FUNCTION int density_percent(Matrix x, Size rows, Size lanes)
+NOINLINE int density_percent(Matrix x, Size rows, Size padded)
 {
     Size numbers = 0, found = 0;
-    for (Size r = 0; r < rows; r += 8, numbers += lanes) {
+    for (Size r = 0; r < rows; r += 8, numbers += padded) {
         Bits count = 0;
-        for (Size s = 0; s < lanes; s++)
+        for (Size s = 0; s < padded; s++)
             count += x.p[r * x.ld + s] != 0;
         found += (Size)count;
     }
@@ -277,28 +277,28 @@ INLINE uint64_t nonzero_mask(const real *x, Size n)
     return mask;
 }
 
-/* For each part of MASK_BITS inputs (rows of x), make a transposed copy (parts, lanes, MASK_BITS)
- * and the masks of the samples (parts, lanes). Only for the inputs from `first`, the start of a
+/* For each part of MASK_BITS inputs (rows of x), make a transposed copy (parts, padded, MASK_BITS)
+ * and the masks of the samples (parts, padded). Only for the inputs from `first`, the start of a
  * part, up to `last`. */
-FUNCTION void masks_by_sample(Matrix x, Size first, Size last, Size lanes, real *values,
+NOINLINE void masks_by_sample(Matrix x, Size first, Size last, Size padded, real *values,
                               uint64_t *masks)
 {
-    values += first * lanes;
-    masks += first / MASK_BITS * lanes;
+    values += first * padded;
+    masks += first / MASK_BITS * padded;
     for (Size input = first; input < last; input += MASK_BITS) {
-        const Size width = smaller(last - input, MASK_BITS);
-        transpose(x.p + input * x.ld, x.ld, width, lanes, NULL, values, MASK_BITS);
-        for (Size s = 0; s < lanes; s++, values += MASK_BITS)
+        const Size width = minimum(last - input, MASK_BITS);
+        transpose(x.p + input * x.ld, x.ld, width, padded, NULL, values, MASK_BITS);
+        for (Size s = 0; s < padded; s++, values += MASK_BITS)
             *masks++ = nonzero_mask(values, width);
     }
 }
 
 /* Masks of the rows of x, one for each MASK_BITS samples: (rows, parts). */
-FUNCTION void masks_by_row(Matrix x, Size rows, Size lanes, uint64_t *masks)
+NOINLINE void masks_by_row(Matrix x, Size rows, Size padded, uint64_t *masks)
 {
     for (Size r = 0; r < rows; r++, x.p += x.ld)
-        for (Size s = 0; s < lanes; s += MASK_BITS)
-            *masks++ = nonzero_mask(x.p + s, smaller(lanes - s, MASK_BITS));
+        for (Size s = 0; s < padded; s += MASK_BITS)
+            *masks++ = nonzero_mask(x.p + s, minimum(padded - s, MASK_BITS));
 }
 
 /* Packed panels as a factor of a gradient: element (s, c) is at
@@ -310,12 +310,13 @@ typedef struct {
 
 /* dw = x dz.T for some rows of x with their masks, and panels of dz.T. The weights and moments of
  * `update` are prefetched. */
-FUNCTION void masked_outer(Matrix x, const uint64_t *masks, Panels dz, int accumulate, Size rows,
-                           Size columns, Size lanes, Matrix dw, UpdateRows update)
+NOINLINE void masked_outer_product(Matrix x, const uint64_t *masks, Panels dz, int accumulate,
+                                   Size rows, Size columns, Size padded, Matrix dw,
+                                   UpdateRows update)
 {
-    const Size parts = (lanes + MASK_BITS - 1) / MASK_BITS;
+    const Size parts = (padded + MASK_BITS - 1) / MASK_BITS;
     for (Size c = 0; c < columns; c += MAX_SUMS * V, dz.p += MAX_SUMS / 2 * dz.panel) {
-        const Size some = smaller(columns - c, MAX_SUMS * V);
+        const Size some = minimum(columns - c, MAX_SUMS * V);
         for (Size part = 0; part < parts; part++)
             for (Size r = 0; r < rows; r++) {
                 if (part == 0)
@@ -352,7 +353,7 @@ INLINE Size find_column(const CsrBlock *x, Size row, Size column)
 }
 
 /* Sort the stored values of the columns from `first` up to `last` by column. */
-FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out)
+NOINLINE void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out)
 {
     int32_t total = 0;
     int32_t *ends = out->ends - first;
@@ -370,22 +371,23 @@ FUNCTION void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock 
     for (Size s = 0; s < x->samples; s++) {
         const Size row = csr_row(x, s), stop = x->indptr[row + 1];
         for (Size k = find_column(x, row, first); k < stop && x->indices[k] < last; k++) {
-            const int32_t place = ends[x->indices[k]]++;
-            out->values[place] = x->values[k];
-            out->samples[place] = (int32_t)s;
+            const int32_t offset = ends[x->indices[k]]++;
+            out->values[offset] = x->values[k];
+            out->samples[offset] = (int32_t)s;
         }
     }
 }
 
 /* dw = x dz.T for some columns of the input; `plain` makes the panel of dz a constant. */
-INLINE void csc_outer_tiles(const int plain, const CscBlock *x, Size first, Size inputs, Panels dz,
-                            int accumulate, Size columns, Matrix dw, UpdateRows update)
+INLINE void csc_outer_product_tiles(const int plain, const CscBlock *x, Size first, Size inputs,
+                                    Panels dz, int accumulate, Size columns, Matrix dw,
+                                    UpdateRows update)
 {
     const real *values = x->values;
     const int32_t *samples = x->samples, *ends = x->ends + first;
     const Size panel = plain ? 2 * V : dz.panel;
     for (Size c = 0; c < columns; c += 8 * V, dz.p += 4 * panel) {
-        const Size some = smaller(columns - c, 8 * V);
+        const Size some = minimum(columns - c, 8 * V);
         Size begin = first > 0 ? ends[-1] : 0;
         for (Size i = 0; i < inputs; i++) {
             const Size end = ends[i];
@@ -401,13 +403,13 @@ INLINE void csc_outer_tiles(const int plain, const CscBlock *x, Size first, Size
 
 /* The same; the first of the input's columns is column `first` of x. The weights and moments of
  * `update` are prefetched unless dz is a plain matrix. */
-FUNCTION void csc_outer(const CscBlock *x, Size first, Size inputs, Panels dz, int accumulate,
-                        Size columns, Matrix dw, UpdateRows update)
+NOINLINE void csc_outer_product(const CscBlock *x, Size first, Size inputs, Panels dz,
+                                int accumulate, Size columns, Matrix dw, UpdateRows update)
 {
     if (dz.panel == 2 * V)
-        csc_outer_tiles(1, x, first, inputs, dz, accumulate, columns, dw, update);
+        csc_outer_product_tiles(1, x, first, inputs, dz, accumulate, columns, dw, update);
     else
-        csc_outer_tiles(0, x, first, inputs, dz, accumulate, columns, dw, update);
+        csc_outer_product_tiles(0, x, first, inputs, dz, accumulate, columns, dw, update);
 }
 
 #endif

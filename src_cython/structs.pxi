@@ -10,7 +10,7 @@ cdef extern from "platform.h" nogil:
         real *p
         Size ld
 
-    Size smaller(Size a, Size b) noexcept
+    Size minimum(Size a, Size b) noexcept
     Size round_up(Size n, Size multiple) noexcept
 
 cdef extern from "subnormals.h" nogil:
@@ -20,7 +20,9 @@ cdef extern from "subnormals.h" nogil:
 cdef extern from "codes.h" nogil:
     const int DENSE, DROPOUT, IDENTITY, RELU, CROSS_ENTROPY, QUANTILE, SGD, ADAM, STREAM_DROPOUT
     const int CONSECUTIVE, SHUFFLED
-    const int LAYER_COLUMNS, HEADER_SIZE, MAX_GROUPS, SYNC_SIZE, BLAS_WIDTH
+    const int LAYER_COLUMNS, HEADER_SIZE, MAX_GROUPS, WIDE_LAYER_UNITS
+    const int SYNC_SIZE, SYNC_LOSSES, SYNC_CLAIMS
+    const int CLIP_NORM, CLIP_VALUE, AVERAGE_DECAY, RATE_FACTOR, RULE_CONSTANTS
 
 cdef extern from "sparse.h" nogil:
     ctypedef struct CsrBlock:
@@ -30,18 +32,19 @@ cdef extern from "sparse.h" nogil:
         const int64_t *order
         Size first
         Size samples
-        int32_t *splits
+        int32_t *part_ends
 
 cdef extern from "plan.h" nogil:
     ctypedef struct Layer:
-        int64_t kind, fan_in, fan_out, weights, biases, activation, blas, net_input, output
+        int64_t kind, fan_in, fan_out, weights, biases, activation, wide, net_input, output
 
     ctypedef struct Header:
-        int64_t n_params, block, groups, work_size, work_input, work_targets, work_sample_weight
-        int64_t work_delta, work_delta_other, shared, work_packed, n_targets
+        int64_t n_params, block_size, groups, work_size, work_input, work_targets
+        int64_t work_sample_weight, work_delta, work_delta_other, split_units, work_packed
+        int64_t n_targets
 
     ctypedef struct ProductScratch:
-        Size copy, tile, masks, sums
+        Size edge_rows, tile, masks, sums
         Size[3] shared
         Size size, widest
 
@@ -87,14 +90,14 @@ cdef struct Team:
     Size n_threads
     int64_t *sync
     int64_t tickets  # tickets taken before those for the current pieces
-    int64_t turn  # number of the step in the chunk, from 0
+    int64_t iteration  # number of the step in the chunk, from 0
 
 
 cdef struct Memory:
     real *params
     real *grads  # gradient sum of the group of blocks
     real *work  # scratch memory shared by the team: the row of its first thread
-    real *own  # scratch memory of this thread
+    real *thread_work  # scratch memory of this thread
 
 
 cdef struct Rule:
@@ -134,7 +137,7 @@ cdef struct Block:
     Matrix targets
     real *weights
     Size samples
-    Size lanes
+    Size padded
     bint single  # a batch of one dense sample: matrices are (units, 1), without padding
     Size first  # position of the first sample in the batch
     Size ld  # leading dimension of matrices in scratch memory

@@ -6,15 +6,16 @@
 
 cdef Size tape_size(Net *net) noexcept nogil:
     """Return the size of a block's scratch memory."""
-    return net.header.work_size + net.layers[0].fan_in * net.header.block
+    return net.header.work_size + net.layers[0].fan_in * net.header.block_size
 
 
 cdef int read_tape(Net *net, cnp.ndarray x, cnp.ndarray params, cnp.ndarray work,
                    Memory *memory) except -1:
     """Check and read the arguments of both passes."""
-    cdef Size samples = dim(x, 0), blocks = (samples + net.header.block - 1) // net.header.block
+    cdef Size samples = dim(x, 0), size = net.header.block_size
+    cdef Size blocks = (samples + size - 1) // size
     memory.params, memory.grads = reals(params, net.header.n_params, False, "params"), NULL
-    memory.work = memory.own = reals(work, blocks * tape_size(net), True, "work")
+    memory.work = memory.thread_work = reals(work, blocks * tape_size(net), True, "work")
     check_shape(work, -1, tape_size(net), "work")
     return 0
 
@@ -23,41 +24,42 @@ cdef inline void tape_block(Block *b, Net *net, Memory memory, Team *team, uint6
                             Size step, Size first, Size samples) noexcept nogil:
     """Set the block of samples that starts with sample ``first``."""
     b.net, b.memory, b.team, b.first, b.seed, b.step = net, memory, team, first, seed, step
-    b.samples = smaller(net.header.block, samples - first)
-    b.memory.work = b.memory.own = memory.work + first // net.header.block * tape_size(net)
+    b.samples = minimum(net.header.block_size, samples - first)
+    b.memory.work = memory.work + first // net.header.block_size * tape_size(net)
+    b.memory.thread_work = b.memory.work
     b.single = samples == 1
-    b.lanes = 1 if b.single else round_up(b.samples, PADDING)
+    b.padded = 1 if b.single else round_up(b.samples, PADDING)
     b.ld = 1 if b.single else round_up(b.samples, GATHERED)
     b.csr.indices, b.update = NULL, NULL
     b.x = Matrix(b.memory.work + net.header.work_input, b.ld)
 
 
-cdef void record(Net *net, real *x, Size samples, uint64_t seed, Size step, Memory memory,
-                 real *out) noexcept nogil:
+cdef void tape_forward_blocks(Net *net, real *x, Size samples, uint64_t seed, Size step,
+                              Memory memory, real *out) noexcept nogil:
     """Compute the last layer's net inputs; leave all layers' outputs in scratch memory."""
     cdef Size features = net.layers[0].fan_in, first = 0
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out
-    cdef Team one = alone()
+    cdef Team single = single_thread()
     cdef Block b
     cdef Matrix z
     while first < samples:
-        tape_block(&b, net, memory, &one, seed, step, first, samples)
+        tape_block(&b, net, memory, &single, seed, step, first, samples)
         if b.single:
             copy_rows(Matrix(x, features), 1, features, features, b.x)
         else:
-            gather(b.x, x, features, Rows(NULL, first, b.samples), b.lanes)
+            gather(b.x, x, features, Rows(NULL, first, b.samples), b.padded)
         z = forward_layers(&b)
         transpose(z.p, z.ld, n_out, b.samples, NULL, out + first * n_out, n_out)
         first += b.samples
 
 
-cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size step,
-                    Memory memory, real *d_inputs) noexcept nogil:
+cdef void tape_backward_blocks(Net *net, real *d_outputs, Size samples, uint64_t seed, Size step,
+                               Memory memory, real *d_inputs) noexcept nogil:
     """Compute the gradients, summed over the blocks in the order of a training step."""
-    cdef Size features = net.layers[0].fan_in, size = net.header.block, k, group, first, last
+    cdef Size features = net.layers[0].fan_in, size = net.header.block_size, k, group, first, last
     cdef Size n_out = net.layers[net.n_layers - 1].fan_out, n_params = net.header.n_params
     cdef Size blocks = block_count(net, samples), groups = group_count(net, samples)
-    cdef Team one = alone()
+    cdef Team single = single_thread()
     cdef Block b
     cdef Matrix dz, dx
     cdef double loss = 0
@@ -65,19 +67,19 @@ cdef void play_back(Net *net, real *d_outputs, Size samples, uint64_t seed, Size
         first = first_block(group, groups, blocks)
         last = first_block(group + 1, groups, blocks)
         for k in range(first, last):
-            tape_block(&b, net, memory, &one, seed, step, k * size, samples)
+            tape_block(&b, net, memory, &single, seed, step, k * size, samples)
             b.memory.grads = memory.grads + group * n_params
             b.accumulate = k > first
             dz = Matrix(b.memory.work + net.header.work_delta, b.ld)
             dx = Matrix(b.memory.work + net.header.work_delta_other, b.ld)
-            read_columns(d_outputs + k * size * n_out, n_out, b.samples, n_out, b.lanes, dz)
+            read_columns(d_outputs + k * size * n_out, n_out, b.samples, n_out, b.padded, dz)
             backward_layers(&b, dz, dx, &loss)
             if d_inputs != NULL:
-                inputs_of_block(&b, dz, dx, d_inputs + k * size * features)
+                block_input_gradient(&b, dz, dx, d_inputs + k * size * features)
     sum_groups(groups, n_params, 0, n_params, memory.grads)
 
 
-cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept nogil:
+cdef void block_input_gradient(Block *b, Matrix dz, Matrix dx, real *out) noexcept nogil:
     """Compute the input gradient, after the parameter gradient.
 
     ``dz`` and ``dx`` are the matrices that :func:`backward_layers` was called with.
@@ -87,7 +89,7 @@ cdef void inputs_of_block(Block *b, Matrix dz, Matrix dx, real *out) noexcept no
     for k in range(1, b.net.n_layers):
         if b.net.layers[k].kind == DENSE:  # as backward_layers swaps them for each layer
             dz, dx = dx, dz
-    layer_inputs_back(b, 0, dz, inputs)
+    layer_input_gradient(b, 0, dz, inputs)
     transpose(inputs.p, inputs.ld, features, b.samples, NULL, out, features)
 
 
@@ -106,7 +108,7 @@ def tape_forward(net not None, cnp.ndarray x not None, uint64_t seed, Size step,
     with nogil:
         mode = flush_subnormals()
         finite = all_finite(x_.p, samples * x_.ld)
-        record(&net_, x_.p, samples, seed, step, memory, out_.p)
+        tape_forward_blocks(&net_, x_.p, samples, seed, step, memory, out_.p)
         restore_subnormals(mode)
     return finite
 
@@ -129,7 +131,7 @@ def tape_backward(net not None, cnp.ndarray x not None, cnp.ndarray d_outputs no
         dx = matrix(d_inputs, samples, net_.layers[0].fan_in, True, "d_inputs")
     with nogil:
         mode = flush_subnormals()
-        play_back(&net_, dz.p, samples, seed, step, memory, dx.p)
+        tape_backward_blocks(&net_, dz.p, samples, seed, step, memory, dx.p)
         restore_subnormals(mode)
 
 
@@ -144,9 +146,9 @@ def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, doub
     cdef Memory memory
     memory.grads = reals(grads, n_params, clips(&rule_), "grads")
     memory.params = reals(params, n_params, True, "params")
-    memory.work = memory.own = NULL
-    cdef real *moments_ = reals(
-        moments, n_params * (moment_rows(&rule_) + (rule_.constants[5] != 0)), True, "moments")
+    memory.work = memory.thread_work = NULL
+    cdef Size rows = moment_rows(&rule_) + (rule_.constants[AVERAGE_DECAY] != 0)
+    cdef real *moments_ = reals(moments, n_params * rows, True, "moments")
     cdef Update update_ = make_update(&net_, &rule_, moments_)
     cdef uint64_t mode
     with nogil:
@@ -160,13 +162,13 @@ def apply_gradient(net not None, cnp.ndarray grads not None, rule not None, doub
 
 cdef void update_all(Net *net, Update *u, double learning_rate, Size count,
                      Memory memory) noexcept nogil:
-    """Update all parameters with one thread, and without fused updates, even if SHARED is set."""
+    """Update all parameters with one thread, without fused updates even if SPLIT_UNITS is set."""
     cdef Header header = net.header[0]
     cdef Batch batch
     cdef Data data
-    cdef Team one = alone()
-    header.shared, net.header = 0, &header
+    cdef Team single = single_thread()
+    header.split_units, net.header = 0, &header
     batch.groups, batch.scale = 1, 0
     data.csr.indices = NULL
     prepare_update(net, u, learning_rate, count, &batch, memory.params)
-    update_layers(net, &data, &batch, u, &one, &memory)
+    update_layers(net, &data, &batch, u, &single, &memory)

@@ -29,7 +29,7 @@ cdef void prepare_update(Net *net, Update *u, double learning_rate, Size count, 
     u.penalty, u.scale = net_penalty(net, params), batch.scale
     u.rate = step_size(&u.rule, learning_rate, count)
     u.shrink = 1 - learning_rate * u.rule.decay
-    u.keep = u.rule.constants[5] if count > 1 else 0
+    u.keep = u.rule.constants[AVERAGE_DECAY] if count > 1 else 0
 
 
 cdef void update_layers(Net *net, Data *data, Batch *batch, Update *u, Team *team,
@@ -77,37 +77,37 @@ cdef Size train_steps(Net *net, Data *data, Rule *rule, Chunk *chunk, Team *team
     cdef Update update = make_update(net, rule, moments)
     cdef Update *fused = NULL if clips(rule) else &update
     if team.n_threads > 1:
-        losses = <double *> (team.sync + 8)
-        if not assemble(<int> team.n_threads, team.sync):
+        losses = <double *> (team.sync + SYNC_LOSSES)
+        if not start_barrier(<int> team.n_threads, team.sync):
             return 0
     for i in range(chunk.steps):
         step = chunk.first_step + i
-        team.turn = i
+        team.iteration = i
         if data.shuffled and (step % batches == 0 or i == 0):
             if team.thread == 0:
                 shuffle_order(data.seed, step // batches, data.samples, data.order)
-            meet(team)
+            barrier(team)
         start = step % batches * chunk.batch_size
-        batch = make_batch(net, data, start, smaller(chunk.batch_size, data.samples - start), step)
+        batch = make_batch(net, data, start, minimum(chunk.batch_size, data.samples - start), step)
         # the penalty must be computed before the barrier, after which others update parameters
         prepare_update(net, &update, chunk.learning_rates[i], chunk.first_count + i + 1, &batch,
                        memory.params)
         batch_gradient(net, data, &batch, fused, team, memory[0], losses)
-        meet(team)
-        objective = update.penalty + ordered_sum(losses, batch.groups) * batch.scale
+        barrier(team)
+        objective = update.penalty + sum_group_losses(losses, batch.groups) * batch.scale
         if team.thread == 0:
             chunk.losses[i] = objective
         if not isfinite(objective):
             return i
         update_layers(net, data, &batch, &update, team, memory)
-        meet(team)
+        barrier(team)
     return chunk.steps
 
 
 cdef int read_sparse(data, Data *out) except -1:
     """Read the row pointers of sparse data."""
     cdef cnp.ndarray indptr = data.indptr
-    out.csr.indices, out.csr.indptr, out.csr.splits = NULL, NULL, NULL
+    out.csr.indices, out.csr.indptr, out.csr.part_ends = NULL, NULL, NULL
     if cnp.PyArray_SIZE(indptr):
         check(indptr, cnp.NPY_INT64, 0, False, "indptr")
         out.csr.indptr = <int64_t *> data_of(indptr)
@@ -133,9 +133,9 @@ cdef int check_order(cnp.ndarray order, Data *data, Chunk *chunk) except -1:
         return 0
     cdef Size n = cnp.PyArray_SIZE(order), batches = (n + chunk.batch_size - 1) // chunk.batch_size
     cdef Size first = chunk.first_step % batches * chunk.batch_size, i
-    cdef Size last = first + smaller(chunk.steps * chunk.batch_size, n)  # end of the samples used
+    cdef Size last = first + minimum(chunk.steps * chunk.batch_size, n)  # end of the samples used
     cdef bint outside = False
-    for i in range(first, smaller(last, n)):
+    for i in range(first, minimum(last, n)):
         outside |= not 0 <= data.order[i] < data.samples
     for i in range(last - n):
         outside |= not 0 <= data.order[i] < data.samples
@@ -172,7 +172,7 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     if data_.csr.indptr != NULL:
         check_sparse(data, &data_)
         # an index for each value of a block and for each column
-        work_size += (net_.header.block + 1) * data_.features
+        work_size += (net_.header.block_size + 1) * data_.features
     if work_row < work_size:
         raise ValueError("work has rows of %s elements; %s are needed" % (work_row, work_size))
     chunk_.first_step, chunk_.first_count = chunk.first_step, chunk.first_count
@@ -192,11 +192,11 @@ def train(net not None, data not None, rule not None, chunk not None, team not N
     memory_.params = reals(params, n_params, True, "params")
     memory_.grads = reals(
         memory.grads,
-        n_params * group_count(&net_, smaller(chunk_.batch_size, data_.samples)), True, "grads")
+        n_params * group_count(&net_, minimum(chunk_.batch_size, data_.samples)), True, "grads")
     memory_.work = reals(work, work_row * (team_.thread + 1), True, "work")
-    memory_.own = memory_.work + team_.thread * work_row
-    cdef real *moments_ = reals(
-        moments, n_params * (moment_rows(&rule_) + (rule_.constants[5] != 0)), True, "moments")
+    memory_.thread_work = memory_.work + team_.thread * work_row
+    cdef Size rows = moment_rows(&rule_) + (rule_.constants[AVERAGE_DECAY] != 0)
+    cdef real *moments_ = reals(moments, n_params * rows, True, "moments")
     cdef Size done
     cdef uint64_t mode
     with nogil:

@@ -5,9 +5,9 @@
 #include "platform.h"
 
 /* Do one step for n parameters, with step size `rate` and decay factor `shrink`. */
-FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink_, int rule,
+NOINLINE void update_range(const real *RESTRICT grads, double l2_, double shrink_, int rule,
                            const double *constants, double rate_, Size n, real *RESTRICT params,
-                           real *RESTRICT state0, real *RESTRICT state1)
+                           real *RESTRICT moment, real *RESTRICT second)
 {
     const real l2 = (real)l2_, shrink = (real)shrink_, rate = (real)rate_;
     const real c0 = (real)constants[0], c1 = (real)constants[1], epsilon = (real)constants[2];
@@ -21,17 +21,17 @@ FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink
         const real of_v = constants[1] != 0 ? c0 : 1, of_step = constants[1] != 0 ? 1 : 0;
         for (Size i = 0; i < n; i++) {
             real step = rate * (grads[i] + l2 * params[i]);
-            real v = c0 * state0[i] - step;
-            state0[i] = v;
+            real v = c0 * moment[i] - step;
+            moment[i] = v;
             params[i] = params[i] * shrink + (of_v * v - of_step * step);
         }
     } else if (rule == ADAM) {
         for (Size i = 0; i < n; i++) {
             real g = grads[i] + l2 * params[i];
-            real m = c0 * state0[i] + d0 * g;
-            real v = c1 * state1[i] + d1 * g * g;
-            state0[i] = m;
-            state1[i] = v;
+            real m = c0 * moment[i] + d0 * g;
+            real v = c1 * second[i] + d1 * g * g;
+            moment[i] = m;
+            second[i] = v;
             params[i] = params[i] * shrink - rate * m / (MATH(sqrt)(v) + epsilon);
         }
     } else {
@@ -39,15 +39,15 @@ FUNCTION void update_range(const real *RESTRICT grads, double l2_, double shrink
         const real keep = adagrad ? 1 : c0, take = adagrad ? 1 : d0, eps = adagrad ? c0 : c1;
         for (Size i = 0; i < n; i++) {
             real g = grads[i] + l2 * params[i];
-            real v = keep * state0[i] + take * g * g;
-            state0[i] = v;
+            real v = keep * moment[i] + take * g * g;
+            moment[i] = v;
             params[i] = params[i] * shrink - rate * g / (MATH(sqrt)(v) + eps);
         }
     }
 }
 
 /* Replace the gradient of n products s w by the gradient of w; return the gradient of s. */
-FUNCTION double split_gradient(const real *RESTRICT w, real s, Size n, real *RESTRICT grads)
+NOINLINE double split_gradient(const real *RESTRICT w, real s, Size n, real *RESTRICT grads)
 {
     double sum = 0;
     SUM_LOOP(sum)
@@ -59,28 +59,28 @@ FUNCTION double split_gradient(const real *RESTRICT w, real s, Size n, real *RES
 }
 
 /* out = s x */
-FUNCTION void scale_to(const real *RESTRICT x, real s, Size n, real *RESTRICT out)
+NOINLINE void scale_to(const real *RESTRICT x, real s, Size n, real *RESTRICT out)
 {
     for (Size i = 0; i < n; i++)
         out[i] = s * x[i];
 }
 
 /* Prefetch n elements for writing, since they may be in the cache of another core. */
-FUNCTION void prefetch_range(const real *x, Size n)
+NOINLINE void prefetch_range(const real *x, Size n)
 {
     for (Size i = 0; i < n; i += LINE_REALS)
         PREFETCH_WRITE(x + i);
 }
 
 /* out += x */
-FUNCTION void add_to(const real *RESTRICT x, Size n, real *RESTRICT out)
+NOINLINE void add_to(const real *RESTRICT x, Size n, real *RESTRICT out)
 {
     for (Size i = 0; i < n; i++)
         out[i] += x[i];
 }
 
 /* Clip to the interval from -limit to limit. */
-FUNCTION void clip_entries(real *grads, double limit, Size n)
+NOINLINE void clip_entries(real *grads, double limit, Size n)
 {
     const real high = (real)limit;
     for (Size i = 0; i < n; i++) {
@@ -90,7 +90,7 @@ FUNCTION void clip_entries(real *grads, double limit, Size n)
 }
 
 /* x = factor x */
-FUNCTION void scale_range(real *x, double factor_, Size n)
+NOINLINE void scale_range(real *x, double factor_, Size n)
 {
     const real factor = (real)factor_;
     for (Size i = 0; i < n; i++)
@@ -98,7 +98,7 @@ FUNCTION void scale_range(real *x, double factor_, Size n)
 }
 
 /* out = keep out + (1 - keep) params */
-FUNCTION void average_range(const real *RESTRICT params, double keep, Size n, real *RESTRICT out)
+NOINLINE void average_range(const real *RESTRICT params, double keep, Size n, real *RESTRICT out)
 {
     const real kept = (real)keep, new_ = (real)(1 - keep);
     for (Size i = 0; i < n; i++)
@@ -106,7 +106,7 @@ FUNCTION void average_range(const real *RESTRICT params, double keep, Size n, re
 }
 
 /* out += factor x */
-FUNCTION void add_scaled(const real *RESTRICT x, double factor, Size n, real *RESTRICT out)
+NOINLINE void add_scaled(const real *RESTRICT x, double factor, Size n, real *RESTRICT out)
 {
     const real f = (real)factor;
     for (Size i = 0; i < n; i++)
@@ -114,7 +114,7 @@ FUNCTION void add_scaled(const real *RESTRICT x, double factor, Size n, real *RE
 }
 
 /* Sum of squares in double. */
-FUNCTION double sum_of_squares(const real *x, Size n)
+NOINLINE double sum_of_squares(const real *x, Size n)
 {
     double sum = 0;
     SUM_LOOP(sum)
@@ -125,7 +125,7 @@ FUNCTION double sum_of_squares(const real *x, Size n)
 
 /* Sum in double of n elements x[order[first]], x[order[first + 1]], ..., or x[first], ... if order
  * is NULL. */
-FUNCTION double sum_range(const real *x, const int64_t *order, Size first, Size n)
+NOINLINE double sum_range(const real *x, const int64_t *order, Size first, Size n)
 {
     double sum = 0;
     for (Size i = first; i < first + n; i++)

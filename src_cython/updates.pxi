@@ -16,8 +16,8 @@ cdef extern from "updates.h" nogil:
     double sum_range(const real *x, const int64_t *order, Size first, Size n) noexcept
 
 cdef enum:
-    LINE = 64  # threads get shares of the parameters in multiples of this
-    UPDATED = 2048  # parameters updated at a time: the summed gradient is still in the cache
+    PARAM_GRAIN = 64  # threads get shares of the parameters in multiples of this
+    UPDATE_BLOCK = 2048  # parameters updated at a time: the summed gradient is still in the cache
 
 
 cdef double step_size(Rule *rule, double learning_rate, Size count) noexcept nogil:
@@ -44,8 +44,9 @@ cdef Rule read_rule(rule, Size n_parts, Size n_weights) except *:
     cdef Rule out
     cdef cnp.ndarray constants = rule.constants, front = rule.front
     cdef Size parts = dim(constants, 0)
-    check(constants, cnp.NPY_DOUBLE, 7 * (1 if parts == 1 else n_parts), False, "rule.constants")
-    out.stride, out.features, out.front = 0 if parts == 1 else 7, dim(front, 0), NULL
+    check(constants, cnp.NPY_DOUBLE, RULE_CONSTANTS * (1 if parts == 1 else n_parts), False,
+          "rule.constants")
+    out.stride, out.features, out.front = 0 if parts == 1 else RULE_CONSTANTS, dim(front, 0), NULL
     if out.features:
         out.front = reals(front, n_weights + 3 * out.features, True, "rule.front")
         check_shape(front, out.features, n_weights // out.features + 3, "rule.front")
@@ -55,7 +56,7 @@ cdef Rule read_rule(rule, Size n_parts, Size n_weights) except *:
 
 cdef inline bint clips(Rule *rule) noexcept nogil:
     """Return whether gradients are clipped."""
-    return rule.constants[3] != 0 or rule.constants[4] != 0
+    return rule.constants[CLIP_NORM] != 0 or rule.constants[CLIP_VALUE] != 0
 
 
 cdef inline void update_part(Update *update, Size part, bint weights, real *grads, Size n,
@@ -63,10 +64,11 @@ cdef inline void update_part(Update *update, Size part, bint weights, real *grad
     """Update n parameters of a part; ``weights`` says if L2 and weight decay apply."""
     cdef double *constants = update.rule.constants + part * update.rule.stride
     update_range(grads, update.l2 if weights else 0, update.shrink if weights else 1,
-                 update.rule.code, constants, update.rate * constants[6], n, params, moment, second)
+                 update.rule.code, constants, update.rate * constants[RATE_FACTOR], n, params,
+                 moment, second)
 
 
-cdef void update_some(Update *update, Size part, real *grads, Size start, Size n,
+cdef void update_elements(Update *update, Size part, real *grads, Size start, Size n,
                       real *params) noexcept nogil:
     """Update n parameters from ``start`` on, with their moving average.
 
@@ -75,7 +77,7 @@ cdef void update_some(Update *update, Size part, real *grads, Size start, Size n
     cdef real *moments = update.moments + start
     update_part(update, part, part % 2 == 0, grads, n, params + start, moments,
                 moments + update.second)
-    if update.rule.constants[5] != 0:
+    if update.rule.constants[AVERAGE_DECAY] != 0:
         average_range(params + start, update.keep, n,
                       moments + update.n_moments * update.n_params)
 
@@ -90,44 +92,44 @@ cdef void sum_groups(Size groups, Size n_params, Size first, Size n, real *grads
 cdef void update_share(Update *update, Size part, Size first, Size n, Size groups,
                        double factor, Team *team, real *grads, real *params) noexcept nogil:
     """Sum the groups' gradients and update, for a thread's share of a range of parameters."""
-    cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
-    cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
+    cdef Size start = first + share_start(n, PARAM_GRAIN, team.thread, team.n_threads)
+    cdef Size stop = first + share_start(n, PARAM_GRAIN, team.thread + 1, team.n_threads)
     while start < stop:
-        n = smaller(stop - start, UPDATED)
+        n = minimum(stop - start, UPDATE_BLOCK)
         if team.n_threads > 1:
             prefetch_range(params + start, n)
         sum_groups(groups, update.n_params, start, n, grads)
         if factor != 1:
             scale_range(grads + start, factor, n)
-        update_some(update, part, grads + start, start, n, params)
+        update_elements(update, part, grads + start, start, n, params)
         start += n
 
 
 cdef void update_front(Net *net, Update *update, Size groups, Team *team, real *grads,
                        real *params) noexcept nogil:
     """Update a thread's rows of the first layer and the trainable factors of their features."""
-    cdef Size units = net.layers[0].fan_out, features = update.rule.features, i, place
+    cdef Size units = net.layers[0].fan_out, features = update.rule.features, i, offset
     cdef real *moment
     cdef real *w
     cdef real *s
     cdef real ds
-    for i in range(share(features, 1, team.thread, team.n_threads),
-                   share(features, 1, team.thread + 1, team.n_threads)):
-        place = i * units
-        w, moment = update.rule.front + i * (units + 3), update.moments + place
+    for i in range(share_start(features, 1, team.thread, team.n_threads),
+                   share_start(features, 1, team.thread + 1, team.n_threads)):
+        offset = i * units
+        w, moment = update.rule.front + i * (units + 3), update.moments + offset
         s = w + units
-        sum_groups(groups, update.n_params, place, units, grads)
-        ds = <real> split_gradient(w, s[0], units, grads + place)
-        update_part(update, 0, True, grads + place, units, w, moment, moment + update.second)
+        sum_groups(groups, update.n_params, offset, units, grads)
+        ds = <real> split_gradient(w, s[0], units, grads + offset)
+        update_part(update, 0, True, grads + offset, units, w, moment, moment + update.second)
         update_part(update, 2 * net.n_layers, False, &ds, 1, s, s + 1, s + 2)
-        scale_to(w, s[0], units, params + place)
+        scale_to(w, s[0], units, params + offset)
 
 
 cdef void clip_share(Net *net, bint weights, Size first, Size n, Size groups, double limit,
                      Team *team, real *grads, real *params) noexcept nogil:
     """Compute the objective's gradient and clip its entries, for a thread's share of a range."""
-    cdef Size start = first + share(n, LINE, team.thread, team.n_threads)
-    cdef Size stop = first + share(n, LINE, team.thread + 1, team.n_threads)
+    cdef Size start = first + share_start(n, PARAM_GRAIN, team.thread, team.n_threads)
+    cdef Size stop = first + share_start(n, PARAM_GRAIN, team.thread + 1, team.n_threads)
     if start >= stop:
         return
     sum_groups(groups, net.header.n_params, start, stop - start, grads)
@@ -144,21 +146,23 @@ cdef double clip_gradient(Net *net, Rule *rule, Size groups, Team *team, real *g
     Returns the factor that clips its norm. Every thread computes its share of the gradient, but
     sums the squares of all elements, so that the bits do not depend on the number of threads.
     """
-    cdef double norm = 0, limit = rule.constants[4], longest = rule.constants[3]
+    cdef double norm = 0
+    cdef double clip_value = rule.constants[CLIP_VALUE], clip_norm = rule.constants[CLIP_NORM]
     cdef Size k
     cdef Layer *layer
     for k in range(net.n_layers):
         layer = net.layers + k
         if layer.kind == DENSE:
-            clip_share(net, True, layer.weights, layer.fan_in * layer.fan_out, groups, limit, team,
-                       grads, params)
-            clip_share(net, False, layer.biases, layer.fan_out, groups, limit, team, grads, params)
-    meet(team)
-    if longest != 0:
+            clip_share(net, True, layer.weights, layer.fan_in * layer.fan_out, groups,
+                       clip_value, team, grads, params)
+            clip_share(net, False, layer.biases, layer.fan_out, groups, clip_value, team, grads,
+                       params)
+    barrier(team)
+    if clip_norm != 0:
         norm = sqrt(sum_of_squares(grads, net.header.n_params))
     # no thread may scale its share while others compute the norm
-    meet(team)
-    return longest / norm if norm > longest else 1
+    barrier(team)
+    return clip_norm / norm if norm > clip_norm else 1
 
 
 cdef double net_penalty(Net *net, const real *params) noexcept nogil:
@@ -200,6 +204,6 @@ def update(cnp.ndarray grads not None, double l2, rule not None, double learning
     cdef uint64_t mode
     with nogil:
         mode = flush_subnormals()
-        update_range(g, l2, shrink, rule_.code, rule_.constants, rate * rule_.constants[6], n, p, m,
-                     m + (n if rows == 2 else 0))
+        update_range(g, l2, shrink, rule_.code, rule_.constants,
+                     rate * rule_.constants[RATE_FACTOR], n, p, m, m + (n if rows == 2 else 0))
         restore_subnormals(mode)

@@ -121,7 +121,7 @@ INLINE void horizontal_sums(const int n, const Vec *vectors, int accumulate, rea
 }
 
 /* out[c][r] = x[r][c], plus start[c] unless that is NULL. */
-FUNCTION void transpose(const real *x, Size ldx, Size rows, Size columns, const real *start,
+NOINLINE void transpose(const real *x, Size ldx, Size rows, Size columns, const real *start,
                         real *out, Size ldo)
 {
     Size r = 0;

@@ -121,7 +121,7 @@ def any_backend():
     """
     scratch = [load_backend(name).product_scratch for name in backends.available()]
     return SimpleNamespace(
-        BLAS_WEIGHTS=0, product_scratch=lambda *sizes: max(size(*sizes) for size in scratch)
+        WIDE_LAYER_WEIGHTS=0, product_scratch=lambda *sizes: max(size(*sizes) for size in scratch)
     )
 
 

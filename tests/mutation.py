@@ -54,7 +54,7 @@ GROUPS = {
         [
             *("tests/storage", "tests/training/test_checkpoints.py"),
             *("tests/tables/test_tabular_checkpoints.py", "tests/tables/test_table_target.py"),
-            *("tests/network/test_ensembles.py", "-k", "not killed_while and not numba"),
+            *("tests/network/test_ensembles.py", "-k", "not kill_during and not numba"),
         ],
     ),
     "datasets": (["datasets"], ["tests/datasets", "tests/storage/test_checkpoint_files.py"]),

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Every kernel at every vector level, short trainings, model files, the command's first steps.
 TESTS = (
-    "tests/backends/test_layers.py",
+    "tests/backends/test_network_kernels.py",
     "tests/backends/test_updates.py",
     "tests/storage/test_old_files.py",
 )

@@ -47,7 +47,7 @@ from fastnn.extras import install_command
 # Fastest first: "auto" selects the first that is available.
 BACKENDS = ("cython", "numba", "numpy")
 
-_HOW_TO_GET = {
+_INSTALL_HINTS = {
     "cython": (
         "the compiled extension is not installed; "
         "install a C compiler and then fastnn again "
@@ -56,13 +56,13 @@ _HOW_TO_GET = {
     "numba": f"Numba is not installed; install it with: {install_command('numba')}",
 }
 
-_SLOW = (
+_SLOW_WARNING = (
     "no compiled backend is installed, so the slow NumPy kernels are used; install one with: "
     f"{install_command('numba')}, or install a C compiler and then fastnn again "
     '(backend="numpy" uses them without this warning)'
 )
 
-_NOT_COMPILED = (
+_NOT_COMPILED_WARNING = (
     "Numba, which compiles custom functions, is not installed, so NumPy calls them number by "
     f"number; install it with: {install_command('numba')} "
     '(backend="numpy" does so without this warning)'
@@ -99,7 +99,7 @@ def load(name: str = "auto") -> ModuleType:
         name = available()[0]
         if name == "numpy":
             # stacklevel=1: located here, so that Python shows it once, not once per caller
-            warnings.warn(_SLOW, RuntimeWarning, stacklevel=1)
+            warnings.warn(_SLOW_WARNING, RuntimeWarning, stacklevel=1)
     if name not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)} or auto; got {name!r}")
     reason = why_missing(name)
@@ -108,11 +108,11 @@ def load(name: str = "auto") -> ModuleType:
     return importlib.import_module(f"fastnn.backends.{name}")
 
 
-def of_custom_functions() -> str:
+def default_for_custom_functions() -> str:
     """Return the backend that "auto" selects for networks with custom functions."""
     if why_missing("numba") is None:
         return "numba"
-    warnings.warn(_NOT_COMPILED, RuntimeWarning, stacklevel=1)
+    warnings.warn(_NOT_COMPILED_WARNING, RuntimeWarning, stacklevel=1)
     return "numpy"
 
 
@@ -125,12 +125,12 @@ def why_missing(name: str) -> str | None:
     >>> backends.why_missing("numpy") is None
     True
     """
-    found: object = True
+    module_spec: object = True
     if name == "cython":
-        found = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
+        module_spec = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
     elif name == "numba":
-        found = importlib.util.find_spec("numba")
-    return None if found else _HOW_TO_GET[name]
+        module_spec = importlib.util.find_spec("numba")
+    return None if module_spec else _INSTALL_HINTS[name]
 
 
 def available() -> list[str]:

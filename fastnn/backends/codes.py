@@ -93,15 +93,22 @@ ADAM = 1
 ADAGRAD = 2
 RMSPROP = 3
 
-# Columns of ``Plan.layers``, which has one row per layer. BLAS: 0 for a narrow layer (plain loops);
+# Columns of ``Rule.constants`` after the three hyperparameters of the rule.
+CLIP_NORM = 3
+CLIP_VALUE = 4
+AVERAGE_DECAY = 5
+RATE_FACTOR = 6
+RULE_CONSTANTS = 7
+
+# Columns of ``Plan.layers``, which has one row per layer. WIDE: 0 for a narrow layer (plain loops);
 # for a wide one (packed or BLAS products) 1, or 2 if threads split the units of each layer.
-KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, BLAS, NET_INPUT, OUTPUT = range(9)
+KIND, FAN_IN, FAN_OUT, WEIGHTS, BIASES, ACTIVATION, WIDE, NET_INPUT, OUTPUT = range(9)
 LAYER_COLUMNS = 9
 
 # Entries of ``Plan.header``.
 (
     N_PARAMS,
-    BLOCK,
+    BLOCK_SIZE,
     GROUPS,
     WORK_SIZE,
     WORK_INPUT,
@@ -109,7 +116,7 @@ LAYER_COLUMNS = 9
     WORK_SAMPLE_WEIGHT,
     WORK_DELTA,
     WORK_DELTA_OTHER,
-    SHARED,
+    SPLIT_UNITS,
     WORK_PACKED,
     N_TARGETS,
 ) = range(12)
@@ -123,15 +130,17 @@ STREAM_DROPOUT = 1
 # order, so that the result does not depend on the number of threads.
 MAX_GROUPS = 16
 
-# Number of integers that the threads share: 8 for the barrier, the tickets and, at SYNC_ABORT, the
-# flag that a thread will not arrive; then the loss of each group (a float64); then for each group
-# the last step of the chunk in which a thread claimed it.
-SYNC_SIZE = 8 + 2 * MAX_GROUPS
+# The integers that the threads share: 8 for the barrier, the tickets and, at SYNC_ABORT, the flag
+# that a thread will not arrive; from SYNC_LOSSES on the loss of each group (a float64); from
+# SYNC_CLAIMS on, for each group, the last step of the chunk in which a thread claimed it, plus 1.
 SYNC_ABORT = 3
+SYNC_LOSSES = 8
+SYNC_CLAIMS = SYNC_LOSSES + MAX_GROUPS
+SYNC_SIZE = SYNC_CLAIMS + MAX_GROUPS
 
 # Layers with at least this many inputs and units may use BLAS or packed products. The backend's
-# ``BLAS_WEIGHTS`` is the number of weights from which they do.
-BLAS_WIDTH = 48
+# ``WIDE_LAYER_WEIGHTS`` is the number of weights from which they do.
+WIDE_LAYER_UNITS = 48
 
 
 def outputs_per_target(loss: int, constants: Sequence) -> int:

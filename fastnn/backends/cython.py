@@ -22,7 +22,7 @@ NAME = "cython"
 
 # Weights of a layer from which on packed products (or BLAS, where they are not compiled) are faster
 # than the loops, measured with batches of 32 to 1,024: below, packing costs more than it saves.
-BLAS_WEIGHTS = 64 * 1024
+WIDE_LAYER_WEIGHTS = 64 * 1024
 
 
 def levels() -> list[str]:
@@ -34,7 +34,7 @@ def levels() -> list[str]:
     ]
 
 
-class _Functions(dict):
+class _DtypeDispatch(dict):
     """One kernel for each dtype, by the size of its numbers: 4 or 8 bytes."""
 
     def __init__(self, level: str, name: str) -> None:
@@ -44,11 +44,11 @@ class _Functions(dict):
     def __missing__(self, itemsize: int) -> Callable[..., Any]:
         if itemsize not in (4, 8):
             raise TypeError(f"arrays must be float32 or float64, not of {itemsize} bytes a number")
-        self[itemsize] = getattr(_module(self.level, itemsize), self.name)
+        self[itemsize] = getattr(_load_module(self.level, itemsize), self.name)
         return self[itemsize]
 
 
-def _module(level: str, itemsize: int) -> ModuleType:
+def _load_module(level: str, itemsize: int) -> ModuleType:
     """What was compiled for a vector level and a dtype."""
     return importlib.import_module(f"fastnn.backends._cython_{level}_float{8 * itemsize}")
 
@@ -61,17 +61,17 @@ class Level:
     """
 
     NAME = NAME
-    BLAS_WEIGHTS = BLAS_WEIGHTS
+    WIDE_LAYER_WEIGHTS = WIDE_LAYER_WEIGHTS
     weights_of, biases_of = staticmethod(weights_of), staticmethod(biases_of)
 
     def __init__(self, level: str) -> None:
         self.level = level
-        for name in (*_KERNELS, "elementary"):
-            setattr(self, f"_{name}", _Functions(level, name))
+        for name in _KERNELS:
+            setattr(self, f"_{name}", _DtypeDispatch(level, name))
 
     def for_dtype(self, dtype: np.dtype) -> Level:
         """These kernels without the lookup of the dtype in each call."""
-        level, module = Level(self.level), _module(self.level, dtype.itemsize)
+        level, module = Level(self.level), _load_module(self.level, dtype.itemsize)
         for name in _KERNELS:
             if hasattr(module, name):
                 setattr(level, name, getattr(module, name))
@@ -88,8 +88,8 @@ class Level:
     def shuffle(self, seed, epoch, order):
         self._shuffle[4](seed, epoch, order)
 
-    def few_samples(self, n_params, wide_layers):
-        return self._few_samples[4](n_params, wide_layers)
+    def few_samples_limit(self, n_params, wide_layers):
+        return self._few_samples_limit[4](n_params, wide_layers)
 
     def product_scratch(self, block, widest, itemsize):
         return self._product_scratch[itemsize](block, widest, itemsize)
@@ -175,28 +175,10 @@ class Level:
             net, grads, rule, learning_rate, count, params, moments
         )
 
-    # --- elementary functions, for tests and benchmarks
+    # --- elementary functions, for tests
 
-    def vector_exp(self, x, out):
-        self._elementary[x.itemsize]("exp", x, out)
-
-    def vector_expm1(self, x, out):
-        self._elementary[x.itemsize]("expm1", x, out)
-
-    def vector_tanh(self, x, out):
-        self._elementary[x.itemsize]("tanh", x, out)
-
-    def vector_sigmoid(self, x, out):
-        self._elementary[x.itemsize]("sigmoid", x, out)
-
-    def vector_log(self, x, out):
-        self._elementary[x.itemsize]("log", x, out)
-
-    def vector_log1p(self, x, out):
-        self._elementary[x.itemsize]("log1p", x, out)
-
-    def vector_softplus(self, x, out):
-        self._elementary[x.itemsize]("softplus", x, out)
+    def apply_elementary(self, name, x, out):
+        self._apply_elementary[x.itemsize](name, x, out)
 
 
 _KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
@@ -223,8 +205,8 @@ def load_level(name: str) -> Level:
 # --- the functions of this module are those of the highest level
 
 LEVEL = levels()[-1]
-_highest = load_level(LEVEL)
-globals().update({name: getattr(_highest, name) for name in (*_KERNELS, "for_dtype")})
+_best = load_level(LEVEL)
+globals().update({name: getattr(_best, name) for name in (*_KERNELS, "for_dtype")})
 
-__all__ = ["BLAS_WEIGHTS", "LEVEL", "NAME", "biases_of", "levels", "load_level", "weights_of"]
+__all__ = ["LEVEL", "NAME", "WIDE_LAYER_WEIGHTS", "biases_of", "levels", "load_level", "weights_of"]
 __all__ += _KERNELS

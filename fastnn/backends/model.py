@@ -15,7 +15,7 @@ from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
-_MOST_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
+_MAX_CACHED_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
 
 
 class TapeMemory(NamedTuple):
@@ -95,13 +95,13 @@ class Model:
         self.net = self.plan.net(loss)
         # The BLAS of NumPy uses threads itself.
         self.is_threaded = kernels.NAME != "numpy"
-        self.uses_blas = bool(self.plan.layers[:, codes.BLAS].any())
+        self.uses_blas = bool(self.plan.layers[:, codes.WIDE].any())
         self.params = aligned_empty((self.plan.n_params,), dtype)
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
         # Held by a call that trains the network; see fastnn.training.run.alone.
-        self.in_training = threading.Lock()
+        self.training_lock = threading.Lock()
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:
@@ -109,7 +109,7 @@ class Model:
         key = batch_size, sparse
         plan = self._batch_plans.get(key)
         if plan is None or plan.tuning is not tuning():
-            if len(self._batch_plans) >= _MOST_PLANS:
+            if len(self._batch_plans) >= _MAX_CACHED_PLANS:
                 self._batch_plans.clear()
             plan = self._make_plan(self.dropout, batch_size=batch_size, sparse=sparse)
             self._batch_plans[key] = plan
@@ -193,7 +193,7 @@ class Model:
             The dropout masks' random streams.
         out : ndarray, shape (samples, outputs)
         """
-        memory = self.tape_memory(len(x), training)
+        memory = self.acquire_tape(len(x), training)
         work, params = memory.work, self.params
         return memory, self.kernels.tape_forward(memory.net, x, seed, step, params, work, out)
 
@@ -210,11 +210,11 @@ class Model:
         _, net, work, grads = memory
         if single := len(grads) == 1:  # the caller's own at once
             grads = np.empty_like(grads)
-        by_x = x[:0] if d_inputs is None else d_inputs
-        self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, by_x)
+        dx = x[:0] if d_inputs is None else d_inputs
+        self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, dx)
         return grads[0] if single else grads[0].copy()
 
-    def tape_memory(self, samples: int, training: bool) -> TapeMemory:
+    def acquire_tape(self, samples: int, training: bool) -> TapeMemory:
         """Memory that has been given back, or new one; with dropout if training."""
         dropout = training and any(self.dropout)
         key = samples, dropout
@@ -222,17 +222,17 @@ class Model:
         if unused:
             return unused.pop()
         plan = self.batch_plan(samples) if dropout or not any(self.dropout) else self.plan
-        size = int(plan.header[codes.WORK_SIZE]) + plan.first_layer[0] * plan.block
-        work = aligned_empty((-(-samples // plan.block), size), self.dtype)
+        size = int(plan.header[codes.WORK_SIZE]) + plan.first_layer[0] * plan.block_size
+        work = aligned_empty((-(-samples // plan.block_size), size), self.dtype)
         groups = min(plan.groups, len(work)) if self.is_threaded else 1
         grads = aligned_empty((groups, plan.n_params), self.dtype)
         return TapeMemory(key, plan.net(self.loss), work, grads)
 
-    def give_back(self, memory: TapeMemory) -> None:
+    def release_tape(self, memory: TapeMemory) -> None:
         """Memory of a tape that nobody holds any more."""
         tapes = self._tapes
         if memory.key not in tapes:
-            if len(tapes) >= _MOST_PLANS:
+            if len(tapes) >= _MAX_CACHED_PLANS:
                 tapes.clear()
             tapes[memory.key] = []
         tapes[memory.key].append(memory)

@@ -4,9 +4,9 @@ The parameters are one flat vector: for each dense layer the weights ``(fan_in, 
 row-major order, then the biases ``(fan_out,)``. Gradients and optimiser moments have the same
 layout.
 
-Scratch memory ("work") is also one flat vector. Every matrix in it is ``(units, block)`` with the
-samples contiguous, so that the inner loops of the kernels run along the samples at full vector
-width even if a layer is narrow.
+Scratch memory ("work") is also one flat vector. Every matrix in it is ``(units, block_size)``
+with the samples contiguous, so that the inner loops of the kernels run along the samples at full
+vector width even if a layer is narrow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 # Widest layer of a network that is compiled to a function (``numba_predict``), which keeps the
 # outputs of two layers on the stack: 256 KiB in float64, half of the smallest thread stacks.
-MAX_FROZEN_UNITS = 16_384
+MAX_COMPILED_UNITS = 16_384
 
 
 @dataclass(frozen=True)
@@ -66,25 +66,25 @@ class Plan:
         return int(self.header[codes.N_PARAMS])
 
     @property
-    def block(self) -> int:
+    def block_size(self) -> int:
         """Number of samples per block."""
-        return int(self.header[codes.BLOCK])
+        return int(self.header[codes.BLOCK_SIZE])
 
     @property
     def groups(self) -> int:
         """Largest number of partial gradient sums per batch."""
         return int(self.header[codes.GROUPS])
 
-    def threads(self, batch_size: int) -> int:
+    def useful_threads(self, batch_size: int) -> int:
         """Return how many threads are worthwhile for training with this batch size."""
         limits = self.tuning
-        wanted = limits.wanted_threads(self.n_params, batch_size)
-        if self.header[codes.SHARED]:
+        wanted = limits.useful_threads(self.n_params, batch_size)
+        if self.header[codes.SPLIT_UNITS]:
             widest = int(self.layers[:, [codes.FAN_IN, codes.FAN_OUT]].max())
-            most = -(-widest // limits.shared_units)
+            max_threads = -(-widest // limits.min_split_units)
         else:
-            most = min(-(-batch_size // self.block), self.groups)
-        return max(1, min(wanted, most))
+            max_threads = min(-(-batch_size // self.block_size), self.groups)
+        return max(1, min(wanted, max_threads))
 
     def dense_rows(self) -> list[np.ndarray]:
         """Return the rows of the dense layers, first to last."""
@@ -102,7 +102,7 @@ class Plan:
         """
         size = int(self.header[codes.WORK_SIZE])
         if sparse:
-            size += -(-(self.block + 1) * int(self.layers[0, codes.FAN_IN]) // 16) * 16
+            size += -(-(self.block_size + 1) * int(self.layers[0, codes.FAN_IN]) // 16) * 16
         return aligned_empty((n_threads, size), dtype)
 
     def gradient_groups(self, dtype: np.dtype) -> np.ndarray:
@@ -188,8 +188,8 @@ def make_plan(
     itemsize : int
         Bytes per element, from which the size of a block in the cache follows.
     kernels : module
-        The backend. A layer with at least ``BLAS_WEIGHTS`` weights uses BLAS or packed products,
-        which need ``product_scratch`` elements of scratch memory.
+        The backend. A layer with at least ``WIDE_LAYER_WEIGHTS`` weights uses BLAS or packed
+        products, which need ``product_scratch`` elements of scratch memory.
     batch_size : int
         Samples per batch, 0 if unknown. If known, wide networks use larger blocks, and threads
         split the units of each layer if the samples are few.
@@ -204,17 +204,17 @@ def make_plan(
     """
     limits = tuning() if limits is None else limits
     n_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(layer_sizes))
-    shared = n_params * itemsize > limits.shared_bytes or (
+    split_units = n_params * itemsize > limits.split_units_bytes or (
         not sparse
-        and 0 < batch_size <= limits.shared_samples
+        and 0 < batch_size <= limits.split_units_samples
         and limits.step_work(n_params, batch_size) >= limits.work_per_thread
-        and min(layer_sizes[1:-1], default=0) >= 2 * limits.shared_units
+        and min(layer_sizes[1:-1], default=0) >= 2 * limits.min_split_units
     )
 
     def wide(fan_in: int, fan_out: int) -> int:
         """Return the entry of column BLAS for a layer."""
-        is_wide = min(fan_in, fan_out) >= limits.blas_width
-        return (1 + shared) * int(is_wide and fan_in * fan_out >= kernels.BLAS_WEIGHTS)
+        is_wide = min(fan_in, fan_out) >= limits.wide_layer_units
+        return (1 + split_units) * int(is_wide and fan_in * fan_out >= kernels.WIDE_LAYER_WEIGHTS)
 
     # Offsets into scratch memory are in rows at first, because the block size is not known yet.
     sample_rows = layer_sizes[0] + n_targets + 1  # input, targets, sample weights
@@ -224,26 +224,28 @@ def make_plan(
     largest = max(layer_sizes[1:])
     units = delta + 2 * largest
     layers = np.array(rows, np.int64)
-    products = layers[layers[:, codes.BLAS] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
-    block = _block(limits, units * itemsize, batch_size, bool(shared), len(products) > 0)
-    if not shared:
-        block = _even(block, batch_size, limits.wanted_threads(n_params, batch_size))
-    layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block
+    products = layers[layers[:, codes.WIDE] > 0][:, [codes.FAN_IN, codes.FAN_OUT]]
+    n_wide = len(products)
+    block_size = _block_size(limits, units * itemsize, batch_size, bool(split_units), n_wide > 0)
+    if not split_units:
+        n_threads = limits.useful_threads(n_params, batch_size)
+        block_size = _balance_block_size(block_size, batch_size, n_threads)
+    layers[:, [codes.NET_INPUT, codes.OUTPUT]] *= block_size
 
     header = np.zeros(codes.HEADER_SIZE, np.int64)
     header[codes.N_PARAMS] = n_params
-    header[codes.BLOCK] = block
-    header[codes.GROUPS] = 1 if shared else MAX_GROUPS
-    header[codes.WORK_PACKED] = units * block
+    header[codes.BLOCK_SIZE] = block_size
+    header[codes.GROUPS] = 1 if split_units else MAX_GROUPS
+    header[codes.WORK_PACKED] = units * block_size
     header[codes.N_TARGETS] = n_targets
-    scratch = kernels.product_scratch(block, int(products.max(initial=0)), itemsize)
-    header[codes.WORK_SIZE] = units * block + scratch
+    scratch = kernels.product_scratch(block_size, int(products.max(initial=0)), itemsize)
+    header[codes.WORK_SIZE] = units * block_size + scratch
     header[codes.WORK_INPUT] = 0
-    header[codes.WORK_TARGETS] = layer_sizes[0] * block
-    header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block
-    header[codes.WORK_DELTA] = delta * block
-    header[codes.WORK_DELTA_OTHER] = (delta + largest) * block
-    header[codes.SHARED] = shared
+    header[codes.WORK_TARGETS] = layer_sizes[0] * block_size
+    header[codes.WORK_SAMPLE_WEIGHT] = (layer_sizes[0] + n_targets) * block_size
+    header[codes.WORK_DELTA] = delta * block_size
+    header[codes.WORK_DELTA_OTHER] = (delta + largest) * block_size
+    header[codes.SPLIT_UNITS] = split_units
     values = np.array(constants)
     if values.dtype != object:
         values = values.astype(np.float64)
@@ -284,30 +286,32 @@ def _layer_rows(
     return rows, constants + alphas[last + 1 :], units
 
 
-def _block(limits: Tuning, sample_bytes: int, batch_size: int, shared: bool, wide: bool) -> int:
+def _block_size(
+    limits: Tuning, sample_bytes: int, batch_size: int, split_units: bool, wide: bool
+) -> int:
     """Return the number of samples per block, a multiple of 64."""
-    fitting = limits.block_bytes // sample_bytes // 64 * 64
-    least = limits.min_block
-    if shared:
-        least = max(limits.min_shared_block, -(-batch_size // 64) * 64)
+    cached = limits.block_bytes // sample_bytes // 64 * 64
+    smallest = limits.min_block
+    if split_units:
+        smallest = max(limits.min_split_block, -(-batch_size // 64) * 64)
     elif wide:
-        of_batch = batch_size // limits.blas_blocks // 64 * 64
-        least = max(least, min(of_batch, limits.max_blas_block))
-    return min(max(fitting, least), limits.max_block)
+        of_batch = batch_size // limits.wide_blocks // 64 * 64
+        smallest = max(smallest, min(of_batch, limits.max_wide_block))
+    return min(max(cached, smallest), limits.max_block)
 
 
-def _even(block: int, batch_size: int, n_threads: int) -> int:
+def _balance_block_size(block_size: int, batch_size: int, n_threads: int) -> int:
     """Enlarge a block, to less than twice its size, so that the threads have equal work.
 
     For example, with blocks of 64 the first of two threads would process 128 of 200 samples; with
     blocks of 96 the busier thread processes 104.
     """
-    if not block < batch_size <= MAX_GROUPS * block:
-        return block
+    if not block_size < batch_size <= MAX_GROUPS * block_size:
+        return block_size
 
     def most_samples(size: int) -> int:
         """Return the number of samples of the busiest thread."""
         blocks = [min(size, batch_size - first) for first in range(0, batch_size, size)]
         return max(sum(blocks[thread::n_threads]) for thread in range(n_threads))
 
-    return min(range(block, 2 * block, 32), key=most_samples)
+    return min(range(block_size, 2 * block_size, 32), key=most_samples)

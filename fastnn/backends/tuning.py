@@ -1,7 +1,7 @@
 """Thresholds by which plans, training and prediction choose between implementations.
 
 No threshold changes what is computed, only how; results agree to rounding. Tests select an
-implementation with ``with tuned(shared_bytes=0): ...``.
+implementation with ``with tuned(split_units_bytes=0): ...``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
-from fastnn.backends.codes import BLAS_WIDTH
+from fastnn.backends.codes import WIDE_LAYER_UNITS
 
 # Fields that must be positive: divisors, and initial values of counters that count down.
-_DIVIDE = frozenset(
-    {"blas_blocks", "work_per_thread", "waking_work", "pieces_per_thread", "shared_units"}
+_POSITIVE = frozenset(
+    {"wide_blocks", "work_per_thread", "wake_thread_work", "pieces_per_thread", "min_split_units"}
     | {"piece_work", "piece_samples"}
-    | {"probe_first", "probe_after_change", "probe_latest"}
+    | {"first_probe", "probe_after_change", "max_probe_interval"}
 )
 
 
@@ -34,20 +34,20 @@ class Tuning:
         the first-level cache (32 to 48 KiB); what does not fit stays in the second-level cache.
     min_block, max_block : int
         Smallest and largest number of samples per block, multiples of 64.
-    min_shared_block, max_blas_block, blas_blocks : int
+    min_split_block, max_wide_block, wide_blocks : int
         Packed and BLAS products copy a layer's weights for each block, so that larger blocks are
-        better; but a batch should have ``blas_blocks`` blocks for its threads. Measured with
+        better; but a batch should have ``wide_blocks`` blocks for its threads. Measured with
         batches of 1,024 and widths of 256 to 2,048: up to a sixth less time.
-    blas_width : int
+    wide_layer_units : int
         Layers with at least this many inputs and units may use packed or BLAS products. The
-        backend's ``BLAS_WEIGHTS`` is the number of weights from which they do.
-    shared_bytes : int
+        backend's ``WIDE_LAYER_WEIGHTS`` is the number of weights from which they do.
+    split_units_bytes : int
         If the parameters have more bytes than this (the second-level cache), threads split the
         units of a layer, not the samples: each thread reads its part of the weights once for all
         samples of a block.
-    shared_units : int
+    min_split_units : int
         Smallest number of units per thread if threads split the units.
-    shared_samples : int
+    split_units_samples : int
         Threads also split the units if a batch has at most this many samples, hardly more than
         one block, and there is enough work for two threads. Measured with widths of 96 to 480 and
         batches of 4 to 128: saves up to half of the time, but nothing with batches of two blocks.
@@ -58,10 +58,10 @@ class Tuning:
         ``work_per_thread``.
     update_samples : int
         Cost of an update, as a number of samples.
-    waking_work : int
+    wake_thread_work : int
         Cost of waking a thread for a prediction, as a number of multiply-adds of a small network
-        (60 to 90 us). The time ``work / n + n * waking_work`` is least for
-        ``n = sqrt(work / waking_work)`` threads.
+        (60 to 90 us). The time ``work / n + n * wake_thread_work`` is least for
+        ``n = sqrt(work / wake_thread_work)`` threads.
     pieces_per_thread : int
         Pieces per thread into which a prediction is split. Threads take the pieces one by one, so
         that a busy core delays the result little.
@@ -78,7 +78,7 @@ class Tuning:
     chunk_seconds : float
         Duration of a chunk, after which Python regains control for progress, Ctrl-C and stopping:
         short enough to feel immediate, long enough to make a chunk's fixed cost (20 us) negligible.
-    probe_first, probe_after_change, probe_latest : int
+    first_probe, probe_after_change, max_probe_interval : int
         Number of chunks before one is run with the other number of threads (all, or one) to
         compare their speed: in a new run, after a change, and at most. The number doubles with
         every probe that changes nothing. The first chunks of a run are not representative, since
@@ -96,17 +96,17 @@ class Tuning:
     block_bytes: int = 64 * 1024
     min_block: int = 64
     max_block: int = 512
-    min_shared_block: int = 128
-    max_blas_block: int = 256
-    blas_blocks: int = 8
-    blas_width: int = BLAS_WIDTH
-    shared_bytes: int = 1024 * 1024
-    shared_units: int = 48
-    shared_samples: int = 96
+    min_split_block: int = 128
+    max_wide_block: int = 256
+    wide_blocks: int = 8
+    wide_layer_units: int = WIDE_LAYER_UNITS
+    split_units_bytes: int = 1024 * 1024
+    min_split_units: int = 48
+    split_units_samples: int = 96
     second_thread_work: int = 200_000
     work_per_thread: int = 1_000_000
     update_samples: int = 8
-    waking_work: int = 1_000_000
+    wake_thread_work: int = 1_000_000
     pieces_per_thread: int = 4
     piece_work: int = 500_000_000
     piece_samples: int = 1_000_000
@@ -116,9 +116,9 @@ class Tuning:
     sparse_units: int = 16
     sparse_units_wide: int = 64
     chunk_seconds: float = 0.04
-    probe_first: int = 8
+    first_probe: int = 8
     probe_after_change: int = 2
-    probe_latest: int = 32
+    max_probe_interval: int = 32
     sparse_product_density: float = 0.1
     dense_bytes: int = 16 * 1024 * 1024
     lbfgs_dense_bytes: int = 64 * 1024 * 1024
@@ -144,7 +144,7 @@ class Tuning:
             return
         # non-zero masks have 64 samples per integer
         multiple = 64 if name.endswith("_block") else 1
-        low = multiple if name.endswith("_block") or name in _DIVIDE else 0
+        low = multiple if name.endswith("_block") or name in _POSITIVE else 0
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not whole or value < low or value % multiple:
             kind = "multiple of 64" if multiple > 1 else "whole number"
@@ -154,7 +154,7 @@ class Tuning:
         """Return the work of a training step, in the unit of ``work_per_thread``."""
         return n_params * (batch_size + self.update_samples)
 
-    def wanted_threads(self, n_params: int, batch_size: int) -> int:
+    def useful_threads(self, n_params: int, batch_size: int) -> int:
         """Return the number of threads for which a training step has enough work."""
         work = self.step_work(n_params, batch_size)
         return max(1 + (work >= self.second_thread_work), 1 + work // self.work_per_thread)

@@ -11,14 +11,14 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.checks import refuse_unusable
+from fastnn.estimators.checks import check_values
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.memory import check_memory
 from fastnn.network.prediction import mixture
 
-_LEAST_BYTES = 4096  # minimum memory of an estimator and of the indices of its samples
+_MIN_BYTES = 4096  # minimum memory of an estimator and of the indices of its samples
 
 
 def _threads(n_jobs: int) -> Any:
@@ -52,10 +52,10 @@ class _Bagging:
         self
         """
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_unusable(name, value, name == "y" and is_classifier(self))
+            check_values(name, value, name == "y" and is_classifier(self))
         if isinstance(self.n_estimators, Integral):  # otherwise scikit-learn raises
             what = f"n_estimators={self.n_estimators:,}, an estimator each,"
-            check_memory(what, int(self.n_estimators) * _LEAST_BYTES)
+            check_memory(what, int(self.n_estimators) * _MIN_BYTES)
         with _threads(-1):
             fitted: Any = super()
             return fitted.fit(X, y, sample_weight, **fit_params)
@@ -103,13 +103,13 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
 
     def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Return the mean of the networks' probabilities; see ``BaggingClassifier``."""
-        refuse_unusable("X", X)
+        check_values("X", X)
         with _threads(1):
             return super().predict_proba(X, **params)
 
     def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
         """Return the logarithm of the mean probabilities; see ``BaggingClassifier``."""
-        refuse_unusable("X", X)
+        check_values("X", X)
         with _threads(1):
             return super().predict_log_proba(X, **params)
 
@@ -154,7 +154,7 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
         deviations : ndarray, of the same shape
             Standard deviations, with ``return_std``.
         """
-        refuse_unusable("X", X)
+        check_values("X", X)
         if not return_std:
             with _threads(1):
                 return super().predict(X, **params)
@@ -171,14 +171,14 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
 
 def is_gaussian(estimator: Any) -> bool:
     """Whether an estimator, or the last step of a pipeline, predicts standard deviations."""
-    return loss_of(last_of(estimator)) == "gaussian"
+    return loss_name_of(last_step(estimator)) == "gaussian"
 
 
-def last_of(estimator: Any) -> Any:
+def last_step(estimator: Any) -> Any:
     """The last step of a pipeline; any other estimator itself."""
     return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 
-def loss_of(estimator: Any) -> Any:
+def loss_name_of(estimator: Any) -> Any:
     """The loss of an estimator or network."""
     return getattr(estimator, "loss_name", None) or getattr(estimator, "loss", None)

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -14,43 +13,31 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
-from fastnn.estimators.checkpoints import Keeping, take_up
-from fastnn.estimators.checks import named, refuse_unusable
-from fastnn.estimators.epochs import EpochRun
+from fastnn.estimators.checkpoints import Keeping
+from fastnn.estimators.checks import check_values, name_in_errors
 from fastnn.estimators.lbfgs import fit_lbfgs
-from fastnn.estimators.lm import SecondOrderEpochs, check_lm
-from fastnn.estimators.parameters import CONSTRAINTS, OUR_NAMES, each_activation, layer_units
-from fastnn.estimators.solvers import (
-    FULL_BATCH,
-    NOT_FINITE,
-    Data,
-    SolverState,
-    make_optimizer,
-    n_threads,
-)
+from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
+from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
+from fastnn.estimators.stochastic import fit_stochastic, samples_per_step
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.custom import CustomActivation
-from fastnn.network.fitting import warn_forgotten
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
 from fastnn.network.spec import NetworkSpec
-from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
-from fastnn.training.run import alone
+from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
+from fastnn.training.run import exclusive_training
 from fastnn.training.schedules import SCHEDULES
-from fastnn.training.team import to_the_end
 from fastnn.validation import all_finite
 
 
-def _our_name(activation: str | CustomActivation) -> str | CustomActivation:
+def _native_name(activation: str | CustomActivation) -> str | CustomActivation:
     """Convert scikit-learn's name of an activation to the name in this package."""
-    return OUR_NAMES.get(activation, activation) if isinstance(activation, str) else activation
+    return NATIVE_NAMES.get(activation, activation) if isinstance(activation, str) else activation
 
 
 class ScoreMixin:
@@ -71,11 +58,11 @@ class ScoreMixin:
         -------
         float
         """
-        refuse_unusable("y", y, is_classifier(self))
-        refuse_unusable("sample_weight", sample_weight)
-        with named("y"):
-            scored: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
-            return scored
+        check_values("y", y, is_classifier(self))
+        check_values("sample_weight", sample_weight)
+        with name_in_errors("y"):
+            result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
+            return result
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
@@ -89,7 +76,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """
 
     # Parameters that are absent in files of format 1.
-    _LATER: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
+    _NEWER_PARAMETERS: ClassVar[tuple] = ("clip_norm", "clip_value", "ema")
 
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
@@ -101,13 +88,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     validation_loss_curve_: list[float] | None
     best_validation_score_: float | None
     best_loss_: float | None
+    _best_params: np.ndarray | None
 
     # --- the network ------------------------------------------------------------
 
     def _hidden_activations(self) -> list[str | CustomActivation]:
         """Name in this package of each hidden layer's activation."""
         n_hidden = len(self.coefs_) - 1
-        return [_our_name(name) for name in each_activation(self.activation, n_hidden)]
+        return [_native_name(name) for name in each_activation(self.activation, n_hidden)]
 
     def _network(self) -> Network:
         """The network of which ``coefs_`` and ``intercepts_`` are views of the parameters.
@@ -121,20 +109,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._loss_name(),
             repr(self._loss_settings()),
         )
-        known = self.__dict__.get("_made")
-        if known is not None:
-            net, known_key = known
+        cached = self.__dict__.get("_cached_network")
+        if cached is not None:
+            net, cached_key = cached
             parts = zip([*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True)
-            if known_key == key and all(mine is its for mine, its in parts):
+            if cached_key == key and all(own is view for own, view in parts):
                 return net
         dtype = np.result_type(*self.coefs_, *self.intercepts_)
         net = self._new_network("float32" if dtype == np.float32 else "float64")
-        for mine, its in zip(
+        for own, view in zip(
             [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True
         ):
-            its[...] = mine
+            view[...] = own
         self.coefs_, self.intercepts_ = net.weights, net.biases
-        self._made = (net, key)
+        self._cached_network = (net, key)
         return net
 
     def _new_network(self, dtype: str) -> Network:
@@ -152,12 +140,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             "dtype": dtype,
             **self._loss_settings(),
         }
-        return Network._blank(NetworkSpec(**settings), self.backend)
+        return Network._from_spec(NetworkSpec(**settings), self.backend)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         # the network is recreated on demand; in a copy its views would be separate arrays
-        return {name: value for name, value in state.items() if name != "_made"}
+        return {name: value for name, value in state.items() if name != "_cached_network"}
 
     # --- fitting ------------------------------------------------------------------
 
@@ -174,7 +162,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         names.append(names[-1] if names else each_activation(self.activation, 1)[0])
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
-            factor = 2.0 if _our_name(name) == "sigmoid" else 6.0
+            factor = 2.0 if _native_name(name) == "sigmoid" else 6.0
             bound = np.sqrt(factor / (fan_in + fan_out))
             w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
             b = self._random_state.uniform(-bound, bound, fan_out)
@@ -182,15 +170,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self.intercepts_.append(b.astype(dtype, copy=False))
         for name in ("loss_curve_", "_optimizer", "best_loss_"):
             self.__dict__.pop(name, None)
-
-    def _start_records(self) -> None:
-        """Set attributes for a first fit by epochs."""
-        self.loss_curve_ = []
-        self._no_improvement_count = 0
-        self.validation_loss_curve_ = None
-        self.validation_scores_ = None
-        self.best_validation_score_ = None
-        self.best_loss_ = None if self.early_stopping else np.inf
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -263,11 +242,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            refuse_unusable(name, value, name == "y" and is_classifier(self))
-        with named("X or y"):
+            check_values(name, value, name == "y" and is_classifier(self))
+        with name_in_errors("X or y"):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
-            with named("sample_weight"):
+            with name_in_errors("sample_weight"):
                 sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
@@ -283,7 +262,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             )
         net = self._network()
         net.n_threads = n_threads()
-        before = net.params.copy()
+        initial_params = net.params.copy()
         data = self._data(X, targets, weights, net.dtype)
         dense, lost = not scipy.sparse.issparse(X), False
         if dense:
@@ -294,11 +273,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         context = self._callback_context(given_X, given_y, sample_weight, incremental)
         try:
-            with alone(net.model):
+            with exclusive_training(net.model):
                 if self.solver == "lbfgs":
                     fit_lbfgs(self, net, data, context)
                 else:
-                    self._fit_stochastic(net, data, validation_data, incremental, context, keeping)
+                    fit_stochastic(self, net, data, validation_data, incremental, context, keeping)
             if context is not None:
                 context.end()
             if not all_finite(net.params):
@@ -307,15 +286,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 self._warn_unscaled(net, data, given_X)
         except BaseException:
             if not all_finite(net.params):  # useless for predictions and further training
-                net.params[:] = before
+                net.params[:] = initial_params
                 self.__dict__.pop("_optimizer", None)
             raise
         return self
 
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
         """Warn if training came to nothing, and the scale of the data is the likely cause."""
-        steps = self.n_iter_ * -(-len(data) // self._samples_per_step(len(data)))
-        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < FEWEST_STEPS:
+        steps = self.n_iter_ * -(-len(data) // samples_per_step(self, len(data)))
+        if self.n_iter_ == self.max_iter and self.solver not in FULL_BATCH and steps < MIN_STEPS:
             return
         advice = (
             "make_pipeline(StandardScaler(), model)",
@@ -325,9 +304,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         data_of = data.x, data.targets, data.weights
         warn_unscaled(net.predictor, *data_of, names, advice, stacklevel=6)
 
-    def _checked(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
+    def _check_data(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """Validate data as scikit-learn does; convert a single column of targets to a vector."""
-        plain = not reset and self._is_plain(X) and is_plain_vector(y) and len(y) == len(X)
+        plain = not reset and self._skips_validation(X) and is_plain_vector(y) and len(y) == len(X)
         if plain and np.isfinite(X).all() and np.isfinite(y).all():
             return X, y
         X, y = validate_data(
@@ -355,147 +334,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         with np.errstate(over="ignore"):  # an overflow shows up as a loss that is not finite
             return Data(X, np.ascontiguousarray(targets, dtype), weights)
 
-    def _fit_stochastic(
-        self,
-        net: Network,
-        data: Data,
-        validation_data: tuple | None,
-        incremental: bool,
-        context: Callbacks | None,
-        keeping: Keeping | None,
-    ) -> None:
-        """Train by epochs until the loss or the validation score no longer improves."""
-        if self.solver == "lm":
-            check_lm(self, net, keeping is not None)
-        if not hasattr(self, "loss_curve_"):
-            self._start_records()
-        given = self._given(data, validation_data)
-        checkpoints, random = (None, None) if keeping is None else keeping.begin(self, data, given)
-        if not incremental or not hasattr(self, "_optimizer"):
-            optimizer = make_optimizer(self.solver, self.get_params(deep=False))
-            # the attribute name is scikit-learn's, whose tests read the learning rate from it
-            self._optimizer = SolverState(learning_rate=optimizer.learning_rate)
-            if any(net.dropout):
-                self._optimizer.seed = int(self._random_state.randint(2**31 - 1))
-        else:
-            assert self._optimizer.optimizer is not None
-            optimizer = self._optimizer.optimizer
-        if incremental and self.t_ and self._optimizer.optimizer is None and optimizer.n_moments:
-            warn_forgotten(self.t_, "samples", self.solver)
-        data, held_out = (data, given) if given is not None else self._hold_out(data)
-        if held_out is not None and self.validation_scores_ is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_ = -np.inf
-        if self.early_stopping:
-            self._best_params: np.ndarray | None = net.params.copy()
-        self.n_iter_ = 0
-        kept = None if keeping is None else keeping.kept
-        if kept is not None:
-            take_up(self, kept)
-        whole = self.solver == "lm"
-        batch_size = len(data) if whole else self._batch_size(len(data))
-        epochs = 1 if incremental else self.max_iter
-        try:
-            self._optimizer.begin(optimizer, net.params)
-            run = (SecondOrderEpochs if whole else EpochRun)(
-                self,
-                net,
-                self._optimizer,
-                data,
-                held_out,
-                batch_size,
-                epochs,
-                context,
-                checkpoints=checkpoints,
-                point=None if kept is None else kept.point,
-                random=random,
-            )
-            run.go()
-        except BaseException:
-            to_the_end(partial(self._optimizer.end, net.params))
-            raise
-        best = self._best_params if self.early_stopping else None
-        to_the_end(partial(self._optimizer.end, net.params, best))
-        if isinstance(run, SecondOrderEpochs):
-            run.leave_posterior()
-        if run.stopped == "diverged":
-            warnings.warn(
-                f"The loss of epoch {self.n_iter_} is not finite; the parameters with the best "
-                "validation score are kept. A smaller learning_rate_init or scaled data may help.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        elif run.stopped == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-        elif run.stopped == "epochs" and not incremental:
-            warnings.warn(
-                f"{'Levenberg-Marquardt' if whole else 'Stochastic Optimizer'}: "
-                f"Maximum iterations ({self.max_iter}) "
-                "reached and the optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
     @property
     def _depends_on_max_iter(self) -> bool:
         """Whether the learning rate of an epoch depends on the total number of epochs."""
         return self.learning_rate in SCHEDULES
-
-    def _batch_size(self, samples: int) -> int:
-        """Number of samples per step."""
-        if self.batch_size != "auto" and self.batch_size > samples:
-            warnings.warn(
-                f"batch_size={self.batch_size} is larger than the {samples} samples; it is clipped",
-                stacklevel=6,
-            )
-        return self._samples_per_step(samples)
-
-    def _samples_per_step(self, samples: int) -> int:
-        """The same, without a warning."""
-        return min(200 if self.batch_size == "auto" else int(self.batch_size), samples)
-
-    # --- validation -----------------------------------------------------------------
-
-    def _given(self, data: Data, validation_data: tuple | None) -> Data | None:
-        """Validate the user's validation data and convert it to the form the solvers take."""
-        if validation_data is None:
-            return None
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise ValueError(
-                "validation_data must be (X, y) or (X, y, sample_weight); "
-                f"got {type(validation_data).__name__}"
-            )
-        X, y, *rest = validation_data
-        for k, value in enumerate(validation_data):
-            refuse_unusable(f"validation_data[{k}]", value, k == 1 and is_classifier(self))
-        with named("validation_data"):
-            X, targets = self._validation_input(X, y)
-        weights = None
-        if rest:
-            with named("validation_data[2]"):
-                weights = _check_sample_weight(rest[0], X, ensure_non_negative=True)
-        return self._data(X, targets, weights, data.targets.dtype)
-
-    def _hold_out(self, data: Data) -> tuple[Data, Data | None]:
-        """Split the data into training and validation data, for early stopping."""
-        if not self.early_stopping:
-            return data, None
-        if not self.validation_fraction:
-            raise ValueError(
-                "early_stopping=True needs validation_fraction > 0 or validation_data; got 0"
-            )
-        kept, held = train_test_split(
-            np.arange(len(data)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._strata(data.targets),
-        )
-        if len(held) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                "or the size of your dataset."
-            )
-        return data.take(kept), data.take(held)
 
     # --- callbacks --------------------------------------------------------------------
 
@@ -515,7 +357,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             return net.predictor(np.ascontiguousarray(X, net.dtype), transform, net.n_threads)
         return sparse_outputs(net.predictor, X.tocsr(), transform, net.n_threads)
 
-    def _is_plain(self, X: Any) -> bool:
+    def _skips_validation(self, X: Any) -> bool:
         """Whether nothing but the values of the samples has to be validated.
 
         scikit-learn's validation takes ten times as long as the prediction of a small network.
@@ -530,17 +372,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             and len(X) > 0
         )
 
-    def _predicted(self, X: Any) -> np.ndarray:
+    def _predict_outputs(self, X: Any) -> np.ndarray:
         """Validate samples and predict the outputs."""
-        if self._is_plain(X):
+        if self._skips_validation(X):
             net = self._network()
             try:
                 return net.predictor(np.ascontiguousarray(X, net.dtype), True, net.n_threads)
             except ValueError:  # NaN or infinity: raise scikit-learn's message below
                 pass
         check_is_fitted(self)
-        refuse_unusable("X", X)
-        with named("X"):
+        check_values("X", X)
+        with name_in_errors("X"):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
@@ -557,7 +399,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._decide(self._predicted(X))
+        return self._decide(self._predict_outputs(X))
 
     # --- compiled code and files ------------------------------------------------------
 

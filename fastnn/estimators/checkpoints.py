@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastnn.storage.checkpoints import Kept
 
 # Parameters that may differ when a training is resumed.
-_FREE = ("max_iter", "verbose", "warm_start", "random_state", "backend")
+_MAY_DIFFER = ("max_iter", "verbose", "warm_start", "random_state", "backend")
 
 
 class Keeping(NamedTuple):
@@ -78,13 +78,13 @@ class Keeping(NamedTuple):
             State of the random generator.
         """
         purpose = _purpose(estimator, data, validation)
-        numbers = estimator._random_state
+        random_state = estimator._random_state
         if self.kept is not None:
             self.kept.check(purpose, ("max_iter", estimator.max_iter))
             if self.kept.point.random is None:
                 raise ValueError(f"{self.kept.path}: has no state of random numbers")
-            _set(numbers, self.kept.point.random)
-        random = _get(numbers)
+            _restore_random_state(random_state, self.kept.point.random)
+        random = _random_state_to_dict(random_state)
         if self.checkpoint is None:
             return None, random
         from fastnn.storage.checkpoints import CheckpointFile, checkpoints
@@ -93,7 +93,7 @@ class Keeping(NamedTuple):
         return checkpoints(estimator, file, self.every, purpose), random
 
 
-def take_up(estimator: BaseMLP, kept: Kept) -> None:
+def restore_checkpoint(estimator: BaseMLP, kept: Kept) -> None:
     """Copy the state of a checkpoint to an estimator, except its random generator."""
     other = kept.model
     estimator._network().params[:] = other._network().params
@@ -131,7 +131,7 @@ def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose
     parameters = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
-        if name not in _FREE and (name != "scoring" or not callable(value))
+        if name not in _MAY_DIFFER and (name != "scoring" or not callable(value))
     }
     if isinstance(parameters.get("class_weight"), dict):
         parameters["class_weight"] = list(parameters["class_weight"].items())
@@ -142,19 +142,19 @@ def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose
         settings["classes"] = estimator.classes_.tolist()
     if estimator._depends_on_max_iter:
         settings["max_iter"] = estimator.max_iter
-    arrays = {"X": _of(data.x), "y": [data.targets], "sample_weight": [data.weights]}
+    arrays = {"X": _arrays(data.x), "y": [data.targets], "sample_weight": [data.weights]}
     if validation is not None:
-        arrays["validation_data"] = [*_of(validation.x), validation.targets, validation.weights]
+        arrays["validation_data"] = [*_arrays(validation.x), validation.targets, validation.weights]
     return Purpose(plain(settings), {name: digest(*parts) for name, parts in arrays.items()})
 
 
-def _of(x: Any) -> list[np.ndarray]:
+def _arrays(x: Any) -> list[np.ndarray]:
     """Arrays of dense or sparse samples."""
     return [x.data, x.indices, x.indptr] if scipy.sparse.issparse(x) else [x]
 
 
-def _get(numbers: np.random.RandomState) -> dict[str, Any]:
-    state: Any = numbers.get_state(legacy=True)
+def _random_state_to_dict(random_state: np.random.RandomState) -> dict[str, Any]:
+    state: Any = random_state.get_state(legacy=True)
     _, key, pos, has_gauss, gauss = state
     return {
         "key": key.tolist(),
@@ -164,6 +164,6 @@ def _get(numbers: np.random.RandomState) -> dict[str, Any]:
     }
 
 
-def _set(numbers: np.random.RandomState, state: dict[str, Any]) -> None:
+def _restore_random_state(random_state: np.random.RandomState, state: dict[str, Any]) -> None:
     key = np.array(state["key"], np.uint32)
-    numbers.set_state(("MT19937", key, state["pos"], state["has_gauss"], state["gauss"]))
+    random_state.set_state(("MT19937", key, state["pos"], state["has_gauss"], state["gauss"]))

@@ -20,16 +20,16 @@ _UNNAMED = re.compile(r"not supported between|unhashable|float\(\) argument|Scal
 _OF_ONE_VALUE = ("setting an array element", "could not convert")
 
 
-def refuse_unusable(name: str, value: Any, is_label: bool = False) -> None:
+def check_values(name: str, value: Any, is_label: bool = False) -> None:
     """Raise for masked entries, and for dates unless they are labels."""
     refuse_masked(name, value)
     if is_label:
-        refuse_odd_labels(name, value)
+        check_labels(name, value)
     else:
         refuse_dates(name, value)
 
 
-def refuse_odd_labels(name: str, labels: Any) -> None:
+def check_labels(name: str, labels: Any) -> None:
     """Raise for gaps and for labels that cannot be brought into an order.
 
     Only those kept as objects can be either without NumPy's knowing.
@@ -76,7 +76,7 @@ def check_class_weight(weights: Any) -> None:
 
 
 @contextmanager
-def named(what: str) -> Iterator[None]:
+def name_in_errors(what: str) -> Iterator[None]:
     """Context in which conversion errors become ValueError or TypeError that name ``what``."""
     try:
         yield

@@ -152,7 +152,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [interval("label_smoothing")],
     }
-    _LATER = (*BaseMLP._LATER, "label_smoothing")
+    _NEWER_PARAMETERS = (*BaseMLP._NEWER_PARAMETERS, "label_smoothing")
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """Validate samples and labels; learn the classes, or compare them with known ones."""
-        X, y = self._checked(X, y, reset)
+        X, y = self._check_data(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             check_classes(y)
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -231,7 +231,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return X, y
 
     def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        X, y = self._checked(X, y, reset=False)
+        X, y = self._check_data(X, y, reset=False)
         check_classes(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
@@ -339,7 +339,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         >>> model.predict_proba(X[:2]).shape
         (2, 3)
         """
-        p = self._predicted(X)
+        p = self._predict_outputs(X)
         if len(self.classes_) == 1:  # possible for a bootstrap sample
             return np.ones_like(p)
         return np.hstack([1 - p, p]) if self.n_outputs_ == 1 else p

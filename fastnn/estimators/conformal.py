@@ -23,14 +23,14 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastnn.estimators.bagging import is_gaussian, last_of, loss_of
-from fastnn.estimators.checks import refuse_unusable
+from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
+from fastnn.estimators.checks import check_values
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.validation import as_real
 
 # Maximum number of elements processed at a time: samples to predict times held-out samples.
-MOST_NUMBERS = 4_000_000
+MAX_ELEMENTS = 4_000_000
 
 
 class Fold(NamedTuple):
@@ -82,11 +82,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
                 "estimator is a Network, which cannot be trained for each fold: train it and set "
                 'cv="prefit", or take MLPRegressor or MLPClassifier'
             )
-        refuse_unusable("y", y, is_classifier(self))
+        check_values("y", y, is_classifier(self))
         X, y = indexable(X, y)
         y = self._targets(column_or_1d(y, warn=True))
         if sample_weight is not None:
-            refuse_unusable("sample_weight", sample_weight)
+            check_values("sample_weight", sample_weight)
             sample_weight = _check_sample_weight(sample_weight, np.empty((len(y), 1)))
         everything = np.arange(len(y))
         if isinstance(self.cv, str):
@@ -254,21 +254,21 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         low, high = np.full(n_samples, -np.inf), np.full(n_samples, np.inf)
         if rank < 1:
             return low, high
-        step = max(1, MOST_NUMBERS // n)
+        step = max(1, MAX_ELEMENTS // n)
         for start in range(0, n_samples, step):
-            some = slice(start, start + step)
+            rows = slice(start, start + step)
             ends = [
-                _moved(fold.scores, *(each[some, None] for each in band))
+                _shift_band(fold.scores, *(each[rows, None] for each in band))
                 for fold, band in zip(self._folds_, bands, strict=True)
             ]
             lows, highs = (np.concatenate(each, axis=1) for each in zip(*ends, strict=True))
-            low[some] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
-            high[some] = np.partition(highs, n - rank, axis=1)[:, n - rank]
+            low[rows] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
+            high[rows] = np.partition(highs, n - rank, axis=1)[:, n - rank]
         # if all errors are negative, as for quantiles far apart, the ends may be in wrong order
         return np.minimum(low, high), np.maximum(low, high)
 
 
-def _moved(
+def _shift_band(
     scores: np.ndarray, low: np.ndarray, high: np.ndarray, unit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the ends of the intervals by each score."""
@@ -297,8 +297,8 @@ def _band(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _has_quantiles(model: Any) -> bool:
     """Whether an estimator, or the last step of a pipeline, predicts several quantiles."""
-    last = last_of(getattr(model, "estimator", model))
-    return loss_of(last) == "quantile" and not isinstance(last.quantile, Real)
+    last = last_step(getattr(model, "estimator", model))
+    return loss_name_of(last) == "quantile" and not isinstance(last.quantile, Real)
 
 
 class ConformalClassifier(ClassifierMixin, _Conformal):
@@ -372,10 +372,10 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         return y
 
     def _scores(self, model: Any, X: Any, y: np.ndarray) -> np.ndarray:
-        each = self._of_classes(model, X)
+        each = self._class_scores(model, X)
         return each[np.arange(len(y)), np.searchsorted(self.classes_, y)]
 
-    def _of_classes(self, model: Any, X: Any) -> np.ndarray:
+    def _class_scores(self, model: Any, X: Any) -> np.ndarray:
         """Scores of all classes, (n_samples, n_classes)."""
         found = np.asarray(model.predict_proba(X), np.float64)
         # a class may be absent from the training samples of a fold
@@ -408,7 +408,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         coverage = self._coverage(coverage)
         below: Any = 0
         for fold in self._folds_:
-            each = self._of_classes(fold.model, X)
+            each = self._class_scores(fold.model, X)
             below = below + np.searchsorted(fold.scores, each)
         return below < round(coverage * (self.n_held_out_ + 1), 9)
 

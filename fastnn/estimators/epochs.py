@@ -23,7 +23,7 @@ from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.checkpoints import best_of
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
-from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import Checkpoints, Point
 from fastnn.training.run import Run, batch_sizes
 from fastnn.training.schedules import SCHEDULES
@@ -49,7 +49,7 @@ class Part:
     n_batches: int
 
 
-class Latest:
+class StateCopy:
     """Copy of the state at the end of an epoch, renewed as often as 2% of the time allow."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class EpochRun(Run):
         random: dict[str, Any] | None = None,
     ) -> None:
         self.estimator, self.network, self.context = estimator, network, context
-        self.random, self.latest = random, Latest()
+        self.random, self.state_copy = random, StateCopy()
         self.held_out, self.samples, self.alpha = held_out, len(data), float(estimator.alpha)
         sizes = batch_sizes(len(data), batch_size)
         # The order within one full batch affects only rounding.
@@ -134,18 +134,20 @@ class EpochRun(Run):
         )
         # Whether one call of the kernels can run several epochs.
         one_part = self.order is None and len(self.epoch_parts) == 1
-        self.many_at_once = one_part and not self.losses_by_step
+        self.runs_many_epochs = one_part and not self.losses_by_step
         resumed = self.step // self.batches
         self.curve_start = len(estimator.loss_curve_) - resumed
         for _ in range(resumed if self.order is not None else 0):
             self._draw_order()
         self.chunk = 0, np.empty(0)
-        self.single = held_out is not None or context is not None or not self.many_at_once
+        self.one_epoch_per_chunk = (
+            held_out is not None or context is not None or not self.runs_many_epochs
+        )
 
     def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
         """Split an epoch into parts; parts with the same batch size share their memory."""
         network, samples = self.network, self.samples
-        x = _rows(data.x, network)
+        x = _kernel_samples(data.x, network)
         whole = samples - samples % batch_size
         # with sample weights each batch has its own L2 factor
         step = batch_size if len(data.weights) and self.alpha > 0 else max(whole, 1)
@@ -155,15 +157,15 @@ class EpochRun(Run):
         first: dict[int, Batches] = {}
         parts = []
         for start, stop, size in bounds:
-            sparse, memory_of = isinstance(x, Rows), first.get(size)
-            batches = Batches(network.model, size, sparse, network.n_threads, memory_of)
+            sparse, share_memory_with = isinstance(x, CsrRows), first.get(size)
+            batches = Batches(network.model, size, sparse, network.n_threads, share_memory_with)
             first.setdefault(size, batches)
             part = slice(start, stop)
             if self.order is not None:
                 batches.fill(x, data.targets, data.weights, order=self.order[part])
             else:
-                some = x.of(part) if isinstance(x, Rows) else x[part]
-                batches.fill(some, data.targets[part], data.weights[part])
+                rows = x.select(part) if isinstance(x, CsrRows) else x[part]
+                batches.fill(rows, data.targets[part], data.weights[part])
             parts.append(Part(part, batches, -(-(stop - start) // size)))
         return parts
 
@@ -177,13 +179,13 @@ class EpochRun(Run):
 
     # --- chunks -------------------------------------------------------------------
 
-    def most_steps(self) -> int:
+    def max_steps(self) -> int:
         """Steps of one epoch, or of as many epochs as can run before training might stop."""
-        if self.single:
+        if self.one_epoch_per_chunk:
             return self.batches
         estimator = self.estimator
-        sure = estimator.n_iter_no_change + 1 - estimator._no_improvement_count
-        return int(max(1, min(self.total // self.batches, sure))) * self.batches
+        certain = estimator.n_iter_no_change + 1 - estimator._no_improvement_count
+        return int(max(1, min(self.total // self.batches, certain))) * self.batches
 
     def rates(self, count: int) -> np.ndarray:
         """Learning rate of each step of the next epochs."""
@@ -191,8 +193,8 @@ class EpochRun(Run):
         epochs = count // batches
         by_epoch = np.full((epochs, batches), state.learning_rate)
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-            seen = estimator.t_ + self.samples * np.arange(1, epochs)
-            by_epoch[1:] = self._slower(seen)[:, None]
+            samples_seen = estimator.t_ + self.samples * np.arange(1, epochs)
+            by_epoch[1:] = self._inverse_scaling(samples_seen)[:, None]
         rates = by_epoch.ravel()
         steps = np.arange(state.epochs * batches, (state.epochs + epochs) * batches)
         if estimator.learning_rate in SCHEDULES:
@@ -201,13 +203,13 @@ class EpochRun(Run):
             rates *= np.minimum((steps + 1) / (estimator.warmup * batches), 1.0)
         return rates
 
-    def _slower(self, seen: np.ndarray) -> np.ndarray:
-        """Learning rates of "invscaling" after ``seen`` samples.
+    def _inverse_scaling(self, samples_seen: np.ndarray) -> np.ndarray:
+        """Learning rates of "invscaling" after ``samples_seen`` samples.
 
         Takes an array in any case, since powers of arrays and of scalars can differ by rounding.
         """
         estimator = self.estimator
-        return estimator.learning_rate_init / (seen + 1) ** estimator.power_t
+        return estimator.learning_rate_init / (samples_seen + 1) ** estimator.power_t
 
     def new_losses(self, count: int) -> np.ndarray:
         """Return the array for the next losses; stored with the number of epochs before them."""
@@ -223,13 +225,13 @@ class EpochRun(Run):
     def before_chunk(self) -> None:
         """Copy the state for Ctrl-C if due, and notify the callbacks."""
         if self.checkpoints is not None and self.step > self.start.steps:
-            self.latest.take(self)
+            self.state_copy.take(self)
         if self.context is not None:
             self.context.begin_iteration()
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
         """Do the steps of the next epochs, up to the first loss that is not finite."""
-        if self.many_at_once:
+        if self.runs_many_epochs:
             return self._train_part(0, self.state.epochs, rates, losses)
         begin = self.state.epochs
         for first in range(0, len(losses), self.batches):
@@ -246,10 +248,10 @@ class EpochRun(Run):
 
     def _draw_order(self) -> None:
         """Shuffle the samples for the next epoch."""
-        drawn = np.arange(self.samples)
-        self.estimator._random_state.shuffle(drawn)
+        permutation = np.arange(self.samples)
+        self.estimator._random_state.shuffle(permutation)
         assert self.order is not None
-        self.order[:] = self.order[drawn]  # in place: the parts reference this array
+        self.order[:] = self.order[permutation]  # in place: the parts reference this array
 
     def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
         """Do the steps of one part; return the number of steps done."""
@@ -274,7 +276,7 @@ class EpochRun(Run):
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Record the epochs and notify the callbacks."""
-        for loss in self._means(losses):
+        for loss in self._epoch_losses(losses):
             if self._end_epoch(float(loss)):
                 self.stopped = "no improvement"
         if self.context is not None:
@@ -282,7 +284,7 @@ class EpochRun(Run):
                 if self.context.end_iteration():
                     self.stopped = "callback"
 
-    def _means(self, losses: np.ndarray) -> np.ndarray:
+    def _epoch_losses(self, losses: np.ndarray) -> np.ndarray:
         """Losses of epochs from the losses of their batches."""
         # Row by row: the rounding of a matrix product depends on the number of its rows.
         weights = self.sizes / self.sizes.sum()
@@ -297,7 +299,7 @@ class EpochRun(Run):
         estimator, batches, curve = self.estimator, self.batches, self.estimator.loss_curve_
         counted, losses = self.chunk
         completed = self.step // batches
-        means = self._means(losses[: (completed - counted) * batches])
+        means = self._epoch_losses(losses[: (completed - counted) * batches])
         curve.extend(means[len(curve) - self.curve_start - counted :].tolist())
         estimator.t_ += (completed - estimator.n_iter_) * self.samples
         estimator.n_iter_ = completed
@@ -321,8 +323,8 @@ class EpochRun(Run):
             return
         if self.stopped != "interrupted":
             self.checkpoints.save(self.point())
-        elif self.latest.step > self.checkpoints.step:
-            self.checkpoints.write(self.latest.contents)
+        elif self.state_copy.step > self.checkpoints.step:
+            self.checkpoints.write(self.state_copy.contents)
 
     def diverged(self, losses: np.ndarray) -> None:
         """Handle a loss that is not finite: raise, or stop if early stopping has parameters."""
@@ -373,12 +375,12 @@ class EpochRun(Run):
             estimator.best_validation_score_ = max(best, scores[-1])
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-            state.learning_rate = float(self._slower(np.array([estimator.t_]))[0])
+            state.learning_rate = float(self._inverse_scaling(np.array([estimator.t_]))[0])
         if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return False
-        return self._no_improvement()
+        return self._handle_no_improvement()
 
-    def _no_improvement(self) -> bool:
+    def _handle_no_improvement(self) -> bool:
         """React to a lack of improvement: return True to stop, or reduce the learning rate."""
         estimator, state = self.estimator, self.state
         what = "Validation score" if estimator.early_stopping else "Training loss"
@@ -387,16 +389,16 @@ class EpochRun(Run):
             f"for {estimator.n_iter_no_change} consecutive epochs."
         )
         if estimator.solver != "sgd" or estimator.learning_rate != "adaptive":
-            ending = " Stopping."
+            consequence = " Stopping."
         elif state.learning_rate <= 1e-6:
-            ending = " Learning rate too small. Stopping."
+            consequence = " Learning rate too small. Stopping."
         else:
             state.learning_rate /= 5.0
             estimator._no_improvement_count = 0
-            ending = f" Setting learning rate to {state.learning_rate:f}"
+            consequence = f" Setting learning rate to {state.learning_rate:f}"
         if estimator.verbose:
-            print(message + ending)
-        return ending.endswith("Stopping.")
+            print(message + consequence)
+        return consequence.endswith("Stopping.")
 
     def _record_validation(self, score: float, loss: float) -> None:
         """Append to both curves."""
@@ -441,11 +443,11 @@ class EpochRun(Run):
         return float(scorer(view, held_out.x, labels, **arguments))
 
 
-def _rows(x: Any, network: Network) -> np.ndarray | Rows:
+def _kernel_samples(x: Any, network: Network) -> np.ndarray | CsrRows:
     """Convert samples to the form the kernels take; sparse samples stay sparse."""
     if scipy.sparse.issparse(x):
         indices = x.indices.astype(np.int32, copy=False)
-        return Rows(x.data[None], indices, x.indptr.astype(np.int64))
-    if sparse_pays(x, network.model):
-        return Rows.compressed(x, network.model.kernels, network.n_threads)
+        return CsrRows(x.data[None], indices, x.indptr.astype(np.int64))
+    if prefers_sparse(x, network.model):
+        return CsrRows.from_dense(x, network.model.kernels, network.n_threads)
     return x

@@ -72,10 +72,10 @@ def from_fields(
     parameters, fitted = dict(fields["parameters"]), fields["fitted"]
     unknown = set(parameters) - (set(cls._get_param_names()) - {"backend"})
     # parameters added in later versions get their defaults
-    missing = set(cls._get_param_names()) - {"backend", *cls._LATER} - set(parameters)
+    missing = set(cls._get_param_names()) - {"backend", *cls._NEWER_PARAMETERS} - set(parameters)
     if unknown | missing:
-        named = ", ".join(sorted(unknown | missing))
-        raise ValueError(f"parameters unknown or missing: {named}")
+        name_in_errors = ", ".join(sorted(unknown | missing))
+        raise ValueError(f"parameters unknown or missing: {name_in_errors}")
     for name in ("hidden_layer_sizes", "activation", "dropout", "quantile"):
         if isinstance(parameters.get(name), list):
             parameters[name] = tuple(parameters[name])

@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks | None) -> None:
     """Fit an estimator, in float64 for any dtype of its parameters."""
     check_full_batch(estimator, net.dropout)
-    wide = net
+    double_net = net
     if net.dtype != np.float64:
-        wide = estimator._new_network("float64")
-        wide.params[:] = net.params
-        data = estimator._data(data.x, data.targets, data.weights, wide.dtype)
+        double_net = estimator._new_network("float64")
+        double_net.params[:] = net.params
+        data = estimator._data(data.x, data.targets, data.weights, double_net.dtype)
 
-    def after(iteration: int, loss: float) -> bool:
+    def after_iteration(iteration: int, loss: float) -> bool:
         estimator.n_iter_, estimator.loss_ = iteration, loss
         if estimator.verbose:
             print(f"Iteration {iteration}, loss = {loss:.8f}")
         if context is None:
             return False
-        net.params[:] = wide.params
+        net.params[:] = double_net.params
         return context.iteration()
 
-    watched = context is not None or estimator.verbose
+    needs_callback = context is not None or estimator.verbose
     estimator.n_iter_, estimator.loss_ = 0, float("nan")
     result = lbfgs(
-        wide,
+        double_net,
         data,
         float(estimator.alpha),
         tol=estimator.tol,
         max_iter=estimator.max_iter,
         max_fun=estimator.max_fun,
-        callback=after if watched else None,
+        callback=after_iteration if needs_callback else None,
     )
-    net.params[:] = wide.params
+    net.params[:] = double_net.params
     estimator.n_iter_, estimator.loss_ = result.iterations, result.loss
     stopped = context is not None and context.stopped
     if result.interrupted:
@@ -124,10 +124,10 @@ def lbfgs(
     # Replaced in one assignment, so that an interrupt cannot mix values of two iterations.
     latest: tuple[int, float, np.ndarray] = 0, float("nan"), network.params.copy()
 
-    def after(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+    def after_iteration(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         nonlocal latest
-        found = intermediate_result
-        latest = latest[0] + 1, float(found.fun), np.array(found.x)
+        state = intermediate_result
+        latest = latest[0] + 1, float(state.fun), np.array(state.x)
         check_stopped()
         if callback is not None:
             iteration, loss, network.params[:] = latest
@@ -141,7 +141,7 @@ def lbfgs(
                 network.params.copy(),
                 method="L-BFGS-B",
                 jac=True,
-                callback=after,
+                callback=after_iteration,
                 options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
             )
     except KeyboardInterrupt:
@@ -171,7 +171,7 @@ class _Objective:
         self.parts = [
             (
                 # a single part is converted to dense once
-                _columns(part.x) if len(parts) == 1 else part.x,
+                _to_columns(part.x) if len(parts) == 1 else part.x,
                 np.ascontiguousarray(part.targets.T),
                 part.weights,
                 float(part.weights.sum(dtype=np.float64)) if weighted else float(len(part)),
@@ -180,8 +180,8 @@ class _Objective:
         ]
         # L2 factor of each parameter; biases have none
         self.decay = np.zeros(network.n_params)
-        for of_weights in network.unflatten(self.decay)[0]:
-            of_weights[...] = self.l2
+        for factors in network.unflatten(self.decay)[0]:
+            factors[...] = self.l2
 
     def __call__(self, params: np.ndarray) -> tuple[float, np.ndarray]:
         net = self.network
@@ -189,7 +189,7 @@ class _Objective:
         loss, gradient = 0.0, np.zeros(net.n_params)
         for x, targets, weights, share in self.parts:
             if len(self.parts) > 1:
-                x = _columns(x)
+                x = _to_columns(x)
             # without L2, which is added below
             loss += share * net.model.loss_and_grad(x, targets, weights, 0.0, self.grads)
             gradient += share * self.grads[0]
@@ -200,6 +200,6 @@ class _Objective:
         return loss * scale / self.outputs + 0.5 * float(decay @ params), gradient
 
 
-def _columns(x: Any) -> np.ndarray:
+def _to_columns(x: Any) -> np.ndarray:
     """Samples in the form the kernel takes, (features, samples)."""
     return np.ascontiguousarray((x.toarray() if scipy.sparse.issparse(x) else x).T)

@@ -13,7 +13,7 @@ from fastnn.estimators.solvers import Data, check_full_batch, make_optimizer
 from fastnn.network import Network
 from fastnn.network.second_order import check, check_checkpoint, standard_deviations, steps
 from fastnn.training.optimizers import LevenbergMarquardt
-from fastnn.training.second_order import Stepping
+from fastnn.training.second_order import SecondOrderSteps
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
@@ -37,7 +37,7 @@ def check_lm(estimator: BaseMLP, net: Network, keeps: bool) -> None:
         check_checkpoint(net.dtype)
 
 
-class SecondOrderEpochs(Stepping, EpochRun):
+class SecondOrderEpochs(SecondOrderSteps, EpochRun):
     """The training of an estimator by Levenberg-Marquardt; one epoch is one step.
 
     The parameters are those of :class:`EpochRun`.
@@ -61,9 +61,9 @@ class SecondOrderEpochs(Stepping, EpochRun):
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
         """Do the next steps."""
-        return self.do_steps(losses)
+        return self.run_steps(losses)
 
-    def recorded(self) -> float:
+    def loss_to_record(self) -> float:
         """The objective; for several outputs, the mean loss over the outputs plus the penalty."""
         if not self.losses_by_step:
             return self.steps.loss
@@ -76,22 +76,22 @@ class SecondOrderEpochs(Stepping, EpochRun):
 
     def interrupted(self) -> None:
         """Record a pending step after Ctrl-C."""
-        self.settle_step()
+        self.record_pending_step()
         super().interrupted()
 
     def diverged(self, losses: np.ndarray) -> None:
         """End the run if the steps have ended; otherwise the objective is not finite."""
-        if not self.ended(losses):
+        if not self.has_ended(losses):
             EpochRun.diverged(self, losses)
 
-    def _no_improvement(self) -> bool:
+    def _handle_no_improvement(self) -> bool:
         """Stop only if the validation score does not improve; the loss has its own criterion."""
         if self.estimator.early_stopping:
-            return super()._no_improvement()
+            return super()._handle_no_improvement()
         self.estimator._no_improvement_count = 0
         return False
 
-    def leave_posterior(self) -> None:
+    def store_posterior(self) -> None:
         """Set the estimator's ``posterior_``, the result of Bayesian regularisation."""
         rule, params = self.steps.rule, self.network.params
         self.estimator.posterior_ = self.steps.posterior(params) if rule.is_bayesian else None

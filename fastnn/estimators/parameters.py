@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "adagrad", "rmsprop")
 
 # scikit-learn's names of activations, and the names in this package.
-OUR_NAMES = {"logistic": "sigmoid"}
-ACTIVATIONS = {*codes.ACTIVATIONS, *OUR_NAMES}
+NATIVE_NAMES = {"logistic": "sigmoid"}
+ACTIVATIONS = {*codes.ACTIVATIONS, *NATIVE_NAMES}
 
 
 def is_stochastic(estimator: BaseMLP) -> bool:

@@ -12,12 +12,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin
-from fastnn.estimators.checks import refuse_unusable
+from fastnn.estimators.checks import check_values
 from fastnn.estimators.lm import deviations
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import is_stochastic, keep
 from fastnn.network.custom import CustomLoss
-from fastnn.network.prediction import decided, point
+from fastnn.network.prediction import point_prediction, regression_result
 
 
 class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
@@ -76,7 +76,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         "loss": [*LossSettings.LOSS_CONSTRAINTS["loss"], CustomLoss],
         "regularization": [StrOptions({"bayesian"}), None],
     }
-    _LATER = (*BaseMLP._LATER, "quantile", "delta", "beta", "regularization")
+    _NEWER_PARAMETERS = (*BaseMLP._NEWER_PARAMETERS, "quantile", "delta", "beta", "regularization")
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
             raise ValueError(
                 f"regularization={self.regularization!r} needs solver='lm'; got {self.solver!r}"
             )
-        X, y = self._checked(X, y, reset, y_numeric=True)
+        X, y = self._check_data(X, y, reset, y_numeric=True)
         check_not_negative(self.loss, y)
         return X, y
 
@@ -169,7 +169,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs to one value per target."""
         if self._outputs_per_target() > 1:
-            outputs = point(outputs, self._network().spec)
+            outputs = point_prediction(outputs, self._network().spec)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
@@ -202,12 +202,12 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         >>> bool(0.05 < std.mean() < 0.2)
         True
         """
-        outputs = self._predicted(X)
+        outputs = self._predict_outputs(X)
         if return_std and getattr(self, "posterior_", None) is not None:
             return self._decide(outputs), deviations(self, X)
         if outputs.shape[1] == 1 and not return_std:
             return outputs.ravel()
-        return decided(outputs, self._network().spec, True, return_std)
+        return regression_result(outputs, self._network().spec, True, return_std)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination R^2; with several quantiles that of the one nearest to 1/2.
@@ -227,9 +227,9 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         """
         if self.loss == "gaussian" or self._outputs_per_target() == 1:
             return super().score(X, y, sample_weight)
-        refuse_unusable("y", y)
-        refuse_unusable("sample_weight", sample_weight)
-        return self._default_score(y, self._decide(self._predicted(X)), sample_weight)
+        check_values("y", y)
+        check_values("sample_weight", sample_weight)
+        return self._default_score(y, self._decide(self._predict_outputs(X)), sample_weight)
 
     @staticmethod
     def _default_score(y: np.ndarray, predicted: np.ndarray, weights: Any) -> float:

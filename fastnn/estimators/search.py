@@ -77,7 +77,7 @@ class Scores(Protocol):
         """Store score and seconds."""
 
 
-class _Late(BaseEstimator):
+class _DeferredEstimator(BaseEstimator):
     """An estimator whose fit is deferred to the scorer, which may already know the score.
 
     Parameters
@@ -88,14 +88,14 @@ class _Late(BaseEstimator):
     def __init__(self, estimator: Any = None) -> None:
         self.estimator = estimator
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> _Late:
+    def fit(self, X: np.ndarray, y: np.ndarray) -> _DeferredEstimator:
         self.data_ = X, y
         return self
 
     def key(self, X: np.ndarray, y: np.ndarray) -> str:
         """Digest of the settings, the training samples and the validation samples."""
-        given = self.estimator.get_params().items()
-        settings = {k: v for k, v in given if not hasattr(v, "get_params") and k != "steps"}
+        parameters = self.estimator.get_params().items()
+        settings = {k: v for k, v in parameters if not hasattr(v, "get_params") and k != "steps"}
         text = np.frombuffer(json.dumps(settings, default=repr, sort_keys=True).encode(), np.uint8)
         return digest(text, *self.data_, X, y)
 
@@ -104,7 +104,7 @@ class _Late(BaseEstimator):
 
 
 class _Scorer:
-    """Fits and scores a :class:`_Late` estimator, unless its score is stored; counts the fits.
+    """Fits and scores a :class:`_DeferredEstimator` unless its score is stored; counts the fits.
 
     Attributes
     ----------
@@ -116,23 +116,23 @@ class _Scorer:
         self.scorer, self.advance, self.kept = scorer, advance, kept
         self.seconds: list[tuple[dict[str, Any], int, float]] = []
 
-    def __call__(self, late: _Late, X: np.ndarray, y: np.ndarray) -> float:
-        key = late.key(X, y) if self.kept is not None else ""
-        found = None if self.kept is None else self.kept.get(key)
-        if found is None:
+    def __call__(self, deferred: _DeferredEstimator, X: np.ndarray, y: np.ndarray) -> float:
+        key = deferred.key(X, y) if self.kept is not None else ""
+        score_and_seconds = None if self.kept is None else self.kept.get(key)
+        if score_and_seconds is None:
             started = time.perf_counter()
             try:
-                estimator = clone(late.estimator).fit(*late.data_)
+                estimator = clone(deferred.estimator).fit(*deferred.data_)
             except UserWarning:  # "Training interrupted": see the filters in cross_validate
                 raise KeyboardInterrupt from None
             check_stopped()
             seconds = time.perf_counter() - started
-            found = float(self.scorer(estimator, X, y)), seconds
-            if self.kept is not None and np.isfinite(found[0]):
-                self.kept.put(key, *found)
-        self.seconds.append((late.get_params(), len(late.data_[0]), found[1]))
+            score_and_seconds = float(self.scorer(estimator, X, y)), seconds
+            if self.kept is not None and np.isfinite(score_and_seconds[0]):
+                self.kept.put(key, *score_and_seconds)
+        self.seconds.append((deferred.get_params(), len(deferred.data_[0]), score_and_seconds[1]))
         self.advance()
-        return found[0]
+        return score_and_seconds[0]
 
     def seconds_of(self, settings: dict[str, Any], samples: int | None) -> float:
         """Mean time of the fits with these settings, in the round with ``samples`` if given.
@@ -140,13 +140,13 @@ class _Scorer:
         A fit uses at least half of the samples of its round, and each round has three times as
         many samples as the previous one, so the number of samples identifies the round.
         """
-        found = [
+        durations = [
             seconds
             for params, n, seconds in self.seconds
             if (samples is None or samples / 2 <= n <= samples)
             and settings.items() <= params.items()
         ]
-        return float(np.mean(found)) if found else 0.0
+        return float(np.mean(durations)) if durations else 0.0
 
 
 def cross_validate(
@@ -179,7 +179,7 @@ def cross_validate(
     if isinstance(model, MLPRegressor):
         task, prefix = "regression", f"regressor__{prefix}"
         estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
-    estimator, prefix = _Late(estimator), f"estimator__{prefix}"
+    estimator, prefix = _DeferredEstimator(estimator), f"estimator__{prefix}"
     drawn = {f"{prefix}{name}": values for name, values in distributions.items()}
     settings = {
         "scoring": _Scorer(search.scorer(task), advance, kept),
@@ -208,35 +208,37 @@ def cross_validate(
 
 def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
     """Return the trials as columns, best first, and the parameters of the best trial."""
-    found = searched.cv_results_
-    scores = np.asarray(found["mean_test_score"], float)
+    cv_results = searched.cv_results_
+    scores = np.asarray(cv_results["mean_test_score"], float)
     if np.isnan(scores).all():
         raise ValueError(
             "every trial diverged or has no score; try a lower learning rate or another score"
         )
     # the last round of halving has seen the most samples
-    rounds = np.asarray(found.get("iter", np.zeros(len(scores), int)))
+    rounds = np.asarray(cv_results.get("iter", np.zeros(len(scores), int)))
     order = sorted(
         range(len(scores)),
         key=lambda k: (-rounds[k], np.isnan(scores[k]), -np.nan_to_num(scores[k])),
     )
     settings = [
-        {name.rpartition("__")[2]: value for name, value in found["params"][k].items()}
+        {name.rpartition("__")[2]: value for name, value in cv_results["params"][k].items()}
         for k in order
     ]
     table: dict[str, list] = {
         "rank": list(range(1, len(order) + 1)),
         "score": [float(scores[k]) for k in order],
-        "deviation": [float(found["std_test_score"][k]) for k in order],
+        "deviation": [float(cv_results["std_test_score"][k]) for k in order],
     }
-    if "n_resources" in found:
-        table["samples"] = [int(found["n_resources"][k]) for k in order]
+    if "n_resources" in cv_results:
+        table["samples"] = [int(cv_results["n_resources"][k]) for k in order]
     table["hidden"] = [",".join(map(str, s["hidden_layer_sizes"])) or "none" for s in settings]
     table["activation"] = [str(s["activation"]) for s in settings]
     table["learning_rate"] = [float(s["learning_rate_init"]) for s in settings]
     table["l2"] = [float(s["alpha"]) for s in settings]
-    samples = found.get("n_resources", [None] * len(scores))
-    table["seconds"] = [searched.scoring.seconds_of(found["params"][k], samples[k]) for k in order]
+    samples = cv_results.get("n_resources", [None] * len(scores))
+    table["seconds"] = [
+        searched.scoring.seconds_of(cv_results["params"][k], samples[k]) for k in order
+    ]
     best = {
         "hidden_layer_sizes": tuple(settings[0]["hidden_layer_sizes"]),
         "activation": table["activation"][0],
@@ -247,7 +249,7 @@ def results(searched: Any) -> tuple[dict[str, list], dict[str, Any]]:
 
 
 # Largest tolerated rounding error, in standard deviations, if means are folded into the weights.
-LARGEST_ROUNDING = 1e-3
+MAX_ROUNDING = 1e-3
 
 
 def fit_best(model: Model, best: dict[str, Any], X: np.ndarray, y: np.ndarray) -> Model:
@@ -275,7 +277,7 @@ def _warn_of_large_means(model: Model, scaler: StandardScaler) -> None:
     if np.dtype(model.dtype) != np.float32:
         return
     rounding = np.abs(scaler.mean_ / scaler.scale_) * np.finfo(np.float32).eps
-    if rounding.max() > LARGEST_ROUNDING:
+    if rounding.max() > MAX_ROUNDING:
         warnings.warn(
             f"column {int(rounding.argmax())} is so large against its spread that float32 loses "
             "its digits; dtype float64 keeps them",

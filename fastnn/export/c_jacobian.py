@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.export.plain import PlainNetwork
 
 if TYPE_CHECKING:
-    from fastnn.export.c import Source
+    from fastnn.export.c_source import Source
 
 # f'(z) of each activation from z and a = f(z); {f} is the suffix of the type, {n} the name prefix.
 _SLOPES = {
@@ -52,7 +52,7 @@ class Jacobian:
         """All functions."""
         parts = [self._mish()] if any(x.activation == "mish" for x in self.plain.layers) else []
         if len(self.plain.layers) > 1:
-            parts.append(self._back())
+            parts.append(self._backward())
         parts.append(self._layers())
         return "\n".join(parts + [self._public(*entry) for entry in self.source.entries])
 
@@ -64,7 +64,7 @@ class Jacobian:
             f"    return t + z * (1 - t * t) / (1 + exp{f}(-z));\n}}\n"
         )
 
-    def _back(self) -> str:
+    def _backward(self) -> str:
         """The function for the backward pass through the weights of a layer, ``(m, n)``."""
         t = self.type
         return (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastnn.export.c import Source
+    from fastnn.export.c_source import Source
 
+N_VECTORS = 8  # samples of the self-test
 # Largest difference from the expected values that the self-test allows, relative to the largest
 # expected value: about a hundred rounding errors, more than a different order of summation causes.
 TOLERANCE = {"float32": "1e-5f", "float64": "1e-12"}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.c import N_VECTORS, Source, c_string
-from fastnn.export.c_selftest import TOLERANCE
+from fastnn.export.c_selftest import N_VECTORS, TOLERANCE
+from fastnn.export.c_source import Source, c_string
 from fastnn.export.plain import PlainNetwork
 from fastnn.export.table import PlainTable, RawRows
 
@@ -51,12 +51,12 @@ class TableSource:
     def __init__(self, table: PlainTable, name: str, rows: RawRows) -> None:
         self.table, self.name, self.rows = table, name, rows
         self.plain = table.members[0]
-        self.front = Source(self.plain, name, np.empty(0))  # parts shared by the members
+        self.shared_source = Source(self.plain, name, np.empty(0))  # parts shared by the members
         self.members = [
             Source(_standardising(plain), f"{name}_net{k}", np.empty(0), shared=name)
             for k, plain in enumerate(table.members)
         ]
-        self.outputs = self.front.outputs
+        self.outputs = self.shared_source.outputs
         # parameters of the public functions, and the arguments of a call
         self.arguments, self.passed = "const double *numbers, const int *codes", "numbers, codes"
         if table.encoding is None:
@@ -82,14 +82,16 @@ class TableSource:
         ]
         if self._dates():
             parts += [self._seconds(), self._date()]
-        parts += [self._encode(), self.front.dense(), *self.front.activations()]
+        parts += [self._encode(), self.shared_source.dense(), *self.shared_source.activations()]
         for member in self.members:
             suffix, kind = member.entries[-1]
             predict = member.regression if self.plain.is_regression else member.probabilities
             parts += [*member.tables(), member.net_inputs(), member.standardized(suffix, kind)]
             parts.append(f"static {predict(suffix, kind)}")
         if self.plain.labels is not None:
-            parts.append(f"{self.front.labels()} = {{{self.front.label_values()}}};\n")
+            parts.append(
+                f"{self.shared_source.labels()} = {{{self.shared_source.label_values()}}};\n"
+            )
         parts += [self._outputs(), self._label(), self._test()]
         return "\n".join(part for part in parts if part)
 
@@ -151,7 +153,7 @@ class TableSource:
             lines.append(f"void {self._head('predict_proba')}, double *p);")
             lines.append(f"{self._label_head()};")
         if plain.labels is not None:
-            lines.append(f"extern {self.front.labels()};")
+            lines.append(f"extern {self.shared_source.labels()};")
         return "\n".join(lines) + "\n"
 
     def _categories(self, code: ColumnCode) -> str:
@@ -224,7 +226,7 @@ class TableSource:
             lines += self._column(code, slots[code.name])
         if encoding.shift is not None and encoding.factor is not None:
             tables = [
-                self.front.table(f"{name}_{what}", values, double=True)
+                self.shared_source.table(f"{name}_{what}", values, double=True)
                 for what, values in (("shift", encoding.shift), ("factor", encoding.factor))
             ]
             lines += [f"    for (int i = 0; i < {n}; i++) {{"]
@@ -273,7 +275,7 @@ class TableSource:
         n, weights = self.outputs, self.table.weights
         regression = self.plain.is_regression
         target, call = ("y", "predict") if regression else ("p", "predict_proba")
-        kind = "double" if regression else self.front.type
+        kind = "double" if regression else self.shared_source.type
         lines = [
             f"void {self._head(call)}, double *{target})",
             "{",

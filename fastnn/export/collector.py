@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.export.plain import OUTPUTS, USUAL_LOSSES, Layer, PlainNetwork
+from fastnn.export.plain import DEFAULT_LOSSES, OUTPUTS, Layer, PlainNetwork
 from fastnn.network import Network
 
 
@@ -27,12 +27,12 @@ class Affine(NamedTuple):
     factor: np.ndarray
     offset: np.ndarray
 
-    def then(self, other: Affine) -> Affine:
+    def compose(self, other: Affine) -> Affine:
         """Compose with another map, which is applied after this one."""
         offset = self.offset * other.factor + other.offset
         return Affine(other.where, self.factor * other.factor, offset)
 
-    def wide(self, features: int) -> Affine:
+    def broadcast(self, features: int) -> Affine:
         """Broadcast factor and offset to ``features`` elements."""
         for numbers in (self.factor, self.offset):
             if len(numbers) not in (1, features):
@@ -43,7 +43,7 @@ class Affine(NamedTuple):
         return Affine(self.where, factor, offset)
 
 
-class Collector:
+class LayerCollector:
     """Collects layers in order; :meth:`network` creates a network from them.
 
     Parameters
@@ -67,7 +67,7 @@ class Collector:
 
     def dense(self, where: str, weights: Any, biases: Any) -> None:
         """Add a dense layer, weights (fan_in, fan_out)."""
-        self._open(where)
+        self._close_affine(where)
         w = np.array(weights)
         if w.dtype not in (np.float32, np.float64):
             w = w.astype(np.float32)
@@ -80,7 +80,7 @@ class Collector:
     def _scaled_inputs(self, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fold the map before a dense layer into its weights and biases."""
         assert self.before is not None
-        _, factor, offset = self.before.wide(len(w))
+        _, factor, offset = self.before.broadcast(len(w))
         self.before = None
         first = not self.layers and not self.scales
         if first and (factor > 0).all():  # exactly representable by the network's own scales
@@ -91,12 +91,12 @@ class Collector:
 
     def affine(self, where: str, factor: Any, offset: Any) -> None:
         """Add ``x * factor + offset``, with one value for all features or one for each."""
-        self._check_open(where)
+        self._check_not_finished(where)
         numbers = (np.atleast_1d(np.asarray(n, np.float64)).ravel() for n in (factor, offset))
-        made = Affine(where, *numbers)
+        new_map = Affine(where, *numbers)
         name = "after" if self.pending else "before"
-        known = getattr(self, name)
-        setattr(self, name, made if known is None else known.then(made))
+        previous = getattr(self, name)
+        setattr(self, name, new_map if previous is None else previous.compose(new_map))
 
     def standardize(self, where: str, shift: Any, scale: Any, smooth_clip: float) -> None:
         """Add the standardisation and smooth clipping of features."""
@@ -109,7 +109,7 @@ class Collector:
         """Add an activation: one of this package, "softmax", "exp" or "identity"."""
         if name == "identity":
             return
-        self._open(where)
+        self._close_affine(where)
         if not self.pending:
             raise ValueError(f"{where}: {name} does not follow a dense layer")
         self.pending = False
@@ -122,24 +122,24 @@ class Collector:
         """Add dropout, which affects training only."""
         if not self.layers:
             raise ValueError(f"{where}: dropout of the inputs is not supported")
-        self._open(where)
+        self._close_affine(where)
         self.pending = False
         self.layers[-1] = replace(self.layers[-1], dropout=float(rate))
 
-    def _open(self, where: str) -> None:
+    def _close_affine(self, where: str) -> None:
         """Called before a layer that is not affine: fold pending maps into the last dense layer."""
-        self._check_open(where)
-        self._settle()
+        self._check_not_finished(where)
+        self._fold_after()
 
-    def _settle(self) -> None:
+    def _fold_after(self) -> None:
         if self.after is not None:
             last = self.layers[-1]
-            _, factor, offset = self.after.wide(len(last.biases))
+            _, factor, offset = self.after.broadcast(len(last.biases))
             w = (last.weights * factor).astype(last.weights.dtype)
             b = (last.biases * factor + offset).astype(last.biases.dtype)
             self.layers[-1], self.after = replace(last, weights=w, biases=b), None
 
-    def _check_open(self, where: str) -> None:
+    def _check_not_finished(self, where: str) -> None:
         if self.output is not None or "target_shift" in self.scales:
             raise ValueError(f"{where}: nothing can follow the output")
 
@@ -157,7 +157,7 @@ class Collector:
                 f"the outputs have the activation {last.activation}; "
                 "a Network has softmax, sigmoid, exp or none there"
             )
-        loss = self.loss or USUAL_LOSSES[output]
+        loss = self.loss or DEFAULT_LOSSES[output]
         if output not in ("identity", OUTPUTS[loss]):
             raise ValueError(f"the loss {loss} does not fit outputs of {output}")
         output = OUTPUTS[loss]
@@ -185,8 +185,8 @@ class Collector:
         """Convert a final map of a regression to the scales of the targets, or fold it."""
         if self.after is None:
             return
-        _, factor, offset = self.after.wide(len(self.layers[-1].biases))
+        _, factor, offset = self.after.broadcast(len(self.layers[-1].biases))
         if loss in codes.SCALED_TARGETS and (factor > 0).all():
             self.scales |= {"target_shift": offset.copy(), "target_scale": 1 / factor}
             self.after = None
-        self._settle()
+        self._fold_after()

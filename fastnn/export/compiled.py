@@ -18,29 +18,29 @@ from numba import njit, types
 from fastnn.backends import codes
 from fastnn.backends.numba.activations import activate
 from fastnn.backends.numba.compiling import FASTMATH, inner
-from fastnn.backends.numba.losses import transform_block
-from fastnn.backends.numba.pointers import Matrix, at, like
+from fastnn.backends.numba.losses import transform_rows
+from fastnn.backends.numba.pointers import Matrix, at, cast_like
 from fastnn.export.compiled_parts import (
-    Frozen,
-    argument_of,
-    frozen,
-    product_of,
-    softmax_of_sample,
-    stack_of,
-    standardize_by,
-    table_of,
+    CompiledLayer,
+    compiled_layers,
+    constant_table,
+    make_product,
+    make_standardize,
+    pointer_argument,
+    softmax_sample,
+    stack_buffer,
 )
 
 if TYPE_CHECKING:
     from fastnn.network import Network
 
 
-def _layer(frozen_layer: Frozen, number: Any) -> Any:
+def _layer(compiled_layer: CompiledLayer, number: Any) -> Any:
     """Function ``(x, table, out)``: one dense layer."""
-    n_in, _, lanes, offset, activation, alpha = frozen_layer
-    product = product_of(n_in, lanes, number)
+    n_in, _, lanes, offset, activation, alpha = compiled_layer
+    product = make_product(n_in, lanes, number)
     # Not a compile-time constant: LLVM would unroll a short loop before it could vectorise it.
-    size = table_of(np.array([lanes]))
+    size = constant_table(np.array([lanes]))
 
     @inner
     def layer(x, table, out):  # noqa: ANN001, ANN202
@@ -51,19 +51,19 @@ def _layer(frozen_layer: Frozen, number: Any) -> Any:
     return layer
 
 
-def _then(first: Any, second: Any, stack: Any) -> Any:
+def _compose(first: Any, second: Any, stack: Any) -> Any:
     """Function ``(x, table, out)``: first, then second, with the result of first on the stack."""
 
     @inner
     def both(x, table, out):  # noqa: ANN001, ANN202
-        between = stack()
-        first(x, table, between)
-        second(between, table, out)
+        intermediate = stack()
+        first(x, table, intermediate)
+        second(intermediate, table, out)
 
     return both
 
 
-def pointers(net: Network, output: str) -> Any:
+def compile_pointers(net: Network, output: str) -> Any:
     """Compiled ``(x, out)`` on bare pointers, with a copy of the network's weights.
 
     Parameters
@@ -79,15 +79,15 @@ def pointers(net: Network, output: str) -> Any:
     """
     number = numba.from_dtype(net.dtype)
     scales, model = net.scales, net.model
-    layers, values = frozen(net)
-    chain, before = None, net.n_features
+    layers, values = compiled_layers(net)
+    chain, width = None, net.n_features
     if scales.input_shift is not None and scales.input_scale is not None:
-        chain = standardize_by(scales.input_shift, scales.input_scale, net.smooth_clip)
-    for frozen_layer in layers:
-        layer = _layer(frozen_layer, number)
-        chain = layer if chain is None else _then(chain, layer, stack_of(before, number))
-        before = frozen_layer.lanes
-    table, stack = table_of(values), stack_of(before, number)
+        chain = make_standardize(scales.input_shift, scales.input_scale, net.smooth_clip)
+    for compiled_layer in layers:
+        layer = _layer(compiled_layer, number)
+        chain = layer if chain is None else _compose(chain, layer, stack_buffer(width, number))
+        width = compiled_layer.lanes
+    table, stack = constant_table(values), stack_buffer(width, number)
 
     n_outputs = net.n_outputs
     softmax = output == "proba" and net.loss_name == "cross_entropy"
@@ -95,42 +95,43 @@ def pointers(net: Network, output: str) -> Any:
     scaled = scales.target_shift is not None and output == "proba"
     shift = scale = table
     if scaled and scales.target_shift is not None and scales.target_scale is not None:
-        shift, scale = table_of(scales.target_shift.copy()), table_of(scales.target_scale.copy())
+        shift = constant_table(scales.target_shift.copy())
+        scale = constant_table(scales.target_scale.copy())
 
     @inner
     def predict(x, out):  # noqa: ANN001, ANN202
         z = stack()
         chain(x, table(), z)
         if softmax:
-            softmax_of_sample(n_outputs, z)
+            softmax_sample(n_outputs, z)
         elif transform:  # elementwise: outputs are treated as samples of a single unit
-            transform_block(loss, Matrix(z, 1, n_outputs, n_outputs))
+            transform_rows(loss, Matrix(z, 1, n_outputs, n_outputs))
         for unit in range(n_outputs):
             if scaled:
-                out[unit] = like(out, z[unit] / scale()[unit] + shift()[unit])
+                out[unit] = cast_like(out, z[unit] / scale()[unit] + shift()[unit])
             else:
-                out[unit] = like(out, z[unit])
+                out[unit] = cast_like(out, z[unit])
 
     return predict
 
 
-def _double_pointers(net: Network, output: str) -> Any:
-    """Like :func:`pointers`, but x and out are float64 for any dtype of the network."""
-    number, network = numba.from_dtype(net.dtype), pointers(net, output)
+def _compile_double_pointers(net: Network, output: str) -> Any:
+    """Like :func:`compile_pointers`, but x and out are float64 for any dtype of the network."""
+    number, network = numba.from_dtype(net.dtype), compile_pointers(net, output)
     if net.dtype == np.float64:
         return network
-    takes, gives = _accepts_double(net, output)
+    x_may_be_double, out_may_be_double = _takes_double(net, output)
     features, outputs = net.n_features, net.n_outputs
-    inputs, results = stack_of(features, number), stack_of(outputs, number)
+    inputs, results = stack_buffer(features, number), stack_buffer(outputs, number)
 
     @inner
     def cast(source, n, target):  # noqa: ANN001, ANN202
         for j in range(n):
-            target[j] = like(target, source[j])
+            target[j] = cast_like(target, source[j])
 
-    if takes and gives:
+    if x_may_be_double and out_may_be_double:
         return network
-    if takes:
+    if x_may_be_double:
 
         @inner
         def predict(x, out):  # noqa: ANN001, ANN202
@@ -150,7 +151,7 @@ def _double_pointers(net: Network, output: str) -> Any:
     return predict
 
 
-def _accepts_double(net: Network, output: str) -> tuple[bool, bool]:
+def _takes_double(net: Network, output: str) -> tuple[bool, bool]:
     """Whether the compiled network accepts float64 for x, and for out, for any of its dtypes."""
     return (
         net.scales.input_shift is not None,
@@ -161,11 +162,11 @@ def _accepts_double(net: Network, output: str) -> tuple[bool, bool]:
 def numba_predict(net: Network, output: str) -> Callable:
     """Implementation of :meth:`fastnn.Network.numba_predict`."""
     number = numba.from_dtype(net.dtype)
-    network = pointers(net, output)
-    takes, gives = _accepts_double(net, output)
+    network = compile_pointers(net, output)
+    x_may_be_double, out_may_be_double = _takes_double(net, output)
     both = {number, types.float64}
-    x_pointer = argument_of("x", both if takes else {number}, False)
-    out_pointer = argument_of("out", both if gives else {number}, True)
+    x_pointer = pointer_argument("x", both if x_may_be_double else {number}, False)
+    out_pointer = pointer_argument("out", both if out_may_be_double else {number}, True)
     features, outputs = net.n_features, net.n_outputs
     wrong_x = f"x must have shape ({features},), one number per feature"
     wrong_out = f"out must have shape ({outputs},), one number an output"
@@ -212,9 +213,9 @@ def cfunc(net: Network, signature: str, output: str) -> CFunction:
     address = types.CPointer(numba.from_dtype(net.dtype))
     real = "float" if net.dtype == np.float32 else "double"
     if signature == "value_and_jacobian":
-        from fastnn.export.compiled_jacobian import jacobian_pointers
+        from fastnn.export.compiled_jacobian import compile_jacobian_pointers
 
-        both = jacobian_pointers(net, output)
+        both = compile_jacobian_pointers(net, output)
 
         def value_and_jacobian(x, out, jac):  # noqa: ANN001, ANN202
             both(x, out, jac)
@@ -223,7 +224,7 @@ def cfunc(net: Network, signature: str, output: str) -> CFunction:
             numba.cfunc(types.void(address, address, address))(value_and_jacobian),
             f"void (const {real} *, {real} *, {real} *)",
         )
-    network = pointers(net, output)
+    network = compile_pointers(net, output)
 
     def predict(x, out):  # noqa: ANN001, ANN202
         network(x, out)
@@ -235,7 +236,7 @@ def cfunc(net: Network, signature: str, output: str) -> CFunction:
 
 def _cfunc_of_doubles(net: Network, signature: str, output: str) -> CFunction:
     """C functions with arguments of type double for any dtype of the network."""
-    network, address = _double_pointers(net, output), types.CPointer(types.double)
+    network, address = _compile_double_pointers(net, output), types.CPointer(types.double)
     if signature == "predict_double":
 
         def predict(x, out):  # noqa: ANN001, ANN202
@@ -244,7 +245,7 @@ def _cfunc_of_doubles(net: Network, signature: str, output: str) -> CFunction:
         return CFunction(
             numba.cfunc(types.void(address, address))(predict), "void (const double *, double *)"
         )
-    features, result = net.n_features, stack_of(1, types.double)
+    features, result = net.n_features, stack_buffer(1, types.double)
 
     def integrand(n, x):  # noqa: ANN001, ANN202
         if n != features:

@@ -16,87 +16,87 @@ import numpy as np
 from numba import njit, types
 
 from fastnn.backends import codes
-from fastnn.backends.numba.activations import activate, activate_back
-from fastnn.backends.numba.compiling import FASTMATH, distinct, inner
-from fastnn.backends.numba.losses import transform_block
-from fastnn.backends.numba.pointers import Matrix, at, copy, fill, like
+from fastnn.backends.numba.activations import activate, activate_backward
+from fastnn.backends.numba.compiling import FASTMATH, inner, noalias
+from fastnn.backends.numba.losses import transform_rows
+from fastnn.backends.numba.pointers import Matrix, at, cast_like, copy, fill
 from fastnn.export.compiled_parts import (
-    Frozen,
-    argument_of,
-    frozen,
-    product_of,
-    read_only_table,
-    softmax_of_sample,
-    stack_of,
-    standardize_by,
-    table_of,
-    with_whole_vectors,
+    CompiledLayer,
+    compiled_layers,
+    concatenate_read_only,
+    constant_table,
+    make_product,
+    make_standardize,
+    pad_rows,
+    pointer_argument,
+    softmax_sample,
+    stack_buffer,
 )
 
 if TYPE_CHECKING:
     from fastnn.network import Network
 
 
-def _layer(layer: Frozen, place: int, number: Any) -> Any:
-    """Function ``(x, table, slopes, out)``: a dense layer; its slopes begin at ``place``."""
+def _layer(layer: CompiledLayer, slope_offset: int, number: Any) -> Any:
+    """Function ``(x, table, slopes, out)``: a dense layer; its slopes begin at ``slope_offset``."""
     n_in, _, lanes, offset, activation, alpha = layer
-    product, net_inputs = product_of(n_in, lanes, number), stack_of(lanes, number)
-    size = table_of(np.array([lanes]))
+    product, net_inputs = make_product(n_in, lanes, number), stack_buffer(lanes, number)
+    size = constant_table(np.array([lanes]))
     needs_z = activation in codes.NEEDS_NET_INPUT
 
     @inner
     def forward(x, table, slopes, out):  # noqa: ANN001, ANN202
         z = net_inputs()
         product(x, at(table, offset), out)
-        mine, n = at(slopes, place), size()[0]
-        fill(like(out, 1.0), n, mine)
+        own_slopes, n = at(slopes, slope_offset), size()[0]
+        fill(cast_like(out, 1.0), n, own_slopes)
         if activation != codes.IDENTITY:
             if needs_z:
                 copy(out, n, z)
             activate(activation, alpha, n, out)
-            activate_back(z, out, activation, alpha, n, mine)
+            activate_backward(z, out, activation, alpha, n, own_slopes)
 
     return forward
 
 
-def _then(first: Any, second: Any, stack: Any) -> Any:
+def _compose(first: Any, second: Any, stack: Any) -> Any:
     """Function ``(x, table, slopes, out)``: first, then second."""
 
     @inner
     def both(x, table, slopes, out):  # noqa: ANN001, ANN202
-        between = stack()
-        first(x, table, slopes, between)
-        second(between, table, slopes, out)
+        intermediate = stack()
+        first(x, table, slopes, intermediate)
+        second(intermediate, table, slopes, out)
 
     return both
 
 
-def _link(place: int, offset: int, n_in: int, lanes: int, number: Any) -> Any:
+def _pass_step(slope_offset: int, offset: int, n_in: int, lanes: int, number: Any) -> Any:
     """Function ``(d, table, slopes, out)``: ``d`` times the slopes, then times a matrix."""
-    product = product_of(n_in, lanes, number, biases=False)
-    size = table_of(np.array([n_in]))
+    product = make_product(n_in, lanes, number, biases=False)
+    size = constant_table(np.array([n_in]))
 
-    @distinct
+    @noalias
     def scale(slopes, n, d):  # noqa: ANN001, ANN202
         for j in range(n):
             d[j] = d[j] * slopes[j]
 
     @inner
-    def link(d, table, slopes, out):  # noqa: ANN001, ANN202
-        scale(at(slopes, place), size()[0], d)
+    def step(d, table, slopes, out):  # noqa: ANN001, ANN202
+        scale(at(slopes, slope_offset), size()[0], d)
         product(d, at(table, offset), out)
 
-    return link
+    return step
 
 
-def _standard(net: Network) -> tuple[Any, Any]:
+def _make_standardize_with_slopes(net: Network) -> tuple[Any, Any]:
     """Functions ``(x, table, slopes, out)`` that standardises, and ``(x, out)``, its slopes."""
     shift, scale, clip = net.scales.input_shift, net.scales.input_scale, net.smooth_clip
     assert shift is not None
     assert scale is not None
-    apply, features = standardize_by(shift, scale, clip), net.n_features
+    apply, features = make_standardize(shift, scale, clip), net.n_features
     numbers, clips, factor = (
-        table_of(np.concatenate([shift, scale])),
+        constant_table(np.concatenate([shift, scale])),
         clip is not None,
         1.0 / (clip or 1.0),
     )
@@ -105,8 +105,8 @@ def _standard(net: Network) -> tuple[Any, Any]:
     def standardize(x, table, slopes, out):  # noqa: ANN001, ANN202
         apply(x, table, out)
 
-    @distinct
-    def slopes_of(x, out):  # noqa: ANN001, ANN202
+    @noalias
+    def input_slopes(x, out):  # noqa: ANN001, ANN202
         shifts = numbers()
         for j in range(features):
             slope = shifts[features + j]
@@ -115,26 +115,28 @@ def _standard(net: Network) -> tuple[Any, Any]:
                 slope = slope / ((1.0 + z * z) * np.sqrt(1.0 + z * z))
             out[j] = slope
 
-    return standardize, slopes_of
+    return standardize, input_slopes
 
 
 @inner
-def _no_slopes(x, out):  # noqa: ANN001, ANN202
+def _skip_input_slopes(x, out):  # noqa: ANN001, ANN202
     """Placeholder if features are not scaled."""
 
 
-def _passed_on(n: int) -> Any:
+def _copy_step(n: int) -> Any:
     """Function ``(d, table, slopes, out)`` that copies ``d``, for a network with one layer."""
-    size = table_of(np.array([n]))
+    size = constant_table(np.array([n]))
 
     @inner
-    def pass_on(d, table, slopes, out):  # noqa: ANN001, ANN202
+    def copy_vector(d, table, slopes, out):  # noqa: ANN001, ANN202
         copy(d, size()[0], out)
 
-    return pass_on
+    return copy_vector
 
 
-def _passes(net: Network, layers: list[Frozen], places: list[int], number: Any) -> Any:
+def _passes(
+    net: Network, layers: list[CompiledLayer], slope_offsets: list[int], number: Any
+) -> Any:
     """The passes for the Jacobian, after the forward pass.
 
     Returns
@@ -152,22 +154,22 @@ def _passes(net: Network, layers: list[Frozen], places: list[int], number: Any) 
     """
     backward = net.n_outputs <= net.n_features
     if backward:  # from the last layer to the first
-        tables = [with_whole_vectors(np.ascontiguousarray(w.T)) for w in net.weights[::-1]]
-        places = places[::-1]
+        tables = [pad_rows(np.ascontiguousarray(w.T)) for w in net.weights[::-1]]
+        slope_offsets = slope_offsets[::-1]
     else:
-        tables = [with_whole_vectors(w) for w in net.weights]
-    offset, chain, before = tables[0].size, None, tables[0].shape[1]
-    for place, table in zip(places, tables[1:], strict=True):
+        tables = [pad_rows(w) for w in net.weights]
+    offset, chain, width = tables[0].size, None, tables[0].shape[1]
+    for slope_offset, table in zip(slope_offsets, tables[1:], strict=True):
         rows, lanes = table.shape
-        link = _link(place, offset, rows, lanes, number)
-        chain = link if chain is None else _then(chain, link, stack_of(before, number))
-        offset, before = offset + table.size, lanes
+        step = _pass_step(slope_offset, offset, rows, lanes, number)
+        chain = step if chain is None else _compose(chain, step, stack_buffer(width, number))
+        offset, width = offset + table.size, lanes
     if chain is None:
-        chain = _passed_on(before)
-    return backward, len(tables[0]), tables[0].shape[1], before, chain, read_only_table(tables)
+        chain = _copy_step(width)
+    return backward, len(tables[0]), tables[0].shape[1], width, chain, concatenate_read_only(tables)
 
 
-def jacobian_pointers(net: Network, output: str) -> Any:
+def compile_jacobian_pointers(net: Network, output: str) -> Any:
     """Compiled ``(x, out, jac)`` on bare pointers, with a copy of the network's weights.
 
     Parameters
@@ -182,22 +184,27 @@ def jacobian_pointers(net: Network, output: str) -> Any:
     """
     number = numba.from_dtype(net.dtype)
     scales, features, n_outputs = net.scales, net.n_features, net.n_outputs
-    layers, values = frozen(net)
-    places = np.cumsum([0, *[layer.lanes for layer in layers]]).tolist()
-    backward, rows, row_lanes, lanes, chain, second = _passes(net, layers, places[:-2], number)
-    forward, before = None, features
+    layers, values = compiled_layers(net)
+    slope_offsets = np.cumsum([0, *[layer.lanes for layer in layers]]).tolist()
+    backward, rows, row_lanes, lanes, chain, second = _passes(
+        net, layers, slope_offsets[:-2], number
+    )
+    forward, width = None, features
     standardizes = scales.input_shift is not None
-    slopes_of = _no_slopes
+    input_slopes = _skip_input_slopes
     if standardizes:
-        forward, slopes_of = _standard(net)
-    for layer, place in zip(layers, places, strict=False):
-        one = _layer(layer, place, number)
-        forward = one if forward is None else _then(forward, one, stack_of(before, number))
-        before = layer.lanes
-    table, passes = table_of(values), table_of(second)
-    z_stack, slope_stack = stack_of(before, number), stack_of(places[-1], number)
-    row_stack, result_stack = stack_of(row_lanes, number), stack_of(lanes, number)
-    input_stack, row_size = stack_of(features, types.float64), table_of(np.array([row_lanes]))
+        forward, input_slopes = _make_standardize_with_slopes(net)
+    for layer, slope_offset in zip(layers, slope_offsets, strict=False):
+        layer_pass = _layer(layer, slope_offset, number)
+        if forward is not None:
+            layer_pass = _compose(forward, layer_pass, stack_buffer(width, number))
+        forward = layer_pass
+        width = layer.lanes
+    table, passes = constant_table(values), constant_table(second)
+    z_stack, slope_stack = stack_buffer(width, number), stack_buffer(slope_offsets[-1], number)
+    row_stack, result_stack = stack_buffer(row_lanes, number), stack_buffer(lanes, number)
+    input_stack = stack_buffer(features, types.float64)
+    row_size = constant_table(np.array([row_lanes]))
 
     @inner
     def all_passes(slopes, jac):  # noqa: ANN001, ANN202
@@ -208,12 +215,12 @@ def jacobian_pointers(net: Network, output: str) -> Any:
             chain(d, passes(), slopes, result)
             if backward:
                 for i in range(features):
-                    jac[r * features + i] = like(jac, result[i])
+                    jac[r * features + i] = cast_like(jac, result[i])
             else:
                 for k in range(n_outputs):
-                    jac[k * features + r] = like(jac, result[k])
+                    jac[k * features + r] = cast_like(jac, result[k])
 
-    finish = _outputs(net, output)
+    finish_outputs = _make_finish_outputs(net, output)
 
     @inner
     def value_and_jacobian(x, out, jac):  # noqa: ANN001, ANN202
@@ -221,17 +228,17 @@ def jacobian_pointers(net: Network, output: str) -> Any:
         forward(x, table(), slopes, z)
         all_passes(slopes, jac)
         if standardizes:
-            of_inputs = input_stack()
-            slopes_of(x, of_inputs)
+            factors = input_stack()
+            input_slopes(x, factors)
             for k in range(n_outputs):
                 for i in range(features):
-                    jac[k * features + i] = like(jac, jac[k * features + i] * of_inputs[i])
-        finish(z, out, jac)
+                    jac[k * features + i] = cast_like(jac, jac[k * features + i] * factors[i])
+        finish_outputs(z, out, jac)
 
     return value_and_jacobian
 
 
-def _outputs(net: Network, output: str) -> Any:
+def _make_finish_outputs(net: Network, output: str) -> Any:
     """Function ``(z, out, jac)``: convert net inputs and their Jacobian to those of outputs."""
     scales, features, n_outputs, loss = net.scales, net.n_features, net.n_outputs, net.model.loss
     transform = output == "proba"
@@ -239,50 +246,51 @@ def _outputs(net: Network, output: str) -> Any:
     sigmoid = transform and net.loss_name == "binary_cross_entropy"
     exponential = transform and net.loss_name == "poisson"
     scaled = transform and scales.target_shift is not None
-    shift = scale = table_of(np.zeros(1))
+    shift = scale = constant_table(np.zeros(1))
     if scaled and scales.target_shift is not None and scales.target_scale is not None:
-        shift, scale = table_of(scales.target_shift.copy()), table_of(scales.target_scale.copy())
+        shift = constant_table(scales.target_shift.copy())
+        scale = constant_table(scales.target_scale.copy())
 
     @inner
-    def finish(z, out, jac):  # noqa: ANN001, ANN202
+    def finish_outputs(z, out, jac):  # noqa: ANN001, ANN202
         if softmax:
-            softmax_of_sample(n_outputs, z)
+            softmax_sample(n_outputs, z)
             for i in range(features):
                 mean = z[0] * jac[i]
                 for k in range(1, n_outputs):
                     mean += z[k] * jac[k * features + i]
                 for k in range(n_outputs):
-                    jac[k * features + i] = like(jac, z[k] * (jac[k * features + i] - mean))
+                    jac[k * features + i] = cast_like(jac, z[k] * (jac[k * features + i] - mean))
         elif transform:
-            transform_block(loss, Matrix(z, 1, n_outputs, n_outputs))
+            transform_rows(loss, Matrix(z, 1, n_outputs, n_outputs))
         for k in range(n_outputs):
-            factor, value = like(jac, 1.0), z[k]
+            factor, value = cast_like(jac, 1.0), z[k]
             if sigmoid:
-                factor = like(jac, value * (like(z, 1.0) - value))
+                factor = cast_like(jac, value * (cast_like(z, 1.0) - value))
             elif exponential:
-                factor = like(jac, value)
+                factor = cast_like(jac, value)
             if scaled:
-                factor = like(jac, 1.0 / scale()[k])
-                out[k] = like(out, value / scale()[k] + shift()[k])
+                factor = cast_like(jac, 1.0 / scale()[k])
+                out[k] = cast_like(out, value / scale()[k] + shift()[k])
             else:
-                out[k] = like(out, value)
+                out[k] = cast_like(out, value)
             if sigmoid or exponential or scaled:
                 for i in range(features):
                     jac[k * features + i] = jac[k * features + i] * factor
 
-    return finish
+    return finish_outputs
 
 
 def numba_jacobian(net: Network, output: str) -> Callable:
     """Implementation of :meth:`fastnn.Network.numba_predict` with ``derivative="jacobian"``."""
     number = numba.from_dtype(net.dtype)
-    network = jacobian_pointers(net, output)
+    network = compile_jacobian_pointers(net, output)
     standardizes = net.scales.input_shift is not None
     both = {number, types.float64}
     kinds = both if standardizes else {number}
-    x_pointer = argument_of("x", kinds, False)
-    out_pointer = argument_of("out", kinds, True)
-    jac_pointer = argument_of("jac", kinds, True, 2)
+    x_pointer = pointer_argument("x", kinds, False)
+    out_pointer = pointer_argument("out", kinds, True)
+    jac_pointer = pointer_argument("jac", kinds, True, 2)
     features, outputs = net.n_features, net.n_outputs
     wrong_x = f"x must have shape ({features},), one number per feature"
     wrong_out = f"out must have shape ({outputs},), one number an output"

@@ -15,9 +15,9 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import distinct, inner
+from fastnn.backends.numba.compiling import inner, noalias
 from fastnn.backends.numba.maths import exp_negative
-from fastnn.backends.numba.pointers import like
+from fastnn.backends.numba.pointers import cast_like
 from fastnn.backends.plan import aligned_empty
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
 TILE = 4  # number of vectors of units accumulated in registers at a time
 
 
-def stack_of(units: int, dtype: types.Float) -> Any:
+def stack_buffer(units: int, dtype: types.Float) -> Any:
     """Create a function that returns memory for ``units`` elements on the stack.
 
     The memory is allocated in the entry block of the function it is compiled into, so that a call
@@ -47,7 +47,7 @@ def stack_of(units: int, dtype: types.Float) -> Any:
     return stack
 
 
-def table_of(array: np.ndarray) -> Any:
+def constant_table(array: np.ndarray) -> Any:
     """Create a function that returns the address of an array, and keeps the array alive.
 
     The address is a dynamic one for Numba, which does not cache code that contains it; in the
@@ -66,7 +66,7 @@ def table_of(array: np.ndarray) -> Any:
     return table
 
 
-class Frozen(NamedTuple):
+class CompiledLayer(NamedTuple):
     """A layer of a network whose weights were copied to a table.
 
     Attributes
@@ -88,7 +88,7 @@ class Frozen(NamedTuple):
     alpha: float
 
 
-def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
+def compiled_layers(net: Network) -> tuple[list[CompiledLayer], np.ndarray]:
     """Return the layers and the table: rows of biases and weights padded with zeros."""
     layers, rows, offset = [], [], 0
     own = net.model.plan.constants[: len(net.weights) - 1]
@@ -96,14 +96,16 @@ def frozen(net: Network) -> tuple[list[Frozen], np.ndarray]:
     plan = zip(net.model.plan.layers, constants, net.weights, net.biases, strict=True)
     for row, alpha, w, b in plan:
         n_in, units = w.shape
-        rows.append(with_whole_vectors(np.concatenate([b[None], w])))
+        rows.append(pad_rows(np.concatenate([b[None], w])))
         lanes = rows[-1].shape[1]
-        layers.append(Frozen(n_in, units, lanes, offset, int(row[codes.ACTIVATION]), float(alpha)))
+        layers.append(
+            CompiledLayer(n_in, units, lanes, offset, int(row[codes.ACTIVATION]), float(alpha))
+        )
         offset += rows[-1].size
-    return layers, read_only_table(rows)
+    return layers, concatenate_read_only(rows)
 
 
-def with_whole_vectors(matrix: np.ndarray) -> np.ndarray:
+def pad_rows(matrix: np.ndarray) -> np.ndarray:
     """Pad the rows of a matrix with zeros to whole vectors."""
     rows, columns = matrix.shape
     per_vector = VECTOR_BYTES // matrix.dtype.itemsize
@@ -112,7 +114,7 @@ def with_whole_vectors(matrix: np.ndarray) -> np.ndarray:
     return padded
 
 
-def read_only_table(matrices: Sequence[np.ndarray]) -> np.ndarray:
+def concatenate_read_only(matrices: Sequence[np.ndarray]) -> np.ndarray:
     """Concatenate matrices in one array, aligned to a cache line."""
     values = aligned_empty((sum(matrix.size for matrix in matrices),), matrices[0].dtype)
     np.concatenate([matrix.ravel() for matrix in matrices], out=values)
@@ -120,7 +122,7 @@ def read_only_table(matrices: Sequence[np.ndarray]) -> np.ndarray:
     return values
 
 
-def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -> Any:
+def make_product(n_in: int, units: int, dtype: types.Float, biases: bool = True) -> Any:
     """Create a function ``(x, w, out)``: the first row of w (biases) plus x times the other rows.
 
     Without ``biases`` it computes x times all rows. ``units`` must be a multiple of the vector
@@ -151,14 +153,14 @@ def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -
                 sums = [cgutils.alloca_once_value(builder, start) for start in starts]
                 with cgutils.for_range(builder, size(n_in)) as loop:
                     value = builder.load(builder.gep(x_, [loop.index]))
-                    spread = builder.insert_element(vector(ir.Undefined), value, lane(0))
-                    spread = builder.shuffle_vector(
-                        spread, vector(ir.Undefined), ir.VectorType(lane, lanes)([0] * lanes)
+                    broadcast = builder.insert_element(vector(ir.Undefined), value, lane(0))
+                    broadcast = builder.shuffle_vector(
+                        broadcast, vector(ir.Undefined), ir.VectorType(lane, lanes)([0] * lanes)
                     )
                     index = builder.add(loop.index, size(1)) if biases else loop.index
                     row = builder.mul(index, size(units))
                     for total, offset in zip(sums, offsets, strict=True):
-                        term = builder.fmul(load(w_, builder.add(row, offset)), spread, flags)
+                        term = builder.fmul(load(w_, builder.add(row, offset)), broadcast, flags)
                         builder.store(builder.fadd(builder.load(total), term, flags), total)
                 for total, offset in zip(sums, offsets, strict=True):
                     builder.store(
@@ -178,16 +180,16 @@ def product_of(n_in: int, units: int, dtype: types.Float, biases: bool = True) -
     return product
 
 
-def argument_of(
+def pointer_argument(
     name: str,
     dtypes: set[types.Type],
     written: bool,
     ndim: int = 1,
-    because: str = ", as the network standardises",
+    reason: str = ", as the network standardises",
 ) -> Any:
     """Create a function that returns the address of an argument, or raises for a wrong type."""
     allowed = " or ".join(sorted(map(str, dtypes)))
-    why = ", the network's dtype" if len(dtypes) == 1 else because
+    why = ", the network's dtype" if len(dtypes) == 1 else reason
 
     @intrinsic
     def pointer(typingctx: Any, array: Any) -> Any:
@@ -212,12 +214,12 @@ def argument_of(
 
 
 @inner
-def softmax_of_sample(n, z):  # noqa: ANN001, ANN201
+def softmax_sample(n, z):  # noqa: ANN001, ANN201
     """Replace the net inputs of one sample by probabilities."""
     top = z[0]
     for unit in range(1, n):
         top = top if z[unit] < top else z[unit]
-    total = like(z, 0.0)
+    total = cast_like(z, 0.0)
     for unit in range(n):
         z[unit] = exp_negative(z[unit] - top)
     for unit in range(n):
@@ -226,18 +228,18 @@ def softmax_of_sample(n, z):  # noqa: ANN001, ANN201
         z[unit] = z[unit] / total
 
 
-def standardize_by(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | None) -> Any:
+def make_standardize(shift: np.ndarray, scale: np.ndarray, smooth_clip: float | None) -> Any:
     """Create a function ``(x, table, out)`` that standardises in float64; ``table`` is unused."""
     features, clips, factor = len(shift), smooth_clip is not None, 1.0 / (smooth_clip or 1.0)
-    own = table_of(np.concatenate([shift, scale]))
+    own = constant_table(np.concatenate([shift, scale]))
 
-    @distinct
+    @noalias
     def standardize(x, table, out):  # noqa: ANN001, ANN202
         numbers = own()
         for j in range(features):
             z = (x[j] - numbers[j]) * numbers[features + j]
             if clips:
                 z = z / math.hypot(1.0, z * factor)
-            out[j] = like(out, z)
+            out[j] = cast_like(out, z)
 
     return standardize

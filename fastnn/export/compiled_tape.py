@@ -21,10 +21,10 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 from fastnn import backends
-from fastnn.backends.numba.pointers import at, like, reinterpret
+from fastnn.backends.numba.pointers import at, cast_like, reinterpret
 from fastnn.backends.numba.tape import _apply_gradient, _tape_backward, _tape_forward
 from fastnn.backends.plan import ALIGNMENT, aligned_zeros
-from fastnn.export.compiled_parts import argument_of
+from fastnn.export.compiled_parts import pointer_argument
 
 if TYPE_CHECKING:
     from fastnn.backends.interface import Net
@@ -43,7 +43,7 @@ class NumbaTape(NamedTuple):
     tape: np.ndarray
 
 
-def _live(array: np.ndarray) -> Any:
+def _shared_array(array: np.ndarray) -> Any:
     """Create a function that returns an existing array, not a copy, and keeps it alive."""
     kind = numba.typeof(array)
 
@@ -71,7 +71,7 @@ def _live(array: np.ndarray) -> Any:
     return get
 
 
-def _machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
+def _call_machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
     """Create a function ``(tuple of arguments)`` that calls the machine code of a kernel."""
     dispatcher.compile(arguments)
     code = dispatcher.overloads[arguments]
@@ -79,7 +79,7 @@ def _machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
     result = code.signature.return_type
 
     @intrinsic
-    def call(typingctx: Any, given: Any) -> Any:
+    def call_address(typingctx: Any, given: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             values = [
                 context.cast(builder, value, kind, wanted)
@@ -99,7 +99,7 @@ def _machine_code(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
 
         return result(given), codegen
 
-    return call
+    return call_address
 
 
 def _standardize(net: Network) -> Any:
@@ -114,11 +114,11 @@ def _standardize(net: Network) -> Any:
         @compiled
         def cast(x, n, out, slopes):  # noqa: ANN001, ANN202
             for i in range(n * features):
-                out[i] = like(out, x[i])
+                out[i] = cast_like(out, x[i])
 
         return cast
     clips, limit = bound is not None, bound or 1.0
-    shift, scale, high, low, factor = scales.input_factors
+    shift, scale, high, low, factor = scales.input_standardizer
     single = factor is not None and net.dtype == np.float32
     if not single:
         high = low = factor = np.zeros(1, np.float32)
@@ -136,11 +136,11 @@ def _standardize(net: Network) -> Any:
                 s = ((np.float32(x[i]) - high[j]) - low[j]) * factor[j]
                 if clips:
                     s = s / math.hypot(one, s / limit_single)
-                out[i] = like(out, s)
+                out[i] = cast_like(out, s)
             else:
                 if clips:
                     z = z / math.hypot(1.0, z / limit)
-                out[i] = like(out, z)
+                out[i] = cast_like(out, z)
 
     return standardize
 
@@ -184,8 +184,8 @@ def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> N
     model = net.model
     if model.kernels.NAME != "numba":
         model = net.spec.model(backends.load("numba"))
-    memory = model.tape_memory(max_rows, training)
-    model.give_back(memory)  # only its shapes and its plan are used
+    memory = model.acquire_tape(max_rows, training)
+    model.release_tape(memory)  # only its shapes and its plan are used
     layout = _Layout.of(net, memory)
     shift, scale = net.scales.target_shift, net.scales.target_scale
     if of == "logits" or shift is None or scale is None:
@@ -199,7 +199,7 @@ def numba_tape(net: Network, max_rows: int, of: str | None, training: bool) -> N
 
 def _net_of(net: Net) -> Any:
     """Create a function that returns a network in the form the kernels take."""
-    header, layers, constants = (_live(array) for array in net[:3])
+    header, layers, constants = (_shared_array(array) for array in net[:3])
     loss, l2 = net.loss, net.l2
 
     @compiled
@@ -231,12 +231,12 @@ def _forward(
     x_at, z_at, slopes_at, _, work_at, size = layout
     max_rows, work_shape, seed = memory.key[0], memory.work.shape, net.state.seed
     net_type, matrix, rest = _types_of(memory.net, seed, number)
-    run = _machine_code(_tape_forward, (net_type, matrix, *rest))
+    run = _call_machine_code(_tape_forward, (net_type, matrix, *rest))
     counts = net.state.shared_counter()
     net_, params, counter = (
         _net_of(memory.net),
-        _live(net.params),
-        _live(counts),
+        _shared_array(net.params),
+        _shared_array(counts),
     )
     standardize, scaled = _standardize(net), shift is not None
     if shift is None or scale is None:
@@ -265,9 +265,9 @@ def _forward(
         run((net_(), x, seed, counts[1], params(), work, z_))
         for i in range(n * n_outputs):
             if scaled:
-                out_[i] = like(out_, z[i] / scale[i % n_outputs] + shift[i % n_outputs])
+                out_[i] = cast_like(out_, z[i] / scale[i % n_outputs] + shift[i % n_outputs])
             else:
-                out_[i] = like(out_, z[i])
+                out_[i] = cast_like(out_, z[i])
 
     return forward
 
@@ -279,18 +279,18 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
     work_shape, (groups, n_params) = memory.work.shape, memory.grads.shape
     seed, clips, scaled = net.state.seed, net.smooth_clip is not None, scale is not None
     net_type, matrix, rest = _types_of(memory.net, seed, number)
-    run = _machine_code(_tape_backward, (net_type, matrix, matrix, *rest, matrix))
+    run = _call_machine_code(_tape_backward, (net_type, matrix, matrix, *rest, matrix))
     counts = net.state.shared_counter()
     net_, params, counter = (
         _net_of(memory.net),
-        _live(net.params),
-        _live(counts),
+        _shared_array(net.params),
+        _shared_array(counts),
     )
     factor = net.scales.input_scale if net.scales.input_scale is not None else np.ones(features)
     if scale is None:
         scale = np.zeros(1)
     tape_pointer, d_pointer, d_inputs_pointer = _arguments(number, tape=1, d_outputs=2, d_inputs=2)
-    gradient_pointer = argument_of("gradient", {number}, True)
+    gradient_pointer = pointer_argument("gradient", {number}, True)
     wrong_tape = f"tape must have shape ({size},), as that of numba_tape"
     wrong_d = f"d_outputs must have shape (rows of X, {n_outputs})"
     wrong_gradient = f"gradient must have shape ({n_params},)"
@@ -316,7 +316,7 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
             raise ValueError(changed)
         x, dz = at(tape_, x_at), at(tape_, z_at)
         for i in range(n * n_outputs):
-            dz[i] = like(dz, d_[i] / scale[i % n_outputs] if scaled else d_[i])
+            dz[i] = cast_like(dz, d_[i] / scale[i % n_outputs] if scaled else d_[i])
         sums = gradient_ if groups == 1 else at(tape_, grads_at)
         work = carray(at(tape_, work_at), work_shape)
         x_, dz_ = carray(x, (n, features)), carray(dz, (n, n_outputs))
@@ -328,7 +328,7 @@ def _backward(net: Network, memory: TapeMemory, layout: _Layout, scale: np.ndarr
         if d_inputs is not None:
             slopes, dx = reinterpret(at(tape_, slopes_at), np.float64), d_inputs_pointer(d_inputs)
             for i in range(n * features):
-                dx[i] = like(dx, x[i] * (slopes[i] if clips else factor[i % features]))
+                dx[i] = cast_like(dx, x[i] * (slopes[i] if clips else factor[i % features]))
 
     return backward
 
@@ -340,17 +340,22 @@ def _apply(net: Network, model: Model) -> Any:
     number, rule = numba.from_dtype(net.dtype), optimizer.for_kernels()
     net_, params, moments, counter = (
         _net_of(plan_net),
-        *(_live(array) for array in (net.params, state.moments, state.shared_counter())),
+        *(_shared_array(array) for array in (net.params, state.moments, state.shared_counter())),
     )
-    code, constants, decay, front = rule.code, _live(rule.constants), rule.decay, _live(rule.front)
+    code, constants, decay, front = (
+        rule.code,
+        _shared_array(rule.constants),
+        rule.decay,
+        _shared_array(rule.front),
+    )
     vector, matrix = (types.Array(number, ndim, "C") for ndim in (1, 2))
     rule_type, net_type = numba.typeof(tuple(rule)), numba.typeof(tuple(plan_net))
     arguments = (net_type, vector, rule_type, types.float64, types.int64, vector, matrix)
-    run = _machine_code(_apply_gradient, arguments)
+    run = _call_machine_code(_apply_gradient, arguments)
     clips = bool(optimizer.clip_norm or optimizer.clip_value)
-    own = _live(np.empty(n_params, net.dtype))  # the kernel clips in place
+    own = _shared_array(np.empty(n_params, net.dtype))  # the kernel clips in place
     rate = float(optimizer.learning_rate)
-    gradient_pointer = argument_of("gradient", {number}, False)
+    gradient_pointer = pointer_argument("gradient", {number}, False)
     wrong_gradient = f"gradient must have shape ({n_params},)"
 
     @compiled
@@ -383,5 +388,5 @@ def _arguments(number: types.Float, **dims: int) -> list[Any]:
     for name, ndim in dims.items():
         dtypes: set[types.Type] = {number} if ndim == 1 else {types.float32, types.float64}
         written = name not in ("X", "d_outputs")
-        found.append(argument_of(name, dtypes, written, ndim, because=""))
+        found.append(pointer_argument(name, dtypes, written, ndim, reason=""))
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.collector import Collector
+from fastnn.export.collector import LayerCollector
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.extras import require
 from fastnn.network import Network
@@ -29,7 +29,7 @@ _KERAS_NAMES = {
     "softmax": "softmax",
     "exp": "exponential",
 }
-_OUR_NAMES = {theirs: ours for ours, theirs in _KERAS_NAMES.items()}
+_FASTNN_NAMES = {theirs: ours for ours, theirs in _KERAS_NAMES.items()}
 
 
 def _keras() -> Any:
@@ -76,7 +76,7 @@ def to_keras(
     >>> model = fastnn.export.to_keras(net)  # doctest: +SKIP
     >>> model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
     """
-    keras, (front, plain) = _keras(), describe(model).split()
+    keras, (clipping, plain) = _keras(), describe(model).split()
     dtype = plain.dtype.name
     layers = keras.layers
     stack: list[Any] = []
@@ -92,17 +92,17 @@ def to_keras(
             stack.append(layers.ELU(alpha=layer.alpha, dtype=dtype))
         if layer.dropout:
             stack.append(layers.Dropout(layer.dropout, dtype=dtype))
-    if front is None:
-        made = keras.Sequential([keras.Input((plain.sizes[0],), dtype=dtype), *stack])
+    if clipping is None:
+        new_map = keras.Sequential([keras.Input((plain.sizes[0],), dtype=dtype), *stack])
     else:
         x = inputs = keras.Input((plain.sizes[0],), dtype="float64")
-        for layer in [*_clipped(keras, front), *stack]:
+        for layer in [*_clipped(keras, clipping), *stack]:
             x = layer(x)
-        made = keras.Model(inputs, x)
-    dense = [layer for layer in made.layers if isinstance(layer, layers.Dense)]
+        new_map = keras.Model(inputs, x)
+    dense = [layer for layer in new_map.layers if isinstance(layer, layers.Dense)]
     for theirs, ours in zip(dense, plain.layers, strict=True):
         theirs.set_weights([ours.weights, ours.biases])
-    return made
+    return new_map
 
 
 def _clipped(keras: Any, plain: PlainNetwork) -> list[Any]:
@@ -166,7 +166,7 @@ def from_keras(
     >>> net = from_keras(keras.saving.load_model("model.keras"))  # doctest: +SKIP
     """
     keras = _keras()
-    layers, collector = keras.layers, Collector(loss)
+    layers, collector = keras.layers, LayerCollector(loss)
     for part in _chain(keras, model):
         where = f"layer {part.name} ({type(part).__name__})"
         if isinstance(part, layers.Dense):
@@ -235,15 +235,15 @@ def _function(keras: Any, where: str, function: Any) -> tuple[str, float]:
         return "leaky_relu", 0.2  # Keras's default
     if function is activations.elu:
         return "elu", 1.0
-    if name in _OUR_NAMES and function is getattr(activations, name):
-        return _OUR_NAMES[name], 0.0
+    if name in _FASTNN_NAMES and function is getattr(activations, name):
+        return _FASTNN_NAMES[name], 0.0
     raise ValueError(
         f"{where}: the activation {name} is not supported; "
-        f"known are {', '.join([*_OUR_NAMES, 'leaky_relu', 'elu'])}"
+        f"known are {', '.join([*_FASTNN_NAMES, 'leaky_relu', 'elu'])}"
     )
 
 
-def _normalization(collector: Collector, where: str, layer: Any) -> None:
+def _normalization(collector: LayerCollector, where: str, layer: Any) -> None:
     """Add the map of a Normalization layer."""
     mean = np.asarray(layer.mean, np.float64).ravel()
     # Keras divides by the standard deviation, but at least by its epsilon.
@@ -254,7 +254,7 @@ def _normalization(collector: Collector, where: str, layer: Any) -> None:
         collector.affine(where, 1 / deviation, -mean / deviation)
 
 
-def _batch_normalization(collector: Collector, where: str, layer: Any) -> None:
+def _batch_normalization(collector: LayerCollector, where: str, layer: Any) -> None:
     """Add the map of a BatchNormalization layer in prediction, with its moving averages."""
     if layer.axis not in (-1, 1):
         raise ValueError(f"{where}: axis must be the last one; got {layer.axis}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.datasets.cells import TRUTH
-from fastnn.export import onnx as graphs
-from fastnn.export.onnx import TEXT_DOMAIN, Graph
+from fastnn.export import onnx_graph as graphs
+from fastnn.export.onnx_graph import TEXT_DOMAIN, Graph
 from fastnn.export.table import PlainTable, what_to_pass
 from fastnn.extras import require
 
@@ -41,7 +41,7 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
     unique = _namer(names)
     wanted = ["variable"] if plain.is_regression else ["label", "probabilities"]
     outputs = [unique(name, name) for name in wanted]
-    graph = Graph(plain.dtype, unique, outside=DOUBLE)
+    graph = Graph(plain.dtype, unique, output_dtype=DOUBLE)
     inputs = []
     for code in table.columns:
         kind = onnx.helper.np_dtype_to_tensor_dtype(_dtype_of(code, given))
@@ -56,7 +56,7 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
     else:
         x = encoded(graph, table, given)
     _predictions(graph, table, x, outputs, given)
-    return graphs.finished(graph, inputs, graphs.outputs_of(plain, outputs, given), doc)
+    return graphs.make_model(graph, inputs, graphs.make_outputs(plain, outputs, given), doc)
 
 
 def _namer(taken: Iterable[str]) -> Callable[..., str]:
@@ -89,7 +89,7 @@ def _predictions(
         if plain.is_regression and given != DOUBLE:
             graph.cast(graphs.values(graph, plain, x), given, out=out)
             return
-        graphs.build(graph, plain, x, outputs)
+        graphs.add_network(graph, plain, x, outputs)
         return
     each = graphs.values if plain.is_regression else graphs.probabilities
     dtype = DOUBLE if plain.is_regression else graph.dtype
@@ -146,18 +146,18 @@ class _Parts:
 
     def in_order(self) -> str:
         """Concatenate all encoded columns in the order of their slots."""
-        x = self._beside(self.parts)
+        x = self._concat(self.parts)
         n = max(self.order) + 1
         places = [self.order.index(slot) for slot in range(n)]
         if places == list(range(len(self.order))):
             return x
         return self.graph.add("Gather", x, self.graph.constant("order", np.array(places)), axis=1)
 
-    def _beside(self, parts: list[str]) -> str:
+    def _concat(self, parts: list[str]) -> str:
         return parts[0] if len(parts) == 1 else self.graph.add("Concat", *parts, axis=1)
 
     def _double(self, codes: list[ColumnCode], given: np.dtype) -> str:
-        x = self._beside([code.name for code in codes])
+        x = self._concat([code.name for code in codes])
         return x if given == DOUBLE else self.graph.cast(x, DOUBLE)
 
     def _constant(self, name: str, values: Any) -> str:
@@ -225,7 +225,7 @@ class _Parts:
         """Add the parts of dates, by the Gregorian calendar."""
         if not codes:
             return
-        seconds = self._beside([code.name for code in codes])
+        seconds = self._concat([code.name for code in codes])
         gaps = self.graph.add("IsNaN", seconds)
         seconds = self.graph.add("Where", gaps, self._constant("zero", 0.0), seconds)
         origins = [code.origin for code in codes]

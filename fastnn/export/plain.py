@@ -21,12 +21,12 @@ OUTPUTS = dict.fromkeys(codes.LOSSES, "identity") | {
     "poisson": "exp",
 }
 # Default loss of a model whose training loss is unknown, by activation of the output layer.
-USUAL_LOSSES = {"identity": "squared_error"} | {
+DEFAULT_LOSSES = {"identity": "squared_error"} | {
     output: loss for loss, output in OUTPUTS.items() if output != "identity"
 }
 
 # Largest tolerated rounding error, in standard deviations, of a cast to float32 before the shift.
-LARGEST_ROUNDING = 1e-3
+MAX_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +275,7 @@ class PlainNetwork:
             shift, scale = getattr(self, f"{kind}_shift"), getattr(self, f"{kind}_scale")
             if shift is not None:
                 ratio = max(ratio, float(np.abs(shift * scale).max()))
-        return bool(ratio * np.finfo(np.float32).eps > LARGEST_ROUNDING)
+        return bool(ratio * np.finfo(np.float32).eps > MAX_ROUNDING)
 
     def to_network(self, backend: str = "auto") -> Network:
         """Create a network with these parameters.
@@ -427,7 +427,7 @@ def describe(model: Network | MLPClassifier | MLPRegressor | PlainNetwork) -> Pl
     named = net.loss_name in OUTPUTS and net.spec.outputs_per_target == 1
     return PlainNetwork(
         tuple(layers),
-        net.loss_name if named else USUAL_LOSSES["identity"],
+        net.loss_name if named else DEFAULT_LOSSES["identity"],
         classes,
         targets_1d=net.targets_1d,
         smooth_clip=net.smooth_clip if net.scales.input_shift is not None else None,

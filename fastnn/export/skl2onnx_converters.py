@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.export.onnx import Graph, build, onnx_labels
+from fastnn.export.onnx_graph import Graph, add_network, onnx_labels
 from fastnn.export.plain import PlainNetwork, describe
 from fastnn.extras import require
 
@@ -103,7 +103,7 @@ def _skl2onnx_convert(scope: Any, operator: Any, container: Any) -> None:
     x = operator.inputs[0].full_name
     if real is not operator.inputs[0].type:
         x = graph.cast(x, dtype)
-    build(graph, plain, x, [output.full_name for output in operator.outputs])
+    add_network(graph, plain, x, [output.full_name for output in operator.outputs])
     for name, array in graph.constants.items():
         text = array.dtype == object
         kind = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastnn.tables.columns import Column
     from fastnn.tables.encoding import Encoding
 
-GAPS = 0.15  # fraction of missing values in the random rows of self-tests
+MISSING_FRACTION = 0.15  # fraction of missing values in the random rows of self-tests
 
 
 class RawRows(NamedTuple):
@@ -149,7 +149,7 @@ class PlainTable:
             else:
                 middle, spread = self._usual(slots[code.name][0], code.fill[0])
                 numbers[:, k] = middle + spread * rng.standard_normal(n)
-        numbers[rng.random(numbers.shape) < GAPS] = np.nan
+        numbers[rng.random(numbers.shape) < MISSING_FRACTION] = np.nan
         codes = np.empty((n, len(self.categories)), np.int32)
         for k, code in enumerate(self.categories):
             codes[:, k] = rng.integers(-1, len(code.categories), n)

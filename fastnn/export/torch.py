@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastnn.export.collector import Collector
+from fastnn.export.collector import LayerCollector
 from fastnn.export.plain import Layer, PlainNetwork, describe
 from fastnn.extras import require
 from fastnn.network import Network
@@ -59,14 +59,14 @@ def to_torch(
     >>> module(torch.tensor([[0.0, 1.0]]))  # doctest: +SKIP
     """
     torch = _torch()
-    front, plain = describe(model).split()
+    clipping, plain = describe(model).split()
     nn, modules = torch.nn, []
-    if front is not None:
-        assert front.input_shift is not None
-        assert front.input_scale is not None
-        standardize = _standardize_class()(plain.sizes[0], plain.dtype.name, front.smooth_clip)
-        standardize.shift.copy_(torch.from_numpy(front.input_shift.copy()))
-        standardize.scale.copy_(torch.from_numpy(front.input_scale.copy()))
+    if clipping is not None:
+        assert clipping.input_shift is not None
+        assert clipping.input_scale is not None
+        standardize = _standardize_class()(plain.sizes[0], plain.dtype.name, clipping.smooth_clip)
+        standardize.shift.copy_(torch.from_numpy(clipping.input_shift.copy()))
+        standardize.scale.copy_(torch.from_numpy(clipping.input_scale.copy()))
         modules.append(standardize)
     for layer in plain.layers:
         fan_in, fan_out = layer.weights.shape
@@ -196,7 +196,7 @@ def from_torch(
     >>> net = from_torch(module, loss="cross_entropy")  # doctest: +SKIP
     """
     nn = _torch().nn
-    collector = Collector(loss)
+    collector = LayerCollector(loss)
     for where, part in _flatten(nn, module, ""):
         if isinstance(part, nn.Linear):
             w = part.weight.detach().cpu().numpy().T
@@ -206,7 +206,7 @@ def from_torch(
             collector.dropout(where, part.p)
         elif isinstance(part, nn.BatchNorm1d):
             collector.affine(where, *_batch_norm(where, part))
-        elif _is_ours(part):
+        elif _is_standardize(part):
             scales = part.shift.cpu().numpy(), part.scale.cpu().numpy()
             collector.standardize(where, *scales, part.bound)
         elif isinstance(part, nn.Flatten) and part.start_dim == 1:
@@ -223,13 +223,13 @@ def _flatten(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
     if inherited is nn.Sequential.forward:
         for key, part in module.named_children():
             yield from _flatten(nn, part, f"{name}.{key}" if name else key)
-    elif getattr(inherited, "__module__", "").startswith("torch.nn.") or _is_ours(module):
+    elif getattr(inherited, "__module__", "").startswith("torch.nn.") or _is_standardize(module):
         yield f"layer {name or 0} ({type(module).__name__})", module
     else:
         yield from _traced(nn, module, name)
 
 
-def _is_ours(module: Any) -> bool:
+def _is_standardize(module: Any) -> bool:
     """Whether a module is ``Standardize``, created by :func:`to_torch` for ``smooth_clip``."""
     return isinstance(module, _standardize_class())
 
@@ -264,12 +264,12 @@ def _traced(nn: Any, module: Any, name: str) -> Iterator[tuple[str, Any]]:
         if node.op == "call_module":
             yield from _flatten(nn, traced.get_submodule(node.target), str(node.target))
         elif node.op != "output":
-            made = functions.get(node.target)
-            if made is None:
+            new_map = functions.get(node.target)
+            if new_map is None:
                 raise ValueError(f"{where} is not supported; use the layers of torch.nn")
             settings = {k: v for k, v in node.kwargs.items() if k not in _WITHOUT_MEANING}
             try:
-                part = made(*node.args[1:], **settings)
+                part = new_map(*node.args[1:], **settings)
             except TypeError as error:
                 raise ValueError(f"{where} is not supported: {error}") from None
             yield where, part
@@ -314,14 +314,14 @@ def _functions(nn: Any) -> dict[Any, Any]:
         "dropout": nn.Dropout,
         "flatten": flatten,
     }
-    known: dict[Any, Any] = {"view": flatten, "reshape": flatten}
-    for name, made in names.items():
+    previous: dict[Any, Any] = {"view": flatten, "reshape": flatten}
+    for name, new_map in names.items():
         for owner in (torch, functional):
             if hasattr(owner, name):
-                known[getattr(owner, name)] = made
+                previous[getattr(owner, name)] = new_map
         if hasattr(torch.Tensor, name):
-            known[name] = made
-    return known
+            previous[name] = new_map
+    return previous
 
 
 def _batch_norm(where: str, part: Any) -> tuple[Any, Any]:
@@ -365,8 +365,8 @@ def _name(nn: Any, where: str, part: Any) -> tuple[str, float]:
         nn.LogSoftmax: "softmax",
     }
     if type(part) not in names:
-        known = ", ".join(
+        previous = ", ".join(
             ["Linear", "Dropout", "BatchNorm1d", "LeakyReLU", "ELU", *(k.__name__ for k in names)]
         )
-        raise ValueError(f"{where} is not supported; known are {known}")
+        raise ValueError(f"{where} is not supported; known are {previous}")
     return names[type(part)], 0.0

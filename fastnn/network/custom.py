@@ -15,7 +15,7 @@ from fastnn.backends import codes
 
 
 @dataclass(frozen=True, repr=False)
-class _Pair:
+class _CustomFunction:
     """Base class of :class:`CustomActivation` and :class:`CustomLoss`."""
 
     f: Callable
@@ -24,7 +24,7 @@ class _Pair:
 
     kind: ClassVar[str]
     arguments: ClassVar[tuple[str, ...]]
-    taken: ClassVar[frozenset[str]]
+    reserved_names: ClassVar[frozenset[str]]
     _compiled: ClassVar[dict[str, Any]]  # set per instance; no field, so that == ignores it
 
     def __post_init__(self) -> None:
@@ -34,7 +34,7 @@ class _Pair:
             if not callable(function):
                 raise ValueError(f"{argument} must be a function of ({names}); got {function!r}")
             try:
-                inspect.signature(_python(function)).bind(*self.arguments)
+                inspect.signature(_python_function(function)).bind(*self.arguments)
             except TypeError as error:
                 raise ValueError(f"{argument} must be a function of ({names}): {error}") from None
             except ValueError:  # no signature, as for some C functions: checked when called
@@ -44,7 +44,7 @@ class _Pair:
             name = getattr(self.f, "__name__", type(self.f).__name__)
         if not isinstance(name, str) or not name:
             raise ValueError(f"name must be a string that is not empty; got {name!r}")
-        if name in self.taken:
+        if name in self.reserved_names:
             raise ValueError(f"name must not be that of a built-in {self.kind}; got {name!r}")
         object.__setattr__(self, "name", name)
         # Compiled functions by dtype. The kernels know only their addresses, so whatever uses the
@@ -54,14 +54,14 @@ class _Pair:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
-    def __deepcopy__(self, memo: dict) -> _Pair:
+    def __deepcopy__(self, memo: dict) -> _CustomFunction:
         return self  # immutable
 
     def __reduce__(self) -> tuple:
         # addresses are valid in one process only
         return type(self), (self.f, self.df, self.name)
 
-    def for_kernels(self, backend: str, dtype: np.dtype) -> float | _Pair:
+    def for_kernels(self, backend: str, dtype: np.dtype) -> float | _CustomFunction:
         """Return the value the kernels read in place of the constant of a built-in function.
 
         Parameters
@@ -83,7 +83,7 @@ class _Pair:
         """
         if backend == "numpy":
             for argument in ("f", "df"):
-                self._try(argument, dtype)
+                self._check_call(argument, dtype)
             return self
         if backend != "numba":
             raise ValueError(
@@ -92,14 +92,14 @@ class _Pair:
             )
         name = np.dtype(dtype).name
         if name not in self._compiled:
-            self._compiled[name] = _compiled_rows(self, name)
+            self._compiled[name] = _compile_rows(self, name)
         return float(self._compiled[name].address)
 
-    def _try(self, argument: str, dtype: np.dtype) -> None:
+    def _check_call(self, argument: str, dtype: np.dtype) -> None:
         """Call a function once in the same way as the NumPy kernels."""
         numbers = np.array([0.5, 0.25], dtype)[: len(self.arguments)]
         try:
-            value = _python(getattr(self, argument))(*numbers)
+            value = _python_function(getattr(self, argument))(*numbers)
         except Exception as error:
             raise ValueError(
                 f"{argument} of {self!r} fails for {tuple(map(float, numbers))}: {error}"
@@ -108,7 +108,7 @@ class _Pair:
             raise ValueError(f"{argument} of {self!r} must give a real number; it gave {value!r}")
 
 
-class CustomActivation(_Pair):
+class CustomActivation(_CustomFunction):
     """A user-defined activation, for the NumPy and Numba backends.
 
     Accepted in place of the name of an activation. ``backend="auto"`` then chooses Numba, which
@@ -149,10 +149,10 @@ class CustomActivation(_Pair):
 
     kind = "activation"
     arguments = ("z",)
-    taken = frozenset(codes.ACTIVATIONS)
+    reserved_names = frozenset(codes.ACTIVATIONS)
 
 
-class CustomLoss(_Pair):
+class CustomLoss(_CustomFunction):
     """A user-defined loss for regression, for the NumPy and Numba backends.
 
     Accepted by :class:`fastnn.Network` and :class:`fastnn.MLPRegressor` as ``loss``. The outputs
@@ -190,21 +190,21 @@ class CustomLoss(_Pair):
 
     kind = "loss"
     arguments = ("z", "t")
-    taken = frozenset(codes.LOSSES)
+    reserved_names = frozenset(codes.LOSSES)
 
 
-def _python(function: Callable) -> Callable:
+def _python_function(function: Callable) -> Callable:
     """The Python function from which a function was compiled, or the function itself."""
     return getattr(function, "py_func", function)
 
 
 @functools.lru_cache(maxsize=64)  # by equality: each task of a joblib worker unpickles a new pair
-def _compiled_rows(pair: _Pair, dtype: str) -> Any:
+def _compile_rows(pair: _CustomFunction, dtype: str) -> Any:
     """Compile a C function over contiguous values, which the Numba kernels call by its address.
 
-    For an activation ``(back, n, z, out)``: ``out = f(z)``, or if ``back`` ``out *= df(z)``;
-    ``out`` may be ``z`` in the first case. For a loss ``(n, targets, weight, scale, each, out)``:
-    ``each += weight f(out, targets)``, then ``out = df(out, targets) weight scale``.
+    For an activation ``(backward, n, z, out)``: ``out = f(z)``, where ``out`` may be ``z``, or if
+    ``backward`` ``out *= df(z)``. For a loss ``(n, targets, weight, scale, losses, out)``:
+    ``losses += weight f(out, targets)``, then ``out = df(out, targets) weight scale``.
     """
     from numba import cfunc, types
 
@@ -215,8 +215,8 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
     if pair.kind == "activation":
 
         @cfunc(types.void(types.intp, types.intp, pointer, pointer), error_model="numpy")
-        def rows(back, n, z, out):  # noqa: ANN001, ANN202
-            if back:
+        def rows(backward, n, z, out):  # noqa: ANN001, ANN202
+            if backward:
                 for s in range(n):
                     out[s] = out[s] * df(z[s])
             else:
@@ -228,23 +228,23 @@ def _compiled_rows(pair: _Pair, dtype: str) -> Any:
     signature = types.void(types.intp, pointer, pointer, number, pointer, pointer)
 
     @cfunc(signature, error_model="numpy")
-    def loss_rows(n, targets, weight, scale, each, out):  # noqa: ANN001, ANN202
+    def loss_rows(n, targets, weight, scale, losses, out):  # noqa: ANN001, ANN202
         for s in range(n):
             z = out[s]
-            each[s] += f(z, targets[s]) * weight[s]
+            losses[s] += f(z, targets[s]) * weight[s]
             out[s] = df(z, targets[s]) * (weight[s] * scale)
 
     return loss_rows
 
 
-def _compiled(pair: _Pair, argument: str, number: Any) -> Any:
+def _compiled(pair: _CustomFunction, argument: str, number: Any) -> Any:
     """Compile one function of a pair with Numba for one type; it returns NaN where it raises."""
     import numba
     from numba import types
 
     function = getattr(pair, argument)
     options = getattr(function, "targetoptions", {})
-    function = _python(function)
+    function = _python_function(function)
     if not isinstance(function, FunctionType):
         raise ValueError(
             f"{argument} of {pair!r} cannot be compiled by Numba: it must be written in Python, "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fastnn.network.spec import NetworkSpec
     from fastnn.network.taylor import Taylor
 
-OF = ("logits", "proba", "predict")
+OUTPUT_KINDS = ("logits", "proba", "predict")
 
 
 class Differentiable:
@@ -68,7 +68,7 @@ class Differentiable:
         >>> net.jacobian(np.zeros((5, 3))).shape
         (5, 2, 3)
         """
-        point = _Point(self, X, of)
+        point = _EvaluationPoint(self, X, of)
         spec, samples = self.spec, len(point.x)
         # one backward pass per output, or one forward pass per feature, whichever is fewer
         if spec.n_outputs <= spec.n_features:
@@ -76,7 +76,7 @@ class Differentiable:
         else:
             units = np.eye(spec.n_features, dtype=spec.dtype)[None]
             jacobian = self._tangents(point.x, units).transpose(0, 2, 1)
-        jacobian = point.outputs.change(point.p, jacobian)
+        jacobian = point.outputs.jvp(point.p, jacobian)
         if point.slope is not None:
             jacobian = jacobian * point.slope[:, None, :]
         return np.ascontiguousarray(jacobian).reshape(samples, -1, spec.n_features)
@@ -107,7 +107,7 @@ class Differentiable:
         >>> net.jacobian_by_params(np.zeros((5, 3))).shape
         (5, 2, 50)
         """
-        point, spec = _Point(self, X, of), self.spec
+        point, spec = _EvaluationPoint(self, X, of), self.spec
         shape = self.model.plan.n_params, spec.n_outputs, len(point.x)
         n_bytes = math.prod(shape) * spec.dtype.itemsize
         check_memory(
@@ -115,7 +115,7 @@ class Differentiable:
         )
         rows = np.empty(shape, spec.dtype)
         self.model.sample_gradients(point.x, np.eye(spec.n_outputs, dtype=spec.dtype)[None], rows)
-        jacobian = point.outputs.change(point.p, rows.transpose(2, 1, 0))
+        jacobian = point.outputs.jvp(point.p, rows.transpose(2, 1, 0))
         return np.ascontiguousarray(jacobian)
 
     def vjp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
@@ -142,10 +142,10 @@ class Differentiable:
         >>> net.vjp([[0.0, 1.0]], [[1.0, 0.0]]).shape  # of the first output, by the features
         (1, 2)
         """
-        point = _Point(self, X, of)
+        point = _EvaluationPoint(self, X, of)
         v = point.vectors("v", v, point.outputs.n)
-        vector = self._kernel_vectors(point.outputs.back(point.p, v))
-        return point.by_features(self._gradients(point.x, vector[:, None])[:, 0])
+        vector = self._kernel_vectors(point.outputs.vjp(point.p, v))
+        return point.times_input_slope(self._gradients(point.x, vector[:, None])[:, 0])
 
     def jvp(self, X: Any, v: Any, *, of: str | None = None) -> np.ndarray:
         """Jacobian-vector product: derivative of the outputs along the direction ``v``.
@@ -171,10 +171,10 @@ class Differentiable:
         >>> net.jvp([[0.0, 1.0]], [[1.0, 0.0]]).shape  # of all outputs, along the first feature
         (1, 2)
         """
-        point = _Point(self, X, of)
-        v = point.by_features(point.vectors("v", v, self.spec.n_features))
+        point = _EvaluationPoint(self, X, of)
+        v = point.times_input_slope(point.vectors("v", v, self.spec.n_features))
         tangents = self._tangents(point.x, self._kernel_vectors(v)[:, None])
-        return point.outputs.change(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
+        return point.outputs.jvp(point.p, tangents.transpose(0, 2, 1))[:, :, 0]
 
     def hvp(self, X: Any, v: Any, u: Any, *, of: str | None = None) -> np.ndarray:
         """Hessian-vector product: derivative of ``vjp(X, v)`` along the direction ``u``.
@@ -213,19 +213,19 @@ class Differentiable:
         for pair in self.spec.activation:
             if isinstance(pair, CustomActivation):
                 raise ValueError(f"hvp needs second derivatives, which {pair!r} does not have")
-        point = _Point(self, X, of)
+        point = _EvaluationPoint(self, X, of)
         v = point.vectors("v", v, point.outputs.n)
         u = point.vectors("u", u, self.spec.n_features)
-        direction = self._kernel_vectors(point.by_features(u))
+        direction = self._kernel_vectors(point.times_input_slope(u))
         tangents = self._tangents(point.x, direction[:, None])[:, 0]
-        vector = self._kernel_vectors(point.outputs.back(point.p, v))
-        tangent = self._kernel_vectors(point.outputs.back_change(point.p, v, tangents))
-        change = np.empty_like(direction)
-        self.model.input_curvature(point.x, direction, vector, tangent, change)
-        change = point.by_features(change)
-        if point.bend is not None:
-            change += self._gradients(point.x, vector[:, None])[:, 0] * point.bend * u
-        return change
+        vector = self._kernel_vectors(point.outputs.vjp(point.p, v))
+        tangent = self._kernel_vectors(point.outputs.vjp_tangent(point.p, v, tangents))
+        product = np.empty_like(direction)
+        self.model.input_curvature(point.x, direction, vector, tangent, product)
+        product = point.times_input_slope(product)
+        if point.curvature is not None:
+            product += self._gradients(point.x, vector[:, None])[:, 0] * point.curvature * u
+        return product
 
     def taylor(self, X: Any, u: Any, *, by_params: bool = False) -> Taylor:
         """Value, first and second derivative of the outputs along the direction ``u``.
@@ -266,9 +266,9 @@ class Differentiable:
         >>> laplacian.shape
         (5, 1)
         """
-        from fastnn.network.taylor import taylor_of
+        from fastnn.network.taylor import compute_taylor
 
-        return taylor_of(cast("Network", self), X, u, by_params)
+        return compute_taylor(cast("Network", self), X, u, by_params)
 
     # --- derivatives of the net inputs of the last layer by the inputs of the first ---
 
@@ -301,7 +301,7 @@ class Differentiable:
         return out
 
 
-class _Point:
+class _EvaluationPoint:
     """Samples at which derivatives are taken, with the functions before and after the layers.
 
     Attributes
@@ -321,9 +321,9 @@ class _Point:
         spec, scales = net.spec, net.scales
         if of is None and not spec.is_regression:
             of = "proba"
-        self.outputs = Outputs(spec, scales, of)
-        self.features, self.x = features_of(net, X)
-        self.slope, self.bend = scales.slopes(self.features, spec)
+        self.outputs = OutputFunction(spec, scales, of)
+        self.features, self.x = check_features(net, X)
+        self.slope, self.curvature = scales.input_derivatives(self.features, spec)
         self.dtype = np.dtype(np.float64) if self.slope is not None else spec.dtype
         self.p = np.empty(0)
         if self.outputs.kind != "identity":
@@ -344,12 +344,12 @@ class _Point:
         check_finite(name, array)
         return array
 
-    def by_features(self, x: np.ndarray) -> np.ndarray:
+    def times_input_slope(self, x: np.ndarray) -> np.ndarray:
         """Multiply by the derivative of the first layer's inputs with respect to the features."""
         return x if self.slope is None else x * self.slope
 
 
-def features_of(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def check_features(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Return the validated samples, unscaled, and the inputs of the first layer.
 
     With ``finite=False`` NaN is not checked here but by a kernel.
@@ -362,7 +362,7 @@ def features_of(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, np.n
     return features, net.scales.inputs(features, spec) if spec.standardize else features
 
 
-class Outputs:
+class OutputFunction:
     """The function after the net inputs z of the last layer: an activation, then target units.
 
     In the methods, ``p`` denotes the activations of z before the conversion to the units of the
@@ -390,7 +390,7 @@ class Outputs:
         if of is None:
             of = "predict"
         if of != "logits":
-            one_of("of", of, OF)
+            one_of("of", of, OUTPUT_KINDS)
             if (of == "predict") != spec.is_regression:
                 allowed = "predict" if spec.is_regression else "proba"
                 raise ValueError(
@@ -411,7 +411,7 @@ class Outputs:
         values = p if self.target_scale is None else scales.outputs(p)
         return p, np.hstack([1 - values, values]) if self.pair else values
 
-    def change(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
+    def jvp(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
         """Tangents ``(samples, outputs, n)`` of the outputs from those of the net inputs."""
         p = p[..., None]
         if self.kind == "softmax":
@@ -424,7 +424,7 @@ class Outputs:
             dz = dz / self.target_scale[:, None]
         return np.concatenate([-dz, dz], axis=1) if self.pair else dz
 
-    def back(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def vjp(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Convert derivatives by the outputs, ``(samples, outputs)``, to those by net inputs."""
         v = self._inner(v)
         if self.kind == "softmax":
@@ -433,8 +433,8 @@ class Outputs:
             return p * (1 - p) * v
         return p * v if self.kind == "exp" else v
 
-    def back_change(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Directional derivative of :meth:`back` as the net inputs change along ``dz``."""
+    def vjp_tangent(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
+        """Directional derivative of :meth:`vjp` as the net inputs change along ``dz``."""
         v = self._inner(v)
         if self.kind == "softmax":
             dp = p * (dz - (p * dz).sum(axis=1, keepdims=True))

@@ -56,11 +56,11 @@ class Ensemble:
         if not self.networks:
             raise ValueError("networks must have at least one network")
         count = len(self.networks)
-        given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
-        if given.shape != (count,) or not (np.isfinite(given) & (given > 0)).all():
+        weights_ = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+        if weights_.shape != (count,) or not (np.isfinite(weights_) & (weights_ > 0)).all():
             raise ValueError(f"weights must be {count} positive numbers; got {weights!r}")
-        total = given.sum()  # if close to 1, as for weights from a file, keep the bits
-        self.weights = given if abs(total - 1.0) < 1e-12 else given / total
+        total = weights_.sum()  # if close to 1, as for weights from a file, keep the bits
+        self.weights = weights_ if abs(total - 1.0) < 1e-12 else weights_ / total
         first = self.networks[0]
         for k, net in enumerate(self.networks):
             if not (net.is_regression or net.loss_name == "cross_entropy"):
@@ -68,9 +68,9 @@ class Ensemble:
                     f"networks[{k}] has the loss {net.loss_name}; cross_entropy or one"
                 )
             for name in ("n_features", "n_outputs", "loss_name", "dtype", "targets_1d"):
-                theirs, ours = getattr(net, name), getattr(first, name)
-                if theirs != ours:
-                    raise ValueError(f"networks[{k}] has {name} {theirs}; networks[0] has {ours}")
+                value, wanted = getattr(net, name), getattr(first, name)
+                if value != wanted:
+                    raise ValueError(f"networks[{k}] has {name} {value}; networks[0] has {wanted}")
             if not np.array_equal(net.classes_, first.classes_):  # type: ignore[arg-type]
                 raise ValueError(f"networks[{k}] knows other classes than networks[0]")
 
@@ -109,7 +109,7 @@ class Ensemble:
 
     def __getattr__(self, name: str) -> Any:
         """Attributes common to all networks; layer sizes are those of the first network."""
-        if name in _COMMON and "networks" in self.__dict__:
+        if name in _COMMON_ATTRIBUTES and "networks" in self.__dict__:
             return getattr(self.first, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -170,7 +170,7 @@ class Ensemble:
         ((50,), (50,))
         """
         if return_std:
-            return self._mean_and_deviation(X)
+            return self._mean_and_std(X)
         if self.first.is_regression:
             return self._mean([net.predict for net in self.networks], X)
         chosen = self.predict_proba(X).argmax(axis=1)
@@ -193,30 +193,31 @@ class Ensemble:
             return self._mean([net.predict_point for net in self.networks], X)
         return self.predict(X)
 
-    def _mean_and_deviation(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _mean_and_std(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the mixture of the networks."""
         if not self.first.is_regression:
             raise ValueError("return_std is for regressions; predict_proba tells of classes")
         means, variances = [], []
         for net in self.networks:
-            found = (
+            predicted = (
                 net.predict(X, return_std=True) if net.loss_name == "gaussian" else net.predict(X)
             )
-            mean, own = found if isinstance(found, tuple) else (found, np.zeros_like(found))
+            is_pair = isinstance(predicted, tuple)
+            mean, std = predicted if is_pair else (predicted, np.zeros_like(predicted))
             means.append(mean.astype(np.float64))
-            variances.append(np.square(own, dtype=np.float64))
+            variances.append(np.square(std, dtype=np.float64))
         mean = np.average(means, axis=0, weights=self.weights)
         spread = np.square(np.asarray(means) - mean) + np.asarray(variances)
         deviation = np.sqrt(np.average(spread, axis=0, weights=self.weights))
-        return mean.astype(found[0].dtype), deviation.astype(found[0].dtype)
+        return mean.astype(predicted[0].dtype), deviation.astype(predicted[0].dtype)
 
     def _mean(self, methods: Sequence[Any], X: Any) -> np.ndarray:
         """Weighted mean of the results of the methods, in their dtype."""
         total: Any = 0.0
         for method, weight in zip(methods, self.weights, strict=True):
-            found = method(X)
-            total = total + weight * found.astype(np.float64)
-        return total.astype(found.dtype)
+            predicted = method(X)
+            total = total + weight * predicted.astype(np.float64)
+        return total.astype(predicted.dtype)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy, or R^2 of a regression.
@@ -266,9 +267,9 @@ class Ensemble:
             error = (y - self.predict(X)).reshape(len(y), -1) * (1.0 if scale is None else scale)
             return float(0.5 * np.square(error).sum(axis=1).mean())
         proba = self.predict_proba(X).astype(np.float64)
-        numbers = y.astype(int) if self.classes_ is None else np.searchsorted(self.classes_, y)
-        of_class = np.take_along_axis(proba, numbers[:, None], axis=1)
-        return float(-np.log(np.maximum(of_class, np.finfo(np.float32).tiny)).mean())
+        indices = y.astype(int) if self.classes_ is None else np.searchsorted(self.classes_, y)
+        label_proba = np.take_along_axis(proba, indices[:, None], axis=1)
+        return float(-np.log(np.maximum(label_proba, np.finfo(np.float32).tiny)).mean())
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
         """Find samples far outside the training range of all networks; see ``Network``."""
@@ -281,7 +282,7 @@ class Ensemble:
         save(self, path, training=training)
 
 
-_COMMON = {
+_COMMON_ATTRIBUTES = {
     *("backend", "dtype", "is_regression", "loss_name", "n_features", "n_outputs", "scales"),
     *("standardize", "targets_1d", "layer_sizes", "activations", "spec", "quantile"),
 }

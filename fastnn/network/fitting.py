@@ -15,14 +15,14 @@ from fastnn.memory import check_memory
 from fastnn.network import second_order
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
-from fastnn.network.unscaled import FEWEST_STEPS, warn_unscaled
-from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
+from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
-from fastnn.training.run import FitRun, Validation, alone, batch_sizes
+from fastnn.training.run import FitRun, Validation, batch_sizes, exclusive_training
 from fastnn.training.second_order import SecondOrderRun
-from fastnn.training.team import to_the_end
+from fastnn.training.team import call_to_completion
 from fastnn.validation import as_bool, as_integer, as_matrix, as_real, as_weights
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def check_job(
     if validation_data is not None:
         if fraction:
             raise ValueError("give validation_data or validation_fraction, not both")
-        held_out = _given(net, validation_data, classes)
+        held_out = _check_validation_data(net, validation_data, classes)
     elif fraction:
-        x, targets, weights, held_out = _split(
+        x, targets, weights, held_out = _hold_out(
             x, targets, weights, fraction, net.state.seed if seed is None else seed
         )
     if batch_size is not None:
@@ -143,7 +143,9 @@ def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
         check_memory(f"batch_size={batch_size:,} of {units:,} units with backend='numpy'", n_bytes)
 
 
-def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> HeldOut:
+def _check_validation_data(
+    net: Network, validation_data: Any, classes: np.ndarray | None
+) -> HeldOut:
     """Check ``validation_data``."""
     try:
         X, y = validation_data
@@ -154,7 +156,7 @@ def _given(net: Network, validation_data: Any, classes: np.ndarray | None) -> He
     return x, targets, np.empty(0, net.dtype)
 
 
-def _split(
+def _hold_out(
     x: np.ndarray, targets: np.ndarray, weights: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, HeldOut]:
     """Set a fraction of the samples aside for validation."""
@@ -216,12 +218,12 @@ def train(
     kept : fastnn.storage.checkpoints.Kept, optional
         The checkpoint from which to resume.
     """
-    with alone(net.model):
+    with exclusive_training(net.model):
         if kept is not None:
             net.params, net.state = kept.model.params, kept.model.state
             net.scales = kept.model.scales
         elif net.state.is_continued_without and job.optimizer.n_moments:
-            warn_forgotten(net.n_epochs_, "epochs", job.optimizer.name)
+            warn_lost_moments(net.n_epochs_, "epochs", job.optimizer.name)
         return _train(net, job, callbacks, n_threads or net.n_threads, checkpoints, kept)
 
 
@@ -236,7 +238,7 @@ def _train(
     """Implementation of :func:`train`, called while the network is locked."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
-        scales = Scales.learned(spec, job.x, job.targets)
+        scales = Scales.fit(spec, job.x, job.targets)
     net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
     if held_out is not None:
         x, targets, weights = held_out
@@ -249,7 +251,9 @@ def _train(
         settings: dict[str, Any] = {
             "progress": Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
             "callbacks": [*job.callbacks, *callbacks],
-            "validation": None if held_out is None else _validation(net, held_out, job.stopping),
+            "validation": None
+            if held_out is None
+            else _make_validation(net, held_out, job.stopping),
             "checkpoints": checkpoints,
             "point": None if kept is None else kept.point,
         }
@@ -258,14 +262,14 @@ def _train(
             run: FitRun = SecondOrderRun(model, state, job.epochs, steps, n_threads, **settings)
         else:
             sizes = batch_sizes(len(job.x), job.batch_size)
-            batches = [_batches(net, job, scales, n_threads)]
+            batches = [_make_batches(net, job, scales, n_threads)]
             run = FitRun(model, state, job.epochs, sizes, batches, net.l2, n_threads, **settings)
-        run.go()
+        run.execute()
     except BaseException:  # a DivergenceError, or an exception of a callback
-        to_the_end(partial(state.end, model.params))
+        call_to_completion(partial(state.end, model.params))
         raise
     best = None if run.validation is None else run.validation.best.params
-    to_the_end(partial(state.end, model.params, best))
+    call_to_completion(partial(state.end, model.params, best))
     if steps is not None and steps.rule.is_bayesian:
         net.posterior_ = steps.posterior(model.params)
     return run.history()
@@ -280,9 +284,9 @@ def warn_rounded(net: Network, X: Any, x: np.ndarray, y: Any, targets: np.ndarra
         warn_lost_spread("y", y, targets, ROUNDING_ADVICE, stacklevel=5)
 
 
-def warn_useless(net: Network, job: Job, history: History, given: Any) -> None:
+def warn_if_unscaled(net: Network, job: Job, history: History, given: Any) -> None:
     """Warn if training came to nothing, and the scale of the data is the likely cause."""
-    few = history.steps < FEWEST_STEPS and not isinstance(job.optimizer, LevenbergMarquardt)
+    few = history.steps < MIN_STEPS and not isinstance(job.optimizer, LevenbergMarquardt)
     if few or net.spec.standardize or net.scales.input_shift is not None:
         return
     names = list(given.columns) if hasattr(given, "columns") else None
@@ -291,7 +295,7 @@ def warn_useless(net: Network, job: Job, history: History, given: Any) -> None:
     warn_unscaled(net.predictor, x, job.targets, job.weights, names, advice, stacklevel=4)
 
 
-def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:
+def warn_lost_moments(count: int, unit: str, rule: str, stacklevel: int = 4) -> None:
     """Warn that a training continues without the moments of its optimizer."""
     warnings.warn(
         f"training continues after {count:,} {unit}, but {rule} starts with new moments: the file "
@@ -300,19 +304,19 @@ def warn_forgotten(count: int, unit: str, rule: str, stacklevel: int = 4) -> Non
     )
 
 
-def _batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> Batches:
+def _make_batches(net: Network, job: Job, scales: Scales, n_threads: int | None) -> Batches:
     """The training data in the form the kernels take."""
     x = scales.inputs(job.x, net.spec)
-    sparse = sparse_pays(x, net.model)
+    sparse = prefers_sparse(x, net.model)
     batches = Batches(net.model, job.batch_size, sparse, n_threads)
     # The order within one full batch affects only rounding.
     shuffled = job.shuffle and job.batch_size < len(x)
-    rows = Rows.compressed(x, net.model.kernels, n_threads) if sparse else x
+    rows = CsrRows.from_dense(x, net.model.kernels, n_threads) if sparse else x
     batches.fill(rows, scales.targets(job.targets, net.spec), job.weights, shuffled)
     return batches
 
 
-def _validation(net: Network, held_out: HeldOut, stopping: EarlyStopping | None) -> Validation:
+def _make_validation(net: Network, held_out: HeldOut, stopping: EarlyStopping | None) -> Validation:
     """Loss and score on held-out samples."""
     x, targets, weights = held_out
     predictor = net.predictor

@@ -55,7 +55,7 @@ def initialize(
         kind = initializer
         if kind == "nguyen_widrow":
             if k + 1 < len(weights):
-                _spread(w, biases[k], rng)
+                _nguyen_widrow(w, biases[k], rng)
                 if k == 0:
                     w /= half_range
                 continue
@@ -74,15 +74,15 @@ def initialize(
             w[:] = rng.uniform(-bound, bound, (fan_in, fan_out))
 
 
-def _spread(w: np.ndarray, b: np.ndarray, rng: np.random.RandomState) -> None:
+def _nguyen_widrow(w: np.ndarray, b: np.ndarray, rng: np.random.RandomState) -> None:
     """Nguyen-Widrow: distribute the steep parts of the units evenly over inputs in [-1, 1]."""
     import numpy as np
 
     fan_in, units = w.shape
     slope = 0.7 * units ** (1 / fan_in)
-    drawn = rng.uniform(-1, 1, (fan_in, units))
-    w[:] = slope * drawn / np.sqrt(np.square(drawn).sum(axis=0))
-    b[:] = slope * np.linspace(-1, 1, units) * np.sign(drawn[0]) if units > 1 else 0.0
+    direction = rng.uniform(-1, 1, (fan_in, units))
+    w[:] = slope * direction / np.sqrt(np.square(direction).sum(axis=0))
+    b[:] = slope * np.linspace(-1, 1, units) * np.sign(direction[0]) if units > 1 else 0.0
 
 
 def as_random_state(random_state: Any) -> np.random.RandomState:

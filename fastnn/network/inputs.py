@@ -57,18 +57,18 @@ def encode_targets(
         raise ValueError(f"{name} has shape {array.shape}; X has {n_samples} samples")
     if spec.has_target_columns:
         flat = array.ndim == 1
-        return Targets(_columns(spec, array[:, None] if flat else array, name), classes, flat)
+        return Targets(_check_columns(spec, array[:, None] if flat else array, name), classes, flat)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise ValueError(_not_one_label(spec, array, name))
-    if spec.loss_name == "binary_cross_entropy" and _are_soft(array):
-        return Targets(*_probabilities(spec, array, classes, name), None)
+        raise ValueError(_explain_label_shape(spec, array, name))
+    if spec.loss_name == "binary_cross_entropy" and _are_probabilities(array):
+        return Targets(*_encode_probabilities(spec, array, classes, name), None)
     indices, classes = _class_indices(spec, array, classes, name, training)
     return Targets(indices, classes, None)
 
 
-def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
+def _explain_label_shape(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
     """Error message for targets with several columns where one label per sample is expected."""
     what = f"{name} must be 1-D labels, one per sample; got shape {array.shape}"
     if array.ndim == 2 and array.shape[1] == spec.n_classes:
@@ -76,7 +76,7 @@ def _not_one_label(spec: NetworkSpec, array: np.ndarray, name: str) -> str:
     return what
 
 
-def _are_soft(targets: np.ndarray) -> bool:
+def _are_probabilities(targets: np.ndarray) -> bool:
     """Whether targets are probabilities: real numbers in [0, 1], not all of them 0 or 1."""
     if targets.dtype.kind != "f":
         return False
@@ -84,7 +84,7 @@ def _are_soft(targets: np.ndarray) -> bool:
     return bool(inside.all() and (targets != np.floor(targets)).any())
 
 
-def _probabilities(
+def _encode_probabilities(
     spec: NetworkSpec, targets: np.ndarray, classes: np.ndarray | None, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Convert probabilities of the second class to targets of one sigmoid; classes are 0 and 1."""
@@ -99,7 +99,7 @@ def _probabilities(
     return targets.astype(spec.dtype)[:, None], numbers if classes is None else classes
 
 
-def _columns(spec: NetworkSpec, array: np.ndarray, name: str) -> np.ndarray:
+def _check_columns(spec: NetworkSpec, array: np.ndarray, name: str) -> np.ndarray:
     """Check real targets or multilabel columns: their number and the domain of the loss."""
     matrix = as_matrix(name, array, None, spec.target_dtype)
     if matrix.shape[1] != spec.n_targets:
@@ -127,8 +127,8 @@ def _class_indices(
     if labels.dtype.kind == "f":
         check_finite(name, labels)
         if (labels != np.floor(labels)).any():
-            or_soft = " or in [0, 1]" if spec.loss_name == "binary_cross_entropy" else ""
-            raise ValueError(f"{name} must be class labels{or_soft}; got real numbers")
+            or_probability = " or in [0, 1]" if spec.loss_name == "binary_cross_entropy" else ""
+            raise ValueError(f"{name} must be class labels{or_probability}; got real numbers")
     try:
         present = np.unique(labels)
     except TypeError:
@@ -148,17 +148,18 @@ def _class_indices(
     except TypeError:
         raise ValueError(
             f"{name} has labels of another type ({labels.dtype}) than the network, which knows "
-            f"{_first_of(classes)}"
+            f"{_list_classes(classes)}"
         ) from None
     if unknown.any():
         label = labels[unknown][:1].tolist()[0]
         raise ValueError(
-            f"{name} has a label unknown to the network: {label!r}; it knows {_first_of(classes)}"
+            f"{name} has a label unknown to the network: {label!r}; "
+            f"it knows {_list_classes(classes)}"
         )
     return positions.astype(spec.dtype)[:, None], classes
 
 
-def _first_of(classes: np.ndarray) -> str:
+def _list_classes(classes: np.ndarray) -> str:
     """The first classes, for a message."""
     return ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
 

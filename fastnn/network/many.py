@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.errors import DivergenceError
 from fastnn.network import Network, fitting
-from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose, are_requested
+from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose, checkpoints_requested
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
@@ -24,8 +24,8 @@ from fastnn.validation import as_array, as_integer, as_matrix, one_of
 if TYPE_CHECKING:
     from fastnn.storage.checkpoints import Kept
 
-_OF_ONE = {"self", "X", "y", "verbose", "checkpoint", "checkpoint_every", "resume"}
-_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _OF_ONE
+_SINGLE_FIT_ARGUMENTS = {"self", "X", "y", "verbose", "checkpoint", "checkpoint_every", "resume"}
+_FIT_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _SINGLE_FIT_ARGUMENTS
 
 
 class Fit:
@@ -172,19 +172,19 @@ def fit_many(
     _check_names(arguments)
     one_of("errors", errors, ("raise", "return"))
     n_threads = default_threads() if n_threads is None else as_integer("n_threads", n_threads, 1)
-    files = _Files.of(checkpoint, checkpoint_every, resume)
-    plans = _Plans(_items(networks), X, y, arguments, files)
-    costs = [plans.check(index) for index in range(len(plans))]
+    files = _CheckpointFiles.of(checkpoint, checkpoint_every, resume)
+    jobs = _Jobs(_check_items(networks), X, y, arguments, files)
+    costs = [jobs.check(index) for index in range(len(jobs))]
 
     if not costs:
         return []
     results: list[Any] = [History(np.empty(0), stopped="interrupted") for _ in costs]
 
     def train(index: int) -> None:
-        net, job, kept = plans.job(index)
+        net, job, kept = jobs.job(index)
         writer = None
         if files is not None:
-            writer = files.writer(net, plans.purpose(index, job), index)
+            writer = files.writer(net, jobs.purpose(index, job), index)
         try:
             results[index] = fitting.train(net, job, n_threads=1, checkpoints=writer, kept=kept)
         except DivergenceError as error:
@@ -193,7 +193,7 @@ def fit_many(
             )
             results[index] = named.with_traceback(error.__traceback__)
 
-    bar = _bar(len(costs)) if verbose else None
+    bar = _progress_bar(len(costs)) if verbose else None
     with bar if bar is not None else nullcontext(), Workers(min(n_threads, len(costs))) as workers:
         try:
             # The longest first, so that no core trains a long one alone at the end.
@@ -220,17 +220,17 @@ def _completed(futures: list[Future]) -> Iterator[Future]:
 
     Some libraries (polars) install signal handlers after which an interrupted wait is resumed.
     """
-    left = set(futures)
-    while left:
+    pending = set(futures)
+    while pending:
         try:
-            for future in as_completed(left, timeout=0.2):
-                left.discard(future)
+            for future in as_completed(pending, timeout=0.2):
+                pending.discard(future)
                 yield future
         except TimeoutError:
             pass
 
 
-class _Files(NamedTuple):
+class _CheckpointFiles(NamedTuple):
     """The arguments of ``fit_many`` about checkpoints.
 
     Attributes
@@ -245,9 +245,9 @@ class _Files(NamedTuple):
     resume: bool
 
     @classmethod
-    def of(cls, checkpoint: Any, every: CheckpointEvery, resume: Any) -> _Files | None:
+    def of(cls, checkpoint: Any, every: CheckpointEvery, resume: Any) -> _CheckpointFiles | None:
         """Validate the arguments; return None if no checkpoints are requested."""
-        if not are_requested(checkpoint, every, resume, "the folder of checkpoints"):
+        if not checkpoints_requested(checkpoint, every, resume, "the folder of checkpoints"):
             return None
         try:
             folder = Path(checkpoint)
@@ -269,11 +269,16 @@ class _Files(NamedTuple):
         return net._checkpoints(self._path(index), self.every, purpose)
 
 
-class _Plans:
+class _Jobs:
     """Data and arguments of each network; data are selected only when requested."""
 
     def __init__(
-        self, fits: list[Fit], X: Any, y: Any, arguments: dict[str, Any], files: _Files | None
+        self,
+        fits: list[Fit],
+        X: Any,
+        y: Any,
+        arguments: dict[str, Any],
+        files: _CheckpointFiles | None,
     ) -> None:
         self.fits, self.X, self.y, self.arguments, self.files = fits, X, y, arguments, files
         self.converted: dict[np.dtype | None, np.ndarray] = {}  # the shared X
@@ -294,7 +299,7 @@ class _Plans:
         net = self.fits[index].network
         kept = None if self.files is None else self.files.kept(net, index)
         seed = None if kept is None else kept.model.state.seed
-        job = fitting.check_job(net, **self._of(self.fits[index]), seed=seed)
+        job = fitting.check_job(net, **self._fit_arguments(self.fits[index]), seed=seed)
         if kept is not None:
             kept.check(self.purpose(index, job), ("epochs", job.epochs))
         return net, job, kept
@@ -305,12 +310,12 @@ class _Plans:
         arguments = {**self.arguments, **fit.arguments}
         return fitting.purpose(fit.network, job, arguments.get("validation_fraction", 0.0))
 
-    def _of(self, fit: Fit) -> dict[str, Any]:
+    def _fit_arguments(self, fit: Fit) -> dict[str, Any]:
         """Arguments of the network's ``fit``."""
         arguments = {**self.arguments, **fit.arguments}
         if (fit.X is None) != (fit.y is None):
             raise ValueError("give X and y together, or neither")
-        X, y = (fit.X, fit.y) if fit.X is not None else (self._shared(fit.network), self.y)
+        X, y = (fit.X, fit.y) if fit.X is not None else (self._shared_inputs(fit.network), self.y)
         if X is None or y is None:
             raise ValueError("there is no X and y, neither its own nor shared")
         if fit.rows is None and fit.validation_rows is None:
@@ -337,7 +342,7 @@ class _Plans:
             X, y = X[rows], y[rows]
         return {**arguments, "X": X, "y": y}
 
-    def _shared(self, network: Network) -> Any:
+    def _shared_inputs(self, network: Network) -> Any:
         """The shared X, converted once per dtype."""
         if self.X is None:
             return None
@@ -347,7 +352,7 @@ class _Plans:
         return self.converted[dtype]
 
 
-def _items(networks: Any) -> list[Fit]:
+def _check_items(networks: Any) -> list[Fit]:
     """Convert the networks to :class:`Fit`; raise if one is given twice."""
     if isinstance(networks, Network | Fit | Mapping) or not isinstance(networks, Iterable):
         raise ValueError(
@@ -396,14 +401,14 @@ def _rows(name: str, rows: Any, n_samples: int) -> np.ndarray:
 def _check_names(arguments: dict[str, Any]) -> None:
     """Raise if a name is not an argument of ``fit``."""
     for name in arguments:
-        if name not in _ARGUMENTS:
+        if name not in _FIT_ARGUMENTS:
             raise TypeError(
                 f"{name!r} is not an argument of Network.fit that can be given here; "
-                f"these are {', '.join(sorted(_ARGUMENTS))}"
+                f"these are {', '.join(sorted(_FIT_ARGUMENTS))}"
             )
 
 
-def _bar(total: int) -> Any:
+def _progress_bar(total: int) -> Any:
     """Return a progress display over the networks."""
     from fastnn.training.lines import counting_progress
 

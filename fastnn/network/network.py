@@ -22,7 +22,7 @@ from fastnn.network.derivatives import Differentiable
 from fastnn.network.initializers import as_random_state, initialize
 from fastnn.network.inputs import encode_targets
 from fastnn.network.portable import Portable
-from fastnn.network.prediction import Predictor, decided, point
+from fastnn.network.prediction import Predictor, point_prediction, regression_result
 from fastnn.network.scales import FAR, Scales
 from fastnn.network.second_order import standard_deviations
 from fastnn.network.sparse import as_rows, is_sparse, sparse_outputs
@@ -37,7 +37,7 @@ from fastnn.validation import as_array, as_integer, as_matrix, as_real, as_weigh
 _FLOAT64 = np.dtype(np.float64)
 
 
-def _of(path: str, description: str) -> property:
+def _read_only(path: str, description: str) -> property:
     """A read-only attribute of the network's spec, model or state."""
     return property(attrgetter(path), doc=description)
 
@@ -139,26 +139,28 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
     True
     """
 
-    layer_sizes = _of("spec.layer_sizes", "Numbers of inputs, hidden units and outputs.")
-    activations = _of("spec.activation", "Activation of each hidden layer.")
-    alpha = _of("spec.alpha", "Slope of leaky_relu, or alpha of elu; None for the defaults.")
-    loss_name = _of("spec.loss_name", "Name of the loss.")
-    label_smoothing = _of("spec.label_smoothing", "Share of each target given to all classes.")
-    quantile = _of("spec.quantile", 'Quantile of the loss "quantile": a number or a tuple.')
-    delta = _of("spec.delta", 'Error above which "huber" is linear.')
-    beta = _of("spec.beta", 'Exponent of the variance in the gradient of "gaussian".')
-    dropout = _of("spec.dropout", "Dropout rate of each hidden layer.")
-    initializer = _of("spec.initializer", "Name of the initializer.")
-    standardize = _of("spec.standardize", "Whether features and targets are standardised.")
-    smooth_clip = _of("spec.smooth_clip", "Bound of the standardised features, or None.")
-    dtype = _of("spec.dtype", "dtype of the parameters.")
-    is_regression = _of("spec.is_regression", "Whether the loss is one for regression.")
-    n_features = _of("spec.n_features", "Number of inputs.")
-    n_outputs = _of("spec.n_outputs", "Number of outputs.")
-    n_params = _of("model.plan.n_params", "Number of weights and biases.")
-    weights = _of("model.weights", "Weights of each layer, views of ``params``.")
-    biases = _of("model.biases", "Biases of each layer, views of ``params``.")
-    backend = _of("model.kernels.NAME", "Name of the backend.")
+    layer_sizes = _read_only("spec.layer_sizes", "Numbers of inputs, hidden units and outputs.")
+    activations = _read_only("spec.activation", "Activation of each hidden layer.")
+    alpha = _read_only("spec.alpha", "Slope of leaky_relu, or alpha of elu; None for the defaults.")
+    loss_name = _read_only("spec.loss_name", "Name of the loss.")
+    label_smoothing = _read_only(
+        "spec.label_smoothing", "Share of each target given to all classes."
+    )
+    quantile = _read_only("spec.quantile", 'Quantile of the loss "quantile": a number or a tuple.')
+    delta = _read_only("spec.delta", 'Error above which "huber" is linear.')
+    beta = _read_only("spec.beta", 'Exponent of the variance in the gradient of "gaussian".')
+    dropout = _read_only("spec.dropout", "Dropout rate of each hidden layer.")
+    initializer = _read_only("spec.initializer", "Name of the initializer.")
+    standardize = _read_only("spec.standardize", "Whether features and targets are standardised.")
+    smooth_clip = _read_only("spec.smooth_clip", "Bound of the standardised features, or None.")
+    dtype = _read_only("spec.dtype", "dtype of the parameters.")
+    is_regression = _read_only("spec.is_regression", "Whether the loss is one for regression.")
+    n_features = _read_only("spec.n_features", "Number of inputs.")
+    n_outputs = _read_only("spec.n_outputs", "Number of outputs.")
+    n_params = _read_only("model.plan.n_params", "Number of weights and biases.")
+    weights = _read_only("model.weights", "Weights of each layer, views of ``params``.")
+    biases = _read_only("model.biases", "Biases of each layer, views of ``params``.")
+    backend = _read_only("model.kernels.NAME", "Name of the backend.")
 
     def __init__(
         self,
@@ -198,29 +200,29 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             dtype=dtype,
         )
         self.n_threads = None if n_threads is None else as_integer("n_threads", n_threads, 1)
-        self._begin(backend)
+        self._reset(backend)
         rng = as_random_state(random_state)
         activations = [*self.spec.activation, "identity"]
         # standardised features are assumed to be uniform
         half_range = math.sqrt(3) if self.spec.standardize else 1.0
-        how = self.spec.initializer
-        initialize(self.weights, self.biases, activations, how, rng, half_range)
+        scheme = self.spec.initializer
+        initialize(self.weights, self.biases, activations, scheme, rng, half_range)
         # Drawn after the weights, so that this draw does not change them.
         self.state.seed = int(rng.randint(2**31 - 1))
 
     @classmethod
-    def _blank(cls, spec: NetworkSpec, backend: str) -> Network:
+    def _from_spec(cls, spec: NetworkSpec, backend: str) -> Network:
         """Return a network with zero parameters; drawing initial weights would take memory."""
         net = cls.__new__(cls)
         net.spec, net.n_threads = spec, None
-        net._begin(backend)
+        net._reset(backend)
         return net
 
-    def _begin(self, backend: str) -> None:
+    def _reset(self, backend: str) -> None:
         """Set the state of an untrained network, with zero parameters."""
         if backend == "auto" and self.spec.custom:
-            backend = backends.of_custom_functions()
-        self._use(backend)
+            backend = backends.default_for_custom_functions()
+        self._set_backend(backend)
         self.params[:] = 0.0
         self.state = TrainingState()
         self.classes_: np.ndarray | None = None
@@ -228,7 +230,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         self.scales = Scales()
         self.posterior_: Posterior | None = None
 
-    def _use(self, backend: str) -> None:
+    def _set_backend(self, backend: str) -> None:
         """Create the objects that depend on the backend."""
         spec = self.spec
         n_bytes = spec.shapes["params"][0] * spec.dtype.itemsize
@@ -315,7 +317,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         state = dict(state)
         backend, params = state.pop("backend"), state.pop("params")
         self.__dict__.update({"posterior_": None} | state)  # files of fastnn 0.1 have none
-        self._use(backend)
+        self._set_backend(backend)
         self.params = params
 
     def __deepcopy__(self, memo: dict) -> Network:
@@ -421,9 +423,9 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
             outputs = self.scales.outputs(z)
             if return_std and self.posterior_ is not None:
                 std = standard_deviations(self, self.posterior_, self._inputs(X))
-                values = decided(outputs, self.spec, self.targets_1d)
+                values = regression_result(outputs, self.spec, self.targets_1d)
                 return values, std[:, 0] if values.ndim == 1 else std
-            return decided(outputs, self.spec, self.targets_1d, return_std)
+            return regression_result(outputs, self.spec, self.targets_1d, return_std)
         if return_std:
             raise ValueError(
                 f"return_std needs a regression; the loss is {self.spec.loss_name}, see "
@@ -454,7 +456,7 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         """
         if self.spec.outputs_per_target == 1:
             return self.predict(X)
-        z = point(self.scales.outputs(self._outputs(X, True)), self.spec)
+        z = point_prediction(self.scales.outputs(self._outputs(X, True)), self.spec)
         return z[:, 0] if self.targets_1d and z.shape[1] == 1 else z
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -497,16 +499,16 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
 
             if y.shape[:1] != (len(z),):
                 raise ValueError(f"y has shape {y.shape}; X has {len(z)} samples")
-            z = point(self.scales.outputs(z), spec)
+            z = point_prediction(self.scales.outputs(z), spec)
             y = as_matrix("y", y[:, None] if y.ndim == 1 else y, z.shape[1], _FLOAT64)
             return float(r2_score(y, z, sample_weight=weights))
         targets = encode_targets(spec, y, len(z), self.classes_).matrix
         if spec.loss_name == "binary_cross_entropy":
             # multilabel: a sample is correct if all its labels are
-            right = ((z > 0) == (targets > 0.5)).all(axis=1)
+            correct = ((z > 0) == (targets > 0.5)).all(axis=1)
         else:
-            right = z.argmax(axis=1) == targets[:, 0]
-        return float(np.average(right, weights=weights))
+            correct = z.argmax(axis=1) == targets[:, 0]
+        return float(np.average(correct, weights=weights))
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
         """Which samples are far outside the range of the training data.

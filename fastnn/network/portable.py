@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.backends.plan import MAX_COMPILED_UNITS
 from fastnn.extras import require
 from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import Scales
@@ -36,15 +36,15 @@ class Portable:
 
     # --- compiled code ----------------------------------------------------------
 
-    def _freezable(self, output: str) -> None:
+    def _check_compilable(self, output: str) -> None:
         net = cast("Network", self)
         one_of("output", output, ("proba", "logits"))
         for pair in net.activations:
             if isinstance(pair, CustomActivation):
                 raise ValueError(f"compiled calls take built-in activations; got {pair!r}")
-        if max(net.layer_sizes) > MAX_FROZEN_UNITS:
+        if max(net.layer_sizes) > MAX_COMPILED_UNITS:
             raise ValueError(
-                f"compiled calls take layers of up to {MAX_FROZEN_UNITS} units; "
+                f"compiled calls take layers of up to {MAX_COMPILED_UNITS} units; "
                 f"layer_sizes is {list(net.layer_sizes)}"
             )
 
@@ -87,7 +87,7 @@ class Portable:
         True
         """
         net = cast("Network", self)
-        self._freezable(output)
+        self._check_compilable(output)
         if derivative is not None:
             one_of("derivative", derivative, ("jacobian",))
         require("numba", "numba_predict")
@@ -221,7 +221,7 @@ class Portable:
         >>> net.cfunc()  # doctest: +SKIP
         """
         net = cast("Network", self)
-        self._freezable(output)
+        self._check_compilable(output)
         one_of("signature", signature, SIGNATURES)
         if signature == "integrand" and net.n_outputs != 1:
             raise ValueError(
@@ -302,7 +302,7 @@ class Portable:
         """
         own = ("classes", "targets_1d", "n_epochs", "seed")
         settings = {name: value for name, value in config.items() if name not in own}
-        net = cast("type[Network]", cls)._blank(NetworkSpec(**settings), backend)
+        net = cast("type[Network]", cls)._from_spec(NetworkSpec(**settings), backend)
         for name, array in arrays.items():
             shape = net.spec.shapes.get(name)
             if shape is None:

@@ -33,12 +33,13 @@ class Predictor:
     def __init__(self, spec: NetworkSpec, model: Model) -> None:
         self.spec, self.model, self.n_outputs = spec, model, spec.n_outputs
         # Number of samples from which several threads may be used.
-        self.shared_from = sys.maxsize
+        self.parallel_from = sys.maxsize
         if model.is_threaded:
-            two_threads = -(-4 * tuning().waking_work // model.plan.n_params)
-            self.shared_from = max(2 * model.plan.block, two_threads)
+            two_threads = -(-4 * tuning().wake_thread_work // model.plan.n_params)
+            self.parallel_from = max(2 * model.plan.block_size, two_threads)
         # Fewer samples are one call of the kernels, and their result needs little memory.
-        self.many_from = min(self.shared_from, SMALL // (spec.n_outputs * model.dtype.itemsize))
+        few = SMALL // (spec.n_outputs * model.dtype.itemsize)
+        self.checked_from = min(self.parallel_from, few)
 
     def __call__(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
         """Return predictions, or net inputs of the output layer unless ``transform``.
@@ -60,14 +61,14 @@ class Predictor:
         ValueError
             If ``x`` contains NaN or infinity.
         """
-        if len(x) >= self.many_from:
-            return self._many(x, transform, n_threads)
+        if len(x) >= self.checked_from:
+            return self._predict_many(x, transform, n_threads)
         out = np.empty((len(x), self.n_outputs), self.model.dtype)
         if not self.model.forward(x, transform, out):
             check_finite("X", x)
         return out
 
-    def _many(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
+    def _predict_many(self, x: np.ndarray, transform: bool, n_threads: int | None) -> np.ndarray:
         """Predict many samples: check the memory, and use several threads if that is faster."""
         n_bytes = len(x) * self.n_outputs * self.model.dtype.itemsize
         check_memory(f"X with {len(x):,} rows, of {self.n_outputs:,} outputs each,", n_bytes)
@@ -104,22 +105,22 @@ class Predictor:
             Whether all calls of ``run`` returned True.
         """
         model, limits = self.model, tuning()
-        if samples * passes < self.shared_from or samples < 2 * model.plan.block:
+        if samples * passes < self.parallel_from or samples < 2 * model.plan.block_size:
             return run(slice(0, samples))
         plan = model.plan
-        most = 1 if is_worker() else n_threads or default_threads()
+        max_threads = 1 if is_worker() else n_threads or default_threads()
         work = samples * passes * plan.n_params
-        threads = min(most, math.isqrt(work // limits.waking_work))
-        blocks = samples // plan.block
+        threads = min(max_threads, math.isqrt(work // limits.wake_thread_work))
+        blocks = samples // plan.block_size
         pieces = 1 if threads == 1 else limits.pieces_per_thread * threads
         pieces = max(pieces, work // limits.piece_work, samples // limits.piece_samples)
         pieces = min(blocks, pieces)
-        edges = [k * blocks // pieces * plan.block for k in range(pieces)] + [samples]
+        bounds = [k * blocks // pieces * plan.block_size for k in range(pieces)] + [samples]
         # Also with one thread, so that its results are bit-identical.
         with limited_blas(1) if model.uses_blas else nullcontext():
             if pieces == 1:
                 return run(slice(0, samples))
-            return all(run_pieces(lambda k: run(slice(edges[k], edges[k + 1])), pieces, threads))
+            return all(run_pieces(lambda k: run(slice(bounds[k], bounds[k + 1])), pieces, threads))
 
     def objective(
         self,
@@ -143,7 +144,7 @@ class Predictor:
         """Accuracy, or R^2 averaged over the targets, of validated and scaled data."""
         z = self(x, self.spec.is_regression, n_threads)
         if self.spec.is_regression:
-            z = point(z, self.spec)
+            z = point_prediction(z, self.spec)
         if self.spec.loss_name == "cross_entropy":
             return float(np.mean(z.argmax(axis=1) == targets[:, 0]))
         if self.spec.loss_name == "binary_cross_entropy":
@@ -158,7 +159,7 @@ class Predictor:
 # --- losses with several outputs per target -------------------------------------------
 
 
-def point(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+def point_prediction(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
     """One value per target: the mean of a Gaussian, the quantile nearest to 1/2 of several.
 
     Parameters
@@ -196,13 +197,13 @@ def quantiles(outputs: np.ndarray, spec: NetworkSpec) -> np.ndarray:
     return np.sort(outputs.reshape(len(outputs), spec.n_targets, -1), axis=2)
 
 
-def deviations(outputs: np.ndarray) -> np.ndarray:
+def standard_deviations(outputs: np.ndarray) -> np.ndarray:
     """Standard deviations from the outputs of the loss gaussian, ``(samples, targets)``."""
     with np.errstate(over="ignore"):
         return np.exp(0.5 * outputs[:, 1::2])
 
 
-def decided(
+def regression_result(
     outputs: np.ndarray, spec: NetworkSpec, targets_1d: bool, return_std: bool = False
 ) -> Any:
     """Convert outputs to the result of ``predict`` of a regression.
@@ -234,9 +235,11 @@ def decided(
     if spec.loss == "quantile":
         sorted_ = quantiles(outputs, spec)
         return sorted_[:, 0] if flat else sorted_
-    found = [point(outputs, spec)] + ([deviations(outputs)] if return_std else [])
-    found = [each[:, 0] if flat else each for each in found]
-    return tuple(found) if return_std else found[0]
+    results = [point_prediction(outputs, spec)]
+    if return_std:
+        results.append(standard_deviations(outputs))
+    results = [result[:, 0] if flat else result for result in results]
+    return tuple(results) if return_std else results[0]
 
 
 def mixture(predictions: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:

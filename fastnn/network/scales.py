@@ -16,9 +16,9 @@ import numpy as np
 
 from fastnn.network.spec import NetworkSpec
 
-BLOCK = 1 << 15  # elements standardised at a time, so that they stay in the cache
+BLOCK_ELEMENTS = 1 << 15  # elements standardised at a time, so that they stay in the cache
 # A column with fewer float32 spacings than this between its ends has lost its spread.
-FEWEST_ROUNDINGS = 1000
+MIN_SPACINGS = 1000
 FAR = 3.0  # standard deviations beyond the training range that count as far outside
 
 
@@ -44,12 +44,12 @@ class Scales:
     input_high: np.ndarray | None = None
 
     @classmethod
-    def learned(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
+    def fit(cls, spec: NetworkSpec, x: np.ndarray, targets: np.ndarray) -> Scales:
         """Learn the scales that give features and real targets mean 0 and standard deviation 1."""
         target_shift = target_scale = None
         if spec.scales_targets:
             own_shift, own_scale = shift_and_scale(targets, "y")[:2]
-            target_shift, target_scale = of_outputs(own_shift, own_scale, spec)
+            target_shift, target_scale = output_scales(own_shift, own_scale, spec)
         shift, scale, low, high = shift_and_scale(x, "X")
         return cls(shift, scale, target_shift, target_scale, low, high)
 
@@ -57,9 +57,9 @@ class Scales:
         """Standardise samples, in the network's dtype."""
         if self.input_shift is None:
             return _cast(x, spec.dtype)
-        return self.input_factors.apply(x, spec.dtype, spec.smooth_clip)
+        return self.input_standardizer.apply(x, spec.dtype, spec.smooth_clip)
 
-    def slopes(
+    def input_derivatives(
         self, x: np.ndarray, spec: NetworkSpec
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """First and second derivative of :meth:`inputs` by the features; None for 1 and for 0."""
@@ -80,9 +80,9 @@ class Scales:
         if spec.outputs_per_target > 1:
             assert self.target_scale is not None
             first = slice(None, None, spec.outputs_per_target)
-            factors = Factors.of(self.target_shift[first], self.target_scale[first])
+            factors = Standardizer.create(self.target_shift[first], self.target_scale[first])
             return factors.apply(targets, spec.dtype, None)
-        return self._of_targets.apply(targets, spec.dtype, None)
+        return self._target_standardizer.apply(targets, spec.dtype, None)
 
     def outputs(self, z: np.ndarray) -> np.ndarray:
         """Convert predictions to the units of the targets; float64 if targets are scaled."""
@@ -116,17 +116,17 @@ class Scales:
         return np.maximum(below, above) > deviations
 
     @cached_property
-    def input_factors(self) -> Factors:
+    def input_standardizer(self) -> Standardizer:
         """The standardisation of the features, which must have been learned."""
         assert self.input_shift is not None
         assert self.input_scale is not None
-        return Factors.of(self.input_shift, self.input_scale)
+        return Standardizer.create(self.input_shift, self.input_scale)
 
     @cached_property
-    def _of_targets(self) -> Factors:
+    def _target_standardizer(self) -> Standardizer:
         assert self.target_shift is not None
         assert self.target_scale is not None
-        return Factors.of(self.target_shift, self.target_scale)
+        return Standardizer.create(self.target_shift, self.target_scale)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ARRAYS}
@@ -135,7 +135,7 @@ class Scales:
 ARRAYS = ("input_shift", "input_scale", "target_shift", "target_scale", "input_low", "input_high")
 
 
-def of_outputs(
+def output_scales(
     shift: np.ndarray, scale: np.ndarray, spec: NetworkSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shifts and factors of outputs, from those of the targets.
@@ -155,7 +155,7 @@ def of_outputs(
     return shift, scale
 
 
-class Factors(NamedTuple):
+class Standardizer(NamedTuple):
     """Computation of ``(x - shift) * scale``.
 
     Attributes
@@ -174,7 +174,7 @@ class Factors(NamedTuple):
     factor: np.ndarray | None
 
     @classmethod
-    def of(cls, shift: np.ndarray, scale: np.ndarray) -> Factors:
+    def create(cls, shift: np.ndarray, scale: np.ndarray) -> Standardizer:
         """From learned shifts and factors."""
         with np.errstate(over="ignore", invalid="ignore"):
             high, factor = shift.astype(np.float32), scale.astype(np.float32)
@@ -186,40 +186,40 @@ class Factors(NamedTuple):
 
     def apply(self, x: np.ndarray, dtype: np.dtype, clip: float | None) -> np.ndarray:
         """Standardise block by block; values beyond the range of the dtype become infinite."""
-        single = self.factor is not None and dtype == np.float32 and _fits_single(x.dtype)
-        block = self._single if single else self._double
+        single = self.factor is not None and dtype == np.float32 and _fits_float32(x.dtype)
+        block = self._apply_float32 if single else self._apply_float64
         out = np.empty(x.shape, dtype)
-        if x.size <= BLOCK:
+        if x.size <= BLOCK_ELEMENTS:
             block(x, out, clip)
         else:
             for rows in _blocks(x):
                 block(x[rows], out[rows], clip)
         return out
 
-    def _single(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+    def _apply_float32(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
         assert self.high is not None
         np.subtract(x, self.high, out=out)
         out -= self.low
         out *= self.factor
         if clip is not None:
-            clip_smoothly(out, clip)
+            apply_smooth_clip(out, clip)
 
-    def _double(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
+    def _apply_float64(self, x: np.ndarray, out: np.ndarray, clip: float | None) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             z = x - self.shift
             z *= self.scale
             if clip is not None:
-                clip_smoothly(z, clip)
+                apply_smooth_clip(z, clip)
             out[...] = z
 
 
 @cache
-def _fits_single(dtype: np.dtype) -> bool:
+def _fits_float32(dtype: np.dtype) -> bool:
     """Whether float32 represents all values of a dtype exactly."""
     return np.can_cast(dtype, np.float32)
 
 
-def clip_smoothly(z: np.ndarray, bound: float) -> None:
+def apply_smooth_clip(z: np.ndarray, bound: float) -> None:
     """Replace ``z`` by ``z / sqrt(1 + (z / bound)^2)`` in place: slope 1 at 0, within the bound.
 
     Uses hypot, since the square of a large number would overflow and the result become zero.
@@ -231,7 +231,7 @@ def clip_smoothly(z: np.ndarray, bound: float) -> None:
 
 def _blocks(x: np.ndarray) -> list[slice]:
     """Consecutive rows that fit into the cache."""
-    rows = max(1, BLOCK // x.shape[1])
+    rows = max(1, BLOCK_ELEMENTS // x.shape[1])
     return [slice(start, start + rows) for start in range(0, len(x), rows)]
 
 
@@ -310,9 +310,9 @@ def warn_lost_spread(
     if cast is given or cast.dtype != np.float32 or getattr(given, "dtype", None) == cast.dtype:
         return False
     # A column that is not narrow in a part of the rows is not narrow in all rows.
-    if not _narrow(cast[:: 1 + len(cast) // 100]).any():
+    if not _narrow_columns(cast[:: 1 + len(cast) // 100]).any():
         return False
-    narrow = _narrow(cast)
+    narrow = _narrow_columns(cast)
     largest = np.abs(cast).max(axis=0)
     array, names = np.asarray(given).reshape(cast.shape), getattr(given, "columns", None)
     for column in np.flatnonzero(narrow):
@@ -332,10 +332,10 @@ def warn_lost_spread(
     return False
 
 
-def _narrow(cast: np.ndarray) -> np.ndarray:
+def _narrow_columns(cast: np.ndarray) -> np.ndarray:
     """Mask of columns whose spread is only a few float32 spacings of their largest value."""
     low, high = cast.min(axis=0), cast.max(axis=0)
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(over="ignore"):
         spread = high - low
-    return spread < FEWEST_ROUNDINGS * np.finfo(np.float32).eps * largest
+    return spread < MIN_SPACINGS * np.finfo(np.float32).eps * largest

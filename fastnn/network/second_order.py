@@ -11,7 +11,7 @@ from fastnn.backends.model import Model
 from fastnn.memory import check_memory
 from fastnn.training.gauss_newton import LOSSES, Objective
 from fastnn.training.optimizers import LevenbergMarquardt
-from fastnn.training.second_order import MOST_PARAMS, LevenbergMarquardtSteps
+from fastnn.training.second_order import MAX_PARAMS, LevenbergMarquardtSteps
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def check(net: Network, rule: LevenbergMarquardt, batch_size: int, samples: int) -> None:
     """Raise unless Levenberg-Marquardt can train a network with batches of this size."""
     spec, n = net.spec, net.n_params
-    if n > MOST_PARAMS:
+    if n > MAX_PARAMS:
         raise ValueError(
             f"Levenberg-Marquardt solves as many equations as there are parameters in every step: "
-            f"time grows with their cube, memory with their square. {MOST_PARAMS:,} is the most; "
+            f"time grows with their cube, memory with their square. {MAX_PARAMS:,} is the most; "
             f"the network has {n:,}. Take Adam, or solver='lbfgs' of the estimators"
         )
     if spec.loss not in LOSSES:
@@ -127,9 +127,9 @@ def standard_deviations(net: Network, posterior: Posterior | None, x: np.ndarray
     std = np.empty((len(x), net.n_outputs))
     step = max(1, (1 << 22) // (8 * net.n_params * net.n_outputs))
     for first in range(0, len(x), step):
-        some = np.ascontiguousarray(x[first : first + step], np.float64)
-        rows = np.empty((net.n_params, net.n_outputs, len(some)))
-        model.sample_gradients(some, units, rows)
+        part = np.ascontiguousarray(x[first : first + step], np.float64)
+        rows = np.empty((net.n_params, net.n_outputs, len(part)))
+        model.sample_gradients(part, units, rows)
         variance = posterior.variance(rows.reshape(net.n_params, -1)) + 1.0 / posterior.beta
         std[first : first + step] = np.sqrt(variance).reshape(net.n_outputs, -1).T
     scale = net.scales.target_scale

@@ -59,19 +59,20 @@ def sparse_outputs(
     model, limits = predictor.model, tuning()
     samples, features = X.shape
     units = model.plan.first_layer[1]
-    outputs: _Sparse | _Dense
+    predict_part: _SparsePredictor | _DensePredictor
     if inputs is None and X.nnz <= limits.sparse_product_density * samples * features:
-        outputs, width = _Sparse(predictor), units
+        predict_part, width = _SparsePredictor(predictor), units
     else:
-        outputs, width = _Dense(predictor, inputs), features
+        predict_part, width = _DensePredictor(predictor, inputs), features
     step = max(1, limits.dense_bytes // (width * model.dtype.itemsize))
     parts = [
-        outputs(X[start : start + step], transform, n_threads) for start in range(0, samples, step)
+        predict_part(X[start : start + step], transform, n_threads)
+        for start in range(0, samples, step)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-class _Dense:
+class _DensePredictor:
     """Predict for rows converted to a dense array."""
 
     def __init__(
@@ -85,13 +86,13 @@ class _Dense:
         return self.predictor(x, transform, n_threads)
 
 
-class _Sparse:
+class _SparsePredictor:
     """Predict for sparse rows: SciPy multiplies the first layer, the kernels do the rest."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self.model, self.rest = predictor.model, None
+        self.model, self.other_layers = predictor.model, None
         if len(self.model.weights) > 1:
-            self.rest = Predictor(predictor.spec, self.model.without_first_layer())
+            self.other_layers = Predictor(predictor.spec, self.model.without_first_layer())
 
     def __call__(self, X: Any, transform: bool, n_threads: int | None) -> np.ndarray:
         model = self.model
@@ -100,11 +101,11 @@ class _Sparse:
         check_finite("X", X.data)
         z = X @ model.weights[0]
         z += model.biases[0]
-        if self.rest is None:
+        if self.other_layers is None:
             z = np.ascontiguousarray(z.T)
             if transform:
                 model.transform(z)
             return np.ascontiguousarray(z.T)
         activation, alpha = model.plan.layers[0, codes.ACTIVATION], model.plan.constants[0]
         model.kernels.activation_forward(z, activation, alpha, z)
-        return self.rest(z, transform, n_threads)
+        return self.other_layers(z, transform, n_threads)

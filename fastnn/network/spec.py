@@ -27,17 +27,17 @@ DTYPES = ("float32", "float64")
 DEFAULT_ALPHA: dict[str | CustomActivation, float] = {"leaky_relu": 0.01, "elu": 1.0}
 
 
-def _between(low: float, high: float | None = None, *, low_open: bool = False) -> dict[str, Any]:
+def _bounded(low: float, high: float | None = None, *, low_open: bool = False) -> dict[str, Any]:
     """Metadata of a number with ``low <= number < high`` (``low < number`` if open)."""
     return {"low": low, "high": high, "low_open": low_open}
 
 
-def _among(allowed: Iterable[str]) -> dict[str, Any]:
+def _choice_of(allowed: Iterable[str]) -> dict[str, Any]:
     """Metadata of a field whose value is one of some names."""
     return {"choices": tuple(allowed)}
 
 
-def _later(value: Any) -> Any:
+def _converted_default(value: Any) -> Any:
     """A default that ``__post_init__`` converts to the type of its field."""
     return value
 
@@ -57,22 +57,22 @@ class NetworkSpec:
 
     layer_sizes: tuple[int, ...]
     activation: tuple[str | CustomActivation, ...] = field(
-        default=_later("tanh"), metadata=_among(codes.ACTIVATIONS)
+        default=_converted_default("tanh"), metadata=_choice_of(codes.ACTIVATIONS)
     )
-    alpha: float | None = field(default=None, metadata=_between(0.0))
-    loss: str | CustomLoss = field(default="cross_entropy", metadata=_among(codes.LOSSES))
-    label_smoothing: float = field(default=0.0, metadata=_between(0.0, 1.0))
+    alpha: float | None = field(default=None, metadata=_bounded(0.0))
+    loss: str | CustomLoss = field(default="cross_entropy", metadata=_choice_of(codes.LOSSES))
+    label_smoothing: float = field(default=0.0, metadata=_bounded(0.0, 1.0))
     quantile: float | tuple[float, ...] = field(
-        default=0.5, metadata=_between(0.0, 1.0, low_open=True)
+        default=0.5, metadata=_bounded(0.0, 1.0, low_open=True)
     )
-    delta: float = field(default=1.0, metadata=_between(0.0, low_open=True))
-    beta: float = field(default=0.5, metadata=_between(0.0))
-    l2: float = field(default=0.0, metadata=_between(0.0))
-    dropout: tuple[float, ...] = field(default=_later(0.0), metadata=_between(0.0, 1.0))
-    initializer: str = field(default="auto", metadata=_among(INITIALIZERS))
+    delta: float = field(default=1.0, metadata=_bounded(0.0, low_open=True))
+    beta: float = field(default=0.5, metadata=_bounded(0.0))
+    l2: float = field(default=0.0, metadata=_bounded(0.0))
+    dropout: tuple[float, ...] = field(default=_converted_default(0.0), metadata=_bounded(0.0, 1.0))
+    initializer: str = field(default="auto", metadata=_choice_of(INITIALIZERS))
     standardize: bool = False
-    smooth_clip: float | None = field(default=None, metadata=_between(0.0, low_open=True))
-    dtype: np.dtype = field(default=_later("float32"), metadata=_among(DTYPES))
+    smooth_clip: float | None = field(default=None, metadata=_bounded(0.0, low_open=True))
+    dtype: np.dtype = field(default=_converted_default("float32"), metadata=_choice_of(DTYPES))
 
     # Derived fields: name of the loss, built-in or custom; whether its targets are real numbers;
     # number of outputs per target, which are adjacent; number of targets.

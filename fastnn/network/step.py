@@ -14,9 +14,9 @@ from fastnn.network import fitting
 from fastnn.network.inputs import encode_targets
 from fastnn.training.batches import Batches
 from fastnn.training.optimizers import Optimizer
-from fastnn.training.run import alone
+from fastnn.training.run import exclusive_training
 from fastnn.training.state import Snapshot
-from fastnn.training.team import to_the_end
+from fastnn.training.team import call_to_completion
 from fastnn.validation import all_finite, as_matrix, as_weights
 
 if TYPE_CHECKING:
@@ -70,17 +70,17 @@ class Stepper:
         targets = self._targets(y)
         fitting.warn_rounded(net, X, x, y, targets.T)
         if state.is_continued_without and optimizer.n_moments:
-            fitting.warn_forgotten(net.n_epochs_, "epochs", optimizer.name)
+            fitting.warn_lost_moments(net.n_epochs_, "epochs", optimizer.name)
         data = self.data
         data.x[...] = (net.scales.inputs(x, spec) if spec.standardize else x).T
         data.targets[...] = targets
         self.batches.data = data._replace(sample_weight=weights) if len(weights) else data
-        with alone(net.model):
+        with exclusive_training(net.model):
             try:
                 state.begin(optimizer, self.params)
                 self._step()
             finally:
-                to_the_end(partial(state.end, self.params))
+                call_to_completion(partial(state.end, self.params))
         return float(self.losses[0])
 
     def _targets(self, y: Any) -> np.ndarray:
@@ -104,7 +104,7 @@ class Stepper:
         net, state, params, losses = self.net, self.net.state, self.params, self.losses
         snapshot = self.snapshot
         if snapshot is None or snapshot.state is not state or not snapshot.fits:
-            large = net.model.plan.header[codes.SHARED] and not state.in_use.ema
+            large = net.model.plan.header[codes.SPLIT_UNITS] and not state.in_use.ema
             self.snapshot = snapshot = Snapshot(params, state, with_moments=not large)
         if time.perf_counter() >= snapshot.due and all_finite(params):
             snapshot.take()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from fastnn.network.derivatives import Outputs, features_of
-from fastnn.network.fitting import ROUNDING_ADVICE, warn_forgotten
+from fastnn.network.derivatives import OutputFunction, check_features
+from fastnn.network.fitting import ROUNDING_ADVICE, warn_lost_moments
 from fastnn.network.scales import warn_lost_spread
 from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 from fastnn.validation import as_array, as_real, check_finite
@@ -145,7 +145,7 @@ def without_ema(rule: Optimizer) -> None:
 def begin(state: TrainingState, rule: Optimizer, params: np.ndarray) -> None:
     """Begin or continue a training; called directly by a public method (for the warning)."""
     if state.is_continued_without and rule.n_moments:
-        warn_forgotten(state.epochs, "epochs", rule.name, stacklevel=4)
+        warn_lost_moments(state.epochs, "epochs", rule.name, stacklevel=4)
     state.begin(rule, params)
     state.optimizer = rule
 
@@ -176,8 +176,8 @@ class Tape:
         plain = of == "logits" or (
             of is None and net.scales.target_scale is None and spec.loss != "poisson"
         )
-        self._outputs = None if plain else Outputs(spec, net.scales, of)
-        self._X, self._x = features_of(net, X, finite=False)
+        self._outputs = None if plain else OutputFunction(spec, net.scales, of)
+        self._X, self._x = check_features(net, X, finite=False)
         if self._X is X and (spec.smooth_clip is not None or not model.is_threaded):
             # the backward pass reads X again, after the caller may have modified it
             self._X, self._x = X.copy(), self._x.copy()
@@ -194,7 +194,7 @@ class Tape:
 
     def __del__(self) -> None:
         if hasattr(self, "_memory"):  # otherwise __init__ did not complete
-            self._model.give_back(self._memory)
+            self._model.release_tape(self._memory)
 
     @overload
     def backward(self, d_outputs: Any, *, inputs: Literal[False] = False) -> np.ndarray: ...
@@ -264,11 +264,11 @@ class Tape:
                     f"of shape {dz.shape}"
                 )
             if outputs is not None:
-                dz = outputs.back(self._p, dz)
+                dz = outputs.vjp(self._p, dz)
             dz = np.ascontiguousarray(dz, model.dtype)
         d_inputs = np.empty(self._x.shape, model.dtype) if inputs else None
         gradient = model.tape_backward(self._x, dz, state.seed, updates, self._memory, d_inputs)
         if d_inputs is None:
             return gradient
-        slope = net.scales.slopes(self._X, net.spec)[0]
+        slope = net.scales.input_derivatives(self._X, net.spec)[0]
         return gradient, d_inputs if slope is None else d_inputs * slope

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.backends.numpy import taylor, taylor_gradient
 from fastnn.memory import check_memory
 from fastnn.network.custom import CustomActivation
-from fastnn.network.derivatives import Outputs, features_of
+from fastnn.network.derivatives import OutputFunction, check_features
 from fastnn.validation import as_array, check_finite
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ class Taylor(NamedTuple):
     second_by_params: np.ndarray | None = None
 
 
-def taylor_of(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
+def compute_taylor(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
     """Implementation of :meth:`fastnn.Network.taylor`."""
     spec, scales, model = net.spec, net.scales, net.model
     for pair in spec.activation:
         if isinstance(pair, CustomActivation):
             raise ValueError(f"taylor needs second derivatives, which {pair!r} does not have")
-    features, x = features_of(net, X)
+    features, x = check_features(net, X)
     u = as_array("u", u)
     if u.shape not in ((spec.n_features,), features.shape) or u.dtype.kind not in "fiub":
         raise ValueError(
@@ -51,17 +51,17 @@ def taylor_of(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
         )
     u = np.broadcast_to(u, features.shape).astype(np.float64)
     check_finite("u", u)
-    slope, bend = scales.slopes(features, spec)
-    moved = np.zeros((3, *x.shape), spec.dtype)
-    moved[0] = x
-    moved[1] = u if slope is None else u * slope
-    if bend is not None:
-        moved[2] = bend * u**2
-    out, passed = taylor(model.net, np.ascontiguousarray(moved.transpose(0, 2, 1)), model.params)
+    slope, curvature = scales.input_derivatives(features, spec)
+    curve = np.zeros((3, *x.shape), spec.dtype)
+    curve[0] = x
+    curve[1] = u if slope is None else u * slope
+    if curvature is not None:
+        curve[2] = curvature * u**2
+    out, caches = taylor(model.net, np.ascontiguousarray(curve.transpose(0, 2, 1)), model.params)
     z = out.transpose(0, 2, 1)
     # for poisson the derivatives are of z, the logarithm of the predictions, not of exp(z)
     kind = "predict" if spec.is_regression and spec.loss != "poisson" else "logits"
-    scale = Outputs(spec, scales, kind).target_scale
+    scale = OutputFunction(spec, scales, kind).target_scale
     value, first, second = z if scale is None else z / scale
     if scale is not None:
         value = value + scales.target_shift
@@ -78,6 +78,6 @@ def taylor_of(net: Network, X: Any, u: Any, by_params: bool) -> Taylor:
         for k in range(spec.n_outputs):
             vector = np.zeros_like(out)
             vector[order, k] = 1 if scale is None else 1 / scale[k]
-            taylor_gradient(model.net, passed, vector, model.params, rows)
+            taylor_gradient(model.net, caches, vector, model.params, rows)
             jacobians[order, :, k] = rows.T
     return Taylor(value, first, second, *jacobians)

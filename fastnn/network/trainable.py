@@ -148,13 +148,13 @@ class Trainable:
             raise ValueError("checkpoint_every needs checkpoint, the file to write")
         if not verbose:
             history = fitting.train(net, job, [], checkpoints=writer, kept=kept)
-            fitting.warn_useless(net, job, history, X)
+            fitting.warn_if_unscaled(net, job, history, X)
             return history
         from fastnn.training.lines import training_progress
 
         with training_progress(job.epochs) as shown:
             history = fitting.train(net, job, [shown.callback], checkpoints=writer, kept=kept)
-        fitting.warn_useless(net, job, history, X)
+        fitting.warn_if_unscaled(net, job, history, X)
         return history
 
     def partial_fit(

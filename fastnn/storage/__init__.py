@@ -169,7 +169,7 @@ def write_contents(path: Path, fields: dict[str, Any], arrays: dict[str, np.ndar
         # absent fields are left out, since earlier versions do not know them
         text = description.model_dump_json(exclude={"table", "run"} - fields.keys())
     except ValueError as error:
-        why = _odd_labels(error) or _reason(error)
+        why = _explain_labels(error) or _explain(error)
         raise ModelFormatError(f"{path}: not written, {why}") from None
     # the header contains the text as a JSON string, and the names of the arrays
     length = len(json.dumps(text)) + 1000
@@ -225,7 +225,7 @@ def read_contents(
     path: Path,
 ) -> tuple[AnyDescription, dict[str, np.ndarray]]:
     """Read and validate the contents of a file."""
-    with _opened(path) as file:
+    with _open(path) as file:
         description, size = _read_header(path, file)
         file.seek(0)
         return description, _read_arrays(path, file.read(size))
@@ -260,11 +260,11 @@ def describe(path: str | os.PathLike) -> AnyDescription:
     [2, 3, 2]
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _open(path) as file:
         return _read_header(path, file)[0]
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     """Open the file for reading, with a clear error for a folder."""
     if path.is_dir():
         raise IsADirectoryError(
@@ -283,7 +283,7 @@ def _read_arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
     try:
         arrays = safetensors.numpy.load(data)
     except Exception as error:  # safetensors has its own exception types
-        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+        raise ModelFormatError(f"{path}: {_explain(error)}") from None
     for name, array in arrays.items():
         if name not in _MAY_BE_INFINITE and not all_finite(array):
             raise ModelFormatError(f"{path}: {name} is not finite")
@@ -306,7 +306,7 @@ def build(
         try:
             return _build_ensemble(description, arrays, backend)
         except (ValueError, TypeError, KeyError) as error:
-            raise ModelFormatError(f"{path}: {_reason(error)}") from None
+            raise ModelFormatError(f"{path}: {_explain(error)}") from None
     fields = description.model_dump()
     for name in RUN_ARRAYS:
         arrays.pop(name, None)
@@ -335,7 +335,7 @@ def build(
             return TableModel(Encoding.from_state(description.table, tables), model)
         return model
     except (ValueError, TypeError, KeyError) as error:
-        raise ModelFormatError(f"{path}: {_reason(error)}") from None
+        raise ModelFormatError(f"{path}: {_explain(error)}") from None
 
 
 def _build_ensemble(
@@ -379,7 +379,7 @@ def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
     try:
         header = _parse(file.read(length))
     except (ValueError, RecursionError) as error:
-        raise fail(f"not a model file ({_reason(error)})") from None
+        raise fail(f"not a model file ({_explain(error)})") from None
     metadata = header.pop("__metadata__", None)
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if isinstance(metadata, dict) and "fastnn.cnn" in metadata:
@@ -399,7 +399,7 @@ def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
     except ModelFormatError:
         raise
     except (ValueError, RecursionError) as error:
-        raise fail(_reason(error)) from None
+        raise fail(_explain(error)) from None
 
     config = description.config
     needed = arrays_of(description, entries)
@@ -431,8 +431,8 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no JSON")
 
-    marks = ("[", "{") if isinstance(text, str) else (b"[", b"{")
-    if sum(map(text.count, marks)) > MAX_CONTAINERS:  # type: ignore[arg-type]
+    tokens = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, tokens)) > MAX_CONTAINERS:  # type: ignore[arg-type]
         raise ValueError(f"the header has more than {MAX_CONTAINERS:,} lists and objects")
     fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     if not isinstance(fields, dict):
@@ -444,7 +444,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     return fields
 
 
-def _odd_labels(error: Exception) -> str | None:
+def _explain_labels(error: Exception) -> str | None:
     """What to do about labels that a file cannot have, such as dates; None for other faults."""
     first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
     if first is None or not {"classes", "labels"} & set(first["loc"]):
@@ -459,7 +459,7 @@ def _odd_labels(error: Exception) -> str | None:
     return f"labels of {what} cannot be kept; train with numbers or texts, as y.astype(str)"
 
 
-def _reason(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     """Describe an error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]

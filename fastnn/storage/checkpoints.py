@@ -16,9 +16,9 @@ from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, R
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
-    Every,
     Point,
     Purpose,
+    SaveInterval,
     differences,
 )
 from fastnn.training.history import Best
@@ -114,7 +114,7 @@ def checkpoints(
     def write(contents: Contents) -> None:
         storage.write_contents(path, *contents)
 
-    return Checkpoints(Every.of(every), pack, write)
+    return Checkpoints(SaveInterval.of(every), pack, write)
 
 
 def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) -> Contents:

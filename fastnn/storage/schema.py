@@ -17,7 +17,7 @@ from pydantic import (
 
 from fastnn.backends import codes
 from fastnn.network.spec import FIELDS, NetworkSpec, bounds, choices, default
-from fastnn.training.optimizers import optimizer_of
+from fastnn.training.optimizers import optimizer_from_dict
 
 FORMAT_VERSION = 4  # of checkpoints and ensembles; all other files have format 3
 
@@ -167,13 +167,13 @@ class TrainingState(_Strict):
 
     @model_validator(mode="after")
     def _known(self) -> TrainingState:
-        optimizer_of(self.rule)
+        optimizer_from_dict(self.rule)
         return self
 
     @property
     def n_moments(self) -> int:
         """Number of values kept for each parameter."""
-        return optimizer_of(self.rule).n_moments
+        return optimizer_from_dict(self.rule).n_moments
 
 
 class RandomNumbers(_Strict):

@@ -9,7 +9,7 @@ from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
     Purpose,
-    are_requested,
+    checkpoints_requested,
     digest,
     plain,
 )
@@ -41,7 +41,7 @@ class Keeping(NamedTuple):
         cls, estimator: Any, checkpoint: Any, every: CheckpointEvery, resume: Any
     ) -> Keeping | None:
         """Check the arguments; None if no checkpoints are requested."""
-        if not are_requested(checkpoint, every, resume, "the file to write"):
+        if not checkpoints_requested(checkpoint, every, resume, "the file to write"):
             return None
         from fastnn.storage.checkpoints import CheckpointFile
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastnn.datasets.table import listed
-from fastnn.network.scales import clip_smoothly
+from fastnn.network.scales import apply_smooth_clip
 from fastnn.tables.codes import ColumnCode, encode, learn
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.kinds import KINDS, Guess, guess
@@ -188,7 +188,7 @@ class Encoding:
                 out *= self.factor
             if self.scaling == "robust-clip":
                 np.clip(out, -FAR, FAR, out=out)
-                clip_smoothly(out, CLIP)
+                apply_smooth_clip(out, CLIP)
         return out
 
     def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:

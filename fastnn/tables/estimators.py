@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
     _check_y,
 )
 
-from fastnn.estimators.checks import check_class_weight, refuse_odd_labels
+from fastnn.estimators.checks import check_class_weight, check_labels
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.network import Network
 from fastnn.tables import recipe
@@ -140,7 +140,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Convert labels to class indices; with ``reset``, learn the classes."""
-        refuse_odd_labels("y" if reset else "y_val", y)
+        check_labels("y" if reset else "y_val", y)
         y = _check_y(y, estimator=self)
         check_classification_targets(y)
         if reset:

@@ -26,9 +26,9 @@ from fastnn.backends.codes import FAN_IN
 from fastnn.backends.interface import Rule
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.network.scales import Scales, of_outputs, shift_and_scale
+from fastnn.network.scales import Scales, output_scales, shift_and_scale
 from fastnn.tables.checkpoints import Keeping, purpose_of
-from fastnn.training.batches import Batches, Rows, sparse_pays
+from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import Point
 from fastnn.training.history import Best
 from fastnn.training.optimizers import Adam
@@ -163,7 +163,7 @@ def new_network(
     net.weights[0][constant] = 0.0
     if net.spec.scales_targets:
         shift, scale, *_ = shift_and_scale(targets, "y")
-        shift, scale = of_outputs(shift, scale, net.spec)
+        shift, scale = output_scales(shift, scale, net.spec)
         net.scales.target_shift, net.scales.target_scale = shift, scale
     elif net.is_regression:  # Poisson: the predictions are exponentials of the outputs
         net.biases[-1][...] = np.log(np.maximum(targets.mean(axis=0), TINY))
@@ -274,19 +274,19 @@ def train(
         net.params, state = kept.model.params, kept.model.state
     state.begin(optimizer, net.params)
     size = min(BATCH_SIZE, len(data.x))
-    sparse = sparse_pays(data.x, net.model)
+    sparse = prefers_sparse(data.x, net.model)
     state.rule = rule_of(net, optimizer, size, sparse)
     if kept is not None:
         state.rule.front[:] = kept.point.front
     batches = Batches(net.model, size, sparse, net.n_threads)
-    rows = Rows.compressed(data.x, net.model.kernels, net.n_threads) if sparse else data.x
+    rows = CsrRows.from_dense(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)
     checkpoints = {"checkpoints": writer, "point": None if kept is None else kept.point}
     run = RecipeRun(net, state, epochs, batches, held_out, by_error, time_limit, **checkpoints)
     run.after_epoch = after_epoch
     usual, net.state = net.state, state  # a checkpoint contains the network with this state
     try:
-        run.go()
+        run.execute()
     finally:
         net.state = usual
     net.n_epochs_ = len(run.losses)
@@ -337,7 +337,7 @@ class RecipeRun(Run):
         self.after_epoch: Callable[[list[float]], object] | None = None
         self.asked, self.time_limit, self.started = self.total, time_limit, time.perf_counter()
 
-    def most_steps(self) -> int:
+    def max_steps(self) -> int:
         """Number of steps up to the end of the epoch."""
         return self.batches - self.step % self.batches
 
@@ -378,10 +378,10 @@ class RecipeRun(Run):
             front=self.state.rule.front.copy(),
         )
 
-    def look_at_checkpoints(self) -> None:
+    def save_due_checkpoint(self) -> None:
         """Write a checkpoint if it is due, unless the run stopped early."""
         if self.stopped == "epochs":
-            super().look_at_checkpoints()
+            super().save_due_checkpoint()
 
     def new_losses(self, count: int) -> np.ndarray:
         """Return an array for the losses of the next steps.

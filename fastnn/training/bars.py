@@ -14,7 +14,7 @@ from rich.progress import (
 
 from fastnn.training import history as training
 
-WIDE = 64  # minimum terminal width, in columns, for the full set of columns
+MIN_FULL_WIDTH = 64  # minimum terminal width, in columns, for the full set of columns
 
 
 class TrainingBar(Progress):
@@ -32,7 +32,7 @@ class TrainingBar(Progress):
         super().__init__(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            *(wide if console.width >= WIDE else []),
+            *(wide if console.width >= MIN_FULL_WIDTH else []),
             TimeRemainingColumn(),
             console=console,
         )

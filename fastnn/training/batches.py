@@ -14,17 +14,17 @@ from fastnn.backends.interface import Chunk, Data, Memory, Team
 from fastnn.backends.model import Model
 from fastnn.backends.plan import batch_matrices
 from fastnn.backends.tuning import tuning
-from fastnn.training.forks import held_off
+from fastnn.training.forks import delay_forks
 from fastnn.training.pool import is_worker, run_pieces
 from fastnn.training.state import TrainingState
-from fastnn.training.team import run_apart, run_team
+from fastnn.training.team import run_in_worker, run_team
 from fastnn.training.threads import default_threads
 
 PART_BYTES = 1 << 18  # size of the pieces that are compressed at a time, so that they fit the cache
 _NO_INDICES, _NO_INDPTR = np.empty(0, np.int32), np.empty(0, np.int64)
 
 
-class Rows(NamedTuple):
+class CsrRows(NamedTuple):
     """Sparse samples (CSR) in the form the kernels take.
 
     Attributes
@@ -38,12 +38,14 @@ class Rows(NamedTuple):
     indices: np.ndarray
     indptr: np.ndarray
 
-    def of(self, part: slice) -> Rows:
+    def select(self, part: slice) -> CsrRows:
         """Return the consecutive rows ``part``, as views."""
-        return Rows(self.values, self.indices, self.indptr[part.start : part.stop + 1])
+        return CsrRows(self.values, self.indices, self.indptr[part.start : part.stop + 1])
 
     @classmethod
-    def compressed(cls, x: np.ndarray, kernels: ModuleType, n_threads: int | None = None) -> Rows:
+    def from_dense(
+        cls, x: np.ndarray, kernels: ModuleType, n_threads: int | None = None
+    ) -> CsrRows:
         """Compress the rows of a dense matrix.
 
         Parameters
@@ -53,32 +55,32 @@ class Rows(NamedTuple):
             The backend.
         n_threads : int, optional
         """
-        edges = [*range(0, len(x), max(1, PART_BYTES // x[0].nbytes)), len(x)]
+        bounds = [*range(0, len(x), max(1, PART_BYTES // x[0].nbytes)), len(x)]
         indptr = np.zeros(len(x) + 1, np.int64)
 
         def count(k: int) -> None:
-            part = slice(edges[k], edges[k + 1])
+            part = slice(bounds[k], bounds[k + 1])
             # NumPy counts booleans several times as fast as numbers
             indptr[1:][part] = np.count_nonzero(x[part] != 0, axis=1)
 
         def compress(k: int) -> None:
-            kernels.compress(x, edges[k], edges[k + 1], indptr, indices, values[0])
+            kernels.compress(x, bounds[k], bounds[k + 1], indptr, indices, values[0])
 
         n_threads = 1 if is_worker() else n_threads or default_threads()
-        run_pieces(count, len(edges) - 1, n_threads)
+        run_pieces(count, len(bounds) - 1, n_threads)
         np.cumsum(indptr, out=indptr)
         values, indices = np.empty((1, indptr[-1]), x.dtype), np.empty(indptr[-1], np.int32)
-        run_pieces(compress, len(edges) - 1, n_threads)
+        run_pieces(compress, len(bounds) - 1, n_threads)
         return cls(values, indices, indptr)
 
 
-def sparse_pays(x: np.ndarray, model: Model) -> bool:
+def prefers_sparse(x: np.ndarray, model: Model) -> bool:
     """Whether the data are sparse enough for CSR rows to be faster, judged by 1,000 samples."""
     density = tuning().density(*model.plan.first_layer) if model.is_threaded else 0.0
     if density == 0.0:
         return False
-    some = x[:: -(-len(x) // 1000)]
-    return bool(np.count_nonzero(some) <= density * some.size)
+    sample = x[:: -(-len(x) // 1000)]
+    return bool(np.count_nonzero(sample) <= density * sample.size)
 
 
 class Batches:
@@ -89,11 +91,11 @@ class Batches:
     model : Model
     batch_size : int
     sparse : bool
-        Whether the samples are passed as :class:`Rows`.
+        Whether the samples are passed as :class:`CsrRows`.
     n_threads : int or None
         Maximum number of threads; None for :func:`fastnn.training.threads.default_threads`. Fewer
         are used if a step has too little work for all of them.
-    memory_of : Batches, optional
+    share_memory_with : Batches, optional
         Another instance with the same ``batch_size`` whose scratch memory is shared.
     """
 
@@ -103,23 +105,24 @@ class Batches:
         batch_size: int,
         sparse: bool = False,
         n_threads: int | None = None,
-        memory_of: Batches | None = None,
+        share_memory_with: Batches | None = None,
     ) -> None:
         self.model, self.batch_size = model, batch_size
         self.plan = model.batch_plan(batch_size, sparse)
         self.n_threads = 1
         if model.is_threaded:
-            self.n_threads = min(n_threads or default_threads(), self.plan.threads(batch_size))
-        if memory_of is None:
+            useful_threads = self.plan.useful_threads(batch_size)
+            self.n_threads = min(n_threads or default_threads(), useful_threads)
+        if share_memory_with is None:
             self.grads = self.plan.gradient_groups(model.dtype)
             self.work = self.plan.workspace(model.dtype, self.n_threads, sparse)
         else:
-            self.grads, self.work = memory_of.grads, memory_of.work
-        self.alone = Team(0, 1, np.zeros(codes.SYNC_SIZE, np.int64))
+            self.grads, self.work = share_memory_with.grads, share_memory_with.work
+        self.single_thread = Team(0, 1, np.zeros(codes.SYNC_SIZE, np.int64))
 
     def fill(
         self,
-        x: np.ndarray | Rows,
+        x: np.ndarray | CsrRows,
         targets: np.ndarray,
         weights: np.ndarray,
         shuffled: bool = False,
@@ -146,7 +149,7 @@ class Batches:
             order = np.empty(samples if shuffled else 0, np.int64)
         consecutive = sampling == codes.CONSECUTIVE
         indices, indptr = _NO_INDICES, _NO_INDPTR
-        if isinstance(x, Rows):
+        if isinstance(x, CsrRows):
             x, indices, indptr = x
         elif consecutive:
             x = batch_matrices(x, size)
@@ -195,14 +198,14 @@ class Batches:
         chunk = Chunk(rates, first_step, state.updates, state.seed if seed is None else seed)
         n_threads = min(n_threads, self.n_threads)
         if n_threads == 1 and model.is_threaded and not model.uses_blas:
-            team, memory, moments = self.alone, self.memory, state.moments
+            team, memory, moments = self.single_thread, self.memory, state.moments
             return model.kernels.train(
                 net, self.data, state.rule, chunk, team, model.params, moments, memory, losses
             )
         sync = np.zeros(codes.SYNC_SIZE, np.int64)
 
         def run(thread: int) -> int:
-            with held_off() if model.uses_blas or not model.is_threaded else nullcontext():
+            with delay_forks() if model.uses_blas or not model.is_threaded else nullcontext():
                 return model.kernels.train(
                     net,
                     self.data,
@@ -218,5 +221,5 @@ class Batches:
         # An overflow shows up in the loss, so NumPy's warning is redundant.
         with np.errstate(over="ignore", invalid="ignore"):
             if not model.is_threaded and pool is not None:
-                return run_apart(run, pool, sync)
+                return run_in_worker(run, pool, sync)
             return run(0) if n_threads == 1 else run_team(run, n_threads, pool, sync)

@@ -15,13 +15,13 @@ import numpy as np
 from fastnn.training.history import Best
 from fastnn.validation import as_integer
 
-USUAL = timedelta(minutes=1)
+DEFAULT_INTERVAL = timedelta(minutes=1)
 _HASHED = 1 << 22  # bytes of an array hashed at a time
 
 CheckpointEvery = int | timedelta | None
 
 
-class Every(NamedTuple):
+class SaveInterval(NamedTuple):
     """Interval between checkpoints, in epochs or in seconds.
 
     Attributes
@@ -34,10 +34,10 @@ class Every(NamedTuple):
     seconds: float | None
 
     @classmethod
-    def of(cls, value: CheckpointEvery) -> Every:
+    def of(cls, value: CheckpointEvery) -> SaveInterval:
         """Validate ``checkpoint_every`` and convert it."""
         if value is None:
-            value = USUAL
+            value = DEFAULT_INTERVAL
         if isinstance(value, timedelta):
             if value <= timedelta(0):
                 raise ValueError(f"checkpoint_every must be longer than no time; got {value!r}")
@@ -51,7 +51,7 @@ class Every(NamedTuple):
             ) from None
 
 
-def are_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, what: str) -> bool:
+def checkpoints_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, what: str) -> bool:
     """Validate the checkpoint arguments of ``fit``; return whether there is a ``checkpoint``.
 
     Parameters
@@ -66,7 +66,7 @@ def are_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, what: st
             if value:
                 raise ValueError(f"{name} needs checkpoint, {what}")
         return False
-    Every.of(every)
+    SaveInterval.of(every)
     if not isinstance(resume, bool):
         raise ValueError(f"resume must be a bool; got {resume!r}")
     return True
@@ -145,7 +145,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, every: Every, pack: Callable[[Point], Any], write: Callable[[Any], None]
+        self, every: SaveInterval, pack: Callable[[Point], Any], write: Callable[[Any], None]
     ) -> None:
         self.every, self.pack, self.write = every, pack, write
         self.step = 0
@@ -154,7 +154,7 @@ class Checkpoints:
     def _start(self) -> None:
         self._due = time.perf_counter() + (self.every.seconds or 0.0)
 
-    def most_steps(self, step: int, batches: int) -> int | None:
+    def max_steps(self, step: int, batches: int) -> int | None:
         """Steps until the next checkpoint; None if the interval is in seconds."""
         if self.every.epochs is None:
             return None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fastnn.training.bars import CountingBar, TrainingBar
     from fastnn.training.history import Progress
 
-FIRST = 2.0  # seconds until the first line; shorter tasks print none
-LONGEST = 30.0  # maximum number of seconds between two lines; the interval doubles from FIRST
+FIRST_DELAY = 2.0  # seconds until the first line; shorter tasks print none
+MAX_INTERVAL = 30.0  # maximum number of seconds between two lines; the interval doubles from FIRST
 
 
 class Lines:
@@ -33,14 +33,14 @@ class Lines:
 
     def __init__(self, name: str, total: int | None, done: int = 0) -> None:
         self._name, self._total, self._done = name, total, done
-        self._wait = FIRST
+        self._wait = FIRST_DELAY
         self._started = time.monotonic()
         self._next = self._started + self._wait
         self._first: tuple[float, int] | None = None  # time and count of the first report
         self._silence: threading.Timer | None = None  # prints a line if there is no early report
 
     def __enter__(self) -> Self:
-        self._silence = threading.Timer(FIRST, _write, ("preparing",))
+        self._silence = threading.Timer(FIRST_DELAY, _write, ("preparing",))
         self._silence.daemon = True
         self._silence.start()
         return self
@@ -69,18 +69,18 @@ class Lines:
         self._done = done
         now = time.monotonic()
         if self._first is None:  # time before, such as compiling, says nothing about the rest
-            self._first, self._next = (now, done), now + FIRST
+            self._first, self._next = (now, done), now + FIRST_DELAY
         if now < self._next:
             return
-        self._wait = min(2 * self._wait, LONGEST)
+        self._wait = min(2 * self._wait, MAX_INTERVAL)
         self._next = now + self._wait
-        seconds, new = now - self._first[0], done - self._first[1]
-        of, left = "", ""
+        seconds, count = now - self._first[0], done - self._first[1]
+        of_total, rest = "", ""
         if self._total is not None:
-            of = f" of {self._total:,}"
-            if new > 0 and done < self._total:
-                left = f", about {seconds * (self._total - done) / new:.0f} s left"
-        _write(f"{self._name} {done:,}{of}{text}, {now - self._started:.0f} s{left}")
+            of_total = f" of {self._total:,}"
+            if count > 0 and done < self._total:
+                rest = f", about {seconds * (self._total - done) / count:.0f} s left"
+        _write(f"{self._name} {done:,}{of_total}{text}, {now - self._started:.0f} s{rest}")
 
 
 def training_progress(epochs: int) -> TrainingBar | Lines:

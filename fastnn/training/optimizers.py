@@ -56,8 +56,8 @@ class Optimizer:
     @property
     def constants(self) -> tuple[float, ...]:
         """The rule's three constants, clip_norm, clip_value, ema (0 if None), rate factor."""
-        rest = (self.clip_norm, self.clip_value, self.ema)
-        return (*self._numbers, *(float(value or 0.0) for value in rest), 1.0)
+        shared_constants = (self.clip_norm, self.clip_value, self.ema)
+        return (*self._rule_constants, *(float(value or 0.0) for value in shared_constants), 1.0)
 
     def for_kernels(self) -> Rule:
         """Return the update rule in the form the kernels take.
@@ -76,14 +76,14 @@ class Optimizer:
     @property
     def n_moments(self) -> int:
         """Number of values kept for each parameter: the moments and, with ``ema``, the average."""
-        return self._n_own + int(self.ema is not None)
+        return self._n_rule_moments + int(self.ema is not None)
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         raise NotImplementedError
 
     @property
-    def _n_own(self) -> int:
+    def _n_rule_moments(self) -> int:
         return 1
 
     @property
@@ -140,11 +140,11 @@ class SGD(Optimizer):
         _check("momentum", self.momentum, 0.0, 1.0)
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         return float(self.momentum), float(self.nesterov), 0.0
 
     @property
-    def _n_own(self) -> int:
+    def _n_rule_moments(self) -> int:
         return int(self.momentum > 0)
 
 
@@ -187,11 +187,11 @@ class Adam(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         return float(self.beta_1), float(self.beta_2), float(self.epsilon)
 
     @property
-    def _n_own(self) -> int:
+    def _n_rule_moments(self) -> int:
         return 2
 
 
@@ -262,7 +262,7 @@ class AdaGrad(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         return float(self.epsilon), 0.0, 0.0
 
 
@@ -301,7 +301,7 @@ class RMSprop(Optimizer):
         _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         return float(self.rho), float(self.epsilon), 0.0
 
 
@@ -390,11 +390,11 @@ class LevenbergMarquardt(Optimizer):
         return self.regularization is not None
 
     @property
-    def _numbers(self) -> tuple[float, float, float]:
+    def _rule_constants(self) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
 
     @property
-    def _n_own(self) -> int:
+    def _n_rule_moments(self) -> int:
         """The damping and, if estimated, the precisions of parameters and noise."""
         return 3 if self.is_bayesian else 1
 
@@ -406,7 +406,7 @@ class LevenbergMarquardt(Optimizer):
 
 OPTIMIZERS = {cls.name: cls for cls in (SGD, Adam, AdamW, AdaGrad, RMSprop)}
 # Optimizers that need all data at once, which only Network.fit accepts.
-_WHOLE_FIT: dict[str, type[Optimizer]] = {LevenbergMarquardt.name: LevenbergMarquardt}
+_FULL_BATCH_OPTIMIZERS: dict[str, type[Optimizer]] = {LevenbergMarquardt.name: LevenbergMarquardt}
 
 
 def get_optimizer(optimizer: Optimizer | str | None, whole_fit: bool = False) -> Optimizer:
@@ -418,23 +418,23 @@ def get_optimizer(optimizer: Optimizer | str | None, whole_fit: bool = False) ->
     whole_fit : bool
         Whether to accept optimizers that need all data at once, such as Levenberg-Marquardt.
     """
-    known = {**OPTIMIZERS, **_WHOLE_FIT} if whole_fit else OPTIMIZERS
+    choices = {**OPTIMIZERS, **_FULL_BATCH_OPTIMIZERS} if whole_fit else OPTIMIZERS
     if optimizer is None:
         return _DEFAULT
-    if isinstance(optimizer, str) and optimizer in known:
-        return known[optimizer]()
-    by_name = isinstance(optimizer, str) and optimizer in _WHOLE_FIT
+    if isinstance(optimizer, str) and optimizer in choices:
+        return choices[optimizer]()
+    by_name = isinstance(optimizer, str) and optimizer in _FULL_BATCH_OPTIMIZERS
     if not whole_fit and (by_name or isinstance(optimizer, LevenbergMarquardt)):
         raise ValueError("Levenberg-Marquardt trains on all data at once: it is for Network.fit")
     if isinstance(optimizer, Optimizer):
         return optimizer
     raise ValueError(
-        f"optimizer must be one of {', '.join(known)} or an object such as "
+        f"optimizer must be one of {', '.join(choices)} or an object such as "
         f"fastnn.SGD(learning_rate=0.1); got {optimizer!r}"
     )
 
 
-def optimizer_of(fields: dict[str, Any]) -> Optimizer:
+def optimizer_from_dict(fields: dict[str, Any]) -> Optimizer:
     """Create an optimizer from the result of :meth:`Optimizer.to_dict`.
 
     Raises
@@ -444,10 +444,10 @@ def optimizer_of(fields: dict[str, Any]) -> Optimizer:
     """
     settings = dict(fields)
     name = settings.pop("name", None)
-    known = {**OPTIMIZERS, **_WHOLE_FIT}
-    cls = known.get(name) if isinstance(name, str) else None
+    choices = {**OPTIMIZERS, **_FULL_BATCH_OPTIMIZERS}
+    cls = choices.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"the optimizer must be one of {', '.join(known)}; got {fields!r}")
+        raise ValueError(f"the optimizer must be one of {', '.join(choices)}; got {fields!r}")
     try:
         return cls(**settings)
     except TypeError as error:

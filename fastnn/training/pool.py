@@ -72,23 +72,23 @@ def check_stopped() -> None:
         raise KeyboardInterrupt
 
 
-_common: ThreadPoolExecutor | None = None
-_common_lock = threading.Lock()
+_shared_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
 
 
-def _common_pool() -> ThreadPoolExecutor:
+def _get_shared_pool() -> ThreadPoolExecutor:
     """Thread pool of :func:`run_pieces`, created at its first use."""
-    global _common
-    with _common_lock:
-        if _common is None:
-            _common = ThreadPoolExecutor(max(1, usable_cores() - 1), "predicting")
-        return _common
+    global _shared_pool
+    with _pool_lock:
+        if _shared_pool is None:
+            _shared_pool = ThreadPoolExecutor(max(1, usable_cores() - 1), "predicting")
+        return _shared_pool
 
 
 def _forget_pool() -> None:
     """Drop the pool in a forked process, where only the forking thread exists."""
-    global _common, _common_lock
-    _common, _common_lock = None, threading.Lock()
+    global _shared_pool, _pool_lock
+    _shared_pool, _pool_lock = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -116,25 +116,25 @@ def run_pieces(function: Callable[[int], Any], n_pieces: int, n_threads: int) ->
         The results, in the order of the pieces.
     """
     results: list[Any] = [None] * n_pieces
-    waiting = deque(range(n_pieces))
+    queue = deque(range(n_pieces))
 
     def work() -> None:
         try:
             while True:
                 try:
-                    k = waiting.popleft()
+                    k = queue.popleft()
                 except IndexError:
                     return
                 results[k] = function(k)
         finally:
-            waiting.clear()  # after an error or Ctrl-C, no thread starts another piece
+            queue.clear()  # after an error or Ctrl-C, no thread starts another piece
 
-    pool = _common_pool()
-    others = [pool.submit(work) for _ in range(min(n_threads, n_pieces) - 1)]
+    pool = _get_shared_pool()
+    futures = [pool.submit(work) for _ in range(min(n_threads, n_pieces) - 1)]
     try:
         work()
     finally:
-        started = [other for other in others if not other.cancel()]
-        for other in started:
-            other.result()
+        running = [future for future in futures if not future.cancel()]
+        for future in running:
+            future.result()
     return results

@@ -20,27 +20,27 @@ from fastnn.training.checkpoints import Checkpoints, Point
 from fastnn.training.history import Best, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
-from fastnn.training.team import TeamSize, receives_signals, started_threads
+from fastnn.training.team import ThreadTuner, receives_signals, started_threads
 from fastnn.validation import all_finite
 
 
-def alone(model: Model) -> AbstractContextManager:
+def exclusive_training(model: Model) -> AbstractContextManager:
     """Context of a training run; an error if the model is already being trained.
 
     The context is the lock itself, so that Ctrl-C cannot come between acquiring and releasing it.
     """
-    if model.in_training.locked():
+    if model.training_lock.locked():
         raise RuntimeError(
             "this network is being trained already, in another thread or around this callback; "
             "train a copy of it (copy.deepcopy)"
         )
-    return model.in_training
+    return model.training_lock
 
 
 class Run:
     """A training run of some epochs: base class of the runs of networks and of estimators.
 
-    Subclasses override the maximum length of a chunk (:meth:`most_steps`), its learning rates
+    Subclasses override the maximum length of a chunk (:meth:`max_steps`), its learning rates
     (:meth:`rates`), the training itself (:meth:`train`), what happens before and after a chunk
     (:meth:`before_chunk`, :meth:`after_chunk`), and the reaction to a loss that is not finite
     (:meth:`diverged`).
@@ -102,37 +102,37 @@ class Run:
         else:
             self.blas_threads = n_threads
 
-    def go(self) -> None:
+    def execute(self) -> None:
         """Train until all steps are done or something, such as Ctrl-C, stops the run."""
-        most = max([part.n_threads for part in self.parts])
-        team, length, chunk_seconds = TeamSize(most), 1, tuning().chunk_seconds
+        max_threads = max([part.n_threads for part in self.parts])
+        team, length, chunk_seconds = ThreadTuner(max_threads), 1, tuning().chunk_seconds
         blas = nullcontext() if self.blas_threads is None else limited_blas(self.blas_threads)
-        helpers = most - 1 if self.model.is_threaded else int(receives_signals())
+        helpers = max_threads - 1 if self.model.is_threaded else int(receives_signals())
         threads = started_threads(helpers) if helpers else nullcontext()
         with blas, threads as self.pool:
             try:
                 self.begin()
                 while self.stopped == "epochs" and (left := self.total - self.step) > 0:
-                    count = min(length * self.unit, left, self._most_steps())
+                    count = min(length * self.unit, left, self._max_chunk_steps())
                     self.n_threads = team.choose()
                     seconds = self._chunk(count)
-                    self.look_at_checkpoints()
+                    self.save_due_checkpoint()
                     team.report(self.n_threads, seconds, count)
-                    aim = int(count / self.unit * chunk_seconds / max(seconds, 1e-9))
-                    length = max(1, min(aim, 8 * length))
+                    target_length = int(count / self.unit * chunk_seconds / max(seconds, 1e-9))
+                    length = max(1, min(target_length, 8 * length))
             except KeyboardInterrupt:
                 self.stopped = "interrupted"
                 self.state.settle(self.model.params)
                 self.interrupted()
             self.finished()
 
-    def _most_steps(self) -> int:
+    def _max_chunk_steps(self) -> int:
         """Steps until a check in Python or a checkpoint is due."""
-        most, checkpoints = self.most_steps(), self.checkpoints
-        until = checkpoints and checkpoints.most_steps(self.step, self.batches)
-        return min(most, until) if until else most
+        max_threads, checkpoints = self.max_steps(), self.checkpoints
+        until = checkpoints and checkpoints.max_steps(self.step, self.batches)
+        return min(max_threads, until) if until else max_threads
 
-    def look_at_checkpoints(self) -> None:
+    def save_due_checkpoint(self) -> None:
         """Write a checkpoint if it is due."""
         if self.checkpoints is not None and self.checkpoints.is_due(self.step, self.batches):
             self.checkpoints.save(self.point())
@@ -167,7 +167,7 @@ class Run:
         """Position of this run, for a checkpoint."""
         raise NotImplementedError
 
-    def most_steps(self) -> int:
+    def max_steps(self) -> int:
         """Maximum number of steps until the next check in Python."""
         return self.total
 
@@ -263,7 +263,7 @@ class FitRun(Run):
         super().__init__(*arguments, **settings)
         self.progress, self.callbacks, self.validation = progress, callbacks, validation
         # Save memory: the moments of a large network are not kept, except for an average (ema).
-        large = self.model.plan.header[codes.SHARED] and not self.state.in_use.ema
+        large = self.model.plan.header[codes.SPLIT_UNITS] and not self.state.in_use.ema
         self.snapshot = Snapshot(self.model.params, self.state, with_moments=not large)
         self.losses: list[np.ndarray] = [self.start.losses]
         if validation is not None and self.start.validation is not None:
@@ -299,7 +299,7 @@ class FitRun(Run):
             Best() if validation is None else validation.best,
         )
 
-    def most_steps(self) -> int:
+    def max_steps(self) -> int:
         """With validation, the steps up to the end of the epoch."""
         return self.total if self.validation is None else self.batches - self.step % self.batches
 
@@ -341,8 +341,8 @@ class FitRun(Run):
         If the snapshots have no moments (large networks), those are checked only if ``final``.
         """
         moments = self.state.moments
-        look = moments.size > 0 and (final or self.snapshot.has_moments)
-        return all_finite(self.model.params) and (not look or all_finite(moments))
+        check_moments = moments.size > 0 and (final or self.snapshot.has_moments)
+        return all_finite(self.model.params) and (not check_moments or all_finite(moments))
 
     def _check_finite(self, final: bool = False) -> None:
         """Detect parameters or moments that are not finite although the losses are.

@@ -15,9 +15,11 @@ from fastnn.training.run import FitRun, batch_sizes
 from fastnn.training.state import TrainingState
 from fastnn.validation import all_finite
 
-MOST_PARAMS = 3000
-_LEAST_DAMPING = 1e-20
-_THREADS_FROM = 500  # number of parameters from which several BLAS threads are faster than one
+MAX_PARAMS = 3000
+_MIN_DAMPING = 1e-20
+_MIN_THREADED_PARAMS = (
+    500  # number of parameters from which several BLAS threads are faster than one
+)
 
 
 class LevenbergMarquardtSteps:
@@ -135,7 +137,7 @@ class LevenbergMarquardtSteps:
                 self.damping, self.stopped = rule.max_damping, "damping"
                 return False
         self.params, self.mean_loss, self._gradient = trial, mean_loss, gradient
-        self.damping = max(self.damping * rule.decrease, _LEAST_DAMPING)
+        self.damping = max(self.damping * rule.decrease, _MIN_DAMPING)
         self._linearise()
         return True
 
@@ -214,7 +216,7 @@ class LevenbergMarquardtSteps:
         return Posterior(self.alpha, self.beta, self.n_effective, params.copy(), factor)
 
 
-class Stepping:
+class SecondOrderSteps:
     """Mixin of runs that train with :class:`LevenbergMarquardtSteps` instead of kernels.
 
     Attributes
@@ -233,29 +235,29 @@ class Stepping:
 
     def blas_threads_for(self, n_threads: int | None) -> int | None:
         """Number of BLAS threads to use: one for small networks."""
-        return n_threads if self.model.plan.n_params >= _THREADS_FROM else 1
+        return n_threads if self.model.plan.n_params >= _MIN_THREADED_PARAMS else 1
 
-    def do_steps(self, losses: np.ndarray) -> int:
+    def run_steps(self, losses: np.ndarray) -> int:
         """Do the next steps; return their number, smaller if the steps end or diverge."""
         if not len(losses):
             self.steps.compile()
         elif self.steps.matrix is None:  # called here because BLAS threads are limited here
             self.steps.begin()
         for k in range(len(losses)):
-            before = self.recorded()
+            before = self.loss_to_record()
             if not self.steps.step():
                 if self.steps.stopped == "diverged":
                     losses[k] = np.inf
                 return k
             self.pending = losses, k, before
-            self.settle_step()
+            self.record_pending_step()
         return len(losses)
 
-    def recorded(self) -> float:
+    def loss_to_record(self) -> float:
         """The loss to record for the next step."""
         return self.steps.loss
 
-    def settle_step(self) -> None:
+    def record_pending_step(self) -> None:
         """Record the pending step; may be repeated if Ctrl-C came between any two lines."""
         if self.pending is None:
             return
@@ -265,7 +267,7 @@ class Stepping:
         losses[k] = before  # from here on the step counts as done
         self.pending = None
 
-    def ended(self, losses: np.ndarray) -> bool:
+    def has_ended(self, losses: np.ndarray) -> bool:
         """Whether the steps ended by one of their criteria; the last loss belongs to no step."""
         if self.steps.stopped in (None, "diverged"):
             return False
@@ -280,7 +282,7 @@ class Stepping:
         raise NotImplementedError
 
 
-class SecondOrderRun(Stepping, FitRun):
+class SecondOrderRun(SecondOrderSteps, FitRun):
     """The run of a ``fit`` by Levenberg-Marquardt.
 
     Parameters
@@ -311,7 +313,7 @@ class SecondOrderRun(Stepping, FitRun):
 
     def train(self, rates: np.ndarray, losses: np.ndarray) -> int:
         """Do the next steps."""
-        return self.do_steps(losses)
+        return self.run_steps(losses)
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """As in :class:`FitRun`."""
@@ -319,9 +321,9 @@ class SecondOrderRun(Stepping, FitRun):
 
     def interrupted(self) -> None:
         """Record a pending step after Ctrl-C."""
-        self.settle_step()
+        self.record_pending_step()
 
     def diverged(self, losses: np.ndarray) -> None:
         """End the run if the steps have ended; raise if the objective is not finite."""
-        if not self.ended(losses):
+        if not self.has_ended(losses):
             FitRun.diverged(self, losses)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.backends.interface import Rule
 from fastnn.backends.plan import aligned_zeros
-from fastnn.training.optimizers import Optimizer, optimizer_of
+from fastnn.training.optimizers import Optimizer, optimizer_from_dict
 
 _NONE = np.empty(0)
 
@@ -235,7 +235,7 @@ class TrainingState:
     def resume(self, fields: dict[str, Any], moments: np.ndarray, params: np.ndarray) -> None:
         """Restore the state that :meth:`to_dict` returned."""
         self.show_count(valid=False)
-        self.optimizer = optimizer_of(fields["rule"])
+        self.optimizer = optimizer_from_dict(fields["rule"])
         self.rule = self.optimizer.for_kernels()
         self.moments = aligned_zeros((self.optimizer.n_moments, len(params)), params.dtype)
         self.moments[:] = moments.reshape(self.moments.shape)

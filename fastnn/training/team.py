@@ -90,7 +90,7 @@ def run_team(
     return done
 
 
-def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndarray) -> int:
+def run_in_worker(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndarray) -> int:
     """Like :func:`run_team` with a single thread, which is not the calling one.
 
     For kernels in Python, which Ctrl-C would otherwise interrupt within a step. After Ctrl-C this
@@ -111,7 +111,7 @@ def run_apart(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.ndar
         raise
 
 
-def to_the_end(function: Callable[[], None]) -> None:
+def call_to_completion(function: Callable[[], None]) -> None:
     """Call a function; if Ctrl-C interrupts it, call it again and re-raise KeyboardInterrupt.
 
     Parameters
@@ -126,7 +126,7 @@ def to_the_end(function: Callable[[], None]) -> None:
         raise
 
 
-class TeamSize:
+class ThreadTuner:
     """Choose the number of threads of the next chunk: all, or one while that is faster.
 
     If another program occupies a core, threads that wait for each other are slower than a single
@@ -134,34 +134,36 @@ class TeamSize:
 
     Parameters
     ----------
-    most : int
+    max_threads : int
         Maximum number of threads.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = self.threads = most
-        self.last = float("inf")  # seconds per step of the latest chunk with ``threads``
-        self.until_probe = self.pause = tuning().probe_first
+    def __init__(self, max_threads: int) -> None:
+        self.max_threads = self.threads = max_threads
+        self.seconds_per_step = float(
+            "inf"
+        )  # seconds per step of the latest chunk with ``threads``
+        self.chunks_until_probe = self.probe_interval = tuning().first_probe
 
     def choose(self) -> int:
         """Return the number of threads for the next chunk."""
-        if self.most == 1 or self.until_probe > 0:
+        if self.max_threads == 1 or self.chunks_until_probe > 0:
             return self.threads
-        return 1 if self.threads > 1 else self.most
+        return 1 if self.threads > 1 else self.max_threads
 
     def report(self, threads: int, seconds: float, steps: int) -> None:
         """Record the time of a chunk; chunks too short to be timed are ignored."""
-        if self.most == 1:
+        if self.max_threads == 1:
             return
         limits = tuning()
         if seconds < limits.chunk_seconds / 4:
             return
         if threads == self.threads:
-            self.last = seconds / steps
-            self.until_probe -= 1
+            self.seconds_per_step = seconds / steps
+            self.chunks_until_probe -= 1
             return
-        self.pause = min(2 * self.pause, limits.probe_latest)
-        if seconds / steps < self.last:
-            self.threads, self.last = threads, seconds / steps
-            self.pause = limits.probe_after_change
-        self.until_probe = self.pause
+        self.probe_interval = min(2 * self.probe_interval, limits.max_probe_interval)
+        if seconds / steps < self.seconds_per_step:
+            self.threads, self.seconds_per_step = threads, seconds / steps
+            self.probe_interval = limits.probe_after_change
+        self.chunks_until_probe = self.probe_interval

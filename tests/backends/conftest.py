@@ -14,10 +14,10 @@ from fastnn.backends.tuning import tuned
 GRIDS = {
     "test_loss_and_grad": 3,
     "test_forward": 3,
-    "test_run_with_inactive_units": 2,
-    "test_threads_change_no_bit": 3,
-    "test_run_with_split_units": 2,
-    "test_updates_of_wide_layers": 2,
+    "test_training_with_inactive_units_matches_reference": 2,
+    "test_bits_independent_of_threads": 3,
+    "test_training_with_split_units_matches_reference": 2,
+    "test_wide_layer_updates_match_reference": 2,
 }
 
 
@@ -49,7 +49,7 @@ def rng(request):
 @pytest.fixture
 def split_units():
     """Make plans in which threads split the units of every layer, even of a small one."""
-    with tuned(shared_bytes=0):
+    with tuned(split_units_bytes=0):
         yield
 
 
@@ -60,6 +60,6 @@ def division(request):
     BLAS is limited to one thread. If units are split, BLAS threads would divide the products again,
     at other places.
     """
-    limits = {"shared_bytes": 0} if request.param == "units" else {}
+    limits = {"split_units_bytes": 0} if request.param == "units" else {}
     with threadpool_limits(limits=1, user_api="blas"), tuned(**limits):
         yield

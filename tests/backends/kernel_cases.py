@@ -14,7 +14,7 @@ from fastnn.backends import numpy as reference
 from fastnn.backends.tuning import Tuning
 from fastnn.training import optimizers
 
-BLAS_WIDTH = Tuning().blas_width
+WIDTH = Tuning().wide_layer_units
 
 
 def compare(kernels, name, reads=(), numbers=(), writes=(), compiled_writes=None, least=0.0):
@@ -69,7 +69,7 @@ NETWORKS = {
     "course": ([2, 3, 2], ["tanh"], 200),
     "primes": ([7, 13, 11, 5], ["relu", "sigmoid"], 31),
     "all activations": ([4, *[6] * len(codes.ACTIVATIONS), 3], list(codes.ACTIVATIONS), 37),
-    "BLAS": ([BLAS_WIDTH + 2, BLAS_WIDTH + 5, BLAS_WIDTH, 3], ["silu", "gelu"], 67),
+    "BLAS": ([WIDTH + 2, WIDTH + 5, WIDTH, 3], ["silu", "gelu"], 67),
     "many weights": ([80, 60, 9], ["elu"], 130),
     "BLAS throughout": ([53, 61, 59], ["elu"], 130),
     "narrow then wide": ([2, 1, 70, 2], ["leaky_relu", "softplus"], 129),
@@ -179,5 +179,5 @@ def sparse_problem(sizes, samples, dtype, density=0.2, **extra):
     problem.x[np.random.default_rng(1).random(problem.x.shape) > density] = 0
     problem.x[3] = 0
     problem.x[:, 5] = 0
-    problem.x[problem.plan.block : 2 * problem.plan.block] = 0
+    problem.x[problem.plan.block_size : 2 * problem.plan.block_size] = 0
     return problem

@@ -16,7 +16,7 @@ from fastnn.backends import numpy as reference
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_activation_kernels(compiled, dtype, activation, rng):
+def test_activation_kernels_match_reference(compiled, dtype, activation, rng):
     code, alpha = codes.ACTIVATIONS[activation], ALPHAS.get(activation, 0.0)
     for shape in UNITS:
         z = normal(rng, shape, dtype, 3.0)
@@ -33,7 +33,7 @@ def test_activation_kernels(compiled, dtype, activation, rng):
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_activation_kernels_at_extremes(compiled, dtype, activation):
+def test_activation_kernels_at_extremes_match_reference(compiled, dtype, activation):
     code, alpha = codes.ACTIVATIONS[activation], ALPHAS.get(activation, 0.0)
     ends = np.array([1e-30, 1e-4, 1.0, 20.0, 90.0, 104.0, 710.0, 745.0, 1e4, 1e30])
     z = np.concatenate([-ends, ends, [0.0]]).astype(dtype)[None]
@@ -58,7 +58,7 @@ def test_activation_kernels_at_extremes(compiled, dtype, activation):
     )
 
 
-def test_dropout_kernels(compiled, dtype, rng):
+def test_dropout_kernels_match_reference(compiled, dtype, rng):
     for shape, rate, first in product(UNITS, (0.0, 0.1, 0.5, 0.9), (0, 3, 512)):
         x = normal(rng, shape, dtype)
         key = reference.stream(7, codes.STREAM_DROPOUT + 1, first)
@@ -73,6 +73,6 @@ def test_dropout_kernels(compiled, dtype, rng):
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_run_with_each_activation(compiled, dtype, activation):
+def test_training_with_each_activation_matches_reference(compiled, dtype, activation):
     problem = make_problem([3, 5, 4, 3], activation, samples=50, dtype=dtype)
     check_run(compiled, dtype, problem, OPTIMIZERS["sgd"], batch_size=16, shuffled=True)

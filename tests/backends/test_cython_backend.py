@@ -42,7 +42,7 @@ def test_only_the_dtype_in_use_is_loaded(cython, dtype):
     }
 
 
-def test_levels_have_what_the_backend_has(cython):
+def test_vector_levels_define_all_kernels(cython):
     for name in cython.levels():
         level = cython.load_level(name)
         assert level.level == name
@@ -55,7 +55,7 @@ def test_levels_have_what_the_backend_has(cython):
         cython.load_level("sse9")
 
 
-def test_wrong_dtypes_are_refused(cython):
+def test_wrong_dtypes_raise(cython):
     for dtype in (np.float16, np.int32, np.int64, np.complex64):
         with pytest.raises(TypeError, match=r"dtype|float32 or float64"):
             cython.output_transform(codes.CROSS_ENTROPY, np.ones((2, 3), dtype))
@@ -69,7 +69,7 @@ def test_wrong_dtypes_are_refused(cython):
         cython.output_transform(codes.CROSS_ENTROPY, np.ones((4, 6), np.float32)[:, ::2])
 
 
-def test_levels_agree(cython):
+def test_vector_levels_agree(cython):
     # the same formulas: an odd network, several blocks
     problem = make_problem([5, 8, 3], "tanh", samples=1291, dtype="float64")
     results = [train(cython.load_level(name), problem, steps=5).params for name in cython.levels()]
@@ -96,7 +96,7 @@ def committed(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["EXP", "COTH", "LOG", "LOG1P"])
-def test_coefficients_are_as_good_as_those_of_the_script(name, dtype):
+def test_coefficients_match_the_script(name, dtype):
     script = runpy.run_path(str(SOURCE / "coefficients.py"))
     polynomial = committed(name)[dtype]
     if name == "COTH":  # the script finds those behind the first, which is 1

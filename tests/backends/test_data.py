@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastnn.training.batches import Rows
+from fastnn.training.batches import CsrRows
 
 
 def data(samples, features, density, dtype, seed=0):
@@ -23,7 +23,7 @@ def test_compressed_rows(kernels, shape, density, dtype):
     x = data(*shape, density, dtype)
     expected = scipy.sparse.csr_matrix(x)
     for n_threads in (1, 2):
-        rows = Rows.compressed(x, kernels, n_threads)
+        rows = CsrRows.from_dense(x, kernels, n_threads)
         np.testing.assert_array_equal(rows.indptr, expected.indptr)
         np.testing.assert_array_equal(rows.indices, expected.indices)
         np.testing.assert_array_equal(rows.values[0], expected.data)
@@ -32,7 +32,7 @@ def test_compressed_rows(kernels, shape, density, dtype):
         assert rows.indptr.dtype == np.int64
 
 
-def test_parts_write_nothing_of_each_other(kernels):
+def test_compress_writes_only_its_rows(kernels):
     x = data(50, 20, 0.3, "float32")
     expected = scipy.sparse.csr_matrix(x)
     indptr = expected.indptr.astype(np.int64)
@@ -43,7 +43,7 @@ def test_parts_write_nothing_of_each_other(kernels):
     np.testing.assert_array_equal(values, expected.data)
 
 
-def test_arrays_are_checked_in_cython(compiled):
+def test_cython_checks_arrays(compiled):
     if compiled.NAME != "cython":
         pytest.skip("Numba's kernels trust their arguments")
     x, indptr = np.ones((3, 2), "f4"), np.array([0, 2, 4, 6])

@@ -54,7 +54,7 @@ def logits(problem, x):
 
 
 @pytest.mark.parametrize("activation", ALL)
-def test_both_directions_by_the_complex_step(activation, rng):
+def test_vjp_and_jvp_match_complex_step(activation, rng):
     problem = make_problem([3, 5, 4, 2], activation, samples=6)
     v, u = (vectors_for(problem, name, 2, False, rng) for name in KERNELS)
     gradients = derive(reference, "input_gradients", problem, v)
@@ -66,7 +66,7 @@ def test_both_directions_by_the_complex_step(activation, rng):
 
 
 @pytest.mark.parametrize("activation", ALL)
-def test_curvature_by_the_complex_step(activation, rng):
+def test_input_curvature_matches_complex_step(activation, rng):
     problem = make_problem([3, 5, 4, 2], activation, samples=6)
     plan = problem.forward_plan
     direction = rng.standard_normal((6, 3))
@@ -87,7 +87,7 @@ def test_curvature_by_the_complex_step(activation, rng):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_compiled_kernels_agree(compiled, dtype, network, rng):
+def test_compiled_kernels_match_reference(compiled, dtype, network, rng):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(sizes, activations, samples=min(samples, 1291), dtype=dtype)
     for name in KERNELS:
@@ -97,7 +97,7 @@ def test_compiled_kernels_agree(compiled, dtype, network, rng):
             assert_same(derive(compiled, name, problem, vectors), expected, dtype)
 
 
-def test_wrong_arrays_are_refused_by_cython(rng):
+def test_cython_checks_arrays(rng):
     kernels = load_backend("cython")
     problem = make_problem([3, 5, 2], samples=4)
     with pytest.raises(ValueError, match=r"vectors has shape \(2, 1, 2\)"):
@@ -112,8 +112,8 @@ def test_wrong_arrays_are_refused_by_cython(rng):
 def play(kernels, problem, d_outputs=None, step=3, by_inputs=True):
     """Net inputs of the last layer, then the gradient, and that by the inputs."""
     plan, x = problem.plan, readonly(problem.x)
-    size = int(plan.header[codes.WORK_SIZE]) + x.shape[1] * plan.block
-    blocks = -(-len(x) // plan.block)
+    size = int(plan.header[codes.WORK_SIZE]) + x.shape[1] * plan.block_size
+    blocks = -(-len(x) // plan.block_size)
     work = aligned_empty((blocks + 1, size), problem.dtype)
     work.fill(np.nan)
     work[-1] = 0.125
@@ -142,7 +142,7 @@ def play(kernels, problem, d_outputs=None, step=3, by_inputs=True):
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_tape_is_the_gradient_of_a_batch(kernels, dtype, network, dropout):
+def test_tape_gradient_equals_batch_gradient(kernels, dtype, network, dropout):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(
         sizes, activations, samples=min(samples, 1291), dtype=dtype, dropout=dropout
@@ -156,7 +156,7 @@ def test_tape_is_the_gradient_of_a_batch(kernels, dtype, network, dropout):
         assert_bits(gradient, loss_and_grad(kernels, problem)[1])
 
 
-def test_inputs_of_a_tape_by_the_complex_step():
+def test_tape_input_gradient_matches_complex_step():
     problem = make_problem([3, 5, 4, 2], "mish", samples=6, dropout=0.3)
     d_outputs = np.random.default_rng(0).standard_normal((6, 2))
     _, _, d_inputs = play(reference, problem, d_outputs)
@@ -170,10 +170,10 @@ def test_inputs_of_a_tape_by_the_complex_step():
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize(("l2", "shared"), [(0.0, False), (0.01, True)])
-def test_apply_is_the_update_of_a_step(kernels, dtype, name, l2, shared):
+def test_apply_gradient_equals_training_step(kernels, dtype, name, l2, shared):
     """Also with plans by which ``train`` updates weights together with their gradient."""
     optimizer = (OPTIMIZERS | CLIPPED)[name]
-    with tuned(**({"shared_bytes": 0} if shared else {})):
+    with tuned(**({"split_units_bytes": 0} if shared else {})):
         problem = make_problem([9, 60, 50, 3], "tanh", samples=9, dtype=dtype, l2=l2)
     params, moments, count = padded(problem.params), None, 0
     for count in range(3):
@@ -195,7 +195,7 @@ def test_apply_is_the_update_of_a_step(kernels, dtype, name, l2, shared):
             assert_bits(moments, expected.state)
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing(kernels, dtype):
+def test_non_finite_gradient_is_not_applied(kernels, dtype):
     problem = make_problem([3, 4, 2], samples=5, dtype=dtype)
     params, optimizer = padded(problem.params), CLIPPED["clip_norm"]
     gradient = np.ones(len(params), dtype)

@@ -19,7 +19,7 @@ from fastnn.training import optimizers
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 @pytest.mark.usefixtures("division")
-def test_run_with_inactive_units(compiled, dtype, widths, shuffled):
+def test_training_with_inactive_units_matches_reference(compiled, dtype, widths, shuffled):
     for samples, batch_size, extra in (
         (300, 137, {"dropout": 0.2, "weighted": True, "l2": 0.01}),
         (530, None, {}),
@@ -27,8 +27,8 @@ def test_run_with_inactive_units(compiled, dtype, widths, shuffled):
     ):
         problem = inactive_problem(widths, samples, dtype, **extra)
         assert max(share_active(problem)) < 0.5
-        if problem.plan.header[codes.SHARED] and samples > 5:
-            assert problem.plan.block > 4 * 64
+        if problem.plan.header[codes.SPLIT_UNITS] and samples > 5:
+            assert problem.plan.block_size > 4 * 64
         settings = {"batch_size": batch_size, "shuffled": shuffled, "n_threads": 2}
         check_run(compiled, dtype, problem, optimizers.SGD(0.02), steps=20, **settings)
 
@@ -53,7 +53,7 @@ def test_gradient_and_predictions_with_inactive_units(compiled, dtype, widths, s
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("division")
-def test_threads_and_old_contents_change_no_bit_with_inactive_units(compiled, dtype, shuffled):
+def test_inactive_units_bits_independent_of_threads_and_workspace(compiled, dtype, shuffled):
     problem = inactive_problem((290, 150, 53), 700, dtype, dropout=0.2)
     settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled}
     alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)

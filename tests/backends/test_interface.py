@@ -37,7 +37,7 @@ KERNELS = [
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_same_arguments(compiled, name):
+def test_backends_have_the_same_arguments(compiled, name):
     function = getattr(compiled, name)
     try:
         arguments = list(inspect.signature(getattr(function, "py_func", function)).parameters)
@@ -46,7 +46,7 @@ def test_same_arguments(compiled, name):
     assert arguments == list(inspect.signature(getattr(reference, name)).parameters)
 
 
-def test_same_public_names(kernels):
+def test_backends_have_the_same_public_names(kernels):
     kernels = load_backend(kernels.NAME)
     for name in [*KERNELS, "weights_of", "biases_of"]:
         assert callable(getattr(kernels, name))

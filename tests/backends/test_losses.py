@@ -116,7 +116,7 @@ def test_poisson_overflows_to_infinity(kernels, dtype):
     np.testing.assert_array_equal(logits, [[0, 1, np.inf]])
 
 
-def test_variances_are_limited(kernels, dtype):
+def test_gaussian_variances_are_clipped(kernels, dtype):
     # a log variance beyond +-40 counts as that; it may come back, but not go on
     logits = np.array([[1, 0, 1e10, 1], [-1e4, -1e4, 1e4, 1e4]], dtype)
     derivative, one = np.full_like(logits, np.nan), np.ones(1)
@@ -133,7 +133,7 @@ RUN_CONSTANTS = {"gaussian": 0.5, "quantile": (0.2, 0.7)}
 
 
 @pytest.mark.parametrize("loss", RUN_CONSTANTS)
-def test_run_with_several_outputs_a_target(compiled, dtype, loss):
+def test_training_with_several_outputs_per_target_matches_reference(compiled, dtype, loss):
     network, settings = RUNS["everything"]
     network = network | {"constant": RUN_CONSTANTS[loss]}
     problem = make_problem([3, 5, 3], "tanh", loss, samples=50, dtype=dtype, **network)
@@ -142,7 +142,7 @@ def test_run_with_several_outputs_a_target(compiled, dtype, loss):
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("loss", codes.LOSSES)
-def test_run_with_each_loss(compiled, dtype, loss, run):
+def test_training_with_each_loss_matches_reference(compiled, dtype, loss, run):
     network, settings = RUNS[run]
     problem = make_problem([3, 5, 3], "tanh", loss, samples=50, dtype=dtype, **network)
     check_run(compiled, dtype, problem, optimizers.SGD(0.05), **settings)

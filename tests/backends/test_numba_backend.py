@@ -64,7 +64,7 @@ def change(file, old, new):
     file.write_text(text.replace(old, new))
 
 
-def test_cache_notices_every_source(package):
+def test_cache_is_invalidated_by_each_source(package):
     e = pytest.approx(2.718281828459045)
     assert run(package) == [0.5, e, 0]
     assert run(package) == [0.5, e, 1]
@@ -74,21 +74,21 @@ def test_cache_notices_every_source(package):
     change(package / "backends" / "codes.py", "\nPOISSON = 16 ", "\nPOISSON = 6 ")
     # a formula of another file
     maths = package / "backends" / "numba" / "maths.py"
-    change(maths, "return _times_power_of_two(like(x, 1.0) + p, t)", "return x + x")
+    change(maths, "return _times_power_of_two(cast_like(x, 1.0) + p, t)", "return x + x")
     assert run(package) == [0.5, 2.0, 0]
     # the file of the function itself
     change(package / "backends" / "numba" / "losses.py", "out[s] / total[s]\n", "total[s]\n")
     assert run(package) == [2.0, 2.0, 0]
 
 
-def test_without_a_folder_for_the_cache(package):
+def test_compiles_without_cache_folder(package):
     # neither the folder that is asked for nor the one beside the source nor the user's
     (package / "backends" / "numba" / "__pycache__").write_text("not a folder")
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), "/dev/null/nowhere")
     assert run(package, **nowhere)[::2] == [0.5, 0]
 
 
-def test_cache_that_cannot_be_used_any_more(package):
+def test_unusable_cache_is_replaced(package):
     cache = package.parent / "cache"
     remove = f"import shutil; shutil.rmtree({str(cache)!r}); open({str(cache)!r}, 'w').close()"
     assert run(package, remove, warnings="default")[::2] == [0.5, 0]
@@ -101,7 +101,7 @@ def test_cache_that_cannot_be_used_any_more(package):
     assert run(package)[::2] == [0.5, 0]
 
 
-def test_private_names_of_numba():
+def test_private_names_of_numba_exist():
     """Without them all would work, but compile for longer or without the cache, or more slowly."""
     kernels = load_backend("numba")
     from llvmlite import binding
@@ -110,7 +110,7 @@ def test_private_names_of_numba():
 
     from fastnn.backends.numba import cache, compiling
 
-    overridden = set(vars(compiling._Translated)) - {"_needed", "set_env"}
+    overridden = set(vars(compiling._UnlinkedLibrary)) - {"_dependencies", "set_env"}
     overridden = {name for name in overridden if not name.startswith("__")}
     assert {name for name in overridden if not hasattr(compiling.JITCodeLibrary, name)} == set()
     empty = compiling.JITCodeLibrary(cpu_target.target_context.codegen(), "empty")
@@ -122,7 +122,7 @@ def test_private_names_of_numba():
     assert binding.address_of_symbol("numba_xxgemm")
 
 
-def test_sources_of_the_cache():
+def test_cache_digest_covers_all_sources():
     load_backend("numba")
     from fastnn.backends.numba import cache
 

@@ -50,14 +50,14 @@ print(round(float(out.sum()), 6))
     assert "set NUMBA_CACHE_DIR" in line
 
 
-def test_info_tells():
+def test_info_reports_missing_cache():
     result = run("-m", "fastnn.cli", "info", "--json")
     assert json.loads(result.stdout)["numba_cache"] is None
     assert result.stderr == ""
     assert "no writable folder" in run("-m", "fastnn.cli", "info").stdout
 
 
-def test_info_names_the_folder(tmp_path):
+def test_info_reports_cache_folder(tmp_path):
     code = "from fastnn.backends.numba.cache import folder; print(folder())"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
@@ -65,7 +65,7 @@ def test_info_names_the_folder(tmp_path):
     assert result.stdout.startswith(str(tmp_path))
 
 
-def test_a_full_disk_is_told(monkeypatch):
+def test_full_disk_warns(monkeypatch):
     from fastnn.backends.numba import cache
 
     def full(*arguments):

@@ -20,12 +20,12 @@ from fastnn.backends.plan import (
 )
 
 
-def test_plan_leaves_room():
+def test_plan_has_room_for_products():
     # no matrix of the workspace overlaps another or reaches beyond the end
     for dropout, itemsize in product(([], [0.0, 0.5]), (4, 8)):
         activations = [codes.SILU, codes.TANH, codes.IDENTITY]
         plan = make_plan([3, 7, 5, 2], activations, [0.0] * 3, dropout, 1, itemsize, reference)
-        header, block = plan.header, plan.block
+        header, block = plan.header, plan.block_size
         used = [
             (header[codes.WORK_INPUT], 3),
             (header[codes.WORK_TARGETS], 1),
@@ -44,7 +44,7 @@ def test_plan_leaves_room():
         assert ends[-1] <= header[codes.WORK_SIZE]
 
 
-def test_memory_starts_on_a_cache_line():
+def test_memory_is_aligned_to_cache_lines():
     for make, dtype in product((aligned_empty, aligned_zeros), (np.float32, np.float64)):
         arrays = [make((3, k), dtype) for k in range(1, 20)]
         assert all(array.ctypes.data % ALIGNMENT == 0 for array in arrays)
@@ -53,13 +53,15 @@ def test_memory_starts_on_a_cache_line():
             assert not any(array.any() for array in arrays)
 
 
-def test_a_plan_without_room_for_packed_products_is_refused():
+def test_plan_without_room_for_packed_products_raises():
     cython = load_backend("cython")
     sizes, activations = [300, 300, 2], [codes.RELU, codes.IDENTITY]
     X, out = np.zeros((40, 300), np.float32), np.empty((40, 2), np.float32)
     for packed in (True, False):
         scratch = cython.product_scratch if packed else reference.product_scratch
-        planner = SimpleNamespace(BLAS_WEIGHTS=cython.BLAS_WEIGHTS, product_scratch=scratch)
+        planner = SimpleNamespace(
+            WIDE_LAYER_WEIGHTS=cython.WIDE_LAYER_WEIGHTS, product_scratch=scratch
+        )
         plan = make_plan(sizes, activations, [0.0] * 2, [], 1, 4, planner)
         params = np.zeros(plan.n_params, np.float32)
         call = partial(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kernel_cases import BLAS_WIDTH, compare, nans, normal
+from kernel_cases import WIDTH, compare, nans, normal
 
 # fan_in, fan_out, samples: one of each, primes, more than a vector or a tile and not a multiple
 # of it, both sides of the width from which BLAS is called.
@@ -14,8 +14,8 @@ SHAPES = (
     (5, 4, 33),
     (13, 17, 129),
     (64, 1, 3),
-    (BLAS_WIDTH, BLAS_WIDTH - 1, 65),
-    (BLAS_WIDTH + 1, BLAS_WIDTH, 64),
+    (WIDTH, WIDTH - 1, 65),
+    (WIDTH + 1, WIDTH, 64),
     (101, 97, 37),
     (300, 11, 600),
     (261, 109, 530),  # beyond what is done at a time, in each direction
@@ -25,7 +25,7 @@ SHAPES = (
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_dense_kernels(compiled, dtype, shape, rng):
+def test_dense_kernels_match_reference(compiled, dtype, shape, rng):
     fan_in, fan_out, samples = shape
     x = normal(rng, (fan_in, samples), dtype)
     w = normal(rng, (fan_in, fan_out), dtype, fan_in**-0.5)

@@ -1,7 +1,10 @@
 """Random streams: known outputs, the same integers everywhere, and their distribution."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+from helpers import assert_bits
 from scipy.stats import chi2
 
 from fastnn.backends import codes
@@ -25,7 +28,7 @@ def test_splitmix64_test_vector(kernels):
     assert tuple(int(kernels.mix(state)) for state in states) == SPLITMIX
 
 
-def test_streams_are_equal_everywhere(compiled):
+def test_streams_are_equal_in_all_backends(compiled):
     for seed in (0, 1, 2**31 - 2):
         for purpose in (0, 1, 7):
             for number in (0, 1, 10**9):
@@ -40,8 +43,17 @@ def orders(kernels, samples, epochs, seed=3):
     return table
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 17, 1000])
+def test_shuffle_matches_reference(compiled, samples):
+    for seed, epoch in product((0, 1, 2**31 - 2), (0, 1, 12345)):
+        expected, order = np.empty(samples, np.int64), np.full(samples, -1)
+        reference.shuffle(seed, epoch, expected)
+        compiled.shuffle(seed, epoch, order)
+        assert_bits(order, expected)
+
+
 @pytest.mark.parametrize("samples", [1, 2, 3, 10, 257])
-def test_shuffle_gives_permutations(kernels, samples):
+def test_shuffle_returns_permutations(kernels, samples):
     table = orders(kernels, samples, 20)
     np.testing.assert_array_equal(np.sort(table, axis=1), np.tile(np.arange(samples), (20, 1)))
 
@@ -105,7 +117,7 @@ def test_dropout_masks_are_independent():
         assert abs((a == b).mean() - 0.5) < bound
 
 
-def test_dropout_mask_follows_the_place_in_the_batch(kernels):
+def test_dropout_mask_depends_on_position_in_batch(kernels):
     # blocks of a batch see parts of one mask
     whole = mask(kernels, 0.4, np.uint64(5), (7, 300))
     parts = [mask(kernels, 0.4, np.uint64(5), (7, 100), first) for first in (0, 100, 200)]

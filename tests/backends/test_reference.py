@@ -21,7 +21,7 @@ TANH_OTHER_PHASE = 0.071316  # plain NumPy code, (samples, features) throughout,
 
 
 @pytest.mark.parametrize("activation", COURSE)
-def test_course_example(activation, backend):
+def test_course_example_matches_worked_solution(activation, backend):
     X, y = make_moons(200, noise=0.2, random_state=0)
     net = fastnn.Network(
         [2, 3, 2],
@@ -98,13 +98,13 @@ def check_complex_step(problem):
 
 
 @given(problems(SMOOTH))
-def test_gradient_by_complex_step(problem):
+def test_gradient_matches_complex_step(problem):
     check_complex_step(problem)
 
 
 @pytest.mark.parametrize("activation", SMOOTH)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_gradient_of_every_parameter_by_complex_step(activation, loss):
+def test_gradient_of_every_parameter_matches_complex_step(activation, loss):
     problem = make_problem([3, 4, 5, 2], activation, loss, samples=7, l2=0.01, weighted=True)
     _, gradient = loss_and_grad(reference, problem)
     steps = 1e-30j * np.eye(problem.plan.n_params)
@@ -132,7 +132,7 @@ def branches(problem, params):
 
 
 @given(problems(KINKED))
-def test_gradient_by_central_differences(problem):
+def test_gradient_matches_central_differences(problem):
     _, gradient = loss_and_grad(reference, problem)
     h = 1e-5
     for v in directions(problem, 6):
@@ -146,7 +146,7 @@ def test_gradient_by_central_differences(problem):
 
 
 @pytest.mark.parametrize("activation", [*SMOOTH, *KINKED])
-def test_gradient_against_pytorch(activation):
+def test_gradient_matches_pytorch(activation):
     torch = pytest.importorskip("torch")
     names = {"identity": lambda z: z, "leaky_relu": lambda z: leaky(z, ALPHAS["leaky_relu"])}
     leaky = torch.nn.functional.leaky_relu
@@ -214,7 +214,7 @@ def test_activations_against_their_definition(activation, kernels):
 
 @pytest.mark.parametrize("activation", [*SMOOTH[1:], *KINKED])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_nan_comes_through_activations(activation, dtype, kernels):
+def test_activations_propagate_nan(activation, dtype, kernels):
     z = np.full((3, 37), np.nan, dtype)
     out, da = np.zeros_like(z), np.ones_like(z)
     code = codes.ACTIVATIONS[activation]
@@ -244,7 +244,7 @@ def output_loss(loss, z, targets, constant, weights=None):
     "loss",
     [name for name in sorted(codes.REGRESSION) if name not in ("squared_error", "gaussian")],
 )
-def test_losses_of_regression_against_scikit_learn(loss):
+def test_regression_losses_match_scikit_learn(loss):
     from sklearn import _loss
 
     theirs = {
@@ -267,7 +267,7 @@ def test_losses_of_regression_against_scikit_learn(loss):
 @pytest.mark.parametrize(
     "loss", [*sorted(codes.REGRESSION), "cross_entropy", "binary_cross_entropy"]
 )
-def test_losses_against_pytorch(loss):
+def test_losses_match_pytorch(loss):
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
     rng = np.random.default_rng(1)
@@ -306,7 +306,7 @@ def test_losses_against_pytorch(loss):
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])
-def test_gaussian_with_beta_is_that_of_its_authors(beta):
+def test_gaussian_with_beta_matches_published_formula(beta):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(1)
     z, t = rng.standard_normal((6, 50)), rng.standard_normal((3, 50))
@@ -321,7 +321,7 @@ def test_gaussian_with_beta_is_that_of_its_authors(beta):
     assert value == pytest.approx(loss.sum().item(), rel=1e-12)
 
 
-def test_several_quantiles_are_those_of_scikit_learn():
+def test_quantile_losses_match_scikit_learn():
     from sklearn.metrics import mean_pinball_loss
 
     rng = np.random.default_rng(2)
@@ -340,7 +340,7 @@ def test_several_quantiles_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
-def test_gradient_with_label_smoothing_by_complex_step(loss):
+def test_label_smoothing_gradient_matches_complex_step(loss):
     problem = make_problem([3, 4, 3], "tanh", loss, samples=7, weighted=True, constant=0.2)
     check_complex_step(problem)
 
@@ -349,7 +349,7 @@ def test_gradient_with_label_smoothing_by_complex_step(loss):
 
 
 @pytest.mark.parametrize("clip", [{"clip_norm": 0.05}, {"clip_value": 0.01}, {}], ids=str)
-def test_clipping_and_average_against_pytorch(clip):
+def test_clipping_and_average_match_pytorch(clip):
     torch = pytest.importorskip("torch")
     problem = make_problem([4, 5, 3], samples=20, l2=0.1)
     optimizer = fastnn.SGD(0.5, momentum=0.9, ema=0.8, **clip)

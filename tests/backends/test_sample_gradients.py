@@ -29,7 +29,7 @@ def vectors_for(problem, n, same, rng):
 
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_by_the_complex_step(activation, rng):
+def test_sample_gradients_match_complex_step(activation, rng):
     problem = make_problem([3, 5, 4, 2], activation, samples=6)
     plan, v = problem.forward_plan, vectors_for(problem, 2, False, rng)
     jacobian = np.empty((plan.n_params, 6, 2))
@@ -43,7 +43,7 @@ def test_by_the_complex_step(activation, rng):
 
 
 @pytest.mark.parametrize("network", [name for name in NETWORKS if name != "groups"])
-def test_compiled_kernels_agree(compiled, dtype, network, rng):
+def test_compiled_kernels_match_reference(compiled, dtype, network, rng):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(sizes, activations, samples=samples, dtype=dtype)
     for same in (False, True):
@@ -52,7 +52,7 @@ def test_compiled_kernels_agree(compiled, dtype, network, rng):
         assert_same(gradients(compiled, problem, vectors), expected, dtype)
 
 
-def test_wrong_arrays_are_refused_by_cython(rng):
+def test_cython_checks_arrays(rng):
     kernels = load_backend("cython")
     problem = make_problem([3, 5, 2], samples=4)
     plan = problem.forward_plan

@@ -15,7 +15,7 @@ from fastnn.training import optimizers
 # Units: fewer than a vector, odd numbers, whole tiles, more than one tile and a rest.
 @pytest.mark.parametrize("units", [1, 3, 13, 32, 64, 77, 150])
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_run_with_sparse_rows(compiled, dtype, units, shuffled):
+def test_training_with_sparse_rows_matches_reference(compiled, dtype, units, shuffled):
     extra = {"l2": 0.01, "weighted": True, "dropout": 0.2}
     problem = sparse_problem([70, units, 3], 300, dtype, **extra)
     settings = {"shuffled": shuffled, "sparse": True}
@@ -25,7 +25,7 @@ def test_run_with_sparse_rows(compiled, dtype, units, shuffled):
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_sparse_rows_are_the_same_numbers(kernels, dtype, shuffled):
+def test_sparse_rows_equal_dense_rows(kernels, dtype, shuffled):
     # nothing stored and everything stored are the extremes
     for density in (0.0, 0.2, 1.0):
         problem = sparse_problem([70, 33, 3], 150, dtype, density)
@@ -38,7 +38,7 @@ def test_sparse_rows_are_the_same_numbers(kernels, dtype, shuffled):
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("division")
-def test_threads_and_old_contents_change_no_bit_of_sparse_runs(compiled, dtype, shuffled):
+def test_sparse_bits_independent_of_threads_and_workspace(compiled, dtype, shuffled):
     problem = sparse_problem([290, 150, 53, 3], 700, dtype, dropout=0.2)
     settings = {"steps": 4, "batch_size": 390, "shuffled": shuffled, "sparse": True}
     alone = train(compiled, problem, OPTIMIZERS["adam"], **settings)

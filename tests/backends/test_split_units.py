@@ -18,7 +18,7 @@ from fastnn.training import optimizers
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("split_units")
-def test_run_with_split_units(compiled, dtype, shuffled, sparse, n_threads):
+def test_training_with_split_units_matches_reference(compiled, dtype, shuffled, sparse, n_threads):
     # threads without a unit, layers with BLAS and without; blocks that are not whole
     # and more than one part of sparse rows
     sizes, activations = [170, 100, 150, 20, 3], ["tanh", "silu", "relu"]
@@ -44,7 +44,7 @@ def test_run_with_split_units(compiled, dtype, shuffled, sparse, n_threads):
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.usefixtures("split_units")
-def test_updates_of_wide_layers(compiled, optimizer, sparse):
+def test_wide_layer_updates_match_reference(compiled, optimizer, sparse):
     """Some are made while the gradient's rows are in the cache, from the last block of a batch."""
     for samples, n_threads, extra in ((90, 2, {"l2": 0.01}), (600, 1, {"dropout": 0.3})):
         sizes = [170 if sparse else 60, 110, 530, 3]
@@ -63,12 +63,12 @@ def test_updates_of_wide_layers(compiled, optimizer, sparse):
         )
 
 
-def test_gradient_with_split_units(kernels, dtype):
+def test_gradient_with_split_units_matches_reference(kernels, dtype):
     problems = []
     for limit in (0, 2**40):
-        with tuned(shared_bytes=limit):
+        with tuned(split_units_bytes=limit):
             problems.append(make_problem([20, 60, 70, 3], samples=300, dtype=dtype, l2=0.01))
     (loss, grads), (other_loss, other_grads) = (loss_and_grad(kernels, p) for p in problems)
-    assert problems[0].plan.header[codes.SHARED] != problems[1].plan.header[codes.SHARED]
+    assert problems[0].plan.header[codes.SPLIT_UNITS] != problems[1].plan.header[codes.SPLIT_UNITS]
     assert_same(grads, other_grads, dtype)
     assert_same(loss, other_loss, dtype)

@@ -34,7 +34,7 @@ def problem(dtype, rng):
     "optimizer", [SGD(learning_rate=1.0), Adam(learning_rate=0.5)], ids=["sgd", "adam"]
 )
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_decayed_weights_and_moments(kernels, problem, dtype, optimizer, n_threads):
+def test_decayed_weights_and_moments_become_zero(kernels, problem, dtype, optimizer, n_threads):
     if kernels.NAME == "numpy" and n_threads > 1:
         pytest.skip("one thread")
     first_inputs = slice(0, 10)
@@ -55,7 +55,7 @@ def test_decayed_weights_and_moments(kernels, problem, dtype, optimizer, n_threa
     assert keeps_subnormals(dtype)
 
 
-def test_predictions_read_zeros(kernels, problem, dtype):
+def test_predictions_treat_subnormals_as_zero(kernels, problem, dtype):
     """Weights that are subnormal, times an input that would bring them back."""
     x = np.full_like(problem.x, np.finfo(dtype).max ** 0.5)
     params = np.full_like(problem.params, np.finfo(dtype).tiny / 16)

@@ -18,7 +18,7 @@ from fastnn.training import optimizers
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("network", ["softmax regression", "BLAS", "blocks", "groups"])
-def test_run_with_blocks_and_blas(compiled, dtype, network, shuffled):
+def test_training_with_blocks_and_blas_matches_reference(compiled, dtype, network, shuffled):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(sizes, activations, samples=samples, dtype=dtype, dropout=0.2)
     # the last batch has fewer blocks and groups than the others
@@ -27,21 +27,21 @@ def test_run_with_blocks_and_blas(compiled, dtype, network, shuffled):
     check_run(compiled, dtype, problem, OPTIMIZERS["momentum"], steps=20, **settings)
 
 
-def test_blocks_and_groups_are_reached():
+def test_networks_use_blocks_and_groups():
     # what the names in NETWORKS promise
     blocks = make_problem(*NETWORKS["blocks"][:2], samples=1)
-    assert NETWORKS["blocks"][2] > 2 * blocks.plan.block
+    assert NETWORKS["blocks"][2] > 2 * blocks.plan.block_size
     groups = make_problem(*NETWORKS["groups"][:2], samples=1)
     assert groups.plan.groups == MAX_GROUPS
-    assert NETWORKS["groups"][2] * 2 // 3 > (MAX_GROUPS + 1) * groups.plan.block
+    assert NETWORKS["groups"][2] * 2 // 3 > (MAX_GROUPS + 1) * groups.plan.block_size
     wide = make_problem(*NETWORKS["BLAS"][:2], samples=1)
-    assert wide.plan.layers[:, codes.BLAS].tolist() == [1, 1, 0]
+    assert wide.plan.layers[:, codes.WIDE].tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("network", ["course", "BLAS", "blocks", "all activations"])
 @pytest.mark.usefixtures("division")
-def test_scratch_memory_means_nothing(kernels, dtype, network, shuffled):
+def test_results_independent_of_workspace_contents(kernels, dtype, network, shuffled):
     sizes, activations, samples = NETWORKS[network]
     problem = make_problem(
         sizes, activations, samples=samples, dtype=dtype, l2=0.01, dropout=0.2, weighted=True
@@ -62,7 +62,7 @@ def test_scratch_memory_means_nothing(kernels, dtype, network, shuffled):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.usefixtures("division")
-def test_threads_change_no_bit(compiled, dtype, shuffled, optimizer, n_threads):
+def test_bits_independent_of_threads(compiled, dtype, shuffled, optimizer, n_threads):
     # odd numbers of parameters: their shares end in the middle of a vector
     sizes, activations, samples = [5, 29, 53, 50, 3], "tanh", 3001
     for extra in ({}, {"l2": 0.01, "weighted": True, "dropout": 0.3}):
@@ -76,7 +76,7 @@ def test_threads_change_no_bit(compiled, dtype, shuffled, optimizer, n_threads):
         assert_bits(shared.losses, alone.losses)
 
 
-def test_chunks_change_no_bit(kernels, dtype):
+def test_bits_independent_of_chunks(kernels, dtype):
     problem = make_problem([3, 5, 2], samples=50, dtype=dtype, dropout=0.2)
     optimizer, settings = OPTIMIZERS["adam"], {"batch_size": 16, "shuffled": True}
     whole = train(kernels, problem, optimizer, 10, **settings)
@@ -112,7 +112,7 @@ def test_images_may_be_bytes(kernels, dtype):
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("sizes", [[3, 5, 2], [50, 60, 70, 2]], ids=str)
 @pytest.mark.usefixtures("division")
-def test_training_stops_at_a_loss_that_is_not_finite(kernels, dtype, sizes, n_threads):
+def test_training_stops_at_non_finite_loss(kernels, dtype, sizes, n_threads):
     if kernels.NAME == "numpy" and n_threads > 1:
         pytest.skip("the reference knows one thread")
     problem = make_problem(sizes, "relu", "squared_error", samples=1000, dtype=dtype)
@@ -127,7 +127,7 @@ def test_training_stops_at_a_loss_that_is_not_finite(kernels, dtype, sizes, n_th
     assert_bits(trained.params, before.params)  # the step of that loss was not done
 
 
-def test_nan_is_not_optimised_away(kernels, dtype):
+def test_compilers_keep_nan(kernels, dtype):
     problem = make_problem([3, 5, 2], samples=20, dtype=dtype)
     problem.params[0] = np.nan
     assert np.isnan(loss_and_grad(kernels, problem)[0])

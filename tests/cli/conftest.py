@@ -38,7 +38,7 @@ def _elsewhere(tmp_path, monkeypatch):
 def _no_progress(request, monkeypatch):
     """Suppress progress lines, which tasks print if they take two seconds, as on a busy machine."""
     if "clock" not in request.fixturenames:
-        monkeypatch.setattr("fastnn.training.lines.FIRST", 1e6)
+        monkeypatch.setattr("fastnn.training.lines.FIRST_DELAY", 1e6)
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ def test_what_is_short_has_no_line(clock, capsys):
 
 def test_silence_is_explained(monkeypatch, capsys):
     """Compiling, say, before the first step."""
-    monkeypatch.setattr(lines, "FIRST", 0.0)
+    monkeypatch.setattr(lines, "FIRST_DELAY", 0.0)
     with lines.Lines("epoch", 5) as counted:
         counted._silence.join(10)
     assert capsys.readouterr().err == "fastnn: preparing\n"

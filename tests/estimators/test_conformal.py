@@ -48,7 +48,7 @@ def fitted(model, *data):
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
-def test_intervals_are_those_of_mapie(coverage):
+def test_intervals_match_mapie(coverage):
     regression = pytest.importorskip("mapie.regression")
     X, y = load_diabetes(return_X_y=True)
     X, new, y = X[:300], X[300:], y[:300]
@@ -68,7 +68,7 @@ def test_intervals_are_those_of_mapie(coverage):
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.95])
-def test_sets_are_those_of_mapie(coverage):
+def test_sets_match_mapie(coverage):
     classification = pytest.importorskip("mapie.classification")
     X, y = make_classification(
         500, 6, n_informative=5, n_redundant=0, n_classes=4, class_sep=1.5, random_state=0
@@ -84,7 +84,7 @@ def test_sets_are_those_of_mapie(coverage):
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian", "quantile"])
-def test_share_of_new_targets(loss):
+def test_coverage_of_new_targets(loss):
     X, y, _ = noisy(600, 0)
     new, targets, deviation = noisy(4000, 1)
     one = fastnn.MLPRegressor(loss, (8,), quantile=[0.1, 0.9] if loss == "quantile" else 0.5)
@@ -101,7 +101,7 @@ def test_share_of_new_targets(loss):
     assert related > 0.9 if loss != "squared_error" else related < 0.6
 
 
-def test_share_of_real_targets():
+def test_coverage_of_real_targets():
     X, y = load_diabetes(return_X_y=True)
     one = make_pipeline(StandardScaler(), fastnn.MLPRegressor("gaussian", (4,), alpha=1.0))
     one.set_params(mlpregressor__max_iter=80, mlpregressor__learning_rate_init=0.01)
@@ -119,7 +119,7 @@ def test_share_of_real_targets():
 
 
 @pytest.mark.parametrize("score", ["lac", "aps"])
-def test_share_of_right_classes(score):
+def test_coverage_of_classes(score):
     X, y = load_breast_cancer(return_X_y=True)
     X, y = X[:, :2], np.array(["bad", "good"])[y]  # two features leave some doubt
     one = make_pipeline(StandardScaler(), fastnn.MLPClassifier((4,), **SMALL))
@@ -136,7 +136,7 @@ def test_share_of_right_classes(score):
     assert model.score(X[test], y[test]) > 0.8
 
 
-def test_aps_by_hand():
+def test_aps_matches_worked_example():
     class Told:
         """A classifier that is told its probabilities as the samples."""
 
@@ -158,7 +158,7 @@ def test_aps_by_hand():
     np.testing.assert_array_equal(model.predict_set(new, coverage=0.5), expected)
 
 
-def test_a_network_that_is_trained_already():
+def test_prefit_network():
     X, y, _ = noisy(600, 0)
     held, targets, _ = noisy(500, 2)
     new, new_targets, _ = noisy(4000, 1)
@@ -174,7 +174,7 @@ def test_a_network_that_is_trained_already():
         assert_share(within(model.predict_interval(new), new_targets), 0.9, 500)
 
 
-def test_ensembles_and_tables():
+def test_conformal_of_ensembles_and_tables():
     X, y, _ = noisy(300, 0)
     one = fastnn.MLPRegressor("gaussian", (4,), **SMALL)
     bag = fastnn.MLPBaggingRegressor(one, n_estimators=3, random_state=0)
@@ -192,7 +192,7 @@ def test_ensembles_and_tables():
     assert model.feature_names_in_.tolist() == ["x", "kind"]
 
 
-def test_the_same_for_any_number_of_jobs_and_seeded():
+def test_result_independent_of_n_jobs():
     X, y, _ = noisy(60, 0)
     one = fastnn.MLPRegressor(hidden_layer_sizes=(3,), **SMALL | {"max_iter": 20})
     ends = [
@@ -206,7 +206,7 @@ def test_the_same_for_any_number_of_jobs_and_seeded():
     assert (other.predict_interval(X)[0] != ends[0][0]).any()
 
 
-def test_weights_go_to_the_fits():
+def test_sample_weights_are_passed_to_fits():
     X, y, _ = noisy(60, 0)
     weights = np.linspace(0.1, 2, 60)
     folds = KFold(3)
@@ -220,7 +220,7 @@ def test_weights_go_to_the_fits():
         np.testing.assert_allclose(fold.scores, expected, rtol=1e-12)
 
 
-def test_too_few_samples_for_a_coverage():
+def test_too_few_samples_give_infinite_intervals():
     X, y, _ = noisy(30, 0)
     model = fastnn.ConformalRegressor(Ridge(), cv=3).fit(X, y)
     low, high = model.predict_interval(X[:4], coverage=0.97)  # 1 of 33 outside: none of 30
@@ -230,7 +230,7 @@ def test_too_few_samples_for_a_coverage():
     assert np.isfinite([low, high]).all()
 
 
-def test_coverage_is_certain_for_samples_without_ties():
+def test_coverage_is_exact_without_ties():
     # of n held-out errors and a new one, each order is as likely: split conformal holds exactly
     n, trials, coverage = 19, 400, 0.9
     rng = np.random.default_rng(0)
@@ -285,7 +285,7 @@ class _Zero:
         ),
     ],
 )
-def test_bad_arguments(call, match):
+def test_invalid_arguments_raise(call, match):
     X, y, _ = noisy(30, 0)
     with pytest.raises((ValueError, TypeError), match=match):
         call(X, y)
@@ -308,7 +308,7 @@ def test_clones():
         fastnn.ConformalClassifier(LogisticRegression(), cv=3),
     ],
 )
-def test_scikit_learns_checks(model):
+def test_scikit_learn_checks(model):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of folds that are larger than a class
         results = check_estimator(model, on_fail=None, on_skip=None)

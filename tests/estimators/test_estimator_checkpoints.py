@@ -108,7 +108,7 @@ def assert_same_estimator(model, whole):
 
 def resumed(case, path, monkeypatch):
     """Train with a fault after every third epoch's checkpoint, and a new estimator each time."""
-    look = EpochRun.look_at_checkpoints
+    look = EpochRun.save_due_checkpoint
 
     def fault(run):
         look(run)
@@ -118,7 +118,7 @@ def resumed(case, path, monkeypatch):
     seed = 3
     for _ in range(2 * EPOCHS):
         with monkeypatch.context() as context:
-            context.setattr(EpochRun, "look_at_checkpoints", fault)
+            context.setattr(EpochRun, "save_due_checkpoint", fault)
             try:
                 return case.train(seed, checkpoint=path, checkpoint_every=3, resume=True)
             except Stop:
@@ -132,20 +132,20 @@ CASES += [(kind, backend) for backend in ("numba", "numpy") for kind in ON_ALL]
 
 
 @pytest.mark.parametrize(("kind", "backend"), CASES)
-def test_resumed_estimators(kind, backend, tmp_path, monkeypatch):
+def test_resumed_training_has_the_same_bits(kind, backend, tmp_path, monkeypatch):
     case = Case(kind, backend)
     assert_same_estimator(resumed(case, tmp_path / "c", monkeypatch), case.train(3))
 
 
-def test_bits_do_not_depend_on_how_many_epochs_run_at_once(monkeypatch):
+def test_bits_independent_of_epochs_per_chunk(monkeypatch):
     """Those of a loss curve, and of a learning rate that shrinks, did."""
     case = Case("inverse scaling at once", "numpy")
     whole = case.train(3, max_iter=40)
-    monkeypatch.setattr(EpochRun, "most_steps", lambda run: run.batches)
+    monkeypatch.setattr(EpochRun, "max_steps", lambda run: run.batches)
     assert_same_estimator(case.train(3, max_iter=40), whole)
 
 
-def test_more_epochs(tmp_path):
+def test_resume_with_larger_max_iter(tmp_path):
     case = Case("plain", "numpy")
     case.train(3, max_iter=5, checkpoint=tmp_path / "c")
     assert_same_estimator(case.train(resume=tmp_path / "c"), case.train(3))
@@ -155,7 +155,7 @@ def test_more_epochs(tmp_path):
         case.train(resume=tmp_path / "c")
 
 
-def test_a_training_that_ended_by_itself(tmp_path):
+def test_converged_training_is_not_continued(tmp_path):
     case = Case("early stopping, average", "numpy")
     whole = case.train(3, max_iter=100, checkpoint=tmp_path / "c")
     assert whole.n_iter_ < 100
@@ -166,7 +166,7 @@ def test_a_training_that_ended_by_itself(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_interrupted_estimators(tmp_path):
+def test_interrupted_training_resumes(tmp_path):
     """After Ctrl-C the file has the end of an epoch that was."""
     case, path = Case("plain", "cython"), tmp_path / "c"
     case.parameters["hidden_layer_sizes"] = (40, 40)
@@ -181,7 +181,7 @@ def test_interrupted_estimators(tmp_path):
     assert_same_estimator(case.train(max_iter=kept.model.n_iter_, resume=path), whole)
 
 
-def test_what_differs_is_named(tmp_path):
+def test_differences_are_named(tmp_path):
     case, path = Case("plain", "numpy"), tmp_path / "c"
     case.train(3, max_iter=2, checkpoint=path)
     changed = {"batch_size": 9, "solver": "sgd", "hidden_layer_sizes": (7,)}
@@ -250,7 +250,7 @@ def changed(kept, tmp_path, change):
     return found
 
 
-def test_the_whole_checkpoint_is_enough(kept, tmp_path):
+def test_complete_checkpoint_restores_everything(kept, tmp_path):
     assert changed(kept, tmp_path, lambda path: None) == []
 
 
@@ -278,11 +278,11 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_field_with_another_value(kept, tmp_path, name):
+def test_changed_field_changes_the_result(kept, tmp_path, name):
     assert changed(kept, tmp_path, lambda path: with_value(path, name, FIELDS[name]))
 
 
 @pytest.mark.parametrize("name", ["params", "moments", "best_params"])
-def test_an_array_of_zeros(kept, tmp_path, name):
+def test_zeroed_array_changes_the_result(kept, tmp_path, name):
     kept = {"early": kept["early"]}
     assert changed(kept, tmp_path, lambda path: with_zeros(path, name))

@@ -139,7 +139,7 @@ def _pair(name, dtype="float64", backend="auto", weighted=False, **settings):
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", DATA)
-def test_same_curve_as_scikit_learn(name, settings, backend):
+def test_loss_curve_matches_scikit_learn(name, settings, backend):
     theirs, ours, X, y = _pair(name, backend=backend, **SETTINGS[settings])
     # rounding differs; 300 epochs of gradient descent amplify it to 1e-14 at the most
     tolerance = {"rtol": 0, "atol": 1e-8}
@@ -173,7 +173,7 @@ def test_same_curve_as_scikit_learn(name, settings, backend):
 
 
 @pytest.mark.parametrize("name", ["multiclass", "multioutput"])
-def test_float32_stays(name, backend):
+def test_float32_data_keep_their_dtype(name, backend):
     theirs, ours, X, _ = _pair(name, "float32", backend)
     assert {w.dtype for w in [*ours.coefs_, *ours.intercepts_]} == {np.dtype(np.float32)}
     # some 60 steps in float32
@@ -182,14 +182,14 @@ def test_float32_stays(name, backend):
         assert ours.predict(X).dtype == np.float32
 
 
-def test_dtype_overrules_that_of_the_data():
+def test_dtype_overrides_that_of_the_data():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(5, dtype="float32", max_iter=5).fit(X, y)
     assert model.coefs_[0].dtype == np.float32
     assert fastnn.MLPClassifier(5, max_iter=5).fit(X, y).coefs_[0].dtype == np.float64
 
 
-def test_lbfgs_in_float32_finds_what_float64_finds():
+def test_lbfgs_in_float32_matches_float64():
     # without hidden layers there is one minimum
     settings = {"solver": "lbfgs", "hidden_layer_sizes": (), "alpha": 1.0, "max_iter": 500}
     _, narrow, X, y = _pair("binary", "float32", **settings)
@@ -198,7 +198,7 @@ def test_lbfgs_in_float32_finds_what_float64_finds():
     assert narrow.loss_ == pytest.approx(wide.loss_, rel=1e-6)
 
 
-def test_warm_start_and_partial_fit_go_on_as_in_scikit_learn(backend):
+def test_warm_start_and_partial_fit_match_scikit_learn(backend):
     X, y = load_iris(return_X_y=True)
     for solver in ("adam", "sgd"):
         pair = [
@@ -213,7 +213,7 @@ def test_warm_start_and_partial_fit_go_on_as_in_scikit_learn(backend):
         np.testing.assert_allclose(pair[1].coefs_[0], pair[0].coefs_[0], rtol=0, atol=1e-10)
 
 
-def test_stops_in_the_epoch_in_which_scikit_learn_stops(backend):
+def test_stops_in_the_same_epoch_as_scikit_learn(backend):
     # full batches in place, of which one call of the kernel does several epochs
     X, y = load_iris(return_X_y=True)
     for patience in (1, 3, 10, 50):
@@ -258,7 +258,7 @@ def test_sparse_equals_dense(features, solver, shuffle, backend):
         )
 
 
-def test_entries_of_sparse_data_in_parts_are_added_up(backend):
+def test_duplicate_sparse_entries_are_summed(backend):
     """CSR may hold an entry twice, and the columns of a row in any order."""
     X = scipy.sparse.random(90, 30, 0.2, "csr", random_state=0)
     halves = [np.r_[row.indices[::-1], row.indices] for row in map(X.getrow, range(90))]
@@ -272,7 +272,7 @@ def test_entries_of_sparse_data_in_parts_are_added_up(backend):
     assert parts.nnz == 2 * X.nnz  # the user's own has not changed
 
 
-def test_predicting_sparse_in_parts():
+def test_sparse_predictions_in_parts():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(5, max_iter=5, random_state=0).fit(X, y)
     with tuned(dense_bytes=7 * 4 * 8):
@@ -280,7 +280,7 @@ def test_predicting_sparse_in_parts():
     np.testing.assert_allclose(parts, model.predict_proba(X), atol=1e-14)
 
 
-def test_threads_change_nothing(backend, monkeypatch):
+def test_results_independent_of_threads(backend, monkeypatch):
     X, y = make_classification(4000, 40, n_informative=10, random_state=0)
     models = []
     for threads in (1, 2):
@@ -296,7 +296,7 @@ def test_threads_change_nothing(backend, monkeypatch):
     np.testing.assert_allclose(models[0].coefs_[0], models[1].coefs_[0], **tolerance)
 
 
-def test_labels_of_every_type():
+def test_labels_of_any_dtype():
     X, y = load_iris(return_X_y=True)
     for names in (["a", "b", "c"], [3, 5, 9], [0.5, 1.5, 2.5]):
         labels = np.array(names)[y] if names[0] != 0.5 else np.array(["x", "y", "z"], object)[y]
@@ -305,7 +305,7 @@ def test_labels_of_every_type():
         assert set(model.predict(X)) == set(labels)
 
 
-def test_frames_keep_their_names():
+def test_feature_names_of_frames():
     pandas = pytest.importorskip("pandas")
     X, y = load_iris(return_X_y=True)
     frame = pandas.DataFrame(X, columns=["a", "b", "c", "d"])
@@ -343,7 +343,7 @@ FORMULAS = {
 }
 
 
-def test_an_activation_for_each_layer(backend):
+def test_activation_per_layer(backend):
     names = list(FORMULAS)
     X, y = make_regression(60, 4, random_state=0)
     model = fastnn.MLPRegressor(
@@ -361,7 +361,7 @@ def test_an_activation_for_each_layer(backend):
 
 
 @pytest.mark.parametrize("activation", [["relu"], ["relu", "nonsense"], "nonsense"])
-def test_wrong_activations_are_named(activation):
+def test_invalid_activation_is_named(activation):
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="activation"):
         fastnn.MLPClassifier((3, 3), activation=activation).fit(X, y)
@@ -551,7 +551,7 @@ def test_early_stopping_on_the_loss_keeps_the_best():
     assert log_loss(noisy[150:], model.predict_proba(X[150:])) == pytest.approx(curve[best])
 
 
-def test_any_scorer_watches():
+def test_early_stopping_with_any_scorer():
     _, X, y = _data("binary")
     model = fastnn.MLPClassifier(
         10, early_stopping=True, scoring="roc_auc", max_iter=5, random_state=0
@@ -569,7 +569,7 @@ def test_any_scorer_watches():
 
 
 @pytest.mark.parametrize("name", ["multilabel", "regression", "multioutput"])
-def test_scorers_of_other_targets(name):
+def test_scorers_for_other_targets(name):
     estimator, X, y = _data(name)
     scoring = "f1_macro" if name == "multilabel" else "neg_mean_absolute_error"
     model = getattr(fastnn, estimator)(
@@ -580,13 +580,13 @@ def test_scorers_of_other_targets(name):
     assert model.best_validation_score_ == max(model.validation_scores_)
 
 
-def test_an_unknown_scorer_is_refused():
+def test_unknown_scorer_raises():
     with pytest.raises(ValueError, match="'scoring' parameter"):
         fastnn.MLPClassifier(early_stopping=True, scoring="magic").fit([[0.0], [1.0]], [0, 1])
 
 
 @pytest.mark.parametrize("data", [5, (1,), ([[1.0, 2.0]], [0, 1])])
-def test_bad_validation_data(data):
+def test_invalid_validation_data_raise(data):
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match=r"validation_data|features|inconsistent"):
         fastnn.MLPClassifier(3).fit(X, y, validation_data=data)
@@ -597,7 +597,7 @@ def test_bad_validation_data(data):
 # --- manners ----------------------------------------------------------------------------
 
 
-def test_a_missing_backend_is_an_import_error(monkeypatch):
+def test_missing_backend_raises_import_error(monkeypatch):
     monkeypatch.setattr(backends, "why_missing", lambda name: "gone" if name == "numba" else None)
     with pytest.raises(ImportError, match="gone"):
         fastnn.MLPClassifier(backend="numba").fit([[0.0], [1.0]], [0, 1])
@@ -609,7 +609,7 @@ def test_backend_is_used(backend):
     assert model._network().backend == load_backend(backend).NAME
 
 
-def test_parameters_changed_by_hand_count():
+def test_changed_coefs_take_effect():
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(4, max_iter=5, random_state=0).fit(X, y)
     theirs = sklearn.neural_network.MLPClassifier(4, max_iter=5, random_state=0).fit(X, y)
@@ -620,7 +620,7 @@ def test_parameters_changed_by_hand_count():
     np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
 
 
-def test_pickles_of_earlier_versions_find_their_class():
+def test_pickles_of_earlier_versions_load():
     model = fastnn.MLPRegressor(hidden_layer_sizes=(3,), alpha=0.5)
     text = pickle.dumps(model, protocol=0)
     old = text.replace(b"fastnn.estimators.regressor", b"fastnn.estimators.mlp")
@@ -631,7 +631,7 @@ def test_pickles_of_earlier_versions_find_their_class():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_go_on_as_the_original_would(again, backend):
+def test_copies_continue_like_the_original(again, backend):
     X, y = load_iris(return_X_y=True)
     model = fastnn.MLPClassifier(
         5, solver="sgd", dropout=0.2, batch_size=30, max_iter=3, random_state=0, backend=backend
@@ -645,7 +645,7 @@ def test_copies_go_on_as_the_original_would(again, backend):
     np.testing.assert_array_equal(model.coefs_[0], other.coefs_[0])
 
 
-def test_divergence_is_an_error_or_ends_in_the_best(backend):
+def test_divergence_raises_or_keeps_the_best(backend):
     X, y = load_iris(return_X_y=True)
     settings = {"solver": "sgd", "learning_rate_init": 1e6, "activation": "identity"}
     model = fastnn.MLPRegressor(backend=backend, random_state=0, **settings)
@@ -659,7 +659,7 @@ def test_divergence_is_an_error_or_ends_in_the_best(backend):
     assert len(model.loss_curve_) == len(model.validation_scores_) == model.n_iter_
 
 
-def test_warnings_name_the_caller():
+def test_warnings_point_to_the_caller():
     X, y = load_iris(return_X_y=True)
     for settings in ({"max_iter": 1}, {"solver": "lbfgs", "max_iter": 1}):
         with pytest.warns(ConvergenceWarning) as caught:
@@ -668,7 +668,7 @@ def test_warnings_name_the_caller():
 
 
 @needs_callbacks
-def test_an_interrupt_keeps_what_there_is():
+def test_interrupt_keeps_completed_epochs():
     class Interrupting:
         def setup(self, estimator, context):
             pass
@@ -691,7 +691,7 @@ def test_an_interrupt_keeps_what_there_is():
     assert len(model.predict(X)) == 150
 
 
-def test_verbose_prints_what_scikit_learn_prints(capsys):
+def test_verbose_output_matches_scikit_learn(capsys):
     X, y = load_iris(return_X_y=True)
     printed = []
     for module in (sklearn.neural_network, fastnn):
@@ -758,7 +758,7 @@ def test_callbacks_do_not_change_training():
 
 
 @needs_callbacks
-def test_without_callbacks_the_loop_stays_compiled(monkeypatch):
+def test_epochs_run_compiled_without_callbacks(monkeypatch):
     """A call of the kernels for many epochs; with a callback one for each."""
     X, y = load_iris(return_X_y=True)
     calls = []
@@ -873,7 +873,7 @@ def test_processes_of_joblib_share_the_cores():
     assert sum(threads) <= max(joblib.cpu_count(), 2)
 
 
-def test_training_starts_no_more_threads_than_it_may(monkeypatch):
+def test_training_respects_the_thread_limit(monkeypatch):
     """Under one of joblib's threads, work for many threads is done by the one that calls."""
     import joblib
 
@@ -926,7 +926,7 @@ def test_representations():
     assert "Not fitted" not in fitted
 
 
-def test_the_parameters_of_scikit_learn_come_first_and_alike():
+def test_parameters_begin_with_those_of_scikit_learn():
     for name in ("MLPClassifier", "MLPRegressor"):
         ours = getattr(fastnn, name)().get_params()
         theirs = getattr(sklearn.neural_network, name)().get_params()

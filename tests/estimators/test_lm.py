@@ -22,7 +22,7 @@ def regressor(**settings):
     return MLPRegressor(solver="lm", **settings)
 
 
-def test_the_minimum_is_that_of_lbfgs():
+def test_minimum_matches_lbfgs():
     model = regressor(tol=1e-3, max_iter=1000, alpha=0.1).fit(X, Y)
     net = model._network()
     # the same objective and L2 as lbfgs, for which the gradient there is small enough at once
@@ -37,7 +37,7 @@ def test_the_minimum_is_that_of_lbfgs():
     assert_bits(net.params, again._network().params)
 
 
-def test_a_classifier_and_scikit_learns_loss():
+def test_classifier_loss_matches_scikit_learn():
     model = MLPClassifier(6, "tanh", solver="lm", alpha=1.0, random_state=0, max_iter=500)
     model.fit(X, LABELS)
     theirs = Theirs(6, "tanh", solver="lbfgs", alpha=1.0, random_state=0, max_iter=5000, tol=1e-9)
@@ -59,7 +59,7 @@ def test_multiclass_and_sparse_samples():
     assert model.score(X, y) > 0.9
 
 
-def test_several_outputs_have_the_loss_of_the_others():
+def test_several_outputs_report_the_same_loss_as_other_solvers():
     y = np.column_stack([Y, X[:, 0]])
     model = regressor(max_iter=30, alpha=0.5)
     with pytest.warns(ConvergenceWarning):
@@ -123,13 +123,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_it_cannot_train_is_refused(case):
+def test_unsupported_settings_raise(case):
     settings, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         regressor(**settings).fit(X, Y)
 
 
-def test_other_solvers_refuse_bayesian_regularisation():
+def test_other_solvers_raise_for_bayesian_regularisation():
     for solver in ("adam", "lbfgs"):
         model = MLPRegressor(solver=solver, regularization="bayesian")
         with pytest.raises(ValueError, match="regularization='bayesian' needs solver='lm'"):

@@ -70,7 +70,7 @@ def test_scikit_learn_checks(estimator, check):
         ),
     ],
 )
-def test_bagging_is_scikit_learns_to_the_last_bit(ours, theirs, model, y):
+def test_bagging_has_the_bits_of_scikit_learn(ours, theirs, model, y):
     settings = {"n_estimators": 9, "max_samples": 0.5, "max_features": 0.8, "oob_score": True}
     expected = theirs(model, random_state=0, **settings).fit(X, y)
     predicted = expected.predict(X)
@@ -99,7 +99,7 @@ def test_default_networks_and_warm_start():
     assert type(clone(fastnn.MLPBaggingRegressor())._get_estimator()) is fastnn.MLPRegressor
 
 
-def test_grid_search_is_that_of_one_thread():
+def test_grid_search_equals_that_of_one_thread():
     search = GridSearchCV(
         fastnn.MLPClassifier(max_iter=8, random_state=0),
         {"hidden_layer_sizes": [(3,), (8, 8)], "solver": ["adam", "lbfgs"]},
@@ -132,7 +132,7 @@ def test_each_fit_has_one_core():
     assert where() == outside
 
 
-def test_networks_within_parallel_fits_are_fitted_one_after_the_other():
+def test_nested_fits_run_sequentially():
     names = []
 
     class Named(fastnn.MLPClassifier):
@@ -148,7 +148,7 @@ def test_networks_within_parallel_fits_are_fitted_one_after_the_other():
     assert len(set(names)) <= 2
 
 
-def test_error_stops_the_others_and_the_backend_goes_on():
+def test_error_stops_the_other_fits():
     started = threading.Event()
 
     def endless():
@@ -207,7 +207,7 @@ def test_interrupt_stops_a_search(solver, monkeypatch):
 # --- threads beside the calling one -----------------------------------------------
 
 
-def test_threads_of_a_training_are_all_there():
+def test_training_starts_all_its_threads():
     with team.started_threads(3) as started:
         assert sum(thread.name.startswith("fastnn") for thread in threading.enumerate()) == 3
         meeting = threading.Barrier(3)  # one task each
@@ -215,7 +215,7 @@ def test_threads_of_a_training_are_all_there():
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
 
 
-def test_an_interrupted_start_leaves_no_thread(monkeypatch):
+def test_interrupted_start_leaves_no_thread(monkeypatch):
     def interrupted(self, timeout=None):
         raise KeyboardInterrupt
 
@@ -228,7 +228,7 @@ def test_an_interrupted_start_leaves_no_thread(monkeypatch):
 # --- pieces of predictions, and how many threads ----------------------------------
 
 
-def test_pieces_are_done_once_and_in_any_thread():
+def test_each_piece_runs_once():
     seen = []
     two = threading.Barrier(2)
 
@@ -244,9 +244,9 @@ def test_pieces_are_done_once_and_in_any_thread():
     assert pool.run_pieces(square, 0, 3) == []
 
 
-def test_pieces_do_not_wait_for_a_thread_that_is_busy():
+def test_pieces_do_not_wait_for_a_busy_thread():
     free = threading.Event()
-    common = pool._common_pool()
+    common = pool._get_shared_pool()
     busy = [common.submit(free.wait) for _ in range(common._max_workers)]
     here = threading.current_thread().name
     try:
@@ -257,7 +257,7 @@ def test_pieces_do_not_wait_for_a_thread_that_is_busy():
 
 
 @pytest.mark.parametrize("error", [ValueError, IndexError, KeyboardInterrupt])
-def test_an_error_in_a_piece_ends_the_others(error):
+def test_error_in_a_piece_stops_the_others(error):
     begun = []
 
     def fail(k):
@@ -275,7 +275,7 @@ def test_an_error_in_a_piece_ends_the_others(error):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads
-def test_pieces_after_a_fork():
+def test_pieces_run_after_a_fork():
     pool.run_pieces(abs, 4, 2)
     child = os.fork()
     if child == 0:
@@ -287,7 +287,7 @@ def test_pieces_after_a_fork():
     ("given", "cores"),
     [("200000 100000\n", 2), ("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 6)],
 )
-def test_cores_that_a_container_has(tmp_path, monkeypatch, given, cores):
+def test_usable_cores_respect_container_quota(tmp_path, monkeypatch, given, cores):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     if hasattr(os, "sched_getaffinity"):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
@@ -301,7 +301,7 @@ def test_cores_that_a_container_has(tmp_path, monkeypatch, given, cores):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
-def test_cores_that_a_process_is_bound_to(monkeypatch):
+def test_usable_cores_respect_affinity(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert threads.usable_cores() == 1
 
@@ -309,7 +309,7 @@ def test_cores_that_a_process_is_bound_to(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "expected"), [("3", 3), ("50", 8), ("2,4", 2), ("0", 1), ("", 8), ("many", 8)]
 )
-def test_threads_unless_told_otherwise(monkeypatch, given, expected):
+def test_default_number_of_threads(monkeypatch, given, expected):
     monkeypatch.setattr(threads, "usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert threads.default_threads() == expected

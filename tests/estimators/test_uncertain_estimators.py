@@ -29,7 +29,7 @@ def fitted(model, *data, **options):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_deviations_of_an_estimator(solver):
+def test_predict_return_std(solver):
     X, y, _ = noisy(2000)
     model = fastnn.MLPRegressor("gaussian", (8,), solver=solver, random_state=0)
     model.set_params(learning_rate_init=0.01, max_iter=100, tol=0)
@@ -44,7 +44,7 @@ def test_deviations_of_an_estimator(solver):
     assert model._network().beta == (0.0 if solver == "lbfgs" else 0.5)
 
 
-def test_lbfgs_ends_where_the_gradient_of_the_likelihood_is_zero():
+def test_lbfgs_gradient_of_the_likelihood_is_zero():
     X, y, _ = noisy(100)
     settings = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 5000, "tol": 1e-9, "random_state": 0}
     model = fitted(fastnn.MLPRegressor("gaussian", (2,), activation="tanh", **settings), X, y)
@@ -54,7 +54,7 @@ def test_lbfgs_ends_where_the_gradient_of_the_likelihood_is_zero():
     assert model.loss_ == pytest.approx(net.loss(X, y), rel=1e-9)
 
 
-def test_several_quantiles_of_an_estimator():
+def test_estimator_predicts_several_quantiles():
     X, y, _ = noisy()
     model = fastnn.MLPRegressor("quantile", (8,), quantile=QUANTILES, random_state=0)
     model.set_params(learning_rate_init=0.02, max_iter=60)
@@ -99,7 +99,7 @@ def test_early_stopping_partial_fit_and_files(tmp_path, loss):
     assert np.isfinite(one.predict(X)).all()
 
 
-def test_ensembles_add_variances():
+def test_bagging_adds_variances():
     X, y, deviation = noisy()
     one = make_pipeline(
         StandardScaler(),
@@ -118,7 +118,7 @@ def test_ensembles_add_variances():
     assert np.abs(std / deviation - 1).mean() < 0.3
 
 
-def test_spread_of_members_without_deviations():
+def test_bagging_std_without_gaussian_members():
     X, y, _ = noisy(100)
     one = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5)
     model = fastnn.MLPBaggingRegressor(one, n_estimators=3, random_state=0)
@@ -128,14 +128,14 @@ def test_spread_of_members_without_deviations():
     np.testing.assert_allclose(std, each.std(axis=0))
 
 
-def test_mixture_by_hand():
+def test_mixture_matches_worked_example():
     mean, std = mixture([(np.array([0.0]), np.array([3.0])), (np.array([2.0]), np.array([1.0]))])
     # second moments 9 and 5, mean 1: variance 7 - 1
     assert mean.tolist() == [1.0]
     assert std[0] == pytest.approx(np.sqrt(6))
 
 
-def test_members_of_tables():
+def test_bagging_of_tabular_estimators():
     X, y, _ = noisy(200)
     model = fastnn.TabularRegressor(n_epochs=2, n_members=3, random_state=0).fit(X, y)
     mean, std = model.predict(X, return_std=True)
@@ -146,7 +146,7 @@ def test_members_of_tables():
         fastnn.TabularRegressor(n_epochs=1, random_state=0).fit(X, y).predict(X, return_std=True)
 
 
-def test_calls_that_do_not_fit():
+def test_inconsistent_calls_raise():
     X, y, _ = noisy(40)
     model = fitted(fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), X, y)
     with pytest.raises(ValueError, match=r'return_std needs loss="gaussian".* is squared_error'):
@@ -158,7 +158,7 @@ def test_calls_that_do_not_fit():
         fastnn.MLPRegressor("gaussian", (2,)).fit(X, y, validation_data=both)
 
 
-def test_deviation_of_one_network_needs_others():
+def test_return_std_of_one_network_raises():
     one = fastnn.MLPRegressor(hidden_layer_sizes=4, solver="lbfgs", max_iter=5, random_state=0)
     model = fastnn.MLPBaggingRegressor(one, n_estimators=1, random_state=0)
     with warnings.catch_warnings():

@@ -24,7 +24,7 @@ from sklearn.exceptions import NotFittedError
 
 import fastnn
 from fastnn.backends import codes
-from fastnn.backends.plan import MAX_FROZEN_UNITS
+from fastnn.backends.plan import MAX_COMPILED_UNITS
 
 ALL_ACTIVATIONS = list(codes.ACTIVATIONS)  # one layer each
 
@@ -79,13 +79,13 @@ SHAPES = [  # one to six layers; narrower than a vector, a whole tile of them, t
 
 
 @pytest.mark.parametrize(("sizes", "loss", "dtype"), SHAPES)
-def test_numba_predict_is_predict(sizes, loss, dtype):
+def test_numba_predict_equals_predict(sizes, loss, dtype):
     net, X = make(sizes, loss=loss, dtype=dtype)
     assert_same(by_rows(net.numba_predict(), net, X), expected(net, X), dtype)
 
 
 @pytest.mark.parametrize(("dtype", "output"), [("float32", "proba"), ("float64", "logits")])
-def test_all_activations(dtype, output):
+def test_numba_predict_of_all_activations(dtype, output):
     sizes = [4, *[6] * len(ALL_ACTIVATIONS), 3]
     net, X = make(sizes, activation=ALL_ACTIVATIONS, alpha=0.3, dtype=dtype)
     got = by_rows(net.numba_predict(output), net, X)
@@ -93,14 +93,14 @@ def test_all_activations(dtype, output):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_standardization_is_in_it(loss):
+def test_numba_predict_includes_standardization(loss):
     net, X = standardized(loss)
     assert_same(by_rows(net.numba_predict(), net, X), expected(net, X), net.dtype)
     logits = by_rows(net.numba_predict("logits"), net, X)
     assert_same(logits, expected(net, X, "logits"), net.dtype)
 
 
-def test_weights_are_frozen():
+def test_later_weight_changes_have_no_effect():
     net, X = make([2, 4, 2])
     before = expected(net, X)
     predict, function = net.numba_predict(), net.cfunc()
@@ -110,7 +110,7 @@ def test_weights_are_frozen():
     assert_same(by_rows(as_python(function, net), net, X), before, "float32")
 
 
-def test_nan_comes_out_and_large_numbers_do_not_overflow():
+def test_nan_propagates_and_large_values_do_not_overflow():
     net, X = make([2, 4, 3], activation="relu")
     X[0, 1] = np.nan
     X[1:] *= 1e30
@@ -132,7 +132,7 @@ def again_and_again(predict, times, X, out):
             predict(X[i], out[i])
 
 
-def test_inside_prange():
+def test_numba_predict_inside_prange():
     net, _ = make([2, 8, 8, 8, 2])
     X = np.random.default_rng(0).normal(size=(500, 2)).astype("float32")
     out = np.empty((500, 2), "float32")
@@ -140,7 +140,7 @@ def test_inside_prange():
     assert_same(out, expected(net, X), "float32")
 
 
-def test_calls_take_no_memory():
+def test_calls_allocate_no_memory():
     net, X = make([2, 8, 300, 2])
     predict, out = net.numba_predict(), np.empty((3, 2), "float32")
 
@@ -159,7 +159,7 @@ def test_calls_take_no_memory():
         _nrt_python.memsys_disable_stats()
 
 
-def test_many_threads_at_once():
+def test_calls_from_many_threads():
     net, _ = make([2, 20, 20, 2])
     X = np.random.default_rng(0).normal(size=(200, 2)).astype("float32")
     predict = net.numba_predict()
@@ -174,7 +174,7 @@ def test_many_threads_at_once():
             assert_same(out, expected(net, X), "float32")
 
 
-def test_a_caller_is_not_cached(tmp_path, monkeypatch):
+def test_callers_are_not_cached(tmp_path, monkeypatch):
     # its code would hold addresses of this process
     net, X = make([2, 3, 2])
     path = tmp_path / "caller.py"
@@ -203,13 +203,13 @@ def test_a_caller_is_not_cached(tmp_path, monkeypatch):
         (np.zeros(2, "f4"), np.zeros(2), "out must be a C-contiguous writeable 1-D array"),
     ],
 )
-def test_wrong_types_are_errors_of_compilation(x, out, message):
+def test_wrong_types_raise_typing_errors(x, out, message):
     net, _ = make([2, 2])
     with pytest.raises(TypingError, match=message):
         net.numba_predict()(x, out)
 
 
-def test_readonly_arrays():
+def test_read_only_inputs_are_accepted():
     net, X = make([2, 2])
     predict, out = net.numba_predict(), np.zeros(2, "f4")
     X.setflags(write=False)
@@ -220,7 +220,7 @@ def test_readonly_arrays():
         predict(X[0], out)
 
 
-def test_wrong_lengths_are_value_errors():
+def test_wrong_lengths_raise():
     predict = make([2, 3])[0].numba_predict()
     with pytest.raises(ValueError, match=r"x must have shape \(2,\)"):
         predict(np.zeros(3, "f4"), np.zeros(3, "f4"))
@@ -228,7 +228,7 @@ def test_wrong_lengths_are_value_errors():
         predict(np.zeros(2, "f4"), np.zeros(2, "f4"))
 
 
-def test_bad_arguments():
+def test_invalid_arguments_raise():
     net, _ = make([2, 2])
     with pytest.raises(ValueError, match=r"output must be.*'labels'"):
         net.numba_predict("labels")
@@ -236,12 +236,12 @@ def test_bad_arguments():
         net.cfunc("double")
     with pytest.raises(ValueError, match="one output"):
         net.cfunc("integrand")
-    wide, _ = make([1, MAX_FROZEN_UNITS + 1, 1], loss="squared_error")
-    with pytest.raises(ValueError, match=f"up to {MAX_FROZEN_UNITS} units"):
+    wide, _ = make([1, MAX_COMPILED_UNITS + 1, 1], loss="squared_error")
+    with pytest.raises(ValueError, match=f"up to {MAX_COMPILED_UNITS} units"):
         wide.numba_predict()
 
 
-def test_estimators_have_them_too():
+def test_estimators_have_numba_predict_and_cfunc():
     X = np.random.default_rng(0).normal(size=(40, 3))
     model = fastnn.MLPClassifier((5,), max_iter=200, tol=1.0, random_state=0)
     with pytest.raises(NotFittedError):
@@ -262,13 +262,13 @@ def as_python(function, net):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_cfunc(dtype):
+def test_cfunc_equals_predict(dtype):
     net, X = make([3, 9, 4], dtype=dtype)
     assert_same(by_rows(as_python(net.cfunc(), net), net, X), expected(net, X), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_integrand(dtype):
+def test_cfunc_as_integrand(dtype):
     net, _ = make([2, 6, 1], loss="squared_error", dtype=dtype)
     function = net.cfunc("integrand")
     low_level = scipy.LowLevelCallable(function.ctypes)
@@ -281,14 +281,14 @@ def test_integrand(dtype):
     assert np.isnan(function.ctypes(3, (ctypes.c_double * 3)()))
 
 
-def test_no_warnings_when_compiling():
+def test_compiling_does_not_warn():
     net, X = make([2, 3, 2], activation="gelu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         by_rows(net.numba_predict(), net, X)
 
 
-def test_the_c_function_lives_as_long_as_its_ctypes():
+def test_cfunc_lives_as_long_as_its_ctypes():
     net, X = make([2, 4, 2])
     call = net.cfunc().ctypes
     gc.collect()
@@ -303,12 +303,12 @@ def test_the_c_function_lives_as_long_as_its_ctypes():
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_example_of_agents():
+def test_agents_example():
     main = runpy.run_path(str(EXAMPLES / "agents_in_numba.py"))["main"]
     assert main(n_agents=500) < 0.2  # from 2.3 at the start
 
 
-def test_example_of_a_differential_equation():
+def test_differential_equation_example():
     angle, integral = runpy.run_path(str(EXAMPLES / "ode_by_network.py"))["main"]()
     assert angle < 0.05  # of swings of 2
     assert integral < 0.01  # of 2
@@ -338,7 +338,7 @@ def control(tmp_path_factory):
     return module
 
 
-def test_cython_extension(control):
+def test_cython_extension_calls_cfunc(control):
     net, _ = make([2, 8, 8, 8, 2])
     X = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
     function = net.cfunc()

@@ -58,7 +58,7 @@ def expected(net, x, output="proba"):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_in_numba(case):
+def test_numba_jacobian_equals_jacobian(case):
     net, X = make(case)
     for output in ("proba", "logits") if case in ("backwards", "narrow") else ("proba",):
         predict = net.numba_predict(output, derivative="jacobian")
@@ -73,7 +73,7 @@ def test_in_numba(case):
             assert_same(jac, jacobian, net.dtype)
 
 
-def test_as_a_c_function():
+def test_cfunc_jacobian_equals_jacobian():
     net, X = make("narrow")
     function = net.cfunc("value_and_jacobian")
     assert function.signature == "void (const float *, float *, float *)"
@@ -85,7 +85,7 @@ def test_as_a_c_function():
     assert_same(jac, jacobian, "float32")
 
 
-def test_in_parallel_loops_and_frozen():
+def test_numba_jacobian_in_prange_keeps_its_weights():
     net, _ = make("narrow")
     predict = net.numba_predict(derivative="jacobian")
 
@@ -102,7 +102,7 @@ def test_in_parallel_loops_and_frozen():
     assert_same(jac, before, "float32")
 
 
-def test_wrong_arguments():
+def test_wrong_arguments_raise():
     net, X = make("narrow")
     with pytest.raises(ValueError, match="derivative must be one of jacobian; got 'hessian'"):
         net.numba_predict(derivative="hessian")
@@ -119,14 +119,14 @@ def test_wrong_arguments():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_exported_c_tests_itself(case, tmp_path):
+def test_exported_c_passes_its_self_test(case, tmp_path):
     net, _ = make(case)
     source = export.to_c(net, "net", jacobian=True)
     result = compiled(tmp_path, source, "-DNET_TEST")
     assert (result.returncode, result.stdout[:18]) == (0, "8 vectors, 0 wrong"), result.stdout
 
 
-def test_the_test_finds_a_wrong_derivative(tmp_path):
+def test_self_test_detects_a_wrong_derivative(tmp_path):
     net, _ = make("forwards")
     source = export.to_c(net, jacobian=True)
     assert "slope[i] /= q * sqrt(q);" in source
@@ -134,7 +134,7 @@ def test_the_test_finds_a_wrong_derivative(tmp_path):
     assert compiled(tmp_path, wrong, "-DMODEL_TEST").returncode == 1
 
 
-def test_both_types_of_a_float_network(tmp_path):
+def test_double_version_of_a_float_network(tmp_path):
     """The function for float too, which the test of the file does not call."""
     net, X = make("backwards")
     numbers = ", ".join(f"{value!r}" for value in X[0].astype("f4").tolist())
@@ -155,7 +155,7 @@ int main(void)
     assert_same(got, net.jacobian(X[:1].astype("f4"))[0], "float32")
 
 
-def test_only_where_it_is_asked_for(tmp_path):
+def test_jacobian_is_exported_only_on_request(tmp_path):
     net, _ = make("narrow")
     assert "jacobian" not in export.to_c(net)
     export.write(net, tmp_path / "net.c", jacobian=True)

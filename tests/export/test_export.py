@@ -91,7 +91,7 @@ def run_onnx(model, data):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_onnx_activations(activation, dtype):
+def test_onnx_predicts_equally_for_all_activations(activation, dtype):
     net = make("vector", activation, dtype)
     (values,) = run_onnx(export.to_onnx(net), Z.astype(dtype))
     assert values.dtype == dtype
@@ -101,7 +101,7 @@ def test_onnx_activations(activation, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_kinds(kind, dtype):
+def test_onnx_predicts_equally_for_all_losses(kind, dtype):
     net = make(kind, ["tanh", "relu"], dtype, standardize=True)
     data = X.astype(dtype)
     results = run_onnx(export.to_onnx(net), data)
@@ -112,7 +112,7 @@ def test_onnx_kinds(kind, dtype):
     np.testing.assert_array_equal(results[0], net.predict(data))
 
 
-def test_onnx_is_plain_and_takes_any_number_of_samples():
+def test_onnx_accepts_any_number_of_samples():
     model = export.to_onnx(make())
     onnx.checker.check_model(model, full_check=True)
     operators = [node.op_type for node in model.graph.node]
@@ -120,7 +120,7 @@ def test_onnx_is_plain_and_takes_any_number_of_samples():
     assert [len(run_onnx(model, Z[:n])[0]) for n in (1, 7)] == [1, 7]
 
 
-def test_onnx_refuses_labels_that_it_cannot_hold():
+def test_onnx_raises_for_unsupported_labels():
     net = make("words")
     net.classes_ = np.array([0.5, 1.5])
     with pytest.raises(ValueError, match="labels must be whole numbers or text"):
@@ -142,7 +142,7 @@ def fitted(y, **parameters):
 
 
 @pytest.mark.parametrize("name", CLASSIFIED)
-def test_onnx_estimators(name):
+def test_onnx_of_estimators(name):
     model = fitted(CLASSIFIED[name])
     label, p = run_onnx(export.to_onnx(model), Z)
     if name == "one":  # both outcomes of the network are the class it knows
@@ -206,7 +206,7 @@ def compiled(folder, source, *flags):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_c_activations(tmp_path, dtype):
+def test_c_predicts_equally_for_all_activations(tmp_path, dtype):
     """One layer of each."""
     net = fastnn.Network(
         [3, *[6] * len(codes.ACTIVATIONS), 2],
@@ -222,19 +222,19 @@ def test_c_activations(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_c_kinds(tmp_path, kind):
+def test_c_predicts_equally_for_all_losses(tmp_path, kind):
     dtype = "float32" if kind in ("numbers", "multilabel", "regression") else "float64"
     net = make(kind, ["elu", "relu"], dtype, standardize=True)
     result = compiled(tmp_path, export.to_c(net, "net", vectors=X), "-DNET_TEST")
     assert result.returncode == 0, result.stdout
 
 
-def test_c_of_an_estimator_that_knows_one_label(tmp_path):
+def test_c_of_an_estimator_with_one_label(tmp_path):
     source = export.to_c(fitted(CLASSIFIED["one"]))
     assert compiled(tmp_path, source, "-DMODEL_TEST").returncode == 0
 
 
-def test_c_self_test_notices_a_wrong_weight(tmp_path):
+def test_c_self_test_detects_a_wrong_weight(tmp_path):
     net = make("regression")
     source = export.to_c(net, vectors=Z)
     net.weights[1][2, 3] *= 1 + 1e-6
@@ -276,12 +276,12 @@ def test_c_weights_are_exact():
 
 
 @pytest.mark.parametrize("name", ["1net", "_net", "a-b", "", "ä"])
-def test_c_refuses_names(name):
+def test_c_raises_for_invalid_names(name):
     with pytest.raises(ValueError, match="name must be a C identifier"):
         export.to_c(make(), name)
 
 
-def test_c_refuses_vectors():
+def test_c_raises_for_invalid_vectors():
     with pytest.raises(ValueError, match="vectors has 2 features"):
         export.to_c(make(), vectors=Z[:, :2])
 
@@ -292,7 +292,7 @@ SKLEARN = ["identity", "sigmoid", "tanh", "relu"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_to_sklearn(kind):
+def test_to_sklearn_predicts_equally(kind):
     net = make(kind, SKLEARN[KINDS.index(kind) % 4], standardize=True)
     mlp = export.to_sklearn(net)
     # folding the scales rounds at the size of the features, here up to ten deviations
@@ -308,7 +308,7 @@ def test_to_sklearn(kind):
 
 @pytest.mark.parametrize("name", CLASSIFIED)
 @pytest.mark.parametrize("activation", ["logistic", "tanh"])
-def test_sklearn_there_and_back(name, activation):
+def test_sklearn_round_trip(name, activation):
     model = fitted(CLASSIFIED[name], activation=activation)
     mlp = export.to_sklearn(model)
     assert mlp.alpha == 1.0
@@ -320,7 +320,7 @@ def test_sklearn_there_and_back(name, activation):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_from_sklearn(tmp_path, dtype):
+def test_from_sklearn_predicts_equally(tmp_path, dtype):
     data = Z.astype(dtype)
     settings = {"activation": "logistic", "max_iter": 20, "tol": 1.0, "random_state": 0}
     mlp = neural_network.MLPClassifier((6, 4), **settings).fit(data, CLASSIFIED["three"])
@@ -339,7 +339,7 @@ def test_from_sklearn(tmp_path, dtype):
     assert_same(again.predict(data), regression.predict(data), dtype)
 
 
-def test_sklearn_refuses():
+def test_sklearn_raises_for_unsupported_models():
     with pytest.raises(ValueError, match=r"has no gelu; it has identity, logistic, tanh, relu"):
         export.to_sklearn(make(activation="gelu"))
     with pytest.raises(ValueError, match="one activation for all hidden layers; got relu, tanh"):
@@ -353,7 +353,7 @@ def test_sklearn_refuses():
 # --- what all have in common ----------------------------------------------------------------
 
 
-def test_description_makes_the_network_again():
+def test_description_restores_the_network():
     net = make("words", ["elu", "tanh"], standardize=True)
     np.testing.assert_array_equal(export.describe(net).to_network().predict(X), net.predict(X))
     with pytest.raises(TypeError, match="got list"):
@@ -365,7 +365,7 @@ def test_description_makes_the_network_again():
         export.describe(fastnn.MLPClassifier())
 
 
-def test_layers_of_different_alpha_are_refused():
+def test_different_alphas_raise():
     layers = [
         export.Layer(np.ones((2, 2)), np.zeros(2), "elu", 0.5),
         export.Layer(np.ones((2, 2)), np.zeros(2), "leaky_relu", 0.1),
@@ -406,7 +406,7 @@ def test_command_sklearn(tmp_path, saved):
     np.testing.assert_array_equal(mlp.predict(Z), net.predict(Z))
 
 
-def test_command_takes_the_features_as_the_data_have_them(tmp_path):
+def test_command_includes_feature_scaling(tmp_path):
     """What training divided by is part of the export."""
     net = make("numbers", standardize=True)
     from fastnn import storage
@@ -427,7 +427,7 @@ def test_command_takes_the_features_as_the_data_have_them(tmp_path):
         (["--to", "nonsense"], "nonsense"),
     ],
 )
-def test_command_refuses(tmp_path, saved, capsys, arguments, message):
+def test_command_reports_errors(tmp_path, saved, capsys, arguments, message):
     (tmp_path / "m.onnx").write_text("mine")
     (tmp_path / "folder.c").mkdir()
     before = sorted(tmp_path.iterdir())
@@ -440,13 +440,13 @@ def test_command_refuses(tmp_path, saved, capsys, arguments, message):
     assert (tmp_path / "m.onnx").read_text() == "mine"
 
 
-def test_command_overwrites_when_told(tmp_path, saved):
+def test_command_overwrites_on_request(tmp_path, saved):
     (tmp_path / "m.onnx").write_text("mine")
     assert main(["export", str(saved[1]), "--to", "onnx", "--overwrite"]) == 0
     onnx.load(tmp_path / "m.onnx")
 
 
-def test_command_says_what_cannot_be_expressed(tmp_path, capsys):
+def test_command_reports_unsupported_features(tmp_path, capsys):
     make("numbers", "gelu").save(tmp_path / "m.safetensors")
     assert main(["export", str(tmp_path / "m.safetensors"), "--to", "sklearn"]) == 2
     assert "scikit-learn's MLP has no gelu" in capsys.readouterr().err
@@ -470,7 +470,7 @@ def test_missing_library_is_named(tmp_path, saved, capsys, monkeypatch, to, modu
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def test_write_finds_the_target_by_the_ending(tmp_path):
+def test_write_chooses_the_target_by_extension(tmp_path):
     assert export.write(make(), tmp_path / "net.c").startswith("C99")
     with pytest.raises(ValueError, match=r"must end in one of \.onnx, \.c"):
         export.write(make(), tmp_path / "net")

@@ -23,7 +23,7 @@ def run_torch(torch, module, data):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_torch_activations(torch, activation, dtype):
+def test_torch_predicts_equally_for_all_activations(torch, activation, dtype):
     net = make("vector", activation, dtype)
     module, data = export.to_torch(net), Z.astype(dtype)
     assert_same(run_torch(torch, module, data), net.predict(data), dtype)
@@ -35,7 +35,7 @@ def test_torch_activations(torch, activation, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_torch_kinds(torch, kind, dtype):
+def test_torch_predicts_equally_for_all_losses(torch, kind, dtype):
     net = make(kind, dtype=dtype, standardize=True)
     if kind == "poisson":
         with pytest.raises(ValueError, match="no module for the exp"):
@@ -57,7 +57,7 @@ def test_torch_kinds(torch, kind, dtype):
         assert export.from_torch(logits, loss=net.loss_name).loss_name == net.loss_name
 
 
-def test_from_torch_takes_what_others_built(torch):
+def test_from_torch_of_other_modules(torch):
     nn = torch.nn
     torch.manual_seed(0)
     body = nn.Sequential(nn.Linear(3, 6, bias=False), nn.SiLU(), nn.Dropout(0.2))
@@ -70,7 +70,7 @@ def test_from_torch_takes_what_others_built(torch):
     assert set(net.predict(data)) <= set("abcd")
 
 
-def test_from_torch_refuses(torch):
+def test_from_torch_raises_for_unsupported_layers(torch):
     nn = torch.nn
     linear = nn.Linear(3, 2)
     for parts, message in [
@@ -134,7 +134,7 @@ def test_command_torch(torch, tmp_path, capsys, ending):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_keras_activations(keras, activation):
+def test_keras_predicts_equally_for_all_activations(keras, activation):
     dtype = "float32" if ACTIVATIONS.index(activation) % 2 else "float64"
     net = make("vector", activation, dtype)
     model, data = export.to_keras(net), Z.astype(dtype)
@@ -149,7 +149,7 @@ def test_keras_activations(keras, activation):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_keras_kinds(keras, kind, dtype):
+def test_keras_predicts_equally_for_all_losses(keras, kind, dtype):
     net = make(kind, dtype=dtype, standardize=True)
     model, data = export.to_keras(net), X.astype(dtype)
     expected = outputs_of(net, data)
@@ -161,7 +161,7 @@ def test_keras_kinds(keras, kind, dtype):
         np.testing.assert_array_equal(again.predict(data), net.predict(data))
 
 
-def test_from_keras_takes_what_others_built(keras):
+def test_from_keras_of_other_models(keras):
     layers = keras.layers
     keras.utils.set_random_seed(0)
     inputs = keras.Input((3,))
@@ -200,7 +200,7 @@ def test_from_keras_takes_what_others_built(keras):
     assert_same(net.predict_proba(data), np.asarray(keras.ops.softmax(outer(data))), "float32")
 
 
-def test_from_keras_refuses(keras):
+def test_from_keras_raises_for_unsupported_layers(keras):
     layers = keras.layers
     dense = layers.Dense
     for parts, message in [

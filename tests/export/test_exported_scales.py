@@ -70,7 +70,7 @@ def test_onnx_of_doubles_without_standardisation():
 @pytest.mark.parametrize("clip", [None, 3.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_c(tmp_path, kind, dtype, clip):
+def test_c_of_standardised_network(tmp_path, kind, dtype, clip):
     net, expected = make(kind, dtype, clip)
     source = export.to_c(net)
     result = compiled(tmp_path, source, "-DMODEL_TEST", "-Wall", "-Wextra", "-Werror")
@@ -88,7 +88,7 @@ def test_c(tmp_path, kind, dtype, clip):
     np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
-def test_c_of_targets_alone(tmp_path):
+def test_c_of_scaled_targets_only(tmp_path):
     """A model of Keras may shift its outputs only."""
     layer = export.Layer(np.eye(2, 1, dtype="f4"), np.zeros(1, "f4"))
     shift, scale = np.array([1e9]), np.array([0.25])
@@ -112,7 +112,7 @@ int main(void)
     ("kind", "dtype", "clip"),
     [("values", "float32", None), ("classes", "float32", 3.0), ("values", "float64", 3.0)],
 )
-def test_compiled_calls(kind, dtype, clip):
+def test_compiled_calls_of_standardised_network(kind, dtype, clip):
     net, expected = make(kind, dtype, clip)
     predict = net.numba_predict()
     out = np.empty(expected.shape, "float64" if kind == "values" else dtype)
@@ -137,7 +137,7 @@ def test_compiled_calls_without_standardisation():
 
 @pytest.mark.parametrize("clip", [None, 3.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_torch(dtype, clip):
+def test_torch_of_standardised_network(dtype, clip):
     torch = require("torch", "this test", "test")
     net, expected = make("classes", dtype, clip)
     module = export.to_torch(net)
@@ -157,7 +157,7 @@ def test_torch(dtype, clip):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 @pytest.mark.parametrize("clip", [None, 3.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_keras(tmp_path, dtype, clip):
+def test_keras_of_standardised_network(tmp_path, dtype, clip):
     keras = require("keras", "this test", "test")
     net, expected = make("values", dtype, clip)
     export.to_keras(net).save(tmp_path / "m.keras")
@@ -165,7 +165,7 @@ def test_keras(tmp_path, dtype, clip):
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
-def test_sklearn():
+def test_sklearn_of_standardised_network():
     net, expected = make("classes", "float64")
     outputs = export.to_sklearn(net).predict_proba(TIMES)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
@@ -176,7 +176,7 @@ def test_sklearn():
         export.to_sklearn(make("classes", clip=3.0)[0])
 
 
-def test_written_files_are_double_where_that_counts(tmp_path):
+def test_written_files_use_double_if_needed(tmp_path):
     net, expected = make("classes")
     what = export.write(net, tmp_path / "m.onnx")
     assert what == "ONNX, input X float64 (float32 is too coarse for features or targets so large)"
@@ -190,7 +190,7 @@ def test_written_files_are_double_where_that_counts(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_files_and_descriptions_keep_scales_and_clip(tmp_path, dtype):
+def test_descriptions_keep_scales_and_clip(tmp_path, dtype):
     net, expected = make("classes", dtype, 3.0)
     net.save(tmp_path / "m")
     again = fastnn.load(tmp_path / "m")
@@ -206,7 +206,7 @@ def test_files_and_descriptions_keep_scales_and_clip(tmp_path, dtype):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
 @pytest.mark.parametrize("form", ["network", "numba", "c", "onnx", "torch", "keras"])
 @pytest.mark.parametrize("far", [[1e300, 0.0], [-1e200, 1e160]])
-def test_smooth_clip_holds_the_largest_numbers(tmp_path, form, far):
+def test_smooth_clip_of_largest_values(tmp_path, form, far):
     """Their squares are infinite, by which z / sqrt(1 + z^2) would be zero, the mean."""
     net, _ = make("classes", "float32", 3.0)
     x = np.array([far])

@@ -120,7 +120,7 @@ def assert_outputs(found, model, frame, dtype, label="label_0"):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_onnx(models, kind):
+def test_onnx_of_table_predicts_equally(models, kind):
     model = models[kind]
     made = export.to_onnx(model)
     for seed, new in ((0, False), (1, True), (2, True)):
@@ -135,7 +135,7 @@ def test_onnx(models, kind):
     assert_outputs(run_onnx(made, one), model, one, np.dtype(model.dtype).name)
 
 
-def test_onnx_of_float(models):
+def test_onnx_of_table_in_float32(models):
     model, frame = models["two"], table_of(1, True)
     for name in frame.select_dtypes("float"):
         frame[name] = frame[name].astype(np.float32).astype(float)  # which floats can hold
@@ -206,7 +206,7 @@ def test_pipelines_that_begin_with_an_encoder():
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-def test_c(tmp_path, models, kind):
+def test_c_of_table_predicts_equally(tmp_path, models, kind):
     model, frame = models[kind], table_of(1, True)
     result = compiled(tmp_path, export.to_c(model, "my", vectors=frame), "-DMY_TEST")
     assert result.stdout.startswith(f"{N} vectors, 0 wrong")
@@ -224,7 +224,7 @@ def test_c_without_numbers_or_without_categories(tmp_path):
         assert result.stdout.startswith("32 vectors, 0 wrong")
 
 
-def test_c_called_as_the_manual_says(tmp_path, models):
+def test_c_example_of_the_manual(tmp_path, models):
     """By the names of columns and categories; a code out of range is another category."""
     model, frame = models["classes"], table_of(4, True)
     frame["moment"] = pd.Timestamp("2003-02-28 23:59:58")
@@ -277,7 +277,7 @@ def test_c_called_as_the_manual_says(tmp_path, models):
     assert_same([list(map(float, second.split()))], model.predict_proba(other), "float32")
 
 
-def test_c_self_test_notices_a_wrong_median(tmp_path, models):
+def test_c_self_test_detects_a_wrong_median(tmp_path, models):
     source = export.to_c(models["regression"], vectors=table_of(1, True))
     fill = models["regression"].encoding_.columns[1].fill[0]
     wrong = source.replace(f"isnan(v) ? {fill!r} : v;", f"isnan(v) ? {fill + 1!r} : v;")
@@ -286,7 +286,7 @@ def test_c_self_test_notices_a_wrong_median(tmp_path, models):
 
 
 @pytest.mark.parametrize("kind", ["regression", "classes"])
-def test_members_that_weigh_differently(tmp_path, models, kind):
+def test_weighted_members(tmp_path, models, kind):
     """What fastnn search finds: ONNX and C beside the mean of the members' predictions."""
     model, frame = models[kind], table_of(2, True)
     weights, networks = [0.125, 0.25, 0.625], model.networks_
@@ -309,7 +309,7 @@ def test_members_that_weigh_differently(tmp_path, models, kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_ensembles_of_numbers(tmp_path, loss, dtype):
+def test_ensembles_without_encoding(tmp_path, loss, dtype):
     """Which take rows, of numbers that float32 is too coarse for."""
     rng = np.random.default_rng(0)
     x = rng.normal(1.7e9, 10.0, (60, 3))
@@ -356,7 +356,7 @@ def test_ensembles_of_numbers(tmp_path, loss, dtype):
 # --- dates ------------------------------------------------------------------------------------
 
 
-def test_parts_of_dates(tmp_path):
+def test_date_parts(tmp_path):
     """Through a network that only passes them on: days and moments of 6,000 years."""
     days = np.concatenate(
         [np.arange(f"{year}-01-01", f"{year + 1}-01-01", dtype="M8[D]") for year in (1600, 1900)]
@@ -422,12 +422,12 @@ def test_command(saved, models, tmp_path, capsys):
         (["x.onnx", "--to", "c"], "x.onnx: the name must end in .c or .h"),
     ],
 )
-def test_command_refuses(saved, arguments, message, capsys):
+def test_command_reports_errors(saved, arguments, message, capsys):
     assert cli.main(["export", str(saved), *arguments]) == 2
     assert message.replace("in .onnx", "in one of .onnx") in capsys.readouterr().err
 
 
-def test_exports_of_numbers_say_the_way(models):
+def test_numeric_exports_advise_alternatives(models):
     model, table = models["two"], TableModel(models["two"].encoding_, models["two"].network_)
     with pytest.raises(TypeError, match=r"Export model\.network_, and give .* model\.encoding_\.t"):
         export.to_sklearn(model)
@@ -469,7 +469,7 @@ def test_words_for_yes_and_no(models):
     assert len(np.unique(expected[:, 0])) == 3  # yes, no, neither
 
 
-def test_files_of_before_have_booleans_as_numbers(models):
+def test_old_files_with_numeric_booleans(models):
     """Which did not say whether they were text."""
     state, arrays = models["numbers"].encoding_.to_state()
     for column in state["columns"]:
@@ -479,6 +479,6 @@ def test_files_of_before_have_booleans_as_numbers(models):
     assert kinds[NAMES["text"]] == onnx.TensorProto.DOUBLE
 
 
-def test_exports_of_networks_need_no_sklearn(monkeypatch):
+def test_network_exports_do_not_import_sklearn(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastnn.tables.base", None)  # which needs it
     assert describe_table(fastnn.Network([2, 3, 2], random_state=0)) is None

@@ -30,7 +30,7 @@ def outputs(torch, module, data=X):
         return module.eval()(torch.from_numpy(data)).numpy()
 
 
-def test_batch_norm_everywhere(torch):
+def test_batch_norm_at_any_position(torch):
     nn = torch.nn
     torch.manual_seed(0)
     module = nn.Sequential(
@@ -57,7 +57,7 @@ def test_batch_norm_everywhere(torch):
     assert_same(net.predict_proba(X.astype("f8")), expected, "float64")
 
 
-def test_batch_norm_of_features_and_targets_keeps_digits(torch):
+def test_batch_norm_keeps_digits_of_large_values(torch):
     """Without negative factors they become what the network standardises with."""
     nn = torch.nn
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_batch_norm_of_features_and_targets_keeps_digits(torch):
     np.testing.assert_allclose(net.predict(times), (z[:, 0] - mean[0]) / 2, rtol=0, atol=1e-6)
 
 
-def test_log_softmax_is_softmax(torch):
+def test_log_softmax_becomes_softmax(torch):
     nn = torch.nn
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4), nn.LogSoftmax(dim=1))
@@ -88,7 +88,7 @@ def test_log_softmax_is_softmax(torch):
         export.from_torch(nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(dim=0)))
 
 
-def test_modules_of_ones_own(torch):
+def test_custom_modules(torch):
     nn, functional = torch.nn, torch.nn.functional
 
     class Quickstart(nn.Module):
@@ -128,7 +128,7 @@ def test_modules_of_ones_own(torch):
     assert_same(net.predict_proba(X), expected, "float32", atol=1e-5)
 
 
-def test_modules_that_are_no_chain(torch):
+def test_branching_modules_raise(torch):
     nn = torch.nn
 
     class Residual(nn.Module):
@@ -170,7 +170,7 @@ def test_modules_that_are_no_chain(torch):
         export.from_torch(3)
 
 
-def test_our_clip_comes_back(torch):
+def test_smooth_clip_round_trip(torch):
     import fastnn
 
     net = fastnn.Network([3, 4, 2], standardize=True, smooth_clip=2.0, random_state=0)
@@ -192,7 +192,7 @@ def batch_normalisation(keras, features, **settings):
     return layer
 
 
-def test_keras_normalisations_everywhere(keras):
+def test_keras_normalisations_at_any_position(keras):
     layers = keras.layers
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -219,7 +219,7 @@ def test_keras_normalisations_everywhere(keras):
     np.testing.assert_allclose(net.scales.input_shift, X.mean(axis=0), rtol=1e-5)
 
 
-def test_keras_outputs_in_their_units(keras):
+def test_keras_rescaled_outputs(keras):
     layers = keras.layers
     keras.utils.set_random_seed(0)
     inputs, last = keras.Input((3,)), layers.Rescaling(250.0, offset=1e6)
@@ -239,7 +239,7 @@ def test_keras_outputs_in_their_units(keras):
         assert net.scales.target_shift is None
 
 
-def test_keras_images_are_rescaled_before_they_are_flat(keras):
+def test_keras_rescaling_before_flatten(keras):
     layers = keras.layers
     keras.utils.set_random_seed(0)
     stack = [keras.Input((4, 4)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)]

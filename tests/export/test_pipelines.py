@@ -43,7 +43,7 @@ def fitted(*steps, dtype="float64", final=None, y=LABELS):
 
 
 @pytest.mark.parametrize("name", SCALERS)
-def test_scalers(name):
+def test_scalers_are_folded(name):
     model = fitted(SCALERS[name])
     net = export.describe(model).to_network()
     assert_same(net.predict_proba(X), model.predict_proba(X), "float64", atol=1e-9)
@@ -76,7 +76,7 @@ def test_several_steps_in_every_export(tmp_path):
     assert_same(net.predict_proba(X), nested.predict_proba(X), "float64", atol=1e-9)
 
 
-def test_large_numbers_keep_their_digits():
+def test_large_values_keep_their_digits():
     times = 1.7e9 + np.arange(60.0)[:, None]
     final = fastnn.MLPRegressor(hidden_layer_sizes=(5,), solver="lbfgs", max_iter=50)
     model = make_pipeline(pre.StandardScaler(), final)
@@ -90,7 +90,7 @@ def test_large_numbers_keep_their_digits():
 
 @pytest.mark.parametrize("transformer", [None, *SCALERS.values()])
 @pytest.mark.parametrize("inside", [False, True])
-def test_targets(transformer, inside):
+def test_scaled_targets_are_folded(transformer, inside):
     regressor = fastnn.MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=30)
     if inside:
         final = TransformedTargetRegressor(regressor, transformer=transformer)
@@ -107,7 +107,7 @@ def test_targets(transformer, inside):
 
 
 @pytest.mark.filterwarnings("ignore:predictions for the training samples are no better")
-def test_what_cannot_be_folded():
+def test_unsupported_steps_raise():
     class Own(pre.StandardScaler):
         """May do anything."""
 

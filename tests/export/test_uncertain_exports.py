@@ -47,7 +47,7 @@ def check(net, X, outputs):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
-def test_onnx(net):
+def test_onnx_of_uncertain_losses(net):
     onnxruntime = pytest.importorskip("onnxruntime")
     X, _ = samples()
     model = export.to_onnx(net).SerializeToString()
@@ -56,7 +56,7 @@ def test_onnx(net):
     check(net, X, outputs)
 
 
-def test_c_tests_itself(net, tmp_path):
+def test_c_passes_its_self_test(net, tmp_path):
     compiler = os.environ.get("CC", shutil.which("cc"))
     if compiler is None:
         pytest.skip("no C compiler")
@@ -70,7 +70,7 @@ def test_c_tests_itself(net, tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_calls(net):
+def test_compiled_calls_of_uncertain_losses(net):
     pytest.importorskip("numba")
     X, _ = samples()
     predict, outputs = net.numba_predict(), np.empty((len(X), net.n_outputs))
@@ -79,12 +79,12 @@ def test_compiled_calls(net):
     check(net, X, outputs)
 
 
-def test_scikit_learn(net):
+def test_scikit_learn_of_uncertain_losses(net):
     X, _ = samples()
     check(net, X, export.to_sklearn(net).predict(X))
 
 
-def test_jacobian_is_in_the_units_of_the_targets(net):
+def test_jacobian_is_in_target_units(net):
     X, _ = samples()
     x, step = X[:1], 1e-5
     values = []

@@ -77,7 +77,7 @@ def pair(backend, dtype="float64", sizes=(5, 7, 6, 6, 2), dropout=0.0, **setting
     ],
     indirect=["backend"],
 )
-def test_copies_of_built_in_ones_equal_them(backend, dtype):
+def test_custom_copies_of_builtins_predict_equally(backend, dtype):
     custom, usual = pair(backend, dtype)
     rtol, atol = TOLERANCE[dtype]
     same = {"rtol": rtol, "atol": 10 * atol}  # four layers, of which each may round once more
@@ -93,7 +93,7 @@ def test_copies_of_built_in_ones_equal_them(backend, dtype):
 
 
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"standardize": True}])
-def test_training_follows_the_built_in_ones(backend, settings):
+def test_custom_copies_of_builtins_train_equally(backend, settings):
     custom, usual = pair(backend, **settings)
     for net in (custom, usual):
         net.fit(X, Y, optimizer=fastnn.Adam(0.01), epochs=6, batch_size=50)
@@ -102,7 +102,7 @@ def test_training_follows_the_built_in_ones(backend, settings):
     assert custom.score(X, Y) == pytest.approx(usual.score(X, Y), abs=1e-9)
 
 
-def test_threads_change_no_bit():
+def test_bits_independent_of_threads():
     load_backend("numba")
     found = []
     wide = np.repeat(X, 10, axis=0), np.repeat(Y, 10, axis=0)
@@ -178,13 +178,13 @@ def test_divergence_keeps_finite_parameters(backend):
     assert np.isfinite(net.params).all()
 
 
-def test_automatic_backend_is_one_that_can():
+def test_auto_backend_supports_custom_functions():
     load_backend("numba")
     assert pair("auto")[0].backend == "numba"
 
 
 @pytest.mark.parametrize("settings", [{"activation": TANH}, {"loss": SQUARED}])
-def test_cython_says_that_it_cannot(settings):
+def test_cython_backend_raises(settings):
     load_backend("cython")
     arguments = {"loss": "squared_error", **settings}
     with pytest.raises(
@@ -197,7 +197,7 @@ def test_cython_says_that_it_cannot(settings):
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_go_on(backend, again):
+def test_copies_continue_training(backend, again):
     net, _ = pair(backend)
     net.fit(X, Y, epochs=2)
     other = again(net)
@@ -216,7 +216,7 @@ def test_a_lambda_is_not_pickled():
         pickle.dumps(net)
 
 
-def test_files_and_exports_take_data_only(tmp_path, backend):
+def test_files_and_exports_raise(tmp_path, backend):
     custom, _ = pair(backend)
     with pytest.raises(
         fastnn.ModelFormatError, match=r"not written, CustomActivation\(th\) is code"
@@ -238,7 +238,7 @@ def test_files_and_exports_take_data_only(tmp_path, backend):
     np.testing.assert_allclose(out, model.predict(X[:1])[0], rtol=1e-12)
 
 
-def test_estimators_train_as_with_the_built_in_loss(backend):
+def test_estimators_train_equally_with_copied_loss(backend):
     settings = {"hidden_layer_sizes": (6, 5), "backend": backend, "random_state": 0}
     settings |= {"max_iter": 8, "n_iter_no_change": 100, "batch_size": 30, "alpha": 0.0}
     y = Y[:, 0]
@@ -256,7 +256,7 @@ def test_estimators_train_as_with_the_built_in_loss(backend):
     assert "CustomLoss(half_square)" in repr(ours)
 
 
-def test_estimators_among_processes():
+def test_estimators_in_worker_processes():
     load_backend("numba")
     model = fastnn.MLPClassifier(5, activation=TANH, max_iter=500, tol=0.05, random_state=0)
     y = Y[:, 0] > 0
@@ -265,7 +265,7 @@ def test_estimators_among_processes():
     )
 
 
-def test_changed_loss_counts():
+def test_changed_loss_takes_effect():
     model = fastnn.MLPRegressor(SQUARED, 4, backend="numpy", max_iter=500, tol=0.1).fit(X, Y)
     model.set_params(warm_start=True, loss="huber").fit(X, Y)
     assert model._network().loss_name == "huber"
@@ -285,7 +285,7 @@ def test_changed_loss_counts():
         ((th, th_slope, ""), "name must be a string that is not empty"),
     ],
 )
-def test_pairs_that_are_none(arguments, match):
+def test_invalid_functions_raise(arguments, match):
     with pytest.raises(ValueError, match=match):
         fastnn.CustomActivation(*arguments)
     if "name" not in match:
@@ -303,7 +303,7 @@ def test_pairs_that_are_none(arguments, match):
         (lambda z: no_such_name(z), th, "f of .*no_such_name"),  # noqa: F821
     ],
 )
-def test_functions_that_cannot_be_called(backend, f, df, named):
+def test_failing_functions_raise(backend, f, df, named):
     activation = fastnn.CustomActivation(f, df, name="mine")
     with pytest.raises(ValueError, match=named) as error:
         fastnn.Network([2, 3, 2], activation=activation, backend=backend)
@@ -312,7 +312,7 @@ def test_functions_that_cannot_be_called(backend, f, df, named):
         fastnn.MLPClassifier(3, activation=[activation], backend=backend).fit(X, Y[:, 0] > 0)
 
 
-def test_what_numba_cannot_compile_numpy_can():
+def test_functions_numba_cannot_compile_work_in_numpy():
     load_backend("numba")
     values = {}
 
@@ -332,7 +332,7 @@ def test_what_numba_cannot_compile_numpy_can():
     assert np.isfinite(net.predict_proba(X)).all()
 
 
-def test_names_stay_names():
+def test_names_of_builtins_are_reserved():
     with pytest.raises(ValueError, match="activation must be one of"):
         fastnn.Network([2, 3, 2], activation="th")
     with pytest.raises(ValueError, match="loss must be one of"):

@@ -31,7 +31,7 @@ def networks(loss="cross_entropy", count=2):
     return nets, y
 
 
-def test_means_have_weights():
+def test_predictions_are_weighted_means():
     nets, y = networks()
     ensemble = fastnn.Ensemble(nets, [1, 3])
     proba = 0.25 * nets[0].predict_proba(X) + 0.75 * nets[1].predict_proba(X)
@@ -47,7 +47,7 @@ def test_means_have_weights():
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian"])
-def test_deviation_of_the_mixture(loss):
+def test_std_is_that_of_the_mixture(loss):
     nets, y = networks(loss)
     ensemble = fastnn.Ensemble(nets, [1, 3])
     mean, std = ensemble.predict(X, return_std=True)
@@ -63,7 +63,7 @@ def test_deviation_of_the_mixture(loss):
         assert ensemble.loss(X, y) == pytest.approx(0.5 * np.mean(error**2), rel=1e-4)
 
 
-def test_one_number_for_each_target_whatever_the_loss():
+def test_predict_point_gives_one_value_per_target():
     targets = X @ [1.0, 2.0] + 5
     nets = [
         fastnn.Network(
@@ -81,7 +81,7 @@ def test_one_number_for_each_target_whatever_the_loss():
     np.testing.assert_array_equal(classes.predict_point(X), classes.predict(X))
 
 
-def test_what_does_not_fit_is_refused():
+def test_mismatched_networks_raise():
     nets, _ = networks()
     other = networks("squared_error")[0][0]
     with pytest.raises(ValueError, match="at least one network"):
@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("with_table", [False, True])
-def test_files_keep_every_bit(tmp_path, with_table):
+def test_saved_ensembles_predict_the_same_bits(tmp_path, with_table):
     nets, _ = networks(count=3)
     model = fastnn.Ensemble(nets, [1, 2, 4])
     rows = {"a": X[:, 0], "b": X[:, 1]}
@@ -129,7 +129,7 @@ def test_files_keep_every_bit(tmp_path, with_table):
         (lambda f, a: f.update(format_version=3), "format_version"),
     ],
 )
-def test_damaged_files_are_refused(tmp_path, change, words):
+def test_damaged_files_raise(tmp_path, change, words):
     path = tmp_path / "m.safetensors"
     fastnn.Ensemble(networks()[0]).save(path)
     with safe_open(path, "numpy") as file:
@@ -141,7 +141,7 @@ def test_damaged_files_are_refused(tmp_path, change, words):
         fastnn.load(path)
 
 
-def test_what_exports_expect_has_weights():
+def test_exports_use_weights():
     nets, _ = networks()
     rows = {"a": X[:, 0], "b": X[:, 1]}
     encoding = Encoding.fit(rows)

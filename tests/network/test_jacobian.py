@@ -85,7 +85,7 @@ def check(net, X, of):
 
 @pytest.mark.parametrize("clip", [None, 2.0])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_by_the_complex_step(loss, clip):
+def test_jacobian_of_every_loss_matches_complex_step(loss, clip):
     net, X = trained(loss, activation=["silu", "tanh"], smooth_clip=clip)
     for of in (own(net), "logits"):
         check(net, X, of)
@@ -93,13 +93,13 @@ def test_every_loss_by_the_complex_step(loss, clip):
 
 
 @pytest.mark.parametrize("activation", SMOOTH)
-def test_every_smooth_activation_by_the_complex_step(activation, backend):
+def test_smooth_activations_match_complex_step(activation, backend):
     net, X = trained("cross_entropy", activation=activation, backend=backend)
     check(net, X, "proba")
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "selu"])
-def test_kinked_activations_by_differences(activation, backend):
+def test_kinked_activations_match_differences(activation, backend):
     net, X = trained(activation=activation, backend=backend)
     jacobian, h = net.jacobian(X), 1e-6 * X.std(axis=0)
     for i, step in enumerate(np.diag(h)):
@@ -109,7 +109,7 @@ def test_kinked_activations_by_differences(activation, backend):
 
 
 @pytest.mark.parametrize("sizes", [(4, 6, 1), (2, 5, 3), (3, 1), (4, 3)])
-def test_shapes_and_both_directions(sizes, backend):
+def test_vjp_and_jvp_are_rows_and_columns_of_jacobian(sizes, backend):
     """Fewer features than outputs go forwards; one sigmoid gives two probabilities."""
     for loss in ("squared_error", "binary_cross_entropy"):
         net, X = trained(loss, sizes, backend=backend)
@@ -120,7 +120,7 @@ def test_shapes_and_both_directions(sizes, backend):
 
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "squared_error"])
-def test_against_pytorch(activation, loss):
+def test_jacobian_matches_pytorch(activation, loss):
     torch = pytest.importorskip("torch")
     from fastnn import export
 
@@ -142,7 +142,7 @@ def test_against_pytorch(activation, loss):
 
 @pytest.mark.parametrize("clip", [None, 2.0])
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "poisson", "huber"])
-def test_hvp_in_the_units_of_the_caller(loss, clip, backend):
+def test_hvp_is_in_user_units(loss, clip, backend):
     net, X = trained(loss, activation="gelu", smooth_clip=clip, backend=backend)
     rng = np.random.default_rng(3)
     for of in (own(net), "logits"):
@@ -156,13 +156,13 @@ def test_hvp_in_the_units_of_the_caller(loss, clip, backend):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_backends_agree_and_threads_change_no_bit(dtype):
+def test_backends_agree_and_bits_independent_of_threads(dtype):
     settings = {"activation": "tanh", "random_state": 0, "dtype": dtype, "loss": "cross_entropy"}
     X = np.random.default_rng(0).normal(size=(3001, 5)).astype(dtype)
     expected = fastnn.Network([5, 30, 4], backend="numpy", **settings).jacobian(X)
     for backend in ("numba", "cython"):
         load_backend(backend)
-        with tuned(waking_work=1000):
+        with tuned(wake_thread_work=1000):
             one, two = (
                 fastnn.Network([5, 30, 4], backend=backend, n_threads=n, **settings).jacobian(X)
                 for n in (1, 2)
@@ -191,14 +191,14 @@ def test_custom_activations_have_first_derivatives():
             net.hvp(X, np.ones(3), np.ones(4))
 
 
-def test_dropout_is_off():
+def test_jacobian_ignores_dropout():
     net = fastnn.Network([3, 8, 2], dropout=0.5, loss="squared_error", random_state=0)
     other = fastnn.Network([3, 8, 2], loss="squared_error", random_state=0)
     X = np.ones((2, 3), np.float32)
     assert_bits(net.jacobian(X), other.jacobian(X))
 
 
-def test_vectors_for_each_sample_or_for_all():
+def test_vectors_per_sample_or_shared():
     net, X = trained(sizes=(4, 6, 1))
     v = np.arange(12.0)
     assert_bits(net.vjp(X, v), net.vjp(X, v[:, None]))
@@ -222,14 +222,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("bad", "message"), BAD)
-def test_bad_input(bad, message):
+def test_invalid_arguments_raise(bad, message):
     net, X = trained()
     arguments = {"X": X[:2], "v": np.ones(3), "u": np.ones(4)} | bad
     with pytest.raises(ValueError, match=message):
         net.hvp(**arguments)
 
 
-def test_what_fits_the_loss():
+def test_of_must_fit_the_loss():
     net, X = trained("cross_entropy")
     with pytest.raises(ValueError, match="of must be logits or proba for the loss cross_entropy"):
         net.jacobian(X, of="predict")

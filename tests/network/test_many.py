@@ -67,7 +67,7 @@ def fit_alone(fit, **shared):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
-def test_as_its_own_fit_to_the_last_bit(backend):
+def test_fit_many_has_the_bits_of_fit(backend):
     load_backend(backend)
     alone = items(backend)
     # as documented: on one thread, where BLAS takes part (with NumPy, everywhere)
@@ -92,7 +92,7 @@ def test_as_its_own_fit_to_the_last_bit(backend):
             assert (net.state.updates, net.targets_1d) == (same.state.updates, same.targets_1d)
 
 
-def test_goes_on_where_it_was():
+def test_fit_many_continues_training():
     once, twice = (Network([2, 4, 2], random_state=0) for _ in range(2))
     once.fit(X, Y, epochs=10, batch_size=20)
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_goes_on_where_it_was():
     np.testing.assert_array_equal(once.params, twice.params)
 
 
-def test_own_arguments_before_shared_ones_and_any_iterable():
+def test_own_arguments_override_shared_ones():
     nets = [Network([2, h, 2], random_state=0) for h in (3, 4)]
     generator = ({"network": net, "epochs": k} for k, net in enumerate(nets, 2))
     histories = fit_many(generator, X.tolist(), Y.tolist(), epochs=99, n_threads=2)
@@ -116,7 +116,7 @@ def diverging(seed):
 
 
 @pytest.mark.parametrize("errors", ["raise", "return"])
-def test_one_that_diverges_does_not_lose_the_others(errors):
+def test_divergence_of_one_keeps_the_others(errors):
     def made():
         good = [Network([2, 4, 1], loss="squared_error", random_state=k) for k in (0, 1)]
         return [good[0], diverging(2), good[1]]
@@ -151,7 +151,7 @@ def interrupted_calls(request):
 
 
 @pytest.mark.usefixtures("interrupted_calls")
-def test_interrupt_stops_all_and_leaves_them_usable():
+def test_interrupt_stops_all_networks():
     nets = [Network([2, 4, 2], random_state=k) for k in range(5)]
     before = nets[-1].params.copy()
 
@@ -180,7 +180,7 @@ def test_interrupt_stops_all_and_leaves_them_usable():
     np.testing.assert_array_equal(nets[-1].params, before)
 
 
-def test_error_of_a_callback_stops_all():
+def test_callback_error_stops_all_networks():
     def broken(progress):
         raise RuntimeError("of the callback")
 
@@ -225,7 +225,7 @@ NET = Network([2, 3, 2], random_state=0)
         ([Network([3, 2])], {}, "network 0: X has 2 features; the network expects 3"),
     ],
 )
-def test_bad_input_is_named_before_anything_is_trained(given, arguments, named):
+def test_invalid_input_raises_before_training(given, arguments, named):
     good = Network([2, 5, 2], random_state=3)
     before = copy.deepcopy(good.__getstate__())
     if isinstance(given, list):  # a good one behind, which must not have been touched
@@ -237,7 +237,7 @@ def test_bad_input_is_named_before_anything_is_trained(given, arguments, named):
     np.testing.assert_array_equal(good.params, before["params"])
 
 
-def test_no_data_and_unknown_arguments():
+def test_missing_data_and_unknown_arguments_raise():
     with pytest.raises(ValueError, match="network 0: there is no X and y"):
         fit_many([NET])
     for call in (
@@ -256,7 +256,7 @@ def blas_threads():
     }
 
 
-def test_blas_has_the_smallest_limit_and_then_what_it_had():
+def test_blas_thread_limit_is_restored():
     with blas.limited_blas(3):
         pass  # the libraries are loaded
     before = blas_threads()
@@ -300,7 +300,7 @@ def checkpointed(folder, epochs, **arguments):
 
 
 @pytest.mark.parametrize("gone", [[], [0], [0, 1, 2]])
-def test_resumed_networks_have_the_bits_of_those_never_stopped(tmp_path, gone):
+def test_resumed_networks_have_the_same_bits(tmp_path, gone):
     """Where a checkpoint is missing, the network had not begun."""
     checkpointed(tmp_path / "a", 4, checkpoint_every=3)
     files = [tmp_path / "a" / f"{k}.safetensors" for k in range(3)]
@@ -323,7 +323,7 @@ def test_resumed_networks_have_the_bits_of_those_never_stopped(tmp_path, gone):
     assert_bits(nets[2].params, whole[2].params)
 
 
-def test_checkpoints_that_are_not_of_these_networks(tmp_path):
+def test_checkpoints_of_other_networks_raise(tmp_path):
     checkpointed(tmp_path, 2)
     nets = [Network([2, h, 2], random_state=h) for h in (3, 9)]
     before = nets[0].params.copy()

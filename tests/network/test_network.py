@@ -29,7 +29,7 @@ def make(sizes=(2, 4, 2), **settings):
 
 @pytest.mark.parametrize("form", [np.float32, np.uint8])
 @pytest.mark.parametrize("batch_size", [None, 40])
-def test_mostly_zeros_train_like_any_numbers(backend, form, batch_size):
+def test_sparse_data_train_like_dense(backend, form, batch_size):
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 9, (150, 80)) * (rng.random((150, 80)) < 0.2)).astype(form)
     labels = rng.integers(0, 3, 150)
@@ -44,7 +44,7 @@ def test_mostly_zeros_train_like_any_numbers(backend, form, batch_size):
     assert (params[0] != params[1]).any() == (backend != "numpy")
 
 
-def test_batches_one_after_the_other():
+def test_consecutive_batches_without_shuffling():
     rows = np.arange(14.0).reshape(7, 2)
     flat = batch_matrices(rows, 3).ravel()
     for start in range(0, 7, 3):
@@ -72,7 +72,7 @@ def test_weights_are_views_of_params(backend):
     assert net.n_params == len(net.params) == 3 * 5 + 5 + 5 * 4 + 4 + 4 * 2 + 2
 
 
-def test_unflatten_gives_a_gradient_by_layer(backend):
+def test_unflatten_returns_gradients_by_layer(backend):
     net = make([2, 3, 2], backend=backend, l2=0.1)
     flat = net.gradients(X, Y)
     weights, biases = net.unflatten(flat)
@@ -91,7 +91,7 @@ def test_unflatten_gives_a_gradient_by_layer(backend):
 
 
 @pytest.mark.parametrize("make_rng", [lambda: 0, lambda: 7, lambda: np.random.RandomState(3)])
-def test_lecun_normal_draws(make_rng):
+def test_lecun_normal_has_the_right_variance(make_rng):
     net = make([3, 5, 4, 2], initializer="lecun_normal", random_state=make_rng())
     rng = check_random_state(make_rng())
     for w, b in zip(net.weights, net.biases, strict=True):
@@ -99,7 +99,7 @@ def test_lecun_normal_draws(make_rng):
         assert not b.any()
 
 
-def test_lecun_normal_draws_in_float32():
+def test_lecun_normal_in_float32():
     single = make([3, 5, 2], dtype="float32", initializer="lecun_normal")
     assert_bits(single.params, make([3, 5, 2], initializer="lecun_normal").params.astype("float32"))
 
@@ -114,7 +114,7 @@ VARIANCES = {
 
 
 @pytest.mark.parametrize("initializer", VARIANCES)
-def test_initializers(initializer):
+def test_initializers_have_the_right_range(initializer):
     (w,) = make([200, 300], initializer=initializer).weights
     variance = VARIANCES[initializer](200, 300)
     n = w.size
@@ -153,7 +153,7 @@ def test_default_initializer_follows_the_activation():
         np.testing.assert_allclose(w, draws.randn(*w.shape) * np.sqrt(factor / 50), rtol=1e-15)
 
 
-def test_random_state_none_differs():
+def test_random_state_none_gives_different_networks():
     assert (make(random_state=None).params != make(random_state=None).params).any()
 
 
@@ -171,7 +171,7 @@ def test_random_state_none_differs():
     ],
     ids=["none hidden", "one unit", "50 hidden", "width 2000", "BLAS in between"],
 )
-def test_sizes(backend, sizes, activation):
+def test_layer_sizes_determine_shapes(backend, sizes, activation):
     net = make(sizes, activation=activation, backend=backend)
     reference = make(sizes, activation=activation)
     np.testing.assert_allclose(net.loss(X, Y), reference.loss(X, Y), rtol=1e-12)
@@ -202,7 +202,7 @@ def test_probabilities(backend):
     np.testing.assert_allclose(net.score(X, Y), (p.argmax(axis=1) == Y).mean())
 
 
-def test_one_output_tells_two_classes(backend):
+def test_binary_cross_entropy_with_one_output(backend):
     labels = np.array(["no", "yes"])[Y]
     net = make([2, 5, 1], loss="binary_cross_entropy", backend=backend)
     net.fit(X, labels, epochs=400, optimizer=fastnn.Adam(0.05))
@@ -214,7 +214,7 @@ def test_one_output_tells_two_classes(backend):
     np.testing.assert_allclose(net.loss(X, labels), -np.log(p[np.arange(60), Y]).mean(), rtol=1e-9)
 
 
-def test_one_sigmoid_is_a_softmax_of_two(backend):
+def test_one_sigmoid_equals_softmax_of_two(backend):
     # log-odds z of one output are the difference of two softmax outputs
     one = make([2, 3, 1], loss="binary_cross_entropy", backend=backend)
     two = make([2, 3, 2], backend=backend)
@@ -224,7 +224,7 @@ def test_one_sigmoid_is_a_softmax_of_two(backend):
     np.testing.assert_allclose(one.loss(X, Y), two.loss(X, Y), rtol=1e-13)
 
 
-def test_several_labels_at_once(backend):
+def test_multilabel_targets(backend):
     labels = np.column_stack([Y, X[:, 0] > 0.5, 1 - Y])
     net = make([2, 8, 3], loss="binary_cross_entropy", backend=backend)
     net.fit(X, labels, epochs=600, optimizer=fastnn.Adam(0.05))
@@ -252,7 +252,7 @@ def test_regression_with_several_outputs(backend):
 
 
 @pytest.mark.parametrize("shape", [(60,), (60, 1)])
-def test_regression_gives_targets_of_the_shape_it_got(shape):
+def test_regression_keeps_the_shape_of_targets(shape):
     net = make([2, 4, 1], loss="squared_error")
     net.fit(X, X.sum(axis=1).reshape(shape), epochs=3)
     assert net.predict(X).shape == shape
@@ -276,7 +276,7 @@ def test_penalty_is_of_weights_only(backend):
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_standardize_is_scaling_by_hand(backend, loss):
+def test_standardize_equals_manual_scaling(backend, loss):
     rng = np.random.default_rng(0)
     data = rng.standard_normal((60, 3)) * [1e-3, 1.0, 1e4] + [5.0, 0.0, -1e5]
     data[:, 1] = 7.7  # a constant column must not blow up
@@ -314,7 +314,7 @@ def test_standardize_learns_from_training_samples_only():
     "loss", ["cross_entropy", "binary_cross_entropy", *sorted(codes.SCALED_TARGETS)]
 )
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
-def test_large_numbers_everywhere(backend, activation, loss, dtype):
+def test_large_values_standardise(backend, activation, loss, dtype):
     # net inputs of +-1e4 in the hidden layer and at the output, without a warning
     n = 4 if loss == "gaussian" else 3
     net = make([2, 3, n], activation=activation, loss=loss, dtype=dtype, backend=backend)
@@ -377,7 +377,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_forms_of_data(backend, form):
+def test_data_may_have_any_container(backend, form):
     data = np.round(X * 4)  # small whole numbers: exact in every form
     results = []
     for given in (data, FORMS[form](data)):
@@ -403,7 +403,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_labels_of_any_kind(backend, kind):
+def test_labels_of_any_dtype(backend, kind):
     names = np.asarray(LABELS[kind])
     labels = names[Y]
     given = {"list": list, "frame": partial(pandas, "Series")}.get(kind, lambda a: a)(labels)
@@ -424,7 +424,7 @@ def test_labels_may_be_a_column():
     assert_bits(net.params, plain.params)
 
 
-def test_a_class_may_be_missing():
+def test_absent_class_is_allowed():
     net = make([2, 4, 3])
     net.fit(X, 2 * Y, epochs=3)  # 0 and 2 of 0, 1, 2
     assert net.predict_proba(X).shape == (60, 3)
@@ -503,7 +503,7 @@ BAD_DATA = {
 
 @pytest.mark.parametrize("case", BAD_DATA)
 @pytest.mark.parametrize("standardize", [False, True])
-def test_bad_data_is_refused_and_changes_nothing(case, standardize):
+def test_invalid_training_data_raise_and_change_nothing(case, standardize):
     changes, message = BAD_DATA[case]
     net = make(standardize=standardize)
     before = pickle.dumps(net)
@@ -523,14 +523,14 @@ def test_bad_data_is_refused_and_changes_nothing(case, standardize):
 
 @pytest.mark.parametrize("case", ["NaN", "infinity", "too narrow", "1-D", "empty", "strings"])
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
-def test_bad_data_for_predictions(case, method):
+def test_invalid_data_for_predictions_raise(case, method):
     changes, message = BAD_DATA[case]
     with pytest.raises(ValueError, match=message):
         getattr(make(), method)(changes["X"])
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e38])
-def test_numbers_too_large_warn_of_nothing(backend, value):
+def test_large_values_do_not_warn(backend, value):
     net = make(backend=backend, dtype="float32", activation="relu")
     for weights in net.weights:  # both signs meet in each sum
         weights[...] = np.where(np.arange(weights.shape[0]) % 2, -20, 20)[:, None]
@@ -546,7 +546,7 @@ def test_numbers_too_large_warn_of_nothing(backend, value):
 @pytest.mark.parametrize(
     "case", ["NaN", "too wide", "fewer labels", "negative weight", "fewer weights", "no weight"]
 )
-def test_bad_data_for_losses(case, method):
+def test_invalid_data_for_losses_raise(case, method):
     changes, message = BAD_DATA[case]
     if method == "gradients" and "sample_weight" in changes:
         changes = {"sample_weight": changes["sample_weight"]}
@@ -554,7 +554,7 @@ def test_bad_data_for_losses(case, method):
         getattr(make(), method)(**({"X": X, "y": Y} | changes))
 
 
-def test_labels_unknown_to_the_network():
+def test_unknown_labels_raise():
     net = make()
     net.fit(X, np.array(["a", "b"])[Y], epochs=1)
     for labels in (["a", "c"] * 30, [0, 1] * 30, [True, False] * 30):
@@ -577,7 +577,7 @@ BAD_TARGETS = {
 
 
 @pytest.mark.parametrize("case", BAD_TARGETS)
-def test_bad_targets(case):
+def test_invalid_targets_raise(case):
     loss, y, outputs = BAD_TARGETS[case]
     net = make([2, 3, outputs], loss=loss)
     before = pickle.dumps(net)
@@ -625,7 +625,7 @@ BAD_NETWORKS = {
 
 
 @pytest.mark.parametrize("case", BAD_NETWORKS)
-def test_bad_settings_are_refused(case):
+def test_invalid_settings_raise(case):
     changes, message = BAD_NETWORKS[case]
     settings = {"layer_sizes": [2, 3, 2], "backend": "numpy"} | changes
     with pytest.raises(ValueError, match=message):
@@ -648,13 +648,13 @@ BAD_OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", BAD_OPTIMIZERS)
-def test_bad_numbers_of_optimizers(name):
+def test_invalid_optimizer_values_raise(name):
     for construct in BAD_OPTIMIZERS[name]:
         with pytest.raises(ValueError, match=name):
             construct()
 
 
-def test_largest_numbers_are_refused_where_the_dtype_is_too_small():
+def test_values_beyond_the_dtype_raise():
     data = with_value(1e300)
     with pytest.raises(ValueError, match=r"X.*float32"):
         make(dtype="float32").predict(data)
@@ -688,7 +688,7 @@ def test_copies_are_equal_and_independent(backend, way, trained):
     np.testing.assert_array_equal(other.predict(X), net.predict(X))
 
 
-def test_config_and_arrays_make_the_network_anew(backend):
+def test_config_and_arrays_restore_the_network(backend):
     net = make([2, 5, 4, 1], activation=["elu", "gelu"], alpha=0.5, loss="squared_error",
                l2=0.1, dropout=[0.0, 0.2], standardize=True, backend=backend)  # fmt: skip
     net.fit(X, X.sum(axis=1), epochs=3)
@@ -701,7 +701,7 @@ def test_config_and_arrays_make_the_network_anew(backend):
             fastnn.Network.from_config(net.get_config(), arrays | wrong)
 
 
-def test_repr_names_what_matters():
+def test_repr_has_sizes_and_settings():
     text = repr(make([2, 3, 2], activation="relu", l2=0.5))
     for part in ("[2, 3, 2]", "'relu'", "'cross_entropy'", "0.5", "'numpy'", "'float64'"):
         assert part in text
@@ -722,7 +722,7 @@ def test_predictions_from_several_threads(backend):
 @pytest.fixture
 def easily_woken():
     """Threads take part in small predictions too."""
-    with tuned(waking_work=100):
+    with tuned(wake_thread_work=100):
         yield
 
 
@@ -732,7 +732,7 @@ def easily_woken():
     [([2, 8, 8, 3], {}, 3001), ([20, 70, 130, 2], {"activation": "relu"}, 1000)],
 )
 @pytest.mark.usefixtures("easily_woken")
-def test_shared_predictions_have_the_same_bits(
+def test_threaded_predictions_have_the_same_bits(
     backend, sizes, settings, samples, dtype, monkeypatch
 ):
     net = make(sizes, backend=backend, dtype=dtype, **settings)
@@ -764,7 +764,7 @@ def test_shared_predictions_have_the_same_bits(
 
 @pytest.mark.parametrize("limit", ["piece_work", "piece_samples"])
 @pytest.mark.usefixtures("easily_woken")
-def test_one_thread_looks_for_ctrl_c_between_pieces(limit, monkeypatch):
+def test_ctrl_c_stops_predictions_between_pieces(limit, monkeypatch):
     """Compiled code would hear of it when all samples are done."""
     net = make([20, 70, 130, 2], backend="auto", n_threads=1)
     data = np.random.default_rng(0).standard_normal((3000, 20))
@@ -789,7 +789,7 @@ def test_one_thread_looks_for_ctrl_c_between_pieces(limit, monkeypatch):
 
 
 @pytest.mark.usefixtures("easily_woken")
-def test_a_network_among_many_predicts_by_itself(monkeypatch):
+def test_predictions_in_workers_use_one_thread(monkeypatch):
     net = make([2, 8, 2], backend="auto", n_threads=4)
     data = np.zeros((3000, 2))
     expected = net.predict_proba(data)
@@ -798,7 +798,7 @@ def test_a_network_among_many_predicts_by_itself(monkeypatch):
         assert_bits(many.submit(net.predict_proba, data).result(), expected)
 
 
-def test_validation_fraction_takes_the_weights_along(backend):
+def test_validation_fraction_splits_the_weights(backend):
     weight = np.random.default_rng(0).integers(0, 4, len(X)).astype(float)
     net = fastnn.Network([2, 4, 2], dtype="float64", backend=backend, random_state=0)
     held = np.random.RandomState(net.state.seed).permutation(len(X))[:20]
@@ -813,7 +813,7 @@ def test_validation_fraction_takes_the_weights_along(backend):
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-40, 1e40, 1e300])
-def test_weights_of_an_absurd_size_weigh_as_others(factor):
+def test_extreme_sample_weights_are_relative(factor):
     rng = np.random.default_rng(0)
     X, y, weights = rng.normal(size=(30, 2)), rng.normal(size=30), rng.uniform(1, 2, 30)
     trained = []
@@ -825,7 +825,7 @@ def test_weights_of_an_absurd_size_weigh_as_others(factor):
     np.testing.assert_allclose(trained[1], trained[0], rtol=1e-4, atol=1e-6)
 
 
-def test_the_first_value_that_is_no_number_is_named():
+def test_first_non_finite_value_is_named():
     net = fastnn.Network([2, 2, 1], loss="squared_error")
     with pytest.raises(ValueError, match="X must be numbers; got 'high' in row 1, column 0"):
         net.fit(np.array([[1.0, 2], ["high", 3]], object), [0.0, 1.0])

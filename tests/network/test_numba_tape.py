@@ -54,7 +54,7 @@ def steps(net, X, y, training):
     return [np.stack(each) for each in zip(*made, strict=True)]
 
 
-def test_a_compiled_loop_has_the_bits_of_one_in_python():
+def test_compiled_loop_has_the_bits_of_python_loop():
     net, other, X, y, made = make(3, 300, smooth_clip=2.0)
     forward, backward, apply, tape = net.numba_tape(300, RULE, training=True)
     for rows in (300, 7):  # fewer than the tape has room for
@@ -96,7 +96,7 @@ def test_a_compiled_loop_has_the_bits_of_one_in_python():
     np.testing.assert_allclose(net.params, before, rtol=1e-5, atol=1e-6)
 
 
-def test_threads_with_a_tape_each_and_what_is_wrong():
+def test_tapes_of_threads_and_wrong_arguments():
     net, _, X, y, made = make(8, 70, dropout=0.0)
     X = X + 1e-9  # float64, with digits that float32 has not
     forward, backward, apply, tape = net.numba_tape(70, RULE)
@@ -136,7 +136,7 @@ def test_threads_with_a_tape_each_and_what_is_wrong():
     assert_bits(net.params, before)
 
 
-def test_bad_arguments_begin_nothing():
+def test_invalid_arguments_change_nothing():
     net = make(1, 20)[0]
     for bad, message in (
         ({"max_rows": 0}, "max_rows must be a whole number of at least 1; got 0"),

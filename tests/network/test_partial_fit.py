@@ -44,7 +44,7 @@ def equal_steps(one, other, y, optimizer, weights=None):
     [fastnn.Adam(0.01), fastnn.SGD(0.1, momentum=0.9), fastnn.Adam(0.01, ema=0.9, clip_norm=1.0)],
     ids=["adam", "momentum", "average"],
 )
-def test_steps_are_those_of_fit(backend, settings, optimizer):
+def test_partial_fit_equals_steps_of_fit(backend, settings, optimizer):
     equal_steps(*two(backend, **settings), LABELS, optimizer)
 
 
@@ -74,7 +74,7 @@ def test_after_fit_with_scales(backend):
 
 
 @pytest.mark.parametrize("name", ["cython", "numba"])
-def test_threads_change_no_bits(name):
+def test_bits_independent_of_threads(name):
     with tuned(second_thread_work=1, work_per_thread=1):
         one, other = two(name, (5, 64, 3), n_threads=2)
         x = RNG.normal(size=(600, 5))
@@ -107,7 +107,7 @@ def test_first_batch_may_lack_classes():
         (3.0, [0], "X must have at least one sample"),
     ],
 )
-def test_bad_batches_change_nothing(x, y, message):
+def test_invalid_batches_change_nothing(x, y, message):
     net = fastnn.Network([5, 8, 3], random_state=0)
     net.partial_fit(X[:2], [0, 1])
     params, epochs = net.params.copy(), net.n_epochs_
@@ -133,7 +133,7 @@ def test_divergence_keeps_finite_parameters(backend):
     assert np.isfinite(net.partial_fit(X, X[:, 0], optimizer=fastnn.SGD(1e-3)))
 
 
-def test_pickles_go_on(backend):
+def test_unpickled_networks_continue(backend):
     net, other = two(backend)
     for each in (net, other):
         each.partial_fit(X, LABELS)
@@ -142,7 +142,7 @@ def test_pickles_go_on(backend):
     np.testing.assert_array_equal(again.params, other.params)
 
 
-def test_rounding_to_float32_is_said():
+def test_rounding_to_float32_warns():
     """A timestamp has steps of 128 in float32; the warning is that of fit, at the user's line."""
     net = fastnn.Network([1, 4, 1], loss="squared_error", random_state=0)
     times = (1.7e9 + np.arange(50))[:, None]
@@ -152,7 +152,7 @@ def test_rounding_to_float32_is_said():
         assert found[0].filename == __file__
 
 
-def test_forgotten_moments_are_said(tmp_path):
+def test_lost_moments_warn(tmp_path):
     net = two("numpy")[0]
     net.partial_fit(X, LABELS)
     net.save(tmp_path / "m")
@@ -164,7 +164,7 @@ def test_forgotten_moments_are_said(tmp_path):
         assert found[0].filename == __file__
 
 
-def test_bad_weights_leave_the_classes_open():
+def test_invalid_weights_do_not_set_the_classes():
     net = fastnn.Network([5, 8, 3], random_state=0)
     with pytest.raises(ValueError, match="sample_weight must have shape"):
         net.partial_fit(X[:3], ["a", "b", "c"], sample_weight=[1.0])

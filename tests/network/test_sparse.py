@@ -26,7 +26,7 @@ def dtype(request):
 
 @pytest.mark.parametrize("hidden", [[], [7], [6, 5]])
 @pytest.mark.parametrize("density", [0.05, 0.5], ids=["few stored", "many stored"])
-def test_same_predictions_as_dense(backend, dtype, hidden, density):
+def test_sparse_predictions_equal_dense(backend, dtype, hidden, density):
     X = samples(density)
     net = fastnn.Network(
         [120, *hidden, 3], activation="silu", backend=backend, dtype=dtype, random_state=0
@@ -44,7 +44,7 @@ def test_same_predictions_as_dense(backend, dtype, hidden, density):
 
 @pytest.mark.parametrize("format", ["csr", "csc", "coo", "lil", "dok"])
 @pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csr_array])
-def test_formats_and_types(format, kind):
+def test_any_sparse_format_and_dtype(format, kind):
     X = kind(samples(0.05)).asformat(format)
     net = fastnn.Network([120, 4, 2], loss="squared_error", dtype="float64", random_state=0)
     np.testing.assert_allclose(net.predict(X), net.predict(X.toarray()), rtol=0, atol=1e-14)
@@ -54,14 +54,14 @@ def test_formats_and_types(format, kind):
     )
 
 
-def test_standardised():
+def test_sparse_predictions_with_standardize():
     X, y = samples(0.05), np.linspace(3.0, 4.0, 70)
     net = fastnn.Network([120, 4, 1], loss="squared_error", standardize=True, random_state=0)
     net.fit(X.toarray(), y, epochs=3)
     assert (net.predict(X) == net.predict(X.toarray())).all()  # made dense, in the same blocks
 
 
-def test_few_stored_numbers_stay_sparse(monkeypatch):
+def test_low_density_uses_sparse_product(monkeypatch):
     X = samples(0.05).tocsr()
     net = fastnn.Network([120, 4, 2], random_state=0)
     classifier = fastnn.MLPClassifier((4,), max_iter=1, batch_size=10, random_state=0)
@@ -89,12 +89,12 @@ def test_few_stored_numbers_stay_sparse(monkeypatch):
         (sp.csr_array(([1j], ([1], [2])), shape=(3, 120)), "real numbers; got dtype complex128"),
     ],
 )
-def test_bad_samples(X, message):
+def test_invalid_samples_raise(X, message):
     with pytest.raises(ValueError, match=message):
         fastnn.Network([120, 4, 2], random_state=0).predict(X)
 
 
-def test_training_says_what_to_do():
+def test_training_with_sparse_raises_with_advice():
     net = fastnn.Network([120, 4, 2], random_state=0)
     with pytest.raises(ValueError, match=r"X is a sparse matrix.*X\.toarray\(\).*MLPClassifier"):
         net.fit(samples(0.05), np.arange(70) % 2)

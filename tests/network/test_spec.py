@@ -13,7 +13,7 @@ from fastnn.network.spec import NetworkSpec
 from fastnn.storage.schema import Config
 
 
-def test_one_value_becomes_one_per_layer():
+def test_single_values_apply_to_each_layer():
     spec = NetworkSpec([3, 5, 4, 2], activation="relu", dropout=0.5, dtype="float64")
     assert spec.layer_sizes == (3, 5, 4, 2)
     assert spec.activation == ("relu", "relu")
@@ -36,7 +36,7 @@ def test_one_value_becomes_one_per_layer():
         ((3, 1), {"loss": fastnn.CustomLoss(np.add, np.subtract)}, True, True, True),
     ],
 )
-def test_derived_facts(sizes, settings, is_regression, columns, scales):
+def test_derived_properties(sizes, settings, is_regression, columns, scales):
     spec = NetworkSpec(sizes, **settings)
     assert spec.is_regression == is_regression
     assert spec.has_target_columns == columns
@@ -44,14 +44,14 @@ def test_derived_facts(sizes, settings, is_regression, columns, scales):
     assert spec.n_classes == 2
 
 
-def test_alphas_of_activations_that_have_one():
+def test_alpha_applies_to_activations_with_a_constant():
     spec = NetworkSpec([2, 3, 3, 3, 2], activation=["leaky_relu", "tanh", "elu"])
     assert spec.alphas == [0.01, 0.0, 1.0, 0.0]
     assert replace(spec, alpha=0.3).alphas == [0.3, 0.0, 0.3, 0.0]
 
 
 @pytest.mark.parametrize("name", ["label_smoothing", "quantile", "delta", "l2", "dropout", "alpha"])
-def test_bounds_are_those_that_are_checked(name):
+def test_declared_bounds_are_enforced(name):
     limits = table.bounds(name)
     low = limits.get("gt", limits.get("ge"))
     sizes, inside = [2, 3, 2], {"label_smoothing": 0.5}
@@ -69,7 +69,7 @@ def test_bounds_are_those_that_are_checked(name):
         NetworkSpec(sizes, **{name: low})
 
 
-def test_model_files_and_networks_have_its_fields():
+def test_files_and_networks_have_all_fields():
     names = set(table.FIELDS)
     config = fastnn.Network([2, 3, 2]).get_config()
     own = {"classes", "targets_1d", "n_epochs", "seed"}
@@ -81,7 +81,7 @@ def test_model_files_and_networks_have_its_fields():
         assert given == table.default(name), name
 
 
-def test_another_l2_is_checked_and_counts():
+def test_l2_setter_validates_and_takes_effect():
     net = fastnn.Network([2, 3, 2], random_state=0)
     before = net.loss([[0, 1], [1, 0]], [0, 1])
     net.l2 = 1.0
@@ -93,14 +93,14 @@ def test_another_l2_is_checked_and_counts():
         net.dropout = 0.5
 
 
-def test_thresholds_hold_within_the_context_only():
+def test_tuned_thresholds_apply_within_the_context():
     net = fastnn.Network([2, 300, 300, 2], backend="numpy", random_state=0)
     usual = net.model.batch_plan(100)
 
     def broken():
-        with tuned(shared_bytes=0) as changed:
+        with tuned(split_units_bytes=0) as changed:
             assert tuning() is changed
-            assert changed == replace(Tuning(), shared_bytes=0)
+            assert changed == replace(Tuning(), split_units_bytes=0)
             assert net.model.batch_plan(100).tuning is changed  # a plan of its own
             raise RuntimeError("within")
 
@@ -117,25 +117,28 @@ def test_thresholds_hold_within_the_context_only():
     [
         ({"min_block": 16}, "min_block must be a multiple of 64 of at least 64; got 16"),
         ({"max_block": 0}, "max_block must be a multiple of 64 of at least 64; got 0"),
-        ({"min_shared_block": 100}, "min_shared_block must be a multiple of 64"),
-        ({"max_blas_block": 64.0}, "max_blas_block must be a multiple of 64"),
+        ({"min_split_block": 100}, "min_split_block must be a multiple of 64"),
+        ({"max_wide_block": 64.0}, "max_wide_block must be a multiple of 64"),
         ({"min_block": 1024}, "min_block must be at most max_block, 512; got 1024"),
         ({"work_per_thread": 0}, "work_per_thread must be a whole number of at least 1; got 0"),
-        ({"blas_blocks": True}, "blas_blocks must be a whole number of at least 1; got True"),
-        ({"shared_bytes": -1}, "shared_bytes must be a whole number of at least 0; got -1"),
+        ({"wide_blocks": True}, "wide_blocks must be a whole number of at least 1; got True"),
+        (
+            {"split_units_bytes": -1},
+            "split_units_bytes must be a whole number of at least 0; got -1",
+        ),
         ({"dense_bytes": "9"}, "dense_bytes must be a whole number of at least 0; got '9'"),
         ({"chunk_seconds": -1}, "chunk_seconds must be a finite number of at least 0; got -1"),
         ({"sparse_density": np.nan}, "sparse_density must be a finite number"),
     ],
 )
-def test_thresholds_that_nothing_can_be_made_of(changes, message):
+def test_invalid_thresholds_raise(changes, message):
     with pytest.raises(ValueError, match=message), tuned(**changes):
         pass
     assert tuning() == Tuning()
 
 
 @pytest.mark.parametrize("value", ["no", "False", None, 2, 0.5])
-def test_switches_are_true_or_false(value):
+def test_switches_must_be_bool(value):
     with pytest.raises(ValueError, match="standardize must be True or False; got"):
         fastnn.Network([2, 3, 2], standardize=value)
     net = fastnn.Network([2, 3, 2], standardize=np.True_)
@@ -144,14 +147,14 @@ def test_switches_are_true_or_false(value):
         net.fit(np.eye(2), [0, 1], shuffle=value)
 
 
-def test_a_layer_that_is_no_count_is_named():
+def test_invalid_layer_size_is_named():
     with pytest.raises(ValueError, match=r"layer_sizes\[1\] must be a whole number of at least 1"):
         fastnn.Network([4, 8.0, 3])
     with pytest.raises(ValueError, match="layer_sizes must be a sequence of whole numbers; got '4"):
         fastnn.Network("4-8-3")
 
 
-def test_parameters_of_another_network():
+def test_params_of_another_shape_raise():
     net = fastnn.Network([4, 8, 3])
     with pytest.raises(ValueError, match=r"params must have shape \(67,\); got \(3,\)"):
         net.params = np.zeros(3)

@@ -57,7 +57,7 @@ TAKES = {"predict": "X", "predict_proba": "X", "to_c": "X", "validation": "Xy"}
 
 @pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
 @pytest.mark.parametrize("use", USES)
-def test_masked_entries_are_refused(use, argument):
+def test_masked_entries_raise(use, argument):
     if argument[0] not in TAKES.get(use, "Xys"):
         pytest.skip("it does not take that")
     given = {"X": X, "y": Y, "sample_weight": WEIGHTS}
@@ -71,7 +71,7 @@ def test_masked_entries_are_refused(use, argument):
 
 @pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
 @pytest.mark.parametrize("use", ESTIMATORS)
-def test_estimators_refuse_masked_entries(use, argument):
+def test_masked_entries_raise_in_estimators(use, argument):
     if argument[0] not in {"predict": "X", "predict_proba": "X"}.get(use, "Xys"):
         pytest.skip("it does not take that")
     given = {"X": X, "y": Y, "sample_weight": WEIGHTS}
@@ -82,13 +82,13 @@ def test_estimators_refuse_masked_entries(use, argument):
         ESTIMATORS[use](model, *given.values())
 
 
-def test_bagging_refuses_masked_entries():
+def test_masked_entries_raise_in_bagging():
     for model in (fastnn.MLPBaggingClassifier(), fastnn.MLPBaggingRegressor()):
         with pytest.raises(ValueError, match="X has 12 masked entries"):
             model.fit(masked(X), Y)
 
 
-def test_a_mask_that_masks_nothing():
+def test_empty_mask_is_accepted():
     net, clean = trained(), np.ma.array(X, mask=False)
     np.testing.assert_array_equal(net.predict_proba(clean), net.predict_proba(X))
 
@@ -106,7 +106,7 @@ def test_a_mask_that_masks_nothing():
         (np.where(Y, "yes", "no"), np.where(Y, "yes ", "no"), "'yes '; it knows 'no', 'yes'"),
     ],
 )
-def test_score_refuses_what_loss_refuses(loss, known, y, label):
+def test_score_and_loss_raise_alike(loss, known, y, label):
     net = trained(known, sizes=(2, 3, 2 if loss == "cross_entropy" else 1), loss=loss)
     for method in (net.score, net.loss):
         with pytest.raises(ValueError, match=f"y has a label unknown to the network: {label}"):
@@ -114,7 +114,7 @@ def test_score_refuses_what_loss_refuses(loss, known, y, label):
 
 
 @pytest.mark.parametrize("kind", [bool, float, np.uint8, object])
-def test_labels_of_another_number_type(kind):
+def test_labels_of_another_numeric_dtype(kind):
     net = trained()
     right = float((net.predict(X) == Y).mean())
     assert net.score(X, Y.astype(kind)) == right
@@ -124,7 +124,7 @@ def test_labels_of_another_number_type(kind):
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_one_hot_targets_name_argmax(outputs):
+def test_one_hot_error_advises_argmax(outputs):
     loss = "cross_entropy" if outputs == 2 else "binary_cross_entropy"
     net = trained(sizes=(2, 3, outputs), loss=loss)
     hot = np.eye(2)[Y]
@@ -164,7 +164,7 @@ def test_soft_targets_of_one_sigmoid(backend):
     assert constant.predict_proba([[0, 0]])[0, 1] == pytest.approx(soft.mean(), abs=1e-6)
 
 
-def test_soft_targets_that_are_refused():
+def test_invalid_soft_targets_raise():
     net = network((2, 1), loss="binary_cross_entropy")
     for y in (Y * 1.5, Y - 0.5):
         with pytest.raises(ValueError, match=r"labels or in \[0, 1\]; got real numbers"):

@@ -32,7 +32,7 @@ def trained(loss="squared_error", outputs=2, **settings):
 
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("loss", codes.LOSSES)
-def test_jacobian_by_params_has_the_rows_of_the_tape(loss, outputs, backend):
+def test_jacobian_by_params_equals_tape_gradients(loss, outputs, backend):
     if loss == "cross_entropy" and outputs == 1:
         outputs = 3
     net, x = trained(loss, outputs, backend=backend)
@@ -60,7 +60,7 @@ def test_taylor_agrees_with_the_other_derivatives(activation, clip, backend):
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "softplus", "silu", "gelu", "mish"])
-def test_taylor_by_params_by_differences(activation):
+def test_taylor_by_params_matches_differences(activation):
     net, x = trained(activation=activation, smooth_clip=2.0, backend="numpy")
     found = net.taylor(x, U, by_params=True)
     params, h = net.params.copy(), 1e-5
@@ -90,7 +90,7 @@ def test_taylor_of_logits_and_single_precision():
     assert_same(found.value_by_params, net.jacobian_by_params(x, of="logits"), "float32")
 
 
-def test_bad_input():
+def test_invalid_arguments_raise():
     net, x = trained()
     with pytest.raises(ValueError, match=r"u must be numbers of shape \(7, 3\) or \(3,\); got"):
         net.taylor(x, [1.0, 0.0])

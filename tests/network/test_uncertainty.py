@@ -29,7 +29,7 @@ def fitted(sizes, y=None, epochs=60, **settings):
     return net
 
 
-def test_deviations_are_those_of_the_noise(backend):
+def test_predicted_std_matches_the_noise(backend):
     net = fitted([1, 16, 2], loss="gaussian", backend=backend)
     X, y, deviation = noisy(5000, 1)
     mean, std = net.predict(X, return_std=True)
@@ -44,7 +44,7 @@ def test_deviations_are_those_of_the_noise(backend):
     np.testing.assert_array_equal(net.predict_point(X), mean)
 
 
-def test_a_constant_is_known_exactly():
+def test_std_of_a_constant_target_is_small():
     # without features the best mean and deviation are those of the targets
     rng = np.random.default_rng(0)
     X, y = np.zeros((400, 1)), rng.normal(-3e4, 250, (400, 2)) * [1, 0.01]
@@ -57,7 +57,7 @@ def test_a_constant_is_known_exactly():
     assert net.loss(X, y) == pytest.approx(0.5 * 2, rel=1e-9)
 
 
-def test_loss_is_the_likelihood_and_gradients_have_the_power_of_the_variance(backend):
+def test_gaussian_loss_is_the_likelihood_with_beta_gradients(backend):
     X, y, _ = noisy(30, 2)
     settings = {"loss": "gaussian", "dtype": "float64", "random_state": 1, "backend": backend}
     likelihood = fastnn.Network([1, 4, 2], beta=0, **settings)
@@ -81,7 +81,7 @@ def test_loss_is_the_likelihood_and_gradients_have_the_power_of_the_variance(bac
     assert biases[-1][0] == pytest.approx(np.mean(mean - y), rel=1e-9)
 
 
-def test_quantiles_hold_their_shares_and_never_cross(backend):
+def test_quantiles_cover_their_shares_and_never_cross(backend):
     net = fitted([1, 16, 3], loss="quantile", quantile=QUANTILES, backend=backend)
     X, y, _ = noisy(5000, 1)
     predicted = net.predict(X)
@@ -95,7 +95,7 @@ def test_quantiles_hold_their_shares_and_never_cross(backend):
     np.testing.assert_array_equal(net.predict_point(X), predicted[:, 1])
 
 
-def test_quantiles_are_sorted_in_the_units_of_the_targets():
+def test_quantiles_are_sorted_in_target_units():
     X, y, _ = noisy(40, 0)
     settings = {"loss": "quantile", "quantile": QUANTILES, "standardize": True, "random_state": 3}
     net = fastnn.Network([1, 3, 6], **settings)
@@ -107,7 +107,7 @@ def test_quantiles_are_sorted_in_the_units_of_the_targets():
     np.testing.assert_array_equal(predicted, np.sort(raw, axis=2))
 
 
-def test_linear_quantiles_are_those_of_scikit_learn():
+def test_linear_quantiles_match_scikit_learn():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 2))
     y = X @ [1.0, -2.0] + (1 + 0.3 * X[:, 0]) * rng.standard_normal(300)
@@ -125,7 +125,7 @@ def test_linear_quantiles_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "quantile"])
-def test_a_weight_of_two_is_a_sample_twice(backend, loss):
+def test_weight_two_equals_repeated_sample(backend, loss):
     X, y, _ = noisy(20, 0)
     n = 2 if loss == "gaussian" else 3
     settings = {"loss": loss, "quantile": QUANTILES, "dtype": "float64", "random_state": 0}
@@ -139,7 +139,7 @@ def test_a_weight_of_two_is_a_sample_twice(backend, loss):
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "quantile"])
-def test_partial_fit_is_fit(loss):
+def test_partial_fit_equals_fit(loss):
     X, y, _ = noisy(64, 0)
     n = 2 if loss == "gaussian" else 3
     settings = {"loss": loss, "quantile": QUANTILES, "random_state": 0}
@@ -151,7 +151,7 @@ def test_partial_fit_is_fit(loss):
 
 
 @pytest.mark.parametrize("quantile", [0.5, QUANTILES])
-def test_files_keep_the_loss(tmp_path, quantile):
+def test_saved_networks_keep_the_loss(tmp_path, quantile):
     for loss in ("gaussian", "quantile"):
         n = 2 if loss == "gaussian" else np.size(quantile)
         net = fitted([1, 4, n], epochs=2, loss=loss, quantile=quantile, beta=0.25)
@@ -163,7 +163,7 @@ def test_files_keep_the_loss(tmp_path, quantile):
         assert again.get_config() == net.get_config()
 
 
-def test_early_stopping_watches_the_likelihood():
+def test_early_stopping_monitors_the_likelihood():
     X, y, _ = noisy(300, 0)
     net = fastnn.Network([1, 16, 2], loss="gaussian", standardize=True, random_state=0)
     history = net.fit(X, y, epochs=30, validation_fraction=0.2, early_stopping=True, batch_size=50)
@@ -182,13 +182,13 @@ def test_early_stopping_watches_the_likelihood():
         (([1, 2], {"loss": "gaussian", "beta": -1}), "beta must be a number"),
     ],
 )
-def test_settings_that_do_not_fit(arguments, match):
+def test_inconsistent_settings_raise(arguments, match):
     sizes, settings = arguments
     with pytest.raises(ValueError, match=match):
         fastnn.Network(sizes, **settings)
 
 
-def test_calls_that_do_not_fit():
+def test_inconsistent_calls_raise():
     X, y, _ = noisy(20, 0)
     net = fastnn.Network([1, 2], loss="gaussian")
     with pytest.raises(ValueError, match="2 columns; the network has 2 outputs, 2 for each"):

@@ -29,7 +29,7 @@ def told(fit):
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
-def test_features_far_from_zero_saturate_every_unit(solver):
+def test_features_far_from_zero_warn(solver):
     model = MLPRegressor(
         hidden_layer_sizes=(6,), activation="tanh", solver=solver, max_iter=100, random_state=0
     )
@@ -41,7 +41,7 @@ def test_features_far_from_zero_saturate_every_unit(solver):
     assert model.score(Z, Y) > 0.4
 
 
-def test_the_column_of_a_frame_has_its_name():
+def test_warning_names_the_column_of_a_frame():
     frame = pd.DataFrame(Z, columns=["small", "area", "other"])
     frame["area"] += 1e6
     model = MLPClassifier((6,), "tanh", solver="lbfgs", random_state=0)
@@ -54,7 +54,7 @@ def test_the_column_of_a_frame_has_its_name():
 
 
 @pytest.mark.parametrize("scale", [1e9, 1e-9])
-def test_targets_in_other_units(scale):
+def test_targets_in_large_units_warn(scale):
     model = MLPRegressor(hidden_layer_sizes=(6,), activation="tanh", solver="adam", random_state=0)
     text = told(lambda: model.fit(Z, scale * Y))
     assert model.score(Z, scale * Y) < 0.01
@@ -66,7 +66,7 @@ def test_targets_in_other_units(scale):
     assert not told(lambda: net.fit(Z, scale * Y, epochs=60))
 
 
-def test_probabilities_in_two_columns():
+def test_unscaled_features_of_multilabel_warn():
     net = fastnn.Network([3, 6, 2], loss="binary_cross_entropy", random_state=0, dtype="float64")
     targets = np.c_[LABELS > 0, LABELS > 1].astype(float)
     assert told(lambda: net.fit(1e5 + Z, targets, epochs=60))
@@ -82,20 +82,20 @@ def test_other_losses(loss):
     assert told(lambda: net.fit(1e5 + Z, np.abs(Y), epochs=60, optimizer="adam"))
 
 
-def test_what_learns_from_unscaled_data_stays_silent():
+def test_learning_from_unscaled_data_does_not_warn():
     pixels = 255.0 * (Z > 0)
     model = MLPClassifier((6,), solver="lbfgs", random_state=0)
     assert not told(lambda: model.fit(pixels, Z[:, 0] > 0))
     assert model.score(pixels, Z[:, 0] > 0) == 1.0
 
 
-def test_noise_that_nobody_can_learn_stays_silent():
+def test_scaled_noise_does_not_warn():
     model = MLPRegressor(hidden_layer_sizes=(2,), alpha=100.0, solver="lbfgs", random_state=0)
     noise = rng.normal(size=300)
     assert not told(lambda: model.fit(Z, noise))
 
 
-def test_a_training_that_was_short_stays_silent():
+def test_short_training_does_not_warn():
     net = fastnn.Network([3, 6, 1], loss="squared_error", random_state=0)
     assert not told(lambda: net.fit(1000 + Z, Y, epochs=3))
     model = MLPRegressor(max_iter=2, random_state=0)
@@ -103,7 +103,7 @@ def test_a_training_that_was_short_stays_silent():
         model.fit(1000 + Z, Y)
 
 
-def test_constant_targets_and_weights_stay_silent():
+def test_constant_targets_do_not_warn():
     model = MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", random_state=0)
     assert not told(lambda: model.fit(100 * Z, np.full(300, 500.0)))
     model = MLPClassifier((4,), solver="lbfgs", random_state=0)

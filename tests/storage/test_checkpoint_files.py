@@ -93,7 +93,7 @@ if os.name == "nt":
     CALLS = CALLS[:5]
 
 
-def test_the_calls_that_write_a_file(tmp_path, monkeypatch):
+def test_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
     faults = Faults(monkeypatch, None, None)
     write_atomically(tmp_path / "a", b"contents")
     assert faults.calls == CALLS
@@ -102,7 +102,7 @@ def test_the_calls_that_write_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, "Ctrl-C"])
 @pytest.mark.parametrize("at", range(len(CALLS)))
-def test_a_fault_while_a_file_is_written(tmp_path, monkeypatch, at, error):
+def test_write_error_keeps_the_old_file(tmp_path, monkeypatch, at, error):
     path = tmp_path / "a"
     path.write_bytes(b"earlier")
     interrupted = error == "Ctrl-C"
@@ -119,7 +119,7 @@ def test_a_fault_while_a_file_is_written(tmp_path, monkeypatch, at, error):
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_folders_that_cannot_be_synced(tmp_path, monkeypatch, code):
+def test_unsyncable_folder_is_tolerated(tmp_path, monkeypatch, code):
     Faults(monkeypatch, CALLS.index("open") + 1, OSError(code, os.strerror(code)))
     write_atomically(tmp_path / "a", b"contents")
     assert (tmp_path / "a").read_bytes() == b"contents"
@@ -127,7 +127,7 @@ def test_folders_that_cannot_be_synced(tmp_path, monkeypatch, code):
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_training_whose_checkpoint_fails(tmp_path, monkeypatch, number, error):
+def test_failed_checkpoint_raises(tmp_path, monkeypatch, number, error):
     """An error that says where; the file of before, from which the training goes on."""
     path = tmp_path / "c"
     train(path, 2, checkpoint_every=1)
@@ -143,7 +143,7 @@ def test_a_training_whose_checkpoint_fails(tmp_path, monkeypatch, number, error)
 
 
 @pytest.mark.parametrize("at", range(len(CALLS)))
-def test_ctrl_c_while_a_checkpoint_is_written(tmp_path, monkeypatch, at):
+def test_ctrl_c_during_write_keeps_a_complete_file(tmp_path, monkeypatch, at):
     """``fit`` ends as after any Ctrl-C, and writes it again."""
     path = tmp_path / "c"
     with monkeypatch.context() as context:
@@ -157,14 +157,14 @@ def test_ctrl_c_while_a_checkpoint_is_written(tmp_path, monkeypatch, at):
     assert_bits(train(path, 9, resume=True)[0].params, train(tmp_path / "d", 9)[0].params)
 
 
-def test_folders_that_are_not_there_yet(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     path = tmp_path / "a" / "b" / "c"
     train(path, 1)
     assert train(path, 2, resume=True)[1].epochs == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
-def test_a_file_too_large_for_the_system(tmp_path):
+def test_file_too_large_raises(tmp_path):
     import resource
 
     path = tmp_path / "c"
@@ -197,11 +197,11 @@ def run(count, timeout):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_killed_while_writing():
+def test_kill_during_write_keeps_a_complete_file():
     run(20, timeout=600)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_killed_while_writing_a_thousand_times():
+def test_kill_during_write_a_thousand_times():
     run(1000, timeout=3000)

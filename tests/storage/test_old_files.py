@@ -13,14 +13,14 @@ FOLDER = Path(__file__).parents[1] / "fixtures" / "models"
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
 
 
-def test_there_are_files_of_every_format():
+def test_fixtures_cover_every_format():
     found = {storage.describe(path).format_version for path in FILES}
     assert found == set(range(1, storage.FORMAT_VERSION + 1))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_predictions_of_old_files(path, backend):
+def test_old_files_predict_the_same(path, backend):
     load_backend(backend)
     model = fastnn.load(path, backend=backend)
     with np.load(path.parent / "predictions.npz") as stored:

@@ -75,7 +75,7 @@ def test_predictions_on_every_backend(tmp_path, kind, dtype, backend):
         assert_same(again.predict_proba(X), net.predict_proba(X), dtype)
 
 
-def test_untrained(tmp_path):
+def test_untrained_network_round_trip(tmp_path):
     net = fastnn.Network([2, 3, 2], standardize=True, backend="numpy", random_state=0)
     net.save(tmp_path / "m")
     again = fastnn.load(tmp_path / "m", backend="numpy")
@@ -99,7 +99,7 @@ def test_is_a_safetensors_file_with_its_settings(tmp_path):
     assert description.config.classes.values == ["ja", "nein"]
 
 
-def test_what_cannot_be_kept(tmp_path):
+def test_unsupported_labels_raise(tmp_path):
     net, _ = trained("words")
     net.params[3] = np.nan
     with pytest.raises(fastnn.ModelFormatError, match="params is not finite"):
@@ -212,11 +212,11 @@ def refused(tmp_path, raw, match=None):
         (lambda fields: fields.update(code="import os"), "code"),
     ],
 )
-def test_settings_that_do_not_hold(tmp_path, good, change, match):
+def test_inconsistent_settings_raise(tmp_path, good, change, match):
     refused(tmp_path, changed(good, change), match)
 
 
-def test_not_a_model_at_all(tmp_path, good):
+def test_other_files_raise(tmp_path, good):
     header, data = parts(good)
     huge = struct.pack("<Q", 2**63) + good[8:]
     deep = b"[" * 200_000
@@ -238,7 +238,7 @@ def test_not_a_model_at_all(tmp_path, good):
         refused(tmp_path, raw, match)
 
 
-def test_arrays_that_do_not_fit(tmp_path, good):
+def test_mismatched_arrays_raise(tmp_path, good):
     header, data = parts(good)
     refused(tmp_path, good[:-1], "bytes instead of")
     refused(tmp_path, good + b"\0", "bytes instead of")
@@ -275,7 +275,7 @@ def test_arrays_that_do_not_fit(tmp_path, good):
         refused(tmp_path, joined(header, bad), match)
 
 
-def test_a_flipped_byte_in_the_header_never_gets_through_as_another_error(tmp_path, good):
+def test_flipped_header_byte_raises_model_format_error(tmp_path, good):
     length = struct.unpack("<Q", good[:8])[0]
     path = tmp_path / "m"
     for position in range(0, 8 + length, 7):
@@ -298,7 +298,7 @@ def test_size_limits(tmp_path, good, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [2**24, 2**33])
-def test_no_memory_for_what_is_not_there(tmp_path, good, size):
+def test_declared_sizes_are_not_allocated(tmp_path, good, size):
     """Neither for what a file claims, nor for what it is too long by."""
     layers = config(layer_sizes=[3, size, 2])
     for raw, length in ((changed(good, layers), 0), (good, 2**33)):
@@ -317,7 +317,7 @@ def test_no_memory_for_what_is_not_there(tmp_path, good, size):
 
 
 @pytest.mark.parametrize("kind", ["Network", "MLPClassifier"])
-def test_loading_runs_no_code(tmp_path, kind):
+def test_loading_executes_no_code(tmp_path, kind):
     """What Python reports of itself while a file is read: no unpickling, compiling, executing."""
     if kind == "Network":
         net, _ = trained("words")
@@ -339,7 +339,7 @@ assert not any(event.startswith(("subprocess", "socket", "ctypes")) for event in
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "m")], check=True)
 
 
-def test_faults_that_are_not_the_file_s(tmp_path, good):
+def test_other_errors_are_not_format_errors(tmp_path, good):
     with pytest.raises(FileNotFoundError):
         fastnn.load(tmp_path / "nowhere")
     path = tmp_path / "m"
@@ -349,7 +349,7 @@ def test_faults_that_are_not_the_file_s(tmp_path, good):
     assert not isinstance(error.value, fastnn.ModelFormatError)
 
 
-def test_a_folder_is_told_from_a_file(tmp_path):
+def test_folder_instead_of_file_raises(tmp_path):
     for read in (fastnn.load, storage.describe):
         with pytest.raises(IsADirectoryError, match=r"is a folder; .* the file model\.safetensors"):
             read(tmp_path)
@@ -363,7 +363,7 @@ def test_a_folder_is_told_from_a_file(tmp_path):
     ],
     ids=["dates", "objects"],
 )
-def test_labels_that_a_file_cannot_have(tmp_path, labels, said):
+def test_invalid_labels_in_file_raise(tmp_path, labels, said):
     X, which = np.arange(8.0)[:, None], [0, 1] * 4
     models = [fastnn.Network([1, 2, 2], random_state=0)]
     if labels.dtype != object:

@@ -74,7 +74,7 @@ def test_round_trip(tmp_path, kind, backend):
         assert getattr(again, name) == getattr(model, name), name
 
 
-def test_training_goes_on(tmp_path):
+def test_loaded_estimators_continue(tmp_path):
     model, _ = fitted("words", solver="sgd", momentum=0, shuffle=False, warm_start=True)
     model.save(tmp_path / "m")
     again = fastnn.load(tmp_path / "m", backend="numpy")
@@ -87,7 +87,7 @@ def test_training_goes_on(tmp_path):
     assert len(fresh.partial_fit(X, y).loss_curve_) == 5
 
 
-def test_every_setting_is_kept(tmp_path):
+def test_every_parameter_is_saved(tmp_path):
     settings = {
         "activation": ["tanh", "logistic"],
         "dropout": [0.1, 0.2],
@@ -113,7 +113,7 @@ def test_every_setting_is_kept(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
-def test_what_cannot_be_kept_is_left_out(tmp_path):
+def test_unsavable_parameters_are_omitted(tmp_path):
     model, _ = fitted(
         "words", random_state=np.random.RandomState(0), scoring=lambda estimator, X, y: 1.0
     )
@@ -219,7 +219,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_inconsistent_files_are_refused(tmp_path, change):
+def test_inconsistent_files_raise(tmp_path, change):
     model, _ = fitted("words")
     model.save(tmp_path / "m")
     path = rewritten(tmp_path / "m", CHANGES[change])
@@ -227,7 +227,7 @@ def test_inconsistent_files_are_refused(tmp_path, change):
         fastnn.load(path, backend="numpy")
 
 
-def test_unchanged_it_loads(tmp_path):
+def test_unmodified_description_loads(tmp_path):
     # so that what is refused above is refused for its change
     model, _ = fitted("words")
     model.save(tmp_path / "m")
@@ -235,7 +235,7 @@ def test_unchanged_it_loads(tmp_path):
     np.testing.assert_array_equal(fastnn.load(path).predict(X), model.predict(X))
 
 
-def test_damaged_files_are_refused(tmp_path):
+def test_damaged_files_raise(tmp_path):
     model, _ = fitted("words")
     model.save(tmp_path / "m")
     data = (tmp_path / "m").read_bytes()
@@ -245,7 +245,7 @@ def test_damaged_files_are_refused(tmp_path):
             fastnn.load(tmp_path / "wrong")
 
 
-def test_not_finite_is_not_written(tmp_path):
+def test_non_finite_parameters_are_not_saved(tmp_path):
     model, _ = fitted("words")
     model.coefs_[0][0, 0] = np.nan
     with pytest.raises(fastnn.ModelFormatError, match="not finite"):
@@ -253,7 +253,7 @@ def test_not_finite_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_loads_without_scikit_learn(tmp_path):
+def test_network_loads_without_scikit_learn(tmp_path):
     import subprocess
     import sys
 

@@ -40,7 +40,7 @@ def train(net, rule, epochs, **settings):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", RULES)
-def test_a_training_goes_on_from_a_file(tmp_path, rule, dtype):
+def test_training_continues_from_a_file(tmp_path, rule, dtype):
     rule = RULES[rule]
     whole = train(network(dtype), rule, 10)
     first = train(network(dtype), rule, 5)
@@ -53,7 +53,7 @@ def test_a_training_goes_on_from_a_file(tmp_path, rule, dtype):
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "cython"])
-def test_on_every_backend(tmp_path, backend):
+def test_training_state_loads_on_every_backend(tmp_path, backend):
     load_backend(backend)
     rule = RULES["average"]
     whole = train(network(backend=backend), rule, 4)
@@ -62,7 +62,7 @@ def test_on_every_backend(tmp_path, backend):
     np.testing.assert_array_equal(again.params, whole.params)
 
 
-def test_an_average_that_somebody_changed(tmp_path):
+def test_changed_average_is_saved(tmp_path):
     rule, net = RULES["average"], train(network(), RULES["average"], 3)
     net.params[:] *= 0.5
     net.save(tmp_path / "m", include_optimizer=True)
@@ -71,7 +71,7 @@ def test_an_average_that_somebody_changed(tmp_path):
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
-def test_estimators_go_on_from_a_file(tmp_path, solver):
+def test_estimators_continue_from_a_file(tmp_path, solver):
     settings = {"solver": solver, "dropout": 0.1, "ema": 0.9, "random_state": 0}
     models = [fastnn.MLPClassifier(5, **settings) for _ in range(2)]
     for model in models:
@@ -86,7 +86,7 @@ def test_estimators_go_on_from_a_file(tmp_path, solver):
         np.testing.assert_array_equal(one, other)
 
 
-def test_without_the_state_there_is_a_warning(tmp_path):
+def test_missing_state_warns(tmp_path):
     net = train(network(), RULES["adam"], 5)
     net.save(tmp_path / "m")
     assert storage.describe(tmp_path / "m").training_state is None
@@ -105,7 +105,7 @@ def test_without_the_state_there_is_a_warning(tmp_path):
     assert moments <= (tmp_path / "m").stat().st_size - size < moments + 1000
 
 
-def test_another_rule_than_the_one_kept(tmp_path):
+def test_another_rule_starts_with_new_moments(tmp_path):
     train(network(), RULES["adam"], 2).save(tmp_path / "m", include_optimizer=True)
     again = fastnn.load(tmp_path / "m")
     with warnings.catch_warnings():
@@ -115,7 +115,7 @@ def test_another_rule_than_the_one_kept(tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["adam", "average"])
-def test_memory_mapped_by_joblib(tmp_path, rule):
+def test_memory_mapped_network_continues(tmp_path, rule):
     rule = RULES[rule]
     net = train(network(), rule, 2)
     joblib.dump(net, tmp_path / "net.joblib")
@@ -125,7 +125,7 @@ def test_memory_mapped_by_joblib(tmp_path, rule):
     assert (tmp_path / "net.joblib").read_bytes() == before
 
 
-def test_an_estimator_memory_mapped_by_joblib(tmp_path):
+def test_memory_mapped_estimator_continues(tmp_path):
     model = fastnn.MLPClassifier(5, random_state=0, ema=0.9).partial_fit(X, Y, classes=[0, 1])
     joblib.dump(model, tmp_path / "m.joblib")
     mapped = joblib.load(tmp_path / "m.joblib", mmap_mode="r")
@@ -158,7 +158,7 @@ def changed(raw, change):
         (lambda state: state.update(rule=fastnn.SGD().to_dict()), "has the arrays"),
     ],
 )
-def test_states_that_do_not_hold(tmp_path, change, match):
+def test_inconsistent_states_raise(tmp_path, change, match):
     train(network(), RULES["adam"], 1).save(tmp_path / "m", include_optimizer=True)
     (tmp_path / "m").write_bytes(changed((tmp_path / "m").read_bytes(), change))
     with pytest.raises(fastnn.ModelFormatError, match=match):
@@ -166,7 +166,7 @@ def test_states_that_do_not_hold(tmp_path, change, match):
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["as trained", "changed by hand"])
-def test_writing_changes_no_moments(tmp_path, changed):
+def test_saving_does_not_change_the_moments(tmp_path, changed):
     """Also where the file has others: those that a changed average stands for."""
     rng = np.random.default_rng(0)
     net = fastnn.Network([3, 4, 2], backend="numpy", random_state=0)

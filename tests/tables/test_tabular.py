@@ -16,7 +16,7 @@ import fastnn
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.backends.tuning import tuned
 from fastnn.tables import recipe
-from fastnn.training.batches import Rows
+from fastnn.training.batches import CsrRows
 
 WEIGHTS = "rows are held out by chance, so that a weight is not the same as repetition"
 FAILED = {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
@@ -277,7 +277,7 @@ def test_columns_of_many_categories_are_sparse_rows(monkeypatch):
         with tuned(sparse_density=density, sparse_density_wide=density):
             model = TabularClassifier(n_epochs=5, dtype="float64", random_state=0)
             models.append(model.fit(table, y))
-    assert given == [Rows, np.ndarray]
+    assert given == [CsrRows, np.ndarray]
     sparse, dense = (model.predict_proba(table) for model in models)
     np.testing.assert_allclose(sparse, dense, atol=1e-9)
 

@@ -59,7 +59,7 @@ def stop_at(monkeypatch, step):
             raise KeyboardInterrupt
         usual(self, losses)
 
-    monkeypatch.setattr(recipe.RecipeRun, "most_steps", lambda self: 1)
+    monkeypatch.setattr(recipe.RecipeRun, "max_steps", lambda self: 1)
     monkeypatch.setattr(recipe.RecipeRun, "after_chunk", after_chunk)
 
 
@@ -93,7 +93,7 @@ def test_each_member_has_a_file(tmp_path, monkeypatch):
     expected = make().fit(X, LABELS)
     with monkeypatch.context() as stopped:
         stopped.setattr(recipe.RecipeRun, "finished", lambda self: None)  # as if it were killed
-        stopped.setattr(recipe.RecipeRun, "most_steps", lambda self: 1)
+        stopped.setattr(recipe.RecipeRun, "max_steps", lambda self: 1)
         make().fit(X, LABELS, checkpoint=tmp_path / "m.ck", checkpoint_every=3)
     names = ["m-1.ck", "m-2.ck", "m.ck"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names

@@ -6,7 +6,7 @@ import scipy.sparse
 from helpers import assert_bits
 
 import fastnn
-from fastnn.training.batches import Batches, Rows
+from fastnn.training.batches import Batches, CsrRows
 
 RNG = np.random.default_rng(0)
 X = np.where(RNG.random((90, 12)) < 0.3, RNG.normal(size=(90, 12)), 0).astype(np.float32)
@@ -16,7 +16,7 @@ WEIGHTS = RNG.uniform(0.5, 2.0, 90).astype(np.float32)
 
 def csr(x):
     rows = scipy.sparse.csr_array(x)
-    return Rows(rows.data[None], rows.indices.astype(np.int32), rows.indptr.astype(np.int64))
+    return CsrRows(rows.data[None], rows.indices.astype(np.int32), rows.indptr.astype(np.int64))
 
 
 def trained(backend, fill, sparse=False, steps=12):
@@ -34,7 +34,7 @@ def trained(backend, fill, sparse=False, steps=12):
 
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("weights", [np.empty(0, np.float32), WEIGHTS], ids=["plain", "weighted"])
-def test_given_order_is_that_of_the_rows(backend, sparse, weights):
+def test_given_order_selects_the_rows(backend, sparse, weights):
     """Rows gathered in an order that is given: the same bits as the same rows copied."""
     order = RNG.permutation(90)[:70]  # not all of them, and no whole number of batches
     x, chosen = (csr(X), csr(X[order])) if sparse else (X, X[order])
@@ -49,7 +49,7 @@ def test_given_order_is_that_of_the_rows(backend, sparse, weights):
     assert_bits(params, expected)
 
 
-def test_order_may_change_between_calls(backend):
+def test_order_changes_take_effect_between_calls(backend):
     order = np.arange(90)
     net = fastnn.Network([12, 2], loss="squared_error", backend=backend, random_state=0)
     batches = Batches(net.model, 90, n_threads=1)
@@ -63,7 +63,7 @@ def test_order_may_change_between_calls(backend):
 
 
 @pytest.mark.parametrize("row", [-1, 90])
-def test_rows_outside_are_refused_by_cython(row):
+def test_cython_checks_row_numbers(row):
     order = np.arange(90)
     order[17] = row  # of the second batch
     with pytest.raises(ValueError, match="order has rows beyond the 90 of the data"):

@@ -13,7 +13,7 @@ import fastnn
 from fastnn import storage
 from fastnn.backends.tuning import tuned
 from fastnn.storage.checkpoints import read_checkpoint
-from fastnn.training.checkpoints import Checkpoints, Every
+from fastnn.training.checkpoints import Checkpoints, SaveInterval
 from fastnn.training.history import EarlyStopping
 from fastnn.training.run import FitRun
 
@@ -109,14 +109,14 @@ def stopped_and_resumed(case, path, stops, monkeypatch, seed=3):
     stops = iter([*sorted(stops), 10**9])
     stop = None
 
-    def most_steps(run):
+    def max_steps(run):
         own = run.total if run.validation is None else run.batches - run.step % run.batches
         return max(1, min(own, stop - run.step))
 
     def is_reached(progress):
         return progress.step >= stop
 
-    monkeypatch.setattr(FitRun, "most_steps", most_steps)
+    monkeypatch.setattr(FitRun, "max_steps", max_steps)
     for stop in stops:  # noqa: B007, read by the functions
         trained = case.train(seed, checkpoint=path, resume=True, callbacks=[is_reached])
         seed = None  # the checkpoint has it
@@ -137,17 +137,17 @@ def check(case, path, monkeypatch, each, n_random, number):
 
 
 @pytest.mark.parametrize("case", SHORT, ids=str)
-def test_resumed_bits(case, tmp_path, monkeypatch):
+def test_resumed_training_has_the_same_bits(case, tmp_path, monkeypatch):
     check(Case(*case), tmp_path / "c", monkeypatch, 4, 2, SHORT.index(case))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ALL, ids=str)
-def test_resumed_bits_of_all_cases(case, tmp_path, monkeypatch):
+def test_resumed_training_has_the_same_bits_in_all_cases(case, tmp_path, monkeypatch):
     check(Case(*case), tmp_path / "c", monkeypatch, 1, 12, ALL.index(case))
 
 
-def test_the_grid_has_what_it_says(monkeypatch):
+def test_case_grid_covers_each_value(monkeypatch):
     """Two threads take part, sparse rows are used, early stopping comes before the last epoch."""
     used = []
     monkeypatch.setattr(
@@ -166,7 +166,7 @@ def test_the_grid_has_what_it_says(monkeypatch):
     assert (history.stopped, history.epochs < EPOCHS) == ("early stopping", True)
 
 
-def test_interrupted_and_resumed(tmp_path, backend):
+def test_interrupted_training_resumes(tmp_path, backend):
     """Ctrl-C between any two chunks: the checkpoint is of the step that ``fit`` left."""
     case = Case((backend, 1), "adam", "average")
     whole, calls = case.train(3), itertools.count()
@@ -186,7 +186,7 @@ def test_interrupted_and_resumed(tmp_path, backend):
     assert_same_training((net, history), whole)
 
 
-def test_interrupted_while_validating(tmp_path, monkeypatch):
+def test_interrupt_during_validation_resumes(tmp_path, monkeypatch):
     """The epoch is validated when the training goes on; until then the history has NaN."""
     case = Case(("numpy", 1), "adam", "early")
     whole = case.train(3)
@@ -204,7 +204,7 @@ def test_interrupted_while_validating(tmp_path, monkeypatch):
     assert_same_training(case.train(checkpoint=tmp_path / "c", resume=True), whole)
 
 
-def test_what_a_checkpoint_is_for(tmp_path):
+def test_checkpoint_is_a_model_file(tmp_path):
     """It predicts as the network of its step would, and may be trained on without ``resume``."""
     case, path = Case(("numpy", 1), "adam", "average"), tmp_path / "c"
     net, _ = case.train(3, epochs=4, checkpoint=path)
@@ -224,7 +224,7 @@ def test_what_a_checkpoint_is_for(tmp_path):
     assert_same_training((net, history), case.train(3))
 
 
-def test_second_call_of_fit(tmp_path):
+def test_checkpoint_of_a_second_fit(tmp_path):
     """Epochs count from the start of the training that is resumed, ``n_epochs_`` from the first."""
     case = Case(("numpy", 1), "momentum", "dropout")
     nets = []
@@ -238,7 +238,7 @@ def test_second_call_of_fit(tmp_path):
 
 
 @pytest.mark.parametrize(("every", "written"), [(1, 6), (4, 2), (timedelta(days=1), 1), (None, 1)])
-def test_when_checkpoints_are_written(tmp_path, monkeypatch, every, written):
+def test_checkpoints_are_written_at_the_interval(tmp_path, monkeypatch, every, written):
     steps = []
     write = storage.write_contents
 
@@ -255,11 +255,11 @@ def test_when_checkpoints_are_written(tmp_path, monkeypatch, every, written):
     assert len(steps) == written
 
 
-def test_as_often_as_time_allows(tmp_path, monkeypatch):
+def test_checkpoint_interval_in_seconds(tmp_path, monkeypatch):
     now = itertools.count()
     monkeypatch.setattr("fastnn.training.checkpoints.time.perf_counter", lambda: next(now))
     saved = []
-    every = Every.of(timedelta(seconds=3))
+    every = SaveInterval.of(timedelta(seconds=3))
     checkpoints = Checkpoints(every, lambda point: point, saved.append)
     assert [checkpoints.is_due(k, 1) for k in range(4)] == [False, False, True, True]
 
@@ -284,7 +284,7 @@ def test_as_often_as_time_allows(tmp_path, monkeypatch):
         ({}, {"epochs": 1}, "epochs=1, but .* has 2 epochs already"),
     ],
 )
-def test_another_training_is_refused(tmp_path, net, fit, match):
+def test_changed_settings_raise_on_resume(tmp_path, net, fit, match):
     case = Case(("numpy", 1), "adam", "plain")
     case.train(3, epochs=2, checkpoint=tmp_path / "c")
     case.settings |= net
@@ -295,7 +295,7 @@ def test_another_training_is_refused(tmp_path, net, fit, match):
     assert_bits(untouched.params, before)
 
 
-def test_other_data_are_refused(tmp_path):
+def test_changed_data_raise_on_resume(tmp_path):
     case = Case(("numpy", 1), "adam", "plain")
     case.train(3, epochs=2, checkpoint=tmp_path / "c")
     net = fastnn.Network([6, 16, 2], activation="tanh", backend="numpy")
@@ -309,7 +309,7 @@ def test_other_data_are_refused(tmp_path):
         net.fit(X, np.array(["a", "b"])[Y], **case.fit, resume=tmp_path / "c")
 
 
-def test_another_backend_is_refused(tmp_path):
+def test_changed_backend_raises_on_resume(tmp_path):
     load_backend("cython")
     Case(("numpy", 1), "adam", "plain").train(3, epochs=2, checkpoint=tmp_path / "c")
     with pytest.raises(ValueError, match="backend was 'numpy', is 'cython'"):
@@ -331,14 +331,14 @@ def test_another_backend_is_refused(tmp_path):
         ),
     ],
 )
-def test_bad_arguments(tmp_path, monkeypatch, arguments, error, match):
+def test_invalid_arguments_raise(tmp_path, monkeypatch, arguments, error, match):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=match):
         Case(("numpy", 1), "sgd", "plain").train(3, **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_no_file_can_keep_is_said_before_the_training(tmp_path):
+def test_unsavable_settings_raise_before_training(tmp_path):
     load_backend("numba")
     activation = fastnn.CustomActivation(lambda z: z, lambda z: 1.0)
     net = fastnn.Network([6, 3, 2], activation=activation, random_state=0)
@@ -351,7 +351,7 @@ def test_what_no_file_can_keep_is_said_before_the_training(tmp_path):
     assert net.n_epochs_ == 0
 
 
-def test_a_model_file_is_no_checkpoint(tmp_path):
+def test_model_file_without_run_raises_on_resume(tmp_path):
     case = Case(("numpy", 1), "adam", "plain")
     net, _ = case.train(3, epochs=2)
     net.save(tmp_path / "m", include_optimizer=True)
@@ -362,7 +362,7 @@ def test_a_model_file_is_no_checkpoint(tmp_path):
         case.train(resume=tmp_path / "m")
 
 
-def test_networks_of_fit_many_have_no_checkpoints_of_their_own(tmp_path):
+def test_fit_many_raises_for_checkpoints_per_network(tmp_path):
     """The call has a folder for all of them."""
     with pytest.raises(TypeError, match="'checkpoint' is not an argument"):
         fastnn.fit_many([fastnn.Fit(fastnn.Network([6, 2]), checkpoint=tmp_path / "c")], X, Y)
@@ -420,7 +420,7 @@ def differs(path, train, whole):
     return trained[1].seconds < 1000 or trained[1].seconds > 2000
 
 
-def test_the_whole_checkpoint_is_enough(kept):
+def test_complete_checkpoint_restores_everything(kept):
     path, train, whole = kept
     assert_same_training(train(9, resume=path), whole)
     with_value(path, "run.seconds", lambda value: 1000.0)
@@ -433,7 +433,7 @@ def test_the_whole_checkpoint_is_enough(kept):
      *(f"training_state.{name}" for name in ("rule", "updates", "epochs", "seed")),
      "run", "training_state", "config.n_epochs", "config.seed"],
 )  # fmt: skip
-def test_a_field_left_out(kept, tmp_path, name):
+def test_missing_field_changes_the_result(kept, tmp_path, name):
     path, train, whole = kept
     copy = tmp_path / "c"
     copy.write_bytes(path.read_bytes())
@@ -465,7 +465,7 @@ def test_a_field_left_out(kept, tmp_path, name):
         ("config.seed", lambda value: value + 1),
     ],
 )
-def test_a_field_with_another_value(kept, tmp_path, name, change):
+def test_changed_field_changes_the_result(kept, tmp_path, name, change):
     path, train, whole = kept
     copy = tmp_path / "c"
     copy.write_bytes(path.read_bytes())
@@ -474,7 +474,7 @@ def test_a_field_with_another_value(kept, tmp_path, name, change):
 
 
 @pytest.mark.parametrize("name", [*ARRAYS, *SCALES])
-def test_an_array_of_zeros(kept, tmp_path, name):
+def test_zeroed_array_changes_the_result(kept, tmp_path, name):
     path, train, whole = kept
     copy = tmp_path / "c"
     copy.write_bytes(path.read_bytes())

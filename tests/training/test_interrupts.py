@@ -83,7 +83,7 @@ class InterruptedLine:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["", "validated"])
-def test_the_average_after_ctrl_c_at_each_line(kept):
+def test_average_survives_ctrl_c_at_each_line(kept):
     """Predictions are those of the average, training goes on from the parameters themselves."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)

@@ -13,7 +13,7 @@ from fastnn.training.optimizers import (
     Adam,
     LevenbergMarquardt,
     get_optimizer,
-    optimizer_of,
+    optimizer_from_dict,
 )
 from fastnn.training.schedules import SCHEDULES
 from fastnn.training.state import Record, Snapshot, TrainingState
@@ -40,7 +40,7 @@ POINTS = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_values_of_schedules(name):
+def test_schedules_have_known_values(name):
     parts, factors = np.array([*POINTS[name].items()], float).T
     np.testing.assert_allclose(SCHEDULES[name](parts), factors, rtol=1e-12, atol=1e-12)
 
@@ -58,7 +58,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_what_kernels_get_of_a_rule(name):
+def test_rules_pass_their_constants_to_kernels(name):
     rule, constants, moments, decay = RULES[name]
     optimizer = OPTIMIZERS[name](0.5, clip_norm=2.0, ema=0.75)
     given = optimizer.for_kernels()
@@ -69,12 +69,12 @@ def test_what_kernels_get_of_a_rule(name):
     plain = OPTIMIZERS[name]()
     assert plain.n_moments == moments
     np.testing.assert_array_equal(plain.for_kernels().constants[0, 3:], [0.0, 0.0, 0.0, 1.0])
-    assert optimizer_of(optimizer.to_dict()) == optimizer
+    assert optimizer_from_dict(optimizer.to_dict()) == optimizer
     assert get_optimizer(name) == plain
     assert get_optimizer(optimizer) is optimizer
 
 
-def test_momentum_has_a_moment():
+def test_number_of_moments_of_sgd():
     optimizer = fastnn.SGD(0.5, momentum=0.5, nesterov=True)
     assert optimizer.n_moments == 1
     np.testing.assert_array_equal(optimizer.for_kernels().constants[0, :3], [0.5, 1.0, 0.0])
@@ -97,22 +97,22 @@ BAD = [
 ]
 
 
-def test_one_kind_of_clipping():
+def test_both_kinds_of_clipping_raise():
     with pytest.raises(ValueError, match=r"^give clip_norm or clip_value, not both; got 2"):
         fastnn.SGD(clip_norm=2, clip_value=3)
 
 
 @pytest.mark.parametrize(("name", "settings"), BAD)
-def test_settings_out_of_bounds(name, settings):
+def test_settings_out_of_bounds_raise(name, settings):
     ((field, value),) = settings.items()
     make = {**OPTIMIZERS, "lm": LevenbergMarquardt}[name]
     with pytest.raises(ValueError, match=rf"^{field} must be a number in .*; got {value!r}$"):
         make(**settings)
     with pytest.raises(ValueError, match=f"^{field} must be a number in"):
-        optimizer_of({"name": name, **settings})
+        optimizer_from_dict({"name": name, **settings})
 
 
-def test_settings_at_their_bounds():
+def test_settings_at_their_bounds_are_valid():
     """What is included is taken."""
     assert fastnn.SGD(momentum=0.0).n_moments == 0
     assert fastnn.AdamW(weight_decay=0.0, beta_1=0.0, beta_2=0.0).decay == 0.0
@@ -122,7 +122,7 @@ def test_settings_at_their_bounds():
     assert (lm.n_moments, lm.is_bayesian) == (3, True)
 
 
-def test_which_optimizers_there_are():
+def test_optimizers_by_name():
     assert get_optimizer(None) == Adam()
     assert get_optimizer("lm", whole_fit=True) == LevenbergMarquardt()
     for lm in ("lm", LevenbergMarquardt()):
@@ -135,15 +135,15 @@ def test_which_optimizers_there_are():
         get_optimizer("momentum", whole_fit=True)
     for fields in ({"name": "momentum"}, {"name": ["sgd"]}, {}):
         with pytest.raises(ValueError, match=r"^the optimizer must be one of sgd, .*rmsprop, lm"):
-            optimizer_of(fields)
+            optimizer_from_dict(fields)
     with pytest.raises(ValueError, match=r"^the optimizer sgd: .*'rho'"):
-        optimizer_of({"name": "sgd", "rho": 0.5})
+        optimizer_from_dict({"name": "sgd", "rho": 0.5})
 
 
 # --- the state of a training ------------------------------------------------------
 
 
-def test_a_record_counts_losses_that_are_finite():
+def test_record_counts_finite_losses():
     losses = np.array([1.0, 2.0, np.nan, np.nan])
     assert Record(losses=losses).done == 2
     assert Record(losses=losses[:2]).done == 2
@@ -176,7 +176,7 @@ def test_counters():
     assert (state.updates, state.steps, state.epochs) == (14, 4, 2)
 
 
-def test_an_update_counts_where_losses_are_pending():
+def test_count_update_with_pending_losses():
     """Of the first chunk of a run, when no step is in the record yet."""
     state = TrainingState(record=Record(2, 1))
     state.start_run(2)
@@ -187,7 +187,7 @@ def test_an_update_counts_where_losses_are_pending():
     assert (state.updates, state.epochs) == (5, 2)
 
 
-def test_the_counter_of_compiled_code():
+def test_shared_counter_follows_updates():
     state = TrainingState(record=Record(updates=3))
     counter = state.shared_counter()
     assert state.shared_counter() is counter
@@ -203,7 +203,7 @@ def test_the_counter_of_compiled_code():
     assert counter.tolist() == [-1]
 
 
-def test_a_resumed_state_tells_compiled_code():
+def test_resuming_invalidates_the_shared_counter():
     params = np.zeros(3)
     state = TrainingState()
     state.begin(Adam(ema=0.5), params)
@@ -216,7 +216,7 @@ def test_a_resumed_state_tells_compiled_code():
 
 
 @pytest.mark.parametrize("second", [fastnn.SGD(0.1, ema=0.5), fastnn.Adam(0.3, ema=0.25)])
-def test_another_rule_begins_anew(second):
+def test_another_rule_starts_with_new_moments(second):
     """As of a network that has the same parameters and was never trained."""
     net = fastnn.Network([2, 3, 2], backend="numpy", random_state=0, dtype="float64")
     net.fit(X, Y, epochs=3, optimizer=fastnn.Adam(0.1, ema=0.5))
@@ -228,7 +228,7 @@ def test_another_rule_begins_anew(second):
     assert (net.state.updates, net.n_epochs_) == (3, 6)
 
 
-def test_a_changed_average_is_gone_on_from(tmp_path):
+def test_training_continues_from_changed_average(tmp_path):
     """Of a network out of a file as of the one that was saved."""
     rule = fastnn.Adam(0.1, ema=0.5)
     net = fastnn.Network([2, 3, 2], backend="numpy", random_state=0)
@@ -251,7 +251,7 @@ def test_a_changed_average_is_gone_on_from(tmp_path):
     assert (params.tolist(), state.averaged, state.left) == ([3.0, 3.0], False, None)
 
 
-def test_an_exchange_that_was_interrupted():
+def test_interrupted_exchange_is_completed():
     """Parameters and average are written as had been noted, before anything else."""
     state, params = TrainingState(), np.array([1.0, 2.0])
     state.begin(fastnn.SGD(ema=0.5), params)
@@ -266,7 +266,7 @@ def test_an_exchange_that_was_interrupted():
 
 
 @pytest.mark.parametrize("with_moments", [True, False])
-def test_back_to_a_snapshot(with_moments):
+def test_snapshot_restores_state(with_moments):
     state, params = TrainingState(), np.array([1.0, 2.0])
     state.begin(Adam(), params)
     snapshot = Snapshot(params, state, with_moments)
@@ -285,7 +285,7 @@ def test_back_to_a_snapshot(with_moments):
     assert snapshot.fits is not with_moments
 
 
-def test_moments_that_cannot_be_written():
+def test_read_only_moments_are_copied():
     """As ``joblib.load(mmap_mode="r")`` gives them: training goes on with a copy."""
     state, params = TrainingState(), np.zeros(3)
     state.begin(Adam(), params)
@@ -296,7 +296,7 @@ def test_moments_that_cannot_be_written():
     np.testing.assert_array_equal(state.moments, np.full((2, 3), 0.5))
 
 
-def test_nothing_without_a_training():
+def test_untrained_state_has_no_optimizer():
     state = TrainingState()
     assert not state.has_average
     assert not state.is_continued_without

@@ -87,7 +87,7 @@ def hessian_by_outputs(net, x, targets):
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_curvature_and_gradient_by_the_complex_step(loss, outputs, backend, monkeypatch):
+def test_curvature_and_gradient_match_complex_step(loss, outputs, backend, monkeypatch):
     if loss == "cross_entropy" and outputs == 1:
         pytest.skip("needs two outputs")
     monkeypatch.setattr("fastnn.training.gauss_newton._PIECE_BYTES", 1)  # several pieces
@@ -109,7 +109,7 @@ def test_curvature_and_gradient_by_the_complex_step(loss, outputs, backend, monk
         np.testing.assert_allclose(steps.gradient, net.gradients(X, y, weights), atol=1e-13)
 
 
-def test_a_step_solves_the_damped_equations():
+def test_step_solves_the_damped_equations():
     net = make(l2=0.01)
     before = net.params.copy()
     steps = steps_of(net, LM(damping=0.5), X, Y[:, None])
@@ -127,7 +127,7 @@ def test_a_step_solves_the_damped_equations():
 # --- minima -----------------------------------------------------------------------
 
 
-def test_the_minimum_is_that_of_scipy():
+def test_minimum_matches_scipy():
     net = make((2, 3, 1))
     net.fit(X, Y, optimizer=LM(min_gradient=1e-12), epochs=500)
     other = make((2, 3, 1))
@@ -142,7 +142,7 @@ def test_the_minimum_is_that_of_scipy():
     assert net.loss(X, Y) == pytest.approx(found.cost / len(X), rel=1e-8)
 
 
-def test_sinc_to_eight_digits(backend):
+def test_sinc_is_fitted_to_eight_digits(backend):
     x = np.linspace(-1, 1, 200)[:, None]
     y = np.sinc(10 * x)
     net = make(
@@ -154,7 +154,7 @@ def test_sinc_to_eight_digits(backend):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_is_lowered_to_a_small_gradient(loss, backend):
+def test_every_loss_converges_to_small_gradient(loss, backend):
     outputs = 3 if loss == "cross_entropy" else 1
     x = X[:60]
     y = targets_for(loss, 60, outputs)[:, 0]
@@ -166,7 +166,7 @@ def test_every_loss_is_lowered_to_a_small_gradient(loss, backend):
     assert net.loss(x, y) < history.loss[-1]
 
 
-def test_whole_weights_are_repeated_samples():
+def test_integer_weights_equal_repeated_samples():
     rows = np.repeat(np.arange(150), WEIGHTS)
     first, second = make((2, 4, 1), l2=0.01), make((2, 4, 1), l2=0.01)
     first.fit(X, Y, sample_weight=WEIGHTS, optimizer=LM(), epochs=5)
@@ -188,7 +188,7 @@ def test_several_outputs_and_single_precision():
 # --- stops ------------------------------------------------------------------------
 
 
-def test_stops():
+def test_stopping_criteria():
     net = make()
     assert net.fit(X, Y, optimizer=LM(), epochs=3).stopped == "epochs"
     assert net.fit(X, Y, optimizer=LM(goal=1.0), epochs=3).stopped == "goal"
@@ -217,7 +217,7 @@ def test_validation_stops_and_restores_the_best():
     assert net.loss(X[60:], Y[60:]) == pytest.approx(history.validation_loss.min(), rel=1e-12)
 
 
-def test_an_end_before_the_first_step():
+def test_training_may_end_before_the_first_step():
     net = make()
     before = net.params.copy()
     history = net.fit(X, Y, optimizer=LM(goal=1e9), epochs=5)
@@ -225,12 +225,12 @@ def test_an_end_before_the_first_step():
     assert_bits(net.params, before)
 
 
-def test_ctrl_c_between_two_lines_leaves_whole_steps(monkeypatch):
+def test_ctrl_c_at_each_line_leaves_complete_steps(monkeypatch):
     whole = make()
     whole.fit(X, Y, optimizer=LM(), epochs=3)
     # one chunk, in whose third step Ctrl-C comes
     calls = []
-    original = SecondOrderRun.settle_step
+    original = SecondOrderRun.record_pending_step
 
     def interrupted(run):
         calls.append(None)
@@ -239,7 +239,7 @@ def test_ctrl_c_between_two_lines_leaves_whole_steps(monkeypatch):
             raise KeyboardInterrupt
         original(run)
 
-    monkeypatch.setattr(SecondOrderRun, "settle_step", interrupted)
+    monkeypatch.setattr(SecondOrderRun, "record_pending_step", interrupted)
     net = make()
     history = net.fit(X, Y, optimizer=LM(), epochs=50)
     assert (history.stopped, history.epochs, net.n_epochs_) == ("interrupted", 3, 3)
@@ -247,7 +247,7 @@ def test_ctrl_c_between_two_lines_leaves_whole_steps(monkeypatch):
     assert_bits(net.state.moments, whole.state.moments)
 
 
-def test_an_objective_that_is_not_finite():
+def test_non_finite_objective_raises():
     net = make()
     net.weights[1][:] = 1e200
     before = net.params.copy()
@@ -260,7 +260,7 @@ def test_an_objective_that_is_not_finite():
 
 
 @pytest.mark.parametrize("rule", [LM(), BAYESIAN])
-def test_calls_that_go_on_have_the_bits_of_one(rule, backend, tmp_path):
+def test_continued_calls_have_the_bits_of_one(rule, backend, tmp_path):
     whole, parts = make(backend=backend), make(backend=backend)
     history = whole.fit(X, Y, optimizer=rule, epochs=9)
     parts.fit(X, Y, optimizer=rule, epochs=4)
@@ -279,7 +279,7 @@ def test_calls_that_go_on_have_the_bits_of_one(rule, backend, tmp_path):
     assert_bits(total.loss, history.loss)
 
 
-def test_fit_many_does_what_fit_does():
+def test_fit_many_equals_fit():
     one, other = make(), make()
     one.fit(X, Y, optimizer=LM(), epochs=4)
     fastnn.fit_many([other], X, Y, optimizer=LM(), epochs=4)
@@ -304,7 +304,7 @@ def linear():
     return net, ridge, x, y, history
 
 
-def test_bayesian_regularisation_is_bayesian_ridge(linear):
+def test_bayesian_regularisation_equals_bayesian_ridge(linear):
     net, ridge, _, _, history = linear
     posterior = net.posterior_
     np.testing.assert_allclose(net.params, ridge.coef_, rtol=1e-6)
@@ -317,7 +317,7 @@ def test_bayesian_regularisation_is_bayesian_ridge(linear):
     assert history.loss[-1] == pytest.approx(0.5 * 0.2**2, rel=0.3)
 
 
-def test_standard_deviations_are_those_of_bayesian_ridge(linear):
+def test_standard_deviations_match_bayesian_ridge(linear):
     net, ridge, x, _, _ = linear
     far = 5 * x
     values, std = net.predict(far, return_std=True)
@@ -326,7 +326,7 @@ def test_standard_deviations_are_those_of_bayesian_ridge(linear):
     np.testing.assert_allclose(std, expected_std, rtol=1e-6)
 
 
-def test_intervals_cover_in_the_targets_units(backend):
+def test_intervals_cover_in_target_units(backend):
     draws = np.random.default_rng(3)
     x = draws.uniform(-1, 1, (400, 1))
     y = 1e4 + 1e3 * (np.sin(3 * x[:, 0]) + 0.1 * draws.standard_normal(400))
@@ -350,13 +350,13 @@ def test_intervals_cover_in_the_targets_units(backend):
 EXAMPLE = Path(__file__).parents[2] / "examples" / "poisson_by_network.py"
 
 
-def test_example_of_poissons_equation():
+def test_poisson_equation_example():
     error, _ = runpy.run_path(str(EXAMPLE))["solve"](1, 10, 40)
     assert error < 1e-6
 
 
 @pytest.mark.slow
-def test_example_of_poissons_equation_in_two_dimensions():
+def test_poisson_equation_example_in_two_dimensions():
     for error, _ in runpy.run_path(str(EXAMPLE))["main"]():
         assert error < 1e-6
 
@@ -391,7 +391,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_it_cannot_train_is_refused(case, tmp_path, monkeypatch):
+def test_unsupported_networks_raise(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings, arguments, message = REFUSED[case]
     net = make(**settings)
@@ -403,7 +403,7 @@ def test_what_it_cannot_train_is_refused(case, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_of_ones_own_is_refused():
+def test_custom_loss_raises():
     load_backend("numpy")
     loss = CustomLoss(lambda z, t: (z - t) ** 2, lambda z, t: 2 * (z - t))
     with pytest.raises(ValueError, match="second derivatives"):
@@ -423,12 +423,12 @@ def test_a_loss_of_ones_own_is_refused():
         ({"regularization": "l1"}, "regularization must be None or 'bayesian'; got 'l1'"),
     ],
 )
-def test_bad_settings(settings, message):
+def test_invalid_settings_raise(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         LM(**settings)
 
 
-def test_single_steps_are_refused():
+def test_partial_fit_raises():
     net = make()
     net.fit(X, Y, optimizer="lm", epochs=1)
     before = net.params.copy()
@@ -442,7 +442,7 @@ def test_single_steps_are_refused():
     assert_bits(net.params, before)
 
 
-def test_only_its_own_settings_are_kept():
+def test_to_dict_has_only_lm_settings():
     assert LM().to_dict() == {
         "name": "lm",
         "damping": 1e-3,

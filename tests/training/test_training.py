@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
 from fastnn.backends.tuning import tuned
-from fastnn.training.team import TeamSize
+from fastnn.training.team import ThreadTuner
 
 MOONS = make_moons(150, noise=0.2, random_state=1)
 
@@ -62,7 +62,7 @@ JOBS = {
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("job", JOBS)
-def test_loss_curve_of_scikit_learn(backend, job, solver):
+def test_loss_curve_matches_scikit_learn(backend, job, solver):
     (X, y), loss, outputs, activation, theirs, batch_size = JOBS[job]
     settings, optimizer = SOLVERS[solver]
     alpha, epochs = 0.3, 50
@@ -142,7 +142,7 @@ def moons_net(backend="numpy", **settings):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_seed_same_bits(backend, way, dtype):
+def test_same_seed_gives_the_same_bits(backend, way, dtype):
     nets = [moons_net(backend, dtype=dtype) for _ in range(2)]
     losses = [net.fit(*MOONS, epochs=20, **WAYS[way]).loss for net in nets]
     assert_bits(nets[0].params, nets[1].params)
@@ -151,7 +151,7 @@ def test_same_seed_same_bits(backend, way, dtype):
     assert (other.params != nets[0].params).any()
 
 
-def test_one_seed_is_one_run_everywhere(backend):
+def test_one_seed_gives_one_result_in_all_backends(backend):
     # shuffling and dropout included; 1e-9 after a hundred steps, as for the kernels
     nets = [moons_net(name) for name in ("numpy", backend)]
     losses = [net.fit(*MOONS, epochs=20, batch_size=32).loss for net in nets]
@@ -160,7 +160,7 @@ def test_one_seed_is_one_run_everywhere(backend):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_two_calls_are_one(backend, way):
+def test_two_calls_equal_one(backend, way):
     optimizer = fastnn.Adam(0.01)
     once, twice = moons_net(backend), moons_net(backend)
     whole = once.fit(*MOONS, optimizer=optimizer, epochs=12, **WAYS[way])
@@ -173,7 +173,7 @@ def test_two_calls_are_one(backend, way):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
-def test_length_of_chunks_changes_no_bit(backend, seconds):
+def test_bits_independent_of_chunk_length(backend, seconds):
     usual = moons_net(backend)
     usual.fit(*MOONS, epochs=30, batch_size=32)
     net = moons_net(backend)
@@ -183,7 +183,7 @@ def test_length_of_chunks_changes_no_bit(backend, seconds):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_length_of_chunks_changes_no_bit_of_subnormal_numbers(backend, dtype):
+def test_subnormal_bits_independent_of_chunk_length(backend, dtype):
     """Weights of inputs that are zero swing there through zero; also in two calls."""
 
     def network():
@@ -208,7 +208,7 @@ def test_length_of_chunks_changes_no_bit_of_subnormal_numbers(backend, dtype):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_threads_change_no_bit(backend, way):
+def test_bits_independent_of_threads(backend, way):
     X, y = make_moons(2500, noise=0.2, random_state=0)
     alone = moons_net(backend, n_threads=1)
     way = WAYS[way] | ({"batch_size": 1400} if "batch_size" in WAYS[way] else {})
@@ -246,7 +246,7 @@ def test_dropout_differs_from_step_to_step(backend):
 # --- history ----------------------------------------------------------------------
 
 
-def test_history_is_the_mean_over_the_batches_before_their_steps():
+def test_history_is_the_mean_of_batch_losses():
     X, y = MOONS
     net, copy = (moons_net(dropout=0.0) for _ in range(2))
     history = net.fit(X, y, epochs=2, batch_size=40, shuffle=False, optimizer=fastnn.SGD(0.1))
@@ -263,7 +263,7 @@ def test_history_is_the_mean_over_the_batches_before_their_steps():
     assert history.validation_loss is None
 
 
-def test_sample_weights_count_samples(backend):
+def test_sample_weights_equal_repeated_samples(backend):
     # weight 3 is the sample three times, weight 0 is none
     X, y = MOONS
     weights = np.arange(150) % 4
@@ -278,7 +278,7 @@ def test_sample_weights_count_samples(backend):
     )
 
 
-def test_a_batch_without_weight_teaches_nothing(backend):
+def test_batch_of_zero_weight_has_no_effect(backend):
     X, y = MOONS
     weights = np.ones(150)
     weights[50:100] = 0
@@ -324,7 +324,7 @@ def test_validation_scores_of_other_losses(backend, loss):
     np.testing.assert_allclose(history.validation_score[-1], net.score(X[30:], y[30:]), rtol=1e-12)
 
 
-def test_validation_fraction_sets_samples_aside(backend):
+def test_validation_fraction_holds_out_samples(backend):
     X, y = MOONS
     net = moons_net(backend)
     history = net.fit(X, y, epochs=3, validation_fraction=0.2)
@@ -364,7 +364,7 @@ def test_min_delta_of_early_stopping():
     assert history.best_epoch == 0
 
 
-def test_callbacks_see_progress_and_stop(backend):
+def test_callbacks_receive_progress_and_can_stop(backend):
     seen = []
 
     def callback(progress):
@@ -415,7 +415,7 @@ def assert_trained_alike(net, other):
 @pytest.mark.parametrize("validation", [0.0, 0.2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_size", [None, 32])
-def test_divergence_leaves_finite_parameters(backend, dtype, batch_size, validation):
+def test_divergence_keeps_finite_parameters(backend, dtype, batch_size, validation):
     X, y = regression()
     arguments = {"activation": "relu", "loss": "squared_error", "dtype": dtype}
     arguments |= {"random_state": 0, "backend": backend}
@@ -431,7 +431,7 @@ def test_divergence_leaves_finite_parameters(backend, dtype, batch_size, validat
     assert np.isfinite(net.params).all()
 
 
-def test_divergence_leaves_the_step_before(backend):
+def test_divergence_keeps_the_previous_step(backend):
     # the last step's parameters are finite, its loss is not: nothing is undone
     X, y = regression()
     nets = [
@@ -449,7 +449,7 @@ def test_divergence_leaves_the_step_before(backend):
 
 
 @pytest.mark.parametrize("rule", [fastnn.SGD, fastnn.Adam, fastnn.AdaGrad, fastnn.RMSprop])
-def test_settings_of_update_rules_at_and_beyond_their_bounds(rule):
+def test_optimizer_bounds_are_enforced(rule):
     """Those of the rule itself and of all; the lower bound is one of the values, or is not."""
     own = dict.fromkeys(("momentum", "beta_1", "beta_2", "rho"), (0.0, 1.0, True))
     own |= dict.fromkeys(("learning_rate", "epsilon", "clip_norm"), (0.0, np.inf, False))
@@ -470,7 +470,7 @@ def test_settings_of_update_rules_at_and_beyond_their_bounds(rule):
                 rule(**{name: value})
 
 
-def test_validation_leaves_the_training_of_an_average_as_it_is(backend):
+def test_validation_does_not_change_training_with_average(backend):
     """The average is shown for the validation, and the parameters are put back."""
     settings = {"optimizer": fastnn.Adam(0.05, ema=0.9), "epochs": 4, "batch_size": 50}
     nets = [moons_net(backend) for _ in range(2)]
@@ -481,7 +481,7 @@ def test_validation_leaves_the_training_of_an_average_as_it_is(backend):
 
 
 @pytest.mark.parametrize("ema", [None, 0.5])
-def test_divergence_goes_back_to_one_step(backend, ema):
+def test_divergence_restores_one_snapshot(backend, ema):
     # parameters become infinite, and a finite output of tanh hides it: back to a snapshot
     X, y = [[1e30], [-1e30], [2e30]], [0, 1, 1]
     nets = []
@@ -526,7 +526,7 @@ def test_divergence_of_a_large_network(backend):
     assert np.isfinite(history.loss).all()
 
 
-def test_divergence_of_a_large_network_leaves_the_average(backend):
+def test_divergence_of_a_large_network_keeps_the_average(backend):
     X, y = regression()
     arguments = {"activation": "relu", "loss": "squared_error", "backend": backend} | LARGE
     net, other = (fastnn.Network([6, 600, 600, 1], **arguments) for _ in range(2))
@@ -541,7 +541,7 @@ def test_divergence_of_a_large_network_leaves_the_average(backend):
 # --- threads ------------------------------------------------------------------------
 
 
-def test_chunks_with_any_number_of_threads_give_the_same_bits(backend, monkeypatch):
+def test_bits_independent_of_threads_per_chunk(backend, monkeypatch):
     X = np.random.default_rng(0).standard_normal((700, 5))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
     nets = [
@@ -552,18 +552,18 @@ def test_chunks_with_any_number_of_threads_give_the_same_bits(backend, monkeypat
     asked = []
 
     def in_turn(team):
-        asked.append(1 + len(asked) % team.most)
+        asked.append(1 + len(asked) % team.max_threads)
         return asked[-1]
 
-    monkeypatch.setattr(TeamSize, "choose", in_turn)
+    monkeypatch.setattr(ThreadTuner, "choose", in_turn)
     with tuned(work_per_thread=1, chunk_seconds=0.0):  # one step per chunk
         nets[1].fit(X, y, epochs=12)
     assert_bits(nets[0].params, nets[1].params)
     assert set(asked) == ({1} if backend == "numpy" else {1, 2})
 
 
-def test_the_faster_number_of_threads_is_kept():
-    team, seconds = TeamSize(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
+def test_faster_thread_count_is_kept():
+    team, seconds = ThreadTuner(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
     used = []
     for _ in range(60):
         used.append(team.choose())
@@ -575,7 +575,7 @@ def test_the_faster_number_of_threads_is_kept():
         used.append(team.choose())
         team.report(used[-1], seconds[used[-1]], 1)
     assert used[-20:].count(4) >= 19
-    alone = TeamSize(1)
+    alone = ThreadTuner(1)
     alone.report(1, 1.0, 1)
     assert alone.choose() == 1
 
@@ -594,7 +594,7 @@ def test_the_faster_number_of_threads_is_kept():
         ((40, 200, 150, 3), 97, 64),
     ],
 )
-def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
+def test_wide_networks_use_larger_blocks(backend, sizes, batch_size, block):
     if backend == "numpy":
         pytest.skip("the reference has one block")
     rng = np.random.default_rng(0)
@@ -610,7 +610,7 @@ def test_wide_networks_work_on_larger_blocks(backend, sizes, batch_size, block):
 
     nets = [trained(backend, n) for n in (1, 2, 3)]
     if block is not None:
-        assert nets[0].model.batch_plan(batch_size).block == block
+        assert nets[0].model.batch_plan(batch_size).block_size == block
     for net in nets[1:]:
         assert_bits(net.params, nets[0].params)
     # as PyTorch compares float32: sums in another order, a few steps

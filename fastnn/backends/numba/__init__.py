@@ -7,7 +7,7 @@ This package differs from it as follows:
   are one named tuple, which Numba decomposes into scalars and pointers.
 * Loops run over whole vectors: rows of scratch memory are padded, and values computed in the
   padding are not used.
-* A function decorated with ``distinct`` requires that no two of its pointers overlap; a function
+* A function decorated with ``noalias`` requires that no two of its pointers overlap; a function
   that works in place therefore takes one pointer for input and output.
 * The public functions convert the named tuples of :mod:`fastnn.backends.interface` to plain
   tuples, whose types Numba's dispatcher determines ten times as fast.
@@ -26,18 +26,10 @@ from fastnn.backends.numba.activations import (
 from fastnn.backends.numba.data import compress
 from fastnn.backends.numba.derivatives import input_gradients, output_tangents
 from fastnn.backends.numba.losses import output_loss, output_transform
-from fastnn.backends.numba.maths import (
-    vector_exp,
-    vector_expm1,
-    vector_log,
-    vector_log1p,
-    vector_sigmoid,
-    vector_softplus,
-    vector_tanh,
-)
-from fastnn.backends.numba.network import few_samples, forward
+from fastnn.backends.numba.maths import apply_elementary
+from fastnn.backends.numba.network import few_samples_limit, forward
 from fastnn.backends.numba.products import (
-    BLAS_WEIGHTS,
+    WIDE_LAYER_WEIGHTS,
     dense_backward_inputs,
     dense_backward_params,
     dense_forward,

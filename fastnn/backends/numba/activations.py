@@ -6,15 +6,15 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba import maths
-from fastnn.backends.numba.compiling import distinct, inner, public
-from fastnn.backends.numba.pointers import Matrix, call, copy, like, pointer
-from fastnn.backends.numba.random import dropout
+from fastnn.backends.numba.compiling import inner, noalias, public
+from fastnn.backends.numba.pointers import Matrix, call_address, cast_like, copy, pointer
+from fastnn.backends.numba.random import apply_dropout
 
 
 @inner
 def activate(activation, alpha, n, a):
     """``a = f(a)`` for ``n`` contiguous elements."""
-    zero = like(a, 0.0)
+    zero = cast_like(a, 0.0)
     if activation == codes.TANH:
         for s in range(n):
             a[s] = maths.tanh(a[s])
@@ -25,11 +25,11 @@ def activate(activation, alpha, n, a):
         for s in range(n):
             a[s] = zero if a[s] <= zero else a[s]
     elif activation == codes.LEAKY_RELU:
-        slope = like(a, alpha)
+        slope = cast_like(a, alpha)
         for s in range(n):
             a[s] = slope * a[s] if a[s] <= zero else a[s]
     elif activation == codes.ELU:
-        scale = like(a, alpha)
+        scale = cast_like(a, alpha)
         for s in range(n):
             e = scale * maths.expm1(a[s])
             a[s] = e if a[s] <= zero else a[s]
@@ -43,7 +43,7 @@ def activate(activation, alpha, n, a):
         for s in range(n):
             a[s] = a[s] * maths.normal_cdf(a[s])
     elif activation == codes.SELU:
-        scale, scale_alpha = like(a, codes.SELU_SCALE), like(a, codes.SELU_SCALE_ALPHA)
+        scale, scale_alpha = cast_like(a, codes.SELU_SCALE), cast_like(a, codes.SELU_SCALE_ALPHA)
         for s in range(n):
             e = scale_alpha * maths.expm1(a[s])
             a[s] = e if a[s] <= zero else scale * a[s]
@@ -51,14 +51,14 @@ def activate(activation, alpha, n, a):
         for s in range(n):
             a[s] = a[s] * maths.tanh_softplus(a[s])[0]
     elif activation == codes.CUSTOM_ACTIVATION:
-        call(alpha, (np.int64(0), n, a, a))
+        call_address(alpha, (np.int64(0), n, a, a))
 
 
-@distinct
-def activate_back(z, a, activation, alpha, n, da):
+@noalias
+def activate_backward(z, a, activation, alpha, n, da):
     """Multiply ``da`` by ``f'(z)`` in place, for ``n`` contiguous elements."""
-    zero = like(a, 0.0)
-    one = like(a, 1.0)
+    zero = cast_like(a, 0.0)
+    one = cast_like(a, 1.0)
     if activation == codes.TANH:
         for s in range(n):
             da[s] = da[s] * (one - a[s] * a[s])
@@ -69,11 +69,11 @@ def activate_back(z, a, activation, alpha, n, da):
         for s in range(n):
             da[s] = da[s] * (one if a[s] > zero else zero)
     elif activation == codes.LEAKY_RELU:
-        slope = like(a, alpha)
+        slope = cast_like(a, alpha)
         for s in range(n):
             da[s] = da[s] * (one if a[s] > zero else slope)
     elif activation == codes.ELU:
-        scale = like(a, alpha)
+        scale = cast_like(a, alpha)
         for s in range(n):
             da[s] = da[s] * (one if a[s] > zero else a[s] + scale)
     elif activation == codes.SOFTPLUS:
@@ -84,13 +84,13 @@ def activate_back(z, a, activation, alpha, n, da):
             sigmoid = maths.sigmoid(z[s])
             da[s] = da[s] * (sigmoid + a[s] * (one - sigmoid))
     elif activation == codes.GELU:
-        half = like(a, -0.5)
-        factor = like(a, 0.3989422804014327)
+        half = cast_like(a, -0.5)
+        factor = cast_like(a, 0.3989422804014327)
         for s in range(n):
             density = maths.exp(half * z[s] * z[s]) * factor
             da[s] = da[s] * (maths.normal_cdf(z[s]) + z[s] * density)
     elif activation == codes.SELU:
-        scale, scale_alpha = like(a, codes.SELU_SCALE), like(a, codes.SELU_SCALE_ALPHA)
+        scale, scale_alpha = cast_like(a, codes.SELU_SCALE), cast_like(a, codes.SELU_SCALE_ALPHA)
         for s in range(n):
             da[s] = da[s] * (scale if a[s] > zero else a[s] + scale_alpha)
     elif activation == codes.MISH:
@@ -98,7 +98,7 @@ def activate_back(z, a, activation, alpha, n, da):
             t, rest = maths.tanh_softplus(z[s])
             da[s] = da[s] * (t + z[s] * rest * maths.sigmoid(z[s]))
     elif activation == codes.CUSTOM_ACTIVATION:
-        call(alpha, (np.int64(1), n, z, da))
+        call_address(alpha, (np.int64(1), n, z, da))
 
 
 @public
@@ -111,7 +111,7 @@ def activation_forward(z, activation, alpha, out):
 @public
 def activation_backward(z, a, activation, alpha, da):
     """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
-    activate_back(pointer(z), pointer(a), activation, alpha, a.size, pointer(da))
+    activate_backward(pointer(z), pointer(a), activation, alpha, a.size, pointer(da))
 
 
 @public
@@ -119,11 +119,11 @@ def dropout_forward(x, rate, key, first, out):
     """``out = x / (1 - rate)`` where the unit is kept, else 0."""
     units, samples = x.shape
     copy(pointer(x), x.size, pointer(out))
-    dropout(rate, np.uint64(key), first, Matrix(pointer(out), units, samples, samples))
+    apply_dropout(rate, np.uint64(key), first, Matrix(pointer(out), units, samples, samples))
 
 
 @public
 def dropout_backward(rate, key, first, da):
     """Apply the mask and factor of :func:`dropout_forward` to ``da``, in place."""
     units, samples = da.shape
-    dropout(rate, np.uint64(key), first, Matrix(pointer(da), units, samples, samples))
+    apply_dropout(rate, np.uint64(key), first, Matrix(pointer(da), units, samples, samples))

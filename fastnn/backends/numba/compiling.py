@@ -6,9 +6,9 @@ code, with pointers:
 | decorator | for |
 |---|---|
 | ``inner`` | most functions |
-| ``apart`` | functions that are not inlined, since a small network never calls them |
-| ``distinct`` | functions whose pointers do not overlap |
-| ``maths`` | elementary functions, whose sums must not be reordered |
+| ``noinline`` | functions that are not inlined, since a small network never calls them |
+| ``noalias`` | functions whose pointers do not overlap |
+| ``elementary`` | elementary functions, whose sums must not be reordered |
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 # The compiler may reorder sums and turn divisions into products, but must handle NaN and infinity.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}
 # No reordering of sums: it would break the argument reduction with a two-part constant.
-FASTMATH_MATHS = {"contract", "nsz"}
+FASTMATH_ELEMENTARY = {"contract", "nsz"}
 
 
 # By default Numba optimises each function together with all of its callees and generates machine
@@ -38,7 +38,7 @@ FASTMATH_MATHS = {"contract", "nsz"}
 # them. A test checks that the private names of Numba which are overridden here still exist.
 
 
-class _Translated(JITCodeLibrary):
+class _UnlinkedLibrary(JITCodeLibrary):
     """LLVM code of one function, neither linked nor optimised nor compiled to machine code."""
 
     def add_linking_library(self, library):
@@ -54,8 +54,8 @@ class _Translated(JITCodeLibrary):
         """Return the code of this function and of all its callees, to link into a public one."""
         if self._shared_module is None:
             module = self._final_module.clone()
-            for library in self._needed({}):
-                translated = isinstance(library, _Translated)
+            for library in self._dependencies({}):
+                translated = isinstance(library, _UnlinkedLibrary)
                 other = library._final_module if translated else library._get_module_for_linking()
                 module.link_in(other, preserve=True)
             for function in module.functions:
@@ -64,13 +64,13 @@ class _Translated(JITCodeLibrary):
             self._shared_module = module
         return self._shared_module
 
-    def _needed(self, found):
+    def _dependencies(self, found):
         """Collect the libraries that this one needs, as keys of a dictionary, which keeps order."""
         for library in self._linking_libraries:
             if library not in found and library is not self:
                 found[library] = None
-                if isinstance(library, _Translated):
-                    library._needed(found)
+                if isinstance(library, _UnlinkedLibrary):
+                    library._dependencies(found)
         return found
 
     def get_pointer_to_function(self, name):
@@ -84,7 +84,7 @@ class _Translated(JITCodeLibrary):
         """Do nothing: there is no machine code into which to write the environment."""
 
 
-class _NotInlined(_Translated):
+class _NoInlineLibrary(_UnlinkedLibrary):
     """Code of a function that is not inlined.
 
     If it is inlined into the loop over the layers, LLVM loads its constants before the loop, even
@@ -98,7 +98,7 @@ class _NotInlined(_Translated):
         super().add_ir_module(module)
 
 
-class _Public(Compiler):
+class _PublicCompiler(Compiler):
     """Numba's compiler for functions that Python calls."""
 
     def compile_extra(self, func):
@@ -113,7 +113,7 @@ class _Public(Compiler):
                 gc.enable()
 
 
-class _Inner(CompilerBase):
+class _InnerCompiler(CompilerBase):
     """Numba's compiler for functions that only compiled functions call."""
 
     passes = (
@@ -130,7 +130,7 @@ class _Inner(CompilerBase):
         typed_passes.NoPythonBackend,
     )
 
-    library = _Translated
+    library = _UnlinkedLibrary
 
     def define_pipelines(self):
         name, codegen = self.state.func_id.func_qualname, self.state.targetctx.codegen()
@@ -142,7 +142,7 @@ class _Inner(CompilerBase):
         return [manager]
 
 
-class _Distinct(_Inner):
+class _NoAliasCompiler(_InnerCompiler):
     """Numba's compiler for functions whose pointers do not overlap."""
 
     def define_pipelines(self):
@@ -150,21 +150,21 @@ class _Distinct(_Inner):
         return super().define_pipelines()
 
 
-class _Apart(_Inner):
-    library = _NotInlined
+class _NoInlineCompiler(_InnerCompiler):
+    library = _NoInlineLibrary
 
 
 _common: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _inner = _common | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inner = njit(fastmath=FASTMATH, pipeline_class=_Inner, **_inner)
-apart = njit(fastmath=FASTMATH, pipeline_class=_Apart, **_inner)
-distinct = njit(fastmath=FASTMATH, pipeline_class=_Distinct, **_inner)
-maths = njit(fastmath=FASTMATH_MATHS, pipeline_class=_Inner, **_inner)
+inner = njit(fastmath=FASTMATH, pipeline_class=_InnerCompiler, **_inner)
+noinline = njit(fastmath=FASTMATH, pipeline_class=_NoInlineCompiler, **_inner)
+noalias = njit(fastmath=FASTMATH, pipeline_class=_NoAliasCompiler, **_inner)
+elementary = njit(fastmath=FASTMATH_ELEMENTARY, pipeline_class=_InnerCompiler, **_inner)
 
 
 def public(function):
     """Decorate a function that Python calls: compile it on the first call, cache it on disk."""
-    dispatcher = njit(fastmath=FASTMATH, pipeline_class=_Public, **_common)(function)
+    dispatcher = njit(fastmath=FASTMATH, pipeline_class=_PublicCompiler, **_common)(function)
     try:
         from fastnn.backends.numba.cache import cache_of
 
@@ -174,7 +174,7 @@ def public(function):
     return dispatcher
 
 
-def emitted(signature_of):
+def llvm_intrinsic(signature_of):
     """Decorate a function that emits LLVM code: make it callable from compiled code.
 
     The decorated function takes the LLVM builder and values. ``signature_of`` returns Numba's

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.backends.numba.compiling import distinct, public
+from fastnn.backends.numba.compiling import noalias, public
 from fastnn.backends.numba.pointers import at, pointer
 
 
-@distinct
+@noalias
 def _compress_row(row, features, indices, values):
     """Write all values without a branch; a zero is overwritten by the value after it."""
     k = 0
@@ -18,7 +18,7 @@ def _compress_row(row, features, indices, values):
         k += row[f] != 0
 
 
-@distinct
+@noalias
 def _compress_exactly(row, features, indices, values):
     """Write only nonzero values: beyond the last one, another thread writes."""
     k = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from llvmlite import ir
@@ -10,8 +11,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import FASTMATH, emitted, maths
-from fastnn.backends.numba.pointers import like
+from fastnn.backends.numba.compiling import FASTMATH, elementary, llvm_intrinsic
+from fastnn.backends.numba.pointers import cast_like
 
 _BITS = {types.float32: (ir.IntType(32), 23, 127), types.float64: (ir.IntType(64), 52, 1023)}
 
@@ -48,7 +49,7 @@ def _split(typingctx, x):
     return types.UniTuple(x, 2)(x), codegen
 
 
-@emitted(lambda x, coefficients: x(x, coefficients))
+@llvm_intrinsic(lambda x, coefficients: x(x, coefficients))
 def _polynomial(builder, x, coefficients):
     """Return ``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule, unrolled."""
     values = cgutils.unpack_tuple(builder, coefficients)
@@ -120,65 +121,65 @@ _SMALLEST = _by_dtype((-87.0,), (-708.0,))
 _LIMITS = _by_dtype((-104.0, 89.0, -18.0), (-746.0, 710.0, -40.0))
 
 
-@maths
+@elementary
 def _remainder(x):
     """Return ``(r, t)``: ``exp(x) = exp(r) 2**k``, ``|r| <= log(2) / 2`` and ``t = magic + k``."""
     ln2_high, ln2_low = _LN2(x)
     (magic,) = _MAGIC(x)
-    t = x * like(x, 1.4426950408889634) + magic
+    t = x * cast_like(x, 1.4426950408889634) + magic
     k = t - magic
     return x - k * ln2_high - k * ln2_low, t
 
 
-@maths
+@elementary
 def _reduced(x):
     """Return ``(p, t)`` with ``exp(x) = (1 + p) 2**k``, ``t = magic + k`` and ``|p| < 0.42``."""
     r, t = _remainder(x)
     return r + r * r * _polynomial(r, _EXP(x)), t
 
 
-@maths
+@elementary
 def _times_power_of_two(x, t):
     """Return ``x 2**k``, with two factors so that the result can be subnormal or infinite."""
     (magic,) = _MAGIC(x)
-    half = (t - magic) * like(x, 0.5) + magic
+    half = (t - magic) * cast_like(x, 0.5) + magic
     rest = t - (half - magic)
     return x * _power_of_two(half) * _power_of_two(rest)
 
 
-@maths
+@elementary
 def exp(x):
     """Exponential function."""
     lowest, highest, _ = _LIMITS(x)
     x = lowest if x < lowest else x
     x = highest if x > highest else x
     p, t = _reduced(x)
-    return _times_power_of_two(like(x, 1.0) + p, t)
+    return _times_power_of_two(cast_like(x, 1.0) + p, t)
 
 
-@maths
+@elementary
 def exp_negative(x):
     """Exponential function of x <= 0, a third faster: subnormal results are 0."""
-    zero, lowest = like(x, 0.0), _SMALLEST(x)[0]
+    zero, lowest = cast_like(x, 0.0), _SMALLEST(x)[0]
     p, t = _reduced(lowest if x < lowest else x)
     power = _power_of_two(t)
     return zero if x < lowest else p * power + power
 
 
-@maths
+@elementary
 def expm1(x):
     """``exp(x) - 1``, computed as twice its half, since 2**k may overflow before the result."""
     _, highest, lowest = _LIMITS(x)
     clipped = lowest if x < lowest else x
     clipped = highest if clipped > highest else clipped
     p, t = _reduced(clipped)
-    power = _power_of_two(t - like(x, 1.0))
-    half = p * power + (power - like(x, 0.5))
+    power = _power_of_two(t - cast_like(x, 1.0))
+    half = p * power + (power - cast_like(x, 0.5))
     # half of a subnormal number may not be representable
-    return x if abs(x) < like(x, 1e-20) else half + half
+    return x if abs(x) < cast_like(x, 1e-20) else half + half
 
 
-@maths
+@elementary
 def _r_coth(r):
     """Return ``c = r coth(r)``, an even function close to 1: ``exp(2 r) = (c + r) / (c - r)``.
 
@@ -188,66 +189,66 @@ def _r_coth(r):
     return _polynomial(r * r, _COTH(r))
 
 
-@maths
+@elementary
 def tanh(x):
     """``(1 - e) / (1 + e)`` with ``e = exp(-2 |x|) = 2**k exp(2 r)``, and the sign of x.
 
     For k = 0, near x = 0, the numerator is exactly -2 r: there is no cancellation.
     """
     (magic,) = _MAGIC(x)
-    lowest = like(x, 0.5) * _LIMITS(x)[2]
+    lowest = cast_like(x, 0.5) * _LIMITS(x)[2]
     y = -abs(x)
     y = lowest if y < lowest else y
-    t = y * like(x, 2 * 1.4426950408889634) + magic
-    r = y - (t - magic) * like(x, 0.5 * 0.6931471805599453)
+    t = y * cast_like(x, 2 * 1.4426950408889634) + magic
+    r = y - (t - magic) * cast_like(x, 0.5 * 0.6931471805599453)
     c, power = _r_coth(r), _power_of_two(t)
-    numerator = c * (like(x, 1.0) - power) - (r + power * r)
+    numerator = c * (cast_like(x, 1.0) - power) - (r + power * r)
     return math.copysign(numerator / ((c - r) + power * (c + r)), x)
 
 
-@maths
+@elementary
 def sigmoid(x):
     """``e / (1 + e)`` for x < 0, else ``1 / (1 + e)``, with ``e = exp(-|x|) = 2**k exp(2 r)``."""
     lowest = _LIMITS(x)[0]
     y = -abs(x)
     r, t = _remainder(lowest if y < lowest else y)
-    r *= like(x, 0.5)
+    r *= cast_like(x, 0.5)
     c = _r_coth(r)
     small, large = _times_power_of_two(c + r, t), c - r
-    return (large if x >= like(x, 0.0) else small) / (large + small)
+    return (large if x >= cast_like(x, 0.0) else small) / (large + small)
 
 
-@maths
+@elementary
 def log(x):
     """Logarithm of positive normal numbers; infinity and NaN are returned unchanged."""
     ln2_high, ln2_low = _LN2(x)
     k, m = _split(x)
-    f = m - like(x, 1.0)
-    s = f / (like(x, 2.0) + f)
+    f = m - cast_like(x, 1.0)
+    s = f / (cast_like(x, 2.0) + f)
     u = s * s
     y = k * ln2_high + ((s + s) + (s * u * _polynomial(u, _LOG(x)) + k * ln2_low))
-    return y if x < like(x, np.inf) else x
+    return y if x < cast_like(x, np.inf) else x
 
 
-@maths
+@elementary
 def log1p(x):
     """``log(1 + x)`` for x in [0, 1]."""
-    s = x / (like(x, 2.0) + x)
+    s = x / (cast_like(x, 2.0) + x)
     u = s * s
     return (s + s) + s * u * _polynomial(u, _LOG1P(x))
 
 
-@maths
+@elementary
 def softplus(x):
     """``log(1 + exp(x))``."""
-    zero = like(x, 0.0)
+    zero = cast_like(x, 0.0)
     return (zero if x < zero else x) + log1p(exp(-abs(x)))
 
 
-@maths
+@elementary
 def tanh_softplus(x):
     """``t = tanh(softplus(x))`` and ``1 - t**2``; see the NumPy function of this name."""
-    zero, one, two = like(x, 0.0), like(x, 1.0), like(x, 2.0)
+    zero, one, two = cast_like(x, 0.0), cast_like(x, 1.0), cast_like(x, 2.0)
     q = exp(-abs(x))
     n = one + two * q if x >= zero else q * (q + two)
     difference = two * q * q if x >= zero else two
@@ -255,30 +256,31 @@ def tanh_softplus(x):
     return n / d, difference * (d + n) / (d * d)
 
 
-@maths
+@elementary
 def normal_cdf(x):
     """Standard normal distribution function, computed in float64 also for float32."""
-    return like(x, 0.5 * math.erfc(-0.7071067811865476 * np.float64(x)))
+    return cast_like(x, 0.5 * math.erfc(-0.7071067811865476 * np.float64(x)))
 
 
 # --- over arrays, for tests -----------------------------------------------------
 
 
-def _over_arrays(function):
-    """Make a compiled function of ``(x, out)``: ``out = f(x)``, elementwise."""
+FUNCTIONS = {f.__name__: f for f in (exp, expm1, tanh, sigmoid, log, log1p, softplus)}
+
+
+@cache
+def _over_array(name):
+    """Return a compiled function of ``(x, out)``: ``out = f(x)``, elementwise."""
+    function = FUNCTIONS[name]
 
     @njit(fastmath=FASTMATH, error_model="numpy")
-    def vector(x, out):
+    def over_array(x, out):
         for i in range(x.shape[0]):
             out[i] = function(x[i])
 
-    return vector
+    return over_array
 
 
-vector_exp = _over_arrays(exp)
-vector_expm1 = _over_arrays(expm1)
-vector_tanh = _over_arrays(tanh)
-vector_sigmoid = _over_arrays(sigmoid)
-vector_log = _over_arrays(log)
-vector_log1p = _over_arrays(log1p)
-vector_softplus = _over_arrays(softplus)
+def apply_elementary(name, x, out):
+    """``out = f(x)``; log for positive normal x, log1p for x in [0, 1]."""
+    _over_array(name)(x, out)

@@ -16,12 +16,12 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import distinct, emitted, inner
+from fastnn.backends.numba.compiling import inner, llvm_intrinsic, noalias
 
 # Samples per iteration of the widest loop: 4 interleaved vectors of 8. Rows of scratch memory are
 # padded to a multiple of it, so that no loop has a scalar remainder.
-LANES = 32
-SCRATCH = 512  # elements of a row on the stack: samples for which a loss is computed at a time
+PADDING = 32
+STACK_ROW = 512  # elements of a row on the stack: samples for which a loss is computed at a time
 
 
 class Matrix(NamedTuple):
@@ -45,14 +45,14 @@ def pointer(typingctx, array):
     return types.CPointer(array.dtype)(array), codegen
 
 
-@emitted(lambda pointer, offset: pointer(pointer, types.intp))
+@llvm_intrinsic(lambda pointer, offset: pointer(pointer, types.intp))
 def at(builder, pointer, offset):
     """Return ``pointer + offset``, with the offset counted in elements."""
     return builder.gep(pointer, [offset])
 
 
-@emitted(lambda pointer, other: types.boolean(pointer, other))
-def same(builder, pointer, other):
+@llvm_intrinsic(lambda pointer, other: types.boolean(pointer, other))
+def same_address(builder, pointer, other):
     """Return whether two addresses are equal."""
     integer = ir.IntType(64)
     first, second = (builder.ptrtoint(address, integer) for address in (pointer, other))
@@ -60,41 +60,41 @@ def same(builder, pointer, other):
 
 
 @intrinsic
-def reinterpret(typingctx, pointer, like):
+def reinterpret(typingctx, pointer, template):
     """Cast a pointer to the type of another pointer, or to a pointer to elements of a dtype."""
-    result = like if isinstance(like, types.CPointer) else types.CPointer(like.dtype)
+    result = template if isinstance(template, types.CPointer) else types.CPointer(template.dtype)
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], context.get_value_type(result))
 
-    return result(pointer, like), codegen
+    return result(pointer, template), codegen
 
 
 @intrinsic
-def like(typingctx, number, value):
-    """Convert ``value`` to the type of ``number``, or of its elements if that is a pointer."""
-    result = number.dtype if isinstance(number, types.CPointer) else number
+def cast_like(typingctx, template, value):
+    """Convert ``value`` to the type of ``template``, or of its elements if that is a pointer."""
+    result = template.dtype if isinstance(template, types.CPointer) else template
 
     def codegen(context, builder, signature, args):
         return context.cast(builder, args[1], value, result)
 
-    return result(number, value), codegen
+    return result(template, value), codegen
 
 
 @intrinsic
-def scratch(typingctx, like):
-    """Allocate four rows of ``SCRATCH`` elements on the stack."""
+def stack_scratch(typingctx, template):
+    """Allocate four rows of ``STACK_ROW`` elements on the stack."""
 
     def codegen(context, builder, signature, args):
-        element = context.get_value_type(like.dtype)
-        array = cgutils.alloca_once(builder, ir.ArrayType(element, 4 * SCRATCH))
+        element = context.get_value_type(template.dtype)
+        array = cgutils.alloca_once(builder, ir.ArrayType(element, 4 * STACK_ROW))
         return builder.bitcast(array, element.as_pointer())
 
-    return like(like), codegen
+    return template(template), codegen
 
 
 @intrinsic
-def call(typingctx, address, arguments):
+def call_address(typingctx, address, arguments):
     """Call the C function at an address (a number) with a tuple of arguments.
 
     Custom activations and losses are called in this way, so that the kernels need not be
@@ -115,31 +115,31 @@ def call(typingctx, address, arguments):
 
 
 @inner
-def smaller(a, b):
+def minimum(a, b):
     """Return the smaller of two integers; Numba recompiles its ``min`` for every caller."""
     return a if a < b else b
 
 
 @inner
-def padded(samples):
-    """Round the number of samples up to a multiple of ``LANES``."""
-    return (samples + LANES - 1) // LANES * LANES
+def padded_size(samples):
+    """Round the number of samples up to a multiple of ``PADDING``."""
+    return (samples + PADDING - 1) // PADDING * PADDING
 
 
 @inner
-def rows_of(matrix, begin, end):
+def slice_rows(matrix, begin, end):
     """Return the rows from ``begin`` up to ``end`` (exclusive)."""
     return Matrix(at(matrix.data, begin * matrix.ld), end - begin, matrix.columns, matrix.ld)
 
 
-@distinct
+@noalias
 def fill(value, n, out):
     """Set ``n`` elements to one value."""
     for s in range(n):
         out[s] = value
 
 
-@distinct
+@noalias
 def _copy(x, n, out):
     for s in range(n):
         out[s] = x[s]
@@ -148,7 +148,7 @@ def _copy(x, n, out):
 @inner
 def copy(x, n, out):
     """Copy ``n`` elements; nothing to do if source and destination are the same."""
-    if not same(x, out):
+    if not same_address(x, out):
         _copy(x, n, out)
 
 
@@ -156,52 +156,52 @@ def copy(x, n, out):
 def transpose(x, rows, columns, ldx, out, ldo):
     """``out[c, r] = x[r, c]``, a few columns at a time to use the cache."""
     for first in range(0, columns, 16):
-        last = smaller(first + 16, columns)
+        last = minimum(first + 16, columns)
         for r in range(rows):
             for c in range(first, last):
-                out[c * ldo + r] = like(out, x[r * ldx + c])
+                out[c * ldo + r] = cast_like(out, x[r * ldx + c])
 
 
 @inner
 def gather(x, features, order, start, samples, out, ld):
     """``out[f, s] = x[order[start + s], f]``, a few samples at a time to use the cache."""
     for first in range(0, samples, 16):
-        last = smaller(first + 16, samples)
+        last = minimum(first + 16, samples)
         for f in range(features):
             row = at(out, f * ld)
             for s in range(first, last):
-                row[s] = like(out, x[order[start + s] * features + f])
+                row[s] = cast_like(out, x[order[start + s] * features + f])
 
 
 # --- atomic operations ----------------------------------------------------------
 
 
-@emitted(lambda pointer, value: types.int64(pointer, types.int64))
-def atomic_add(builder, pointer, value):
+@llvm_intrinsic(lambda pointer, value: types.int64(pointer, types.int64))
+def atomic_fetch_add(builder, pointer, value):
     """Add to a shared integer and return its previous value."""
     return builder.atomic_rmw("add", pointer, value, "seq_cst")
 
 
-@emitted(lambda pointer, old, value: types.boolean(pointer, types.int64, types.int64))
-def atomic_take(builder, pointer, old, value):
+@llvm_intrinsic(lambda pointer, old, value: types.boolean(pointer, types.int64, types.int64))
+def atomic_compare_exchange(builder, pointer, old, value):
     """Replace a shared integer by ``value`` if it is ``old``; return whether it was."""
     return builder.extract_value(builder.cmpxchg(pointer, old, value, "seq_cst", "seq_cst"), 1)
 
 
-@emitted(lambda pointer: types.int64(pointer))
+@llvm_intrinsic(lambda pointer: types.int64(pointer))
 def atomic_load(builder, pointer):
     """Read a shared integer."""
     return builder.load_atomic(pointer, "seq_cst", 8)
 
 
-@emitted(lambda pointer, value: types.void(pointer, types.int64))
+@llvm_intrinsic(lambda pointer, value: types.void(pointer, types.int64))
 def atomic_store(builder, pointer, value):
     """Overwrite a shared integer."""
     builder.store_atomic(value, pointer, "seq_cst", 8)
 
 
-@emitted(lambda: types.void())
-def sleep_a_little(builder):
+@llvm_intrinsic(lambda: types.void())
+def sleep_briefly(builder):
     """Sleep for 10 us, so that other threads can use the core.
 
     Not sched_yield: if both threads are on the same core, Linux may let the thread that yields

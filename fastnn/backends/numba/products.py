@@ -8,11 +8,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.backends.numba.compiling import apart, distinct, inner, public
-from fastnn.backends.numba.pointers import Matrix, at, fill, like, pointer
+from fastnn.backends.numba.compiling import inner, noalias, noinline, public
+from fastnn.backends.numba.pointers import Matrix, at, cast_like, fill, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
-BLAS_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
+WIDE_LAYER_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
 # Threads split a layer at multiples of this many units. BLAS then adds in the same order for any
 # number of threads, provided that it uses the same kernel for all pieces. OpenBLAS has other
 # kernels for small products: on AVX-512 for up to a million multiply-adds, SMALL_PRODUCT.
@@ -59,7 +59,7 @@ def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
 _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 
-@apart
+@noinline
 def _blas(a, a_is, b, b_is, beta, pieces, out):
     """``out = op(a) op(b) + beta out``, for ``pieces`` ranges of the rows of ``out`` in turn.
 
@@ -80,7 +80,7 @@ def _blas(a, a_is, b, b_is, beta, pieces, out):
             b.ld,
             at(a.data, begin * step),
             a.ld,
-            like(out.data, beta),
+            cast_like(out.data, beta),
             at(out.data, begin * out.ld),
             out.ld,
         )
@@ -88,13 +88,13 @@ def _blas(a, a_is, b, b_is, beta, pieces, out):
 
 
 @inner
-def _pieces(blas, rows, multiplications):
+def _pieces(wide, rows, multiplications):
     """Return in how many pieces the rows of a product are computed.
 
-    If threads split the rows (``blas`` is 2), small products are always computed in pieces of
+    If threads split the rows (``wide`` is 2), small products are always computed in pieces of
     ``UNITS`` rows, so that the result does not depend on where the threads split them.
     """
-    if blas != 2 or rows < UNITS or UNITS * multiplications > SMALL_PRODUCT:
+    if wide != 2 or rows < UNITS or UNITS * multiplications > SMALL_PRODUCT:
         return 1
     return rows // UNITS
 
@@ -103,12 +103,12 @@ def _pieces(blas, rows, multiplications):
 
 
 @inner
-def forward_product(x, w, b, blas, out):
+def forward_product(x, w, b, wide, out):
     """``out = w.T x + b`` for the columns of x; w may be a range of a layer's units."""
-    if blas:
+    if wide:
         for j in range(out.rows):
             fill(b[j], x.columns, at(out.data, j * out.ld))
-        pieces = _pieces(blas, out.rows, x.columns * x.rows)
+        pieces = _pieces(wide, out.rows, x.columns * x.rows)
         net_inputs = Matrix(out.data, out.rows, x.columns, out.ld)
         _blas(w, _TRANSPOSED, x, _AS_IT_IS, 1.0, pieces, net_inputs)
     else:
@@ -116,47 +116,47 @@ def forward_product(x, w, b, blas, out):
 
 
 @inner
-def params_product(x, dz, blas, accumulate, dw):
+def params_product(x, dz, wide, accumulate, dw):
     """``dw = x dz.T``."""
-    if blas:
-        pieces = _pieces(blas, dw.rows, dw.columns * dz.columns)
+    if wide:
+        pieces = _pieces(wide, dw.rows, dw.columns * dz.columns)
         _blas(x, _AS_IT_IS, dz, _TRANSPOSED, 1.0 if accumulate else 0.0, pieces, dw)
     else:
         outer_product(x, dz, accumulate, dw)
 
 
 @inner
-def inputs_product(w, dz, blas, dx):
+def inputs_product(w, dz, wide, dx):
     """``dx = w dz``; w may be a range of a layer's inputs."""
-    if blas:
-        pieces = _pieces(blas, dx.rows, dx.columns * dz.rows)
+    if wide:
+        pieces = _pieces(wide, dx.rows, dx.columns * dz.rows)
         _blas(w, _AS_IT_IS, dz, _AS_IT_IS, 0.0, pieces, dx)
     else:
         weighted_rows(dz, w.data, 1, w.ld, 0, dx)
 
 
 @inner
-def tangent_product(dx, w, blas, dz):
+def tangent_product(dx, w, wide, dz):
     """``dz = w.T dx``."""
-    if blas:
+    if wide:
         net_inputs = Matrix(dz.data, dz.rows, dx.columns, dz.ld)
-        pieces = _pieces(blas, dz.rows, dx.columns * dx.rows)
+        pieces = _pieces(wide, dz.rows, dx.columns * dx.rows)
         _blas(w, _TRANSPOSED, dx, _AS_IT_IS, 0.0, pieces, net_inputs)
     else:
         weighted_rows(dx, w.data, w.ld, 1, 0, dz)
 
 
-@distinct
+@noalias
 def _sum(x, samples):
     """Return the sum of a row."""
-    total = like(x, 0.0)
+    total = cast_like(x, 0.0)
     for s in range(samples):
         total += x[s]
     return total
 
 
 @inner
-def product_of_few(x, w, out):
+def few_samples_product(x, w, out):
     """``out += x w`` for a few samples, one per row: the loops run along the units."""
     weighted_rows(w, x.data, 1, x.ld, None, out)
 

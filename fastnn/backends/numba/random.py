@@ -7,8 +7,8 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import emitted, inner, public
-from fastnn.backends.numba.pointers import at, like, pointer
+from fastnn.backends.numba.compiling import inner, llvm_intrinsic, public
+from fastnn.backends.numba.pointers import at, cast_like, pointer
 
 
 @inner
@@ -58,7 +58,7 @@ def shuffle(seed, epoch, order):
     shuffle_order(seed, epoch, order.shape[0], pointer(order))
 
 
-@emitted(lambda h: types.uint32(types.uint32))
+@llvm_intrinsic(lambda h: types.uint32(types.uint32))
 def _hash32(builder, h):
     """Finaliser "lowbias32", in LLVM code because Numba would widen each operation to 64 bits."""
     word = ir.IntType(32)
@@ -70,11 +70,11 @@ def _hash32(builder, h):
 
 
 @inner
-def dropout(rate, key, first, da):
+def apply_dropout(rate, key, first, da):
     """Multiply ``da`` by ``1 / (1 - rate)`` where a unit is kept, and set it to 0 elsewhere."""
     threshold = np.uint32(rate * 4294967296.0)
-    zero = like(da.data, 0.0)
-    factor = like(da.data, 1.0 / (1.0 - rate))
+    zero = cast_like(da.data, 0.0)
+    factor = cast_like(da.data, 1.0 / (1.0 - rate))
     for unit in range(da.rows):
         row = np.uint32(mix_bits(key + np.uint64(unit)))
         p = at(da.data, unit * da.ld)

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.backends.numba.compiling import apart, inner
-from fastnn.backends.numba.pointers import at, smaller, transpose
+from fastnn.backends.numba.compiling import inner, noinline
+from fastnn.backends.numba.pointers import at, minimum, transpose
 from fastnn.backends.numba.tiles import sparse_sum
 
-COLUMNS = 64  # units processed at a time, so that their weights fit into the cache
+SPARSE_UNITS = 64  # units processed at a time, so that their weights fit into the cache
 
 
-class Rows(NamedTuple):
+class CsrBlock(NamedTuple):
     """Samples of sparse data from position ``start`` of ``order`` (if ``gathered``) or of the data.
 
     ``indptr``, ``indices`` and ``values`` are those of all data.
@@ -32,19 +32,19 @@ class Rows(NamedTuple):
 
 
 @inner
-def _stored(x, s):
+def _csr_range(x, s):
     """Return the range of a sample's stored values."""
     row = x.order[x.start + s] if x.gathered else x.start + s
     return x.indptr[row], x.indptr[row + 1]
 
 
-@apart
-def sparse_forward(x, samples, w, b, scratch, out):
+@noinline
+def sparse_product(x, samples, w, b, scratch, out):
     """``out = w.T x + b`` for a range of units; columns of padding are set to the biases."""
-    for start in range(0, out.rows, COLUMNS):
-        columns = smaller(out.rows - start, COLUMNS)
+    for start in range(0, out.rows, SPARSE_UNITS):
+        columns = minimum(out.rows - start, SPARSE_UNITS)
         for s in range(samples):
-            begin, end = _stored(x, s)
+            begin, end = _csr_range(x, s)
             sparse_sum(
                 at(x.values, begin),
                 at(x.indices, begin),
@@ -56,11 +56,11 @@ def sparse_forward(x, samples, w, b, scratch, out):
                 at(scratch, s * columns),
             )
         for j in range(columns):
-            line, bias = at(out.data, (start + j) * out.ld), b[start + j]
+            row, bias = at(out.data, (start + j) * out.ld), b[start + j]
             for s in range(samples):
-                line[s] = bias + scratch[s * columns + j]
+                row[s] = bias + scratch[s * columns + j]
             for s in range(samples, out.columns):
-                line[s] = bias
+                row[s] = bias
 
 
 @inner
@@ -69,7 +69,7 @@ def _sort_by_column(x, samples, columns, ends, values, samples_of):
     for c in range(columns):
         ends[c] = 0
     for s in range(samples):
-        begin, end = _stored(x, s)
+        begin, end = _csr_range(x, s)
         for k in range(begin, end):
             ends[x.indices[k]] += 1
     total = 0
@@ -78,7 +78,7 @@ def _sort_by_column(x, samples, columns, ends, values, samples_of):
         ends[c] = total
         total += count
     for s in range(samples):
-        begin, end = _stored(x, s)
+        begin, end = _csr_range(x, s)
         for k in range(begin, end):
             place = np.int64(ends[x.indices[k]])
             values[place] = x.values[k]
@@ -86,8 +86,8 @@ def _sort_by_column(x, samples, columns, ends, values, samples_of):
             ends[x.indices[k]] = place + 1
 
 
-@apart
-def sparse_params(x, dz, accumulate, values, samples_of, rows, dw):
+@noinline
+def csc_outer_product(x, dz, accumulate, values, samples_of, rows, dw):
     """``dw = x dz.T`` for a range of units of a layer.
 
     Scratch memory: ``values`` and ``samples_of`` for the stored values sorted by column, ``rows``
@@ -96,8 +96,8 @@ def sparse_params(x, dz, accumulate, values, samples_of, rows, dw):
     samples = dz.columns
     ends = at(samples_of, dw.rows * dz.ld)
     _sort_by_column(x, samples, dw.rows, ends, values, samples_of)
-    for start in range(0, dz.rows, COLUMNS):
-        columns = smaller(dz.rows - start, COLUMNS)
+    for start in range(0, dz.rows, SPARSE_UNITS):
+        columns = minimum(dz.rows - start, SPARSE_UNITS)
         transpose(at(dz.data, start * dz.ld), columns, samples, dz.ld, rows, columns)
         begin = 0
         for i in range(dw.rows):

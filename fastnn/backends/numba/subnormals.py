@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from fastnn.backends.numba.compiling import emitted
+from fastnn.backends.numba.compiling import llvm_intrinsic
 
 _MACHINE = platform.machine().lower()
 _X86 = _MACHINE in ("x86_64", "amd64", "i686", "i386")
@@ -37,7 +37,7 @@ def _set(builder, mode):
         _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), mode)
 
 
-@emitted(lambda: types.uint64())
+@llvm_intrinsic(lambda: types.uint64())
 def flush_subnormals(builder):
     """Flush subnormal numbers to zero; return the old mode for :func:`restore_subnormals`."""
     if _X86:
@@ -53,7 +53,7 @@ def flush_subnormals(builder):
     return builder.zext(mode, ir.IntType(64)) if _X86 else mode
 
 
-@emitted(lambda mode: types.void(types.uint64))
+@llvm_intrinsic(lambda mode: types.void(types.uint64))
 def restore_subnormals(builder, mode):
     """Restore the mode that :func:`flush_subnormals` returned."""
     _set(builder, builder.trunc(mode, _WORD) if _X86 else mode)

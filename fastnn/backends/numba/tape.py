@@ -10,101 +10,98 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba.compiling import inner, public
-from fastnn.backends.numba.derivatives import layer_inputs_back, read_columns
+from fastnn.backends.numba.derivatives import layer_input_gradient, read_columns
 from fastnn.backends.numba.network import (
     Block,
     Memory,
     all_finite,
-    backward_block,
-    forward_block,
-    net_of,
-    units_of,
+    backward_layers,
+    forward_layers,
+    read_net,
+    unit_rows,
 )
 from fastnn.backends.numba.pointers import (
     Matrix,
     at,
-    padded,
+    minimum,
+    padded_size,
     pointer,
     reinterpret,
-    smaller,
     transpose,
 )
-from fastnn.backends.numba.sparse import Rows
+from fastnn.backends.numba.sparse import CsrBlock
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team
 from fastnn.backends.numba.train import group_count
 from fastnn.backends.numba.updates import (
-    Step,
-    Vectors,
-    add_groups,
-    clip,
-    rule_of,
-    step_size,
-    update_layers,
+    ParamVectors,
+    read_rule,
+    sum_groups,
+    update_params,
 )
 
 
 @inner
 def _tape_block(net, first, samples, seed, step, params, work):
     """Return the block of samples that starts with sample ``first``."""
-    n = smaller(net.header[codes.BLOCK], samples - first)
-    x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded(n))
-    nothing = reinterpret(net.header, np.int32)
-    stored = Rows(params, nothing, net.header, net.header, False, 0)
-    return Block(n, x, False, stored, x, params, False, first, 0.0, seed, step, x.ld)
+    n = minimum(net.header[codes.BLOCK_SIZE], samples - first)
+    x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded_size(n))
+    no_indices = reinterpret(net.header, np.int32)
+    csr = CsrBlock(params, no_indices, net.header, net.header, False, 0)
+    return Block(n, x, False, csr, x, params, False, first, 0.0, seed, step, x.ld)
 
 
 @inner
-def _record(net, x, seed, step, params, work, out):
+def _tape_forward_blocks(net, x, seed, step, params, work, out):
     """Compute the last layer's net inputs; leave all layers' outputs in scratch memory."""
-    net, samples, n_out = net_of(net), x.shape[0], out.shape[1]
+    net, samples, n_out = read_net(net), x.shape[0], out.shape[1]
     x_, params_, out_ = pointer(x), pointer(params), pointer(out)
     team = Team(0, 1, net.header)
-    for first in range(0, samples, net.header[codes.BLOCK]):
-        own = at(pointer(work), first // net.header[codes.BLOCK] * work.shape[1])
-        block = _tape_block(net, first, samples, np.uint64(seed), step, params_, own)
+    for first in range(0, samples, net.header[codes.BLOCK_SIZE]):
+        block_work = at(pointer(work), first // net.header[codes.BLOCK_SIZE] * work.shape[1])
+        block = _tape_block(net, first, samples, np.uint64(seed), step, params_, block_work)
         features = block.x.rows
         here = at(x_, first * features)
         transpose(here, block.samples, features, features, block.x.data, block.ld)
-        z = forward_block(net, block, team, params_, Memory(own, own))
+        z = forward_layers(net, block, team, params_, Memory(block_work, block_work))
         transpose(z.data, n_out, block.samples, z.ld, at(out_, first * n_out), n_out)
 
 
 @inner
-def _inputs_of_block(net, block, params, work, out):
+def _block_input_gradient(net, block, params, work, out):
     """Compute the input gradient, after the parameter gradient."""
     zero = np.int64(0)
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
     for k in range(1, net.n_layers):
         if net.layers[k * codes.LAYER_COLUMNS + codes.KIND] == codes.DENSE:
-            delta, other = other, delta  # as backward_block swaps them for each layer
-    dz = units_of(block, work, delta, zero, net.layers[codes.FAN_OUT])
-    dx = units_of(block, work, net.header[codes.WORK_SIZE], zero, block.x.rows)
-    layer_inputs_back(net, zero, dz, params, dx)
+            delta, other = other, delta  # as backward_layers swaps them for each layer
+    dz = unit_rows(block, work, delta, zero, net.layers[codes.FAN_OUT])
+    dx = unit_rows(block, work, net.header[codes.WORK_SIZE], zero, block.x.rows)
+    layer_input_gradient(net, zero, dz, params, dx)
     transpose(dx.data, dx.rows, block.samples, dx.ld, out, dx.rows)
 
 
 @inner
-def _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
+def _tape_backward_blocks(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
     """Compute the gradients, summed over the blocks in the order of a training step."""
-    net = net_of(net)
+    net = read_net(net)
     (samples, features), n_out, n_params = x.shape, d_outputs.shape[1], params.shape[0]
-    params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK]
+    params_, grads_, size = pointer(params), pointer(grads), net.header[codes.BLOCK_SIZE]
     blocks, groups = (samples + size - 1) // size, group_count(net.header, samples)
     team, zero = Team(0, 1, net.header), np.int64(0)
     for group in range(groups):
         first = group * blocks // groups
         for b in range(first, (group + 1) * blocks // groups):
-            own = at(pointer(work), b * work.shape[1])
-            block = _tape_block(net, b * size, samples, np.uint64(seed), step, params_, own)
-            dz = units_of(block, own, net.header[codes.WORK_DELTA], zero, n_out)
+            block_work = at(pointer(work), b * work.shape[1])
+            block = _tape_block(net, b * size, samples, np.uint64(seed), step, params_, block_work)
+            dz = unit_rows(block, block_work, net.header[codes.WORK_DELTA], zero, n_out)
             read_columns(at(pointer(d_outputs), b * size * n_out), n_out, block.samples, dz)
-            sum_here = at(grads_, group * n_params)
-            backward_block(net, block, b > first, team, params_, Memory(own, own), sum_here)
+            memory, group_sum = Memory(block_work, block_work), at(grads_, group * n_params)
+            backward_layers(net, block, b > first, team, params_, memory, group_sum)
             if d_inputs.shape[0] > 0:
                 out = at(pointer(d_inputs), b * size * features)
-                _inputs_of_block(net, block, params_, own, out)
-    add_groups(groups, n_params, 0, n_params, grads_)
+                _block_input_gradient(net, block, params_, block_work, out)
+    sum_groups(groups, n_params, 0, n_params, grads_)
 
 
 @public
@@ -112,7 +109,7 @@ def _tape_forward(net, x, seed, step, params, work, out):
     """See :func:`tape_forward`; the network is a plain tuple."""
     mode = flush_subnormals()
     finite = all_finite(pointer(x), x.size)
-    _record(net, x, seed, step, params, work, out)
+    _tape_forward_blocks(net, x, seed, step, params, work, out)
     restore_subnormals(mode)
     return finite
 
@@ -121,32 +118,25 @@ def _tape_forward(net, x, seed, step, params, work, out):
 def _tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
     """See :func:`tape_backward`; the network is a plain tuple."""
     mode = flush_subnormals()
-    _play_back(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
+    _tape_backward_blocks(net, x, d_outputs, seed, step, params, work, grads, d_inputs)
     restore_subnormals(mode)
 
 
 @public
 def _apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """See :func:`apply_gradient`; network and rule are plain tuples."""
-    net = net_of(net)
-    rule, n = rule_of(rule, pointer(params)), params.shape[0]
+    net = read_net(net)
+    rule, n = read_rule(rule, pointer(params)), params.shape[0]
     mode = flush_subnormals()
     finite = all_finite(pointer(grads), n)
     if finite:
-        averaged = rule.constants[5] != 0.0
+        averaged = rule.constants[codes.AVERAGE_DECAY] != 0.0
         n_moments = moments.shape[0] - np.int64(averaged)
         team = Team(0, 1, net.header)
-        vectors = Vectors(
+        vectors = ParamVectors(
             n, pointer(params), pointer(grads), 1, pointer(moments), n_moments, averaged
         )
-        factor, l2 = 1.0, net.l2
-        if rule.constants[3] != 0.0 or rule.constants[4] != 0.0:
-            factor, l2 = clip(net, rule, team, vectors), 0.0
-        rate = step_size(rule, learning_rate, count)
-        keep = rule.constants[5] if count > 1 else 0.0
-        shrink = 1.0 - learning_rate * rule.decay
-        step = Step(rate, factor, shrink, keep, 2 * net.n_layers)
-        update_layers(net, l2, rule, step, team, vectors)
+        update_params(net, rule, learning_rate, count, team, vectors)
     restore_subnormals(mode)
     return finite
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import apart, inner
+from fastnn.backends.numba.compiling import inner, noinline
 from fastnn.backends.numba.pointers import (
     at,
-    atomic_add,
+    atomic_compare_exchange,
+    atomic_fetch_add,
     atomic_load,
     atomic_store,
-    atomic_take,
-    sleep_a_little,
-    smaller,
+    minimum,
+    sleep_briefly,
 )
 from fastnn.backends.numba.products import UNITS
 
-SPINS = 120_000  # iterations of the barrier's loop before the thread sleeps: about 0.1 ms
+SPIN_LIMIT = 120_000  # iterations of the barrier's loop before the thread sleeps: about 0.1 ms
 
 
 class Team(NamedTuple):
@@ -28,27 +28,27 @@ class Team(NamedTuple):
     sync: Any
 
 
-@apart
-def _wait_for_all(team, at_start):
+@noinline
+def _wait_at_barrier(team, at_start):
     """Wait for all threads.
 
     ``sync[0]`` counts the threads that have arrived, ``sync[1]`` the completed barriers. Returns
     False if a thread will not arrive. This is checked only if ``at_start``: no Python code runs
     between later barriers, so that nothing can stop a thread there.
     """
-    turn = at(team.sync, 1)
-    before = atomic_load(turn)
-    if atomic_add(team.sync, 1) == team.n_threads - 1:
+    iteration = at(team.sync, 1)
+    before = atomic_load(iteration)
+    if atomic_fetch_add(team.sync, 1) == team.n_threads - 1:
         atomic_store(team.sync, 0)
-        atomic_store(turn, before + 1)
+        atomic_store(iteration, before + 1)
         return True
-    looks = 0
-    while atomic_load(turn) == before:
+    spins = 0
+    while atomic_load(iteration) == before:
         if at_start and atomic_load(at(team.sync, codes.SYNC_ABORT)) != 0:
             return False
-        looks += 1
-        if looks > SPINS:
-            sleep_a_little()
+        spins += 1
+        if spins > SPIN_LIMIT:
+            sleep_briefly()
     return True
 
 
@@ -56,27 +56,27 @@ def _wait_for_all(team, at_start):
 def barrier(team):
     """Wait for all threads."""
     if team.n_threads > 1:
-        _wait_for_all(team, False)
+        _wait_at_barrier(team, False)
 
 
 @inner
-def assemble(team):
+def start_barrier(team):
     """Wait for all threads before the first step; return whether all arrived."""
-    return team.n_threads == 1 or _wait_for_all(team, True)
+    return team.n_threads == 1 or _wait_at_barrier(team, True)
 
 
 @inner
-def claim(claims, turn):
+def claim(claims, iteration):
     """Claim work for this thread in this turn; return whether it succeeded.
 
     ``claims`` is the last turn in which the work was claimed, plus 1.
     """
-    noted = atomic_load(claims)
-    return noted <= turn and atomic_take(claims, noted, turn + 1)
+    last = atomic_load(claims)
+    return last <= iteration and atomic_compare_exchange(claims, last, iteration + 1)
 
 
 @inner
-def _first_unit(units, thread, n_threads):
+def _share_start(units, thread, n_threads):
     """Return the first unit of a thread's share of a layer, a multiple of ``UNITS``."""
     if n_threads == 1:
         return thread * units
@@ -87,11 +87,11 @@ def _first_unit(units, thread, n_threads):
     last = units // UNITS - 1
     if last < 0:
         return 0
-    return smaller(nearest, last) * UNITS
+    return minimum(nearest, last) * UNITS
 
 
 @inner
-def share_of_units(units, team):
+def unit_share(units, team):
     """Return the range (begin, end) of units in this thread's share."""
-    begin = _first_unit(units, team.thread, team.n_threads)
-    return begin, _first_unit(units, team.thread + 1, team.n_threads)
+    begin = _share_start(units, team.thread, team.n_threads)
+    return begin, _share_start(units, team.thread + 1, team.n_threads)

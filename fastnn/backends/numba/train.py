@@ -7,40 +7,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.codes import MAX_GROUPS
 from fastnn.backends.numba.compiling import inner, public
-from fastnn.backends.numba.losses import total_of
-from fastnn.backends.numba.network import Block, Memory, gradient_of_block, net_of
+from fastnn.backends.numba.losses import sum_float64
+from fastnn.backends.numba.network import Block, Memory, block_gradient, read_net
 from fastnn.backends.numba.pointers import (
     Matrix,
     at,
     gather,
-    padded,
+    minimum,
+    padded_size,
     pointer,
     reinterpret,
-    scratch,
-    smaller,
+    stack_scratch,
 )
 from fastnn.backends.numba.random import shuffle_order
-from fastnn.backends.numba.sparse import Rows
+from fastnn.backends.numba.sparse import CsrBlock
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
-from fastnn.backends.numba.threads import Team, assemble, barrier, claim
+from fastnn.backends.numba.threads import Team, barrier, claim, start_barrier
 from fastnn.backends.numba.updates import (
-    Step,
-    Vectors,
-    add_groups,
-    clip,
+    ParamVectors,
     combine,
-    part_of_params,
-    penalty_of,
-    rule_of,
-    step_size,
-    update_layers,
+    net_penalty,
+    param_part,
+    read_rule,
+    sum_groups,
+    update_params,
 )
-
-# The integers that the threads share: 8 for the barrier, the loss of each group (a float64), and
-# for each group the last step in which a thread claimed it (see ``claim``).
-_LOSSES, _CLAIMS = 8, 8 + MAX_GROUPS
 
 
 class Data(NamedTuple):
@@ -70,11 +62,11 @@ class Batch(NamedTuple):
 
 
 @inner
-def _block_of(net, data, batch, first, team, work):
+def _gather_block(net, data, batch, first, team, work):
     """Return the block of a batch that starts with its sample ``first``; gather it if needed."""
-    ld = net.header[codes.BLOCK]
-    samples, start = smaller(ld, batch.samples - first), batch.start + first
-    x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded(samples), ld)
+    ld = net.header[codes.BLOCK_SIZE]
+    samples, start = minimum(ld, batch.samples - first), batch.start + first
+    x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded_size(samples), ld)
     targets = Matrix(at(work, net.header[codes.WORK_TARGETS]), data.n_targets, samples, ld)
     weights = at(work, net.header[codes.WORK_SAMPLE_WEIGHT])
     if data.gathered:
@@ -90,19 +82,19 @@ def _block_of(net, data, batch, first, team, work):
     else:  # the batches follow one another in memory, each (features, batch)
         if not data.sparse:
             # not padded: there may be no memory behind the last column
-            place = at(reinterpret(data.x, work), batch.start * data.features + first)
-            x = Matrix(place, data.features, samples, batch.samples)
-        place = at(data.targets, batch.start * data.n_targets + first)
-        targets = Matrix(place, data.n_targets, samples, batch.samples)
+            first_element = at(reinterpret(data.x, work), batch.start * data.features + first)
+            x = Matrix(first_element, data.features, samples, batch.samples)
+        first_element = at(data.targets, batch.start * data.n_targets + first)
+        targets = Matrix(first_element, data.n_targets, samples, batch.samples)
         weights = at(data.weights, start)
-    stored = Rows(
+    csr = CsrBlock(
         reinterpret(data.x, work), data.indices, data.indptr, data.order, data.gathered, start
     )
     return Block(
         samples,
         x,
         data.sparse,
-        stored,
+        csr,
         targets,
         weights,
         data.weighted,
@@ -115,34 +107,34 @@ def _block_of(net, data, batch, first, team, work):
 
 
 @inner
-def _gradient_of_group(net, data, batch, first, last, team, params, memory, grads):
+def _group_gradient(net, data, batch, first, last, team, params, memory, grads):
     """Return the loss of blocks ``first`` to ``last - 1``; write their gradient to ``grads``."""
     total = 0.0
     for b in range(first, last):
         if b > first:
             barrier(team)
-        block = _block_of(net, data, batch, b * net.header[codes.BLOCK], team, memory.work)
+        block = _gather_block(net, data, batch, b * net.header[codes.BLOCK_SIZE], team, memory.work)
         barrier(team)
-        total += gradient_of_block(net, block, b > first, team, params, memory, grads)
+        total += block_gradient(net, block, b > first, team, params, memory, grads)
     return total
 
 
 @inner
-def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors):
+def _batch_gradient(net, data, batch, iteration, team, params, work, thread_work, vectors):
     """Compute a thread's part of a batch: gradients and losses of groups of blocks.
 
     Each thread owns some groups, and steals groups of other threads when it has finished its own.
-    If the plan splits the units (SHARED), all threads process one block after another together, in
-    the scratch memory of the first thread.
+    If the plan splits the units (SPLIT_UNITS), all threads process one block after another
+    together, in the scratch memory of the first thread.
     """
-    block = net.header[codes.BLOCK]
+    block = net.header[codes.BLOCK_SIZE]
     blocks = (batch.samples + block - 1) // block
-    losses = reinterpret(at(team.sync, _LOSSES), np.float64)
-    shared = net.header[codes.SHARED] != 0
-    members = Team(0, 1, team.sync)
-    memory = Memory(own, own)
+    losses = reinterpret(at(team.sync, codes.SYNC_LOSSES), np.float64)
+    shared = net.header[codes.SPLIT_UNITS] != 0
+    block_team = Team(0, 1, team.sync)
+    memory = Memory(thread_work, thread_work)
     if shared:
-        members, memory = team, Memory(work, own)
+        block_team, memory = team, Memory(work, thread_work)
     thread, n_threads = (0, 1) if shared else (team.thread, team.n_threads)
     for distance in range(n_threads):
         owner = (thread + distance) % n_threads
@@ -150,27 +142,27 @@ def _gradient_of_batch(net, data, batch, turn, team, params, work, own, vectors)
         for i in range(count):
             # steal the groups of other threads from the last to the first
             group = owner + n_threads * (i if distance == 0 else count - 1 - i)
-            if n_threads > 1 and not claim(at(team.sync, _CLAIMS + group), turn):
+            if n_threads > 1 and not claim(at(team.sync, codes.SYNC_CLAIMS + group), iteration):
                 continue
             first, last = group * blocks // vectors.groups, (group + 1) * blocks // vectors.groups
             grads = at(vectors.grads, group * vectors.n)
-            total = _gradient_of_group(
-                net, data, batch, first, last, members, params, memory, grads
+            total = _group_gradient(
+                net, data, batch, first, last, block_team, params, memory, grads
             )
-            if members.thread == 0:
+            if block_team.thread == 0:
                 losses[group] = total
 
 
 @inner
-def _inverse(total):
+def _inverse_weight(total):
     """Return 1 / total weight of a batch; 0 if the weight is 0, so that the gradient is 0 too."""
     return 1.0 / total if total != 0.0 else 0.0
 
 
 @inner
-def _loss_of_groups(sync, n):
+def _sum_group_losses(sync, n):
     """Return the sum of the groups' losses, added from the first to the last."""
-    losses = reinterpret(at(sync, _LOSSES), np.float64)
+    losses = reinterpret(at(sync, codes.SYNC_LOSSES), np.float64)
     total = 0.0
     for i in range(n):
         total += losses[i]
@@ -180,13 +172,14 @@ def _loss_of_groups(sync, n):
 @inner
 def group_count(header, samples):
     """Return the number of groups (partial gradient sums) of a batch of this size."""
-    return smaller(header[codes.GROUPS], (samples + header[codes.BLOCK] - 1) // header[codes.BLOCK])
+    size = header[codes.BLOCK_SIZE]
+    return minimum(header[codes.GROUPS], (samples + size - 1) // size)
 
 
 @inner
 def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work, grads):
     """Compute the objective of all samples as one batch, and its gradient."""
-    net = net_of(net)
+    net = read_net(net)
     header, samples = net.header, x.shape[1]
     params_, work_, weights = pointer(params), pointer(work), pointer(sample_weight)
     weighted = sample_weight.shape[0] > 0
@@ -203,20 +196,20 @@ def _objective_gradient(net, x, targets, sample_weight, seed, step, params, work
         header,
         False,
     )
-    scale = _inverse(total_of(weights, samples) if weighted else np.float64(samples))
+    scale = _inverse_weight(sum_float64(weights, samples) if weighted else np.float64(samples))
     batch = Batch(0, samples, scale, np.uint64(seed), step)
-    vectors = Vectors(
+    vectors = ParamVectors(
         params.shape[0], params_, pointer(grads), group_count(header, samples), params_, 0, False
     )
-    team = Team(0, 1, scratch(header))
-    _gradient_of_batch(net, data, batch, 0, team, params_, work_, work_, vectors)
-    add_groups(vectors.groups, vectors.n, 0, vectors.n, vectors.grads)
+    team = Team(0, 1, stack_scratch(header))
+    _batch_gradient(net, data, batch, 0, team, params_, work_, work_, vectors)
+    sum_groups(vectors.groups, vectors.n, 0, vectors.n, vectors.grads)
     if net.l2 != 0.0:
         for k in range(0, 2 * net.n_layers, 2):
-            first, n, _ = part_of_params(net.layers, k)
+            first, n, _ = param_part(net.layers, k)
             combine(1.0, net.l2, at(params_, first), n, at(vectors.grads, first))
-    loss = _loss_of_groups(team.sync, vectors.groups) * scale
-    return loss + penalty_of(net.layers, net.n_layers, net.l2, params_)
+    loss = _sum_group_losses(team.sync, vectors.groups) * scale
+    return loss + net_penalty(net.layers, net.n_layers, net.l2, params_)
 
 
 @public
@@ -240,7 +233,7 @@ def _total_weight(data, start, samples):
 
 
 @inner
-def _data_of(data, features, order):
+def _read_data(data, features, order):
     """Return data with pointers, samples per epoch, samples per batch, and whether to shuffle."""
     x, indices, indptr, targets, sample_weight, batch_size, sampling = data
     gathered = sampling != codes.CONSECUTIVE
@@ -266,37 +259,37 @@ def _data_of(data, features, order):
 @inner
 def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
     """Do a thread's part of a chunk of steps; return how many were done."""
-    net = net_of(net)
+    net = read_net(net)
     learning_rates, first_step, first_count, seed = chunk
     thread, n_threads, sync = team
     grads, order, work = memory
     team = Team(thread, n_threads, pointer(sync))
     seed = np.uint64(seed)
-    data, samples, batch_size, shuffled = _data_of(data, net.layers[codes.FAN_IN], order)
+    data, samples, batch_size, shuffled = _read_data(data, net.layers[codes.FAN_IN], order)
     params_, grads_, moments_ = pointer(params), pointer(grads), pointer(moments)
-    rule = rule_of(rule, params_)
-    averaged = rule.constants[5] != 0.0
+    rule = read_rule(rule, params_)
+    averaged = rule.constants[codes.AVERAGE_DECAY] != 0.0
     n_params, n_moments = params.shape[0], moments.shape[0] - np.int64(averaged)
-    own = at(pointer(work), thread * work.shape[1])
+    thread_work = at(pointer(work), thread * work.shape[1])
     batches = (samples + batch_size - 1) // batch_size
-    if not assemble(team):
+    if not start_barrier(team):
         return 0
     for i in range(learning_rates.shape[0]):
-        epoch, number = divmod(first_step + i, batches)
-        start = number * batch_size
-        n = smaller(batch_size, samples - start)
-        if shuffled and (number == 0 or i == 0):
+        epoch, batch_index = divmod(first_step + i, batches)
+        start = batch_index * batch_size
+        n = minimum(batch_size, samples - start)
+        if shuffled and (batch_index == 0 or i == 0):
             if thread == 0:
                 shuffle_order(seed, epoch, samples, data.order)
             barrier(team)
-        scale = _inverse(_total_weight(data, start, n))
+        scale = _inverse_weight(_total_weight(data, start, n))
         batch = Batch(start, n, scale, seed, first_step + i)
         groups = group_count(net.header, n)
-        vectors = Vectors(n_params, params_, grads_, groups, moments_, n_moments, averaged)
-        _gradient_of_batch(net, data, batch, i, team, params_, pointer(work), own, vectors)
+        vectors = ParamVectors(n_params, params_, grads_, groups, moments_, n_moments, averaged)
+        _batch_gradient(net, data, batch, i, team, params_, pointer(work), thread_work, vectors)
         barrier(team)
-        objective = penalty_of(net.layers, net.n_layers, net.l2, params_)
-        objective += _loss_of_groups(team.sync, groups) * scale
+        objective = net_penalty(net.layers, net.n_layers, net.l2, params_)
+        objective += _sum_group_losses(team.sync, groups) * scale
         if thread == 0:
             losses[i] = objective
         # All threads compute the same objective; none may update the parameters while another
@@ -306,18 +299,7 @@ def _train_steps(net, data, rule, chunk, team, params, moments, memory, losses):
         # not isfinite, which computes x - x: with reassociation this is 0 for all x
         if not abs(objective) < np.inf:
             return i
-        factor, l2 = 1.0, net.l2
-        if rule.constants[3] != 0.0 or rule.constants[4] != 0.0:
-            factor, l2 = clip(net, rule, team, vectors), 0.0
-            vectors = Vectors(n_params, params_, grads_, 1, moments_, n_moments, averaged)
-        step = Step(
-            step_size(rule, learning_rates[i], first_count + i + 1),
-            factor,
-            1.0 - learning_rates[i] * rule.decay,
-            rule.constants[5] if first_count + i > 0 else 0.0,
-            2 * net.n_layers,
-        )
-        update_layers(net, l2, rule, step, team, vectors)
+        update_params(net, rule, learning_rates[i], first_count + i + 1, team, vectors)
         barrier(team)
     return learning_rates.shape[0]
 

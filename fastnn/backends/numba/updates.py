@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import apart, distinct, inner, public
-from fastnn.backends.numba.pointers import at, like, pointer, reinterpret, smaller
+from fastnn.backends.numba.compiling import inner, noalias, noinline, public
+from fastnn.backends.numba.pointers import at, cast_like, minimum, pointer, reinterpret
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import barrier
 
-UPDATED = 2048  # parameters updated at a time, so that the summed gradient is still in the cache
+# Parameters updated at a time, so that the summed gradient is still in the cache.
+UPDATE_BLOCK = 2048
 
 
 class Rule(NamedTuple):
@@ -28,22 +29,22 @@ class Rule(NamedTuple):
 
 
 @inner
-def rule_of(rule, params):
+def read_rule(rule, params):
     """Convert a rule with arrays to one with pointers."""
     code, constants, decay, front = rule
     stride = constants.shape[1] if constants.shape[0] > 1 else 0
-    own = reinterpret(pointer(front), params)
-    return Rule(code, pointer(constants), decay, np.int64(stride), own, front.shape[0])
+    front_ = reinterpret(pointer(front), params)
+    return Rule(code, pointer(constants), decay, np.int64(stride), front_, front.shape[0])
 
 
 @inner
-def _part_of(rule, part):
+def _rule_part(rule, part):
     """Return the rule for one part of the parameters, a row of ``constants``."""
     constants = at(rule.constants, part * rule.stride)
     return Rule(rule.code, constants, rule.decay, rule.stride, rule.front, rule.features)
 
 
-class Vectors(NamedTuple):
+class ParamVectors(NamedTuple):
     """Parameters, partial gradients and moments, rows of ``n`` elements.
 
     If ``averaged``, the row after the moments is the moving average of the parameters.
@@ -76,7 +77,7 @@ class Step(NamedTuple):
 # --- penalty and clipping -------------------------------------------------------
 
 
-@distinct
+@noalias
 def _sum_of_squares(x, n):
     """Return the sum of squares in float64."""
     total = 0.0
@@ -86,7 +87,7 @@ def _sum_of_squares(x, n):
 
 
 @inner
-def penalty_of(layers, n_layers, l2, params):
+def net_penalty(layers, n_layers, l2, params):
     """See :func:`penalty`."""
     if l2 == 0.0:
         return 0.0
@@ -103,29 +104,29 @@ def penalty_of(layers, n_layers, l2, params):
 @public
 def penalty(layers, l2, params):
     """Return ``l2 / 2`` times the sum of the squared weights, without the biases."""
-    return penalty_of(pointer(layers), layers.shape[0], l2, pointer(params))
+    return net_penalty(pointer(layers), layers.shape[0], l2, pointer(params))
 
 
-@distinct
+@noalias
 def combine(keep, factor, x, n, out):
     """``out = keep out + factor x``."""
-    keep, factor = like(out, keep), like(out, factor)
+    keep, factor = cast_like(out, keep), cast_like(out, factor)
     for i in range(n):
         out[i] = keep * out[i] + factor * x[i]
 
 
 @inner
-def add_groups(groups, n_params, start, stop, grads):
+def sum_groups(groups, n_params, start, stop, grads):
     """Add the groups' gradients to the first row, in order."""
     for group in range(1, groups):
         row = at(grads, group * n_params + start)
         combine(1.0, 1.0, row, stop - start, at(grads, start))
 
 
-@distinct
+@noalias
 def _clip_entries(limit, n, grads):
     """Clip to the interval from ``-limit`` to ``limit``."""
-    high = like(grads, limit)
+    high = cast_like(grads, limit)
     for i in range(n):
         g = grads[i]
         g = high if g > high else g
@@ -133,18 +134,18 @@ def _clip_entries(limit, n, grads):
 
 
 @inner
-def _share(team, n):
+def _param_share(team, n):
     """Return a thread's range of ``n`` elements.
 
     The limits are multiples of 64, so that the bits do not depend on the number of threads.
     """
     lines = (n + 63) // 64
     begin = team.thread * lines // team.n_threads * 64
-    return begin, smaller((team.thread + 1) * lines // team.n_threads * 64, n)
+    return begin, minimum((team.thread + 1) * lines // team.n_threads * 64, n)
 
 
 @inner
-def part_of_params(layers, k):
+def param_part(layers, k):
     """Return offset and size of part k of the parameters, and whether it has weights.
 
     Part k belongs to row ``k // 2`` of the plan: its weights if k is even, else its biases.
@@ -158,29 +159,35 @@ def part_of_params(layers, k):
 
 
 @inner
-def clip(net, rule, team, vectors):
+def clips(rule):
+    """Return whether gradients are clipped."""
+    return rule.constants[codes.CLIP_NORM] != 0.0 or rule.constants[codes.CLIP_VALUE] != 0.0
+
+
+@inner
+def clip_gradient(net, rule, team, vectors):
     """Write the gradient of the objective to the first row and clip its entries.
 
     Returns the factor that clips its norm. Every thread computes its share of the gradient, but
     sums the squares of all elements, so that the bits do not depend on the number of threads.
     """
-    limit, entries = rule.constants[3], rule.constants[4]
+    clip_norm, clip_value = rule.constants[codes.CLIP_NORM], rule.constants[codes.CLIP_VALUE]
     for k in range(2 * net.n_layers):
-        first, n, weights = part_of_params(net.layers, k)
-        begin, end = _share(team, n)
-        add_groups(vectors.groups, vectors.n, first + begin, first + end, vectors.grads)
-        mine = at(vectors.grads, first + begin)
+        first, n, weights = param_part(net.layers, k)
+        begin, end = _param_share(team, n)
+        sum_groups(vectors.groups, vectors.n, first + begin, first + end, vectors.grads)
+        share = at(vectors.grads, first + begin)
         if net.l2 != 0.0 and weights:
-            combine(1.0, net.l2, at(vectors.params, first + begin), end - begin, mine)
-        if entries != 0.0:
-            _clip_entries(entries, end - begin, mine)
+            combine(1.0, net.l2, at(vectors.params, first + begin), end - begin, share)
+        if clip_value != 0.0:
+            _clip_entries(clip_value, end - begin, share)
     barrier(team)
     norm = 0.0
-    if limit != 0.0:
+    if clip_norm != 0.0:
         norm = math.sqrt(_sum_of_squares(vectors.grads, vectors.n))
     # no thread may scale its share while others compute the norm
     barrier(team)
-    return limit / norm if norm > limit else 1.0
+    return clip_norm / norm if norm > clip_norm else 1.0
 
 
 # --- update rules ---------------------------------------------------------------
@@ -196,15 +203,16 @@ def step_size(rule, learning_rate, count):
     return learning_rate
 
 
-@distinct
-def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
+@noalias
+def _update_range(grads, l2, shrink, rule, rate, n, params, moment, second):
     """Do one step for ``n`` parameters, with step size ``rate`` and decay factor ``shrink``."""
     constants = rule.constants
-    l2, shrink, rate = like(params, l2), like(params, shrink), like(params, rate * constants[6])
-    c0, c1 = like(params, constants[0]), like(params, constants[1])
-    epsilon = like(params, constants[2])
+    l2, shrink = cast_like(params, l2), cast_like(params, shrink)
+    rate = cast_like(params, rate * constants[codes.RATE_FACTOR])
+    c0, c1 = cast_like(params, constants[0]), cast_like(params, constants[1])
+    epsilon = cast_like(params, constants[2])
     # 1 - constant in float64, since float32 would lose too many digits
-    d0, d1 = like(params, 1.0 - constants[0]), like(params, 1.0 - constants[1])
+    d0, d1 = cast_like(params, 1.0 - constants[0]), cast_like(params, 1.0 - constants[1])
     if rule.code == codes.SGD:
         if constants[0] == 0.0:
             for i in range(n):
@@ -212,42 +220,42 @@ def _update(grads, l2, shrink, rule, rate, n, params, state0, state1):
         elif constants[1] != 0.0:
             for i in range(n):
                 step = rate * (grads[i] + l2 * params[i])
-                v = c0 * state0[i] - step
-                state0[i] = v
+                v = c0 * moment[i] - step
+                moment[i] = v
                 params[i] = params[i] * shrink + (c0 * v - step)
         else:
             for i in range(n):
-                v = c0 * state0[i] - rate * (grads[i] + l2 * params[i])
-                state0[i] = v
+                v = c0 * moment[i] - rate * (grads[i] + l2 * params[i])
+                moment[i] = v
                 params[i] = params[i] * shrink + v
     elif rule.code == codes.ADAM:
         for i in range(n):
             g = grads[i] + l2 * params[i]
-            m = c0 * state0[i] + d0 * g
-            v = c1 * state1[i] + d1 * g * g
-            state0[i] = m
-            state1[i] = v
+            m = c0 * moment[i] + d0 * g
+            v = c1 * second[i] + d1 * g * g
+            moment[i] = m
+            second[i] = v
             params[i] = params[i] * shrink - rate * m / (math.sqrt(v) + epsilon)
     elif rule.code == codes.ADAGRAD:
         for i in range(n):
             g = grads[i] + l2 * params[i]
-            v = state0[i] + g * g
-            state0[i] = v
+            v = moment[i] + g * g
+            moment[i] = v
             params[i] = params[i] * shrink - rate * g / (math.sqrt(v) + c0)
     else:
         for i in range(n):
             g = grads[i] + l2 * params[i]
-            v = c0 * state0[i] + d0 * g * g
-            state0[i] = v
+            v = c0 * moment[i] + d0 * g * g
+            moment[i] = v
             params[i] = params[i] * shrink - rate * g / (math.sqrt(v) + c1)
 
 
 @public
-def _update_all(grads, l2, rule, learning_rate, count, params, moments):
+def _update(grads, l2, rule, learning_rate, count, params, moments):
     """See :func:`update`; the rule is a plain tuple."""
-    rule_ = rule_of(rule, pointer(params))
+    rule_ = read_rule(rule, pointer(params))
     mode = flush_subnormals()
-    _update(
+    _update_range(
         pointer(grads),
         l2,
         1.0 - learning_rate * rule_.decay,
@@ -263,18 +271,18 @@ def _update_all(grads, l2, rule, learning_rate, count, params, moments):
 
 def update(grads, l2, rule, learning_rate, count, params, moments):
     """Do one step of an update rule, with ``g = grads + l2 params``."""
-    _update_all(grads, l2, tuple(rule), learning_rate, count, params, moments)
+    _update(grads, l2, tuple(rule), learning_rate, count, params, moments)
 
 
-@distinct
-def _scale(factor, n, grads):
+@noalias
+def _scale_range(factor, n, grads):
     """``grads * factor``."""
-    factor = like(grads, factor)
+    factor = cast_like(grads, factor)
     for i in range(n):
         grads[i] = grads[i] * factor
 
 
-@distinct
+@noalias
 def _dot(x, y, n):
     """Return the inner product in float64."""
     total = 0.0
@@ -283,62 +291,88 @@ def _dot(x, y, n):
     return total
 
 
-@distinct
-def _scaled(factor, x, n, out):
+@noalias
+def _scale_to(factor, x, n, out):
     """``out = factor * x``."""
     for i in range(n):
         out[i] = factor * x[i]
 
 
-@apart
+@noinline
 def _update_front(n, l2, shrink, rule, step, team, vectors):
     """Update a thread's rows of the first layer and the trainable factors of their features."""
     units, features = n // rule.features, rule.features
     begin, end = team.thread * features // team.n_threads, (team.thread + 1) * features
     for i in range(begin, end // team.n_threads):
         start = i * units
-        add_groups(vectors.groups, vectors.n, start, start + units, vectors.grads)
+        sum_groups(vectors.groups, vectors.n, start, start + units, vectors.grads)
         grads, state = at(vectors.grads, start), at(vectors.moments, start)
         w = at(rule.front, i * (units + 3))
         s = at(w, units)
         ds = _dot(w, grads, units)
-        _scale(s[0], units, grads)
-        own = _part_of(rule, 0)
-        _update(grads, l2, shrink, own, step.rate, units, w, state, at(state, vectors.n))
-        grads[0] = like(grads, ds)
-        _update(grads, 0.0, 1.0, _part_of(rule, step.parts), step.rate, 1, s, at(s, 1), at(s, 2))
-        _scaled(s[0], w, units, at(vectors.params, start))
+        _scale_range(s[0], units, grads)
+        w_rule, s_rule = _rule_part(rule, 0), _rule_part(rule, step.parts)
+        second = at(state, vectors.n)
+        _update_range(grads, l2, shrink, w_rule, step.rate, units, w, state, second)
+        grads[0] = cast_like(grads, ds)
+        _update_range(grads, 0.0, 1.0, s_rule, step.rate, 1, s, at(s, 1), at(s, 2))
+        _scale_to(s[0], w, units, at(vectors.params, start))
 
 
 @inner
-def _update_range(first, n, l2, shrink, rule, step, team, vectors):
+def _update_share(first, n, l2, shrink, rule, step, team, vectors):
     """Sum the groups' gradients and update, for a thread's share of a range of parameters."""
-    begin, end = _share(team, n)
-    for start in range(first + begin, first + end, UPDATED):
-        stop = smaller(start + UPDATED, first + end)
-        add_groups(vectors.groups, vectors.n, start, stop, vectors.grads)
+    begin, end = _param_share(team, n)
+    for start in range(first + begin, first + end, UPDATE_BLOCK):
+        stop = minimum(start + UPDATE_BLOCK, first + end)
+        sum_groups(vectors.groups, vectors.n, start, stop, vectors.grads)
         grads, params = at(vectors.grads, start), at(vectors.params, start)
         if step.factor != 1.0:
-            _scale(step.factor, stop - start, grads)
-        state0 = at(vectors.moments, start)
-        state1 = at(state0, (vectors.n_moments - 1) * vectors.n)
-        _update(grads, l2, shrink, rule, step.rate, stop - start, params, state0, state1)
+            _scale_range(step.factor, stop - start, grads)
+        moment = at(vectors.moments, start)
+        second = at(moment, (vectors.n_moments - 1) * vectors.n)
+        _update_range(grads, l2, shrink, rule, step.rate, stop - start, params, moment, second)
         if vectors.averaged:
-            average = at(state0, vectors.n_moments * vectors.n)
+            average = at(moment, vectors.n_moments * vectors.n)
             combine(step.keep, 1.0 - step.keep, params, stop - start, average)
 
 
 @inner
-def update_layers(net, l2, rule, step, team, vectors):
+def _update_layers(net, l2, rule, step, team, vectors):
     """Update all parameters; no L2 penalty or weight decay for the biases."""
     if net.l2 == 0.0 and rule.decay == 0.0 and rule.stride == 0:
-        _update_range(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
+        _update_share(np.int64(0), vectors.n, 0.0, 1.0, rule, step, team, vectors)
     else:
         for k in range(2 * net.n_layers):
-            first, n, weights = part_of_params(net.layers, k)
+            first, n, weights = param_part(net.layers, k)
             l2_here, shrink = (l2, step.shrink) if weights else (0.0, 1.0)
             if k == 0 and rule.features > 0:
                 _update_front(n, l2_here, shrink, rule, step, team, vectors)
             else:
-                own = _part_of(rule, k)
-                _update_range(first, n, l2_here, shrink, own, step, team, vectors)
+                rule_part = _rule_part(rule, k)
+                _update_share(first, n, l2_here, shrink, rule_part, step, team, vectors)
+
+
+@inner
+def update_params(net, rule, learning_rate, count, team, vectors):
+    """Clip the gradient and update all parameters, for update number ``count``, from 1."""
+    factor, l2 = 1.0, net.l2
+    if clips(rule):
+        factor, l2 = clip_gradient(net, rule, team, vectors), 0.0
+        vectors = ParamVectors(
+            vectors.n,
+            vectors.params,
+            vectors.grads,
+            1,
+            vectors.moments,
+            vectors.n_moments,
+            vectors.averaged,
+        )
+    step = Step(
+        step_size(rule, learning_rate, count),
+        factor,
+        1.0 - learning_rate * rule.decay,
+        rule.constants[codes.AVERAGE_DECAY] if count > 1 else 0.0,
+        2 * net.n_layers,
+    )
+    _update_layers(net, l2, rule, step, team, vectors)

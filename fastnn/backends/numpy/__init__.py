@@ -36,7 +36,7 @@ from fastnn.backends.numpy.train import train
 from fastnn.backends.numpy.updates import biases_of, penalty, update, weights_of
 
 NAME = "numpy"
-BLAS_WEIGHTS = 0  # number of weights from which a layer uses BLAS: all layers do
+WIDE_LAYER_WEIGHTS = 0  # number of weights from which a layer uses BLAS: all layers do
 
 
 def product_scratch(block, widest, itemsize):
@@ -45,8 +45,8 @@ def product_scratch(block, widest, itemsize):
 
 
 __all__ = [
-    "BLAS_WEIGHTS",
     "NAME",
+    "WIDE_LAYER_WEIGHTS",
     "activation_backward",
     "activation_curvature",
     "activation_forward",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PART = 256  # rows processed at a time, so that they stay in the cache
+ROWS_AT_A_TIME = 256  # rows processed at a time, so that they stay in the cache
 
 
 def compress(x, first, last, indptr, indices, values):
@@ -20,11 +20,11 @@ def compress(x, first, last, indptr, indices, values):
         Output: the nonzero values.
     """
     features = x.shape[1]
-    columns = np.tile(np.arange(features, dtype=np.int32), min(last - first, PART))
-    for start in range(first, last, PART):
-        stop = min(start + PART, last)
+    columns = np.tile(np.arange(features, dtype=np.int32), min(last - first, ROWS_AT_A_TIME))
+    for start in range(first, last, ROWS_AT_A_TIME):
+        stop = min(start + ROWS_AT_A_TIME, last)
         part = x[start:stop].reshape(-1)
-        places = np.flatnonzero(part != 0)  # several times faster for booleans than for floats
+        positions = np.flatnonzero(part != 0)  # several times faster for booleans than for floats
         stored = slice(indptr[start], indptr[stop])
-        indices[stored] = columns[places]
-        values[stored] = part[places]
+        indices[stored] = columns[positions]
+        values[stored] = part[positions]

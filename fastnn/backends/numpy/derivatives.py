@@ -13,11 +13,11 @@ import numpy as np
 from fastnn.backends.codes import ACTIVATION, FAN_IN, FAN_OUT
 from fastnn.backends.numpy.activations import activation_backward, activation_curvature
 from fastnn.backends.numpy.network import forward_layers
-from fastnn.backends.numpy.products import dense_backward_inputs, quiet
+from fastnn.backends.numpy.products import dense_backward_inputs, ignore_float_errors
 from fastnn.backends.numpy.updates import weights_of
 
 
-@quiet
+@ignore_float_errors
 def input_gradients(net, x, vectors, params, work, out):
     """Compute vector-Jacobian products: ``out[s, r] = J(x[s]).T vectors[s, r]``.
 
@@ -35,10 +35,10 @@ def input_gradients(net, x, vectors, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        out[:, r] = _backward(net, layers, columns(vectors[:, r], x), params)[-1].T
+        out[:, r] = _backward_pass(net, layers, as_columns(vectors[:, r], x), params)[-1].T
 
 
-@quiet
+@ignore_float_errors
 def output_tangents(net, x, vectors, params, work, out):
     """Compute Jacobian-vector products: ``out[s, r] = J(x[s]) vectors[s, r]``.
 
@@ -51,10 +51,10 @@ def output_tangents(net, x, vectors, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        out[:, r] = _forward(net, layers, columns(vectors[:, r], x), params)[-1].T
+        out[:, r] = _tangent_pass(net, layers, as_columns(vectors[:, r], x), params)[-1].T
 
 
-@quiet
+@ignore_float_errors
 def input_curvature(net, x, direction, vector, tangent, params, work, out):
     """Differentiate ``J(x).T vector`` along a direction of x and a tangent of the vector.
 
@@ -71,48 +71,48 @@ def input_curvature(net, x, direction, vector, tangent, params, work, out):
     """
     layers = forward_layers(net, x.T, 0, 0, params)
     _, net_inputs, outputs = layers
-    tangents = _forward(net, layers, columns(direction, x), params)
-    deltas = _backward(net, layers, columns(vector, x), params)
-    change = tangent.T.copy()
+    tangents = _tangent_pass(net, layers, as_columns(direction, x), params)
+    deltas = _backward_pass(net, layers, as_columns(vector, x), params)
+    delta_tangent = tangent.T.copy()
     for k in range(len(net.layers) - 1, -1, -1):
         row, constant = net.layers[k], net.constants[k]
-        bent = deltas[len(net.layers) - 1 - k] * tangents[k]
-        activation_curvature(net_inputs[k], outputs[k], row[ACTIVATION], constant, bent)
-        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], constant, change)
-        change += bent
-        dx = np.empty((row[FAN_IN], len(x)), change.dtype)
-        dense_backward_inputs(weights_of(row, params), change, dx)
-        change = dx
-    out[...] = change.T
+        curvature_term = deltas[len(net.layers) - 1 - k] * tangents[k]
+        activation_curvature(net_inputs[k], outputs[k], row[ACTIVATION], constant, curvature_term)
+        activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], constant, delta_tangent)
+        delta_tangent += curvature_term
+        dx = np.empty((row[FAN_IN], len(x)), delta_tangent.dtype)
+        dense_backward_inputs(weights_of(row, params), delta_tangent, dx)
+        delta_tangent = dx
+    out[...] = delta_tangent.T
 
 
-def columns(vectors, x):
+def as_columns(vectors, x):
     """Return a copy of the vectors with one column per sample."""
     return np.repeat(vectors.T, len(x), axis=1) if len(vectors) < len(x) else vectors.T.copy()
 
 
-def _backward(net, layers, delta, params):
+def _backward_pass(net, layers, delta, params):
     """Return the derivatives w.r.t. the outputs of the layers, last to first, and the inputs."""
     _, net_inputs, outputs = layers
-    found = []
+    deltas = []
     for k in range(len(net.layers) - 1, -1, -1):
         row = net.layers[k]
-        found.append(delta.copy())
+        deltas.append(delta.copy())
         activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], delta)
         dx = np.empty((row[FAN_IN], delta.shape[1]), delta.dtype)
         dense_backward_inputs(weights_of(row, params), delta, dx)
         delta = dx
-    return [*found, delta]
+    return [*deltas, delta]
 
 
-def _forward(net, layers, tangent, params):
+def _tangent_pass(net, layers, tangent, params):
     """Return the tangents of all layers' net inputs, first to last, from one of the inputs."""
     _, net_inputs, outputs = layers
-    found = []
+    tangents = []
     for k, row in enumerate(net.layers):
         z = np.empty((row[FAN_OUT], tangent.shape[1]), tangent.dtype)
         np.matmul(weights_of(row, params).T, tangent, out=z)
-        found.append(z)
+        tangents.append(z)
         tangent = z.copy()
         activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], tangent)
-    return found
+    return tangents

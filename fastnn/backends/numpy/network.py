@@ -17,13 +17,13 @@ from fastnn.backends.numpy.products import (
     dense_backward_inputs,
     dense_backward_params,
     dense_forward,
-    quiet,
+    ignore_float_errors,
 )
 from fastnn.backends.numpy.random import stream
 from fastnn.backends.numpy.updates import add_penalty, biases_of, penalty, weights_of
 
 
-@quiet
+@ignore_float_errors
 def forward(net, x, transform, params, work, out):
     """Compute predictions of a network.
 

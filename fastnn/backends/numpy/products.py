@@ -6,10 +6,10 @@ import numpy as np
 
 # NaN and infinity propagate and lead to an error later; a warning from NumPy would only precede it.
 # Some BLAS libraries also cause the warning by values in memory past the end of a matrix.
-quiet = np.errstate(over="ignore", invalid="ignore")
+ignore_float_errors = np.errstate(over="ignore", invalid="ignore")
 
 
-@quiet
+@ignore_float_errors
 def dense_forward(x, w, b, out):
     """``out = w.T x + b``.
 
@@ -24,7 +24,7 @@ def dense_forward(x, w, b, out):
     out += b[:, None]
 
 
-@quiet
+@ignore_float_errors
 def dense_backward_params(x, dz, accumulate, dw, db):
     """``dw = x dz.T``, ``db = sum of dz over the samples``.
 
@@ -46,7 +46,7 @@ def dense_backward_params(x, dz, accumulate, dw, db):
         np.sum(dz, axis=1, out=db)
 
 
-@quiet
+@ignore_float_errors
 def dense_backward_inputs(w, dz, dx):
     """``dx = w dz``.
 

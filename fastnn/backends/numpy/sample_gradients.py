@@ -6,13 +6,13 @@ import numpy as np
 
 from fastnn.backends.codes import ACTIVATION, BIASES, FAN_OUT, WEIGHTS
 from fastnn.backends.numpy.activations import activation_backward
-from fastnn.backends.numpy.derivatives import columns
+from fastnn.backends.numpy.derivatives import as_columns
 from fastnn.backends.numpy.network import forward_layers
-from fastnn.backends.numpy.products import quiet
+from fastnn.backends.numpy.products import ignore_float_errors
 from fastnn.backends.numpy.updates import weights_of
 
 
-@quiet
+@ignore_float_errors
 def sample_gradients(net, x, vectors, params, work, out):
     """Compute vector-Jacobian products: ``out[:, r, s] = J(x[s]).T vectors[s, r]``.
 
@@ -34,7 +34,7 @@ def sample_gradients(net, x, vectors, params, work, out):
     """
     inputs, net_inputs, outputs = forward_layers(net, x.T, 0, 0, params)
     for r in range(vectors.shape[1]):
-        delta = columns(vectors[:, r], x)
+        delta = as_columns(vectors[:, r], x)
         for k in range(len(net.layers) - 1, -1, -1):
             row = net.layers[k]
             activation_backward(net_inputs[k], outputs[k], row[ACTIVATION], net.constants[k], delta)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.backends.numpy.network import backward_layers, forward_layers
-from fastnn.backends.numpy.products import quiet
-from fastnn.backends.numpy.train import flush_subnormals, update_layers
-from fastnn.backends.numpy.updates import clip
+from fastnn.backends.numpy.products import ignore_float_errors
+from fastnn.backends.numpy.train import update_params
 
 
-@quiet
+@ignore_float_errors
 def tape_forward(net, x, seed, step, params, work, out):
     """Compute the net inputs of the last layer; leave what the backward pass needs in ``work``.
 
@@ -39,7 +38,7 @@ def tape_forward(net, x, seed, step, params, work, out):
     return bool(np.isfinite(x).all())
 
 
-@quiet
+@ignore_float_errors
 def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
     """Compute the gradients with respect to parameters and inputs from the output gradient.
 
@@ -61,7 +60,7 @@ def tape_backward(net, x, d_outputs, seed, step, params, work, grads, d_inputs):
         d_inputs[...] = dx.T
 
 
-@quiet
+@ignore_float_errors
 def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """Update all parameters with the gradient of a loss, as a step of ``train`` does.
 
@@ -87,10 +86,5 @@ def apply_gradient(net, grads, rule, learning_rate, count, params, moments):
     """
     if not np.isfinite(grads).all():
         return False
-    clipped = rule.constants[0, 3:5].any()
-    if clipped:
-        clip(net, rule, params, grads)
-    l2 = 0.0 if clipped else net.l2
-    update_layers(net, l2, rule, learning_rate, count, params, moments, grads)
-    flush_subnormals(count, params, moments)
+    update_params(net, rule, learning_rate, count, params, moments, grads)
     return True

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
+from fastnn.backends.codes import AVERAGE_DECAY, BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
 from fastnn.backends.numpy.network import batch_gradient
 from fastnn.backends.numpy.random import shuffle
-from fastnn.backends.numpy.updates import clip, penalty, update, update_front
+from fastnn.backends.numpy.updates import clip_gradient, clips, penalty, update, update_front
 
-_FLUSHED_EVERY = 64  # updates
+_FLUSH_INTERVAL = 64  # updates
 
 
 def train(net, data, rule, chunk, team, params, moments, memory, losses):
@@ -38,8 +38,7 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
     """
     samples = data.targets.shape[1] if data.sampling == codes.CONSECUTIVE else len(memory.order)
     batches = -(-samples // data.batch_size)
-    grads, l2 = memory.grads[0], net.l2
-    clipped = rule.constants[0, 3:5].any()
+    grads = memory.grads[0]
     for i, rate in enumerate(chunk.learning_rates):
         if team.sync[codes.SYNC_ABORT]:
             return i
@@ -48,22 +47,29 @@ def train(net, data, rule, chunk, team, params, moments, memory, losses):
         if data.sampling == codes.SHUFFLED and (batch == 0 or i == 0):
             shuffle(chunk.seed, epoch, memory.order)
         start, stop = batch * data.batch_size, min((batch + 1) * data.batch_size, samples)
-        x, targets, weights = batch_of(
+        x, targets, weights = gather_batch(
             data, memory.order, net.layers[0, FAN_IN], start, stop, params.dtype
         )
 
         loss = batch_gradient(net, x, targets, weights, chunk.seed, step, params, grads)
-        losses[i] = loss + penalty(net.layers, l2, params)
+        losses[i] = loss + penalty(net.layers, net.l2, params)
         if not np.isfinite(losses[i]):
             return i
-        if clipped:
-            clip(net, rule, params, grads)
-        update_layers(net, 0.0 if clipped else l2, rule, rate, count, params, moments, grads)
-        flush_subnormals(count, params, moments)
+        update_params(net, rule, rate, count, params, moments, grads)
     return len(chunk.learning_rates)
 
 
-def flush_subnormals(count, params, moments):
+def update_params(net, rule, learning_rate, count, params, moments, grads):
+    """Clip the gradient and update all parameters, for update number ``count``, from 1."""
+    l2 = net.l2
+    if clips(rule):
+        clip_gradient(net, rule, params, grads)
+        l2 = 0.0  # the clipped gradient includes the derivative of the penalty
+    _update_layers(net, l2, rule, learning_rate, count, params, moments, grads)
+    _flush_subnormals(count, params, moments)
+
+
+def _flush_subnormals(count, params, moments):
     """Set subnormal values to zero in place, because arithmetic with them is slow.
 
     The other backends set a mode of the processor that flushes subnormals. NumPy cannot set it, and
@@ -76,12 +82,12 @@ def flush_subnormals(count, params, moments):
         Number of the update, from 1.
     params, moments : ndarray
     """
-    if count % _FLUSHED_EVERY == 0:
+    if count % _FLUSH_INTERVAL == 0:
         for x in (params, moments):
             x[np.abs(x) < np.finfo(x.dtype).tiny] = 0.0
 
 
-def update_layers(net, l2, rule, rate, count, params, moments, grads):
+def _update_layers(net, l2, rule, rate, count, params, moments, grads):
     """Update all parameters; no L2 penalty or weight decay for the biases."""
     for k, row in enumerate(net.layers):
         if row[KIND] == codes.DENSE:
@@ -92,17 +98,17 @@ def update_layers(net, l2, rule, rate, count, params, moments, grads):
                 update_front(grads[weights], l2, rule, *arguments)
             else:
                 update(grads[weights], l2, rule.part(2 * k), *arguments)
-            of_biases = rule.part(2 * k + 1)._replace(decay=0.0)
+            bias_rule = rule.part(2 * k + 1)._replace(decay=0.0)
             arguments = rate, count, params[biases], moments[:, biases]
-            update(grads[biases], 0.0, of_biases, *arguments)
-    average = rule.constants[0, 5]
-    if average != 0.0:
-        keep = average if count > 1 else 0.0
+            update(grads[biases], 0.0, bias_rule, *arguments)
+    decay = rule.constants[0, AVERAGE_DECAY]
+    if decay != 0.0:
+        keep = decay if count > 1 else 0.0
         moments[-1] *= params.dtype.type(keep)
         moments[-1] += params.dtype.type(1 - keep) * params
 
 
-def batch_of(data, order, features, start, stop, dtype):
+def gather_batch(data, order, features, start, stop, dtype):
     """Return inputs, targets and weights of a batch; the matrices have one column per sample."""
     gathered = data.sampling != codes.CONSECUTIVE
     chosen = order[start:stop] if gathered else np.arange(start, stop)

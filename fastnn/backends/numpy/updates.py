@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.codes import BIASES, FAN_IN, FAN_OUT, KIND, WEIGHTS
+from fastnn.backends.codes import (
+    BIASES,
+    CLIP_NORM,
+    CLIP_VALUE,
+    FAN_IN,
+    FAN_OUT,
+    KIND,
+    RATE_FACTOR,
+    WEIGHTS,
+)
 
 
 def weights_of(row, flat):
@@ -52,7 +61,7 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
     | rmsprop | rho, epsilon | s = rho s + (1 - rho) g^2; params -= rate g / (sqrt s + epsilon) |
 
     Before the step, the parameters are multiplied by ``1 - learning_rate * rule.decay`` (AdamW).
-    The rate of the step is ``learning_rate`` times ``rule.constants[0, 6]``.
+    The rate of the step is ``learning_rate`` times ``rule.constants[0, RATE_FACTOR]``.
 
     Parameters
     ----------
@@ -72,7 +81,7 @@ def update(grads, l2, rule, learning_rate, count, params, moments):
     g = grads + dtype(l2) * params
     if rule.decay != 0.0:
         params *= dtype(1 - learning_rate * rule.decay)
-    learning_rate = learning_rate * constants[6]
+    learning_rate = learning_rate * constants[RATE_FACTOR]
     rate = dtype(learning_rate)
     if code == codes.SGD:
         momentum, nesterov = constants[0], constants[1]
@@ -124,9 +133,14 @@ def update_front(grads, l2, rule, learning_rate, count, params, moments):
     np.multiply(s[:, None], w, out=params.reshape(w.shape))
 
 
-def clip(net, rule, params, grads):
+def clips(rule):
+    """Return whether gradients are clipped."""
+    return rule.constants[0, [CLIP_NORM, CLIP_VALUE]].any()
+
+
+def clip_gradient(net, rule, params, grads):
     """Add the penalty's derivative to the gradient, then clip its entries and its norm."""
-    clip_norm, clip_value = rule.constants[0, 3:5]
+    clip_norm, clip_value = rule.constants[0, [CLIP_NORM, CLIP_VALUE]]
     add_penalty(net, params, grads)
     if clip_value != 0.0:
         np.clip(grads, -clip_value, clip_value, out=grads)

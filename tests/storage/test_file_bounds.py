@@ -69,7 +69,7 @@ BOUNDS = [
 
 
 @pytest.mark.parametrize(("file", "name", "bad", "match", "good"), BOUNDS)
-def test_bounds(files, tmp_path, file, name, bad, match, good):
+def test_field_bounds_are_enforced(files, tmp_path, file, name, bad, match, good):
     path = tmp_path / "m"
     path.write_bytes((files / file).read_bytes())
     if good is not None:
@@ -80,7 +80,7 @@ def test_bounds(files, tmp_path, file, name, bad, match, good):
         read_checkpoint(path, "numpy")
 
 
-def test_a_run_that_ends_before_its_validation(files, tmp_path):
+def test_run_without_last_validation_loads(files, tmp_path):
     """The last epoch may not have been validated; its numbers are those of the epochs before."""
     path = tmp_path / "m"
     path.write_bytes((files / "network").read_bytes())
@@ -103,7 +103,7 @@ def test_a_run_that_ends_before_its_validation(files, tmp_path):
     )
 
 
-def test_before_the_first_epoch_ends(tmp_path):
+def test_checkpoint_before_the_first_epoch_ends(tmp_path):
     """There is no loss of an epoch, and nothing is the best."""
     net = fastnn.Network([3, 4, 2], backend="numpy", random_state=0)
 
@@ -121,7 +121,7 @@ def test_before_the_first_epoch_ends(tmp_path):
 
 
 @pytest.mark.parametrize("more", [1, 7, 9, 1000])
-def test_a_header_longer_than_the_file(tmp_path, more):
+def test_header_longer_than_the_file_raises(tmp_path, more):
     text = json.dumps({"__metadata__": {"fastnn": "{}"}}).encode()
     path = tmp_path / "m"
     path.write_bytes(struct.pack("<Q", len(text) + more) + text)
@@ -134,7 +134,7 @@ def test_a_header_longer_than_the_file(tmp_path, more):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="processes are not asked about")
-def test_what_killed_writers_left(tmp_path):
+def test_leftover_files_of_killed_writers_are_removed(tmp_path):
     """Files of processes that are gone are removed, of this very file only."""
     code = "import os; print(os.getpid())"
     child = int(subprocess.run([sys.executable, "-c", code], capture_output=True).stdout)

@@ -36,7 +36,7 @@ def key_of(seed, purpose, number):
     return key
 
 
-def test_published_outputs_of_splitmix():
+def test_splitmix64_matches_published_outputs():
     """From the seed 1234567, as in Rosetta Code and the test vectors of several libraries."""
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     states = [(1234567 + k * GOLDEN) & M64 for k in range(3)]
@@ -45,12 +45,12 @@ def test_published_outputs_of_splitmix():
 
 
 @pytest.mark.parametrize(("seed", "purpose", "number"), [(0, 0, 0), (7, 1, 3), (2**31, 2, 2**40)])
-def test_keys_of_streams(seed, purpose, number):
+def test_stream_keys_have_fixed_values(seed, purpose, number):
     assert int(random.stream(seed, purpose, number)) == key_of(seed, purpose, number)
 
 
 @pytest.mark.parametrize(("seed", "epoch", "samples"), [(0, 0, 1), (5, 2, 2), (9, 11, 101)])
-def test_order_of_an_epoch(seed, epoch, samples):
+def test_epoch_order_has_fixed_values(seed, epoch, samples):
     """Fisher-Yates from the end, with the upper halves of the draws as fractions."""
     key = key_of(seed, codes.STREAM_SHUFFLE, epoch)
     expected = list(range(samples))
@@ -63,7 +63,7 @@ def test_order_of_an_epoch(seed, epoch, samples):
 
 
 @pytest.mark.parametrize(("rate", "first"), [(0.5, 0), (0.1, 1000), (0.9, 2**31)])
-def test_masks_of_dropout(rate, first):
+def test_dropout_masks_have_fixed_values(rate, first):
     key, units, samples = key_of(3, codes.STREAM_DROPOUT, 4), 5, 7
     mask = random.dropout_mask(rate, np.uint64(key), first, units, samples)
     for i in range(units):
@@ -93,14 +93,14 @@ def derivative(loss, constants, logits, targets):
 @pytest.mark.parametrize(
     ("loss", "constants"), [(codes.ABSOLUTE_ERROR, [0.0]), (codes.QUANTILE, [0.25])]
 )
-def test_no_error_has_no_derivative(loss, constants):
+def test_zero_error_has_zero_derivative(loss, constants):
     up, down = (1.0, 1.0) if loss == codes.ABSOLUTE_ERROR else (0.75, 0.25)
     assert derivative(loss, constants, [2.0], [2.0]) == (0.0, [0.0])
     assert derivative(loss, constants, [3.0], [1.0]) == (2 * up, [up])
     assert derivative(loss, constants, [1.0], [3.0]) == (2 * down, [-down])
 
 
-def test_several_quantiles_of_one_target():
+def test_quantile_losses_of_one_target():
     value, found = derivative(codes.QUANTILE, [0.1, 0.5, 0.9], [1.0, 2.0, 3.0], [2.0])
     assert found == pytest.approx([-0.1, 0.0, 0.1])
     assert value == pytest.approx(0.1 * 1 + 0.1 * 1)
@@ -119,7 +119,7 @@ def test_smoothed_binary_targets(smoothing):
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_a_variance_at_its_limit_may_come_back_only(sign):
+def test_variance_at_its_limit_has_one_sided_derivative(sign):
     """Beyond the limit the loss is that of the limit; the derivative is 0 but for the way back."""
     limit = codes.LOG_VARIANCE_LIMIT
     # the error at which the variance is right at the limit, and ones of a smaller and larger one
@@ -155,7 +155,7 @@ def test_adaptive_rates(optimizer):
     np.testing.assert_allclose(moments[0], sums, rtol=1e-14)
 
 
-def test_trained_factors_of_features():
+def test_trainable_feature_factors_match_reference():
     """A step of gradient descent for W and s of the weights s W, by the product rule."""
     w, s = np.array([[1.0, 2.0], [-3.0, 0.5]]), np.array([2.0, 0.5])
     grads = np.array([1.0, -2.0, 4.0, 8.0])
@@ -172,7 +172,7 @@ def test_trained_factors_of_features():
     np.testing.assert_allclose(params, (new_s[:, None] * new_w).ravel(), rtol=1e-14)
 
 
-def test_the_objective_has_the_penalty():
+def test_objective_includes_penalty():
     """Recorded is the loss before the step and half of l2 times the squared weights."""
     x, y = np.linspace(-1, 1, 12).reshape(6, 2), np.arange(6) % 2
     net = Network([2, 3, 2], l2=0.8, backend="numpy", dtype="float64", random_state=0)

@@ -44,7 +44,7 @@ CASES = {
 @pytest.mark.parametrize("front", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("case", CASES)
-def test_parts_against_the_reference(compiled, dtype, division, case, sizes, front, sparse):
+def test_rule_parts_match_reference(compiled, dtype, division, case, sizes, front, sparse):
     optimizer, extra = CASES[case]
     problem = make_problem(SIZES[sizes], "selu", samples=300, dtype=dtype, batch_size=100, **extra)
     results = []
@@ -62,7 +62,7 @@ def test_parts_against_the_reference(compiled, dtype, division, case, sizes, fro
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-def test_parts_do_not_depend_on_threads(compiled, dtype, division, sizes):
+def test_rule_parts_bits_independent_of_threads(compiled, dtype, division, sizes):
     problem = make_problem(SIZES[sizes], "mish", samples=2000, dtype=dtype)
     rule = Parts(Adam(0.01), problem, True)
     one, three = (train(compiled, problem, rule, 4, batch_size=1000, n_threads=n) for n in (1, 3))
@@ -71,7 +71,7 @@ def test_parts_do_not_depend_on_threads(compiled, dtype, division, sizes):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-def test_parts_of_one_rule_are_that_rule(kernels, dtype, sizes):
+def test_equal_rule_parts_equal_one_rule(kernels, dtype, sizes):
     """Rows that are all alike change no bit."""
     problem = make_problem(SIZES[sizes], "tanh", samples=50, dtype=dtype)
     rule = Parts(Adam(0.01), problem, False)

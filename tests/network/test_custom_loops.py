@@ -49,7 +49,7 @@ CASES = [  # sizes, samples, batch size
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("sizes", "n", "batch"), CASES)
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
-def test_fit_is_a_loop_of_these(backend, sizes, n, batch, dtype, loss):
+def test_fit_equals_a_custom_loop(backend, sizes, n, batch, dtype, loss):
     """To the bit, with L2, dropout, weight decay and clipping, on one thread."""
     rules = [fastnn.Adam(0.01), fastnn.AdamW(0.01, weight_decay=0.1, clip_norm=0.3)]
     for rule, dropout in zip(rules, (0.0, 0.2), strict=True):
@@ -73,7 +73,7 @@ def test_fit_is_a_loop_of_these(backend, sizes, n, batch, dtype, loss):
         assert net.state.updates == theirs.state.updates + 1
 
 
-def test_gradient_is_that_of_the_loss(backend):
+def test_backward_gives_the_gradient_of_the_loss(backend):
     net, X, y = make(backend=backend, l2=0.0)
     tape = net.forward(X)
     assert_same(tape.outputs, net.predict(X), "float64")
@@ -86,7 +86,7 @@ def test_gradient_is_that_of_the_loss(backend):
 
 @pytest.mark.parametrize("of", ["logits", None, "predictions"])
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy", "poisson"])
-def test_outputs_and_inputs_in_the_units_of_the_caller(loss, of, backend):
+def test_outputs_and_input_gradients_are_in_user_units(loss, of, backend):
     """By parameters against differences, by inputs against ``vjp``."""
     if of == "predictions":
         of = "proba" if loss == "cross_entropy" else "predict"
@@ -122,7 +122,7 @@ def test_one_sigmoid_has_two_probabilities(backend):
     assert_same(d_inputs, net.vjp(X, v), "float64")
 
 
-def test_memory_is_used_again_but_never_while_a_tape_lives(backend):
+def test_tape_memory_is_reused_only_after_release(backend):
     net, X, _ = make(backend=backend)
     tapes = [net.forward(X + k) for k in range(3)]
     expected = [net.forward(X + k).backward(np.ones((60, 3))) for k in range(3)]
@@ -138,7 +138,7 @@ def test_memory_is_used_again_but_never_while_a_tape_lives(backend):
     assert_bits(kept, copy)
 
 
-def test_dropout_is_drawn_anew_after_each_step(backend):
+def test_dropout_masks_change_after_each_step(backend):
     net, X, _ = make(backend=backend, dropout=0.5)
     plain = net.forward(X).outputs
     assert_bits(net.forward(X).outputs, plain)
@@ -151,7 +151,7 @@ def test_dropout_is_drawn_anew_after_each_step(backend):
     assert np.abs(net.forward(X, training=True).outputs - first.outputs).max() > 0.01
 
 
-def test_learning_rates_of_a_schedule_keep_the_moments():
+def test_learning_rate_schedule_keeps_the_moments():
     net, other = make()[0], make()[0]
     rule, gradient = fastnn.Adam(0.1), np.ones(net.n_params)
     for rate in (0.1, 0.01):
@@ -167,7 +167,7 @@ def test_learning_rates_of_a_schedule_keep_the_moments():
     assert net.state.updates == 1
 
 
-def test_clipping_leaves_the_caller_his_gradient(backend):
+def test_clipping_does_not_change_the_gradient_passed(backend):
     net, _, _ = make(backend=backend)
     gradient = np.ones(net.n_params)
     before = net.params.copy()
@@ -178,7 +178,7 @@ def test_clipping_leaves_the_caller_his_gradient(backend):
     net.apply(fastnn.SGD(1.0), gradient.tolist())
 
 
-def test_fit_goes_on_after_steps_of_ones_own():
+def test_fit_continues_after_custom_steps():
     net, X, y = make()
     other, rule = make()[0], fastnn.Adam(0.01)
     net.fit(X, y, optimizer=rule, epochs=2)
@@ -202,7 +202,7 @@ BAD = [
 
 @pytest.mark.parametrize(("bad", "message"), BAD)
 @pytest.mark.parametrize("begun", [False, True])
-def test_bad_steps_change_nothing(bad, message, begun):
+def test_invalid_steps_change_nothing(bad, message, begun):
     net, _, _ = make()
     rule = fastnn.Adam(0.1)
     if begun:
@@ -216,7 +216,7 @@ def test_bad_steps_change_nothing(bad, message, begun):
     assert net.state.updates == updates
 
 
-def test_bad_batches(backend):
+def test_invalid_batches_raise(backend):
     net, X, _ = make(backend=backend)
     for bad, message in (
         (X[:, :3], "X has 3 features"),

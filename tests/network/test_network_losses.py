@@ -26,7 +26,7 @@ def linear(loss, backend, outputs=1, **settings):
     )
 
 
-def test_quantile_is_that_of_scikit_learn(backend, data):
+def test_quantile_matches_scikit_learn(backend, data):
     X, y = data
     net = linear("quantile", backend, quantile=0.8)
     for rate in (0.05, 0.005, 0.0005):
@@ -36,7 +36,7 @@ def test_quantile_is_that_of_scikit_learn(backend, data):
     np.testing.assert_allclose(net.predict(X), theirs.predict(X), atol=0.02)
 
 
-def test_huber_is_that_of_scikit_learn(backend, data):
+def test_huber_matches_scikit_learn(backend, data):
     X, y = data
     theirs = HuberRegressor(epsilon=1.2, alpha=0, tol=1e-10).fit(X, y)
     # scikit-learn's threshold is in units of a scale that it estimates too
@@ -45,7 +45,7 @@ def test_huber_is_that_of_scikit_learn(backend, data):
     np.testing.assert_allclose(net.predict(X), theirs.predict(X), atol=1e-3)
 
 
-def test_absolute_error_is_twice_the_median(backend, data):
+def test_absolute_error_equals_twice_median_quantile(backend, data):
     X, y = data
     absolute, median = linear("absolute_error", backend), linear("quantile", backend)
     assert absolute.loss(X, y) == pytest.approx(2 * median.loss(X, y), rel=1e-12)
@@ -53,7 +53,7 @@ def test_absolute_error_is_twice_the_median(backend, data):
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
-def test_poisson_loss_curve_is_that_of_scikit_learn(backend, n_outputs):
+def test_poisson_loss_curve_matches_scikit_learn(backend, n_outputs):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((120, 3))
     y = rng.poisson(np.exp(X[:, :n_outputs])).astype(float).squeeze()
@@ -71,7 +71,7 @@ def test_poisson_loss_curve_is_that_of_scikit_learn(backend, n_outputs):
 
 @pytest.mark.parametrize("loss", sorted(codes.REGRESSION))
 @pytest.mark.parametrize("standardize", [False, True])
-def test_files_keep_the_loss(tmp_path, data, loss, standardize):
+def test_saved_networks_keep_the_loss(tmp_path, data, loss, standardize):
     X, y = data
     y = np.abs(y)
     settings = {"quantile": 0.3, "delta": 0.7, "beta": 0.3, "standardize": standardize}
@@ -84,7 +84,7 @@ def test_files_keep_the_loss(tmp_path, data, loss, standardize):
     assert again.get_config() == net.get_config()
 
 
-def test_files_keep_an_estimators_loss(tmp_path, data):
+def test_saved_estimators_keep_the_loss(tmp_path, data):
     X, y = data
     for model in (
         fastnn.MLPRegressor("huber", (3,), delta=0.4, ema=0.9, clip_norm=0.5, random_state=0),
@@ -108,12 +108,12 @@ def test_files_keep_an_estimators_loss(tmp_path, data):
         ({"label_smoothing": 1.0}, "label_smoothing must be a number"),
     ],
 )
-def test_settings_that_do_not_fit(settings, match):
+def test_inconsistent_loss_settings_raise(settings, match):
     with pytest.raises(ValueError, match=match):
         fastnn.Network([2, 2], **settings)
 
 
-def test_negative_targets_of_poisson(backend):
+def test_negative_poisson_targets_raise(backend):
     net = linear("poisson", backend)
     with pytest.raises(ValueError, match="y must not be negative for poisson; got -1"):
         net.fit(np.eye(2), [1, -1])
@@ -125,12 +125,12 @@ def test_negative_targets_of_poisson(backend):
     "settings",
     [{"clip_norm": 0}, {"clip_value": -1}, {"ema": 1.0}, {"clip_norm": 1, "clip_value": 1}],
 )
-def test_optimizer_settings_that_do_not_fit(settings):
+def test_invalid_optimizer_settings_raise(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         fastnn.Adam(**settings)
 
 
-def test_average_is_predicted_with_and_training_goes_on_from_the_parameters(backend, data):
+def test_ema_predicts_with_average_and_trains_from_parameters(backend, data):
     X, y = data
     plain, averaged, twice = (linear("squared_error", backend) for _ in range(3))
     path, mean = [], None
@@ -146,7 +146,7 @@ def test_average_is_predicted_with_and_training_goes_on_from_the_parameters(back
     np.testing.assert_allclose(twice.params, mean, rtol=1e-12)
 
 
-def test_parameters_changed_by_hand_count(data):
+def test_ema_continues_from_changed_parameters(data):
     X, y = data
     rule = fastnn.SGD(0.1, ema=0.9)
     net, plain = (linear("squared_error", "auto") for _ in range(2))
@@ -167,7 +167,7 @@ def test_parameters_changed_by_hand_count(data):
     np.testing.assert_allclose(model.coefs_[0], 0.9 + 0.1 * usual.coefs_[0], rtol=1e-12)
 
 
-def test_divergence_leaves_the_average(backend, data):
+def test_divergence_keeps_the_average(backend, data):
     X, y = data
     rule = fastnn.SGD(10.0, ema=0.5)
     net = linear("squared_error", backend)
@@ -191,7 +191,7 @@ def test_divergence_leaves_the_average(backend, data):
     np.testing.assert_array_equal(nets[0].params, nets[1].params)
 
 
-def test_partial_fit_goes_on_from_the_parameters(backend, data):
+def test_partial_fit_continues_from_parameters_not_average(backend, data):
     X, y = data
     arguments = {"hidden_layer_sizes": (4,), "ema": 0.9, "random_state": 0, "backend": backend}
     arguments |= {"shuffle": False, "loss": "squared_error"}
@@ -205,7 +205,7 @@ def test_partial_fit_goes_on_from_the_parameters(backend, data):
     np.testing.assert_allclose(parts.predict(X), whole.predict(X), rtol=1e-10)
 
 
-def test_validation_sees_the_average(data):
+def test_validation_uses_the_average(data):
     X, y = data
     net = linear("squared_error", "auto")
     rule = fastnn.Adam(0.1, ema=0.9)
@@ -213,7 +213,7 @@ def test_validation_sees_the_average(data):
     assert history.validation_loss[-1] == pytest.approx(net.loss(X, y), rel=1e-12)
 
 
-def test_lbfgs_refuses_what_it_cannot_do(data):
+def test_lbfgs_raises_for_unsupported_settings(data):
     for name, value in (("clip_norm", 1.0), ("clip_value", 1.0), ("ema", 0.9)):
         model = fastnn.MLPRegressor(solver="lbfgs", **{name: value})
         with pytest.raises(ValueError, match=f"{name} needs a stochastic solver"):
