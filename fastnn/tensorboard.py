@@ -56,8 +56,8 @@ class TensorBoard:
     >>> from fastnn import Network
     >>> from fastnn.tensorboard import TensorBoard
     >>> X, y = [[0.0], [1.0]], [0, 1]
-    >>> with TensorBoard("runs/board/first", X, y) as board:  # doctest: +SKIP
-    ...     Network([1, 4, 2]).fit(X, y, callbacks=[board])
+    >>> with TensorBoard("runs/board/first", X, y) as board:
+    ...     history = Network([1, 4, 2]).fit(X, y, callbacks=[board])
     """
 
     def __init__(
@@ -151,8 +151,11 @@ class TensorBoard:
 
         Examples
         --------
-        >>> with TensorBoard("runs/board/first") as board:  # doctest: +SKIP
-        ...     net.fit(X, y, optimizer=fastnn.Adam(0.01), callbacks=[board])
+        >>> import fastnn
+        >>> X, y = [[0.0], [1.0]], [0, 1]
+        >>> net = fastnn.Network([1, 4, 2], random_state=0)
+        >>> with fastnn.tensorboard.TensorBoard("runs/board/rate-0.01") as board:
+        ...     history = net.fit(X, y, optimizer=fastnn.Adam(0.01), callbacks=[board])
         ...     board.add_results({"learning_rate": 0.01}, {"score": net.score(X, y)})
         """
         from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
@@ -171,7 +174,18 @@ class TensorBoard:
             self._writer.add_scalar(tag, value, self._step)
 
     def close(self) -> None:
-        """Write the last state, and close the file."""
+        """Write the last state, and close the file.
+
+        Examples
+        --------
+        >>> import pathlib, fastnn
+        >>> board = fastnn.tensorboard.TensorBoard("runs/board/second")
+        >>> net = fastnn.Network([1, 4, 2], random_state=0)
+        >>> history = net.fit([[0.0], [1.0]], [0, 1], callbacks=[board])
+        >>> board.close()
+        >>> len(list(pathlib.Path("runs/board/second").glob("events.*")))
+        1
+        """
         if self._writer is None:
             return
         try:

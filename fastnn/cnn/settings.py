@@ -203,6 +203,14 @@ class Settings(SettingsModel):
         -------
         Settings
             With ``steps`` instead of ``epochs``.
+
+        Examples
+        --------
+        >>> from fastnn.cnn import Settings
+        >>> Settings(preset="fast").completed().steps
+        440
+        >>> Settings(preset="fast", epochs=1).completed(60_000).steps
+        938
         """
         given = self.model_dump(exclude_none=True)
         merged = PRESETS[self.preset] | given

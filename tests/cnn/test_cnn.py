@@ -1,6 +1,7 @@
 """The convolutional network: short runs on scikit-learn's digits, a few steps on MNIST."""
 
 import csv
+import doctest
 import io
 import json
 import os
@@ -85,6 +86,15 @@ def refused(run):
         return err
 
     return refused
+
+
+# --- docstrings ---------------------------------------------------------------
+
+
+def test_examples_of_docstrings():
+    result = doctest.testmod(models)
+    assert result.attempted > 20
+    assert not result.failed
 
 
 # --- data ---------------------------------------------------------------------
