@@ -31,7 +31,7 @@ DEFAULT = Path("experiments")
 def command(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for the report.", file_okay=False, metavar="PATH"),
+        option("--out", "Folder for the report.", file_okay=False, metavar="PATH"),
     ] = DEFAULT,
     only: Annotated[
         str | None,

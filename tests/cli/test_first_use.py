@@ -205,7 +205,8 @@ def test_empty_standard_input(run, piped):
         (["cnn", "board", "x", "--port", "70000"], "--port must be at most 65535; got '70000'"),
         (["predict", "a"], "Missing argument 'DATA'; see fastnn predict --help"),
         (["train", "--nonsense"], "--seed); see fastnn train --help"),
-        (["cnn", "export", "a"], "what to write is missing: --to keras, --to onnx, or --out FILE"),
+        (["cnn", "export", "a"], "name a FILE, or what to write: --to keras|onnx"),
+        (["cnn", "export", "a", "b.onnx", "--out", "c.onnx"], "give FILE or --out, not both"),
         (["cnn", "export", "a", "--to", "onnx", "--out", "x.keras"], "must end in .onnx"),
     ],
 )
