@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.extras import require
 from fastnn.training.history import Progress
 from fastnn.validation import as_integer
 
@@ -213,16 +214,8 @@ def _later(write: Callable[[], None]) -> float:
 
 
 def _writer(folder: str | Path, suffix: str) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ModuleNotFoundError as error:
-        if error.name != "tensorboardX":
-            raise
-        raise ImportError(
-            "summaries for TensorBoard need tensorboardX; install it with: "
-            'pip install "fastnn-cpu[tensorboard]"'
-        ) from None
-    return SummaryWriter(str(folder), filename_suffix=suffix)
+    board = require("tensorboardX", "writing summaries")
+    return board.SummaryWriter(str(folder), filename_suffix=suffix)
 
 
 def _cell(value: Any) -> str:

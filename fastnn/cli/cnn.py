@@ -42,6 +42,7 @@ from fastnn.cli.output import (
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
 from fastnn.cnn.settings import ComparisonSettings, Settings
+from fastnn.extras import is_installed
 
 app = typer.Typer(name="cnn", **STYLE)
 
@@ -123,8 +124,8 @@ def _with_data(given: Mapping[str, Any], old: Enum | None) -> dict[str, Any]:
 
 
 def _starting_tensorflow(quiet: bool) -> None:
-    """Print a note before TensorFlow is imported, which takes a while."""
-    if not quiet and "tensorflow" not in sys.modules:
+    """Print a note before TensorFlow is imported, which takes a while, unless it is missing."""
+    if not quiet and "tensorflow" not in sys.modules and is_installed("tensorflow"):
         print("fastnn: starting TensorFlow", file=sys.stderr, flush=True)
 
 
