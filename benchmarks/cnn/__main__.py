@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.cnn --json cnn.json --plot benchmarks/cnn.png --write benchmarks/README.md``
 
-Five parts: a training step by batch and precision; predictions; what summaries cost; test accuracy
+Five parts: a training step by batch and precision; predictions; what summaries cost; test error
 against seconds for the presets of ``fastnn cnn train``, with several seeds; the same for dense
 networks on the same images. Every contender has its own process and is timed in turn with the
 others, round after round; the median counts. Before that it shows that it computes the same thing:
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write what was measured")
     add("--load", type=Path, metavar="FILE", help="an earlier run's JSON instead")
     add("--curves", action="store_true", help="measure the runs of --load's JSON anew")
-    add("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
+    add("--plot", type=Path, metavar="FILE", help="draw test error against seconds")
     add("--write", type=Path, metavar="FILE", help="put the tables into this file")
     add("--data", choices=["mnist", "digits"], default="mnist")
     add("--data-dir", help="folder of MNIST's files")
