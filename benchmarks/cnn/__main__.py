@@ -21,6 +21,8 @@ from benchmarks.cnn.measuring import Options, measure, measure_curves, quick_opt
 from benchmarks.cnn.report import draw, markdown
 from benchmarks.outputs import write_json, write_table
 
+CURVES = Path(__file__).with_name("curves.json")  # of the published figure
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m benchmarks.cnn", description=__doc__.splitlines()[0])
@@ -71,8 +73,9 @@ def main() -> None:
         print(tables, end="")
         return
     if arguments.plot is not None:
+        write_json(CURVES, {key: run[key] for key in ("machine", "quick", "curves")})
         place = Path(os.path.relpath(arguments.plot, arguments.write.parent)).as_posix()
-        tables += f"\n![test error against seconds of training]({place})\n"
+        tables += f"\n![Test error against seconds of training]({place})\n"
     write_table(arguments.write, tables, "cnn")
 
 

@@ -125,9 +125,10 @@ def draw(run: dict) -> Figure:
             markersize=3.5,
             label=curve["name"] if dense else f"convolutional, {curve['name']}",
         )
-    lowest, highest = ax.get_ylim()
     ax.set(xscale="log", yscale="log", ylabel="test error")
-    ax.set_yticks([tick for tick in TICKS if lowest / 2 < tick < 1.2 * highest])
+    limits = ax.get_ylim()
+    ax.set_yticks([tick for tick in TICKS if limits[0] < tick < limits[1]])
+    ax.set_ylim(limits)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_major_formatter("{x:g}%")
     ax.yaxis.set_minor_formatter(NullFormatter())
