@@ -35,9 +35,8 @@ td:first-child { min-width: 9rem; } td.bar { white-space: nowrap; }
 td:nth-child(2):not(:last-child) { white-space: nowrap; }
 td.bar { min-width: 8rem; } td.bar span { display: inline-block; height: .7rem;
   background: #0072B2; }
-@media (max-width: 40rem) { td:first-child, td.bar { min-width: 0; }
-  td, th { padding-right: .6rem; } td:nth-child(2):not(:last-child), td.bar { white-space: normal; }
-  td.bar span { display: none; } }
+@media (max-width: 40rem) { td:first-child { min-width: 5.2rem; } th { overflow-wrap: normal; }
+  td, th { padding-right: .6rem; } td.bar { min-width: 0; } td.bar span { display: none; } }
 """
 
 
