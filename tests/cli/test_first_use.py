@@ -325,6 +325,14 @@ def test_what_is_short_has_no_line(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_percents(clock, capsys):
+    with lines.Lines("experiments", 100, percent=True) as counted:
+        counted.reach(0)
+        clock.now += 3
+        counted.reach(20, ", layers")
+    assert capsys.readouterr().err == "fastnn: experiments 20%, layers, 3 s, about 12 s left\n"
+
+
 def test_silence_is_explained(monkeypatch, capsys):
     """Compiling, say, before the first step."""
     monkeypatch.setattr(lines, "FIRST", 0.0)
