@@ -96,7 +96,9 @@ def broken_links(folder: Path) -> Iterator[str]:
 
 def faults_of_layout(folder: Path) -> Iterator[str]:
     """What a reader would see of wrong layout."""
-    with tempfile.TemporaryDirectory() as profile, chromium.browsing(profile) as browser:
+    # Chromium's children may still write into the profile when it is removed
+    temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with temporary as profile, chromium.browsing(profile) as browser:
         for width in WIDTHS:
             browser.look(width, 850, mobile=width == min(WIDTHS))
             for path in pages_of(folder):
