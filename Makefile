@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 TRAIN_ARGS ?= --backend numba
 
-.PHONY: train test soak seeds mutation digests lint coverage docs bench sanitize clean
+.PHONY: train test soak seeds mutation digests lint coverage docs docs-check bench sanitize clean
 .PHONY: sdist wheel wheel-test sdist-test test-lowest release-check
 
 train: $(VENV)/installed
@@ -57,6 +57,10 @@ coverage: $(VENV)/installed-test
 # The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+# Its internal links, and how its pages look on a phone's and a laptop's width (Chromium).
+docs-check: docs
+	$(BIN)/python tools/check_manual.py build/docs
 
 # The extension built apart with sanitizers, and its tests (GCC, Linux). Python itself and NumPy are
 # not instrumented, so leaks are not looked for.

@@ -1,16 +1,19 @@
 """Redraw the charts of README.md from its tables: ``python -m benchmarks.published``.
 
 For changes of the appearance of charts, which need no new measurements. The tables have three
-digits, more than a chart can show. The curves of cnn.png are not in a table.
+digits, more than a chart can show. The curves of cnn.png are in ``cnn/curves.json``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks.charts import draw
+from benchmarks.cnn import report
+from benchmarks.cnn.__main__ import CURVES
 from benchmarks.tables import part_of
 from benchmarks.waits.__main__ import draw_ratios
 
@@ -107,6 +110,8 @@ def main() -> None:
     draw(run).savefig(HERE / "jobs.png", dpi=150)
     draw(part_of(run, SPEED)).savefig(IMAGES / "speed.png", dpi=150)
     draw(map_run(text)).savefig(HERE / "map.png", dpi=150)
+    curves = json.loads(CURVES.read_text(encoding="utf-8"))
+    report.draw(curves).savefig(HERE / "cnn.png", dpi=150)
     draw_ratios(*waits_ratios(text), HERE / "waits.png")
 
 

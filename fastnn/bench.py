@@ -330,7 +330,9 @@ def command(
     ] = 1.0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Also write the results to a JSON file.", show_default="none"),
+        typer.Option(
+            "--out", "-o", help="Also write the results to a JSON file.", show_default="none"
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")

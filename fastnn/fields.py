@@ -109,6 +109,15 @@ class SettingsModel(BaseModel):
         ------
         ValueError
             If a value is not allowed; the message is one line and starts with ``where``.
+
+        Examples
+        --------
+        >>> from fastnn.cnn import Settings
+        >>> Settings.check({"preset": "fast", "seed": 3}).seed
+        3
+        >>> Settings.check({"seed": -1}, where="settings.toml: ")
+        Traceback (most recent call last):
+        ValueError: settings.toml: seed must be at least 0; got -1
         """
         try:
             return cls.model_validate(fields)
@@ -116,7 +125,14 @@ class SettingsModel(BaseModel):
             raise ValueError(where + explain(error, cls.model_fields)) from None
 
     def to_toml(self) -> str:
-        """Return the settings as the text of a TOML file."""
+        """Return the settings as the text of a TOML file.
+
+        Examples
+        --------
+        >>> from fastnn.cnn import Settings
+        >>> print(Settings(preset="fast", seed=3).to_toml())  # doctest: +ELLIPSIS
+        # fastnn ...
+        """
         lines = [f"# fastnn {fastnn.__version__}: {self.heading}"]
         for name, value in self.model_dump(exclude_none=True).items():
             # JSON of strings, numbers, booleans and lists of them is also valid TOML.

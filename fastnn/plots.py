@@ -245,7 +245,7 @@ def importances(
     >>> from fastnn import plots
     >>> ax = plots.importances(["width", "length"], [[0.02, 0.03], [0.31, 0.29]], score="accuracy")
     >>> ax.get_xlabel()
-    'fall of accuracy'
+    'decrease of accuracy'
     """
     falls = np.asarray(falls)
     ax = ax if ax is not None else _new_axes((6.4, 0.28 * len(names) + 1))
@@ -253,7 +253,7 @@ def importances(
     spread = falls.std(axis=1) if falls.shape[1] > 1 else None
     ax.barh(places, falls.mean(axis=1), xerr=spread, color=COLORS[0], ecolor=_GRAY)
     ax.set_yticks(places, [_plain(name)[:40] for name in names])
-    ax.set_xlabel(f"fall of {_plain(score)}")
+    ax.set_xlabel(f"decrease of {_plain(score)}")
     _tidy(ax)
     return ax
 
@@ -288,7 +288,7 @@ def reliability(
     >>> from fastnn import plots
     >>> ax = plots.reliability([0.1, 0.5, 0.9], [0.0, 0.6, 0.9], [30, 10, 40])
     >>> ax.get_ylabel()
-    'share that came true'
+    'observed frequency'
     """
     counts = np.asarray(counts)
     ax = ax if ax is not None else _new_axes((6.4, 4.8))
@@ -296,7 +296,7 @@ def reliability(
     ax.plot(predicted, observed, color=COLORS[0], linewidth=1.2)
     ax.scatter(predicted, observed, s=20 + 180 * counts / counts.max(), color=COLORS[0], alpha=0.7)
     ax.set_xlabel(_plain(label))
-    ax.set_ylabel("share that came true")
+    ax.set_ylabel("observed frequency")
     _tidy(ax)
     return ax
 

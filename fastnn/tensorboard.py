@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.extras import require
 from fastnn.training.history import Progress
 from fastnn.validation import as_integer
 
@@ -56,8 +57,8 @@ class TensorBoard:
     >>> from fastnn import Network
     >>> from fastnn.tensorboard import TensorBoard
     >>> X, y = [[0.0], [1.0]], [0, 1]
-    >>> with TensorBoard("runs/board/first", X, y) as board:  # doctest: +SKIP
-    ...     Network([1, 4, 2]).fit(X, y, callbacks=[board])
+    >>> with TensorBoard("runs/board/first", X, y) as board:
+    ...     history = Network([1, 4, 2]).fit(X, y, callbacks=[board])
     """
 
     def __init__(
@@ -151,8 +152,11 @@ class TensorBoard:
 
         Examples
         --------
-        >>> with TensorBoard("runs/board/first") as board:  # doctest: +SKIP
-        ...     net.fit(X, y, optimizer=fastnn.Adam(0.01), callbacks=[board])
+        >>> import fastnn
+        >>> X, y = [[0.0], [1.0]], [0, 1]
+        >>> net = fastnn.Network([1, 4, 2], random_state=0)
+        >>> with fastnn.tensorboard.TensorBoard("runs/board/rate-0.01") as board:
+        ...     history = net.fit(X, y, optimizer=fastnn.Adam(0.01), callbacks=[board])
         ...     board.add_results({"learning_rate": 0.01}, {"score": net.score(X, y)})
         """
         from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
@@ -171,7 +175,18 @@ class TensorBoard:
             self._writer.add_scalar(tag, value, self._step)
 
     def close(self) -> None:
-        """Write the last state, and close the file."""
+        """Write the last state, and close the file.
+
+        Examples
+        --------
+        >>> import pathlib, fastnn
+        >>> board = fastnn.tensorboard.TensorBoard("runs/board/second")
+        >>> net = fastnn.Network([1, 4, 2], random_state=0)
+        >>> history = net.fit([[0.0], [1.0]], [0, 1], callbacks=[board])
+        >>> board.close()
+        >>> len(list(pathlib.Path("runs/board/second").glob("events.*")))
+        1
+        """
         if self._writer is None:
             return
         try:
@@ -199,16 +214,8 @@ def _later(write: Callable[[], None]) -> float:
 
 
 def _writer(folder: str | Path, suffix: str) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ModuleNotFoundError as error:
-        if error.name != "tensorboardX":
-            raise
-        raise ImportError(
-            "summaries for TensorBoard need tensorboardX; install it with: "
-            'pip install "fastnn-cpu[tensorboard]"'
-        ) from None
-    return SummaryWriter(str(folder), filename_suffix=suffix)
+    board = require("tensorboardX", "writing summaries")
+    return board.SummaryWriter(str(folder), filename_suffix=suffix)
 
 
 def _cell(value: Any) -> str:

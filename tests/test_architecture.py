@@ -1,6 +1,7 @@
 """Arrows between the package's folders go down only, imports inside of functions included."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import fastnn
 
 ROOT = Path(fastnn.__file__).parent
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "folders.svg"
 
 # Each may import from its own layer and from those before it.
 LAYERS = (
@@ -81,6 +83,16 @@ def upward():
 
 def test_arrows_go_down_only():
     assert set(upward()) == EXCEPTIONS
+
+
+def test_picture_of_the_folders():
+    """The rows of CONTRIBUTING.md's picture are the layers, top first."""
+    texts = re.findall(r"<text [^>]*>([^<]+)</text>", PICTURE.read_text(encoding="utf-8"))
+    names = [name for text in texts for name in re.split(r"[:,]", text)[:5]]
+    drawn = [name.strip() for name in names if name.strip() in LEVEL]
+    assert set(drawn) == set(LEVEL) - {"bench", "__main__"}
+    levels = [LEVEL[name] for name in drawn]
+    assert levels == sorted(levels, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ import matplotlib.pyplot as plt
 import fastnn
 
 ROOT = Path(__file__).parent.parent
-# Every module but the command line, which has no examples, and what needs TensorFlow.
+# Every module but the command line, which has no examples, and what needs TensorFlow or PyTorch:
+# tests/export/test_export_frameworks.py and tests/cnn/test_cnn.py run the examples of those.
+ELSEWHERE = ("fastnn.export.keras", "fastnn.export.torch")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
     if module.name == "fastnn.cnn.settings"
-    or not module.name.startswith(("fastnn.cnn.", "fastnn.cli", "fastnn.backends."))
+    or not module.name.startswith(("fastnn.cnn.", "fastnn.cli", "fastnn.backends.", *ELSEWHERE))
 )
 
 

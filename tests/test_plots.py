@@ -210,7 +210,7 @@ def test_importances_and_reliability():
     ax = plots.importances(["sex", "age"], falls, ax=Figure().subplots(), score="accuracy")
     bars = sorted(ax.patches, key=lambda bar: -bar.get_y())
     np.testing.assert_allclose([bar.get_width() for bar in bars], [0.3, 0.1])
-    assert ax.get_xlabel() == "fall of accuracy"
+    assert ax.get_xlabel() == "decrease of accuracy"
     ax = plots.reliability([0.1, 0.9], [0.2, 0.8], [5, 10], ax=Figure().subplots(), label="p")
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.1, 0.2], [0.9, 0.8]])
     assert ax.collections[0].get_sizes().tolist() == [110, 200]

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.cnn --json cnn.json --plot benchmarks/cnn.png --write benchmarks/README.md``
 
-Five parts: a training step by batch and precision; predictions; what summaries cost; test accuracy
+Five parts: a training step by batch and precision; predictions; what summaries cost; test error
 against seconds for the presets of ``fastnn cnn train``, with several seeds; the same for dense
 networks on the same images. Every contender has its own process and is timed in turn with the
 others, round after round; the median counts. Before that it shows that it computes the same thing:
@@ -21,6 +21,8 @@ from benchmarks.cnn.measuring import Options, measure, measure_curves, quick_opt
 from benchmarks.cnn.report import draw, markdown
 from benchmarks.outputs import write_json, write_table
 
+CURVES = Path(__file__).with_name("curves.json")  # of the published figure
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser("python -m benchmarks.cnn", description=__doc__.splitlines()[0])
@@ -29,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="write what was measured")
     add("--load", type=Path, metavar="FILE", help="an earlier run's JSON instead")
     add("--curves", action="store_true", help="measure the runs of --load's JSON anew")
-    add("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
+    add("--plot", type=Path, metavar="FILE", help="draw test error against seconds")
     add("--write", type=Path, metavar="FILE", help="put the tables into this file")
     add("--data", choices=["mnist", "digits"], default="mnist")
     add("--data-dir", help="folder of MNIST's files")
@@ -71,8 +73,9 @@ def main() -> None:
         print(tables, end="")
         return
     if arguments.plot is not None:
+        write_json(CURVES, {key: run[key] for key in ("machine", "quick", "curves")})
         place = Path(os.path.relpath(arguments.plot, arguments.write.parent)).as_posix()
-        tables += f"\n![test error against seconds of training]({place})\n"
+        tables += f"\n![Test error against seconds of training]({place})\n"
     write_table(arguments.write, tables, "cnn")
 
 

@@ -12,10 +12,12 @@ from benchmarks.cnn.measuring import TARGETS
 from benchmarks.machine import in_words
 from benchmarks.outputs import markdown_table
 from fastnn.bench import number
+from fastnn.plots import COLORS, _tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # percent
 VERSIONS = ("tensorflow", "keras", "torch", "jax", "numpy")
 
 
@@ -59,8 +61,8 @@ def _by_contender(
 
 def runs_table(run: dict) -> str:
     """Whole runs of training."""
-    titles = [f"seconds to {target:.2%}" for target in TARGETS]
-    head = ["run", *titles, "seconds in all", "share of the course's", "test accuracy", "seeds"]
+    titles = [f"seconds to {100 * (1 - target):.3g}% error" for target in TARGETS]
+    head = ["run", *titles, "seconds in all", "share of the course's", "test error", "seeds"]
     whole = {
         curve["name"]: statistics.median(seconds for seconds, _ in curve["ends"])
         for curve in run["curves"]
@@ -73,8 +75,8 @@ def runs_table(run: dict) -> str:
         error = f" ± {100 * statistics.stdev(accuracies) / n**0.5:.2f}" if n > 1 else ""
         seconds = whole[curve["name"]]
         share = f"1/{whole['course'] / seconds:.1f}" if "course" in whole else ""
-        accuracy = f"{100 * mean:.2f}{error} %"
-        rows.append([curve["name"], *cells, number(seconds), share, accuracy, str(n)])
+        test = f"{100 * (1 - mean):.2f}{error} %"
+        rows.append([curve["name"], *cells, number(seconds), share, test, str(n)])
     return markdown_table(head, rows)
 
 
@@ -107,34 +109,34 @@ def remarks(run: dict) -> list[str]:
 def draw(run: dict) -> Figure:
     """Test error against seconds of training."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import NullFormatter
 
-    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
+    figure = Figure((8, 5), layout="constrained")
     ax = figure.subplots()
-    for curve in run["curves"]:
+    for curve, colour in zip(run["curves"], COLORS, strict=False):
         seconds, accuracy = np.array(curve["points"]).T
         dense = curve["name"].startswith("dense")
         ax.plot(
             seconds,
-            np.maximum(1 - accuracy, 1e-4),
+            100 * np.maximum(1 - accuracy, 1e-4),
             "s--" if dense else "o-",
-            markersize=4,
+            color=colour,
+            linewidth=1.4,
+            markersize=3.5,
             label=curve["name"] if dense else f"convolutional, {curve['name']}",
         )
-    for target in TARGETS:
-        ax.axhline(1 - target, color="0.6", linewidth=0.8, linestyle=":")
-        ax.annotate(
-            f"{1 - target:.2%}", (1, 1 - target), xycoords=("axes fraction", "data"),
-            xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color="0.4",
-        )  # fmt: skip
-    percent = FuncFormatter(lambda value, _: f"{100 * value:g}%")
-    ax.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test error")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_major_formatter(percent)
-    ax.yaxis.set_minor_formatter(percent)
-    ax.tick_params(axis="y", which="minor", labelsize=7)
-    ax.grid(alpha=0.3, which="both")
-    ax.legend(fontsize=8)
-    title = "test error against seconds of training" + (" (quick run)" if run["quick"] else "")
-    ax.set_title(title, fontsize=10)
+    ax.set(xscale="log", yscale="log", ylabel="test error")
+    limits = ax.get_ylim()
+    ax.set_yticks([tick for tick in TICKS if limits[0] < tick < limits[1]])
+    ax.set_ylim(limits)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:g}%")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.minorticks_off()
+    ax.grid(color="#DDDDDD", linewidth=0.6)
+    _tidy(ax)
+    quick = "; a quick run" if run["quick"] else ""
+    text = f"seconds of training, logarithmic; {in_words(run['machine'])}{quick}"
+    figure.supxlabel(text, fontsize=9)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
     return figure

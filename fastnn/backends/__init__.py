@@ -139,7 +139,7 @@ def available() -> list[str]:
     Examples
     --------
     >>> import fastnn
-    >>> fastnn.available_backends()  # doctest: +SKIP
-    ['cython', 'numba', 'numpy']
+    >>> print(fastnn.available_backends())  # doctest: +ELLIPSIS
+    [...'numpy']
     """
     return [name for name in BACKENDS if why_missing(name) is None]

@@ -21,6 +21,7 @@ from fastnn.cli.options import (
     STYLE,
     Given,
     JsonFlag,
+    ModelArgument,
     QuietFlag,
     choice,
     help_without_command,
@@ -41,6 +42,7 @@ from fastnn.cli.output import (
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
 from fastnn.cnn.settings import ComparisonSettings, Settings
+from fastnn.extras import is_installed
 
 app = typer.Typer(name="cnn", **STYLE)
 
@@ -54,7 +56,6 @@ else:
     _Data = choice("Data", choices.DATA)
     _Format = choice("Format", ("keras", "onnx"))
 
-_RunArgument = Annotated[Path, required("RUN", "Run folder or model file.")]
 _DataDirOption = Annotated[str | None, option("--data-dir", DATA_DIR, DATA_DIR_DEFAULT)]
 # In earlier versions DATA was an option.
 _OldDataOption = Annotated[_Data | None, typer.Option("--data", hidden=True)]
@@ -123,8 +124,8 @@ def _with_data(given: Mapping[str, Any], old: Enum | None) -> dict[str, Any]:
 
 
 def _starting_tensorflow(quiet: bool) -> None:
-    """Print a note before TensorFlow is imported, which takes a while."""
-    if not quiet and "tensorflow" not in sys.modules:
+    """Print a note before TensorFlow is imported, which takes a while, unless it is missing."""
+    if not quiet and "tensorflow" not in sys.modules and is_installed("tensorflow"):
         print("fastnn: starting TensorFlow", file=sys.stderr, flush=True)
 
 
@@ -170,7 +171,7 @@ def board(
 
 @app.command(cls=Command)
 def evaluate(
-    run: _RunArgument,
+    model: ModelArgument,
     data: Annotated[
         _Data | None,
         typer.Argument(
@@ -188,7 +189,7 @@ def evaluate(
     from fastnn.cnn import data as images
     from fastnn.cnn import runs
 
-    path = runs.model_path(run)
+    path = runs.model_path(model)
     network = runs.load(path)
     name = data.value if data is not None else network.settings.data
     loaded = images.load(name, data_dir or network.settings.data_dir)
@@ -214,7 +215,7 @@ def evaluate(
 
 @app.command(cls=Command)
 def predict(
-    run: _RunArgument,
+    model: ModelArgument,
     files: Annotated[list[Path], required("IMAGE...", "PNG or JPEG files with one digit each.")],
     save_input: Annotated[
         Path | None,
@@ -236,7 +237,7 @@ def predict(
 
     from fastnn.cnn import images, runs
 
-    path = runs.model_path(run)
+    path = runs.model_path(model)
     notes: list[str] = []
     pictures = np.array([images.read(file, notes) for file in files])
     for note in [] if quiet or as_json else notes:
@@ -264,28 +265,35 @@ def predict(
 
 @app.command(cls=Command)
 def export(
-    run: _RunArgument,
-    file: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    model: ModelArgument,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Output file.", show_default="as --out"),
+    ] = None,
     to: Annotated[
-        _Format | None,
-        option("--to", "Format: keras, onnx.", "by the extension of --out", metavar="NAME"),
+        _Format | None, option("--to", "Format: keras, onnx.", "by the extension of FILE")
     ] = None,
     out: Annotated[
         Path | None, option("--out", "Output file.", "beside the model, with its name")
     ] = None,
+    overwrite: Annotated[bool, option("--overwrite", "Replace an existing file.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Convert the network to Keras or ONNX."""
     from fastnn.cnn import runs
 
-    path, out = runs.model_path(run), file if out is None else out
+    if file is not None and out is not None:
+        raise ValueError(f"give FILE or --out, not both; got FILE {file} and --out {out}")
+    path, out = runs.model_path(model), file if out is None else out
     if out is None:
         if to is None:
-            raise ValueError("what to write is missing: --to keras, --to onnx, or --out FILE")
+            raise ValueError("name a FILE, or what to write: --to keras|onnx")
         out = path.with_suffix(f".{to.value}")
     elif to is not None and out.suffix.lower() != f".{to.value}":
-        raise ValueError(f"--out {out}: the name must end in .{to.value} for --to {to.value}")
+        raise ValueError(f"{out}: the name must end in .{to.value} for --to {to.value}")
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} is there already; choose another name or --overwrite")
     _starting_tensorflow(quiet or as_json)
     network = runs.load(path)
     from fastnn.cnn.export import export as write

@@ -31,7 +31,7 @@ DEFAULT = Path("experiments")
 def command(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for the report.", file_okay=False, metavar="PATH"),
+        option("--out", "Folder for the report.", file_okay=False, metavar="PATH"),
     ] = DEFAULT,
     only: Annotated[
         str | None,
@@ -108,7 +108,7 @@ def _nothing(name: str, share: float) -> None:
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """Context manager that yields a progress callback ``(name, share)``, for standard error."""
     if not may_be_terminal():
-        with Lines("experiments, percent", 100) as lines:
+        with Lines("experiments", 100, percent=True) as lines:
             yield lambda name, share: lines.reach(int(100 * share), f", {name.replace('_', ' ')}")
         return
     from rich.console import Console

@@ -49,6 +49,9 @@ def help_without_command(ctx: typer.Context) -> None:
         raise typer.Exit
 
 
+SHORT = {"--out": "-o", "--quiet": "-q"}  # one-letter forms, the same in all commands
+
+
 def choice(name: str, values: Sequence[str]) -> type[Enum]:
     """Create the enum of an option's choices."""
     return cast(type[Enum], Enum(name, {value: value for value in values}, type=str))
@@ -87,7 +90,7 @@ def option(
     """
     name = flag.removeprefix("--").replace("-", "_")
     return typer.Option(
-        *((flag, "-q") if flag == "--quiet" else (flag,)),
+        *((flag, SHORT[flag]) if flag in SHORT else (flag,)),
         help=text,
         show_default=shown,
         rich_help_panel=panel,

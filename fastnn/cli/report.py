@@ -35,6 +35,8 @@ td:first-child { min-width: 9rem; } td.bar { white-space: nowrap; }
 td:nth-child(2):not(:last-child) { white-space: nowrap; }
 td.bar { min-width: 8rem; } td.bar span { display: inline-block; height: .7rem;
   background: #0072B2; }
+@media (max-width: 40rem) { td:first-child { min-width: 5.2rem; } th { overflow-wrap: normal; }
+  td, th { padding-right: .6rem; } td.bar { min-width: 0; } td.bar span { display: none; } }
 """
 
 
@@ -58,7 +60,7 @@ def write_report(
     """
     held_out = len(unseen_y) > 0
     X, y = (unseen_X, unseen_y) if held_out else (run.X, run.y)
-    which = f"the {len(y):,} samples held out" if held_out else "the samples of training"
+    which = f"the {len(y):,} held-out samples" if held_out else "the training samples"
     title = f"{run.dataset.name}: {run.dataset.target_name}"
     parts = [f"<h1>{_text(title)}</h1>", _table([], rows)]
     parts += _columns(run)
@@ -68,8 +70,9 @@ def write_report(
         parts += _importances(run, X, y, which, figures)
         parts += _calibration(run, X, y, which, figures)
     page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(title)}'
-        f"</title><style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width, initial-scale=1"><title>{_text(title)}</title>'
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
     write_text(path, page)
 
@@ -147,7 +150,7 @@ def _curves(run: Run, figures: _quiet_figures) -> list[str]:
 
 def _score_curve(run: Run, ax: Axes) -> None:
     """Draw the score of the validation samples by epoch."""
-    from fastnn.plots import COLORS
+    from fastnn.plots import COLORS, _tidy
 
     scores = np.asarray(run.history.validation_score)
     epochs = np.arange(1, len(scores) + 1)
@@ -160,7 +163,9 @@ def _score_curve(run: Run, ax: Axes) -> None:
     ax.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.05 * (high - low) + 1e-9)
     ax.set_xlabel("epoch")
     ax.set_ylabel(f"validation {score_name(run.score)}")
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlim(1, max(2, len(scores)))  # as the loss curve above
+    ax.grid(color="#DDDDDD", linewidth=0.6)
+    _tidy(ax)
 
 
 def _errors(
@@ -174,7 +179,7 @@ def _errors(
         drawn = figures.draw(
             "Confusion matrix", lambda ax: confusion_matrix(y, predicted, ax=ax), height
         )
-        text = f"How many of {which} were taken for which class."
+        text = f"Confusion matrix of {which}."
     else:
         name = run.dataset.target_name
         drawn = figures.draw(
@@ -206,8 +211,8 @@ def _importances(
     order = np.argsort(-falls.mean(axis=1), kind="stable")[:MOST_BARS]
     chosen = [names[k] for k in order]
     text = (
-        f"By how much the {score_name(run.score)} of {which} falls when the values of a column "
-        f"change places, mean of {REPEATS} times. Columns that say the same share their importance."
+        f"Decrease of the {score_name(run.score)} of {which} when the values of a column are "
+        f"permuted, mean of {REPEATS} permutations. Correlated columns share their importance."
     )
     drawn = figures.draw(
         "Importance of each column",
@@ -249,8 +254,8 @@ def _calibration(
         "Calibration", lambda ax: reliability(*found[:3], ax=ax, label=f"probability {of}")
     )
     text = (
-        f"How often predictions of some probability come true, of {which}: on the line they do "
-        f"as often as they say. Mean difference {found[3]:.3f}."
+        f"Predicted probabilities and observed frequencies of {which}; the line is perfect "
+        f"calibration. Mean difference {found[3]:.3f}."
     )
     return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", *drawn]
 
@@ -261,7 +266,7 @@ def _coverage(run: Run, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
         from scipy.stats import norm
 
         mean, deviation = run.net.predict(X, return_std=True)
-        head = ("within the mean and plus or minus", "expected", "found")
+        head = ("mean plus or minus", "expected", "observed")
         factors = [(share, norm.ppf(0.5 + share / 2)) for share in (0.5, 0.8, 0.9, 0.95)]
         found = [
             (f"{z:.2f} deviations", share, np.mean(np.abs(y - mean) <= z * deviation))
@@ -269,12 +274,12 @@ def _coverage(run: Run, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
         ]
     elif run.net.spec.outputs_per_target > 1:
         quantiles = run.net.predict(X)
-        head = ("below the quantile", "expected", "found")
+        head = ("below the quantile", "expected", "observed")
         found = [
             (f"{q:g}", q, np.mean(y <= quantiles[:, k])) for k, q in enumerate(run.net.quantile)
         ]
     else:
         return []
     rows = [(name, f"{share:.1%}", f"{there:.1%}") for name, share, there in found]
-    text = f"How many targets of {which} lie where the model says."
+    text = f"Expected and observed coverage: fractions of the targets of {which}."
     return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", _table(head, rows)]

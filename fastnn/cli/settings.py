@@ -331,7 +331,7 @@ class TrainSettings(FileSettings):
     @model_validator(mode="after")
     def _consistent(self) -> TrainSettings:
         if self.hidden is not None and (self.layers is not None or self.layer_size is not None):
-            raise ValueError("give hidden, or layers and layer_size, not both")
+            raise ValueError("give --hidden, or --layers and --layer-size, not both")
         if self.momentum is not None and self.optimizer not in (None, "sgd"):
             raise ValueError(f"momentum belongs to sgd; the optimizer is {self.optimizer}")
         if self.optimizer == "lm":

@@ -14,6 +14,7 @@ from fastnn.cnn.data import SIDE
 from fastnn.cnn.model import ACTIVATED, MAXOUT_PIECES, N_CLASSES, SHAPES, Network, activation_layer
 from fastnn.cnn.runtime import keras
 from fastnn.datasets import write_atomically
+from fastnn.extras import require
 
 SUFFIXES = (".keras", ".onnx")
 OPSET = 17
@@ -115,13 +116,8 @@ def to_onnx(network: Network) -> Any:
         The input ``images`` has shape (images, 1, 28, 28) and values from 0 to 1; the output is
         ``probabilities``.
     """
-    try:
-        import onnx
-        from onnx import helper
-    except ImportError:
-        raise ImportError(
-            'export to ONNX needs onnx; install it with: pip install "fastnn-cpu[export]"'
-        ) from None
+    onnx = require("onnx", "ONNX export")
+    helper = onnx.helper
 
     graph = _Graph(network)
     x = "images"

@@ -148,7 +148,15 @@ class Network:
         return sum(int(np.prod(variable.shape)) for variable in self.params.values())
 
     def get_weights(self) -> dict[str, np.ndarray]:
-        """Copies of the parameter arrays, by name."""
+        """Copies of the parameter arrays, by name.
+
+        Examples
+        --------
+        >>> from fastnn.cnn import Network
+        >>> arrays = Network().get_weights()
+        >>> arrays["conv1/weights"].shape, arrays["fc2/biases"].shape
+        ((5, 5, 1, 32), (10,))
+        """
         return {name: variable.numpy() for name, variable in self.params.items()}
 
     def set_weights(self, arrays: dict[str, np.ndarray]) -> None:
@@ -158,6 +166,14 @@ class Network:
         ----------
         arrays : dict of str to ndarray
             An array for every parameter, as returned by :meth:`get_weights`.
+
+        Examples
+        --------
+        >>> from fastnn.cnn import Network, Settings
+        >>> first, second = Network(), Network(Settings(seed=1))
+        >>> second.set_weights(first.get_weights())
+        >>> bool((first.get_weights()["fc1/weights"] == second.get_weights()["fc1/weights"]).all())
+        True
         """
         for name, variable in self.params.items():
             variable.assign(arrays[name])
@@ -188,6 +204,13 @@ class Network:
         Returns
         -------
         tf.Tensor of float32, shape (images, 10)
+
+        Examples
+        --------
+        >>> import tensorflow as tf
+        >>> from fastnn.cnn import Network
+        >>> Network().logits(tf.zeros((2, 28, 28, 1), tf.uint8)).shape
+        TensorShape([2, 10])
         """
         x = tf.cast(images, self._dtype) / 255
         for layer in ("conv1", "conv2"):  # name scopes label TensorBoard's graph
@@ -219,6 +242,13 @@ class Network:
             ``net_inputs`` of conv1, conv2, fc1 and fc2 (before the activation), ``activations``
             of the first three, ``outputs`` of pool1 and pool2. A key is the layer and the
             quantity: ``conv1/net_inputs``.
+
+        Examples
+        --------
+        >>> import tensorflow as tf
+        >>> from fastnn.cnn import Network
+        >>> Network().trace(tf.zeros((1, 28, 28, 1), tf.uint8))["pool2/outputs"].shape
+        TensorShape([1, 7, 7, 64])
         """
         found = {}
         x = tf.cast(images, self._dtype) / 255
@@ -245,6 +275,16 @@ class Network:
         Returns
         -------
         ndarray of float32, shape (images, 10)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn.cnn import Network
+        >>> p = Network().predict_proba(np.zeros((3, 28, 28)))
+        >>> p.shape
+        (3, 10)
+        >>> np.allclose(p.sum(axis=1), 1)
+        True
         """
         images = as_bytes(X)
         parts = [
@@ -264,6 +304,13 @@ class Network:
         Returns
         -------
         ndarray of int64, shape (images,)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn.cnn import Network
+        >>> Network().predict(np.zeros((3, 28, 28))).shape
+        (3,)
         """
         return self.predict_proba(X).argmax(axis=1)
 
@@ -280,6 +327,14 @@ class Network:
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn.cnn import Network
+        >>> images, net = np.zeros((3, 28, 28)), Network()
+        >>> net.score(images, net.predict(images))
+        1.0
         """
         predicted, y = self.predict(X), np.asarray(y)
         if y.shape != predicted.shape or not len(y):

@@ -10,6 +10,8 @@ import os
 import warnings
 from collections.abc import Iterator
 
+from fastnn.extras import install_command
+
 # Read by TensorFlow when it is imported; variables that are already set are not changed.
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -56,8 +58,7 @@ try:
 except ImportError as error:
     missing = f" ({error})" if not isinstance(error, ModuleNotFoundError) else ""
     raise ImportError(
-        f"the convolutional network needs TensorFlow{missing}; install it with: "
-        'pip install "fastnn-cpu[cnn]"'
+        f"the convolutional network needs TensorFlow: {install_command('cnn')}{missing}"
     ) from None
 
 if keras.config.backend() != "tensorflow":

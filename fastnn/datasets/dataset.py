@@ -82,7 +82,19 @@ class Dataset:
         return scaled(X, self.scale, dtype, self.feature_names)
 
     def check_range(self, dtype: Any) -> None:
-        """Raise ValueError, naming the column, if a value is too large for ``dtype``."""
+        """Raise ValueError, naming the column, if a value is too large for ``dtype``.
+
+        Examples
+        --------
+        >>> import dataclasses
+        >>> import fastnn
+        >>> data = fastnn.datasets.load("iris")
+        >>> data.check_range("float32")
+        >>> large = dataclasses.replace(data, X=1e39 * data.X)
+        >>> large.check_range("float32")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: column 'sepal length (cm)' has 5.1e+39, too large for float32 ...
+        """
         check_range(self.X, dtype, self.feature_names)
         if self.task == "regression":
             check_range(self.y[:, None], dtype, [self.target_name])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fastnn.datasets.table import Table, listed
+from fastnn.datasets.table import Table, listed, meant
 
 GAPS = ("error", "drop")
 
@@ -38,7 +38,7 @@ def usable_columns(
         if name not in table.names:
             raise ValueError(
                 f"{table.path}: there is no column {name!r} to ignore; "
-                f"columns: {listed(table.names)}"
+                f"columns: {listed(table.names)}{meant(name, table.names)}"
             )
         if name == target:
             raise ValueError(f"{table.path}: column {name!r} is the target and cannot be ignored")

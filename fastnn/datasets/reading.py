@@ -12,6 +12,7 @@ from fastnn.datasets.layout import Format
 from fastnn.datasets.npz import read_npz
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import PACKED
+from fastnn.extras import require
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".psv", ".asc")
 SUFFIXES = (*TEXT, ".npz", ".parquet")
@@ -77,16 +78,11 @@ def stem_of(path: Path) -> str:
 
 def _read_parquet(path: Path) -> Table:
     """Read a Parquet file, without the columns that pandas stored as the index."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ImportError(
-            'reading Parquet needs pyarrow; install it with: pip install "fastnn-cpu[parquet]"'
-        ) from None
+    parquet = require("pyarrow.parquet", "reading Parquet")
     with open(path, "rb"):  # raises the plain OSError if the file cannot be read
         pass
     try:
-        return _table_of(path, pyarrow.parquet.read_table(path))
+        return _table_of(path, parquet.read_table(path))
     except Exception as error:  # for damaged files pyarrow raises many types, also OSError
         first = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: damaged, or not a Parquet file ({first})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,12 @@ def days(column: np.ndarray) -> np.ndarray:
     """Convert dates to days since 1970-01-01; NaN for missing values."""
     passed = column - np.datetime64("1970-01-01")
     return passed / np.timedelta64(1, "D")
+
+
+def meant(name: object, names: Sequence[str]) -> str:
+    """The closest of the names, as a question at the end of a message; empty if none is close."""
+    near = difflib.get_close_matches(str(name), names, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

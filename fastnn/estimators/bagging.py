@@ -50,6 +50,16 @@ class _Bagging:
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import make_moons
+        >>> X, y = make_moons(100, noise=0.2, random_state=0)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000)
+        >>> model = fastnn.MLPBaggingClassifier(one, n_estimators=3, random_state=0).fit(X, y)
+        >>> [len(rows) for rows in model.estimators_samples_]
+        [100, 100, 100]
         """
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             check_values(name, value, name == "y" and is_classifier(self))
@@ -102,13 +112,38 @@ class MLPBaggingClassifier(_Bagging, BaggingClassifier):
     _default = MLPClassifier
 
     def predict_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Return the mean of the networks' probabilities; see ``BaggingClassifier``."""
+        """Return the mean of the networks' probabilities; see ``BaggingClassifier``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> from sklearn.datasets import make_moons
+        >>> X, y = make_moons(100, noise=0.2, random_state=0)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000)
+        >>> model = fastnn.MLPBaggingClassifier(one, n_estimators=3, random_state=0).fit(X, y)
+        >>> each = [net.predict_proba(X) for net in model.estimators_]
+        >>> np.allclose(model.predict_proba(X), np.mean(each, axis=0))
+        True
+        """
         check_values("X", X)
         with _threads(1):
             return super().predict_proba(X, **params)
 
     def predict_log_proba(self, X: Any, **params: Any) -> np.ndarray:
-        """Return the logarithm of the mean probabilities; see ``BaggingClassifier``."""
+        """Return the logarithm of the mean probabilities; see ``BaggingClassifier``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> from sklearn.datasets import make_moons
+        >>> X, y = make_moons(100, noise=0.2, random_state=0)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000)
+        >>> model = fastnn.MLPBaggingClassifier(one, n_estimators=3, random_state=0).fit(X, y)
+        >>> np.allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X))
+        True
+        """
         check_values("X", X)
         with _threads(1):
             return super().predict_log_proba(X, **params)
@@ -153,6 +188,18 @@ class MLPBaggingRegressor(_Bagging, BaggingRegressor):
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
         deviations : ndarray, of the same shape
             Standard deviations, with ``return_std``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", max_iter=1000)
+        >>> model = fastnn.MLPBaggingRegressor(one, n_estimators=5, random_state=0)
+        >>> model = model.fit(x, x[:, 0] ** 2)
+        >>> mean, std = model.predict([[0.5], [3.0]], return_std=True)
+        >>> bool(std[1] > std[0])  # less certain outside the range of the training data
+        True
         """
         check_values("X", X)
         if not return_std:

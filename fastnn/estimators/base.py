@@ -57,6 +57,15 @@ class ScoreMixin:
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> model.score(X, y) > 0.9
+        True
         """
         check_values("y", y, is_classifier(self))
         check_values("sample_weight", sample_weight)
@@ -398,6 +407,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> model.predict(X[[0, 50, 100]])
+        array([0, 1, 2])
         """
         return self._decide(self._predict_outputs(X))
 
@@ -407,12 +425,39 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Return a Numba function that predicts one sample, for use in compiled code.
 
         See :meth:`fastnn.Network.numba_predict`; ``out`` has ``n_outputs_`` elements.
+
+        Examples
+        --------
+        >>> import numba, numpy as np, fastnn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> model = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0)
+        >>> predict = model.fit(x, x[:, 0]).numba_predict()
+        >>> @numba.njit
+        ... def largest(predict, rows):
+        ...     best, out = -np.inf, np.empty(1)
+        ...     for k in range(len(rows)):
+        ...         predict(rows[k], out)
+        ...         best = max(best, out[0])
+        ...     return best
+        >>> round(largest(predict, np.ascontiguousarray(x)), 1)
+        1.0
         """
         check_is_fitted(self)
         return self._network().numba_predict(output)
 
     def cfunc(self, signature: str = "predict", output: str = "proba") -> Any:
-        """Return a C function that predicts one sample; see :meth:`fastnn.Network.cfunc`."""
+        """Return a C function that predicts one sample; see :meth:`fastnn.Network.cfunc`.
+
+        Examples
+        --------
+        >>> import numpy as np, scipy, fastnn
+        >>> x = np.linspace(0, 1, 50)[:, None]
+        >>> model = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0)
+        >>> f = model.fit(x, x[:, 0]).cfunc("integrand")
+        >>> integral, error = scipy.integrate.quad(scipy.LowLevelCallable(f.ctypes), 0, 1)
+        >>> round(integral, 1)
+        0.5
+        """
         check_is_fitted(self)
         return self._network().cfunc(signature, output)
 

@@ -355,6 +355,16 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
+        >>> np.allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X))
+        True
         """
         p = self.predict_proba(X)
         with np.errstate(divide="ignore"):

@@ -76,6 +76,18 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(0, 3, 200)[:, None]
+        >>> y = np.sin(x[:, 0]) + np.random.default_rng(0).normal(0, 0.1, 200)
+        >>> settings = {"solver": "lbfgs", "max_iter": 1000, "random_state": 0}
+        >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, **settings)
+        >>> model = fastnn.ConformalRegressor(one, cv=4, random_state=0).fit(x, y)
+        >>> model.n_held_out_
+        200
         """
         if isinstance(self.estimator, Network) and not isinstance(self.cv, str):
             raise ValueError(
@@ -132,6 +144,16 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         ndarray
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000, random_state=0)
+        >>> model = fastnn.ConformalClassifier(one, cv=3, random_state=0).fit(X, y)
+        >>> model.predict(X[[0, 50, 100]])
+        array([0, 1, 2])
         """
         check_is_fitted(self)
         return self.estimator_.predict(X)
@@ -243,6 +265,19 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         low, high : ndarray of float64, shape (n_samples,)
             Infinite if there are too few samples for the coverage: fewer than
             ``coverage / (1 - coverage)``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(0, 3, 200)[:, None]
+        >>> y = np.sin(x[:, 0]) + np.random.default_rng(0).normal(0, 0.1, 200)
+        >>> settings = {"solver": "lbfgs", "max_iter": 1000, "random_state": 0}
+        >>> one = fastnn.MLPRegressor(hidden_layer_sizes=8, **settings)
+        >>> model = fastnn.ConformalRegressor(one, cv=4, random_state=0).fit(x, y)
+        >>> low, high = model.predict_interval(x, coverage=0.8)
+        >>> bool(np.mean((low <= y) & (y <= high)) > 0.75)
+        True
         """
         check_is_fitted(self)
         coverage = self._coverage(coverage)
@@ -403,6 +438,17 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         -------
         ndarray of bool, shape (n_samples, n_classes)
             Whether each class is in the set, in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000, random_state=0)
+        >>> model = fastnn.ConformalClassifier(one, cv=3, random_state=0).fit(X, y)
+        >>> sets = model.predict_set(X, coverage=0.95)
+        >>> bool(sets[range(150), y].mean() > 0.9)
+        True
         """
         check_is_fitted(self)
         coverage = self._coverage(coverage)
@@ -423,6 +469,18 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> one = fastnn.MLPClassifier((8,), solver="lbfgs", max_iter=1000, random_state=0)
+        >>> model = fastnn.ConformalClassifier(one, cv=3, random_state=0).fit(X, y)
+        >>> model.predict_proba(X[[0, 50, 100]]).round().astype(int)
+        array([[1, 0, 0],
+               [0, 1, 0],
+               [0, 0, 1]])
         """
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)

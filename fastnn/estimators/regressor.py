@@ -224,6 +224,15 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(-1, 1, 100)[:, None]
+        >>> model = fastnn.MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", random_state=0)
+        >>> model.fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.9
+        True
         """
         if self.loss == "gaussian" or self._outputs_per_target() == 1:
             return super().score(X, y, sample_weight)

@@ -51,7 +51,14 @@ class Picture:
     draw: Callable[[bool], Figure]
 
     def figure(self, narrow: bool = False) -> Figure:
-        """Draw the figure with Matplotlib."""
+        """Draw the figure with Matplotlib.
+
+        Examples
+        --------
+        >>> from fastnn import experiments
+        >>> picture = experiments.data().pictures[0]
+        >>> picture.figure(narrow=True).savefig("data.png")
+        """
         with drawing():
             return self.draw(narrow)
 
@@ -69,6 +76,14 @@ class Picture:
         -------
         list of bytes
             Contents of one file per format.
+
+        Examples
+        --------
+        >>> from fastnn import experiments
+        >>> picture = experiments.data().pictures[0]
+        >>> svg, png = picture.render("svg", "png")
+        >>> png[1:4]
+        b'PNG'
         """
         files = []
         with drawing():
@@ -88,7 +103,15 @@ class Picture:
         return files
 
     def data_uri(self, narrow: bool = False) -> str:
-        """The figure as an SVG in a data URI."""
+        """The figure as an SVG in a data URI.
+
+        Examples
+        --------
+        >>> from fastnn import experiments
+        >>> picture = experiments.data().pictures[0]
+        >>> picture.data_uri()[:19]
+        'data:image/svg+xml;'
+        """
         return as_data_uri(self.render("svg", narrow=narrow)[0], "svg+xml")
 
 

@@ -195,7 +195,7 @@ def run(
     seeds = seeds or (QUICK_SEEDS if quick else SEEDS)
     backend = backends.load(backend).NAME
     folder = None if out is None else Path(out)
-    require("matplotlib", "an experiment")
+    require("matplotlib", "an experiment", "experiments")
     if folder is not None:
         require("jinja2", "the report")
     if folder is not None:

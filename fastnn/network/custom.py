@@ -80,6 +80,13 @@ class _CustomFunction:
         ------
         ValueError
             If the backend cannot call the functions, or they do not return one real number.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> square = fastnn.CustomActivation(lambda z: z * z, lambda z: 2 * z, name="square")
+        >>> square.for_kernels("numpy", "float32") is square
+        True
         """
         if backend == "numpy":
             for argument in ("f", "df"):

@@ -131,6 +131,18 @@ class Ensemble:
         ------
         ValueError
             If the networks are regressions.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 1, 1]
+        >>> nets = [fastnn.Network([1, 8, 2], standardize=True, random_state=k) for k in range(2)]
+        >>> histories = fastnn.fit_many(nets, X, y, epochs=100)
+        >>> mean = fastnn.Ensemble(nets, weights=[1, 3]).predict_proba(X)
+        >>> first, second = (net.predict_proba(X) for net in nets)
+        >>> np.allclose(mean, 0.25 * first + 0.75 * second)
+        True
         """
         return self._mean([net.predict_proba for net in self.networks], X)
 
@@ -188,6 +200,20 @@ class Ensemble:
         -------
         ndarray, shape (samples,) or (samples, targets)
             As for :meth:`fastnn.Network.predict_point`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> nets = [
+        ...     fastnn.Network([1, 8, 3], loss="quantile", quantile=[0.1, 0.5, 0.9], random_state=k)
+        ...     for k in range(2)
+        ... ]
+        >>> histories = fastnn.fit_many(nets, x, x[:, 0] ** 2, epochs=20)
+        >>> ensemble = fastnn.Ensemble(nets)
+        >>> ensemble.predict(x).shape, ensemble.predict_point(x).shape
+        ((50, 3), (50,))
         """
         if self.first.is_regression:
             return self._mean([net.predict_point for net in self.networks], X)
@@ -234,6 +260,16 @@ class Ensemble:
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 1, 1]
+        >>> nets = [fastnn.Network([1, 8, 2], standardize=True, random_state=k) for k in range(2)]
+        >>> histories = fastnn.fit_many(nets, X, y, epochs=100)
+        >>> fastnn.Ensemble(nets).score(X, y) > 0.8
+        True
         """
         from sklearn.metrics import accuracy_score, r2_score
 
@@ -256,6 +292,17 @@ class Ensemble:
             The cross-entropy; for squared_error, half the squared error summed over the outputs,
             in the standardised units of the first network; for other losses, the weighted mean of
             the losses of the networks.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 1, 1]
+        >>> nets = [fastnn.Network([1, 8, 2], standardize=True, random_state=k) for k in range(2)]
+        >>> histories = fastnn.fit_many(nets, X, y, epochs=100)
+        >>> losses = [net.loss(X, y) for net in nets]
+        >>> bool(fastnn.Ensemble(nets).loss(X, y) <= np.mean(losses))
+        True
         """
         y = np.asarray(y)
         if self.first.is_regression and self.loss_name != "squared_error":
@@ -272,11 +319,34 @@ class Ensemble:
         return float(-np.log(np.maximum(label_proba, np.finfo(np.float32).tiny)).mean())
 
     def out_of_range(self, X: Any, deviations: float = FAR) -> np.ndarray:
-        """Find samples far outside the training range of all networks; see ``Network``."""
+        """Find samples far outside the training range of all networks; see ``Network``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 1, 1]
+        >>> nets = [fastnn.Network([1, 8, 2], standardize=True, random_state=k) for k in range(2)]
+        >>> histories = fastnn.fit_many(nets, X, y, epochs=100)
+        >>> fastnn.Ensemble(nets).out_of_range([[5.0], [500.0]])
+        array([False,  True])
+        """
         return np.all([net.out_of_range(X, deviations) for net in self.networks], axis=0)
 
     def save(self, path: str | os.PathLike, *, training: dict[str, Any] | None = None) -> None:
-        """Write a model file; :func:`fastnn.load` reads it. See :func:`fastnn.storage.save`."""
+        """Write a model file; :func:`fastnn.load` reads it. See :func:`fastnn.storage.save`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> X, y = np.arange(8.0)[:, None], [0, 0, 0, 0, 1, 1, 1, 1]
+        >>> nets = [fastnn.Network([1, 8, 2], standardize=True, random_state=k) for k in range(2)]
+        >>> histories = fastnn.fit_many(nets, X, y, epochs=100)
+        >>> fastnn.Ensemble(nets).save("ensemble.safetensors")
+        >>> fastnn.load("ensemble.safetensors")
+        Ensemble of 2 networks, 68 parameters
+        """
         from fastnn.storage import save
 
         save(self, path, training=training)

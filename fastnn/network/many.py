@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -77,6 +77,38 @@ class Fit:
         self.arguments = arguments
 
 
+@overload
+def fit_many(
+    networks: Iterable[Network | Fit | Mapping[str, Any]],
+    X: Any = None,
+    y: Any = None,
+    *,
+    n_threads: int | None = None,
+    errors: Literal["raise"] = "raise",
+    verbose: bool = False,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | timedelta | None = None,
+    resume: bool = False,
+    **arguments: Any,
+) -> list[History]: ...
+
+
+@overload
+def fit_many(
+    networks: Iterable[Network | Fit | Mapping[str, Any]],
+    X: Any = None,
+    y: Any = None,
+    *,
+    n_threads: int | None = None,
+    errors: str,
+    verbose: bool = False,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | timedelta | None = None,
+    resume: bool = False,
+    **arguments: Any,
+) -> list[History | DivergenceError]: ...
+
+
 def fit_many(
     networks: Iterable[Network | Fit | Mapping[str, Any]],
     X: Any = None,
@@ -89,7 +121,7 @@ def fit_many(
     checkpoint_every: int | timedelta | None = None,
     resume: bool = False,
     **arguments: Any,
-) -> list[History | DivergenceError]:
+) -> Sequence[History | DivergenceError]:
     """Train many networks of different shapes and settings, one network per core.
 
     Each result is bitwise equal to that of the network's own ``fit`` on one thread, whatever

@@ -453,6 +453,16 @@ class Network(Portable, Differentiable, Stepwise, Trainable):
         ndarray, shape (samples,) or (samples, targets)
             With several quantiles, the one nearest to the median; otherwise the result of
             :meth:`predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> net = fastnn.Network([1, 8, 3], loss="quantile", quantile=[0.1, 0.5, 0.9])
+        >>> history = net.fit(x, x[:, 0])
+        >>> net.predict(x).shape, net.predict_point(x).shape
+        ((50, 3), (50,))
         """
         if self.spec.outputs_per_target == 1:
             return self.predict(X)

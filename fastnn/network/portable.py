@@ -215,10 +215,14 @@ class Portable:
 
         Examples
         --------
-        >>> import fastnn
+        >>> import ctypes, numpy as np, fastnn
         >>> net = fastnn.Network([2, 3, 2], random_state=0)
         >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1])
-        >>> net.cfunc()  # doctest: +SKIP
+        >>> f = net.cfunc("predict_double")
+        >>> x, out = (ctypes.c_double * 2)(0.0, 1.0), (ctypes.c_double * 2)()
+        >>> f.ctypes(x, out)
+        >>> np.allclose(out, net.predict_proba([[0.0, 1.0]]))
+        True
         """
         net = cast("Network", self)
         self._check_compilable(output)

@@ -135,6 +135,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             If an argument is invalid, or if all columns are left out.
         DivergenceError
             If the loss is not finite before the first epoch ends.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0)
+        >>> model.fit(table, y, X_val=table, y_val=y).n_iter_
+        16
         """
         keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
         refuse_masked("X", X)
@@ -377,6 +386,15 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         ndarray of bool, shape (n_samples,)
             True where an encoded column is more than three interquartile ranges (or half ranges, if
             that is 0) below the smallest or above the largest value of training.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0).fit(table, y)
+        >>> model.out_of_range({"size": [3.0, 3000.0], "colour": ["red", "red"]})
+        array([False,  True])
         """
         return self._averaged().out_of_range(self._encoded(X))
 
@@ -390,6 +408,17 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         ----------
         path : path
             By convention with the extension ``.safetensors``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0).fit(table, y)
+        >>> model.save("sizes.safetensors")
+        >>> again = fastnn.load("sizes.safetensors")
+        >>> bool((again.predict(table) == model.predict(table)).all())
+        True
         """
         check_is_fitted(self)
         TableModel(self.encoding_, self._averaged()).save(path)

@@ -101,6 +101,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X is not a table, or all columns are left out.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 3.0, 8.0], "colour": ["red", "blue", "red"], "note": [""] * 3}
+        >>> encoder = fastnn.TableEncoder(columns={"size": "category"}).fit(table)
+        >>> [(column.name, column.kind) for column in encoder.encoding_.columns]
+        [('size', 'category'), ('colour', 'category'), ('note', 'drop')]
         """
         if self.scaling not in SCALINGS:
             raise ValueError(
@@ -142,6 +150,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If columns are missing; the message names them.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, None, 8.0], "colour": ["red", "blue", "red"]}
+        >>> encoder = fastnn.TableEncoder(scaling=None).fit(table)
+        >>> encoder.transform({"colour": ["blue", "red"], "size": [2.0, None]})
+        array([[ 2. ,  0. ,  1. ],
+               [ 4.5,  1. , -1. ]])
         """
         check_is_fitted(self, "encoding_")
         return self.encoding_.transform(X, remarks)
@@ -157,6 +174,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of str
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, None, 8.0], "colour": ["red", "blue", "red"]}
+        >>> encoder = fastnn.TableEncoder(scaling=None).fit(table)
+        >>> encoder.get_feature_names_out()
+        array(['size', 'size=missing', 'colour=blue'], dtype=object)
         """
         check_is_fitted(self, "encoding_")
         return np.array(self.encoding_.names, object)
@@ -167,6 +192,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         str
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, None, 8.0], "colour": ["red", "blue", "red"]}
+        >>> encoder = fastnn.TableEncoder(scaling=None).fit(table)
+        >>> print(encoder.summary())
+        size    number; 1 of 3 missing (filled with 4.5), and a column that says where
+        colour  2 categories (blue, red), as +1 and -1
         """
         check_is_fitted(self, "encoding_")
         rows = self.encoding_.summary()
@@ -181,6 +215,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         state : dict
             JSON-serializable data.
         arrays : dict of str to ndarray of float64, 1-D
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, None, 8.0], "colour": ["red", "blue", "red"]}
+        >>> encoder = fastnn.TableEncoder(scaling=None).fit(table)
+        >>> state, arrays = encoder.to_state()
+        >>> sorted(state)
+        ['columns', 'positional', 'scaling', 'version']
         """
         check_is_fitted(self, "encoding_")
         return self.encoding_.to_state()

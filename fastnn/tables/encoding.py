@@ -119,6 +119,15 @@ class Encoding:
         ------
         ValueError
             If all columns are left out, or if a column is invalid or not of the given kind.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding
+        >>> table = {"colour": ["red", "blue", "red"], "stars": [1, 2, 3]}
+        >>> Encoding.fit(table).names
+        ('colour=blue', 'stars')
+        >>> Encoding.fit(table, kinds={"stars": "category"}).names
+        ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
         columns = table if _are_columns(table) else columns_of(table)
         kinds = dict(kinds or {})
@@ -168,6 +177,15 @@ class Encoding:
         ------
         ValueError
             If a column is missing or cannot be read; the message names it.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding
+        >>> table = {"colour": ["red", "blue", "red"], "size": [1.0, None, 3.0]}
+        >>> encoding = Encoding.fit(table, scaling=None)
+        >>> encoding.transform({"size": [2.0, None], "colour": ["blue", "red"]})
+        array([[ 1.,  2.,  0.],
+               [-1.,  2.,  1.]])
         """
         columns = table if _are_columns(table) else columns_of(table)
         found = self._find(columns, remarks)
@@ -216,11 +234,31 @@ class Encoding:
         return [by_name.get(code.name) if code.kind != "drop" else None for code in self.columns]
 
     def summary(self) -> list[tuple[str, str]]:
-        """Name of each column and description of its encoding."""
+        """Name of each column and description of its encoding.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding
+        >>> table = {"colour": ["red", "blue", "red"], "size": [1.0, None, 3.0]}
+        >>> encoding = Encoding.fit(table, scaling=None)
+        >>> for name, what in encoding.summary():
+        ...     print(name, what, sep=": ")
+        colour: 2 categories (blue, red), as +1 and -1
+        size: number; 1 of 3 missing (filled with 2), and a column that says where
+        """
         return [(code.name, code.what()) for code in self.columns]
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Arguments of :meth:`from_state`: JSON-serializable data, and float64 arrays by name."""
+        """Arguments of :meth:`from_state`: JSON-serializable data, and float64 arrays by name.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding
+        >>> table = {"colour": ["red", "blue", "red"], "size": [1.0, None, 3.0]}
+        >>> state, arrays = Encoding.fit(table).to_state()
+        >>> sorted(state), sorted(arrays)
+        (['columns', 'positional', 'scaling', 'version'], ['factor', 'shift'])
+        """
         state = {
             "version": VERSION,
             "scaling": self.scaling,
@@ -239,6 +277,15 @@ class Encoding:
         ------
         ValueError
             If the state is invalid; everything in it is checked.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding
+        >>> table = {"colour": ["red", "blue", "red"], "size": [1.0, None, 3.0]}
+        >>> encoding = Encoding.fit(table, scaling=None)
+        >>> again = Encoding.from_state(*encoding.to_state())
+        >>> again.names == encoding.names
+        True
         """
         checked = _checked(state)
         lengths = array_lengths(state)

@@ -199,6 +199,18 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         -------
         ndarray, shape (n_samples, n_classes)
             In the order of ``classes_``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0).fit(table, y)
+        >>> model.classes_.tolist()
+        ['large', 'small']
+        >>> p = model.predict_proba({"colour": ["blue", "blue"], "size": [1.5, 8.5]})
+        >>> bool(p[0, 1] > 0.5 > p[1, 1])
+        True
         """
         return self._outputs(X)
 
@@ -213,6 +225,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Returns
         -------
         ndarray, shape (n_samples, n_classes)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0).fit(table, y)
+        >>> np.allclose(np.exp(model.predict_log_proba(table)), model.predict_proba(table))
+        True
         """
         with np.errstate(divide="ignore"):
             return np.log(self._outputs(X))
@@ -228,6 +250,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Returns
         -------
         ndarray, shape (n_samples,)
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> model = fastnn.TabularClassifier(n_epochs=16, random_state=0).fit(table, y)
+        >>> model.predict({"colour": ["blue", "blue"], "size": [1.5, 8.5]}).tolist()
+        ['small', 'large']
         """
         chosen = self._outputs(X).argmax(axis=1)  # first, since it checks that fit was called
         return self.classes_[chosen]
@@ -384,6 +415,16 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         ------
         ValueError
             If ``return_std`` is set, the loss is not "gaussian", and there is only one member.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = [1.2, 2.1, 7.9, 9.2] * 10
+        >>> model = fastnn.TabularRegressor(n_epochs=16, n_members=2, random_state=0).fit(table, y)
+        >>> mean, std = model.predict({"colour": ["blue"], "size": [5.0]}, return_std=True)
+        >>> mean.shape, std.shape
+        ((1,), (1,))
         """
         if not return_std:
             return self._outputs(X)
@@ -410,6 +451,15 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = fastnn.TabularRegressor(n_epochs=16, random_state=0).fit(X, y)
+        >>> model.score(X, y) > 0.3
+        True
         """
         predicted = self._averaged().predict_point(self._encoded(X))
         return float(r2_score(y, predicted, sample_weight=sample_weight))

@@ -96,12 +96,40 @@ class TableModel(NoCompiledCalls):
         ndarray, shape (rows,)
         deviations : ndarray, shape (rows,)
             Only with ``return_std``.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.tables import Encoding, TableModel
+        >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
+        >>> encoding = Encoding.fit(table)
+        >>> net = fastnn.Network([encoding.n_outputs, 8, 2], standardize=True, random_state=0)
+        >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
+        >>> model = TableModel(encoding, net)
+        >>> model.predict({"colour": ["blue", "red"], "size": [2.0, 1.0]}).tolist()
+        ['b', 'a']
         """
         options: Any = {"return_std": True} if return_std else {}
         return self.network.predict(self.encoding.transform(X), **options)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, shape (rows, classes)."""
+        """Probabilities of the classes, shape (rows, classes).
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.tables import Encoding, TableModel
+        >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
+        >>> encoding = Encoding.fit(table)
+        >>> net = fastnn.Network([encoding.n_outputs, 8, 2], standardize=True, random_state=0)
+        >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
+        >>> model = TableModel(encoding, net)
+        >>> model.predict_proba(table).round().astype(int)
+        array([[1, 0],
+               [0, 1],
+               [1, 0],
+               [0, 1]])
+        """
         model: Any = self.network
         return model.predict_proba(self.encoding.transform(X))
 
@@ -122,6 +150,18 @@ class TableModel(NoCompiledCalls):
         ------
         ValueError
             If ``network`` is an estimator, which does not store the range.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.tables import Encoding, TableModel
+        >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
+        >>> encoding = Encoding.fit(table)
+        >>> net = fastnn.Network([encoding.n_outputs, 8, 2], standardize=True, random_state=0)
+        >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
+        >>> model = TableModel(encoding, net)
+        >>> model.out_of_range({"size": [2.0, 1.0], "colour": ["red", "red"]})
+        array([False, False])
         """
         find = getattr(self.network, "out_of_range", None)
         if find is None:
@@ -129,14 +169,41 @@ class TableModel(NoCompiledCalls):
         return find(self.encoding.transform(X))
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy, or R^2 for a regression; rows without a target are left out."""
+        """Accuracy, or R^2 for a regression; rows without a target are left out.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.tables import Encoding, TableModel
+        >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
+        >>> encoding = Encoding.fit(table)
+        >>> net = fastnn.Network([encoding.n_outputs, 8, 2], standardize=True, random_state=0)
+        >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
+        >>> model = TableModel(encoding, net)
+        >>> model.score(table, ["a", "b", "a", "b"])
+        1.0
+        """
         task = "regression" if self.classes_ is None else "classification"
         column = table_target(y, task)
         encoded = self.encoding.transform(X)[column.known]
         return self.network.score(encoded, column.values)
 
     def save(self, path: str | os.PathLike, *, training: dict[str, Any] | None = None) -> None:
-        """Write a model file; see :func:`fastnn.storage.save`."""
+        """Write a model file; see :func:`fastnn.storage.save`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn.tables import Encoding, TableModel
+        >>> table = {"size": [1.0, 2.0, None, 4.0], "colour": ["red", "blue", "red", "green"]}
+        >>> encoding = Encoding.fit(table)
+        >>> net = fastnn.Network([encoding.n_outputs, 8, 2], standardize=True, random_state=0)
+        >>> history = net.fit(encoding.transform(table), ["a", "b", "a", "b"], epochs=500)
+        >>> model = TableModel(encoding, net)
+        >>> model.save("colours.safetensors")
+        >>> fastnn.load("colours.safetensors").predict(table).tolist()
+        ['a', 'b', 'a', 'b']
+        """
         from fastnn import storage
 
         storage.save(self, path, training=training)

@@ -47,22 +47,60 @@ class Remarks:
     in_order: bool = False
 
     def add_unknown(self, name: str, n_rows: int, categories: Iterable[str]) -> None:
-        """Record rows with unknown categories."""
+        """Record rows with unknown categories.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Remarks
+        >>> remarks = Remarks()
+        >>> remarks.add_unknown("colour", 2, ["green"])
+        >>> print(*remarks.lines())
+        column 'colour': 2 rows have categories that training did not have ('green')
+        """
         before, examples = self.unknown.get(name, (0, []))
         self.unknown[name] = before + n_rows, _some(examples, categories)
 
     def add_odd(self, name: str, kind: str, texts: Iterable[str]) -> None:
-        """Record texts that are not of the column's kind."""
+        """Record texts that are not of the column's kind.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Remarks
+        >>> remarks = Remarks()
+        >>> remarks.add_odd("size", "number", ["large"])
+        >>> remarks.lines()
+        ["column 'size': 'large' is no number and counted as missing"]
+        """
         self.odd[name] = kind, _some(self.odd.get(name, ("", []))[1], texts)
 
     def add_below(self, name: str, floor: float, values: np.ndarray) -> None:
-        """Record values far below ``floor``, at which they were clipped before the logarithm."""
+        """Record values far below ``floor``, at which they were clipped before the logarithm.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn.tables import Remarks
+        >>> remarks = Remarks()
+        >>> remarks.add_below("income", 1.0, np.array([-5.0]))
+        >>> list(remarks.below)
+        ['income']
+        """
         before, _, examples = self.below.get(name, (0, floor, []))
         texts = (f"{value:.6g}" for value in values.tolist())
         self.below[name] = before + len(values), floor, _some(examples, texts)
 
     def lines(self) -> list[str]:
-        """The remarks, one per line."""
+        """The remarks, one per line.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding, Remarks
+        >>> encoding = Encoding.fit({"colour": ["red", "blue", "red"]})
+        >>> remarks = Remarks()
+        >>> X = encoding.transform({"colour": ["red"], "size": [3]}, remarks)
+        >>> remarks.lines()
+        ["not used: 'size'"]
+        """
         found = []
         if self.in_order:
             found.append("the table has no column names: columns are taken in order")
@@ -77,7 +115,17 @@ class Remarks:
         return [*found, *self.value_lines()]
 
     def value_lines(self) -> list[str]:
-        """Remarks on values that were clipped or counted as missing, one per line."""
+        """Remarks on values that were clipped or counted as missing, one per line.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Encoding, Remarks
+        >>> encoding = Encoding.fit({"size": [1.0, 2.0, 4.0]})
+        >>> remarks = Remarks()
+        >>> X = encoding.transform({"size": ["3", "large"]}, remarks)
+        >>> remarks.value_lines()
+        ["column 'size': 'large' is no number and counted as missing"]
+        """
         found = []
         for name, (count, floor, examples) in self.below.items():
             rows = "row" if count == 1 else "rows"
@@ -90,7 +138,16 @@ class Remarks:
         return found
 
     def odd_lines(self) -> list[str]:
-        """Remarks on texts that are not of the column's kind, one per line."""
+        """Remarks on texts that are not of the column's kind, one per line.
+
+        Examples
+        --------
+        >>> from fastnn.tables import Remarks
+        >>> remarks = Remarks()
+        >>> remarks.add_odd("size", "number", ["large"])
+        >>> remarks.odd_lines()
+        ["column 'size': 'large' is no number and counted as missing"]
+        """
         found = []
         for name, (kind, examples) in self.odd.items():
             are = "is" if len(examples) == 1 else "are"

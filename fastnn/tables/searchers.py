@@ -68,6 +68,15 @@ class _Search:
         KeyboardInterrupt
             If the search is interrupted before a trial has a score. A later interrupt ends the
             search with the trials completed so far.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> table = {"size": [1.0, 2.0, 8.0, 9.0] * 10, "colour": ["red", "blue", None, "red"] * 10}
+        >>> y = ["small", "small", "large", "large"] * 10
+        >>> search = fastnn.TabularSearchClassifier(n_trials=2, n_epochs=8, cv=2, random_state=0)
+        >>> search.fit(table, y).n_features_in_
+        2
         """
         base: Any = super()
         return base.fit(X, y, sample_weight)

@@ -29,10 +29,14 @@ class Lines:
         Total number of items; None if unknown.
     done : int, default=0
         Number of items already completed.
+    percent : bool, default=False
+        Whether the items are percents, with a ``total`` of 100.
     """
 
-    def __init__(self, name: str, total: int | None, done: int = 0) -> None:
-        self._name, self._total, self._done = name, total, done
+    def __init__(
+        self, name: str, total: int | None, done: int = 0, *, percent: bool = False
+    ) -> None:
+        self._name, self._total, self._done, self._percent = name, total, done, percent
         self._wait = FIRST_DELAY
         self._started = time.monotonic()
         self._next = self._started + self._wait
@@ -77,7 +81,7 @@ class Lines:
         seconds, count = now - self._first[0], done - self._first[1]
         of_total, rest = "", ""
         if self._total is not None:
-            of_total = f" of {self._total:,}"
+            of_total = "%" if self._percent else f" of {self._total:,}"
             if count > 0 and done < self._total:
                 rest = f", about {seconds * (self._total - done) / count:.0f} s left"
         _write(f"{self._name} {done:,}{of_total}{text}, {now - self._started:.0f} s{rest}")

@@ -65,7 +65,8 @@ class Optimizer:
         Examples
         --------
         >>> from fastnn import SGD
-        >>> SGD(0.1).for_kernels()  # doctest: +SKIP
+        >>> SGD(0.1, momentum=0.9).for_kernels().constants[0, 0]
+        np.float64(0.9)
         """
         import numpy as np
 
@@ -399,7 +400,14 @@ class LevenbergMarquardt(Optimizer):
         return 3 if self.is_bayesian else 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return name and settings."""
+        """Return name and settings.
+
+        Examples
+        --------
+        >>> from fastnn import LevenbergMarquardt
+        >>> LevenbergMarquardt(damping=0.01).to_dict()["damping"]
+        0.01
+        """
         own = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return {"name": self.name, **own}
 

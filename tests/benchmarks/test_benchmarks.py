@@ -28,6 +28,7 @@ from benchmarks.__main__ import command
 from benchmarks.cnn import __main__ as cnn_command
 from benchmarks.cnn import measuring as cnn_measuring
 from benchmarks.cnn import report
+from benchmarks.cnn.__main__ import CURVES
 from benchmarks.contenders import CONTENDERS, base
 from benchmarks.contenders.numpy_hand import NumpyByHand
 from benchmarks.jobs import JOBS
@@ -341,6 +342,12 @@ def test_charts_of_the_published_tables():
     ratios, facts = published.waits_ratios(text)
     assert min(ratios.values()) > 0
     assert facts["usable_cores"] >= 1
+    # a curve ends near the mean over the seeds, which the table has
+    curves = json.loads(CURVES.read_text(encoding="utf-8"))
+    for curve in curves["curves"]:
+        row = next(x for x in text.splitlines() if x.startswith(f"| {curve['name']} | "))
+        *_, error, _ = [cell.strip() for cell in row.strip("| ").split("|")]
+        assert 100 - 100 * curve["points"][-1][1] == pytest.approx(float(error.split()[0]), abs=0.3)
 
 
 @pytest.mark.slow
@@ -456,8 +463,9 @@ def test_tables_of_the_convolutional_network():
     lines = report.markdown(cnn_run()).splitlines()
     assert "| tf.function, float32 | 50.0 (1,000) |" in lines
     assert "| tf.function, float32 | 50.0 |  |" in lines
-    # the median of 4 and 6 seconds; (98.9 + 99.1) / 2, and 0.1 as its standard error
-    assert "| course | 2.00 | never | 5.00 | 1/1.0 | 99.00 ± 0.10 % | 2 |" in lines
+    # the median of 4 and 6 seconds; (1.1 + 0.9) / 2, and 0.1 as its standard error
+    assert "| course | 2.00 | never | 5.00 | 1/1.0 | 1.00 ± 0.10 % | 2 |" in lines
+    assert any("seconds to 1.33% error | seconds to 1% error" in line for line in lines)
     # 0.05 s more per report, every 100 steps of 0.05 s
     assert any("light 1.0%" in line for line in lines)
     assert "- failed: JAX, float32: jax is not installed" in lines
@@ -470,8 +478,11 @@ def test_tables_of_the_convolutional_network():
 def test_figure_of_the_convolutional_network():
     (ax,) = report.draw(cnn_run()).axes
     (course,) = [line for line in ax.lines if line.get_label() == "convolutional, course"]
-    # errors: 1 - accuracy, to rounding
-    np.testing.assert_allclose(course.get_ydata(), [0.5, 0.012, 0.011], rtol=1e-9)
+    # errors in percent: 1 - accuracy, to rounding
+    np.testing.assert_allclose(course.get_ydata(), [50, 1.2, 1.1], rtol=1e-9)
+    # one measure, in the axis and in all its labels
+    assert ax.get_ylabel() == "test error"
+    assert not ax.texts
 
 
 def test_options_of_the_convolutional_network():

@@ -107,6 +107,7 @@ def test_options_of_a_run_hold_for_its_file(wine, capsys):
         ("a,y\n1,0\n2,1\n", ["--separator", "xy"], "separator must be one character"),
         ("a,y\n1,0\n2,1\n", ["--decimal", "x"], "decimal must be . or ,; got 'x'"),
         ("a,y\n1,0\n2,1\n", ["--ignore", "b"], "there is no column 'b' to ignore"),
+        ("age,y\n1,0\n2,1\n", ["--ignore", "ags"], "did you mean 'age'?"),
         ("a,y\n1,0\n2,1\n", ["--gaps", "mean"], "'mean'"),
         ("a,b,y\n1,2,0\n2,3\n", [], "line 3: 2 values where the others have 3"),
     ],

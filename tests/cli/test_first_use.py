@@ -205,7 +205,8 @@ def test_empty_standard_input(run, piped):
         (["cnn", "board", "x", "--port", "70000"], "--port must be at most 65535; got '70000'"),
         (["predict", "a"], "Missing argument 'DATA'; see fastnn predict --help"),
         (["train", "--nonsense"], "--seed); see fastnn train --help"),
-        (["cnn", "export", "a"], "what to write is missing: --to keras, --to onnx, or --out FILE"),
+        (["cnn", "export", "a"], "name a FILE, or what to write: --to keras|onnx"),
+        (["cnn", "export", "a", "b.onnx", "--out", "c.onnx"], "give FILE or --out, not both"),
         (["cnn", "export", "a", "--to", "onnx", "--out", "x.keras"], "must end in .onnx"),
     ],
 )
@@ -322,6 +323,14 @@ def test_what_is_short_has_no_line(clock, capsys):
         clock.now = 1.9
         counted.one_more()
     assert capsys.readouterr().err == ""
+
+
+def test_percents(clock, capsys):
+    with lines.Lines("experiments", 100, percent=True) as counted:
+        counted.reach(0)
+        clock.now += 3
+        counted.reach(20, ", layers")
+    assert capsys.readouterr().err == "fastnn: experiments 20%, layers, 3 s, about 12 s left\n"
 
 
 def test_silence_is_explained(monkeypatch, capsys):

@@ -88,6 +88,7 @@ def test_page_of_a_table(page, target):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in bars
     assert "gap $" in bars  # not a formula
     assert re.findall(r"https?://(?!www\.w3\.org)", text) == []
+    assert '<meta name="viewport" content="width=device-width' in text  # fits a phone
 
 
 def test_page_of_a_watched_training(page):
@@ -119,7 +120,7 @@ def test_page_of_deviations_and_quantiles(page, tmp_path):
 
 def test_page_without_held_out_rows_or_report(page, tmp_path):
     text = page("class", "--test", "0")
-    assert "the samples of training were taken" in text
+    assert "Confusion matrix of the training samples." in text
     page("class", "--overwrite")
     (tmp_path / "run/report.html").unlink()
     with pytest.raises(FileNotFoundError):
@@ -134,7 +135,7 @@ def test_page_without_matplotlib(page, monkeypatch):
     found = Page(page("size"))
     assert found.images == {}
     assert "importance" in found.texts
-    assert any(text.startswith("Of the 24 samples held out: mean abs") for text in found.texts)
+    assert any(text.startswith("Of the 24 held-out samples: mean abs") for text in found.texts)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -1,6 +1,7 @@
 """The convolutional network: short runs on scikit-learn's digits, a few steps on MNIST."""
 
 import csv
+import doctest
 import io
 import json
 import os
@@ -85,6 +86,15 @@ def refused(run):
         return err
 
     return refused
+
+
+# --- docstrings ---------------------------------------------------------------
+
+
+def test_examples_of_docstrings():
+    result = doctest.testmod(models)
+    assert result.attempted > 20
+    assert not result.failed
 
 
 # --- data ---------------------------------------------------------------------
@@ -521,6 +531,10 @@ def test_command_trains_predicts_evaluates(run, drawn, digits, tmp_path):
 
     assert run("export", "r", "m.keras")[0] == 0
     assert (tmp_path / "m.keras").stat().st_size > 4 * N_PARAMS
+    code, out, err = run("export", "r", "m.keras")
+    assert (code, out) == (2, "")
+    assert "m.keras is there already; choose another name or --overwrite" in err
+    assert run("export", "r", "m.keras", "--overwrite")[0] == 0
     # more steps of a run that is finished; fast has a rate that depends on their number
     code, out, err = run("train", "--resume", "r", "--steps", "80")
     assert (code, out) == (2, "")

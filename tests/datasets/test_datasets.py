@@ -191,6 +191,7 @@ def test_task_can_be_given(tmp_path):
         ("a,b\n1,2\n", {}, "there is no column 'y'; columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": None}, "name the target's column; columns: 'a', 'b'"),
         ("a,b\n1,2\n", {"target": 2}, "there is no column 2"),
+        ("size,sold\n1,2\n", {"target": "solt"}, "'sold'; did you mean 'sold'\\?$"),
         ("a,y\n1,0\n1,2,3\n", {}, "line 3: 3 values where the others have 2"),
         ("a,a,y\n1,2,3\n", {}, "two columns are called 'a'"),
         ("a,y\n", {}, "there are no rows"),

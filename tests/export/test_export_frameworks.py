@@ -1,5 +1,8 @@
 """Keras and PyTorch: predictions there are ours, and the way back."""
 
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 from helpers import assert_same
@@ -14,6 +17,12 @@ FOLDED = {"float32": 1e-4, "float64": 1e-11}
 
 
 # --- PyTorch ----------------------------------------------------------------------------
+
+
+def test_examples_of_torch(torch):
+    result = doctest.testmod(importlib.import_module("fastnn.export.torch"))
+    assert result.attempted > 5
+    assert not result.failed
 
 
 def run_torch(torch, module, data):
@@ -131,6 +140,12 @@ def test_command_torch(torch, tmp_path, capsys, ending):
 
 
 # --- Keras ------------------------------------------------------------------------------
+
+
+def test_examples_of_keras(keras):
+    result = doctest.testmod(importlib.import_module("fastnn.export.keras"))
+    assert result.attempted > 5
+    assert not result.failed
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -165,10 +165,18 @@ def test_types_for_users(tmp_path):
     """A type checker finds the annotations of the package, and the mistake."""
     assert (ROOT / "fastnn" / "py.typed").exists()
     (tmp_path / "use.py").write_text(
+        "import numpy as np\n"
         "import fastnn\n"
         "net = fastnn.Network([2, 3, 2], activation='tanh', random_state=0)\n"
         "history = net.fit([[0.0, 1.0]], [0], optimizer=fastnn.Adam(0.01), epochs=2)\n"
         "last: float = history.seconds\n"
+        "histories = fastnn.fit_many([net, net], [[0.0, 1.0]], [0], epochs=2)\n"
+        "final: list[float] = [one.loss[-1] for one in histories]\n"
+        "proba: np.ndarray = fastnn.Ensemble([net]).predict_proba([[0.0, 1.0]])\n"
+        "model = fastnn.MLPClassifier((8,)).fit([[0.0, 1.0]], [0])\n"
+        "labels: np.ndarray = model.predict([[0.0, 1.0]])\n"
+        "tape = net.forward(np.zeros((1, 2)))\n"
+        "gradient: np.ndarray = tape.backward(tape.outputs)\n"
         "fastnn.Network([2, 3, 2], l2='strong')\n"
     )
     mypy = [sys.executable, "-m", "mypy"]
@@ -181,4 +189,4 @@ def test_types_for_users(tmp_path):
         check=False,
     )
     assert "Found 1 error in 1 file" in done.stdout, done.stdout + done.stderr
-    assert 'use.py:5: error: Argument "l2" to "Network" has incompatible type "str"' in done.stdout
+    assert 'use.py:13: error: Argument "l2" to "Network" has incompatible type "str"' in done.stdout

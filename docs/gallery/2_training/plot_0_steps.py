@@ -18,6 +18,7 @@ rule = fastnn.SGD(learning_rate=1.0)
 figure, axes = plt.subplots(2, 2, figsize=(8, 6.5), layout="constrained", sharex=True, sharey=True)
 for ax, steps in zip(axes.flat, (1, 30, 300, 3000), strict=True):
     net.fit(X, y, optimizer=rule, epochs=steps - net.n_epochs_)
-    fastnn.plots.decision_boundary(net, X, y, ax=ax, title=f"{steps:,} steps, {net.loss(X, y):.2f}")
+    title = f"{steps:,} step{'s' if steps > 1 else ''}, loss {net.loss(X, y):.2f}"
+    fastnn.plots.decision_boundary(net, X, y, ax=ax, title=title)
     ax.get_legend().remove()
     ax.label_outer()

@@ -26,4 +26,4 @@ figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for k, (rate, history) in enumerate(zip(rates, histories, strict=True)):
     ax.loglog(range(1, 2001), history.loss, color=plt.cm.viridis(k / 5.5), label=f"{rate:g}")
 ax.set(xlabel="epoch", ylabel="training loss")
-_ = ax.legend(title="learning rate", frameon=False)
+_ = ax.legend(title="learning rate", loc="upper left", bbox_to_anchor=(1, 1))
