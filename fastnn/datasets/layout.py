@@ -158,8 +158,8 @@ def _codes_read_as_numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) 
             example = next((cell for cell in cells_there if cell[0] == "0" < max(cell)), None)
             if example is not None:
                 notes.append(
-                    f"column {name!r}: {example} is read as the number {int(example)} "
-                    f"(--column {name}=category takes such values as codes)"
+                    f"column {name!r}: {example} is read as {int(example)}, without the zeros "
+                    f"(--column {name}=category takes the values as categories)"
                 )
     return notes
 

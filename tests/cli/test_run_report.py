@@ -65,6 +65,21 @@ def page(tmp_path, monkeypatch):
     return make
 
 
+def test_page_for_small_and_dark_screens(page):
+    text = page("class")
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "missing" in Page(text).texts
+    frame = pd.read_csv("table.csv").drop(columns="gap $")
+    frame.to_csv("table.csv", index=False)
+    arguments = ["train", "table.csv", "--target", "class", "--epochs", "2", "--out", "other"]
+    assert cli.main(arguments) == 0
+    with open("other/report.html", encoding="utf-8") as file:
+        texts = Page(file.read()).texts
+    assert "becomes" in texts
+    assert "missing" not in texts  # a column that would be empty
+
+
 @pytest.mark.parametrize("target", ["class", "three", "size"])
 def test_page_of_a_table(page, target):
     text = page(target)
@@ -119,7 +134,7 @@ def test_page_of_deviations_and_quantiles(page, tmp_path):
 
 def test_page_without_held_out_rows_or_report(page, tmp_path):
     text = page("class", "--test", "0")
-    assert "the samples of training were taken" in text
+    assert "predicted classes of the samples of training" in text
     page("class", "--overwrite")
     (tmp_path / "run/report.html").unlink()
     with pytest.raises(FileNotFoundError):

@@ -146,8 +146,8 @@ def test_codes_with_leading_zeros_are_mentioned(tmp_path):
     first, *notes = data.notes
     assert first.endswith("2 rows")
     assert notes == [
-        "column 'plz': 01067 is read as the number 1067 (--column plz=category takes such values "
-        "as codes)"
+        "column 'plz': 01067 is read as 1067, without the zeros (--column plz=category takes the "
+        "values as categories)"
     ]
 
 
