@@ -10,17 +10,21 @@ from __future__ import annotations
 import heapq
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from fastnn.tables.halving import Halving
 from fastnn.tables.kept import InFolder, Key
+from fastnn.tables.pools import pool
 from fastnn.tables.search import Plan, fit_cost
 from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, folds_of, own_settings
 
 FEATURES, FOLDS, BATCH = 30, 5, 256
 EPOCHS = 4  # epochs of a measured fit
+DRAWS = 10  # simulated searches with different settings; their mean is printed
 
 
 def problem_of(rows: int) -> Problem:
@@ -56,50 +60,49 @@ def overhead_seconds(network: object) -> tuple[float, float]:
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
         joblib.parallel_config("dask", client=client),
+        pool(answer, network, None) as results_of,
     ):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         for count in (20, 200):  # the first round includes the imports of the workers
+            tasks = iter([(k,) for k in range(count)])
             started = time.process_time()
-            for _ in parallel(joblib.delayed(answer)(network) for _ in range(count)):
+            for _ in results_of(lambda tasks=tasks: next(tasks, None)):
                 pass
         return (time.process_time() - started) / 200, keeping
 
 
-def answer(network: object) -> object:
+def answer(network: object, number: int) -> object:
     """A task that returns a network."""
     return network
 
 
-def makespan(rounds: Sequence[Sequence[float]], workers: int, serial: float) -> float:
-    """Simulated time of rounds of tasks, each round starting after the previous one.
+def simulated(
+    plan: Plan, problem: Problem, seconds: dict[float, float], workers: int, serial: float
+) -> tuple[float, float]:
+    """Simulate a search; return its efficiency and its time.
 
-    One machine distributes the tasks and collects the results, which takes it ``serial`` seconds
-    per task.
+    One machine distributes the fits and collects the results, which takes it ``serial`` seconds
+    per fit. The settings are drawn with the problem's seed; the ranks of the trials are random.
     """
-    now = 0.0
-    for tasks in rounds:
-        free, handing = [now] * workers, now
-        heapq.heapify(free)
-        for seconds in tasks:
-            handing = max(handing, heapq.heappop(free)) + serial
-            heapq.heappush(free, handing + seconds)
-        now = max(free)
-    return now
-
-
-def seconds_by_round(
-    plan: Plan, problem: Problem, seconds: dict[float, float]
-) -> list[list[float]]:
-    """Seconds of all fits of a search by round, in the order in which they are distributed."""
-    rng = np.random.default_rng(1)
-    settings, rounds = drawn_settings(problem, plan.trials), []
-    for k, (epochs, number) in enumerate(plan.rounds()):
-        chosen = rng.permutation(np.arange(1, plan.trials))[:number]  # random, as if the best
-        tasks = [seconds[fit_cost(FEATURES, settings[n])] * epochs for n in chosen]
-        tasks = sorted(np.repeat(tasks, FOLDS).tolist(), reverse=True)
-        own = [] if k else [seconds[fit_cost(FEATURES, settings[0])] * plan.epochs] * FOLDS
-        rounds.append(own + tasks)
-    return rounds
+    settings = drawn_settings(problem, plan.trials)
+    costs = [fit_cost(FEATURES, each) for each in settings]
+    ranks = np.random.default_rng(problem.seed).permutation(plan.trials)
+    halving = Halving(plan.rounds(), FOLDS, costs.__getitem__)
+    left: Counter[tuple[int, int]] = Counter()
+    now, handing, work = 0.0, 0.0, 0.0
+    running: list[tuple[float, int, int]] = []
+    while True:
+        while len(running) < workers and (started := halving.start()) is not None:
+            trial, epochs, _ = started
+            handing = max(handing, now) + serial
+            fit_seconds = seconds[costs[trial]] * epochs
+            work += fit_seconds
+            heapq.heappush(running, (handing + fit_seconds, trial, epochs))
+        if not running:
+            return work / (workers * now), now
+        now, trial, epochs = heapq.heappop(running)
+        left[trial, epochs] += 1
+        if left[trial, epochs] == FOLDS:
+            halving.finish(trial, epochs, ranks[trial])
 
 
 def main() -> None:
@@ -125,16 +128,17 @@ def main() -> None:
         "halving, 222 trials": Plan(222),
         "halving, 600 trials": Plan(600),
     }
+    draws = [replace(problem, seed=seed) for seed in range(DRAWS)]
     for name, plan in plans.items():
         for rows in (1000, 10_000, 100_000):
             fits = {cost: s * (0.8 * rows // BATCH) for cost, s in steps.items()}
-            rounds = seconds_by_round(plan, problem, fits)
-            work = sum(map(sum, rounds))
             cells = []
             for workers in (2, 8, 16, 32, 64):
-                total = makespan(rounds, workers, dask + keeping)
-                cells.append(f"{work / (workers * total):.3f} ({total:,.0f} s)")
-            print(f"| {name}, {sum(map(len, rounds))} fits | {rows:,} | {' | '.join(cells)} |")
+                efficiency, total = np.mean(
+                    [simulated(plan, each, fits, workers, dask + keeping) for each in draws], axis=0
+                )
+                cells.append(f"{efficiency:.3f} ({total:,.0f} s)")
+            print(f"| {name}, {plan.n_fits(FOLDS)} fits | {rows:,} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -25,18 +25,21 @@ REPORT_FILE = "report.html"
 MOST_BARS = 25
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+:root { color-scheme: light dark; --text: #222; --quiet: #555; --line: #ddd; --bar: #0072B2; }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--text); max-width: 62rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem 1rem .2rem 0;
-  vertical-align: top; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
-th { color: #555; font-weight: 600; } img { max-width: 100%; } p { color: #555; }
-td:first-child { min-width: 9rem; } td.bar { white-space: nowrap; }
-td:nth-child(2):not(:last-child) { white-space: nowrap; }
-td.bar { min-width: 8rem; } td.bar span { display: inline-block; height: .7rem;
-  background: #0072B2; }
-@media (max-width: 40rem) { td:first-child { min-width: 5.2rem; } th { overflow-wrap: normal; }
-  td, th { padding-right: .6rem; } td.bar { min-width: 0; } td.bar span { display: none; } }
+  vertical-align: top; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+th { color: var(--quiet); font-weight: 600; overflow-wrap: normal; } p { color: var(--quiet); }
+img { max-width: 100%; } td:first-child { min-width: 7rem; }
+td:nth-child(2):not(:last-child) { white-space: nowrap; } td.bar { white-space: nowrap; }
+td.bar span { display: inline-block; height: .7rem; background: var(--bar); }
+@media (max-width: 34rem) { td, th { padding-right: .6rem; } td:first-child { min-width: 5rem; }
+  td.bar span { display: none; } }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --quiet: #aaa; --line: #444; --bar: #56B4E9; } body { background: #191919; }
+  img { filter: invert(.9) hue-rotate(180deg); } }  /* the figures have a white background */
 """
 
 
@@ -70,9 +73,11 @@ def write_report(
         parts += _importances(run, X, y, which, figures)
         parts += _calibration(run, X, y, which, figures)
     page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{_text(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
     )
     write_text(path, page)
 
@@ -106,7 +111,10 @@ def _columns(run: Run) -> list[str]:
         share = code.gaps / code.rows if code.rows else 0.0
         bar = f'<span style="width:{share * 8:.2f}rem"></span> {share:.1%}' if share else ""
         rows.append((code.name, code.kind, code.what(), f'<td class="bar">{bar}</td>'))
-    return ["<h2>Columns</h2>", _table(("column", "kind", "becomes", "missing"), rows, raw=3)]
+    head = ("column", "kind", "becomes", "missing")
+    if not any(code.gaps for code in run.encoding.columns):
+        head, rows = head[:3], [row[:3] for row in rows]
+    return ["<h2>Columns</h2>", _table(head, rows, raw=3)]
 
 
 class _quiet_figures:

@@ -217,7 +217,8 @@ def _encoded(
         # held-out values below the training range are no surprise.
         X = encoding.transform(columns, Remarks())
     except ValueError as error:
-        raise ValueError(f"{table.path}: {error} (--column NAME=drop leaves one out)") from None
+        advice = "" if "no column is left" in str(error) else " (--column NAME=drop leaves one out)"
+        raise ValueError(f"{table.path}: {error}{advice}") from None
     used = set(encoding.used)
     candidates = [column for column in columns if column.name in used]
     notes += _cautions(candidates, y, target.task)

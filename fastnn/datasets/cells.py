@@ -42,6 +42,26 @@ _NUMBERS = {
 }
 
 
+# A unit behind a number, or the code of a currency before it; times and durations.
+_UNIT = re.compile(
+    r"(?P<number>[^a-z]*?\d[.,]?)\s?"
+    r"(?P<unit>\u00b0?[^\W\d_]{1,8}[\u00b2\u00b323]?(?:/\d{0,4}[^\W\d_]{1,4}[\u00b2\u00b323]?)?|\u00b0)",
+    re.IGNORECASE,
+)
+_CURRENCY = re.compile(
+    r"(?P<unit>AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|INR|JPY|NOK|NZD|PLN|SEK|USD)\s(?P<number>\S+)"
+)
+_TIME = re.compile(
+    r"(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?"
+    r"(?:\s?(?P<half>[ap])\.?m\.?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_HOURS = re.compile(
+    r"(?P<hours>\d+)\s?h\s?(?P<minutes>\d{1,2})\s?m(?:in)?", re.ASCII | re.IGNORECASE
+)
+TIME = ":"  # the "unit" of times such as 13:30, which are read as hours
+
+
 class Parsed(NamedTuple):
     """A column of strings converted to numbers.
 
@@ -137,6 +157,45 @@ def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
     return -value if signs in ("-", "\u2212") else value, symbols
 
 
+def parse_quantity(cell: str, decimal: str) -> tuple[float, str] | None:
+    """Parse a number as :func:`parse_number`, with a unit, or a time in hours.
+
+    Returns
+    -------
+    (float, str) or None
+        The number and its sign or unit, as in "12 kg", "EUR 12", "2h 30m" (unit "h") or "13:30"
+        (unit :data:`TIME`); None if the cell is none of them.
+    """
+    found = parse_number(cell, decimal)
+    if found is not None:
+        return found
+    time = _TIME.fullmatch(cell) or _HOURS.fullmatch(cell)
+    if time is not None:
+        parts = time.groupdict()
+        hours, half = int(parts["hours"]), parts.get("half")
+        if half and not 1 <= hours <= 12:
+            return None
+        if half:
+            hours = hours % 12 + (12 if half.lower() == "p" else 0)
+        seconds = 60 * int(parts["minutes"]) + float(parts.get("seconds") or 0)
+        return hours + seconds / 3600, TIME if ":" in cell else "h"
+    quantity = _CURRENCY.fullmatch(cell) or _UNIT.fullmatch(cell)
+    if quantity is None:
+        return None
+    found = parse_number(quantity["number"].rstrip(), decimal)
+    return None if found is None or found[1] else (found[0], quantity["unit"])
+
+
+def same_but_case(words: Iterable[str]) -> str | None:
+    """Description of two words that differ in upper and lower case only; None if none do."""
+    first: dict[str, str] = {}
+    for word in words:
+        other = first.setdefault(word.lower(), word)
+        if other != word:
+            return f"{other!r} and {word!r} differ in case only"
+    return None
+
+
 def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
     """Detect the decimal sign from cells; None if they show neither sign or both.
 
@@ -160,7 +219,7 @@ def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
     return "." if points else None
 
 
-def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
+def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False) -> Parsed:
     """Convert a column of strings to numbers, if all can be read as the same kind.
 
     The kinds are truth values, numbers and dates.
@@ -171,6 +230,8 @@ def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
         Stripped cells; None is a missing value.
     decimal : {".", ","}
         Decimal sign.
+    units : bool
+        Whether numbers may have units (:func:`parse_quantity`).
 
     Returns
     -------
@@ -179,7 +240,7 @@ def parse(column: Sequence[str | None], decimal: str = ".") -> Parsed:
     # Keep the order of the column, so that messages do not depend on hash values.
     different = {cell: 0 for cell in dict.fromkeys(column) if cell is not None and not is_gap(cell)}
     for way in (_truth, _numbers, _dates):
-        table, how = way(different.keys(), decimal)
+        table, how = way(different.keys(), decimal, units)
         if len(table) == len(different):
             return Parsed(_filled(column, table), how)
         if table and 2 * len(table) >= len(different):  # the remaining cells are exceptions
@@ -198,7 +259,9 @@ def _filled(column: Sequence[str | None], table: dict[str, float]) -> np.ndarray
     )
 
 
-def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
+def _truth(
+    cells: Collection[str], decimal: str, units: bool
+) -> tuple[dict[str, float], str | None]:
     """Map truth values to 1 and 0, with a description; other cells are left out."""
     if len(cells) > 16:  # more than the upper and lower case spellings of two words
         return {}, None
@@ -213,11 +276,12 @@ def _truth(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str 
     return table, f"{shown[0]} read as {table[shown[0]]:.0f}" if shown else None
 
 
-def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
+def _numbers(
+    cells: Collection[str], decimal: str, units: bool
+) -> tuple[dict[str, float], str | None]:
     """Map cells to numbers, with a description; other cells are left out.
 
-    If there are several currency or percent signs, only the cells with the most frequent one are
-    included.
+    If there are several signs or units, only the cells with the most frequent one are included.
     """
     if decimal == "." and not any("_" in cell for cell in cells):
         try:
@@ -226,7 +290,7 @@ def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], st
             pass
     by_symbol: dict[str, dict[str, float]] = {}
     for cell in cells:
-        found = parse_number(cell, decimal)
+        found = parse_quantity(cell, decimal) if units else parse_number(cell, decimal)
         if found is not None:
             by_symbol.setdefault(found[1], {})[cell] = found[0]
     if not by_symbol:
@@ -236,7 +300,9 @@ def _numbers(cells: Collection[str], decimal: str) -> tuple[dict[str, float], st
     return table, None if shown is None else f"{shown!r} read as {table[shown]:.15g}"
 
 
-def _dates(cells: Collection[str], decimal: str) -> tuple[dict[str, float], str | None]:
+def _dates(
+    cells: Collection[str], decimal: str, units: bool
+) -> tuple[dict[str, float], str | None]:
     """Map dates to days since 1970-01-01 00:00 UTC, with a description; other cells are left out.
 
     Dates without a time zone are taken as UTC.

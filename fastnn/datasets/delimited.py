@@ -67,7 +67,8 @@ def read_delimited(path: Path, wanted: Format) -> Table:
             return None
         return (line, values) if len(values) >= len(names) else None
 
-    notes += [f"{note}, {n:,} rows" for note in layout.notes]
+    layout_note, *others = layout.notes
+    notes += [f"{layout_note}, {n:,} rows", *others]
     return Table(
         path, names, columns, typed=False, decimal=layout.decimal, locate=locate, notes=notes
     )

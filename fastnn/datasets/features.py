@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from fastnn.datasets.table import Table, listed, meant
 GAPS = ("error", "drop")
 
 # Names of columns that are taken as row identifiers if their whole numbers are unique.
+_OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
 _INDEX_NAMES = frozenset({"", "id", "index", "row", "row_id", "rowid", "rownames", "row_names"})
 ROWS_TO_COUNT = 10  # with fewer rows a column may be 0, 1, 2, ... by chance
 
@@ -71,7 +73,8 @@ def is_index(name: str, column: np.ndarray) -> bool:
 
     True if the values are 0, 1, 2, ... or 1, 2, 3, ... (in ten rows or more, unless the name is
     empty or that of an index), or if the name is one of an index and the values are unique whole
-    numbers, or if the column is "Unnamed: 0" and has unique texts.
+    numbers (also names such as "customer_id", in ten rows or more), or if the column is
+    "Unnamed: 0" and has unique texts.
     """
     unnamed = name.startswith("Unnamed: ") or name.strip().lower() in _INDEX_NAMES
     n = len(column)
@@ -82,8 +85,9 @@ def is_index(name: str, column: np.ndarray) -> bool:
     first = column[0]
     if first in (0, 1) and np.array_equal(column, np.arange(n) + first):
         return True
-    if not unnamed or not np.array_equal(column, np.floor(column)):
-        return False
+    named = unnamed or (n >= ROWS_TO_COUNT and _OF_AN_ID.search(name) is not None)
+    if not named or not np.array_equal(column, np.floor(column)):
+        return False  # also if values are missing, since NaN != NaN
     return len(np.unique(column)) == n
 
 

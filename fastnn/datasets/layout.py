@@ -14,6 +14,7 @@ from fastnn.datasets import cells
 
 SAMPLE = 200  # lines from which the layout is detected
 CELLS = 10_000  # maximum number of cells examined, but at least those of ten lines
+LEAST_CODE = 4  # minimum number of digits of a code with leading zeros; 07 may be an hour
 SEPARATORS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
 _NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons", "|": "bars"}
 COMMENTS = ("#", "%", "//")
@@ -142,7 +143,25 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
     if wanted.separator is None and declared is None and len(names) == 1:
         parts[0] = "a single column (name the separator with --separator)"
     notes.append(f"{path.name}: " + ", ".join(parts))
+    notes += _codes_read_as_numbers(names, rows)
     return Layout(text, separator, names, decimal, rows, notes)
+
+
+def _codes_read_as_numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Notes about columns of digits with leading zeros, such as postal codes."""
+    notes = []
+    complete = [row for row in rows if len(row) == len(names)]
+    for name, column in zip(names, zip(*complete, strict=True), strict=False):
+        cells_there = [cell for cell in column if cell]
+        widths = set(map(len, cells_there))
+        if len(widths) == 1 and min(widths) >= LEAST_CODE and all(map(str.isdecimal, cells_there)):
+            example = next((cell for cell in cells_there if cell[0] == "0" < max(cell)), None)
+            if example is not None:
+                notes.append(
+                    f"column {name!r}: {example} is read as {int(example)}, without the zeros "
+                    f"(--column {name}=category takes the values as categories)"
+                )
+    return notes
 
 
 def split_rows(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -180,25 +199,28 @@ def _without_declaration(text: str) -> tuple[str, str | None]:
 def _separator(lines: Sequence[str]) -> str:
     """Detect the separator.
 
-    The criteria are, in this order: at least 90% of the lines have the same number of cells; the
-    share of cells that are not text (numbers, dates, ...); the share of lines with the same number
-    of cells. On a tie the separator that is less likely to be part of a cell is chosen.
+    The criteria are, in this order: at least 90% of the lines have the same number of cells, and
+    the first line as many names (:func:`_fitted`); the former alone; the share of cells that are
+    not text (numbers, dates, ...); the share of lines with the same number of cells. On a tie the
+    separator that is less likely to be part of a cell is chosen.
     """
 
-    def merit(separator: str) -> tuple[bool, float, float]:
+    def merit(separator: str) -> tuple[bool, bool, float, float]:
         rows = split_rows(lines, separator)
+        names = len(rows[0]) if rows else 0
         rows = rows[1:] or rows
         width, times = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if width < 2:
-            return False, 0.0, 0.0
+            return False, False, 0.0, 0.0
         flat = [cell for row in rows[: max(10, CELLS // width)] for cell in row]
         something = sum(cells.kind(cell) != "text" for cell in flat) / len(flat)
         share = times / len(rows)
-        return share >= 0.9, round(something, 3), share
+        uniform = share >= 0.9
+        return uniform and abs(names - width) <= 1, uniform, round(something, 3), share
 
     merits = {separator: merit(separator) for separator in "\t;|, "}
     best = max(merits, key=lambda separator: merits[separator])
-    return best if merits[best][2] else ","
+    return best if merits[best][3] else ","
 
 
 def _without_comments(text: str, separator: str) -> tuple[str, tuple[int, str] | None]:

@@ -59,7 +59,7 @@ def read(path: Path, wanted: Format | None = None) -> Table:
         )
     for k, name in enumerate(table.names):
         if name in table.names[:k]:
-            raise ValueError(f"{path}: two columns are called {name!r}")
+            raise ValueError(f"{path}: two columns are called {name!r}; rename one")
     if table.X is None and (not table.columns or len(table.columns[0]) == 0):
         raise ValueError(f"{path}: there are no rows")
     return table

@@ -48,6 +48,10 @@ def target_column(
                     "numbers; write what is to be predicted as a number"
                 )
             found = cells.parse(texts, table.decimal)
+            if found.words and (task == "regression" or len(set(texts)) > FEW_CLASSES):
+                quantities = cells.parse(texts, table.decimal, units=True)
+                if quantities.bad is None and task != "classification":
+                    found = quantities
             odd = found.bad is not None and not found.words and task != "classification"
             if (
                 odd
@@ -63,6 +67,10 @@ def target_column(
                 y = found.values
                 if found.how:
                     notes.append(f"target {name!r}: {found.how}")
+    if y.dtype.kind == "O":
+        words = sorted({text for text in y.tolist() if isinstance(text, str)})
+        if len(words) <= ENOUGH and (same := cells.same_but_case(words)):
+            notes.append(f"caution: target {name!r}: {same}; they count as different classes")
     if y.dtype.kind == "f":
         gone = np.isnan(y)
         infinite = np.isinf(y)

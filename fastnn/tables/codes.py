@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts
 from fastnn.tables.dates import ORDERS
@@ -32,6 +33,7 @@ from fastnn.tables.kinds import (
     read_booleans,
     read_dates,
     read_numbers,
+    unit_of,
 )
 from fastnn.tables.remarks import Remarks
 
@@ -58,7 +60,7 @@ class ColumnCode(BaseModel):
         Up to three training values that are not of this kind and count as missing.
     others : int
         Number of training categories that are not encoded, the least frequent ones.
-    order : {"iso", "ymd", "dmy", "mdy"}
+    order : {"iso", "ymd", "dmy", "mdy", "signs"}
         For dates given as text: order of year, month and day.
     parts : list of str
         For dates: the parts that are encoded (see ``PARTS``).
@@ -70,6 +72,9 @@ class ColumnCode(BaseModel):
         Whether there is an indicator column for missing values.
     texts : bool
         For booleans: whether they were given as text, such as "yes" and "no".
+    unit : str, optional
+        For numbers given as text: their sign or unit, such as "$" or "kg", or ":" for times, which
+        are read as hours. Numbers with another unit count as missing. None: any currency sign.
     floor : float
         For numbers with a logarithm: the smallest training value, at which smaller values are
         clipped before the logarithm is taken. 0: no logarithm.
@@ -91,6 +96,7 @@ class ColumnCode(BaseModel):
     origin: float = 0.0
     flag: bool = False
     texts: bool = False
+    unit: str | None = None
     floor: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -130,14 +136,22 @@ class ColumnCode(BaseModel):
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             log = ", with its logarithm" if self.floor else ""
             where = ", and a column that says where" if self.flag else ""
-            return "number" + log + gaps + how + where
+            unit = f" in {self.unit}" if self.unit else ""
+            unit = " of hours" if self.unit == cells.TIME else unit
+            return "number" + unit + log + gaps + how + where
         if self.kind == "boolean":
             return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
         if self.kind == "date":
-            order = {"dmy": " (day first)", "mdy": " (month first)"}.get(self.order, "")
+            order = {
+                "dmy": " (day first)",
+                "mdy": " (month first)",
+                "signs": " (day first with dots, month first with slashes)",
+            }.get(self.order, "")
             return f"date{order}, as {', '.join(self.parts)}{gaps}"
         n = len(self.categories) + self.others
-        shown = ", ".join(self.categories[:4]) + (", ..." if n > 4 else "")
+        shown = ", ".join(map(_short, self.categories[:4])) + (", ..." if n > 4 else "")
+        same = cells.same_but_case(self.categories)
+        gaps += f"; {same}" if same else ""
         if len(self.categories) == 2:
             return f"2 categories ({shown}), as +1 and -1{gaps}"
         some = f", the {len(self.categories):,} most frequent of them" if self.others else ""
@@ -175,7 +189,8 @@ def learn(
     if kind == "category":
         return _learn_categories(column, max_categories, given, common)
     order = dates_order(column) if kind == "date" else "iso"
-    values, odd = _read(column, kind, order)
+    unit = unit_of(column) if kind == "number" else None
+    values, odd = _read(column, kind, order, unit)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
         raise ValueError(f"column {column.name!r} is no {kind}: {odd[0]!r}")
@@ -189,7 +204,8 @@ def learn(
         if np.isinf(values).any():
             raise ValueError(f"column {column.name!r} has an infinite value")
         floor = _floor(values[~gaps]) if logs and not given else 0.0
-        return ColumnCode(fill=[float(np.median(values[~gaps]))], flag=flag, floor=floor, **common)
+        fill = [float(np.median(values[~gaps]))]
+        return ColumnCode(fill=fill, flag=flag, floor=floor, unit=unit, **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
     used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
@@ -234,11 +250,17 @@ def _learn_categories(
     )
 
 
-def _read(column: Column, kind: str, order: str) -> tuple[np.ndarray, list[str]]:
+def _short(category: str) -> str:
+    """A category in one line of at most 30 characters."""
+    line = " ".join(category.split())
+    return line if len(line) <= 30 else line[:27] + "..."
+
+
+def _read(column: Column, kind: str, order: str, unit: str | None) -> tuple[np.ndarray, list[str]]:
     """A column as numbers or dates, and the distinct values that cannot be read as such."""
     if kind == "date":
         return read_dates(column, order)
-    return read_numbers(column) if kind == "number" else read_booleans(column)
+    return read_numbers(column, unit) if kind == "number" else read_booleans(column)
 
 
 def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
@@ -246,7 +268,7 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
-    values, odd = _read(column, code.kind, code.order)
+    values, odd = _read(column, code.kind, code.order, code.unit)
     odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:
         remarks.add_odd(code.name, code.kind, odd)

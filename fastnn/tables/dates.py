@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from fastnn.datasets import cells
 
-ORDERS = ("iso", "ymd", "dmy", "mdy")
+ORDERS = ("iso", "ymd", "dmy", "mdy", "signs")
+_BY_SIGN = {".": "dmy", "/": "mdy", "-": "ymd"}  # of the order "signs", for columns with several
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _PATTERN = re.compile(
     r"(?P<a>\d{1,4})(?P<sign>[./-])(?P<b>\d{1,2}|[A-Za-z]{3})(?P=sign)(?P<c>\d{4}|\d\d)"
@@ -28,7 +29,7 @@ def order_of(texts: Iterable[str]) -> str | None:
 
     Returns
     -------
-    {"iso", "ymd", "dmy", "mdy"} or None
+    {"iso", "ymd", "dmy", "mdy", "signs"} or None
         The first of ``ORDERS`` in which all texts are valid dates; "mdy" rather than "dmy" if both
         fit and all dates contain slashes. None if no order fits.
     """
@@ -49,6 +50,8 @@ def looks_like_date(text: str) -> bool:
 def moment(text: str, order: str) -> datetime | None:
     """Parse a date as a time in UTC; None if it is not a valid date in this order.
 
+    With the order "signs", the day is first in dates with dots, the month in dates with slashes.
+
     Two-digit years are taken as 1970 to 2069.
     """
     if order == "iso":
@@ -56,6 +59,7 @@ def moment(text: str, order: str) -> datetime | None:
     found = _PATTERN.fullmatch(text)
     if found is None:
         return None
+    order = _BY_SIGN[found["sign"]] if order == "signs" else order
     parts = dict(zip(order, (found["a"], found["b"], found["c"]), strict=True))
     name = parts["m"].lower()
     month = _MONTHS.index(name) + 1 if name in _MONTHS else None

@@ -142,7 +142,7 @@ class Encoding:
             given = column.name in kinds
             codes.append(learn(part, found, max_categories, given, log_features))
         if all(code.kind == "drop" for code in codes):
-            kept = _kept_after_all(codes)
+            kept = _kept_after_all(codes, columns)
             if kept is None:
                 why = "; ".join(f"{code.name}: {code.why}" for code in codes[:8])
                 raise ValueError(f"no column is left to learn from ({why})")
@@ -353,10 +353,15 @@ def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
             )
 
 
-def _kept_after_all(codes: Sequence[ColumnCode]) -> int | None:
-    """Index of the only identifier column: if it is the only input, it may be a time, say."""
+def _kept_after_all(codes: Sequence[ColumnCode], columns: Sequence[Column]) -> int | None:
+    """Index of the only column of numbers that name the rows, which may be a time, say.
+
+    None if there are several, or other identifiers: nothing can be learnt from distinct texts.
+    """
     counting = [k for k, code in enumerate(codes) if code.why == "identifier"]
-    return counting[0] if len(counting) == 1 else None
+    if len(counting) != 1 or columns[counting[0]].values.dtype.kind != "f":
+        return None
+    return counting[0]
 
 
 def _scales(X: np.ndarray, scaling: str) -> tuple[np.ndarray, np.ndarray]:

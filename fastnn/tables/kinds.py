@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from fastnn.datasets import cells
-from fastnn.datasets.features import ROWS_TO_COUNT, is_index
+from fastnn.datasets.features import is_index
 from fastnn.tables.columns import Column, as_texts
 from fastnn.tables.dates import looks_like_date, moment, order_of
 
@@ -23,7 +22,6 @@ FEW_WORDS = 5  # up to this many distinct words, such as "unknown", may make up 
 NAMING = 20  # least number of rows for a text column of distinct values to be left out
 WORDS_OF_A_NAME = 3  # texts with more words on average are free text, otherwise identifiers
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,14 @@ def guess(column: Column, max_categories: int, keep_index: bool = False) -> Gues
     if n == len(values) and len(values) > 1 and _is_constant(column, kind):
         return Guess("drop", "constant")
     if kind == "number":
-        numbers = values if values.dtype.kind == "f" else read_numbers(column)[0]
-        if not keep_index and _names_rows(column.name, numbers):
+        numbers = values if values.dtype.kind == "f" else read_numbers(column, unit_of(column))[0]
+        if not keep_index and is_index(column.name, numbers):
             return Guess("drop", "identifier")
         if np.isinf(numbers).any():
             row = int(np.isinf(numbers).argmax())
             raise ValueError(f"column {column.name!r} has an infinite value in row {row + 1}")
+    if kind == "date" and values.dtype.kind == "O" and _order_of(column) is None:
+        return Guess("drop", "dates without a common order of day, month and year")
     if kind == "category" and column.hint is None:
         different = len(set(values[there].tolist()))
         free_text = Guess("drop", f"free text, {different:,} different values")
@@ -94,16 +94,6 @@ def _is_constant(column: Column, kind: str) -> bool:
     return bool((column.values == column.values[0]).all())
 
 
-def _names_rows(name: str, numbers: np.ndarray) -> bool:
-    """Whether a column is a row index or, by its name and its distinct integers, an identifier."""
-    if is_index(name, numbers):
-        return True
-    n = len(numbers)
-    if n < ROWS_TO_COUNT or not np.array_equal(numbers, np.floor(numbers)):
-        return False  # also if values are missing, since NaN != NaN
-    return bool(_OF_AN_ID.search(name)) and len(np.unique(numbers)) == n
-
-
 def _of_texts(column: Column) -> str:
     """Detect the kind of a text column: boolean, number, date or category."""
     counts = Counter(column.values[~column.gaps].tolist())
@@ -116,7 +106,7 @@ def _of_texts(column: Column) -> str:
     symbols: Counter[str] = Counter()
     dates = 0
     for cell, count in counts.items():
-        found = cells.parse_number(cell, column.decimal)
+        found = cells.parse_quantity(cell, column.decimal)
         if found is not None:
             symbols[found[1]] += count
         elif looks_like_date(cell):
@@ -124,8 +114,8 @@ def _of_texts(column: Column) -> str:
     if symbols:
         # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
         # count as missing values.
-        n_numbers = symbols.most_common(1)[0][1]
-        words = [c for c in different if not cells.is_gap(c) and not _is_number(c, column.decimal)]
+        unit, n_numbers = symbols.most_common(1)[0]
+        words = [c for c in different if not cells.is_gap(c) and not _has_unit(c, unit, column)]
         many = len(different) - len(words) >= DIFFERENT
         mostly = n_numbers >= MOSTLY * total or (
             n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
@@ -135,14 +125,29 @@ def _of_texts(column: Column) -> str:
     return "date" if dates and dates >= MOSTLY * total else "category"
 
 
-def _is_number(cell: str, decimal: str) -> bool:
-    return cells.parse_number(cell, decimal) is not None
+def _has_unit(cell: str, unit: str, column: Column) -> bool:
+    """Whether a cell is a number with a unit, or without any."""
+    found = cells.parse_quantity(cell, column.decimal)
+    return found is not None and found[1] in ("", unit)
 
 
-def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:
+def unit_of(column: Column) -> str | None:
+    """Most frequent sign or unit of the numbers in a text column; None if most have none."""
+    if column.values.dtype.kind != "O":
+        return None
+    units: Counter[str] = Counter()
+    for cell, count in Counter(column.values[~column.gaps].tolist()).items():
+        found = cells.parse_quantity(cell, column.decimal)
+        if found is not None:
+            units[found[1]] += count
+    return (units.most_common(1)[0][0] or None) if units else None
+
+
+def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, list[str]]:
     """A column as float64 with NaN for missing values, and the distinct texts that are not numbers.
 
-    Such texts count as missing.
+    Such texts count as missing, and so do numbers with another unit. Without a ``unit``, numbers
+    may have any currency or percent sign.
     """
     values = column.values
     if values.dtype.kind == "f":
@@ -151,7 +156,12 @@ def read_numbers(column: Column) -> tuple[np.ndarray, list[str]]:
         raise ValueError(f"column {column.name!r} has dates where numbers are expected")
 
     def number(cell: str) -> float | None:
-        found = cells.parse_number(cell, column.decimal)
+        if unit is None:
+            found = cells.parse_number(cell, column.decimal)
+        else:
+            found = cells.parse_quantity(cell, column.decimal)
+            if found is not None and found[1] not in ("", unit):
+                return None
         if found is not None:
             return found[0]
         return _TRUTH.get(cell.lower())
@@ -175,8 +185,13 @@ def dates_order(column: Column) -> str:
     """Order of year, month and day in a column of dates (see ``dates.ORDERS``)."""
     if column.values.dtype.kind != "O":
         return "iso"
+    return _order_of(column) or "iso"
+
+
+def _order_of(column: Column) -> str | None:
+    """Order in a text column with dates; None if no order fits all of them."""
     texts = dict.fromkeys(column.values.tolist())
-    return order_of(t for t in texts if t is not None and looks_like_date(t)) or "iso"
+    return order_of(t for t in texts if t is not None and looks_like_date(t))
 
 
 def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str]]:

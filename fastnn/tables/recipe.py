@@ -326,7 +326,9 @@ class RecipeRun(Run):
         start = self.start
         self.errors: list[float] = []
         self.best = Best(math.inf, -1, net.params.copy())
-        self.step_losses = [start.losses]
+        # The losses of all steps are kept, so that the mean of an epoch does not depend on chunks.
+        self.step_losses = np.empty(self.total)
+        self.step_losses[: len(start.losses)] = start.losses
         done = 0 if start.best.params is None else start.best.epoch + 1
         if start.best.params is not None:
             self.best = start.best
@@ -362,7 +364,7 @@ class RecipeRun(Run):
 
     def point(self) -> Point:
         """Position of this run, for a checkpoint."""
-        losses, best, validation = self._losses(), self.best, None
+        best, validation = self.best, None
         if self.held_out is not None:
             both = zip(self.losses, self.errors, strict=False)
             validation = np.array([*both], np.float64).reshape(-1, 2)
@@ -372,7 +374,7 @@ class RecipeRun(Run):
             self.step,
             self.batches,
             time.perf_counter() - self.started,
-            losses=losses,
+            losses=self.step_losses[: self.step].copy(),
             validation=validation,
             best=Best() if best.epoch < 0 else best,
             front=self.state.rule.front.copy(),
@@ -384,20 +386,12 @@ class RecipeRun(Run):
             super().save_due_checkpoint()
 
     def new_losses(self, count: int) -> np.ndarray:
-        """Return an array for the losses of the next steps.
-
-        All losses are kept, so that the mean of an epoch does not depend on the chunks.
-        """
-        self.step_losses.append(np.empty(count))
-        return self.step_losses[-1]
-
-    def _losses(self) -> np.ndarray:
-        """Losses of all completed steps."""
-        return np.concatenate(self.step_losses)[: self.step]
+        """Return the part of ``step_losses`` for the next steps."""
+        return self.step_losses[self.step : self.step + count]
 
     def _mean_loss(self, epoch: int) -> float:
         """Mean loss of the batches of an epoch."""
-        return float(self._losses()[epoch * self.batches :][: self.batches].mean())
+        return float(self.step_losses[epoch * self.batches :][: self.batches].mean())
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """After an epoch, evaluate the held-out samples and check the time limit."""

@@ -7,22 +7,19 @@ on a cluster, on a single core, and if the search is resumed from stored fits.
 
 from __future__ import annotations
 
-import contextlib
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import joblib
 import numpy as np
-from joblib.parallel import get_active_backend
 
-from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
+from fastnn.tables.halving import Halving
 from fastnn.tables.kept import Key, Store
+from fastnn.tables.pools import Results, pool
 from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, fit_fold
 
 FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
@@ -44,7 +41,7 @@ class Plan:
         Number of epochs of the last round.
     method : {"halving", "random"}
         "halving": all trials with few epochs, the best third of them with three times as many, and
-        so on. "random": all trials with all epochs.
+        so on (:class:`fastnn.tables.halving.Halving`). "random": all trials with all epochs.
     ensemble : int
         Maximum number of trials in the ensemble; 0: train a single network with the best settings.
     time_limit : float or None
@@ -172,32 +169,13 @@ def search(
     """
     run = _Running(problem, plan, store, advance)
     try:
-        with warnings.catch_warnings(), _parallel(problem, n_jobs) as parallel:
-            # warnings of joblib about fits that were cancelled by Ctrl-C
-            warnings.filterwarnings("ignore", r".*tasks? .*(not used|cancelled)", UserWarning)
-            run.go(parallel)
+        with pool(_numbered, problem, n_jobs) as results_of:
+            run.go(results_of)
     except KeyboardInterrupt:
         if not run.scored:
             raise
         run.stopped = "interrupted"
     return run.found()
-
-
-@contextlib.contextmanager
-def _parallel(problem: Problem, n_jobs: int | None) -> Iterator[joblib.Parallel]:
-    """Context that provides ``joblib.Parallel`` on the active backend, or on threads."""
-    backend, jobs = get_active_backend()
-    client = getattr(backend, "client", None)
-    if client is not None:  # Dask: send the data to each worker once, not in each round
-        context = joblib.parallel_config("dask", client=client, scatter=[problem])
-    elif type(backend).__name__ == "LokyBackend" and jobs in (None, 1):  # joblib's default
-        n_jobs = -1 if n_jobs is None else n_jobs
-        context = joblib.parallel_config(JoblibBackend(), n_jobs=n_jobs)
-    else:
-        context = contextlib.nullcontext()
-    with context:
-        # Fits are long, so they are not grouped into batches.
-        yield joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
 
 
 class _Running:
@@ -212,51 +190,20 @@ class _Running:
         self.trials: dict[int, Trial] = {}
         self.stopped = "trials"
         self.deadline = None if plan.time_limit is None else time.time() + plan.time_limit
+        features = problem.x.shape[1]
+        self.halving = Halving(
+            plan.rounds(), problem.n_folds, lambda trial: fit_cost(features, self.settings[trial])
+        )
 
     @property
     def scored(self) -> bool:
         """Whether a completed trial has a score."""
         return any(np.isfinite(trial.score) for trial in self.trials.values())
 
-    def go(self, parallel: joblib.Parallel) -> None:
-        """Run all rounds; trial 0, the preset's own settings, is run only once, with all epochs."""
-        rounds = self.plan.rounds()
-        best = [*range(1, len(self.settings))]
-        work = [([0], self.plan.epochs)]
-        for k, (epochs, number) in enumerate(rounds):
-            if k:
-                order = sorted(best, key=lambda n: self.trials[n].order)
-                best = sorted(order[:number])
-            work.append((best, epochs))
-            # Trial 0 is run together with the first round, to keep all cores busy.
-            jobs = [each for trials, epochs in work for each in self._keys(trials, epochs)]
-            work = []
-            self._round(parallel, jobs)
-            if self.stopped != "trials":
-                return
-
-    def _keys(self, trials: Sequence[int], epochs: int) -> list[Key]:
-        folds = range(self.problem.n_folds)
-        return [Key(trial, epochs, fold) for trial in trials for fold in folds]
-
-    def _round(self, parallel: joblib.Parallel, keys: Sequence[Key]) -> None:
-        """Execute the fits that are not stored yet."""
-        missing = []
-        for key in keys:
-            kept = self.store.get(key)
-            if kept is None:
-                missing.append(key)
-            else:
-                self._add(key, kept)
-        self.advance(len(self.fits))
-        if not missing:
-            return
-        # Longest fits first, so that no worker is still busy with a long one at the end. Trial 0
-        # precedes them, so that it is completed before a time limit.
-        missing.sort(key=lambda key: (key.trial > 0, -self._cost(key)))
-        results = parallel(
-            joblib.delayed(_numbered)(self.problem, key, *self._task(key)) for key in missing
-        )
+    def go(self, results_of: Callable[[Callable[[], tuple | None]], Results]) -> None:
+        """Run all fits that are not stored yet."""
+        self.advance(0)
+        results = results_of(self._next)
         try:
             for key, done, network in results:
                 if network is not None:
@@ -265,27 +212,36 @@ class _Running:
                     self.stopped = "time limit"
                     continue
                 self._add(key, done)
-                self.advance(len(self.fits))
         finally:
             results.close()
 
-    def _cost(self, key: Key) -> float:
-        """Approximate relative cost of a fit."""
-        return key.epochs * fit_cost(self.problem.x.shape[1], self.settings[key.trial])
+    def _next(self) -> tuple[Key, dict[str, Any], float | None] | None:
+        """Arguments of the next fit; None if there is none as yet."""
+        while self.stopped == "trials":
+            started = self.halving.start()
+            if started is None:
+                return None
+            key = Key(*started)
+            stored = self.store.get(key)
+            if stored is None:
+                return key, self.settings[key.trial], self.deadline
+            self._add(key, stored)
+        return None
 
-    def _task(self, key: Key) -> tuple[dict[str, Any], float | None]:
-        return self.settings[key.trial], self.deadline
+    def _keys(self, trial: int, epochs: int) -> list[Key]:
+        return [Key(trial, epochs, fold) for fold in range(self.problem.n_folds)]
 
     def _add(self, key: Key, done: Fit) -> None:
         """Record a fit, and its trial when all folds are complete."""
         self.fits[key] = done
-        folds = [self.fits.get(other) for other in self._keys([key.trial], key.epochs)]
+        self.advance(len(self.fits))
+        folds = [self.fits.get(other) for other in self._keys(key.trial, key.epochs)]
         if any(each is None for each in folds):
             return
         scores, losses, seconds = np.array(
             [(each.score, each.loss, each.seconds) for each in folds if each is not None]
         ).T
-        self.trials[key.trial] = Trial(
+        trial = self.trials[key.trial] = Trial(
             key.trial,
             self.settings[key.trial],
             key.epochs,
@@ -294,6 +250,8 @@ class _Running:
             float(losses.mean()),
             float(seconds.mean()),
         )
+        order = None if np.isnan(trial.score) else trial.order
+        self.halving.finish(trial.number, trial.epochs, order)
 
     # --- the result -------------------------------------------------------------------
 
@@ -323,7 +281,7 @@ class _Running:
         candidates = sorted(scored, key=lambda trial: trial.order)[:CANDIDATES]
         networks = {
             trial.number: [
-                self.store.network(key) for key in self._keys([trial.number], trial.epochs)
+                self.store.network(key) for key in self._keys(trial.number, trial.epochs)
             ]
             for trial in candidates
         }

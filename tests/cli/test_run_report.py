@@ -65,6 +65,21 @@ def page(tmp_path, monkeypatch):
     return make
 
 
+def test_page_for_small_and_dark_screens(page):
+    text = page("class")
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "missing" in Page(text).texts
+    frame = pd.read_csv("table.csv").drop(columns="gap $")
+    frame.to_csv("table.csv", index=False)
+    arguments = ["train", "table.csv", "--target", "class", "--epochs", "2", "--out", "other"]
+    assert cli.main(arguments) == 0
+    with open("other/report.html", encoding="utf-8") as file:
+        texts = Page(file.read()).texts
+    assert "becomes" in texts
+    assert "missing" not in texts  # a column that would be empty
+
+
 @pytest.mark.parametrize("target", ["class", "three", "size"])
 def test_page_of_a_table(page, target):
     text = page(target)

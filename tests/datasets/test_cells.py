@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn import datasets
-from fastnn.datasets.cells import decimal_sign, parse, parse_number
+from fastnn.datasets.cells import decimal_sign, parse, parse_number, parse_quantity, same_but_case
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,47 @@ from fastnn.datasets.cells import decimal_sign, parse, parse_number
 def test_numbers(text, decimal, value):
     found = parse_number(text, decimal)
     assert (None if found is None else found[0]) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "value"),
+    [
+        ("12 kg", ".", (12, "kg")),
+        ("1,200.5km/h", ".", (1200.5, "km/h")),
+        ("1.200,5 \u20ac", ",", (1200.5, "\u20ac")),
+        ("-5,5 \u00b0C", ",", (-5.5, "\u00b0C")),
+        ("90\u00b0", ".", (90, "\u00b0")),
+        ("7.5 l/100km", ".", (7.5, "l/100km")),
+        ("30 m\u00b2", ".", (30, "m\u00b2")),
+        ("EUR 12.50", ".", (12.5, "EUR")),
+        ("12.50 EUR", ".", (12.5, "EUR")),
+        ("12%", ".", (12, "%")),
+        ("12", ".", (12, "")),
+        ("13:30", ".", (13.5, ":")),
+        ("1:45 PM", ".", (13.75, ":")),
+        ("12:00 a.m.", ".", (0, ":")),
+        ("0:00:36", ".", (0.01, ":")),
+        ("2h 30m", ".", (2.5, "h")),
+        ("2 h 30 min", ".", (2.5, "h")),
+        ("19h", ".", (19, "h")),
+        ("13:60", ".", None),
+        ("13:30 PM", ".", None),
+        ("0x10", ".", None),
+        ("A12", ".", None),
+        ("12 Main Street", ".", None),
+        ("2020-01-05", ".", None),
+        ("$5 kg", ".", None),
+        ("kg", ".", None),
+        ("5'11\"", ".", None),
+    ],
+)
+def test_quantities(text, decimal, value):
+    assert parse_quantity(text, decimal) == (value and pytest.approx(value))
+
+
+def test_words_that_differ_in_case_only():
+    assert same_but_case(["b", "Yes", "a", "yes", "YES"]) == "'Yes' and 'yes' differ in case only"
+    assert same_but_case(["Rome", "Romes", ""]) is None
 
 
 @pytest.mark.parametrize(

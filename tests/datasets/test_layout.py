@@ -129,6 +129,28 @@ def test_layouts(tmp_path, name, text, words):
     assert words in data.notes[0]
 
 
+@pytest.mark.parametrize("units", [("23 kg", "45 cm"), ("+49 30 1", "+49 30 2")])
+def test_a_separator_separates_the_names_too(tmp_path, units):
+    """Cells with the same number of blanks in all lines, between more digits than words."""
+    rows = "".join(f"{a},{b},{c},{c}\n" for a, b, c in [(*units, "1.5"), (*units[::-1], "2.5")])
+    path = tmp_path / "a.csv"
+    path.write_text("first,second,third,fourth\n" + rows)
+    table = read(path, Format())
+    assert table.names == ["first", "second", "third", "fourth"]
+    assert table["first"].tolist() == list(units)
+
+
+def test_codes_with_leading_zeros_are_mentioned(tmp_path):
+    text = "plz,hour,part,kind\n01067,07,0012,x\n80331,12,123,y\n"
+    data = load(tmp_path, text, target="kind")
+    first, *notes = data.notes
+    assert first.endswith("2 rows")
+    assert notes == [
+        "column 'plz': 01067 is read as 1067, without the zeros (--column plz=category takes the "
+        "values as categories)"
+    ]
+
+
 def test_separator_and_decimal_can_be_given(tmp_path):
     text = "a:b:kind\n1.5:2:x\n3.25:4:y\n"
     with pytest.raises(ValueError, match=r"no column 'kind'.*'a:b:kind'; is the separator right"):

@@ -23,6 +23,9 @@ from fastnn.tables.dates import moment, order_of
         (["29-Feb-2024", "01-mar-2023"], "dmy"),
         (["31/12/99", "1/1/25"], "dmy"),
         (["29/02/2024", "02/29/2024"], None),
+        (["29.02.2024", "02/29/2024", "2024-02-29"], "signs"),
+        (["29.02.2024", "29/02/2024"], "dmy"),
+        (["29.02.2024", "02/29/2024", "29/02/2024"], None),
         (["30.02.2024"], None),
         (["1.5", "2.5"], None),
         (["1.2.3", "3.10.4"], None),  # versions
@@ -53,6 +56,22 @@ def test_moments_are_those_of_pandas(order, form):
     X = dict(zip(column.names, column.transform({"day": texts}).T, strict=True))
     np.testing.assert_array_equal(X["day.month"], expected.month)
     np.testing.assert_array_equal(X["day.weekday"], expected.day_of_week)
+
+
+def test_german_and_american_dates_in_one_column():
+    days = pd.date_range("2020-01-01", periods=60, freq="13D")
+    texts = [day.strftime("%d.%m.%Y" if k % 2 else "%m/%d/%Y") for k, day in enumerate(days)]
+    encoding = Encoding.fit({"day": texts}, scaling=None)
+    assert "day first with dots, month first with slashes" in encoding.summary()[0][1]
+    X = dict(zip(encoding.names, encoding.transform({"day": texts}).T, strict=True))
+    np.testing.assert_array_equal(X["day.month"], days.month)
+    np.testing.assert_array_equal(X["day.year"], days.year)
+    # no order fits all: left out, with the reason
+    texts = [day.strftime("%d/%m/%Y" if k % 2 else "%m/%d/%Y") for k, day in enumerate(days)]
+    encoding = Encoding.fit({"day": texts, "x": np.arange(60) % 7}, scaling=None)
+    assert encoding.summary()[0][1] == (
+        "left out: dates without a common order of day, month and year"
+    )
 
 
 def test_the_order_of_training_holds():

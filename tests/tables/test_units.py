@@ -1,0 +1,90 @@
+"""Numbers with units, times, and other texts that mean numbers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fastnn.tables import Encoding, Remarks, table_target
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "what"),
+    [
+        ("{} kg", lambda k: k, "number in kg"),
+        ("{}\u00b0C", lambda k: k, "number in \u00b0C"),
+        ("${}", lambda k: k, "number in $"),
+        ("{}%", lambda k: k, "number in %"),
+        ("{}:30", lambda k: k + 0.5, "number of hours"),
+        ("{}h 15m", lambda k: k + 0.25, "number in h"),
+    ],
+)
+def test_numbers_with_a_unit(form, value, what):
+    numbers = np.random.default_rng(0).permutation(40)
+    texts = [form.format(k) for k in numbers]
+    encoding = Encoding.fit({"a": texts}, scaling=None)
+    assert encoding.summary() == [("a", what)]
+    expected = value(numbers.astype(float))[:, None]
+    np.testing.assert_allclose(encoding.transform({"a": texts}), expected, rtol=1e-12)
+    # the unit is kept with the model; plain numbers and numbers of other types have this unit
+    state, arrays = encoding.to_state()
+    again = Encoding.from_state(json.loads(json.dumps(state)), arrays)
+    np.testing.assert_allclose(again.transform({"a": texts}), expected, rtol=1e-12)
+    np.testing.assert_array_equal(again.transform({"a": ["7", "8"]}), [[7], [8]])
+    np.testing.assert_array_equal(again.transform({"a": [7.5]}), [[7.5]])
+
+
+@pytest.mark.parametrize("unit", ["g", "\u20ac"])
+def test_another_unit_is_no_number(unit):
+    """In training, and later: 500 g are not 500 kg."""
+    usual = "$" if unit == "\u20ac" else "kg"
+    texts = [f"{k} {usual}" for k in range(1, 46)] + [f"{900 + k} {unit}" for k in range(3)]
+    encoding = Encoding.fit({"a": texts}, scaling=None)
+    assert encoding.columns[0].gaps == 3
+    assert f"'900 {unit}'" in encoding.summary()[0][1]
+    remarks = Remarks()
+    X = encoding.transform({"a": [f"5 {unit}", f"5 {usual}"]}, remarks)
+    np.testing.assert_array_equal(X, [[23, 1], [5, 0]])
+    assert f"'5 {unit}'" in " ".join(remarks.lines())
+
+
+def test_units_in_equal_parts_are_categories():
+    texts = [f"{k % 5} kg" if k % 2 else f"{k % 5} g" for k in range(40)]
+    assert Encoding.fit({"a": texts}, scaling=None).columns[0].kind == "category"
+    texts = ["0", "1", "2", "3+"] * 10
+    assert Encoding.fit({"a": texts}, scaling=None).columns[0].kind == "category"
+
+
+def test_targets_with_units():
+    weights = [f"{60 + k / 2} kg" for k in range(40)]
+    target = table_target(weights)
+    assert target.task == "regression"
+    np.testing.assert_array_equal(target.values, 60 + np.arange(40) / 2)
+    assert "'60.5 kg' read as 60.5" in target.notes[0] or "kg' read as" in target.notes[0]
+    times = table_target([f"{k % 24}:30" for k in range(48)], task="regression")
+    np.testing.assert_array_equal(times.values, np.arange(48) % 24 + 0.5)
+    # few different ones are names of classes
+    assert table_target(["1 star", "2 stars", "1 star"]).task == "classification"
+    sizes = table_target(["5 kg", "10 kg"] * 5)
+    assert (sizes.task, set(sizes.values)) == ("classification", {"5 kg", "10 kg"})
+
+
+def test_categories_are_described_in_one_line():
+    cells = ["first\nsecond", "x" * 50, "Rome", "rome"] * 5
+    ((_, what),) = Encoding.fit({"a": cells}, scaling=None).summary()
+    assert what == (
+        "4 categories (Rome, first second, rome, " + "x" * 27 + "...), a column each; "
+        "'Rome' and 'rome' differ in case only"
+    )
+
+
+def test_classes_that_differ_in_case_only():
+    target = table_target(["Yes", "yes", "No"])
+    assert target.notes == [
+        "caution: target 'y': 'Yes' and 'yes' differ in case only; they count as different classes"
+    ]
+
+
+def test_texts_that_name_the_rows_teach_nothing():
+    with pytest.raises(ValueError, match=r"no column is left to learn from \(a: identifier\)"):
+        Encoding.fit({"a": [f"{k}, {k * k}" for k in range(40)]})
