@@ -140,6 +140,8 @@ class EpochRun(Run):
         for _ in range(resumed if self.order is not None else 0):
             self._draw_order()
         self.chunk = 0, np.empty(0)
+        # L2 penalty at each step of the chunk, if each step has a call of its own
+        self.penalties: np.ndarray | None = None
         self.single = held_out is not None or context is not None or not self.many_at_once
 
     def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
@@ -231,6 +233,8 @@ class EpochRun(Run):
         """Do the steps of the next epochs, up to the first loss that is not finite."""
         if self.many_at_once:
             return self._train_part(0, self.state.epochs, rates, losses)
+        if self.losses_by_step:
+            self.penalties = np.zeros(len(losses))
         begin = self.state.epochs
         for first in range(0, len(losses), self.batches):
             if self.order is not None:
@@ -238,7 +242,8 @@ class EpochRun(Run):
             epoch, step = begin + first // self.batches, first
             for index, part in enumerate(self.epoch_parts):
                 chunk = slice(step, step + part.n_batches)
-                done = self._train_part(index, epoch, rates[chunk], losses[chunk])
+                penalties = None if self.penalties is None else self.penalties[chunk]
+                done = self._train_part(index, epoch, rates[chunk], losses[chunk], penalties)
                 step += done
                 if done < part.n_batches:
                     return step
@@ -251,8 +256,18 @@ class EpochRun(Run):
         assert self.order is not None
         self.order[:] = self.order[drawn]  # in place: the parts reference this array
 
-    def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the steps of one part; return the number of steps done."""
+    def _train_part(
+        self,
+        index: int,
+        epoch: int,
+        rates: np.ndarray,
+        losses: np.ndarray,
+        penalties: np.ndarray | None = None,
+    ) -> int:
+        """Do the steps of one part; return the number of steps done.
+
+        With ``penalties``, of which one is written before each step, each step is a call.
+        """
         part, state = self.epoch_parts[index], self.state
         step, l2 = epoch * part.n_batches, self._l2(part)
         train = partial(
@@ -263,13 +278,12 @@ class EpochRun(Run):
             pool=self.pool,
             n_threads=self.n_threads,
         )
-        if not self.losses_by_step:
+        if penalties is None:
             return train(rates, step, losses)
         for i in range(len(losses)):
-            one, penalty = losses[i : i + 1], self.model.penalty(l2)
-            if not train(rates[i : i + 1], step + i, one):
+            penalties[i] = self.model.penalty(l2)
+            if not train(rates[i : i + 1], step + i, losses[i : i + 1]):
                 return i
-            one[0] = (one[0] - penalty) / self.network.n_outputs + penalty
         return len(losses)
 
     def after_chunk(self, losses: np.ndarray) -> None:
@@ -283,7 +297,14 @@ class EpochRun(Run):
                     self.stopped = "callback"
 
     def _means(self, losses: np.ndarray) -> np.ndarray:
-        """Losses of epochs from the losses of their batches."""
+        """Losses of epochs from the losses of the first batches of the chunk.
+
+        Only here the data term is averaged over the outputs: after Ctrl-C, the losses of all steps
+        are as the kernels wrote them.
+        """
+        if self.penalties is not None:
+            penalties = self.penalties[: len(losses)]
+            losses = (losses - penalties) / self.network.n_outputs + penalties
         # Row by row: the rounding of a matrix product depends on the number of its rows.
         weights = self.sizes / self.sizes.sum()
         each = losses.reshape(-1, self.batches)
