@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn import storage
+from fastnn.datasets.writing import temporary_name
 from fastnn.errors import ModelFormatError
 from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
 from fastnn.training.checkpoints import (
@@ -104,7 +105,7 @@ def checkpoints(
     purpose: Purpose,
 ) -> Checkpoints:
     """Create the writer of the checkpoints of a training, and the folder of the file."""
-    path = file.path
+    path = Path(os.path.realpath(file.path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left_over(path)
 
@@ -112,7 +113,7 @@ def checkpoints(
         return _contents(model, file, purpose, point)
 
     def write(contents: Contents) -> None:
-        storage.write_contents(path, *contents)
+        storage.write_contents(file.path, *contents)
 
     return Checkpoints(Every.of(every), pack, write)
 
@@ -241,7 +242,7 @@ def _remove_left_over(path: Path) -> None:
     """Remove temporary files of processes that were killed while writing this file."""
     if os.name == "nt":
         return
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp")
+    pattern = re.compile(rf"{re.escape(temporary_name(path.name))}\.(\d+)-[0-9a-f]+\.tmp")
     for other in path.parent.iterdir():
         match = pattern.fullmatch(other.name)
         if match is None:
