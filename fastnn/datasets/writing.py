@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 LONGEST_NAME = 255  # bytes, in most file systems
 
@@ -44,23 +47,16 @@ def write_atomically(path: Path, contents: bytes) -> None:
     >>> Path("notes.txt").read_text()
     'all of it, or nothing'
     """
+    new, failed = Replacement(path), True
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(
-            errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)
-        ) from None
-    try:
-        mode = _existing_mode(path)
-        if mode is not None and not stat.S_ISREG(mode):
-            with open(path, "wb") as file:
-                file.write(contents)
-        else:
-            _replace(Path(os.path.realpath(path)), contents, mode)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        with new.named_errors(), new.open() as file:
+            file.write(contents)
+            if new.is_regular:
+                file.flush()
+                os.fsync(file.fileno())
+        failed = False
+    finally:
+        new.end(failed)
 
 
 def _existing_mode(path: Path) -> int | None:
@@ -82,26 +78,79 @@ def _existing_mode(path: Path) -> int | None:
     return mode
 
 
-def _replace(path: Path, contents: bytes, mode: int | None) -> None:
-    """Write a temporary file in the same folder, which then takes the place of the file."""
-    temporary = path.with_name(
-        f"{temporary_name(path.name)}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    )
-    permissions = 0o666 if mode is None else stat.S_IMODE(mode)
-    try:
-        # From the start, nobody reads it who could not read the earlier one.
-        with open(
-            temporary, "xb", opener=lambda name, flags: os.open(name, flags, permissions)
-        ) as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, permissions)  # also what umask forbids
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+class Replacement:
+    """A temporary file that takes the place of a file when it is complete.
+
+    It is in the folder of the file, which is created if necessary. For a device or a pipe there is
+    no temporary file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    written : Path
+        The file to write.
+    is_regular : bool
+        Whether ``path`` is, or becomes, a regular file.
+
+    Raises
+    ------
+    OSError
+        If the file is a folder, or is write-protected.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(
+                errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)
+            ) from None
+        mode = _existing_mode(path)
+        self.is_regular = mode is None or stat.S_ISREG(mode)
+        self._permissions = None if mode is None else stat.S_IMODE(mode)
+        self._target = self.written = path
+        if self.is_regular:
+            self._target = Path(os.path.realpath(path))  # a symbolic link is kept
+            name = temporary_name(self._target.name)
+            unique = f"{os.getpid()}-{os.urandom(4).hex()}"
+            self.written = self._target.with_name(f"{name}.{unique}.tmp")
+
+    def open(self) -> BinaryIO:
+        """Create the temporary file, which nobody may read who could not read the earlier one."""
+        if not self.is_regular:
+            return open(self.written, "wb")
+        permissions = 0o666 if self._permissions is None else self._permissions
+        return open(
+            self.written, "xb", opener=lambda name, flags: os.open(name, flags, permissions)
+        )
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Context in which errors of the system are raised with the path of the file."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, os.strerror(error.errno), str(self.path)) from None
+
+    def end(self, failed: bool) -> None:
+        """Put the temporary file in its place, or remove it."""
+        if not self.is_regular:
+            return
+        try:
+            if not failed:
+                if self._permissions is not None:
+                    os.chmod(self.written, self._permissions)  # umask took some of them away
+                with self.named_errors():
+                    os.replace(self.written, self._target)
+                    _sync_folder(self._target.parent)
+        finally:
+            self.written.unlink(missing_ok=True)
 
 
 def temporary_name(name: str) -> str:
