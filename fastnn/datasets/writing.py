@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,6 +76,37 @@ def _existing_mode(path: Path) -> int | None:
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return mode
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Context in which no other process may write into a folder in this context.
+
+    The lock is one of the system on the folder itself, which ends with the process. Where folders
+    cannot be locked (Windows, some network file systems), nothing is done.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process, or this one, is writing there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = "another fastnn is writing into this folder"
+            raise BlockingIOError(errno.EWOULDBLOCK, text, str(folder)) from None
+        except OSError:  # not supported by the file system
+            pass
+        yield
+    finally:
+        os.close(number)
 
 
 class Replacement:
@@ -150,7 +181,8 @@ class Replacement:
                     os.replace(self.written, self._target)
                     _sync_folder(self._target.parent)
         finally:
-            self.written.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may be read-only
+                self.written.unlink()
 
 
 def temporary_name(name: str) -> str:

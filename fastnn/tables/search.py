@@ -8,7 +8,6 @@ on a cluster, on a single core, and if the search is resumed from stored fits.
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.kept import Key, Store
-from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, fit_fold
+from fastnn.tables.trials import Deadline, Fit, Problem, drawn_settings, fit, fit_fold
 
 FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
 FEWEST_EPOCHS = 16  # minimum number of epochs in the first round
@@ -211,7 +210,7 @@ class _Running:
         self.fits: dict[Key, Fit] = {}
         self.trials: dict[int, Trial] = {}
         self.stopped = "trials"
-        self.deadline = None if plan.time_limit is None else time.time() + plan.time_limit
+        self.deadline = None if plan.time_limit is None else Deadline.after(plan.time_limit)
 
     @property
     def scored(self) -> bool:
@@ -273,7 +272,7 @@ class _Running:
         """Approximate relative cost of a fit."""
         return key.epochs * fit_cost(self.problem.x.shape[1], self.settings[key.trial])
 
-    def _task(self, key: Key) -> tuple[dict[str, Any], float | None]:
+    def _task(self, key: Key) -> tuple[dict[str, Any], Deadline | None]:
         return self.settings[key.trial], self.deadline
 
     def _add(self, key: Key, done: Fit) -> None:
@@ -360,7 +359,7 @@ class _Running:
 
 
 def _numbered(
-    problem: Problem, key: Key, settings: dict[str, Any], deadline: float | None
+    problem: Problem, key: Key, settings: dict[str, Any], deadline: Deadline | None
 ) -> tuple[Key, Fit, Network | None]:
     """Execute a fit; also return its key, since results arrive in any order."""
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))

@@ -160,3 +160,21 @@ def test_predictions_that_do_not_fit_on_the_disk(run, tmp_path, name):
     assert (code, out, err) == (2, "", f"fastnn: {name}: File too large\n")
     assert Path(name).read_text() == "earlier"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_standard_stream_that_is_full(stream):
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "info", "r" if stream == "stdout" else "nothing"],
+            **streams,
+            text=True,
+            timeout=600,
+        )
+    assert done.returncode == 2
+    if stream == "stdout":
+        assert done.stderr == "fastnn: standard output: No space left on device\n"
+    else:
+        assert done.stdout == ""

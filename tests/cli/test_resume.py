@@ -16,6 +16,7 @@ from fastnn import storage
 from fastnn.cli import signals
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
+from fastnn.datasets.writing import sole_writer
 from fastnn.storage.checkpoints import read_checkpoint
 from fastnn.tables import recipe
 
@@ -284,3 +285,30 @@ def test_how_often_not(run, text):
     code, _, err = run("train", f"--checkpoint-every={text}")
     assert code == 2
     assert "--checkpoint-every: must be a number of epochs as 10, a time as 30s" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of folders")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", *BASE, "--epochs", "1", "--out", "a", "--overwrite"),
+        ("train", "--resume", "a"),
+        ("search", "iris", "--trials", "1", "--out", "a", "--overwrite"),
+    ],
+    ids=["train", "resume", "search"],
+)
+def test_two_commands_do_not_write_into_one_folder(run, refused, tmp_path, arguments):
+    """The parts of a run belong together: rows, settings and weights."""
+    assert run("train", *BASE, "--epochs", 1, "--out", "a")[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    with sole_writer(tmp_path / "a"):
+        line = refused(*arguments)
+    assert line == "fastnn: a: another fastnn is writing into this folder\n"
+    assert {path: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert run("train", "--resume", "a")[0] == 0
+
+
+def test_no_folders_are_left_that_could_not_all_be_created(run, tmp_path):
+    code, _, err = run("train", *BASE, "--out", f"a/b/{'n' * 300}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []

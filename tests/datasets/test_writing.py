@@ -128,3 +128,16 @@ def test_a_checkpoint_behind_a_link(tmp_path):
         net.fit(np.eye(2), [0, 1], epochs=epochs, checkpoint=link, resume=True)
     assert link.is_symlink()
     assert read_checkpoint(tmp_path / "disk" / "c").point.steps == 4
+
+
+def test_a_folder_that_is_read_only(tmp_path, monkeypatch):
+    """Neither the file nor the name of a temporary one, which cannot be removed, is at fault."""
+
+    def refuse(*arguments, **settings):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "temporary")
+
+    monkeypatch.setattr(writing, "open", refuse, raising=False)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_atomically(tmp_path / "a", b"contents")
+    assert caught.value.filename == str(tmp_path / "a")
