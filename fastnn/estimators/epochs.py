@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
 from fastnn.training.batches import Batches, Rows, sparse_pays
 from fastnn.training.checkpoints import Checkpoints, Point
-from fastnn.training.run import Run, batch_sizes
+from fastnn.training.run import Run, batch_sizes, next_length
 from fastnn.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class EpochRun(Run):
         for _ in range(resumed if self.order is not None else 0):
             self._draw_order()
         self.chunk = 0, np.empty(0)
+        self.call_length = 1  # number of steps of the next call of the kernels
         # L2 penalty at each step of the chunk, if each step has a call of its own
         self.penalties: np.ndarray | None = None
         self.single = held_out is not None or context is not None or not self.many_at_once
@@ -279,12 +281,28 @@ class EpochRun(Run):
             n_threads=self.n_threads,
         )
         if penalties is None:
-            return train(rates, step, losses)
+            return self._train_in_calls(train, step, rates, losses)
         for i in range(len(losses)):
             penalties[i] = self.model.penalty(l2)
             if not train(rates[i : i + 1], step + i, losses[i : i + 1]):
                 return i
         return len(losses)
+
+    def _train_in_calls(
+        self, train: Callable[..., int], step: int, rates: np.ndarray, losses: np.ndarray
+    ) -> int:
+        """Do steps in several calls of the kernels, so that Ctrl-C takes effect within an epoch."""
+        done = 0
+        while done < len(losses):
+            some = slice(done, done + self.call_length)
+            count, before = len(losses[some]), time.perf_counter()
+            did = train(rates[some], step + done, losses[some])
+            done += did
+            if did < count:
+                break
+            seconds = time.perf_counter() - before
+            self.call_length = next_length(self.call_length, count, seconds)
+        return done
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Record the epochs and notify the callbacks."""

@@ -41,7 +41,7 @@ class Gaps:
             places = []
             while frame is not None:
                 name = frame.f_code.co_filename
-                if "fastnn/" in name and "tests/" not in name or not places:
+                if ("fastnn/" in name and "tests/" not in name) or not places:
                     places.append(f"{Path(name).name}:{frame.f_lineno}")
                 frame = frame.f_back
             place = " < ".join(places[:4])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from helpers import assert_bits
 
 import fastnn
 from fastnn.backends.tuning import tuned
+from fastnn.training.batches import Batches
 from fastnn.training.state import TrainingState
 
 HERE = Path(__file__).parent
@@ -173,3 +175,34 @@ def test_loss_and_gradient_of_many_samples_are_interrupted_between_pieces(backen
                 net.gradients(X, y)
     assert len(calls) == 3
     assert max(calls) < 1000
+
+
+def test_an_epoch_of_an_estimator_is_interrupted_within(backend):
+    """An epoch of many steps takes several calls of the kernels; the results are the same."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 5)), rng.integers(0, 3, 600)
+
+    def trained(**limits):
+        model = fastnn.MLPClassifier(
+            (4,), batch_size=2, max_iter=2, dropout=0.1, backend=backend, random_state=0
+        )
+        with warnings.catch_warnings(), tuned(**limits):
+            warnings.simplefilter("ignore")
+            model.fit(X, y)
+        return model
+
+    calls = []
+    whole = trained(chunk_seconds=1e3)
+    with pytest.MonkeyPatch.context() as patch:
+        train = Batches.train
+
+        def counted(self, state, rates, *arguments, **settings):
+            calls.append(len(rates))
+            return train(self, state, rates, *arguments, **settings)
+
+        patch.setattr(Batches, "train", counted)
+        parts = trained(chunk_seconds=1e-9)  # each call takes longer
+    assert set(calls) == {1}
+    assert parts.loss_curve_ == whole.loss_curve_
+    for one, other in zip(parts.coefs_, whole.coefs_, strict=True):
+        assert_bits(one, other)
