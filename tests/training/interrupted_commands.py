@@ -26,6 +26,7 @@ import numpy as np
 from interrupting import Left, Signals, quantiles
 
 from fastnn import cli, storage
+from fastnn.tables import recipe
 
 ROWS = "".join(f"{k % 7 + k / 100},{'abc'[k % 3]},{int(k * k % 11 > 4)}\n" for k in range(120))
 
@@ -83,7 +84,7 @@ def train(backend):
 def train_table(backend):
     """The preset tabular, whose learning rates depend on the number of epochs."""
     common = ["train", "t.csv", "--target", "y", "--no-plots", "--no-report", "--backend", backend]
-    common += ["--epochs", "300", "--checkpoint-every", "5"]
+    common += ["--epochs", "200", "--checkpoint-every", "5"]
 
     def longer(folder):
         if not (folder / "checkpoint.safetensors").exists():
@@ -100,11 +101,11 @@ def search(backend):
 
 def search_table(backend):
     """The preset tabular."""
-    return _search("t.csv", "tabular", backend, "40")
+    return _search("t.csv", "tabular", backend, "12")
 
 
 def _search(data, preset, backend, epochs):
-    common = ["search", data, "--preset", preset, "--trials", "6", "--folds", "2"]
+    common = ["search", data, "--preset", preset, "--trials", "4", "--folds", "2"]
     common += ["--epochs", epochs, "--backend", backend, "--threads", "2"]
     common += ["--target", "y"] if data == "t.csv" else []
 
@@ -197,7 +198,7 @@ def check(make, backend, count, signals):
     with tempfile.TemporaryDirectory() as root, contextlib.chdir(root):
         Path("t.csv").write_text("x,kind,y\n" + ROWS)
         folder = Path("a")
-        short = ["20" if part in ("1000000", "300") else part for part in command.arguments]
+        short = ["20" if part in ("1000000", "200") else part for part in command.arguments]
         code, err = run([*short, "--out", "first"])
         assert code == 0, err
         left = Left()
@@ -224,6 +225,7 @@ KINDS = {make.__name__: make for make in (train, train_table, search, search_tab
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    recipe.HIDDEN = 16, 8
     backend, count, *names = sys.argv[1:]
     for name in [name for name in os.environ if name.startswith("FASTNN_")]:
         del os.environ[name]

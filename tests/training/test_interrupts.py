@@ -64,7 +64,7 @@ def test_interrupted_estimators():
 
 @WINDOWS
 def test_interrupted_commands():
-    assert run("interrupted_commands", "numpy", 2, timeout=600) == COMMANDS
+    assert run("interrupted_commands", "auto", 2, timeout=600) == COMMANDS
 
 
 @WINDOWS
