@@ -1,4 +1,4 @@
-"""What is left of a training that an error or Ctrl-C ends before its first step or after its last."""
+"""What is left of a training that an error or Ctrl-C ends early, or after its last step."""
 
 import warnings
 
