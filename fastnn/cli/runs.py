@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastnn.datasets import write_atomically
-from fastnn.datasets.writing import sole_writer
+from fastnn.datasets.writing import remove_left_over, sole_writer
 from fastnn.extras import require
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with sole_writer(folder):
+            remove_left_over(folder)
             yield folder
     except BaseException:
         for path in created:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -203,3 +204,29 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(number)
+
+
+def remove_left_over(folder: Path, name: str | None = None) -> None:
+    """Remove temporary files of processes that were killed while writing.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str, optional
+        Name of the file that was written; default: any file of the folder.
+    """
+    if os.name == "nt":
+        return
+    first = r"\..+" if name is None else re.escape(temporary_name(name))
+    pattern = re.compile(rf"{first}\.(\d+)-[0-9a-f]+\.tmp", re.DOTALL)
+    for other in folder.iterdir():
+        match = pattern.fullmatch(other.name)
+        if match is None:
+            continue
+        try:
+            os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            with suppress(OSError):
+                other.unlink()
+        except (OSError, OverflowError):  # the process is alive and belongs to another user
+            pass

@@ -312,3 +312,15 @@ def test_no_folders_are_left_that_could_not_all_be_created(run, tmp_path):
     code, _, err = run("train", *BASE, "--out", f"a/b/{'n' * 300}")
     assert (code, err.count("\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes of POSIX")
+def test_temporary_files_of_killed_commands_are_removed(run, tmp_path):
+    """Not those of processes that run, and nothing else."""
+    assert run("train", *BASE, "--epochs", 3, "--out", "a")[0] == 0
+    gone = [f".{name}.4194305-0123abcd.tmp" for name in ("model.safetensors", "rows.npz", "a.b")]
+    kept = [".notes.tmp", f".rows.npz.{os.getpid()}-0123abcd.tmp", ".rows.npz.4194305-x.tmp"]
+    for name in [*gone, *kept]:
+        (tmp_path / "a" / name).touch()
+    assert run("train", "--resume", "a")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "a").glob(".*")) == sorted(kept)
