@@ -130,3 +130,19 @@ def test_losses_of_an_estimator_that_is_interrupted_in_an_epoch(monkeypatch, cal
     epochs = calls // 15
     assert (model.n_iter_, model.t_) == (epochs, 60 * epochs)
     assert model.loss_curve_ == whole.loss_curve_[:epochs]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_sets_of_classes_are_what_they_were(monkeypatch, error):
+    one = fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=20, backend="numpy", random_state=0)
+    model = fastnn.ConformalClassifier(one, cv=3, random_state=0, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, Y)
+        before, expected = dict(vars(model)), model.predict_set(X, 0.8)
+        with monkeypatch.context() as patch:
+            patch.setattr(fastnn.ConformalClassifier, "_scores", failing(error))
+            with pytest.raises(type(error)):
+                model.fit(*OTHER)
+    assert vars(model) == before
+    assert_bits(model.predict_set(X, 0.8), expected)
