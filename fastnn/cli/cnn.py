@@ -101,7 +101,7 @@ def train(
         from fastnn.cnn.training import resume as go_on
         from fastnn.datasets.writing import sole_writer
 
-        with sole_writer(resume):
+        with sole_writer(resume) if resume.is_dir() else contextlib.nullcontext():
             result = go_on(resume, steps=fields.get("steps"), quiet=silent)
     else:
         if "data_dir" in fields:
