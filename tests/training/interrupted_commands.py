@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from interrupting import Left, Signals, quantiles
+from interrupting import SEED, Left, Signals, quantiles
 
 from fastnn import cli, storage
 from fastnn.tables import recipe
@@ -193,7 +193,7 @@ def wrong(command, folder):
 
 def check(make, backend, count, signals):
     """Interrupt ``count`` commands; return errors, exit codes, delays."""
-    command, times, faults, late = make(backend), random.Random(0), [], []
+    command, times, faults, late = make(backend), random.Random(SEED), [], []
     begun = 0
     with tempfile.TemporaryDirectory() as root, contextlib.chdir(root):
         Path("t.csv").write_text("x,kind,y\n" + ROWS)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+SEED = int(os.environ.get("FASTNN_SEED", "0"))  # for other times
 LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
 # The threads for predictions are kept for further predictions.
 KEPT_THREADS = {"MainThread", "signals", "predicting"}
@@ -129,7 +130,7 @@ def interrupt(kind, backend, delay, signals):
 
 def check(kind, backend, count, signals):
     """Interrupt ``count`` calls; return errors, number of KeyboardInterrupts, and delays."""
-    times, faults, raised, late = random.Random(0), [], 0, []
+    times, faults, raised, late = random.Random(SEED), [], 0, []
     kind.make(backend)[1](1)  # compiles
     left = Left()
     for _ in range(count):
