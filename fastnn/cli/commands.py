@@ -17,7 +17,7 @@ import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
 from fastnn.cli.output import BAD_INPUT, INTERRUPTED, drop_output, open_streams, visible
-from fastnn.cli.signals import handled
+from fastnn.cli.signals import Signals, handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
 
@@ -125,17 +125,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with open_streams(), warnings.catch_warnings(), handled() as signals:
         warnings.showwarning = _show_warning
-        return signals.exit_code(_run(arguments))
+        code = _run(arguments, signals)
+        signals.active = False  # after errors, too
+        return signals.exit_code(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], signals: Signals) -> int:
     """Run the command; turn an error into one line on standard error and an exit code."""
-    if "_FASTNN_COMPLETE" in os.environ:  # set by a shell's completion; Typer replies and exits
-        from typer.completion import completion_init
-
-        completion_init()
     try:
+        signals.begin()
+        if "_FASTNN_COMPLETE" in os.environ:  # set by a shell's completion; Typer replies and exits
+            from typer.completion import completion_init
+
+            completion_init()
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
+        signals.active = False
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except SystemExit as error:  # raised by Typer

@@ -324,3 +324,30 @@ def test_temporary_files_of_killed_commands_are_removed(run, tmp_path):
         (tmp_path / "a" / name).touch()
     assert run("train", "--resume", "a")[0] == 0
     assert sorted(path.name for path in (tmp_path / "a").glob(".*")) == sorted(kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_at_the_very_beginning_or_end(run, monkeypatch, number, code, when):
+    """Where the command has not begun, or has returned, nothing raises KeyboardInterrupt."""
+    begin, exit_code = signals.Signals.begin, signals.Signals.exit_code
+
+    def at_begin(self):
+        if when == "before":
+            os.kill(os.getpid(), number)
+        begin(self)
+
+    def at_end(self, result):
+        if when == "after":
+            os.kill(os.getpid(), number)
+        return exit_code(self, result)
+
+    monkeypatch.setattr(signals.Signals, "begin", at_begin)
+    monkeypatch.setattr(signals.Signals, "exit_code", at_end)
+    returned, out, err = run("info", "--json")
+    assert returned == code
+    assert (out == "") == (when == "before")
+    assert err == ("fastnn: interrupted\n" if when == "before" else "")
