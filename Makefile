@@ -49,10 +49,12 @@ lint: $(VENV)/installed-test
 # about twice its time; COVERAGE_ARGS may name some of the tests.
 COVERAGE_ARGS ?= -m "not slow"
 coverage: $(VENV)/installed-test
-	rm -f .coverage .coverage.*
+	rm -f .coverage .coverage.*; mkdir -p build
 	$(BIN)/python -m coverage run -m pytest $(COVERAGE_ARGS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --sort=cover
+	$(BIN)/python -m coverage json -q -o build/coverage.json
+	$(BIN)/python tools/coverage_by_folder.py build/coverage.json
 
 # The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
 docs: $(VENV)/installed-docs

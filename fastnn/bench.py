@@ -383,4 +383,6 @@ def command(
     else:
         show(run)
     if out is not None:
-        out.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+        from fastnn.datasets import write_atomically
+
+        write_atomically(out, (json.dumps(run, indent=1) + "\n").encode())

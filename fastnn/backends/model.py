@@ -260,11 +260,37 @@ class Model:
         l2: float,
         grads: np.ndarray,
     ) -> float:
-        """Mean loss with L2 of ``(features, samples)``; its gradient goes into ``grads[0]``."""
-        net = self.plan.net(self.loss, l2)
-        return self.kernels.loss_and_grad(
-            net, x, targets, weights, 0, 0, self.params, self.workspace(), grads
-        )
+        """Mean loss with L2 of ``(features, samples)``; its gradient goes into ``grads[0]``.
+
+        Many samples are processed in pieces, as for predictions, so that Ctrl-C takes effect. The
+        sum over the pieces is in float64.
+        """
+        net, limits, samples = self.plan.net(self.loss, l2), tuning(), x.shape[1]
+
+        def part(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+            return self.kernels.loss_and_grad(
+                net, x, targets, weights, 0, 0, self.params, self.workspace(), grads
+            )
+
+        passes = 3  # one forward, two backward
+        work = passes * samples * self.plan.n_params
+        pieces = max(work // limits.piece_work, passes * samples // limits.piece_samples)
+        blocks = samples // self.plan.block_size
+        pieces = min(pieces, blocks)
+        total = float(weights.sum(dtype=np.float64)) if len(weights) else float(samples)
+        if pieces < 2 or total <= 0:
+            return part(x, targets, weights)
+        loss, gradient = 0.0, np.zeros(self.plan.n_params)
+        edges = [k * blocks // pieces * self.plan.block_size for k in range(pieces)] + [samples]
+        for some in map(slice, edges, edges[1:]):
+            own = weights[some]
+            share = float(own.sum(dtype=np.float64)) if len(own) else float(some.stop - some.start)
+            if share > 0:
+                columns = np.ascontiguousarray(x[:, some]), np.ascontiguousarray(targets[:, some])
+                loss += share / total * part(*columns, own)
+                gradient += share / total * grads[0]
+        grads[0] = gradient
+        return loss
 
     def mean_loss(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
         """Weighted mean of the loss over net inputs ``(outputs, samples)``, which are overwritten.

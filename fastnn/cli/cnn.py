@@ -100,8 +100,10 @@ def train(
         _only_resume(fields | {"out": out} | {"overwrite": overwrite})
         _starting_tensorflow(silent)
         from fastnn.cnn.training import resume as go_on
+        from fastnn.datasets.writing import sole_writer
 
-        result = go_on(resume, steps=fields.get("steps"), quiet=silent)
+        with sole_writer(resume) if resume.is_dir() else contextlib.nullcontext():
+            result = go_on(resume, steps=fields.get("steps"), quiet=silent)
     else:
         if "data_dir" in fields:
             fields["data_dir"] = str(Path(fields["data_dir"]).resolve())

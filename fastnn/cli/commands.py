@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -15,9 +17,11 @@ import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
 from fastnn.cli.output import BAD_INPUT, INTERRUPTED, drop_output, open_streams, visible
-from fastnn.cli.signals import handled
+from fastnn.cli.signals import Signals, handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
+
+_OF_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
 class Late(NamedTuple):
@@ -121,17 +125,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with open_streams(), warnings.catch_warnings(), handled() as signals:
         warnings.showwarning = _show_warning
-        return signals.exit_code(_run(arguments))
+        code = _run(arguments, signals)
+        signals.active = False  # after errors, too
+        return signals.exit_code(code)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], signals: Signals) -> int:
     """Run the command; turn an error into one line on standard error and an exit code."""
-    if "_FASTNN_COMPLETE" in os.environ:  # set by a shell's completion; Typer replies and exits
-        from typer.completion import completion_init
-
-        completion_init()
     try:
+        signals.begin()
+        if "_FASTNN_COMPLETE" in os.environ:  # set by a shell's completion; Typer replies and exits
+            from typer.completion import completion_init
+
+            completion_init()
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
+        signals.active = False
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
     except SystemExit as error:  # raised by Typer
@@ -140,9 +148,7 @@ def _run(arguments: list[str]) -> int:
         drop_output()
         return 0
     except OSError as error:
-        known = error.filename is not None and error.strerror
-        text = f"{error.filename}: {error.strerror}" if known else error.strerror or str(error)
-        return _complain(text, BAD_INPUT)
+        return _complain(_system_error(error), BAD_INPUT)
     except UnicodeEncodeError as error:
         sign = error.object[error.start]
         return _complain(
@@ -166,6 +172,15 @@ def _run(arguments: list[str]) -> int:
     if code == INTERRUPTED:  # Typer converts Ctrl-C to this exit code
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _system_error(error: OSError) -> str:
+    """Message for an error of the system, which our own files have the name in."""
+    name = error.filename
+    if name is None and error.errno in _OF_WRITING:
+        drop_output()  # otherwise Python tries again when it exits
+        name = "standard output"
+    return f"{name}: {error.strerror}" if name and error.strerror else error.strerror or str(error)
 
 
 def _usage_error(error: Any) -> str:
@@ -195,10 +210,16 @@ def _usage_error(error: Any) -> str:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Write a warning as one line to standard error."""
-    sys.stderr.write(f"fastnn: warning: {visible(' '.join(str(message).split()))}\n")
+    _say(f"warning: {message}")
 
 
 def _complain(message: str, code: int) -> int:
     """Write one line to standard error and return ``code``."""
-    sys.stderr.write(f"fastnn: {visible(' '.join(message.split()))}\n")
+    _say(message)
     return code
+
+
+def _say(message: str) -> None:
+    """Write one line to standard error, if that can be written."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"fastnn: {visible(' '.join(message.split()))}\n")

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,8 +50,12 @@ def open_streams() -> Iterator[None]:
 
 
 def drop_output() -> None:
-    """Discard further output after the reader of the pipe has exited, as with ``| head``."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Discard further output, when the reader of the pipe has exited or the disk is full.
+
+    Otherwise Python tries to write the rest when it exits.
+    """
+    with suppress(OSError):  # not a file of the system
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(result: dict[str, Any]) -> None:

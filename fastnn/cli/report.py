@@ -106,12 +106,12 @@ def _columns(run: Run) -> list[str]:
             "<h2>Columns</h2>",
             f"<p>{len(names):,} numbers: {_text(', '.join(names[:200]))}</p>",
         ]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for code in run.encoding.columns:
         share = code.gaps / code.rows if code.rows else 0.0
         bar = f'<span style="width:{share * 8:.2f}rem"></span> {share:.1%}' if share else ""
         rows.append((code.name, code.kind, code.what(), f'<td class="bar">{bar}</td>'))
-    head = ("column", "kind", "becomes", "missing")
+    head: tuple[str, ...] = ("column", "kind", "becomes", "missing")
     if not any(code.gaps for code in run.encoding.columns):
         head, rows = head[:3], [row[:3] for row in rows]
     return ["<h2>Columns</h2>", _table(head, rows, raw=3)]

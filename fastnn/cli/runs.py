@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastnn.datasets import write_atomically
+from fastnn.datasets.writing import remove_left_over, sole_writer
 from fastnn.extras import require
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MODEL_FILE = "model.safetensors"
 def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
     """Context manager that creates a run folder; an error removes it if it is still empty.
 
-    Folders that existed before are not removed.
+    Folders that existed before are not removed. Two commands cannot write into the same folder.
     """
     if out is not None:
         if out.exists() and not out.is_dir():
@@ -30,14 +31,16 @@ def run_folder(out: Path | None, name: str, overwrite: bool) -> Iterator[Path]:
         if out.is_dir() and any(out.iterdir()) and not overwrite:
             raise ValueError(f"--out {out}: has files already; choose another or add --overwrite")
         folder, created = out, [path for path in (out, *out.parents) if not path.exists()]
-        out.mkdir(parents=True, exist_ok=True)
     else:
         folder, created = _numbered_folder(Path("runs"), name)
     try:
-        yield folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with sole_writer(folder):
+            remove_left_over(folder)
+            yield folder
     except BaseException:
-        with contextlib.suppress(OSError):  # a folder is not empty
-            for path in created:
+        for path in created:
+            with contextlib.suppress(OSError):  # not empty, or never created
                 path.rmdir()
         raise
 

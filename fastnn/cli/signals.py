@@ -25,10 +25,12 @@ class Signals:
         Whether the next signal is deferred until the results are written.
     waiting : bool
         Whether a signal was deferred.
+    active : bool
+        Whether the command runs, and its caller handles KeyboardInterrupt.
     """
 
     def __init__(self) -> None:
-        self.terminated = self.held = self.waiting = False
+        self.terminated = self.held = self.waiting = self.active = False
         self._process = os.getpid()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -41,10 +43,17 @@ class Signals:
             os.kill(os.getpid(), number)
             return
         self.terminated |= number == signal.SIGTERM
-        if self.held:
+        if self.held or not self.active:
             self.held, self.waiting = False, True
             return
         raise KeyboardInterrupt
+
+    def begin(self) -> None:
+        """The command begins; raise KeyboardInterrupt if a signal came before."""
+        self.active = True
+        if self.waiting:
+            self.waiting = False
+            raise KeyboardInterrupt
 
     def exit_code(self, code: int) -> int:
         """Exit code of the command; ``code`` is the exit code apart from signals."""

@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
 from fastnn.estimators.checkpoints import Keeping
-from fastnn.estimators.checks import check_values, name_in_errors
+from fastnn.estimators.checks import AllOrNothing, check_values, name_in_errors
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
@@ -250,25 +250,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
-        for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            check_values(name, value, name == "y" and is_classifier(self))
-        with name_in_errors("X or y"):
-            X, y = self._validate_input(X, y, incremental, reset=first)
-        if sample_weight is not None:
-            with name_in_errors("sample_weight"):
-                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        weights = self._weights(sample_weight, y, incremental)
-        targets, self.n_outputs_ = self._encode(y)
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-        elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
-            warnings.warn(
-                f"hidden_layer_sizes={self.hidden_layer_sizes} is ignored: training continues "
-                f"with the network of {tuple(kept)}",
-                stacklevel=4,
-            )
+        with AllOrNothing(self):  # until the training begins
+            for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+                check_values(name, value, name == "y" and is_classifier(self))
+            with name_in_errors("X or y"):
+                X, y = self._validate_input(X, y, incremental, reset=first)
+            if sample_weight is not None:
+                with name_in_errors("sample_weight"):
+                    sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            weights = self._weights(sample_weight, y, incremental)
+            targets, self.n_outputs_ = self._encode(y)
+            self._random_state = check_random_state(self.random_state)
+            if first:
+                dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
+                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+            elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
+                warnings.warn(
+                    f"hidden_layer_sizes={self.hidden_layer_sizes} is ignored: training continues "
+                    f"with the network of {tuple(kept)}",
+                    stacklevel=4,
+                )
         net = self._network()
         net.n_threads = n_threads()
         initial_params = net.params.copy()

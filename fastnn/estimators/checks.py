@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from fastnn.training.team import call_to_completion
 from fastnn.validation import refuse_dates, refuse_masked, refuse_missing_labels
 
 # Parts of messages of Python and other libraries about a single value.
@@ -73,6 +74,30 @@ def check_class_weight(weights: Any) -> None:
             raise ValueError(
                 f"class_weight[{label!r}] must be a number in [0, inf); got {weight!r}"
             )
+
+
+class AllOrNothing:
+    """Context that sets attributes; after an error or Ctrl-C the earlier ones are put back.
+
+    Only the attributes themselves: arrays that are changed in place stay changed.
+
+    Parameters
+    ----------
+    estimator : object
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator, self.before = estimator, estimator.__dict__.copy()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            call_to_completion(self._restore)
+
+    def _restore(self) -> None:
+        self.estimator.__dict__ = self.before
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
-from fastnn.estimators.checks import check_values
+from fastnn.estimators.checks import AllOrNothing, check_values
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.validation import as_real
@@ -89,6 +89,11 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         >>> model.n_held_out_
         200
         """
+        with AllOrNothing(self):
+            self._fit(X, y, sample_weight)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
         if isinstance(self.estimator, Network) and not isinstance(self.cv, str):
             raise ValueError(
                 "estimator is a Network, which cannot be trained for each fold: train it and set "
@@ -102,25 +107,26 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, np.empty((len(y), 1)))
         everything = np.arange(len(y))
         if isinstance(self.cv, str):
-            self.estimator_, models, held_out = self.estimator, [self.estimator], [everything]
+            whole, models, held_out = self.estimator, [self.estimator], [everything]
         else:
             splits = list(self._folds().split(X, y))
             held_out = [test for _, test in splits]
             tasks = [everything, *(train for train, _ in splits)]
             with joblib.parallel_config(JoblibBackend(), n_jobs=-1):
-                self.estimator_, *models = joblib.Parallel(n_jobs=self.n_jobs)(
+                whole, *models = joblib.Parallel(n_jobs=self.n_jobs)(
                     joblib.delayed(_fitted)(self.estimator, X, y, sample_weight, rows)
                     for rows in tasks
                 )
-        self._folds_ = [
+        folds = [
             Fold(model, np.sort(self._scores(model, _safe_indexing(X, rows), y[rows])))
             for model, rows in zip(models, held_out, strict=True)
         ]
-        self.n_held_out_ = sum(len(fold.scores) for fold in self._folds_)
+        fitted = {"estimator_": whole, "_folds_": folds}
+        fitted["n_held_out_"] = sum(len(fold.scores) for fold in folds)
         for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
-        return self
+            if hasattr(whole, name):
+                fitted[name] = getattr(whole, name)
+        self.__dict__.update(fitted)
 
     def _folds(self) -> Any:
         """The splitter; for a number of folds it shuffles the samples."""

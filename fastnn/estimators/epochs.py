@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import Checkpoints, Point
-from fastnn.training.run import Run, batch_sizes
+from fastnn.training.run import Run, batch_sizes, next_length
 from fastnn.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ class EpochRun(Run):
         for _ in range(resumed if self.order is not None else 0):
             self._draw_order()
         self.chunk = 0, np.empty(0)
+        self.call_length = 1  # number of steps of the next call of the kernels
+        # L2 penalty at each step of the chunk, if each step has a call of its own
+        self.penalties: np.ndarray | None = None
         self.one_epoch_per_chunk = (
             held_out is not None or context is not None or not self.runs_many_epochs
         )
@@ -233,6 +237,8 @@ class EpochRun(Run):
         """Do the steps of the next epochs, up to the first loss that is not finite."""
         if self.runs_many_epochs:
             return self._train_part(0, self.state.epochs, rates, losses)
+        if self.losses_by_step:
+            self.penalties = np.zeros(len(losses))
         begin = self.state.epochs
         for first in range(0, len(losses), self.batches):
             if self.order is not None:
@@ -240,7 +246,8 @@ class EpochRun(Run):
             epoch, step = begin + first // self.batches, first
             for index, part in enumerate(self.epoch_parts):
                 chunk = slice(step, step + part.n_batches)
-                done = self._train_part(index, epoch, rates[chunk], losses[chunk])
+                penalties = None if self.penalties is None else self.penalties[chunk]
+                done = self._train_part(index, epoch, rates[chunk], losses[chunk], penalties)
                 step += done
                 if done < part.n_batches:
                     return step
@@ -253,8 +260,18 @@ class EpochRun(Run):
         assert self.order is not None
         self.order[:] = self.order[permutation]  # in place: the parts reference this array
 
-    def _train_part(self, index: int, epoch: int, rates: np.ndarray, losses: np.ndarray) -> int:
-        """Do the steps of one part; return the number of steps done."""
+    def _train_part(
+        self,
+        index: int,
+        epoch: int,
+        rates: np.ndarray,
+        losses: np.ndarray,
+        penalties: np.ndarray | None = None,
+    ) -> int:
+        """Do the steps of one part; return the number of steps done.
+
+        With ``penalties``, of which one is written before each step, each step is a call.
+        """
         part, state = self.epoch_parts[index], self.state
         step, l2 = epoch * part.n_batches, self._l2(part)
         train = partial(
@@ -265,14 +282,29 @@ class EpochRun(Run):
             pool=self.pool,
             n_threads=self.n_threads,
         )
-        if not self.losses_by_step:
-            return train(rates, step, losses)
+        if penalties is None:
+            return self._train_in_calls(train, step, rates, losses)
         for i in range(len(losses)):
-            one, penalty = losses[i : i + 1], self.model.penalty(l2)
-            if not train(rates[i : i + 1], step + i, one):
+            penalties[i] = self.model.penalty(l2)
+            if not train(rates[i : i + 1], step + i, losses[i : i + 1]):
                 return i
-            one[0] = (one[0] - penalty) / self.network.n_outputs + penalty
         return len(losses)
+
+    def _train_in_calls(
+        self, train: Callable[..., int], step: int, rates: np.ndarray, losses: np.ndarray
+    ) -> int:
+        """Do steps in several calls of the kernels, so that Ctrl-C takes effect within an epoch."""
+        done = 0
+        while done < len(losses):
+            some = slice(done, done + self.call_length)
+            count, before = len(losses[some]), time.perf_counter()
+            did = train(rates[some], step + done, losses[some])
+            done += did
+            if did < count:
+                break
+            seconds = time.perf_counter() - before
+            self.call_length = next_length(self.call_length, count, seconds)
+        return done
 
     def after_chunk(self, losses: np.ndarray) -> None:
         """Record the epochs and notify the callbacks."""
@@ -285,7 +317,14 @@ class EpochRun(Run):
                     self.stopped = "callback"
 
     def _epoch_losses(self, losses: np.ndarray) -> np.ndarray:
-        """Losses of epochs from the losses of their batches."""
+        """Losses of epochs from the losses of the first batches of the chunk.
+
+        Only here the data term is averaged over the outputs: after Ctrl-C, the losses of all steps
+        are as the kernels wrote them.
+        """
+        if self.penalties is not None:
+            penalties = self.penalties[: len(losses)]
+            losses = (losses - penalties) / self.network.n_outputs + penalties
         # Row by row: the rounding of a matrix product depends on the number of its rows.
         weights = self.sizes / self.sizes.sum()
         each = losses.reshape(-1, self.batches)

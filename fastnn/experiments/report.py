@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fastnn
+from fastnn.datasets import write_atomically
 from fastnn.experiments.claims import claims, single_run_noise
 from fastnn.experiments.result import Result, as_data_uri, plain
 from fastnn.extras import require
@@ -66,8 +67,8 @@ def draw(result: Result, out: Path) -> dict[str, dict[str, str]]:
     for picture in result.pictures:
         svg, png, wide = picture.render("svg", "png", "webp")
         narrow = picture.render("webp", narrow=True)[0]
-        (out / f"{picture.name}.svg").write_bytes(svg)
-        (out / f"{picture.name}.png").write_bytes(png)
+        write_atomically(out / f"{picture.name}.svg", svg)
+        write_atomically(out / f"{picture.name}.png", png)
         embedded[picture.name] = {
             "wide": as_data_uri(wide, "webp"),
             "narrow": as_data_uri(narrow, "webp"),
@@ -95,9 +96,9 @@ def write(
         Path of the page.
     """
     text = json.dumps(everything(results, about), indent=1, allow_nan=False)
-    (out / "results.json").write_text(text + "\n", encoding="utf-8")
+    write_atomically(out / "results.json", (text + "\n").encode())
     page = out / "index.html"
-    page.write_text(render(results, embedded, about), encoding="utf-8")
+    write_atomically(page, render(results, embedded, about).encode())
     return page
 
 

@@ -239,14 +239,20 @@ def _train(
     spec, scales, held_out = net.spec, net.scales, job.held_out
     if spec.standardize and scales.input_shift is None:
         scales = Scales.fit(spec, job.x, job.targets)
-    net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
+    before = net.classes_, net.targets_1d, net.scales, net.posterior_
+
+    def forget() -> None:
+        """Without a step, the parameters are those of the earlier classes and scales."""
+        net.classes_, net.targets_1d, net.scales, net.posterior_ = before
+
     if held_out is not None:
         x, targets, weights = held_out
         held_out = scales.inputs(x, spec), scales.targets(targets, spec), weights
     model, state = net.model, net.state
-    net.posterior_ = None
     steps = None
     try:
+        net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
+        net.posterior_ = None
         state.begin(job.optimizer, model.params)
         settings: dict[str, Any] = {
             "progress": Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),
@@ -266,8 +272,12 @@ def _train(
             run = FitRun(model, state, job.epochs, sizes, batches, net.l2, n_threads, **settings)
         run.execute()
     except BaseException:  # a DivergenceError, or an exception of a callback
+        if not state.steps:
+            call_to_completion(forget)
         call_to_completion(partial(state.end, model.params))
         raise
+    if not run.done:  # Ctrl-C
+        forget()
     best = None if run.validation is None else run.validation.best.params
     call_to_completion(partial(state.end, model.params, best))
     if steps is not None and steps.rule.is_bayesian:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn import storage
+from fastnn.datasets.writing import remove_left_over
 from fastnn.errors import ModelFormatError
 from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
 from fastnn.training.checkpoints import (
@@ -104,15 +103,15 @@ def checkpoints(
     purpose: Purpose,
 ) -> Checkpoints:
     """Create the writer of the checkpoints of a training, and the folder of the file."""
-    path = file.path
+    path = Path(os.path.realpath(file.path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(path)
+    remove_left_over(path.parent, path.name)
 
     def pack(point: Point) -> Contents:
         return _contents(model, file, purpose, point)
 
     def write(contents: Contents) -> None:
-        storage.write_contents(path, *contents)
+        storage.write_contents(file.path, *contents)
 
     return Checkpoints(SaveInterval.of(every), pack, write)
 
@@ -235,21 +234,3 @@ def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | N
     if found != kind:
         raise ValueError(f"{path}: a checkpoint of a {found}, not of a {kind}")
     return kept
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove temporary files of processes that were killed while writing this file."""
-    if os.name == "nt":
-        return
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]+\.tmp")
-    for other in path.parent.iterdir():
-        match = pattern.fullmatch(other.name)
-        if match is None:
-            continue
-        try:
-            os.kill(int(match[1]), 0)
-        except ProcessLookupError:
-            with suppress(OSError):
-                other.unlink()
-        except (OSError, OverflowError):  # the process is alive and belongs to another user
-            pass

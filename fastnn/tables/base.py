@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -26,6 +27,7 @@ from sklearn.utils.validation import (
 
 from fastnn.backends import BACKENDS
 from fastnn.errors import DivergenceError
+from fastnn.estimators.checks import AllOrNothing
 from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
@@ -136,6 +138,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         DivergenceError
             If the loss is not finite before the first epoch ends.
 
+        Notes
+        -----
+        After an error the estimator is what it was before the call.
+
         Examples
         --------
         >>> import fastnn
@@ -146,6 +152,13 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         16
         """
         keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
+        with AllOrNothing(self):
+            self._fit(X, y, sample_weight, X_val, y_val, keeping)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, keeping: Keeping | None
+    ) -> None:
         refuse_masked("X", X)
         columns = self._read(X, reset=True)
         rows, weights = self._rows(columns, y, sample_weight)
@@ -183,12 +196,11 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         elif held is not None:
             held_out = x[held], targets[held], None if weights is None else weights[held]
         for line in said.odd_lines():
-            warnings.warn(line, stacklevel=3)
+            warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
         self._train((x[kept], targets[kept], weights), held_out, rng, keeping)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
-        return self
 
     def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
         """Warn of columns that are copies of the target, unless there is only one column."""
@@ -200,7 +212,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             warnings.warn(
                 f"column {name!r} gives the target away, in other words; is it known when "
                 f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _rows(
@@ -288,7 +300,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 keeping=None if keeping is None else keeping.of_member(k),
             )
             if self.calibrate and validation is not None:
-                calibrate(net, validation)
+                record = _calibrated(net, validation, record)
             net.n_threads = self.n_threads
             self._describe(net)
             return net, record
@@ -303,13 +315,13 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         self.validation_curves_ = [record.errors for record in records]
         for record in records:
             if record.stopped == "interrupted":
-                warnings.warn("Training interrupted by user.", stacklevel=4)
+                warnings.warn("Training interrupted by user.", stacklevel=5)
             elif record.stopped == "diverged":
                 warnings.warn(
                     f"The loss after epoch {len(record.losses)} is not finite; the parameters of "
                     f"epoch {record.best_epoch + 1} are kept.",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         stopped = [record.stopped for record in records]
         self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
@@ -456,6 +468,18 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
+
+
+def _calibrated(net: Network, held_out: Samples, record: Record) -> Record:
+    """Calibrate; after Ctrl-C do it again from the start, since the training is complete."""
+    before = net.params.copy()
+    try:
+        calibrate(net, held_out)
+    except KeyboardInterrupt:
+        net.params[:] = before
+        calibrate(net, held_out)
+        return dataclasses.replace(record, stopped="interrupted")
+    return record
 
 
 def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> Samples:

@@ -7,7 +7,6 @@ on a cluster, on a single core, and if the search is resumed from stored fits.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +19,7 @@ from fastnn.network.ensemble import Ensemble
 from fastnn.tables.halving import Halving
 from fastnn.tables.kept import Key, Store
 from fastnn.tables.pools import Results, pool
-from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, fit_fold
+from fastnn.tables.trials import Deadline, Fit, Problem, drawn_settings, fit, fit_fold
 
 FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
 FEWEST_EPOCHS = 16  # minimum number of epochs in the first round
@@ -189,7 +188,7 @@ class _Running:
         self.fits: dict[Key, Fit] = {}
         self.trials: dict[int, Trial] = {}
         self.stopped = "trials"
-        self.deadline = None if plan.time_limit is None else time.time() + plan.time_limit
+        self.deadline = None if plan.time_limit is None else Deadline.after(plan.time_limit)
         features = problem.x.shape[1]
         self.halving = Halving(
             plan.rounds(), problem.n_folds, lambda trial: fit_cost(features, self.settings[trial])
@@ -215,7 +214,7 @@ class _Running:
         finally:
             results.close()
 
-    def _next(self) -> tuple[Key, dict[str, Any], float | None] | None:
+    def _next(self) -> tuple[Key, dict[str, Any], Deadline | None] | None:
         """Arguments of the next fit; None if there is none as yet."""
         while self.stopped == "trials":
             started = self.halving.start()
@@ -318,7 +317,7 @@ class _Running:
 
 
 def _numbered(
-    problem: Problem, key: Key, settings: dict[str, Any], deadline: float | None
+    problem: Problem, key: Key, settings: dict[str, Any], deadline: Deadline | None
 ) -> tuple[Key, Fit, Network | None]:
     """Execute a fit; also return its key, since results arrive in any order."""
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))

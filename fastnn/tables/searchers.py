@@ -103,7 +103,7 @@ class _Search:
         plan = Plan(self.n_trials, self.n_epochs, self.method, self.max_ensemble, self.time_limit)
         found = search(problem, plan, self._store(problem, plan), self.n_jobs)
         if found.stopped == "interrupted":
-            warnings.warn("Search interrupted by user.", stacklevel=4)
+            warnings.warn("Search interrupted by user.", stacklevel=5)
         self._take(found)
 
     def _folds(self: Any, targets: np.ndarray, seed: int) -> np.ndarray:

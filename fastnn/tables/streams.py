@@ -7,13 +7,12 @@ as columns for the encoding. Delimited text is decoded and split as for training
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import lzma
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +25,7 @@ from fastnn.datasets.layout import Format, Layout, find_layout
 from fastnn.datasets.reading import TEXT, arrow_column, read, suffix_of
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import decoded, open_unpacked
+from fastnn.datasets.writing import Replacement
 from fastnn.extras import require
 
 STANDARD = "-"  # standard input or output
@@ -301,9 +301,9 @@ class Writer:
         self.measured = set(measured)
         self.names = list(names)
         self._parquet = out is not None and out.suffix.lower() == ".parquet"
-        self._temporary: Path | None = None
+        self._new: Replacement | None = None
         self._file: Any = None
-        self._packed: Any = None
+        self._files = ExitStack()
         self._schema: Any = None
         if out is not None:
             if out.is_dir():
@@ -312,29 +312,21 @@ class Writer:
                 raise ValueError(
                     f"--out {out}: the name must end in .csv, .tsv, .csv.gz or .parquet"
                 )
-            if not out.parent.is_dir():
-                if out.parent.exists():
-                    raise NotADirectoryError(
-                        errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out.parent)
-                    )
-                out.parent.mkdir(parents=True)
-            self._temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+            self._new = Replacement(out)
         if self._parquet:
             require("pyarrow.parquet", "writing Parquet")
             return
         if out is not None and out.name.lower().endswith((".tsv", ".tsv.gz")):
             separator = "\t"
         text: Any = sys.stdout
-        if self._temporary is not None:
-            if out is not None and out.suffix.lower() == ".gz":
+        if self._new is not None:
+            with self._new.named_errors():
+                packed: Any = self._files.enter_context(self._new.open())
+            if self.out is not None and self.out.suffix.lower() == ".gz":
                 import gzip
 
-                self._packed = open(self._temporary, "wb")  # noqa: SIM115
-                packed = gzip.GzipFile(out.stem, "wb", fileobj=self._packed)
-                text = io.TextIOWrapper(packed, encoding="utf-8", newline="")
-            else:
-                text = open(self._temporary, "w", encoding="utf-8", newline="")  # noqa: SIM115
-            self._file = text
+                packed = gzip.GzipFile(self.out.stem, "wb", fileobj=packed)
+            text = self._files.enter_context(io.TextIOWrapper(packed, encoding="utf-8", newline=""))
         self._csv = csv.writer(text, delimiter=separator, lineterminator="\n")
         self._csv.writerow(self.names)
 
@@ -342,15 +334,17 @@ class Writer:
         return self
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        for file in (self._file, self._packed):
-            if file is not None:
-                file.close()
-        if self._temporary is not None:
-            if kind is None and self.out is not None:
-                os.replace(self._temporary, self.out)
-            self._temporary.unlink(missing_ok=True)
-        elif kind is None:
-            sys.stdout.flush()
+        if self._new is None:
+            if kind is None:
+                sys.stdout.flush()
+            return
+        failed = True
+        try:
+            with self._new.named_errors():
+                self._files.close()  # what is left is written here
+            failed = kind is not None
+        finally:
+            self._new.end(failed)
 
     def write(self, part: Part, more: dict[str, list[Any]]) -> None:
         """Write some rows.
@@ -366,15 +360,16 @@ class Writer:
         ValueError
             In Parquet, if the type of a column differs from that in the first part.
         """
-        if self._parquet:
-            self._write_parquet(part, more)
-            return
-        extra = zip(*more.values(), strict=True)
-        rows = (
-            [_cell(value) for value in chain(row, others)]
-            for row, others in zip(part.rows, extra, strict=True)
-        )
-        self._csv.writerows(rows)
+        with nullcontext() if self._new is None else self._new.named_errors():
+            if self._parquet:
+                self._write_parquet(part, more)
+                return
+            extra = zip(*more.values(), strict=True)
+            rows = (
+                [_cell(value) for value in chain(row, others)]
+                for row, others in zip(part.rows, extra, strict=True)
+            )
+            self._csv.writerows(rows)
 
     def _write_parquet(self, part: Part, more: dict[str, list[Any]]) -> None:
         import pyarrow as pa
@@ -391,8 +386,10 @@ class Writer:
         columns += [pa.array(values) for values in more.values()]
         table = pa.table(columns, names=self.names)
         if self._file is None:
+            assert self._new is not None  # standard output takes no Parquet
             self._schema = table.schema
-            self._file = pq.ParquetWriter(self._temporary, self._schema)
+            self._file = pq.ParquetWriter(self._new.written, self._schema)
+            self._files.callback(self._file.close)
         try:
             self._file.write_table(table.cast(self._schema))
         except (pa.ArrowInvalid, ValueError) as error:

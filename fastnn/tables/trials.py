@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import loguniform
@@ -234,6 +235,36 @@ class Fit:
     seconds: float
 
 
+class Deadline(NamedTuple):
+    """Time at which a search ends, for all machines of a cluster.
+
+    Attributes
+    ----------
+    machine : str
+        Where the search runs. On this machine a clock counts that nobody sets.
+    steady : float
+        In the time of ``time.monotonic()``.
+    wall : float
+        In the time of ``time.time()``.
+    """
+
+    machine: str
+    steady: float
+    wall: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """The time in ``seconds`` from now."""
+        return cls(platform.node(), time.monotonic() + seconds, time.time() + seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time has come."""
+        if platform.node() == self.machine:
+            return time.monotonic() > self.steady
+        return time.time() > self.wall
+
+
 def new_network(problem: Problem, settings: dict[str, Any], rows: np.ndarray, seed: int) -> Network:
     """Create an untrained network with the scales of the given rows."""
     return recipe.new_network(
@@ -258,7 +289,7 @@ def fit(
     kept: np.ndarray,
     held_out: np.ndarray,
     seed: int,
-    deadline: float | None = None,
+    deadline: Deadline | None = None,
     n_threads: int | None = 1,
 ) -> Network:
     """Train a network with the rows ``kept``; the rows ``held_out`` determine the best epoch.
@@ -268,13 +299,13 @@ def fit(
     DivergenceError
         If the loss is not finite before the first epoch ends.
     OutOfTime
-        If ``deadline``, in the time of ``time.time()``, has passed.
+        If ``deadline`` has passed.
     KeyboardInterrupt
         If the training was interrupted, at any time: an incomplete fit is not used.
     """
 
     def look(losses: list[float]) -> None:
-        if deadline is not None and time.time() > deadline:
+        if deadline is not None and deadline.is_over:
             raise OutOfTime
 
     look([])
@@ -304,7 +335,7 @@ def fit_fold(
     epochs: int,
     trial: int,
     fold: int,
-    deadline: float | None,
+    deadline: Deadline | None,
 ) -> tuple[Fit, Network | None]:
     """Execute one fit of a search, on one thread, so that its result is the same on all workers.
 

@@ -105,7 +105,7 @@ class Run:
     def execute(self) -> None:
         """Train until all steps are done or something, such as Ctrl-C, stops the run."""
         max_threads = max([part.n_threads for part in self.parts])
-        team, length, chunk_seconds = ThreadTuner(max_threads), 1, tuning().chunk_seconds
+        team, length = ThreadTuner(max_threads), 1
         blas = nullcontext() if self.blas_threads is None else limited_blas(self.blas_threads)
         helpers = max_threads - 1 if self.model.is_threaded else int(receives_signals())
         threads = started_threads(helpers) if helpers else nullcontext()
@@ -118,8 +118,7 @@ class Run:
                     seconds = self._chunk(count)
                     self.save_due_checkpoint()
                     team.report(self.n_threads, seconds, count)
-                    target_length = int(count / self.unit * chunk_seconds / max(seconds, 1e-9))
-                    length = max(1, min(target_length, 8 * length))
+                    length = next_length(length, count / self.unit, seconds)
             except KeyboardInterrupt:
                 self.stopped = "interrupted"
                 self.state.settle(self.model.params)
@@ -202,6 +201,22 @@ class Run:
 
     def finished(self) -> None:
         """Called after the last chunk, whatever ended the run."""
+
+
+def next_length(length: int, count: float, seconds: float) -> int:
+    """Length of the next chunk, so that it takes ``chunk_seconds``, in any unit.
+
+    Parameters
+    ----------
+    length : int
+        Length of the last chunk if nothing had shortened it; the next one has at most 8 times this.
+    count : float
+        Length of the last chunk.
+    seconds : float
+        Time of the last chunk.
+    """
+    aim = int(count * tuning().chunk_seconds / max(seconds, 1e-9))
+    return max(1, min(aim, 8 * length))
 
 
 class Validation:

@@ -112,3 +112,69 @@ def test_a_pipe_that_nobody_reads(arguments):
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
+@pytest.mark.parametrize("name", ["p.csv", "p.csv.gz", "p.parquet"])
+def test_a_link_and_permissions_are_kept(run, name):
+    Path("disk").mkdir()
+    target, link = Path("disk", name), Path(name)
+    target.write_text("earlier")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert run("predict", "r", "t.csv", "-q", "--out", name) == (0, "", "")
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert run("predict", "r", "t.csv", "-q", "--out", f"new-{name}") == (0, "", "")
+    if not name.endswith(".gz"):  # the name is in the file
+        assert target.read_bytes() == Path(f"new-{name}").read_bytes()
+    assert [path.name for path in Path("disk").iterdir()] == [name]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_device_is_written_and_not_replaced(run, tmp_path):
+    os.symlink("/dev/null", "nowhere")
+    assert run("predict", "r", "t.csv", "-q", "--out", "nowhere") == (0, "", "")
+    os.symlink("/dev/full", "full")
+    code, out, err = run("predict", "r", "t.csv", "-q", "--out", "full")
+    assert (code, out, err) == (2, "", "fastnn: full: No space left on device\n")
+    assert os.path.islink("full")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("name", ["p.csv", "p.csv.gz", "p.parquet"])
+def test_predictions_that_do_not_fit_on_the_disk(run, tmp_path, name):
+    """The earlier file remains, nothing else is left, one line says which file."""
+    import resource
+
+    text = "a,b\n" + "0.123,0.456\n" * 20_000
+    Path("many.csv").write_text(text)
+    Path(name).write_text("earlier")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, hard))
+    try:
+        code, out, err = run("predict", "r", "many.csv", "-q", "--proba", "--out", name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, out, err) == (2, "", f"fastnn: {name}: File too large\n")
+    assert Path(name).read_text() == "earlier"
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_standard_stream_that_is_full(stream):
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "info", "r" if stream == "stdout" else "nothing"],
+            **streams,
+            text=True,
+            timeout=600,
+        )
+    assert done.returncode == 2
+    if stream == "stdout":
+        assert done.stderr == "fastnn: standard output: No space left on device\n"
+    else:
+        assert done.stdout == ""

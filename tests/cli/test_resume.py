@@ -16,6 +16,7 @@ from fastnn import storage
 from fastnn.cli import signals
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
+from fastnn.datasets.writing import sole_writer
 from fastnn.storage.checkpoints import read_checkpoint
 from fastnn.tables import recipe
 
@@ -284,3 +285,69 @@ def test_how_often_not(run, text):
     code, _, err = run("train", f"--checkpoint-every={text}")
     assert code == 2
     assert "--checkpoint-every: must be a number of epochs as 10, a time as 30s" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of folders")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", *BASE, "--epochs", "1", "--out", "a", "--overwrite"),
+        ("train", "--resume", "a"),
+        ("search", "iris", "--trials", "1", "--out", "a", "--overwrite"),
+    ],
+    ids=["train", "resume", "search"],
+)
+def test_two_commands_do_not_write_into_one_folder(run, refused, tmp_path, arguments):
+    """The parts of a run belong together: rows, settings and weights."""
+    assert run("train", *BASE, "--epochs", 1, "--out", "a")[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    with sole_writer(tmp_path / "a"):
+        line = refused(*arguments)
+    assert line == "fastnn: a: another fastnn is writing into this folder\n"
+    assert {path: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert run("train", "--resume", "a")[0] == 0
+
+
+def test_no_folders_are_left_that_could_not_all_be_created(run, tmp_path):
+    code, _, err = run("train", *BASE, "--out", f"a/b/{'n' * 300}")
+    assert (code, err.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="processes of POSIX")
+def test_temporary_files_of_killed_commands_are_removed(run, tmp_path):
+    """Not those of processes that run, and nothing else."""
+    assert run("train", *BASE, "--epochs", 3, "--out", "a")[0] == 0
+    gone = [f".{name}.4194305-0123abcd.tmp" for name in ("model.safetensors", "rows.npz", "a.b")]
+    kept = [".notes.tmp", f".rows.npz.{os.getpid()}-0123abcd.tmp", ".rows.npz.4194305-x.tmp"]
+    for name in [*gone, *kept]:
+        (tmp_path / "a" / name).touch()
+    assert run("train", "--resume", "a")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "a").glob(".*")) == sorted(kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_signal_at_the_very_beginning_or_end(run, monkeypatch, number, code, when):
+    """Where the command has not begun, or has returned, nothing raises KeyboardInterrupt."""
+    begin, exit_code = signals.Signals.begin, signals.Signals.exit_code
+
+    def at_begin(self):
+        if when == "before":
+            os.kill(os.getpid(), number)
+        begin(self)
+
+    def at_end(self, result):
+        if when == "after":
+            os.kill(os.getpid(), number)
+        return exit_code(self, result)
+
+    monkeypatch.setattr(signals.Signals, "begin", at_begin)
+    monkeypatch.setattr(signals.Signals, "exit_code", at_end)
+    returned, out, err = run("info", "--json")
+    assert returned == code
+    assert (out == "") == (when == "before")
+    assert err == ("fastnn: interrupted\n" if when == "before" else "")

@@ -299,9 +299,9 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
     code, out, err = run("train", *options, "--out", "stopped")
     assert (code, err) == (expected, "fastnn: interrupted\n")
-    assert "\nstep 20, validation error" in out
+    assert f"\nstep {training.SLICE}, validation error" in out
     assert not (tmp_path / "stopped" / runs.MODEL_FILE).exists()
-    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == 20
+    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == training.SLICE
 
     code, out, err = run("train", "--resume", "stopped", "--json")
     assert (code, err) == (0, "")

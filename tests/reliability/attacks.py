@@ -74,6 +74,12 @@ def mutated(raw, rng):
     return bytes(raw)
 
 
+def put(path, contents):
+    """Write a file anew: to cut a file that exists takes file systems forty times as long."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(contents)
+
+
 def changed_value(tree, rng):
     """Change a random entry of a tree of dictionaries and lists in place."""
     places = []

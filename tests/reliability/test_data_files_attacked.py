@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacks import array_header, cases, generator, memory_within, mutated, zipped
+from attacks import array_header, cases, generator, memory_within, mutated, put, zipped
 
 from fastnn.cli.settings import read_toml
 from fastnn.datasets import load, mnist
@@ -115,7 +115,7 @@ def test_mutated_files(tmp_path, kind):
     named = re.compile(re.escape(str(path)) + r"(: |,( after)? line \d+: )[^\n]+$")
     slow = suffix in (".png", ".jpg")
     for _ in range(cases(150 if slow else 600, 20_000)):
-        path.write_bytes(mutated(raw, rng))
+        put(path, mutated(raw, rng))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own parser of dates, Pillow
             message = outcome(path)

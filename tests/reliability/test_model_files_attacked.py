@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacks import cases, generator, joined, memory_within, mutated_model, parts
+from attacks import cases, generator, joined, memory_within, mutated_model, parts, put
 
 import fastnn
 from fastnn import storage
+from fastnn.storage.checkpoints import read_checkpoint
+from fastnn.tables import recipe
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 3))
@@ -50,41 +52,97 @@ def regressor():
     return model.fit(X, X[:, :2])
 
 
-MODELS = {make.__name__: make for make in (average, regression, classifier, regressor)}
+def members():
+    return fastnn.Ensemble([average(), average()], [1.0, 2.0])
+
+
+def table():
+    """The encoding of a table before a network."""
+    model = fastnn.TabularRegressor(n_epochs=2, backend="numpy", random_state=0)
+    gaps = np.where(X[:, 1] > 0.5, np.nan, X[:, 1])
+    columns = {"a": X[:, 0], "gaps": gaps, "kind": np.array(["x", "y", "z", "x"] * 10, object)}
+    days = np.datetime64("2024-01-01") + np.arange(40)
+    return model.fit(columns | {"day": days}, X[:, 2])
+
+
+def checkpoint(path):
+    """The state of a training with validation and an average."""
+    net = fastnn.Network([3, 4, 2], standardize=True, **SETTINGS)
+    rule = fastnn.AdamW(0.01, ema=0.5)
+    given = {"validation_fraction": 0.2, "early_stopping": True}
+    net.fit(X, Y, epochs=3, batch_size=9, optimizer=rule, checkpoint=path, **given)
+
+
+def estimator_checkpoint(path):
+    model = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, **SETTINGS)
+    model.fit(X, X[:, :2], checkpoint=path)
+
+
+def table_checkpoint(path):
+    """With the factors of the features."""
+    model = fastnn.TabularClassifier(n_epochs=2, backend="numpy", random_state=0)
+    model.fit(X, Y, checkpoint=path)
+
+
+MODELS = {
+    make.__name__: make for make in (average, regression, classifier, regressor, members, table)
+}
+CHECKPOINTS = {make.__name__: make for make in (checkpoint, estimator_checkpoint, table_checkpoint)}
 FORMATS = ("0.1.0", "0.1.0-format-2", "0.1.0-format-3")
 
 
-@pytest.fixture(scope="module", params=[*MODELS, *FORMATS])
+def save(model, path):
+    """Save a model, with the moments if it has some."""
+    if isinstance(model, fastnn.Network | fastnn.MLPClassifier | fastnn.MLPRegressor):
+        model.save(path, include_optimizer=True)
+    else:
+        model.save(path)
+
+
+def networks_of(model):
+    """The networks of a model."""
+    model = getattr(model, "network", model)
+    if isinstance(model, fastnn.Ensemble):
+        return model.networks
+    return [model if isinstance(model, fastnn.Network) else model._network()]
+
+
+@pytest.fixture(scope="module", params=[*MODELS, *CHECKPOINTS, *FORMATS])
 def good(request, tmp_path_factory):
     """Name and contents of a good file."""
     if request.param in FORMATS:
         return request.param, (FIXTURES / request.param / "two_classes.safetensors").read_bytes()
     path = tmp_path_factory.mktemp("good") / "m"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as small:
+        small.setattr(recipe, "HIDDEN", (8, 6))
         warnings.simplefilter("ignore")  # three epochs are no convergence
-        MODELS[request.param]().save(path, include_optimizer=True)
+        if request.param in CHECKPOINTS:
+            CHECKPOINTS[request.param](path)
+        else:
+            save(MODELS[request.param](), path)
     return request.param, path.read_bytes()
 
 
 def test_mutated_files(good, tmp_path):
-    """8,700 files over all kinds in the short form, 1,000,000 in the long one."""
+    """9,000 files over all kinds in the short form, 1,000,000 in the long one."""
     name, raw = good
-    short = 600 if name in ("classifier", "regressor") else 1500  # estimators take longer
     rng, path, again = generator("model", name), tmp_path / "m", tmp_path / "again"
     loaded, lines = 0, set()
-    for _ in range(cases(short, 143_000)):
-        path.write_bytes(mutated_model(raw, rng))
+    for _ in range(cases(750, 84_000)):
+        put(path, mutated_model(raw, rng))
         try:
-            model = fastnn.load(path, backend="numpy")
+            if name in CHECKPOINTS:
+                model = read_checkpoint(path, "numpy").model
+            else:
+                model = fastnn.load(path, backend="numpy")
         except fastnn.ModelFormatError as error:
             lines.add(str(error).count("\n"))
             continue
         loaded += 1
         if loaded % 20:
             continue
-        network = model if isinstance(model, fastnn.Network) else model._network()
-        assert np.isfinite(network.params).all()
-        model.save(again, include_optimizer=True)
+        assert all(np.isfinite(net.params).all() for net in networks_of(model))
+        save(model, again)
         fastnn.load(again, backend="numpy")
     assert lines == {0}  # in one line
     assert loaded > 20  # numbers may be others: that not all are refused is no fault
@@ -95,7 +153,7 @@ def test_memory_of_mutated_files(good, tmp_path):
     rng, path = generator("memory", name), tmp_path / "m"
     for _ in range(cases(50, 5000)):
         attack = mutated_model(raw, rng)
-        path.write_bytes(attack)
+        put(path, attack)
         with memory_within(allowed(attack)), contextlib.suppress(fastnn.ModelFormatError):
             fastnn.load(path, backend="numpy")
 

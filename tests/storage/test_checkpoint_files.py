@@ -58,7 +58,7 @@ class Faults:
 
         return call
 
-    def _open(self, path, mode):
+    def _open(self, path, mode, opener=None):
         self._count("create")
         return File(builtins.open(path, mode, buffering=0), self._count)
 

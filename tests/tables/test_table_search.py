@@ -359,3 +359,17 @@ def test_every_combination_of_sizes_and_dropout_trains(problem):
         for net in nets[first + 1 : first + step]:  # backends differ by rounding
             np.testing.assert_allclose(net.params, nets[first].params, rtol=1e-6, atol=1e-9)
     assert not np.allclose(nets[0].params, nets[step].params)
+
+
+def test_a_clock_that_is_set_does_not_move_the_time_limit(monkeypatch):
+    """On the machine of the search a clock counts that nobody sets, elsewhere that of the day."""
+    now = {"wall": 1000.0, "steady": 50.0}
+    monkeypatch.setattr(trials.time, "time", lambda: now["wall"])
+    monkeypatch.setattr(trials.time, "monotonic", lambda: now["steady"])
+    deadline = trials.Deadline.after(10.0)
+    elsewhere = deadline._replace(machine="another")
+    now["wall"] += 3600
+    assert (deadline.is_over, elsewhere.is_over) == (False, True)
+    now["wall"] -= 7200
+    now["steady"] += 11
+    assert (deadline.is_over, elsewhere.is_over) == (True, False)

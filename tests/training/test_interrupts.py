@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,20 @@ import pytest
 from helpers import assert_bits
 
 import fastnn
+from fastnn.backends.tuning import tuned
+from fastnn.training.batches import Batches
 from fastnn.training.state import TrainingState
 
-SCRIPT = Path(__file__).with_name("interrupted_fits.py")
+HERE = Path(__file__).parent
+LONG = round(10 * float(os.environ.get("FASTNN_SOAK", "100")))  # make soak SOAK=10: a tenth
+WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
-def run(backend, count, timeout):
+def run(script, backend, count, *kinds, timeout):
+    """Run a script; check what it found, and print it with the times, which no test checks."""
     # a hang ends in TimeoutExpired
     done = subprocess.run(
-        [sys.executable, SCRIPT, backend, str(count)],
+        [sys.executable, HERE / f"{script}.py", backend, str(count), *kinds],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -28,25 +35,50 @@ def run(backend, count, timeout):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["threads left"] == []
-    kinds = "small", "threads", "wide", "estimator", "average", "lbfgs", "many", "predict"
-    for kind in kinds:
-        assert result[kind]["wrong"] == []
+    print(json.dumps(result, indent=1))
+    for found in result.values():
+        assert found["wrong"] == []
         # only before the first step or after the last: in between the signal ends the training
-        assert result[kind]["raised"] == 0
-    assert set(result) == {*kinds, "threads left"}
-    print(json.dumps(result, indent=1))  # with the times, which nothing is said about here
+        assert found.get("raised", 0) == 0
+    return set(result)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_interrupted_fits(backend):
-    run(backend, 5, timeout=600)
+NETWORKS = {"small", "threads", "wide", "average", "many", "predict"}
+ESTIMATORS = {
+    f"{kind} {solver}"
+    for kind in ("classifier", "regressor")
+    for solver in ("sgd", "adam", "lbfgs", "lm")
+} | {"table", "members", "table refit", "table predict"}
+COMMANDS = {"train", "train_table", "search", "search_table"}
 
 
+@WINDOWS
+def test_interrupted_networks(backend):
+    assert run("interrupted_fits", backend, 5, timeout=600) == NETWORKS
+
+
+@WINDOWS
+def test_interrupted_estimators():
+    assert run("interrupted_estimators", "auto", 3, timeout=600) == ESTIMATORS
+
+
+@WINDOWS
+def test_interrupted_commands():
+    assert run("interrupted_commands", "auto", 2, timeout=600) == COMMANDS
+
+
+@WINDOWS
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_thousand_interrupted_fits(backend):
-    run(backend, 1000, timeout=6000)
+@pytest.mark.parametrize("script", ["interrupted_fits", "interrupted_estimators"])
+def test_a_thousand_interrupts(script, backend):
+    run(script, backend, LONG, timeout=10_000)
+
+
+@WINDOWS
+@pytest.mark.slow
+def test_a_thousand_interrupted_commands():
+    run("interrupted_commands", "auto", LONG, timeout=20_000)
+    run("interrupted_commands", "auto", LONG // 5, "cnn", timeout=20_000)
 
 
 class InterruptedLine:
@@ -111,3 +143,66 @@ def test_average_survives_ctrl_c_at_each_line(kept):
         assert_bits(net.params, whole[5].params)
         assert_bits(net.state.moments, whole[5].state.moments)
     assert number > 20
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_and_gradient_of_many_samples_are_interrupted_between_pieces(backend, weighted):
+    """Sums of pieces are those of one call up to rounding; Ctrl-C is noticed after each."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3000, 5)), rng.integers(0, 3, 3000)
+    weights = rng.integers(0, 3, 3000).astype(float) if weighted else None
+    if weighted:
+        weights[1000:2500] = 0  # some pieces have no weight at all
+    settings = {"dtype": "float64", "l2": 0.1, "backend": backend, "random_state": 0}
+    net = fastnn.Network([5, 4, 3], **settings)
+    whole = net.gradients(X, y, sample_weight=weights)
+    with tuned(piece_samples=900):
+        pieces = net.gradients(X, y, sample_weight=weights)
+        np.testing.assert_allclose(pieces, whole, rtol=1e-12, atol=1e-14)
+        assert (pieces != whole).any()  # rounded differently
+        calls = []
+        kernel = net.model.kernels.loss_and_grad
+
+        def interrupted(*arguments):
+            calls.append(arguments[1].shape[1])
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return kernel(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(net.model.kernels, "loss_and_grad", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                net.gradients(X, y)
+    assert len(calls) == 3
+    assert max(calls) < 1000
+
+
+def test_an_epoch_of_an_estimator_is_interrupted_within(backend):
+    """An epoch of many steps takes several calls of the kernels; the results are the same."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 5)), rng.integers(0, 3, 600)
+
+    def trained(**limits):
+        model = fastnn.MLPClassifier(
+            (4,), batch_size=2, max_iter=2, dropout=0.1, backend=backend, random_state=0
+        )
+        with warnings.catch_warnings(), tuned(**limits):
+            warnings.simplefilter("ignore")
+            model.fit(X, y)
+        return model
+
+    calls = []
+    whole = trained(chunk_seconds=1e3)
+    with pytest.MonkeyPatch.context() as patch:
+        train = Batches.train
+
+        def counted(self, state, rates, *arguments, **settings):
+            calls.append(len(rates))
+            return train(self, state, rates, *arguments, **settings)
+
+        patch.setattr(Batches, "train", counted)
+        parts = trained(chunk_seconds=1e-9)  # each call takes longer
+    assert set(calls) == {1}
+    assert parts.loss_curve_ == whole.loss_curve_
+    for one, other in zip(parts.coefs_, whole.coefs_, strict=True):
+        assert_bits(one, other)

@@ -1,0 +1,161 @@
+"""Signals at random times, and what must hold after each of them; for the scripts in this folder.
+
+A script is a separate process, so that the tests are not affected if it hangs or is killed. For
+each kind of call it prints what was wrong, and how long the calls went on after the signal.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import random
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+SEED = int(os.environ.get("FASTNN_SEED", "0"))  # for other times
+LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
+# The threads for predictions are kept for further predictions.
+KEPT_THREADS = {"MainThread", "signals", "predicting"}
+
+
+class Signals:
+    """A thread that sends signals to this process, after the delays put into it."""
+
+    def __init__(self):
+        self.orders, self.sent = queue.SimpleQueue(), []
+        threading.Thread(target=self._send, daemon=True, name="signals").start()
+
+    def _send(self):
+        while True:
+            delay, number = self.orders.get()
+            time.sleep(delay)
+            now = time.perf_counter(), time.process_time()
+            os.kill(os.getpid(), number)
+            self.sent.append(now)
+
+    def order(self, delay, number=signal.SIGINT):
+        """Have a signal sent after a delay in seconds."""
+        self.orders.put((delay, number))
+
+    def sent_at(self):
+        """Wall-clock and CPU time at which the signal was sent; waits for it, despite Ctrl-C."""
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                while not self.sent:
+                    time.sleep(0.001)
+                sent = self.sent[0]
+                self.sent.clear()
+                return sent
+
+
+class Kind(NamedTuple):
+    """A kind of call.
+
+    Attributes
+    ----------
+    make : callable
+        From the name of a backend, an object and a function that is interrupted: it takes a number
+        of epochs, or of repetitions.
+    wrong : callable
+        ``wrong(object, function, make, backend)`` describes what is wrong after the interrupt; ""
+        if nothing is.
+    begun : callable or None
+        Whether the call came to its first step. Otherwise it is repeated with a later signal. None:
+        it may be interrupted anywhere.
+    longest : float
+        Maximum seconds until the signal.
+    """
+
+    make: Callable[[str], tuple[Any, Callable[[int], Any]]]
+    wrong: Callable[[Any, Callable, Callable, str], str]
+    begun: Callable[[Any], bool] | None
+    longest: float = LONGEST
+
+
+def quantiles(late):
+    """99% quantiles in milliseconds of times in seconds."""
+    clock, cpu = (1000 * np.quantile(late, 0.99, axis=0)).round(1).tolist()
+    return {"clock": clock, "CPU": cpu}
+
+
+class Left:
+    """Threads and limits of BLAS that a call left behind."""
+
+    def __init__(self):
+        self.libraries = ThreadpoolController()
+        self.before = self._limits()
+
+    def _limits(self):
+        return [library["num_threads"] for library in self.libraries.info()]
+
+    def wrong(self):
+        """Describe what was left; "" if nothing."""
+        end = time.perf_counter() + 5  # a thread that has been told to end may still be about it
+        while names := {t.name.split("_")[0] for t in threading.enumerate()} - KEPT_THREADS:
+            if time.perf_counter() > end:
+                return f"threads {sorted(names)}"
+            time.sleep(0.001)
+        limits = self._limits()
+        return "" if limits == self.before else f"BLAS threads {limits}, before {self.before}"
+
+
+def interrupt(kind, backend, delay, signals):
+    """Interrupt one call; return object and call, the delay, and whether it was KeyboardInterrupt.
+
+    The delay is the time in seconds from the signal until the call returned: wall-clock time, and
+    CPU time, which depends little on the load of the machine.
+    """
+    while True:
+        model, call = kind.make(backend)
+        signals.order(delay)
+        raised = False
+        try:
+            call(10**6)
+        except KeyboardInterrupt:
+            raised = True
+        back = np.array([time.perf_counter(), time.process_time()])
+        seconds = back - signals.sent_at()
+        if not raised or kind.begun is None or kind.begun(model):
+            return (model, call), seconds, raised
+        delay *= 2
+
+
+def check(kind, backend, count, signals):
+    """Interrupt ``count`` calls; return errors, number of KeyboardInterrupts, and delays."""
+    times, faults, raised, late = random.Random(SEED), [], 0, []
+    kind.make(backend)[1](1)  # compiles
+    left = Left()
+    for _ in range(count):
+        delay = times.uniform(0.004, kind.longest)
+        (model, call), seconds, has_raised = interrupt(kind, backend, delay, signals)
+        late.append(seconds)
+        raised += has_raised and kind.begun is not None
+        faults += [left.wrong(), kind.wrong(model, call, kind.make, backend)]
+    return {
+        "wrong": [fault for fault in faults if fault],
+        "raised": raised,
+        "99% back within ms": quantiles(late),
+    }
+
+
+def main(kinds):
+    """Run a script: ``SCRIPT BACKEND COUNT [KIND ...]``."""
+    warnings.simplefilter("ignore")
+    backend, count, *names = sys.argv[1:]
+    # A process started with "&" by a shell ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signals = Signals()
+    result = {
+        name: check(kind, backend, int(count), signals)
+        for name, kind in kinds.items()
+        if not names or name in names
+    }
+    print(json.dumps(result))
