@@ -109,11 +109,8 @@ class Stepper:
         if time.perf_counter() >= snapshot.due and all_finite(params):
             snapshot.take()
         self.rates[0] = state.in_use.learning_rate
-        first = state.epochs
-        state.start_run(1)
-        state.start_chunk(losses)
-        done = self.batches.train(state, self.rates, first, losses, net.l2)
-        state.end_chunk()
+        state.start_step(losses)
+        done = self.batches.train(state, self.rates, state.record.epochs, losses, net.l2)
         is_finite = all_finite(params)
         if done and is_finite:
             return

@@ -133,6 +133,11 @@ class TrainingState:
         done = record.done if len(before) else 0
         self.record = Record(updates + done, epochs, steps + done, batches, losses)
 
+    def start_step(self, losses: np.ndarray) -> None:
+        """Start a run of one step, which :meth:`end` adds to the counters."""
+        losses[0] = np.nan
+        self.record = Record(self.updates, self.epochs, 0, 1, losses)
+
     def count_update(self, updates: int) -> None:
         """Set the number of updates after one outside of a run."""
         record = self.record
@@ -267,7 +272,7 @@ class TrainingState:
         values are noted first, in one assignment; :meth:`settle` writes them and is idempotent.
         """
         self.settle(params)
-        if self.has_average and self.averaged != shown:
+        if self.averaged != shown and self.has_average:
             self.exchange = params.copy(), self.moments[-1].copy(), shown
             self.settle(params)
 
