@@ -215,12 +215,14 @@ def loss_rows(targets, weights, weighted, samples, loss, constants, scale, out):
     padded, constant = out.columns, constants[0]
     weight = stack_scratch(out.data)
     losses, target = at(weight, STACK_ROW), at(weight, 2 * STACK_ROW)
-    fill(cast_like(weight, 0.0), padded, losses)
+    zero, factor = cast_like(weight, 0.0), cast_like(weight, scale)
+    fill(zero, padded, losses)
+    fill(zero, padded - samples, at(target, samples))
     if weighted:
         copy(weights, samples, weight)
+        fill(zero, padded - samples, at(weight, samples))
     else:
         fill(cast_like(weight, 1.0), padded, weight)
-    factor = cast_like(weight, scale)
     if loss == codes.CROSS_ENTROPY and out.rows == 2:
         # a copy, because the loop reads whole vectors and the targets may not be padded
         copy(targets.data, samples, target)

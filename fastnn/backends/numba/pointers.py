@@ -83,11 +83,12 @@ def cast_like(typingctx, template, value):
 
 @intrinsic
 def stack_scratch(typingctx, template):
-    """Allocate four rows of ``STACK_ROW`` elements on the stack."""
+    """Allocate four rows of ``STACK_ROW`` uninitialized elements on the stack."""
 
     def codegen(context, builder, signature, args):
         element = context.get_value_type(template.dtype)
-        array = cgutils.alloca_once(builder, ir.ArrayType(element, 4 * STACK_ROW))
+        with builder.goto_entry_block():  # cgutils.alloca_once would set all elements to zero
+            array = builder.alloca(ir.ArrayType(element, 4 * STACK_ROW))
         return builder.bitcast(array, element.as_pointer())
 
     return template(template), codegen

@@ -32,7 +32,7 @@ from fastnn.backends.numba.pointers import (
 from fastnn.backends.numba.sparse import CsrBlock
 from fastnn.backends.numba.subnormals import flush_subnormals, restore_subnormals
 from fastnn.backends.numba.threads import Team
-from fastnn.backends.numba.train import group_count
+from fastnn.backends.numba.train import first_block, group_count
 from fastnn.backends.numba.updates import (
     ParamVectors,
     read_rule,
@@ -90,8 +90,8 @@ def _tape_backward_blocks(net, x, d_outputs, seed, step, params, work, grads, d_
     blocks, groups = (samples + size - 1) // size, group_count(net.header, samples)
     team, zero = Team(0, 1, net.header), np.int64(0)
     for group in range(groups):
-        first = group * blocks // groups
-        for b in range(first, (group + 1) * blocks // groups):
+        first = first_block(group, groups, blocks)
+        for b in range(first, first_block(group + 1, groups, blocks)):
             block_work = at(pointer(work), b * work.shape[1])
             block = _tape_block(net, b * size, samples, np.uint64(seed), step, params_, block_work)
             dz = unit_rows(block, block_work, net.header[codes.WORK_DELTA], zero, n_out)

@@ -137,14 +137,17 @@ def _batch_gradient(net, data, batch, iteration, team, params, work, thread_work
         block_team, memory = team, Memory(work, thread_work)
     thread, n_threads = (0, 1) if shared else (team.thread, team.n_threads)
     for distance in range(n_threads):
-        owner = (thread + distance) % n_threads
-        count = (vectors.groups - owner + n_threads - 1) // n_threads
+        owner, count = thread, vectors.groups
+        if n_threads > 1:  # divisions are a part of the smallest steps
+            owner = (thread + distance) % n_threads
+            count = (vectors.groups - owner + n_threads - 1) // n_threads
         for i in range(count):
             # steal the groups of other threads from the last to the first
             group = owner + n_threads * (i if distance == 0 else count - 1 - i)
             if n_threads > 1 and not claim(at(team.sync, codes.SYNC_CLAIMS + group), iteration):
                 continue
-            first, last = group * blocks // vectors.groups, (group + 1) * blocks // vectors.groups
+            first = first_block(group, vectors.groups, blocks)
+            last = first_block(group + 1, vectors.groups, blocks)
             grads = at(vectors.grads, group * vectors.n)
             total = _group_gradient(
                 net, data, batch, first, last, block_team, params, memory, grads
@@ -174,6 +177,14 @@ def group_count(header, samples):
     """Return the number of groups (partial gradient sums) of a batch of this size."""
     size = header[codes.BLOCK_SIZE]
     return minimum(header[codes.GROUPS], (samples + size - 1) // size)
+
+
+@inner
+def first_block(group, groups, blocks):
+    """Return the first block of a group."""
+    if groups == 1:
+        return group * blocks
+    return group * blocks // groups
 
 
 @inner

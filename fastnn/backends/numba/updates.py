@@ -139,6 +139,8 @@ def _param_share(team, n):
 
     The limits are multiples of 64, so that the bits do not depend on the number of threads.
     """
+    if team.n_threads == 1:
+        return 0, n
     lines = (n + 63) // 64
     begin = team.thread * lines // team.n_threads * 64
     return begin, minimum((team.thread + 1) * lines // team.n_threads * 64, n)
