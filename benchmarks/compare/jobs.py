@@ -59,9 +59,10 @@ _TABLE = (
     replace(_WIDE, name="wide-later", epochs_before=7),  # 448 steps, about a pass over MNIST
 )
 
-# Some shapes of the map, and two widths that are no multiples of a vector.
+# Some shapes of the map, two widths that are no multiples of a vector, and batches of one sample.
 _SHAPES = [(width, batch) for width in (16, 64, 128, 256, 512, 1024) for batch in (32, 128, None)]
 _SHAPES += [(width, batch) for width in (300, 508) for batch in (32, 128)]
+_SHAPES += [(64, 1), (256, 1)]
 _MAP = [_job(jobs.map_job(width, batch, 2), "map") for width, batch in _SHAPES]
 
 _LARGE = replace(_MLP, group="predict", kind="predict_proba", predict=True)

@@ -105,6 +105,9 @@ def network(job: Job) -> Any:
     )
 
 
+FEW = 64  # samples that surely have all classes
+
+
 def fit(job: Job) -> Turn:
     """Training steps, by the clock of ``fit`` itself."""
     (x, y), first, size = inputs(job), network(job), job.batch_size or job.samples
@@ -120,7 +123,8 @@ def fit(job: Job) -> Turn:
 
     def turn(steps: int) -> tuple[float, float, np.ndarray]:
         net = copy.deepcopy(first)
-        net.fit(x[:size], y[:size], epochs=1, **settings)  # memory is touched before the clock runs
+        few = max(size, FEW)
+        net.fit(x[:few], y[:few], epochs=1, **settings)  # memory is touched before the clock runs
         epochs = max(1, steps * size // len(x))
         rows = steps * size // epochs
         history = net.fit(x[:rows], y[:rows], epochs=epochs, **settings)
@@ -215,12 +219,14 @@ KINDS = {
 
 def calibrate(job: Job, turn: Turn, seconds: float) -> int:
     """Steps that take about so many seconds: part of one pass over the data, or whole passes."""
-    batches = job.samples // (job.batch_size or job.samples) if job.kind == "fit" else 1
+    size = (job.batch_size or job.samples) if job.kind == "fit" else job.samples
+    batches = job.samples // size
 
     def whole(steps: float) -> int:
         return max(1, round(steps) if steps <= batches else round(steps / batches) * batches)
 
-    steps, spent = 1, turn(1)[0]
+    steps = max(1, FEW // size) if job.kind == "fit" else 1
+    spent = turn(steps)[0]
     while spent < seconds / 2:
         steps = whole(steps * min(8.0, max(2.0, seconds / max(spent, 1e-9))))
         spent = turn(steps)[0]
