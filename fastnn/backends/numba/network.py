@@ -23,6 +23,7 @@ from fastnn.backends.numba.pointers import (
     transpose,
 )
 from fastnn.backends.numba.products import (
+    as_row,
     few_samples_product,
     forward_product,
     inputs_product,
@@ -71,7 +72,7 @@ class Block(NamedTuple):
 
     ``x`` is the first layer's input, or ``csr`` if ``sparse``. ``first`` is the position of the
     first sample in the batch of ``step``, ``scale`` the inverse of the batch's total weight, ``ld``
-    the leading dimension of scratch memory.
+    the leading dimension of scratch memory: 1 for a batch of one dense sample, which has no padding.
     """
 
     samples: int
@@ -125,7 +126,8 @@ def read_net(net):
 def unit_rows(block, work, offset, begin, end):
     """Return the matrix of a range of units for a block, in scratch memory."""
     start = at(work, offset + begin * block.ld)
-    return Matrix(start, end - begin, padded_size(block.samples), block.ld)
+    columns = padded_size(block.samples) if block.ld > 1 else 1
+    return Matrix(start, end - begin, columns, block.ld)
 
 
 @inner
@@ -184,6 +186,7 @@ def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
 def _activation_forward(layer, z, a):
     """``a = f(z)``."""
     if layer.activation != codes.IDENTITY:
+        z, a = as_row(z), as_row(a)
         for j in range(z.rows):
             row = at(a.data, j * a.ld)
             copy(at(z.data, j * z.ld), z.columns, row)
@@ -194,6 +197,7 @@ def _activation_forward(layer, z, a):
 def layer_activation_backward(layer, z, a, da):
     """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
     if layer.activation != codes.IDENTITY:
+        z, a, da = as_row(z), as_row(a), as_row(da)
         for j in range(da.rows):
             row = at(da.data, j * da.ld)
             z_row, a_row = at(z.data, j * z.ld), at(a.data, j * a.ld)

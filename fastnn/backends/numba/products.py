@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.backends.numba.compiling import inner, noalias, noinline, public
-from fastnn.backends.numba.pointers import Matrix, at, cast_like, fill, pointer
+from fastnn.backends.numba.pointers import Matrix, at, cast_like, copy, fill, pointer
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
 WIDE_LAYER_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
@@ -100,12 +100,24 @@ def _pieces(wide, rows, multiplications):
 
 
 # --- a layer --------------------------------------------------------------------
+#
+# The units of a batch of one sample are contiguous (leading dimension 1). Their products are those
+# of a matrix and a vector, which are computed along the units of wide layers too.
+
+
+@inner
+def as_row(units):
+    """Return contiguous units of one sample as one row, and any other matrix as it is."""
+    return Matrix(units.data, 1, units.rows, units.rows) if units.ld == 1 else units
 
 
 @inner
 def forward_product(x, w, b, wide, out):
     """``out = w.T x + b`` for the columns of x; w may be a range of a layer's units."""
-    if wide:
+    if x.ld == 1:
+        copy(b, out.rows, out.data)
+        few_samples_product(as_row(x), w, as_row(out))
+    elif wide:
         for j in range(out.rows):
             fill(b[j], x.columns, at(out.data, j * out.ld))
         pieces = _pieces(wide, out.rows, x.columns * x.rows)
@@ -118,7 +130,9 @@ def forward_product(x, w, b, wide, out):
 @inner
 def params_product(x, dz, wide, accumulate, dw):
     """``dw = x dz.T``."""
-    if wide:
+    if dz.ld == 1 and not accumulate:
+        weighted_rows(as_row(dz), x.data, 0, 1, 0, dw)
+    elif wide:
         pieces = _pieces(wide, dw.rows, dw.columns * dz.columns)
         _blas(x, _AS_IT_IS, dz, _TRANSPOSED, 1.0 if accumulate else 0.0, pieces, dw)
     else:
@@ -128,7 +142,9 @@ def params_product(x, dz, wide, accumulate, dw):
 @inner
 def inputs_product(w, dz, wide, dx):
     """``dx = w dz``; w may be a range of a layer's inputs."""
-    if wide:
+    if dz.ld == 1:
+        outer_product(w, as_row(dz), False, dx)
+    elif wide:
         pieces = _pieces(wide, dx.rows, dx.columns * dz.rows)
         _blas(w, _AS_IT_IS, dz, _AS_IT_IS, 0.0, pieces, dx)
     else:

@@ -45,7 +45,8 @@ from fastnn.backends.numba.updates import (
 def _tape_block(net, first, samples, seed, step, params, work):
     """Return the block of samples that starts with sample ``first``."""
     n = minimum(net.header[codes.BLOCK_SIZE], samples - first)
-    x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, padded_size(n))
+    ld = padded_size(n) if samples > 1 else 1
+    x = Matrix(at(work, net.header[codes.WORK_INPUT]), net.layers[codes.FAN_IN], n, ld)
     no_indices = reinterpret(net.header, np.int32)
     csr = CsrBlock(params, no_indices, net.header, net.header, False, 0)
     return Block(n, x, False, csr, x, params, False, first, 0.0, seed, step, x.ld)

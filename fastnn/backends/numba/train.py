@@ -64,10 +64,13 @@ class Batch(NamedTuple):
 @inner
 def _gather_block(net, data, batch, first, team, work):
     """Return the block of a batch that starts with its sample ``first``; gather it if needed."""
-    ld = net.header[codes.BLOCK_SIZE]
-    samples, start = minimum(ld, batch.samples - first), batch.start + first
-    x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, padded_size(samples), ld)
-    targets = Matrix(at(work, net.header[codes.WORK_TARGETS]), data.n_targets, samples, ld)
+    size = net.header[codes.BLOCK_SIZE]
+    samples, start = minimum(size, batch.samples - first), batch.start + first
+    ld, columns = size, padded_size(samples)
+    if batch.samples == 1 and not data.sparse:
+        ld = columns = np.int64(1)
+    x = Matrix(at(work, net.header[codes.WORK_INPUT]), data.features, columns, ld)
+    targets = Matrix(at(work, net.header[codes.WORK_TARGETS]), data.n_targets, samples, size)
     weights = at(work, net.header[codes.WORK_SAMPLE_WEIGHT])
     if data.gathered:
         if not data.sparse:  # each thread gathers some samples
@@ -76,9 +79,9 @@ def _gather_block(net, data, batch, first, team, work):
             out = at(x.data, begin)
             gather(data.x, data.features, data.order, start + begin, end - begin, out, ld)
         if team.thread == 0:
-            gather(data.targets, data.n_targets, data.order, start, samples, targets.data, ld)
+            gather(data.targets, data.n_targets, data.order, start, samples, targets.data, size)
             if data.weighted:
-                gather(data.weights, np.int64(1), data.order, start, samples, weights, ld)
+                gather(data.weights, np.int64(1), data.order, start, samples, weights, size)
     else:  # the batches follow one another in memory, each (features, batch)
         if not data.sparse:
             # not padded: there may be no memory behind the last column
