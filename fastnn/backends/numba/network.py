@@ -72,7 +72,7 @@ class Block(NamedTuple):
 
     ``x`` is the first layer's input, or ``csr`` if ``sparse``. ``first`` is the position of the
     first sample in the batch of ``step``, ``scale`` the inverse of the batch's total weight, ``ld``
-    the leading dimension of scratch memory: 1 for a batch of one dense sample, which has no padding.
+    the leading dimension of scratch memory: 1 for a batch of one dense sample, without padding.
     """
 
     samples: int
