@@ -27,7 +27,7 @@ def test_losses_of_one_sample(compiled, dtype, loss):
 
 def test_block_of_one_sample(compiled, dtype):
     sizes = [6, 9, 3]
-    samples = make_problem(sizes, samples=1, dtype=dtype).plan.block + 1
+    samples = make_problem(sizes, samples=1, dtype=dtype).plan.block_size + 1
     problem = make_problem(sizes, samples=samples, dtype=dtype, **EXTRA)
     check_run(compiled, dtype, problem, OPTIMIZERS["momentum"], steps=5)
 
