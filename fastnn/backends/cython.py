@@ -1,8 +1,8 @@
 """The kernels of :mod:`fastnn.backends.numpy` compiled by Cython.
 
-Written in ``src_cython`` and compiled once for each dtype and vector level: plain x86-64 (or
-whatever else the processor is), AVX2 and AVX-512. This module takes the highest level that was
-compiled and that the processor has; the module of a dtype is loaded when it is first needed.
+Written in ``src_cython`` and compiled once for each dtype and vector level: baseline, AVX2 and
+AVX-512. This module takes the highest level that was compiled and that the processor has; the
+extension module of a dtype is loaded when it is first needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WIDE_LAYER_WEIGHTS = 64 * 1024
 
 
 def levels() -> list[str]:
-    """Vector levels that were compiled and that this processor has, lowest first."""
+    """Return the vector levels that were compiled and that the processor has, lowest first."""
     return [
         name
         for name in vector_levels()
@@ -35,7 +35,7 @@ def levels() -> list[str]:
 
 
 class _DtypeDispatch(dict):
-    """One kernel for each dtype, by the size of its numbers: 4 or 8 bytes."""
+    """One kernel for each dtype, by its size: 4 or 8 bytes; loaded on first use."""
 
     def __init__(self, level: str, name: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _DtypeDispatch(dict):
 
 
 def _load_module(level: str, itemsize: int) -> ModuleType:
-    """What was compiled for a vector level and a dtype."""
+    """Import the extension module of a vector level and a dtype."""
     return importlib.import_module(f"fastnn.backends._cython_{level}_float{8 * itemsize}")
 
 
@@ -70,7 +70,7 @@ class Level:
             setattr(self, f"_{name}", _DtypeDispatch(level, name))
 
     def for_dtype(self, dtype: np.dtype) -> Level:
-        """These kernels without the lookup of the dtype in each call."""
+        """Return these kernels without the lookup of the dtype in each call."""
         level, module = Level(self.level), _load_module(self.level, dtype.itemsize)
         for name in _KERNELS:
             if hasattr(module, name):
@@ -186,7 +186,7 @@ _KERNELS.remove("for_dtype")
 
 
 def load_level(name: str) -> Level:
-    """Kernels of one vector level.
+    """Load the kernels of one vector level.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def load_level(name: str) -> Level:
     Level
     """
     if name not in levels():
-        raise ImportError(f"vector level {name!r} is not there; there are: {', '.join(levels())}")
+        raise ImportError(f"vector level {name!r} is not available; {', '.join(levels())} are")
     return Level(name)
 
 

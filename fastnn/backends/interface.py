@@ -69,13 +69,13 @@ class Rule(NamedTuple):
     ----------
     code : int
         A code of :mod:`fastnn.backends.codes`.
-    constants : ndarray of float64, shape (parts, 7)
-        Columns 0 to 2: hyperparameters of the rule (see ``update``). Column 3: largest norm of
-        the gradient; 4: largest absolute value of its entries; 5: decay of the moving average of
-        the parameters; each of these three is 0 if not used. Column 6: factor of the learning
-        rate. Either one row for all parameters, or for each row of the plan one for its weights
-        and one for its biases, and a last row for ``front``. Only the factor and Adam's epsilon
-        may differ between rows.
+    constants : ndarray of float64, shape (parts, RULE_CONSTANTS)
+        Columns 0 to 2: hyperparameters of the rule (see ``update``). CLIP_NORM: largest norm of
+        the gradient; CLIP_VALUE: largest absolute value of its entries; AVERAGE_DECAY: decay of
+        the moving average of the parameters; each of these three is 0 if not used. RATE_FACTOR:
+        factor of the learning rate. Either one row for all parameters, or for each row of the
+        plan one for its weights and one for its biases, and a last row for ``front``. Only the
+        factor and Adam's epsilon may differ between rows.
     decay : float
         Weight decay: each step first multiplies the weights by ``1 - rate * decay``.
     front : ndarray, shape (0, 0) or (features, units + 3)
@@ -91,7 +91,7 @@ class Rule(NamedTuple):
     front: np.ndarray = np.empty((0, 0), np.float32)
 
     def part(self, index: int) -> Rule:
-        """The rule for one part of the parameters, a row of ``constants``."""
+        """Return the rule for one part of the parameters, a row of ``constants``."""
         return (
             self if len(self.constants) == 1 else self._replace(constants=self.constants[[index]])
         )

@@ -1,4 +1,4 @@
-"""A network as the kernels take it: its backend, plans and parameters."""
+"""A network in the form the kernels take: backend, plans and parameters."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MAX_CACHED_PLANS = 8  # plans cached by batch size, since making one would slow
 
 
 class TapeMemory(NamedTuple):
-    """What a forward pass leaves for the backward one.
+    """Memory that a forward pass leaves for the backward pass.
 
     Attributes
     ----------
     key : tuple
-        Samples, and whether there is dropout.
+        Number of samples, and whether there is dropout.
     net : Net
-        By which plan.
+        The network with its plan.
     work : ndarray, shape (blocks, size)
     grads : ndarray, shape (groups, n_params)
     """
@@ -38,7 +38,7 @@ class TapeMemory(NamedTuple):
 
 
 class Model:
-    """Parameters, with what the kernels need to compute with them.
+    """A network in the form the kernels take.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Model:
         loss: int,
         dtype: np.dtype,
     ) -> None:
-        if hasattr(kernels, "for_dtype"):  # compiled for each
+        if hasattr(kernels, "for_dtype"):  # compiled for each dtype
             kernels = kernels.for_dtype(dtype)
         self.kernels, self.loss, self.dtype, self.dropout = kernels, loss, dtype, list(dropout)
         self._layers = layer_sizes, activations, constants
@@ -105,7 +105,7 @@ class Model:
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 
     def batch_plan(self, batch_size: int, sparse: bool = False) -> Plan:
-        """The plan for training with batches of some size."""
+        """Return the plan for training with batches of this size."""
         key = batch_size, sparse
         plan = self._batch_plans.get(key)
         if plan is None or plan.tuning is not tuning():
@@ -116,7 +116,7 @@ class Model:
         return plan
 
     def without_first_layer(self) -> Model:
-        """The layers behind the first, for predictions; the parameters are shared."""
+        """Return a model of all layers but the first, for predictions; it shares the parameters."""
         sizes, activations, constants = self._layers
         layers = sizes[1:], activations[1:], constants[1:]
         rest = Model(self.kernels, *layers, (), self.loss, self.dtype)
@@ -125,7 +125,7 @@ class Model:
         return rest
 
     def unflatten(self, vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Views of a flat vector as weights and biases of the layers."""
+        """Return views of a flat vector as weights and biases of the layers."""
         weights, biases = [], []
         for row in self.plan.dense_rows():
             start, middle = row[codes.WEIGHTS], row[codes.BIASES]
@@ -134,13 +134,13 @@ class Model:
         return weights, biases
 
     def workspace(self) -> np.ndarray:
-        """Scratch memory of ``plan``, one for each Python thread."""
+        """Return scratch memory for ``plan``; each Python thread has its own."""
         if not hasattr(self._scratch, "work"):
             self._scratch.work = self.plan.workspace(self.dtype)
         return self._scratch.work
 
     def forward(self, x: np.ndarray, transform: bool, out: np.ndarray) -> bool:
-        """Predictions or net inputs of samples into ``out``; whether ``x`` is finite."""
+        """Compute predictions or net inputs of samples; return whether ``x`` is finite."""
         try:
             work = self._scratch.work
         except AttributeError:
@@ -148,19 +148,19 @@ class Model:
         return self.kernels.forward(self.net, x, transform, self.params, work, out)
 
     def input_gradients(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
-        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian of samples, into ``out``."""
+        """Compute vector-Jacobian products of vectors ``(samples or 1, n, outputs)``."""
         work = self.workspace()
         self.kernels.input_gradients(self.net, x, vectors, self.params, work, out)
 
     def output_tangents(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
-        """The Jacobian of samples times vectors ``(samples or 1, n, features)``, into ``out``."""
+        """Compute Jacobian-vector products of vectors ``(samples or 1, n, features)``."""
         work = self.workspace()
         self.kernels.output_tangents(self.net, x, vectors, self.params, work, out)
 
     def sample_gradients(self, x: np.ndarray, vectors: np.ndarray, out: np.ndarray) -> None:
-        """Vectors ``(samples or 1, n, outputs)`` times the Jacobian by the parameters.
+        """Compute vector-Jacobian products with respect to the parameters.
 
-        Into ``out``, ``(n_params, n, samples)``.
+        ``vectors`` are ``(samples or 1, n, outputs)``, ``out`` is ``(n_params, n, samples)``.
         """
         work = self.workspace()
         self.kernels.sample_gradients(self.net, x, vectors, self.params, work, out)
@@ -173,16 +173,16 @@ class Model:
         tangent: np.ndarray,
         out: np.ndarray,
     ) -> None:
-        """Change of a vector times the Jacobian along a direction, into ``out``; by NumPy."""
+        """Differentiate a vector-Jacobian product along a direction, with the NumPy kernel."""
         work = self.workspace()
         input_curvature(self.net, x, direction, vector, tangent, self.params, work, out)
 
     def tape_forward(
         self, x: np.ndarray, training: bool, seed: int, step: int, out: np.ndarray
     ) -> tuple[TapeMemory, bool]:
-        """Net inputs of the last layer into ``out``.
+        """Compute the net inputs of the last layer.
 
-        Returns what :meth:`tape_backward` needs, and whether ``x`` is finite.
+        Returns the memory for :meth:`tape_backward`, and whether ``x`` is finite.
 
         Parameters
         ----------
@@ -206,16 +206,16 @@ class Model:
         memory: TapeMemory,
         d_inputs: np.ndarray | None,
     ) -> np.ndarray:
-        """Gradient by the parameters; that by ``x`` goes to ``d_inputs``, if given."""
+        """Return the parameter gradient; write the one w.r.t. ``x`` to ``d_inputs``, if given."""
         _, net, work, grads = memory
-        if single := len(grads) == 1:  # the caller's own at once
+        if single := len(grads) == 1:  # compute directly into an array for the caller
             grads = np.empty_like(grads)
         dx = x[:0] if d_inputs is None else d_inputs
         self.kernels.tape_backward(net, x, d_outputs, seed, step, self.params, work, grads, dx)
         return grads[0] if single else grads[0].copy()
 
     def acquire_tape(self, samples: int, training: bool) -> TapeMemory:
-        """Memory that has been given back, or new one; with dropout if training."""
+        """Return memory that was released, or new memory; for dropout if ``training``."""
         dropout = training and any(self.dropout)
         key = samples, dropout
         unused = self._tapes.get(key)
@@ -229,7 +229,7 @@ class Model:
         return TapeMemory(key, plan.net(self.loss), work, grads)
 
     def release_tape(self, memory: TapeMemory) -> None:
-        """Memory of a tape that nobody holds any more."""
+        """Keep the memory of a tape that is no longer referenced, to use it again."""
         tapes = self._tapes
         if memory.key not in tapes:
             if len(tapes) >= _MAX_CACHED_PLANS:
@@ -246,7 +246,7 @@ class Model:
         count: int,
         moments: np.ndarray,
     ) -> bool:
-        """Update the parameters; False, and no update, if the gradient is not finite."""
+        """Update the parameters unless the gradient is not finite; return whether it is."""
         net = self.plan.net(self.loss, l2) if l2 else self.net
         return self.kernels.apply_gradient(
             net, gradient, rule, learning_rate, count, self.params, moments
@@ -260,14 +260,14 @@ class Model:
         l2: float,
         grads: np.ndarray,
     ) -> float:
-        """Mean loss with L2 of ``(features, samples)``; its gradient goes into ``grads[0]``.
+        """Return the objective of ``(features, samples)``; write its gradient to ``grads[0]``.
 
         Many samples are processed in pieces, as for predictions, so that Ctrl-C takes effect. The
         sum over the pieces is in float64.
         """
         net, limits, samples = self.plan.net(self.loss, l2), tuning(), x.shape[1]
 
-        def part(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
+        def compute(x: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
             return self.kernels.loss_and_grad(
                 net, x, targets, weights, 0, 0, self.params, self.workspace(), grads
             )
@@ -279,21 +279,23 @@ class Model:
         pieces = min(pieces, blocks)
         total = float(weights.sum(dtype=np.float64)) if len(weights) else float(samples)
         if pieces < 2 or total <= 0:
-            return part(x, targets, weights)
+            return compute(x, targets, weights)
         loss, gradient = 0.0, np.zeros(self.plan.n_params)
-        edges = [k * blocks // pieces * self.plan.block_size for k in range(pieces)] + [samples]
-        for some in map(slice, edges, edges[1:]):
-            own = weights[some]
-            share = float(own.sum(dtype=np.float64)) if len(own) else float(some.stop - some.start)
+        bounds = [k * blocks // pieces * self.plan.block_size for k in range(pieces)] + [samples]
+        for piece in map(slice, bounds, bounds[1:]):
+            part_weights = weights[piece]
+            share = float(piece.stop - piece.start)
+            if len(part_weights):
+                share = float(part_weights.sum(dtype=np.float64))
             if share > 0:
-                columns = np.ascontiguousarray(x[:, some]), np.ascontiguousarray(targets[:, some])
-                loss += share / total * part(*columns, own)
+                columns = np.ascontiguousarray(x[:, piece]), np.ascontiguousarray(targets[:, piece])
+                loss += share / total * compute(*columns, part_weights)
                 gradient += share / total * grads[0]
         grads[0] = gradient
         return loss
 
     def mean_loss(self, logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
-        """Weighted mean of the loss over net inputs ``(outputs, samples)``, which are overwritten.
+        """Return the weighted mean loss of net inputs, which are overwritten.
 
         Parameters
         ----------
@@ -314,9 +316,9 @@ class Model:
         return float(summed) / total
 
     def transform(self, outputs: np.ndarray) -> None:
-        """Net inputs ``(outputs, samples)`` become predictions."""
+        """Transform net inputs ``(outputs, samples)`` to predictions in place."""
         self.kernels.output_transform(self.loss, outputs)
 
     def penalty(self, l2: float) -> float:
-        """``l2 / 2`` times the sum of the squared weights."""
+        """Return ``l2 / 2`` times the sum of the squared weights."""
         return 0.5 * l2 * sum(float(np.vdot(w, w)) for w in self.weights) if l2 else 0.0

@@ -51,7 +51,7 @@ def test_vector_levels_define_all_kernels(cython):
             for kernel in cython.__all__
             if kernel.islower() and kernel not in ("levels", "load_level")
         )
-    with pytest.raises(ImportError, match="'sse9' is not there"):
+    with pytest.raises(ImportError, match="'sse9' is not available"):
         cython.load_level("sse9")
 
 
