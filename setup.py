@@ -1,4 +1,4 @@
-"""The compiled extensions; every other fact is in pyproject.toml.
+"""The compiled extensions and the page on an index; all other facts are in pyproject.toml.
 
 One source, ``src_cython/kernels.pyx``, becomes one module for each vector level and dtype, since
 the instructions a compiler may use are fixed by its flags. The fitting ones are chosen when the
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,14 @@ class ParallelBuild(build_ext):
         return result.returncode == 0
 
 
+def page():
+    """README.md, with links that lead somewhere from a package index too."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for_index = runpy.run_path(str(Path("tools", "readme.py")))["for_index"]
+    text = Path("README.md").read_text(encoding="utf-8")
+    return for_index(text, project.get("urls", {}).get("Repository"), project["version"])
+
+
 modules = cythonize(
     list(extensions()),
     include_path=[str(SOURCE)],
@@ -148,4 +157,6 @@ for module in modules:
 setup(
     ext_modules=modules,
     cmdclass={"build_ext": ParallelBuild},
+    long_description=page(),
+    long_description_content_type="text/markdown",
 )

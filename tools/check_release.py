@@ -35,6 +35,12 @@ def section(version: str) -> tuple[str, str]:
 def faults(version: str, tag: str | None) -> list[str]:
     """What is wrong."""
     found = []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if "Repository" not in project.get("urls", {}):
+        found.append(
+            "pyproject.toml: [project.urls] has no Repository, which the links and pictures of "
+            "README.md need on the package index"
+        )
     package = (ROOT / "fastnn" / "__init__.py").read_text(encoding="utf-8")
     if f'__version__ = "{version}"' not in package:
         found.append(f"fastnn/__init__.py: __version__ is not {version}, as in pyproject.toml")

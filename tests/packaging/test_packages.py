@@ -84,7 +84,9 @@ def release(tmp_path):
     """The check of releases, over a small tree of its own."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     (tmp_path / "fastnn").mkdir()
-    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nversion = "1.2.0"\nurls = {Repository = "https://example.org/fastnn"}\n'
+    )
     (tmp_path / "fastnn" / "__init__.py").write_text('__version__ = "1.2.0"\n')
     (tmp_path / "CITATION.cff").write_text("a: b\nversion: 1.2.0\ndate-released: 2026-12-01\n")
     (tmp_path / "CHANGELOG.md").write_text(
@@ -113,6 +115,7 @@ def test_release_that_is_ready(release):
     ("file", "before", "after", "fault"),
     [
         ("fastnn/__init__.py", "1.2.0", "1.1.0", "fastnn/__init__.py: __version__ is not 1.2.0"),
+        ("pyproject.toml", "Repository", "Homepage", "[project.urls] has no Repository"),
         ("CITATION.cff", "1.2.0", "1.1.0", "CITATION.cff: version is not 1.2.0"),
         ("CITATION.cff", "12-01", "12-02", "CITATION.cff: date-released is not 2026-12-01"),
         ("CHANGELOG.md", "2026-12-01", "not released", "'1.2.0 (not released)' has no date"),
@@ -128,6 +131,19 @@ def test_release_that_is_not_ready(release, file, before, after, fault):
     assert [line for line in lines if fault in line]
     assert lines[-1] == f"files that are not committed: {file}"
     assert len(lines) == 2
+
+
+def test_links_of_the_page_on_an_index():
+    for_index = runpy.run_path(str(ROOT / "tools" / "readme.py"))["for_index"]
+    text = "[a](docs/a.md#b) ![c](docs/c.png) [d](https://example.org/d) [e](#e) [f](examples)"
+    assert for_index(text, None, "1.2.0") == text
+    assert for_index(text, "https://example.org/x/", "1.2.0") == (
+        "[a](https://example.org/x/blob/v1.2.0/docs/a.md#b) "
+        "![c](https://example.org/x/raw/v1.2.0/docs/c.png) [d](https://example.org/d) [e](#e) "
+        "[f](https://example.org/x/blob/v1.2.0/examples)"
+    )
+    readme = for_index((ROOT / "README.md").read_text(), "https://example.org/x", "1.2.0")
+    assert re.findall(r"\]\((?!https://|#)", readme) == []
 
 
 def test_tag_of_another_version(release):
