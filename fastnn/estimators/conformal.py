@@ -114,7 +114,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(whole, name):
                 fitted[name] = getattr(whole, name)
-        vars(self).update(fitted)
+        self.__dict__.update(fitted)
 
     def _folds(self) -> Any:
         """The splitter; for a number of folds it shuffles the samples."""
