@@ -116,10 +116,12 @@ class Trainer:
 
     # --- TensorFlow ---------------------------------------------------------------
 
-    def _batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _batch(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:  # pragma: no cover, a graph
         return tf.gather(self._train_images, rows), tf.gather(self._train_labels, rows)
 
-    def _steps(self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    def _steps(
+        self, rows: tf.Tensor, rates: tf.Tensor, first: tf.Tensor
+    ) -> tf.Tensor:  # pragma: no cover, a graph
         """Run one step per row; the sum of the losses, or NaN if a parameter is not finite."""
         total = tf.constant(0.0)
         for k in tf.range(tf.shape(rows)[0]):
@@ -135,7 +137,7 @@ class Trainer:
         sums = [tf.reduce_sum(variable) for variable in self.network.params.values()]
         return total + 0 * tf.add_n(sums)
 
-    def _measure(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _measure(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:  # pragma: no cover, a graph
         """Loss and accuracy of a batch, without dropout."""
         images, labels = self._batch(rows)
         logits = self.network.logits(images)

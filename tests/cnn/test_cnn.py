@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from fastnn import cli
 from fastnn.cli.cnn import fixed_and_varied
-from fastnn.cnn import compare, data, export, images, runs, settings, training
+from fastnn.cnn import compare, data, export, images, runs, settings, terminal, training
 from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
 from fastnn.cnn.runtime import keras, tf
@@ -675,3 +676,50 @@ def test_fast_reaches_the_course_s_best(mnist, tmp_path):
 @pytest.mark.slow
 def test_accurate_reaches_more(mnist, tmp_path):
     assert _accuracies(mnist, tmp_path, 5, preset="accurate") >= 0.9920
+
+
+# --- signals, short answers -------------------------------------------------------
+
+
+def test_signals_between_two_calls_of_tensorflow():
+    """The first one is noted, a second one has its usual effect; the handlers are put back."""
+
+    def earlier(number, frame):
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    noted, before = [], signal.signal(signal.SIGTERM, earlier)
+    try:
+        with terminal.interrupts() as event:
+            assert not event.is_set()
+            signal.raise_signal(signal.SIGTERM)
+            assert event.is_set()
+            assert noted == [signal.SIGTERM]
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is earlier
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_signals_are_left_alone_outside_the_main_thread():
+    found = []
+
+    def look():
+        with terminal.interrupts() as event:
+            found.append((event.is_set(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=look)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]
+
+
+def test_short_answers(run, finished, tmp_path):
+    folder, result = finished
+    code, out, _ = run("evaluate", folder, "--quiet")
+    assert (code, float(out)) == (0, pytest.approx(result["test_accuracy"], abs=1e-6))
+    code, out, _ = run("export", folder, "--to", "onnx", "--out", "m.onnx", "--json")
+    assert (code, json.loads(out)) == (0, {"file": "m.onnx", "to": "onnx"})
+    assert (tmp_path / "m.onnx").exists()
