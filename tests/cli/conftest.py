@@ -16,12 +16,12 @@ COMMAND = "import sys; from fastnn.cli import main; sys.exit(main())"
 BEGINNING = """
 from pathlib import Path
 from fastnn.training.run import Run
-look = Run.look_at_checkpoints
+look = Run.save_due_checkpoint
 def look_and_tell(self):
     look(self)
     if self.step >= 3 * self.batches:
         Path("begun").touch()
-Run.look_at_checkpoints = look_and_tell
+Run.save_due_checkpoint = look_and_tell
 """
 
 
