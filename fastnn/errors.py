@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class DivergenceError(ArithmeticError):
     """The loss of a training is not finite; the parameters of the network are.
@@ -71,3 +75,7 @@ class ModelFormatError(ValueError):
     ...     print(str(error).split(":")[0])
     model.safetensors
     """
+
+    def __init__(self, message: str = "") -> None:
+        """Control characters of ``message``, as in names from the file, are escaped."""
+        super().__init__(_CONTROL.sub(lambda found: repr(found[0])[1:-1], message))

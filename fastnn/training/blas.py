@@ -7,11 +7,21 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class _Applied(NamedTuple):
+    """The limit that is in force (None: none), and the numbers of threads without it."""
+
+    limit: int | None = None
+    without: tuple[int, ...] | None = None
+
+
+_CHANGING = -1  # instead of a limit
 
 _lock = threading.Lock()
-_limits: list[int] = []  # limits of all open contexts, in any thread
-_limiter: Any = None  # applies the smallest limit and remembers the original thread counts
+_limits: dict[object, int] = {}  # limits of all open contexts, in any thread
+_applied = _Applied()
 
 
 @contextmanager
@@ -20,34 +30,42 @@ def limited_blas(threads: int) -> Iterator[None]:
 
     The number of BLAS threads is a property of the process. Networks trained in several Python
     threads must therefore not set and restore it independently: the smallest limit of all open
-    contexts applies, and the last context to exit restores the original number.
+    contexts applies, and the last context to exit restores the original number. Ctrl-C may come
+    between any two lines.
     """
-    _change(_limits.append, threads)
+    context = object()
     try:
-        yield
+        try:
+            _change(context, threads)
+            yield
+        finally:
+            _change(context, None)
     finally:
-        _change(_limits.remove, threads)
+        _change(context, None)  # if Ctrl-C kept the line above from its work
 
 
-def _change(change: Any, threads: int) -> None:
-    """Add or remove a limit, then apply the smallest one."""
-    global _limiter
+def _change(context: object, threads: int | None) -> None:
+    """Add the limit of a context, or remove it, and apply the smallest one; idempotent.
+
+    A limit that was set in the environment is never raised.
+    """
+    global _applied
     with _lock:
-        before = min(_limits, default=None)
-        change(threads)
-        now = min(_limits, default=None)
-        if now == before:
+        if threads is None:
+            _limits.pop(context, None)
+        else:
+            _limits[context] = threads
+        limit = min(_limits.values(), default=None)
+        if limit == _applied.limit:
             return
-        if _limiter is not None:
-            _limiter.restore_original_limits()
-        _limiter = None if now is None else _limited(now)
-
-
-def _limited(threads: int) -> Any:
-    """Limit the BLAS libraries; never raise a limit that was set in the environment."""
-    libraries = _libraries().select(user_api="blas")
-    had = [library["num_threads"] for library in libraries.info()]
-    return libraries.limit(limits=min([threads, *had]))
+        libraries = _libraries()
+        without = _applied.without
+        if without is None:
+            without = tuple(library.get_num_threads() for library in libraries)
+        _applied = _Applied(_CHANGING, without)  # so that a change that is interrupted is repeated
+        for library, number in zip(libraries, without, strict=True):
+            library.set_num_threads(number if limit is None else min(limit, *without))
+        _applied = _Applied() if limit is None else _Applied(limit, without)
 
 
 def _forget() -> None:
@@ -71,4 +89,4 @@ def _libraries() -> Any:
     import scipy.linalg.cython_blas  # noqa: F401 (loads the BLAS that the kernels call)
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas").lib_controllers

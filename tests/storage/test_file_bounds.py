@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -149,3 +150,20 @@ def test_leftover_files_of_killed_writers_are_removed(tmp_path):
     net = fastnn.Network([3, 2], backend="numpy", random_state=0)
     net.fit(X, Y, epochs=1, checkpoint=tmp_path / "m")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "m"])
+
+
+@pytest.mark.parametrize("name", ["in\nput", "a\x1b[31m", "b\r", "\u2028"])
+def test_names_of_arrays_do_not_break_the_line_of_the_message(tmp_path, name):
+    net = fastnn.Network([3, 2], backend="numpy", random_state=0)
+    net.save(tmp_path / "m")
+    length = int.from_bytes((raw := (tmp_path / "m").read_bytes())[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header[name] = header.pop("params")
+    text = json.dumps(header).encode()
+    (tmp_path / "m").write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
+    with pytest.raises(fastnn.ModelFormatError, match="m: has the arrays") as caught:
+        fastnn.load(tmp_path / "m", backend="numpy")
+    message = str(caught.value)
+    assert repr(name)[1:-1] in message
+    assert message.isprintable()
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from fastnn.training import blas
+
 SEED = int(os.environ.get("FASTNN_SEED", "0"))  # for other times
 LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
 # The threads for predictions are kept for further predictions.
@@ -103,6 +105,8 @@ class Left:
             if time.perf_counter() > end:
                 return f"threads {sorted(names)}"
             time.sleep(0.001)
+        if blas._limits or blas._applied != blas._Applied():
+            return f"limits of BLAS threads {blas._limits}, {blas._applied}"
         limits = self._limits()
         return "" if limits == self.before else f"BLAS threads {limits}, before {self.before}"
 

@@ -2,19 +2,23 @@
 
 import contextlib
 import json
+import linecache
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import assert_bits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import fastnn
 from fastnn.backends.tuning import tuned
+from fastnn.training import blas
 from fastnn.training.batches import Batches
 from fastnn.training.state import TrainingState
 
@@ -82,24 +86,25 @@ def test_a_thousand_interrupted_commands():
 
 
 class InterruptedLine:
-    """Context in which one of the lines that exchange parameters and average is interrupted.
+    """Context in which one of the lines of some functions is interrupted.
 
     Parameters
     ----------
     number : int
         Which of them, counted as they run.
+    functions : functions
     """
 
-    FUNCTIONS = ("begin", "end", "show_average", "settle")
-
-    def __init__(self, number):
+    def __init__(self, number, *functions):
         self.number, self.lines = number, 0
-        self.codes = {getattr(TrainingState, name).__code__ for name in self.FUNCTIONS}
+        self.codes = {function.__code__ for function in functions}
 
     def _trace(self, frame, event, argument):
         if frame.f_code not in self.codes:
             return None
-        if event == "line":
+        # A lock is released in the line of its "with": no signal is handled before that.
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not text.strip().startswith("with "):
             self.lines += 1
             if self.lines == self.number:
                 raise KeyboardInterrupt
@@ -112,6 +117,9 @@ class InterruptedLine:
 
     def __exit__(self, *error):
         sys.settrace(self.before)
+
+
+EXCHANGES = [getattr(TrainingState, name) for name in ("begin", "end", "show_average", "settle")]
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["", "validated"])
@@ -132,7 +140,7 @@ def test_average_survives_ctrl_c_at_each_line(kept):
     number = 0
     while True:
         number, net = number + 1, network(2)
-        with InterruptedLine(number) as lines, contextlib.suppress(KeyboardInterrupt):
+        with InterruptedLine(number, *EXCHANGES) as lines, contextlib.suppress(KeyboardInterrupt):
             net.fit(X, y, epochs=2, **settings)
         if lines.lines < number:
             break
@@ -206,3 +214,34 @@ def test_an_epoch_of_an_estimator_is_interrupted_within(backend):
     assert parts.loss_curve_ == whole.loss_curve_
     for one, other in zip(parts.coefs_, whole.coefs_, strict=True):
         assert_bits(one, other)
+
+
+@pytest.mark.parametrize("open_before", [False, True], ids=["alone", "within another"])
+def test_the_limit_of_blas_threads_after_ctrl_c_at_each_line(open_before):
+    """It neither stays nor keeps a later one from taking effect."""
+
+    def threads():
+        found = [library["num_threads"] for library in blas_threads.info()]
+        return sorted(set(found))
+
+    blas_threads = ThreadpoolController().select(user_api="blas")
+    lines_of = blas.limited_blas.__wrapped__, blas._change
+    number, raised = 0, 0
+    with threadpool_limits(3, "blas"), blas.limited_blas(2) if open_before else nullcontext():
+        before = threads()
+        assert before == [2 if open_before else 3]
+        while True:
+            number += 1
+            try:
+                with InterruptedLine(number, *lines_of) as lines, blas.limited_blas(1):
+                    assert threads() == [1]
+            except KeyboardInterrupt:
+                raised += 1
+            if lines.lines < number:
+                break
+            assert threads() == before
+            with blas.limited_blas(1):
+                assert threads() == [1]
+            assert threads() == before
+    assert raised > 15
+    assert not blas._limits
