@@ -10,7 +10,7 @@
 
 #define FASTNN_PLATFORM_H /* not needed here, nor the header that setup.py makes */
 #define INLINE static inline __attribute__((unused))
-#define FUNCTION static __attribute__((noinline, unused))
+#define NOINLINE static __attribute__((noinline, unused))
 #include "threads.h"
 
 enum { GROUPS = 5, PIECES = 7, MOST = 8 };
@@ -36,7 +36,7 @@ static void one_step(int own, int64_t step, int64_t *tickets)
             values[g] = 100 * step + g;
             claims[g]++;
         }
-    barrier(n_threads, sync_);
+    barrier_wait(n_threads, sync_);
     for (int k = 0; k < n_threads; k++)
         expect(own_steps[k], step, "step of a thread");
     for (int g = 0; g < GROUPS; g++) {
@@ -47,10 +47,10 @@ static void one_step(int own, int64_t step, int64_t *tickets)
     while ((ticket = take_ticket(sync_) - *tickets) < PIECES)
         pieces[ticket]++;
     *tickets += PIECES + n_threads; /* each asks once in vain */
-    barrier(n_threads, sync_);
+    barrier_wait(n_threads, sync_);
     for (int k = 0; k < PIECES; k++)
         expect(pieces[k], step + 1, "turns of a piece");
-    barrier(n_threads, sync_);
+    barrier_wait(n_threads, sync_);
 }
 
 static void *member(void *number)
@@ -61,7 +61,7 @@ static void *member(void *number)
         ATOMIC_STORE(sync_ + SYNC_ABORT, 1);
         return NULL;
     }
-    came[own] = assemble(n_threads, sync_);
+    came[own] = start_barrier(n_threads, sync_);
     for (int64_t step = 0; came[own] && step < steps; step++)
         one_step(own, step, &tickets);
     return NULL;

@@ -138,8 +138,8 @@ def test_a_team_under_thread_sanitizer(build):
     [
         ("__ATOMIC_ACQUIRE)\n#define ATOMIC_STORE", "__ATOMIC_RELAXED)\n#define ATOMIC_STORE"),
         ("value, __ATOMIC_RELEASE)", "value, __ATOMIC_RELAXED)"),
-        ("value, __ATOMIC_ACQ_REL)\n#define ATOMIC_REPLACE",
-         "value, __ATOMIC_RELAXED)\n#define ATOMIC_REPLACE"),
+        ("value, __ATOMIC_ACQ_REL)\n#define ATOMIC_COMPARE_EXCHANGE",
+         "value, __ATOMIC_RELAXED)\n#define ATOMIC_COMPARE_EXCHANGE"),
     ],
     ids=["load", "store", "add"],
 )  # fmt: skip
