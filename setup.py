@@ -29,6 +29,7 @@ REQUIRED = os.environ.get("FASTNN_REQUIRE_EXTENSION", "0") not in ("", "0")
 MSVC = sys.platform == "win32"
 # The compiler may fuse products with sums, but neither reorder sums nor forget NaN: no
 # -ffast-math, which at link time would even change the floating-point mode of the whole process.
+# Functions start at cache lines: otherwise an unrelated change shifts loops, up to 5% of a step.
 FLAGS = (
     ["/O2", "/fp:precise", "/std:c11"]
     if MSVC
@@ -40,6 +41,7 @@ FLAGS = (
         "-fno-signed-zeros",
         "-ffp-contract=fast",
         "-fopenmp-simd",
+        "-falign-functions=64",
         "-g0",
     ]
 )
