@@ -76,7 +76,8 @@ sanitize: $(VENV)/installed-test
 	  $(BIN)/python -P -m pytest -o pythonpath= -m "not slow" -k "cython" \
 	  tests/backends/test_products.py tests/backends/test_activations.py tests/backends/test_losses.py \
 	  tests/backends/test_updates.py tests/backends/test_network_kernels.py tests/backends/test_sparse_input.py \
-	  tests/backends/test_data.py tests/backends/test_inactive_units.py tests/backends/test_split_units.py tests/backends/test_train.py
+	  tests/backends/test_data.py tests/backends/test_inactive_units.py tests/backends/test_split_units.py tests/backends/test_train.py \
+	  tests/backends/test_single_samples.py
 
 bench: $(VENV)/installed-test
 	$(BIN)/python -m benchmarks
