@@ -244,6 +244,6 @@ if __name__ == "__main__":
     for name in [name for name in os.environ if name.startswith("FASTNN_")]:
         del os.environ[name]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signals = Signals()
+    signals = Signals(to_commands=True)
     names = names or [name for name in KINDS if name != "cnn"]
     print(json.dumps({name: check(KINDS[name], backend, int(count), signals) for name in names}))

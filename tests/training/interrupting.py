@@ -24,21 +24,30 @@ from fastnn.training import blas
 
 SEED = int(os.environ.get("FASTNN_SEED", "0"))  # for other times
 LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
+DEFAULT = signal.SIG_DFL, signal.default_int_handler
 # The threads for predictions are kept for further predictions.
 KEPT_THREADS = {"MainThread", "signals", "predicting"}
 
 
 class Signals:
-    """A thread that sends signals to this process, after the delays put into it."""
+    """A thread that sends signals to this process, after the delays put into it.
 
-    def __init__(self):
-        self.orders, self.sent = queue.SimpleQueue(), []
+    With ``to_commands`` it waits, at most 10 s, until a command has installed its handlers.
+    """
+
+    def __init__(self, to_commands=False):
+        self.to_commands, self.orders, self.sent = to_commands, queue.SimpleQueue(), []
         threading.Thread(target=self._send, daemon=True, name="signals").start()
 
     def _send(self):
         while True:
             delay, number = self.orders.get()
             time.sleep(delay)
+            latest = time.monotonic() + 10
+            while self.to_commands and signal.getsignal(number) in DEFAULT:
+                if time.monotonic() > latest:
+                    break
+                time.sleep(0.0005)
             now = time.perf_counter(), time.process_time()
             os.kill(os.getpid(), number)
             self.sent.append(now)
