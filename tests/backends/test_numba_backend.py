@@ -110,7 +110,9 @@ def test_private_names_of_numba_exist():
 
     from fastnn.backends.numba import cache, compiling
 
-    overridden = set(vars(compiling._UnlinkedLibrary)) - {"_dependencies", "set_env"}
+    libraries = compiling._UnlinkedLibrary, compiling._PublicLibrary
+    overridden = {name for library in libraries for name in vars(library)}
+    overridden -= {"_dependencies", "set_env"}
     overridden = {name for name in overridden if not name.startswith("__")}
     assert {name for name in overridden if not hasattr(compiling.JITCodeLibrary, name)} == set()
     empty = compiling.JITCodeLibrary(cpu_target.target_context.codegen(), "empty")

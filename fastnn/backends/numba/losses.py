@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.backends.numba import maths
 from fastnn.backends.numba.activations import activate
-from fastnn.backends.numba.compiling import inner, noalias, public
+from fastnn.backends.numba.compiling import inner, noalias, noalias_noinline, noinline, public
 from fastnn.backends.numba.pointers import (
     STACK_ROW,
     Matrix,
@@ -71,7 +71,7 @@ def _derivative_row(unit, targets, on, off, factor, weight, samples, out):
         out[s] = out[s] * factor[s] - weight[s] * (on if targets[s] == unit else off)
 
 
-@inner
+@noinline
 def _cross_entropy(targets, smoothing, scale, samples, buffers, out):
     """Compute the cross-entropy row by row; row 1 of ``buffers``, zero before, gets the losses."""
     weight, losses = buffers, at(buffers, STACK_ROW)
@@ -114,7 +114,7 @@ def _two_classes(targets, smoothing, scale, padded, weight, losses, out0, out1):
 # --- losses that are sums over the units ----------------------------------------
 
 
-@noalias
+@noalias_noinline
 def _binary_row(targets, weight, smoothing, scale, padded, losses, out):
     """Compute the binary cross-entropy of one unit; loss and derivative share an exponential."""
     zero = cast_like(out, 0.0)
@@ -139,7 +139,7 @@ def _squared_row(targets, weight, scale, padded, losses, out):
         out[s] = d * (weight[s] * scale)
 
 
-@noalias
+@noalias_noinline
 def _other_row(targets, weight, loss, constant, scale, padded, losses, out):
     """Compute any other regression loss for one unit."""
     zero = cast_like(out, 0.0)
@@ -171,7 +171,7 @@ def _other_row(targets, weight, loss, constant, scale, padded, losses, out):
             out[s] = slope * (weight[s] * scale)
 
 
-@noalias
+@noalias_noinline
 def _gaussian_rows(targets, weight, beta, scale, padded, losses, mean, log_variance):
     """Compute the Gaussian loss for the two units of one target, mean and log-variance."""
     zero = cast_like(mean, 0.0)
@@ -204,7 +204,7 @@ def sum_float64(x, samples):
     return total
 
 
-@inner
+@noinline
 def loss_rows(targets, weights, weighted, samples, loss, constants, scale, out):
     """Return the summed loss of at most ``STACK_ROW`` samples.
 

@@ -214,7 +214,7 @@ def _drop_units(block, layer, k, begin, a):
 # --- a block --------------------------------------------------------------------
 
 
-@inner
+@noinline
 def forward_layers(net, block, team, params, memory):
     """Compute the outputs of all layers for one block, in scratch memory; return the last."""
     x, zero = block.x, np.int64(0)
@@ -237,7 +237,7 @@ def forward_layers(net, block, team, params, memory):
     return x
 
 
-@inner
+@noinline
 def backward_layers(net, block, accumulate, team, params, memory, grads):
     """Compute the gradient of one block from that w.r.t. the last layer's net inputs."""
     delta, other = net.header[codes.WORK_DELTA], net.header[codes.WORK_DELTA_OTHER]
@@ -315,10 +315,8 @@ def _forward_few_samples(net, x, params, work):
         if layer.kind != codes.DROPOUT:
             units = layer.fan_out
             z = Matrix(at(work, layer.net_input), x.rows, units, units)
-            for s in range(x.rows):
-                copy(at(params, layer.biases), units, at(z.data, s * units))
             w = Matrix(at(params, layer.weights), layer.fan_in, units, units)
-            few_samples_product(x, w, z)
+            few_samples_product(x, w, at(params, layer.biases), z)
             n = x.rows * units
             a = at(work, layer.output)
             if layer.activation != codes.IDENTITY:

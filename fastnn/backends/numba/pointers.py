@@ -82,6 +82,16 @@ def cast_like(typingctx, template, value):
 
 
 @intrinsic
+def zero_like(typingctx, template):
+    """Return a pointer to a zero."""
+
+    def codegen(context, builder, signature, args):
+        return cgutils.alloca_once_value(builder, context.get_value_type(template.dtype)(0.0))
+
+    return template(template), codegen
+
+
+@intrinsic
 def stack_scratch(typingctx, template):
     """Allocate four rows of ``STACK_ROW`` uninitialized elements on the stack."""
 

@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.backends.numba.compiling import inner, noalias, noinline, public
-from fastnn.backends.numba.pointers import Matrix, at, cast_like, copy, fill, pointer
+from fastnn.backends.numba.pointers import Matrix, at, cast_like, fill, pointer, zero_like
 from fastnn.backends.numba.tiles import outer_product, weighted_rows
 
 WIDE_LAYER_WEIGHTS = 4096  # number of weights from which BLAS is faster than the loops, measured
@@ -56,6 +56,8 @@ def _gemm(typingctx, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
     return signature, codegen
 
 
+# Numba would compile a function anew for each literal number that is passed to it.
+_ZERO, _ONE, _FALSE, _TRUE = np.int64(0), np.int64(1), np.bool_(False), np.bool_(True)
 _AS_IT_IS, _TRANSPOSED = np.int64(ord("n")), np.int64(ord("t"))
 
 
@@ -105,6 +107,19 @@ def _pieces(wide, rows, multiplications):
 # of a matrix and a vector, which are computed along the units of wide layers too.
 
 
+# One function each, which the products below share, since it takes long to compile.
+
+
+@noinline
+def _weighted_rows(x, w, step_in, step_out, start, start_step, by_column, out):
+    weighted_rows(x, w, step_in, step_out, start, start_step, by_column, out)
+
+
+@noinline
+def _outer_product(x, d, accumulate, out):
+    outer_product(x, d, accumulate, out)
+
+
 @inner
 def as_row(units):
     """Return contiguous units of one sample as one row, and any other matrix as it is."""
@@ -115,8 +130,7 @@ def as_row(units):
 def forward_product(x, w, b, wide, out):
     """``out = w.T x + b`` for the columns of x; w may be a range of a layer's units."""
     if x.ld == 1:
-        copy(b, out.rows, out.data)
-        few_samples_product(as_row(x), w, as_row(out))
+        few_samples_product(as_row(x), w, b, as_row(out))
     elif wide:
         for j in range(out.rows):
             fill(b[j], x.columns, at(out.data, j * out.ld))
@@ -124,31 +138,31 @@ def forward_product(x, w, b, wide, out):
         net_inputs = Matrix(out.data, out.rows, x.columns, out.ld)
         _blas(w, _TRANSPOSED, x, _AS_IT_IS, 1.0, pieces, net_inputs)
     else:
-        weighted_rows(x, w.data, w.ld, 1, b, out)
+        _weighted_rows(x, w.data, w.ld, _ONE, b, _ONE, _FALSE, out)
 
 
 @inner
 def params_product(x, dz, wide, accumulate, dw):
     """``dw = x dz.T``."""
     if dz.ld == 1 and not accumulate:
-        weighted_rows(as_row(dz), x.data, 0, 1, 0, dw)
+        _weighted_rows(as_row(dz), x.data, _ZERO, _ONE, zero_like(x.data), _ZERO, _FALSE, dw)
     elif wide:
         pieces = _pieces(wide, dw.rows, dw.columns * dz.columns)
         _blas(x, _AS_IT_IS, dz, _TRANSPOSED, 1.0 if accumulate else 0.0, pieces, dw)
     else:
-        outer_product(x, dz, accumulate, dw)
+        _outer_product(x, dz, accumulate, dw)
 
 
 @inner
 def inputs_product(w, dz, wide, dx):
     """``dx = w dz``; w may be a range of a layer's inputs."""
     if dz.ld == 1:
-        outer_product(w, as_row(dz), False, dx)
+        _outer_product(w, as_row(dz), _FALSE, dx)
     elif wide:
         pieces = _pieces(wide, dx.rows, dx.columns * dz.rows)
         _blas(w, _AS_IT_IS, dz, _AS_IT_IS, 0.0, pieces, dx)
     else:
-        weighted_rows(dz, w.data, 1, w.ld, 0, dx)
+        _weighted_rows(dz, w.data, _ONE, w.ld, zero_like(w.data), _ZERO, _FALSE, dx)
 
 
 @inner
@@ -159,7 +173,7 @@ def tangent_product(dx, w, wide, dz):
         pieces = _pieces(wide, dz.rows, dx.columns * dx.rows)
         _blas(w, _TRANSPOSED, dx, _AS_IT_IS, 0.0, pieces, net_inputs)
     else:
-        weighted_rows(dx, w.data, w.ld, 1, 0, dz)
+        _weighted_rows(dx, w.data, w.ld, _ONE, zero_like(w.data), _ZERO, _FALSE, dz)
 
 
 @noalias
@@ -172,9 +186,9 @@ def _sum(x, samples):
 
 
 @inner
-def few_samples_product(x, w, out):
-    """``out += x w`` for a few samples, one per row: the loops run along the units."""
-    weighted_rows(w, x.data, 1, x.ld, None, out)
+def few_samples_product(x, w, b, out):
+    """``out = x w + b`` for a few samples, one per row: the loops run along the units."""
+    _weighted_rows(w, x.data, _ONE, x.ld, b, _ZERO, _TRUE, out)
 
 
 @inner

@@ -39,19 +39,25 @@ def _csr_range(x, s):
 
 
 @noinline
+def _sparse_sum(values, rows, n, matrix, ld, accumulate, columns, out):
+    # one function for both products, since it takes long to compile
+    sparse_sum(values, rows, n, matrix, ld, accumulate, columns, out)
+
+
+@noinline
 def sparse_product(x, samples, w, b, scratch, out):
     """``out = w.T x + b`` for a range of units; columns of padding are set to the biases."""
     for start in range(0, out.rows, SPARSE_UNITS):
         columns = minimum(out.rows - start, SPARSE_UNITS)
         for s in range(samples):
             begin, end = _csr_range(x, s)
-            sparse_sum(
+            _sparse_sum(
                 at(x.values, begin),
                 at(x.indices, begin),
                 end - begin,
                 at(w.data, start),
                 w.ld,
-                False,
+                np.bool_(False),
                 columns,
                 at(scratch, s * columns),
             )
@@ -102,7 +108,7 @@ def csc_outer_product(x, dz, accumulate, values, samples_of, rows, dw):
         begin = 0
         for i in range(dw.rows):
             end = np.int64(ends[i])
-            sparse_sum(
+            _sparse_sum(
                 at(values, begin),
                 at(samples_of, begin),
                 end - begin,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastnn.backends import codes
 from fastnn.backends.numba.compiling import inner, noinline
 from fastnn.backends.numba.pointers import (
@@ -56,13 +58,13 @@ def _wait_at_barrier(team, at_start):
 def barrier(team):
     """Wait for all threads."""
     if team.n_threads > 1:
-        _wait_at_barrier(team, False)
+        _wait_at_barrier(team, np.bool_(False))
 
 
 @inner
 def start_barrier(team):
     """Wait for all threads before the first step; return whether all arrived."""
-    return team.n_threads == 1 or _wait_at_barrier(team, True)
+    return team.n_threads == 1 or _wait_at_barrier(team, np.bool_(True))
 
 
 @inner

@@ -47,6 +47,13 @@ class _Emitter:
         everywhere = ir.VectorType(lane, width)([0] * width)
         return self.builder.shuffle_vector(first, vector(ir.Undefined), everywhere)
 
+    def either(self, block, value, other_block, other):
+        """Return the value of the block that was executed."""
+        phi = self.builder.phi(value.type)
+        phi.add_incoming(value, block)
+        phi.add_incoming(other, other_block)
+        return phi
+
     def total(self, vector):
         """Return the horizontal sum of a vector, by adding halves until one element remains."""
         width, lane = self.lanes, ir.IntType(32)
@@ -82,17 +89,18 @@ class _Emitter:
             begin = builder.add(begin, builder.mul(count, n.type(size)))
 
 
-def _sum_rows(emit, n, row_of, weight_of, start_of, outs, columns):
-    """``outs[r] = start_of(r) + sum over k < n of weight_of(r, k) row_of(k)``, along the columns.
+def _sum_rows(emit, n, row_of, weight_of, starts_at, outs, columns):
+    """``outs[r] = start[r] + sum over k < n of weight_of(r, k) row_of(k)``, along the columns.
 
-    A tile is all of ``outs`` by up to ``ACCUMULATORS`` vectors.
+    A tile is all of ``outs`` by up to ``ACCUMULATORS`` vectors. ``starts_at(offsets, width)``
+    returns the vectors at these columns of ``start``, a list for each row.
     """
     builder, lanes = emit.builder, emit.lanes
 
     def tile(s, size):
         width = min(size, lanes)
         offsets = [builder.add(s, s.type(part)) for part in range(0, size, width)]
-        slots = [emit.slots(start_of(r, at, width) for at in offsets) for r in range(len(outs))]
+        slots = [emit.slots(vectors) for vectors in starts_at(offsets, width)]
 
         def add_rows(k, count):
             for row_number in [builder.add(k, k.type(part)) for part in range(count)]:
@@ -151,33 +159,42 @@ def _sum_columns(emit, xs, ds, samples, put):
 
 
 @intrinsic
-def weighted_rows(typingctx, x, w, step_in, step_out, start, out):
+def weighted_rows(typingctx, x, w, step_in, step_out, start, start_step, by_column, out):
     """``out[j] = start[j] + sum over i of w[i * step_in + j * step_out] x[i]``.
 
-    ``x`` and ``out`` are matrices with the columns of ``x``. ``start`` is a pointer, or 0, or None
-    to add to ``out``.
+    ``x`` and ``out`` are matrices with the columns of ``x``. ``start[j]`` is the number at ``start
+    + j * start_step``, or, if ``by_column``, the row that begins there.
     """
     dtype = w.dtype
 
     def codegen(context, builder, signature, args):
         emit = _Emitter(context, builder, dtype)
-        x_, w_, step_in_, step_out_, start_, out_ = args
+        x_, w_, step_in_, step_out_, start_, start_step_, by_column_, out_ = args
         x_data, n, columns, ldx = cgutils.unpack_tuple(builder, x_)
         out_data, rows, _, ldo = cgutils.unpack_tuple(builder, out_)
 
         def tile_rows(j, size):
             units = [builder.add(j, j.type(r)) for r in range(size)]
-            outs = [builder.gep(out_data, [builder.mul(unit, ldo)]) for unit in units]
-            weights = [builder.gep(w_, [builder.mul(unit, step_out_)]) for unit in units]
-            if isinstance(start, types.CPointer):
-                numbers = [emit.load(start_, unit, 1) for unit in units]
-            elif start != types.none:
-                numbers = [emit.number(0.0)] * size
 
-            def start_of(r, at, width):
-                if start == types.none:
-                    return emit.load(outs[r], at, width)
-                return emit.spread(numbers[r], width)
+            def rows_of(data, step):
+                return [builder.gep(data, [builder.mul(unit, step)]) for unit in units]
+
+            outs, weights = rows_of(out_data, ldo), rows_of(w_, step_out_)
+            starts = rows_of(start_, start_step_)
+
+            def starts_at(offsets, width):
+                zero = offsets[0].type(0)
+                with builder.if_else(by_column_) as (rows, numbers):
+                    with rows:
+                        vectors = [[emit.load(row, at, width) for at in offsets] for row in starts]
+                        rows_end = builder.block
+                    with numbers:
+                        spread = [emit.spread(emit.load(row, zero, 1), width) for row in starts]
+                        numbers_end = builder.block
+                return [
+                    [emit.either(rows_end, vector, numbers_end, same) for vector in vectors_of_row]
+                    for vectors_of_row, same in zip(vectors, spread, strict=True)
+                ]
 
             def row_of(k):
                 return builder.gep(x_data, [builder.mul(k, ldx)])
@@ -185,12 +202,13 @@ def weighted_rows(typingctx, x, w, step_in, step_out, start, out):
             def weight_of(r, k):
                 return emit.load(weights[r], builder.mul(k, step_in_), 1)
 
-            _sum_rows(emit, n, row_of, weight_of, start_of, outs, columns)
+            _sum_rows(emit, n, row_of, weight_of, starts_at, outs, columns)
 
         emit.steps(rows, (2, 1), tile_rows)
         return context.get_dummy_value()
 
-    return types.void(x, w, types.intp, types.intp, start, out), codegen
+    size = types.intp
+    return types.void(x, w, size, size, start, size, types.boolean, out), codegen
 
 
 @intrinsic
@@ -201,9 +219,10 @@ def sparse_sum(typingctx, values, rows, n, matrix, ld, accumulate, columns, out)
         values_, rows_, n_, matrix_, ld_, accumulate_, columns_, out_ = args
         emit = _Emitter(context, builder, values.dtype)
 
-        def start_of(r, at, width):
+        def starts_at(offsets, width):
             zero = emit.spread(emit.number(0.0), width)
-            return builder.select(accumulate_, emit.load(out_, at, width), zero)
+            before = [emit.load(out_, at, width) for at in offsets]
+            return [[builder.select(accumulate_, vector, zero) for vector in before]]
 
         def row_of(k):
             row = builder.sext(builder.load(builder.gep(rows_, [k])), ld_.type)
@@ -212,7 +231,7 @@ def sparse_sum(typingctx, values, rows, n, matrix, ld, accumulate, columns, out)
         def weight_of(r, k):
             return emit.load(values_, k, 1)
 
-        _sum_rows(emit, n_, row_of, weight_of, start_of, [out_], columns_)
+        _sum_rows(emit, n_, row_of, weight_of, starts_at, [out_], columns_)
         return context.get_dummy_value()
 
     size = types.intp

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.backends import codes
-from fastnn.backends.numba.compiling import inner, public
+from fastnn.backends.numba.compiling import inner, noinline, public
 from fastnn.backends.numba.losses import sum_float64
 from fastnn.backends.numba.network import Block, Memory, block_gradient, read_net
 from fastnn.backends.numba.pointers import (
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
     step: int
 
 
-@inner
+@noinline
 def _gather_block(net, data, batch, first, team, work):
     """Return the block of a batch that starts with its sample ``first``; gather it if needed."""
     size = net.header[codes.BLOCK_SIZE]

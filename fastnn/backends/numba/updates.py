@@ -166,7 +166,7 @@ def clips(rule):
     return rule.constants[codes.CLIP_NORM] != 0.0 or rule.constants[codes.CLIP_VALUE] != 0.0
 
 
-@inner
+@noinline
 def clip_gradient(net, rule, team, vectors):
     """Write the gradient of the objective to the first row and clip its entries.
 
@@ -312,16 +312,16 @@ def _update_front(n, l2, shrink, rule, step, team, vectors):
         w = at(rule.front, i * (units + 3))
         s = at(w, units)
         ds = _dot(w, grads, units)
-        _scale_range(s[0], units, grads)
-        w_rule, s_rule = _rule_part(rule, 0), _rule_part(rule, step.parts)
+        _scale_range(np.float64(s[0]), units, grads)
+        w_rule, s_rule = _rule_part(rule, np.int64(0)), _rule_part(rule, step.parts)
         second = at(state, vectors.n)
         _update_range(grads, l2, shrink, w_rule, step.rate, units, w, state, second)
         grads[0] = cast_like(grads, ds)
-        _update_range(grads, 0.0, 1.0, s_rule, step.rate, 1, s, at(s, 1), at(s, 2))
+        _update_range(grads, 0.0, 1.0, s_rule, step.rate, np.int64(1), s, at(s, 1), at(s, 2))
         _scale_to(s[0], w, units, at(vectors.params, start))
 
 
-@inner
+@noinline
 def _update_share(first, n, l2, shrink, rule, step, team, vectors):
     """Sum the groups' gradients and update, for a thread's share of a range of parameters."""
     begin, end = _param_share(team, n)
