@@ -6,12 +6,12 @@ import numpy as np
 
 from fastnn.backends import codes
 from fastnn.backends.numba import maths
-from fastnn.backends.numba.compiling import noalias_noinline, noinline, public
+from fastnn.backends.numba.compiling import inner, noalias, public
 from fastnn.backends.numba.pointers import Matrix, call_address, cast_like, copy, pointer
 from fastnn.backends.numba.random import apply_dropout
 
 
-@noinline
+@inner
 def activate(activation, alpha, n, a):
     """``a = f(a)`` for ``n`` contiguous elements."""
     zero = cast_like(a, 0.0)
@@ -54,7 +54,7 @@ def activate(activation, alpha, n, a):
         call_address(alpha, (np.int64(0), n, a, a))
 
 
-@noalias_noinline
+@noalias
 def activate_backward(z, a, activation, alpha, n, da):
     """Multiply ``da`` by ``f'(z)`` in place, for ``n`` contiguous elements."""
     zero = cast_like(a, 0.0)

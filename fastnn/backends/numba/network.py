@@ -182,7 +182,7 @@ def _dense_backward_inputs(layer, block, dz, team, params, memory, other):
     inputs_product(w, dz, layer.wide, unit_rows(block, memory.work, other, begin, end))
 
 
-@inner
+@noinline
 def _activation_forward(layer, z, a):
     """``a = f(z)``."""
     if layer.activation != codes.IDENTITY:
@@ -193,7 +193,7 @@ def _activation_forward(layer, z, a):
             activate(layer.activation, layer.constant, z.columns, row)
 
 
-@inner
+@noinline
 def layer_activation_backward(layer, z, a, da):
     """Multiply ``da`` by ``f'(z)`` in place, which gives ``dz``."""
     if layer.activation != codes.IDENTITY:
@@ -317,11 +317,10 @@ def _forward_few_samples(net, x, params, work):
             z = Matrix(at(work, layer.net_input), x.rows, units, units)
             w = Matrix(at(params, layer.weights), layer.fan_in, units, units)
             few_samples_product(x, w, at(params, layer.biases), z)
-            n = x.rows * units
             a = at(work, layer.output)
-            if layer.activation != codes.IDENTITY:
-                copy(z.data, n, a)
-                activate(layer.activation, layer.constant, padded_size(n), a)
+            padded = padded_size(x.rows * units)
+            row = Matrix(z.data, 1, padded, padded)
+            _activation_forward(layer, row, Matrix(a, 1, padded, padded))
             x = Matrix(a, x.rows, units, units)
     return x
 
