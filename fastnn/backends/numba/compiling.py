@@ -8,6 +8,7 @@ code, with pointers:
 | ``inner`` | most functions |
 | ``noalias`` | functions whose pointers do not overlap |
 | ``noinline``, ``noalias_noinline`` | the same, never inlined |
+| ``optimized`` | functions that are optimised on their own before they are inlined |
 | ``elementary`` | elementary functions, whose sums must not be reordered |
 """
 
@@ -208,6 +209,7 @@ inner = njit(fastmath=FASTMATH, pipeline_class=_InnerCompiler, **_inner)
 noinline = njit(fastmath=FASTMATH, pipeline_class=_NoInlineCompiler, **_inner)
 noalias = njit(fastmath=FASTMATH, pipeline_class=_NoAliasCompiler, **_inner)
 noalias_noinline = njit(fastmath=FASTMATH, pipeline_class=_NoAliasNoInlineCompiler, **_inner)
+optimized = njit(fastmath=FASTMATH, **_inner)
 elementary = njit(fastmath=FASTMATH_ELEMENTARY, pipeline_class=_InnerCompiler, **_inner)
 
 
