@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnn import storage
 from fastnn.datasets.writing import remove_left_over
 from fastnn.errors import ModelFormatError
+from fastnn.storage.files import read_contents, write_contents
+from fastnn.storage.models import build, contents_of
 from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
 from fastnn.training.checkpoints import (
     CheckpointEvery,
@@ -111,14 +112,14 @@ def checkpoints(
         return _contents(model, file, purpose, point)
 
     def write(contents: Contents) -> None:
-        storage.write_contents(file.path, *contents)
+        write_contents(file.path, *contents)
 
     return Checkpoints(SaveInterval.of(every), pack, write)
 
 
 def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) -> Contents:
     """Contents of a checkpoint, with copies of the arrays that training modifies."""
-    fields, own = storage.contents_of(model, file.path, file.training, include_optimizer=True)
+    fields, own = contents_of(model, file.path, file.training, include_optimizer=True)
     arrays = {name: array.copy() for name, array in own.items()}
     best, validation = point.best, point.validation
     fields["format_version"] = FORMAT_VERSION
@@ -164,9 +165,9 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
         If the file cannot be read.
     """
     path = Path(path)
-    description, arrays = storage.read_contents(path)
+    description, arrays = read_contents(path)
     run, config = run_of(path, description), description.config
-    model = storage.build(path, description, dict(arrays), backend)
+    model = build(path, description, dict(arrays), backend)
     validation = None
     if run.n_validated is not None:
         validation = arrays.get("validation", np.empty(0)).reshape(-1, 2)

@@ -290,10 +290,10 @@ def test_flipped_header_byte_raises_model_format_error(tmp_path, good):
 
 
 def test_size_limits(tmp_path, good, monkeypatch):
-    monkeypatch.setattr(storage, "MAX_FILE_BYTES", len(good) - 1)
+    monkeypatch.setattr("fastnn.storage.files.MAX_FILE_BYTES", len(good) - 1)
     refused(tmp_path, good, "more than a model may have")
     monkeypatch.undo()
-    monkeypatch.setattr(storage, "MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr("fastnn.storage.files.MAX_HEADER_BYTES", 100)
     refused(tmp_path, good, "a header of")
 
 

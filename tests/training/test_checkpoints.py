@@ -10,8 +10,8 @@ from helpers import assert_bits, load_backend
 from model_files import with_value, with_zeros, without
 
 import fastnn
-from fastnn import storage
 from fastnn.backends.tuning import tuned
+from fastnn.storage import checkpoints as checkpoint_files
 from fastnn.storage.checkpoints import read_checkpoint
 from fastnn.training.checkpoints import Checkpoints, SaveInterval
 from fastnn.training.history import EarlyStopping
@@ -240,13 +240,13 @@ def test_checkpoint_of_a_second_fit(tmp_path):
 @pytest.mark.parametrize(("every", "written"), [(1, 6), (4, 2), (timedelta(days=1), 1), (None, 1)])
 def test_checkpoints_are_written_at_the_interval(tmp_path, monkeypatch, every, written):
     steps = []
-    write = storage.write_contents
+    write = checkpoint_files.write_contents
 
     def record(path, fields, arrays):
         steps.append(fields["run"]["steps"])
         write(path, fields, arrays)
 
-    monkeypatch.setattr(storage, "write_contents", record)
+    monkeypatch.setattr(checkpoint_files, "write_contents", record)
     case = Case(("numpy", 1), "sgd", "plain")
     case.train(3, epochs=5, checkpoint=tmp_path / "c", checkpoint_every=every)
     # the last one is that of the end
