@@ -9,10 +9,11 @@ import typer
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
+from fastnn.cli.defaults import HELD_OUT
 from fastnn.cli.files import FileSettings
 from fastnn.cli.options import Given, JsonFlag, QuietFlag, option, with_settings
 from fastnn.cli.output import INTERRUPTED, print_json
-from fastnn.cli.settings import HELD_OUT, ColumnName, Rate
+from fastnn.cli.settings import ColumnName, Rate
 from fastnn.fields import OneOf, setting
 from fastnn.training.optimizers import OPTIMIZERS
 

@@ -14,6 +14,7 @@ from fastnn.backends import codes
 from fastnn.cli import signals, tables
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, input_dtype, part, task_text
+from fastnn.cli.defaults import USUAL_CHECKPOINTS
 from fastnn.cli.output import layers_text, note_rows, score_name, score_text
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.rows import RowsOfRun
@@ -25,7 +26,7 @@ from fastnn.cli.runs import (
     write_text,
 )
 from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
-from fastnn.cli.settings import USUAL_CHECKPOINTS, TrainSettings, checkpoint_interval
+from fastnn.cli.settings import TrainSettings, checkpoint_interval
 from fastnn.cli.source import path_of, recorded, shown
 from fastnn.extras import install_command, is_installed
 from fastnn.network import Network
