@@ -12,7 +12,7 @@ from benchmarks.jobs import MAP_SAMPLES
 from benchmarks.machine import in_words
 from benchmarks.measuring import timed_entries
 from fastnn.bench import number
-from fastnn.plots import COLORS, _tidy
+from fastnn.plots.axes import COLORS, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())  # bars are labelled with their values
     ax.set_xlim(min(values) / 3, max(values) * 6)
-    _tidy(ax)
+    style_axes(ax)
     ax.tick_params(labelsize=8)
     for label, name in zip(ax.get_yticklabels(), names, strict=True):
         label.set_fontweight("normal" if entries[name]["peer"] else "bold")
@@ -150,7 +150,7 @@ def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
     ax.set_ylim(len(jobs) - 0.5, -0.5)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
-    _tidy(ax)
+    style_axes(ax)
     ax.tick_params(labelsize=8)
     figure.supxlabel(
         "time in multiples of the fastest backend's, which stands on the right; of each other "

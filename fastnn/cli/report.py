@@ -158,7 +158,7 @@ def _curves(run: CompletedRun, figures: _quiet_figures) -> list[str]:
 
 def _score_curve(run: CompletedRun, ax: Axes) -> None:
     """Draw the score of the validation samples by epoch."""
-    from fastnn.plots import COLORS, _tidy
+    from fastnn.plots.axes import COLORS, style_axes
 
     scores = np.asarray(run.history.validation_score)
     epochs = np.arange(1, len(scores) + 1)
@@ -173,7 +173,7 @@ def _score_curve(run: CompletedRun, ax: Axes) -> None:
     ax.set_ylabel(f"validation {score_name(run.score)}")
     ax.set_xlim(1, max(2, len(scores)))  # as the loss curve above
     ax.grid(color="#DDDDDD", linewidth=0.6)
-    _tidy(ax)
+    style_axes(ax)
 
 
 def _errors(
