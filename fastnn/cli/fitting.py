@@ -105,7 +105,7 @@ def fit_tabular(
     verbose: bool,
 ) -> tuple[Network | Ensemble, History]:
     """Train the network of the preset tabular, or an ensemble of several."""
-    from fastnn.tables.recipe import BATCH_SIZE
+    from fastnn.tables.realmlp_training import BATCH_SIZE
 
     started = time.perf_counter()
     model = _tabular_estimator(X.shape[1], task, settings)

@@ -23,7 +23,8 @@ from fastnn.datasets.loading import features_of
 from fastnn.datasets.table import Table
 from fastnn.tables.columns import columns_of
 from fastnn.tables.remarks import Remarks
-from fastnn.tables.streams import Part, Stream, Writer, open_stream, whole
+from fastnn.tables.streams import Part, Stream, open_stream
+from fastnn.tables.table_writer import TableWriter, whole
 from fastnn.training.lines import counting_progress
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _predict_parts(
     names = _free_names(list(more), stream.names if append else [])
     measured = [] if predictor.encoding is None else predictor.encoding.used
     header = [*(stream.names if append else []), *names]
-    with _quiet_pipe(), Writer(out, header, stream.separator, measured) as writer:
+    with _quiet_pipe(), TableWriter(out, header, stream.separator, measured) as writer:
         while True:
             rows = first if append else first._replace(rows=[()] * len(next(iter(more.values()))))
             if not append:
@@ -195,7 +196,7 @@ def write_columns(columns: dict[str, list[Any]], out: Path | None) -> None:
     """
     n_rows = len(next(iter(columns.values())))
     nothing = Part(Table(Path(), [], []), [()] * n_rows, n_rows)
-    with _quiet_pipe(), Writer(out, list(columns)) as writer:
+    with _quiet_pipe(), TableWriter(out, list(columns)) as writer:
         writer.write(nothing, columns)
 
 

@@ -17,7 +17,7 @@ from fastnn.training.checkpoints import (
 if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.storage.checkpoints import CheckpointFile, Kept
-    from fastnn.tables.recipe import Samples
+    from fastnn.tables.realmlp_training import Samples
 
 
 class Keeping(NamedTuple):

@@ -15,9 +15,9 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import KFold, ParameterSampler, StratifiedKFold
 
 from fastnn.network import Network
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 from fastnn.tables.calibration import calibrate
-from fastnn.tables.recipe import Samples
+from fastnn.tables.realmlp_training import Samples
 from fastnn.training.checkpoints import digest
 
 # The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that applies to
@@ -181,11 +181,11 @@ def own_settings(problem: Problem) -> dict[str, Any]:
     """The settings of the preset itself."""
     task = "regression" if problem.classes is None else "classification"
     return {
-        "hidden_layer_sizes": list(recipe.HIDDEN),
-        "activation": recipe.ACTIVATION[task],
-        "learning_rate": recipe.RATE[task],
+        "hidden_layer_sizes": list(realmlp.HIDDEN),
+        "activation": realmlp.ACTIVATION[task],
+        "learning_rate": realmlp_training.RATE[task],
         "dropout": 0.0,
-        "label_smoothing": recipe.LABEL_SMOOTHING if _smooths(problem) else 0.0,
+        "label_smoothing": realmlp.LABEL_SMOOTHING if _smooths(problem) else 0.0,
     }
 
 
@@ -267,7 +267,7 @@ class Deadline(NamedTuple):
 
 def new_network(problem: Problem, settings: dict[str, Any], rows: np.ndarray, seed: int) -> Network:
     """Create an untrained network with the scales of the given rows."""
-    return recipe.new_network(
+    return realmlp.new_network(
         problem.x[rows],
         problem.targets[rows],
         0 if problem.classes is None else len(problem.classes),
@@ -312,7 +312,7 @@ def fit(
     net = new_network(problem, settings, kept, seed)
     net.n_threads = n_threads
     validation = problem.samples(net, held_out)
-    record = recipe.train(
+    record = realmlp_training.train(
         net,
         problem.samples(net, kept),
         validation,

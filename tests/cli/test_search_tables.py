@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, storage
-from fastnn.tables import TableModel, kept, recipe, trials
+from fastnn.tables import TableModel, kept, realmlp, trials
 
 QUICK = ["--trials", 3, "--folds", 2, "--epochs", 16, "--method", "random"]
 
@@ -21,7 +21,7 @@ QUICK = ["--trials", 3, "--folds", 2, "--epochs", 16, "--method", "random"]
 @pytest.fixture
 def small(monkeypatch):
     """Networks that train in no time."""
-    monkeypatch.setattr(recipe, "HIDDEN", (16, 16))
+    monkeypatch.setattr(realmlp, "HIDDEN", (16, 16))
     monkeypatch.setitem(trials.SPACE, "hidden_layer_sizes", [(16, 16), (8,)])
 
 

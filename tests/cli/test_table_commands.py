@@ -15,7 +15,7 @@ import pytest
 import fastnn
 from fastnn import cli, storage
 from fastnn.datasets import train_test_split
-from fastnn.tables import TableModel, recipe
+from fastnn.tables import TableModel, realmlp
 
 QUICK = ("--epochs", "30", "--seed", "1")
 
@@ -211,7 +211,7 @@ def test_preset_of_tables(here, people, capsys, monkeypatch):
 @pytest.mark.parametrize("target", ["survived", "age"])
 @pytest.mark.usefixtures("rendered")
 def test_members_are_one_file(here, people, capsys, monkeypatch, target):
-    monkeypatch.setattr(recipe, "HIDDEN", (6, 5))  # which a C compiler is quick with
+    monkeypatch.setattr(realmlp, "HIDDEN", (6, 5))  # which a C compiler is quick with
     command = ("train", "people.csv", "--target", target, "--epochs", 4, "--members", 3)
     out, err = call(capsys, *command, "--out", "m", "--overwrite")
     assert err == ""

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn.tables import recipe, trials
+from fastnn.tables import realmlp, trials
 from fastnn.tables import search as searching
 from fastnn.tables.kept import InFolder, InMemory
 from fastnn.tables.search import Plan, greedy, search
@@ -45,7 +45,7 @@ PUBLISHED = trials.SPACE
 def _small():
     """Networks that train in no time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "HIDDEN", (32, 32, 32))
+        patch.setattr(realmlp, "HIDDEN", (32, 32, 32))
         sizes = [(32, 32, 32), (8, 8), (64,)]
         patch.setattr(trials, "SPACE", PUBLISHED | {"hidden_layer_sizes": sizes})
         yield
