@@ -15,7 +15,7 @@ from fastnn.cli.options import Backend, JsonFlag, ModelArgument, QuietFlag, choi
 from fastnn.cli.output import print_json, print_pairs
 from fastnn.cli.tables import MOST_ROWS
 from fastnn.export.files import TARGETS, target_of, write
-from fastnn.export.plain import describe
+from fastnn.export.from_models import describe
 from fastnn.export.table import describe_table, what_to_pass
 from fastnn.network.ensemble import Ensemble
 

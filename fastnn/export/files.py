@@ -12,9 +12,10 @@ import numpy as np
 
 from fastnn.datasets import write_atomically
 from fastnn.export.c import to_c
+from fastnn.export.from_models import describe
 from fastnn.export.keras import to_keras
 from fastnn.export.onnx import to_onnx
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.export.sklearn import to_sklearn
 from fastnn.export.table import describe_table
 from fastnn.export.torch import to_torch
