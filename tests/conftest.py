@@ -55,7 +55,7 @@ LONG_FILES = (
     *("test_tabular.py", "test_custom_loops.py", "test_losses.py", "test_estimators.py"),
     *("test_board.py", "test_cli.py", "test_network.py", "test_interrupts.py"),
     *("test_network_kernels.py", "test_play_page.py", "test_jacobian.py", "test_numba_tape.py"),
-    *("test_recipe.py", "test_extras.py", "test_model_files_attacked.py"),
+    *("test_realmlp.py", "test_extras.py", "test_model_files_attacked.py"),
     "test_exported_tables.py",
 )
 

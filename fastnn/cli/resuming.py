@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fastnn.cli.search import MAY_CHANGE as MAY_CHANGE_OF_SEARCH
-from fastnn.cli.search import SearchSettings
+from fastnn.cli.search_settings import MAY_CHANGE as MAY_CHANGE_OF_SEARCH
+from fastnn.cli.search_settings import SearchSettings
 from fastnn.cli.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

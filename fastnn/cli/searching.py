@@ -15,13 +15,13 @@ from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
 from fastnn.cli.scores import check_defined, check_scoring, held_out_scores, score_rows, scored
-from fastnn.cli.search import DEFAULT_HIDDEN
+from fastnn.cli.search_settings import DEFAULT_HIDDEN
 from fastnn.cli.source import path_of, recorded
 from fastnn.tables.kept import Kept
 from fastnn.training.checkpoints import digest
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.datasets import Dataset
     from fastnn.estimators.search import Model
     from fastnn.tables import Encoding

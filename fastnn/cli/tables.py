@@ -21,7 +21,7 @@ from fastnn.datasets.reading import read, stem_of
 from fastnn.datasets.table import Table, listed, meant
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.cli.settings import TrainSettings
     from fastnn.tables import Encoding
     from fastnn.tables.columns import Column

@@ -12,13 +12,13 @@ import numpy as np
 
 import fastnn
 from fastnn.cli.clusters import cluster
-from fastnn.cli.search import MAY_CHANGE
+from fastnn.cli.search_settings import MAY_CHANGE
 from fastnn.tables.kept import InFolder
 from fastnn.tables.search import Found, Plan, search
 from fastnn.tables.trials import Problem, folds_of
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.datasets import Dataset
 
 

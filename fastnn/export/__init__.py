@@ -3,7 +3,7 @@
 | file | contents |
 |---|---|
 | ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, used by all exports |
-| ``from_models.py``, ``pipeline.py`` | conversion of trained models, and of scikit-learn's pipelines of scalers, to it |
+| ``from_models.py``, ``pipeline.py`` | conversion of trained models and pipelines to it |
 | ``table.py`` | ``PlainTable``: the encoding of a table and the networks after it |
 | ``onnx.py``, ``onnx_table.py`` | ONNX graphs of networks, and of the encoding of columns |
 | ``skl2onnx_converters.py`` | converters for skl2onnx |

@@ -13,7 +13,7 @@ from fastnn import cli, datasets
 from fastnn.cli import commands
 from fastnn.cli.config import merge
 from fastnn.cli.defaults import MOONS
-from fastnn.cli.search import SearchSettings
+from fastnn.cli.search_settings import SearchSettings
 from fastnn.cli.settings import TrainSettings
 from fastnn.fields import help_of
 
