@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn.tables.fit_store import FitFolder, FitKey
 from fastnn.tables.halving import Halving
-from fastnn.tables.kept import InFolder, Key
 from fastnn.tables.pools import pool
 from fastnn.tables.search import Plan, fit_cost
 from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, folds_of, own_settings
@@ -51,10 +51,10 @@ def overhead_seconds(network: object) -> tuple[float, float]:
     import joblib
 
     with tempfile.TemporaryDirectory() as folder:
-        store = InFolder(Path(folder), {})
+        store = FitFolder(Path(folder), {})
         started = time.process_time()
         for k in range(50):
-            store.put(Key(k, 1, 0), Fit(0.0, 0.0, 0.0), network)
+            store.put(FitKey(k, 1, 0), Fit(0.0, 0.0, 0.0), network)
         keeping = (time.process_time() - started) / 50
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,

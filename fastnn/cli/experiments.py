@@ -109,7 +109,9 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     """Context manager that yields a progress callback ``(name, share)``, for standard error."""
     if not may_be_terminal():
         with Lines("experiments", 100, percent=True) as lines:
-            yield lambda name, share: lines.reach(int(100 * share), f", {name.replace('_', ' ')}")
+            yield lambda name, share: lines.set_completed(
+                int(100 * share), f", {name.replace('_', ' ')}"
+            )
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

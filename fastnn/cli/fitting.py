@@ -162,7 +162,7 @@ def _progress_of_members(model: Any, settings: TrainSettings) -> Iterator[None]:
     def report(losses: list[float]) -> None:
         with lock:
             done[id(losses)] = len(losses)
-            bar.reach(sum(done.values()), losses[-1])
+            bar.set_completed(sum(done.values()), losses[-1])
 
     with training_progress(settings.epochs * model.n_members) as bar:
         model._after_epoch = report

@@ -229,7 +229,7 @@ def _with_bar(parts: Iterator[Part], total: int | None, unit: str, quiet: bool) 
         while found is not None:
             yield found
             if bar is not None:
-                bar.reach(found.done // scale)
+                bar.set_completed(found.done // scale)
             found = next(parts, None)
 
 

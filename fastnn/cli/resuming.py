@@ -84,7 +84,7 @@ def search_to_resume(
         If the state of the search is damaged.
     """
     only_resume(flags, may_change=MAY_CHANGE_OF_SEARCH, out=out, overwrite=overwrite)
-    from fastnn.tables.kept import STATE_FILE, read_state
+    from fastnn.tables.fit_store import STATE_FILE, read_state
 
     path = run / STATE_FILE
     if not path.is_file():

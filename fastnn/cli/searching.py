@@ -17,7 +17,7 @@ from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
 from fastnn.cli.scores import check_defined, check_scoring, held_out_scores, score_rows, scored
 from fastnn.cli.search_settings import DEFAULT_HIDDEN
 from fastnn.cli.source import path_of, recorded
-from fastnn.tables.kept import Kept
+from fastnn.tables.fit_store import SearchFolder
 from fastnn.training.checkpoints import digest
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def search(
     kept = RowsOfRun.of(dataset, path_of(settings.data), *rows)
     with run_folder(out, f"{dataset.name}-search", overwrite or resumed) as folder:
         if not resumed:
-            Kept.remove(folder)
+            SearchFolder.remove(folder)
         found, table, result, fits = search_of(dataset, rows, settings, folder, quiet)
         result = {"data": settings.data, **result}
         if dataset.notes:
@@ -200,7 +200,7 @@ def _model(task: str, settings: SearchSettings) -> Model:
     return model
 
 
-Answer = tuple[Any, dict[str, list], dict[str, Any], Kept]
+Answer = tuple[Any, dict[str, list], dict[str, Any], SearchFolder]
 
 
 def _tabular(
@@ -241,7 +241,7 @@ def _plain(
     """Search with the preset plain and train the best settings; returns as :func:`_tabular`."""
     from fastnn.cli import tabular_search
     from fastnn.estimators.search import Search, cross_validate, fit_best, results
-    from fastnn.tables.kept import ScoresInFolder
+    from fastnn.tables.fit_store import ScoreFolder
     from fastnn.training.lines import counting_progress
 
     model, distributions = _model(dataset.task, settings), _distributions(settings)
@@ -257,9 +257,9 @@ def _plain(
     X, y = part(dataset, rows[0], np.dtype(model.dtype))
     score = search.score_name(dataset.task)
     check_defined(score, settings.scoring, dataset.task, y)
-    fits = ScoresInFolder(folder, tabular_search.purpose(settings, digest(X, y, rows[0])))
+    fits = ScoreFolder(folder, tabular_search.fingerprint(settings, digest(X, y, rows[0])))
     bar = None if quiet else counting_progress("fit", search.n_fits)
-    advance = bar.one_more if bar is not None else lambda: None
+    advance = bar.increment if bar is not None else lambda: None
     with bar if bar is not None else nullcontext(), tabular_search.resumable(folder, quiet):
         searched = cross_validate(model, distributions, X, y, search, advance, fits)
     signals.hold()

@@ -13,7 +13,7 @@ import numpy as np
 import fastnn
 from fastnn.cli.clusters import cluster
 from fastnn.cli.search_settings import MAY_CHANGE
-from fastnn.tables.kept import InFolder
+from fastnn.tables.fit_store import FitFolder
 from fastnn.tables.search import Found, Plan, search
 from fastnn.tables.trials import Problem, folds_of
 
@@ -28,14 +28,14 @@ class Done(NamedTuple):
     Attributes
     ----------
     found : Found
-    kept : InFolder
+    kept : FitFolder
         Stored fits, to be removed once the model is written.
     cluster : str or None
         Description of the cluster; None if the search ran on this machine.
     """
 
     found: Found
-    kept: InFolder
+    kept: FitFolder
     cluster: str | None
 
 
@@ -89,9 +89,9 @@ def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
         settings.time_limit,
     )
     with cluster(settings.cluster) as where:
-        kept = InFolder(folder, purpose(settings, problem.digest()), settings.backend)
+        kept = FitFolder(folder, fingerprint(settings, problem.digest()), settings.backend)
         bar = None if quiet else counting_progress("fit", plan.n_fits(problem.n_folds))
-        advance = bar.reach if bar is not None else lambda done: None
+        advance = bar.set_completed if bar is not None else lambda done: None
         with bar if bar is not None else nullcontext(), resumable(folder, quiet):
             found = search(problem, plan, kept, settings.threads, advance)
     return Done(found, kept, where)
@@ -113,7 +113,7 @@ def resumable(folder: Path, quiet: bool) -> Iterator[None]:
         raise
 
 
-def purpose(settings: SearchSettings, digest: str) -> dict[str, Any]:
+def fingerprint(settings: SearchSettings, digest: str) -> dict[str, Any]:
     """Everything that the results of a search depend on; compared when it is resumed."""
     own = settings.model_dump(exclude_none=True, exclude=set(MAY_CHANGE))
     return {"fastnn": fastnn.__version__, "settings": own, "digest of the data": digest}

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
-from fastnn.estimators.checkpoints import Keeping
+from fastnn.estimators.checkpoints import CheckpointOptions
 from fastnn.estimators.checks import AllOrNothing, check_values, name_in_errors
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
@@ -233,8 +233,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         >>> model.n_features_in_
         4
         """
-        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
-        return self._fit(X, y, sample_weight, validation_data, keeping=keeping)
+        checkpoint_options = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
+        return self._fit(
+            X, y, sample_weight, validation_data, checkpoint_options=checkpoint_options
+        )
 
     def _fit(
         self,
@@ -243,7 +245,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sample_weight: Any,
         validation_data: tuple | None = None,
         incremental: bool = False,
-        keeping: Keeping | None = None,
+        checkpoint_options: CheckpointOptions | None = None,
     ) -> BaseMLP:
         hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
@@ -287,7 +289,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 if self.solver == "lbfgs":
                     fit_lbfgs(self, net, data, context)
                 else:
-                    fit_stochastic(self, net, data, validation_data, incremental, context, keeping)
+                    fit_stochastic(
+                        self, net, data, validation_data, incremental, context, checkpoint_options
+                    )
             if context is not None:
                 context.end()
             if not all_finite(net.params):

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.network import Network, fitting
-from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose, checkpoints_requested
+from fastnn.training.checkpoints import (
+    CheckpointEvery,
+    Checkpoints,
+    RunFingerprint,
+    checkpoints_requested,
+)
 from fastnn.validation import as_array, as_matrix
 
 if TYPE_CHECKING:
-    from fastnn.storage.checkpoints import Kept
+    from fastnn.storage.checkpoints import Checkpoint
 
 _SINGLE_FIT_ARGUMENTS = {"self", "X", "y", "verbose", "checkpoint", "checkpoint_every", "resume"}
 _FIT_ARGUMENTS = frozenset(inspect.signature(Network.fit).parameters) - _SINGLE_FIT_ARGUMENTS
@@ -99,13 +104,13 @@ class CheckpointFiles(NamedTuple):
     def _path(self, index: int) -> Path:
         return self.folder / f"{index}.safetensors"
 
-    def kept(self, net: Network, index: int) -> Kept | None:
+    def kept(self, net: Network, index: int) -> Checkpoint | None:
         """The checkpoint from which to resume a network's training, if any."""
         return net._to_resume(self._path(index), self.resume)
 
-    def writer(self, net: Network, purpose: Purpose, index: int) -> Checkpoints:
+    def writer(self, net: Network, fingerprint: RunFingerprint, index: int) -> Checkpoints:
         """The writer of a network's checkpoints."""
-        return net._checkpoints(self._path(index), self.every, purpose)
+        return net._checkpoints(self._path(index), self.every, fingerprint)
 
 
 class Jobs:
@@ -133,21 +138,21 @@ class Jobs:
             raise ValueError(f"network {index}: {error}") from error
         return job.epochs * len(job.x) * net.n_params
 
-    def job(self, index: int) -> tuple[Network, fitting.Job, Kept | None]:
+    def job(self, index: int) -> tuple[Network, fitting.Job, Checkpoint | None]:
         """The network, its validated arguments, and the checkpoint from which to resume."""
         net = self.fits[index].network
         kept = None if self.files is None else self.files.kept(net, index)
         seed = None if kept is None else kept.model.state.seed
         job = fitting.check_job(net, **self._fit_arguments(self.fits[index]), seed=seed)
         if kept is not None:
-            kept.check(self.purpose(index, job), ("epochs", job.epochs))
+            kept.check(self.fingerprint(index, job), ("epochs", job.epochs))
         return net, job, kept
 
-    def purpose(self, index: int, job: fitting.Job) -> Purpose:
+    def fingerprint(self, index: int, job: fitting.Job) -> RunFingerprint:
         """Settings and data of the network's training, stored in its checkpoints."""
         fit = self.fits[index]
         arguments = {**self.arguments, **fit.arguments}
-        return fitting.purpose(fit.network, job, arguments.get("validation_fraction", 0.0))
+        return fitting.fingerprint(fit.network, job, arguments.get("validation_fraction", 0.0))
 
     def _fit_arguments(self, fit: Fit) -> dict[str, Any]:
         """Arguments of the network's ``fit``."""

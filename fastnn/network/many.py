@@ -159,7 +159,7 @@ def fit_many(
         net, job, kept = jobs.job(index)
         writer = None
         if files is not None:
-            writer = files.writer(net, jobs.purpose(index, job), index)
+            writer = files.writer(net, jobs.fingerprint(index, job), index)
         try:
             results[index] = fitting.train(net, job, n_threads=1, checkpoints=writer, kept=kept)
         except DivergenceError as error:
@@ -180,7 +180,7 @@ def fit_many(
             for future in _completed([workers.submit(train, index) for index in order]):
                 future.result()
                 if bar is not None:
-                    bar.one_more()
+                    bar.increment()
         except KeyboardInterrupt:
             workers.stop()
         except BaseException:  # raised by a callback

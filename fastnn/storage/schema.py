@@ -194,7 +194,7 @@ class Run(Strict):
     data : dict
         Digest of each array of training data.
     first_epoch, steps, batches, seconds, is_over
-        As for :class:`fastnn.training.checkpoints.Point`.
+        As for :class:`fastnn.training.checkpoints.RunPosition`.
     n_losses : int
         Number of steps whose losses are stored; zero for estimators.
     n_validated : int or None

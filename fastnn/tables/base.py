@@ -27,7 +27,7 @@ from fastnn.estimators.checks import AllOrNothing
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.baselines import copies_of_target
-from fastnn.tables.checkpoints import Keeping
+from fastnn.tables.checkpoints import CheckpointOptions
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
@@ -142,13 +142,19 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         >>> model.fit(table, y, X_val=table, y_val=y).n_iter_
         16
         """
-        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
+        checkpoint_options = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
         with AllOrNothing(self):
-            self._fit(X, y, sample_weight, X_val, y_val, keeping)
+            self._fit(X, y, sample_weight, X_val, y_val, checkpoint_options)
         return self
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, keeping: Keeping | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        checkpoint_options: CheckpointOptions | None,
     ) -> None:
         refuse_masked("X", X)
         columns = self._read(X, reset=True)
@@ -189,7 +195,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         for line in said.odd_lines():
             warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
-        self._train((x[kept], targets[kept], weights), held_out, rng, keeping)
+        self._train((x[kept], targets[kept], weights), held_out, rng, checkpoint_options)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
 
@@ -253,10 +259,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         data: tuple,
         held_out: tuple | None,
         rng: np.random.RandomState,
-        keeping: Keeping | None = None,
+        checkpoint_options: CheckpointOptions | None = None,
     ) -> None:
         """Train the members and set the attributes that describe their training."""
-        results = train_members(self, data, held_out, rng, keeping)
+        results = train_members(self, data, held_out, rng, checkpoint_options)
         self.networks_ = [net for net, _ in results]
         records = [record for _, record in results]
         self.n_iter_ = max(len(record.losses) for record in records)

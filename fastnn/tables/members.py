@@ -15,7 +15,7 @@ from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.tables import realmlp, realmlp_training
 from fastnn.tables.calibration import calibrate
-from fastnn.tables.checkpoints import Keeping
+from fastnn.tables.checkpoints import CheckpointOptions
 from fastnn.tables.realmlp_training import Record, Samples
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
@@ -29,7 +29,7 @@ def train_members(
     data: tuple,
     held_out: tuple | None,
     rng: np.random.RandomState,
-    keeping: Keeping | None = None,
+    checkpoint_options: CheckpointOptions | None = None,
 ) -> list[tuple[Network, Record]]:
     """Train the members; several members are trained in parallel, with one thread each.
 
@@ -40,7 +40,7 @@ def train_members(
         Encoded rows, targets and weights (None if all are equal).
     rng : RandomState
         Source of the seeds of the members.
-    keeping : Keeping, optional
+    checkpoint_options : CheckpointOptions, optional
         The arguments of ``fit`` about checkpoints.
 
     Returns
@@ -78,7 +78,9 @@ def train_members(
             by_error=estimator._by_error(),
             time_limit=left,
             after_epoch=getattr(estimator, "_after_epoch", None),
-            keeping=None if keeping is None else keeping.of_member(k),
+            checkpoint_options=None
+            if checkpoint_options is None
+            else checkpoint_options.of_member(k),
         )
         if estimator.calibrate and validation is not None:
             record = _calibrated(net, validation, record)

@@ -12,10 +12,10 @@ import numpy as np
 
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
-from fastnn.tables.checkpoints import Keeping, purpose_of
+from fastnn.tables.checkpoints import CheckpointOptions, fingerprint_of
 from fastnn.tables.realmlp import rule_of
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
-from fastnn.training.checkpoints import Point
+from fastnn.training.checkpoints import RunPosition
 from fastnn.training.history import Best
 from fastnn.training.optimizers import Adam
 from fastnn.training.run import Run
@@ -78,7 +78,7 @@ def train(
     by_error: bool = True,
     time_limit: float | None = None,
     after_epoch: Callable[[list[float]], object] | None = None,
-    keeping: Keeping | None = None,
+    checkpoint_options: CheckpointOptions | None = None,
 ) -> Record:
     """Train a network created by :func:`fastnn.tables.realmlp.new_network`.
 
@@ -100,7 +100,7 @@ def train(
         Limit in seconds; if necessary, fewer epochs are trained.
     after_epoch : callable, optional
         Called after each epoch with the losses of all epochs so far.
-    keeping : Keeping, optional
+    checkpoint_options : CheckpointOptions, optional
         Where checkpoints are written, and whether to resume from one.
 
     Returns
@@ -120,10 +120,13 @@ def train(
     epsilon = EPSILON * net.n_outputs / 2 if net.loss_name == "squared_error" else EPSILON
     optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
     state, kept, writer = TrainingState(net.state.seed), None, None
-    if keeping is not None:
+    if checkpoint_options is not None:
         settings = {"n_epochs": epochs, "optimizer": optimizer.to_dict(), "by_error": by_error}
-        purpose = purpose_of(net, data, held_out, **settings)
-        kept, writer = keeping.kept(net, purpose, epochs), keeping.writer(net, purpose)
+        fingerprint = fingerprint_of(net, data, held_out, **settings)
+        kept, writer = (
+            checkpoint_options.kept(net, fingerprint, epochs),
+            checkpoint_options.writer(net, fingerprint),
+        )
     if kept is not None:
         net.params, state = kept.model.params, kept.model.state
     state.begin(optimizer, net.params)
@@ -131,11 +134,11 @@ def train(
     sparse = prefers_sparse(data.x, net.model)
     state.rule = rule_of(net, optimizer, size, sparse)
     if kept is not None:
-        state.rule.front[:] = kept.point.front
+        state.rule.front[:] = kept.position.front
     batches = Batches(net.model, size, sparse, net.n_threads)
     rows = CsrRows.from_dense(data.x, net.model.kernels, net.n_threads) if sparse else data.x
     batches.fill(rows, data.targets, data.weights, shuffled=True)
-    checkpoints = {"checkpoints": writer, "point": None if kept is None else kept.point}
+    checkpoints = {"checkpoints": writer, "position": None if kept is None else kept.position}
     run = RealMLPRun(net, state, epochs, batches, held_out, by_error, time_limit, **checkpoints)
     run.after_epoch = after_epoch
     usual, net.state = net.state, state  # a checkpoint contains the network with this state
@@ -216,14 +219,14 @@ class RealMLPRun(Run):
         if self.step % self.batches == 0 and len(self.losses) < self.step // self.batches:
             self._end_epoch()
 
-    def point(self) -> Point:
+    def position(self) -> RunPosition:
         """Position of this run, for a checkpoint."""
         best, validation = self.best, None
         if self.held_out is not None:
             both = zip(self.losses, self.errors, strict=False)
             validation = np.array([*both], np.float64).reshape(-1, 2)
         assert self.state.rule is not None
-        return Point(
+        return RunPosition(
             self.first_epoch,
             self.step,
             self.batches,
@@ -323,6 +326,6 @@ class RealMLPRun(Run):
         if self.stopped == "epochs" and self.total < self.asked:
             self.stopped = "time limit"
         if self.checkpoints is not None and self.stopped in ("epochs", "interrupted"):
-            self.checkpoints.save(self.point())
+            self.checkpoints.save(self.position())
         assert self.best.params is not None  # set by __init__
         self.net.params = self.best.params

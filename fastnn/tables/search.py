@@ -16,8 +16,8 @@ import numpy as np
 
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
+from fastnn.tables.fit_store import FitKey, FitStore
 from fastnn.tables.halving import Halving
-from fastnn.tables.kept import Key, Store
 from fastnn.tables.pools import Results, pool
 from fastnn.tables.trials import Deadline, Fit, Problem, drawn_settings, fit, fit_fold
 
@@ -138,7 +138,7 @@ class Found:
 def search(
     problem: Problem,
     plan: Plan,
-    store: Store,
+    store: FitStore,
     n_jobs: int | None = None,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Found:
@@ -148,7 +148,7 @@ def search(
     ----------
     problem : Problem
     plan : Plan
-    store : Store
+    store : FitStore
         Fits that it contains already are not repeated.
     n_jobs : int, optional
         Number of fits in parallel; default: one per core, or the setting of the backend.
@@ -181,11 +181,11 @@ class _Running:
     """State of a running search."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, store: Store, advance: Callable[[int], object]
+        self, problem: Problem, plan: Plan, store: FitStore, advance: Callable[[int], object]
     ) -> None:
         self.problem, self.plan, self.store, self.advance = problem, plan, store, advance
         self.settings = drawn_settings(problem, plan.trials)
-        self.fits: dict[Key, Fit] = {}
+        self.fits: dict[FitKey, Fit] = {}
         self.trials: dict[int, Trial] = {}
         self.stopped = "trials"
         self.deadline = None if plan.time_limit is None else Deadline.after(plan.time_limit)
@@ -214,23 +214,23 @@ class _Running:
         finally:
             results.close()
 
-    def _next(self) -> tuple[Key, dict[str, Any], Deadline | None] | None:
+    def _next(self) -> tuple[FitKey, dict[str, Any], Deadline | None] | None:
         """Arguments of the next fit; None if there is none as yet."""
         while self.stopped == "trials":
             started = self.halving.start()
             if started is None:
                 return None
-            key = Key(*started)
+            key = FitKey(*started)
             stored = self.store.get(key)
             if stored is None:
                 return key, self.settings[key.trial], self.deadline
             self._add(key, stored)
         return None
 
-    def _keys(self, trial: int, epochs: int) -> list[Key]:
-        return [Key(trial, epochs, fold) for fold in range(self.problem.n_folds)]
+    def _keys(self, trial: int, epochs: int) -> list[FitKey]:
+        return [FitKey(trial, epochs, fold) for fold in range(self.problem.n_folds)]
 
-    def _add(self, key: Key, done: Fit) -> None:
+    def _add(self, key: FitKey, done: Fit) -> None:
         """Record a fit, and its trial when all folds are complete."""
         self.fits[key] = done
         self.advance(len(self.fits))
@@ -317,8 +317,8 @@ class _Running:
 
 
 def _numbered(
-    problem: Problem, key: Key, settings: dict[str, Any], deadline: Deadline | None
-) -> tuple[Key, Fit, Network | None]:
+    problem: Problem, key: FitKey, settings: dict[str, Any], deadline: Deadline | None
+) -> tuple[FitKey, Fit, Network | None]:
     """Execute a fit; also return its key, since results arrive in any order."""
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))
 

@@ -73,7 +73,7 @@ def checkpoints_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, 
 
 
 @dataclass
-class Point:
+class RunPosition:
     """Position of a run: what a checkpoint stores besides network and optimizer state.
 
     Attributes
@@ -112,7 +112,7 @@ class Point:
     front: np.ndarray | None = None
 
 
-class Purpose(NamedTuple):
+class RunFingerprint(NamedTuple):
     """Settings and data, other than the network, that determine the result of a training run.
 
     Attributes
@@ -134,7 +134,7 @@ class Checkpoints:
     ----------
     every : Every
     pack : callable
-        Takes a :class:`Point` and returns an immutable copy of it and of the training state.
+        Takes a :class:`RunPosition` and returns an immutable copy of it and of the training state.
     write : callable
         Writes what ``pack`` returned.
 
@@ -145,7 +145,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, every: SaveInterval, pack: Callable[[Point], Any], write: Callable[[Any], None]
+        self, every: SaveInterval, pack: Callable[[RunPosition], Any], write: Callable[[Any], None]
     ) -> None:
         self.every, self.pack, self.write = every, pack, write
         self.step = 0
@@ -167,10 +167,10 @@ class Checkpoints:
             return time.perf_counter() >= self._due
         return step % (self.every.epochs * batches) == 0
 
-    def save(self, point: Point) -> None:
+    def save(self, position: RunPosition) -> None:
         """Write a checkpoint."""
-        self.write(self.pack(point))
-        self.step = point.steps
+        self.write(self.pack(position))
+        self.step = position.steps
         self._start()
 
 

@@ -58,13 +58,13 @@ class Lines:
         text = f", loss {progress.loss:.4g}"
         if progress.validation_loss is not None:
             text += f", validation {progress.validation_loss:.4g}"
-        self.reach(progress.epoch, text)
+        self.set_completed(progress.epoch, text)
 
-    def one_more(self) -> None:
+    def increment(self) -> None:
         """Count one more completed item."""
-        self.reach(self._done + 1)
+        self.set_completed(self._done + 1)
 
-    def reach(self, done: int, text: str | float = "") -> None:
+    def set_completed(self, done: int, text: str | float = "") -> None:
         """Report ``done`` completed items, with a text or the loss, if a line is due."""
         text = text if isinstance(text, str) else f", loss {text:.4g}"
         if self._silence is not None:
@@ -99,7 +99,7 @@ def training_progress(epochs: int) -> TrainingBar | Lines:
 
 
 def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
-    """Return a progress display for counted items; see its ``one_more`` and ``reach``."""
+    """Return a progress display for counted items; see its ``increment`` and ``set_completed``."""
     if may_be_terminal():
         from fastnn.training.bars import CountingBar
 

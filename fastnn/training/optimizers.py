@@ -26,19 +26,18 @@ def _check(name: str, value: float, low: float, high: float, low_open: bool = Fa
         raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")
 
 
-def _bounded(default: float | None, low: float, high: float, low_open: bool, **options: Any) -> Any:
-    """Field of a number in ``[low, high)``, or in ``(low, high)``."""
-    return field(default=default, metadata={"bounds": (low, high, low_open)}, **options)
+_POSITIVE = {"bounds": (0.0, math.inf, True)}  # metadata of a field: arguments of _check
+_SHARE = {"bounds": (0.0, 1.0, True)}
 
 
-def _positive(default: float | None, high: float = math.inf, **options: Any) -> Any:
-    """Field of a positive number below ``high``; it is optional if the default is None."""
-    return _bounded(default, 0.0, high, low_open=True, **options)
+def _positive(default: float, high: float = math.inf) -> Any:
+    """Field of a number in ``(0, high)``."""
+    return field(default=default, metadata={"bounds": (0.0, high, True)})
 
 
 def _not_negative(default: float, high: float = math.inf) -> Any:
     """Field of a number in ``[0, high)``."""
-    return _bounded(default, 0.0, high, low_open=False)
+    return field(default=default, metadata={"bounds": (0.0, high, False)})
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,10 @@ class Optimizer:
     """
 
     learning_rate: float = _positive(1e-3)
-    clip_norm: float | None = _positive(None, kw_only=True)
-    clip_value: float | None = _positive(None, kw_only=True)
-    ema: float | None = _positive(None, 1.0, kw_only=True)
+    # type checkers take kw_only only from a call of field
+    clip_norm: float | None = field(default=None, kw_only=True, metadata=_POSITIVE)
+    clip_value: float | None = field(default=None, kw_only=True, metadata=_POSITIVE)
+    ema: float | None = field(default=None, kw_only=True, metadata=_SHARE)
 
     rule: ClassVar[int]
     name: ClassVar[str]
@@ -344,7 +344,7 @@ class LevenbergMarquardt(Optimizer):
 
     damping: float = _positive(1e-3)
     decrease: float = _positive(0.1, 1.0)
-    increase: float = _bounded(10.0, 1.0, math.inf, low_open=True)
+    increase: float = field(default=10.0, metadata={"bounds": (1.0, math.inf, True)})
     max_damping: float = _positive(1e10)
     min_gradient: float = _not_negative(1e-7)
     goal: float = _not_negative(0.0)

@@ -301,7 +301,7 @@ def test_lines_come_now_and_then(clock, capsys):
     counted = lines.Lines("fit", 1000)
     for second in range(1000):
         clock.now = float(second)
-        counted.reach(second + 1)
+        counted.set_completed(second + 1)
     written = capsys.readouterr().err.splitlines()
     assert written[0] == "fastnn: fit 3 of 1,000, 2 s, about 997 s left"
     seconds = [int(re.search(r" (\d+) s,? ?", line)[1]) for line in written]
@@ -313,23 +313,23 @@ def test_what_came_before_the_first_counts_for_no_estimate(clock, capsys):
     """A compilation of 7 seconds before 20,000 epochs of 1 ms made 40 hours of them."""
     counted = lines.Lines("epoch", 20_000)
     for epoch, clock.now in ((1, 7.0), (2001, 9.0)):
-        counted.reach(epoch)
+        counted.set_completed(epoch)
     assert capsys.readouterr().err == "fastnn: epoch 2,001 of 20,000, 9 s, about 18 s left\n"
 
 
 def test_what_is_short_has_no_line(clock, capsys):
     with lines.Lines("fit", None) as counted:
-        counted.one_more()
+        counted.increment()
         clock.now = 1.9
-        counted.one_more()
+        counted.increment()
     assert capsys.readouterr().err == ""
 
 
 def test_percents(clock, capsys):
     with lines.Lines("experiments", 100, percent=True) as counted:
-        counted.reach(0)
+        counted.set_completed(0)
         clock.now += 3
-        counted.reach(20, ", layers")
+        counted.set_completed(20, ", layers")
     assert capsys.readouterr().err == "fastnn: experiments 20%, layers, 3 s, about 12 s left\n"
 
 

@@ -87,9 +87,9 @@ import os, sys
 from fastnn import cli
 from fastnn.training.checkpoints import Checkpoints
 save = Checkpoints.save
-def kill(self, point):
-    save(self, point)
-    if point.steps >= 9:
+def kill(self, position):
+    save(self, position)
+    if position.steps >= 9:
         os._exit(9)
 Checkpoints.save = kill
 cli.main(["train", *{arguments!r}])

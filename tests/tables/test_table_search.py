@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastnn
 from fastnn.tables import realmlp, trials
 from fastnn.tables import search as searching
-from fastnn.tables.kept import InFolder, InMemory
+from fastnn.tables.fit_store import FitFolder, FitMemory
 from fastnn.tables.search import Plan, greedy, search
 from fastnn.tables.trials import Problem, drawn_settings, folds_of, own_settings
 
@@ -62,7 +62,7 @@ def problem():
 @pytest.fixture(scope="module")
 def found(problem):
     """A search that nothing stops, on one core."""
-    return search(problem, PLAN, InMemory(), n_jobs=1)
+    return search(problem, PLAN, FitMemory(), n_jobs=1)
 
 
 def assert_same(found, other, problem):
@@ -163,7 +163,7 @@ def test_members_have_their_weights(problem, found):
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_one_network_with_the_best_settings(task):
     problem = problem_of(task)
-    found = search(problem, Plan(2, 16, ensemble=0), InMemory(), n_jobs=1)
+    found = search(problem, Plan(2, 16, ensemble=0), FitMemory(), n_jobs=1)
     best = min(found.trials, key=lambda trial: trial.order)
     assert isinstance(found.model, fastnn.Network)
     assert list(found.model.layer_sizes[1:-1]) == best.settings["hidden_layer_sizes"]
@@ -175,13 +175,13 @@ def test_a_trial_that_diverges_is_the_last(problem, monkeypatch):
     monkeypatch.setattr(
         searching, "drawn_settings", lambda problem, n: [own_settings(problem), bad]
     )
-    found = search(problem, Plan(2, 8), InMemory(), n_jobs=1)
+    found = search(problem, Plan(2, 8), FitMemory(), n_jobs=1)
     assert [trial.number for trial in found.trials] == [0, 1]
     assert np.isnan(found.trials[1].score)
     assert found.members == {0: 1.0}
     monkeypatch.setattr(searching, "drawn_settings", lambda problem, n: [bad])
     with pytest.raises(ValueError, match="every trial diverged"):
-        search(problem, Plan(1, 8), InMemory(), n_jobs=1)
+        search(problem, Plan(1, 8), FitMemory(), n_jobs=1)
 
 
 # --- whoever does it ----------------------------------------------------------------------
@@ -190,14 +190,14 @@ def test_a_trial_that_diverges_is_the_last(problem, monkeypatch):
 @pytest.mark.parametrize("backend", ["ours", "threading"])
 def test_the_result_does_not_depend_on_who_does_it(problem, found, backend):
     if backend == "ours":
-        other = search(problem, PLAN, InMemory(), n_jobs=2)
+        other = search(problem, PLAN, FitMemory(), n_jobs=2)
     else:
         with joblib.parallel_config(backend, n_jobs=2):
-            other = search(problem, PLAN, InMemory())
+            other = search(problem, PLAN, FitMemory())
     assert_same(found, other, problem)
 
 
-class Stopping(InFolder):
+class Stopping(FitFolder):
     """Ctrl-C behind some fits."""
 
     left = 0
@@ -212,8 +212,8 @@ class Stopping(InFolder):
 @pytest.mark.parametrize("after", [1, 3, 7])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_that_goes_on_is_the_same(problem, found, tmp_path, after, n_jobs):
-    purpose = {"seed": problem.seed, "data": problem.digest()}
-    stopping = Stopping(tmp_path, purpose)
+    fingerprint = {"seed": problem.seed, "data": problem.digest()}
+    stopping = Stopping(tmp_path, fingerprint)
     stopping.left = after
     try:
         assert search(problem, PLAN, stopping, n_jobs).stopped == "interrupted"
@@ -224,14 +224,14 @@ def test_a_search_that_goes_on_is_the_same(problem, found, tmp_path, after, n_jo
     assert len(kept) == after
     before = {path: path.stat().st_mtime_ns for path in kept}
     (tmp_path / "trials" / ".trial.1-ab.tmp").touch()  # of a process that was killed
-    store = InFolder(tmp_path, purpose)
+    store = FitFolder(tmp_path, fingerprint)
     assert_same(found, search(problem, PLAN, store, n_jobs), problem)
     assert {path: path.stat().st_mtime_ns for path in kept} == before  # none was done again
     with pytest.raises(ValueError, match="another search: seed was 3, is 4"):
-        InFolder(tmp_path, {**purpose, "seed": 4})
+        FitFolder(tmp_path, {**fingerprint, "seed": 4})
     kept[0].write_bytes(kept[0].read_bytes()[:-1])
     with pytest.raises(fastnn.ModelFormatError, match=kept[0].name):
-        search(problem, PLAN, InFolder(tmp_path, purpose), n_jobs)
+        search(problem, PLAN, FitFolder(tmp_path, fingerprint), n_jobs)
     store.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["search.json"]
 
@@ -242,7 +242,7 @@ def test_what_is_finished_in_time_counts(problem, monkeypatch):
     now = SimpleNamespace(time=read, monotonic=read, perf_counter=time.perf_counter)
     monkeypatch.setattr(trials, "time", now)
 
-    class Slow(InMemory):
+    class Slow(FitMemory):
         def put(self, *what):
             super().put(*what)
             clock[0] += 1
@@ -266,7 +266,7 @@ def test_a_cluster_of_threads(problem, found):
         distributed.Client(cluster, set_as_default=False) as client,
         joblib.parallel_config("dask", client=client),
     ):
-        assert_same(found, search(problem, PLAN, InMemory()), problem)
+        assert_same(found, search(problem, PLAN, FitMemory()), problem)
 
 
 # --- estimators -----------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def epochs_of(path):
     from fastnn.storage.checkpoints import read_checkpoint
 
     kept = read_checkpoint(path, "numpy")
-    return kept.point.steps // kept.point.batches
+    return kept.position.steps // kept.position.batches
 
 
 def train(backend):

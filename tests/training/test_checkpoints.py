@@ -179,7 +179,7 @@ def test_interrupted_training_resumes(tmp_path, backend):
     for _ in range(50):
         net, history = case.train(3, **arguments)
         kept = read_checkpoint(tmp_path / "c", backend)
-        assert kept.point.steps == history.steps
+        assert kept.position.steps == history.steps
         if history.stopped != "interrupted":
             break
         assert_bits(kept.model.params, net.params)
