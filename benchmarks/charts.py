@@ -153,7 +153,7 @@ def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
     style_axes(ax)
     ax.tick_params(labelsize=8)
     figure.supxlabel(
-        "time in multiples of the fastest backend's, which stands on the right; of each other "
+        "time in multiples of the fastest backend's, shown on the right; of each other "
         f"library its fastest form\n{in_words(run['machine'])}",
         fontsize=9,
     )

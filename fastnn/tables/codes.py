@@ -135,7 +135,7 @@ class ColumnCode(BaseModel):
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             log = ", with its logarithm" if self.floor else ""
-            where = ", and a column that says where" if self.flag else ""
+            where = ", and a missing-value indicator" if self.flag else ""
             unit = f" in {self.unit}" if self.unit else ""
             unit = " of hours" if self.unit == cells.TIME else unit
             return "number" + unit + log + gaps + how + where

@@ -158,7 +158,7 @@ def test_kinds_and_words(mixed):
         "row_id": "left out: identifier",
         "key": "left out: identifier",
         "size": f"number; 1 of 60 missing (filled with {mixed['size'].median():.6g}), and a "
-        "column that says where",
+        "missing-value indicator",
         "count": "number",
         "sex": "2 categories (f, m), as +1 and -1",
         "town": "3 categories (Bonn, Köln, Ulm), a column each; 1 of 60 missing",
