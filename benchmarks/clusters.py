@@ -20,7 +20,7 @@ from fastnn.tables.fit_store import FitFolder, FitKey
 from fastnn.tables.halving import Halving
 from fastnn.tables.pools import pool
 from fastnn.tables.search import Plan, fit_cost
-from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, folds_of, own_settings
+from fastnn.tables.trials import Fit, Problem, default_settings, drawn_settings, fit, folds_of
 
 FEATURES, FOLDS, BATCH = 30, 5, 256
 EPOCHS = 4  # epochs of a measured fit
@@ -108,7 +108,7 @@ def simulated(
 def main() -> None:
     """Print the tables of docs/clusters.md."""
     problem = problem_of(4000)
-    own = own_settings(problem)
+    own = default_settings(problem)
     steps, shown = {}, {}
     for sizes in ((256,) * 3, (64,) * 5, (512,)):
         settings = own | {"hidden_layer_sizes": list(sizes), "dropout": 0.15}

@@ -14,8 +14,8 @@ import numpy as np
 
 from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, scale_of
-from fastnn.cli.output import drop_output, meant_digits
-from fastnn.cli.ranges import FarRows, columns_behind
+from fastnn.cli.output import discard_output, shortest_digits
+from fastnn.cli.ranges import OutOfRangeRows, columns_behind
 from fastnn.cli.runs import write_text
 from fastnn.datasets import check_range, scaled
 from fastnn.datasets.layout import Format
@@ -48,13 +48,13 @@ class Predictor:
     notes: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_incomplete: int = 0
-    ranges: FarRows = field(init=False)
+    ranges: OutOfRangeRows = field(init=False)
 
     def __post_init__(self) -> None:
         """Set the names of the columns that are checked against the training range."""
         encoding, training = self.encoding, self.description.training
         names = feature_names(self.net, training) if encoding is None else ()
-        self.ranges = FarRows(columns_behind(encoding, names))
+        self.ranges = OutOfRangeRows(columns_behind(encoding, names))
 
     def predict(self, table: Table) -> dict[str, list[Any]]:
         """Predict some rows; returns columns of predictions by name."""
@@ -239,7 +239,7 @@ def _quiet_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        drop_output()
+        discard_output()
 
 
 def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
@@ -281,7 +281,7 @@ def columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
 
     def filled(values: np.ndarray) -> list[Any]:
         column = np.full(len(complete), None, object)
-        column[complete] = meant_digits(values[: complete.sum()]).tolist()
+        column[complete] = shortest_digits(values[: complete.sum()]).tolist()
         return column.tolist()
 
     found: dict[str, list] = {}

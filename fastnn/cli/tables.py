@@ -18,7 +18,7 @@ from fastnn.datasets.features import usable_columns
 from fastnn.datasets.layout import Format
 from fastnn.datasets.loading import dataset_of, target_name
 from fastnn.datasets.reading import read, stem_of
-from fastnn.datasets.table import Table, listed, meant
+from fastnn.datasets.table import Table, did_you_mean, listed
 
 if TYPE_CHECKING:
     from fastnn.cli.search_settings import SearchSettings
@@ -189,7 +189,7 @@ def _encoded(
         if ignored not in names:
             raise ValueError(
                 f"{table.path}: there is no column {ignored!r} to ignore; columns: {listed(names)}"
-                f"{meant(ignored, names)}"
+                f"{did_you_mean(ignored, names)}"
             )
         kinds[ignored] = "drop"
     known = target.known & _complete(columns, kinds, settings.gaps, table)

@@ -14,7 +14,7 @@ import fastnn
 from fastnn.cli.clusters import cluster
 from fastnn.cli.search_settings import MAY_CHANGE
 from fastnn.tables.fit_store import FitFolder
-from fastnn.tables.search import Found, Plan, search
+from fastnn.tables.search import Plan, SearchResult, search
 from fastnn.tables.trials import Problem, folds_of
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from fastnn.datasets import Dataset
 
 
-class Done(NamedTuple):
+class CompletedSearch(NamedTuple):
     """Outcome of a search.
 
     Attributes
     ----------
-    found : Found
+    found : SearchResult
     kept : FitFolder
         Stored fits, to be removed once the model is written.
     cluster : str or None
         Description of the cluster; None if the search ran on this machine.
     """
 
-    found: Found
+    found: SearchResult
     kept: FitFolder
     cluster: str | None
 
@@ -69,7 +69,9 @@ def problem_of(dataset: Dataset, rows: np.ndarray, settings: SearchSettings, sco
     )
 
 
-def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool) -> Done:
+def run(
+    problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
+) -> CompletedSearch:
     """Run the search with progress, storing the fits in the folder.
 
     Raises
@@ -94,10 +96,10 @@ def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
         advance = bar.set_completed if bar is not None else lambda done: None
         with bar if bar is not None else nullcontext(), resumable(folder, quiet):
             found = search(problem, plan, kept, settings.threads, advance)
-    return Done(found, kept, where)
+    return CompletedSearch(found, kept, where)
 
 
-def go_on(folder: Path) -> str:
+def resume_hint(folder: Path) -> str:
     """Message on how to continue an interrupted search."""
     return f"to continue: fastnn search --resume {folder}"
 
@@ -109,7 +111,7 @@ def resumable(folder: Path, quiet: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if not quiet:
-            sys.stderr.write(f"fastnn: {go_on(folder)}\n")
+            sys.stderr.write(f"fastnn: {resume_hint(folder)}\n")
         raise
 
 
@@ -119,7 +121,7 @@ def fingerprint(settings: SearchSettings, digest: str) -> dict[str, Any]:
     return {"fastnn": fastnn.__version__, "settings": own, "digest of the data": digest}
 
 
-def table_of(found: Found) -> dict[str, list]:
+def table_of(found: SearchResult) -> dict[str, list]:
     """The trials as columns, best first."""
     trials = found.trials
     return {
@@ -137,7 +139,7 @@ def table_of(found: Found) -> dict[str, list]:
     }
 
 
-def result_of(done: Done) -> dict[str, Any]:
+def result_of(done: CompletedSearch) -> dict[str, Any]:
     """Results of a search other than its scores."""
     found = done.found
     result: dict[str, Any] = {

@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
 from fastnn.estimators.checkpoints import CheckpointOptions
-from fastnn.estimators.checks import AllOrNothing, check_values, name_in_errors
+from fastnn.estimators.checks import RollbackOnError, check_values, name_in_errors
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
@@ -252,7 +252,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
-        with AllOrNothing(self):  # until the training begins
+        with RollbackOnError(self):  # until the training begins
             for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
                 check_values(name, value, name == "y" and is_classifier(self))
             with name_in_errors("X or y"):

@@ -16,7 +16,7 @@ from fastnn.training.checkpoints import (
     digest,
     plain,
 )
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
@@ -119,11 +119,11 @@ def restore_checkpoint(estimator: BaseMLP, kept: Checkpoint) -> None:
         estimator._best_params = kept.position.best.params
 
 
-def best_of(estimator: BaseMLP) -> Best:
+def best_of(estimator: BaseMLP) -> BestEpoch:
     """The parameters that early stopping would restore."""
     if not estimator.early_stopping:
-        return Best()
-    return Best(0.0, estimator.n_iter_, estimator._best_params)
+        return BestEpoch()
+    return BestEpoch(0.0, estimator.n_iter_, estimator._best_params)
 
 
 def _fingerprint(estimator: BaseMLP, data: Data, validation: Data | None) -> RunFingerprint:

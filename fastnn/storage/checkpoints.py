@@ -21,7 +21,7 @@ from fastnn.training.checkpoints import (
     SaveInterval,
     differences,
 )
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -173,9 +173,9 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Checkpoin
     validation = None
     if run.n_validated is not None:
         validation = arrays.get("validation", np.empty(0)).reshape(-1, 2)
-    best = Best()
+    best = BestEpoch()
     if run.best_loss is not None:
-        best = Best(run.best_loss, run.best_epoch, arrays["best_params"])
+        best = BestEpoch(run.best_loss, run.best_epoch, arrays["best_params"])
     position = RunPosition(
         run.first_epoch,
         run.steps,

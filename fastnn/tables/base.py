@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 )
 
 from fastnn.backends import BACKENDS
-from fastnn.estimators.checks import AllOrNothing
+from fastnn.estimators.checks import RollbackOnError
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.baselines import copies_of_target
@@ -143,7 +143,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         16
         """
         checkpoint_options = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
-        with AllOrNothing(self):
+        with RollbackOnError(self):
             self._fit(X, y, sample_weight, X_val, y_val, checkpoint_options)
         return self
 

@@ -52,7 +52,7 @@ def train_members(
     limit = estimator.time_limit
     if limit is not None:
         limit /= -(-n_members // n_parallel)
-    check_memory(f"n_members={n_members:,}, a network each,", n_members * realmlp.LEAST_BYTES)
+    check_memory(f"n_members={n_members:,}, a network each,", n_members * realmlp.MIN_BYTES)
     seeds = rng.randint(2**31 - 1, size=n_members)
 
     def train(k: int) -> tuple[Network, Record]:

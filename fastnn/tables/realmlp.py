@@ -27,12 +27,12 @@ from fastnn.network.scales import Scales, output_scales, shift_and_scale
 from fastnn.training.optimizers import Adam
 
 HIDDEN = (256, 256, 256)
-LEAST_BYTES = 4 * sum(a * b for a, b in pairwise(HIDDEN))  # lower bound for a network
+MIN_BYTES = 4 * sum(a * b for a, b in pairwise(HIDDEN))  # lower bound for a network
 SMOOTH_CLIP = 3.0
 LABEL_SMOOTHING = 0.1
 ACTIVATION = {"classification": "selu", "regression": "mish"}
 FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the learning rate
-TINY = 1e-6  # lower bound of a mean before its logarithm is taken
+MIN_MEAN = 1e-6  # lower bound of a mean before its logarithm is taken
 _AT_A_TIME = 1 << 20  # values whose quartiles are computed in one call, in about 0.05 s
 
 
@@ -112,7 +112,7 @@ def new_network(
         shift, scale = output_scales(shift, scale, net.spec)
         net.scales.target_shift, net.scales.target_scale = shift, scale
     elif net.is_regression:  # Poisson: the predictions are exponentials of the outputs
-        net.biases[-1][...] = np.log(np.maximum(targets.mean(axis=0), TINY))
+        net.biases[-1][...] = np.log(np.maximum(targets.mean(axis=0), MIN_MEAN))
     return net
 
 

@@ -16,7 +16,7 @@ from fastnn.tables.checkpoints import CheckpointOptions, fingerprint_of
 from fastnn.tables.realmlp import rule_of
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import RunPosition
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 from fastnn.training.optimizers import Adam
 from fastnn.training.run import Run
 from fastnn.training.schedules import SCHEDULES
@@ -182,7 +182,7 @@ class RealMLPRun(Run):
         super().__init__(net.model, state, epochs, sizes, [batches], **checkpoints)
         start = self.start
         self.errors: list[float] = []
-        self.best = Best(math.inf, -1, net.params.copy())
+        self.best = BestEpoch(math.inf, -1, net.params.copy())
         # The losses of all steps are kept, so that the mean of an epoch does not depend on chunks.
         self.step_losses = np.empty(self.total)
         self.step_losses[: len(start.losses)] = start.losses
@@ -233,7 +233,7 @@ class RealMLPRun(Run):
             time.perf_counter() - self.started,
             losses=self.step_losses[: self.step].copy(),
             validation=validation,
-            best=Best() if best.epoch < 0 else best,
+            best=BestEpoch() if best.epoch < 0 else best,
             front=self.state.rule.front.copy(),
         )
 
@@ -264,22 +264,22 @@ class RealMLPRun(Run):
         epoch = self.step // self.batches - 1
         loss = self._mean_loss(epoch)
         if self.held_out is None:
-            self._keep(epoch, loss)
+            self._record_best(epoch, loss)
         else:
             error = self._error(self.held_out)
             if not error > self.best.loss:
-                self._keep(epoch, error)
+                self._record_best(epoch, error)
             self.errors.append(error)
         self.losses.append(loss)
         if self.after_epoch is not None:
             self.after_epoch(self.losses)
         if self.time_limit is not None:
-            self._look_at_the_clock(self.time_limit)
+            self._apply_time_limit(self.time_limit)
 
-    def _keep(self, epoch: int, error: float) -> None:
+    def _record_best(self, epoch: int, error: float) -> None:
         """Record the epoch as the best so far if its error is finite."""
         if math.isfinite(error):
-            self.best = Best(error, epoch, self.net.params.copy())
+            self.best = BestEpoch(error, epoch, self.net.params.copy())
 
     def _error(self, held_out: Samples) -> float:
         """Fraction of wrong classes, mean squared error, or loss."""
@@ -297,7 +297,7 @@ class RealMLPRun(Run):
             return float(wrong.mean())
         return float(np.average(wrong, weights=held_out.weights))
 
-    def _look_at_the_clock(self, limit: float) -> None:
+    def _apply_time_limit(self, limit: float) -> None:
         """Stop if the time limit has passed; plan the number of epochs that fits the limit.
 
         The plan is made after the first epoch and updated during the first fifth of the time.

@@ -111,7 +111,7 @@ class Trial:
 
 
 @dataclass
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes
@@ -141,7 +141,7 @@ def search(
     store: FitStore,
     n_jobs: int | None = None,
     advance: Callable[[int], object] = lambda done: None,
-) -> Found:
+) -> SearchResult:
     """Search on the active joblib backend; by default in threads, one fit per core.
 
     Parameters
@@ -157,7 +157,7 @@ def search(
 
     Returns
     -------
-    Found
+    SearchResult
 
     Raises
     ------
@@ -166,18 +166,18 @@ def search(
     KeyboardInterrupt
         If the search is interrupted before a trial has a score.
     """
-    run = _Running(problem, plan, store, advance)
+    run = _SearchRun(problem, plan, store, advance)
     try:
         with pool(_numbered, problem, n_jobs) as results_of:
-            run.go(results_of)
+            run.execute(results_of)
     except KeyboardInterrupt:
         if not run.scored:
             raise
         run.stopped = "interrupted"
-    return run.found()
+    return run.result()
 
 
-class _Running:
+class _SearchRun:
     """State of a running search."""
 
     def __init__(
@@ -199,7 +199,7 @@ class _Running:
         """Whether a completed trial has a score."""
         return any(np.isfinite(trial.score) for trial in self.trials.values())
 
-    def go(self, results_of: Callable[[Callable[[], tuple | None]], Results]) -> None:
+    def execute(self, results_of: Callable[[Callable[[], tuple | None]], Results]) -> None:
         """Run all fits that are not stored yet."""
         self.advance(0)
         results = results_of(self._next)
@@ -254,7 +254,7 @@ class _Running:
 
     # --- the result -------------------------------------------------------------------
 
-    def found(self) -> Found:
+    def result(self) -> SearchResult:
         """Build the result from the completed trials."""
         if not self.scored:
             if self.stopped == "time limit":
@@ -267,9 +267,9 @@ class _Running:
         best = min(self.trials.values(), key=lambda trial: trial.order)
         if self.plan.ensemble:
             model, score, members = self._ensemble()
-            return Found(model, score, trials, members, self.stopped)
-        network = single(self.problem, best.settings, self.plan.epochs)
-        return Found(network, best.score, trials, {best.number: 1.0}, self.stopped)
+            return SearchResult(model, score, trials, members, self.stopped)
+        network = train_single(self.problem, best.settings, self.plan.epochs)
+        return SearchResult(network, best.score, trials, {best.number: 1.0}, self.stopped)
 
     def _ensemble(self) -> tuple[Ensemble, float, dict[int, float]]:
         """Select an ensemble of the best trials; return it with its score and the trials' weights.
@@ -286,7 +286,9 @@ class _Running:
         }
         predicted = [self._held_out(networks[trial.number]) for trial in candidates]
         rows = np.arange(len(self.problem.x))
-        counts = greedy(predicted, lambda p: self.problem.quality(p, rows), self.plan.ensemble)
+        counts = select_ensemble(
+            predicted, lambda p: self.problem.quality(p, rows), self.plan.ensemble
+        )
         mean: Any = sum(n * predicted[k].astype(np.float64) for k, n in counts.items()) / sum(
             counts.values()
         )
@@ -323,13 +325,13 @@ def _numbered(
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))
 
 
-def single(problem: Problem, settings: dict[str, Any], epochs: int) -> Network:
+def train_single(problem: Problem, settings: dict[str, Any], epochs: int) -> Network:
     """Train one network with all folds but the first, which serves to choose the best epoch."""
     kept, held_out = np.flatnonzero(problem.folds != 0), np.flatnonzero(problem.folds == 0)
     return fit(problem, settings, epochs, kept, held_out, problem.seed, n_threads=None)
 
 
-def greedy(
+def select_ensemble(
     predicted: Sequence[np.ndarray],
     quality: Callable[[np.ndarray], tuple[float, float]],
     most: int,

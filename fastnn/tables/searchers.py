@@ -18,7 +18,7 @@ import fastnn
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
 from fastnn.tables.fit_store import FitFolder, FitMemory, FitStore
-from fastnn.tables.search import Found, Plan, search
+from fastnn.tables.search import Plan, SearchResult, search
 from fastnn.tables.trials import Problem, folds_of
 
 _CONSTRAINTS: dict[str, list] = {
@@ -137,7 +137,7 @@ class _Search:
         }
         return FitFolder(Path(self.folder), fingerprint, self.backend)
 
-    def _take(self: Any, found: Found) -> None:
+    def _take(self: Any, found: SearchResult) -> None:
         """Set the fitted attributes from the result of a search."""
         assert isinstance(found.model, Ensemble)
         self.ensemble_, self.networks_ = found.model, found.model.networks

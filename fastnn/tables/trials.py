@@ -177,7 +177,7 @@ def folds_of(targets: np.ndarray, n_folds: int, is_classification: bool, seed: i
     return folds
 
 
-def own_settings(problem: Problem) -> dict[str, Any]:
+def default_settings(problem: Problem) -> dict[str, Any]:
     """The settings of the preset itself."""
     task = "regression" if problem.classes is None else "classification"
     return {
@@ -206,7 +206,7 @@ def drawn_settings(problem: Problem, n_trials: int) -> list[dict[str, Any]]:
         }
         for one in sampler
     ]
-    return [own_settings(problem), *drawn][:n_trials]
+    return [default_settings(problem), *drawn][:n_trials]
 
 
 def _smooths(problem: Problem) -> bool:
@@ -214,7 +214,7 @@ def _smooths(problem: Problem) -> bool:
     return problem.classes is not None and problem.by_class
 
 
-class OutOfTime(Exception):
+class TimeLimitReached(Exception):
     """The time limit of the search has passed."""
 
 
@@ -298,17 +298,17 @@ def fit(
     ------
     DivergenceError
         If the loss is not finite before the first epoch ends.
-    OutOfTime
+    TimeLimitReached
         If ``deadline`` has passed.
     KeyboardInterrupt
         If the training was interrupted, at any time: an incomplete fit is not used.
     """
 
-    def look(losses: list[float]) -> None:
+    def check_deadline(losses: list[float]) -> None:
         if deadline is not None and deadline.is_over:
-            raise OutOfTime
+            raise TimeLimitReached
 
-    look([])
+    check_deadline([])
     net = new_network(problem, settings, kept, seed)
     net.n_threads = n_threads
     validation = problem.samples(net, held_out)
@@ -319,7 +319,7 @@ def fit(
         epochs,
         rate=settings["learning_rate"],
         by_error=problem.by_class,
-        after_epoch=look,
+        after_epoch=check_deadline,
     )
     if record.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -349,7 +349,7 @@ def fit_fold(
     seed = int(np.random.SeedSequence([problem.seed, trial, fold]).generate_state(1)[0] >> 1)
     try:
         net = fit(problem, settings, epochs, kept, held_out, seed, deadline)
-    except OutOfTime:
+    except TimeLimitReached:
         return Fit(float("nan"), float("inf"), 0.0), None
     except DivergenceError:
         return Fit(float("nan"), float("nan"), time.perf_counter() - started), None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 from fastnn.validation import as_integer
 
 DEFAULT_INTERVAL = timedelta(minutes=1)
@@ -92,7 +92,7 @@ class RunPosition:
         Loss of each step. Estimators store their loss curve instead.
     validation : ndarray of float64, shape (epochs, 2), or None
         Validation loss and score of each epoch. Estimators store their curves instead.
-    best : Best
+    best : BestEpoch
         Best epoch so far, for early stopping.
     random : dict or None
         State of an estimator's random generator before its first epoch.
@@ -107,7 +107,7 @@ class RunPosition:
     is_over: bool = False
     losses: np.ndarray = field(default_factory=lambda: np.empty(0))
     validation: np.ndarray | None = None
-    best: Best = field(default_factory=Best)
+    best: BestEpoch = field(default_factory=BestEpoch)
     random: dict[str, Any] | None = None
     front: np.ndarray | None = None
 

@@ -18,7 +18,7 @@ FIRST_DELAY = 2.0  # seconds until the first line; shorter tasks print none
 MAX_INTERVAL = 30.0  # maximum number of seconds between two lines; the interval doubles from FIRST
 
 
-class Lines:
+class ProgressLines:
     """Progress reports as lines on standard error; a context manager.
 
     Parameters
@@ -87,7 +87,7 @@ class Lines:
         _write(f"{self._name} {done:,}{of_total}{text}, {now - self._started:.0f} s{rest}")
 
 
-def training_progress(epochs: int) -> TrainingBar | Lines:
+def training_progress(epochs: int) -> TrainingBar | ProgressLines:
     """Return a progress display for the epochs of a training run; see its ``callback``."""
     if may_be_terminal():
         from fastnn.training.bars import TrainingBar
@@ -95,10 +95,10 @@ def training_progress(epochs: int) -> TrainingBar | Lines:
         bar = TrainingBar.on_terminal(epochs)
         if bar is not None:
             return bar
-    return Lines("epoch", epochs)
+    return ProgressLines("epoch", epochs)
 
 
-def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
+def counting_progress(name: str, total: int | None) -> CountingBar | ProgressLines:
     """Return a progress display for counted items; see its ``increment`` and ``set_completed``."""
     if may_be_terminal():
         from fastnn.training.bars import CountingBar
@@ -106,7 +106,7 @@ def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
         bar = CountingBar.on_terminal(name, total)
         if bar is not None:
             return bar
-    return Lines(name, total)
+    return ProgressLines(name, total)
 
 
 def may_be_terminal() -> bool:

@@ -17,7 +17,7 @@ from fastnn.errors import DivergenceError
 from fastnn.training.batches import Batches
 from fastnn.training.blas import limited_blas
 from fastnn.training.checkpoints import Checkpoints, RunPosition
-from fastnn.training.history import Best, EarlyStopping, History, Progress
+from fastnn.training.history import BestEpoch, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.team import ThreadTuner, receives_signals, started_threads
@@ -234,7 +234,7 @@ class Validation:
     ) -> None:
         self.measure, self.stopping = measure, stopping
         self.values: list[tuple[float, float]] = []
-        self.best = Best()
+        self.best = BestEpoch()
 
     def after_epoch(self, epoch: int, params: np.ndarray) -> bool:
         """Record an epoch (counted from 0); return whether training should stop."""
@@ -243,7 +243,7 @@ class Validation:
             loss, score = self.measure()
         # Update the best first: after Ctrl-C between the two, the epoch is measured again.
         if self.stopping is not None and loss < self.best.loss - self.stopping.min_delta:
-            self.best = Best(loss, epoch, params.copy())
+            self.best = BestEpoch(loss, epoch, params.copy())
         self.values.append((loss, score))
         return self.is_over
 
@@ -311,7 +311,7 @@ class FitRun(Run):
             validation is not None and validation.is_over,
             np.concatenate(self.losses)[: self.step],
             None if validation is None else np.array(validation.values).reshape(-1, 2),
-            Best() if validation is None else validation.best,
+            BestEpoch() if validation is None else validation.best,
         )
 
     def max_steps(self) -> int:
@@ -392,7 +392,7 @@ class FitRun(Run):
         values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
         if validation and len(values) < epochs:  # Ctrl-C came before the last validation
             values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
-        best = Best() if validation is None else validation.best
+        best = BestEpoch() if validation is None else validation.best
         return History(
             loss=each @ (self.sizes / self.sizes.sum()) if self.batches > 1 else each[:, 0],
             validation_loss=values[:, 0].copy() if validation else None,

@@ -16,7 +16,7 @@ import pytest
 import fastnn
 from fastnn.backends.tuning import tuned
 from fastnn.cli import commands, help
-from fastnn.cli.output import meant_digits
+from fastnn.cli.output import shortest_digits
 from fastnn.cli.settings import TrainSettings
 from fastnn.training import lines
 from fastnn.training.history import History
@@ -256,7 +256,7 @@ def test_misspelt_key_of_a_file(run, tmp_path):
 @pytest.mark.filterwarnings("ignore:predictions for the training samples are no better")
 def test_float32_is_printed_with_its_own_digits(run, tmp_path):
     values = np.array([599.945, 0.1, 1e-30, -3.0], np.float32)
-    assert meant_digits(values).tolist() == [599.945, 0.1, 1e-30, -3.0]
+    assert shortest_digits(values).tolist() == [599.945, 0.1, 1e-30, -3.0]
     x = np.linspace(0, 1, 50)
     table = "".join(f"{a:.3f},{5000 + 300 * a:.3f}\n" for a in x)
     (tmp_path / "t.csv").write_text("a,y\n" + table)
@@ -298,7 +298,7 @@ def clock(monkeypatch):
 
 
 def test_lines_come_now_and_then(clock, capsys):
-    counted = lines.Lines("fit", 1000)
+    counted = lines.ProgressLines("fit", 1000)
     for second in range(1000):
         clock.now = float(second)
         counted.set_completed(second + 1)
@@ -311,14 +311,14 @@ def test_lines_come_now_and_then(clock, capsys):
 
 def test_what_came_before_the_first_counts_for_no_estimate(clock, capsys):
     """A compilation of 7 seconds before 20,000 epochs of 1 ms made 40 hours of them."""
-    counted = lines.Lines("epoch", 20_000)
+    counted = lines.ProgressLines("epoch", 20_000)
     for epoch, clock.now in ((1, 7.0), (2001, 9.0)):
         counted.set_completed(epoch)
     assert capsys.readouterr().err == "fastnn: epoch 2,001 of 20,000, 9 s, about 18 s left\n"
 
 
 def test_what_is_short_has_no_line(clock, capsys):
-    with lines.Lines("fit", None) as counted:
+    with lines.ProgressLines("fit", None) as counted:
         counted.increment()
         clock.now = 1.9
         counted.increment()
@@ -326,7 +326,7 @@ def test_what_is_short_has_no_line(clock, capsys):
 
 
 def test_percents(clock, capsys):
-    with lines.Lines("experiments", 100, percent=True) as counted:
+    with lines.ProgressLines("experiments", 100, percent=True) as counted:
         counted.set_completed(0)
         clock.now += 3
         counted.set_completed(20, ", layers")
@@ -336,7 +336,7 @@ def test_percents(clock, capsys):
 def test_silence_is_explained(monkeypatch, capsys):
     """Compiling, say, before the first step."""
     monkeypatch.setattr(lines, "FIRST_DELAY", 0.0)
-    with lines.Lines("epoch", 5) as counted:
+    with lines.ProgressLines("epoch", 5) as counted:
         counted._silence.join(10)
     assert capsys.readouterr().err == "fastnn: preparing\n"
 

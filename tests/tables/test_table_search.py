@@ -15,8 +15,8 @@ import fastnn
 from fastnn.tables import realmlp, trials
 from fastnn.tables import search as searching
 from fastnn.tables.fit_store import FitFolder, FitMemory
-from fastnn.tables.search import Plan, greedy, search
-from fastnn.tables.trials import Problem, drawn_settings, folds_of, own_settings
+from fastnn.tables.search import Plan, search, select_ensemble
+from fastnn.tables.trials import Problem, default_settings, drawn_settings, folds_of
 
 
 def problem_of(task="classification", scoring=None, rows=240, folds=2):
@@ -100,7 +100,7 @@ def test_rounds_of_halving(n, epochs, rounds):
 def test_settings_are_the_own_ones_and_draws_of_the_published_space(problem, monkeypatch):
     monkeypatch.setattr(trials, "SPACE", PUBLISHED)
     drawn = drawn_settings(problem, 2001)
-    assert drawn[0] == own_settings(problem)
+    assert drawn[0] == default_settings(problem)
     assert drawn[:20] == drawn_settings(problem, 20)
     rest = drawn[1:]
 
@@ -141,10 +141,10 @@ def test_greedy_ensemble_is_that_of_the_definition():
         bag = min(options, key=lambda b: quality(np.mean([predicted[k] for k in b], axis=0))[1])
     sizes = range(1, 26)
     best = min(sizes, key=lambda n: quality(np.mean([predicted[k] for k in bag[:n]], axis=0))[1])
-    assert greedy(predicted, quality, 4) == {k: bag[:best].count(k) for k in bag[:best]}
-    assert len(greedy(predicted, quality, 2)) == 2
+    assert select_ensemble(predicted, quality, 4) == {k: bag[:best].count(k) for k in bag[:best]}
+    assert len(select_ensemble(predicted, quality, 2)) == 2
     # errors that cancel: half of each, and no more of the rest
-    assert greedy([y + 1, y - 1, y + 3], quality, 3) == {0: 1, 1: 1}
+    assert select_ensemble([y + 1, y - 1, y + 3], quality, 3) == {0: 1, 1: 1}
 
 
 def test_members_have_their_weights(problem, found):
@@ -171,9 +171,9 @@ def test_one_network_with_the_best_settings(task):
 
 
 def test_a_trial_that_diverges_is_the_last(problem, monkeypatch):
-    bad = own_settings(problem) | {"learning_rate": 1e30}
+    bad = default_settings(problem) | {"learning_rate": 1e30}
     monkeypatch.setattr(
-        searching, "drawn_settings", lambda problem, n: [own_settings(problem), bad]
+        searching, "drawn_settings", lambda problem, n: [default_settings(problem), bad]
     )
     found = search(problem, Plan(2, 8), FitMemory(), n_jobs=1)
     assert [trial.number for trial in found.trials] == [0, 1]
@@ -351,7 +351,7 @@ def test_every_combination_of_sizes_and_dropout_trains(problem):
     for hidden, dropout, backend in itertools.product(
         ([8, 8], [8]), (0.0, 0.3), ("numpy", *fastnn.available_backends())
     ):
-        own = own_settings(problem) | {"hidden_layer_sizes": hidden, "dropout": dropout}
+        own = default_settings(problem) | {"hidden_layer_sizes": hidden, "dropout": dropout}
         other = replace(problem, backend=backend, dtype="float64")
         nets.append(trials.fit(other, own, 4, np.arange(120), np.arange(120, 240), 0))
     step = 1 + len(fastnn.available_backends())
