@@ -45,7 +45,7 @@ GROUPS = {
         [
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
             *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
-            *("tests/storage/test_training_state.py", "tests/estimators/test_estimators.py"),
+            *("tests/storage/test_training_state.py", "tests/estimators/test_estimator_settings.py"),
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),
