@@ -17,7 +17,7 @@ from fastnn.training.checkpoints import (
 if TYPE_CHECKING:
     from fastnn.network import Network
     from fastnn.storage.checkpoints import Checkpoint, CheckpointFile
-    from fastnn.tables.realmlp_training import Samples
+    from fastnn.tables.realmlp import Samples
 
 
 class CheckpointOptions(NamedTuple):

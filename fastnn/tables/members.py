@@ -16,7 +16,8 @@ from fastnn.network import Network
 from fastnn.tables import realmlp, realmlp_training
 from fastnn.tables.calibration import calibrate
 from fastnn.tables.checkpoints import CheckpointOptions
-from fastnn.tables.realmlp_training import Record, Samples
+from fastnn.tables.realmlp import Samples
+from fastnn.tables.realmlp_training import Record
 from fastnn.training.pool import Workers
 from fastnn.training.threads import default_threads
 

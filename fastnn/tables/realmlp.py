@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +35,25 @@ ACTIVATION = {"classification": "selu", "regression": "mish"}
 FRONT_RATE, BIAS_RATE = 6.0, 0.1  # factors of the learning rate
 MIN_MEAN = 1e-6  # lower bound of a mean before its logarithm is taken
 _AT_A_TIME = 1 << 20  # values whose quartiles are computed in one call, in about 0.05 s
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in the form that a network's kernels take.
+
+    Attributes
+    ----------
+    x : ndarray, shape (samples, features)
+        Scaled features.
+    targets : ndarray, shape (samples, 1 or outputs)
+        Class indices, or scaled values.
+    weights : ndarray, shape (samples,) or (0,)
+        Sample weights; empty if all are equal.
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
 
 
 def new_network(

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.errors import DivergenceError
 from fastnn.network import Network
 from fastnn.tables.checkpoints import CheckpointOptions, fingerprint_of
-from fastnn.tables.realmlp import rule_of
+from fastnn.tables.realmlp import Samples, rule_of
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import RunPosition
 from fastnn.training.history import BestEpoch
@@ -25,25 +25,6 @@ from fastnn.training.state import TrainingState
 BATCH_SIZE = 256
 RATE = {"classification": 0.04, "regression": 0.07}
 BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-8
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Samples in the form that a network's kernels take.
-
-    Attributes
-    ----------
-    x : ndarray, shape (samples, features)
-        Scaled features.
-    targets : ndarray, shape (samples, 1 or outputs)
-        Class indices, or scaled values.
-    weights : ndarray, shape (samples,) or (0,)
-        Sample weights; empty if all are equal.
-    """
-
-    x: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
 
 
 @dataclass

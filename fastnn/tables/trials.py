@@ -17,7 +17,7 @@ from sklearn.model_selection import KFold, ParameterSampler, StratifiedKFold
 from fastnn.network import Network
 from fastnn.tables import realmlp, realmlp_training
 from fastnn.tables.calibration import calibrate
-from fastnn.tables.realmlp_training import Samples
+from fastnn.tables.realmlp import Samples
 from fastnn.training.checkpoints import digest
 
 # The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that applies to
