@@ -295,7 +295,7 @@ def export(
     elif to is not None and out.suffix.lower() != f".{to.value}":
         raise ValueError(f"{out}: the name must end in .{to.value} for --to {to.value}")
     if out.exists() and not overwrite:
-        raise ValueError(f"{out} is there already; choose another name or --overwrite")
+        raise ValueError(f"{out} exists already; choose another name or --overwrite")
     _starting_tensorflow(quiet or as_json)
     network = runs.load(path)
     from fastnn.cnn.export import export as write

@@ -207,7 +207,7 @@ def _evaluate(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np
             return float(scorer(model, X, y))
     except Exception as error:  # scorers raise many types of exceptions
         text = str(error).split("\n")[0]
-        raise ValueError(f"--scoring {scoring} does not suit this target: {text}") from None
+        raise ValueError(f"--scoring {scoring} is not defined for this target: {text}") from None
 
 
 def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -293,7 +293,7 @@ class TrainSettings(FileSettings):
     @classmethod
     def _rising(cls, value: list[float] | None) -> list[float] | None:
         if value is not None and any(a >= b for a, b in pairwise(value)):
-            raise ValueError("must rise, as 0.1,0.5,0.9")
+            raise ValueError("must increase, as 0.1,0.5,0.9")
         return value
 
     @field_validator("checkpoint_every")

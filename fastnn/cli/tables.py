@@ -126,7 +126,7 @@ def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
             "rows? Nothing can be learnt about a class of one row"
         ]
     return [
-        f"caution: column {copy!r} gives the target away, in other words; is it known when "
+        f"caution: column {copy!r} determines the target (leakage); is it known when "
         f"predicting? (--ignore {copy!r})"
         for copy in copies_of_target(columns, y, task)
     ]

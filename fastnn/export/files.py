@@ -99,7 +99,7 @@ def write(
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not overwrite:
         raise FileExistsError(
-            f"{path} is there already; choose another name or overwrite=True (--overwrite)"
+            f"{path} exists already; choose another name or overwrite=True (--overwrite)"
         )
     if jacobian and to != "c":
         raise ValueError(f"jacobian=True is for C; got {path.name}")

@@ -196,7 +196,7 @@ def run_of(path: Path, description: AnyDescription) -> Run:
     run, state = description.run, description.training_state
     if run is None or state is None:
         raise ModelFormatError(
-            f"{path}: a model, not a checkpoint: it does not tell where its training was"
+            f"{path}: a model, not a checkpoint: it has no position of a training"
         )
     epochs = run.first_epoch + run.steps // run.batches
     agree = epochs == state.epochs and state.updates >= run.steps

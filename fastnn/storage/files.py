@@ -167,18 +167,18 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) != len(pairs):
-            raise ValueError("a key is there twice")
+            raise ValueError("a key occurs twice")
         return fields
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     tokens = ("[", "{") if isinstance(text, str) else (b"[", b"{")
     if sum(map(text.count, tokens)) > MAX_CONTAINERS:  # type: ignore[arg-type]
         raise ValueError(f"the header has more than {MAX_CONTAINERS:,} lists and objects")
     fields = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
     if not isinstance(fields, dict):
-        raise ValueError("the header is no JSON object")
+        raise ValueError("the header is not a JSON object")
     try:
         json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # a lone surrogate, which could not be written to a file
@@ -198,7 +198,7 @@ def _explain_labels(error: Exception) -> str | None:
         what = f"type {type(what).__name__}"
     else:
         return None
-    return f"labels of {what} cannot be kept; train with numbers or texts, as y.astype(str)"
+    return f"labels of {what} cannot be stored; train with numbers or texts, as y.astype(str)"
 
 
 def explain(error: Exception) -> str:

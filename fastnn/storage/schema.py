@@ -389,7 +389,7 @@ class EnsembleDescription(Strict):
     def _fit_each_other(self) -> EnsembleDescription:
         first = self.config
         if first.loss != "cross_entropy" and first.loss not in codes.REGRESSION:
-            raise ValueError(f"members: networks of {first.loss} make no ensemble")
+            raise ValueError(f"members: the loss {first.loss} has no ensembles")
         for member in self.members:
             other = member.config
             if (

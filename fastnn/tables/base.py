@@ -207,7 +207,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         task = "classification" if self._n_classes() else "regression"
         for name in copies_of_target(used, targets[:, 0], task):
             warnings.warn(
-                f"column {name!r} gives the target away, in other words; is it known when "
+                f"column {name!r} determines the target (leakage); is it known when "
                 f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
                 stacklevel=5,
             )

@@ -40,7 +40,7 @@ class SaveInterval(NamedTuple):
             value = DEFAULT_INTERVAL
         if isinstance(value, timedelta):
             if value <= timedelta(0):
-                raise ValueError(f"checkpoint_every must be longer than no time; got {value!r}")
+                raise ValueError(f"checkpoint_every must be positive; got {value!r}")
             return cls(None, value.total_seconds())
         try:
             return cls(as_integer("checkpoint_every", value, 1), None)

@@ -185,7 +185,7 @@ def test_data_that_changed_are_not_gone_on_with(run, refused, small, people, mon
         (["--preset", "plain", "--time-limit", 5], "--time-limit is for the preset tabular"),
         (["--cluster", "nonsense"], "--cluster must be the address of a scheduler, as tcp://"),
         (["--cluster", "tcp://127.0.0.1:1"], "no Dask scheduler there (it was refused)"),
-        (["--preset", "tabular", "--scoring", "r2"], "--scoring r2 does not suit this target"),
+        (["--preset", "tabular", "--scoring", "r2"], "--scoring r2 is not defined for this target"),
         (["--preset", "tabular", "--folds", 100], "folds"),
         (["--resume", "x"], "leave out DATA"),
     ],

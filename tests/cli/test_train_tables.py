@@ -94,7 +94,7 @@ def test_kinds_are_given(here, capsys):
         ("none=drop", "there is no column 'none'"),
         ("day=time", "--column must be NAME=KIND, with one of number, boolean, category, date"),
         ("day", "--column must be NAME=KIND"),
-        ("port=number", "column 'port' is no number: 'Rome'"),
+        ("port=number", "column 'port' is not a number: 'Rome'"),
     ):
         arguments = ("train", "people.csv", "--target", "survived", "--column", given)
         assert message in refused(capsys, *arguments)
@@ -256,7 +256,7 @@ def test_copies_of_the_target(tmp_path, monkeypatch, capsys, task):
         frame["near"] = frame["code"] + rng.normal(0, 0.01, 80)
     frame.to_csv("t.csv", index=False)
     out, _ = call(capsys, "train", "t.csv", "--target", "y", "--epochs", "1", "--json")
-    warned = [note for note in json.loads(out)["notes"] if "gives the target away" in note]
+    warned = [note for note in json.loads(out)["notes"] if "determines the target" in note]
     assert len(warned) == 1
     assert "column 'code'" in warned[0]
 

@@ -48,7 +48,7 @@ def test_command_trains_predicts_evaluates(run, drawn, digits, tmp_path):
     assert (tmp_path / "m.keras").stat().st_size > 4 * N_PARAMS
     code, out, err = run("export", "r", "m.keras")
     assert (code, out) == (2, "")
-    assert "m.keras is there already; choose another name or --overwrite" in err
+    assert "m.keras exists already; choose another name or --overwrite" in err
     assert run("export", "r", "m.keras", "--overwrite")[0] == 0
     # more steps of a run that is finished; fast has a rate that depends on their number
     code, out, err = run("train", "--resume", "r", "--steps", "80")

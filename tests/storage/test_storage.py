@@ -230,8 +230,8 @@ def test_other_files_raise(tmp_path, good):
         (struct.pack("<Q", 2) + b"\xff\xff", "not a model file"),
         (joined({"params": header["params"]}, data), "not one of fastnn"),
         (joined({"__metadata__": {"fastnn": "{"}}, data), "Expecting"),
-        (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is no JSON"),
-        (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key is there twice"),
+        (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is not JSON"),
+        (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key occurs twice"),
         (joined({"__metadata__": {"fastnn": '{"a": "\\ud800"}'}}, data), "not Unicode"),
         (joined({"__metadata__": {"fastnn": "[1]"}}, data), "no JSON object"),
     ):
@@ -358,7 +358,7 @@ def test_folder_instead_of_file_raises(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (np.array(["2020", "2021"], "M8[Y]"), r"labels of dtype datetime64\[Y\] cannot be kept"),
+        (np.array(["2020", "2021"], "M8[Y]"), r"labels of dtype datetime64\[Y\] cannot be stored"),
         (np.array([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]), "labels of type date"),
     ],
     ids=["dates", "objects"],

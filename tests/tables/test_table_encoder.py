@@ -240,7 +240,7 @@ def test_kinds_can_be_given(mixed):
     [
         ({"none": "number"}, "columns: there is no column 'none'"),
         ({"size": "text"}, "kind of 'size' must be one of number, boolean, category, date, drop"),
-        ({"town": "number"}, "column 'town' is no number: 'Ulm'|'Bonn'|'Köln'"),
+        ({"town": "number"}, "column 'town' is not a number: 'Ulm'|'Bonn'|'Köln'"),
         ({"size": "date"}, "column 'size' has numbers where dates are expected"),
         ({"day": "number"}, "column 'day' has dates where numbers are expected"),
     ],

@@ -226,9 +226,9 @@ def test_a_saved_model_predicts_the_same_bits(people, tmp_path, members):
 def test_copies_of_the_target_are_told(people):
     table, y = people
     leak = table.assign(code=np.where(y == "yes", "A", "B"), rank=table["noise"] ** 3)
-    with pytest.warns(UserWarning, match=r"column 'code' gives the target away.*'code': 'drop'"):
+    with pytest.warns(UserWarning, match=r"column 'code' determines the target.*'code': 'drop'"):
         model = TabularClassifier(n_epochs=1).fit(leak, y)
-    with pytest.warns(UserWarning, match="column 'rank' gives the target away") as told:
+    with pytest.warns(UserWarning, match="column 'rank' determines the target") as told:
         TabularRegressor(n_epochs=1, columns={"noise": "drop"}).fit(leak, table["noise"])
     assert len(told) == 1
     assert told[0].filename == __file__

@@ -342,7 +342,7 @@ def test_unsavable_settings_raise_before_training(tmp_path):
     load_backend("numba")
     activation = fastnn.CustomActivation(lambda z: z, lambda z: 1.0)
     net = fastnn.Network([6, 3, 2], activation=activation, random_state=0)
-    with pytest.raises(ValueError, match="is code and cannot be kept"):
+    with pytest.raises(ValueError, match="is code and cannot be stored"):
         net.fit(X, Y, epochs=2, checkpoint=tmp_path / "c")
     labels = np.array([1, "a"], object)[Y]
     net = fastnn.Network([6, 3, 2], random_state=0)
