@@ -233,10 +233,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         >>> model.n_features_in_
         4
         """
-        checkpoint_options = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
-        return self._fit(
-            X, y, sample_weight, validation_data, checkpoint_options=checkpoint_options
-        )
+        checkpointing = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
+        return self._fit(X, y, sample_weight, validation_data, checkpointing=checkpointing)
 
     def _fit(
         self,
@@ -245,7 +243,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sample_weight: Any,
         validation_data: tuple | None = None,
         incremental: bool = False,
-        checkpoint_options: CheckpointOptions | None = None,
+        checkpointing: CheckpointOptions | None = None,
     ) -> BaseMLP:
         hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
@@ -290,7 +288,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     fit_lbfgs(self, net, data, context)
                 else:
                     fit_stochastic(
-                        self, net, data, validation_data, incremental, context, checkpoint_options
+                        self, net, data, validation_data, incremental, context, checkpointing
                     )
             if context is not None:
                 context.end()

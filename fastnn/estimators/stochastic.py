@@ -33,18 +33,16 @@ def fit_stochastic(
     validation_data: tuple | None,
     incremental: bool,
     context: Callbacks | None,
-    checkpoint_options: CheckpointOptions | None,
+    checkpointing: CheckpointOptions | None,
 ) -> None:
     """Train by epochs until the loss or the validation score no longer improves."""
     if estimator.solver == "lm":
-        check_lm(estimator, net, checkpoint_options is not None)
+        check_lm(estimator, net, checkpointing is not None)
     if not hasattr(estimator, "loss_curve_"):
         _start_records(estimator)
     given = _convert_validation_data(estimator, data, validation_data)
     checkpoints, random = (
-        (None, None)
-        if checkpoint_options is None
-        else checkpoint_options.begin(estimator, data, given)
+        (None, None) if checkpointing is None else checkpointing.begin(estimator, data, given)
     )
     if not incremental or not hasattr(estimator, "_optimizer"):
         optimizer = make_optimizer(estimator.solver, estimator.get_params(deep=False))
@@ -65,7 +63,7 @@ def fit_stochastic(
     if estimator.early_stopping:
         estimator._best_params = net.params.copy()
     estimator.n_iter_ = 0
-    kept = None if checkpoint_options is None else checkpoint_options.kept
+    kept = None if checkpointing is None else checkpointing.kept
     if kept is not None:
         restore_checkpoint(estimator, kept)
         state = estimator._optimizer

@@ -142,9 +142,9 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         >>> model.fit(table, y, X_val=table, y_val=y).n_iter_
         16
         """
-        checkpoint_options = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
+        checkpointing = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
         with RollbackOnError(self):
-            self._fit(X, y, sample_weight, X_val, y_val, checkpoint_options)
+            self._fit(X, y, sample_weight, X_val, y_val, checkpointing)
         return self
 
     def _fit(
@@ -154,7 +154,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         sample_weight: Any,
         X_val: Any,
         y_val: Any,
-        checkpoint_options: CheckpointOptions | None,
+        checkpointing: CheckpointOptions | None,
     ) -> None:
         refuse_masked("X", X)
         columns = self._read(X, reset=True)
@@ -195,7 +195,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         for line in said.odd_lines():
             warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
-        self._train((x[kept], targets[kept], weights), held_out, rng, checkpoint_options)
+        self._train((x[kept], targets[kept], weights), held_out, rng, checkpointing)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
 
@@ -259,10 +259,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         data: tuple,
         held_out: tuple | None,
         rng: np.random.RandomState,
-        checkpoint_options: CheckpointOptions | None = None,
+        checkpointing: CheckpointOptions | None = None,
     ) -> None:
         """Train the members and set the attributes that describe their training."""
-        results = train_members(self, data, held_out, rng, checkpoint_options)
+        results = train_members(self, data, held_out, rng, checkpointing)
         self.networks_ = [net for net, _ in results]
         records = [record for _, record in results]
         self.n_iter_ = max(len(record.losses) for record in records)

@@ -30,7 +30,7 @@ def train_members(
     data: tuple,
     held_out: tuple | None,
     rng: np.random.RandomState,
-    checkpoint_options: CheckpointOptions | None = None,
+    checkpointing: CheckpointOptions | None = None,
 ) -> list[tuple[Network, Record]]:
     """Train the members; several members are trained in parallel, with one thread each.
 
@@ -41,7 +41,7 @@ def train_members(
         Encoded rows, targets and weights (None if all are equal).
     rng : RandomState
         Source of the seeds of the members.
-    checkpoint_options : CheckpointOptions, optional
+    checkpointing : CheckpointOptions, optional
         The arguments of ``fit`` about checkpoints.
 
     Returns
@@ -79,9 +79,7 @@ def train_members(
             by_error=estimator._by_error(),
             time_limit=left,
             after_epoch=getattr(estimator, "_after_epoch", None),
-            checkpoint_options=None
-            if checkpoint_options is None
-            else checkpoint_options.of_member(k),
+            checkpointing=None if checkpointing is None else checkpointing.of_member(k),
         )
         if estimator.calibrate and validation is not None:
             record = _calibrated(net, validation, record)

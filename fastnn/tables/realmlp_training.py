@@ -59,7 +59,7 @@ def train(
     by_error: bool = True,
     time_limit: float | None = None,
     after_epoch: Callable[[list[float]], object] | None = None,
-    checkpoint_options: CheckpointOptions | None = None,
+    checkpointing: CheckpointOptions | None = None,
 ) -> Record:
     """Train a network created by :func:`fastnn.tables.realmlp.new_network`.
 
@@ -81,7 +81,7 @@ def train(
         Limit in seconds; if necessary, fewer epochs are trained.
     after_epoch : callable, optional
         Called after each epoch with the losses of all epochs so far.
-    checkpoint_options : CheckpointOptions, optional
+    checkpointing : CheckpointOptions, optional
         Where checkpoints are written, and whether to resume from one.
 
     Returns
@@ -101,12 +101,12 @@ def train(
     epsilon = EPSILON * net.n_outputs / 2 if net.loss_name == "squared_error" else EPSILON
     optimizer = Adam(rate or RATE[task], BETA_1, BETA_2, epsilon)
     state, kept, writer = TrainingState(net.state.seed), None, None
-    if checkpoint_options is not None:
+    if checkpointing is not None:
         settings = {"n_epochs": epochs, "optimizer": optimizer.to_dict(), "by_error": by_error}
         fingerprint = fingerprint_of(net, data, held_out, **settings)
         kept, writer = (
-            checkpoint_options.kept(net, fingerprint, epochs),
-            checkpoint_options.writer(net, fingerprint),
+            checkpointing.kept(net, fingerprint, epochs),
+            checkpointing.writer(net, fingerprint),
         )
     if kept is not None:
         net.params, state = kept.model.params, kept.model.state

@@ -86,9 +86,9 @@ class _Search:
         data: tuple,
         held_out: Any,
         rng: np.random.RandomState,
-        checkpoint_options: Any = None,
+        checkpointing: Any = None,
     ) -> None:
-        """Search with encoded rows; ``held_out`` and ``checkpoint_options`` are not used."""
+        """Search with encoded rows; ``held_out`` and ``checkpointing`` are not used."""
         x, targets, weights = data
         seed = int(check_random_state(rng).randint(2**31 - 1))
         classes = self.classes_ if self._with_classes else None
