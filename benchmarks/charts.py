@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BACKEND_COLOURS = {"cython": COLORS[0], "numba": COLORS[4], "numpy": "#B9DDF3"}
 PEER_COLOUR, BEST_PEER_COLOUR = "#CCCCCC", "#777777"
 FACTOR = 8  # speed ratio of best backend and best peer at which the colour is saturated
-MOST_PANELS = 4  # for more jobs the chart has one row per job
+MAX_PANELS = 4  # for more jobs the chart has one row per job
 
 
 def draw(run: dict[str, Any]) -> Figure:
@@ -32,7 +32,7 @@ def draw(run: dict[str, Any]) -> Figure:
     if "map" in run:
         return _draw_map(run)
     jobs = [job for job in run["jobs"] if timed_entries(run["results"], job)]
-    return _draw_panels(run, jobs) if len(jobs) <= MOST_PANELS else _draw_rows(run, jobs)
+    return _draw_panels(run, jobs) if len(jobs) <= MAX_PANELS else _draw_rows(run, jobs)
 
 
 def library(title: str) -> str:

@@ -36,12 +36,12 @@ LM: dict[str, Any] = {
 HELD_OUT = 0.2  # share of held-out samples, for data without a test set
 LARGE = 10_000  # training samples from which networks and batches are larger
 UPDATES = 4000  # approximate number of steps of a training
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+MIN_EPOCHS, MAX_EPOCHS = 10, 200
 PATIENCE = 20  # epochs; PATIENCE_SHARE of all epochs if that is more
 PATIENCE_SHARE = 0.05
 TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
 SMOOTH_CLIP = 3.0  # default for encoded tables, in standard deviations
-USUAL_CHECKPOINTS = "1m"
+CHECKPOINT_INTERVAL = "1m"
 VALIDATION = 0.1  # share of the validation samples with early stopping
 
 
@@ -139,7 +139,7 @@ def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
         "learning_rate": 1e-3,
         # Chosen by the held-out score on the built-in data, five seeds each.
         "l2": (1e-3 if classes else 1e-2) if small else 1e-4,
-        "epochs": min(max(-(-UPDATES // steps), FEWEST_EPOCHS), MOST_EPOCHS),
+        "epochs": min(max(-(-UPDATES // steps), MIN_EPOCHS), MAX_EPOCHS),
         "batch_size": batch_size,
         "standardize": data.scale == 1.0,
         "dtype": "float32",

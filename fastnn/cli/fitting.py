@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn.cli.defaults import USUAL_CHECKPOINTS
+from fastnn.cli.defaults import CHECKPOINT_INTERVAL
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
 from fastnn.network import Network
 
@@ -210,4 +210,4 @@ def _mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
 
 def checkpoint_every(settings: TrainSettings) -> int | timedelta | None:
     """Interval of checkpoints: epochs or time; None for never."""
-    return checkpoint_interval(settings.checkpoint_every or USUAL_CHECKPOINTS)
+    return checkpoint_interval(settings.checkpoint_every or CHECKPOINT_INTERVAL)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from fastnn.storage import Description
     from fastnn.tables import Encoding
 
-MOST_NUMBERS = 4_000_000  # maximum number of encoded values in one part of a file
-MOST_ROWS = 50_000  # maximum number of rows in one part of a file
+MAX_NUMBERS = 4_000_000  # maximum number of encoded values in one part of a file
+MAX_ROWS = 50_000  # maximum number of rows in one part of a file
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Predictor:
     @property
     def part_rows(self) -> int:
         """Number of rows in one part of a file."""
-        return int(np.clip(MOST_NUMBERS // self.net.n_features, 256, MOST_ROWS))
+        return int(np.clip(MAX_NUMBERS // self.net.n_features, 256, MAX_ROWS))
 
 
 def predict_stream(

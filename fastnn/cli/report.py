@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastnn.cli.run_results import CompletedRun
 
 REPORT_FILE = "report.html"
-MOST_BARS = 25
+MAX_BARS = 25
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #222; --quiet: #555; --line: #ddd; --bar: #0072B2; }
@@ -216,7 +216,7 @@ def _importances(
     if not 1 < len(names) <= 500:
         return []
     falls = importances(run.net.score, X, y, groups)
-    order = np.argsort(-falls.mean(axis=1), kind="stable")[:MOST_BARS]
+    order = np.argsort(-falls.mean(axis=1), kind="stable")[:MAX_BARS]
     chosen = [names[k] for k in order]
     text = (
         f"Decrease of the {score_name(run.score)} of {which} when the values of a column are "

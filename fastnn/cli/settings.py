@@ -12,17 +12,17 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import defaults, options
 from fastnn.cli.defaults import (
-    FEWEST_EPOCHS,
+    CHECKPOINT_INTERVAL,
     HELD_OUT,
     LARGE,
+    MAX_EPOCHS,
+    MIN_EPOCHS,
     MOONS,
-    MOST_EPOCHS,
     PATIENCE,
     PATIENCE_SHARE,
     SMOOTH_CLIP,
     TABULAR,
     UPDATES,
-    USUAL_CHECKPOINTS,
     VALIDATION,
 )
 from fastnn.cli.files import FileSettings
@@ -225,7 +225,7 @@ class TrainSettings(FileSettings):
     )
     epochs: int | MaybeNone = setting(
         "Passes over the data.",
-        f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
+        f"{MIN_EPOCHS} to {MAX_EPOCHS}, for about {UPDATES:,} steps; "
         f"{TABULAR['epochs']} with --preset tabular; "
         f"{MOONS['epochs']:,} for moons",
         panel=TRAINING,
@@ -281,7 +281,7 @@ class TrainSettings(FileSettings):
     checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
         "Interval of checkpoints for --resume: a number of epochs (10), a time (30s, 5m, 2h) or "
         "never.",
-        f"{USUAL_CHECKPOINTS}, and at the end; never with --time-limit",
+        f"{CHECKPOINT_INTERVAL}, and at the end; never with --time-limit",
         panel=RUN,
         metavar="EVERY",
     )

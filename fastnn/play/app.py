@@ -26,8 +26,8 @@ from fastnn.play.session import Session, parse
 from fastnn.training.threads import usable_cores
 
 STATIC = Path(__file__).parent / "static"
-MOST_BYTES = 1 << 20  # size of a request; 2,000 points need a tenth of it
-MOST_PAGES = 256  # open at the same time
+MAX_BYTES = 1 << 20  # size of a request; 2,000 points need a tenth of it
+MAX_PAGES = 256  # open at the same time
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' "
@@ -98,7 +98,7 @@ def about() -> dict[str, Any]:
         "presets": PRESETS,
         "noisy": settings.NOISY,
         "several_classes": settings.SEVERAL_CLASSES,
-        "most_units": settings.MOST_UNITS,
+        "most_units": settings.MAX_UNITS,
         "backends": ["auto", *fastnn.available_backends()],
     }
 
@@ -157,8 +157,8 @@ class Application:
     async def connect(self, websocket: WebSocket) -> None:
         """Train for a page until it is closed."""
         await websocket.accept()
-        if len(self.pages) >= MOST_PAGES:
-            await websocket.close(1013, f"{MOST_PAGES} pages are open already")
+        if len(self.pages) >= MAX_PAGES:
+            await websocket.close(1013, f"{MAX_PAGES} pages are open already")
             return
 
         async def send(message: bytes | str) -> None:
@@ -204,12 +204,12 @@ class _TooLarge(ValueError):
 
 
 async def _body(request: Any) -> bytes:
-    """Read the body of a request; raise ``_TooLarge`` if it exceeds ``MOST_BYTES``."""
+    """Read the body of a request; raise ``_TooLarge`` if it exceeds ``MAX_BYTES``."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MOST_BYTES:
-            raise _TooLarge(f"a request may have {MOST_BYTES:,} bytes at most")
+        if len(body) > MAX_BYTES:
+            raise _TooLarge(f"a request may have {MAX_BYTES:,} bytes at most")
     return body
 
 

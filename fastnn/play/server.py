@@ -43,7 +43,7 @@ def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
     uvicorn = require("uvicorn", "fastnn play")
     require("websockets", "fastnn play")
     require("starlette", "fastnn play")
-    from fastnn.play.app import MOST_BYTES, make_app
+    from fastnn.play.app import MAX_BYTES, make_app
 
     app, end = make_app(HOST, sock.getsockname()[1])
     config = uvicorn.Config(
@@ -52,7 +52,7 @@ def make_server(sock: socket.socket) -> tuple[Any, Callable[[], None]]:
         access_log=False,
         lifespan="off",
         ws="websockets-sansio",
-        ws_max_size=MOST_BYTES,
+        ws_max_size=MAX_BYTES,
         timeout_graceful_shutdown=2,
     )
     return uvicorn.Server(config), end

@@ -22,7 +22,7 @@ from fastnn.tables.pools import Results, pool
 from fastnn.tables.trials import Deadline, Fit, Problem, drawn_settings, fit, fit_fold
 
 FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
-FEWEST_EPOCHS = 16  # minimum number of epochs in the first round
+MIN_EPOCHS = 16  # minimum number of epochs in the first round
 ROUNDS = 25  # rounds of the greedy selection
 CANDIDATES = 20  # maximum number of trials from which the greedy selection chooses
 UNIT_COST = 30  # cost of an activation, in units of the cost of a weight
@@ -59,7 +59,7 @@ class Plan:
         rounds = [(self.epochs, others)]
         while self.method == "halving" and rounds[0][1] > 0:
             epochs = rounds[0][0] // FACTOR
-            if epochs < FEWEST_EPOCHS or others <= FACTOR ** len(rounds) // 2:
+            if epochs < MIN_EPOCHS or others <= FACTOR ** len(rounds) // 2:
                 break
             rounds.insert(0, (epochs, others))
             rounds[1:] = [

@@ -104,7 +104,7 @@ def test_large_files_are_read_in_parts(here, people, capsys, monkeypatch, encodi
     path.write_bytes(gzip.compress(data) if packed else data)
     whole, _ = call(capsys, "predict", "run", path)
     monkeypatch.setattr(streams, "HEAD", 4096)
-    monkeypatch.setattr(predicting, "MOST_ROWS", 90)
+    monkeypatch.setattr(predicting, "MAX_ROWS", 90)
     parts, _ = call(capsys, "predict", "run", path)
     assert parts == whole
     table = pd.read_csv(io.StringIO(parts))
@@ -117,7 +117,7 @@ def test_parquet_in_parts(here, people, capsys, monkeypatch):
 
     write(people, "parts.parquet")
     whole, _ = call(capsys, "predict", "run", "parts.parquet")
-    monkeypatch.setattr(predicting, "MOST_ROWS", 77)
+    monkeypatch.setattr(predicting, "MAX_ROWS", 77)
     assert call(capsys, "predict", "run", "parts.parquet")[0] == whole
     call(capsys, "predict", "run", "parts.parquet", "--out", "p2.parquet")
     assert pq.read_table("p2.parquet").num_rows == len(people)
@@ -133,7 +133,7 @@ def test_parquet_in_parts(here, people, capsys, monkeypatch):
 def test_remarks_count_all_parts(here, people, capsys, monkeypatch):
     from fastnn.cli import predicting
 
-    monkeypatch.setattr(predicting, "MOST_ROWS", 100)
+    monkeypatch.setattr(predicting, "MAX_ROWS", 100)
     frame = people.assign(port=people["port"].where(people.index % 8 > 0, "Bonn"), more=1)
     frame.to_csv("new.csv", index=False)
     out, err = call(capsys, "predict", "run", "new.csv")

@@ -187,7 +187,7 @@ def test_requests_that_are_none(port, text, number):
 def test_too_many_bytes(port):
     from websockets.exceptions import ConnectionClosedError
 
-    large = " " * (app.MOST_BYTES + 1)
+    large = " " * (app.MAX_BYTES + 1)
     status, _, body = request(port, "POST", "/table", large)
     assert status == 413
     assert "at most" in json.loads(body)["error"]
@@ -205,7 +205,7 @@ def test_wrong_method(port):
 def test_too_many_pages(port, monkeypatch):
     from websockets.exceptions import ConnectionClosedError
 
-    monkeypatch.setattr(app, "MOST_PAGES", 0)
+    monkeypatch.setattr(app, "MAX_PAGES", 0)
     with connect(port) as page, pytest.raises(ConnectionClosedError, match="open already"):
         page.recv(timeout=10)
 
