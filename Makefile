@@ -139,9 +139,13 @@ sdist-test: sdist
 # nothing old is compiled. LOWEST_TESTS are files that call these libraries, a few minutes in all;
 # the warnings of old libraries about new ones do not count.
 LOWEST := build/lowest
-LOWEST_TESTS := tests/network/test_network.py tests/network/test_sparse.py tests/network/test_custom.py \
+LOWEST_TESTS := tests/network/test_network.py tests/network/test_network_data.py \
+  tests/network/test_network_errors.py tests/network/test_network_threads.py \
+  tests/network/test_sparse.py tests/network/test_custom.py \
   tests/network/test_many.py tests/network/test_numba_tape.py tests/training/test_batches.py \
-  tests/estimators/test_parallel.py tests/estimators/test_estimators.py tests/storage/test_storage.py \
+  tests/estimators/test_parallel.py tests/estimators/test_same_as_sklearn.py \
+  tests/estimators/test_estimator_callbacks.py tests/estimators/test_estimator_conventions.py \
+  tests/estimators/test_estimators_among_others.py tests/storage/test_storage.py \
   tests/storage/test_storage_estimators.py tests/cli/test_cli.py tests/cli/test_help.py \
   tests/datasets/test_datasets.py tests/experiments/test_experiments.py tests/test_plots.py \
   tests/backends/test_numba_backend.py tests/play/test_play_server.py

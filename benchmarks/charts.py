@@ -12,7 +12,7 @@ from benchmarks.jobs import MAP_SAMPLES
 from benchmarks.machine import in_words
 from benchmarks.measuring import timed_entries
 from fastnn.bench import number
-from fastnn.plots import COLORS, _tidy
+from fastnn.plots.axes import COLORS, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BACKEND_COLOURS = {"cython": COLORS[0], "numba": COLORS[4], "numpy": "#B9DDF3"}
 PEER_COLOUR, BEST_PEER_COLOUR = "#CCCCCC", "#777777"
 FACTOR = 8  # speed ratio of best backend and best peer at which the colour is saturated
-MOST_PANELS = 4  # for more jobs the chart has one row per job
+MAX_PANELS = 4  # for more jobs the chart has one row per job
 
 
 def draw(run: dict[str, Any]) -> Figure:
@@ -32,7 +32,7 @@ def draw(run: dict[str, Any]) -> Figure:
     if "map" in run:
         return _draw_map(run)
     jobs = [job for job in run["jobs"] if timed_entries(run["results"], job)]
-    return _draw_panels(run, jobs) if len(jobs) <= MOST_PANELS else _draw_rows(run, jobs)
+    return _draw_panels(run, jobs) if len(jobs) <= MAX_PANELS else _draw_rows(run, jobs)
 
 
 def library(title: str) -> str:
@@ -89,7 +89,7 @@ def _draw_bars(ax: Axes, run: dict[str, Any], job: str) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())  # bars are labelled with their values
     ax.set_xlim(min(values) / 3, max(values) * 6)
-    _tidy(ax)
+    style_axes(ax)
     ax.tick_params(labelsize=8)
     for label, name in zip(ax.get_yticklabels(), names, strict=True):
         label.set_fontweight("normal" if entries[name]["peer"] else "bold")
@@ -150,10 +150,10 @@ def _draw_rows(run: dict[str, Any], jobs: Sequence[str]) -> Figure:
     ax.set_ylim(len(jobs) - 0.5, -0.5)
     ax.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
-    _tidy(ax)
+    style_axes(ax)
     ax.tick_params(labelsize=8)
     figure.supxlabel(
-        "time in multiples of the fastest backend's, which stands on the right; of each other "
+        "time in multiples of the fastest backend's, shown on the right; of each other "
         f"library its fastest form\n{in_words(run['machine'])}",
         fontsize=9,
     )

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn.tables.fit_store import FitFolder, FitKey
 from fastnn.tables.halving import Halving
-from fastnn.tables.kept import InFolder, Key
 from fastnn.tables.pools import pool
 from fastnn.tables.search import Plan, fit_cost
-from fastnn.tables.trials import Fit, Problem, drawn_settings, fit, folds_of, own_settings
+from fastnn.tables.trials import Fit, Problem, default_settings, drawn_settings, fit, folds_of
 
 FEATURES, FOLDS, BATCH = 30, 5, 256
 EPOCHS = 4  # epochs of a measured fit
@@ -51,10 +51,10 @@ def overhead_seconds(network: object) -> tuple[float, float]:
     import joblib
 
     with tempfile.TemporaryDirectory() as folder:
-        store = InFolder(Path(folder), {})
+        store = FitFolder(Path(folder), {})
         started = time.process_time()
         for k in range(50):
-            store.put(Key(k, 1, 0), Fit(0.0, 0.0, 0.0), network)
+            store.put(FitKey(k, 1, 0), Fit(0.0, 0.0, 0.0), network)
         keeping = (time.process_time() - started) / 50
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
@@ -108,7 +108,7 @@ def simulated(
 def main() -> None:
     """Print the tables of docs/clusters.md."""
     problem = problem_of(4000)
-    own = own_settings(problem)
+    own = default_settings(problem)
     steps, shown = {}, {}
     for sizes in ((256,) * 3, (64,) * 5, (512,)):
         settings = own | {"hidden_layer_sizes": list(sizes), "dropout": 0.15}

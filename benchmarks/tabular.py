@@ -223,7 +223,7 @@ def main():
     parser.add_argument("--tables", help="names, with semicolons")
     parser.add_argument("--contenders", help="names, with semicolons")
     parser.add_argument("--members", type=int, default=0, help="an ensemble of so many too")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="results, to go on from")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="results, to continue from")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this file")
     options = parser.parse_args()
     warnings.simplefilter("ignore")

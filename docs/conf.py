@@ -60,7 +60,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # --- API reference -----------------------------------------------------------------
 autosummary_generate = True
-autodoc_typehints = "none"  # the types stand in the docstrings
+autodoc_typehints = "none"  # the docstrings have the types
 numpydoc_show_class_members = False  # the template lists them
 numpydoc_class_members_toctree = False
 toc_object_entries_show_parents = "hide"  # names of methods fit into the sidebar

@@ -51,11 +51,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONG_FILES = (
     *("test_pages.py", "test_threads_and_processes.py", "test_experiments.py", "test_compiled.py"),
     *("test_cnn.py", "test_benchmarks.py", "test_growth.py", "test_custom.py", "test_docs.py"),
-    *("test_compiled_jacobian.py", "test_numba_backend.py", "test_table_commands.py"),
-    *("test_tabular.py", "test_custom_loops.py", "test_losses.py", "test_estimators.py"),
-    *("test_board.py", "test_cli.py", "test_network.py", "test_interrupts.py"),
+    *("test_compiled_jacobian.py", "test_numba_backend.py", "test_cnn_commands.py"),
+    *("test_train_tables.py", "test_tabular.py", "test_custom_loops.py", "test_losses.py"),
+    *("test_same_as_sklearn.py", "test_board.py", "test_cli.py", "test_interrupts.py"),
     *("test_network_kernels.py", "test_play_page.py", "test_jacobian.py", "test_numba_tape.py"),
-    *("test_recipe.py", "test_extras.py", "test_model_files_attacked.py"),
+    *("test_realmlp.py", "test_extras.py", "test_model_files_attacked.py"),
     "test_exported_tables.py",
 )
 

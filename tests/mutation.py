@@ -44,8 +44,10 @@ GROUPS = {
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
         [
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
+            *("tests/training/test_training_bits.py", "tests/training/test_training_divergence.py"),
             *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
-            *("tests/storage/test_training_state.py", "tests/estimators/test_estimators.py"),
+            "tests/storage/test_training_state.py",
+            "tests/estimators/test_estimator_settings.py",
             *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
         ],
     ),

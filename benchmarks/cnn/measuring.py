@@ -21,7 +21,7 @@ from benchmarks.processes import Child, ChildError
 BATCHES = (50, 128, 256, 1024)
 PRECISIONS = ("float32", "bfloat16")
 CHECK_STEPS, CHECK_BATCH = 3, 50
-# Of the loss after the steps of the check. Where epsilon stands in Adam's formula differs, which
+# Of the loss after the steps of the check. The position of epsilon in Adam's formula differs, which
 # moves parameters with tiny gradients; bfloat16 has 8 bits.
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
 SINGLE_PREDICTIONS = 20  # timed per round

@@ -12,7 +12,7 @@ from benchmarks.cnn.measuring import TARGETS
 from benchmarks.machine import in_words
 from benchmarks.outputs import markdown_table
 from fastnn.bench import number
-from fastnn.plots import COLORS, _tidy
+from fastnn.plots.axes import COLORS, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,7 +134,7 @@ def draw(run: dict) -> Figure:
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.minorticks_off()
     ax.grid(color="#DDDDDD", linewidth=0.6)
-    _tidy(ax)
+    style_axes(ax)
     quick = "; a quick run" if run["quick"] else ""
     text = f"seconds of training, logarithmic; {in_words(run['machine'])}{quick}"
     figure.supxlabel(text, fontsize=9)

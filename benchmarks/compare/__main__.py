@@ -175,7 +175,7 @@ def write_json(
 
 
 def compare(given: argparse.Namespace, rows: list[Row]) -> tuple[list[Row], dict[str, Any]]:
-    """Measure the rows; gives them, with those of compilation, and what stands above the table."""
+    """Measure the rows; gives them, with those of compilation, and the text above the table."""
     trees: list[Tree] = [base_tree(given.base), todays_tree()]
     for tree in trees:
         tree.threads = given.threads

@@ -122,7 +122,7 @@ def draw_ratios(found: dict[str, float], facts: dict[str, Any], path: Path) -> N
     """The chart, from the ratios by case."""
     from matplotlib.figure import Figure
 
-    from fastnn.plots import COLORS, _tidy
+    from fastnn.plots.axes import COLORS, style_axes
 
     names = sorted(found, key=lambda case: found[case])
     figure = Figure((8, 0.3 * len(names) + 1.0), layout="constrained")
@@ -135,7 +135,7 @@ def draw_ratios(found: dict[str, float], facts: dict[str, Any], path: Path) -> N
     ax.xaxis.set_major_formatter("{x:g}×")
     ax.xaxis.minorticks_off()
     ax.axvline(1, color="black", linewidth=0.8)
-    _tidy(ax)
+    style_axes(ax)
     ax.margins(x=0.15)
     title = f"times as fast as the fastest other library; {in_words(facts)}"
     figure.supxlabel(title, fontsize=9)

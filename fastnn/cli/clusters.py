@@ -43,7 +43,7 @@ def cluster(address: str | None) -> Iterator[str | None]:
 
     distributed = require("distributed", "--cluster")
     with _silent(), contextlib.ExitStack() as stack:
-        _look(distributed, address)
+        _check_scheduler(distributed, address)
         try:
             client = stack.enter_context(
                 distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
@@ -57,7 +57,7 @@ def cluster(address: str | None) -> Iterator[str | None]:
         yield f"{address}, {len(workers)} workers with {threads} threads"
 
 
-def _look(distributed: Any, address: str) -> None:
+def _check_scheduler(distributed: Any, address: str) -> None:
     """Raise unless a scheduler answers; checked first because a client takes long to fail."""
     try:
         host, port = distributed.comm.get_address_host_port(address, strict=True)

@@ -32,12 +32,12 @@ from fastnn.cli.options import (
 from fastnn.cli.output import (
     INTERRUPTED,
     csv_text,
-    meant_digits,
+    escape_control_characters,
     plain_rows,
     print_address,
     print_json,
     print_pairs,
-    visible,
+    shortest_digits,
 )
 from fastnn.cli.runs import figure, run_folder, write_text
 from fastnn.cnn import settings as choices
@@ -243,7 +243,7 @@ def predict(
     notes: list[str] = []
     pictures = np.array([images.read(file, notes) for file in files])
     for note in [] if quiet or as_json else notes:
-        print(f"fastnn: {visible(note)}", file=sys.stderr)
+        print(f"fastnn: {escape_control_characters(note)}", file=sys.stderr)
     if save_input is not None:
         images.write(save_input, [file.stem for file in files], pictures)
     _starting_tensorflow(quiet or as_json)
@@ -251,9 +251,9 @@ def predict(
     columns = {
         "image": [str(file) for file in files],
         "digit": probabilities.argmax(axis=1).tolist(),
-        "probability": meant_digits(probabilities.max(axis=1)).tolist(),
+        "probability": shortest_digits(probabilities.max(axis=1)).tolist(),
     }
-    for k, column in enumerate(meant_digits(probabilities).T):
+    for k, column in enumerate(shortest_digits(probabilities).T):
         columns[f"probability_{k}"] = column.tolist()
     if as_json:
         print_json(columns)
@@ -295,7 +295,7 @@ def export(
     elif to is not None and out.suffix.lower() != f".{to.value}":
         raise ValueError(f"{out}: the name must end in .{to.value} for --to {to.value}")
     if out.exists() and not overwrite:
-        raise ValueError(f"{out} is there already; choose another name or --overwrite")
+        raise ValueError(f"{out} exists already; choose another name or --overwrite")
     _starting_tensorflow(quiet or as_json)
     network = runs.load(path)
     from fastnn.cnn.export import export as write

@@ -16,7 +16,13 @@ import typer
 import fastnn
 from fastnn.cli.help import Command, Group
 from fastnn.cli.options import STYLE, help_without_command
-from fastnn.cli.output import BAD_INPUT, INTERRUPTED, drop_output, open_streams, visible
+from fastnn.cli.output import (
+    BAD_INPUT,
+    INTERRUPTED,
+    discard_output,
+    escape_control_characters,
+    open_streams,
+)
 from fastnn.cli.signals import Signals, handled
 from fastnn.errors import DivergenceError
 from fastnn.extras import why_missing
@@ -24,7 +30,7 @@ from fastnn.extras import why_missing
 _OF_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
-class Late(NamedTuple):
+class LazyCommand(NamedTuple):
     """A command not yet imported: its module and the first paragraph of its help.
 
     The module has a function ``command``, or an ``app`` with subcommands.
@@ -35,36 +41,36 @@ class Late(NamedTuple):
 
 
 COMMANDS = {
-    "train": Late(
+    "train": LazyCommand(
         "fastnn.cli.train",
         "Train a network and save it with its history, settings and plots.",
     ),
-    "predict": Late(
+    "predict": LazyCommand(
         "fastnn.cli.predict", "Predictions of a model, one line of CSV for each row of DATA."
     ),
-    "evaluate": Late("fastnn.cli.evaluate", "Loss and score of a model."),
-    "plot": Late(
+    "evaluate": LazyCommand("fastnn.cli.evaluate", "Loss and score of a model."),
+    "plot": LazyCommand(
         "fastnn.cli.plot",
         "Plot a decision boundary (two features), or predictions against targets.",
     ),
-    "play": Late(
+    "play": LazyCommand(
         "fastnn.cli.play",
         "Open an interactive page that retrains a small network with every change of a slider.",
     ),
-    "info": Late(
+    "info": LazyCommand(
         "fastnn.cli.info",
         "Describe the installation (versions, backends, BLAS), or a model file.",
     ),
-    "search": Late("fastnn.cli.search", "Hyperparameter search by cross-validation."),
-    "experiments": Late(
+    "search": LazyCommand("fastnn.cli.search", "Hyperparameter search by cross-validation."),
+    "experiments": LazyCommand(
         "fastnn.cli.experiments", "Run the course's experiments and write a report with figures."
     ),
-    "bench": Late(
+    "bench": LazyCommand(
         "fastnn.bench",
         "Compare the speed of the installed backends and scikit-learn.",
     ),
-    "cnn": Late("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
-    "export": Late(
+    "cnn": LazyCommand("fastnn.cli.cnn", "The convolutional network for MNIST, with TensorFlow."),
+    "export": LazyCommand(
         "fastnn.cli.export",
         "Convert a model to ONNX, C99, Keras, PyTorch (state_dict) or scikit-learn (skops).",
     ),
@@ -141,36 +147,36 @@ def _run(arguments: list[str], signals: Signals) -> int:
         code = app(arguments, prog_name="fastnn", standalone_mode=False)
         signals.active = False
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _print_error("interrupted", INTERRUPTED)
     except SystemExit as error:  # raised by Typer
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        drop_output()
+        discard_output()
         return 0
     except OSError as error:
-        return _complain(_system_error(error), BAD_INPUT)
+        return _print_error(_system_error(error), BAD_INPUT)
     except UnicodeEncodeError as error:
         sign = error.object[error.start]
-        return _complain(
+        return _print_error(
             f"standard output cannot take {sign!r}, its encoding is {error.encoding}; write to a "
             "file (--out), or set PYTHONIOENCODING=utf-8",
             BAD_INPUT,
         )
     except ModuleNotFoundError as error:
-        return _complain(why_missing(error) or str(error), BAD_INPUT)
+        return _print_error(why_missing(error) or str(error), BAD_INPUT)
     except (ValueError, ImportError, DivergenceError) as error:
-        return _complain(str(error) or type(error).__name__, BAD_INPUT)
+        return _print_error(str(error) or type(error).__name__, BAD_INPUT)
     except MemoryError:
-        return _complain("not enough memory", BAD_INPUT)
+        return _print_error("not enough memory", BAD_INPUT)
     except Exception as error:
         # Errors of Typer: it bundles its own Click, so there is no public class to catch.
         if not hasattr(error, "format_message"):
             if type(error).__name__ == "Abort":
-                return _complain("interrupted", INTERRUPTED)
+                return _print_error("interrupted", INTERRUPTED)
             raise
-        return _complain(_usage_error(error), BAD_INPUT)
+        return _print_error(_usage_error(error), BAD_INPUT)
     if code == INTERRUPTED:  # Typer converts Ctrl-C to this exit code
-        return _complain("interrupted", INTERRUPTED)
+        return _print_error("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -178,7 +184,7 @@ def _system_error(error: OSError) -> str:
     """Message for an error of the system, which our own files have the name in."""
     name = error.filename
     if name is None and error.errno in _OF_WRITING:
-        drop_output()  # otherwise Python tries again when it exits
+        discard_output()  # otherwise Python tries again when it exits
         name = "standard output"
     return f"{name}: {error.strerror}" if name and error.strerror else error.strerror or str(error)
 
@@ -210,16 +216,16 @@ def _usage_error(error: Any) -> str:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Write a warning as one line to standard error."""
-    _say(f"warning: {message}")
+    _print_line(f"warning: {message}")
 
 
-def _complain(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     """Write one line to standard error and return ``code``."""
-    _say(message)
+    _print_line(message)
     return code
 
 
-def _say(message: str) -> None:
+def _print_line(message: str) -> None:
     """Write one line to standard error, if that can be written."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"fastnn: {visible(' '.join(message.split()))}\n")
+        sys.stderr.write(f"fastnn: {escape_control_characters(' '.join(message.split()))}\n")

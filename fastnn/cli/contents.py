@@ -11,7 +11,7 @@ from fastnn.cli.models import model_path
 from fastnn.cli.output import score_name, score_text
 
 SHOWN = 12  # maximum number of class or feature names that are printed
-MOST_COLUMNS = 200  # maximum number of table columns that are printed
+MAX_COLUMNS = 200  # maximum number of table columns that are printed
 
 
 def contents(model: Path) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     if columns is not None:
         width = max(map(len, columns))
         lines = [f"{name:<{width}}  {column['becomes']}" for name, column in columns.items()]
-        found += [("column", line) for line in lines[:MOST_COLUMNS]]
+        found += [("column", line) for line in lines[:MAX_COLUMNS]]
     elif isinstance(result["features"], list):
         found.append(("features", _some(result["features"])))
     if result["data"] is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.cli.settings import default_share
+from fastnn.cli.defaults import default_share
 from fastnn.datasets import BUILT_IN, train_test_split
 
 if TYPE_CHECKING:

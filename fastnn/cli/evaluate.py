@@ -17,7 +17,7 @@ from fastnn.cli.options import (
     with_settings,
 )
 from fastnn.cli.output import note_rows, print_json, print_pairs, score_name, score_of, score_text
-from fastnn.cli.ranges import FarRows, columns_behind
+from fastnn.cli.ranges import OutOfRangeRows, columns_behind
 from fastnn.cli.scores import held_out_scores, score_rows
 
 
@@ -54,7 +54,7 @@ def command(
     }
     if dataset.notes:
         result["notes"] = list(dataset.notes)
-    ranges = FarRows(columns_behind(encoding, dataset.feature_names))
+    ranges = OutOfRangeRows(columns_behind(encoding, dataset.feature_names))
     ranges.add(net, X)
     if ranges.known:
         result["out_of_range"] = ranges.far

@@ -23,7 +23,7 @@ from fastnn.experiments.runner import (
     read_state,
     run,
 )
-from fastnn.training.lines import Lines, may_be_terminal
+from fastnn.training.lines import ProgressLines, may_be_terminal
 
 DEFAULT = Path("experiments")
 
@@ -108,8 +108,10 @@ def _nothing(name: str, share: float) -> None:
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """Context manager that yields a progress callback ``(name, share)``, for standard error."""
     if not may_be_terminal():
-        with Lines("experiments", 100, percent=True) as lines:
-            yield lambda name, share: lines.reach(int(100 * share), f", {name.replace('_', ' ')}")
+        with ProgressLines("experiments", 100, percent=True) as lines:
+            yield lambda name, share: lines.set_completed(
+                int(100 * share), f", {name.replace('_', ' ')}"
+            )
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -13,9 +13,9 @@ import typer
 from fastnn.cli.models import model_path, open_table_model, scale_of
 from fastnn.cli.options import Backend, JsonFlag, ModelArgument, QuietFlag, choice, option
 from fastnn.cli.output import print_json, print_pairs
-from fastnn.cli.tables import MOST_ROWS
+from fastnn.cli.tables import MAX_ROWS
 from fastnn.export.files import TARGETS, target_of, write
-from fastnn.export.plain import describe
+from fastnn.export.from_models import describe
 from fastnn.export.table import describe_table, what_to_pass
 from fastnn.network.ensemble import Ensemble
 
@@ -100,8 +100,8 @@ def command(
     else:
         width = max(map(len, inputs), default=0)
         rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
-        if len(rows) > MOST_ROWS:
-            rows[MOST_ROWS:] = [("input", f"and {len(rows) - MOST_ROWS} more")]
+        if len(rows) > MAX_ROWS:
+            rows[MAX_ROWS:] = [("input", f"and {len(rows) - MAX_ROWS} more")]
         print_pairs([("file", str(path)), ("format", what), *rows])
 
 

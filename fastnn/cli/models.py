@@ -100,7 +100,7 @@ def data_with_targets(
         reading = _settings(description) | reading
         data = _settings(description).get("data")
         if not isinstance(data, str):
-            raise ValueError("the model does not say what it was trained on; name the data")
+            raise ValueError("the model has no record of its training data; name the data")
         if data == STDIN:
             raise ValueError("the model was trained on standard input; name the data (MODEL DATA)")
     task = "regression" if net.loss_name in codes.REGRESSION else "classification"

@@ -24,7 +24,7 @@ INTERRUPTED = 130
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def visible(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     """Escape control characters, so that names from a file cannot control the terminal.
 
     Characters that standard output cannot encode, as in a locale without UTF-8, are escaped too.
@@ -49,7 +49,7 @@ def open_streams() -> Iterator[None]:
                 setattr(sys, name, None)
 
 
-def drop_output() -> None:
+def discard_output() -> None:
     """Discard further output, when the reader of the pipe has exited or the disk is full.
 
     Otherwise Python tries to write the rest when it exits.
@@ -81,7 +81,7 @@ def print_address(name: str, url: str, as_json: bool, quiet: bool) -> None:
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
-    rows = [(name, visible(value)) for name, value in rows]
+    rows = [(name, escape_control_characters(value)) for name, value in rows]
     console = _terminal()
     if console is None:  # a pipe or a file: one line per row
         width = max(len(name) for name, _ in rows)
@@ -104,8 +104,11 @@ def print_columns(columns: dict[str, list[str]], left: Sequence[str], notes: Seq
 
     On a terminal the columns named in ``left`` are left-aligned, the others right-aligned.
     """
-    console, lines = _terminal(), [visible(note) for note in notes]
-    columns = {name: [visible(value) for value in values] for name, values in columns.items()}
+    console, lines = _terminal(), [escape_control_characters(note) for note in notes]
+    columns = {
+        name: [escape_control_characters(value) for value in values]
+        for name, values in columns.items()
+    }
     if console is None:  # a pipe or a file
         lines = [*plain_rows(columns), *lines]
     else:
@@ -161,7 +164,7 @@ def csv_text(columns: dict[str, list]) -> str:
     return text.getvalue()
 
 
-def meant_digits(values: np.ndarray) -> np.ndarray:
+def shortest_digits(values: np.ndarray) -> np.ndarray:
     """Convert float32 so that it prints with its shortest digits.
 
     599.945 becomes the float64 599.945, not 599.9450073242188.

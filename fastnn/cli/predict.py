@@ -27,9 +27,9 @@ from fastnn.cli.options import (
     required,
     with_settings,
 )
-from fastnn.cli.output import visible
+from fastnn.cli.output import escape_control_characters
 from fastnn.cli.predicting import Predictor, columns, predict_stream, write_columns, write_json
-from fastnn.cli.ranges import FarRows
+from fastnn.cli.ranges import OutOfRangeRows
 from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
 from fastnn.datasets.layout import Format
@@ -91,7 +91,7 @@ def command(
         )
         return
     X = _features(net, description, data, data_dir, notes, given.flags)
-    ranges = FarRows(feature_names(net, description.training))
+    ranges = OutOfRangeRows(feature_names(net, description.training))
     ranges.add(net, X)
     if text := ranges.text():
         notes.append(f"out of range: {text}")
@@ -101,7 +101,7 @@ def command(
     else:
         write_columns(found, out)
     if not (as_json or quiet):
-        sys.stderr.write("".join(f"fastnn: {visible(note)}\n" for note in notes))
+        sys.stderr.write("".join(f"fastnn: {escape_control_characters(note)}\n" for note in notes))
 
 
 def _features(

@@ -14,8 +14,8 @@ import numpy as np
 
 from fastnn.cli.data import input_dtype
 from fastnn.cli.models import feature_names, scale_of
-from fastnn.cli.output import drop_output, meant_digits
-from fastnn.cli.ranges import FarRows, columns_behind
+from fastnn.cli.output import discard_output, shortest_digits
+from fastnn.cli.ranges import OutOfRangeRows, columns_behind
 from fastnn.cli.runs import write_text
 from fastnn.datasets import check_range, scaled
 from fastnn.datasets.layout import Format
@@ -23,7 +23,8 @@ from fastnn.datasets.loading import features_of
 from fastnn.datasets.table import Table
 from fastnn.tables.columns import columns_of
 from fastnn.tables.remarks import Remarks
-from fastnn.tables.streams import Part, Stream, Writer, open_stream, whole
+from fastnn.tables.streams import Part, Stream, open_stream
+from fastnn.tables.table_writer import TableWriter, whole
 from fastnn.training.lines import counting_progress
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from fastnn.storage import Description
     from fastnn.tables import Encoding
 
-MOST_NUMBERS = 4_000_000  # maximum number of encoded values in one part of a file
-MOST_ROWS = 50_000  # maximum number of rows in one part of a file
+MAX_NUMBERS = 4_000_000  # maximum number of encoded values in one part of a file
+MAX_ROWS = 50_000  # maximum number of rows in one part of a file
 
 
 @dataclass
@@ -47,13 +48,13 @@ class Predictor:
     notes: list[str] = field(default_factory=list)
     n_rows: int = 0
     n_incomplete: int = 0
-    ranges: FarRows = field(init=False)
+    ranges: OutOfRangeRows = field(init=False)
 
     def __post_init__(self) -> None:
         """Set the names of the columns that are checked against the training range."""
         encoding, training = self.encoding, self.description.training
         names = feature_names(self.net, training) if encoding is None else ()
-        self.ranges = FarRows(columns_behind(encoding, names))
+        self.ranges = OutOfRangeRows(columns_behind(encoding, names))
 
     def predict(self, table: Table) -> dict[str, list[Any]]:
         """Predict some rows; returns columns of predictions by name."""
@@ -95,7 +96,7 @@ class Predictor:
     @property
     def part_rows(self) -> int:
         """Number of rows in one part of a file."""
-        return int(np.clip(MOST_NUMBERS // self.net.n_features, 256, MOST_ROWS))
+        return int(np.clip(MAX_NUMBERS // self.net.n_features, 256, MAX_ROWS))
 
 
 def predict_stream(
@@ -145,7 +146,7 @@ def _predict_parts(
     names = _free_names(list(more), stream.names if append else [])
     measured = [] if predictor.encoding is None else predictor.encoding.used
     header = [*(stream.names if append else []), *names]
-    with _quiet_pipe(), Writer(out, header, stream.separator, measured) as writer:
+    with _quiet_pipe(), TableWriter(out, header, stream.separator, measured) as writer:
         while True:
             rows = first if append else first._replace(rows=[()] * len(next(iter(more.values()))))
             if not append:
@@ -195,7 +196,7 @@ def write_columns(columns: dict[str, list[Any]], out: Path | None) -> None:
     """
     n_rows = len(next(iter(columns.values())))
     nothing = Part(Table(Path(), [], []), [()] * n_rows, n_rows)
-    with _quiet_pipe(), Writer(out, list(columns)) as writer:
+    with _quiet_pipe(), TableWriter(out, list(columns)) as writer:
         writer.write(nothing, columns)
 
 
@@ -228,7 +229,7 @@ def _with_bar(parts: Iterator[Part], total: int | None, unit: str, quiet: bool) 
         while found is not None:
             yield found
             if bar is not None:
-                bar.reach(found.done // scale)
+                bar.set_completed(found.done // scale)
             found = next(parts, None)
 
 
@@ -238,7 +239,7 @@ def _quiet_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        drop_output()
+        discard_output()
 
 
 def _values(net: Network, X: np.ndarray) -> dict[str, np.ndarray]:
@@ -280,7 +281,7 @@ def columns(net: Network, X: np.ndarray, proba: bool) -> dict[str, list[Any]]:
 
     def filled(values: np.ndarray) -> list[Any]:
         column = np.full(len(complete), None, object)
-        column[complete] = meant_digits(values[: complete.sum()]).tolist()
+        column[complete] = shortest_digits(values[: complete.sum()]).tolist()
         return column.tolist()
 
     found: dict[str, list] = {}

@@ -25,7 +25,7 @@ def columns_behind(encoding: Encoding | None, names: Sequence[str]) -> list[str]
 
 
 @dataclass
-class FarRows:
+class OutOfRangeRows:
     """Counter of rows far outside the training range.
 
     Attributes

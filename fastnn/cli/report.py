@@ -19,10 +19,10 @@ from fastnn.extras import is_installed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastnn.cli.training import Run
+    from fastnn.cli.run_results import CompletedRun
 
 REPORT_FILE = "report.html"
-MOST_BARS = 25
+MAX_BARS = 25
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #222; --quiet: #555; --line: #ddd; --bar: #0072B2; }
@@ -45,7 +45,7 @@ td.bar span { display: inline-block; height: .7rem; background: var(--bar); }
 
 def write_report(
     path: Path,
-    run: Run,
+    run: CompletedRun,
     rows: Sequence[tuple[str, str]],
     unseen_X: np.ndarray,
     unseen_y: np.ndarray,
@@ -55,7 +55,7 @@ def write_report(
     Parameters
     ----------
     path : Path
-    run : Run
+    run : CompletedRun
     rows : sequence of (str, str)
         Names and values that the command prints.
     unseen_X, unseen_y : ndarray
@@ -98,7 +98,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: int = -1) ->
     return "\n".join([*lines, "</table>"])
 
 
-def _columns(run: Run) -> list[str]:
+def _columns(run: CompletedRun) -> list[str]:
     """Section on the columns: kind, encoding and share of missing values."""
     if run.encoding is None:
         names = run.dataset.feature_names
@@ -145,7 +145,7 @@ class _quiet_figures:
         return [f'<img alt="{_text(alt)}" src="data:image/svg+xml;base64,{data}">']
 
 
-def _curves(run: Run, figures: _quiet_figures) -> list[str]:
+def _curves(run: CompletedRun, figures: _quiet_figures) -> list[str]:
     if not run.history.epochs:
         return []
     from fastnn.plots import loss_curve
@@ -156,9 +156,9 @@ def _curves(run: Run, figures: _quiet_figures) -> list[str]:
     return ["<h2>Training</h2>", *drawn] if drawn else []
 
 
-def _score_curve(run: Run, ax: Axes) -> None:
+def _score_curve(run: CompletedRun, ax: Axes) -> None:
     """Draw the score of the validation samples by epoch."""
-    from fastnn.plots import COLORS, _tidy
+    from fastnn.plots.axes import COLORS, style_axes
 
     scores = np.asarray(run.history.validation_score)
     epochs = np.arange(1, len(scores) + 1)
@@ -173,11 +173,11 @@ def _score_curve(run: Run, ax: Axes) -> None:
     ax.set_ylabel(f"validation {score_name(run.score)}")
     ax.set_xlim(1, max(2, len(scores)))  # as the loss curve above
     ax.grid(color="#DDDDDD", linewidth=0.6)
-    _tidy(ax)
+    style_axes(ax)
 
 
 def _errors(
-    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+    run: CompletedRun, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
 ) -> list[str]:
     from fastnn.plots import confusion_matrix, predictions
 
@@ -205,7 +205,7 @@ def _errors(
 
 
 def _importances(
-    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+    run: CompletedRun, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
 ) -> list[str]:
     from fastnn.plots import importances as bars
     from fastnn.tables.importances import REPEATS, importances
@@ -216,7 +216,7 @@ def _importances(
     if not 1 < len(names) <= 500:
         return []
     falls = importances(run.net.score, X, y, groups)
-    order = np.argsort(-falls.mean(axis=1), kind="stable")[:MOST_BARS]
+    order = np.argsort(-falls.mean(axis=1), kind="stable")[:MAX_BARS]
     chosen = [names[k] for k in order]
     text = (
         f"Decrease of the {score_name(run.score)} of {which} when the values of a column are "
@@ -235,7 +235,7 @@ def _importances(
     ]
 
 
-def _groups(run: Run) -> Iterator[tuple[str, list[int]]]:
+def _groups(run: CompletedRun) -> Iterator[tuple[str, list[int]]]:
     """Yield the name and the indices of the encoded columns of each table column."""
     first = 0
     for code in run.encoding.columns if run.encoding is not None else ():
@@ -246,7 +246,7 @@ def _groups(run: Run) -> Iterator[tuple[str, list[int]]]:
 
 
 def _calibration(
-    run: Run, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
+    run: CompletedRun, X: np.ndarray, y: np.ndarray, which: str, figures: _quiet_figures
 ) -> list[str]:
     if len(y) < 20:
         return []
@@ -268,7 +268,7 @@ def _calibration(
     return ["<h2>Calibration</h2>", f"<p>{_text(text)}</p>", *drawn]
 
 
-def _coverage(run: Run, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
+def _coverage(run: CompletedRun, X: np.ndarray, y: np.ndarray, which: str) -> list[str]:
     """Section comparing expected and observed coverage of predicted intervals or quantiles."""
     if run.net.loss_name == "gaussian":
         from scipy.stats import norm

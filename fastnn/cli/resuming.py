@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fastnn.cli.search import MAY_CHANGE as MAY_CHANGE_OF_SEARCH
-from fastnn.cli.search import SearchSettings
+from fastnn.cli.search_settings import MAY_CHANGE as MAY_CHANGE_OF_SEARCH
+from fastnn.cli.search_settings import SearchSettings
 from fastnn.cli.settings import TrainSettings
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -84,7 +84,7 @@ def search_to_resume(
         If the state of the search is damaged.
     """
     only_resume(flags, may_change=MAY_CHANGE_OF_SEARCH, out=out, overwrite=overwrite)
-    from fastnn.tables.kept import STATE_FILE, read_state
+    from fastnn.tables.fit_store import STATE_FILE, read_state
 
     path = run / STATE_FILE
     if not path.is_file():

@@ -28,7 +28,7 @@ ROWS_FILE = "rows.npz"
 _VERSION = 1  # version of the fingerprints
 
 
-class Known(NamedTuple):
+class KnownRows(NamedTuple):
     """Information in a model file about the rows of its data.
 
     Attributes
@@ -82,7 +82,7 @@ class RowsOfRun(NamedTuple):
         return [ROWS_FILE]
 
 
-def known_rows(training: Mapping[str, Any]) -> Known | None:
+def known_rows(training: Mapping[str, Any]) -> KnownRows | None:
     """Read the information from a model file; None if it is absent or invalid.
 
     Model files of earlier versions do not contain it.
@@ -98,7 +98,7 @@ def known_rows(training: Mapping[str, Any]) -> Known | None:
         if len(packed) != size:
             return None
         mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=n_rows).astype(bool)
-        return Known(str(kept["sha256"]), mask)
+        return KnownRows(str(kept["sha256"]), mask)
     except (KeyError, TypeError, ValueError, zlib.error):
         return None
 

@@ -131,7 +131,12 @@ def check_scoring(scoring: str | None) -> None:
         )
 
 
-def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) -> float | None:
+def scored(
+    model: Network | Ensemble | MLPClassifier | MLPRegressor,
+    scoring: str,
+    X: np.ndarray,
+    y: np.ndarray,
+) -> float | None:
     """Compute a score of scikit-learn; None if there are no samples.
 
     Raises
@@ -139,13 +144,24 @@ def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) 
     ValueError
         If the score is not defined for such targets.
     """
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    if not len(y):
+        return None
+    from sklearn.base import BaseEstimator
     from sklearn.metrics import get_scorer
+
+    if not isinstance(model, BaseEstimator):
+        model = _as_estimator(model)
+    return _evaluate(get_scorer(scoring), scoring, model, X, y)
+
+
+def _as_estimator(net: Any) -> Any:
+    """Adapter that presents a network as an estimator to scorers."""
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
     mixin: Any = RegressorMixin if net.is_regression else ClassifierMixin
 
-    class View(mixin, BaseEstimator):
-        """Adapter that presents the network as an estimator to scorers."""
+    class NetworkEstimator(mixin, BaseEstimator):
+        """The network as a fitted estimator."""
 
         classes_ = net.classes_
 
@@ -158,12 +174,32 @@ def scored(net: Network | Ensemble, scoring: str, X: np.ndarray, y: np.ndarray) 
         def __sklearn_is_fitted__(self) -> bool:
             return True
 
-    if not len(y):
-        return None
-    return suits(get_scorer(scoring), scoring, View(), X, y)
+    return NetworkEstimator()
 
 
-def suits(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.ndarray) -> float:
+def check_defined(name: str, scoring: str | None, task: str, y: np.ndarray) -> None:
+    """Raise ValueError if a score of scikit-learn is not defined for such targets.
+
+    Parameters
+    ----------
+    name : str
+        Name of the score.
+    scoring : str or None
+        The value of ``--scoring``, for the error message.
+    task : str
+    y : ndarray, shape (samples,)
+    """
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.metrics import get_scorer
+
+    X = np.zeros((len(y), 1))
+    dummy: Any = DummyRegressor()
+    if task == "classification":
+        dummy = DummyClassifier(strategy="uniform", random_state=0)
+    _evaluate(get_scorer(name), scoring, dummy.fit(X, y), X, y)
+
+
+def _evaluate(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.ndarray) -> float:
     """Compute a score; raise ValueError if it is not defined for such targets."""
     try:
         with warnings.catch_warnings():
@@ -171,7 +207,7 @@ def suits(scorer: Any, scoring: str | None, model: Any, X: np.ndarray, y: np.nda
             return float(scorer(model, X, y))
     except Exception as error:  # scorers raise many types of exceptions
         text = str(error).split("\n")[0]
-        raise ValueError(f"--scoring {scoring} does not suit this target: {text}") from None
+        raise ValueError(f"--scoring {scoring} is not defined for this target: {text}") from None
 
 
 def score_rows(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,16 @@ from fastnn.cli.data import held_out, part, task_text
 from fastnn.cli.output import csv_text, note_rows, print_columns, print_pairs
 from fastnn.cli.rows import RowsOfRun
 from fastnn.cli.runs import MODEL_FILE, run_folder, write_text
-from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
-from fastnn.cli.search import DEFAULT_HIDDEN
+from fastnn.cli.scores import check_defined, check_scoring, held_out_scores, score_rows, scored
+from fastnn.cli.search_settings import DEFAULT_HIDDEN
 from fastnn.cli.source import path_of, recorded
-from fastnn.tables.kept import Kept
+from fastnn.tables.fit_store import SearchFolder
 from fastnn.training.checkpoints import digest
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.datasets import Dataset
-    from fastnn.estimators.search import Model, Search
+    from fastnn.estimators.search import Model
     from fastnn.tables import Encoding
 
 SHOWN = 10  # maximum number of trials in the printed table
@@ -75,7 +74,7 @@ def search(
     kept = RowsOfRun.of(dataset, path_of(settings.data), *rows)
     with run_folder(out, f"{dataset.name}-search", overwrite or resumed) as folder:
         if not resumed:
-            Kept.remove(folder)
+            SearchFolder.remove(folder)
         found, table, result, fits = search_of(dataset, rows, settings, folder, quiet)
         result = {"data": settings.data, **result}
         if dataset.notes:
@@ -168,15 +167,6 @@ def _check_classes(dataset: Dataset, rows: np.ndarray, settings: SearchSettings)
     return text
 
 
-def _suits_dummy(score: str, given: str | None, task: str, X: np.ndarray, y: np.ndarray) -> None:
-    """Raise if the score is not defined for such targets, in which case every trial would fail."""
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.metrics import get_scorer
-
-    dummy = DummyClassifier() if task == "classification" else DummyRegressor()
-    suits(get_scorer(score), given, dummy.fit(X, y), X, y)
-
-
 def _distributions(settings: SearchSettings) -> dict[str, Any]:
     """Search space of the preset plain."""
     assert settings.activation is not None
@@ -210,7 +200,7 @@ def _model(task: str, settings: SearchSettings) -> Model:
     return model
 
 
-Answer = tuple[Any, dict[str, list], dict[str, Any], Kept]
+Answer = tuple[Any, dict[str, list], dict[str, Any], SearchFolder]
 
 
 def _tabular(
@@ -224,39 +214,21 @@ def _tabular(
     from fastnn.cli import tabular_search
 
     score = settings.scoring or ("accuracy" if dataset.task == "classification" else "r2")
-    _suits_dummy(score, settings.scoring, dataset.task, *part(dataset, rows[0], np.dtype(float)))
+    check_defined(score, settings.scoring, dataset.task, dataset.y[rows[0]])
     problem = tabular_search.problem_of(dataset, rows[0], settings, score)
     done = tabular_search.run(problem, settings, folder, quiet=quiet)
     signals.hold()
     found = done.found
-    X, y, held_out_name = held_out(dataset, rows[1], np.dtype(np.float64))
-    accuracy = None
-    if len(X) and dataset.task == "classification":
-        accuracy = float(found.model.score(X, y))
     table = tabular_search.table_of(found)
     result = {
-        "task": dataset.task,
-        "samples": len(rows[0]),
-        "trials": len(table["rank"]),
-        "failed": int(np.isnan(table["score"]).sum()),
+        **_counts(dataset, rows[0], table),
         "scoring": score,
         "score": found.score,
-        "held_out": held_out_name,
-        "held_out_score": _scored(found.model, score, X, y),
-        **held_out_scores(found.model, X, y, accuracy, "held_out_"),
+        **_held_out_results(found.model, dataset, rows[1], np.dtype(np.float64), score),
         "class_weight": settings.class_weight,
         **tabular_search.result_of(done),
     }
     return found.model, table, result, done.kept
-
-
-def _scored(model: Any, score: str, X: np.ndarray, y: np.ndarray) -> float | None:
-    """Score on the held-out samples; None if undefined (for example, a class is missing)."""
-    try:
-        value = scored(model, score, X, y)
-    except ValueError:
-        return None
-    return value if value is not None and np.isfinite(value) else None
 
 
 def _plain(
@@ -269,7 +241,7 @@ def _plain(
     """Search with the preset plain and train the best settings; returns as :func:`_tabular`."""
     from fastnn.cli import tabular_search
     from fastnn.estimators.search import Search, cross_validate, fit_best, results
-    from fastnn.tables.kept import ScoresInFolder
+    from fastnn.tables.fit_store import ScoreFolder
     from fastnn.training.lines import counting_progress
 
     model, distributions = _model(dataset.task, settings), _distributions(settings)
@@ -283,48 +255,57 @@ def _plain(
         settings.seed,
     )
     X, y = part(dataset, rows[0], np.dtype(model.dtype))
-    _suits_dummy(search.score_name(dataset.task), settings.scoring, dataset.task, X, y)
-    fits = ScoresInFolder(folder, tabular_search.purpose(settings, digest(X, y, rows[0])))
+    score = search.score_name(dataset.task)
+    check_defined(score, settings.scoring, dataset.task, y)
+    fits = ScoreFolder(folder, tabular_search.fingerprint(settings, digest(X, y, rows[0])))
     bar = None if quiet else counting_progress("fit", search.n_fits)
-    advance = bar.one_more if bar is not None else lambda: None
+    advance = bar.increment if bar is not None else lambda: None
     with bar if bar is not None else nullcontext(), tabular_search.resumable(folder, quiet):
         searched = cross_validate(model, distributions, X, y, search, advance, fits)
     signals.hold()
     table, best = results(searched)
     found = fit_best(model, best, X, y)
-    fresh_X, fresh_y, held_out_name = held_out(dataset, rows[1], X.dtype)
-    score, accuracy = None, None
-    if len(fresh_X):
-        score = _held_out_score(search, dataset.task, found, fresh_X, fresh_y)
-    if len(fresh_X) and dataset.task == "classification":
-        accuracy = float(found.score(fresh_X, fresh_y))
     result = {
-        "task": dataset.task,
-        "samples": len(X),
-        "trials": len(table["rank"]),
-        "failed": int(np.isnan(table["score"]).sum()),
-        "scoring": search.score_name(dataset.task),
+        **_counts(dataset, rows[0], table),
+        "scoring": score,
         "score": table["score"][0],
-        "held_out": held_out_name,
-        "held_out_score": score,
-        **held_out_scores(found, fresh_X, fresh_y, accuracy, "held_out_"),
+        **_held_out_results(found, dataset, rows[1], X.dtype, score),
         "class_weight": settings.class_weight,
         **{name: list(v) if isinstance(v, tuple) else v for name, v in best.items()},
     }
     return found, table, result, fits
 
 
-def _held_out_score(
-    search: Search, task: str, found: Model, X: np.ndarray, y: np.ndarray
-) -> float | None:
-    """Score on the held-out samples; None if undefined (for example, a class is missing)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            score = float(search.scorer(task)(found, X, y))
-        except ValueError:
-            return None
-    return score if np.isfinite(score) else None
+def _counts(dataset: Dataset, rows: np.ndarray, table: dict[str, list]) -> dict[str, Any]:
+    """Results of a search: task, and numbers of samples and trials."""
+    return {
+        "task": dataset.task,
+        "samples": len(rows),
+        "trials": len(table["rank"]),
+        "failed": int(np.isnan(table["score"]).sum()),
+    }
+
+
+def _held_out_results(
+    model: Any, dataset: Dataset, rows: np.ndarray, dtype: np.dtype, scoring: str
+) -> dict[str, Any]:
+    """Results of a search on the held-out samples.
+
+    The score is None if it is undefined (for example, a class is missing).
+    """
+    X, y, name = held_out(dataset, rows, dtype)
+    try:
+        score = scored(model, scoring, X, y)
+    except ValueError:
+        score = None
+    accuracy = None
+    if len(X) and dataset.task == "classification":
+        accuracy = float(model.score(X, y))
+    return {
+        "held_out": name,
+        "held_out_score": score if score is not None and np.isfinite(score) else None,
+        **held_out_scores(model, X, y, accuracy, "held_out_"),
+    }
 
 
 def _write(

@@ -1,23 +1,30 @@
-"""Settings of ``fastnn train``: validation, merging of sources, defaults.
-
-The sources of a setting, in decreasing priority: the command line, the environment
-(``FASTNN_EPOCHS``), the file given with ``--config``, a default that depends on the data.
-"""
+"""Settings of ``fastnn train``: the fields and their validation."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fastnn.backends import BACKENDS, codes
-from fastnn.cli import options
+from fastnn.cli import defaults, options
+from fastnn.cli.defaults import (
+    CHECKPOINT_INTERVAL,
+    HELD_OUT,
+    LARGE,
+    MAX_EPOCHS,
+    MIN_EPOCHS,
+    MOONS,
+    PATIENCE,
+    PATIENCE_SHARE,
+    SMOOTH_CLIP,
+    TABULAR,
+    UPDATES,
+    VALIDATION,
+)
 from fastnn.cli.files import FileSettings
 from fastnn.fields import MaybeNone, OneOf, setting
 from fastnn.network import INITIALIZERS
@@ -29,39 +36,10 @@ if TYPE_CHECKING:
 # Panels of the help.
 DATA, NETWORK, TRAINING, RUN = "Data", "Network", "Training", "Run"
 
-# Defaults for the course's example: two moons, a 2-3-2 network, full-batch gradient descent.
-MOONS: dict[str, Any] = {
-    "hidden": [3],
-    "activation": ["tanh"],
-    "initializer": "lecun_normal",
-    "loss": "cross_entropy",
-    "optimizer": "sgd",
-    "learning_rate": 2.0,
-    "l2": 5e-5,
-    "epochs": 20_000,
-    "batch_size": 0,
-    "standardize": False,
-    "dtype": "float64",
-}
-
-# Levenberg-Marquardt solves a system of equations in the parameters: few of them, all samples.
-LM: dict[str, Any] = {
-    "hidden": [10],
-    "activation": ["tanh"],
-    "epochs": 100,
-    "batch_size": 0,
-    "dtype": "float64",
-}
 NOT_OF_LM = ("learning_rate", "momentum", "clip_norm", "clip_value", "ema", "batch_size")
 
 _RATES = ", ".join(f"{rule().learning_rate:g} for {name}" for name, rule in OPTIMIZERS.items())
 
-HELD_OUT = 0.2  # share of held-out samples, for data without a test set
-LARGE = 10_000  # training samples from which networks and batches are larger
-UPDATES = 4000  # approximate number of steps of a training
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-PATIENCE = 20  # epochs; PATIENCE_SHARE of all epochs if that is more
-PATIENCE_SHARE = 0.05
 # Settings of the preset plain only: the preset tabular determines these itself.
 OF_PLAIN = (
     *("hidden", "layers", "layer_size", "activation", "alpha", "initializer", "label_smoothing"),
@@ -70,10 +48,6 @@ OF_PLAIN = (
     *("standardize", "smooth_clip"),
 )
 OF_TABULAR = ("members", "time_limit")  # giving one of them makes the preset tabular the default
-TABULAR: dict[str, Any] = {"preset": "tabular", "epochs": 256, "validation": 0.2}
-SMOOTH_CLIP = 3.0  # default for encoded tables, in standard deviations
-USUAL_CHECKPOINTS = "1m"
-VALIDATION = 0.1  # share of the validation samples with early stopping
 
 
 def _split(value: Any) -> Any:
@@ -104,7 +78,8 @@ class TrainSettings(FileSettings):
     """Settings of ``fastnn train``; None means that the default is used.
 
     The fields are the options of the command and the keys of ``settings.toml``. "moons" in the
-    help texts means the course's example, whose defaults are :data:`MOONS`.
+    help texts means the course's example, whose defaults are
+    :data:`fastnn.cli.defaults.MOONS`.
     """
 
     heading: ClassVar[str] = "settings of a run; see fastnn train --config"
@@ -250,7 +225,7 @@ class TrainSettings(FileSettings):
     )
     epochs: int | MaybeNone = setting(
         "Passes over the data.",
-        f"{FEWEST_EPOCHS} to {MOST_EPOCHS}, for about {UPDATES:,} steps; "
+        f"{MIN_EPOCHS} to {MAX_EPOCHS}, for about {UPDATES:,} steps; "
         f"{TABULAR['epochs']} with --preset tabular; "
         f"{MOONS['epochs']:,} for moons",
         panel=TRAINING,
@@ -306,7 +281,7 @@ class TrainSettings(FileSettings):
     checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
         "Interval of checkpoints for --resume: a number of epochs (10), a time (30s, 5m, 2h) or "
         "never.",
-        f"{USUAL_CHECKPOINTS}, and at the end; never with --time-limit",
+        f"{CHECKPOINT_INTERVAL}, and at the end; never with --time-limit",
         panel=RUN,
         metavar="EVERY",
     )
@@ -318,7 +293,7 @@ class TrainSettings(FileSettings):
     @classmethod
     def _rising(cls, value: list[float] | None) -> list[float] | None:
         if value is not None and any(a >= b for a, b in pairwise(value)):
-            raise ValueError("must rise, as 0.1,0.5,0.9")
+            raise ValueError("must increase, as 0.1,0.5,0.9")
         return value
 
     @field_validator("checkpoint_every")
@@ -397,54 +372,10 @@ class TrainSettings(FileSettings):
         """
         if self.class_weight is not None and data.task == "regression":
             raise ValueError("class_weight is for classes; the task is regression")
-        if self.takes_tabular(encoded):
-            common: dict[str, Any] = {
-                "seed": 0,
-                "backend": "auto",
-                "dtype": "float32",
-                "test": default_share(data),
-            }
-            given = self.model_dump(exclude_none=True)
-            return TrainSettings.check({"task": data.task} | common | TABULAR | given)
         given = self.model_dump(exclude_none=True)
-        layers, layer_size = given.pop("layers", None), given.pop("layer_size", None)
-        early = self.early_stopping
-        if early is None:
-            early = self.patience is not None
-        if not early:
-            given.pop("patience", None)
-        common = {
-            "task": data.task,
-            "test": default_share(data),
-            "validation": VALIDATION if early else 0.0,
-            "early_stopping": early,
-            "seed": 0,
-            "backend": "auto",
-            "dropout": [],
-        }
-        course = data.name == "moons" and data.draw is not None and data.task == "classification"
-        profile = MOONS if course else general_profile(data, n_train)
-        if encoded:  # the indicator of a rare category is an outlier after scaling
-            common["smooth_clip"] = SMOOTH_CLIP
-        if given.get("optimizer") == "lm":
-            profile = {name: profile[name] for name in profile if name != "learning_rate"} | LM
-        merged = common | profile | given
-        if not merged["standardize"] and "smooth_clip" not in given:
-            merged.pop("smooth_clip", None)
-        if layers is not None or layer_size is not None:
-            width = layer_size or (profile["hidden"] or [8])[0]
-            merged["hidden"] = [width] * (1 if layers is None else layers)
-        if merged["early_stopping"]:
-            merged.setdefault("patience", max(PATIENCE, int(PATIENCE_SHARE * merged["epochs"])))
-        if merged["optimizer"] == "sgd":
-            merged.setdefault("momentum", 0.0)
-        is_other = merged["optimizer"] not in (profile["optimizer"], "lm")
-        if "learning_rate" not in given and is_other:
-            merged["learning_rate"] = OPTIMIZERS[merged["optimizer"]]().learning_rate
-        for name in ("activation", "dropout"):  # a single value if it is the same for all layers
-            if len(set(merged[name])) == 1:
-                merged[name] = merged[name][:1]
-        return TrainSettings.check(merged)
+        if self.takes_tabular(encoded):
+            return TrainSettings.check(defaults.tabular(data) | given)
+        return TrainSettings.check(defaults.plain(given, data, n_train, encoded))
 
     def make_optimizer(self) -> Optimizer:
         """Create the optimizer; the settings must be completed."""
@@ -476,93 +407,3 @@ def checkpoint_interval(text: str) -> int | timedelta | None:
     if not found[2]:
         return int(found[1])
     return timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours"}[found[2]]: int(found[1])})
-
-
-def default_share(dataset: Dataset) -> float:
-    """Default share of held-out samples: 0 for synthetic data and data with a test set."""
-    return 0.0 if dataset.draw is not None or dataset.X_test is not None else HELD_OUT
-
-
-def general_profile(data: Dataset, n_train: int) -> dict[str, Any]:
-    """Defaults that work well on most data: relu, Adam, about 4,000 small steps."""
-    small, classes = n_train < LARGE, data.task == "classification"
-    batch_size = 32 if small else 128
-    steps = -(-n_train // batch_size)
-    return {
-        "hidden": [64] if small else [128],
-        "activation": ["relu"],
-        "initializer": "auto",
-        "loss": "cross_entropy" if classes else "squared_error",
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        # Chosen by the held-out score on the built-in data, five seeds each.
-        "l2": (1e-3 if classes else 1e-2) if small else 1e-4,
-        "epochs": min(max(-(-UPDATES // steps), FEWEST_EPOCHS), MOST_EPOCHS),
-        "batch_size": batch_size,
-        "standardize": data.scale == 1.0,
-        "dtype": "float32",
-    }
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read settings from a TOML file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ValueError
-        If the file is not TOML, or contains an unknown setting or a value that is not allowed.
-    """
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    TrainSettings.check(fields, f"{path}: ")
-    return fields
-
-
-def merge(*levels: Mapping[str, Any]) -> TrainSettings:
-    """Merge settings from several sources.
-
-    Parameters
-    ----------
-    *levels : dict
-        Settings by name, in decreasing priority; None means not given.
-
-    Returns
-    -------
-    TrainSettings
-
-    Raises
-    ------
-    ValueError
-        If a value is not allowed.
-    """
-    merged: dict[str, Any] = {}
-    for level in reversed(levels):
-        fields = {name: value for name, value in level.items() if value is not None}
-        # A setting also removes settings of lower priority that mean the same or conflict.
-        if "hidden" in fields:
-            merged = {k: v for k, v in merged.items() if k not in ("layers", "layer_size")}
-        if "layers" in fields or "layer_size" in fields:
-            merged.pop("hidden", None)
-        if fields.get("optimizer", "sgd") != "sgd":
-            merged.pop("momentum", None)
-        if fields.get("optimizer") == "lm":
-            merged = {k: v for k, v in merged.items() if k not in NOT_OF_LM}
-        if "quantile" in fields or "quantiles" in fields:
-            merged = {k: v for k, v in merged.items() if k not in ("quantile", "quantiles")}
-        for name, loss in (("quantile", "quantile"), ("quantiles", "quantile"), ("delta", "huber")):
-            if fields.get("loss", loss) != loss:
-                merged.pop(name, None)
-        if "clip_norm" in fields or "clip_value" in fields:
-            merged = {k: v for k, v in merged.items() if k not in ("clip_norm", "clip_value")}
-        merged |= fields
-    return TrainSettings.check(merged)

@@ -18,15 +18,15 @@ from fastnn.datasets.features import usable_columns
 from fastnn.datasets.layout import Format
 from fastnn.datasets.loading import dataset_of, target_name
 from fastnn.datasets.reading import read, stem_of
-from fastnn.datasets.table import Table, listed, meant
+from fastnn.datasets.table import Table, did_you_mean, listed
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.cli.settings import TrainSettings
     from fastnn.tables import Encoding
     from fastnn.tables.columns import Column
 
-MOST_NUMBERS = 1_500_000_000  # maximum number of values of an encoded table: 12 GB in float64
+MAX_NUMBERS = 1_500_000_000  # maximum number of values of an encoded table: 12 GB in float64
 
 
 class Data(NamedTuple):
@@ -126,7 +126,7 @@ def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
             "rows? Nothing can be learnt about a class of one row"
         ]
     return [
-        f"caution: column {copy!r} gives the target away, in other words; is it known when "
+        f"caution: column {copy!r} determines the target (leakage); is it known when "
         f"predicting? (--ignore {copy!r})"
         for copy in copies_of_target(columns, y, task)
     ]
@@ -189,7 +189,7 @@ def _encoded(
         if ignored not in names:
             raise ValueError(
                 f"{table.path}: there is no column {ignored!r} to ignore; columns: {listed(names)}"
-                f"{meant(ignored, names)}"
+                f"{did_you_mean(ignored, names)}"
             )
         kinds[ignored] = "drop"
     known = target.known & _complete(columns, kinds, settings.gaps, table)
@@ -233,8 +233,8 @@ def _takes_logarithms(settings: TrainSettings | SearchSettings) -> bool:
 
 
 def _check_size(n_rows: int, encoding: Encoding) -> None:
-    """Raise if the encoded table would have more than :data:`MOST_NUMBERS` values."""
-    if n_rows * encoding.n_outputs > MOST_NUMBERS:
+    """Raise if the encoded table would have more than :data:`MAX_NUMBERS` values."""
+    if n_rows * encoding.n_outputs > MAX_NUMBERS:
         widest = max(encoding.columns, key=lambda code: len(code.outputs()))
         raise ValueError(
             f"{n_rows:,} rows of {encoding.n_outputs:,} encoded columns are too many; "
@@ -321,24 +321,24 @@ def described_rows(columns: Mapping[str, Mapping[str, str]] | None) -> list[tupl
     plain = [name for name, column in columns.items() if column["becomes"] == "number"]
     rows = [(name, c["becomes"]) for name, c in columns.items() if name not in set(plain)]
     shown = [("numbers", listed_names(plain))] if plain else []
-    width = max((len(name) for name, _ in rows[:MOST_ROWS]), default=0)
-    shown += [("column", f"{name:<{width}}  {what}") for name, what in rows[:MOST_ROWS]]
-    if len(rows) > MOST_ROWS:
-        shown.append(("column", f"and {len(rows) - MOST_ROWS} more (fastnn info MODEL)"))
+    width = max((len(name) for name, _ in rows[:MAX_ROWS]), default=0)
+    shown += [("column", f"{name:<{width}}  {what}") for name, what in rows[:MAX_ROWS]]
+    if len(rows) > MAX_ROWS:
+        shown.append(("column", f"and {len(rows) - MAX_ROWS} more (fastnn info MODEL)"))
     hints = ["--column NAME=number|boolean|category|date|drop changes one"]
     if any(column["becomes"] == "left out: identifier" for column in columns.values()):
         hints.append("--keep-index keeps identifiers")
     return [*shown, ("", ", ".join(hints))]
 
 
-MOST_ROWS = 40  # maximum number of columns that are printed on separate lines
-MOST_NAMES = 12  # maximum number of names in a list
+MAX_ROWS = 40  # maximum number of columns that are printed on separate lines
+MAX_NAMES = 12  # maximum number of names in a list
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """Join names with commas; only the first :data:`MOST_NAMES` are shown."""
-    more = f", ... ({len(names)} columns)" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    """Join names with commas; only the first :data:`MAX_NAMES` are shown."""
+    more = f", ... ({len(names)} columns)" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def describe(encoding: Encoding) -> dict[str, Any]:

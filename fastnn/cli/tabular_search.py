@@ -12,30 +12,30 @@ import numpy as np
 
 import fastnn
 from fastnn.cli.clusters import cluster
-from fastnn.cli.search import MAY_CHANGE
-from fastnn.tables.kept import InFolder
-from fastnn.tables.search import Found, Plan, search
+from fastnn.cli.search_settings import MAY_CHANGE
+from fastnn.tables.fit_store import FitFolder
+from fastnn.tables.search import Plan, SearchResult, search
 from fastnn.tables.trials import Problem, folds_of
 
 if TYPE_CHECKING:
-    from fastnn.cli.search import SearchSettings
+    from fastnn.cli.search_settings import SearchSettings
     from fastnn.datasets import Dataset
 
 
-class Done(NamedTuple):
+class CompletedSearch(NamedTuple):
     """Outcome of a search.
 
     Attributes
     ----------
-    found : Found
-    kept : InFolder
+    found : SearchResult
+    kept : FitFolder
         Stored fits, to be removed once the model is written.
     cluster : str or None
         Description of the cluster; None if the search ran on this machine.
     """
 
-    found: Found
-    kept: InFolder
+    found: SearchResult
+    kept: FitFolder
     cluster: str | None
 
 
@@ -69,7 +69,9 @@ def problem_of(dataset: Dataset, rows: np.ndarray, settings: SearchSettings, sco
     )
 
 
-def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool) -> Done:
+def run(
+    problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
+) -> CompletedSearch:
     """Run the search with progress, storing the fits in the folder.
 
     Raises
@@ -89,15 +91,15 @@ def run(problem: Problem, settings: SearchSettings, folder: Path, *, quiet: bool
         settings.time_limit,
     )
     with cluster(settings.cluster) as where:
-        kept = InFolder(folder, purpose(settings, problem.digest()), settings.backend)
+        kept = FitFolder(folder, fingerprint(settings, problem.digest()), settings.backend)
         bar = None if quiet else counting_progress("fit", plan.n_fits(problem.n_folds))
-        advance = bar.reach if bar is not None else lambda done: None
+        advance = bar.set_completed if bar is not None else lambda done: None
         with bar if bar is not None else nullcontext(), resumable(folder, quiet):
             found = search(problem, plan, kept, settings.threads, advance)
-    return Done(found, kept, where)
+    return CompletedSearch(found, kept, where)
 
 
-def go_on(folder: Path) -> str:
+def resume_hint(folder: Path) -> str:
     """Message on how to continue an interrupted search."""
     return f"to continue: fastnn search --resume {folder}"
 
@@ -109,17 +111,17 @@ def resumable(folder: Path, quiet: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if not quiet:
-            sys.stderr.write(f"fastnn: {go_on(folder)}\n")
+            sys.stderr.write(f"fastnn: {resume_hint(folder)}\n")
         raise
 
 
-def purpose(settings: SearchSettings, digest: str) -> dict[str, Any]:
+def fingerprint(settings: SearchSettings, digest: str) -> dict[str, Any]:
     """Everything that the results of a search depend on; compared when it is resumed."""
     own = settings.model_dump(exclude_none=True, exclude=set(MAY_CHANGE))
     return {"fastnn": fastnn.__version__, "settings": own, "digest of the data": digest}
 
 
-def table_of(found: Found) -> dict[str, list]:
+def table_of(found: SearchResult) -> dict[str, list]:
     """The trials as columns, best first."""
     trials = found.trials
     return {
@@ -137,7 +139,7 @@ def table_of(found: Found) -> dict[str, list]:
     }
 
 
-def result_of(done: Done) -> dict[str, Any]:
+def result_of(done: CompletedSearch) -> dict[str, Any]:
     """Results of a search other than its scores."""
     found = done.found
     result: dict[str, Any] = {

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from fastnn.cli.config import merge, read_toml
 from fastnn.cli.options import JSON, QUIET, Given, option, with_settings
 from fastnn.cli.output import INTERRUPTED, print_json, print_pairs
 from fastnn.cli.resuming import CHECKPOINT_FILE, only_resume, run_to_resume
-from fastnn.cli.settings import RUN, TrainSettings, merge, read_toml
+from fastnn.cli.settings import RUN, TrainSettings
 
 
 @with_settings(TrainSettings, argument="data", environment=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +12,11 @@ from fastnn.backends import codes
 from fastnn.cli import signals, tables
 from fastnn.cli.board import board
 from fastnn.cli.data import held_out, input_dtype, part, task_text
-from fastnn.cli.output import layers_text, note_rows, score_name, score_text
+from fastnn.cli.fitting import checkpoint_every, fit_plain, fit_tabular, make_network
+from fastnn.cli.output import layers_text, score_name, score_text
 from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.rows import RowsOfRun
+from fastnn.cli.run_results import CompletedRun, results_of, table
 from fastnn.cli.runs import (
     MODEL_FILE,
     figure,
@@ -24,18 +24,14 @@ from fastnn.cli.runs import (
     write_history,
     write_text,
 )
-from fastnn.cli.scores import check_scoring, held_out_scores, score_rows, scored, suits
-from fastnn.cli.settings import USUAL_CHECKPOINTS, TrainSettings, checkpoint_interval
-from fastnn.cli.source import path_of, recorded, shown
+from fastnn.cli.scores import check_defined, check_scoring
+from fastnn.cli.settings import TrainSettings
+from fastnn.cli.source import path_of, recorded
 from fastnn.extras import install_command, is_installed
-from fastnn.network import Network
 
 if TYPE_CHECKING:
     from fastnn.datasets import Dataset
-    from fastnn.network.ensemble import Ensemble
     from fastnn.storage.checkpoints import CheckpointFile
-    from fastnn.tables import Encoding
-    from fastnn.training.history import History
 
 
 def train(
@@ -86,10 +82,11 @@ def train(
     _check_loss(dataset, settings.loss)
     if tabular and tensorboard is not None:
         raise ValueError("--tensorboard is for the preset plain; add --preset plain")
-    net: Any = None if tabular else _network(dataset, settings)
+    net: Any = None if tabular else make_network(dataset, settings)
     dtype = np.dtype(settings.dtype) if net is None else net.dtype
     dataset.check_range(dtype)
-    _check_suits(dataset, settings.scoring)
+    if settings.scoring is not None:  # before a long training
+        check_defined(settings.scoring, settings.scoring, dataset.task, dataset.y)
     X, y = part(dataset, train_rows, np.dtype(np.float64) if net is None else input_dtype(net))
 
     with run_folder(out, dataset.name, overwrite) as folder:
@@ -98,17 +95,17 @@ def train(
         with board(*events) as summaries:
             callbacks = [] if summaries is None else summaries.callbacks
             if net is None:
-                net, history = _fit_tabular(
+                net, history = fit_tabular(
                     X, y, dataset.task, settings, checkpoint, resumed, verbose=not quiet
                 )
             else:
-                history = _fit(
+                history = fit_plain(
                     net, X, y, settings, callbacks, checkpoint, resumed, verbose=not quiet
                 )
             signals.hold()
-            run = Run(settings, dataset, net, history, X, y, encoding)
+            run = CompletedRun(settings, dataset, net, history, X, y, encoding)
             unseen = held_out(dataset, test_rows, input_dtype(net))
-            result = _result(run, *unseen)
+            result = results_of(run, *unseen)
             if summaries is not None:
                 summaries.end(result, run.score)
                 result["tensorboard"] = str(summaries.folder)
@@ -131,38 +128,6 @@ def train(
     return result, task, columns
 
 
-def _check_suits(dataset: Dataset, scoring: str | None) -> None:
-    """Raise if the score is not defined for such targets, before a long training."""
-    if scoring is not None:
-        from sklearn.dummy import DummyClassifier, DummyRegressor
-        from sklearn.metrics import get_scorer
-
-        is_regression = dataset.task == "regression"
-        dummy = DummyRegressor() if is_regression else DummyClassifier(strategy="uniform")
-        X = np.zeros((len(dataset.y), 1))
-        suits(get_scorer(scoring), scoring, dummy.fit(X, dataset.y), X, dataset.y)
-
-
-USUAL_LOSSES = ("cross_entropy", "squared_error")
-
-
-class Run(NamedTuple):
-    """A finished training."""
-
-    settings: TrainSettings
-    dataset: Dataset
-    net: Network | Ensemble
-    history: History
-    X: np.ndarray
-    y: np.ndarray
-    encoding: Encoding | None
-
-    @property
-    def score(self) -> str:
-        """Key of the run's score: "accuracy" or "r2"."""
-        return "accuracy" if self.dataset.task == "classification" else "r2"
-
-
 def _check_loss(dataset: Dataset, loss: str | None) -> None:
     """Raise if the loss belongs to the other task; it is None if not given (preset tabular)."""
     if loss is not None and (dataset.task == "regression") != (loss in codes.REGRESSION):
@@ -171,177 +136,6 @@ def _check_loss(dataset: Dataset, loss: str | None) -> None:
             f"--loss {loss} is for {suited}, but the target {dataset.target_name!r} is "
             f"one of {dataset.task} (see --task)"
         )
-
-
-def _quantile(settings: TrainSettings) -> float | list[float]:
-    """Quantile argument of the network: one quantile or several."""
-    return settings.quantiles or (0.5 if settings.quantile is None else settings.quantile)
-
-
-def _network(dataset: Dataset, settings: TrainSettings) -> Network:
-    """Create the untrained network for the data."""
-    quantile = _quantile(settings)
-    if dataset.task == "regression":
-        n_outputs = 2 if settings.loss == "gaussian" else np.size(quantile)
-    else:
-        n_classes = len(np.unique(dataset.y))
-        n_outputs = 1 if settings.loss == "binary_cross_entropy" else n_classes
-        if n_classes < 2:
-            raise ValueError(f"target {dataset.target_name!r} has a single class")
-        if n_outputs == 1 and n_classes > 2:
-            raise ValueError(f"binary_cross_entropy is for 2 classes; there are {n_classes}")
-    activation, dropout = settings.activation, settings.dropout
-    return Network(
-        [dataset.X.shape[1], *settings.hidden, n_outputs],
-        activation=activation[0] if len(activation) == 1 else activation,
-        alpha=settings.alpha,
-        loss=settings.loss,
-        label_smoothing=settings.label_smoothing or 0.0,
-        quantile=quantile,
-        delta=1.0 if settings.delta is None else settings.delta,
-        l2=settings.l2,
-        dropout=(dropout or [0.0])[0] if len(dropout) < 2 else dropout,
-        initializer=settings.initializer,
-        standardize=settings.standardize,
-        smooth_clip=settings.smooth_clip,
-        backend=settings.backend,
-        dtype=settings.dtype,
-        random_state=settings.seed,
-        n_threads=settings.threads,
-    )
-
-
-def _fit(
-    net: Network,
-    X: np.ndarray,
-    y: np.ndarray,
-    settings: TrainSettings,
-    callbacks: Sequence[Any],
-    checkpoint: CheckpointFile | None,
-    resumed: bool,
-    verbose: bool,
-) -> History:
-    """Train the network of the preset plain."""
-    from fastnn.training.history import EarlyStopping
-
-    sample_weight = None
-    if settings.class_weight is not None:
-        from sklearn.utils.class_weight import compute_sample_weight
-
-        sample_weight = compute_sample_weight(settings.class_weight, y)
-    return net.fit(
-        X,
-        y,
-        optimizer=settings.make_optimizer(),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size or None,
-        sample_weight=sample_weight,
-        validation_fraction=settings.validation,
-        early_stopping=EarlyStopping(settings.patience) if settings.early_stopping else None,
-        callbacks=callbacks,
-        verbose=verbose,
-        checkpoint=cast(Any, checkpoint),  # a CheckpointFile, which also stores the settings
-        checkpoint_every=None if checkpoint is None else _every(settings),
-        resume=resumed,
-    )
-
-
-def _fit_tabular(
-    X: np.ndarray,
-    y: np.ndarray,
-    task: str,
-    settings: TrainSettings,
-    checkpoint: CheckpointFile | None,
-    resumed: bool,
-    verbose: bool,
-) -> tuple[Network | Ensemble, History]:
-    """Train the network of the preset tabular, or an ensemble of several."""
-    import contextlib
-    import threading
-    import time
-
-    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
-    from fastnn.training.history import History
-
-    members = settings.members or 1
-    options: dict[str, Any] = {
-        "n_epochs": settings.epochs,
-        "n_members": members,
-        "validation_fraction": settings.validation,
-        # encoded columns are always numbers; their kinds must not be detected again
-        "columns": {f"x{k}": "number" for k in range(X.shape[1])},
-        "random_state": settings.seed,
-        "n_threads": settings.threads,
-        "backend": settings.backend,
-        "dtype": settings.dtype,
-        "time_limit": settings.time_limit,
-    }
-    started = time.perf_counter()
-    if task == "classification":
-        model: Any = TabularClassifier(class_weight=settings.class_weight, **options)
-    else:
-        model = TabularRegressor(
-            loss=settings.loss or "squared_error",
-            quantile=_quantile(settings),
-            delta=1.0 if settings.delta is None else settings.delta,
-            **options,
-        )
-    model._warns_of_copies = False  # it would name the encoded columns
-    bar = None
-    if verbose:
-        from fastnn.training.lines import training_progress
-
-        bar = training_progress(settings.epochs * members)
-    done: dict[int, int] = {}  # epochs of each member, keyed by the id of its list of losses
-    one_by_one = threading.Lock()  # members are trained in parallel threads
-
-    def tell(losses: list[float]) -> None:
-        assert bar is not None
-        with one_by_one:
-            done[id(losses)] = len(losses)
-            bar.reach(sum(done.values()), losses[-1])
-
-    with bar or contextlib.nullcontext():
-        if bar is not None:
-            model._after_epoch = tell
-        model.fit(
-            X,
-            y,
-            checkpoint=checkpoint,
-            checkpoint_every=None if checkpoint is None else _every(settings),
-            resume=resumed,
-        )
-    validated = bool(model.validation_curves_[0])
-    curve = _mean_curve(model.validation_curves_) if validated else None
-    # The curve is 1 - accuracy for classes; squared errors are of standardised targets with
-    # variance 1, so that 1 - error is R^2.
-    is_score = task == "classification" or model.loss == "squared_error"
-    n_held = int(np.ceil(settings.validation * len(X)))
-    n_epochs = sum(map(len, model.loss_curves_))
-    return model._averaged(), History(
-        _mean_curve(model.loss_curves_),
-        validation_loss=None if is_score else curve,
-        validation_score=1 - curve if is_score and curve is not None else None,
-        seconds=time.perf_counter() - started,
-        steps=n_epochs * max(1, (len(X) - n_held) // 256),
-        stopped=model.stopped_,
-        # members of an ensemble have different best epochs
-        best_epoch=model.best_iter_[0] - 1 if validated and members == 1 else None,
-    )
-
-
-def _mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mean curve over the members; each epoch averages the members that reached it."""
-    total, count = np.zeros((2, max(map(len, curves))))
-    for curve in curves:
-        total[: len(curve)] += curve
-        count[: len(curve)] += 1
-    return total / count
-
-
-def _every(settings: TrainSettings) -> int | timedelta | None:
-    """Interval of checkpoints: epochs or time; None for never."""
-    return checkpoint_interval(settings.checkpoint_every or USUAL_CHECKPOINTS)
 
 
 def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> CheckpointFile | None:
@@ -355,9 +149,9 @@ def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> Checkpo
     if not resumed:
         for old in [path, *folder.glob(f"{path.stem}-*{path.suffix}")]:  # one per member
             old.unlink(missing_ok=True)
-    elif _every(settings) is None:
+    elif checkpoint_every(settings) is None:
         raise ValueError("--checkpoint-every never: --resume needs the run's checkpoint")
-    if _every(settings) is None:
+    if checkpoint_every(settings) is None:
         return None
     if settings.time_limit is not None:
         if settings.checkpoint_every is not None:
@@ -369,60 +163,8 @@ def _checkpoint(folder: Path, settings: TrainSettings, resumed: bool) -> Checkpo
     return CheckpointFile(path, {"settings": settings.model_dump(exclude_none=True)})
 
 
-def _result(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray, unseen: str) -> dict[str, Any]:
-    """Results of the run, including the score on held-out samples."""
-    net, history, score = run.net, run.history, run.score
-    unseen_score = net.score(unseen_X, unseen_y) if len(unseen_X) else None
-    accuracy = unseen_score if score == "accuracy" else None
-    result: dict[str, Any] = {
-        "data": run.settings.data,
-        "task": run.dataset.task,
-        "class_weight": run.settings.class_weight,
-        **({"preset": "tabular"} if run.settings.preset == "tabular" else {}),
-        "loss_name": net.loss_name,
-        "layer_sizes": list(net.layer_sizes),
-        **({"members": len(net.networks)} if hasattr(net, "networks") else {}),
-        "backend": net.backend,
-        "dtype": net.dtype.name,
-        "samples": len(run.X),
-        "epochs": history.epochs,
-        "steps": history.steps,
-        "stopped": history.stopped,
-        "loss": net.loss(run.X, run.y),
-        score: net.score(run.X, run.y),
-        "held_out": unseen,
-        f"held_out_{score}": unseen_score,
-        **held_out_scores(net, unseen_X, unseen_y, accuracy, "held_out_"),
-        **_other_score(run, unseen_X, unseen_y),
-        "seconds": history.seconds,
-        "compile_seconds": history.compile_seconds,
-        "steps_per_second": history.steps_per_second if history.steps else None,
-    }
-    if run.encoding is not None:
-        result["columns"] = tables.describe(run.encoding)
-    if run.settings.data not in datasets.BUILT_IN and len(unseen_y):
-        from fastnn.tables.baselines import baselines
-
-        result["baselines"] = baselines(run.X, run.y, unseen_X, unseen_y, run.dataset.task)
-    if history.best_epoch is not None:
-        result["best_epoch"] = history.best_epoch + 1
-    return result
-
-
-def _other_score(run: Run, unseen_X: np.ndarray, unseen_y: np.ndarray) -> dict[str, Any]:
-    """Score chosen with ``--scoring``, on the training and the held-out samples."""
-    name = run.settings.scoring
-    if name is None:
-        return {}
-    return {
-        "scoring": name,
-        "scoring_training": scored(run.net, name, run.X, run.y),
-        "scoring_held_out": scored(run.net, name, unseen_X, unseen_y),
-    }
-
-
 def _write(
-    run: Run, folder: Path, result: dict[str, Any], rows: RowsOfRun, plots: bool
+    run: CompletedRun, folder: Path, result: dict[str, Any], rows: RowsOfRun, plots: bool
 ) -> list[str]:
     """Write model, settings, history and plots; return the names of the files."""
     from fastnn import storage
@@ -448,7 +190,7 @@ def _write(
     return [MODEL_FILE, "settings.toml", "history.csv", *pictures]
 
 
-def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
+def _draw(run: CompletedRun, folder: Path, result: dict[str, Any]) -> list[str]:
     """Draw the plots of a run; return their file names (none without matplotlib)."""
     if not is_installed("matplotlib"):
         return []
@@ -471,93 +213,3 @@ def _draw(run: Run, folder: Path, result: dict[str, Any]) -> list[str]:
             loss_curve(run.history, ax=ax, title=title)
         files.append("loss.png")
     return files
-
-
-def table(
-    result: dict[str, Any], task: str, columns: Sequence[tuple[str, str]] = ()
-) -> list[tuple[str, str]]:
-    """Format the result of a run as rows of text."""
-    score = "accuracy" if result["task"] == "classification" else "r2"
-    name, unseen = score_name(score), result[f"held_out_{score}"]
-    sizes = "-".join(map(str, result["layer_sizes"]))
-    if "members" in result:
-        sizes = f"{result['members']} of {sizes}, averaged"
-    stopped = "" if result["stopped"] == "epochs" else f", ended by {result['stopped']}"
-    if result["stopped"] == "interrupted":
-        stopped = ", interrupted"
-    best = f", best at {result['best_epoch']:,}" if "best_epoch" in result else ""
-    beside = ("baseline",) if "baselines" in result else ()
-    rate = result["steps_per_second"]
-    compiling = ""
-    if result["compile_seconds"] >= 1:
-        compiling = f", after {result['compile_seconds']:.1f} of compiling, this once"
-    return [
-        ("data", f"{shown(result['data'])}, {result['samples']:,} training samples"),
-        *note_rows(result),
-        *columns,
-        ("task", task),
-        *_about_preset(result),
-        ("network", f"{sizes}, {result['backend']}, {result['dtype']}"),
-        ("epochs", f"{result['epochs']:,}{stopped}{best}"),
-        ("training loss", f"{result['loss']:.6f}"),
-        (f"training {name}", score_text(result[score], score)),
-        (
-            f"held-out {name}",
-            "nothing was held out"
-            if unseen is None
-            else f"{score_text(unseen, score)} ({result['held_out']})",
-        ),
-        *_baseline_rows(result, score),
-        *(row for row in score_rows(result, "held_out_") if row[0] not in beside),
-        *_other_rows(result),
-        *_hint(result),
-        ("seconds", f"{result['seconds']:.3f}{compiling}"),
-        ("steps per second", "-" if rate is None else f"{rate:,.0f}"),
-        ("folder", result["folder"]),
-        ("files", ", ".join(result["files"])),
-        *([("tensorboard", result["tensorboard"])] if "tensorboard" in result else []),
-    ]
-
-
-def _about_preset(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Row that names the preset tabular, an unusual loss, and how to select the other preset."""
-    if "preset" not in result:
-        return []
-    loss = "" if result["loss_name"] in USUAL_LOSSES else f", loss {result['loss_name']}"
-    return [("preset", f"tabular (RealMLP-TD-S){loss}; --preset plain is a smaller network")]
-
-
-def _baseline_rows(result: dict[str, Any], score: str) -> list[tuple[str, str]]:
-    """Rows with the scores of simple models, and a caution if these are as good."""
-    if "baselines" not in result:
-        return []
-    constant, linear = (result["baselines"][name] for name in ("constant", "linear"))
-    name = "the most frequent class" if score == "accuracy" else "the mean"
-    majority = result.get("held_out_majority_class")
-    if majority is not None:
-        name = f"always predicting {majority!r}"
-    text = f"{score_text(constant, score)} by {name}"
-    if linear is not None:
-        text += f", {score_text(linear, score)} by a linear model"
-    rows = [("baselines", text)]
-    own = result[f"held_out_{score}"]
-    # For imbalanced classes the accuracy says little; balanced accuracy and AUC are shown instead.
-    if majority is None and (own <= constant or (linear is not None and own < linear)):
-        rows.append(("caution", "a simple model is as good as the network"))
-    return rows
-
-
-def _other_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Row with the score chosen with ``--scoring``."""
-    if "scoring" not in result:
-        return []
-    unseen = result["scoring_held_out"]
-    text = "nothing was held out" if unseen is None else f"{unseen:.4f} held out"
-    return [(result["scoring"], f"{result['scoring_training']:.4f} in training, {text}")]
-
-
-def _hint(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Row with a hint for imbalanced classes, unless ``--class-weight`` was given."""
-    if result["class_weight"] is not None or "held_out_majority_share" not in result:
-        return []
-    return [("hint", "--class-weight balanced counts every class the same")]

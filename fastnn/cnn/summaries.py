@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STATISTICS = ("min", "max", "mean", "standard_deviation")
 BUCKETS = 30
 FILTER_PIXELS = 12  # side of the square drawn for each weight of a filter
-MOST_MISCLASSIFIED = 40
+MAX_MISCLASSIFIED = 40
 
 # Settings and results shown in TensorBoard's table of hyperparameters.
 HPARAMS = (
@@ -330,7 +330,7 @@ def misclassified_figure(
     from matplotlib.figure import Figure
 
     wrong = np.flatnonzero(labels != predictions)
-    shown = wrong[:MOST_MISCLASSIFIED]
+    shown = wrong[:MAX_MISCLASSIFIED]
     if not len(shown):
         return None
     columns = 8

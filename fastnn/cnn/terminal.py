@@ -65,4 +65,4 @@ def progress_bar(steps: int, done: int, quiet: bool) -> Iterator[Callable[[int],
     from fastnn.training.bars import CountingBar
 
     with CountingBar("step", steps, Console(stderr=True), done) as bar:
-        yield bar.reach
+        yield bar.set_completed

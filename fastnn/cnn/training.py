@@ -332,7 +332,7 @@ def resume(
     folder = Path(folder)
     path = folder / runs.CHECKPOINT_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: there is no {path.name} to go on from")
+        raise FileNotFoundError(f"{folder}: there is no {path.name} to continue from")
     description, arrays = runs.read(path, slots=True)
     settings = description.settings
     if steps is not None and steps != settings.steps:

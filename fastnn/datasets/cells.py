@@ -86,14 +86,14 @@ class Parsed(NamedTuple):
     usual: str | None = None
 
 
-def is_gap(cell: str) -> bool:
+def is_missing(cell: str) -> bool:
     """Whether a cell means a missing value in a numeric column."""
     return cell.lower() in NUMBER_GAPS
 
 
 def kind(cell: str) -> str:
     """Kind of a single cell: "gap", "number", "truth", "date" or "text"."""
-    if is_gap(cell):
+    if is_missing(cell):
         return "gap"
     if parse_number(cell, ".") is not None or parse_number(cell, ",") is not None:
         return "number"
@@ -107,7 +107,7 @@ def is_date(cell: str) -> bool:
     return _DATE.fullmatch(cell) is not None
 
 
-def moment(cell: str) -> datetime | None:
+def parse_date(cell: str) -> datetime | None:
     """Parse an ISO 8601 date as an aware datetime, in UTC if it names no time zone.
 
     Returns None for anything else, including impossible dates such as 31 February.
@@ -238,7 +238,9 @@ def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False)
     Parsed
     """
     # Keep the order of the column, so that messages do not depend on hash values.
-    different = {cell: 0 for cell in dict.fromkeys(column) if cell is not None and not is_gap(cell)}
+    different = {
+        cell: 0 for cell in dict.fromkeys(column) if cell is not None and not is_missing(cell)
+    }
     for way in (_truth, _numbers, _dates):
         table, how = way(different.keys(), decimal, units)
         if len(table) == len(different):
@@ -311,7 +313,7 @@ def _dates(
 
     start, table = datetime(1970, 1, 1, tzinfo=UTC), {}
     for cell in cells:
-        found = moment(cell)
+        found = parse_date(cell)
         if found is not None:
             table[cell] = (found - start).total_seconds() / 86400
     return table, "dates read as days since 1970-01-01" if table else None

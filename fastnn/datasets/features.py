@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fastnn.datasets.table import Table, listed, meant
+from fastnn.datasets.table import Table, did_you_mean, listed
 
 GAPS = ("error", "drop")
 
@@ -40,7 +40,7 @@ def usable_columns(
         if name not in table.names:
             raise ValueError(
                 f"{table.path}: there is no column {name!r} to ignore; "
-                f"columns: {listed(table.names)}{meant(name, table.names)}"
+                f"columns: {listed(table.names)}{did_you_mean(name, table.names)}"
             )
         if name == target:
             raise ValueError(f"{table.path}: column {name!r} is the target and cannot be ignored")

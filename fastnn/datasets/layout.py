@@ -14,7 +14,7 @@ from fastnn.datasets import cells
 
 SAMPLE = 200  # lines from which the layout is detected
 CELLS = 10_000  # maximum number of cells examined, but at least those of ten lines
-LEAST_CODE = 4  # minimum number of digits of a code with leading zeros; 07 may be an hour
+MIN_CODE_DIGITS = 4  # minimum number of digits of a code with leading zeros; 07 may be an hour
 SEPARATORS = {"tab": "\t", "\\t": "\t", "blank": " ", "blanks": " ", "space": " "}
 _NAMES = {"\t": "tabs", " ": "blanks", ",": "commas", ";": "semicolons", "|": "bars"}
 COMMENTS = ("#", "%", "//")
@@ -154,7 +154,11 @@ def _codes_read_as_numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) 
     for name, column in zip(names, zip(*complete, strict=True), strict=False):
         cells_there = [cell for cell in column if cell]
         widths = set(map(len, cells_there))
-        if len(widths) == 1 and min(widths) >= LEAST_CODE and all(map(str.isdecimal, cells_there)):
+        if (
+            len(widths) == 1
+            and min(widths) >= MIN_CODE_DIGITS
+            and all(map(str.isdecimal, cells_there))
+        ):
             example = next((cell for cell in cells_there if cell[0] == "0" < max(cell)), None)
             if example is not None:
                 notes.append(

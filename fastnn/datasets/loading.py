@@ -15,7 +15,7 @@ from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.layout import Format
 from fastnn.datasets.mnist import load_mnist
 from fastnn.datasets.reading import read, stem_of
-from fastnn.datasets.table import Table, listed, meant
+from fastnn.datasets.table import Table, did_you_mean, listed
 from fastnn.datasets.targets import TASKS, check_target, target_column
 
 
@@ -253,5 +253,5 @@ def target_name(table: Table, target: str | int | None) -> str:
     try:
         return table.names[int(target)]
     except (ValueError, IndexError):
-        columns += meant(target, table.names)
+        columns += did_you_mean(target, table.names)
         raise ValueError(f"{table.path}: there is no column {target!r}; {columns}") from None

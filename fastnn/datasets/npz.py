@@ -76,7 +76,7 @@ def _shape(path: Path, archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
         needed, there = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy").file_size
         if file.tell() + needed != there:
             raise ValueError(
-                f"{path}: {name!r} is said to be of shape {shape}, {needed:,} bytes; there are "
+                f"{path}: {name!r} is declared with shape {shape}, {needed:,} bytes; there are "
                 f"{there - file.tell():,}"
             )
         return shape

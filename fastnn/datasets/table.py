@@ -119,7 +119,7 @@ def days(column: np.ndarray) -> np.ndarray:
     return passed / np.timedelta64(1, "D")
 
 
-def meant(name: object, names: Sequence[str]) -> str:
+def did_you_mean(name: object, names: Sequence[str]) -> str:
     """The closest of the names, as a question at the end of a message; empty if none is close."""
     near = difflib.get_close_matches(str(name), names, 1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -89,7 +89,7 @@ def _are_dates(texts: list[str | None]) -> bool:
     from fastnn.tables.dates import order_of
 
     different = dict.fromkeys(texts)
-    words = (cell for cell in different if cell is not None and not cells.is_gap(cell))
+    words = (cell for cell in different if cell is not None and not cells.is_missing(cell))
     return order_of(islice(words, ENOUGH)) is not None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 FEW = 10  # maximum number of different whole numbers that are classes if each is frequent enough
-MOST = 1000  # more different values are never taken as classes
+MAX_CLASSES = 1000  # more different values are never taken as classes
 ROWS_OF_CODES, ROWS_OF_OTHERS = 2, 5  # minimum mean rows per class: numbered from 0 or 1, or not
 EVEN = 0.25  # maximum squared coefficient of variation of the frequencies; >= 0.4 for a normal
 
@@ -58,7 +58,7 @@ def _are_codes(values: np.ndarray, counts: np.ndarray) -> bool:
     if n_values <= FEW:
         codes = from_the_start and span == n_values
         return n_rows >= n_values * (ROWS_OF_CODES if codes else ROWS_OF_OTHERS)
-    if n_values > MOST or not from_the_start or n_values < 0.9 * span:
+    if n_values > MAX_CLASSES or not from_the_start or n_values < 0.9 * span:
         return False
     # Subtract the variation that equally frequent classes have by chance.
     mean = n_rows / n_values

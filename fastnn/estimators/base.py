@@ -17,8 +17,8 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
-from fastnn.estimators.checkpoints import Keeping
-from fastnn.estimators.checks import AllOrNothing, check_values, name_in_errors
+from fastnn.estimators.checkpoints import CheckpointOptions
+from fastnn.estimators.checks import RollbackOnError, check_values, name_in_errors
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
@@ -233,8 +233,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         >>> model.n_features_in_
         4
         """
-        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
-        return self._fit(X, y, sample_weight, validation_data, keeping=keeping)
+        checkpointing = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
+        return self._fit(X, y, sample_weight, validation_data, checkpointing=checkpointing)
 
     def _fit(
         self,
@@ -243,14 +243,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         sample_weight: Any,
         validation_data: tuple | None = None,
         incremental: bool = False,
-        keeping: Keeping | None = None,
+        checkpointing: CheckpointOptions | None = None,
     ) -> BaseMLP:
         hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
-        with AllOrNothing(self):  # until the training begins
+        with RollbackOnError(self):  # until the training begins
             for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
                 check_values(name, value, name == "y" and is_classifier(self))
             with name_in_errors("X or y"):
@@ -287,7 +287,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 if self.solver == "lbfgs":
                     fit_lbfgs(self, net, data, context)
                 else:
-                    fit_stochastic(self, net, data, validation_data, incremental, context, keeping)
+                    fit_stochastic(
+                        self, net, data, validation_data, incremental, context, checkpointing
+                    )
             if context is not None:
                 context.end()
             if not all_finite(net.params):

@@ -12,39 +12,39 @@ from fastnn.estimators.solvers import Data
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
-    Purpose,
+    RunFingerprint,
     digest,
     plain,
 )
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
-    from fastnn.storage.checkpoints import Kept
+    from fastnn.storage.checkpoints import Checkpoint
 
 # Parameters that may differ when a training is resumed.
 _MAY_DIFFER = ("max_iter", "verbose", "warm_start", "random_state", "backend")
 
 
-class Keeping(NamedTuple):
+class CheckpointOptions(NamedTuple):
     """The arguments of ``fit`` about checkpoints.
 
     Attributes
     ----------
     checkpoint : path or None
     every : int, timedelta or None
-    kept : Kept or None
+    kept : Checkpoint or None
         The checkpoint from which to resume.
     """
 
     checkpoint: Any
     every: CheckpointEvery
-    kept: Kept | None
+    kept: Checkpoint | None
 
     @classmethod
     def of(
         cls, estimator: BaseMLP, checkpoint: Any, every: CheckpointEvery, resume: Any
-    ) -> Keeping | None:
+    ) -> CheckpointOptions | None:
         """Validate the arguments; return None if no checkpoints are requested."""
         if checkpoint is None and not resume:
             if every is not None:
@@ -77,23 +77,23 @@ class Keeping(NamedTuple):
         random : dict
             State of the random generator.
         """
-        purpose = _purpose(estimator, data, validation)
+        fingerprint = _fingerprint(estimator, data, validation)
         random_state = estimator._random_state
         if self.kept is not None:
-            self.kept.check(purpose, ("max_iter", estimator.max_iter))
-            if self.kept.point.random is None:
+            self.kept.check(fingerprint, ("max_iter", estimator.max_iter))
+            if self.kept.position.random is None:
                 raise ValueError(f"{self.kept.path}: has no state of random numbers")
-            _restore_random_state(random_state, self.kept.point.random)
+            _restore_random_state(random_state, self.kept.position.random)
         random = _random_state_to_dict(random_state)
         if self.checkpoint is None:
             return None, random
         from fastnn.storage.checkpoints import CheckpointFile, checkpoints
 
         file = CheckpointFile.of(self.checkpoint)
-        return checkpoints(estimator, file, self.every, purpose), random
+        return checkpoints(estimator, file, self.every, fingerprint), random
 
 
-def restore_checkpoint(estimator: BaseMLP, kept: Kept) -> None:
+def restore_checkpoint(estimator: BaseMLP, kept: Checkpoint) -> None:
     """Copy the state of a checkpoint to an estimator, except its random generator."""
     other = kept.model
     estimator._network().params[:] = other._network().params
@@ -116,17 +116,17 @@ def restore_checkpoint(estimator: BaseMLP, kept: Kept) -> None:
     if estimator.best_validation_score_ is None and estimator.validation_scores_ is not None:
         estimator.best_validation_score_ = -np.inf
     if estimator.early_stopping:
-        estimator._best_params = kept.point.best.params
+        estimator._best_params = kept.position.best.params
 
 
-def best_of(estimator: BaseMLP) -> Best:
+def best_of(estimator: BaseMLP) -> BestEpoch:
     """The parameters that early stopping would restore."""
     if not estimator.early_stopping:
-        return Best()
-    return Best(0.0, estimator.n_iter_, estimator._best_params)
+        return BestEpoch()
+    return BestEpoch(0.0, estimator.n_iter_, estimator._best_params)
 
 
-def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose:
+def _fingerprint(estimator: BaseMLP, data: Data, validation: Data | None) -> RunFingerprint:
     """Settings and data that must be equal when a training is resumed; epochs may differ."""
     parameters = {
         name: value
@@ -145,7 +145,7 @@ def _purpose(estimator: BaseMLP, data: Data, validation: Data | None) -> Purpose
     arrays = {"X": _arrays(data.x), "y": [data.targets], "sample_weight": [data.weights]}
     if validation is not None:
         arrays["validation_data"] = [*_arrays(validation.x), validation.targets, validation.weights]
-    return Purpose(plain(settings), {name: digest(*parts) for name, parts in arrays.items()})
+    return RunFingerprint(plain(settings), {name: digest(*parts) for name, parts in arrays.items()})
 
 
 def _arrays(x: Any) -> list[np.ndarray]:

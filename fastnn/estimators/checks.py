@@ -76,7 +76,7 @@ def check_class_weight(weights: Any) -> None:
             )
 
 
-class AllOrNothing:
+class RollbackOnError:
     """Context that sets attributes; after an error or Ctrl-C the earlier ones are put back.
 
     Only the attributes themselves: arrays that are changed in place stay changed.

@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
-from fastnn.estimators.checks import AllOrNothing, check_values
+from fastnn.estimators.checks import RollbackOnError, check_values
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.validation import as_real
@@ -89,7 +89,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
         >>> model.n_held_out_
         200
         """
-        with AllOrNothing(self):
+        with RollbackOnError(self):
             self._fit(X, y, sample_weight)
         return self
 

@@ -25,7 +25,7 @@ from fastnn.estimators.checkpoints import best_of
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
-from fastnn.training.checkpoints import Checkpoints, Point
+from fastnn.training.checkpoints import Checkpoints, RunPosition
 from fastnn.training.run import Run, batch_sizes, next_length
 from fastnn.training.schedules import SCHEDULES
 
@@ -62,7 +62,7 @@ class StateCopy:
         before = time.perf_counter()
         if before < self.due or run.checkpoints is None:
             return
-        self.contents, self.step = run.checkpoints.pack(run.point()), run.step
+        self.contents, self.step = run.checkpoints.pack(run.position()), run.step
         now = time.perf_counter()
         self.due = now + 50 * (now - before)
 
@@ -83,7 +83,7 @@ class EpochRun(Run):
         At most the number of samples.
     epochs : int
     context : Callbacks or None
-    checkpoints, point
+    checkpoints, position
         As for :class:`Run`.
     random : dict or None
         State of the random generator at the start, for the checkpoints.
@@ -108,7 +108,7 @@ class EpochRun(Run):
         context: Callbacks | None,
         *,
         checkpoints: Checkpoints | None = None,
-        point: Point | None = None,
+        position: RunPosition | None = None,
         random: dict[str, Any] | None = None,
     ) -> None:
         self.estimator, self.network, self.context = estimator, network, context
@@ -127,7 +127,7 @@ class EpochRun(Run):
             [part.batches for part in self.epoch_parts],
             n_threads=network.n_threads,
             checkpoints=checkpoints,
-            point=point,
+            position=position,
         )
         self.unit = self.batches
         self.losses_by_step = (
@@ -344,9 +344,9 @@ class EpochRun(Run):
         estimator.n_iter_ = completed
         estimator.loss_ = curve[-1] if curve else float("nan")
 
-    def point(self) -> Point:
+    def position(self) -> RunPosition:
         """Position of this run, at the end of an epoch."""
-        return Point(
+        return RunPosition(
             self.first_epoch,
             self.step,
             self.batches,
@@ -361,7 +361,7 @@ class EpochRun(Run):
         if self.checkpoints is None or self.stopped == "diverged":
             return
         if self.stopped != "interrupted":
-            self.checkpoints.save(self.point())
+            self.checkpoints.save(self.position())
         elif self.state_copy.step > self.checkpoints.step:
             self.checkpoints.write(self.state_copy.contents)
 

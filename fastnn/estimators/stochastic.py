@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight
 
 from fastnn.estimators.callbacks import Callbacks
-from fastnn.estimators.checkpoints import Keeping, restore_checkpoint
+from fastnn.estimators.checkpoints import CheckpointOptions, restore_checkpoint
 from fastnn.estimators.checks import check_values, name_in_errors
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
@@ -33,15 +33,17 @@ def fit_stochastic(
     validation_data: tuple | None,
     incremental: bool,
     context: Callbacks | None,
-    keeping: Keeping | None,
+    checkpointing: CheckpointOptions | None,
 ) -> None:
     """Train by epochs until the loss or the validation score no longer improves."""
     if estimator.solver == "lm":
-        check_lm(estimator, net, keeping is not None)
+        check_lm(estimator, net, checkpointing is not None)
     if not hasattr(estimator, "loss_curve_"):
         _start_records(estimator)
     given = _convert_validation_data(estimator, data, validation_data)
-    checkpoints, random = (None, None) if keeping is None else keeping.begin(estimator, data, given)
+    checkpoints, random = (
+        (None, None) if checkpointing is None else checkpointing.begin(estimator, data, given)
+    )
     if not incremental or not hasattr(estimator, "_optimizer"):
         optimizer = make_optimizer(estimator.solver, estimator.get_params(deep=False))
         # the attribute name is scikit-learn's, whose tests read the learning rate from it
@@ -61,7 +63,7 @@ def fit_stochastic(
     if estimator.early_stopping:
         estimator._best_params = net.params.copy()
     estimator.n_iter_ = 0
-    kept = None if keeping is None else keeping.kept
+    kept = None if checkpointing is None else checkpointing.kept
     if kept is not None:
         restore_checkpoint(estimator, kept)
         state = estimator._optimizer
@@ -80,7 +82,7 @@ def fit_stochastic(
             epochs,
             context,
             checkpoints=checkpoints,
-            point=None if kept is None else kept.point,
+            position=None if kept is None else kept.position,
             random=random,
         )
         run.execute()

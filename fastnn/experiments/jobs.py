@@ -87,21 +87,21 @@ def make_network(
 
 
 # Folder for the checkpoints of trainings; None if they are not stored.
-_kept: ContextVar[Path | None] = ContextVar("kept", default=None)
+_cache_folder: ContextVar[Path | None] = ContextVar("cache_folder", default=None)
 
 
 @contextmanager
-def keeping(folder: Path | None) -> Iterator[None]:
+def cached_trainings(folder: Path | None) -> Iterator[None]:
     """Context in which trainings write checkpoints to a folder, and resume from those in it."""
-    token = _kept.set(folder)
+    token = _cache_folder.set(folder)
     try:
         yield
     finally:
-        _kept.reset(token)
+        _cache_folder.reset(token)
 
 
-def remove_kept(folder: Path) -> None:
-    """Remove the checkpoints of :func:`keeping`, and the folder if it is then empty."""
+def remove_cache(folder: Path) -> None:
+    """Remove the checkpoints of :func:`cached_trainings`, and the folder if it is then empty."""
     for path in [*folder.glob("fit-*.safetensors"), *folder.glob(".fit-*.tmp")]:
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -125,10 +125,10 @@ def train(
 ) -> Run:
     """Train a network; if the loss overflows, the run is marked as diverged.
 
-    Within :func:`keeping`, a training that was completed before is not repeated.
+    Within :func:`cached_trainings`, a training that was completed before is not repeated.
     """
     optimizer = optimizer or fastnn.SGD(learning_rate=LEARNING_RATE)
-    folder = _kept.get()
+    folder = _cache_folder.get()
     again: dict[str, Any] = {}
     if folder is not None:
         name = _key(network, X, y, (repr(optimizer), epochs, batch_size))

@@ -88,22 +88,10 @@ def more_data(
 
     def one(job: tuple[str, str, int]) -> Run:
         kind, name, seed = job
-        settings: dict[str, Any] = {
-            "activation": name,
-            "seed": seed,
-            "backend": backend,
-            "initializer": "auto",
-        }
+        settings = {"activation": name, "seed": seed, "backend": backend, "initializer": "auto"}
         if kind == "quantiles":
-            train_set, held_out = _quantiles(seed, samples), fresh
-            network = jobs.make_network([2, 8, 8, 3], **settings)
-            options = {"epochs": epochs}
-        else:
-            train_set, held_out = splits[seed]
-            network = jobs.make_network([64, hidden, 10], l2=1e-4, **settings)
-            options = {"epochs": digits_epochs, "batch_size": 64}
-        adam = fastnn.Adam(learning_rate=0.01)
-        return jobs.train_and_measure(network, train_set, held_out, optimizer=adam, **options)
+            return _train_quantiles(_quantiles(seed, samples), fresh, epochs, settings)
+        return _train_digits(*splits[seed], hidden, digits_epochs, settings)
 
     runs = jobs.by_case(one, product(KINDS, activations, range(seeds)), tick)
     table = {
@@ -149,6 +137,24 @@ def more_data(
             "Nothing in the formulas changes with the number of classes or of inputs; only the "
             "shapes do.",
         ],
+    )
+
+
+def _train_quantiles(train_set: Any, held_out: Any, epochs: int, settings: dict[str, Any]) -> Run:
+    """Train a network on the three classes, with full batches."""
+    network = jobs.make_network([2, 8, 8, 3], **settings)
+    adam = fastnn.Adam(learning_rate=0.01)
+    return jobs.train_and_measure(network, train_set, held_out, optimizer=adam, epochs=epochs)
+
+
+def _train_digits(
+    train_set: Any, held_out: Any, hidden: int, epochs: int, settings: dict[str, Any]
+) -> Run:
+    """Train a network on the ten classes, in batches."""
+    network = jobs.make_network([64, hidden, 10], l2=1e-4, **settings)
+    adam = fastnn.Adam(learning_rate=0.01)
+    return jobs.train_and_measure(
+        network, train_set, held_out, optimizer=adam, epochs=epochs, batch_size=64
     )
 
 

@@ -24,7 +24,7 @@ from fastnn.experiments import (
     trouble,
     width,
 )
-from fastnn.experiments.jobs import keeping, remove_kept
+from fastnn.experiments.jobs import cached_trainings, remove_cache
 from fastnn.experiments.result import Result
 from fastnn.extras import require
 from fastnn.training.checkpoints import differences
@@ -102,7 +102,7 @@ def choose(only: str | Sequence[str] | None) -> list[str]:
 
 
 STATE_FILE = "run.json"  # exists while a run is in progress, and after it was stopped
-KEPT = "trainings"
+CACHE_FOLDER = "trainings"
 
 
 def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> None:
@@ -114,7 +114,7 @@ def _begin(folder: Path, asked: dict[str, Any], resume: bool) -> None:
             raise ValueError(f"{folder}: another run was stopped there: {'; '.join(found)}")
         return
     path.unlink(missing_ok=True)
-    remove_kept(folder / KEPT)
+    remove_cache(folder / CACHE_FOLDER)
     write_atomically(path, (json.dumps(asked) + "\n").encode())
 
 
@@ -229,7 +229,7 @@ def run(
                 options["tick"] = tick_for(name)
             if progress is not None:
                 progress(name, done / whole)
-            with keeping(None if folder is None else folder / KEPT):
+            with cached_trainings(None if folder is None else folder / CACHE_FOLDER):
                 results[name] = EXPERIMENTS[name](**options)
             if folder is not None:
                 drawn[name] = drawer.submit(report.draw, results[name], folder)
@@ -244,7 +244,7 @@ def run(
                     tick((number + 1) / len(names))
             report.write(results, embedded, folder, about)
             (folder / STATE_FILE).unlink(missing_ok=True)
-            remove_kept(folder / KEPT)
+            remove_cache(folder / CACHE_FOLDER)
     finally:
         drawer.shutdown(cancel_futures=True)
     return results

@@ -81,28 +81,9 @@ def hidden_units(
             "least_held_out_loss": best_units,
             "highest_held_out_accuracy": most_accurate,
         },
-        [
-            Picture(
-                "hidden_units_boundaries",
-                f"Boundaries with {', '.join(map(str, shown))} hidden units, seed 0. With more "
-                "units the line bends around single points.",
-                "Three panels with the same points and axes; the boundary grows more crooked "
-                "from left to right.",
-                partial(
-                    style.boundaries,
-                    [(f"{activation}, 2-{h}-2", runs[h, 0]) for h in shown],
-                    *jobs.moons(0),
-                ),
-            ),
-            Picture(
-                "hidden_units_curves",
-                "Training and held-out results over the number of hidden units; bars are one "
-                "standard error.",
-                "Two line charts over the number of hidden units. The training loss keeps "
-                "falling; the held-out loss falls, then rises.",
-                partial(_draw_curves, table, best, several),
-            ),
-        ],
+        _pictures(
+            [(f"{activation}, 2-{h}-2", runs[h, 0]) for h in shown], shown, table, best, several
+        ),
         [
             means_table(
                 ["hidden units", "parameters"],
@@ -112,6 +93,38 @@ def hidden_units(
         ],
         _findings(table, best_units, most_accurate, best),
     )
+
+
+def _pictures(
+    named_runs: list[tuple[str, Run]],
+    shown: Sequence[int],
+    table: Numbers,
+    best: float,
+    several: str,
+) -> list[Picture]:
+    """Boundaries of some networks, and curves over the number of hidden units."""
+    return [
+        Picture(
+            "hidden_units_boundaries",
+            f"Boundaries with {', '.join(map(str, shown))} hidden units, seed 0. With more "
+            "units the line bends around single points.",
+            "Three panels with the same points and axes; the boundary grows more crooked "
+            "from left to right.",
+            partial(
+                style.boundaries,
+                named_runs,
+                *jobs.moons(0),
+            ),
+        ),
+        Picture(
+            "hidden_units_curves",
+            "Training and held-out results over the number of hidden units; bars are one "
+            "standard error.",
+            "Two line charts over the number of hidden units. The training loss keeps "
+            "falling; the held-out loss falls, then rises.",
+            partial(_draw_curves, table, best, several),
+        ),
+    ]
 
 
 def _numbers(runs: Sequence[Run]) -> dict[str, Any]:

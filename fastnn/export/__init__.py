@@ -3,15 +3,15 @@
 | file | contents |
 |---|---|
 | ``plain.py`` | ``PlainNetwork``: a trained network as a list of layers, used by all exports |
+| ``from_models.py``, ``pipeline.py`` | conversion of trained models and pipelines to it |
 | ``table.py`` | ``PlainTable``: the encoding of a table and the networks after it |
 | ``onnx.py``, ``onnx_table.py`` | ONNX graphs of networks, and of the encoding of columns |
 | ``skl2onnx_converters.py`` | converters for skl2onnx |
-| ``c.py``, ``c_jacobian.py``, ``c_selftest.py``, ``c_table.py`` | one C99 file |
+| ``c.py``, ``c_*.py`` | one C99 file |
 | ``keras.py``, ``torch.py``, ``sklearn.py`` | conversion to and from models of these libraries |
-| ``pipeline.py`` | scikit-learn's pipelines of scalers and an estimator, as a list of layers |
 | ``collector.py`` | converts the layers of another library's model to a network |
 | ``compiled.py``, ``compiled_*.py`` | Numba and C callables |
-| ``files.py``, ``cli.py`` | ``write`` a file; ``fastnn export`` |
+| ``files.py`` | ``write`` a file of any format |
 
 Other libraries are imported when a function needs them.
 
@@ -29,9 +29,10 @@ Examples
 
 from fastnn.export.c import to_c
 from fastnn.export.files import TARGETS, write
+from fastnn.export.from_models import describe
 from fastnn.export.keras import from_keras, to_keras
 from fastnn.export.onnx import to_onnx
-from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.export.plain import Layer, PlainNetwork
 from fastnn.export.skl2onnx_converters import register_skl2onnx
 from fastnn.export.sklearn import from_sklearn, to_sklearn
 from fastnn.export.torch import from_torch, to_torch

@@ -10,7 +10,8 @@ import numpy as np
 from fastnn.export.c_selftest import N_VECTORS
 from fastnn.export.c_source import Source
 from fastnn.export.c_table import table_to_c
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.from_models import describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.export.table import describe_table
 from fastnn.network import Network
 from fastnn.validation import as_matrix

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.export.c_selftest import N_VECTORS, TOLERANCE
+from fastnn.export.c_selftest import N_VECTORS
 from fastnn.export.c_source import Source, c_string
+from fastnn.export.c_table_selftest import TableSelfTest
 from fastnn.export.plain import PlainNetwork
 from fastnn.export.table import PlainTable, RawRows
 
@@ -80,7 +81,7 @@ class TableSource:
             self._prototypes(),
             *map(self._categories, self.table.categories),
         ]
-        if self._dates():
+        if self.dates:
             parts += [self._seconds(), self._date()]
         parts += [self._encode(), self.shared_source.dense(), *self.shared_source.activations()]
         for member in self.members:
@@ -92,10 +93,12 @@ class TableSource:
             parts.append(
                 f"{self.shared_source.labels()} = {{{self.shared_source.label_values()}}};\n"
             )
-        parts += [self._outputs(), self._label(), self._test()]
+        parts += [self._outputs(), self._label(), TableSelfTest(self).text()]
         return "\n".join(part for part in parts if part)
 
-    def _dates(self) -> list[ColumnCode]:
+    @property
+    def dates(self) -> list[ColumnCode]:
+        """Columns of dates."""
         return [code for code in self.table.numbers if code.kind == "date"]
 
     def _comment(self) -> str:
@@ -145,7 +148,7 @@ class TableSource:
     def _prototypes(self) -> str:
         name, plain = self.name, self.plain
         lines = [f"int {name}_code_{own}(const char *text);" for own in self.code.values()]
-        if self._dates():
+        if self.dates:
             lines.append(f"{self._seconds_head()};")
         if plain.is_regression:
             lines.append(f"void {self._head('predict')}, double *y);")
@@ -216,7 +219,7 @@ class TableSource:
                 "{",
             ],
         )
-        if self._dates():
+        if self.dates:
             lines.append("    double part[4];")
         lines.append("    double v;" if self.number else "    (void)numbers;")
         lines.append("    int c;" if self.code else "    (void)codes;")
@@ -322,77 +325,6 @@ class TableSource:
             "    return best;\n}\n"
         )
 
-    # --- the self-test ----------------------------------------------------------------------
-
-    def _test(self) -> str:
-        """The program that compares with predictions of the NumPy reference."""
-        name, n, rows = self.name, self.outputs, len(self.rows.codes)
-        expected = self.table.expected(self.rows)
-        shift = self.plain.target_shift if self.plain.is_regression else None
-        scale = float(np.abs(expected - (0.0 if shift is None else shift)).max()) or 1.0
-        limit = TOLERANCE[self.plain.dtype.name].rstrip("f")
-        numbers, codes, checks = "0", "0", []
-        tables = [_doubles(f"{name}_test_y", expected)]
-        if width := self.rows.numbers.shape[1]:
-            tables.append(_doubles(f"{name}_test_numbers", self.rows.numbers))
-            numbers = f"{name}_test_numbers + k * {width}"
-        given = [f"const double *numbers = {numbers};", f"const int *codes = {codes};"]
-        if self.code:
-            tables.append(_integers(f"{name}_test_codes", self.rows.codes))
-            codes = f"{name}_test_codes + k * {len(self.code)}"
-            given[1] = f"const int *codes = {codes};"
-        if self.table.encoding is None:
-            given = [f"const double *x = {numbers};"]
-        for code in self.table.categories:
-            own = self.code[code.name]
-            checks += [
-                f"    for (int k = 0; k < {len(code.categories)}; k++)",
-                f"        wrong += {name}_code_{own}({name}_categories_{own}[k]) != k;",
-                f'    wrong += {name}_code_{own}("") != -1;',
-            ]
-        if self._dates():
-            checks.append(f"    wrong += {name}_seconds(2024, 2, 29, 12, 30, 5) != 1709209805.0;")
-        return "\n".join(
-            [
-                f"#ifdef {name.upper()}_TEST\n#include <stdio.h>\n",
-                *tables,
-                "int main(void)\n{",
-                f"    const double allowed = {limit} * {scale!r};",
-                "    double largest = 0;",
-                "    int wrong = 0;",
-                *checks,
-                f"    for (int k = 0; k < {rows}; k++) {{",
-                *(f"        {line}" for line in given),
-                *self._calls(),
-                f"        for (int j = 0; j < {n}; j++) {{",
-                f"            const double difference = fabs(y[j] - {name}_test_y[k * {n} + j]);",
-                "            if (!(difference <= allowed))",
-                "                wrong++;",
-                "            if (difference > largest)",
-                "                largest = difference;",
-                "        }",
-                "    }",
-                f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong,',
-                "           largest);",
-                "    return wrong != 0;\n}\n#endif\n",
-            ]
-        )
-
-    def _calls(self) -> list[str]:
-        name, n = self.name, self.outputs
-        lines = [f"        double y[{n}];"]
-        if self.plain.is_regression:
-            return [*lines, f"        {name}_predict({self.passed}, y);"]
-        if self.plain.is_multilabel:
-            lines.append(f"        int labels[{n}];")
-        lines.append(f"        {name}_predict_proba({self.passed}, y);")
-        if self.plain.is_multilabel:
-            lines.append(f"        {name}_predict({self.passed}, labels);")
-            wrong = "labels[j] != (y[j] > 0.5)"
-        else:
-            wrong = f"y[j] > y[{name}_predict({self.passed})]"
-        return [*lines, f"        for (int j = 0; j < {n}; j++)", f"            wrong += {wrong};"]
-
 
 def _standardising(plain: PlainNetwork) -> PlainNetwork:
     """Add scales of the features to a network, so that its functions take doubles."""
@@ -418,18 +350,3 @@ def _identifiers(names: Iterable[str]) -> list[str]:
 def _comment(name: str) -> str:
     """Make a name safe inside of a C comment."""
     return re.sub(r"[^ -~]|\*/|/\*|\\|\?\?", "_", name)
-
-
-def _doubles(name: str, values: np.ndarray) -> str:
-    numbers = ["NAN" if np.isnan(value) else repr(value) for value in values.ravel().tolist()]
-    return _table("double", name, numbers)
-
-
-def _integers(name: str, values: np.ndarray) -> str:
-    return _table("int", name, list(map(str, values.ravel().tolist())))
-
-
-def _table(kind: str, name: str, numbers: list[str]) -> str:
-    lines = [", ".join(numbers[k : k + 6]) for k in range(0, len(numbers), 6)]
-    body = ",\n    ".join(lines)
-    return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}}};\n"

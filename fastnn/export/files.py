@@ -12,9 +12,10 @@ import numpy as np
 
 from fastnn.datasets import write_atomically
 from fastnn.export.c import to_c
+from fastnn.export.from_models import describe
 from fastnn.export.keras import to_keras
 from fastnn.export.onnx import to_onnx
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.export.sklearn import to_sklearn
 from fastnn.export.table import describe_table
 from fastnn.export.torch import to_torch
@@ -98,7 +99,7 @@ def write(
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not overwrite:
         raise FileExistsError(
-            f"{path} is there already; choose another name or overwrite=True (--overwrite)"
+            f"{path} exists already; choose another name or overwrite=True (--overwrite)"
         )
     if jacobian and to != "c":
         raise ValueError(f"jacobian=True is for C; got {path.name}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.export.collector import LayerCollector
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.from_models import describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.extras import require
 from fastnn.network import Network
 

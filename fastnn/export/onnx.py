@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastnn.export.from_models import describe
 from fastnn.export.onnx_graph import Graph, add_network, make_model, make_outputs
 from fastnn.export.onnx_table import table_to_onnx
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.export.table import describe_table
 from fastnn.extras import require
 from fastnn.network import Network

@@ -5,6 +5,7 @@ Linear scalers become the scales with which a network standardises, in float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,9 @@ def final_estimator(model: Any) -> Any:
     return model
 
 
-def describe_pipeline(model: Any) -> PlainNetwork:
-    """Implementation of :func:`fastnn.export.describe` for pipelines."""
+def describe_pipeline(model: Any, describe: Callable[[Any], PlainNetwork]) -> PlainNetwork:
+    """Implementation of :func:`fastnn.export.describe`, which converts the last step."""
     from sklearn.utils.validation import check_is_fitted
-
-    from fastnn.export.plain import describe
 
     if not hasattr(model, "steps"):
         return scaled_targets(model, describe(_regressor(model)))

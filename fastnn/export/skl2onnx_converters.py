@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.export.from_models import describe
 from fastnn.export.onnx_graph import Graph, add_network, onnx_labels
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.extras import require
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.export.from_models import describe
 from fastnn.export.pipeline import final_estimator
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.network import Network
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastnn.export.from_models import describe
 from fastnn.export.pipeline import is_pipeline, scaled_targets
-from fastnn.export.plain import PlainNetwork, describe
+from fastnn.export.plain import PlainNetwork
 from fastnn.validation import as_matrix
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn.export.collector import LayerCollector
-from fastnn.export.plain import Layer, PlainNetwork, describe
+from fastnn.export.from_models import describe
+from fastnn.export.plain import Layer, PlainNetwork
 from fastnn.extras import require
 from fastnn.network import Network
 

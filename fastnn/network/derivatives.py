@@ -9,8 +9,9 @@ import numpy as np
 
 from fastnn.memory import check_memory
 from fastnn.network.custom import CustomActivation
+from fastnn.network.output_function import OutputFunction
 from fastnn.network.sparse import is_sparse
-from fastnn.validation import as_array, as_matrix, check_finite, one_of
+from fastnn.validation import as_array, as_matrix, check_finite
 
 if TYPE_CHECKING:
     from fastnn.backends.model import Model
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from fastnn.network.scales import Scales
     from fastnn.network.spec import NetworkSpec
     from fastnn.network.taylor import Taylor
-
-OUTPUT_KINDS = ("logits", "proba", "predict")
 
 
 class Differentiable:
@@ -308,11 +307,11 @@ class _EvaluationPoint:
     ----------
     x : ndarray, shape (samples, features)
         Inputs of the first layer.
-    outputs : Outputs
+    outputs : OutputFunction
         The function to differentiate.
     p : ndarray, shape (samples, outputs)
         Predictions in the units of training; empty unless ``outputs`` needs them.
-    slope, bend : ndarray of float64, shape (samples, features) or (1, features), or None
+    slope, curvature : ndarray of float64, shape (samples, features) or (1, features), or None
         First and second derivative of ``x`` with respect to the caller's features; None for 1
         and for 0.
     """
@@ -360,95 +359,3 @@ def check_features(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, n
     # validated before scaling, in the caller's precision
     features = as_matrix("X", X, spec.n_features, spec.input_dtype, finite)
     return features, net.scales.inputs(features, spec) if spec.standardize else features
-
-
-class OutputFunction:
-    """The function after the net inputs z of the last layer: an activation, then target units.
-
-    In the methods, ``p`` denotes the activations of z before the conversion to the units of the
-    targets, ``(samples, outputs)``.
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-    scales : Scales
-    of : {"logits", "proba", "predict"} or None
-        Meaning of the outputs; None for "predict".
-
-    Attributes
-    ----------
-    kind : str
-        "softmax", "sigmoid", "exp" or "identity".
-    pair : bool
-        Whether a single sigmoid gives the probabilities of two classes.
-    n : int
-        Number of outputs.
-    target_scale : ndarray or None
-    """
-
-    def __init__(self, spec: NetworkSpec, scales: Scales, of: str | None) -> None:
-        if of is None:
-            of = "predict"
-        if of != "logits":
-            one_of("of", of, OUTPUT_KINDS)
-            if (of == "predict") != spec.is_regression:
-                allowed = "predict" if spec.is_regression else "proba"
-                raise ValueError(
-                    f"of must be logits or {allowed} for the loss {spec.loss_name}; got {of!r}"
-                )
-        self.kind = "identity" if of == "logits" else _KINDS.get(spec.loss_name, "identity")
-        self.pair = self.kind == "sigmoid" and spec.n_outputs == 1
-        self.n = 2 if self.pair else spec.n_outputs
-        self.target_scale = scales.target_scale if of == "predict" else None
-
-    def values(self, model: Model, scales: Scales, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``p`` and the outputs, from net inputs ``(samples, outputs)``."""
-        p = z
-        if self.kind != "identity":
-            columns = np.ascontiguousarray(z.T)
-            model.transform(columns)
-            p = np.ascontiguousarray(columns.T)
-        values = p if self.target_scale is None else scales.outputs(p)
-        return p, np.hstack([1 - values, values]) if self.pair else values
-
-    def jvp(self, p: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Tangents ``(samples, outputs, n)`` of the outputs from those of the net inputs."""
-        p = p[..., None]
-        if self.kind == "softmax":
-            dz = p * (dz - (p * dz).sum(axis=1, keepdims=True))
-        elif self.kind == "sigmoid":
-            dz = p * (1 - p) * dz
-        elif self.kind == "exp":
-            dz = p * dz
-        if self.target_scale is not None:
-            dz = dz / self.target_scale[:, None]
-        return np.concatenate([-dz, dz], axis=1) if self.pair else dz
-
-    def vjp(self, p: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Convert derivatives by the outputs, ``(samples, outputs)``, to those by net inputs."""
-        v = self._inner(v)
-        if self.kind == "softmax":
-            return p * (v - (p * v).sum(axis=1, keepdims=True))
-        if self.kind == "sigmoid":
-            return p * (1 - p) * v
-        return p * v if self.kind == "exp" else v
-
-    def vjp_tangent(self, p: np.ndarray, v: np.ndarray, dz: np.ndarray) -> np.ndarray:
-        """Directional derivative of :meth:`vjp` as the net inputs change along ``dz``."""
-        v = self._inner(v)
-        if self.kind == "softmax":
-            dp = p * (dz - (p * dz).sum(axis=1, keepdims=True))
-            mean = (p * v).sum(axis=1, keepdims=True)
-            return dp * (v - mean) - p * (dp * v).sum(axis=1, keepdims=True)
-        if self.kind == "sigmoid":
-            return p * (1 - p) * (1 - 2 * p) * dz * v
-        return p * dz * v if self.kind == "exp" else np.zeros_like(v)
-
-    def _inner(self, v: np.ndarray) -> np.ndarray:
-        """Convert derivatives by the outputs to derivatives by ``p``."""
-        if self.pair:
-            v = v[:, 1:] - v[:, :1]
-        return v if self.target_scale is None else v / self.target_scale
-
-
-_KINDS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "poisson": "exp"}

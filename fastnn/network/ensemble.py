@@ -222,7 +222,7 @@ class Ensemble:
     def _mean_and_std(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the mixture of the networks."""
         if not self.first.is_regression:
-            raise ValueError("return_std is for regressions; predict_proba tells of classes")
+            raise ValueError("return_std is for regressions; for classes see predict_proba")
         means, variances = [], []
         for net in self.networks:
             predicted = (

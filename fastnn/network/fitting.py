@@ -17,7 +17,7 @@ from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
 from fastnn.training.batches import Batches, CsrRows, prefers_sparse
-from fastnn.training.checkpoints import Checkpoints, Purpose, digest, plain
+from fastnn.training.checkpoints import Checkpoints, RunFingerprint, digest, plain
 from fastnn.training.history import EarlyStopping, History, Progress
 from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 from fastnn.training.run import FitRun, Validation, batch_sizes, exclusive_training
@@ -27,7 +27,7 @@ from fastnn.validation import as_bool, as_integer, as_matrix, as_real, as_weight
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
-    from fastnn.storage.checkpoints import Kept
+    from fastnn.storage.checkpoints import Checkpoint
 
 ROUNDING_ADVICE = "standardize=True subtracts the mean first, dtype='float64' keeps all digits."
 Callback = Callable[[Progress], bool | None]
@@ -175,7 +175,7 @@ def _hold_out(
     return x[kept], targets[kept], weights_kept, (x[held], targets[held], weights_held)
 
 
-def purpose(net: Network, job: Job, fraction: float) -> Purpose:
+def fingerprint(net: Network, job: Job, fraction: float) -> RunFingerprint:
     """Settings and data that must be equal when a training is resumed; epochs may differ."""
     own = ("classes", "targets_1d", "n_epochs", "seed")
     config = {name: value for name, value in net.get_config().items() if name not in own}
@@ -193,7 +193,7 @@ def purpose(net: Network, job: Job, fraction: float) -> Purpose:
     data = {"X": digest(job.x), "y": digest(job.targets), "sample_weight": digest(job.weights)}
     if job.held_out is not None:
         data["validation data"] = digest(*job.held_out)
-    return Purpose(plain(settings), data)
+    return RunFingerprint(plain(settings), data)
 
 
 def train(
@@ -202,7 +202,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     n_threads: int | None = None,
     checkpoints: Checkpoints | None = None,
-    kept: Kept | None = None,
+    kept: Checkpoint | None = None,
 ) -> History:
     """Train with validated arguments.
 
@@ -215,7 +215,7 @@ def train(
     n_threads : int, optional
         Maximum number of threads; default: ``net.n_threads``.
     checkpoints : Checkpoints, optional
-    kept : fastnn.storage.checkpoints.Kept, optional
+    kept : fastnn.storage.checkpoints.Checkpoint, optional
         The checkpoint from which to resume.
     """
     with exclusive_training(net.model):
@@ -233,7 +233,7 @@ def _train(
     callbacks: Sequence[Callback],
     n_threads: int | None,
     checkpoints: Checkpoints | None,
-    kept: Kept | None,
+    kept: Checkpoint | None,
 ) -> History:
     """Implementation of :func:`train`, called while the network is locked."""
     spec, scales, held_out = net.spec, net.scales, job.held_out
@@ -261,7 +261,7 @@ def _train(
             if held_out is None
             else _make_validation(net, held_out, job.stopping),
             "checkpoints": checkpoints,
-            "point": None if kept is None else kept.point,
+            "position": None if kept is None else kept.position,
         }
         if isinstance(job.optimizer, LevenbergMarquardt):
             steps = second_order.steps(net, state, net.l2, job.x, job.targets, job.weights)

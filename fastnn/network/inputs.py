@@ -175,5 +175,5 @@ def _new_classes(present: np.ndarray, n_classes: int, name: str) -> np.ndarray:
         and present[-1] < n_classes
     )
     if not small_numbers:
-        raise ValueError(f"{name} has {len(present)} classes; the network tells {n_classes} apart")
+        raise ValueError(f"{name} has {len(present)} classes; the network has {n_classes}")
     return np.arange(n_classes)

@@ -245,7 +245,7 @@ class NetworkSpec:
         """
         if self.custom:
             raise ValueError(
-                f"{self.custom[0]!r} is code and cannot be kept as data: pickle the network, or "
+                f"{self.custom[0]!r} is code and cannot be stored as data: pickle the network, or "
                 "keep arrays() and make the network again"
             )
         values = {name: getattr(self, name) for name in FIELDS}
@@ -303,7 +303,7 @@ def as_quantiles(value: Any) -> float | tuple[float, ...]:
     several = tuple(_as_number("quantile", item) for item in value)
     if not several or any(a >= b for a, b in pairwise(several)):
         raise ValueError(
-            f"quantile must be one number or several in rising order; got {list(several)}"
+            f"quantile must be one number or several in increasing order; got {list(several)}"
         )
     return several if len(several) > 1 else several[0]
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from fastnn.network.derivatives import OutputFunction, check_features
+from fastnn.network.derivatives import check_features
 from fastnn.network.fitting import ROUNDING_ADVICE, warn_lost_moments
+from fastnn.network.output_function import OutputFunction
 from fastnn.network.scales import warn_lost_spread
 from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimizer
 from fastnn.validation import as_array, as_real, check_finite

@@ -9,7 +9,8 @@ import numpy as np
 from fastnn.backends.numpy import taylor, taylor_gradient
 from fastnn.memory import check_memory
 from fastnn.network.custom import CustomActivation
-from fastnn.network.derivatives import OutputFunction, check_features
+from fastnn.network.derivatives import check_features
+from fastnn.network.output_function import OutputFunction
 from fastnn.validation import as_array, check_finite
 
 if TYPE_CHECKING:

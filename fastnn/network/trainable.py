@@ -15,8 +15,8 @@ from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimi
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
-    from fastnn.storage.checkpoints import Kept
-    from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose
+    from fastnn.storage.checkpoints import Checkpoint
+    from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, RunFingerprint
 
 
 class Trainable:
@@ -139,11 +139,11 @@ class Trainable:
         if checkpoint is not None or kept is not None:
             if isinstance(job.optimizer, LevenbergMarquardt):
                 check_checkpoint(net.dtype)
-            purpose = fitting.purpose(net, job, validation_fraction)
+            fingerprint = fitting.fingerprint(net, job, validation_fraction)
             if kept is not None:
-                kept.check(purpose, ("epochs", job.epochs))
+                kept.check(fingerprint, ("epochs", job.epochs))
             if checkpoint is not None:
-                writer = self._checkpoints(checkpoint, checkpoint_every, purpose)
+                writer = self._checkpoints(checkpoint, checkpoint_every, fingerprint)
         elif checkpoint_every is not None:
             raise ValueError("checkpoint_every needs checkpoint, the file to write")
         if not verbose:
@@ -221,7 +221,7 @@ class Trainable:
             net.stepper = stepper = Stepper(net, size)
         return stepper(X, y, get_optimizer(optimizer), sample_weight)
 
-    def _to_resume(self, checkpoint: Any, resume: Any) -> Kept | None:
+    def _to_resume(self, checkpoint: Any, resume: Any) -> Checkpoint | None:
         """The checkpoint from which to resume; None for a new training."""
         if not resume:
             return None
@@ -230,9 +230,9 @@ class Trainable:
         return to_resume(checkpoint, resume, cast("Network", self).backend, "Network")
 
     def _checkpoints(
-        self, checkpoint: Any, every: CheckpointEvery, purpose: Purpose
+        self, checkpoint: Any, every: CheckpointEvery, fingerprint: RunFingerprint
     ) -> Checkpoints:
         """The writer of the checkpoints of ``fit``."""
         from fastnn.storage.checkpoints import CheckpointFile, checkpoints
 
-        return checkpoints(cast("Network", self), CheckpointFile.of(checkpoint), every, purpose)
+        return checkpoints(cast("Network", self), CheckpointFile.of(checkpoint), every, fingerprint)

@@ -8,7 +8,7 @@ from typing import Any
 from fastnn.datasets.builtin import N_SYNTHETIC
 from fastnn.play.settings import NOISY, SEVERAL_CLASSES, PlaySettings
 
-MOST_INLINE = 100  # user-defined points written into the script; more are read from a file
+MAX_INLINE = 100  # user-defined points written into the script; more are read from a file
 FILE = "points.csv"
 
 
@@ -56,7 +56,7 @@ def python(settings: PlaySettings) -> str:
 
 def _data(settings: PlaySettings) -> list[str]:
     """Lines that define X and y."""
-    if settings.data == "points" and len(settings.points) > MOST_INLINE:
+    if settings.data == "points" and len(settings.points) > MAX_INLINE:
         lines = [
             f'table = np.loadtxt("{FILE}", delimiter=",", skiprows=1)  # saved from the page',
             "X, y = table[:, :2], table[:, 2].astype(int)",

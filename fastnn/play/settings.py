@@ -17,17 +17,17 @@ SEVERAL_CLASSES = ("blobs", "spirals", "quantiles", "points")
 # Data sets whose points are displaced by noise.
 NOISY = ("moons", "circles", "blobs", "spirals", "xor")
 
-MOST_POINTS = 2000
-MOST_CLASSES = 4
-MOST_LAYERS = 8
-MOST_UNITS = 32
-MOST_STEPS = 200_000
-MOST_SECONDS = 20.0  # duration of one training run
+MAX_POINTS = 2000
+MAX_CLASSES = 4
+MAX_LAYERS = 8
+MAX_UNITS = 32
+MAX_STEPS = 200_000
+MAX_SECONDS = 20.0  # duration of one training run
 
-Units = Annotated[int, Field(ge=1, le=MOST_UNITS)]
+Units = Annotated[int, Field(ge=1, le=MAX_UNITS)]
 Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
 Coordinate = Annotated[float, Field(ge=-1e15, le=1e15)]
-Point = tuple[Coordinate, Coordinate, Annotated[int, Field(ge=0, lt=MOST_CLASSES)]]
+Point = tuple[Coordinate, Coordinate, Annotated[int, Field(ge=0, lt=MAX_CLASSES)]]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -59,17 +59,17 @@ class PlaySettings(SettingsModel):
     """
 
     data: Annotated[str, OneOf(DATA)] = "moons"
-    samples: int = Field(200, ge=10, le=MOST_POINTS)
+    samples: int = Field(200, ge=10, le=MAX_POINTS)
     noise: float = Field(0.2, ge=0, le=2)
-    classes: int = Field(2, ge=2, le=MOST_CLASSES)
+    classes: int = Field(2, ge=2, le=MAX_CLASSES)
     factor: float = Field(0.5, ge=0.1, le=0.95)
     scale: float = Field(1.0, ge=1e-6, le=1e6)
     data_seed: Seed = 0
     held_out: float = Field(0.0, ge=0, le=0.9)
-    points: list[Point] = Field([], max_length=MOST_POINTS)
+    points: list[Point] = Field([], max_length=MAX_POINTS)
 
-    hidden: list[Units] = Field([3], max_length=MOST_LAYERS)
-    activation: list[Activation] = Field(["tanh"], max_length=MOST_LAYERS)
+    hidden: list[Units] = Field([3], max_length=MAX_LAYERS)
+    activation: list[Activation] = Field(["tanh"], max_length=MAX_LAYERS)
     initializer: Annotated[str, OneOf(INITIALIZERS)] = "lecun_normal"
     l2: float = Field(5e-5, ge=0, le=10)
     dropout: float = Field(0.0, ge=0, le=0.9)
@@ -79,8 +79,8 @@ class PlaySettings(SettingsModel):
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     learning_rate: float = Field(2.0, gt=0, le=1e6)
     momentum: float = Field(0.0, ge=0, lt=1)
-    batch_size: int = Field(0, ge=0, le=MOST_POINTS)
-    steps: int = Field(20_000, ge=1, le=MOST_STEPS)
+    batch_size: int = Field(0, ge=0, le=MAX_POINTS)
+    steps: int = Field(20_000, ge=1, le=MAX_STEPS)
     dtype: Literal["float32", "float64"] = "float64"
     backend: Annotated[str, OneOf(("auto", *BACKENDS))] = "auto"
 

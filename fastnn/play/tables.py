@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.datasets.reading import TEXT, read, suffix_of
-from fastnn.play.settings import MOST_CLASSES, MOST_POINTS
+from fastnn.play.settings import MAX_CLASSES, MAX_POINTS
 
 SEED = 0  # of the random rows selected from a large file
 
@@ -51,7 +51,7 @@ def columns(content: bytes, name: str) -> dict[str, Any]:
     if len(numbers) < 2:
         raise ValueError(f"{name}: two columns of numbers are needed; there are {len(numbers)}")
     if not classes:
-        raise ValueError(f"{name}: a column with 2 to {MOST_CLASSES} different values is needed")
+        raise ValueError(f"{name}: a column with 2 to {MAX_CLASSES} different values is needed")
     # The notes name options of the command line, which the page does not have.
     notes = [
         re.sub(r" \(--[^)]*\)", "", note.replace(str(path), name).replace(path.name, name))
@@ -59,9 +59,9 @@ def columns(content: bytes, name: str) -> dict[str, Any]:
     ]
     n_rows = len(table.columns[0])
     rows = np.arange(n_rows)
-    if n_rows > MOST_POINTS:
-        rows = np.sort(np.random.default_rng(SEED).choice(n_rows, MOST_POINTS, replace=False))
-        notes.append(f"{MOST_POINTS:,} of the {n_rows:,} rows, drawn at random")
+    if n_rows > MAX_POINTS:
+        rows = np.sort(np.random.default_rng(SEED).choice(n_rows, MAX_POINTS, replace=False))
+        notes.append(f"{MAX_POINTS:,} of the {n_rows:,} rows, drawn at random")
     return {
         "name": name,
         "numbers": {name: _plain(values[rows]) for name, values in numbers.items()},
@@ -90,7 +90,7 @@ def _classes(table: Any) -> dict[str, tuple[np.ndarray, list[str]]]:
     for name in table.names:
         texts = [_text(value) for value in table[name].tolist()]
         labels = sorted({text for text in texts if text is not None})
-        if 2 <= len(labels) <= MOST_CLASSES:
+        if 2 <= len(labels) <= MAX_CLASSES:
             where = {label: k for k, label in enumerate(labels)} | {None: -1}
             found[name] = np.array([where[text] for text in texts]), labels
     return found

@@ -12,11 +12,11 @@ import numpy as np
 import fastnn
 from fastnn.errors import DivergenceError
 from fastnn.play.data import Points, best_accuracy
-from fastnn.play.settings import MOST_SECONDS, PlaySettings
+from fastnn.play.settings import MAX_SECONDS, PlaySettings
 from fastnn.training.history import Progress
 from fastnn.training.threads import usable_cores
 
-MOST_SNAPSHOTS = 32
+MAX_SNAPSHOTS = 32
 SNAPSHOT_NUMBERS = 300_000  # maximum number of values in all snapshots together
 CURVE_POINTS = 160
 SHOW_SECONDS = 0.12  # minimum time between two intermediate results
@@ -109,7 +109,7 @@ def _measure(
 
 def cuts(epochs: int, n_params: int) -> list[int]:
     """Epochs of the snapshots: half of them logarithmically spaced, half of them evenly."""
-    most = max(8, min(MOST_SNAPSHOTS, SNAPSHOT_NUMBERS // n_params))
+    most = max(8, min(MAX_SNAPSHOTS, SNAPSHOT_NUMBERS // n_params))
     log = np.geomspace(1, epochs, most // 2)
     even = np.linspace(0, epochs, most // 2 + 1)[1:]
     return sorted({*np.ceil(log).astype(int).tolist(), *np.ceil(even).astype(int).tolist()})
@@ -150,7 +150,7 @@ def train(
     began = shown = time.perf_counter()
 
     def should_stop(progress: Progress) -> bool:
-        if time.perf_counter() - began > MOST_SECONDS:
+        if time.perf_counter() - began > MAX_SECONDS:
             result.status = "time"
         elif stop():
             result.status = "stopped"
@@ -178,7 +178,7 @@ def train(
             result.message = _why(error, net, batches)
     if result.status == "time":
         result.message = (
-            f"stopped after {MOST_SECONDS:g} s, at step {net.n_epochs_ * batches:,} of "
+            f"stopped after {MAX_SECONDS:g} s, at step {net.n_epochs_ * batches:,} of "
             f"{epochs * batches:,}: take fewer steps or a smaller network"
         )
     elif result.status == "training":

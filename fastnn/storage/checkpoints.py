@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastnn import storage
 from fastnn.datasets.writing import remove_left_over
 from fastnn.errors import ModelFormatError
+from fastnn.storage.files import read_contents, write_contents
+from fastnn.storage.models import build, contents_of
 from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
-    Point,
-    Purpose,
+    RunFingerprint,
+    RunPosition,
     SaveInterval,
     differences,
 )
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -56,42 +57,42 @@ class CheckpointFile(NamedTuple):
         return cls(path)
 
 
-class Kept(NamedTuple):
+class Checkpoint(NamedTuple):
     """Contents of a checkpoint file.
 
     Attributes
     ----------
     path : Path
     model : Network, MLPClassifier or MLPRegressor
-    purpose : Purpose
+    fingerprint : RunFingerprint
         Settings and data of its training.
-    point : Point
+    position : RunPosition
         Position of the training.
     """
 
     path: Path
     model: Any
-    purpose: Purpose
-    point: Point
+    fingerprint: RunFingerprint
+    position: RunPosition
 
-    def check(self, purpose: Purpose, epochs: tuple[str, int]) -> None:
+    def check(self, fingerprint: RunFingerprint, epochs: tuple[str, int]) -> None:
         """Raise unless the checkpoint belongs to the same training.
 
         Parameters
         ----------
-        purpose : Purpose
+        fingerprint : RunFingerprint
         epochs : tuple (str, int)
             Name and value of the argument with the number of epochs requested.
         """
-        found = differences(self.purpose.settings, purpose.settings)
+        found = differences(self.fingerprint.settings, fingerprint.settings)
         found += [
             f"{name} is not the same"
-            for name in sorted({*purpose.data, *self.purpose.data})
-            if self.purpose.data.get(name) != purpose.data.get(name)
+            for name in sorted({*fingerprint.data, *self.fingerprint.data})
+            if self.fingerprint.data.get(name) != fingerprint.data.get(name)
         ]
         if found:
             raise ValueError(f"{self.path}: a checkpoint of another training: {'; '.join(found)}")
-        done, (name, wanted) = -(-self.point.steps // self.point.batches), epochs
+        done, (name, wanted) = -(-self.position.steps // self.position.batches), epochs
         if done > wanted:
             raise ValueError(f"{name}={wanted}, but {self.path} has {done:,} epochs already")
 
@@ -100,55 +101,57 @@ def checkpoints(
     model: Network | MLPClassifier | MLPRegressor,
     file: CheckpointFile,
     every: CheckpointEvery,
-    purpose: Purpose,
+    fingerprint: RunFingerprint,
 ) -> Checkpoints:
     """Create the writer of the checkpoints of a training, and the folder of the file."""
     path = Path(os.path.realpath(file.path))
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(path.parent, path.name)
 
-    def pack(point: Point) -> Contents:
-        return _contents(model, file, purpose, point)
+    def pack(position: RunPosition) -> Contents:
+        return _contents(model, file, fingerprint, position)
 
     def write(contents: Contents) -> None:
-        storage.write_contents(file.path, *contents)
+        write_contents(file.path, *contents)
 
     return Checkpoints(SaveInterval.of(every), pack, write)
 
 
-def _contents(model: Any, file: CheckpointFile, purpose: Purpose, point: Point) -> Contents:
+def _contents(
+    model: Any, file: CheckpointFile, fingerprint: RunFingerprint, position: RunPosition
+) -> Contents:
     """Contents of a checkpoint, with copies of the arrays that training modifies."""
-    fields, own = storage.contents_of(model, file.path, file.training, include_optimizer=True)
+    fields, own = contents_of(model, file.path, file.training, include_optimizer=True)
     arrays = {name: array.copy() for name, array in own.items()}
-    best, validation = point.best, point.validation
+    best, validation = position.best, position.validation
     fields["format_version"] = FORMAT_VERSION
     fields["run"] = {
-        "settings": purpose.settings,
-        "data": purpose.data,
-        "first_epoch": point.first_epoch,
-        "steps": point.steps,
-        "batches": point.batches,
-        "seconds": point.seconds,
-        "is_over": point.is_over,
-        "n_losses": len(point.losses),
+        "settings": fingerprint.settings,
+        "data": fingerprint.data,
+        "first_epoch": position.first_epoch,
+        "steps": position.steps,
+        "batches": position.batches,
+        "seconds": position.seconds,
+        "is_over": position.is_over,
+        "n_losses": len(position.losses),
         "n_validated": None if validation is None else len(validation),
         "best_epoch": best.epoch,
         "best_loss": None if best.params is None else float(best.loss),
-        "random": point.random,
-        "has_front": point.front is not None,
+        "random": position.random,
+        "has_front": position.front is not None,
     }
-    if len(point.losses):
-        arrays["losses"] = point.losses
+    if len(position.losses):
+        arrays["losses"] = position.losses
     if validation is not None and len(validation):
         arrays["validation"] = validation.ravel()
     if best.params is not None:
         arrays["best_params"] = best.params
-    if point.front is not None:
-        arrays["front"] = point.front.ravel()  # a copy is the run's
+    if position.front is not None:
+        arrays["front"] = position.front.ravel()  # a copy is the run's
     return fields, arrays
 
 
-def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
+def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Checkpoint:
     """Read and validate a checkpoint.
 
     Parameters
@@ -164,16 +167,16 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
         If the file cannot be read.
     """
     path = Path(path)
-    description, arrays = storage.read_contents(path)
+    description, arrays = read_contents(path)
     run, config = run_of(path, description), description.config
-    model = storage.build(path, description, dict(arrays), backend)
+    model = build(path, description, dict(arrays), backend)
     validation = None
     if run.n_validated is not None:
         validation = arrays.get("validation", np.empty(0)).reshape(-1, 2)
-    best = Best()
+    best = BestEpoch()
     if run.best_loss is not None:
-        best = Best(run.best_loss, run.best_epoch, arrays["best_params"])
-    point = Point(
+        best = BestEpoch(run.best_loss, run.best_epoch, arrays["best_params"])
+    position = RunPosition(
         run.first_epoch,
         run.steps,
         run.batches,
@@ -185,7 +188,7 @@ def read_checkpoint(path: str | os.PathLike, backend: str = "auto") -> Kept:
         None if run.random is None else run.random.model_dump(),
         arrays["front"].reshape(config.layer_sizes[0], -1) if run.has_front else None,
     )
-    return Kept(path, model, Purpose(run.settings, run.data), point)
+    return Checkpoint(path, model, RunFingerprint(run.settings, run.data), position)
 
 
 def run_of(path: Path, description: AnyDescription) -> Run:
@@ -193,7 +196,7 @@ def run_of(path: Path, description: AnyDescription) -> Run:
     run, state = description.run, description.training_state
     if run is None or state is None:
         raise ModelFormatError(
-            f"{path}: a model, not a checkpoint: it does not tell where its training was"
+            f"{path}: a model, not a checkpoint: it has no position of a training"
         )
     epochs = run.first_epoch + run.steps // run.batches
     agree = epochs == state.epochs and state.updates >= run.steps
@@ -205,7 +208,7 @@ def run_of(path: Path, description: AnyDescription) -> Run:
     return run
 
 
-def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Kept | None:
+def to_resume(checkpoint: Any, resume: Any, backend: str, kind: str) -> Checkpoint | None:
     """Read the checkpoint from which to resume; None for a new training.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,13 +23,13 @@ FORMAT_VERSION = 4  # of checkpoints and ensembles; all other files have format 
 MAX_FILE_BYTES = 16 * 2**30
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Base class: no unknown fields, no conversions, no NaN or infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Labels(_Strict):
+class Labels(Strict):
     """Sorted labels with their dtype."""
 
     dtype: str = Field(pattern=r"^([<>=]?[iuf][1248]|[<>=]?U\d{1,6}|\|[biuO]\d?)$")
@@ -99,7 +98,7 @@ else:
     Rate, Clip = _number("dropout"), _number("smooth_clip")
 
 
-class Config(_Strict):
+class Config(Strict):
     """Result of :meth:`fastnn.Network.get_config`."""
 
     layer_sizes: list[int] = Field(min_length=2, max_length=10_000)
@@ -143,7 +142,7 @@ class Config(_Strict):
         return NetworkSpec(**{name: getattr(self, name) for name in FIELDS})
 
 
-class TrainingState(_Strict):
+class TrainingState(Strict):
     """Optimizer and counters of a training (since format 3); the moments are an array.
 
     Attributes
@@ -176,7 +175,7 @@ class TrainingState(_Strict):
         return optimizer_from_dict(self.rule).n_moments
 
 
-class RandomNumbers(_Strict):
+class RandomNumbers(Strict):
     """State of NumPy's RandomState, as returned by its ``get_state``."""
 
     key: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=624, max_length=624)
@@ -185,7 +184,7 @@ class RandomNumbers(_Strict):
     gauss: float
 
 
-class Run(_Strict):
+class Run(Strict):
     """Position of the training in a checkpoint (since format 4), without its arrays.
 
     Attributes
@@ -195,7 +194,7 @@ class Run(_Strict):
     data : dict
         Digest of each array of training data.
     first_epoch, steps, batches, seconds, is_over
-        As for :class:`fastnn.training.checkpoints.Point`.
+        As for :class:`fastnn.training.checkpoints.RunPosition`.
     n_losses : int
         Number of steps whose losses are stored; zero for estimators.
     n_validated : int or None
@@ -236,7 +235,7 @@ class Run(_Strict):
         return self
 
 
-class Description(_Strict):
+class Description(Strict):
     """The JSON in a model file.
 
     Attributes
@@ -276,7 +275,7 @@ class Description(_Strict):
 Curve = Annotated[list[float | None], Field(max_length=10_000_000)] | None
 
 
-class Fitted(_Strict):
+class Fitted(Strict):
     """Fitted attributes of an estimator other than its parameters; None in a curve means NaN."""
 
     n_iter: int = Field(ge=0)
@@ -293,7 +292,7 @@ class Fitted(_Strict):
     labels: Labels | None
 
 
-class EstimatorDescription(_Strict):
+class EstimatorDescription(Strict):
     """The JSON in the file of an estimator.
 
     Attributes
@@ -350,14 +349,14 @@ class EstimatorDescription(_Strict):
         return self
 
 
-class Member(_Strict):
+class Member(Strict):
     """A network of an ensemble; the arrays of the K-th are named ``K.params`` and so on."""
 
     config: Config
     weight: float = Field(gt=0)
 
 
-class EnsembleDescription(_Strict):
+class EnsembleDescription(Strict):
     """The JSON in the file of an ensemble (since format 4).
 
     Attributes
@@ -390,7 +389,7 @@ class EnsembleDescription(_Strict):
     def _fit_each_other(self) -> EnsembleDescription:
         first = self.config
         if first.loss != "cross_entropy" and first.loss not in codes.REGRESSION:
-            raise ValueError(f"members: networks of {first.loss} make no ensemble")
+            raise ValueError(f"members: the loss {first.loss} has no ensembles")
         for member in self.members:
             other = member.config
             if (
@@ -405,9 +404,6 @@ class EnsembleDescription(_Strict):
         return self
 
 
-TABLE = "table."  # prefix of the names of the arrays of a table
-
-
 AnyDescription: TypeAlias = Description | EstimatorDescription | EnsembleDescription
 
 
@@ -418,79 +414,6 @@ def check_table(state: dict[str, Any] | None, n_inputs: int) -> None:
 
         if n_outputs(state) != n_inputs:
             raise ValueError(f"table: makes {n_outputs(state)} columns for {n_inputs} inputs")
-
-
-def arrays_of(description: AnyDescription, names: Collection[str]) -> dict[str, tuple[str, int]]:
-    """Dtype and length of each array required in a file that has arrays of these names.
-
-    A shift and its scale are optional but must occur together; all other arrays are required.
-    Since format 3, scales are float64 for any dtype of the network.
-    """
-    if isinstance(description, EnsembleDescription):
-        return _arrays_of_ensemble(description, names)
-    config = description.config
-    n_params = config.spec().shapes["params"][0]
-    lengths = {"params": n_params}
-    state = description.training_state
-    if state is not None and state.n_moments:
-        lengths["moments"] = state.n_moments * n_params
-    own, scales = config.dtype, "float64" if description.format_version >= 3 else config.dtype
-    types = dict.fromkeys(("params", "moments", "best_params", "front"), own)
-    run = description.run
-    if run is not None:
-        kept = {"losses": run.n_losses, "validation": 2 * (run.n_validated or 0)}
-        kept["best_params"] = n_params if run.best_epoch >= 0 else 0
-        features, units = config.layer_sizes[:2]
-        kept["front"] = features * (units + 3) if run.has_front else 0
-        lengths |= {name: length for name, length in kept.items() if length}
-        types |= {"losses": "float64", "validation": "float64"}
-    pairs = []
-    if config.standardize:
-        pairs = [("input_shift", "input_scale", config.layer_sizes[0])]
-        if config.loss in codes.SCALED_TARGETS:
-            pairs.append(("target_shift", "target_scale", config.layer_sizes[-1]))
-        if description.format_version >= 3:
-            pairs.append(("input_low", "input_high", config.layer_sizes[0]))
-    for first, second, length in pairs:
-        if first in names or second in names:
-            lengths |= {first: length, second: length}
-    found = {name: (types.get(name, scales), length) for name, length in lengths.items()}
-    return found | _arrays_of_table(description.table)
-
-
-def _arrays_of_table(state: dict[str, Any] | None) -> dict[str, tuple[str, int]]:
-    """Dtype and length of the arrays of the encoding of a table."""
-    if state is None:
-        return {}
-    from fastnn.tables.encoding import array_lengths
-
-    return {f"{TABLE}{name}": ("float64", n) for name, n in array_lengths(state).items()}
-
-
-def _arrays_of_ensemble(
-    description: EnsembleDescription, names: Collection[str]
-) -> dict[str, tuple[str, int]]:
-    """Dtype and length of the arrays of each network, with its number before the name."""
-    by_member: dict[str, set[str]] = {}
-    for name in names:
-        number, _, rest = name.partition(".")
-        by_member.setdefault(number, set()).add(rest)
-    found: dict[str, tuple[str, int]] = {}
-    for k, member in enumerate(description.members):
-        alone = Description(
-            format_version=4, kind="Network", fastnn_version="", config=member.config
-        )
-        own = arrays_of(alone, by_member.get(str(k), set()))
-        found |= {f"{k}.{name}": what for name, what in own.items()}
-    return found | _arrays_of_table(description.table)
-
-
-class Entry(_Strict):
-    """Entry of an array in a safetensors header."""
-
-    dtype: Literal["F32", "F64"]
-    shape: list[int] = Field(min_length=1, max_length=1)
-    data_offsets: list[int] = Field(min_length=2, max_length=2)
 
 
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")

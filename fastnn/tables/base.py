@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-import time
 import warnings
-from concurrent.futures import wait
 from datetime import timedelta
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -26,23 +23,17 @@ from sklearn.utils.validation import (
 )
 
 from fastnn.backends import BACKENDS
-from fastnn.errors import DivergenceError
-from fastnn.estimators.checks import AllOrNothing
-from fastnn.memory import check_memory
+from fastnn.estimators.checks import RollbackOnError
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
-from fastnn.tables import recipe
 from fastnn.tables.baselines import copies_of_target
-from fastnn.tables.calibration import calibrate
-from fastnn.tables.checkpoints import Keeping
+from fastnn.tables.checkpoints import CheckpointOptions
 from fastnn.tables.columns import Column, columns_of
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
+from fastnn.tables.members import train_members
 from fastnn.tables.model import NoCompiledCalls, TableModel
-from fastnn.tables.recipe import Record, Samples
 from fastnn.tables.remarks import Remarks
-from fastnn.training.pool import Workers
-from fastnn.training.threads import default_threads
 from fastnn.validation import refuse_masked
 
 
@@ -151,13 +142,19 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         >>> model.fit(table, y, X_val=table, y_val=y).n_iter_
         16
         """
-        keeping = Keeping.of(self, checkpoint, checkpoint_every, resume)
-        with AllOrNothing(self):
-            self._fit(X, y, sample_weight, X_val, y_val, keeping)
+        checkpointing = CheckpointOptions.of(self, checkpoint, checkpoint_every, resume)
+        with RollbackOnError(self):
+            self._fit(X, y, sample_weight, X_val, y_val, checkpointing)
         return self
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, keeping: Keeping | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        checkpointing: CheckpointOptions | None,
     ) -> None:
         refuse_masked("X", X)
         columns = self._read(X, reset=True)
@@ -198,7 +195,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         for line in said.odd_lines():
             warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
-        self._train((x[kept], targets[kept], weights), held_out, rng, keeping)
+        self._train((x[kept], targets[kept], weights), held_out, rng, checkpointing)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
 
@@ -210,7 +207,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         task = "classification" if self._n_classes() else "regression"
         for name in copies_of_target(used, targets[:, 0], task):
             warnings.warn(
-                f"column {name!r} gives the target away, in other words; is it known when "
+                f"column {name!r} determines the target (leakage); is it known when "
                 f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
                 stacklevel=5,
             )
@@ -262,51 +259,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         data: tuple,
         held_out: tuple | None,
         rng: np.random.RandomState,
-        keeping: Keeping | None = None,
+        checkpointing: CheckpointOptions | None = None,
     ) -> None:
-        """Train the members; several members are trained in parallel, with one thread each."""
-        n_threads = self.n_threads or default_threads()
-        side_by_side = min(n_threads, self.n_members)
-        limit = self.time_limit
-        if limit is not None:
-            limit /= -(-self.n_members // side_by_side)
-        what = f"n_members={self.n_members:,}, a network each,"
-        check_memory(what, self.n_members * recipe.LEAST_BYTES)
-        seeds = rng.randint(2**31 - 1, size=self.n_members)
-        own_threads = self.n_threads if self.n_members == 1 else 1
-
-        def train(k: int) -> tuple[Network, Record]:
-            started = time.perf_counter()
-            net = recipe.new_network(  # type: ignore[call-arg]  # for mypy a slice has any length
-                *data[:2],
-                self._n_classes(),
-                **self._loss_of_network(),
-                dtype=np.dtype(self.dtype).name,
-                backend=self.backend,
-                seed=int(seeds[k]),
-                n_threads=own_threads,
-            )
-            samples = _samples(net, *data)
-            validation = None if held_out is None else _samples(net, *held_out)
-            left = None if limit is None else limit - (time.perf_counter() - started)
-            record = recipe.train(
-                net,
-                samples,
-                validation,
-                self.n_epochs,
-                by_error=self._by_error(),
-                time_limit=left,
-                after_epoch=getattr(self, "_after_epoch", None),
-                keeping=None if keeping is None else keeping.of_member(k),
-            )
-            if self.calibrate and validation is not None:
-                record = _calibrated(net, validation, record)
-            net.n_threads = self.n_threads
-            self._describe(net)
-            return net, record
-
-        one = self.n_members == 1
-        results = [train(0)] if one else _each(train, self.n_members, side_by_side)
+        """Train the members and set the attributes that describe their training."""
+        results = train_members(self, data, held_out, rng, checkpointing)
         self.networks_ = [net for net, _ in results]
         records = [record for _, record in results]
         self.n_iter_ = max(len(record.losses) for record in records)
@@ -468,46 +424,3 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
-
-
-def _calibrated(net: Network, held_out: Samples, record: Record) -> Record:
-    """Calibrate; after Ctrl-C do it again from the start, since the training is complete."""
-    before = net.params.copy()
-    try:
-        calibrate(net, held_out)
-    except KeyboardInterrupt:
-        net.params[:] = before
-        calibrate(net, held_out)
-        return dataclasses.replace(record, stopped="interrupted")
-    return record
-
-
-def _samples(net: Network, x: np.ndarray, targets: np.ndarray, weights: Any) -> Samples:
-    """Scale encoded rows and their targets for a network."""
-    scales, spec = net.scales, net.spec
-    weights = np.empty(0, net.dtype) if weights is None else np.asarray(weights, net.dtype)
-    targets = scales.targets(np.asarray(targets, np.float64), spec)
-    return Samples(scales.inputs(x, spec), targets, weights)
-
-
-def _each(train: Any, n_members: int, n_threads: int) -> list[tuple[Network, Record]]:
-    """Train the members in parallel; return those that succeeded.
-
-    After Ctrl-C, members that have not been started are left out.
-    """
-    with Workers(n_threads) as workers:
-        futures = [workers.submit(train, k) for k in range(n_members)]
-        try:
-            while wait(futures, timeout=0.2).not_done:
-                pass  # return to Python regularly, so that Ctrl-C is noticed
-        except KeyboardInterrupt:
-            workers.stop()
-    done = [future for future in futures if not future.cancelled()]
-    errors = [future.exception() for future in done]
-    for error in errors:
-        if error is not None and not isinstance(error, KeyboardInterrupt | DivergenceError):
-            raise error
-    results = [future.result() for future, error in zip(done, errors, strict=True) if not error]
-    if not results:
-        raise next((error for error in errors if error is not None), KeyboardInterrupt())
-    return results

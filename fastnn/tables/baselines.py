@@ -12,10 +12,10 @@ from fastnn.tables.columns import Column
 from fastnn.tables.kinds import read_numbers
 from fastnn.training.optimizers import Adam
 
-FEWEST = 20  # fewest increments for which a monotonic relation is hardly a coincidence
+MIN_STEPS = 20  # fewest increments for which a monotonic relation is hardly a coincidence
 
 ROWS = 50_000  # maximum number of training rows for a baseline
-MOST_COLUMNS = 2000  # maximum number of encoded columns for a linear model, to keep it fast
+MAX_COLUMNS = 2000  # maximum number of encoded columns for a linear model, to keep it fast
 UPDATES = 1500  # steps of logistic regression
 PENALTY = 1e-3  # L2 penalty of the linear models, for standardised columns
 
@@ -38,7 +38,7 @@ def baselines(
     dict
         Accuracy or R^2 of two models. ``constant``: the most frequent class, or the mean.
         ``linear``: logistic regression, or least squares with a small L2 penalty; None if there
-        are more than ``MOST_COLUMNS`` columns.
+        are more than ``MAX_COLUMNS`` columns.
     """
     if len(X) > ROWS:
         rows = np.linspace(0, len(X) - 1, ROWS).astype(np.int64)
@@ -46,12 +46,12 @@ def baselines(
     if task == "regression":
         mean = np.full(len(unseen_y), y.mean())
         scores: dict[str, float | None] = {"constant": _r2(unseen_y, mean), "linear": None}
-        if X.shape[1] <= MOST_COLUMNS:
+        if X.shape[1] <= MAX_COLUMNS:
             scores["linear"] = _r2(unseen_y, _ridge(X, y, unseen_X))
         return scores
     labels, counts = np.unique(y, return_counts=True)
     constant = float((unseen_y == labels[counts.argmax()]).mean())
-    if X.shape[1] > MOST_COLUMNS:
+    if X.shape[1] > MAX_COLUMNS:
         return {"constant": constant, "linear": None}
     net = Network([X.shape[1], len(labels)], l2=PENALTY, standardize=True, random_state=0)
     epochs = max(5, -(-UPDATES * 64 // len(X)))
@@ -130,4 +130,4 @@ def _is_rescaled(column: Column, y: np.ndarray) -> bool:
     steps, rises = np.diff(np.sort(a)), np.diff(b[np.argsort(a)])
     one_way = (rises >= 0).all() or (rises <= 0).all()
     together = np.array_equal(steps > 0, rises != 0)
-    return bool(one_way and together and (steps > 0).sum() >= FEWEST)
+    return bool(one_way and together and (steps > 0).sum() >= MIN_STEPS)

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from fastnn.backends.codes import LOG_VARIANCE_LIMIT
 from fastnn.network import Network
-from fastnn.tables.recipe import Samples
+from fastnn.tables.realmlp import Samples
 
 
 def calibrate(net: Network, held_out: Samples) -> None:

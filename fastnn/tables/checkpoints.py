@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
-    Purpose,
+    RunFingerprint,
     checkpoints_requested,
     digest,
     plain,
@@ -16,11 +16,11 @@ from fastnn.training.checkpoints import (
 
 if TYPE_CHECKING:
     from fastnn.network import Network
-    from fastnn.storage.checkpoints import CheckpointFile, Kept
-    from fastnn.tables.recipe import Samples
+    from fastnn.storage.checkpoints import Checkpoint, CheckpointFile
+    from fastnn.tables.realmlp import Samples
 
 
-class Keeping(NamedTuple):
+class CheckpointOptions(NamedTuple):
     """The checkpoint arguments of ``fit``.
 
     Attributes
@@ -39,7 +39,7 @@ class Keeping(NamedTuple):
     @classmethod
     def of(
         cls, estimator: Any, checkpoint: Any, every: CheckpointEvery, resume: Any
-    ) -> Keeping | None:
+    ) -> CheckpointOptions | None:
         """Check the arguments; None if no checkpoints are requested."""
         if not checkpoints_requested(checkpoint, every, resume, "the file to write"):
             return None
@@ -57,29 +57,31 @@ class Keeping(NamedTuple):
             )
         return cls(CheckpointFile.of(checkpoint), every, resume)
 
-    def of_member(self, k: int) -> Keeping:
+    def of_member(self, k: int) -> CheckpointOptions:
         """The arguments for member ``k``."""
         path: Path = self.file.path
         own = path if k == 0 else path.with_name(f"{path.stem}-{k}{path.suffix}")
         return self._replace(file=self.file._replace(path=own))
 
-    def kept(self, net: Network, purpose: Purpose, epochs: int) -> Kept | None:
+    def kept(self, net: Network, fingerprint: RunFingerprint, epochs: int) -> Checkpoint | None:
         """Read and check the checkpoint from which to resume; None for a new training."""
         from fastnn.storage.checkpoints import to_resume
 
         kept = to_resume(self.file, self.resume, net.backend, "Network")
         if kept is not None:
-            kept.check(purpose, ("n_epochs", epochs))
+            kept.check(fingerprint, ("n_epochs", epochs))
         return kept
 
-    def writer(self, net: Network, purpose: Purpose) -> Checkpoints:
+    def writer(self, net: Network, fingerprint: RunFingerprint) -> Checkpoints:
         """The object that writes the checkpoints of a network's training."""
         from fastnn.storage.checkpoints import checkpoints
 
-        return checkpoints(net, self.file, self.every, purpose)
+        return checkpoints(net, self.file, self.every, fingerprint)
 
 
-def purpose_of(net: Network, data: Samples, held_out: Samples | None, **settings: Any) -> Purpose:
+def fingerprint_of(
+    net: Network, data: Samples, held_out: Samples | None, **settings: Any
+) -> RunFingerprint:
     """Settings and data that must be equal for a training to be resumed."""
     own = ("classes", "targets_1d", "n_epochs")
     config = {name: value for name, value in net.get_config().items() if name not in own}
@@ -88,4 +90,4 @@ def purpose_of(net: Network, data: Samples, held_out: Samples | None, **settings
     if held_out is not None:
         parts = held_out.x, held_out.targets, held_out.weights
         digests["validation data"] = digest(*parts)
-    return Purpose(plain({"backend": net.backend, **config, **settings}), digests)
+    return RunFingerprint(plain({"backend": net.backend, **config, **settings}), digests)

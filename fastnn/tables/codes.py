@@ -107,7 +107,7 @@ class ColumnCode(BaseModel):
         if self.kind == "category" and not self.categories:
             raise ValueError(f"column {self.name!r} has no categories")
         if self.flag and self.kind not in ("number", "date"):
-            raise ValueError(f"column {self.name!r} cannot say where gaps were")
+            raise ValueError(f"column {self.name!r} has no missing-value indicator")
         if self.floor and self.kind != "number":
             raise ValueError(f"column {self.name!r} has no logarithm")
         return self
@@ -135,7 +135,7 @@ class ColumnCode(BaseModel):
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             log = ", with its logarithm" if self.floor else ""
-            where = ", and a column that says where" if self.flag else ""
+            where = ", and a missing-value indicator" if self.flag else ""
             unit = f" in {self.unit}" if self.unit else ""
             unit = " of hours" if self.unit == cells.TIME else unit
             return "number" + unit + log + gaps + how + where
@@ -193,7 +193,7 @@ def learn(
     values, odd = _read(column, kind, order, unit)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
-        raise ValueError(f"column {column.name!r} is no {kind}: {odd[0]!r}")
+        raise ValueError(f"column {column.name!r} is not a {kind}: {odd[0]!r}")
     if gaps.all():
         return ColumnCode(kind="drop", why="empty in the rows of training", **common)
     common |= {"kind": kind, "gaps": int(gaps.sum()), "odd": odd[:3]}

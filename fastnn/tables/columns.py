@@ -208,7 +208,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     """Convert Python objects: all numbers, all booleans or all dates; otherwise strings."""
     kinds = set(map(type, values))
     if not kinds <= _TEXTS:
-        values = [None if _is_gap(value) else value for value in values]
+        values = [None if _is_missing(value) else value for value in values]
         kinds = set(map(type, values))
     kinds.discard(type(None))
     if kinds <= {str}:
@@ -218,7 +218,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     if all(issubclass(kind, (Real, Decimal, np.number)) for kind in kinds):
         return Column(name, _floats(values))
     if all(issubclass(kind, (date, np.datetime64)) for kind in kinds):
-        moments = [_moment(value) for value in values]
+        moments = [_as_datetime(value) for value in values]
         return Column(name, np.array(moments, "datetime64[us]"))
     if all(issubclass(kind, (timedelta, np.timedelta64)) for kind in kinds):
         lengths = [
@@ -241,7 +241,7 @@ def _decoded(name: str, value: bytes) -> str:
         raise ValueError(f"column {name!r} has bytes that are not UTF-8: {value!r}") from None
 
 
-def _is_gap(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     """Whether a value is None, NaN of any type, NaT or pandas.NA."""
     if value is None:
         return True
@@ -254,7 +254,7 @@ def _is_gap(value: Any) -> bool:
     return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
 
 
-def _moment(value: Any) -> Any:
+def _as_datetime(value: Any) -> Any:
     """A date as datetime64[us]; times with a time zone are converted to UTC."""
     if value is None:
         return np.datetime64("NaT")

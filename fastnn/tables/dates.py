@@ -34,7 +34,9 @@ def order_of(texts: Iterable[str]) -> str | None:
         fit and all dates contain slashes. None if no order fits.
     """
     texts = list(texts)
-    fitting = [order for order in ORDERS if all(moment(text, order) is not None for text in texts)]
+    fitting = [
+        order for order in ORDERS if all(parse_date(text, order) is not None for text in texts)
+    ]
     if not fitting or not texts:
         return None
     if fitting[:2] == ["dmy", "mdy"] and all("/" in text for text in texts):
@@ -44,10 +46,10 @@ def order_of(texts: Iterable[str]) -> str | None:
 
 def looks_like_date(text: str) -> bool:
     """Whether a text is a date in some order."""
-    return any(moment(text, order) is not None for order in ORDERS)
+    return any(parse_date(text, order) is not None for order in ORDERS)
 
 
-def moment(text: str, order: str) -> datetime | None:
+def parse_date(text: str, order: str) -> datetime | None:
     """Parse a date as a time in UTC; None if it is not a valid date in this order.
 
     With the order "signs", the day is first in dates with dots, the month in dates with slashes.
@@ -55,7 +57,7 @@ def moment(text: str, order: str) -> datetime | None:
     Two-digit years are taken as 1970 to 2069.
     """
     if order == "iso":
-        return cells.moment(text)
+        return cells.parse_date(text)
     found = _PATTERN.fullmatch(text)
     if found is None:
         return None

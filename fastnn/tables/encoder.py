@@ -199,7 +199,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         >>> table = {"size": [1.0, None, 8.0], "colour": ["red", "blue", "red"]}
         >>> encoder = fastnn.TableEncoder(scaling=None).fit(table)
         >>> print(encoder.summary())
-        size    number; 1 of 3 missing (filled with 4.5), and a column that says where
+        size    number; 1 of 3 missing (filled with 4.5), and a missing-value indicator
         colour  2 categories (blue, red), as +1 and -1
         """
         check_is_fitted(self, "encoding_")

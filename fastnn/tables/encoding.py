@@ -244,7 +244,7 @@ class Encoding:
         >>> for name, what in encoding.summary():
         ...     print(name, what, sep=": ")
         colour: 2 categories (blue, red), as +1 and -1
-        size: number; 1 of 3 missing (filled with 2), and a column that says where
+        size: number; 1 of 3 missing (filled with 2), and a missing-value indicator
         """
         return [(code.name, code.what()) for code in self.columns]
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 from fastnn.estimators.checks import check_class_weight, check_labels
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.network import Network
-from fastnn.tables import recipe
+from fastnn.tables import realmlp
 from fastnn.tables.base import BaseTabular
 from fastnn.validation import refuse_dates
 
@@ -163,7 +163,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return self.eval_metric == "error"
 
     def _loss_of_network(self) -> dict[str, Any]:
-        smoothing = recipe.LABEL_SMOOTHING if self._by_error() else 0.0
+        smoothing = realmlp.LABEL_SMOOTHING if self._by_error() else 0.0
         return {"loss": "cross_entropy", "label_smoothing": smoothing}
 
     def _weights(self, weights: np.ndarray | None, targets: np.ndarray) -> np.ndarray | None:

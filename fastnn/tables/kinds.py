@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.datasets import cells
 from fastnn.datasets.features import is_index
 from fastnn.tables.columns import Column, as_texts
-from fastnn.tables.dates import looks_like_date, moment, order_of
+from fastnn.tables.dates import looks_like_date, order_of, parse_date
 
 KINDS = ("number", "boolean", "category", "date", "drop")
 MOSTLY = 0.9  # least share of numbers or dates in a text column of that kind
@@ -102,7 +102,7 @@ def _of_texts(column: Column) -> str:
         for pair in cells.TRUTH:
             if {cell.lower() for cell in different} == set(pair):
                 return "boolean"
-    total = sum(count for cell, count in counts.items() if not cells.is_gap(cell))
+    total = sum(count for cell, count in counts.items() if not cells.is_missing(cell))
     symbols: Counter[str] = Counter()
     dates = 0
     for cell, count in counts.items():
@@ -115,7 +115,7 @@ def _of_texts(column: Column) -> str:
         # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
         # count as missing values.
         unit, n_numbers = symbols.most_common(1)[0]
-        words = [c for c in different if not cells.is_gap(c) and not _has_unit(c, unit, column)]
+        words = [c for c in different if not cells.is_missing(c) and not _has_unit(c, unit, column)]
         many = len(different) - len(words) >= DIFFERENT
         mostly = n_numbers >= MOSTLY * total or (
             n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
@@ -166,7 +166,7 @@ def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, l
             return found[0]
         return _TRUTH.get(cell.lower())
 
-    return _looked_up(column, number, cells.is_gap)
+    return _looked_up(column, number, cells.is_missing)
 
 
 def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
@@ -178,7 +178,7 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
     if values.dtype.kind == "M":
         raise ValueError(f"column {column.name!r} has dates where yes and no are expected")
     table = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
-    return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_gap)
+    return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_missing)
 
 
 def dates_order(column: Column) -> str:
@@ -208,10 +208,10 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
         raise ValueError(f"column {column.name!r} has numbers where dates are expected")
 
     def day(cell: str) -> float | None:
-        found = cells.moment(cell) or moment(cell, order)
+        found = cells.parse_date(cell) or parse_date(cell, order)
         return None if found is None else (found - _EPOCH).total_seconds()
 
-    seconds, odd = _looked_up(column, day, cells.is_gap)
+    seconds, odd = _looked_up(column, day, cells.is_missing)
     moments = np.full(len(seconds), "NaT", "datetime64[us]")
     there = ~np.isnan(seconds)
     moments[there] = np.round(seconds[there] * 1e6).astype("int64").astype("datetime64[us]")
@@ -222,7 +222,7 @@ _TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
 
 
 def _looked_up(
-    column: Column, read: Callable[[str], float | None], is_gap: Callable[[str], bool]
+    column: Column, read: Callable[[str], float | None], is_missing: Callable[[str], bool]
 ) -> tuple[np.ndarray, list[str]]:
     """Convert texts with ``read``, once per distinct text; return values and unreadable texts."""
     texts = column.values.tolist()
@@ -231,7 +231,7 @@ def _looked_up(
     for cell in dict.fromkeys(texts):
         if cell is not None:
             value = read(cell)
-            if value is None and not is_gap(cell):
+            if value is None and not is_missing(cell):
                 odd.append(cell)
             table[cell] = np.nan if value is None else value
     return np.array([table[cell] for cell in texts], np.float64), odd

@@ -165,7 +165,9 @@ class TableModel(NoCompiledCalls):
         """
         find = getattr(self.network, "out_of_range", None)
         if find is None:
-            raise ValueError(f"a {type(self.network).__name__} does not know the range of training")
+            raise ValueError(
+                f"a {type(self.network).__name__} has no record of the range of the training data"
+            )
         return find(self.encoding.transform(X))
 
     def score(self, X: Any, y: Any) -> float:

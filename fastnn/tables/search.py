@@ -16,13 +16,13 @@ import numpy as np
 
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
+from fastnn.tables.fit_store import FitKey, FitStore
 from fastnn.tables.halving import Halving
-from fastnn.tables.kept import Key, Store
 from fastnn.tables.pools import Results, pool
 from fastnn.tables.trials import Deadline, Fit, Problem, drawn_settings, fit, fit_fold
 
 FACTOR = 3  # of successive halving: each round has a third of the trials and 3 times the epochs
-FEWEST_EPOCHS = 16  # minimum number of epochs in the first round
+MIN_EPOCHS = 16  # minimum number of epochs in the first round
 ROUNDS = 25  # rounds of the greedy selection
 CANDIDATES = 20  # maximum number of trials from which the greedy selection chooses
 UNIT_COST = 30  # cost of an activation, in units of the cost of a weight
@@ -59,7 +59,7 @@ class Plan:
         rounds = [(self.epochs, others)]
         while self.method == "halving" and rounds[0][1] > 0:
             epochs = rounds[0][0] // FACTOR
-            if epochs < FEWEST_EPOCHS or others <= FACTOR ** len(rounds) // 2:
+            if epochs < MIN_EPOCHS or others <= FACTOR ** len(rounds) // 2:
                 break
             rounds.insert(0, (epochs, others))
             rounds[1:] = [
@@ -111,7 +111,7 @@ class Trial:
 
 
 @dataclass
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes
@@ -138,17 +138,17 @@ class Found:
 def search(
     problem: Problem,
     plan: Plan,
-    store: Store,
+    store: FitStore,
     n_jobs: int | None = None,
     advance: Callable[[int], object] = lambda done: None,
-) -> Found:
+) -> SearchResult:
     """Search on the active joblib backend; by default in threads, one fit per core.
 
     Parameters
     ----------
     problem : Problem
     plan : Plan
-    store : Store
+    store : FitStore
         Fits that it contains already are not repeated.
     n_jobs : int, optional
         Number of fits in parallel; default: one per core, or the setting of the backend.
@@ -157,7 +157,7 @@ def search(
 
     Returns
     -------
-    Found
+    SearchResult
 
     Raises
     ------
@@ -166,26 +166,26 @@ def search(
     KeyboardInterrupt
         If the search is interrupted before a trial has a score.
     """
-    run = _Running(problem, plan, store, advance)
+    run = _SearchRun(problem, plan, store, advance)
     try:
         with pool(_numbered, problem, n_jobs) as results_of:
-            run.go(results_of)
+            run.execute(results_of)
     except KeyboardInterrupt:
         if not run.scored:
             raise
         run.stopped = "interrupted"
-    return run.found()
+    return run.result()
 
 
-class _Running:
+class _SearchRun:
     """State of a running search."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, store: Store, advance: Callable[[int], object]
+        self, problem: Problem, plan: Plan, store: FitStore, advance: Callable[[int], object]
     ) -> None:
         self.problem, self.plan, self.store, self.advance = problem, plan, store, advance
         self.settings = drawn_settings(problem, plan.trials)
-        self.fits: dict[Key, Fit] = {}
+        self.fits: dict[FitKey, Fit] = {}
         self.trials: dict[int, Trial] = {}
         self.stopped = "trials"
         self.deadline = None if plan.time_limit is None else Deadline.after(plan.time_limit)
@@ -199,7 +199,7 @@ class _Running:
         """Whether a completed trial has a score."""
         return any(np.isfinite(trial.score) for trial in self.trials.values())
 
-    def go(self, results_of: Callable[[Callable[[], tuple | None]], Results]) -> None:
+    def execute(self, results_of: Callable[[Callable[[], tuple | None]], Results]) -> None:
         """Run all fits that are not stored yet."""
         self.advance(0)
         results = results_of(self._next)
@@ -214,23 +214,23 @@ class _Running:
         finally:
             results.close()
 
-    def _next(self) -> tuple[Key, dict[str, Any], Deadline | None] | None:
+    def _next(self) -> tuple[FitKey, dict[str, Any], Deadline | None] | None:
         """Arguments of the next fit; None if there is none as yet."""
         while self.stopped == "trials":
             started = self.halving.start()
             if started is None:
                 return None
-            key = Key(*started)
+            key = FitKey(*started)
             stored = self.store.get(key)
             if stored is None:
                 return key, self.settings[key.trial], self.deadline
             self._add(key, stored)
         return None
 
-    def _keys(self, trial: int, epochs: int) -> list[Key]:
-        return [Key(trial, epochs, fold) for fold in range(self.problem.n_folds)]
+    def _keys(self, trial: int, epochs: int) -> list[FitKey]:
+        return [FitKey(trial, epochs, fold) for fold in range(self.problem.n_folds)]
 
-    def _add(self, key: Key, done: Fit) -> None:
+    def _add(self, key: FitKey, done: Fit) -> None:
         """Record a fit, and its trial when all folds are complete."""
         self.fits[key] = done
         self.advance(len(self.fits))
@@ -254,7 +254,7 @@ class _Running:
 
     # --- the result -------------------------------------------------------------------
 
-    def found(self) -> Found:
+    def result(self) -> SearchResult:
         """Build the result from the completed trials."""
         if not self.scored:
             if self.stopped == "time limit":
@@ -267,9 +267,9 @@ class _Running:
         best = min(self.trials.values(), key=lambda trial: trial.order)
         if self.plan.ensemble:
             model, score, members = self._ensemble()
-            return Found(model, score, trials, members, self.stopped)
-        network = single(self.problem, best.settings, self.plan.epochs)
-        return Found(network, best.score, trials, {best.number: 1.0}, self.stopped)
+            return SearchResult(model, score, trials, members, self.stopped)
+        network = train_single(self.problem, best.settings, self.plan.epochs)
+        return SearchResult(network, best.score, trials, {best.number: 1.0}, self.stopped)
 
     def _ensemble(self) -> tuple[Ensemble, float, dict[int, float]]:
         """Select an ensemble of the best trials; return it with its score and the trials' weights.
@@ -286,7 +286,9 @@ class _Running:
         }
         predicted = [self._held_out(networks[trial.number]) for trial in candidates]
         rows = np.arange(len(self.problem.x))
-        counts = greedy(predicted, lambda p: self.problem.quality(p, rows), self.plan.ensemble)
+        counts = select_ensemble(
+            predicted, lambda p: self.problem.quality(p, rows), self.plan.ensemble
+        )
         mean: Any = sum(n * predicted[k].astype(np.float64) for k, n in counts.items()) / sum(
             counts.values()
         )
@@ -317,19 +319,19 @@ class _Running:
 
 
 def _numbered(
-    problem: Problem, key: Key, settings: dict[str, Any], deadline: Deadline | None
-) -> tuple[Key, Fit, Network | None]:
+    problem: Problem, key: FitKey, settings: dict[str, Any], deadline: Deadline | None
+) -> tuple[FitKey, Fit, Network | None]:
     """Execute a fit; also return its key, since results arrive in any order."""
     return (key, *fit_fold(problem, settings, key.epochs, key.trial, key.fold, deadline))
 
 
-def single(problem: Problem, settings: dict[str, Any], epochs: int) -> Network:
+def train_single(problem: Problem, settings: dict[str, Any], epochs: int) -> Network:
     """Train one network with all folds but the first, which serves to choose the best epoch."""
     kept, held_out = np.flatnonzero(problem.folds != 0), np.flatnonzero(problem.folds == 0)
     return fit(problem, settings, epochs, kept, held_out, problem.seed, n_threads=None)
 
 
-def greedy(
+def select_ensemble(
     predicted: Sequence[np.ndarray],
     quality: Callable[[np.ndarray], tuple[float, float]],
     most: int,

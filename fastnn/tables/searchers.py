@@ -17,8 +17,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 import fastnn
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
-from fastnn.tables.kept import InFolder, InMemory, Store
-from fastnn.tables.search import Found, Plan, search
+from fastnn.tables.fit_store import FitFolder, FitMemory, FitStore
+from fastnn.tables.search import Plan, SearchResult, search
 from fastnn.tables.trials import Problem, folds_of
 
 _CONSTRAINTS: dict[str, list] = {
@@ -82,9 +82,13 @@ class _Search:
         return base.fit(X, y, sample_weight)
 
     def _train(
-        self: Any, data: tuple, held_out: Any, rng: np.random.RandomState, keeping: Any = None
+        self: Any,
+        data: tuple,
+        held_out: Any,
+        rng: np.random.RandomState,
+        checkpointing: Any = None,
     ) -> None:
-        """Search with encoded rows; ``held_out`` and ``keeping`` are not used."""
+        """Search with encoded rows; ``held_out`` and ``checkpointing`` are not used."""
         x, targets, weights = data
         seed = int(check_random_state(rng).randint(2**31 - 1))
         classes = self.classes_ if self._with_classes else None
@@ -119,11 +123,11 @@ class _Search:
             folds[held] = k
         return folds
 
-    def _store(self: Any, problem: Problem, plan: Plan) -> Store:
+    def _store(self: Any, problem: Problem, plan: Plan) -> FitStore:
         """Storage of the finished fits."""
         if self.folder is None:
-            return InMemory()
-        purpose = {
+            return FitMemory()
+        fingerprint = {
             "fastnn": fastnn.__version__,
             "plan": {name: getattr(plan, name) for name in ("trials", "epochs", "method")},
             "scoring": problem.scoring,
@@ -131,9 +135,9 @@ class _Search:
             "dtype": problem.dtype,
             "digest of the data": problem.digest(),
         }
-        return InFolder(Path(self.folder), purpose, self.backend)
+        return FitFolder(Path(self.folder), fingerprint, self.backend)
 
-    def _take(self: Any, found: Found) -> None:
+    def _take(self: Any, found: SearchResult) -> None:
         """Set the fitted attributes from the result of a search."""
         assert isinstance(found.model, Ensemble)
         self.ensemble_, self.networks_ = found.model, found.model.networks

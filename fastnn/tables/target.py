@@ -11,7 +11,7 @@ from fastnn.datasets.table import Table
 from fastnn.datasets.targets import TASKS, check_target, target_column
 from fastnn.tables.columns import Column, as_column, as_texts
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 
 
 class TableTarget(NamedTuple):
@@ -148,7 +148,7 @@ def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
     Raises
     ------
     ValueError
-        If the target is constant, has more than ``MOST_CLASSES`` classes, or has more than 100
+        If the target is constant, has more than ``MAX_CLASSES`` classes, or has more than 100
         classes with less than two samples per class on average.
     """
     if (y == y[0]).all():
@@ -158,7 +158,7 @@ def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
         )
     if task == "classification":
         n = len(np.unique(y))
-        if n > MOST_CLASSES or (n > 100 and 2 * n > len(y)):
+        if n > MAX_CLASSES or (n > 100 and 2 * n > len(y)):
             raise ValueError(
                 f"{where}: target {name!r} has {n:,} different values in {len(y):,} rows, too "
                 "many to be classes (is it an identifier? for numbers: task regression)"

@@ -15,9 +15,9 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import KFold, ParameterSampler, StratifiedKFold
 
 from fastnn.network import Network
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 from fastnn.tables.calibration import calibrate
-from fastnn.tables.recipe import Samples
+from fastnn.tables.realmlp import Samples
 from fastnn.training.checkpoints import digest
 
 # The part of the search space of RealMLP (Holzmüller, Grinsztajn, Steinwart, 2024) that applies to
@@ -177,15 +177,15 @@ def folds_of(targets: np.ndarray, n_folds: int, is_classification: bool, seed: i
     return folds
 
 
-def own_settings(problem: Problem) -> dict[str, Any]:
+def default_settings(problem: Problem) -> dict[str, Any]:
     """The settings of the preset itself."""
     task = "regression" if problem.classes is None else "classification"
     return {
-        "hidden_layer_sizes": list(recipe.HIDDEN),
-        "activation": recipe.ACTIVATION[task],
-        "learning_rate": recipe.RATE[task],
+        "hidden_layer_sizes": list(realmlp.HIDDEN),
+        "activation": realmlp.ACTIVATION[task],
+        "learning_rate": realmlp_training.RATE[task],
         "dropout": 0.0,
-        "label_smoothing": recipe.LABEL_SMOOTHING if _smooths(problem) else 0.0,
+        "label_smoothing": realmlp.LABEL_SMOOTHING if _smooths(problem) else 0.0,
     }
 
 
@@ -206,7 +206,7 @@ def drawn_settings(problem: Problem, n_trials: int) -> list[dict[str, Any]]:
         }
         for one in sampler
     ]
-    return [own_settings(problem), *drawn][:n_trials]
+    return [default_settings(problem), *drawn][:n_trials]
 
 
 def _smooths(problem: Problem) -> bool:
@@ -214,7 +214,7 @@ def _smooths(problem: Problem) -> bool:
     return problem.classes is not None and problem.by_class
 
 
-class OutOfTime(Exception):
+class TimeLimitReached(Exception):
     """The time limit of the search has passed."""
 
 
@@ -267,7 +267,7 @@ class Deadline(NamedTuple):
 
 def new_network(problem: Problem, settings: dict[str, Any], rows: np.ndarray, seed: int) -> Network:
     """Create an untrained network with the scales of the given rows."""
-    return recipe.new_network(
+    return realmlp.new_network(
         problem.x[rows],
         problem.targets[rows],
         0 if problem.classes is None else len(problem.classes),
@@ -298,28 +298,28 @@ def fit(
     ------
     DivergenceError
         If the loss is not finite before the first epoch ends.
-    OutOfTime
+    TimeLimitReached
         If ``deadline`` has passed.
     KeyboardInterrupt
         If the training was interrupted, at any time: an incomplete fit is not used.
     """
 
-    def look(losses: list[float]) -> None:
+    def check_deadline(losses: list[float]) -> None:
         if deadline is not None and deadline.is_over:
-            raise OutOfTime
+            raise TimeLimitReached
 
-    look([])
+    check_deadline([])
     net = new_network(problem, settings, kept, seed)
     net.n_threads = n_threads
     validation = problem.samples(net, held_out)
-    record = recipe.train(
+    record = realmlp_training.train(
         net,
         problem.samples(net, kept),
         validation,
         epochs,
         rate=settings["learning_rate"],
         by_error=problem.by_class,
-        after_epoch=look,
+        after_epoch=check_deadline,
     )
     if record.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -349,7 +349,7 @@ def fit_fold(
     seed = int(np.random.SeedSequence([problem.seed, trial, fold]).generate_state(1)[0] >> 1)
     try:
         net = fit(problem, settings, epochs, kept, held_out, seed, deadline)
-    except OutOfTime:
+    except TimeLimitReached:
         return Fit(float("nan"), float("inf"), 0.0), None
     except DivergenceError:
         return Fit(float("nan"), float("nan"), time.perf_counter() - started), None

@@ -44,7 +44,7 @@ class TrainingBar(Progress):
         console = Console(stderr=True)
         return cls(epochs, console) if console.is_terminal else None
 
-    def reach(self, epoch: int, loss: float) -> None:
+    def set_completed(self, epoch: int, loss: float) -> None:
         """Show ``epoch`` as the number of completed epochs."""
         self.update(self._task, completed=epoch, text=f"loss {loss:.4g}")
 
@@ -90,10 +90,10 @@ class CountingBar(Progress):
         console = Console(stderr=True)
         return cls(name, total, console) if console.is_terminal else None
 
-    def one_more(self) -> None:
+    def increment(self) -> None:
         """Count one more completed item."""
         self.advance(self._task)
 
-    def reach(self, done: int) -> None:
+    def set_completed(self, done: int) -> None:
         """Show ``done`` as the number of completed items."""
         self.update(self._task, completed=done)

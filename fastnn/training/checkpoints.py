@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.training.history import Best
+from fastnn.training.history import BestEpoch
 from fastnn.validation import as_integer
 
 DEFAULT_INTERVAL = timedelta(minutes=1)
@@ -40,7 +40,7 @@ class SaveInterval(NamedTuple):
             value = DEFAULT_INTERVAL
         if isinstance(value, timedelta):
             if value <= timedelta(0):
-                raise ValueError(f"checkpoint_every must be longer than no time; got {value!r}")
+                raise ValueError(f"checkpoint_every must be positive; got {value!r}")
             return cls(None, value.total_seconds())
         try:
             return cls(as_integer("checkpoint_every", value, 1), None)
@@ -73,7 +73,7 @@ def checkpoints_requested(checkpoint: Any, every: CheckpointEvery, resume: Any, 
 
 
 @dataclass
-class Point:
+class RunPosition:
     """Position of a run: what a checkpoint stores besides network and optimizer state.
 
     Attributes
@@ -92,7 +92,7 @@ class Point:
         Loss of each step. Estimators store their loss curve instead.
     validation : ndarray of float64, shape (epochs, 2), or None
         Validation loss and score of each epoch. Estimators store their curves instead.
-    best : Best
+    best : BestEpoch
         Best epoch so far, for early stopping.
     random : dict or None
         State of an estimator's random generator before its first epoch.
@@ -107,12 +107,12 @@ class Point:
     is_over: bool = False
     losses: np.ndarray = field(default_factory=lambda: np.empty(0))
     validation: np.ndarray | None = None
-    best: Best = field(default_factory=Best)
+    best: BestEpoch = field(default_factory=BestEpoch)
     random: dict[str, Any] | None = None
     front: np.ndarray | None = None
 
 
-class Purpose(NamedTuple):
+class RunFingerprint(NamedTuple):
     """Settings and data, other than the network, that determine the result of a training run.
 
     Attributes
@@ -134,7 +134,7 @@ class Checkpoints:
     ----------
     every : Every
     pack : callable
-        Takes a :class:`Point` and returns an immutable copy of it and of the training state.
+        Takes a :class:`RunPosition` and returns an immutable copy of it and of the training state.
     write : callable
         Writes what ``pack`` returned.
 
@@ -145,7 +145,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, every: SaveInterval, pack: Callable[[Point], Any], write: Callable[[Any], None]
+        self, every: SaveInterval, pack: Callable[[RunPosition], Any], write: Callable[[Any], None]
     ) -> None:
         self.every, self.pack, self.write = every, pack, write
         self.step = 0
@@ -167,10 +167,10 @@ class Checkpoints:
             return time.perf_counter() >= self._due
         return step % (self.every.epochs * batches) == 0
 
-    def save(self, point: Point) -> None:
+    def save(self, position: RunPosition) -> None:
         """Write a checkpoint."""
-        self.write(self.pack(point))
-        self.step = point.steps
+        self.write(self.pack(position))
+        self.step = position.steps
         self._start()
 
 

@@ -189,7 +189,7 @@ class EarlyStopping:
 
 
 @dataclass
-class Best:
+class BestEpoch:
     """The best epoch so far (-1 if none), with its validation loss and parameters."""
 
     loss: float = float("inf")

@@ -18,7 +18,7 @@ FIRST_DELAY = 2.0  # seconds until the first line; shorter tasks print none
 MAX_INTERVAL = 30.0  # maximum number of seconds between two lines; the interval doubles from FIRST
 
 
-class Lines:
+class ProgressLines:
     """Progress reports as lines on standard error; a context manager.
 
     Parameters
@@ -58,13 +58,13 @@ class Lines:
         text = f", loss {progress.loss:.4g}"
         if progress.validation_loss is not None:
             text += f", validation {progress.validation_loss:.4g}"
-        self.reach(progress.epoch, text)
+        self.set_completed(progress.epoch, text)
 
-    def one_more(self) -> None:
+    def increment(self) -> None:
         """Count one more completed item."""
-        self.reach(self._done + 1)
+        self.set_completed(self._done + 1)
 
-    def reach(self, done: int, text: str | float = "") -> None:
+    def set_completed(self, done: int, text: str | float = "") -> None:
         """Report ``done`` completed items, with a text or the loss, if a line is due."""
         text = text if isinstance(text, str) else f", loss {text:.4g}"
         if self._silence is not None:
@@ -87,7 +87,7 @@ class Lines:
         _write(f"{self._name} {done:,}{of_total}{text}, {now - self._started:.0f} s{rest}")
 
 
-def training_progress(epochs: int) -> TrainingBar | Lines:
+def training_progress(epochs: int) -> TrainingBar | ProgressLines:
     """Return a progress display for the epochs of a training run; see its ``callback``."""
     if may_be_terminal():
         from fastnn.training.bars import TrainingBar
@@ -95,18 +95,18 @@ def training_progress(epochs: int) -> TrainingBar | Lines:
         bar = TrainingBar.on_terminal(epochs)
         if bar is not None:
             return bar
-    return Lines("epoch", epochs)
+    return ProgressLines("epoch", epochs)
 
 
-def counting_progress(name: str, total: int | None) -> CountingBar | Lines:
-    """Return a progress display for counted items; see its ``one_more`` and ``reach``."""
+def counting_progress(name: str, total: int | None) -> CountingBar | ProgressLines:
+    """Return a progress display for counted items; see its ``increment`` and ``set_completed``."""
     if may_be_terminal():
         from fastnn.training.bars import CountingBar
 
         bar = CountingBar.on_terminal(name, total)
         if bar is not None:
             return bar
-    return Lines(name, total)
+    return ProgressLines(name, total)
 
 
 def may_be_terminal() -> bool:

@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     from fastnn.backends.interface import Rule
 
 
+N_RULE_CONSTANTS = 3  # of each rule; fewer are filled up with zeros
+
+
+def _check(name: str, value: float, low: float, high: float, low_open: bool = False) -> None:
+    """Raise unless ``low <= value < high`` (``low < value`` if open)."""
+    number = isinstance(value, (int, float)) or hasattr(value, "__float__")
+    if not number or not (low < value if low_open else low <= value) or not value < high:
+        bracket = "(" if low_open else "["
+        raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")
+
+
+_POSITIVE = {"bounds": (0.0, math.inf, True)}  # metadata of a field: arguments of _check
+_SHARE = {"bounds": (0.0, 1.0, True)}
+
+
+def _positive(default: float, high: float = math.inf) -> Any:
+    """Field of a number in ``(0, high)``."""
+    return field(default=default, metadata={"bounds": (0.0, high, True)})
+
+
+def _not_negative(default: float, high: float = math.inf) -> Any:
+    """Field of a number in ``[0, high)``."""
+    return field(default=default, metadata={"bounds": (0.0, high, False)})
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """Base class of the update rules.
@@ -34,19 +59,21 @@ class Optimizer:
         with those of the first step. Further training continues from the parameters themselves.
     """
 
-    learning_rate: float = 1e-3
-    clip_norm: float | None = field(default=None, kw_only=True)
-    clip_value: float | None = field(default=None, kw_only=True)
-    ema: float | None = field(default=None, kw_only=True)
+    learning_rate: float = _positive(1e-3)
+    # type checkers take kw_only only from a call of field
+    clip_norm: float | None = field(default=None, kw_only=True, metadata=_POSITIVE)
+    clip_value: float | None = field(default=None, kw_only=True, metadata=_POSITIVE)
+    ema: float | None = field(default=None, kw_only=True, metadata=_SHARE)
 
     rule: ClassVar[int]
     name: ClassVar[str]
+    kernel_settings: ClassVar[tuple[str, ...]] = ()  # the fields that are constants of the rule
 
     def __post_init__(self) -> None:
-        _check("learning_rate", self.learning_rate, 0.0, math.inf, low_open=True)
-        for name, high in (("clip_norm", math.inf), ("clip_value", math.inf), ("ema", 1.0)):
-            if getattr(self, name) is not None:
-                _check(name, getattr(self, name), 0.0, high, low_open=True)
+        for each in fields(self):
+            bounds, value = each.metadata.get("bounds"), getattr(self, each.name)
+            if bounds is not None and not (value is None and each.default is None):
+                _check(each.name, value, *bounds)
         if self.clip_norm is not None and self.clip_value is not None:
             raise ValueError(
                 f"give clip_norm or clip_value, not both; got {self.clip_norm!r} and "
@@ -56,8 +83,10 @@ class Optimizer:
     @property
     def constants(self) -> tuple[float, ...]:
         """The rule's three constants, clip_norm, clip_value, ema (0 if None), rate factor."""
-        shared_constants = (self.clip_norm, self.clip_value, self.ema)
-        return (*self._rule_constants, *(float(value or 0.0) for value in shared_constants), 1.0)
+        own = [float(getattr(self, name)) for name in self.kernel_settings]
+        own += [0.0] * (N_RULE_CONSTANTS - len(own))
+        shared = (self.clip_norm, self.clip_value, self.ema)
+        return (*own, *(float(value or 0.0) for value in shared), 1.0)
 
     def for_kernels(self) -> Rule:
         """Return the update rule in the form the kernels take.
@@ -78,10 +107,6 @@ class Optimizer:
     def n_moments(self) -> int:
         """Number of values kept for each parameter: the moments and, with ``ema``, the average."""
         return self._n_rule_moments + int(self.ema is not None)
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        raise NotImplementedError
 
     @property
     def _n_rule_moments(self) -> int:
@@ -129,20 +154,13 @@ class SGD(Optimizer):
     True
     """
 
-    learning_rate: float = 1e-2
-    momentum: float = 0.0
+    learning_rate: float = _positive(1e-2)
+    momentum: float = _not_negative(0.0, 1.0)
     nesterov: bool = False
 
     rule: ClassVar[int] = codes.SGD
     name: ClassVar[str] = "sgd"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("momentum", self.momentum, 0.0, 1.0)
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        return float(self.momentum), float(self.nesterov), 0.0
+    kernel_settings: ClassVar[tuple[str, ...]] = ("momentum", "nesterov")
 
     @property
     def _n_rule_moments(self) -> int:
@@ -174,22 +192,13 @@ class Adam(Optimizer):
     True
     """
 
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
+    beta_1: float = _not_negative(0.9, 1.0)
+    beta_2: float = _not_negative(0.999, 1.0)
+    epsilon: float = _positive(1e-8)
 
     rule: ClassVar[int] = codes.ADAM
     name: ClassVar[str] = "adam"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("beta_1", self.beta_1, 0.0, 1.0)
-        _check("beta_2", self.beta_2, 0.0, 1.0)
-        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        return float(self.beta_1), float(self.beta_2), float(self.epsilon)
+    kernel_settings: ClassVar[tuple[str, ...]] = ("beta_1", "beta_2", "epsilon")
 
     @property
     def _n_rule_moments(self) -> int:
@@ -218,13 +227,9 @@ class AdamW(Adam):
     100
     """
 
-    weight_decay: float = 0.01
+    weight_decay: float = _not_negative(0.01)
 
     name: ClassVar[str] = "adamw"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("weight_decay", self.weight_decay, 0.0, math.inf)
 
     @property
     def decay(self) -> float:
@@ -252,19 +257,12 @@ class AdaGrad(Optimizer):
     True
     """
 
-    learning_rate: float = 1e-2
-    epsilon: float = 1e-10
+    learning_rate: float = _positive(1e-2)
+    epsilon: float = _positive(1e-10)
 
     rule: ClassVar[int] = codes.ADAGRAD
     name: ClassVar[str] = "adagrad"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        return float(self.epsilon), 0.0, 0.0
+    kernel_settings: ClassVar[tuple[str, ...]] = ("epsilon",)
 
 
 @dataclass(frozen=True)
@@ -290,20 +288,12 @@ class RMSprop(Optimizer):
     True
     """
 
-    rho: float = 0.9
-    epsilon: float = 1e-8
+    rho: float = _not_negative(0.9, 1.0)
+    epsilon: float = _positive(1e-8)
 
     rule: ClassVar[int] = codes.RMSPROP
     name: ClassVar[str] = "rmsprop"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("rho", self.rho, 0.0, 1.0)
-        _check("epsilon", self.epsilon, 0.0, math.inf, low_open=True)
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        return float(self.rho), float(self.epsilon), 0.0
+    kernel_settings: ClassVar[tuple[str, ...]] = ("rho", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -352,12 +342,12 @@ class LevenbergMarquardt(Optimizer):
     True
     """
 
-    damping: float = 1e-3
-    decrease: float = 0.1
-    increase: float = 10.0
-    max_damping: float = 1e10
-    min_gradient: float = 1e-7
-    goal: float = 0.0
+    damping: float = _positive(1e-3)
+    decrease: float = _positive(0.1, 1.0)
+    increase: float = field(default=10.0, metadata={"bounds": (1.0, math.inf, True)})
+    max_damping: float = _positive(1e10)
+    min_gradient: float = _not_negative(1e-7)
+    goal: float = _not_negative(0.0)
     regularization: str | None = None
 
     # settings of the base class that do not apply
@@ -370,12 +360,7 @@ class LevenbergMarquardt(Optimizer):
     name: ClassVar[str] = "lm"
 
     def __post_init__(self) -> None:
-        for name in ("damping", "max_damping"):
-            _check(name, getattr(self, name), 0.0, math.inf, low_open=True)
-        for name in ("min_gradient", "goal"):
-            _check(name, getattr(self, name), 0.0, math.inf)
-        _check("decrease", self.decrease, 0.0, 1.0, low_open=True)
-        _check("increase", self.increase, 1.0, math.inf, low_open=True)
+        super().__post_init__()
         if self.max_damping < self.damping:
             raise ValueError(
                 f"max_damping must be at least damping={self.damping:g}; got {self.max_damping!r}"
@@ -389,10 +374,6 @@ class LevenbergMarquardt(Optimizer):
     def is_bayesian(self) -> bool:
         """Whether the strength of the L2 penalty is estimated."""
         return self.regularization is not None
-
-    @property
-    def _rule_constants(self) -> tuple[float, float, float]:
-        return 0.0, 0.0, 0.0
 
     @property
     def _n_rule_moments(self) -> int:
@@ -460,14 +441,6 @@ def optimizer_from_dict(fields: dict[str, Any]) -> Optimizer:
         return cls(**settings)
     except TypeError as error:
         raise ValueError(f"the optimizer {cls.name}: {error}") from None
-
-
-def _check(name: str, value: float, low: float, high: float, low_open: bool = False) -> None:
-    """Raise unless ``low <= value < high`` (``low < value`` if open)."""
-    number = isinstance(value, (int, float)) or hasattr(value, "__float__")
-    if not number or not (low < value if low_open else low <= value) or not value < high:
-        bracket = "(" if low_open else "["
-        raise ValueError(f"{name} must be a number in {bracket}{low:g}, {high:g}); got {value!r}")
 
 
 _DEFAULT = Adam()

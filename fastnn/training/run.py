@@ -16,8 +16,8 @@ from fastnn.backends.tuning import tuning
 from fastnn.errors import DivergenceError
 from fastnn.training.batches import Batches
 from fastnn.training.blas import limited_blas
-from fastnn.training.checkpoints import Checkpoints, Point
-from fastnn.training.history import Best, EarlyStopping, History, Progress
+from fastnn.training.checkpoints import Checkpoints, RunPosition
+from fastnn.training.history import BestEpoch, EarlyStopping, History, Progress
 from fastnn.training.pool import check_stopped
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.team import ThreadTuner, receives_signals, started_threads
@@ -60,7 +60,7 @@ class Run:
     n_threads : int or None
         Maximum number of BLAS threads, for the NumPy backend.
     checkpoints : Checkpoints or None
-    point : Point or None
+    position : RunPosition or None
         Position in a checkpoint from which to resume; model and state must already be restored.
 
     Attributes
@@ -83,16 +83,16 @@ class Run:
         l2: float = 0.0,
         n_threads: int | None = None,
         checkpoints: Checkpoints | None = None,
-        point: Point | None = None,
+        position: RunPosition | None = None,
     ) -> None:
         self.model, self.state, self.parts, self.l2 = model, state, parts, l2
         self.sizes, self.batches, self.unit = sizes, len(sizes), 1
-        if point is None:
-            point = Point(state.epochs, 0, len(sizes))
-        self.total, self.first_epoch = epochs * len(sizes), point.first_epoch
-        state.start_run(len(sizes), point.first_epoch, point.steps)
-        self.checkpoints, self.start = checkpoints, point
-        self.started = time.perf_counter() - point.seconds
+        if position is None:
+            position = RunPosition(state.epochs, 0, len(sizes))
+        self.total, self.first_epoch = epochs * len(sizes), position.first_epoch
+        state.start_run(len(sizes), position.first_epoch, position.steps)
+        self.checkpoints, self.start = checkpoints, position
+        self.started = time.perf_counter() - position.seconds
         self.stopped = "epochs"
         self.pool: ThreadPoolExecutor | None = None
         self.n_threads = 1  # of the next chunk
@@ -134,7 +134,7 @@ class Run:
     def save_due_checkpoint(self) -> None:
         """Write a checkpoint if it is due."""
         if self.checkpoints is not None and self.checkpoints.is_due(self.step, self.batches):
-            self.checkpoints.save(self.point())
+            self.checkpoints.save(self.position())
 
     def _chunk(self, count: int) -> float:
         """Train ``count`` steps and process their losses; return the training time in seconds."""
@@ -162,7 +162,7 @@ class Run:
     def begin(self) -> None:
         """Called before the first chunk."""
 
-    def point(self) -> Point:
+    def position(self) -> RunPosition:
         """Position of this run, for a checkpoint."""
         raise NotImplementedError
 
@@ -234,7 +234,7 @@ class Validation:
     ) -> None:
         self.measure, self.stopping = measure, stopping
         self.values: list[tuple[float, float]] = []
-        self.best = Best()
+        self.best = BestEpoch()
 
     def after_epoch(self, epoch: int, params: np.ndarray) -> bool:
         """Record an epoch (counted from 0); return whether training should stop."""
@@ -243,7 +243,7 @@ class Validation:
             loss, score = self.measure()
         # Update the best first: after Ctrl-C between the two, the epoch is measured again.
         if self.stopping is not None and loss < self.best.loss - self.stopping.min_delta:
-            self.best = Best(loss, epoch, params.copy())
+            self.best = BestEpoch(loss, epoch, params.copy())
         self.values.append((loss, score))
         return self.is_over
 
@@ -300,10 +300,10 @@ class FitRun(Run):
         if validation.is_over or self.start.is_over:
             self.stopped = "early stopping"
 
-    def point(self) -> Point:
+    def position(self) -> RunPosition:
         """Position of this run, for a checkpoint."""
         validation = self.validation
-        return Point(
+        return RunPosition(
             self.first_epoch,
             self.step,
             self.batches,
@@ -311,7 +311,7 @@ class FitRun(Run):
             validation is not None and validation.is_over,
             np.concatenate(self.losses)[: self.step],
             None if validation is None else np.array(validation.values).reshape(-1, 2),
-            Best() if validation is None else validation.best,
+            BestEpoch() if validation is None else validation.best,
         )
 
     def max_steps(self) -> int:
@@ -381,7 +381,7 @@ class FitRun(Run):
         self.done = self.step
         self.seconds = time.perf_counter() - self.started
         if self.checkpoints is not None:
-            self.checkpoints.save(self.point())
+            self.checkpoints.save(self.position())
 
     def history(self) -> History:
         """Return the history: losses per epoch, batches weighted by size as in scikit-learn."""
@@ -392,7 +392,7 @@ class FitRun(Run):
         values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
         if validation and len(values) < epochs:  # Ctrl-C came before the last validation
             values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
-        best = Best() if validation is None else validation.best
+        best = BestEpoch() if validation is None else validation.best
         return History(
             loss=each @ (self.sizes / self.sizes.sum()) if self.batches > 1 else each[:, 0],
             validation_loss=values[:, 0].copy() if validation else None,

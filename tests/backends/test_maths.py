@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-MOST_ULP = 4
+MAX_ULP = 4
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
@@ -94,7 +94,7 @@ def test_error_in_ulp(compiled, name, dtype):
     size = np.minimum(np.abs(rounded[finite]), DTYPES[dtype](0.75) * largest)
     ulp = np.spacing(size).astype(np.float64)
     worst = np.argmax(error / ulp)
-    assert error[worst] <= MOST_ULP * ulp[worst], f"{name}({x[finite][worst]!r})"
+    assert error[worst] <= MAX_ULP * ulp[worst], f"{name}({x[finite][worst]!r})"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

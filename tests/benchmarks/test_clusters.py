@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.clusters import problem_of, simulated
 from fastnn.tables.search import Plan, fit_cost
-from fastnn.tables.trials import own_settings
+from fastnn.tables.trials import default_settings
 
 
 def test_many_workers_are_busy():
     """With the times of docs/clusters.md; 0.79 if each round waits for the one before it."""
     problem = problem_of(400)
-    own = own_settings(problem)
+    own = default_settings(problem)
     seconds = {
         fit_cost(30, own | {"hidden_layer_sizes": sizes}): 31 * step
         for sizes, step in (([256] * 3, 3.13e-3), ([64] * 5, 0.62e-3), ([512], 0.56e-3))

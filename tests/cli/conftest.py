@@ -8,6 +8,7 @@ import time
 import zlib
 
 import pytest
+from table_cases import QUICK
 
 from fastnn import cli
 
@@ -121,3 +122,49 @@ def stopped_by(tmp_path):
         return process.returncode, out, err
 
     return stopped_by
+
+
+@pytest.fixture(scope="session")
+def people():
+    """800 people: text, a date, gaps in columns and in the target, identifiers."""
+    import numpy as np
+    import pandas as pd
+
+    n = 800
+    rng = np.random.default_rng(0)
+    sex = rng.choice(["female", "male"], n)
+    level = rng.integers(1, 4, n)
+    z = 3 * (sex == "female") - 1.5 * (level - 2) + rng.normal(0, 0.3, n)
+    frame = pd.DataFrame(
+        {
+            "PassengerId": np.arange(1, n + 1),
+            "name": [f"Person {k}" for k in range(n)],
+            "sex": sex,
+            "class": level,
+            "age": rng.normal(35, 12, n).round(1),
+            "port": rng.choice(["Cork", "Rome", "Oslo"], n),
+            "day": pd.date_range("2020-01-01", periods=n, freq="7h").strftime("%Y-%m-%d"),
+            "survived": np.where(z > 1.5, "yes", "no"),
+        }
+    )
+    frame.loc[rng.random(n) < 0.2, "age"] = np.nan
+    frame.loc[5, "port"] = None
+    frame.loc[7, "survived"] = None
+    return frame
+
+
+@pytest.fixture(scope="session")
+def trained(people, tmp_path_factory):
+    """A folder with the file and a run, made once."""
+    folder = tmp_path_factory.mktemp("people")
+    people.to_csv(folder / "people.csv", index=False)
+    arguments = ("--target", "survived", *QUICK, "--out", str(folder / "run"))
+    assert cli.main(["train", str(folder / "people.csv"), *arguments]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(trained, monkeypatch):
+    """The folder of ``trained``, as the current one."""
+    monkeypatch.chdir(trained)
+    return trained

@@ -148,14 +148,14 @@ def test_copies_are_told(here, capsys, with_words):
     frame.to_csv("t.csv", index=False)
     arguments = ["train", "t.csv", "--target", "y", "--epochs", "1", "--no-plots", "--hidden", "4"]
     assert cli.main(arguments) == 0
-    text = "caution: column 'leak' gives the target away, in other words; is it known"
+    text = "caution: column 'leak' determines the target (leakage); is it known"
     assert text in capsys.readouterr().out
     assert cli.main([*arguments, "--ignore", "leak"]) == 0
-    assert "gives the target away" not in capsys.readouterr().out
+    assert "determines the target" not in capsys.readouterr().out
 
 
 def test_a_single_column_may_say_what_the_target_is(here, capsys):
     """As that of a curve does."""
     pd.DataFrame({"x": np.arange(N) / 7, "y": np.arange(N) ** 2 / 3}).to_csv("c.csv", index=False)
     assert cli.main(["train", "c.csv", "--target", "y", "--epochs", "1", "--no-plots"]) == 0
-    assert "gives the target away" not in capsys.readouterr().out
+    assert "determines the target" not in capsys.readouterr().out

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import fastnn
 from fastnn import cli, datasets, storage
-from fastnn.cli.settings import merge
+from fastnn.cli.config import merge
 
 QUICK = ["--backend", "numpy", "--epochs", "20"]
 

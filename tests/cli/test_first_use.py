@@ -16,7 +16,7 @@ import pytest
 import fastnn
 from fastnn.backends.tuning import tuned
 from fastnn.cli import commands, help
-from fastnn.cli.output import meant_digits
+from fastnn.cli.output import shortest_digits
 from fastnn.cli.settings import TrainSettings
 from fastnn.training import lines
 from fastnn.training.history import History
@@ -256,7 +256,7 @@ def test_misspelt_key_of_a_file(run, tmp_path):
 @pytest.mark.filterwarnings("ignore:predictions for the training samples are no better")
 def test_float32_is_printed_with_its_own_digits(run, tmp_path):
     values = np.array([599.945, 0.1, 1e-30, -3.0], np.float32)
-    assert meant_digits(values).tolist() == [599.945, 0.1, 1e-30, -3.0]
+    assert shortest_digits(values).tolist() == [599.945, 0.1, 1e-30, -3.0]
     x = np.linspace(0, 1, 50)
     table = "".join(f"{a:.3f},{5000 + 300 * a:.3f}\n" for a in x)
     (tmp_path / "t.csv").write_text("a,y\n" + table)
@@ -298,10 +298,10 @@ def clock(monkeypatch):
 
 
 def test_lines_come_now_and_then(clock, capsys):
-    counted = lines.Lines("fit", 1000)
+    counted = lines.ProgressLines("fit", 1000)
     for second in range(1000):
         clock.now = float(second)
-        counted.reach(second + 1)
+        counted.set_completed(second + 1)
     written = capsys.readouterr().err.splitlines()
     assert written[0] == "fastnn: fit 3 of 1,000, 2 s, about 997 s left"
     seconds = [int(re.search(r" (\d+) s,? ?", line)[1]) for line in written]
@@ -311,32 +311,32 @@ def test_lines_come_now_and_then(clock, capsys):
 
 def test_what_came_before_the_first_counts_for_no_estimate(clock, capsys):
     """A compilation of 7 seconds before 20,000 epochs of 1 ms made 40 hours of them."""
-    counted = lines.Lines("epoch", 20_000)
+    counted = lines.ProgressLines("epoch", 20_000)
     for epoch, clock.now in ((1, 7.0), (2001, 9.0)):
-        counted.reach(epoch)
+        counted.set_completed(epoch)
     assert capsys.readouterr().err == "fastnn: epoch 2,001 of 20,000, 9 s, about 18 s left\n"
 
 
 def test_what_is_short_has_no_line(clock, capsys):
-    with lines.Lines("fit", None) as counted:
-        counted.one_more()
+    with lines.ProgressLines("fit", None) as counted:
+        counted.increment()
         clock.now = 1.9
-        counted.one_more()
+        counted.increment()
     assert capsys.readouterr().err == ""
 
 
 def test_percents(clock, capsys):
-    with lines.Lines("experiments", 100, percent=True) as counted:
-        counted.reach(0)
+    with lines.ProgressLines("experiments", 100, percent=True) as counted:
+        counted.set_completed(0)
         clock.now += 3
-        counted.reach(20, ", layers")
+        counted.set_completed(20, ", layers")
     assert capsys.readouterr().err == "fastnn: experiments 20%, layers, 3 s, about 12 s left\n"
 
 
 def test_silence_is_explained(monkeypatch, capsys):
     """Compiling, say, before the first step."""
     monkeypatch.setattr(lines, "FIRST_DELAY", 0.0)
-    with lines.Lines("epoch", 5) as counted:
+    with lines.ProgressLines("epoch", 5) as counted:
         counted._silence.join(10)
     assert capsys.readouterr().err == "fastnn: preparing\n"
 

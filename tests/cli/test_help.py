@@ -11,8 +11,10 @@ import pytest
 import fastnn
 from fastnn import cli, datasets
 from fastnn.cli import commands
-from fastnn.cli.search import SearchSettings
-from fastnn.cli.settings import MOONS, TrainSettings, merge
+from fastnn.cli.config import merge
+from fastnn.cli.defaults import MOONS
+from fastnn.cli.search_settings import SearchSettings
+from fastnn.cli.settings import TrainSettings
 from fastnn.fields import help_of
 
 GROUPS = {"cnn": ("train", "board", "evaluate", "predict", "export", "compare")}

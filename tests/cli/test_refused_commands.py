@@ -35,19 +35,19 @@ def test_tables_that_do_not_suit(refused, tmp_path, arguments, message):
 
 
 def test_encoded_columns_that_are_too_many(refused, monkeypatch):
-    monkeypatch.setattr(tables, "MOST_NUMBERS", 150)
+    monkeypatch.setattr(tables, "MAX_NUMBERS", 150)
     line = refused("train", "t.csv", *QUICK, "--out", "r")
     assert "rows of 5 encoded columns are too many; 'kind' alone makes 4" in line
 
 
 def test_many_columns_are_not_all_listed(run):
     frame = pd.read_csv("t.csv")
-    texts = {f"kind {k:02d}": frame["kind"] for k in range(tables.MOST_ROWS + 3)}
+    texts = {f"kind {k:02d}": frame["kind"] for k in range(tables.MAX_ROWS + 3)}
     frame.assign(**texts).to_csv("wide.csv", index=False)
     code, out, _ = run("train", "wide.csv", *QUICK, "--preset", "plain", "--out", "r")
     assert code == 0
     assert "column             and 4 more (fastnn info MODEL)\n" in out  # with "kind"
-    assert run("info", "r")[1].count("kind ") >= tables.MOST_ROWS + 3
+    assert run("info", "r")[1].count("kind ") >= tables.MAX_ROWS + 3
 
 
 def test_a_column_of_dates_is_encoded(run_json):

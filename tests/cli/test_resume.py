@@ -18,7 +18,7 @@ from fastnn.cli.resuming import CHECKPOINT_FILE
 from fastnn.cli.settings import TrainSettings, checkpoint_interval
 from fastnn.datasets.writing import sole_writer
 from fastnn.storage.checkpoints import read_checkpoint
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 
 BASE = ["iris", "--hidden", "4", "--backend", "numpy", "--validation", "0.2"]
 
@@ -87,9 +87,9 @@ import os, sys
 from fastnn import cli
 from fastnn.training.checkpoints import Checkpoints
 save = Checkpoints.save
-def kill(self, point):
-    save(self, point)
-    if point.steps >= 9:
+def kill(self, position):
+    save(self, position)
+    if position.steps >= 9:
         os._exit(9)
 Checkpoints.save = kill
 cli.main(["train", *{arguments!r}])
@@ -104,7 +104,7 @@ cli.main(["train", *{arguments!r}])
 
 
 def test_a_run_of_the_preset_tabular_goes_on(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "HIDDEN", (8, 6))
+    monkeypatch.setattr(realmlp, "HIDDEN", (8, 6))
     rows = "".join(f"{k % 7 + k / 100},{'abc'[k % 3]},{k % 2}\n" for k in range(60))
     (tmp_path / "t.csv").write_text("x,kind,y\n" + rows)
     command = ["train", "t.csv", "--target", "y", "--backend", "numpy", "--epochs", 3]
@@ -114,8 +114,8 @@ def test_a_run_of_the_preset_tabular_goes_on(run, tmp_path, monkeypatch):
         def after_chunk(self, losses):
             raise KeyboardInterrupt
 
-        stopped.setattr(recipe.RecipeRun, "after_chunk", after_chunk)
-        stopped.setattr(recipe.RecipeRun, "interrupted", lambda self: None)
+        stopped.setattr(realmlp_training.RealMLPRun, "after_chunk", after_chunk)
+        stopped.setattr(realmlp_training.RealMLPRun, "interrupted", lambda self: None)
         with warnings.catch_warnings():
             warnings.simplefilter("always")  # which the command shows
             code, out, err = run(*command, "--out", "a", "--checkpoint-every", 1)

@@ -220,6 +220,6 @@ def test_a_score_that_does_not_suit(refused):
     assert "--scoring must be the name of a score of scikit-learn" in refused(
         "train", "iris", "--scoring", "nonsense"
     )
-    assert "--scoring roc_auc does not suit this target" in refused(
+    assert "--scoring roc_auc is not defined for this target" in refused(
         "train", "iris", "--scoring", "roc_auc"
     )

@@ -259,7 +259,7 @@ def test_a_score_that_does_not_suit_the_target(run, rare):
     for data, score in ((["iris"], "f1"), (["diabetes"], "roc_auc"), (["diabetes"], "accuracy")):
         code, out, err = run(*data, "--scoring", score)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert f"--scoring {score} does not suit this target" in err
+        assert f"--scoring {score} is not defined for this target" in err
 
 
 def test_ranges():

@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, storage
-from fastnn.tables import TableModel, kept, recipe, trials
+from fastnn.tables import TableModel, fit_store, realmlp, trials
 
 QUICK = ["--trials", 3, "--folds", 2, "--epochs", 16, "--method", "random"]
 
@@ -21,7 +21,7 @@ QUICK = ["--trials", 3, "--folds", 2, "--epochs", 16, "--method", "random"]
 @pytest.fixture
 def small(monkeypatch):
     """Networks that train in no time."""
-    monkeypatch.setattr(recipe, "HIDDEN", (16, 16))
+    monkeypatch.setattr(realmlp, "HIDDEN", (16, 16))
     monkeypatch.setitem(trials.SPACE, "hidden_layer_sizes", [(16, 16), (8,)])
 
 
@@ -130,9 +130,9 @@ def counted(monkeypatch, owner):
 @pytest.mark.parametrize(
     ("owner", "options"),
     [
-        (kept.InFolder, ["people.csv", "--target", "paid", *QUICK]),
-        (kept.ScoresInFolder, ["iris", *QUICK, "--hidden", 4]),
-        (kept.ScoresInFolder, ["iris", "--method", "halving", "--trials", 5, "--epochs", 9]),
+        (fit_store.FitFolder, ["people.csv", "--target", "paid", *QUICK]),
+        (fit_store.ScoreFolder, ["iris", *QUICK, "--hidden", 4]),
+        (fit_store.ScoreFolder, ["iris", "--method", "halving", "--trials", 5, "--epochs", 9]),
     ],
     ids=["tabular", "plain", "plain halving"],
 )
@@ -161,7 +161,7 @@ def test_a_search_that_was_stopped_goes_on(
 
 def test_data_that_changed_are_not_gone_on_with(run, refused, small, people, monkeypatch):
     with monkeypatch.context() as patch:
-        interrupt_after(patch, kept.InFolder, 2)
+        interrupt_after(patch, fit_store.FitFolder, 2)
         assert run("search", "people.csv", "--target", "paid", *QUICK, "--out", "a")[0] == 130
     text = Path("people.csv").read_text()
     Path("people.csv").write_text(text.replace("Rome", "Cork", 1))
@@ -185,7 +185,7 @@ def test_data_that_changed_are_not_gone_on_with(run, refused, small, people, mon
         (["--preset", "plain", "--time-limit", 5], "--time-limit is for the preset tabular"),
         (["--cluster", "nonsense"], "--cluster must be the address of a scheduler, as tcp://"),
         (["--cluster", "tcp://127.0.0.1:1"], "no Dask scheduler there (it was refused)"),
-        (["--preset", "tabular", "--scoring", "r2"], "--scoring r2 does not suit this target"),
+        (["--preset", "tabular", "--scoring", "r2"], "--scoring r2 is not defined for this target"),
         (["--preset", "tabular", "--folds", 100], "folds"),
         (["--resume", "x"], "leave out DATA"),
     ],

@@ -135,7 +135,7 @@ def test_export_says_what_the_outputs_are(files, tmp_path, capsys):
         (["--quantiles", "0.1,0.9"], "quantiles belong to the loss quantile; no loss is given"),
         (
             ["--loss", "quantile", "--quantiles", "0.9,0.1"],
-            "--quantiles: must rise, as 0.1,0.5,0.9 (got '0.9,0.1')",
+            "--quantiles: must increase, as 0.1,0.5,0.9 (got '0.9,0.1')",
         ),
         (["--loss", "quantile", "--quantiles", "0.5,1"], "--quantiles must be below 1; got '1'"),
         (

@@ -25,14 +25,14 @@ def test_a_target_that_names_the_rows(run_json):
     names = write(y=[f"person {k}" for k in range(40)])
     notes = " ".join(run_json("train", names, *QUICK, "--out", "r")["notes"])
     assert "the target has 40 classes in 40 rows; does it name the rows?" in notes
-    assert "gives the target away" not in notes
+    assert "determines the target" not in notes
 
 
 def test_a_target_that_is_another_column_is_still_told(run_json):
     y = np.where(X["a"] > 0, "high", "low")
     file = write(copy=np.where(y == "high", 1, 2), y=y)
     notes = " ".join(run_json("train", file, *QUICK, "--out", "r")["notes"])
-    assert "column 'copy' gives the target away" in notes
+    assert "column 'copy' determines the target" in notes
     assert "classes in" not in notes
 
 

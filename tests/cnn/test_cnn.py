@@ -1,104 +1,26 @@
-"""The convolutional network: short runs on scikit-learn's digits, a few steps on MNIST."""
+"""The convolutional network and its training, on scikit-learn's digits and on MNIST."""
 
-import csv
 import doctest
-import io
 import json
-import os
 import re
 import signal
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cnn_cases import CLOSE, N_PARAMS, TINY
 
-from fastnn import cli
-from fastnn.cli.cnn import fixed_and_varied
-from fastnn.cnn import compare, data, export, images, runs, settings, terminal, training
+from fastnn.cnn import data, export, runs, settings, training
 from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
 from fastnn.cnn.runtime import keras, tf
 from fastnn.cnn.settings import Settings
-from fastnn.errors import DivergenceError, ModelFormatError
-
-ROOT = Path(__file__).resolve().parents[2]
-TINY = {"data": "digits", "batch_size": 32, "preset": "fast", "summaries": "off"}
-N_PARAMS = 3_274_634
-
-# Two compiled float32 programs for the same sums of up to 3,136 products.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, digits):
-    """A run of 60 steps: its folder and result.
-
-    On every processor in float32, the precision of the exports that it is compared with.
-    """
-    folder = tmp_path_factory.mktemp("cnn") / "run"
-    settings = Settings(**TINY, steps=60, precision="float32")
-    return folder, training.train(settings, folder, images=digits, quiet=True)
-
-
-@pytest.fixture(scope="module")
-def network(finished):
-    return runs.load(finished[0])
-
-
-@pytest.fixture(scope="module")
-def mnist():
-    """The real images; in CI they must be there."""
-    for folder in (os.environ.get("FASTNN_DATA_DIR"), ROOT.parent / "shared" / "mnist"):
-        if folder and (Path(folder) / "train-images-idx3-ubyte.gz").is_file():
-            return data.load("mnist", str(folder))
-    if os.environ.get("CI"):
-        pytest.fail("the files of MNIST are neither in FASTNN_DATA_DIR nor in ../shared/mnist")
-    pytest.skip("no files of MNIST in FASTNN_DATA_DIR or ../shared/mnist")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run the command in an empty folder; exit code, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = cli.main(["cnn", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def refused(run):
-    """Run the command with bad input; the one line it answers."""
-
-    def refused(*arguments):
-        code, out, err = run(*arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith("fastnn: ")
-        assert err.count("\n") == 1
-        return err
-
-    return refused
-
-
-# --- docstrings ---------------------------------------------------------------
+from fastnn.errors import DivergenceError
 
 
 def test_examples_of_docstrings():
     result = doctest.testmod(models)
     assert result.attempted > 20
     assert not result.failed
-
-
-# --- data ---------------------------------------------------------------------
 
 
 def test_digits_are_enlarged(digits):
@@ -141,9 +63,6 @@ def test_every_epoch_has_each_image_once_in_a_new_order():
         np.vstack([training.order(10, 4, 7, k, k + 1) for k in range(9)]),
     )
     assert (training.order(10, 4, 8, 0, 5).ravel() != rows).any()
-
-
-# --- the network --------------------------------------------------------------
 
 
 def test_start_is_the_course_s():
@@ -254,9 +173,6 @@ def test_forms_of_images(network, digits):
         network.score(X, [1])
 
 
-# --- training -----------------------------------------------------------------
-
-
 def test_run_learns(finished, digits, network):
     folder, result = finished
     assert result["stopped"] == "steps"
@@ -321,332 +237,6 @@ def test_diverging_run_says_so(tmp_path, digits):
     assert not (tmp_path / runs.MODEL_FILE).exists()
 
 
-# --- files --------------------------------------------------------------------
-
-
-def _with(path, target, change):
-    """A copy of a model file whose settings or arrays are changed."""
-    import safetensors.numpy
-
-    description, arrays = runs.read(path)
-    fields = json.loads(description.model_dump_json(exclude_none=True))
-    change(fields, arrays)
-    contents = safetensors.numpy.save(arrays, {runs.METADATA_KEY: json.dumps(fields)})
-    target.write_bytes(contents)
-
-
-def test_files_from_before_label_smoothing_had_none(finished, tmp_path):
-    path = finished[0] / runs.MODEL_FILE
-    assert settings.PRESETS[runs.read(path)[0].settings.preset]["label_smoothing"] > 0
-    _with(path, tmp_path / "old", lambda fields, _: fields["settings"].pop("label_smoothing"))
-    assert runs.read(tmp_path / "old")[0].settings.label_smoothing == 0.0
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda f, a: f["settings"].update(activation="maxout"), "conv1/weights is F32 of shape"),
-        (lambda f, a: f["settings"].update(activation="swish"), "settings.activation"),
-        (lambda f, a: f.update(pickle="x"), "no setting 'pickle'"),
-        (lambda f, a: f.update(format_version=2), "format_version"),
-        (lambda f, a: a.pop("fc2/biases"), "no array 'fc2/biases'"),
-        (lambda f, a: a["fc2/biases"].fill(np.nan), "fc2/biases is not finite"),
-        (lambda f, a: a.update({"fc2/biases": np.zeros(10)}), "is F64"),
-    ],
-)
-def test_files_of_another_network_are_refused(finished, tmp_path, change, message):
-    _with(finished[0] / runs.MODEL_FILE, tmp_path / "model.safetensors", change)
-    with pytest.raises(ModelFormatError, match=message):
-        runs.load(tmp_path)
-
-
-def test_damaged_files_are_refused(finished, tmp_path):
-    contents = (finished[0] / runs.MODEL_FILE).read_bytes()
-    path = tmp_path / runs.MODEL_FILE
-    for damaged in (b"", b"nonsense" * 10, contents[:1000], contents[:-1], contents + b"x"):
-        path.write_bytes(damaged)
-        with pytest.raises(ModelFormatError, match=r"model\.safetensors: not a model file"):
-            runs.load(path)
-    with pytest.raises(FileNotFoundError, match="neither"):
-        runs.load(finished[0].parent)
-
-
-def test_dense_network_is_no_convolutional_one(tmp_path, finished):
-    import fastnn
-
-    net = fastnn.Network([2, 3, 2], backend="numpy")
-    net.fit([[0, 0], [0, 1], [1, 0]], [0, 1, 1], epochs=1)
-    net.save(tmp_path / "dense.safetensors")
-    with pytest.raises(ModelFormatError, match="not a model of fastnn cnn"):
-        runs.load(tmp_path / "dense.safetensors")
-    with pytest.raises(ModelFormatError, match="fastnn cnn"):
-        fastnn.load(finished[0] / runs.MODEL_FILE)
-
-
-def test_keras_file(network, digits, tmp_path):
-    export.export(network, tmp_path / "a.keras")
-    model = keras.saving.load_model(tmp_path / "a.keras", safe_mode=True)
-    X = digits.test[0][:50]
-    np.testing.assert_allclose(model(X / np.float32(255)), network.predict_proba(X), **CLOSE)
-    with pytest.raises(ValueError, match=r"must end in \.keras or \.onnx"):
-        export.export(network, tmp_path / "a.h5")
-
-
-@pytest.mark.parametrize("activation", settings.ACTIVATIONS)
-def test_onnx_file(activation, digits, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-    net = models.Network(Settings(activation=activation, init="he_normal"))
-    export.export(net, tmp_path / "a.onnx")
-    session = runtime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
-    X = digits.test[0][:20]
-    (found,) = session.run(None, {"images": X.reshape(-1, 1, 28, 28) / np.float32(255)})
-    np.testing.assert_allclose(found, net.predict_proba(X), **CLOSE)
-
-
-# --- pictures -----------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def drawn(digits):
-    """A digit of the test images, sharp and large, and where it is."""
-    from PIL import Image
-
-    image = digits.test[0][3, :, :, 0]
-    return np.asarray(Image.fromarray(image).resize((280, 280), Image.Resampling.BICUBIC))
-
-
-def test_pictures_of_any_size_and_polarity_are_the_same_digit(drawn, tmp_path):
-    from PIL import Image
-
-    expected = images.centered(drawn.astype(float)).astype(float)
-    wide = np.pad(drawn, ((100, 30), (20, 400)))
-    transparent = np.zeros((*drawn.shape, 4), np.uint8)
-    transparent[..., 3] = drawn  # black ink on nothing
-    for name, picture in {
-        "plain.png": Image.fromarray(drawn),
-        "dark.png": Image.fromarray(255 - drawn),
-        "wide.png": Image.fromarray(wide),
-        "color.png": Image.fromarray(np.stack([255 - drawn // 2] * 3, axis=2)),
-        "small.png": Image.fromarray(drawn).resize((70, 70)),
-        "photo.jpg": Image.fromarray(255 - drawn),
-        "transparent.png": Image.fromarray(transparent),
-        "palette.png": Image.fromarray(drawn).convert("P"),
-    }.items():
-        picture.save(tmp_path / name)
-        found = images.read(tmp_path / name).astype(float)
-        # scaling and JPEG move the edges by a fraction of a pixel
-        assert np.abs(found - expected).mean() < 8, name
-
-
-@pytest.mark.parametrize("right", [180, 120, 60])
-@pytest.mark.parametrize("corner", [False, True], ids=["side", "corner"])
-def test_uneven_light_is_taken_out(drawn, tmp_path, right, corner):
-    from PIL import Image
-
-    ink = np.pad(drawn, 70) / 255
-    across, down = np.meshgrid(*[np.linspace(0, 1, len(ink))] * 2)
-    shade = np.hypot(across, down) / np.sqrt(2) if corner else across
-    grain = np.random.default_rng(0).normal(0, 2, ink.shape)
-    for name, light in (("even", 230 + 0 * shade), ("uneven", 230 + (right - 230) * shade)):
-        photo = np.clip(light * (1 - 0.85 * ink) + grain, 0, 255)
-        Image.fromarray(photo.astype(np.uint8)).save(tmp_path / f"{name}.png")
-    notes = []
-    even = images.read(tmp_path / "even.png", notes).astype(float)
-    assert notes == []
-    uneven = images.read(tmp_path / "uneven.png", notes).astype(float)
-    assert np.abs(uneven - even).mean() < 8  # of 255; with one brightness up to 37
-    (note,) = notes
-    assert "uneven light, the border goes from" in note
-    assert "--save-input" in note
-
-
-def test_images_that_the_network_sees_are_written(drawn, tmp_path):
-    from PIL import Image
-
-    pictures = np.array([images.centered(x.astype(float)) for x in (drawn, drawn.T)])
-    paths = images.write(tmp_path / "seen", ["a", "a"], pictures)
-    assert [path.name for path in paths] == ["a.png", "a-2.png"]
-    for path, picture in zip(paths, pictures, strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
-
-
-def test_images_of_mnist_stay_what_they_are(mnist):
-    """Its own images are scaled and centred already."""
-    X = mnist.test[0][:300, :, :, 0].astype(float)
-    found = np.array([images.centered(x) for x in X])
-    assert np.abs(found - X).mean() < 2  # of 255
-    np.testing.assert_array_equal([images.centered(255 - x) for x in X[:20]], found[:20])
-
-
-def test_pictures_that_are_none(tmp_path, refused, finished, drawn):
-    from PIL import Image
-
-    Image.new("L", (40, 40), 200).save(tmp_path / "blank.png")
-    Image.fromarray(drawn).save(tmp_path / "good.png")
-    contents = (tmp_path / "good.png").read_bytes()
-    (tmp_path / "short.png").write_bytes(contents[: len(contents) // 2])
-    (tmp_path / "text.png").write_text("no picture")
-    for name, message in {
-        "blank.png": "blank",
-        "short.png": "damaged",
-        "text.png": "not a PNG or JPEG",
-        "missing.png": "No such file",
-    }.items():
-        line = refused("predict", finished[0], tmp_path / "good.png", tmp_path / name)
-        assert message in line
-        assert name in line
-
-
-# --- the command --------------------------------------------------------------
-
-
-def test_command_trains_predicts_evaluates(run, drawn, digits, tmp_path):
-    from PIL import Image
-
-    options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "40"]
-    code, out, err = run("train", *options, "--out", "r")
-    assert (code, err) == (0, "")
-    lines = (tmp_path / "r" / runs.LOG_FILE).read_text()
-    assert out == lines + "folder: r\n"
-    (events,) = (tmp_path / "r").glob(runs.EVENT_FILES)
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {
-        *(runs.MODEL_FILE, runs.CHECKPOINT_FILE, runs.RESULTS_FILE),
-        *(runs.SETTINGS_FILE, runs.LOG_FILE, events.name),
-    }
-    accuracy = json.loads((tmp_path / "r" / runs.RESULTS_FILE).read_text())["test_accuracy"]
-
-    code, out, err = run("evaluate", "r", "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out)["test_accuracy"] == pytest.approx(accuracy)
-
-    Image.fromarray(drawn).save("a.png")
-    Image.fromarray(255 - drawn).save("b.png")
-    code, out, err = run("predict", "r", "a.png", "b.png")
-    assert (code, err) == (0, "")
-    rows = list(csv.DictReader(io.StringIO(out)))
-    assert [row["image"] for row in rows] == ["a.png", "b.png"]
-    assert [int(row["digit"]) for row in rows] == [digits.test[1][3]] * 2
-    for row in rows:
-        assert sum(float(row[f"probability_{k}"]) for k in range(10)) == pytest.approx(1, abs=1e-3)
-
-    assert run("export", "r", "m.keras")[0] == 0
-    assert (tmp_path / "m.keras").stat().st_size > 4 * N_PARAMS
-    code, out, err = run("export", "r", "m.keras")
-    assert (code, out) == (2, "")
-    assert "m.keras is there already; choose another name or --overwrite" in err
-    assert run("export", "r", "m.keras", "--overwrite")[0] == 0
-    # more steps of a run that is finished; fast has a rate that depends on their number
-    code, out, err = run("train", "--resume", "r", "--steps", "80")
-    assert (code, out) == (2, "")
-    assert "one_cycle" in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "--preset", "slow"], "--preset must be one of 'course', 'fast'"),
-        (["train", "--steps", "0"], "steps"),
-        (["train", "--steps", "5", "--epochs", "1"], "not both"),
-        (["train", "--dropout", "1"], "dropout"),
-        (["train", "--data", "digits", "--out", "file/run"], "file"),
-        (["train", "--data", "digits", "--out", "file"], "not a folder"),
-        (["train", "--resume", "nowhere"], "checkpoint.safetensors"),
-        (["train", "--resume", "nowhere", "--seed", "1"], "leave out --seed"),
-        (["train", "--data-dir", "empty"], "could not be downloaded"),
-        (["evaluate", "empty"], "neither"),
-        (["export", "empty", "x.h5"], "neither"),
-        (["compare", "--activation", "relu,swish"], "'swish'"),
-    ],
-)
-def test_bad_input_gives_one_line(refused, arguments, message, tmp_path, monkeypatch):
-
-    monkeypatch.delenv("FASTNN_DATA_DIR", raising=False)
-    monkeypatch.setattr("fastnn.datasets.mnist.cache_dir", lambda: tmp_path / "cache")
-    monkeypatch.setattr(
-        "fastnn.datasets.mnist.download", lambda url: (_ for _ in ()).throw(OSError(url))
-    )
-    (tmp_path / "file").write_text("")
-    (tmp_path / "empty").mkdir()
-    assert message in refused(*arguments)
-    assert sorted(path.name for path in tmp_path.iterdir()) in (
-        ["empty", "file"],
-        ["empty", "file", "runs"],
-    )
-
-
-def test_without_tensorflow_it_says_what_to_install(tmp_path):
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; sys.modules['tensorflow'] = None; from fastnn.cli import main; "
-        "sys.exit(main(['cnn', 'train', '--data', 'digits']))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert result.returncode == 2
-    assert "fastnn-cpu[cnn]" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-# --- comparisons --------------------------------------------------------------
-
-
-def test_compare_tells_what_varies():
-    given = {"preset": "fast, course", "dropout": "0.5", "data": "digits", "steps": 40}
-    fixed, varied = fixed_and_varied(given)
-    assert fixed == {"dropout": 0.5, "data": "digits", "steps": 40, "summaries": "light"}
-    assert varied == {"preset": ["fast", "course"]}
-    fields = set(settings.ComparisonSettings.model_fields)
-    assert set(settings.ComparisonSettings.ONE_VALUE) < fields < set(Settings.model_fields)
-
-
-@pytest.mark.slow
-def test_compare_takes_up_what_is_finished(run, tmp_path):
-    options = ["--data", "digits", "--preset", "fast", "--batch-size", "16", "--steps", "20"]
-    code, out, err = run(
-        "compare", *options, "--dropout", "0,0.5", "--seeds", "2", "--out", "c", "--json"
-    )
-    assert (code, err) == (0, "")
-    result = json.loads(out)
-    table = result["table"]
-    assert sorted(row["dropout"] for row in table) == [0.0, 0.5]
-    assert table[0]["mean"] >= table[1]["mean"]
-    assert table[0]["verdict"] == "best"
-    folder = tmp_path / "c" / "dropout=0.5" / "seed-1"
-    assert not (folder / runs.CHECKPOINT_FILE).exists()
-    assert list(folder.rglob("events.out.tfevents.*"))  # HParams among them
-    model = folder / runs.MODEL_FILE
-    for name in (compare.TABLE_FILE, compare.FIGURE_FILE):
-        assert (tmp_path / "c" / name).stat().st_size > 50
-    before = model.stat().st_mtime_ns
-    code, out, _ = run(
-        "compare", *options, "--dropout", "0,0.5", "--seeds", "2", "--out", "c", "--json"
-    )
-    assert json.loads(out) == result
-    assert model.stat().st_mtime_ns == before
-    code, out, err = run(
-        "compare", *options[:-1], "40", "--dropout", "0,0.5", "--seeds", "2", "--out", "c"
-    )
-    assert code == 2
-    assert "steps 20 instead of 40" in err
-
-
-def test_a_difference_within_noise_is_called_so():
-    best = compare.Cell({"init": "a"}, [0.99, 0.98, 0.985], [1.0] * 3)
-    near = compare.Cell({"init": "b"}, [0.98, 0.985, 0.984], [1.0] * 3)
-    far = compare.Cell({"init": "c"}, [0.90, 0.91, 0.905], [1.0] * 3)
-    one = compare.Cell({"init": "d"}, [0.5], [1.0])
-    verdicts = compare.table([best, near, far, one])["verdict"]
-    assert verdicts == ["best", "within noise of the best", "lower", "one seed: cannot tell"]
-    assert best.standard_error == pytest.approx(0.005 / np.sqrt(3))
-
-
-# --- real images --------------------------------------------------------------
-
-
 def test_course_learns_mnist(mnist, tmp_path):
     """The course's settings for a moment: the loss falls, most digits are right."""
     trainer = training.Trainer(Settings(steps=60).completed(), mnist, tmp_path, lambda line: None)
@@ -676,50 +266,3 @@ def test_fast_reaches_the_course_s_best(mnist, tmp_path):
 @pytest.mark.slow
 def test_accurate_reaches_more(mnist, tmp_path):
     assert _accuracies(mnist, tmp_path, 5, preset="accurate") >= 0.9920
-
-
-# --- signals, short answers -------------------------------------------------------
-
-
-def test_signals_between_two_calls_of_tensorflow():
-    """The first one is noted, a second one has its usual effect; the handlers are put back."""
-
-    def earlier(number, frame):
-        noted.append(number)
-        raise KeyboardInterrupt
-
-    noted, before = [], signal.signal(signal.SIGTERM, earlier)
-    try:
-        with terminal.interrupts() as event:
-            assert not event.is_set()
-            signal.raise_signal(signal.SIGTERM)
-            assert event.is_set()
-            assert noted == [signal.SIGTERM]
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) is earlier
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def test_signals_are_left_alone_outside_the_main_thread():
-    found = []
-
-    def look():
-        with terminal.interrupts() as event:
-            found.append((event.is_set(), signal.getsignal(signal.SIGINT)))
-
-    thread = threading.Thread(target=look)
-    before = signal.getsignal(signal.SIGINT)
-    thread.start()
-    thread.join()
-    assert found == [(False, before)]
-
-
-def test_short_answers(run, finished, tmp_path):
-    folder, result = finished
-    code, out, _ = run("evaluate", folder, "--quiet")
-    assert (code, float(out)) == (0, pytest.approx(result["test_accuracy"], abs=1e-6))
-    code, out, _ = run("export", folder, "--to", "onnx", "--out", "m.onnx", "--json")
-    assert (code, json.loads(out)) == (0, {"file": "m.onnx", "to": "onnx"})
-    assert (tmp_path / "m.onnx").exists()

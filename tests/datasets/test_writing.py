@@ -115,7 +115,7 @@ def test_names_as_long_as_the_system_allows(tmp_path, name):
     (tmp_path / f"{writing.temporary_name(name)}.4194305-00000000.tmp").touch()  # was killed
     net = fastnn.Network([2, 2], random_state=0, backend="numpy")
     net.fit(np.eye(2), [0, 1], epochs=3, checkpoint=path, resume=True)
-    assert read_checkpoint(path).point.steps == 3
+    assert read_checkpoint(path).position.steps == 3
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -127,7 +127,7 @@ def test_a_checkpoint_behind_a_link(tmp_path):
         net = fastnn.Network([2, 2], random_state=0, backend="numpy")
         net.fit(np.eye(2), [0, 1], epochs=epochs, checkpoint=link, resume=True)
     assert link.is_symlink()
-    assert read_checkpoint(tmp_path / "disk" / "c").point.steps == 4
+    assert read_checkpoint(tmp_path / "disk" / "c").position.steps == 4
 
 
 def test_a_folder_that_is_read_only(tmp_path, monkeypatch):

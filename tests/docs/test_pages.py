@@ -99,14 +99,15 @@ def public_names():
     names = {
         f"{module}.{name}" for module in modules for name in importlib.import_module(module).__all__
     }
-    for module in ("fastnn.plots", "fastnn.tensorboard"):
-        names |= {
-            f"{module}.{name}"
-            for name, value in vars(importlib.import_module(module)).items()
-            if callable(value) and value.__module__ == module and not name.startswith("_")
-        }
-    datasets = importlib.import_module("fastnn.datasets")
-    names |= {f"fastnn.datasets.{x}" for x in datasets.__all__ if callable(getattr(datasets, x))}
+    tensorboard = importlib.import_module("fastnn.tensorboard")
+    names |= {
+        f"fastnn.tensorboard.{name}"
+        for name, value in vars(tensorboard).items()
+        if callable(value) and value.__module__ == tensorboard.__name__ and name[0] != "_"
+    }
+    for where in ("fastnn.datasets", "fastnn.plots"):
+        module = importlib.import_module(where)
+        names |= {f"{where}.{x}" for x in module.__all__ if callable(getattr(module, x))}
     return names | {"fastnn.storage.save", "fastnn.storage.describe"}
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 EXCLUDED = {
     "test_gradient": (
         "differentiates the private _loss_grad_lbfgs; our gradient is compared with the complex "
-        "step in test_backends.py"
+        "step in test_reference.py"
     ),
 }
 

@@ -151,7 +151,7 @@ def test_inconsistent_calls_raise():
     model = fitted(fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), X, y)
     with pytest.raises(ValueError, match=r'return_std needs loss="gaussian".* is squared_error'):
         model.predict(X, return_std=True)
-    with pytest.raises(ValueError, match="rising order; got"):
+    with pytest.raises(ValueError, match="increasing order; got"):
         fastnn.MLPRegressor("quantile", quantile=[0.9, 0.1]).fit(X, y)
     both = X, np.column_stack([y, y])
     with pytest.raises(ValueError, match="validation_data has 2 outputs; the training has 1"):

@@ -420,7 +420,7 @@ def test_command_includes_feature_scaling(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "onnx"], "m.onnx is there already"),
+        (["--to", "onnx"], "m.onnx exists already"),
         (["--to", "onnx", "--out", "{}/m.txt", "--overwrite"], "must end in .onnx"),
         (["--to", "c", "--out", "{}/folder.c"], "folder.c is a folder"),
         (["--to", "c", "--out", "{}/m.safetensors/m.c"], "m.safetensors: Not a directory"),

@@ -17,7 +17,7 @@ import fastnn
 from fastnn import cli, export
 from fastnn.datasets import cells
 from fastnn.export.table import describe_table
-from fastnn.tables import Encoding, TableEncoder, TableModel, recipe
+from fastnn.tables import Encoding, TableEncoder, TableModel, realmlp
 
 N = 120
 # a name as an output of ONNX, others that are no identifiers, alike in C, or end a comment
@@ -89,7 +89,7 @@ def run_onnx(made, frame):
 def small_networks():
     """The recipe's networks have 256 units a layer, which C compilers take seconds for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "HIDDEN", (9, 7))
+        patch.setattr(realmlp, "HIDDEN", (9, 7))
         yield
 
 

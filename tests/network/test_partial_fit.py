@@ -93,7 +93,7 @@ def test_first_batch_may_lack_classes():
     assert net.classes_.tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"unknown to the network: 7; it knows 0, 1, 2"):
         net.partial_fit(X[:2], np.array([7, 1]))
-    with pytest.raises(ValueError, match="y has 2 classes; the network tells 3 apart"):
+    with pytest.raises(ValueError, match="y has 2 classes; the network has 3"):
         fastnn.Network([5, 8, 3]).partial_fit(X[:2], ["a", "b"])
 
 

@@ -176,8 +176,8 @@ def test_early_stopping_monitors_the_likelihood():
     [
         (([1, 3], {"loss": "gaussian"}), "gaussian has 2 outputs for each target.* got 3"),
         (([1, 4], {"loss": "quantile", "quantile": QUANTILES}), "multiple of 3; got 4"),
-        (([1, 2], {"loss": "quantile", "quantile": [0.9, 0.1]}), "rising order; got"),
-        (([1, 2], {"loss": "quantile", "quantile": []}), "rising order; got"),
+        (([1, 2], {"loss": "quantile", "quantile": [0.9, 0.1]}), "increasing order; got"),
+        (([1, 2], {"loss": "quantile", "quantile": []}), "increasing order; got"),
         (([1, 2], {"loss": "quantile", "quantile": [0.5, 1.0]}), r"quantile must be a number in"),
         (([1, 2], {"loss": "gaussian", "beta": -1}), "beta must be a number"),
     ],

@@ -104,7 +104,7 @@ for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.", onerror=lambda n
 """
     done = without(set(extras.EXTRA_OF), code)
     assert done.returncode == 0, done.stderr
-    owners = ("fastnn.backends.numba", "fastnn.cnn.", "fastnn.export.compiled")
+    owners = ("fastnn.backends.numba", "fastnn.cnn.", "fastnn.export.compiled", "fastnn.play.app")
     missing = done.stdout.split()
     assert {"fastnn.backends.numba", "fastnn.export.compiled"} <= set(missing)
     assert [name for name in missing if not name.startswith(owners)] == []

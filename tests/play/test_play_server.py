@@ -15,7 +15,7 @@ import pytest
 
 import fastnn
 from fastnn import cli
-from fastnn.play import server
+from fastnn.play import app, server
 from fastnn.play.settings import PlaySettings
 from fastnn.play.training import train
 
@@ -76,7 +76,7 @@ def test_page_and_its_headers(port):
 
 
 def test_files_name_nothing_outside():
-    for path in server.STATIC.iterdir():
+    for path in app.STATIC.iterdir():
         text = path.read_text(encoding="utf-8")
         for mark in ("https:", "http:", "//www", "@import", "url("):
             known = text.replace("http://www.w3.org/2000/svg", "")
@@ -187,7 +187,7 @@ def test_requests_that_are_none(port, text, number):
 def test_too_many_bytes(port):
     from websockets.exceptions import ConnectionClosedError
 
-    large = " " * (server.MOST_BYTES + 1)
+    large = " " * (app.MAX_BYTES + 1)
     status, _, body = request(port, "POST", "/table", large)
     assert status == 413
     assert "at most" in json.loads(body)["error"]
@@ -205,7 +205,7 @@ def test_wrong_method(port):
 def test_too_many_pages(port, monkeypatch):
     from websockets.exceptions import ConnectionClosedError
 
-    monkeypatch.setattr(server, "MOST_PAGES", 0)
+    monkeypatch.setattr(app, "MAX_PAGES", 0)
     with connect(port) as page, pytest.raises(ConnectionClosedError, match="open already"):
         page.recv(timeout=10)
 

@@ -166,7 +166,7 @@ def test_stop_ends_between_chunks():
 
 
 def test_training_that_takes_too_long_says_so(monkeypatch):
-    monkeypatch.setattr(training, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(training, "MAX_SECONDS", 0.0)
     result = training.train(PlaySettings())
     assert result.status == "time"
     assert result.message == (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from attacks import array_header, cases, generator, memory_within, mutated, put, zipped
 
-from fastnn.cli.settings import read_toml
+from fastnn.cli.config import read_toml
 from fastnn.datasets import load, mnist
 
 rng = np.random.default_rng(0)

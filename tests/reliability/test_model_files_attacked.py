@@ -13,7 +13,7 @@ from attacks import cases, generator, joined, memory_within, mutated_model, part
 import fastnn
 from fastnn import storage
 from fastnn.storage.checkpoints import read_checkpoint
-from fastnn.tables import recipe
+from fastnn.tables import realmlp
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 3))
@@ -114,7 +114,7 @@ def good(request, tmp_path_factory):
         return request.param, (FIXTURES / request.param / "two_classes.safetensors").read_bytes()
     path = tmp_path_factory.mktemp("good") / "m"
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as small:
-        small.setattr(recipe, "HIDDEN", (8, 6))
+        small.setattr(realmlp, "HIDDEN", (8, 6))
         warnings.simplefilter("ignore")  # three epochs are no convergence
         if request.param in CHECKPOINTS:
             CHECKPOINTS[request.param](path)

@@ -197,9 +197,12 @@ def test_search_with_such_names(nasty_file, tmp_path, capsys, monkeypatch):
 
 
 def test_control_characters_are_shown():
-    from fastnn.cli.output import visible
+    from fastnn.cli.output import escape_control_characters
 
-    assert visible("a\x1b[31mb\x07\u202ec\td\u00e9") == r"a\x1b[31mb\x07\u202ec" + "\td\u00e9"
+    assert (
+        escape_control_characters("a\x1b[31mb\x07\u202ec\td\u00e9")
+        == r"a\x1b[31mb\x07\u202ec" + "\td\u00e9"
+    )
 
 
 def test_class_names_in_a_legend():

@@ -84,9 +84,9 @@ def main(count):
             except Exception as error:
                 wrong.append(repr(error))
                 continue
-            if kept.point.steps < before:
-                wrong.append(f"step {kept.point.steps} after {before}")
-            before = kept.point.steps
+            if kept.position.steps < before:
+                wrong.append(f"step {kept.position.steps} after {before}")
+            before = kept.position.steps
         # An uninterrupted training without checkpoints must lead to the same parameters.
         if kept is not None and (train(before // 2).params != kept.model.params).any():
             wrong.append("not the parameters of a training that was never stopped")

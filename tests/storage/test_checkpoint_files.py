@@ -138,7 +138,7 @@ def test_failed_checkpoint_raises(tmp_path, monkeypatch, number, error):
             train(path, 9, checkpoint_every=1, resume=True)
     assert caught.value.filename == str(path)
     assert [each.name for each in tmp_path.iterdir()] == ["c"]
-    assert read_checkpoint(path).point.steps == (2 + number) * 3
+    assert read_checkpoint(path).position.steps == (2 + number) * 3
     assert_bits(train(path, 9, resume=True)[0].params, train(tmp_path / "other", 9)[0].params)
 
 
@@ -151,7 +151,7 @@ def test_ctrl_c_during_write_keeps_a_complete_file(tmp_path, monkeypatch, at):
         net, history = train(path, 9, checkpoint_every=1)
     assert (history.stopped, history.epochs) == ("interrupted", 2)
     kept = read_checkpoint(path)
-    assert kept.point.steps == 6
+    assert kept.position.steps == 6
     assert_bits(kept.model.params, net.params)
     assert [each.name for each in tmp_path.iterdir()] == ["c"]
     assert_bits(train(path, 9, resume=True)[0].params, train(tmp_path / "d", 9)[0].params)

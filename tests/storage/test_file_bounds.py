@@ -86,7 +86,7 @@ def test_run_without_last_validation_loads(files, tmp_path):
     path = tmp_path / "m"
     path.write_bytes((files / "network").read_bytes())
     whole = read_checkpoint(path, "numpy")
-    assert whole.point.validation.shape == (EPOCHS, 2)
+    assert whole.position.validation.shape == (EPOCHS, 2)
     header, fields, body = contents(path)
     fields["run"]["n_validated"] -= 1
     start, stop = header["validation"]["data_offsets"]
@@ -100,7 +100,7 @@ def test_run_without_last_validation_loads(files, tmp_path):
         struct.pack("<Q", len(text)) + text + body[: stop - 16] + body[stop:],
     )
     np.testing.assert_array_equal(
-        read_checkpoint(path, "numpy").point.validation, whole.point.validation[:-1]
+        read_checkpoint(path, "numpy").position.validation, whole.position.validation[:-1]
     )
 
 
@@ -115,10 +115,14 @@ def test_checkpoint_before_the_first_epoch_ends(tmp_path):
         X, Y, epochs=9, batch_size=16, checkpoint=tmp_path / "m", validation_fraction=0.2,
         callbacks=[stop],
     )  # fmt: skip
-    point = read_checkpoint(tmp_path / "m", "numpy").point
-    assert 0 < point.steps < 3
-    assert (point.validation.shape, point.best.epoch, point.best.params) == ((0, 2), -1, None)
-    assert len(point.losses) == point.steps
+    position = read_checkpoint(tmp_path / "m", "numpy").position
+    assert 0 < position.steps < 3
+    assert (position.validation.shape, position.best.epoch, position.best.params) == (
+        (0, 2),
+        -1,
+        None,
+    )
+    assert len(position.losses) == position.steps
 
 
 @pytest.mark.parametrize("more", [1, 7, 9, 1000])

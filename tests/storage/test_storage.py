@@ -230,8 +230,8 @@ def test_other_files_raise(tmp_path, good):
         (struct.pack("<Q", 2) + b"\xff\xff", "not a model file"),
         (joined({"params": header["params"]}, data), "not one of fastnn"),
         (joined({"__metadata__": {"fastnn": "{"}}, data), "Expecting"),
-        (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is no JSON"),
-        (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key is there twice"),
+        (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is not JSON"),
+        (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key occurs twice"),
         (joined({"__metadata__": {"fastnn": '{"a": "\\ud800"}'}}, data), "not Unicode"),
         (joined({"__metadata__": {"fastnn": "[1]"}}, data), "no JSON object"),
     ):
@@ -290,10 +290,10 @@ def test_flipped_header_byte_raises_model_format_error(tmp_path, good):
 
 
 def test_size_limits(tmp_path, good, monkeypatch):
-    monkeypatch.setattr(storage, "MAX_FILE_BYTES", len(good) - 1)
+    monkeypatch.setattr("fastnn.storage.files.MAX_FILE_BYTES", len(good) - 1)
     refused(tmp_path, good, "more than a model may have")
     monkeypatch.undo()
-    monkeypatch.setattr(storage, "MAX_HEADER_BYTES", 100)
+    monkeypatch.setattr("fastnn.storage.files.MAX_HEADER_BYTES", 100)
     refused(tmp_path, good, "a header of")
 
 
@@ -358,7 +358,7 @@ def test_folder_instead_of_file_raises(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (np.array(["2020", "2021"], "M8[Y]"), r"labels of dtype datetime64\[Y\] cannot be kept"),
+        (np.array(["2020", "2021"], "M8[Y]"), r"labels of dtype datetime64\[Y\] cannot be stored"),
         (np.array([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)]), "labels of type date"),
     ],
     ids=["dates", "objects"],

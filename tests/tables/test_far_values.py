@@ -73,7 +73,7 @@ def test_an_estimator_behind_an_encoding_does_not_know_the_range(table):
     X, y = table
     encoding = Encoding.fit(X)
     estimator = fastnn.MLPRegressor(max_iter=20, tol=10.0).fit(encoding.transform(X), y)
-    with pytest.raises(ValueError, match="MLPRegressor does not know the range"):
+    with pytest.raises(ValueError, match="MLPRegressor has no record of the range"):
         TableModel(encoding, estimator).out_of_range(X)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fastnn.tables import Encoding, Remarks
-from fastnn.tables.dates import moment, order_of
+from fastnn.tables.dates import order_of, parse_date
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_moments_are_those_of_pandas(order, form):
     days = pd.date_range("1999-12-30 00:00", periods=60, freq="1111h")
     texts = days.strftime(form).tolist()
     expected = pd.to_datetime(texts, format=form)
-    assert [moment(text, order).replace(tzinfo=None) for text in texts] == expected.to_list()
+    assert [parse_date(text, order).replace(tzinfo=None) for text in texts] == expected.to_list()
     column = Encoding.fit({"day": texts}, scaling=None)
     assert column.columns[0].kind == "date"
     X = dict(zip(column.names, column.transform({"day": texts}).T, strict=True))

@@ -158,7 +158,7 @@ def test_kinds_and_words(mixed):
         "row_id": "left out: identifier",
         "key": "left out: identifier",
         "size": f"number; 1 of 60 missing (filled with {mixed['size'].median():.6g}), and a "
-        "column that says where",
+        "missing-value indicator",
         "count": "number",
         "sex": "2 categories (f, m), as +1 and -1",
         "town": "3 categories (Bonn, Köln, Ulm), a column each; 1 of 60 missing",
@@ -240,7 +240,7 @@ def test_kinds_can_be_given(mixed):
     [
         ({"none": "number"}, "columns: there is no column 'none'"),
         ({"size": "text"}, "kind of 'size' must be one of number, boolean, category, date, drop"),
-        ({"town": "number"}, "column 'town' is no number: 'Ulm'|'Bonn'|'Köln'"),
+        ({"town": "number"}, "column 'town' is not a number: 'Ulm'|'Bonn'|'Köln'"),
         ({"size": "date"}, "column 'size' has numbers where dates are expected"),
         ({"day": "number"}, "column 'day' has dates where numbers are expected"),
     ],

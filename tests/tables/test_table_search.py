@@ -12,11 +12,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn.tables import recipe, trials
+from fastnn.tables import realmlp, trials
 from fastnn.tables import search as searching
-from fastnn.tables.kept import InFolder, InMemory
-from fastnn.tables.search import Plan, greedy, search
-from fastnn.tables.trials import Problem, drawn_settings, folds_of, own_settings
+from fastnn.tables.fit_store import FitFolder, FitMemory
+from fastnn.tables.search import Plan, search, select_ensemble
+from fastnn.tables.trials import Problem, default_settings, drawn_settings, folds_of
 
 
 def problem_of(task="classification", scoring=None, rows=240, folds=2):
@@ -45,7 +45,7 @@ PUBLISHED = trials.SPACE
 def _small():
     """Networks that train in no time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "HIDDEN", (32, 32, 32))
+        patch.setattr(realmlp, "HIDDEN", (32, 32, 32))
         sizes = [(32, 32, 32), (8, 8), (64,)]
         patch.setattr(trials, "SPACE", PUBLISHED | {"hidden_layer_sizes": sizes})
         yield
@@ -62,7 +62,7 @@ def problem():
 @pytest.fixture(scope="module")
 def found(problem):
     """A search that nothing stops, on one core."""
-    return search(problem, PLAN, InMemory(), n_jobs=1)
+    return search(problem, PLAN, FitMemory(), n_jobs=1)
 
 
 def assert_same(found, other, problem):
@@ -100,7 +100,7 @@ def test_rounds_of_halving(n, epochs, rounds):
 def test_settings_are_the_own_ones_and_draws_of_the_published_space(problem, monkeypatch):
     monkeypatch.setattr(trials, "SPACE", PUBLISHED)
     drawn = drawn_settings(problem, 2001)
-    assert drawn[0] == own_settings(problem)
+    assert drawn[0] == default_settings(problem)
     assert drawn[:20] == drawn_settings(problem, 20)
     rest = drawn[1:]
 
@@ -141,10 +141,10 @@ def test_greedy_ensemble_is_that_of_the_definition():
         bag = min(options, key=lambda b: quality(np.mean([predicted[k] for k in b], axis=0))[1])
     sizes = range(1, 26)
     best = min(sizes, key=lambda n: quality(np.mean([predicted[k] for k in bag[:n]], axis=0))[1])
-    assert greedy(predicted, quality, 4) == {k: bag[:best].count(k) for k in bag[:best]}
-    assert len(greedy(predicted, quality, 2)) == 2
+    assert select_ensemble(predicted, quality, 4) == {k: bag[:best].count(k) for k in bag[:best]}
+    assert len(select_ensemble(predicted, quality, 2)) == 2
     # errors that cancel: half of each, and no more of the rest
-    assert greedy([y + 1, y - 1, y + 3], quality, 3) == {0: 1, 1: 1}
+    assert select_ensemble([y + 1, y - 1, y + 3], quality, 3) == {0: 1, 1: 1}
 
 
 def test_members_have_their_weights(problem, found):
@@ -163,7 +163,7 @@ def test_members_have_their_weights(problem, found):
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_one_network_with_the_best_settings(task):
     problem = problem_of(task)
-    found = search(problem, Plan(2, 16, ensemble=0), InMemory(), n_jobs=1)
+    found = search(problem, Plan(2, 16, ensemble=0), FitMemory(), n_jobs=1)
     best = min(found.trials, key=lambda trial: trial.order)
     assert isinstance(found.model, fastnn.Network)
     assert list(found.model.layer_sizes[1:-1]) == best.settings["hidden_layer_sizes"]
@@ -171,17 +171,17 @@ def test_one_network_with_the_best_settings(task):
 
 
 def test_a_trial_that_diverges_is_the_last(problem, monkeypatch):
-    bad = own_settings(problem) | {"learning_rate": 1e30}
+    bad = default_settings(problem) | {"learning_rate": 1e30}
     monkeypatch.setattr(
-        searching, "drawn_settings", lambda problem, n: [own_settings(problem), bad]
+        searching, "drawn_settings", lambda problem, n: [default_settings(problem), bad]
     )
-    found = search(problem, Plan(2, 8), InMemory(), n_jobs=1)
+    found = search(problem, Plan(2, 8), FitMemory(), n_jobs=1)
     assert [trial.number for trial in found.trials] == [0, 1]
     assert np.isnan(found.trials[1].score)
     assert found.members == {0: 1.0}
     monkeypatch.setattr(searching, "drawn_settings", lambda problem, n: [bad])
     with pytest.raises(ValueError, match="every trial diverged"):
-        search(problem, Plan(1, 8), InMemory(), n_jobs=1)
+        search(problem, Plan(1, 8), FitMemory(), n_jobs=1)
 
 
 # --- whoever does it ----------------------------------------------------------------------
@@ -190,14 +190,14 @@ def test_a_trial_that_diverges_is_the_last(problem, monkeypatch):
 @pytest.mark.parametrize("backend", ["ours", "threading"])
 def test_the_result_does_not_depend_on_who_does_it(problem, found, backend):
     if backend == "ours":
-        other = search(problem, PLAN, InMemory(), n_jobs=2)
+        other = search(problem, PLAN, FitMemory(), n_jobs=2)
     else:
         with joblib.parallel_config(backend, n_jobs=2):
-            other = search(problem, PLAN, InMemory())
+            other = search(problem, PLAN, FitMemory())
     assert_same(found, other, problem)
 
 
-class Stopping(InFolder):
+class Stopping(FitFolder):
     """Ctrl-C behind some fits."""
 
     left = 0
@@ -212,8 +212,8 @@ class Stopping(InFolder):
 @pytest.mark.parametrize("after", [1, 3, 7])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_that_goes_on_is_the_same(problem, found, tmp_path, after, n_jobs):
-    purpose = {"seed": problem.seed, "data": problem.digest()}
-    stopping = Stopping(tmp_path, purpose)
+    fingerprint = {"seed": problem.seed, "data": problem.digest()}
+    stopping = Stopping(tmp_path, fingerprint)
     stopping.left = after
     try:
         assert search(problem, PLAN, stopping, n_jobs).stopped == "interrupted"
@@ -224,14 +224,14 @@ def test_a_search_that_goes_on_is_the_same(problem, found, tmp_path, after, n_jo
     assert len(kept) == after
     before = {path: path.stat().st_mtime_ns for path in kept}
     (tmp_path / "trials" / ".trial.1-ab.tmp").touch()  # of a process that was killed
-    store = InFolder(tmp_path, purpose)
+    store = FitFolder(tmp_path, fingerprint)
     assert_same(found, search(problem, PLAN, store, n_jobs), problem)
     assert {path: path.stat().st_mtime_ns for path in kept} == before  # none was done again
     with pytest.raises(ValueError, match="another search: seed was 3, is 4"):
-        InFolder(tmp_path, {**purpose, "seed": 4})
+        FitFolder(tmp_path, {**fingerprint, "seed": 4})
     kept[0].write_bytes(kept[0].read_bytes()[:-1])
     with pytest.raises(fastnn.ModelFormatError, match=kept[0].name):
-        search(problem, PLAN, InFolder(tmp_path, purpose), n_jobs)
+        search(problem, PLAN, FitFolder(tmp_path, fingerprint), n_jobs)
     store.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["search.json"]
 
@@ -242,7 +242,7 @@ def test_what_is_finished_in_time_counts(problem, monkeypatch):
     now = SimpleNamespace(time=read, monotonic=read, perf_counter=time.perf_counter)
     monkeypatch.setattr(trials, "time", now)
 
-    class Slow(InMemory):
+    class Slow(FitMemory):
         def put(self, *what):
             super().put(*what)
             clock[0] += 1
@@ -266,7 +266,7 @@ def test_a_cluster_of_threads(problem, found):
         distributed.Client(cluster, set_as_default=False) as client,
         joblib.parallel_config("dask", client=client),
     ):
-        assert_same(found, search(problem, PLAN, InMemory()), problem)
+        assert_same(found, search(problem, PLAN, FitMemory()), problem)
 
 
 # --- estimators -----------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_every_combination_of_sizes_and_dropout_trains(problem):
     for hidden, dropout, backend in itertools.product(
         ([8, 8], [8]), (0.0, 0.3), ("numpy", *fastnn.available_backends())
     ):
-        own = own_settings(problem) | {"hidden_layer_sizes": hidden, "dropout": dropout}
+        own = default_settings(problem) | {"hidden_layer_sizes": hidden, "dropout": dropout}
         other = replace(problem, backend=backend, dtype="float64")
         nets.append(trials.fit(other, own, 4, np.arange(120), np.arange(120, 240), 0))
     step = 1 + len(fastnn.available_backends())

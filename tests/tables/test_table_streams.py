@@ -11,7 +11,8 @@ import pytest
 from fastnn.datasets.layout import Format
 from fastnn.datasets.reading import read
 from fastnn.tables import streams
-from fastnn.tables.streams import Writer, open_stream, whole
+from fastnn.tables.streams import open_stream
+from fastnn.tables.table_writer import TableWriter, whole
 
 TEXTS = {
     "plain": "a,b,y\n1,x,0\n2,,1\n,z,0\n",
@@ -120,14 +121,14 @@ def test_a_failed_writer_leaves_nothing(tmp_path):
     (part,) = stream.parts(10)
     stream.close()
     out = tmp_path / "out" / "o.csv"
-    with pytest.raises(ValueError, match="zip"), Writer(out, ["a", "b", "c"]) as writer:
+    with pytest.raises(ValueError, match="zip"), TableWriter(out, ["a", "b", "c"]) as writer:
         writer.write(part, {"c": [1]})  # a row too few
     assert list(out.parent.iterdir()) == []
-    with Writer(out, ["a", "b", "c"]) as writer:
+    with TableWriter(out, ["a", "b", "c"]) as writer:
         writer.write(part, {"c": [True, None]})
     assert out.read_text() == "a,b,c\n1,x,True\n2,,\n"
     with pytest.raises(NotADirectoryError):
-        Writer(out / "o.csv", ["a"])
+        TableWriter(out / "o.csv", ["a"])
 
 
 def _file(folder):
@@ -142,7 +143,7 @@ def test_dates_and_gaps_of_parquet_as_text(tmp_path, capsys):
     )
     frame.to_parquet(tmp_path / "t.parquet")
     stream = open_stream(str(tmp_path / "t.parquet"), Format())
-    with Writer(None, [*stream.names, "p"]) as writer:
+    with TableWriter(None, [*stream.names, "p"]) as writer:
         for part in stream.parts(1):
             writer.write(part, {"p": [0.5]})
     stream.close()

@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.backends.tuning import tuned
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 from fastnn.training.batches import CsrRows
 
 WEIGHTS = "rows are held out by chance, so that a weight is not the same as repetition"
@@ -29,7 +29,7 @@ FAILED = {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
 def test_scikit_learn_checks(estimator, check, monkeypatch):
     if isinstance(estimator, TabularClassifier):  # values are compared to 1e-7, as wide ones have
-        monkeypatch.setattr(recipe, "HIDDEN", (64, 64, 64))
+        monkeypatch.setattr(realmlp, "HIDDEN", (64, 64, 64))
     check(estimator)
 
 
@@ -226,9 +226,9 @@ def test_a_saved_model_predicts_the_same_bits(people, tmp_path, members):
 def test_copies_of_the_target_are_told(people):
     table, y = people
     leak = table.assign(code=np.where(y == "yes", "A", "B"), rank=table["noise"] ** 3)
-    with pytest.warns(UserWarning, match=r"column 'code' gives the target away.*'code': 'drop'"):
+    with pytest.warns(UserWarning, match=r"column 'code' determines the target.*'code': 'drop'"):
         model = TabularClassifier(n_epochs=1).fit(leak, y)
-    with pytest.warns(UserWarning, match="column 'rank' gives the target away") as told:
+    with pytest.warns(UserWarning, match="column 'rank' determines the target") as told:
         TabularRegressor(n_epochs=1, columns={"noise": "drop"}).fit(leak, table["noise"])
     assert len(told) == 1
     assert told[0].filename == __file__
@@ -265,9 +265,9 @@ def test_columns_of_many_categories_are_sparse_rows(monkeypatch):
     y = (town % 7 < 3).astype(int)
     given = []
     monkeypatch.setattr(
-        recipe.Batches,
+        realmlp_training.Batches,
         "fill",
-        lambda self, x, *a, _f=recipe.Batches.fill, **k: (
+        lambda self, x, *a, _f=realmlp_training.Batches.fill, **k: (
             given.append(type(x)),
             _f(self, x, *a, **k),
         ),
@@ -301,7 +301,9 @@ def test_time_limit_plans_fewer_epochs(people, monkeypatch):
     """By a clock on which every epoch takes a second."""
     table, y = people
     times = iter(range(10**6))
-    monkeypatch.setattr(recipe, "time", types.SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr(
+        realmlp_training, "time", types.SimpleNamespace(perf_counter=lambda: next(times))
+    )
     model = TabularClassifier(time_limit=30, random_state=0).fit(table, y)
     assert model.stopped_ == "time limit"
     assert 25 <= model.n_iter_ <= 30
@@ -321,7 +323,7 @@ def test_no_validation_takes_the_last_epoch(people):
 
 def test_ctrl_c_keeps_the_best_epoch(people, monkeypatch):
     table, y = people
-    measure, calls = recipe.RecipeRun._error, []
+    measure, calls = realmlp_training.RealMLPRun._error, []
 
     def interrupted(self, held_out):
         calls.append(1)
@@ -329,7 +331,7 @@ def test_ctrl_c_keeps_the_best_epoch(people, monkeypatch):
             raise KeyboardInterrupt
         return measure(self, held_out)
 
-    monkeypatch.setattr(recipe.RecipeRun, "_error", interrupted)
+    monkeypatch.setattr(realmlp_training.RealMLPRun, "_error", interrupted)
     stop = 4
     model = TabularClassifier(random_state=0)
     with pytest.warns(UserWarning, match="interrupted by user"):
@@ -345,7 +347,7 @@ def test_ctrl_c_keeps_the_best_epoch(people, monkeypatch):
 def test_divergence(monkeypatch):
     """In the first epoch, and after one (of a single step, whose rate is 0)."""
     x, y = make_friedman1(2000, random_state=0)
-    monkeypatch.setitem(recipe.RATE, "regression", 1e30)
+    monkeypatch.setitem(realmlp_training.RATE, "regression", 1e30)
     with pytest.raises(fastnn.DivergenceError):
         TabularRegressor(n_epochs=20, random_state=0).fit(x, y)
     with pytest.warns(ConvergenceWarning, match="not finite; the parameters of epoch 1"):

@@ -6,7 +6,7 @@ from helpers import assert_bits
 
 import fastnn
 from fastnn.storage import checkpoints as files
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(700, 4))
@@ -17,7 +17,7 @@ EPOCHS = 4  # of two steps, or of three
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(recipe, "HIDDEN", (8, 6))
+    monkeypatch.setattr(realmlp, "HIDDEN", (8, 6))
 
 
 def classifier(**options):
@@ -52,15 +52,15 @@ def whole(case):
 
 def stop_at(monkeypatch, step):
     """Have Ctrl-C come when so many steps are done."""
-    usual = recipe.RecipeRun.after_chunk
+    usual = realmlp_training.RealMLPRun.after_chunk
 
     def after_chunk(self, losses):
         if self.step >= step:
             raise KeyboardInterrupt
         usual(self, losses)
 
-    monkeypatch.setattr(recipe.RecipeRun, "max_steps", lambda self: 1)
-    monkeypatch.setattr(recipe.RecipeRun, "after_chunk", after_chunk)
+    monkeypatch.setattr(realmlp_training.RealMLPRun, "max_steps", lambda self: 1)
+    monkeypatch.setattr(realmlp_training.RealMLPRun, "after_chunk", after_chunk)
 
 
 def assert_equal(model, other):
@@ -81,7 +81,7 @@ def test_a_training_that_goes_on(case, step, tmp_path, monkeypatch):
         stop_at(stopped, step)
         with pytest.warns(UserWarning, match="interrupted by user"):
             assert make().fit(x, y, **kept).stopped_ == "interrupted"
-    assert files.read_checkpoint(tmp_path / "m", "numpy").point.steps == step
+    assert files.read_checkpoint(tmp_path / "m", "numpy").position.steps == step
     assert_equal(make().fit(x, y, **kept), whole(case))
     assert_equal(make().fit(x, y, **kept), whole(case))  # nothing is left to do
 
@@ -92,12 +92,14 @@ def test_each_member_has_a_file(tmp_path, monkeypatch):
 
     expected = make().fit(X, LABELS)
     with monkeypatch.context() as stopped:
-        stopped.setattr(recipe.RecipeRun, "finished", lambda self: None)  # as if it were killed
-        stopped.setattr(recipe.RecipeRun, "max_steps", lambda self: 1)
+        stopped.setattr(
+            realmlp_training.RealMLPRun, "finished", lambda self: None
+        )  # as if it were killed
+        stopped.setattr(realmlp_training.RealMLPRun, "max_steps", lambda self: 1)
         make().fit(X, LABELS, checkpoint=tmp_path / "m.ck", checkpoint_every=3)
     names = ["m-1.ck", "m-2.ck", "m.ck"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    steps = [files.read_checkpoint(tmp_path / name, "numpy").point.steps for name in names]
+    steps = [files.read_checkpoint(tmp_path / name, "numpy").position.steps for name in names]
     assert steps == [6, 6, 6]  # two of each epoch
     (tmp_path / "m-2.ck").unlink()  # of one that had not begun
     assert_equal(make().fit(X, LABELS, checkpoint=tmp_path / "m.ck", resume=True), expected)
@@ -115,18 +117,18 @@ def test_each_field_counts(field, tmp_path, monkeypatch):
 
     def without(path, backend):
         found = usual(path, backend)
-        point = found.point
+        position = found.position
         if field == "front":
-            point.front[:, -3] = 1.0
+            position.front[:, -3] = 1.0
         elif field == "moments":
             found.model.state.moments[:] = 0.0
         elif field == "best":
-            point.best.params[:] = 0.0
-            point.best.loss = 0.0
+            position.best.params[:] = 0.0
+            position.best.loss = 0.0
         elif field == "losses":
-            point.losses[:] = 0.0
+            position.losses[:] = 0.0
         else:
-            point.steps -= 1
+            position.steps -= 1
         return found
 
     monkeypatch.setattr(files, "read_checkpoint", without)

@@ -9,7 +9,7 @@ from test_tabular import FAILED
 
 import fastnn
 from fastnn import TabularRegressor, export
-from fastnn.tables import recipe
+from fastnn.tables import realmlp
 
 N = 800
 QUANTILES = (0.1, 0.5, 0.9)
@@ -29,7 +29,7 @@ def draw(seed):
 def small_networks():
     """Enough for three columns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "HIDDEN", (64, 64))
+        patch.setattr(realmlp, "HIDDEN", (64, 64))
         yield
 
 

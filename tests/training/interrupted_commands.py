@@ -26,7 +26,7 @@ import numpy as np
 from interrupting import SEED, Left, Signals, quantiles
 
 from fastnn import cli, storage
-from fastnn.tables import recipe
+from fastnn.tables import realmlp
 
 ROWS = "".join(f"{k % 7 + k / 100},{'abc'[k % 3]},{int(k * k % 11 > 4)}\n" for k in range(120))
 
@@ -62,7 +62,7 @@ def epochs_of(path):
     from fastnn.storage.checkpoints import read_checkpoint
 
     kept = read_checkpoint(path, "numpy")
-    return kept.point.steps // kept.point.batches
+    return kept.position.steps // kept.position.batches
 
 
 def train(backend):
@@ -239,7 +239,7 @@ KINDS = {make.__name__: make for make in (train, train_table, search, search_tab
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    recipe.HIDDEN = 16, 8
+    realmlp.HIDDEN = 16, 8
     backend, count, *names = sys.argv[1:]
     for name in [name for name in os.environ if name.startswith("FASTNN_")]:
         del os.environ[name]

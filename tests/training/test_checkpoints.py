@@ -10,8 +10,8 @@ from helpers import assert_bits, load_backend
 from model_files import with_value, with_zeros, without
 
 import fastnn
-from fastnn import storage
 from fastnn.backends.tuning import tuned
+from fastnn.storage import checkpoints as checkpoint_files
 from fastnn.storage.checkpoints import read_checkpoint
 from fastnn.training.checkpoints import Checkpoints, SaveInterval
 from fastnn.training.history import EarlyStopping
@@ -179,7 +179,7 @@ def test_interrupted_training_resumes(tmp_path, backend):
     for _ in range(50):
         net, history = case.train(3, **arguments)
         kept = read_checkpoint(tmp_path / "c", backend)
-        assert kept.point.steps == history.steps
+        assert kept.position.steps == history.steps
         if history.stopped != "interrupted":
             break
         assert_bits(kept.model.params, net.params)
@@ -240,13 +240,13 @@ def test_checkpoint_of_a_second_fit(tmp_path):
 @pytest.mark.parametrize(("every", "written"), [(1, 6), (4, 2), (timedelta(days=1), 1), (None, 1)])
 def test_checkpoints_are_written_at_the_interval(tmp_path, monkeypatch, every, written):
     steps = []
-    write = storage.write_contents
+    write = checkpoint_files.write_contents
 
     def record(path, fields, arrays):
         steps.append(fields["run"]["steps"])
         write(path, fields, arrays)
 
-    monkeypatch.setattr(storage, "write_contents", record)
+    monkeypatch.setattr(checkpoint_files, "write_contents", record)
     case = Case(("numpy", 1), "sgd", "plain")
     case.train(3, epochs=5, checkpoint=tmp_path / "c", checkpoint_every=every)
     # the last one is that of the end
@@ -342,7 +342,7 @@ def test_unsavable_settings_raise_before_training(tmp_path):
     load_backend("numba")
     activation = fastnn.CustomActivation(lambda z: z, lambda z: 1.0)
     net = fastnn.Network([6, 3, 2], activation=activation, random_state=0)
-    with pytest.raises(ValueError, match="is code and cannot be kept"):
+    with pytest.raises(ValueError, match="is code and cannot be stored"):
         net.fit(X, Y, epochs=2, checkpoint=tmp_path / "c")
     labels = np.array([1, "a"], object)[Y]
     net = fastnn.Network([6, 3, 2], random_state=0)

@@ -8,7 +8,7 @@ from helpers import assert_bits
 
 import fastnn
 from fastnn.estimators.base import BaseMLP
-from fastnn.tables import base, recipe
+from fastnn.tables import members, realmlp, realmlp_training
 from fastnn.training.batches import Batches
 
 rng = np.random.default_rng(0)
@@ -35,18 +35,18 @@ def attributes(model):
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("at", ["train", "calibrate"])
 def test_an_estimator_for_tables_is_what_it_was(monkeypatch, error, at):
-    monkeypatch.setattr(recipe, "HIDDEN", (8,))
+    monkeypatch.setattr(realmlp, "HIDDEN", (8,))
     model = fastnn.TabularClassifier(n_epochs=2, backend="numpy", random_state=0)
     unfitted = dict(vars(model))
     with monkeypatch.context() as patch:
-        patch.setattr(recipe if at == "train" else base, at, failing(error))
+        patch.setattr(realmlp_training if at == "train" else members, at, failing(error))
         with pytest.raises(type(error)):
             model.fit(X, Y)
         assert vars(model) == unfitted
     model.fit(X, Y)
     before, expected = attributes(model), model.predict_proba(X)
     with monkeypatch.context() as patch:
-        patch.setattr(recipe if at == "train" else base, at, failing(error))
+        patch.setattr(realmlp_training if at == "train" else members, at, failing(error))
         with pytest.raises(type(error)):
             model.fit(*OTHER)
     assert attributes(model).keys() == before.keys()
@@ -57,10 +57,10 @@ def test_an_estimator_for_tables_is_what_it_was(monkeypatch, error, at):
 
 def test_ctrl_c_while_probabilities_are_calibrated(monkeypatch):
     """The training is complete, so it is not lost; the calibration is done again from the start."""
-    monkeypatch.setattr(recipe, "HIDDEN", (8,))
+    monkeypatch.setattr(realmlp, "HIDDEN", (8,))
     model = fastnn.TabularClassifier(n_epochs=3, backend="numpy", random_state=0)
     expected = model.fit(X, Y).predict_proba(X)
-    calibrate, calls = base.calibrate, []
+    calibrate, calls = members.calibrate, []
 
     def interrupted(net, held_out):
         calls.append(net)
@@ -69,7 +69,7 @@ def test_ctrl_c_while_probabilities_are_calibrated(monkeypatch):
             raise KeyboardInterrupt
         calibrate(net, held_out)
 
-    monkeypatch.setattr(base, "calibrate", interrupted)
+    monkeypatch.setattr(members, "calibrate", interrupted)
     with pytest.warns(UserWarning, match="interrupted by user"):
         model.fit(X, Y)
     assert model.stopped_ == "interrupted"

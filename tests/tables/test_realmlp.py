@@ -7,10 +7,10 @@ from sklearn.model_selection import train_test_split
 
 import fastnn
 from fastnn.backends.numpy.random import shuffle
-from fastnn.tables import recipe
+from fastnn.tables import realmlp, realmlp_training
 
 torch = pytest.importorskip("torch")
-import torch_recipe  # noqa: E402
+import torch_realmlp  # noqa: E402
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def _table(samples=600):
 
 def test_preprocessing_is_that_of_the_paper(float64):
     x, rng = _table()
-    net = recipe.new_network(x, rng.integers(0, 2, (600, 1)), 2, dtype="float64")
+    net = realmlp.new_network(x, rng.integers(0, 2, (600, 1)), 2, dtype="float64")
     ours = net.scales.inputs(x, net.spec)
-    wanted = torch_recipe.Preprocessor(x)(x).numpy()
+    wanted = torch_realmlp.Preprocessor(x)(x).numpy()
     np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -50,7 +50,7 @@ def test_first_steps_are_those_of_pytorch(backend, float64, monkeypatch, regress
     Epsilon is tiny, since PyTorch adds it after the correction of the second moment, the kernels
     before. Most of the steps, and all that the schedule does, are in here.
     """
-    monkeypatch.setattr(recipe, "EPSILON", 1e-40)
+    monkeypatch.setattr(realmlp_training, "EPSILON", 1e-40)
     x, rng = _table()
     if regression:
         targets = x[:, :outputs] + rng.standard_normal((600, outputs))
@@ -58,18 +58,18 @@ def test_first_steps_are_those_of_pytorch(backend, float64, monkeypatch, regress
         targets, outputs = rng.integers(0, outputs + 1, (600, 1)), outputs + 1
     n_classes = 0 if regression else outputs
     settings = {"label_smoothing": 0.0 if regression else 0.1, "dtype": "float64", "seed": 5}
-    net = recipe.new_network(x, targets, n_classes, **settings, backend=backend)
+    net = realmlp.new_network(x, targets, n_classes, **settings, backend=backend)
     scales, epochs = net.scales, 5
-    theirs = torch_recipe.make_model(6, outputs, regression)
+    theirs = torch_realmlp.make_model(6, outputs, regression)
     with torch.no_grad():
         for layer, w, b in zip(list(theirs)[1::2], net.weights, net.biases, strict=True):
             layer.weight[:] = torch.tensor(w * np.sqrt(len(w)))
             layer.bias[:] = torch.tensor(b)
     y = scales.targets(targets.astype(float), net.spec)
     z = scales.inputs(x, net.spec)
-    record = recipe.train(net, recipe.Samples(z, y, np.empty(0)), None, epochs)
+    record = realmlp_training.train(net, realmlp_training.Samples(z, y, np.empty(0)), None, epochs)
 
-    training = torch_recipe.Training(theirs, regression, epochs * 2, epsilon=1e-40)
+    training = torch_realmlp.Training(theirs, regression, epochs * 2, epsilon=1e-40)
     inputs = torch.tensor(z)
     wanted = torch.tensor(y) if regression else torch.tensor(y[:, 0].astype(int))
     losses = []
@@ -119,7 +119,9 @@ def test_errors_are_those_of_pytorch(name):
             random_state=seed, log_features=False
         )
         model.fit(x[kept], y[kept], X_val=x[held], y_val=y[held])
-        theirs = torch_recipe.predict(x[kept], y[kept], x[held], y[held], x[test], regression, seed)
+        theirs = torch_realmlp.predict(
+            x[kept], y[kept], x[held], y[held], x[test], regression, seed
+        )
         for predicted in (model.predict(x[test]), theirs):
             wrong = (predicted - y[test]) ** 2 if regression else predicted != y[test]
             losses.append(wrong.astype(float))

@@ -19,7 +19,7 @@ FOLDER = "trials"
 FORMAT = 1
 
 
-class Key(NamedTuple):
+class FitKey(NamedTuple):
     """Identifies a fit of a search: number of the trial, number of epochs, number of the fold."""
 
     trial: int
@@ -27,47 +27,47 @@ class Key(NamedTuple):
     fold: int
 
 
-class Store(Protocol):
+class FitStore(Protocol):
     """Interface of a storage of finished fits."""
 
-    def get(self, key: Key) -> Fit | None:
+    def get(self, key: FitKey) -> Fit | None:
         """Return a finished fit; None if it is not stored."""
 
-    def put(self, key: Key, fit: Fit, network: Network) -> None:
+    def put(self, key: FitKey, fit: Fit, network: Network) -> None:
         """Store a finished fit."""
 
-    def network(self, key: Key) -> Network:
+    def network(self, key: FitKey) -> Network:
         """Return the network of a stored fit."""
 
 
-class InMemory:
+class FitMemory:
     """Storage in memory, for a search that cannot be resumed."""
 
     def __init__(self) -> None:
-        self._kept: dict[Key, tuple[Fit, Network]] = {}
+        self._kept: dict[FitKey, tuple[Fit, Network]] = {}
 
-    def get(self, key: Key) -> Fit | None:
-        """See :class:`Store`."""
+    def get(self, key: FitKey) -> Fit | None:
+        """See :class:`FitStore`."""
         found = self._kept.get(key)
         return None if found is None else found[0]
 
-    def put(self, key: Key, fit: Fit, network: Network) -> None:
-        """See :class:`Store`."""
+    def put(self, key: FitKey, fit: Fit, network: Network) -> None:
+        """See :class:`FitStore`."""
         self._kept[key] = fit, network
 
-    def network(self, key: Key) -> Network:
-        """See :class:`Store`."""
+    def network(self, key: FitKey) -> Network:
+        """See :class:`FitStore`."""
         return self._kept[key][1]
 
 
-class Kept:
+class SearchFolder:
     """Folder of a search that can be resumed.
 
     Parameters
     ----------
     run : Path
         Folder of the run.
-    purpose : dict
+    fingerprint : dict
         Settings on which the results depend, and a digest of the rows.
 
     Attributes
@@ -83,11 +83,11 @@ class Kept:
         If the file with the state of the search is damaged.
     """
 
-    def __init__(self, run: Path, purpose: dict[str, Any]) -> None:
-        self.folder, self.purpose = run / FOLDER, plain(purpose)
+    def __init__(self, run: Path, fingerprint: dict[str, Any]) -> None:
+        self.folder, self.fingerprint = run / FOLDER, plain(fingerprint)
         self._state = run / STATE_FILE
         if self._state.exists():
-            found = differences(read_state(self._state)["purpose"], self.purpose)
+            found = differences(read_state(self._state)["purpose"], self.fingerprint)
             if found:
                 raise ValueError(f"{run}: has the trials of another search: {'; '.join(found)}")
             for left_over in self.folder.glob(".*.tmp"):  # from a process that was killed
@@ -96,7 +96,7 @@ class Kept:
             self._write(over=False)
 
     def _write(self, over: bool) -> None:
-        state = {"format": FORMAT, "over": over, "purpose": self.purpose}
+        state = {"format": FORMAT, "over": over, "purpose": self.fingerprint}
         write_atomically(self._state, (json.dumps(state, indent=1) + "\n").encode())
 
     def finish(self) -> None:
@@ -119,15 +119,15 @@ def remove_fits(folder: Path) -> None:
         folder.rmdir()
 
 
-class InFolder(Kept):
+class FitFolder(SearchFolder):
     """Storage of fits as model files in a folder, each written atomically.
 
     A fit that diverged is not stored; it is repeated, and diverges again, when the search resumes.
 
     Parameters
     ----------
-    run, purpose
-        As for :class:`Kept`.
+    run, fingerprint
+        As for :class:`SearchFolder`.
     backend : str
         Backend of the networks that are loaded.
 
@@ -139,18 +139,18 @@ class InFolder(Kept):
         If a file in it is damaged.
     """
 
-    def __init__(self, run: Path, purpose: dict[str, Any], backend: str = "auto") -> None:
-        super().__init__(run, purpose)
+    def __init__(self, run: Path, fingerprint: dict[str, Any], backend: str = "auto") -> None:
+        super().__init__(run, fingerprint)
         self.backend = backend
-        self._known: dict[Key, Fit] = {}
+        self._known: dict[FitKey, Fit] = {}
 
-    def _path(self, key: Key) -> Path:
+    def _path(self, key: FitKey) -> Path:
         return (
             self.folder / f"trial-{key.trial:04d}-epochs-{key.epochs}-fold-{key.fold}.safetensors"
         )
 
-    def get(self, key: Key) -> Fit | None:
-        """See :class:`Store`."""
+    def get(self, key: FitKey) -> Fit | None:
+        """See :class:`FitStore`."""
         if key not in self._known:
             path = self._path(key)
             if not path.exists():
@@ -167,23 +167,23 @@ class InFolder(Kept):
                 raise ModelFormatError(f"{path}: not a trial of a search; delete it") from None
         return self._known[key]
 
-    def put(self, key: Key, fit: Fit, network: Network) -> None:
-        """See :class:`Store`."""
+    def put(self, key: FitKey, fit: Fit, network: Network) -> None:
+        """See :class:`FitStore`."""
         from fastnn import storage
 
         values = {name: v if math.isfinite(v) else None for name, v in asdict(fit).items()}
         storage.save(network, self._path(key), training={"search": values})
         self._known[key] = fit
 
-    def network(self, key: Key) -> Network:
-        """See :class:`Store`."""
+    def network(self, key: FitKey) -> Network:
+        """See :class:`FitStore`."""
         from fastnn import storage
 
         model: Any = storage.load(self._path(key), backend=self.backend)
         return model
 
 
-class ScoresInFolder(Kept):
+class ScoreFolder(SearchFolder):
     """Storage of scores by a digest of settings and samples, for the search of the preset plain."""
 
     def _path(self, key: str) -> Path:
