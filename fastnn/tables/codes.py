@@ -34,6 +34,7 @@ from fastnn.tables.kinds import (
     read_dates,
     read_numbers,
     unit_of,
+    units_of,
 )
 from fastnn.tables.remarks import Remarks
 
@@ -74,7 +75,12 @@ class ColumnCode(BaseModel):
         For booleans: whether they were given as text, such as "yes" and "no".
     unit : str, optional
         For numbers given as text: their sign or unit, such as "$" or "kg", or ":" for times, which
-        are read as hours. Numbers with another unit count as missing. None: any currency sign.
+        are read as hours; "*" or "$*" if numbers such as 1.5M have multipliers. Numbers in units
+        that cannot be converted count as missing. None: any currency sign.
+    bare : int
+        For numbers with a unit: number of training rows without it.
+    converted : list of str
+        Up to four other units, or the multipliers, that occurred in training.
     floor : float
         For numbers with a logarithm: the smallest training value, at which smaller values are
         clipped before the logarithm is taken. 0: no logarithm.
@@ -97,6 +103,8 @@ class ColumnCode(BaseModel):
     flag: bool = False
     texts: bool = False
     unit: str | None = None
+    bare: int = Field(default=0, ge=0)
+    converted: list[str] = []
     floor: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -136,8 +144,18 @@ class ColumnCode(BaseModel):
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             log = ", with its logarithm" if self.floor else ""
             where = ", and a column that says where" if self.flag else ""
-            unit = f" in {self.unit}" if self.unit else ""
-            unit = " of hours" if self.unit == cells.TIME else unit
+            base, times, _ = (self.unit or "").partition("*")
+            unit = " of hours" if base == cells.TIME else f" in {base}" if base else ""
+            names = ", ".join(self.converted)
+            unit += (
+                f" with multipliers ({names})"
+                if times
+                else f" ({names} converted)"
+                if names
+                else ""
+            )
+            if self.bare and not times:
+                unit += f" ({self.bare:,} without a unit, taken as {base})"
             return "number" + unit + log + gaps + how + where
         if self.kind == "boolean":
             return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
@@ -205,7 +223,7 @@ def learn(
             raise ValueError(f"column {column.name!r} has an infinite value")
         floor = _floor(values[~gaps]) if logs and not given else 0.0
         fill = [float(np.median(values[~gaps]))]
-        return ColumnCode(fill=fill, flag=flag, floor=floor, unit=unit, **common)
+        return ColumnCode(fill=fill, flag=flag, floor=floor, **_units(column, unit), **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
     used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
@@ -213,6 +231,16 @@ def learn(
         return ColumnCode(kind="drop", why="constant", name=column.name, rows=n)
     fill = [float(np.median(parts[part])) for part in used]
     return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
+
+
+def _units(column: Column, unit: str | None) -> dict[str, Any]:
+    """The fields of a number's code that are about its unit."""
+    if unit is None:
+        return {}
+    units = units_of(column)
+    others = [u for u, _ in units.most_common() if u not in ("", unit)]
+    others = [u.rpartition("*")[2] for u in others if cells.in_unit(1.0, u, unit) is not None]
+    return {"unit": unit, "bare": units[""], "converted": list(dict.fromkeys(others))[:4]}
 
 
 def _floor(values: np.ndarray) -> float:

@@ -103,19 +103,21 @@ def _of_texts(column: Column) -> str:
             if {cell.lower() for cell in different} == set(pair):
                 return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_gap(cell))
-    symbols: Counter[str] = Counter()
+    units: dict[str, str] = {}
     dates = 0
     for cell, count in counts.items():
         found = cells.parse_quantity(cell, column.decimal)
         if found is not None:
-            symbols[found[1]] += count
+            units[cell] = found[1]
         elif looks_like_date(cell):
             dates += count
-    if symbols:
+    if units:
         # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
         # count as missing values.
-        unit, n_numbers = symbols.most_common(1)[0]
-        words = [c for c in different if not cells.is_gap(c) and not _has_unit(c, unit, column)]
+        unit = unit_of(column) or ""
+        agree = {cell for cell, own in units.items() if cells.in_unit(1.0, own, unit) is not None}
+        n_numbers = sum(counts[cell] for cell in agree)
+        words = [c for c in different if not cells.is_gap(c) and c not in agree]
         many = len(different) - len(words) >= DIFFERENT
         mostly = n_numbers >= MOSTLY * total or (
             n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
@@ -125,29 +127,28 @@ def _of_texts(column: Column) -> str:
     return "date" if dates and dates >= MOSTLY * total else "category"
 
 
-def _has_unit(cell: str, unit: str, column: Column) -> bool:
-    """Whether a cell is a number with a unit, or without any."""
-    found = cells.parse_quantity(cell, column.decimal)
-    return found is not None and found[1] in ("", unit)
-
-
 def unit_of(column: Column) -> str | None:
-    """Most frequent sign or unit of the numbers in a text column; None if most have none."""
-    if column.values.dtype.kind != "O":
-        return None
+    """Sign or unit in which a text column's numbers are expressed; None if most have none."""
+    units = units_of(column)
+    return (cells.prevailing_unit(units) or None) if units else None
+
+
+def units_of(column: Column) -> Counter[str]:
+    """Frequencies of the units of the numbers in a text column; "" for numbers without a unit."""
     units: Counter[str] = Counter()
-    for cell, count in Counter(column.values[~column.gaps].tolist()).items():
-        found = cells.parse_quantity(cell, column.decimal)
-        if found is not None:
-            units[found[1]] += count
-    return (units.most_common(1)[0][0] or None) if units else None
+    if column.values.dtype.kind == "O":
+        for cell, count in Counter(column.values[~column.gaps].tolist()).items():
+            found = cells.parse_quantity(cell, column.decimal)
+            if found is not None:
+                units[found[1]] += count
+    return units
 
 
 def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, list[str]]:
     """A column as float64 with NaN for missing values, and the distinct texts that are not numbers.
 
-    Such texts count as missing, and so do numbers with another unit. Without a ``unit``, numbers
-    may have any currency or percent sign.
+    Such texts count as missing, and so do numbers in units that cannot be converted to ``unit``.
+    Without a ``unit``, numbers may have any currency or percent sign.
     """
     values = column.values
     if values.dtype.kind == "f":
@@ -160,11 +161,9 @@ def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, l
             found = cells.parse_number(cell, column.decimal)
         else:
             found = cells.parse_quantity(cell, column.decimal)
-            if found is not None and found[1] not in ("", unit):
-                return None
-        if found is not None:
-            return found[0]
-        return _TRUTH.get(cell.lower())
+        if found is None:
+            return _TRUTH.get(cell.lower())
+        return found[0] if unit is None else cells.in_unit(*found, unit)
 
     return _looked_up(column, number, cells.is_gap)
 
