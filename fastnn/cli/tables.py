@@ -161,7 +161,7 @@ def needs_encoding(
             values, how = table.numbers(name)
         except ValueError:
             return True
-        if how is not None and "dates" in how:
+        if how is not None and ("dates" in how or table.decimal_of(name) != table.decimal):
             return True
         if gaps in (None, "fill") and np.isnan(values).any():
             return True
@@ -223,6 +223,7 @@ def _encoded(
     candidates = [column for column in columns if column.name in used]
     notes += _cautions(candidates, y, target.task)
     dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
+    dataset = replace(dataset, decimal=table.decimal)
     return Data(dataset, train_rows, test_rows, encoding)
 
 

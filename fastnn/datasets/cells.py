@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -274,6 +275,12 @@ def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
     if commas or (doubtful and not points and separator != ","):
         return ","
     return "." if points else None
+
+
+def own_decimal_sign(column: Iterable[str | None], otherwise: str) -> str:
+    """Decimal sign that the cells of one column show; ``otherwise`` if they show none or both."""
+    some = islice((cell for cell in dict.fromkeys(column) if isinstance(cell, str)), 1000)
+    return decimal_sign(some, ",") or otherwise
 
 
 def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False) -> Parsed:

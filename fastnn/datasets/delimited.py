@@ -69,8 +69,16 @@ def read_delimited(path: Path, wanted: Format) -> Table:
 
     layout_note, *others = layout.notes
     notes += [f"{layout_note}, {n:,} rows", *others]
+    given = wanted.decimal is not None
     return Table(
-        path, names, columns, typed=False, decimal=layout.decimal, locate=locate, notes=notes
+        path,
+        names,
+        columns,
+        typed=False,
+        decimal=layout.decimal,
+        decimal_given=given,
+        locate=locate,
+        notes=notes,
     )
 
 

@@ -34,12 +34,15 @@ class Format:
     decimal : {".", ",", None}
         Decimal sign.
     encoding : str or None
+    usual_decimal : {".", ",", None}
+        Decimal sign of the training file, for a file whose cells show none.
     """
 
     header: bool | None = None
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+    usual_decimal: str | None = None
 
     def __post_init__(self) -> None:
         separator = self.separator
@@ -135,8 +138,9 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
     names = _fitted(names, rows, separator, path, unclosed)
     decimal = wanted.decimal
     if decimal is None:
-        flat = (cell for row in rows for cell in row)
-        decimal = cells.decimal_sign(flat, separator) or "."
+        flat = [cell for row in rows for cell in row]
+        decimal = cells.decimal_sign(flat, "," if wanted.usual_decimal else separator)
+        decimal = decimal or wanted.usual_decimal or "."
     parts = [_NAMES.get(separator, repr(separator)) + " between the values", how]
     if decimal == ",":
         parts.insert(1, "decimal commas (--decimal . if they separate thousands)")

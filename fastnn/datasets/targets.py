@@ -47,9 +47,10 @@ def target_column(
                     f"{table.path}: target {name!r} has dates, which are neither classes nor "
                     "numbers; write what is to be predicted as a number"
                 )
-            found = cells.parse(texts, table.decimal)
+            decimal = table.decimal_of(name)
+            found = cells.parse(texts, decimal)
             if found.words and (task == "regression" or len(set(texts)) > FEW_CLASSES):
-                quantities = cells.parse(texts, table.decimal, units=True)
+                quantities = cells.parse(texts, decimal, units=True)
                 if quantities.bad is None and task != "classification":
                     found = quantities
             odd = found.bad is not None and not found.words and task != "classification"

@@ -17,6 +17,7 @@ date
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -77,6 +78,8 @@ class ColumnCode(BaseModel):
         For numbers given as text: their sign or unit, such as "$" or "kg", or ":" for times, which
         are read as hours; "*" or "$*" if numbers such as 1.5M have multipliers. Numbers in units
         that cannot be converted count as missing. None: any currency sign.
+    decimal : {".", ","} or None
+        For numbers given as text: their decimal sign, for texts that show none, such as "1.234".
     bare : int
         For numbers with a unit: number of training rows without it.
     converted : list of str
@@ -103,6 +106,7 @@ class ColumnCode(BaseModel):
     flag: bool = False
     texts: bool = False
     unit: str | None = None
+    decimal: Literal[".", ","] | None = None
     bare: int = Field(default=0, ge=0)
     converted: list[str] = []
     floor: float = Field(default=0.0, ge=0)
@@ -223,6 +227,8 @@ def learn(
             raise ValueError(f"column {column.name!r} has an infinite value")
         floor = _floor(values[~gaps]) if logs and not given else 0.0
         fill = [float(np.median(values[~gaps]))]
+        if column.values.dtype.kind == "O":
+            common |= {"decimal": column.decimal}
         return ColumnCode(fill=fill, flag=flag, floor=floor, **_units(column, unit), **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
@@ -296,6 +302,9 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
+    if code.decimal is not None and column.values.dtype.kind == "O":
+        sign = cells.own_decimal_sign(column.values.tolist(), code.decimal)
+        column = replace(column, decimal=sign)
     values, odd = _read(column, code.kind, code.order, code.unit)
     odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 
 _NONE = np.array(None, object)
@@ -90,8 +91,17 @@ def columns_of(X: Any) -> list[Column]:
         return columns_of(frame.api.interchange.from_dataframe(X))
     else:
         columns = _of_array(X)
+    if not isinstance(X, Table):
+        columns = [_with_decimal(column) for column in columns]
     _check(columns)
     return columns
+
+
+def _with_decimal(column: Column) -> Column:
+    """A column with the decimal sign of its texts."""
+    if column.values.dtype.kind != "O":
+        return column
+    return replace(column, decimal=cells.own_decimal_sign(column.values.tolist(), "."))
 
 
 def as_column(name: str, values: Any) -> Column:
@@ -166,7 +176,8 @@ def _of_file(table: Table) -> list[Column]:
         if values.ndim != 1:
             raise ValueError(f"{table.path}: column {name!r} must be 1-D; got {values.shape}")
         column = _of_numpy(name, values)
-        found.append(Column(name, column.values, column.hint, table.decimal))
+        decimal = table.decimal_of(name) if column.values.dtype.kind == "O" else "."
+        found.append(Column(name, column.values, column.hint, decimal))
     return found
 
 
