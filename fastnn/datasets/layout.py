@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from fastnn.datasets import cells
 
@@ -360,6 +361,7 @@ def _fitted(
             "with --separator (separator=)"
         )
     for k, name in enumerate(names):
+        names[k] = normalize("NFC", name)
         if not name:  # pandas uses the same names
             unnamed = f"Unnamed: {k}"
             names[k] = f"{unnamed}.1" if unnamed in names else unnamed

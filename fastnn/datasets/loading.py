@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -250,6 +251,8 @@ def target_name(table: Table, target: str | int | None) -> str:
         raise ValueError(
             f"{table.path}: target (--target) must name the target's column; {columns}"
         )
+    if isinstance(target, str):
+        target = normalize("NFC", target)
     if target in table.names:
         return str(target)
     try:

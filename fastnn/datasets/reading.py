@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -57,6 +58,7 @@ def read(path: Path, wanted: Format | None = None) -> Table:
             f"{path}: unknown kind of file; {known} ({', '.join(TEXT)} also with "
             f"{', '.join(PACKED)} behind)"
         )
+    table.names[:] = [normalize("NFC", name) for name in table.names]
     for k, name in enumerate(table.names):
         if name in table.names[:k]:
             raise ValueError(f"{path}: two columns are called {name!r}; rename one")
@@ -110,7 +112,7 @@ def arrow_column(column: Any) -> np.ndarray:
         column = column.cast(kind.value_type)
         kind = column.type
     if types.is_decimal(kind):
-        column = column.cast("float64")
+        column = column.cast("string").cast("float64")  # the direct conversion rounds twice
         kind = column.type
     if types.is_boolean(kind) or types.is_integer(kind):
         if not column.null_count:

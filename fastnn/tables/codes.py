@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fastnn.datasets import cells
 from fastnn.datasets.table import listed
-from fastnn.tables.columns import Column, as_texts
+from fastnn.tables.columns import Column, as_texts, label
 from fastnn.tables.dates import ORDERS
 from fastnn.tables.kinds import (
     KINDS,
@@ -333,8 +334,14 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
 
 def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
     texts = as_texts(column).tolist()
-    number = {category: k for k, category in enumerate(code.categories)}
-    which = np.array([-1 if text is None else number.get(text, -2) for text in texts], np.int64)
+    places: dict[str | None, int] = {None: -1}
+    places |= {category: k for k, category in enumerate(code.categories)}
+    for category, k in list(places.items())[1:]:
+        places.setdefault(_plain(category), k)
+    for text in dict.fromkeys(texts):
+        if text not in places:
+            places[text] = places.get(_plain(text), -2)
+    which = np.array([places[text] for text in texts], np.int64)
     if not code.others and (which == -2).any():
         new = (text for text, k in zip(texts, which.tolist(), strict=True) if k == -2)
         remarks.add_unknown(code.name, int((which == -2).sum()), new)
@@ -343,6 +350,14 @@ def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remark
         return
     rows = np.flatnonzero(which >= 0)
     out[rows, which[rows]] = 1.0
+
+
+def _plain(category: Any) -> str:
+    """A category as a typed table has it: "1.50" and "01" may be the numbers 1.5 and 1 there."""
+    number = cells.plain_number(category)
+    return (
+        label(number) if number is not None and np.isfinite(number) else normalize("NFC", category)
+    )
 
 
 def _days(moments: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -91,17 +92,25 @@ def columns_of(X: Any) -> list[Column]:
         return columns_of(frame.api.interchange.from_dataframe(X))
     else:
         columns = _of_array(X)
-    if not isinstance(X, Table):
-        columns = [_with_decimal(column) for column in columns]
+    columns = [_as_in_files(column, isinstance(X, Table)) for column in columns]
     _check(columns)
     return columns
 
 
-def _with_decimal(column: Column) -> Column:
-    """A column with the decimal sign of its texts."""
+def _as_in_files(column: Column, of_file: bool) -> Column:
+    """Treat texts alike in all tables: composed characters, missing values, decimal sign."""
+    name = normalize("NFC", column.name)
     if column.values.dtype.kind != "O":
-        return column
-    return replace(column, decimal=cells.own_decimal_sign(column.values.tolist(), "."))
+        return replace(column, name=name)
+    texts = column.values.tolist()
+    meanings = {text: _meaning(text) for text in dict.fromkeys(texts)}
+    decimal = column.decimal if of_file else cells.own_decimal_sign(meanings.values(), ".")
+    values = _objects([meanings[text] for text in texts])
+    return Column(name, values, column.hint, decimal)
+
+
+def _meaning(text: str | None) -> str | None:
+    return None if text is None or text.lower() in cells.GAPS else normalize("NFC", text)
 
 
 def as_column(name: str, values: Any) -> Column:
@@ -341,6 +350,8 @@ def _of_arrow(name: str, values: Any) -> Column:
     if pa.types.is_boolean(kind):
         return Column(name, _floats(values.to_pylist()), "boolean")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        if pa.types.is_decimal(kind):  # the direct conversion rounds twice
+            values = values.cast(pa.string())
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return Column(name, np.asarray(numbers, np.float64))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -130,7 +131,7 @@ class Encoding:
         ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
         columns = table if _are_columns(table) else columns_of(table)
-        kinds = dict(kinds or {})
+        kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])
         codes = []
         for column in columns:
@@ -212,6 +213,9 @@ class Encoding:
     def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:
         """The column of the table for each training column; None for one that is left out."""
         by_name = {column.name: column for column in columns}
+        for code in self.columns:  # files of early versions may have decomposed characters
+            if (composed := normalize("NFC", code.name)) in by_name:
+                by_name.setdefault(code.name, by_name[composed])
         missing = [name for name in self.used if name not in by_name]
         in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
         if missing and in_order and len(columns) == len(self.columns):

@@ -99,9 +99,10 @@ def _of_texts(column: Column) -> str:
     counts = Counter(column.values[~column.gaps].tolist())
     different = counts.keys()
     if 2 <= len(different) <= 16:
-        for pair in cells.TRUTH:
-            if {cell.lower() for cell in different} == set(pair):
-                return "boolean"
+        words = {cell.lower() for cell in different}
+        # a pair, and perhaps others that mean the same: yes, no, y, N
+        if words <= _WORDS.keys() and any(words >= set(pair) for pair in cells.TRUTH):
+            return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_gap(cell))
     units: dict[str, str] = {}
     dates = 0
@@ -176,8 +177,7 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
         return np.where(odd, np.nan, values), [f"{v:g}" for v in np.unique(values[odd])]
     if values.dtype.kind == "M":
         raise ValueError(f"column {column.name!r} has dates where yes and no are expected")
-    table = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
-    return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_gap)
+    return _looked_up(column, lambda cell: _WORDS.get(cell.lower()), cells.is_gap)
 
 
 def dates_order(column: Column) -> str:
@@ -218,6 +218,7 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
 
 
 _TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
+_WORDS = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 
 def _looked_up(
