@@ -105,16 +105,25 @@ def _check_variation(dataset: Dataset, path: str) -> None:
 def _with_caution(dataset: Dataset) -> Dataset:
     """Add notes about columns that reveal the target.
 
-    Data with a single feature are not checked: there it may be legitimate.
+    Data with a single feature are not checked: there it may be legitimate. Numbers that may mean
+    something else (times, missing values) are mentioned, too.
     """
     from fastnn.tables.columns import Column
 
     X, names = dataset.X, dataset.feature_names
-    if X.shape[1] < 2 or X.dtype.kind != "f" or len(names) != X.shape[1]:
+    if X.dtype.kind != "f" or len(names) != X.shape[1]:
         return dataset
     columns = [Column(name, X[:, k].astype(float)) for k, name in enumerate(names)]
-    notes = (*dataset.notes, *_cautions(columns, dataset.y, dataset.task))
+    notes = (*dataset.notes, *_doubts(columns, dataset.y, dataset.task))
+    if X.shape[1] > 1:
+        notes += tuple(_cautions(columns, dataset.y, dataset.task))
     return replace(dataset, notes=notes)
+
+
+def _doubts(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
+    from fastnn.tables.doubts import doubts
+
+    return doubts(columns, y if task == "regression" else None)
 
 
 def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
@@ -221,7 +230,8 @@ def _encoded(
         raise ValueError(f"{table.path}: {error}{advice}") from None
     used = set(encoding.used)
     candidates = [column for column in columns if column.name in used]
-    notes += _cautions(candidates, y, target.task)
+    guessed = [column for column in candidates if column.name not in kinds]
+    notes += _doubts(guessed, y, target.task) + _cautions(candidates, y, target.task)
     dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
     dataset = replace(dataset, decimal=table.decimal)
     return Data(dataset, train_rows, test_rows, encoding)

@@ -26,7 +26,9 @@ TRUTH = (("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off")
 _SYMBOLS = "[$€£¥₹₽₩₺₪₫₴₦฿₱₸]"
 _BEFORE = rf"(?:US|CA|C|AU|A|NZ|HK|S|R)\$|Rs\.?|{_SYMBOLS}"
 _DATE = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(?:1[89]|2[01])\d\d-(?:0[1-9]|1[0-2])|"
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 
 
@@ -65,6 +67,9 @@ _TIME = re.compile(
 )
 _HOURS = re.compile(
     r"(?P<hours>\d+)\s?h\s?(?P<minutes>\d{1,2})\s?m(?:in)?", re.ASCII | re.IGNORECASE
+)
+_DURATION = re.compile(  # of pandas: -1 days +23:59:00; of Python: 1 day, 2:03:04
+    r"(-?\d+) days?(?:,? \+?(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?", re.ASCII
 )
 # Multipliers of numbers, and units that are converted to each other: base unit, size.
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "mn": 1e6, "bn": 1e9, "Mio": 1e6, "Mrd": 1e9}
@@ -136,7 +141,7 @@ def moment(cell: str) -> datetime | None:
     if not is_date(cell):
         return None
     try:
-        found = datetime.fromisoformat(cell)
+        found = datetime.fromisoformat(cell if len(cell) > 7 else f"{cell}-01")
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
@@ -165,7 +170,7 @@ def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
             return value, ""
     found = _NUMBERS[decimal].fullmatch(cell)
     if found is None:
-        return None
+        return _days(cell) if "day" in cell else None
     part = found.groupdict(default="")
     signs = part["sign"] + part["sign2"] + part["after"] + ("-" if part["open"] else "")
     if part["before"] and part["unit"]:
@@ -176,6 +181,16 @@ def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
     fraction = part["part"].strip("-\u2013") or part["only"] or "0"  # 5,- is 5
     value = float(f"{whole or '0'}.{fraction}{part['power']}")
     return -value if signs in ("-", "\u2212") else value, part["before"] + part["unit"]
+
+
+def _days(cell: str) -> tuple[float, str] | None:
+    """Parse a duration as pandas and Python write it, in days."""
+    found = _DURATION.fullmatch(cell)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = map(float, found.groups("0"))
+    microseconds = round(1e6 * (86400 * days + 3600 * hours + 60 * minutes + seconds))
+    return microseconds / 86400e6, "days"  # rounded once, as columns of time differences
 
 
 def parse_quantity(cell: str, decimal: str) -> tuple[float, str] | None:

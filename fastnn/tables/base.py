@@ -36,6 +36,7 @@ from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.calibration import calibrate
 from fastnn.tables.checkpoints import Keeping
 from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.doubts import doubts
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
 from fastnn.tables.model import NoCompiledCalls, TableModel
@@ -205,6 +206,10 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
         """Warn of columns that are copies of the target, unless there is only one column."""
         used = [column for column in columns if column.name in set(self.encoding_.used)]
+        if self._warns_of_copies:
+            given = set(self.columns or ())
+            for text in doubts([column for column in used if column.name not in given]):
+                warnings.warn(text.removeprefix("caution: "), stacklevel=5)
         if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
             return
         task = "classification" if self._n_classes() else "regression"

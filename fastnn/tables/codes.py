@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fastnn.datasets import cells
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts, label
-from fastnn.tables.dates import ORDERS
+from fastnn.tables.dates import NUMBERS, ORDERS
 from fastnn.tables.kinds import (
     KINDS,
     Guess,
@@ -63,8 +63,9 @@ class ColumnCode(BaseModel):
         Up to three training values that are not of this kind and count as missing.
     others : int
         Number of training categories that are not encoded, the least frequent ones.
-    order : {"iso", "ymd", "dmy", "mdy", "signs"}
-        For dates given as text: order of year, month and day.
+    order : {"iso", "ymd", "dmy", "mdy", "signs", "s", "ms", "us", "ns", "yyyymmdd"}
+        For dates given as text: order of year, month and day.  For dates given as numbers: the
+        unit of Unix times, or "yyyymmdd".
     parts : list of str
         For dates: the parts that are encoded (see ``PARTS``).
     fill : list of float
@@ -100,7 +101,7 @@ class ColumnCode(BaseModel):
     odd: list[str] = []
     categories: list[str] = []
     others: int = Field(default=0, ge=0)
-    order: Literal[ORDERS] = "iso"  # type: ignore[valid-type]
+    order: Literal[ORDERS + NUMBERS] = "iso"  # type: ignore[valid-type]
     parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
     fill: list[float] = []
     origin: float = 0.0
@@ -169,7 +170,10 @@ class ColumnCode(BaseModel):
                 "dmy": " (day first)",
                 "mdy": " (month first)",
                 "signs": " (day first with dots, month first with slashes)",
+                "yyyymmdd": " (numbers YYYYMMDD)",
             }.get(self.order, "")
+            if self.order in NUMBERS and not order:
+                order = f" (Unix times in {self.order})"
             return f"date{order}, as {', '.join(self.parts)}{gaps}"
         n = len(self.categories) + self.others
         shown = ", ".join(map(_short, self.categories[:4])) + (", ..." if n > 4 else "")

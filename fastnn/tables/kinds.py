@@ -12,7 +12,14 @@ import numpy as np
 from fastnn.datasets import cells
 from fastnn.datasets.features import is_index
 from fastnn.tables.columns import Column, as_texts
-from fastnn.tables.dates import looks_like_date, moment, order_of
+from fastnn.tables.dates import (
+    NUMBERS,
+    looks_like_date,
+    moment,
+    moments_of,
+    number_order,
+    order_of,
+)
 
 KINDS = ("number", "boolean", "category", "date", "drop")
 MOSTLY = 0.9  # least share of numbers or dates in a text column of that kind
@@ -181,7 +188,9 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
 
 
 def dates_order(column: Column) -> str:
-    """Order of year, month and day in a column of dates (see ``dates.ORDERS``)."""
+    """Order of year, month and day in a column of dates (see ``dates.ORDERS``, ``NUMBERS``)."""
+    if column.values.dtype.kind == "f":
+        return number_order(column.values) or "iso"
     if column.values.dtype.kind != "O":
         return "iso"
     return _order_of(column) or "iso"
@@ -202,12 +211,19 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
     if values.dtype.kind == "M":
         return values, []
     if values.dtype.kind == "f":
-        if np.isnan(values).all():
-            return np.full(len(values), "NaT", "datetime64[us]"), []
-        raise ValueError(f"column {column.name!r} has numbers where dates are expected")
+        if order not in NUMBERS and not np.isnan(values).all():
+            raise ValueError(
+                f"column {column.name!r} has numbers where dates are expected, which are neither "
+                "Unix times nor YYYYMMDD"
+            )
+        moments = moments_of(values, order)
+        odd = values[np.isnat(moments) & ~np.isnan(values)]
+        return moments, [f"{value:.15g}" for value in np.unique(odd)]
 
     def day(cell: str) -> float | None:
-        found = cells.moment(cell) or moment(cell, order)
+        found = cells.moment(cell)
+        if found is None and order not in NUMBERS:
+            found = moment(cell, order)
         return None if found is None else (found - _EPOCH).total_seconds()
 
     seconds, odd = _looked_up(column, day, cells.is_gap)
