@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -11,12 +12,13 @@ import numpy as np
 from fastnn.datasets.builtin import BUILT_IN
 from fastnn.datasets.layout import Format
 from fastnn.datasets.npz import read_npz
-from fastnn.datasets.table import Table
+from fastnn.datasets.table import Table, listed
 from fastnn.datasets.text import PACKED
 from fastnn.extras import require
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".tab", ".psv", ".asc")
-SUFFIXES = (*TEXT, ".npz", ".parquet")
+FEATHER, LINES, EXCEL = (".feather", ".arrow"), (".jsonl", ".ndjson"), (".xlsx", ".xlsm")
+SUFFIXES = (*TEXT, ".npz", ".parquet", *FEATHER, *LINES, *EXCEL)
 
 
 def read(path: Path, wanted: Format | None = None) -> Table:
@@ -48,7 +50,16 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     if suffix == ".npz":
         table = read_npz(path)
     elif suffix == ".parquet":
-        table = _read_parquet(path)
+        parquet = require("pyarrow.parquet", "reading Parquet")
+        table = _by_arrow(path, parquet.read_table, "a Parquet file")
+    elif suffix in FEATHER:
+        feather = require("pyarrow.feather", "reading Feather and Arrow files")
+        table = _by_arrow(path, feather.read_table, "a Feather or Arrow file")
+    elif suffix in LINES:
+        json = require("pyarrow.json", "reading JSON lines")
+        table = _by_arrow(path, json.read_json, "a file of JSON lines")
+    elif suffix in EXCEL:
+        table = _read_excel(path)
     elif suffix in TEXT:
         from fastnn.datasets.delimited import read_delimited
 
@@ -78,16 +89,38 @@ def stem_of(path: Path) -> str:
     return path.with_suffix("").stem if path.suffix.lower() in PACKED else path.stem
 
 
-def _read_parquet(path: Path) -> Table:
-    """Read a Parquet file, without the columns that pandas stored as the index."""
-    parquet = require("pyarrow.parquet", "reading Parquet")
+def _by_arrow(path: Path, read_table: Callable[[Path], Any], what: str) -> Table:
+    """Read a file with pyarrow, without the columns that pandas stored as the index."""
     with open(path, "rb"):  # raises the plain OSError if the file cannot be read
         pass
     try:
-        return _table_of(path, parquet.read_table(path))
+        return _table_of(path, read_table(path))
     except Exception as error:  # for damaged files pyarrow raises many types, also OSError
         first = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(f"{path}: damaged, or not a Parquet file ({first})") from None
+        raise ValueError(f"{path}: damaged, or not {what} ({first})") from None
+
+
+def _read_excel(path: Path) -> Table:
+    """Read the first sheet of a workbook."""
+    from fastnn.tables.columns import as_column
+
+    pandas = require("pandas", "reading Excel files", "excel")
+    require("openpyxl", "reading Excel files", "excel")
+    with open(path, "rb"):
+        pass
+    try:
+        sheets = pandas.read_excel(path, sheet_name=None)
+    except Exception as error:  # openpyxl raises many types for damaged files
+        first = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: damaged, or not an Excel file ({first})") from None
+    (name, frame), *others = sheets.items()
+    skipped = f"; not read: {listed(list(sheets)[1:])}" if others else ""
+    columns = [
+        column.to_numpy() if column.dtype.kind in "biu" else as_column(str(key), column).values
+        for key, column in frame.items()
+    ]
+    notes = [f"{path.name}: the sheet {name!r}{skipped}"]
+    return Table(path, [str(key) for key in frame.columns], columns, notes=notes)
 
 
 def _table_of(path: Path, table: Any) -> Table:

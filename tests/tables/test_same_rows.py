@@ -106,3 +106,24 @@ def test_names_with_composed_characters():
     state, arrays = encoding.to_state()
     state["columns"][0]["name"] = normalize("NFD", name)  # a file of an early version
     assert Encoding.from_state(state, arrays).transform({name: [1]}).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.feather", "a.jsonl"])
+def test_other_files(tmp_path, name):
+    """Excel, Arrow and JSON lines; the last have no types beyond numbers, text and truth."""
+    frame = FRAME[["integers", "floats", "truth", "words for gaps", "dates", "sizes", "money"]].round(9)
+    path = tmp_path / name
+    if name == "a.xlsx":
+        with pd.ExcelWriter(path) as writer:
+            frame.to_excel(writer, sheet_name="June", index=False)
+            frame.head(1).to_excel(writer, sheet_name="July")
+    elif name == "a.feather":
+        frame.to_feather(path)
+    else:
+        frame.to_json(path, orient="records", lines=True, date_format="iso", double_precision=15)
+    table = read(path)
+    encoding = Encoding.fit(frame, scaling=None)
+    np.testing.assert_array_equal(encoding.transform(table), encoding.transform(frame))
+    if name == "a.xlsx":
+        assert table.notes == ["a.xlsx: the sheet 'June'; not read: 'July'"]
+        assert table["integers"].dtype == np.int64
