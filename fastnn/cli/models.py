@@ -76,7 +76,8 @@ def named_target(description: Description) -> str | None:
 def format_like(description: Description, given: Mapping[str, Any]) -> Format:
     """Layout of a file for a trained model: as given, and the training file's decimal sign."""
     usual = description.training.get("decimal")
-    return Format(**format_of(given), usual_decimal=usual if usual in (".", ",") else None)
+    usual = usual if usual in (".", ",") else None
+    return Format(**format_of(given), usual_decimal=usual, trained=True)
 
 
 def feature_names(net: Network, training: dict[str, Any]) -> list[str]:

@@ -75,7 +75,8 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
             **file_of(given),
         )
         return Data(dataset, *split(dataset, settings.test, seed))
-    table = read(Path(path_of(settings.data)), Format(**format_of(given)))
+    texts = frozenset(name for name, kind in kinds.items() if kind == "category")
+    table = read(Path(path_of(settings.data)), Format(**format_of(given), texts=texts))
     name = target_name(table, settings.target)
     ignore, keep_index = settings.ignore or (), bool(settings.keep_index)
     if not kinds and not needs_encoding(table, name, ignore, keep_index, settings.gaps):

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -37,6 +37,10 @@ class Format:
     encoding : str or None
     usual_decimal : {".", ",", None}
         Decimal sign of the training file, for a file whose cells show none.
+    texts : frozenset of str
+        Columns that are read as text if a number has leading zeros.
+    trained : bool
+        Whether a model exists already, so that options of training are not suggested.
     """
 
     header: bool | None = None
@@ -44,6 +48,8 @@ class Format:
     decimal: str | None = None
     encoding: str | None = None
     usual_decimal: str | None = None
+    texts: frozenset[str] = frozenset()
+    trained: bool = False
 
     def __post_init__(self) -> None:
         separator = self.separator
@@ -148,15 +154,20 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
     if wanted.separator is None and declared is None and len(names) == 1:
         parts[0] = "a single column (name the separator with --separator)"
     notes.append(f"{path.name}: " + ", ".join(parts))
-    notes += _codes_read_as_numbers(names, rows)
+    if not wanted.trained:
+        notes += _codes_read_as_numbers(names, rows, wanted.texts)
     return Layout(text, separator, names, decimal, rows, notes)
 
 
-def _codes_read_as_numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _codes_read_as_numbers(
+    names: Sequence[str], rows: Sequence[Sequence[str]], texts: Collection[str]
+) -> list[str]:
     """Notes about columns of digits with leading zeros, such as postal codes."""
     notes = []
     complete = [row for row in rows if len(row) == len(names)]
     for name, column in zip(names, zip(*complete, strict=True), strict=False):
+        if name in texts:
+            continue
         cells_there = [cell for cell in column if cell]
         widths = set(map(len, cells_there))
         if len(widths) == 1 and min(widths) >= LEAST_CODE and all(map(str.isdecimal, cells_there)):
