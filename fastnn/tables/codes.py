@@ -140,6 +140,11 @@ class ColumnCode(BaseModel):
             return [f"{self.name}={category}" for category in self.categories]
         return []
 
+    def measured(self) -> str:
+        """In what a number is measured, such as " in kg"; empty for other columns."""
+        base = (self.unit or "").partition("*")[0]
+        return f" in {'hours' if base == cells.TIME else base}" if base else ""
+
     def what(self) -> str:
         """Description of the encoding."""
         if self.kind == "drop":

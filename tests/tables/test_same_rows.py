@@ -111,7 +111,8 @@ def test_names_with_composed_characters():
 @pytest.mark.parametrize("name", ["a.xlsx", "a.feather", "a.jsonl"])
 def test_other_files(tmp_path, name):
     """Excel, Arrow and JSON lines; the last have no types beyond numbers, text and truth."""
-    frame = FRAME[["integers", "floats", "truth", "words for gaps", "dates", "sizes", "money"]].round(9)
+    names = ["integers", "floats", "truth", "words for gaps", "dates", "sizes", "money"]
+    frame = FRAME[names].round(9)
     path = tmp_path / name
     if name == "a.xlsx":
         with pd.ExcelWriter(path) as writer:

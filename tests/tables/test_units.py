@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from fastnn import TabularRegressor
+from fastnn.export import to_c
+from fastnn.export.table import what_to_pass
 from fastnn.tables import Encoding, Remarks, table_target
 
 
@@ -135,3 +138,20 @@ def test_classes_that_differ_in_case_only():
 def test_texts_that_name_the_rows_teach_nothing():
     with pytest.raises(ValueError, match=r"no column is left to learn from \(a: identifier\)"):
         Encoding.fit({"a": [f"{k}, {k * k}" for k in range(40)]})
+
+
+def test_exports_say_in_what_numbers_are(tmp_path):
+    table = {
+        "weight": [f"{k * k % 37} kg" for k in range(40)],
+        "start": [f"{k % 24}:30" for k in range(40)],
+        "price": [f"${k}.5M" for k in range(40)],
+    }
+    model = TabularRegressor(n_epochs=1, backend="numpy").fit(table, np.sqrt(np.arange(40)))
+    inputs = {code.name: what_to_pass(code) for code in model.encoding_.columns}
+    assert inputs == {
+        "weight": "double in kg; NaN for a missing value",
+        "start": "double in hours; NaN for a missing value",
+        "price": "double in $; NaN for a missing value",
+    }
+    to_c(model, tmp_path / "a.c")
+    assert "numbers[0]  weight: a number in kg, NAN if missing" in (tmp_path / "a.c").read_text()
