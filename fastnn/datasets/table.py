@@ -131,7 +131,8 @@ def days(column: np.ndarray) -> np.ndarray:
 
 def meant(name: object, names: Sequence[str]) -> str:
     """The closest of the names, as a question at the end of a message; empty if none is close."""
-    near = difflib.get_close_matches(str(name), names, 1)
+    near = [other for other in names if other.lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), names, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

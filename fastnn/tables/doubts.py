@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column
 from fastnn.tables.dates import moments_of, number_order
+from fastnn.tables.kinds import guess, read_numbers, unit_of
 
 CODES = (-99.0, -999.0, -9999.0, -99999.0, -99.9, -999.9, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
+MOST_CATEGORIES = 256  # as by default
 FEWEST = 10  # least number of distinct values for a remark
 _UNITS = {"s": "Unix times in seconds", "ms": "Unix times in milliseconds"}
 _UNITS |= {"us": "Unix times in microseconds", "ns": "Unix times in nanoseconds"}
@@ -40,6 +43,8 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
     found = []
     for column in columns:
         values = column.values
+        if text := _of_words(column):
+            found.append(f"caution: column {column.name!r}{text}")
         if values.dtype.kind != "f" or column.hint is not None:
             continue
         there = values[~np.isnan(values)]
@@ -69,6 +74,24 @@ def _of_times(values: np.ndarray) -> str:
     first, last = moments_of(np.array([values.min(), values.max()]), order).astype("datetime64[D]")
     what = f"{_UNITS[order]}, {first} to {last}" if order in _UNITS else "dates YYYYMMDD"
     return f": its numbers look like {what}; --column '{{}}=date' takes them so"
+
+
+def _of_words(column: Column) -> str:
+    """Remark on a column of categories most of which are numbers, such as 7 and ">90"."""
+    if column.values.dtype.kind != "O" or column.hint is not None:
+        return ""
+    texts = column.values[~column.gaps].tolist()
+    words = read_numbers(column, unit_of(column))[1]
+    odd = set(words)
+    n_numbers = sum(text not in odd for text in texts)
+    if not words or 2 * n_numbers < len(texts) or len(set(texts)) - len(words) < FEWEST:
+        return ""
+    if guess(column, MOST_CATEGORIES).kind != "category":
+        return ""
+    return (
+        f": {n_numbers:,} of {len(texts):,} values are numbers, others ({listed(words, 3)}) are "
+        f"not, so that all are categories; --column '{column.name}=number' takes others as missing"
+    )
 
 
 def _of_codes(values: np.ndarray, n_rows: int) -> str:

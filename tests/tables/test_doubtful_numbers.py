@@ -83,7 +83,13 @@ def test_durations_as_text_are_those_of_typed_columns(duration):
         ([-9999, -9999, *range(0, 20_000, 999)], "-9999 in 2 of 23 rows stands apart"),
         ([999, 999, *range(20)], "999 in 2 of 22 rows"),
         ([*range(20), 190], "the sum of all others"),
+        (
+            [*map(str, range(30)), ">90", "<5", "1-2", "3 m", "a", "b"],
+            "30 of 36 values are numbers",
+        ),
         # numbers as any others
+        ([*map(str, range(30)), "unknown"], None),
+        (["0", "1", "2", "3+"] * 9, None),
         (range(990, 1010), None),
         ([999, 999, *range(900, 999)], None),
         ([-99, -99, *range(-98, 0)], None),
