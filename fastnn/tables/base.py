@@ -35,7 +35,7 @@ from fastnn.tables import recipe
 from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.calibration import calibrate
 from fastnn.tables.checkpoints import Keeping
-from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.columns import Column, columns_of, without_records
 from fastnn.tables.doubts import doubts
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
@@ -335,6 +335,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
     def _read(self, X: Any, reset: bool) -> list[Column]:
         """Convert ``X`` to columns; check their names and their number."""
+        X = without_records(X)
         is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # dok_matrix is a dict
         if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
             array = X if hasattr(X, "dtype") else np.asarray(X)

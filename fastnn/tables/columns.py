@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from numbers import Real
 from typing import Any
 from unicodedata import normalize
@@ -62,7 +63,7 @@ def columns_of(X: Any) -> list[Column]:
     Parameters
     ----------
     X : DataFrame of pandas or polars, table of pyarrow, dict of columns, 2-D array or list of rows
-        Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called x0, x1, ...
+        Rows may be dicts. Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called x0, x1, ...
 
     Returns
     -------
@@ -73,6 +74,7 @@ def columns_of(X: Any) -> list[Column]:
     ValueError
         If ``X`` is not a table, or two columns have the same name.
     """
+    X = without_records(X)
     if isinstance(X, Table):
         columns = _of_file(X)
     elif isinstance(X, Mapping):
@@ -113,6 +115,13 @@ def _meaning(text: str | None) -> str | None:
     return None if text is None or text.lower() in cells.GAPS else normalize("NFC", text)
 
 
+def without_records(X: Any) -> Any:
+    """A list of dicts, such as JSON records, as a dict of columns; anything else as it is."""
+    if not isinstance(X, list) or not X or not all(isinstance(row, Mapping) for row in X):
+        return X
+    return {name: [row.get(name) for row in X] for name in dict.fromkeys(chain(*X))}
+
+
 def as_column(name: str, values: Any) -> Column:
     """Convert a column of any library, or a sequence."""
     library = _library(values)
@@ -122,6 +131,10 @@ def as_column(name: str, values: Any) -> Column:
         return _of_polars(name, values)
     if library == "pyarrow":
         return _of_arrow(name, values)
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise ValueError(
+            f"column {name!r} must be a sequence of values; got {values!r} (one row: [{values!r}])"
+        )
     array = values
     if not isinstance(values, np.ndarray):
         array = np.empty(len(values), object)

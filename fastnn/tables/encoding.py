@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fastnn.datasets.table import listed
 from fastnn.network.scales import apply_smooth_clip
 from fastnn.tables.codes import ColumnCode, encode, learn
-from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.columns import Column, columns_of, without_records
 from fastnn.tables.kinds import KINDS, Guess, guess
 from fastnn.tables.remarks import Remarks
 
@@ -130,6 +130,7 @@ class Encoding:
         >>> Encoding.fit(table, kinds={"stars": "category"}).names
         ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
+        table = without_records(table)
         columns = table if _are_columns(table) else columns_of(table)
         kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])

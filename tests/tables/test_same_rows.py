@@ -72,6 +72,7 @@ def tables(tmp_path_factory):
         "polars": pl.from_arrow(arrow),
         "polars csv": pl.read_csv(path, infer_schema_length=None),
         "dict": FRAME.to_dict("list"),
+        "records": FRAME.to_dict("records"),
     }
     return {name: {c.name: c for c in columns_of(table)} for name, table in tables.items()}
 
