@@ -63,7 +63,8 @@ def columns_of(X: Any) -> list[Column]:
     Parameters
     ----------
     X : DataFrame of pandas or polars, table of pyarrow, dict of columns, 2-D array or list of rows
-        Rows may be dicts. Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called x0, x1, ...
+        Rows may be dicts. Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called
+        x0, x1, ...
 
     Returns
     -------

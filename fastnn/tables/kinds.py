@@ -106,9 +106,9 @@ def _of_texts(column: Column) -> str:
     counts = Counter(column.values[~column.gaps].tolist())
     different = counts.keys()
     if 2 <= len(different) <= 16:
-        words = {cell.lower() for cell in different}
+        spellings = {cell.lower() for cell in different}
         # a pair, and perhaps others that mean the same: yes, no, y, N
-        if words <= _WORDS.keys() and any(words >= set(pair) for pair in cells.TRUTH):
+        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.TRUTH):
             return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_gap(cell))
     units: dict[str, str] = {}
