@@ -165,7 +165,7 @@ def needs_encoding(
         return gaps in (None, "fill") and table.X.dtype.kind == "f" and np.isnan(table.X).any()
     for name in usable_columns(table, target, ignore, keep_index)[0]:
         column = table[name]
-        if column.dtype.kind == "M":
+        if column.dtype.kind == "M" or table.hints.get(name) == "category":
             return True
         try:
             values, how = table.numbers(name)

@@ -125,15 +125,22 @@ def _read_excel(path: Path) -> Table:
 
 def _table_of(path: Path, table: Any) -> Table:
     """Convert a pyarrow table."""
-    index = [
-        name
-        for name in (table.schema.pandas_metadata or {}).get("index_columns", [])
-        if isinstance(name, str)
-    ]
+    from pyarrow import types
+
+    metadata = table.schema.pandas_metadata or {}
+    index = [name for name in metadata.get("index_columns", []) if isinstance(name, str)]
+    # Parquet keeps categories of text only; pandas notes those of numbers.
+    noted = metadata.get("columns", [])
+    hints = {c["name"]: "category" for c in noted if c.get("pandas_type") == "categorical"}
     table = table.drop_columns([name for name in index if name in table.column_names])
     columns = [arrow_column(column) for column in table.columns]
     notes = [f"{path.name}: the index {', '.join(map(repr, index))} is left out"] if index else []
-    return Table(path, list(table.column_names), columns, notes=notes)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if types.is_dictionary(column.type):
+            hints[name] = "category"
+        elif types.is_boolean(column.type) and column.null_count:
+            hints[name] = "boolean"
+    return Table(path, list(table.column_names), columns, notes=notes, hints=hints)
 
 
 def arrow_column(column: Any) -> np.ndarray:
@@ -147,6 +154,8 @@ def arrow_column(column: Any) -> np.ndarray:
     if types.is_decimal(kind):
         column = column.cast("string").cast("float64")  # the direct conversion rounds twice
         kind = column.type
+    if types.is_uint64(kind):
+        return column.cast("float64", safe=False).to_numpy().astype(np.float64)
     if types.is_boolean(kind) or types.is_integer(kind):
         if not column.null_count:
             return column.to_numpy().astype(bool if types.is_boolean(kind) else np.int64)

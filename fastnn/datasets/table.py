@@ -37,6 +37,8 @@ class Table:
         the row cannot be located.
     notes : list of str
         Decisions made while reading.
+    hints : dict of str to str
+        Columns that the file stores as "category", or as "boolean" with missing values.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Table:
     decimal_given: bool = False
     locate: Callable[[int], tuple[int, list[str]] | None] | None = None
     notes: list[str] = field(default_factory=list)
+    hints: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[self.names.index(name)]

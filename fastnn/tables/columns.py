@@ -200,7 +200,9 @@ def _of_file(table: Table) -> list[Column]:
             raise ValueError(f"{table.path}: column {name!r} must be 1-D; got {values.shape}")
         column = _of_numpy(name, values)
         decimal = table.decimal_of(name) if column.values.dtype.kind == "O" else "."
-        found.append(Column(name, column.values, column.hint, decimal))
+        hint = table.hints.get(name, column.hint)
+        values = as_texts(column) if hint == "category" else column.values
+        found.append(Column(name, values, hint, decimal))
     return found
 
 
@@ -312,6 +314,10 @@ def _of_pandas(name: str, series: Any) -> Column:
     from pandas.api import types
 
     dtype = series.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        import pyarrow as pa
+
+        return _of_arrow(name, pa.array(series))
     if isinstance(series, pd.Index):
         series = series.to_series()
     if str(dtype) == "category":
@@ -328,7 +334,9 @@ def _of_pandas(name: str, series: Any) -> Column:
         return Column(name, series.to_numpy("datetime64[us]"))
     if types.is_timedelta64_dtype(dtype):
         return Column(name, series.to_numpy() / np.timedelta64(1, "D"))
-    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
+    if types.is_complex_dtype(dtype):
+        return _of_numpy(name, series.to_numpy())  # raises
+    if types.is_numeric_dtype(dtype):
         return Column(name, series.to_numpy(np.float64, na_value=np.nan))
     if isinstance(dtype, pd.StringDtype):
         return _of_objects(name, series.to_numpy(object, na_value=None).tolist())

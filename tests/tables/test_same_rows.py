@@ -34,6 +34,7 @@ COLUMNS = {
     "truth or 1": some("true", "false", "1", "0"),
     "unused level": pd.Categorical(some("a", "b"), categories=["a", "b", "c"]),
     "levels of floats": pd.Categorical(some(1.5, 2.0, 2.5)),
+    "levels of integers": pd.Categorical(some(1, 2, 3)),
     "levels of booleans": pd.Categorical(RNG.random(N) < 0.5),
     "time zone": DAYS.tz_localize("Europe/Berlin"),
     "dates": DAYS.date,
@@ -129,3 +130,27 @@ def test_other_files(tmp_path, name):
     if name == "a.xlsx":
         assert table.notes == ["a.xlsx: the sheet 'June'; not read: 'July'"]
         assert table["integers"].dtype == np.int64
+
+
+def test_types_of_parquet(tmp_path):
+    """The kinds of columns are those of the same table in memory."""
+    arrow = pa.table(
+        {
+            "levels": pa.array([1, 2, None, 1]).dictionary_encode(),
+            "truth": pa.array([True, None, False, True]),
+            "large": pa.array([2**63, 1, 2, 3], pa.uint64()),
+            "days": pa.array([dt.date(2024, 1, k) for k in (1, 2, 3, 4)]),
+        }
+    )
+    frame = arrow.to_pandas(types_mapper=pd.ArrowDtype)
+    frame["levels"] = frame["levels"].astype("category")
+    frame.to_parquet(tmp_path / "a.parquet")
+    encoding = Encoding.fit(arrow, scaling=None)
+    assert encoding.columns[0].categories == ["1", "2"]
+    assert encoding.columns[1].kind == "boolean"
+    for table in (read(tmp_path / "a.parquet"), frame):
+        assert Encoding.fit(table, scaling=None).summary() == encoding.summary()
+        np.testing.assert_array_equal(encoding.transform(table), encoding.transform(arrow))
+    assert encoding.transform(arrow)[0, 2] == 2.0**63
+    with pytest.raises(ValueError, match="column 'z' has dtype complex128"):
+        columns_of(pd.DataFrame({"z": [1j, 2]}))
