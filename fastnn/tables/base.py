@@ -209,7 +209,8 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         if self._warns_of_copies:
             given = set(self.columns or ())
             for text in doubts([column for column in used if column.name not in given]):
-                warnings.warn(text.removeprefix("caution: "), stacklevel=5)
+                if text.startswith("caution: "):
+                    warnings.warn(text.removeprefix("caution: "), stacklevel=5)
         if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
             return
         task = "classification" if self._n_classes() else "regression"

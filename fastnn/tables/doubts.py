@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column
 from fastnn.tables.dates import moments_of, number_order
@@ -45,6 +46,8 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
         values = column.values
         if text := _of_words(column):
             found.append(f"caution: column {column.name!r}{text}")
+        if text := _of_thousands(column):
+            found.append(f"column {column.name!r}: {text}")
         if values.dtype.kind != "f" or column.hint is not None:
             continue
         there = values[~np.isnan(values)]
@@ -92,6 +95,23 @@ def _of_words(column: Column) -> str:
         f": {n_numbers:,} of {len(texts):,} values are numbers, others ({listed(words, 3)}) are "
         f"not, so that all are categories; --column '{column.name}=number' takes others as missing"
     )
+
+
+def _of_thousands(column: Column) -> str:
+    """Remark on numbers such as 1,234 in a column that does not show its decimal sign."""
+    texts = column.values
+    if texts.dtype.kind != "O" or cells.own_decimal_sign(texts.tolist(), ""):
+        return ""
+    sign, other = (".", ",") if column.decimal == "." else (",", ".")
+    for text in dict.fromkeys(texts.tolist()):
+        found = cells.parse_quantity(text, sign) if text is not None and other in text else None
+        if found is None:
+            continue
+        different = cells.parse_quantity(text, other)
+        if different is not None and different[0] != found[0]:
+            value, option = f"{found[0]:.15g}", f"--decimal {other} (decimal={other!r})"
+            return f"{text!r} is read as {value}; {option} if it is {different[0]:.15g}"
+    return ""
 
 
 def _of_codes(values: np.ndarray, n_rows: int) -> str:

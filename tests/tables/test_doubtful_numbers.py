@@ -87,7 +87,14 @@ def test_durations_as_text_are_those_of_typed_columns(duration):
             [*map(str, range(30)), *("<5", ">9", "1-2", "a", "b", "c") * 2],
             "30 of 42 values are num",
         ),
+        (
+            [f"{k},234" for k in range(1, 30)],
+            "'1,234' is read as 1234; --decimal , (decimal=',') if it is 1.234",
+        ),
         # numbers as any others
+        ([f"{k},234" for k in range(1, 30)] + ["1,5"], None),
+        ([f"{k},234.5" for k in range(1, 30)] + ["1,234"], None),
+        ([f"{k}.234" for k in range(1, 30)], None),
         ([*map(str, range(30)), "unknown"], None),
         (["0", "1", "2", "3+"] * 9, None),
         (range(990, 1010), None),
