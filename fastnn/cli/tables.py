@@ -227,7 +227,8 @@ def _encoded(
         # held-out values below the training range are no surprise.
         X = encoding.transform(columns, Remarks())
     except ValueError as error:
-        advice = "" if "no column is left" in str(error) else " (--column NAME=drop leaves one out)"
+        own = any(text in str(error) for text in ("no column is left", "there is no column"))
+        advice = "" if own else " (--column NAME=drop leaves one out)"
         raise ValueError(f"{table.path}: {error}{advice}") from None
     used = set(encoding.used)
     candidates = [column for column in columns if column.name in used]

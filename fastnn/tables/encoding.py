@@ -15,7 +15,7 @@ from unicodedata import normalize
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fastnn.datasets.table import listed
+from fastnn.datasets.table import listed, meant
 from fastnn.network.scales import apply_smooth_clip
 from fastnn.tables.codes import ColumnCode, encode, learn
 from fastnn.tables.columns import Column, columns_of, without_records
@@ -351,7 +351,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
     for name, kind in kinds.items():
         if name not in names:
-            raise ValueError(f"columns: there is no column {name!r}; the table has {listed(names)}")
+            raise ValueError(
+                f"columns: there is no column {name!r}; the table has {listed(names)}"
+                f"{meant(name, names)}"
+            )
         if kind not in KINDS:
             raise ValueError(
                 f"columns: the kind of {name!r} must be one of {', '.join(KINDS)}; got {kind!r}"

@@ -154,3 +154,8 @@ def test_exports_say_in_what_numbers_are():
         "price": "double in $; NaN for a missing value",
     }
     assert "numbers[0]  weight: a number in kg, NAN if missing" in to_c(model)
+
+
+def test_a_misspelt_column_is_suggested():
+    with pytest.raises(ValueError, match=r"no column 'Wieght'.*; did you mean 'weight'\?$"):
+        Encoding.fit({"weight": [1, 2]}, kinds={"Wieght": "number"})
