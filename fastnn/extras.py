@@ -17,6 +17,8 @@ EXTRA_OF = {
     "jinja2": "experiments",
     "pooch": "download",
     "pyarrow": "parquet",
+    "pandas": "excel",
+    "openpyxl": "excel",
     "onnx": "export",
     "onnxruntime": "export",
     "skl2onnx": "export",

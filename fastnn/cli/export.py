@@ -111,11 +111,20 @@ def input_rows(model: Any, target: str) -> dict[str, str]:
     assert table is not None
     if target == "onnx":
         return {code.name: what_to_pass(code) for code in table.columns}
-    rows = {code.name: f"numbers[{k}]{IN_C[code.kind]}" for k, code in enumerate(table.numbers)}
+    rows = {
+        code.name: f"numbers[{k}]{code.measured()}{IN_C[code.kind]}"
+        for k, code in enumerate(table.numbers)
+    }
     return rows | {
-        code.name: f"codes[{k}], {len(code.categories)} categories; -1 for a missing or other one"
+        code.name: f"codes[{k}], {_counted(code)}; -1 for a missing or other one"
         for k, code in enumerate(table.categories)
     }
+
+
+def _counted(code: Any) -> str:
+    """Number of categories of a column."""
+    n = len(code.categories)
+    return "1 category" if n == 1 else f"{n} categories"
 
 
 IN_C = {

@@ -20,6 +20,7 @@ from fastnn.cli.runs import MODEL_FILE
 from fastnn.cli.source import STDIN, path_of
 from fastnn.cli.tables import encoded_again
 from fastnn.datasets.layout import Format
+from fastnn.datasets.loading import dataset_of
 from fastnn.datasets.reading import read
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
@@ -72,6 +73,13 @@ def named_target(description: Description) -> str | None:
     return target if isinstance(target, str) else None
 
 
+def format_like(description: Description, given: Mapping[str, Any]) -> Format:
+    """Layout of a file for a trained model: as given, and the training file's decimal sign."""
+    usual = description.training.get("decimal")
+    usual = usual if usual in (".", ",") else None
+    return Format(**format_of(given), usual_decimal=usual, trained=True)
+
+
 def feature_names(net: Network, training: dict[str, Any]) -> list[str]:
     """Names of the features in training; "x0", "x1", ... if unknown."""
     names = training.get("features")
@@ -108,7 +116,7 @@ def data_with_targets(
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
     elif encoding is not None:
         target = named_target(description) if target is None else target
-        table = read(Path(path_of(data)), Format(**format_of(reading)))
+        table = read(Path(path_of(data)), format_like(description, reading))
         dataset = encoded_again(table, encoding, target, task, reading.get("gaps"))
         dataset.check_range(net.dtype)
     else:
@@ -116,12 +124,15 @@ def data_with_targets(
         features = training.get("features")
         if not isinstance(features, list) or len(features) != net.n_features:
             features = None
-        dataset = datasets.load(
-            path_of(data),
-            target=target,
-            task=task,
-            features=None if features is None else [str(name) for name in features],
-            **file_of(reading),
+        chosen = file_of(reading)
+        dataset = dataset_of(
+            read(Path(path_of(data)), format_like(description, reading)),
+            target,
+            task,
+            None if features is None else [str(name) for name in features],
+            chosen["ignore"],
+            chosen["keep_index"],
+            chosen["gaps"],
         )
         dataset = replace(dataset, scale=scale_of(description))
         dataset.check_range(net.dtype)

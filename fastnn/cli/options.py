@@ -102,7 +102,8 @@ def option(
 
 def required(metavar: str, text: str) -> Any:
     """Create an argument without a default."""
-    return typer.Argument(metavar=metavar, help=text, show_default=False)
+    completion = data_names if metavar == "DATA" else None
+    return typer.Argument(metavar=metavar, help=text, show_default=False, autocompletion=completion)
 
 
 # --- options shared by several commands -------------------------------------------
@@ -118,6 +119,21 @@ else:
     Backend = choice("Backend", ["auto", *BACKENDS])
 
 BACKEND = f"Implementation of the kernels: auto (the fastest available), {', '.join(BACKENDS)}."
+
+
+def data_names(incomplete: str) -> list[str]:
+    """Completions of a data argument: built-in data sets, and files whose names begin alike.
+
+    Empty if no data set matches; the shell then completes names of files itself.
+    """
+    from glob import escape, glob
+
+    from fastnn.datasets.builtin import BUILT_IN
+
+    names = [name for name in BUILT_IN if name.startswith(incomplete)]
+    return [*names, *sorted(glob(f"{escape(incomplete)}*"))] if names else []
+
+
 DATA = (
     "Built-in data set (moons, iris, ...) or a file: .csv, .tsv, .txt, .dat, .npz, .parquet, ...; "
     "- for standard input."
@@ -133,7 +149,12 @@ DATA_DIR_DEFAULT = "FASTNN_DATA_DIR, or the cache folder, downloaded if absent"
 ModelArgument = Annotated[Path, required("MODEL", "Model file or run folder.")]
 TrainedDataArgument = Annotated[
     str | None,
-    typer.Argument(metavar="DATA", help=DATA, show_default="the training data set"),
+    typer.Argument(
+        metavar="DATA",
+        help=DATA,
+        show_default="the training data set",
+        autocompletion=data_names,
+    ),
 ]
 TargetOption = Annotated[str | None, option("--target", TARGET, "as in training", environment=True)]
 DataDirOption = Annotated[
@@ -260,7 +281,8 @@ def _parameters(
         }
         if name == argument:
             del common["envvar"], common["rich_help_panel"]
-            info: Any = typer.Argument(**common | {"metavar": name.upper()})
+            common |= {"metavar": name.upper(), "autocompletion": data_names}
+            info: Any = typer.Argument(**common)
         else:
             flag = _flag(model, name)
             info = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, **common)

@@ -12,8 +12,8 @@ import typer
 
 from fastnn import datasets
 from fastnn.cli.data import input_dtype
-from fastnn.cli.files import FormatSettings, format_of
-from fastnn.cli.models import feature_names, named_target, open_table_model, scale_of
+from fastnn.cli.files import FormatSettings
+from fastnn.cli.models import feature_names, format_like, named_target, open_table_model, scale_of
 from fastnn.cli.options import (
     DATA,
     Backend,
@@ -32,7 +32,8 @@ from fastnn.cli.predicting import Predictor, columns, predict_stream, write_colu
 from fastnn.cli.ranges import OutOfRangeRows
 from fastnn.cli.source import path_of
 from fastnn.datasets.features import describe_gaps, gaps_by_column, rows_with_gaps
-from fastnn.datasets.layout import Format
+from fastnn.datasets.loading import features_of
+from fastnn.datasets.reading import read
 
 if TYPE_CHECKING:
     from fastnn.network import Network
@@ -83,7 +84,7 @@ def command(
         predict_stream(
             Predictor(net, description, encoding, proba),
             data,
-            Format(**format_of(given.flags)),
+            format_like(description, given.flags),
             out=out,
             append=append,
             as_json=as_json,
@@ -122,9 +123,9 @@ def _features(
             )
     else:
         names, target = feature_names(net, description.training), named_target(description)
-        X = datasets.load_features(
-            path_of(data), names, target=target, notes=notes, gaps="keep", **format_of(given)
-        )
+        table = read(Path(path_of(data)), format_like(description, given))
+        X, decided = features_of(table, names, target, "keep")
+        notes += decided
         incomplete = int(rows_with_gaps(X).sum())
         if incomplete:
             found = describe_gaps(gaps_by_column(X, names))

@@ -36,7 +36,8 @@ img { max-width: 100%; } td:first-child { min-width: 7rem; }
 td:nth-child(2):not(:last-child) { white-space: nowrap; } td.bar { white-space: nowrap; }
 td.bar span { display: inline-block; height: .7rem; background: var(--bar); }
 @media (max-width: 34rem) { td, th { padding-right: .6rem; } td:first-child { min-width: 5rem; }
-  td.bar span { display: none; } }
+  td:first-child:not(:nth-last-child(2)) { min-width: 7rem; }
+  :is(td, th):nth-child(2):not(:last-child), td.bar span { display: none; } }  /* the kind, bars */
 @media (prefers-color-scheme: dark) {
   :root { --text: #ddd; --quiet: #aaa; --line: #444; --bar: #56B4E9; } body { background: #191919; }
   img { filter: invert(.9) hue-rotate(180deg); } }  /* the figures have a white background */
@@ -109,7 +110,9 @@ def _columns(run: CompletedRun) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for code in run.encoding.columns:
         share = code.gaps / code.rows if code.rows else 0.0
-        bar = f'<span style="width:{share * 8:.2f}rem"></span> {share:.1%}' if share else ""
+        percent = f"{share:.1%}" if share >= 0.001 else "< 0.1%"
+        width = f"width:{share * 8:.2f}rem"
+        bar = f'<span style="{width}"></span> {_text(percent)}' if share else ""
         rows.append((code.name, code.kind, code.what(), f'<td class="bar">{bar}</td>'))
     head: tuple[str, ...] = ("column", "kind", "becomes", "missing")
     if not any(code.gaps for code in run.encoding.columns):

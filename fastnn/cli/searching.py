@@ -325,6 +325,7 @@ def _write(
         "features": list(dataset.feature_names),
         "target": dataset.target_name,
         "scale": dataset.scale,
+        "decimal": dataset.decimal,
         **kept.description,
         "settings": settings.model_dump(exclude_none=True),
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},

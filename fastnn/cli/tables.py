@@ -75,7 +75,8 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
             **file_of(given),
         )
         return Data(dataset, *split(dataset, settings.test, seed))
-    table = read(Path(path_of(settings.data)), Format(**format_of(given)))
+    texts = frozenset(name for name, kind in kinds.items() if kind == "category")
+    table = read(Path(path_of(settings.data)), Format(**format_of(given), texts=texts))
     name = target_name(table, settings.target)
     ignore, keep_index = settings.ignore or (), bool(settings.keep_index)
     if not kinds and not needs_encoding(table, name, ignore, keep_index, settings.gaps):
@@ -105,16 +106,25 @@ def _check_variation(dataset: Dataset, path: str) -> None:
 def _with_caution(dataset: Dataset) -> Dataset:
     """Add notes about columns that reveal the target.
 
-    Data with a single feature are not checked: there it may be legitimate.
+    Data with a single feature are not checked: there it may be legitimate. Numbers that may mean
+    something else (times, missing values) are mentioned, too.
     """
     from fastnn.tables.columns import Column
 
     X, names = dataset.X, dataset.feature_names
-    if X.shape[1] < 2 or X.dtype.kind != "f" or len(names) != X.shape[1]:
+    if X.dtype.kind != "f" or len(names) != X.shape[1]:
         return dataset
     columns = [Column(name, X[:, k].astype(float)) for k, name in enumerate(names)]
-    notes = (*dataset.notes, *_cautions(columns, dataset.y, dataset.task))
+    notes = (*dataset.notes, *_doubts(columns, dataset.y, dataset.task))
+    if X.shape[1] > 1:
+        notes += tuple(_cautions(columns, dataset.y, dataset.task))
     return replace(dataset, notes=notes)
+
+
+def _doubts(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
+    from fastnn.tables.doubts import doubts
+
+    return doubts(columns, y if task == "regression" else None)
 
 
 def _cautions(columns: Sequence[Column], y: np.ndarray, task: str) -> list[str]:
@@ -155,13 +165,13 @@ def needs_encoding(
         return gaps in (None, "fill") and table.X.dtype.kind == "f" and np.isnan(table.X).any()
     for name in usable_columns(table, target, ignore, keep_index)[0]:
         column = table[name]
-        if column.dtype.kind == "M":
+        if column.dtype.kind == "M" or table.hints.get(name) == "category":
             return True
         try:
             values, how = table.numbers(name)
         except ValueError:
             return True
-        if how is not None and "dates" in how:
+        if how is not None and ("dates" in how or table.decimal_of(name) != table.decimal):
             return True
         if gaps in (None, "fill") and np.isnan(values).any():
             return True
@@ -217,12 +227,15 @@ def _encoded(
         # held-out values below the training range are no surprise.
         X = encoding.transform(columns, Remarks())
     except ValueError as error:
-        advice = "" if "no column is left" in str(error) else " (--column NAME=drop leaves one out)"
+        own = any(text in str(error) for text in ("no column is left", "there is no column"))
+        advice = "" if own else " (--column NAME=drop leaves one out)"
         raise ValueError(f"{table.path}: {error}{advice}") from None
     used = set(encoding.used)
     candidates = [column for column in columns if column.name in used]
-    notes += _cautions(candidates, y, target.task)
+    guessed = [column for column in candidates if column.name not in kinds]
+    notes += _doubts(guessed, y, target.task) + _cautions(candidates, y, target.task)
     dataset = Dataset(dataset.name, X, y, target.task, encoding.names, name, notes=tuple(notes))
+    dataset = replace(dataset, decimal=table.decimal)
     return Data(dataset, train_rows, test_rows, encoding)
 
 

@@ -174,6 +174,7 @@ def _write(
         "features": list(run.dataset.feature_names),
         "target": run.dataset.target_name,
         "scale": run.dataset.scale,
+        "decimal": run.dataset.decimal,
         **rows.description,
         "results": {k: v for k, v in result.items() if isinstance(v, int | float | str)},
     }

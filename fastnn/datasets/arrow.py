@@ -20,7 +20,10 @@ _GAPS += ["NaN", "NaT", "<NA>", "#N/A"]
 
 
 def columns_by_arrow(
-    text: str, separator: str, numeric: Sequence[bool], converted: Callable[[list[str]], np.ndarray]
+    text: str,
+    separator: str,
+    numeric: Sequence[bool],
+    converted: Callable[[int, list[str]], np.ndarray],
 ) -> list[np.ndarray] | None:
     """Read the columns of a text.
 
@@ -32,7 +35,7 @@ def columns_by_arrow(
     numeric : sequence of bool
         Which columns seem to contain only numbers and missing values.
     converted : callable
-        Function that converts a list of strings to an array.
+        Function that converts a list of strings of a column, given by number, to an array.
 
     Returns
     -------
@@ -71,12 +74,12 @@ def columns_by_arrow(
                 return None
             numeric[int(odd[1])] = False
     columns = []
-    for name, number in zip(names, numeric, strict=True):
+    for k, (name, number) in enumerate(zip(names, numeric, strict=True)):
         column = table.column(name).combine_chunks()
         if number:
             columns.append(_values(column, np.float64))
         else:
-            texts = converted(column.dictionary.to_pylist())
+            texts = converted(k, column.dictionary.to_pylist())
             columns.append(texts[_values(column.indices, np.int32)])
     return columns
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,31 +16,38 @@ if TYPE_CHECKING:
 # Notations of a missing value, in lower case: in any column, and in numeric columns, where signs
 # such as "-" cannot be the name of a class.
 GAPS = frozenset(
-    {"", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "nat", "null", "none", "?", "missing"}
+    {"", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "nat", "null", "none", "?", "missing", "\\n"}
+    | {"(null)", "#na", "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # spreadsheets
 )
 NUMBER_GAPS = GAPS | {"-", "--", "---", ".", "..", "...", "*", "nr", "nd", "n.d.", "nil"}
 
 TRUTH = (("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off"))
 
-_SYMBOLS = "$€£¥"
+_SYMBOLS = "[$€£¥₹₽₩₺₪₫₴₦฿₱₸]"
+_BEFORE = rf"(?:US|CA|C|AU|A|NZ|HK|S|R)\$|Rs\.?|{_SYMBOLS}"
 _DATE = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(?:1[89]|2[01])\d\d-(?:0[1-9]|1[0-2])|"
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 
 
 def _number_pattern(point: str, thousands: str) -> re.Pattern[str]:
-    groups = rf"(?P<whole>\d{{1,3}}(?:[{thousands}]\d{{3}})+|\d+)"
+    # The first group of digits is no 0: 0,126 has a decimal comma. Indian groups: 1,23,456.
+    groups = rf"[1-9]\d{{0,2}}(?:[{thousands}]\d{{3}})+|[1-9]\d?(?:,\d\d)+,\d{{3}}|\d+"
+    if point == ",":
+        groups = groups.replace(",\\d", "[.]\\d")
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+\u2212])?\s?(?P<before>[{_SYMBOLS}])?\s?(?P<sign2>[-+\u2212])?"
-        rf"(?:{groups}(?:{point}(?P<part>\d*))?|{point}(?P<only>\d+))(?P<power>[eE][-+]?\d+)?"
-        rf"\s?(?P<unit>[%{_SYMBOLS}])?(?P<close>\))?",
+        rf"(?P<open>\()?(?P<sign>[-+\u2212])?\s?(?P<before>{_BEFORE})?\s?(?P<sign2>[-+\u2212])?"
+        rf"(?:(?P<whole>{groups})(?:{point}(?P<part>[-\u2013]{{1,2}}|\d*))?|{point}(?P<only>\d+))"
+        rf"(?P<power>[eE][-+]?\d+)?(?P<after>-)?\s?(?P<unit>%|{_SYMBOLS})?(?P<close>\))?",
         re.ASCII,
     )
 
 
 _NUMBERS = {
-    ".": _number_pattern(r"\.", ",'\u00a0\u202f "),
-    ",": _number_pattern(",", ".'\u00a0\u202f "),
+    ".": _number_pattern(r"\.", ",'\u2019\u00a0\u202f\u2009 "),
+    ",": _number_pattern(",", ".'\u2019\u00a0\u202f\u2009 "),
 }
 
 
@@ -59,6 +68,21 @@ _TIME = re.compile(
 _HOURS = re.compile(
     r"(?P<hours>\d+)\s?h\s?(?P<minutes>\d{1,2})\s?m(?:in)?", re.ASCII | re.IGNORECASE
 )
+_DURATION = re.compile(  # of pandas: -1 days +23:59:00; of Python: 1 day, 2:03:04
+    r"(-?\d+) days?(?:,? \+?(\d\d?):(\d\d):(\d\d(?:\.\d+)?))?", re.ASCII
+)
+# Multipliers of numbers, and units that are converted to each other: base unit, size.
+MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "mn": 1e6, "bn": 1e9, "Mio": 1e6, "Mrd": 1e9}
+MULTIPLIERS |= {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+_SIZES = {
+    **{unit: ("g", size) for unit, size in {"mg": 1e-3, "g": 1.0, "kg": 1e3}.items()},
+    **{unit: ("m", size) for unit, size in {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}.items()},
+    **{unit: ("l", size) for unit, size in {"ml": 1e-3, "mL": 1e-3, "l": 1.0, "L": 1.0}.items()},
+    **{
+        unit: ("s", size) for unit, size in {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}.items()
+    },
+    **{unit: ("B", size) for unit, size in {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}.items()},
+}
 TIME = ":"  # the "unit" of times such as 13:30, which are read as hours
 
 
@@ -117,7 +141,7 @@ def parse_date(cell: str) -> datetime | None:
     if not is_date(cell):
         return None
     try:
-        found = datetime.fromisoformat(cell)
+        found = datetime.fromisoformat(cell if len(cell) > 7 else f"{cell}-01")
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
@@ -146,15 +170,27 @@ def parse_number(cell: str, decimal: str) -> tuple[float, str] | None:
             return value, ""
     found = _NUMBERS[decimal].fullmatch(cell)
     if found is None:
-        return None
+        return _days(cell) if "day" in cell else None
     part = found.groupdict(default="")
-    symbols = part["before"] + part["unit"]
-    signs = part["sign"] + part["sign2"] + ("-" if part["open"] else "")
-    if len(symbols) > 1 or len(signs) > 1 or bool(part["open"]) != bool(part["close"]):
+    signs = part["sign"] + part["sign2"] + part["after"] + ("-" if part["open"] else "")
+    if part["before"] and part["unit"]:
+        return None
+    if len(signs) > 1 or bool(part["open"]) != bool(part["close"]):
         return None
     whole = re.sub(r"\D", "", part["whole"])
-    value = float(f"{whole or '0'}.{part['part'] or part['only'] or '0'}{part['power']}")
-    return -value if signs in ("-", "\u2212") else value, symbols
+    fraction = part["part"].strip("-\u2013") or part["only"] or "0"  # 5,- is 5
+    value = float(f"{whole or '0'}.{fraction}{part['power']}")
+    return -value if signs in ("-", "\u2212") else value, part["before"] + part["unit"]
+
+
+def _days(cell: str) -> tuple[float, str] | None:
+    """Parse a duration as pandas and Python write it, in days."""
+    found = _DURATION.fullmatch(cell)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = map(float, found.groups("0"))
+    microseconds = round(1e6 * (86400 * days + 3600 * hours + 60 * minutes + seconds))
+    return microseconds / 86400e6, "days"  # rounded once, as columns of time differences
 
 
 def parse_quantity(cell: str, decimal: str) -> tuple[float, str] | None:
@@ -182,8 +218,47 @@ def parse_quantity(cell: str, decimal: str) -> tuple[float, str] | None:
     quantity = _CURRENCY.fullmatch(cell) or _UNIT.fullmatch(cell)
     if quantity is None:
         return None
-    found = parse_number(quantity["number"].rstrip(), decimal)
-    return None if found is None or found[1] else (found[0], quantity["unit"])
+    found, unit = parse_number(quantity["number"].rstrip(), decimal), quantity["unit"]
+    if found is None:
+        return None
+    apart = cell[quantity.end("number") :][:1].isspace()
+    if unit in MULTIPLIERS and (len(unit) > 1 or not apart):  # 300 K are kelvins
+        return found[0], f"{found[1]}*{unit}"
+    return None if found[1] else (found[0], unit)
+
+
+def _measure(unit: str) -> tuple[str, float]:
+    """The base unit of a unit, and its size in base units; "$*M" is 1e6 "$", "$*" is "$"."""
+    base, times, word = unit.partition("*")
+    return (base, MULTIPLIERS.get(word, 1.0)) if times else _SIZES.get(unit, (unit, 1.0))
+
+
+def in_unit(value: float, unit: str, wanted: str) -> float | None:
+    """Convert a value in one unit to another one; None if they do not measure the same.
+
+    A number without a unit has the wanted one.
+    """
+    if unit == "" or unit.replace("*", "") == wanted:  # "k" is a unit in files of early versions
+        return value
+    (base, size), (wanted_base, wanted_size) = _measure(unit), _measure(wanted)
+    if base != wanted_base and not (base == "" and "*" in unit):
+        return None
+    return value * (size / wanted_size)
+
+
+def prevailing_unit(units: Mapping[str, int]) -> str:
+    """The unit in which to express numbers, given the frequencies of their units ("" is none).
+
+    The most frequent unit of the most frequent kind; a currency sign, if any, and "*" if a tenth of
+    the numbers have multipliers as in "1.5M".
+    """
+    kinds: Counter[str] = Counter()
+    for unit, count in units.items():
+        kinds[_measure(unit)[0]] += count
+    if 10 * sum(count for unit, count in units.items() if "*" in unit) >= sum(units.values()):
+        return max(kinds, key=lambda kind: (kind != "", kinds[kind])) + "*"
+    kind = max(kinds, key=lambda kind: kinds[kind])
+    return max((unit for unit in units if _measure(unit)[0] == kind), key=lambda unit: units[unit])
 
 
 def same_but_case(words: Iterable[str]) -> str | None:
@@ -204,19 +279,23 @@ def decimal_sign(cells: Iterable[str], separator: str) -> str | None:
     """
     commas = points = doubtful = 0
     for cell in cells:
-        if "," in cell:
-            if parse_number(cell, ".") is None:
-                commas += parse_number(cell, ",") is not None
-            else:
-                doubtful += "." not in cell and cell.count(",") == 1
-                points += "." in cell
-        elif "." in cell and parse_number(cell, ".") is not None:
-            points += parse_number(cell, ",") is None
+        if "," in cell or "." in cell:
+            with_point = parse_number(cell, ".") is not None
+            with_comma = parse_number(cell, ",") is not None
+            points += with_point and (not with_comma or cell.count(",") > 1)
+            commas += with_comma and not with_point
+            doubtful += with_point and with_comma and "," in cell
     if commas and points:
         return None
     if commas or (doubtful and not points and separator != ","):
         return ","
     return "." if points else None
+
+
+def own_decimal_sign(column: Iterable[str | None], otherwise: str) -> str:
+    """Decimal sign that the cells of one column show; ``otherwise`` if they show none or both."""
+    some = islice((cell for cell in dict.fromkeys(column) if isinstance(cell, str)), 1000)
+    return decimal_sign(some, ",") or otherwise
 
 
 def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False) -> Parsed:
@@ -283,21 +362,26 @@ def _numbers(
 ) -> tuple[dict[str, float], str | None]:
     """Map cells to numbers, with a description; other cells are left out.
 
-    If there are several signs or units, only the cells with the most frequent one are included.
+    If there are several signs, only the cells with the most frequent one are included. Units are
+    converted to each other.
     """
     if decimal == "." and not any("_" in cell for cell in cells):
         try:
             return dict(zip(cells, map(float, cells), strict=True)), None
         except ValueError:
             pass
-    by_symbol: dict[str, dict[str, float]] = {}
-    for cell in cells:
-        found = parse_quantity(cell, decimal) if units else parse_number(cell, decimal)
-        if found is not None:
-            by_symbol.setdefault(found[1], {})[cell] = found[0]
-    if not by_symbol:
+    parse_one = parse_quantity if units else parse_number
+    found = {cell: pair for cell in cells if (pair := parse_one(cell, decimal)) is not None}
+    if not found:
         return {}, None
-    table = max(by_symbol.values(), key=len)
+    counts = Counter(unit for _, unit in found.values())
+    if units:
+        wanted = prevailing_unit(counts)
+        values = {cell: in_unit(*pair, wanted) for cell, pair in found.items()}
+        table = {cell: value for cell, value in values.items() if value is not None}
+    else:
+        usual = counts.most_common(1)[0][0]
+        table = {cell: value for cell, (value, unit) in found.items() if unit == usual}
     shown = max((cell for cell in table if plain_number(cell) is None), default=None, key=len)
     return table, None if shown is None else f"{shown!r} read as {table[shown]:.15g}"
 

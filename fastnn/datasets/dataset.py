@@ -29,6 +29,8 @@ class Dataset:
         For synthetic data: ``draw(n, seed)`` returns ``n`` new samples ``X, y``.
     notes : tuple of str
         Decisions made while reading a file: separator, names, columns and rows left out, ...
+    decimal : {".", ","}
+        Decimal sign of the file.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Dataset:
     scale: float = 1.0
     draw: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
     notes: tuple[str, ...] = ()
+    decimal: str = "."
 
     def __repr__(self) -> str:
         """Describe the data set in one line."""

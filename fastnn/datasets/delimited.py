@@ -11,8 +11,8 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator
-from functools import cache, partial
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def read_delimited(path: Path, wanted: Format) -> Table:
     text, notes = read_text(path, wanted.encoding)
     try:
         layout = find_layout(text, wanted, path)
-        columns = _columns(layout, path)
+        columns = _columns(layout, path, wanted.texts)
     except csv.Error as error:  # a cell of more than 128 KiB
         raise ValueError(f"{path}: {error}; is a quotation mark not closed?") from None
     names = list(layout.names)
@@ -69,8 +69,16 @@ def read_delimited(path: Path, wanted: Format) -> Table:
 
     layout_note, *others = layout.notes
     notes += [f"{layout_note}, {n:,} rows", *others]
+    given = wanted.decimal is not None
     return Table(
-        path, names, columns, typed=False, decimal=layout.decimal, locate=locate, notes=notes
+        path,
+        names,
+        columns,
+        typed=False,
+        decimal=layout.decimal,
+        decimal_given=given,
+        locate=locate,
+        notes=notes,
     )
 
 
@@ -86,19 +94,24 @@ def _is_empty(column: np.ndarray) -> bool:
     return all(value is None for value in column.tolist())
 
 
-def _columns(layout: Layout, path: Path) -> list[np.ndarray]:
-    """Read all columns; a column is numeric if all cells are plain numbers or missing."""
-    columns = _columns_by_library(layout) if layout.sample else None
+def _columns(layout: Layout, path: Path, texts: Collection[str]) -> list[np.ndarray]:
+    """Read all columns; a column is numeric if all cells are plain numbers or missing.
+
+    Columns whose names are in ``texts`` are not numeric if there are leading zeros.
+    """
+    as_text = [name in texts for name in layout.names]
+    columns = _columns_by_library(layout, as_text) if layout.sample else None
     if columns is not None:
         return columns
     rows = [values for _, values in checked_rows(layout, path)]
     if not rows:
         raise ValueError(f"{path}: there are no rows")
-    texts = (np.array(column, object) for column in zip(*rows, strict=True))
-    return [column_of(column, layout.decimal) for column in texts]
+    found = (np.array(column, object) for column in zip(*rows, strict=True))
+    pairs = zip(found, as_text, strict=True)
+    return [column_of(column, layout.decimal, is_text) for column, is_text in pairs]
 
 
-def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
+def _columns_by_library(layout: Layout, as_text: list[bool]) -> list[np.ndarray] | None:
     """Read all columns with pyarrow or NumPy; None if they reject a line."""
     text, decimal = layout.text, layout.decimal
     # If the text has no points, commas are replaced by points and changed back in text columns.
@@ -120,10 +133,17 @@ def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
                 if cells.plain_number(cell) is None:
                     plain[k] = False
                     numeric[k] &= cell.lower() in cells.GAPS
-    convert = partial(_converted, decimal=decimal)
+    plain, numeric = (
+        [number and not is_text for number, is_text in zip(numbers, as_text, strict=True)]
+        for numbers in (plain, numeric)
+    )
+
+    def convert(k: int, texts: list[str]) -> np.ndarray:
+        return _converted(texts, decimal, as_text[k])
+
     columns = columns_by_arrow(text, layout.separator, numeric, convert)
     if columns is None:
-        columns = _columns_by_numpy(text, lines, layout.separator, plain, decimal)
+        columns = _columns_by_numpy(text, lines, layout.separator, plain, decimal, as_text)
     if columns is not None and swapped:
         for k, column in enumerate(columns):
             if column.dtype == object:
@@ -133,7 +153,12 @@ def _columns_by_library(layout: Layout) -> list[np.ndarray] | None:
 
 
 def _columns_by_numpy(
-    text: str, lines: list[str] | None, separator: str, plain: list[bool], decimal: str
+    text: str,
+    lines: list[str] | None,
+    separator: str,
+    plain: list[bool],
+    decimal: str,
+    as_text: list[bool],
 ) -> list[np.ndarray] | None:
     """Read all columns with NumPy; None if it rejects a line.
 
@@ -155,8 +180,8 @@ def _columns_by_numpy(
         else:
             plain = [False] * len(names)
     return [
-        np.array(table[name]) if number else column_of(table[name], decimal)
-        for name, number in zip(names, plain, strict=True)
+        np.array(table[name]) if number else column_of(table[name], decimal, is_text)
+        for name, number, is_text in zip(names, plain, as_text, strict=True)
     ]
 
 
@@ -189,26 +214,28 @@ def _loadtxt(
     return (table if len(table) else None), None
 
 
-def column_of(column: np.ndarray, decimal: str) -> np.ndarray:
+def column_of(column: np.ndarray, decimal: str, as_text: bool = False) -> np.ndarray:
     """Convert strings as :func:`_converted`; each different string once if many are equal."""
     texts = column.tolist()
     if 2 * len(set(texts[:REPEATS])) <= min(len(texts), REPEATS):
         # Many duplicates: convert each different string once.
         different = list(set(texts))
-        found = _converted(different, decimal)
+        found = _converted(different, decimal, as_text)
         table = dict(zip(different, found.tolist(), strict=True))
         values = [table[text] for text in texts]
         return np.array(values) if found.dtype != object else _objects(values)
-    return _converted(texts, decimal)
+    return _converted(texts, decimal, as_text)
 
 
-def _converted(texts: list[str], decimal: str) -> np.ndarray:
+def _converted(texts: list[str], decimal: str, as_text: bool = False) -> np.ndarray:
     """Convert strings to numbers if all are plain numbers or missing values.
 
-    Otherwise the array contains the stripped strings, with None for missing values.
+    Otherwise, or with ``as_text`` if there are leading zeros, the array contains the stripped
+    strings, with None for missing values.
     """
     values = list(map(str.strip, texts))
-    numbers = _plain_numbers(values, decimal)
+    as_text = as_text and any(value[:1] == "0" and value[1:2].isdigit() for value in values)
+    numbers = None if as_text else _plain_numbers(values, decimal)
     if numbers is not None:
         return numbers
     if any(value[:1] == '"' for value in values):  # NumPy keeps quotation marks after a blank
@@ -217,7 +244,7 @@ def _converted(texts: list[str], decimal: str) -> np.ndarray:
         None if not value or (value[0] in _GAPS_BEGIN and value.lower() in cells.GAPS) else value
         for value in values
     ]
-    if None in found:
+    if None in found and not as_text:
         numbers = _plain_numbers(["nan" if text is None else text for text in found], decimal)
         if numbers is not None:
             return numbers

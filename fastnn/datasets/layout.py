@@ -6,9 +6,10 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from fastnn.datasets import cells
 
@@ -34,12 +35,21 @@ class Format:
     decimal : {".", ",", None}
         Decimal sign.
     encoding : str or None
+    usual_decimal : {".", ",", None}
+        Decimal sign of the training file, for a file whose cells show none.
+    texts : frozenset of str
+        Columns that are read as text if a number has leading zeros.
+    trained : bool
+        Whether a model exists already, so that options of training are not suggested.
     """
 
     header: bool | None = None
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+    usual_decimal: str | None = None
+    texts: frozenset[str] = frozenset()
+    trained: bool = False
 
     def __post_init__(self) -> None:
         separator = self.separator
@@ -135,23 +145,29 @@ def find_layout(text: str, wanted: Format, path: Path) -> Layout:
     names = _fitted(names, rows, separator, path, unclosed)
     decimal = wanted.decimal
     if decimal is None:
-        flat = (cell for row in rows for cell in row)
-        decimal = cells.decimal_sign(flat, separator) or "."
+        flat = [cell for row in rows for cell in row]
+        decimal = cells.decimal_sign(flat, "," if wanted.usual_decimal else separator)
+        decimal = decimal or wanted.usual_decimal or "."
     parts = [_NAMES.get(separator, repr(separator)) + " between the values", how]
     if decimal == ",":
         parts.insert(1, "decimal commas (--decimal . if they separate thousands)")
     if wanted.separator is None and declared is None and len(names) == 1:
         parts[0] = "a single column (name the separator with --separator)"
     notes.append(f"{path.name}: " + ", ".join(parts))
-    notes += _codes_read_as_numbers(names, rows)
+    if not wanted.trained:
+        notes += _codes_read_as_numbers(names, rows, wanted.texts)
     return Layout(text, separator, names, decimal, rows, notes)
 
 
-def _codes_read_as_numbers(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _codes_read_as_numbers(
+    names: Sequence[str], rows: Sequence[Sequence[str]], texts: Collection[str]
+) -> list[str]:
     """Notes about columns of digits with leading zeros, such as postal codes."""
     notes = []
     complete = [row for row in rows if len(row) == len(names)]
     for name, column in zip(names, zip(*complete, strict=True), strict=False):
+        if name in texts:
+            continue
         cells_there = [cell for cell in column if cell]
         widths = set(map(len, cells_there))
         if (
@@ -360,6 +376,7 @@ def _fitted(
             "with --separator (separator=)"
         )
     for k, name in enumerate(names):
+        names[k] = normalize("NFC", name)
         if not name:  # pandas uses the same names
             unnamed = f"Unnamed: {k}"
             names[k] = f"{unnamed}.1" if unnamed in names else unnamed

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -232,7 +234,8 @@ def dataset_of(
         X, y, notes = X[complete], y[complete], notes + dropped
     y, task = check_target(y, task, name, str(path))
     names = list(features) if features and table.X is None else names
-    return Dataset(stem_of(path), X, y, task, tuple(names), name, notes=tuple(notes))
+    dataset = Dataset(stem_of(path), X, y, task, tuple(names), name, notes=tuple(notes))
+    return replace(dataset, decimal=table.decimal)
 
 
 def target_name(table: Table, target: str | int | None) -> str:
@@ -248,6 +251,8 @@ def target_name(table: Table, target: str | int | None) -> str:
         raise ValueError(
             f"{table.path}: target (--target) must name the target's column; {columns}"
         )
+    if isinstance(target, str):
+        target = normalize("NFC", target)
     if target in table.names:
         return str(target)
     try:

@@ -30,11 +30,15 @@ class Table:
         Whether the file stores the types of the columns; False for text files.
     decimal : {".", ","}
         Decimal sign of text cells.
+    decimal_given : bool
+        Whether the user named the decimal sign, so that no column has its own one.
     locate : callable or None
         ``locate(row)`` returns the line number of a row in a text file and its cells, or None if
         the row cannot be located.
     notes : list of str
         Decisions made while reading.
+    hints : dict of str to str
+        Columns that the file stores as "category", or as "boolean" with missing values.
     """
 
     path: Path
@@ -43,11 +47,19 @@ class Table:
     X: np.ndarray | None = None
     typed: bool = True
     decimal: str = "."
+    decimal_given: bool = False
     locate: Callable[[int], tuple[int, list[str]] | None] | None = None
     notes: list[str] = field(default_factory=list)
+    hints: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[self.names.index(name)]
+
+    def decimal_of(self, name: str) -> str:
+        """Decimal sign of a column of text, which may differ from that of the file."""
+        if self.decimal_given:
+            return self.decimal
+        return cells.own_decimal_sign(self[name].tolist(), self.decimal)
 
     def where(self, row: int) -> str:
         """Location of a row for messages: its line in a text file, else its number."""
@@ -89,7 +101,8 @@ class Table:
                 f"{self.path}: column {name!r} is not numeric ({texts[other]!r} in "
                 f"{self.where(other)}); {advice(name)}"
             )
-        found = cells.parse(texts, self.decimal)
+        decimal = self.decimal_of(name)
+        found = cells.parse(texts, decimal)
         if found.bad is None:
             return found.values, found.how
         cell, line = texts[found.bad], self.where(found.bad)
@@ -99,7 +112,7 @@ class Table:
             what = f"has {cell!r} in {line}, unlike others such as {found.usual!r}"
         hint = ""
         if "," in cell or "." in cell:
-            other_sign = "," if self.decimal == "." else "."
+            other_sign = "," if decimal == "." else "."
             if cells.parse_number(cell, other_sign) is not None:
                 hint = f"is the decimal sign {other_sign!r} (--decimal {other_sign})? or "
         raise ValueError(f"{self.path}: column {name!r} {what}; {hint}{advice(name)}")
@@ -121,7 +134,8 @@ def days(column: np.ndarray) -> np.ndarray:
 
 def did_you_mean(name: object, names: Sequence[str]) -> str:
     """The closest of the names, as a question at the end of a message; empty if none is close."""
-    near = difflib.get_close_matches(str(name), names, 1)
+    near = [other for other in names if other.lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), names, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -47,9 +47,10 @@ def target_column(
                     f"{table.path}: target {name!r} has dates, which are neither classes nor "
                     "numbers; write what is to be predicted as a number"
                 )
-            found = cells.parse(texts, table.decimal)
+            decimal = table.decimal_of(name)
+            found = cells.parse(texts, decimal)
             if found.words and (task == "regression" or len(set(texts)) > FEW_CLASSES):
-                quantities = cells.parse(texts, table.decimal, units=True)
+                quantities = cells.parse(texts, decimal, units=True)
                 if quantities.bad is None and task != "classification":
                     found = quantities
             odd = found.bad is not None and not found.words and task != "classification"
@@ -81,7 +82,20 @@ def target_column(
             )
     else:
         gone = y == np.array(None) if y.dtype.kind == "O" else np.zeros(len(y), bool)
+    if not gone.all():
+        notes += _words_for_gaps(table, name, gone)
     return y, gone, notes
+
+
+def _words_for_gaps(table: Table, name: str, gone: np.ndarray) -> list[str]:
+    """Note on a word such as "none" that counts as a missing target, if there is one."""
+    for row in np.flatnonzero(gone)[:20].tolist():
+        found = table.locate(row) if table.locate is not None else None
+        cell = found[1][table.names.index(name)] if found is not None else ""
+        if cell.isalpha():
+            where = table.where(row)
+            return [f"target {name!r}: {cell!r} in {where} is no class but a missing value"]
+    return []
 
 
 def _are_dates(texts: list[str | None]) -> bool:

@@ -119,13 +119,15 @@ def _out_of_zip(raw: bytes, path: Path) -> bytes:
     """Contents of the only file in a ZIP archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            names = archive.namelist()
+            names = [n for n in archive.namelist() if not n.startswith("__MACOSX/")]
             sheet = "[Content_Types].xml" in names or "mimetype" in names
             contents = archive.read(names[0]) if len(names) == 1 and not sheet else b""
     except Exception as error:  # zipfile raises many types of exceptions for damaged files
         raise ValueError(f"{path}: damaged: cannot be unpacked ({error})") from None
     if sheet:
-        raise ValueError(f"{path}: is a spreadsheet; save the sheet as CSV")
+        raise ValueError(
+            f"{path}: is a spreadsheet; save the sheet as CSV, or let its name end in .xlsx"
+        )
     if len(names) != 1:
         raise ValueError(f"{path}: is a ZIP archive of {len(names)} files; unpack it and name one")
     return contents

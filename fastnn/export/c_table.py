@@ -116,12 +116,13 @@ class TableSource:
             "",
         ]
         what = {
-            "number": "a number, NAN if missing",
+            "number": "a number{}, NAN if missing",
             "boolean": "1 or 0, NAN if missing",
             "date": f"seconds since 1970-01-01 00:00 UTC ({name}_seconds), NAN if missing",
         }
         for k, code in enumerate(self.table.numbers):
-            lines.append(f"numbers[{k}]  {_comment(code.name)}: {what[code.kind]}")
+            about = what[code.kind].format(_comment(code.measured()))
+            lines.append(f"numbers[{k}]  {_comment(code.name)}: {about}")
         for k, code in enumerate(self.table.categories):
             own = self.code[code.name]
             lines.append(

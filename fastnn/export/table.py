@@ -257,7 +257,7 @@ def what_to_pass(code: ColumnCode, dtype: str = "double") -> str:
         return f"{dtype}, 1 or 0; NaN for a missing value"
     if code.kind == "date":
         return "double, seconds since 1970-01-01 00:00 UTC; NaN for a missing value"
-    return f"{dtype}; NaN for a missing value"
+    return f"{dtype}{code.measured()}; NaN for a missing value"
 
 
 def _numbers_of(code: ColumnCode, column: Column) -> np.ndarray:

@@ -73,6 +73,10 @@ def loss_curve(history: History, *, ax: Axes | None = None, title: str | None = 
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if n_epochs > 1:
         ax.set_xlim(1, n_epochs)
+    if n_epochs < 10:
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.grid(color="#DDDDDD", lw=0.6)

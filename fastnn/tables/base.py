@@ -28,7 +28,8 @@ from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.checkpoints import CheckpointOptions
-from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.columns import Column, columns_of, without_records
+from fastnn.tables.doubts import doubts
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
 from fastnn.tables.members import train_members
@@ -202,6 +203,11 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
         """Warn of columns that are copies of the target, unless there is only one column."""
         used = [column for column in columns if column.name in set(self.encoding_.used)]
+        if self._warns_of_copies:
+            given = set(self.columns or ())
+            for text in doubts([column for column in used if column.name not in given]):
+                if text.startswith("caution: "):
+                    warnings.warn(text.removeprefix("caution: "), stacklevel=5)
         if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
             return
         task = "classification" if self._n_classes() else "regression"
@@ -286,6 +292,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
 
     def _read(self, X: Any, reset: bool) -> list[Column]:
         """Convert ``X`` to columns; check their names and their number."""
+        X = without_records(X)
         is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # dok_matrix is a dict
         if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
             array = X if hasattr(X, "dtype") else np.asarray(X)

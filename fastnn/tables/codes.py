@@ -17,15 +17,17 @@ date
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fastnn.datasets import cells
 from fastnn.datasets.table import listed
-from fastnn.tables.columns import Column, as_texts
-from fastnn.tables.dates import ORDERS
+from fastnn.tables.columns import Column, as_texts, label
+from fastnn.tables.dates import NUMBERS, ORDERS
 from fastnn.tables.kinds import (
     KINDS,
     Guess,
@@ -34,6 +36,7 @@ from fastnn.tables.kinds import (
     read_dates,
     read_numbers,
     unit_of,
+    units_of,
 )
 from fastnn.tables.remarks import Remarks
 
@@ -60,8 +63,9 @@ class ColumnCode(BaseModel):
         Up to three training values that are not of this kind and count as missing.
     others : int
         Number of training categories that are not encoded, the least frequent ones.
-    order : {"iso", "ymd", "dmy", "mdy", "signs"}
-        For dates given as text: order of year, month and day.
+    order : {"iso", "ymd", "dmy", "mdy", "signs", "s", "ms", "us", "ns", "yyyymmdd"}
+        For dates given as text: order of year, month and day.  For dates given as numbers: the
+        unit of Unix times, or "yyyymmdd".
     parts : list of str
         For dates: the parts that are encoded (see ``PARTS``).
     fill : list of float
@@ -74,7 +78,14 @@ class ColumnCode(BaseModel):
         For booleans: whether they were given as text, such as "yes" and "no".
     unit : str, optional
         For numbers given as text: their sign or unit, such as "$" or "kg", or ":" for times, which
-        are read as hours. Numbers with another unit count as missing. None: any currency sign.
+        are read as hours; "*" or "$*" if numbers such as 1.5M have multipliers. Numbers in units
+        that cannot be converted count as missing. None: any currency sign.
+    decimal : {".", ","} or None
+        For numbers given as text: their decimal sign, for texts that show none, such as "1.234".
+    bare : int
+        For numbers with a unit: number of training rows without it.
+    converted : list of str
+        Up to four other units, or the multipliers, that occurred in training.
     floor : float
         For numbers with a logarithm: the smallest training value, at which smaller values are
         clipped before the logarithm is taken. 0: no logarithm.
@@ -90,13 +101,16 @@ class ColumnCode(BaseModel):
     odd: list[str] = []
     categories: list[str] = []
     others: int = Field(default=0, ge=0)
-    order: Literal[ORDERS] = "iso"  # type: ignore[valid-type]
+    order: Literal[ORDERS + NUMBERS] = "iso"  # type: ignore[valid-type]
     parts: list[Literal[PARTS]] = []  # type: ignore[valid-type]
     fill: list[float] = []
     origin: float = 0.0
     flag: bool = False
     texts: bool = False
     unit: str | None = None
+    decimal: Literal[".", ","] | None = None
+    bare: int = Field(default=0, ge=0)
+    converted: list[str] = []
     floor: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -126,6 +140,11 @@ class ColumnCode(BaseModel):
             return [f"{self.name}={category}" for category in self.categories]
         return []
 
+    def measured(self) -> str:
+        """In what a number is measured, such as " in kg"; empty for other columns."""
+        base = (self.unit or "").partition("*")[0]
+        return f" in {'hours' if base == cells.TIME else base}" if base else ""
+
     def what(self) -> str:
         """Description of the encoding."""
         if self.kind == "drop":
@@ -136,8 +155,18 @@ class ColumnCode(BaseModel):
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
             log = ", with its logarithm" if self.floor else ""
             where = ", and a missing-value indicator" if self.flag else ""
-            unit = f" in {self.unit}" if self.unit else ""
-            unit = " of hours" if self.unit == cells.TIME else unit
+            base, times, _ = (self.unit or "").partition("*")
+            unit = " of hours" if base == cells.TIME else f" in {base}" if base else ""
+            names = ", ".join(self.converted)
+            unit += (
+                f" with multipliers ({names})"
+                if times
+                else f" ({names} converted)"
+                if names
+                else ""
+            )
+            if self.bare and not times:
+                unit += f" ({self.bare:,} without a unit, taken as {base})"
             return "number" + unit + log + gaps + how + where
         if self.kind == "boolean":
             return "yes or no, as +1 and -1" + (f"{gaps} (0)" if gaps else "")
@@ -146,7 +175,10 @@ class ColumnCode(BaseModel):
                 "dmy": " (day first)",
                 "mdy": " (month first)",
                 "signs": " (day first with dots, month first with slashes)",
+                "yyyymmdd": " (numbers YYYYMMDD)",
             }.get(self.order, "")
+            if self.order in NUMBERS and not order:
+                order = f" (Unix times in {self.order})"
             return f"date{order}, as {', '.join(self.parts)}{gaps}"
         n = len(self.categories) + self.others
         shown = ", ".join(map(_short, self.categories[:4])) + (", ..." if n > 4 else "")
@@ -205,7 +237,9 @@ def learn(
             raise ValueError(f"column {column.name!r} has an infinite value")
         floor = _floor(values[~gaps]) if logs and not given else 0.0
         fill = [float(np.median(values[~gaps]))]
-        return ColumnCode(fill=fill, flag=flag, floor=floor, unit=unit, **common)
+        if column.values.dtype.kind == "O":
+            common |= {"decimal": column.decimal}
+        return ColumnCode(fill=fill, flag=flag, floor=floor, **_units(column, unit), **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
     used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
@@ -213,6 +247,16 @@ def learn(
         return ColumnCode(kind="drop", why="constant", name=column.name, rows=n)
     fill = [float(np.median(parts[part])) for part in used]
     return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
+
+
+def _units(column: Column, unit: str | None) -> dict[str, Any]:
+    """The fields of a number's code that are about its unit."""
+    if unit is None:
+        return {}
+    units = units_of(column)
+    others = [u for u, _ in units.most_common() if u not in ("", unit)]
+    others = [u.rpartition("*")[2] for u in others if cells.in_unit(1.0, u, unit) is not None]
+    return {"unit": unit, "bare": units[""], "converted": list(dict.fromkeys(others))[:4]}
 
 
 def _floor(values: np.ndarray) -> float:
@@ -268,6 +312,9 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
     if code.kind == "category":
         _encode_categories(code, column, out, remarks)
         return
+    if code.decimal is not None and column.values.dtype.kind == "O":
+        sign = cells.own_decimal_sign(column.values.tolist(), code.decimal)
+        column = replace(column, decimal=sign)
     values, odd = _read(column, code.kind, code.order, code.unit)
     odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:
@@ -296,8 +343,14 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
 
 def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
     texts = as_texts(column).tolist()
-    number = {category: k for k, category in enumerate(code.categories)}
-    which = np.array([-1 if text is None else number.get(text, -2) for text in texts], np.int64)
+    places: dict[str | None, int] = {None: -1}
+    places |= {category: k for k, category in enumerate(code.categories)}
+    for category, k in list(places.items())[1:]:
+        places.setdefault(_plain(category), k)
+    for text in dict.fromkeys(texts):
+        if text not in places:
+            places[text] = places.get(_plain(text), -2)
+    which = np.array([places[text] for text in texts], np.int64)
     if not code.others and (which == -2).any():
         new = (text for text, k in zip(texts, which.tolist(), strict=True) if k == -2)
         remarks.add_unknown(code.name, int((which == -2).sum()), new)
@@ -306,6 +359,14 @@ def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remark
         return
     rows = np.flatnonzero(which >= 0)
     out[rows, which[rows]] = 1.0
+
+
+def _plain(category: Any) -> str:
+    """A category as a typed table has it: "1.50" and "01" may be the numbers 1.5 and 1 there."""
+    number = cells.plain_number(category)
+    return (
+        label(number) if number is not None and np.isfinite(number) else normalize("NFC", category)
+    )
 
 
 def _days(moments: np.ndarray) -> np.ndarray:

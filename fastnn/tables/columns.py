@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from numbers import Real
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 
 _NONE = np.array(None, object)
@@ -60,7 +63,8 @@ def columns_of(X: Any) -> list[Column]:
     Parameters
     ----------
     X : DataFrame of pandas or polars, table of pyarrow, dict of columns, 2-D array or list of rows
-        Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called x0, x1, ...
+        Rows may be dicts. Or a :class:`fastnn.datasets.table.Table`. Columns of an array are called
+        x0, x1, ...
 
     Returns
     -------
@@ -71,6 +75,7 @@ def columns_of(X: Any) -> list[Column]:
     ValueError
         If ``X`` is not a table, or two columns have the same name.
     """
+    X = without_records(X)
     if isinstance(X, Table):
         columns = _of_file(X)
     elif isinstance(X, Mapping):
@@ -90,8 +95,32 @@ def columns_of(X: Any) -> list[Column]:
         return columns_of(frame.api.interchange.from_dataframe(X))
     else:
         columns = _of_array(X)
+    columns = [_as_in_files(column, isinstance(X, Table)) for column in columns]
     _check(columns)
     return columns
+
+
+def _as_in_files(column: Column, of_file: bool) -> Column:
+    """Treat texts alike in all tables: composed characters, missing values, decimal sign."""
+    name = normalize("NFC", column.name)
+    if column.values.dtype.kind != "O":
+        return replace(column, name=name)
+    texts = column.values.tolist()
+    meanings = {text: _meaning(text) for text in dict.fromkeys(texts)}
+    decimal = column.decimal if of_file else cells.own_decimal_sign(meanings.values(), ".")
+    values = _objects([meanings[text] for text in texts])
+    return Column(name, values, column.hint, decimal)
+
+
+def _meaning(text: str | None) -> str | None:
+    return None if text is None or text.lower() in cells.GAPS else normalize("NFC", text)
+
+
+def without_records(X: Any) -> Any:
+    """A list of dicts, such as JSON records, as a dict of columns; anything else as it is."""
+    if not isinstance(X, list) or not X or not all(isinstance(row, Mapping) for row in X):
+        return X
+    return {name: [row.get(name) for row in X] for name in dict.fromkeys(chain(*X))}
 
 
 def as_column(name: str, values: Any) -> Column:
@@ -103,6 +132,10 @@ def as_column(name: str, values: Any) -> Column:
         return _of_polars(name, values)
     if library == "pyarrow":
         return _of_arrow(name, values)
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise ValueError(
+            f"column {name!r} must be a sequence of values; got {values!r} (one row: [{values!r}])"
+        )
     array = values
     if not isinstance(values, np.ndarray):
         array = np.empty(len(values), object)
@@ -166,7 +199,10 @@ def _of_file(table: Table) -> list[Column]:
         if values.ndim != 1:
             raise ValueError(f"{table.path}: column {name!r} must be 1-D; got {values.shape}")
         column = _of_numpy(name, values)
-        found.append(Column(name, column.values, column.hint, table.decimal))
+        decimal = table.decimal_of(name) if column.values.dtype.kind == "O" else "."
+        hint = table.hints.get(name, column.hint)
+        values = as_texts(column) if hint == "category" else column.values
+        found.append(Column(name, values, hint, decimal))
     return found
 
 
@@ -278,6 +314,10 @@ def _of_pandas(name: str, series: Any) -> Column:
     from pandas.api import types
 
     dtype = series.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        import pyarrow as pa
+
+        return _of_arrow(name, pa.array(series))
     if isinstance(series, pd.Index):
         series = series.to_series()
     if str(dtype) == "category":
@@ -294,7 +334,9 @@ def _of_pandas(name: str, series: Any) -> Column:
         return Column(name, series.to_numpy("datetime64[us]"))
     if types.is_timedelta64_dtype(dtype):
         return Column(name, series.to_numpy() / np.timedelta64(1, "D"))
-    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
+    if types.is_complex_dtype(dtype):
+        return _of_numpy(name, series.to_numpy())  # raises
+    if types.is_numeric_dtype(dtype):
         return Column(name, series.to_numpy(np.float64, na_value=np.nan))
     if isinstance(dtype, pd.StringDtype):
         return _of_objects(name, series.to_numpy(object, na_value=None).tolist())
@@ -330,6 +372,8 @@ def _of_arrow(name: str, values: Any) -> Column:
     if pa.types.is_boolean(kind):
         return Column(name, _floats(values.to_pylist()), "boolean")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        if pa.types.is_decimal(kind):  # the direct conversion rounds twice
+            values = values.cast(pa.string())
         numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return Column(name, np.asarray(numbers, np.float64))
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

@@ -1,4 +1,4 @@
-"""Parsing of dates given as text, in several orders of day, month and year."""
+"""Dates given as text, in several orders of day, month and year, and dates given as numbers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import numpy as np
+
 from fastnn.datasets import cells
 
 ORDERS = ("iso", "ymd", "dmy", "mdy", "signs")
+NUMBERS = ("s", "ms", "us", "ns", "yyyymmdd")  # orders of dates that are numbers: Unix times, ...
+_PER_SECOND = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_FIRST, _LAST = 1e8, 4102444800.0  # Unix times of 1973, before which many counts lie, and 2100
 _BY_SIGN = {".": "dmy", "/": "mdy", "-": "ymd"}  # of the order "signs", for columns with several
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _PATTERN = re.compile(
@@ -42,6 +47,49 @@ def order_of(texts: Iterable[str]) -> str | None:
     if fitting[:2] == ["dmy", "mdy"] and all("/" in text for text in texts):
         return "mdy"
     return fitting[0]
+
+
+def number_order(values: np.ndarray) -> str | None:
+    """How numbers mean dates, one of ``NUMBERS``; None if not all do.
+
+    Unix times are whole numbers that mean 1970 to 2100, mostly after 1973; 20241231 is the last
+    day of 2024.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values) or (values != np.floor(values)).any():
+        return None
+    low, high = float(values.min()), float(values.max())
+    if low >= 18000101 and high < 22000101:
+        days = (values % 100 >= 1) & (values % 100 <= 31)
+        months = (values // 100 % 100 >= 1) & (values // 100 % 100 <= 12)
+        if (days & months).all():
+            return "yyyymmdd"
+    # the largest unit first, as each interval begins with 0; medians tell them apart
+    usual = float(np.median(values))
+    for order, factor in _PER_SECOND.items():
+        if usual < _LAST * factor:
+            known = _FIRST * factor <= usual and low >= 0 and high < _LAST * factor
+            return order if known else None
+    return None
+
+
+def moments_of(values: np.ndarray, order: str) -> np.ndarray:
+    """Numbers as datetime64[us]; NaT for NaN, and for days that do not exist."""
+    out = np.full(len(values), "NaT", "datetime64[us]")
+    there = np.flatnonzero(np.isfinite(values))
+    if order in _PER_SECOND:
+        seconds = values[there] / _PER_SECOND[order]
+        inside = np.abs(seconds) < 1e12
+        out[there[inside]] = (
+            np.round(seconds[inside] * 1e6).astype("int64").astype("datetime64[us]")
+        )
+        return out
+    for row in there.tolist():
+        text = f"{values[row]:.0f}"
+        found = cells.parse_date(f"{text[:4]}-{text[4:6]}-{text[6:]}")
+        if found is not None:
+            out[row] = np.datetime64(found.replace(tzinfo=None))
+    return out
 
 
 def looks_like_date(text: str) -> bool:

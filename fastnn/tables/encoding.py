@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fastnn.datasets.table import listed
+from fastnn.datasets.table import did_you_mean, listed
 from fastnn.network.scales import apply_smooth_clip
 from fastnn.tables.codes import ColumnCode, encode, learn
-from fastnn.tables.columns import Column, columns_of
+from fastnn.tables.columns import Column, columns_of, without_records
 from fastnn.tables.kinds import KINDS, Guess, guess
 from fastnn.tables.remarks import Remarks
 
@@ -129,8 +130,9 @@ class Encoding:
         >>> Encoding.fit(table, kinds={"stars": "category"}).names
         ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
+        table = without_records(table)
         columns = table if _are_columns(table) else columns_of(table)
-        kinds = dict(kinds or {})
+        kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])
         codes = []
         for column in columns:
@@ -212,6 +214,9 @@ class Encoding:
     def _find(self, columns: Sequence[Column], remarks: Remarks | None) -> list[Column | None]:
         """The column of the table for each training column; None for one that is left out."""
         by_name = {column.name: column for column in columns}
+        for code in self.columns:  # files of early versions may have decomposed characters
+            if (composed := normalize("NFC", code.name)) in by_name:
+                by_name.setdefault(code.name, by_name[composed])
         missing = [name for name in self.used if name not in by_name]
         in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
         if missing and in_order and len(columns) == len(self.columns):
@@ -346,7 +351,10 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def _check_kinds(kinds: Mapping[str, str], names: Sequence[str]) -> None:
     for name, kind in kinds.items():
         if name not in names:
-            raise ValueError(f"columns: there is no column {name!r}; the table has {listed(names)}")
+            raise ValueError(
+                f"columns: there is no column {name!r}; the table has {listed(names)}"
+                f"{did_you_mean(name, names)}"
+            )
         if kind not in KINDS:
             raise ValueError(
                 f"columns: the kind of {name!r} must be one of {', '.join(KINDS)}; got {kind!r}"

@@ -12,7 +12,14 @@ import numpy as np
 from fastnn.datasets import cells
 from fastnn.datasets.features import is_index
 from fastnn.tables.columns import Column, as_texts
-from fastnn.tables.dates import looks_like_date, order_of, parse_date
+from fastnn.tables.dates import (
+    NUMBERS,
+    looks_like_date,
+    moments_of,
+    number_order,
+    order_of,
+    parse_date,
+)
 
 KINDS = ("number", "boolean", "category", "date", "drop")
 MOSTLY = 0.9  # least share of numbers or dates in a text column of that kind
@@ -99,23 +106,26 @@ def _of_texts(column: Column) -> str:
     counts = Counter(column.values[~column.gaps].tolist())
     different = counts.keys()
     if 2 <= len(different) <= 16:
-        for pair in cells.TRUTH:
-            if {cell.lower() for cell in different} == set(pair):
-                return "boolean"
+        spellings = {cell.lower() for cell in different}
+        # a pair, and perhaps others that mean the same: yes, no, y, N
+        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.TRUTH):
+            return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_missing(cell))
-    symbols: Counter[str] = Counter()
+    units: dict[str, str] = {}
     dates = 0
     for cell, count in counts.items():
         found = cells.parse_quantity(cell, column.decimal)
         if found is not None:
-            symbols[found[1]] += count
+            units[cell] = found[1]
         elif looks_like_date(cell):
             dates += count
-    if symbols:
+    if units:
         # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
         # count as missing values.
-        unit, n_numbers = symbols.most_common(1)[0]
-        words = [c for c in different if not cells.is_missing(c) and not _has_unit(c, unit, column)]
+        unit = unit_of(column) or ""
+        agree = {cell for cell, own in units.items() if cells.in_unit(1.0, own, unit) is not None}
+        n_numbers = sum(counts[cell] for cell in agree)
+        words = [c for c in different if not cells.is_missing(c) and c not in agree]
         many = len(different) - len(words) >= DIFFERENT
         mostly = n_numbers >= MOSTLY * total or (
             n_numbers >= 0.5 * total and len(words) <= FEW_WORDS
@@ -125,29 +135,28 @@ def _of_texts(column: Column) -> str:
     return "date" if dates and dates >= MOSTLY * total else "category"
 
 
-def _has_unit(cell: str, unit: str, column: Column) -> bool:
-    """Whether a cell is a number with a unit, or without any."""
-    found = cells.parse_quantity(cell, column.decimal)
-    return found is not None and found[1] in ("", unit)
-
-
 def unit_of(column: Column) -> str | None:
-    """Most frequent sign or unit of the numbers in a text column; None if most have none."""
-    if column.values.dtype.kind != "O":
-        return None
+    """Sign or unit in which a text column's numbers are expressed; None if most have none."""
+    units = units_of(column)
+    return (cells.prevailing_unit(units) or None) if units else None
+
+
+def units_of(column: Column) -> Counter[str]:
+    """Frequencies of the units of the numbers in a text column; "" for numbers without a unit."""
     units: Counter[str] = Counter()
-    for cell, count in Counter(column.values[~column.gaps].tolist()).items():
-        found = cells.parse_quantity(cell, column.decimal)
-        if found is not None:
-            units[found[1]] += count
-    return (units.most_common(1)[0][0] or None) if units else None
+    if column.values.dtype.kind == "O":
+        for cell, count in Counter(column.values[~column.gaps].tolist()).items():
+            found = cells.parse_quantity(cell, column.decimal)
+            if found is not None:
+                units[found[1]] += count
+    return units
 
 
 def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, list[str]]:
     """A column as float64 with NaN for missing values, and the distinct texts that are not numbers.
 
-    Such texts count as missing, and so do numbers with another unit. Without a ``unit``, numbers
-    may have any currency or percent sign.
+    Such texts count as missing, and so do numbers in units that cannot be converted to ``unit``.
+    Without a ``unit``, numbers may have any currency or percent sign.
     """
     values = column.values
     if values.dtype.kind == "f":
@@ -160,11 +169,9 @@ def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, l
             found = cells.parse_number(cell, column.decimal)
         else:
             found = cells.parse_quantity(cell, column.decimal)
-            if found is not None and found[1] not in ("", unit):
-                return None
-        if found is not None:
-            return found[0]
-        return _TRUTH.get(cell.lower())
+        if found is None:
+            return _TRUTH.get(cell.lower())
+        return found[0] if unit is None else cells.in_unit(*found, unit)
 
     return _looked_up(column, number, cells.is_missing)
 
@@ -177,12 +184,13 @@ def read_booleans(column: Column) -> tuple[np.ndarray, list[str]]:
         return np.where(odd, np.nan, values), [f"{v:g}" for v in np.unique(values[odd])]
     if values.dtype.kind == "M":
         raise ValueError(f"column {column.name!r} has dates where yes and no are expected")
-    table = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
-    return _looked_up(column, lambda cell: table.get(cell.lower()), cells.is_missing)
+    return _looked_up(column, lambda cell: _WORDS.get(cell.lower()), cells.is_missing)
 
 
 def dates_order(column: Column) -> str:
-    """Order of year, month and day in a column of dates (see ``dates.ORDERS``)."""
+    """Order of year, month and day in a column of dates (see ``dates.ORDERS``, ``NUMBERS``)."""
+    if column.values.dtype.kind == "f":
+        return number_order(column.values) or "iso"
     if column.values.dtype.kind != "O":
         return "iso"
     return _order_of(column) or "iso"
@@ -203,12 +211,19 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
     if values.dtype.kind == "M":
         return values, []
     if values.dtype.kind == "f":
-        if np.isnan(values).all():
-            return np.full(len(values), "NaT", "datetime64[us]"), []
-        raise ValueError(f"column {column.name!r} has numbers where dates are expected")
+        if order not in NUMBERS and not np.isnan(values).all():
+            raise ValueError(
+                f"column {column.name!r} has numbers where dates are expected, which are neither "
+                "Unix times nor YYYYMMDD"
+            )
+        moments = moments_of(values, order)
+        odd = values[np.isnat(moments) & ~np.isnan(values)]
+        return moments, [f"{value:.15g}" for value in np.unique(odd)]
 
     def day(cell: str) -> float | None:
-        found = cells.parse_date(cell) or parse_date(cell, order)
+        found = cells.parse_date(cell)
+        if found is None and order not in NUMBERS:
+            found = parse_date(cell, order)
         return None if found is None else (found - _EPOCH).total_seconds()
 
     seconds, odd = _looked_up(column, day, cells.is_missing)
@@ -219,6 +234,7 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
 
 
 _TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
+_WORDS = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 
 def _looked_up(

@@ -238,13 +238,18 @@ def test_nothing_below_imports_the_command_line():
         ("fastnn tr", ["train"]),
         ("fastnn export --t", ["--to"]),
         ("fastnn train --optimizer ada", ["adam", "adamw", "adagrad"]),
+        ("fastnn train ir", ["iris", "irrigation.csv"]),
+        ("fastnn predict run mo", ["moons"]),
+        ("fastnn evaluate run x", []),  # the shell completes names of files
     ],
 )
-def test_completion(words, answers):
+def test_completion(words, answers, tmp_path):
     """As bash asks for it."""
+    (tmp_path / "irrigation.csv").touch()
     asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
     done = subprocess.run(
         [sys.executable, "-m", "fastnn"],
+        cwd=tmp_path,
         env=os.environ | asked | {"_FASTNN_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,

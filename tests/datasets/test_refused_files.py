@@ -120,9 +120,13 @@ def test_folders_and_unknown_kinds(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(ValueError, match=r"a\.csv: is a folder, not a file$"):
         read(tmp_path / "a.csv")
-    (tmp_path / "a.xlsx").write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"a\.xlsx: unknown kind of file; built in are .*gz"):
-        read(tmp_path / "a.xlsx")
+    (tmp_path / "a.ods").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"a\.ods: unknown kind of file; built in are .*gz"):
+        read(tmp_path / "a.ods")
+    for name in ("a.xlsx", "a.feather", "a.jsonl"):
+        (tmp_path / name).write_bytes(b"PK")
+        with pytest.raises(ValueError, match=rf"{name}: damaged, or not "):
+            read(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no data set and no file 'mons'; built in"):
         read(Path("mons"))
 

@@ -199,6 +199,8 @@ class Sparse:
         ({"a": [[1], [2]]}, "column 'a' has a list in its cells"),
         ({"a": ["x", b"\xff"]}, r"column 'a' has bytes that are not UTF-8: b'\\xff'"),
         ({"a": [1], "b": [1, 2]}, "'b' has 2"),
+        ({"a": 1.5}, r"column 'a' must be a sequence of values; got 1.5 \(one row: \[1.5\]\)"),
+        ({"a": "x"}, "column 'a' must be a sequence of values; got 'x'"),
     ],
 )
 def test_what_is_no_table(X, match):
