@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from fastnn.training.team import call_to_completion
-from fastnn.validation import refuse_dates, refuse_masked, refuse_missing_labels
+from fastnn.validation import check_sparse, refuse_dates, refuse_masked, refuse_missing_labels
 
 # Parts of messages of Python and other libraries about a single value.
 _UNNAMED = re.compile(r"not supported between|unhashable|float\(\) argument|ScalarType")
@@ -22,8 +22,9 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 
 
 def check_values(name: str, value: Any, is_label: bool = False) -> None:
-    """Raise for masked entries, and for dates unless they are labels."""
+    """Raise for masked entries, invalid sparse matrices, and dates unless they are labels."""
     refuse_masked(name, value)
+    check_sparse(name, value)
     if is_label:
         check_labels(name, value)
     else:
