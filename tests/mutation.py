@@ -107,7 +107,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
             yield "value", not value
         case ast.Constant(value=int(value) | float(value)):
             yield "value", value + 1
-        case ast.Return(value=ast.AST()):
+        case ast.Return(value=ast.AST() as value) if ast.unparse(value) != "None":
             yield "value", ast.Constant(None)
         case ast.Assign() | ast.AugAssign() | ast.Expr(value=ast.Call()):
             yield "", None  # remove the statement
@@ -305,6 +305,9 @@ class Hunt:
             chosen: set[int] = set()
             for line in lines:
                 chosen |= found.by_line.get((str(mutant.path), line), set())
+            if not chosen:  # executed on import, or by no test
+                self.left.append(mutant)
+                continue
             usual = sum(found.seconds[k] for k in chosen)
             items = _ordered(session.items, found.seconds, chosen)
 
