@@ -25,6 +25,7 @@ import numpy as np
 from fastnn.backends.codes import FAN_IN
 from fastnn.backends.interface import Rule
 from fastnn.errors import DivergenceError
+from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.network.scales import Scales, output_scales, shift_and_scale
 from fastnn.tables.checkpoints import Keeping, purpose_of
@@ -324,6 +325,8 @@ class RecipeRun(Run):
         checkpoints["n_threads"] = net.n_threads
         super().__init__(net.model, state, epochs, sizes, [batches], **checkpoints)
         start = self.start
+        steps = f"n_epochs={epochs:,}, {self.total:,} steps, a loss each,"
+        check_memory(steps, 8 * self.total)
         self.errors: list[float] = []
         self.best = Best(math.inf, -1, net.params.copy())
         # The losses of all steps are kept, so that the mean of an epoch does not depend on chunks.
