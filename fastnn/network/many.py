@@ -18,6 +18,7 @@ from fastnn.network import Network, fitting
 from fastnn.training.checkpoints import CheckpointEvery, Checkpoints, Purpose, checkpoints_requested
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
+from fastnn.training.team import is_interrupt
 from fastnn.training.threads import default_threads
 from fastnn.validation import as_array, as_integer, as_matrix, one_of
 
@@ -234,11 +235,10 @@ def fit_many(
                 future.result()
                 if bar is not None:
                     bar.one_more()
-        except KeyboardInterrupt:
+        except BaseException as error:  # Ctrl-C, or raised by a callback
             workers.stop()
-        except BaseException:  # raised by a callback
-            workers.stop()
-            raise
+            if not is_interrupt(error):
+                raise
     if errors == "raise":
         for result in results:
             if isinstance(result, DivergenceError):

@@ -42,6 +42,7 @@ from fastnn.tables.model import NoCompiledCalls, TableModel
 from fastnn.tables.recipe import Record, Samples
 from fastnn.tables.remarks import Remarks
 from fastnn.training.pool import Workers
+from fastnn.training.team import is_interrupt
 from fastnn.training.threads import default_threads
 from fastnn.validation import refuse_masked
 
@@ -500,8 +501,10 @@ def _each(train: Any, n_members: int, n_threads: int) -> list[tuple[Network, Rec
         try:
             while wait(futures, timeout=0.2).not_done:
                 pass  # return to Python regularly, so that Ctrl-C is noticed
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as cause:
             workers.stop()
+            if not is_interrupt(cause):
+                raise
     done = [future for future in futures if not future.cancelled()]
     errors = [future.exception() for future in done]
     for error in errors:
