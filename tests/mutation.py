@@ -32,13 +32,17 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KERNELS = "tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"
+KERNELS = (
+    *("tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"),
+    *("tests/network/test_taylor.py", "tests/network/test_custom.py"),
+)
+OF_KERNELS = "(numpy or reference or known_values) and not numba and not cython"
 # For each group: modules under fastnn/, and the tests that should detect changes, with pytest
 # options.
 GROUPS = {
     "kernels": (
         ["backends/numpy"],
-        [*KERNELS, "-k", "(numpy or reference) and not numba and not cython"],
+        [*KERNELS, "-k", OF_KERNELS],
     ),
     "training": (
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
