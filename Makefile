@@ -46,15 +46,15 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 # Lines and branches that the tests reach, subprocesses included; no compiled code. The suite takes
-# about twice its time; COVERAGE_ARGS may name some of the tests.
+# about twice its time; COVERAGE_ARGS may name some of the tests. Reports also if a test fails.
 COVERAGE_ARGS ?= -m "not slow"
 coverage: $(VENV)/installed-test
 	rm -f .coverage .coverage.*; mkdir -p build
-	$(BIN)/python -m coverage run -m pytest $(COVERAGE_ARGS)
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered --sort=cover
-	$(BIN)/python -m coverage json -q -o build/coverage.json
-	$(BIN)/python tools/coverage_by_folder.py build/coverage.json
+	$(BIN)/python -m coverage run -m pytest $(COVERAGE_ARGS); status=$$?; \
+	  $(BIN)/python -m coverage combine --quiet && \
+	  $(BIN)/python -m coverage report --skip-covered --sort=cover && \
+	  $(BIN)/python -m coverage json -q -o build/coverage.json && \
+	  $(BIN)/python tools/coverage_by_folder.py build/coverage.json && exit $$status
 
 # The manual, in build/docs/index.html. The gallery is run anew where a script has changed.
 docs: $(VENV)/installed-docs

@@ -129,6 +129,53 @@ def refuse_masked(name: str, value: Any) -> None:
         )
 
 
+def check_sparse(name: str, value: Any) -> None:
+    """Raise for a sparse matrix whose index arrays do not fit its shape or each other.
+
+    SciPy does not check them fully; with others, compiled code would access other memory.
+    """
+    kind = getattr(value, "format", "")
+    if not hasattr(value, "tocsr") or getattr(value, "ndim", 0) != 2:
+        return
+    wrong = f"{name} is not a valid sparse matrix: "
+    if kind == "coo":
+        for axis, (coords, length) in enumerate(
+            zip((value.row, value.col), value.shape, strict=True)
+        ):
+            if len(coords) != len(value.data):
+                raise ValueError(f"{wrong}{len(coords)} coordinates, {len(value.data)} values")
+            _check_indices(f"{wrong}{('row', 'column')[axis]} indices", coords, length)
+    elif kind in ("csr", "csc", "bsr"):
+        block = getattr(value, "blocksize", (1, 1))
+        rows, columns = (length // size for length, size in zip(value.shape, block, strict=True))
+        starts, indices = value.indptr, value.indices
+        if kind == "csc":
+            rows, columns = columns, rows
+        stored = min(len(indices), len(value.data))
+        if len(starts) != rows + 1 or starts[0] != 0 or starts[-1] > stored:
+            raise ValueError(
+                f"{wrong}indptr must have {rows + 1} numbers from 0 to at most {stored}; got "
+                f"{len(starts)} from {starts[0]} to {starts[-1]}"
+            )
+        if (starts[1:] < starts[:-1]).any():
+            raise ValueError(f"{wrong}indptr must not decrease")
+        _check_indices(f"{wrong}indices", indices[: starts[-1]], columns)
+    elif kind == "lil":
+        lengths = [
+            (len(row), len(values)) for row, values in zip(value.rows, value.data, strict=True)
+        ]
+        if any(one != other for one, other in lengths):
+            raise ValueError(f"{wrong}rows with different numbers of indices and values")
+        found = [column for row in value.rows for column in row]
+        _check_indices(f"{wrong}column indices", np.asarray(found, np.int64), value.shape[1])
+
+
+def _check_indices(name: str, indices: np.ndarray, length: int) -> None:
+    """Raise unless all indices are in [0, length)."""
+    if len(indices) and not 0 <= indices.min() <= indices.max() < length:
+        raise ValueError(f"{name} must be in [0, {length}); got {indices.min()} to {indices.max()}")
+
+
 def refuse_dates(name: str, value: Any) -> None:
     """Raise if an array or a column of a frame has dates or durations.
 

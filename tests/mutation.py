@@ -32,13 +32,17 @@ from typing import Any, NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-KERNELS = "tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"
+KERNELS = (
+    *("tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"),
+    *("tests/network/test_taylor.py", "tests/network/test_custom.py"),
+)
+OF_KERNELS = "(numpy or reference or known_values) and not numba and not cython"
 # For each group: modules under fastnn/, and the tests that should detect changes, with pytest
 # options.
 GROUPS = {
     "kernels": (
         ["backends/numpy"],
-        [*KERNELS, "-k", "(numpy or reference) and not numba and not cython"],
+        [*KERNELS, "-k", OF_KERNELS],
     ),
     "training": (
         ["training/optimizers.py", "training/state.py", "training/schedules.py"],
@@ -109,7 +113,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, object]]:
             yield "value", not value
         case ast.Constant(value=int(value) | float(value)):
             yield "value", value + 1
-        case ast.Return(value=ast.AST()):
+        case ast.Return(value=ast.AST() as value) if ast.unparse(value) != "None":
             yield "value", ast.Constant(None)
         case ast.Assign() | ast.AugAssign() | ast.Expr(value=ast.Call()):
             yield "", None  # remove the statement
@@ -307,6 +311,9 @@ class Hunt:
             chosen: set[int] = set()
             for line in lines:
                 chosen |= found.by_line.get((str(mutant.path), line), set())
+            if not chosen:  # executed on import, or by no test
+                self.left.append(mutant)
+                continue
             usual = sum(found.seconds[k] for k in chosen)
             items = _ordered(session.items, found.seconds, chosen)
 

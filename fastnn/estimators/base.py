@@ -18,7 +18,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.estimators.callbacks import Callbacks, CallbackSupportMixin
 from fastnn.estimators.checkpoints import CheckpointOptions
-from fastnn.estimators.checks import RollbackOnError, check_values, name_in_errors
+from fastnn.estimators.checks import (
+    RollbackOnError,
+    check_sum_of_weights,
+    check_values,
+    name_in_errors,
+)
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
@@ -69,6 +74,8 @@ class ScoreMixin:
         """
         check_values("y", y, is_classifier(self))
         check_values("sample_weight", sample_weight)
+        if sample_weight is not None:
+            check_sum_of_weights(sample_weight, np.float64)
         with name_in_errors("y"):
             result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
             return result
@@ -250,7 +257,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         given_X, given_y = X, y
-        with RollbackOnError(self):  # until the training begins
+        with RollbackOnError(self) as attributes:  # until the training begins
             for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
                 check_values(name, value, name == "y" and is_classifier(self))
             with name_in_errors("X or y"):
@@ -270,37 +277,46 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     f"with the network of {tuple(kept)}",
                     stacklevel=4,
                 )
-        net = self._network()
-        net.n_threads = n_threads()
-        initial_params = net.params.copy()
-        data = self._data(X, targets, weights, net.dtype)
-        dense, lost = not scipy.sparse.issparse(X), False
-        if dense:
-            advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
-            lost = warn_lost_spread("X", X, data.x, advice)
-            if net.is_regression:
-                lost |= warn_lost_spread("y", targets, data.targets, advice)
+            if weights is not None:
+                check_sum_of_weights(weights, self.coefs_[0].dtype)
+            net = self._network()
+            net.n_threads = n_threads()
+            initial_params = net.params.copy()
+            data = self._data(X, targets, weights, net.dtype)
+            dense, lost = not scipy.sparse.issparse(X), False
+            if dense:
+                advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
+                lost = warn_lost_spread("X", X, data.x, advice)
+                if net.is_regression:
+                    lost |= warn_lost_spread("y", targets, data.targets, advice)
 
-        context = self._callback_context(given_X, given_y, sample_weight, incremental)
-        try:
-            with exclusive_training(net.model):
-                if self.solver == "lbfgs":
-                    fit_lbfgs(self, net, data, context)
-                else:
-                    fit_stochastic(
-                        self, net, data, validation_data, incremental, context, checkpointing
-                    )
-            if context is not None:
-                context.end()
-            if not all_finite(net.params):
-                raise ValueError(NOT_FINITE)
-            if dense and not (incremental or lost):  # which was warned of
-                self._warn_unscaled(net, data, given_X)
-        except BaseException:
-            if not all_finite(net.params):  # useless for predictions and further training
-                net.params[:] = initial_params
-                self.__dict__.pop("_optimizer", None)
-            raise
+            context = self._callback_context(given_X, given_y, sample_weight, incremental)
+            try:
+                with exclusive_training(net.model):
+                    if self.solver == "lbfgs":
+                        fit_lbfgs(self, net, data, context, attributes)
+                    else:
+                        fit_stochastic(
+                            self,
+                            net,
+                            data,
+                            validation_data,
+                            incremental,
+                            context,
+                            checkpointing,
+                            attributes,
+                        )
+                if context is not None:
+                    context.end()
+                if not all_finite(net.params):
+                    raise ValueError(NOT_FINITE)
+                if dense and not (incremental or lost):  # which was warned of
+                    self._warn_unscaled(net, data, given_X)
+            except BaseException:
+                if not all_finite(net.params):  # useless for predictions and further training
+                    net.params[:] = initial_params
+                    self.__dict__.pop("_optimizer", None)
+                raise
         return self
 
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:

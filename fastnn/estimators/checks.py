@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from fastnn.training.team import call_to_completion
-from fastnn.validation import refuse_dates, refuse_masked, refuse_missing_labels
+from fastnn.validation import check_sparse, refuse_dates, refuse_masked, refuse_missing_labels
 
 # Parts of messages of Python and other libraries about a single value.
 _UNNAMED = re.compile(r"not supported between|unhashable|float\(\) argument|ScalarType")
@@ -22,8 +22,9 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 
 
 def check_values(name: str, value: Any, is_label: bool = False) -> None:
-    """Raise for masked entries, and for dates unless they are labels."""
+    """Raise for masked entries, invalid sparse matrices, and dates unless they are labels."""
     refuse_masked(name, value)
+    check_sparse(name, value)
     if is_label:
         check_labels(name, value)
     else:
@@ -67,6 +68,22 @@ def check_classes(y: Any) -> None:
         )
 
 
+def check_sum_of_weights(weights: Any, dtype: Any) -> None:
+    """Raise if losses times weights would leave the range of ``dtype``; zero is allowed.
+
+    Weights are not scaled, as they are for networks, because ``alpha`` is relative to their sum.
+    """
+    limits = np.finfo(dtype)
+    low, high = 1e8 * float(limits.smallest_normal), 1e-8 * float(limits.max)
+    with np.errstate(over="ignore"):
+        total = float(np.sum(weights, dtype=np.float64))
+    if total and not low <= total <= high:
+        raise ValueError(
+            f"sample_weight (times class_weight) must have a sum between {low:.0e} and {high:.0e}; "
+            f"got {total:.3g}; multiply all weights by a factor"
+        )
+
+
 def check_class_weight(weights: Any) -> None:
     """Raise ValueError unless factors of classes are numbers and not negative."""
     for label, weight in weights.items() if isinstance(weights, dict) else ():
@@ -79,7 +96,8 @@ def check_class_weight(weights: Any) -> None:
 class RollbackOnError:
     """Context that sets attributes; after an error or Ctrl-C the earlier ones are put back.
 
-    Only the attributes themselves: arrays that are changed in place stay changed.
+    Only the attributes themselves: arrays that are changed in place stay changed. After
+    :meth:`keep`, nothing is put back.
 
     Parameters
     ----------
@@ -87,14 +105,18 @@ class RollbackOnError:
     """
 
     def __init__(self, estimator: Any) -> None:
-        self.estimator, self.before = estimator, estimator.__dict__.copy()
+        self.estimator, self.before, self.kept = estimator, estimator.__dict__.copy(), False
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> RollbackOnError:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is not None:
+        if kind is not None and not self.kept:
             call_to_completion(self._restore)
+
+    def keep(self, kept: bool = True) -> None:
+        """Keep the attributes whatever happens from now on."""
+        self.kept = kept
 
     def _restore(self) -> None:
         self.estimator.__dict__ = self.before

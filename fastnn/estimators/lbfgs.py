@@ -13,6 +13,7 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.backends.tuning import tuning
+from fastnn.estimators.checks import RollbackOnError
 from fastnn.estimators.solvers import Data, check_full_batch
 from fastnn.network import Network
 from fastnn.training.pool import check_stopped
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
     from fastnn.estimators.callbacks import Callbacks
 
 
-def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks | None) -> None:
+def fit_lbfgs(
+    estimator: BaseMLP,
+    net: Network,
+    data: Data,
+    context: Callbacks | None,
+    attributes: RollbackOnError,
+) -> None:
     """Fit an estimator, in float64 for any dtype of its parameters."""
     check_full_batch(estimator, net.dropout)
     double_net = net
@@ -42,6 +49,7 @@ def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks |
 
     needs_callback = context is not None or estimator.verbose
     estimator.n_iter_, estimator.loss_ = 0, float("nan")
+    attributes.keep()
     result = lbfgs(
         double_net,
         data,
@@ -51,6 +59,9 @@ def fit_lbfgs(estimator: BaseMLP, net: Network, data: Data, context: Callbacks |
         max_fun=estimator.max_fun,
         callback=after_iteration if needs_callback else None,
     )
+    if result.interrupted and result.iterations == 0:
+        attributes.keep(False)
+        raise KeyboardInterrupt
     net.params[:] = double_net.params
     estimator.n_iter_, estimator.loss_ = result.iterations, result.loss
     stopped = context is not None and context.stopped

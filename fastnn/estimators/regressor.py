@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin
-from fastnn.estimators.checks import check_values
+from fastnn.estimators.checks import check_sum_of_weights, check_values
 from fastnn.estimators.lm import deviations
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import is_stochastic, keep
@@ -238,6 +238,8 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
             return super().score(X, y, sample_weight)
         check_values("y", y)
         check_values("sample_weight", sample_weight)
+        if sample_weight is not None:
+            check_sum_of_weights(sample_weight, np.float64)
         return self._default_score(y, self._decide(self._predict_outputs(X)), sample_weight)
 
     @staticmethod

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.checkpoints import CheckpointOptions, restore_checkpoint
-from fastnn.estimators.checks import check_values, name_in_errors
+from fastnn.estimators.checks import RollbackOnError, check_values, name_in_errors
 from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.lm import SecondOrderEpochs, check_lm
 from fastnn.estimators.solvers import Data, SolverState, make_optimizer
@@ -34,6 +34,7 @@ def fit_stochastic(
     incremental: bool,
     context: Callbacks | None,
     checkpointing: CheckpointOptions | None,
+    attributes: RollbackOnError,
 ) -> None:
     """Train by epochs until the loss or the validation score no longer improves."""
     if estimator.solver == "lm":
@@ -85,7 +86,11 @@ def fit_stochastic(
             position=None if kept is None else kept.position,
             random=random,
         )
+        attributes.keep()
         run.execute()
+        if run.stopped == "interrupted" and run.step == 0:
+            attributes.keep(False)
+            raise KeyboardInterrupt
     except BaseException:
         call_to_completion(partial(state.end, net.params))
         raise

@@ -28,6 +28,7 @@ from fastnn.experiments.jobs import cached_trainings, remove_cache
 from fastnn.experiments.result import Result
 from fastnn.extras import require
 from fastnn.training.checkpoints import differences
+from fastnn.training.team import raise_interrupt
 
 EXPERIMENTS: dict[str, Callable[..., Result]] = {
     "data": moons.data,
@@ -245,6 +246,9 @@ def run(
             report.write(results, embedded, folder, about)
             (folder / STATE_FILE).unlink(missing_ok=True)
             remove_cache(folder / CACHE_FOLDER)
+    except RuntimeError as error:
+        raise_interrupt(error)
+        raise
     finally:
         drawer.shutdown(cancel_futures=True)
     return results

@@ -59,7 +59,11 @@ class Ensemble:
         weights_ = np.ones(count) if weights is None else np.asarray(weights, np.float64)
         if weights_.shape != (count,) or not (np.isfinite(weights_) & (weights_ > 0)).all():
             raise ValueError(f"weights must be {count} positive numbers; got {weights!r}")
-        total = weights_.sum()  # if close to 1, as for weights from a file, keep the bits
+        with np.errstate(over="ignore"):
+            total = weights_.sum()  # if close to 1, as for weights from a file, keep the bits
+        if total == np.inf:
+            weights_ = weights_ / weights_.max()
+            total = weights_.sum()
         self.weights = weights_ if abs(total - 1.0) < 1e-12 else weights_ / total
         first = self.networks[0]
         for k, net in enumerate(self.networks):

@@ -16,6 +16,7 @@ from fastnn.network import Network, fitting
 from fastnn.network.fits import CheckpointFiles, Fit, Jobs, check_items, check_names
 from fastnn.training.history import History
 from fastnn.training.pool import Workers
+from fastnn.training.team import is_interrupt
 from fastnn.training.threads import default_threads
 from fastnn.validation import as_integer, one_of
 
@@ -181,11 +182,10 @@ def fit_many(
                 future.result()
                 if bar is not None:
                     bar.increment()
-        except KeyboardInterrupt:
+        except BaseException as error:  # Ctrl-C, or raised by a callback
             workers.stop()
-        except BaseException:  # raised by a callback
-            workers.stop()
-            raise
+            if not is_interrupt(error):
+                raise
     if errors == "raise":
         for result in results:
             if isinstance(result, DivergenceError):

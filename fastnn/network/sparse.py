@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.backends.tuning import tuning
 from fastnn.network.prediction import Predictor
-from fastnn.validation import check_finite
+from fastnn.validation import check_finite, check_sparse
 
 
 def is_sparse(X: Any) -> bool:
@@ -28,6 +28,7 @@ def as_rows(X: Any, n_features: int) -> Any:
         raise ValueError(f"X has {X.shape[1]} features; the network expects {n_features}")
     if X.dtype.kind not in "fiub":
         raise ValueError(f"X must be real numbers; got dtype {X.dtype}")
+    check_sparse("X", X)
     return X.tocsr()
 
 

@@ -19,6 +19,7 @@ from fastnn.tables.checkpoints import CheckpointOptions
 from fastnn.tables.realmlp import Samples
 from fastnn.tables.realmlp_training import Record
 from fastnn.training.pool import Workers
+from fastnn.training.team import is_interrupt
 from fastnn.training.threads import default_threads
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def _in_parallel(
         try:
             while wait(futures, timeout=0.2).not_done:
                 pass  # return to Python regularly, so that Ctrl-C is noticed
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as cause:
             workers.stop()
+            if not is_interrupt(cause):
+                raise
     done = [future for future in futures if not future.cancelled()]
     errors = [future.exception() for future in done]
     for error in errors:

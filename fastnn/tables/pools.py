@@ -12,6 +12,7 @@ import joblib
 from joblib.parallel import get_active_backend
 
 from fastnn.training.pool import Workers
+from fastnn.training.team import raise_interrupt
 from fastnn.training.threads import usable_cores
 
 # Arguments of a call, without the data; None if none can be started before others are finished.
@@ -87,6 +88,9 @@ def _as_ready(
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+    except RuntimeError as error:
+        raise_interrupt(error)
+        raise
     finally:
         if isinstance(executor, Workers):
             if running:  # after Ctrl-C or an error

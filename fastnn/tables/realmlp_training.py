@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import DivergenceError
+from fastnn.memory import check_memory
 from fastnn.network import Network
 from fastnn.tables.checkpoints import CheckpointOptions, fingerprint_of
 from fastnn.tables.realmlp import Samples, rule_of
@@ -162,6 +163,8 @@ class RealMLPRun(Run):
         checkpoints["n_threads"] = net.n_threads
         super().__init__(net.model, state, epochs, sizes, [batches], **checkpoints)
         start = self.start
+        steps = f"n_epochs={epochs:,}, {self.total:,} steps, a loss each,"
+        check_memory(steps, 8 * self.total)
         self.errors: list[float] = []
         self.best = BestEpoch(math.inf, -1, net.params.copy())
         # The losses of all steps are kept, so that the mean of an epoch does not depend on chunks.

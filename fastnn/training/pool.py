@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastnn.training.blas import limited_blas
-from fastnn.training.team import started_threads
+from fastnn.training.team import raise_interrupt, started_threads
 from fastnn.training.threads import usable_cores
 
 _stopped: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stopped")
@@ -129,12 +129,18 @@ def run_pieces(function: Callable[[int], Any], n_pieces: int, n_threads: int) ->
         finally:
             queue.clear()  # after an error or Ctrl-C, no thread starts another piece
 
-    pool = _get_shared_pool()
-    futures = [pool.submit(work) for _ in range(min(n_threads, n_pieces) - 1)]
+    pool, futures = _get_shared_pool(), []
     try:
-        work()
-    finally:
-        running = [future for future in futures if not future.cancel()]
-        for future in running:
-            future.result()
+        try:
+            for _ in range(min(n_threads, n_pieces) - 1):
+                futures.append(pool.submit(work))
+            work()
+        finally:
+            queue.clear()
+            running = [future for future in futures if not future.cancel()]
+            for future in running:
+                future.result()
+    except RuntimeError as error:
+        raise_interrupt(error)
+        raise
     return results

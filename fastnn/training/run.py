@@ -389,12 +389,14 @@ class FitRun(Run):
         epochs = len(losses) // self.batches
         each = losses[: epochs * self.batches].reshape(epochs, self.batches)
         validation = self.validation
+        weights = self.sizes / self.sizes.sum()
         values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
         if validation and len(values) < epochs:  # Ctrl-C came before the last validation
             values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
         best = BestEpoch() if validation is None else validation.best
         return History(
-            loss=each @ (self.sizes / self.sizes.sum()) if self.batches > 1 else each[:, 0],
+            # the rounding of a matrix product would depend on the number of epochs
+            loss=(each * weights).sum(axis=1) if self.batches > 1 else each[:, 0],
             validation_loss=values[:, 0].copy() if validation else None,
             validation_score=values[:, 1].copy() if validation else None,
             seconds=self.seconds,

@@ -39,10 +39,28 @@ def started_threads(n_threads: int) -> Iterator[ThreadPoolExecutor]:
             for _ in range(n_threads):
                 pool.submit(started.wait)
             started.wait()
-        except BaseException:
+        except BaseException as error:
             started.abort()
+            raise_interrupt(error)
             raise
         yield pool
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C caused an exception.
+
+    If it comes while a ``Condition`` waits (for the start of a thread, for the result of a Future),
+    Python raises RuntimeError, since it then releases a lock that it does not hold.
+    """
+    if isinstance(error, RuntimeError):
+        return isinstance(error.__context__, KeyboardInterrupt)
+    return isinstance(error, KeyboardInterrupt)
+
+
+def raise_interrupt(error: BaseException) -> None:
+    """Raise KeyboardInterrupt in place of an error that Ctrl-C caused."""
+    if is_interrupt(error):
+        raise KeyboardInterrupt from None
 
 
 def receives_signals() -> bool:
@@ -84,8 +102,9 @@ def run_team(
         done = run(0)
         for other in others:
             other.result()
-    except BaseException:
+    except BaseException as error:
         sync[SYNC_ABORT] = 1
+        raise_interrupt(error)
         raise
     return done
 
@@ -105,9 +124,10 @@ def run_in_worker(run: Callable[[int], int], pool: ThreadPoolExecutor, sync: np.
         # Wait for a lock, not in result(): Ctrl-C inside its Condition may raise RuntimeError.
         is_done.acquire()
         return step.result()
-    except BaseException:
+    except BaseException as error:
         sync[SYNC_ABORT] = 1
         pool.shutdown()
+        raise_interrupt(error)
         raise
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fastnn import SGD, AdaGrad, Network, RMSprop
+from fastnn import SGD, AdaGrad, Adam, Network, RMSprop
 from fastnn.backends import codes
 from fastnn.backends.numpy import losses, random, updates
 
@@ -153,6 +153,22 @@ def test_adaptive_rates(optimizer):
             expected[k] -= step
     np.testing.assert_allclose(params, expected, rtol=1e-14)
     np.testing.assert_allclose(moments[0], sums, rtol=1e-14)
+
+
+def test_adam_corrects_the_bias_of_its_moments():
+    """Kingma and Ba (2015), with epsilon as at the end of their section 2."""
+    rule = Adam(0.1, beta_1=0.75, beta_2=0.5, epsilon=0.01).for_kernels()
+    params, moments = np.array([1.0, -2.0]), np.zeros((2, 2))
+    expected, m, v = params.tolist(), [0.0, 0.0], [0.0, 0.0]
+    for t, grads in enumerate(([0.5, -1.0], [0.25, 3.0], [-2.0, 0.0]), 1):
+        updates.update(np.array(grads), 0.0, rule, 0.1, t, params, moments)
+        for k, g in enumerate(grads):
+            m[k] = 0.75 * m[k] + 0.25 * g
+            v[k] = 0.5 * v[k] + 0.5 * g * g
+            rate = 0.1 * math.sqrt(1 - 0.5**t) / (1 - 0.75**t)
+            expected[k] -= rate * m[k] / (math.sqrt(v[k]) + 0.01)
+    np.testing.assert_allclose(params, expected, rtol=1e-14)
+    np.testing.assert_allclose(moments, [m, v], rtol=1e-14)
 
 
 def test_trainable_feature_factors_match_reference():

@@ -54,6 +54,7 @@ def load(tmp_path, contents, name="a.csv", **options):
         ("True,2020-01-02", ["True,2020-01-01", "False,2021-01-01"], False),
         ("name,colour", ["bob,red", "ann,blue"], True),
         ("bob,red", ["ann,blue", "eve,red"], False),
+        ("red,red", ["ann,blue", "eve,green"], False),  # two columns have not one name
         ("0,1,2,y", ["1.5,2,3,0", "2.5,3,3,1"], True),  # DataFrame(X).to_csv(index=False)
         ("country,2019,2020,2021", ["FR,1.5,2,3", "DE,1,2,3"], True),
         ("0,1,2", ["1,2,3", "2,3,4"], False),

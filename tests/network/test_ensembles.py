@@ -81,6 +81,16 @@ def test_predict_point_gives_one_value_per_target():
     np.testing.assert_array_equal(classes.predict_point(X), classes.predict(X))
 
 
+@pytest.mark.parametrize("weights", [[5e307, 1.5e308], [1e-307, 3e-307]])
+def test_weights_are_relative(weights):
+    """Also if the sum of the weights is larger than any number."""
+    nets, _ = networks()
+    expected = fastnn.Ensemble(nets, [1, 3])
+    ensemble = fastnn.Ensemble(nets, weights)
+    np.testing.assert_allclose(ensemble.weights, [0.25, 0.75], rtol=1e-15)
+    np.testing.assert_allclose(ensemble.predict_proba(X), expected.predict_proba(X), rtol=1e-6)
+
+
 def test_mismatched_networks_raise():
     nets, _ = networks()
     other = networks("squared_error")[0][0]

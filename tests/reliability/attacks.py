@@ -31,6 +31,9 @@ TOKENS = (
 )
 
 
+SEED = int(os.environ.get("FASTNN_SEED", "0"))
+
+
 def soak():
     """Fraction of the cases of the long form; 0 for the short form."""
     return float(os.environ.get("FASTNN_SOAK", "0")) / 100
@@ -175,8 +178,8 @@ def memory_within(limit):
 
 
 def generator(*key):
-    """Random generator seeded by ``key``."""
-    return random.Random(repr(key))
+    """Random generator seeded by ``key`` and, in other rounds, by ``FASTNN_SEED``."""
+    return random.Random(repr((*key, SEED) if SEED else key))
 
 
 def zipped(members, **options):

@@ -56,6 +56,10 @@ NEEDS = {
         lambda: fastnn.TabularClassifier(n_members=10**12, backend="numpy").fit(X, Y),
         "n_members=1,000,000,000,000, a network each, needs 524,288,000,000,000,000 bytes",
     ),
+    "epochs for a table": (
+        lambda: fastnn.TabularClassifier(n_epochs=10**30, backend="numpy").fit(X, Y),
+        "n_epochs=1,000,000,000,000,000,000,000,000,000,000, .* needs 8,000,000,",
+    ),
     "estimators": (
         lambda: fastnn.MLPBaggingClassifier(n_estimators=10**30).fit(X, Y),
         "n_estimators=1,0.*00, an estimator each, needs 4,096,0.*00 bytes",

@@ -319,7 +319,27 @@ def unusable_samples():
         "a tensor in a computation": torch.tensor(X, requires_grad=True),
         "bfloat16": torch.tensor(X, dtype=torch.bfloat16),
         "sparse and complex": sp.csr_array(X.astype(complex)),
-    }
+    } | damaged_sparse()
+
+
+def damaged_sparse():
+    """Sparse samples whose index arrays do not fit: SciPy's own conversions may crash of them."""
+    damaged = {}
+    for kind, index in (("csr", 3), ("csr", -1), ("csc", 24), ("csc", 10**8), ("bsr", -(10**8))):
+        rows = getattr(sp, f"{kind}_array")(X)
+        rows.indices[1] = index
+        damaged[f"{kind} with index {index}"] = rows
+    for kind, start in (("csr", 10**6), ("csr", -4), ("csc", 1)):
+        rows = getattr(sp, f"{kind}_matrix")(X)
+        rows.indptr[2] = start
+        damaged[f"{kind} with start {start}"] = rows
+    short = sp.csr_array(X)
+    short.data = short.data[:5]
+    coordinates, lists, uneven = sp.coo_array(X), sp.lil_array(X), sp.lil_array(X)
+    coordinates.row[3] = 10**6
+    lists.rows[2][-1] = 3
+    uneven.data[2].pop()
+    return damaged | {"short": short, "COO": coordinates, "LIL": lists, "uneven": uneven}
 
 
 # Beside "X" scikit-learn says "Input", "array", "Complex data" and, of text, "dtype='numeric'".

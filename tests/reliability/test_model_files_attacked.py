@@ -313,6 +313,19 @@ def test_attacks_by_hand(tmp_path, attack):
         assert len(str(error.value)) < 1000
 
 
+@pytest.mark.parametrize(
+    "read", [storage.describe, lambda path: fastnn.load(path, backend="numpy")]
+)
+def test_a_header_of_16_mib_is_read_and_none_longer(tmp_path, read):
+    header, data = base()
+    text, path = json.dumps(header).encode().ljust(16 * MIB), tmp_path / "m"
+    put(path, joined(text, data))
+    read(path)
+    put(path, joined(text + b" ", data))
+    with pytest.raises(fastnn.ModelFormatError, match="a header of 16,777,217 bytes"):
+        read(path)
+
+
 # A description does not look at numbers and places of arrays.
 ONLY_IN_THE_ARRAYS = {
     *("NaN weight", "infinite weight", "NaN scale", "scale of zero", "negative scale"),

@@ -8,7 +8,7 @@ import functools
 
 import interrupting
 import numpy as np
-from interrupting import Kind
+from interrupting import Kind, Steps
 
 import fastnn
 
@@ -50,21 +50,41 @@ def after_two_epochs(make, backend):
     return parameters(model)
 
 
-def wrong_estimator(model, call, make, backend):
+@functools.cache
+def steps(make, backend):
+    """Steps of a training by sgd or adam that nothing interrupts."""
+    return Steps(lambda: make(backend), lambda model, result: model.loss_curve_)
+
+
+@functools.cache
+def after_epochs(make, backend, epochs):
+    """Parameters and losses after so many epochs of lbfgs or lm."""
+    model, fit = make(backend)
+    fit(epochs)
+    return parameters(model), getattr(model, "loss_curve_", model.loss_)
+
+
+def wrong_estimator(model, result, call, make, backend):
     """Describe what does not agree with the number of epochs; "" if all does."""
-    epochs, updates = getattr(model, "n_iter_", 0), 0
+    epochs = model.n_iter_
     samples, batches = (500, 1) if model.solver == "lm" else (2000, 2000 // BATCH)
-    if epochs and model.solver != "lbfgs":
+    if model.solver != "lbfgs":
         updates = model._optimizer.updates
         counters = len(model.loss_curve_), updates // batches, model.t_ / samples
         if set(counters) != {epochs}:
             return f"{epochs} epochs, {counters}"
-    if epochs and updates % batches == 0:
-        same, fit = make(backend)
-        fit(epochs)
-        losses = [getattr(each, "loss_curve_", each.loss_) for each in (same, model)]
-        if losses[0] != losses[1] or (parameters(same) != parameters(model)).any():
-            return f"not the parameters and loss of epoch {epochs}"
+    if model.solver in ("sgd", "adam"):
+        found = steps(make, backend).wrong(
+            model._network().params, model._optimizer, np.array(model.loss_curve_)
+        )
+        if found:
+            return found
+    elif epochs:
+        params, losses = after_epochs(make, backend, epochs)
+        if losses != getattr(model, "loss_curve_", model.loss_):
+            return f"not the losses of {epochs} epochs"
+        if (parameters(model) != params).any():
+            return f"not the parameters of epoch {epochs}"
     call(2)
     other = (parameters(model) != after_two_epochs(make, backend)).any()
     return "other parameters in the next training" if other else ""
@@ -78,8 +98,9 @@ def tabular(n_members, backend):
     return model, lambda epochs: model.set_params(n_epochs=epochs).fit(TABLE, LABELS[:400])
 
 
+@functools.cache
 def stopped_after(make, backend, epochs):
-    """A model interrupted after the epoch in which its first network has so many."""
+    """Parameters and predictions of a model that is interrupted at the end of an epoch."""
     model, fit = make(backend)
 
     def after_epoch(losses):
@@ -88,33 +109,38 @@ def stopped_after(make, backend, epochs):
 
     model._after_epoch = after_epoch
     fit(LAST)
-    return model
+    return model.networks_[0].params.copy(), model.predict_proba(TABLE)
 
 
-def wrong_table(model, call, make, backend):
-    """Describe what does not agree with the number of epochs; "" if all does."""
-    if hasattr(model, "networks_"):
-        for net, losses, errors, best in zip(
-            model.networks_,
-            model.loss_curves_,
-            model.validation_curves_,
-            model.best_iter_,
-            strict=True,
-        ):
-            if len(losses) != len(errors) or errors[best - 1] != min(errors):
-                return f"{len(losses)} losses, {len(errors)} errors, best epoch {best}"
-            if not np.isfinite(net.params).all():
-                return "parameters that are not finite"
-        if model.n_members == 1:
-            same = stopped_after(make, backend, model.n_iter_)
-            if (same.networks_[0].params != model.networks_[0].params).any():
-                return f"not the parameters after {model.n_iter_} epochs"
-            if (same.predict_proba(TABLE) != model.predict_proba(TABLE)).any():
-                return "other predictions"
-    call(2)
-    same, fit = make(backend)
+@functools.cache
+def table_after_two_epochs(make, backend):
+    """Predictions after a training that nothing interrupted."""
+    model, fit = make(backend)
     fit(2)
-    other = (same.predict_proba(TABLE) != model.predict_proba(TABLE)).any()
+    return model.predict_proba(TABLE)
+
+
+def wrong_table(model, result, call, make, backend):
+    """Describe what does not agree with the number of epochs; "" if all does."""
+    for net, losses, errors, best in zip(
+        model.networks_,
+        model.loss_curves_,
+        model.validation_curves_,
+        model.best_iter_,
+        strict=True,
+    ):
+        if len(losses) != len(errors) or errors[best - 1] != min(errors):
+            return f"{len(losses)} losses, {len(errors)} errors, best epoch {best}"
+        if not np.isfinite(net.params).all():
+            return "parameters that are not finite"
+    if model.n_members == 1:
+        params, predictions = stopped_after(make, backend, model.n_iter_)
+        if (params != model.networks_[0].params).any():
+            return f"not the parameters after {model.n_iter_} epochs"
+        if (predictions != model.predict_proba(TABLE)).any():
+            return "other predictions"
+    call(2)
+    other = (model.predict_proba(TABLE) != table_after_two_epochs(make, backend)).any()
     return "other predictions after the next training" if other else ""
 
 
@@ -137,7 +163,7 @@ def predictions(backend):
     return model, calls
 
 
-def wrong_predictions(model, call, make, backend):
+def wrong_predictions(model, result, call, make, backend):
     """Describe whether predictions after the interrupt differ; "" if they do not."""
     equal = (model.predict_proba(MANY_ROWS) == fitted(backend)[1]).all()
     return "" if equal else "other predictions"
@@ -152,11 +178,13 @@ def refits(backend):
     def calls(epochs):
         for k in range(epochs):
             model.fit(*tables[k % 2])
+            if model.stopped_ == "interrupted":  # in the last lines of a fit
+                return
 
     return model, calls
 
 
-def wrong_refit(model, call, make, backend):
+def wrong_refit(model, result, call, make, backend):
     """Describe whether the model is neither that of one table nor that of the other."""
     columns = model.feature_names_in_.tolist()
     rows = TABLE if "kind" in columns else {"other": X[:60, 4]}

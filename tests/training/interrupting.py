@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from fastnn.backends.tuning import tuned
 from fastnn.training import blas
+from fastnn.training.batches import Batches
 
 SEED = int(os.environ.get("FASTNN_SEED", "0"))  # for other times
 LONGEST = 0.06  # maximum seconds until the signal; a chunk of steps takes up to 0.04
@@ -76,8 +78,8 @@ class Kind(NamedTuple):
         From the name of a backend, an object and a function that is interrupted: it takes a number
         of epochs, or of repetitions.
     wrong : callable
-        ``wrong(object, function, make, backend)`` describes what is wrong after the interrupt; ""
-        if nothing is.
+        ``wrong(object, result, function, make, backend)`` describes what is wrong after the
+        interrupt; "" if nothing is. The result of the interrupted function is None if it raised.
     begun : callable or None
         Whether the call came to its first step. Otherwise it is repeated with a later signal. None:
         it may be interrupted anywhere.
@@ -86,9 +88,65 @@ class Kind(NamedTuple):
     """
 
     make: Callable[[str], tuple[Any, Callable[[int], Any]]]
-    wrong: Callable[[Any, Callable, Callable, str], str]
+    wrong: Callable[[Any, Any, Callable, Callable, str], str]
     begun: Callable[[Any], bool] | None
     longest: float = LONGEST
+
+
+class Steps:
+    """Parameters and moments, as hashes, and losses after each step of a whole training.
+
+    They are what an interrupted training is compared with. The training is done again, with twice
+    the number of epochs, if a later step is asked for: a thousand interrupts need a few trainings.
+
+    Parameters
+    ----------
+    make : callable
+        Takes no arguments; returns a new object and a function that trains it for some epochs.
+    losses : callable
+        From object and result of the function, the losses of the epochs.
+    """
+
+    def __init__(self, make, losses):
+        self.make, self.losses, self.epochs, self.hashes, self.curve = make, losses, 0, [], []
+
+    def _train(self):
+        """Train in calls of one step each."""
+        self.epochs, self.hashes = max(16, 2 * self.epochs), []
+        train = Batches.train
+
+        def recorded(batches, state, rates, *arguments, **settings):
+            done = train(batches, state, rates, *arguments, **settings)
+            self.hashes += [contents(batches.model.params, state)] * len(rates)
+            return done
+
+        model, fit = self.make()
+        Batches.train = recorded
+        try:
+            with tuned(chunk_seconds=1e-9):
+                self.curve = np.array(self.losses(model, fit(self.epochs)))
+        finally:
+            Batches.train = train
+        assert len(self.hashes) % self.epochs == 0
+        assert len(set(self.hashes)) == len(self.hashes)  # each step changes something
+
+    def wrong(self, params, state, curve=None):
+        """Describe what are not the values after so many updates, or so many losses; or ""."""
+        while state.updates > len(self.hashes) or (curve is not None and len(curve) > self.epochs):
+            self._train()
+        if state.updates and contents(params, state) != self.hashes[state.updates - 1]:
+            return f"not the parameters and moments after {state.updates} updates"
+        if curve is not None and (curve != self.curve[: len(curve)]).any():
+            return f"not the losses of {len(curve)} epochs"
+        return ""
+
+
+def contents(params, state):
+    """Hash of parameters and moments, whether or not they are exchanged with their average."""
+    moments = state.moments
+    if state.averaged:
+        params, moments = moments[-1], np.concatenate([moments[:-1], params[None]])
+    return hash(params.tobytes() + moments.tobytes())
 
 
 def quantiles(late):
@@ -121,7 +179,7 @@ class Left:
 
 
 def interrupt(kind, backend, delay, signals):
-    """Interrupt one call; return object and call, the delay, and whether it was KeyboardInterrupt.
+    """Interrupt one call; return object, result and call; the delay; whether it raised.
 
     The delay is the time in seconds from the signal until the call returned: wall-clock time, and
     CPU time, which depends little on the load of the machine.
@@ -129,15 +187,15 @@ def interrupt(kind, backend, delay, signals):
     while True:
         model, call = kind.make(backend)
         signals.order(delay)
-        raised = False
+        raised, result = False, None
         try:
-            call(10**6)
+            result = call(10**6)
         except KeyboardInterrupt:
             raised = True
         back = np.array([time.perf_counter(), time.process_time()])
         seconds = back - signals.sent_at()
         if not raised or kind.begun is None or kind.begun(model):
-            return (model, call), seconds, raised
+            return (model, result, call), seconds, raised
         delay *= 2
 
 
@@ -148,10 +206,10 @@ def check(kind, backend, count, signals):
     left = Left()
     for _ in range(count):
         delay = times.uniform(0.004, kind.longest)
-        (model, call), seconds, has_raised = interrupt(kind, backend, delay, signals)
+        interrupted, seconds, has_raised = interrupt(kind, backend, delay, signals)
         late.append(seconds)
         raised += has_raised and kind.begun is not None
-        faults += [left.wrong(), kind.wrong(model, call, kind.make, backend)]
+        faults += [left.wrong(), kind.wrong(*interrupted, kind.make, backend)]
     return {
         "wrong": [fault for fault in faults if fault],
         "raised": raised,
@@ -166,9 +224,8 @@ def main(kinds):
     # A process started with "&" by a shell ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signals = Signals()
-    result = {
-        name: check(kind, backend, int(count), signals)
-        for name, kind in kinds.items()
-        if not names or name in names
-    }
+    result = {}
+    for name in names or kinds:
+        result[name] = check(kinds[name], backend, int(count), signals)
+        print(name, json.dumps(result[name]), file=sys.stderr, flush=True)
     print(json.dumps(result))

@@ -131,6 +131,16 @@ def test_history_is_the_mean_of_batch_losses():
     assert history.validation_loss is None
 
 
+def test_losses_do_not_depend_on_the_number_of_epochs(backend):
+    """Bitwise, also if the losses of many batches are averaged."""
+    X, y = MOONS
+    settings = {"batch_size": 15, "optimizer": fastnn.SGD(0.1)}
+    whole = moons_net(backend=backend).fit(X, y, epochs=20, **settings).loss
+    for epochs in range(1, 20):
+        losses = moons_net(backend=backend).fit(X, y, epochs=epochs, **settings).loss
+        assert_bits(losses, whole[:epochs])
+
+
 def test_sample_weights_equal_repeated_samples(backend):
     # weight 3 is the sample three times, weight 0 is none
     X, y = MOONS
