@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
 from fastnn.estimators.checks import check_class_weight, check_classes
-from fastnn.estimators.parameters import interval, is_stochastic, keep
+from fastnn.estimators.parameters import interval, is_stochastic, store_parameters
 
 
 class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
@@ -193,7 +193,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         ema: float | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        keep(self, locals())
+        store_parameters(self, locals())
 
     def _loss_name(self) -> str:
         return "cross_entropy" if self.out_activation_ == "softmax" else "binary_cross_entropy"

@@ -26,6 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
 from fastnn.estimators.checks import RollbackOnError, check_values
 from fastnn.estimators.parallel import JoblibBackend
+from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
 from fastnn.validation import as_real
 
@@ -239,10 +240,7 @@ class ConformalRegressor(RegressorMixin, _Conformal):
         random_state: Any = None,
         n_jobs: int | None = None,
     ) -> None:
-        self.estimator = estimator
-        self.cv = cv
-        self.random_state = random_state
-        self.n_jobs = n_jobs
+        store_parameters(self, locals())
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         if hasattr(self.estimator, "__sklearn_tags__") and is_classifier(self.estimator):
@@ -396,11 +394,7 @@ class ConformalClassifier(ClassifierMixin, _Conformal):
         random_state: Any = None,
         n_jobs: int | None = None,
     ) -> None:
-        self.estimator = estimator
-        self.conformity_score = conformity_score
-        self.cv = cv
-        self.random_state = random_state
-        self.n_jobs = n_jobs
+        store_parameters(self, locals())
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         check_classification_targets(y)

@@ -114,7 +114,7 @@ def each_activation(activation: Any, n_hidden: int) -> list[str | CustomActivati
     return names
 
 
-def keep(estimator: BaseMLP, arguments: dict[str, Any]) -> None:
+def store_parameters(estimator: Any, arguments: dict[str, Any]) -> None:
     """Store the arguments of ``__init__`` as attributes, unchanged."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):

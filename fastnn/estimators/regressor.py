@@ -15,7 +15,7 @@ from fastnn.estimators.base import BaseMLP, ScoreMixin
 from fastnn.estimators.checks import check_sum_of_weights, check_values
 from fastnn.estimators.lm import deviations
 from fastnn.estimators.losses import LossSettings, check_not_negative
-from fastnn.estimators.parameters import is_stochastic, keep
+from fastnn.estimators.parameters import is_stochastic, store_parameters
 from fastnn.network.custom import CustomLoss
 from fastnn.network.prediction import point_prediction, regression_result
 
@@ -120,7 +120,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         beta: float = 0.5,
         regularization: str | None = None,
     ) -> None:
-        keep(self, locals())
+        store_parameters(self, locals())
 
     def _loss_name(self) -> str | CustomLoss:
         return self.loss

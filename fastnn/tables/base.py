@@ -61,33 +61,6 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         "dtype": [StrOptions({"float32", "float64"}), Options(type, {np.float32, np.float64})],
     }
 
-    def __init__(
-        self,
-        *,
-        n_epochs: int = 256,
-        n_members: int = 1,
-        time_limit: float | None = None,
-        validation_fraction: float = 0.2,
-        calibrate: bool = True,
-        log_features: bool = True,
-        columns: dict[str, str] | None = None,
-        random_state: Any = None,
-        n_threads: int | None = None,
-        backend: str = "auto",
-        dtype: Any = "float32",
-    ) -> None:
-        self.n_epochs = n_epochs
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.validation_fraction = validation_fraction
-        self.calibrate = calibrate
-        self.log_features = log_features
-        self.columns = columns
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.backend = backend
-        self.dtype = dtype
-
     # --- fitting ------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)

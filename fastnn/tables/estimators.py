@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 
 from fastnn.estimators.checks import check_class_weight, check_labels
 from fastnn.estimators.losses import LossSettings, check_not_negative
+from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
 from fastnn.tables import realmlp
 from fastnn.tables.base import BaseTabular
@@ -122,21 +123,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         backend: str = "auto",
         dtype: Any = "float32",
     ) -> None:
-        super().__init__(
-            n_epochs=n_epochs,
-            n_members=n_members,
-            time_limit=time_limit,
-            validation_fraction=validation_fraction,
-            calibrate=calibrate,
-            log_features=log_features,
-            columns=columns,
-            random_state=random_state,
-            n_threads=n_threads,
-            backend=backend,
-            dtype=dtype,
-        )
-        self.eval_metric = eval_metric
-        self.class_weight = class_weight
+        store_parameters(self, locals())
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Convert labels to class indices; with ``reset``, learn the classes."""
@@ -337,23 +324,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         backend: str = "auto",
         dtype: Any = "float32",
     ) -> None:
-        super().__init__(
-            n_epochs=n_epochs,
-            n_members=n_members,
-            time_limit=time_limit,
-            validation_fraction=validation_fraction,
-            calibrate=calibrate,
-            log_features=log_features,
-            columns=columns,
-            random_state=random_state,
-            n_threads=n_threads,
-            backend=backend,
-            dtype=dtype,
-        )
-        self.loss = loss
-        self.quantile = quantile
-        self.delta = delta
-        self.beta = beta
+        store_parameters(self, locals())
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         refuse_dates("y" if reset else "y_val", y)

@@ -49,7 +49,7 @@ def train_members(
     -------
     list of (Network, Record)
     """
-    n_members = estimator.n_members
+    n_members: int = estimator.n_members
     n_parallel = min(estimator.n_threads or default_threads(), n_members)
     limit = estimator.time_limit
     if limit is not None:

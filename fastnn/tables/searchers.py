@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 import fastnn
+from fastnn.estimators.parameters import store_parameters
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
 from fastnn.tables.fit_store import FitFolder, FitMemory, FitStore
@@ -259,22 +260,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         backend: str = "auto",
         dtype: Any = "float32",
     ) -> None:
-        self.n_trials = n_trials
-        self.n_epochs = n_epochs
-        self.cv = cv
-        self.method = method
-        self.max_ensemble = max_ensemble
-        self.scoring = scoring
-        self.calibrate = calibrate
-        self.class_weight = class_weight
-        self.time_limit = time_limit
-        self.log_features = log_features
-        self.columns = columns
-        self.folder = folder
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.backend = backend
-        self.dtype = dtype
+        store_parameters(self, locals())
 
 
 class TabularSearchRegressor(_Search, TabularRegressor):
@@ -334,17 +320,4 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         backend: str = "auto",
         dtype: Any = "float32",
     ) -> None:
-        self.n_trials = n_trials
-        self.n_epochs = n_epochs
-        self.cv = cv
-        self.method = method
-        self.max_ensemble = max_ensemble
-        self.scoring = scoring
-        self.time_limit = time_limit
-        self.log_features = log_features
-        self.columns = columns
-        self.folder = folder
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.backend = backend
-        self.dtype = dtype
+        store_parameters(self, locals())

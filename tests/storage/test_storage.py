@@ -225,7 +225,7 @@ def test_other_files_raise(tmp_path, good):
         (good[:20], "not a model file"),
         (pickle.dumps({"a": 1}), "not a model file"),
         (huge, "a header of 9,223,372,036,854,775,808 bytes"),
-        (struct.pack("<Q", 4) + b"null", "no JSON object"),
+        (struct.pack("<Q", 4) + b"null", "not a JSON object"),
         (struct.pack("<Q", len(deep)) + deep, "not a model file"),
         (struct.pack("<Q", 2) + b"\xff\xff", "not a model file"),
         (joined({"params": header["params"]}, data), "not one of fastnn"),
@@ -233,7 +233,7 @@ def test_other_files_raise(tmp_path, good):
         (joined({"__metadata__": {"fastnn": '{"a": NaN}'}}, data), "NaN is not JSON"),
         (joined({"__metadata__": {"fastnn": '{"a": 1, "a": 2}'}}, data), "a key occurs twice"),
         (joined({"__metadata__": {"fastnn": '{"a": "\\ud800"}'}}, data), "not Unicode"),
-        (joined({"__metadata__": {"fastnn": "[1]"}}, data), "no JSON object"),
+        (joined({"__metadata__": {"fastnn": "[1]"}}, data), "not a JSON object"),
     ):
         refused(tmp_path, raw, match)
 
