@@ -15,7 +15,7 @@ from helpers import load_backend
 
 import fastnn
 from fastnn.network import many
-from fastnn.tables import base
+from fastnn.tables import members
 from fastnn.training.pool import run_pieces
 from fastnn.training.team import started_threads
 
@@ -126,7 +126,7 @@ def test_several_networks(monkeypatch):
 def test_several_networks_for_a_table(monkeypatch):
     model = fastnn.TabularClassifier(n_epochs=10**6, n_members=2, n_threads=2, random_state=0)
     with monkeypatch.context() as patch:
-        patch.setattr(base, "wait", broken)
+        patch.setattr(members, "wait", broken)
         with contextlib.suppress(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted"):
             model.fit(X, Y)
     assert left() == []
