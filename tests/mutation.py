@@ -36,7 +36,7 @@ KERNELS = (
     *("tests/backends/test_reference.py", "tests/backends", "tests/network/test_jacobian.py"),
     *("tests/network/test_taylor.py", "tests/network/test_custom.py"),
 )
-OF_KERNELS = "(numpy or reference or known_values) and not numba and not cython"
+OF_KERNELS = "(numpy or reference or known_values or taylor) and not numba and not cython"
 # For each group: modules under fastnn/, and the tests that should detect changes, with pytest
 # options.
 GROUPS = {
