@@ -50,7 +50,8 @@ GROUPS = {
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
             *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
             *("tests/storage/test_training_state.py", "tests/estimators/test_estimators.py"),
-            *("tests/backends/test_updates.py", "-k", "not numba and not cython"),
+            *("tests/backends/test_updates.py", "tests/network/test_partial_fit.py"),
+            *("-k", "not numba and not cython"),
         ],
     ),
     "storage": (
