@@ -14,11 +14,15 @@ from helpers import compiled_names, load_backend
 
 from fastnn.backends import BACKENDS
 
-# The same examples in every run. No deadline, and no health check for slow tests, since functions
-# may be compiled on first use and the machine may be busy.
+# Other random numbers (`make seeds`), if not 0.
+other = int(os.environ.get("FASTNN_SEED", "0"))
+
+# The same examples in every run, unless other ones are asked for: Hypothesis ignores
+# --hypothesis-seed in a derandomized run. No deadline, and no health check for slow tests, since
+# functions may be compiled on first use and the machine may be busy.
 hypothesis.settings.register_profile(
     "fastnn",
-    derandomize=True,
+    derandomize=not other,
     deadline=None,
     max_examples=60,
     database=None,
@@ -26,10 +30,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("fastnn")
 
-# With FASTNN_SEED=k, generators that tests create with an integer seed return other numbers
-# (`make seeds`). Generators created by the package are not changed, since its results for a given
-# seed are specified.
-if other := int(os.environ.get("FASTNN_SEED", "0")):
+# With FASTNN_SEED=k, generators that tests create with an integer seed return other numbers.
+# Generators created by the package are not changed, since its results for a given seed are
+# specified.
+if other:
     usual_rng = np.random.default_rng
 
     def other_rng(seed=None):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -43,6 +45,19 @@ from fastnn.validation import all_finite
 def _native_name(activation: str | CustomActivation) -> str | CustomActivation:
     """Convert scikit-learn's name of an activation to the name in this package."""
     return NATIVE_NAMES.get(activation, activation) if isinstance(activation, str) else activation
+
+
+_lock = threading.Lock()  # of replacing the network of an estimator
+
+
+def _forget_lock() -> None:
+    """A forked process has none of the threads that may hold the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 class ScoreMixin:
@@ -118,27 +133,45 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
         Recreated if these were replaced, as by unpickling or by the user.
         """
-        key = (
+        net = self._cached()
+        if net is None:
+            with _lock:  # otherwise each of several threads would train or use a network of its own
+                net = self._cached()
+                if net is None:
+                    net = self._recreated()
+        return net
+
+    def _key(self) -> tuple:
+        """The settings that the network depends on."""
+        return (
             self._hidden_activations(),
             repr(self.dropout),
             self.backend,
             self._loss_name(),
             repr(self._loss_settings()),
         )
+
+    def _cached(self) -> Network | None:
+        """The network, unless parameters or settings have been replaced."""
         cached = self.__dict__.get("_cached_network")
-        if cached is not None:
-            net, cached_key = cached
-            parts = zip([*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True)
-            if cached_key == key and all(own is view for own, view in parts):
-                return net
+        if cached is None:
+            return None
+        net, key = cached
+        own, views = [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases]
+        if len(own) != len(views) or key != self._key():
+            return None
+        return net if all(map(operator.is_, own, views)) else None
+
+    def _recreated(self) -> Network:
+        """Create the network from ``coefs_`` and ``intercepts_``, which become views."""
         dtype = np.result_type(*self.coefs_, *self.intercepts_)
         net = self._new_network("float32" if dtype == np.float32 else "float64")
         for own, view in zip(
             [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True
         ):
             view[...] = own
-        self.coefs_, self.intercepts_ = net.weights, net.biases
-        self._cached_network = (net, key)
+        views = {"coefs_": net.weights, "intercepts_": net.biases}
+        self.__dict__.update(views, _cached_network=(net, self._key()))
         return net
 
     def _new_network(self, dtype: str) -> Network:
@@ -176,14 +209,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         n_hidden = len(layer_units) - 2
         names = each_activation(self.activation, n_hidden)
         names.append(names[-1] if names else each_activation(self.activation, 1)[0])
-        self.coefs_, self.intercepts_ = [], []
+        coefs, intercepts = [], []
         for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
             factor = 2.0 if _native_name(name) == "sigmoid" else 6.0
             bound = np.sqrt(factor / (fan_in + fan_out))
             w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
             b = self._random_state.uniform(-bound, bound, fan_out)
-            self.coefs_.append(w.astype(dtype, copy=False))
-            self.intercepts_.append(b.astype(dtype, copy=False))
+            coefs.append(w.astype(dtype, copy=False))
+            intercepts.append(b.astype(dtype, copy=False))
+        with _lock:  # at once, for predictions in other threads
+            self.__dict__.update(coefs_=coefs, intercepts_=intercepts)
         for name in ("loss_curve_", "_optimizer", "best_loss_"):
             self.__dict__.pop(name, None)
 

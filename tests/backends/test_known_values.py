@@ -8,6 +8,7 @@ import pytest
 from fastnn import SGD, AdaGrad, Adam, Network, RMSprop
 from fastnn.backends import codes
 from fastnn.backends.numpy import losses, random, updates
+from fastnn.backends.numpy.train import _flush_subnormals
 
 M64, M32 = 2**64 - 1, 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -169,6 +170,20 @@ def test_adam_corrects_the_bias_of_its_moments():
             expected[k] -= rate * m[k] / (math.sqrt(v[k]) + 0.01)
     np.testing.assert_allclose(params, expected, rtol=1e-14)
     np.testing.assert_allclose(moments, [m, v], rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_subnormal_numbers_are_flushed(dtype):
+    """The smallest normal number is kept."""
+    smallest = np.finfo(dtype).smallest_normal
+    below = np.nextafter(smallest, dtype(0))
+    params, moments = np.array([smallest, -smallest, below, -below]), np.array([[below, 1, 0, 2]])
+    moments = moments.astype(dtype)
+    _flush_subnormals(63, params, moments)
+    assert params[2] == below
+    _flush_subnormals(64, params, moments)
+    assert params.tolist() == [smallest, -smallest, 0.0, 0.0]
+    assert moments.tolist() == [[0.0, 1.0, 0.0, 2.0]]
 
 
 def test_trainable_feature_factors_match_reference():

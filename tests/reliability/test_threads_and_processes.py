@@ -310,3 +310,37 @@ def test_the_folder_in_use_is_private(tmp_path):
     used = Path(done.stdout.splitlines()[-1])
     assert list(used.glob("*.nbi"))
     assert stat.S_IMODE(used.stat().st_mode) == 0o700
+
+
+def test_predictions_during_the_fit_of_an_estimator():
+    """They are of some step, and the training ends as without them."""
+    X, y = np.random.default_rng(0).normal(size=(300, 6)), np.arange(300) % 2
+
+    def model():
+        return fastnn.MLPClassifier((8,), max_iter=3, random_state=0, backend="numpy")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected, shared = model().fit(X, y).predict_proba(X), model().fit(X, y)
+        results, over = [], threading.Event()
+
+        def predict():
+            while not over.is_set():
+                results.append(shared.predict_proba(X[:20]).sum())
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            with ThreadPoolExecutor(3) as pool:
+                running = [pool.submit(predict) for _ in range(3)]
+                try:
+                    for _ in range(10):
+                        shared.fit(X, y)
+                        np.testing.assert_array_equal(shared.predict_proba(X), expected)
+                finally:
+                    over.set()
+                for each in running:
+                    each.result()
+        finally:
+            sys.setswitchinterval(before)
+    np.testing.assert_allclose(results, 20, rtol=1e-5)
