@@ -49,8 +49,9 @@ class Record(NamedTuple):
     def done(self) -> int:
         """Number of completed steps of the chunk: those before the first non-finite loss."""
         losses = self.losses
-        if not len(losses) or math.isfinite(losses[-1]):  # they are written in order
-            return len(losses)
+        count = len(losses)
+        if not count or math.isfinite(losses[-1]):  # they are written in order
+            return count
         return int(np.isfinite(losses).argmin())
 
 
@@ -99,12 +100,19 @@ class TrainingState:
 
     # --- counters -------------------------------------------------------------------
 
+    def _counts(self) -> tuple[int, int]:
+        """Return the numbers of updates and of epochs."""
+        before, epochs, steps, batches, _ = record = self.record
+        done = record.done
+        updates = before + done
+        if self.counter is not None:
+            updates = max(updates, int(self.counter[0]))
+        return updates, epochs + (steps + done) // batches
+
     @property
     def updates(self) -> int:
         """Number of updates done with these moments."""
-        record = self.record
-        done = record.updates + (record.done if len(record.losses) else 0)
-        return done if self.counter is None else max(done, int(self.counter[0]))
+        return self._counts()[0]
 
     @property
     def steps(self) -> int:
@@ -114,7 +122,7 @@ class TrainingState:
     @property
     def epochs(self) -> int:
         """Epochs trained over all calls; the random streams continue from this number."""
-        return self.record.epochs + self.steps // self.record.batches
+        return self._counts()[1]
 
     @epochs.setter
     def epochs(self, epochs: int) -> None:
@@ -136,7 +144,7 @@ class TrainingState:
     def start_step(self, losses: np.ndarray) -> None:
         """Start a run of one step, which :meth:`end` adds to the counters."""
         losses[0] = np.nan
-        self.record = Record(self.updates, self.epochs, 0, 1, losses)
+        self.record = Record(*self._counts(), 0, 1, losses)
 
     def count_update(self, updates: int) -> None:
         """Set the number of updates after one outside of a run."""
@@ -203,7 +211,7 @@ class TrainingState:
         if best is not None:
             params[:] = best
         self.left = params.copy() if self.has_average else None
-        self.record = Record(self.updates, self.epochs)
+        self.record = Record(*self._counts())
         self.show_count()
 
     def to_dict(self, params: np.ndarray) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
