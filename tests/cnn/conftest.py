@@ -56,7 +56,11 @@ def mnist():
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Run the command in an empty folder; exit code, standard output, standard error."""
+    """Run the command in an empty folder; exit code, standard output, standard error.
+
+    TensorFlow is imported before, since the command says so when it has to wait for that.
+    """
+    pytest.importorskip("fastnn.cnn.runtime", exc_type=ImportError)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
