@@ -23,7 +23,17 @@ def test_codes(tmp_path, monkeypatch, capsys, smallest):
     table = pd.DataFrame({"zip": codes, "floor": rng.integers(0, 5, 80)})
     table["y"] = (codes == "01234") + 0.1 * table["floor"]
     table.to_csv("a.csv", index=False)
-    options = ["--target", "y", "--preset", "plain", "--epochs", "5", "--backend", "numpy"]
+    options = [
+        "--target",
+        "y",
+        "--preset",
+        "plain",
+        "--epochs",
+        "5",
+        "--backend",
+        "numpy",
+        "--no-plots",
+    ]
     main(["train", "a.csv", *options, "--out", "a"])
     advice = "--column zip=category takes the values as categories"
     assert advice in capsys.readouterr().out
@@ -53,6 +63,6 @@ def test_words_for_a_missing_target(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [f"{k},{['none', 'mild', 'severe'][k % 3]}" for k in range(30, 0, -1)]
     (tmp_path / "a.csv").write_text("a,y\n" + "\n".join([*rows, "7,"]))
-    main(["train", "a.csv", "--target", "y", "--epochs", "2", "--backend", "numpy"])
+    main(["train", "a.csv", "--target", "y", "--epochs", "2", "--backend", "numpy", "--no-plots"])
     said = "target 'y': 'none' in line 2 is no class but a missing value"
     assert said in capsys.readouterr().out

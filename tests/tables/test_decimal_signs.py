@@ -40,7 +40,7 @@ def test_column_with_its_own_decimal_sign():
     np.testing.assert_array_equal(again.transform({"price": ["5 €"], "size": ["1.5"]}), [[5, 1.5]])
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";"])
 @pytest.mark.parametrize("encoded", [True, False])
 def test_files(here, capsys, separator, encoded):
     """Training and prediction read the same numbers, whatever rows a file has."""
@@ -48,7 +48,17 @@ def test_files(here, capsys, separator, encoded):
     text = [f"{value:.2f} €".replace(".", ",") for value in VALUES]
     word = ["x", "y"] * 20 if encoded else list(range(40, 0, -1))
     write("a.csv", separator, text, size, word, VALUES, names=("price", "size", "word", "y"))
-    options = ["--preset", "plain", "--epochs", "3", "--backend", "numpy", "--out", "run"]
+    options = [
+        "--preset",
+        "plain",
+        "--epochs",
+        "3",
+        "--backend",
+        "numpy",
+        "--no-plots",
+        "--out",
+        "run",
+    ]
     assert main(["train", "a.csv", "--target", "y", *options]) in (None, 0)
     model = fastnn.load("run/model.safetensors")
     assert model.encoding.columns[0].what() == "number in €"
@@ -68,7 +78,7 @@ def test_rows_without_a_decimal_sign_are_read_as_in_training(here, capsys, form)
     if form == "{:.2f}":
         texts = [text.replace(".", ",") for text in texts]
     write("a.csv", ";", texts, range(40, 0, -1), values)
-    options = ["--epochs", "3", "--backend", "numpy", "--out", "run"]
+    options = ["--epochs", "3", "--backend", "numpy", "--no-plots", "--out", "run"]
     main(["train", "a.csv", "--target", "y", *options])
     for name, cell in (("b.csv", "1,234"), ("c.csv", "1234" if "," in form else "1.234")):
         write(name, ";", [cell], [7], names=("a", "b"))

@@ -117,7 +117,17 @@ def test_shown_by_the_command_and_in_python(tmp_path, monkeypatch, capsys):
     table = pd.DataFrame({"age": [-999, *range(20, 60), -999], "t": SECONDS.head(42)})
     table["y"] = np.sin(table["age"])
     table.to_csv("a.csv", index=False)
-    options = ["--target", "y", "--epochs", "2", "--backend", "numpy", "--preset", "plain"]
+    options = [
+        "--target",
+        "y",
+        "--epochs",
+        "2",
+        "--backend",
+        "numpy",
+        "--no-plots",
+        "--preset",
+        "plain",
+    ]
     main(["train", "a.csv", *options, "--out", "a"])
     shown = capsys.readouterr().out
     assert "column 'age': -999 in 2 of 42 rows" in shown
@@ -140,5 +150,5 @@ def test_a_total_of_the_target_is_told(tmp_path, monkeypatch, capsys):
     y = RNG.normal(5, 1, 30).round(2)
     rows = [f"{k % 7},{k % 3},{v}" for k, v in enumerate(y)]
     (tmp_path / "a.csv").write_text("a,b,y\n" + "\n".join(rows) + f"\n,,{y.sum():.2f}\n")
-    main(["train", "a.csv", "--target", "y", "--epochs", "2", "--backend", "numpy"])
+    main(["train", "a.csv", "--target", "y", "--epochs", "2", "--backend", "numpy", "--no-plots"])
     assert "its value of the target is the sum of all others" in capsys.readouterr().out
