@@ -100,7 +100,7 @@ class Model:
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
-        # Held by a call that trains the network; see fastnn.training.run.alone.
+        # Held by a call that trains the network; see fastnn.training.run.exclusive_training.
         self.training_lock = threading.Lock()
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
 
