@@ -104,19 +104,19 @@ def _pieces(wide, rows, multiplications):
 # --- a layer --------------------------------------------------------------------
 #
 # The units of a batch of one sample are contiguous (leading dimension 1). Their products are those
-# of a matrix and a vector, which are computed along the units of wide layers too.
-
-
-# One function each, which the products below share, since it takes long to compile.
+# of a matrix and a vector, which are computed along the units of wide layers too. The loops of all
+# products are two functions, each compiled once.
 
 
 @noinline
 def _weighted_rows(x, w, step_in, step_out, start, start_step, by_column, out):
+    """See :func:`fastnn.backends.numba.tiles.weighted_rows`."""
     weighted_rows(x, w, step_in, step_out, start, start_step, by_column, out)
 
 
 @noinline
 def _outer_product(x, d, accumulate, out):
+    """See :func:`fastnn.backends.numba.tiles.outer_product`."""
     outer_product(x, d, accumulate, out)
 
 

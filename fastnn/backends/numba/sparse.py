@@ -40,7 +40,7 @@ def _csr_range(x, s):
 
 @noinline
 def _sparse_sum(values, rows, n, matrix, ld, accumulate, columns, out):
-    # one function for both products, since it takes long to compile
+    """See :func:`fastnn.backends.numba.tiles.sparse_sum`; compiled once for both products."""
     sparse_sum(values, rows, n, matrix, ld, accumulate, columns, out)
 
 

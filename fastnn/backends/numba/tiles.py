@@ -184,16 +184,16 @@ def weighted_rows(typingctx, x, w, step_in, step_out, start, start_step, by_colu
 
             def starts_at(offsets, width):
                 zero = offsets[0].type(0)
-                with builder.if_else(by_column_) as (rows, numbers):
-                    with rows:
-                        vectors = [[emit.load(row, at, width) for at in offsets] for row in starts]
+                with builder.if_else(by_column_) as (from_rows, from_numbers):
+                    with from_rows:
+                        loaded = [[emit.load(row, at, width) for at in offsets] for row in starts]
                         rows_end = builder.block
-                    with numbers:
+                    with from_numbers:
                         spread = [emit.spread(emit.load(row, zero, 1), width) for row in starts]
                         numbers_end = builder.block
                 return [
-                    [emit.either(rows_end, vector, numbers_end, same) for vector in vectors_of_row]
-                    for vectors_of_row, same in zip(vectors, spread, strict=True)
+                    [emit.either(rows_end, vector, numbers_end, same) for vector in vectors]
+                    for vectors, same in zip(loaded, spread, strict=True)
                 ]
 
             def row_of(k):
