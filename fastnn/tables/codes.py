@@ -35,7 +35,6 @@ from fastnn.tables.kinds import (
     read_booleans,
     read_dates,
     read_numbers,
-    unit_of,
     units_of,
 )
 from fastnn.tables.remarks import Remarks
@@ -221,7 +220,8 @@ def learn(
     if kind == "category":
         return _learn_categories(column, max_categories, given, common)
     order = dates_order(column) if kind == "date" else "iso"
-    unit = unit_of(column) if kind == "number" else None
+    units = units_of(column) if kind == "number" else Counter()
+    unit = (cells.prevailing_unit(units) or None) if units else None
     values, odd = _read(column, kind, order, unit)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
@@ -239,7 +239,7 @@ def learn(
         fill = [float(np.median(values[~gaps]))]
         if column.values.dtype.kind == "O":
             common |= {"decimal": column.decimal}
-        return ColumnCode(fill=fill, flag=flag, floor=floor, **_units(column, unit), **common)
+        return ColumnCode(fill=fill, flag=flag, floor=floor, **_units(units, unit), **common)
     origin = float(_days(values[~gaps]).max())
     parts = {part: _part(values[~gaps], part, origin) for part in PARTS}
     used = [part for part, numbers in parts.items() if (numbers != numbers[0]).any()]
@@ -249,11 +249,10 @@ def learn(
     return ColumnCode(parts=used, fill=fill, origin=origin, flag=flag, order=order, **common)
 
 
-def _units(column: Column, unit: str | None) -> dict[str, Any]:
+def _units(units: Counter[str], unit: str | None) -> dict[str, Any]:
     """The fields of a number's code that are about its unit."""
     if unit is None:
         return {}
-    units = units_of(column)
     others = [u for u, _ in units.most_common() if u not in ("", unit)]
     others = [u.rpartition("*")[2] for u in others if cells.in_unit(1.0, u, unit) is not None]
     return {"unit": unit, "bare": units[""], "converted": list(dict.fromkeys(others))[:4]}

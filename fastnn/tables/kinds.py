@@ -122,7 +122,10 @@ def _of_texts(column: Column) -> str:
     if units:
         # 0, 1, 2 and "3+" are categories. In a column of many numbers and a few words, the words
         # count as missing values.
-        unit = unit_of(column) or ""
+        frequencies: Counter[str] = Counter()
+        for cell, own in units.items():
+            frequencies[own] += counts[cell]
+        unit = cells.prevailing_unit(frequencies)
         agree = {cell for cell, own in units.items() if cells.in_unit(1.0, own, unit) is not None}
         n_numbers = sum(counts[cell] for cell in agree)
         words = [c for c in different if not cells.is_missing(c) and c not in agree]
