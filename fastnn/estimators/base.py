@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import os
-import threading
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import pairwise
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,37 +23,17 @@ from fastnn.estimators.checks import (
     name_in_errors,
 )
 from fastnn.estimators.lbfgs import fit_lbfgs
-from fastnn.estimators.parameters import CONSTRAINTS, NATIVE_NAMES, each_activation, layer_units
+from fastnn.estimators.network_cache import NetworkMixin
+from fastnn.estimators.parameters import CONSTRAINTS, layer_units
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
 from fastnn.estimators.stochastic import fit_stochastic, samples_per_step
-from fastnn.memory import check_memory
 from fastnn.network import Network
-from fastnn.network.custom import CustomActivation
 from fastnn.network.scales import warn_lost_spread
 from fastnn.network.sparse import sparse_outputs
-from fastnn.network.spec import NetworkSpec
 from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
 from fastnn.training.run import exclusive_training
 from fastnn.training.schedules import SCHEDULES
 from fastnn.validation import all_finite
-
-
-def _native_name(activation: str | CustomActivation) -> str | CustomActivation:
-    """Convert scikit-learn's name of an activation to the name in this package."""
-    return NATIVE_NAMES.get(activation, activation) if isinstance(activation, str) else activation
-
-
-_lock = threading.Lock()  # of replacing the network of an estimator
-
-
-def _forget_lock() -> None:
-    """A forked process has none of the threads that may hold the lock."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 class ScoreMixin:
@@ -96,7 +72,7 @@ class ScoreMixin:
             return result
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):
+class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
     """Base class of classifier and regressor.
 
     Subclasses define ``_validate_input`` and ``_validation_input`` (validate the data),
@@ -112,8 +88,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
     # Fitted attributes; None without validation, or before the first epoch.
-    coefs_: list[np.ndarray]
-    intercepts_: list[np.ndarray]
     loss_curve_: list[float]
     validation_scores_: list[float] | None
     validation_loss_curve_: list[float] | None
@@ -121,106 +95,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     best_loss_: float | None
     _best_params: np.ndarray | None
 
-    # --- the network ------------------------------------------------------------
-
-    def _hidden_activations(self) -> list[str | CustomActivation]:
-        """Name in this package of each hidden layer's activation."""
-        n_hidden = len(self.coefs_) - 1
-        return [_native_name(name) for name in each_activation(self.activation, n_hidden)]
-
-    def _network(self) -> Network:
-        """The network of which ``coefs_`` and ``intercepts_`` are views of the parameters.
-
-        Recreated if these were replaced, as by unpickling or by the user.
-        """
-        net = self._cached()
-        if net is None:
-            with _lock:  # otherwise each of several threads would train or use a network of its own
-                net = self._cached()
-                if net is None:
-                    net = self._recreated()
-        return net
-
-    def _key(self) -> tuple:
-        """The settings that the network depends on."""
-        return (
-            self._hidden_activations(),
-            repr(self.dropout),
-            self.backend,
-            self._loss_name(),
-            repr(self._loss_settings()),
-        )
-
-    def _cached(self) -> Network | None:
-        """The network, unless parameters or settings have been replaced."""
-        cached = self.__dict__.get("_cached_network")
-        if cached is None:
-            return None
-        net, key = cached
-        own, views = [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases]
-        if len(own) != len(views) or key != self._key():
-            return None
-        return net if all(map(operator.is_, own, views)) else None
-
-    def _recreated(self) -> Network:
-        """Create the network from ``coefs_`` and ``intercepts_``, which become views."""
-        dtype = np.result_type(*self.coefs_, *self.intercepts_)
-        net = self._new_network("float32" if dtype == np.float32 else "float64")
-        for own, view in zip(
-            [*self.coefs_, *self.intercepts_], [*net.weights, *net.biases], strict=True
-        ):
-            view[...] = own
-        views = {"coefs_": net.weights, "intercepts_": net.biases}
-        self.__dict__.update(views, _cached_network=(net, self._key()))
-        return net
-
-    def _new_network(self, dtype: str) -> Network:
-        """Create a network with the shapes of ``coefs_`` and arbitrary parameters."""
-        sizes = [self.coefs_[0].shape[0], *(w.shape[1] for w in self.coefs_)]
-        dropout = self.dropout
-        if not isinstance(dropout, Real):
-            dropout = [float(rate) for rate in dropout]
-        # sequences or single values; the spec converts them to tuples
-        settings: dict[str, Any] = {
-            "layer_sizes": sizes,
-            "activation": self._hidden_activations(),
-            "loss": self._loss_name(),
-            "dropout": dropout,
-            "dtype": dtype,
-            **self._loss_settings(),
-        }
-        return Network._from_spec(NetworkSpec(**settings), self.backend)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        # the network is recreated on demand; in a copy its views would be separate arrays
-        return {name: value for name, value in state.items() if name != "_cached_network"}
-
     # --- fitting ------------------------------------------------------------------
-
-    def _initialize(self, layer_units: list[int], dtype: np.dtype) -> None:
-        """Set attributes for a first fit; draw weights as scikit-learn (Glorot, Bengio 2010)."""
-        n_params = sum((m + 1) * n for m, n in pairwise(layer_units))
-        check_memory(f"hidden_layer_sizes={self.hidden_layer_sizes}", 8 * n_params)
-        self.n_iter_ = 0
-        self.t_ = 0
-        self.n_layers_ = len(layer_units)
-        self.out_activation_ = self._output_activation()
-        n_hidden = len(layer_units) - 2
-        names = each_activation(self.activation, n_hidden)
-        names.append(names[-1] if names else each_activation(self.activation, 1)[0])
-        coefs, intercepts = [], []
-        for fan_in, fan_out, name in zip(layer_units[:-1], layer_units[1:], names, strict=True):
-            factor = 2.0 if _native_name(name) == "sigmoid" else 6.0
-            bound = np.sqrt(factor / (fan_in + fan_out))
-            w = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
-            b = self._random_state.uniform(-bound, bound, fan_out)
-            coefs.append(w.astype(dtype, copy=False))
-            intercepts.append(b.astype(dtype, copy=False))
-        with _lock:  # at once, for predictions in other threads
-            self.__dict__.update(coefs_=coefs, intercepts_=intercepts)
-        for name in ("loss_curve_", "_optimizer", "best_loss_"):
-            self.__dict__.pop(name, None)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -287,45 +162,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         incremental: bool = False,
         checkpointing: CheckpointOptions | None = None,
     ) -> BaseMLP:
-        hidden = layer_units(self.hidden_layer_sizes)
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        given_X, given_y = X, y
         with RollbackOnError(self) as attributes:  # until the training begins
-            for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-                check_values(name, value, name == "y" and is_classifier(self))
-            with name_in_errors("X or y"):
-                X, y = self._validate_input(X, y, incremental, reset=first)
-            if sample_weight is not None:
-                with name_in_errors("sample_weight"):
-                    sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-            weights = self._weights(sample_weight, y, incremental)
-            targets, self.n_outputs_ = self._encode(y)
-            self._random_state = check_random_state(self.random_state)
-            if first:
-                dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
-                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-            elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
-                warnings.warn(
-                    f"hidden_layer_sizes={self.hidden_layer_sizes} is ignored: training continues "
-                    f"with the network of {tuple(kept)}",
-                    stacklevel=4,
-                )
-            if weights is not None:
-                check_sum_of_weights(weights, self.coefs_[0].dtype)
-            net = self._network()
-            net.n_threads = n_threads()
+            net, data, weights, lost = self._prepare(X, y, sample_weight, incremental)
             initial_params = net.params.copy()
-            data = self._data(X, targets, weights, net.dtype)
-            dense, lost = not scipy.sparse.issparse(X), False
-            if dense:
-                advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
-                lost = warn_lost_spread("X", X, data.x, advice)
-                if net.is_regression:
-                    lost |= warn_lost_spread("y", targets, data.targets, advice)
-
-            context = self._callback_context(given_X, given_y, sample_weight, incremental)
+            context = self._callback_context(X, y, weights, incremental)
             try:
                 with exclusive_training(net.model):
                     if self.solver == "lbfgs":
@@ -345,14 +187,62 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                     context.end()
                 if not all_finite(net.params):
                     raise ValueError(NOT_FINITE)
-                if dense and not (incremental or lost):  # which was warned of
-                    self._warn_unscaled(net, data, given_X)
+                if not (scipy.sparse.issparse(data.x) or incremental or lost):
+                    self._warn_unscaled(net, data, X)
             except BaseException:
                 if not all_finite(net.params):  # useless for predictions and further training
                     net.params[:] = initial_params
                     self.__dict__.pop("_optimizer", None)
                 raise
         return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool
+    ) -> tuple[Network, Data, Any, bool]:
+        """Validate the arguments of a fit and set the attributes of a first one.
+
+        Returns
+        -------
+        net : Network
+        data : Data
+        sample_weight : ndarray or None
+            Validated.
+        lost : bool
+            Whether a warning was given that the spread of the data is lost by rounding.
+        """
+        hidden = layer_units(self.hidden_layer_sizes)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+            check_values(name, value, name == "y" and is_classifier(self))
+        with name_in_errors("X or y"):
+            X, y = self._validate_input(X, y, incremental, reset=first)
+        if sample_weight is not None:
+            with name_in_errors("sample_weight"):
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        weights = self._weights(sample_weight, y, incremental)
+        targets, self.n_outputs_ = self._encode(y)
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+        elif (kept := [w.shape[1] for w in self.coefs_[:-1]]) != hidden:
+            warnings.warn(
+                f"hidden_layer_sizes={self.hidden_layer_sizes} is ignored: training continues "
+                f"with the network of {tuple(kept)}",
+                stacklevel=5,
+            )
+        if weights is not None:
+            check_sum_of_weights(weights, self.coefs_[0].dtype)
+        net = self._network()
+        net.n_threads = n_threads()
+        data = self._data(X, targets, weights, net.dtype)
+        lost = False
+        if not scipy.sparse.issparse(X):
+            advice = "Subtract the mean first (StandardScaler), or use dtype='float64'."
+            lost = warn_lost_spread("X", X, data.x, advice, stacklevel=5)
+            if net.is_regression:
+                lost |= warn_lost_spread("y", targets, data.targets, advice, stacklevel=5)
+        return net, data, sample_weight, lost
 
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
         """Warn if training came to nothing, and the scale of the data is the likely cause."""
