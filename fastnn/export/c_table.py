@@ -251,6 +251,9 @@ class TableSource:
                 return [read, f"    x[{first}] = c == 0 ? 1 : c == 1 ? -1 : 0;"]
             return [read, f"    if (c >= 0 && c < {n})", f"        x[{first} + c] = 1;"]
         lines = [f"    v = numbers[{self._at('number', code)}];"]
+        if gaps := code.codes_of_gaps():
+            tests = " || ".join(f"v == {gap!r}".replace("inf", "INFINITY") for gap in gaps)
+            lines += [f"    if ({tests})", "        v = NAN;"]
         if code.kind == "number":
             lines.append(f"    x[{first}] = isnan(v) ? {code.fill[0]!r} : v;")
             if code.floor:
