@@ -95,19 +95,20 @@ def missing_notes(
     columns : sequence of Column
         Columns beside the target, without gaps for these values.
     """
-    from fastnn.tables.missing import declare, unmatched
+    from fastnn.tables.missing import declare, matches, unmatched
 
     if not given:
         return []
     names, notes = [column.name for column in columns], []
     declared = declared_missing(given, table, names, target)
     every = [*columns, *([target_cells(table, target)] if target not in names else [])]
-    for column in declare(every, declared):
+    for whole, column in zip(every, declare(every, declared), strict=True):
         n = 0 if column.taken is None else int(column.taken.sum())
         if n:
             what = "target" if column.name == target else "column"
             values = "value" if len(column) == 1 else "values"
-            shown = " or ".join(column.missing[:3]) + (" or ..." if column.missing[3:] else "")
+            there = [text for text in column.missing if matches(whole, [text]).any()]
+            shown = " or ".join(there[:3]) + (" or ..." if there[3:] else "")
             notes.append(
                 f"{what} {column.name!r}: {n:,} of {len(column):,} {values} taken as missing "
                 f"(--missing: {shown})"

@@ -83,12 +83,12 @@ def declare(columns: Sequence[Column], given: Mapping[str, Sequence[str]]) -> li
     """
     found = []
     for column in columns:
-        texts = dict.fromkeys([*column.missing, *given.get(column.name, ())])
+        texts = tuple(dict.fromkeys(given.get(column.name, ())))
         if column.hint == "boolean":  # 0 is another value than False
-            texts = {text: None for text in texts if number_of(text) is None}
+            texts = tuple(text for text in texts if number_of(text) is None)
         if texts:
-            taken = matches(column, list(texts))
-            column = replace(without(column, taken), missing=tuple(texts), taken=taken)
+            taken = matches(column, texts)
+            column = replace(without(column, taken), missing=texts, taken=taken)
         found.append(column)
     return found
 
