@@ -167,7 +167,7 @@ class ColumnCode(BaseModel):
         gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
         if self.taken:
             more = " or another code" if len(self.missing) > 3 else ""
-            gaps += f" ({self.taken:,} as {' or '.join(map(_short, self.missing[:3]))}{more})"
+            gaps += f", {self.taken:,} as {' or '.join(map(_short, self.missing[:3]))}{more}"
         gaps += f", such as {listed(self.odd)}" if self.odd else ""
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""

@@ -133,7 +133,7 @@ class Encoding:
         ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
         table = without_records(table)
-        columns = table if _are_columns(table) else columns_of(table)
+        columns: list[Column] = table if _are_columns(table) else columns_of(table)
         columns = declare(columns, by_column(missing_values, [column.name for column in columns]))
         kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])
@@ -158,8 +158,8 @@ class Encoding:
         encoding = cls(tuple(codes), positional=not _named(table))
         if scaling is None:
             return encoding
-        part = columns if rows is None else [column.take(rows) for column in columns]
-        shift, factor = _scales(encoding.transform(part), scaling)
+        every = columns if rows is None else [column.take(rows) for column in columns]
+        shift, factor = _scales(encoding.transform(every), scaling)
         return replace(encoding, scaling=scaling, shift=shift, factor=factor)
 
     def transform(self, table: Any, remarks: Remarks | None = None) -> np.ndarray:

@@ -491,7 +491,7 @@ def test_declared_codes_of_missing_values(tmp_path):
     """Numbers, dates and words that count as missing may be given as they are."""
     own = {"day": pd.Timestamp("1900-01-01"), "moment": pd.Timestamp("1900-01-01")}
     own |= {NAMES["number"]: -999.9, NAMES["whole"]: 77.0, "full": -999.9, "flag": -999.9}
-    own |= {name: "unknown" for name in (NAMES["town"], NAMES["text"], NAMES["two"], "colour")}
+    own |= dict.fromkeys((NAMES["town"], NAMES["text"], NAMES["two"], "colour"), "unknown")
     declared = [-999.9, "unknown", "1900-01-01", 77]
     frames = []
     for seed in (0, 1):

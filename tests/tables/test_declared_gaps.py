@@ -76,7 +76,7 @@ def test_codes_are_encoded_as_gaps_are():
     by_name = {code.name: code for code in encoding.columns}
     for name in gaps.columns:
         assert by_name[name].taken == by_name[name].gaps == gaps[name].isna().sum()
-    assert f"{gaps['age'].isna().sum()} of 60 missing (" in dict(encoding.summary())["age"]
+    assert f"{gaps['age'].isna().sum()} of 60 missing, " in dict(encoding.summary())["age"]
     # a value of all columns is missing in one where training did not have it
     column = encoding.names.index("full")
     one = coded.head(1)
