@@ -166,8 +166,8 @@ class ColumnCode(BaseModel):
             return f"left out: {self.why}"
         gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
         if self.taken:
-            more = " or another code" if len(self.missing) > 3 else ""
-            gaps += f", {self.taken:,} as {' or '.join(map(_short, self.missing[:3]))}{more}"
+            declared = _short(self.missing[0]) if len(self.missing) == 1 else "declared"
+            gaps += f", {self.taken:,} as {declared}"
         gaps += f", such as {listed(self.odd)}" if self.odd else ""
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""

@@ -519,3 +519,16 @@ def test_declared_codes_of_missing_values(tmp_path):
     assert result.stdout.startswith(f"{N} vectors, 0 wrong")
     raw = describe_table(model).raw(coded_other).numbers
     assert {-999.9, 77.0, -2208988800.0} <= set(raw.ravel().tolist())  # not replaced before
+
+
+def test_export_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"a": [-9.0, 1.0, 2.5, 7.0] * 5, "b": [0.0, 1.0, 1.0, 0.0] * 5})
+    model = fastnn.TabularClassifier(
+        n_epochs=1, columns={"b": "boolean"}, missing_values=[-9, 7], backend="numpy"
+    )
+    model.fit(frame, ["u", "v", "v", "u", "v"] * 4).save("m.safetensors")
+    for to, nan in (("m.onnx", "NaN"), ("m.c", "NAN")):
+        assert cli.main(["export", "m.safetensors", to]) == 0
+        assert f"; {nan} or -9 or 7 for a missing value" in capsys.readouterr().out
+    assert "numbers[0]  a: a number, NAN or -9 or 7 if missing" in (tmp_path / "m.c").read_text()
