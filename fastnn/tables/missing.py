@@ -83,10 +83,7 @@ def declare(columns: Sequence[Column], given: Mapping[str, Sequence[str]]) -> li
     """
     found = []
     for column in columns:
-        texts = tuple(dict.fromkeys(given.get(column.name, ())))
-        if column.hint == "boolean":  # 0 is another value than False
-            texts = tuple(text for text in texts if number_of(text) is None)
-        if texts:
+        if texts := _own(column, given):
             taken = matches(column, texts)
             column = replace(without(column, taken), missing=texts, taken=taken)
         found.append(column)
@@ -97,11 +94,16 @@ def unmatched(columns: Sequence[Column], given: Mapping[str, Sequence[str]]) -> 
     """Declared values that occur in no column, given the columns before :func:`declare`."""
     texts = dict.fromkeys(text for values in given.values() for text in values)
     for column in columns:
-        there = [text for text in texts if text in given.get(column.name, ())]
-        for text in there:
-            if matches(column, [text]).any():
+        for text in _own(column, given):
+            if text in texts and matches(column, [text]).any():
                 del texts[text]
     return list(texts)
+
+
+def _own(column: Column, given: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Declared values of a column; for booleans no numbers, since 0 is another value than False."""
+    texts = dict.fromkeys(given.get(column.name, ()))
+    return tuple(t for t in texts if column.hint != "boolean" or number_of(t) is None)
 
 
 def matches(column: Column, texts: Sequence[str]) -> np.ndarray:

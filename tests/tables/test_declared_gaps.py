@@ -176,6 +176,9 @@ def test_messages():
         model.fit(table, y)
     with pytest.warns(UserWarning, match=r"^missing_values: no column has the value '7'$"):
         model.set_params(missing_values=[-999, 7]).fit(table, y)
+    flags = {"age": table["age"], "flag": [True, True, False] * 14}  # 0 is not False
+    with pytest.warns(UserWarning, match="no column has the value '0'$"):
+        model.set_params(missing_values=[-999, 0]).fit(flags, y)
     with pytest.raises(
         ValueError, match="no column 'agee'; the table has 'age'; did you mean 'age'"
     ):
