@@ -16,7 +16,7 @@ from fastnn.cli.output import print_json, print_pairs
 from fastnn.cli.tables import MAX_ROWS
 from fastnn.export.files import TARGETS, target_of, write
 from fastnn.export.from_models import describe
-from fastnn.export.table import describe_table, what_to_pass
+from fastnn.export.table import describe_table, what_is_missing, what_to_pass
 from fastnn.network.ensemble import Ensemble
 
 TABLES = ("onnx", "c")  # formats whose exports take the original columns of a table
@@ -112,7 +112,8 @@ def input_rows(model: Any, target: str) -> dict[str, str]:
     if target == "onnx":
         return {code.name: what_to_pass(code) for code in table.columns}
     rows = {
-        code.name: f"numbers[{k}]{code.measured()}{IN_C[code.kind]}"
+        code.name: f"numbers[{k}]{code.measured()}{IN_C[code.kind]}; "
+        f"{what_is_missing(code, 'NAN')} for a missing value"
         for k, code in enumerate(table.numbers)
     }
     return rows | {
@@ -128,7 +129,7 @@ def _counted(code: Any) -> str:
 
 
 IN_C = {
-    "number": "; NAN for a missing value",
-    "boolean": ", 1 or 0; NAN for a missing value",
-    "date": ", seconds since 1970-01-01 00:00 UTC; NAN for a missing value",
+    "number": "",
+    "boolean": ", 1 or 0",
+    "date": ", seconds since 1970-01-01 00:00 UTC",
 }

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from fastnn.fields import SettingsModel, setting
 
 FILE = "File"  # panel of the help
+
+
+def _texts(values: Any) -> Any:
+    """Numbers in a list, as a TOML file may have them, as text."""
+    if not isinstance(values, list):
+        return values
+    return [str(v) if isinstance(v, (int, float)) else v for v in values]
 
 
 class FormatSettings(SettingsModel):
@@ -49,6 +58,13 @@ class FileSettings(FormatSettings):
         "detected from the values",
         panel=FILE,
         metavar="NAME=KIND",
+    )
+    missing: Annotated[list[str], BeforeValidator(_texts)] | None = setting(
+        "Value that counts as missing, such as -999 or unknown, in all columns or in one; can be "
+        "repeated.",
+        "empty cells, NA, ? and the like",
+        panel=FILE,
+        metavar="VALUE|NAME=VALUE",
     )
     gaps: Literal["fill", "drop", "error"] | None = setting(
         "Missing values: fill (with the median, and add an indicator column), drop (leave out the "

@@ -117,7 +117,8 @@ def data_with_targets(
     elif encoding is not None:
         target = named_target(description) if target is None else target
         table = read(Path(path_of(data)), format_like(description, reading))
-        dataset = encoded_again(table, encoding, target, task, reading.get("gaps"))
+        missing = _settings(description).get("missing")
+        dataset = encoded_again(table, encoding, target, task, reading.get("gaps"), missing)
         dataset.check_range(net.dtype)
     else:
         target = named_target(description) if target is None else target

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import datasets
 from fastnn.cli.data import split
 from fastnn.cli.files import file_of, format_of
+from fastnn.cli.missing import declared_missing, missing_notes, target_with_gaps
 from fastnn.cli.source import path_of
 from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.features import usable_columns
@@ -66,6 +67,8 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
     if settings.data in datasets.BUILT_IN:
         if kinds:
             raise ValueError(f"{settings.data} is built in; --column is for files")
+        if settings.missing:
+            raise ValueError(f"{settings.data} is built in; --missing is for files")
         dataset = datasets.load(
             settings.data,
             target=settings.target,
@@ -79,7 +82,8 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
     table = read(Path(path_of(settings.data)), Format(**format_of(given), texts=texts))
     name = target_name(table, settings.target)
     ignore, keep_index = settings.ignore or (), bool(settings.keep_index)
-    if not kinds and not needs_encoding(table, name, ignore, keep_index, settings.gaps):
+    plain = not kinds and not settings.missing
+    if plain and not needs_encoding(table, name, ignore, keep_index, settings.gaps):
         gaps = "error" if settings.gaps == "error" else "drop"
         dataset = dataset_of(table, name, settings.task, None, ignore, keep_index, gaps)
         if dataset.y.ndim == 1 and len(dataset.y) > 1:
@@ -184,11 +188,15 @@ def _encoded(
     """Fit an encoding to the training rows of a table, and apply it to all rows."""
     from fastnn.tables import Encoding, Remarks
     from fastnn.tables.columns import columns_of
+    from fastnn.tables.missing import declare
     from fastnn.tables.target import target_of
 
     notes = list(table.notes)
-    target = target_of(table, name, settings.task)
     columns = [column for column in columns_of(table) if column.name != name or table.X is not None]
+    declared = declared_missing(settings.missing, table, [column.name for column in columns], name)
+    notes += missing_notes(settings.missing, table, columns, name)
+    columns, table = declare(columns, declared), target_with_gaps(table, name, declared)
+    target = target_of(table, name, settings.task)
     if not columns:
         raise ValueError(
             f"{table.path}: there is no column beside the target; is the separator right? "
@@ -285,7 +293,12 @@ def _complete(
 
 
 def encoded_again(
-    table: Table, encoding: Encoding, target: str | None, task: str, gaps: str | None
+    table: Table,
+    encoding: Encoding,
+    target: str | None,
+    task: str,
+    gaps: str | None,
+    missing: Sequence[str] | None = None,
 ) -> Dataset:
     """Apply the encoding of a trained model to a table.
 
@@ -299,17 +312,24 @@ def encoded_again(
     task : {"classification", "regression"}
     gaps : {"fill", "drop", "error"} or None
         Treatment of missing values; None as "fill".
+    missing : sequence of str, optional
+        ``--missing`` of training, for the target; the encoding has it for the columns.
     """
     from fastnn.tables import Remarks
     from fastnn.tables.columns import columns_of
+    from fastnn.tables.missing import declare
     from fastnn.tables.target import target_of
 
     name = target_name(table, target)
-    found = target_of(table, name, task, constant=True)
     columns = [column for column in columns_of(table) if column.name != name or table.X is not None]
     if not columns:
         raise ValueError(f"{table.path}: there is no column beside the target")
+    names = [code.name for code in encoding.columns]
+    table = target_with_gaps(table, name, declared_missing(missing, table, names, name))
+    found = target_of(table, name, task, constant=True)
     left_out = {code.name: "drop" for code in encoding.columns if code.kind == "drop"}
+    declared = {code.name: code.missing for code in encoding.columns}
+    columns = declare(columns, declared)
     known = found.known & _complete(columns, left_out, gaps, table)
     notes = [*table.notes, *found.notes]
     remarks = Remarks()

@@ -63,10 +63,10 @@ def command(
 ) -> None:
     """Train a network and save it with its history, settings and plots.
 
-    Text, dates and missing values of a table are encoded as numbers (--column, --gaps, --preset);
-    the encoding is part of the model. Without DATA: the course's example, two moons and a 2-3-2
-    network. Settings are taken from options, the environment (FASTNN_EPOCHS, ...), --config, and
-    defaults that depend on the data, in this order.
+    Text, dates and missing values of a table are encoded as numbers (--column, --gaps, --missing,
+    --preset); the encoding is part of the model. Without DATA: the course's example, two moons and
+    a 2-3-2 network. Settings are taken from options, the environment (FASTNN_EPOCHS, ...),
+    --config, and defaults that depend on the data, in this order.
 
     Ctrl-C and SIGTERM end the training; model and checkpoint are written.
     """

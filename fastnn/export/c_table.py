@@ -14,7 +14,7 @@ from fastnn.export.c_selftest import N_VECTORS
 from fastnn.export.c_source import Source, c_string
 from fastnn.export.c_table_selftest import TableSelfTest
 from fastnn.export.plain import PlainNetwork
-from fastnn.export.table import PlainTable, RawRows
+from fastnn.export.table import PlainTable, RawRows, what_is_missing
 
 if TYPE_CHECKING:
     from fastnn.tables.codes import ColumnCode
@@ -116,12 +116,13 @@ class TableSource:
             "",
         ]
         what = {
-            "number": "a number{}, NAN if missing",
-            "boolean": "1 or 0, NAN if missing",
-            "date": f"seconds since 1970-01-01 00:00 UTC ({name}_seconds), NAN if missing",
+            "number": "a number{}",
+            "boolean": "1 or 0",
+            "date": f"seconds since 1970-01-01 00:00 UTC ({name}_seconds)",
         }
         for k, code in enumerate(self.table.numbers):
             about = what[code.kind].format(_comment(code.measured()))
+            about += f", {what_is_missing(code, 'NAN')} if missing"
             lines.append(f"numbers[{k}]  {_comment(code.name)}: {about}")
         for k, code in enumerate(self.table.categories):
             own = self.code[code.name]
@@ -251,6 +252,9 @@ class TableSource:
                 return [read, f"    x[{first}] = c == 0 ? 1 : c == 1 ? -1 : 0;"]
             return [read, f"    if (c >= 0 && c < {n})", f"        x[{first} + c] = 1;"]
         lines = [f"    v = numbers[{self._at('number', code)}];"]
+        if gaps := code.codes_of_gaps():
+            tests = " || ".join(f"v == {gap!r}".replace("inf", "INFINITY") for gap in gaps)
+            lines += [f"    if ({tests})", "        v = NAN;"]
         if code.kind == "number":
             lines.append(f"    x[{first}] = isnan(v) ? {code.fill[0]!r} : v;")
             if code.floor:

@@ -168,7 +168,7 @@ class _Parts:
         if not codes:
             return
         x = self._double(codes, given)
-        gaps = self.graph.add("IsNaN", x)
+        gaps = self._gaps(codes, x, given)
         fill = self._constant("fill", [code.fill[0] for code in codes])
         x = self.graph.add("Where", gaps, fill, x)
         self.add(x, [self.slots[c.name][0] for c in codes])
@@ -177,6 +177,16 @@ class _Parts:
             logs = self.graph.add("Log", self.graph.add("Max", x, floor))
             self.add(logs, [self.slots[c.name][1] if c.floor else -1 for c in codes])
         self._add_flags(codes, gaps)
+
+    def _gaps(self, codes: list[ColumnCode], x: str, given: np.dtype) -> str:
+        """Mask of NaN and of the numbers that count as missing, in the precision of the input."""
+        gaps = self.graph.add("IsNaN", x)
+        declared = [code.codes_of_gaps() for code in codes]
+        for k in range(max(map(len, declared))):
+            values = [row[k] if k < len(row) else np.nan for row in declared]  # NaN equals nothing
+            same = self.graph.add("Equal", x, self._constant("gap", np.array(values, given)))
+            gaps = self.graph.add("Or", gaps, same)
+        return gaps
 
     def _add_flags(self, codes: list[ColumnCode], gaps: str) -> None:
         slots = [self.slots[code.name][-1] if code.flag else -1 for code in codes]
@@ -188,6 +198,9 @@ class _Parts:
         if not codes:
             return
         x = self._double(codes, given)
+        if any(code.codes_of_gaps() for code in codes):
+            nan = self._constant("nan", np.nan)
+            x = self.graph.add("Where", self._gaps(codes, x, given), nan, x)
         one, zero = self._constant("one", 1.0), self._constant("zero", 0.0)
         no = self.graph.add("Where", self.graph.add("Equal", x, zero), one, zero)
         yes = self.graph.add("Where", self.graph.add("Equal", x, one), one, zero)
@@ -211,6 +224,7 @@ class _Parts:
         known = (
             dict(zip(code.categories, (1.0, -1.0), strict=True)) if code.categories else _words()
         )
+        known = {word: value for word, value in known.items() if not is_declared(word, code)}
         x = graph.add(
             "LabelEncoder",
             code.name,
@@ -226,7 +240,7 @@ class _Parts:
         if not codes:
             return
         seconds = self._concat([code.name for code in codes])
-        gaps = self.graph.add("IsNaN", seconds)
+        gaps = self._gaps(codes, seconds, DOUBLE)
         seconds = self.graph.add("Where", gaps, self._constant("zero", 0.0), seconds)
         origins = [code.origin for code in codes]
         for part, x in self._date_parts(seconds, origins).items():
@@ -280,6 +294,14 @@ class _Parts:
             "hour": do("Div", rest(seconds, 86400.0), 3600.0),
             "age": age,
         }
+
+
+def is_declared(word: str, code: ColumnCode) -> bool:
+    """Whether a word for yes or no counts as missing."""
+    from fastnn.tables.columns import Column
+    from fastnn.tables.missing import matches
+
+    return bool(matches(Column(code.name, np.array([word], object)), code.missing)[0])
 
 
 def _words() -> dict[str, float]:

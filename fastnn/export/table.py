@@ -249,15 +249,22 @@ def _of_pipeline(model: Any) -> PlainTable | None:
 
 def what_to_pass(code: ColumnCode, dtype: str = "double") -> str:
     """Describe an input of an exported graph."""
+    dtype = "double" if code.kind == "date" else dtype
     if code.kind == "category":
         return 'text; "" for a missing value'
     if code.kind == "boolean":
         if code.texts:
             return 'text, yes or no, true or false, 1 or 0; "" for a missing value'
-        return f"{dtype}, 1 or 0; NaN for a missing value"
+        return f"{dtype}, 1 or 0; {what_is_missing(code)} for a missing value"
     if code.kind == "date":
-        return "double, seconds since 1970-01-01 00:00 UTC; NaN for a missing value"
-    return f"{dtype}{code.measured()}; NaN for a missing value"
+        dtype += ", seconds since 1970-01-01 00:00 UTC"
+    return f"{dtype}{code.measured()}; {what_is_missing(code)} for a missing value"
+
+
+def what_is_missing(code: ColumnCode, nan: str = "NaN") -> str:
+    """The numbers that mean a missing value, such as "NaN or -999"."""
+    gaps = [f"{gap:.15g}" for gap in code.codes_of_gaps()]
+    return " or ".join([nan, *gaps[:3], *(["..."] if gaps[3:] else [])])
 
 
 def _numbers_of(code: ColumnCode, column: Column) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from datetime import timedelta
+from datetime import date, timedelta
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -33,6 +33,7 @@ from fastnn.tables.doubts import doubts
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
 from fastnn.tables.members import train_members
+from fastnn.tables.missing import by_column, declare, unmatched
 from fastnn.tables.model import NoCompiledCalls, TableModel
 from fastnn.tables.remarks import Remarks
 from fastnn.validation import refuse_masked
@@ -55,6 +56,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         "calibrate": ["boolean"],
         "log_features": ["boolean"],
         "columns": [dict, None],
+        "missing_values": [Real, str, date, list, tuple, set, np.ndarray, dict, None],
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "backend": [StrOptions({"auto", *BACKENDS})],
@@ -131,7 +133,7 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
         checkpointing: CheckpointOptions | None,
     ) -> None:
         refuse_masked("X", X)
-        columns = self._read(X, reset=True)
+        columns = self._declared(self._read(X, reset=True))
         rows, weights = self._rows(columns, y, sample_weight)
         check_consistent_length(columns[0].values, y)
         columns = columns if rows is None else [column.take(rows) for column in columns]
@@ -286,6 +288,13 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 f"is required by {type(self).__name__}."
             )
         return columns
+
+    def _declared(self, columns: list[Column]) -> list[Column]:
+        """Training columns with gaps for ``missing_values``; warn of values that do not occur."""
+        given = by_column(self.missing_values, [column.name for column in columns])
+        for text in unmatched(columns, given):
+            warnings.warn(f"missing_values: no column has the value {text!r}", stacklevel=5)
+        return declare(columns, given)
 
     # --- results -------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ date
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 from unicodedata import normalize
@@ -37,6 +38,7 @@ from fastnn.tables.kinds import (
     read_numbers,
     units_of,
 )
+from fastnn.tables.missing import matches, moments, numbers_of, without
 from fastnn.tables.remarks import Remarks
 
 PARTS = ("year", "month", "weekday", "hour", "age")  # age: days before the latest training date
@@ -88,6 +90,10 @@ class ColumnCode(BaseModel):
     floor : float
         For numbers with a logarithm: the smallest training value, at which smaller values are
         clipped before the logarithm is taken. 0: no logarithm.
+    missing : list of str
+        Values that count as missing, as the user declared. Numbers and dates are compared as such.
+    taken : int
+        Number of training rows with such a value.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -111,6 +117,8 @@ class ColumnCode(BaseModel):
     bare: int = Field(default=0, ge=0)
     converted: list[str] = []
     floor: float = Field(default=0.0, ge=0)
+    missing: list[str] = []
+    taken: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> ColumnCode:
@@ -139,6 +147,14 @@ class ColumnCode(BaseModel):
             return [f"{self.name}={category}" for category in self.categories]
         return []
 
+    def codes_of_gaps(self) -> list[float]:
+        """Numbers that count as missing: in the column's unit, or for dates seconds since 1970."""
+        if self.kind == "number" or (self.kind == "boolean" and not self.texts):
+            return numbers_of(self.missing).tolist()
+        if self.kind == "date":
+            return (moments(self.missing, self.order).astype(np.int64) / 1e6).tolist()
+        return []
+
     def measured(self) -> str:
         """In what a number is measured, such as " in kg"; empty for other columns."""
         base = (self.unit or "").partition("*")[0]
@@ -149,6 +165,9 @@ class ColumnCode(BaseModel):
         if self.kind == "drop":
             return f"left out: {self.why}"
         gaps = f"; {self.gaps:,} of {self.rows:,} missing" if self.gaps else ""
+        if self.taken:
+            declared = _short(self.missing[0]) if len(self.missing) == 1 else "declared"
+            gaps += f", {self.taken:,} as {declared}"
         gaps += f", such as {listed(self.odd)}" if self.odd else ""
         if self.kind == "number":
             how = f" (filled with {self.fill[0]:.6g})" if self.gaps else ""
@@ -214,7 +233,8 @@ def learn(
         If a number is infinite, or if the values do not suit the given kind.
     """
     kind, n = found.kind, len(column)
-    common: dict[str, Any] = {"name": column.name, "rows": n}
+    common: dict[str, Any] = {"name": column.name, "rows": n, "missing": list(column.missing)}
+    common["taken"] = 0 if column.taken is None else int(column.taken.sum())
     if kind == "drop":
         return ColumnCode(kind="drop", why=found.why, **common)
     if kind == "category":
@@ -222,7 +242,7 @@ def learn(
     order = dates_order(column) if kind == "date" else "iso"
     units = units_of(column) if kind == "number" else Counter()
     unit = (cells.prevailing_unit(units) or None) if units else None
-    values, odd = _read(column, kind, order, unit)
+    values, odd = _read(column, kind, order, unit, column.missing)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
         raise ValueError(f"column {column.name!r} is not a {kind}: {odd[0]!r}")
@@ -299,22 +319,35 @@ def _short(category: str) -> str:
     return line if len(line) <= 30 else line[:27] + "..."
 
 
-def _read(column: Column, kind: str, order: str, unit: str | None) -> tuple[np.ndarray, list[str]]:
-    """A column as numbers or dates, and the distinct values that cannot be read as such."""
-    if kind == "date":
-        return read_dates(column, order)
-    return read_numbers(column, unit) if kind == "number" else read_booleans(column)
+def _read(
+    column: Column, kind: str, order: str, unit: str | None, missing: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """A column as numbers or dates, and the distinct values that cannot be read as such.
+
+    Values that count as missing are compared again, since they may be written in another way, with
+    a unit or as a date in another order.
+    """
+    if kind == "boolean":
+        return read_booleans(column)
+    values, odd = read_dates(column, order) if kind == "date" else read_numbers(column, unit)
+    if missing:
+        codes = moments(missing, order) if kind == "date" else numbers_of(missing)
+        gap = np.datetime64("NaT") if kind == "date" else np.nan
+        values = np.where(np.isin(values, codes), gap, values)
+    return values, odd
 
 
 def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) -> None:
     """Encode one column into ``out``, shape (rows, encoded columns), which must be zero."""
-    if code.kind == "category":
-        _encode_categories(code, column, out, remarks)
-        return
     if code.decimal is not None and column.values.dtype.kind == "O":
         sign = cells.own_decimal_sign(column.values.tolist(), code.decimal)
         column = replace(column, decimal=sign)
-    values, odd = _read(column, code.kind, code.order, code.unit)
+    if code.missing and not (code.texts and column.values.dtype.kind == "f"):
+        column = without(column, matches(column, code.missing))
+    if code.kind == "category":
+        _encode_categories(code, column, out, remarks)
+        return
+    values, odd = _read(column, code.kind, code.order, code.unit, code.missing)
     odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:
         remarks.add_odd(code.name, code.kind, odd)

@@ -35,19 +35,26 @@ class Column:
         Kind according to the column's type in the table; booleans are stored as 1.0 and 0.0.
     decimal : {".", ","}
         Decimal separator in strings.
+    missing : tuple of str
+        Values that the user declared as missing; gaps stand in their place.
+    taken : ndarray of bool, shape (rows,), or None
+        Mask of the rows with such a value.
     """
 
     name: str
     values: np.ndarray
     hint: str | None = None
     decimal: str = "."
+    missing: tuple[str, ...] = ()
+    taken: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: np.ndarray) -> Column:
         """The column with the given rows."""
-        return Column(self.name, self.values[rows], self.hint, self.decimal)
+        taken = None if self.taken is None else self.taken[rows]
+        return replace(self, values=self.values[rows], taken=taken)
 
     @property
     def gaps(self) -> np.ndarray:

@@ -126,7 +126,8 @@ def _of_codes(values: np.ndarray, n_rows: int) -> str:
         if apart > high - low or (extreme < 0 <= low):
             return (
                 f": {extreme:g} in {count:,} of {n_rows:,} rows stands apart from {low:g} to "
-                f"{high:g}; if it means a missing value, empty these cells"
+                f"{high:g}; if it means a missing value: --missing {extreme:g} "
+                f"(missing_values={extreme:g})"
             )
     return ""
 

@@ -33,6 +33,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     log_features : bool, default=False
         Add the logarithm of positive numbers with a long tail (skewness above 1, at least ten
         values) as a further column, unless the kind is given.
+    missing_values : number, str, list of them, or dict by column name, optional
+        Values that count as missing, such as -999, ``[-999, "unknown"]`` or ``{"age": [0, 999]}``,
+        when training and later. Numbers and dates are compared as such: ``"-999,0"`` is -999.
 
     Attributes
     ----------
@@ -76,12 +79,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         max_categories: int = 256,
         keep_index: bool = False,
         log_features: bool = False,
+        missing_values: Any = None,
     ) -> None:
         self.columns = columns
         self.scaling = scaling
         self.max_categories = max_categories
         self.keep_index = keep_index
         self.log_features = log_features
+        self.missing_values = missing_values
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the columns.
@@ -121,6 +126,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             max_categories=as_integer("max_categories", self.max_categories, 2),
             keep_index=self.keep_index,
             log_features=self.log_features,
+            missing_values=self.missing_values,
         )
         self._set_names()
         return self

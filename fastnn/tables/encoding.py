@@ -20,6 +20,7 @@ from fastnn.network.scales import apply_smooth_clip
 from fastnn.tables.codes import ColumnCode, encode, learn
 from fastnn.tables.columns import Column, columns_of, without_records
 from fastnn.tables.kinds import KINDS, Guess, guess
+from fastnn.tables.missing import by_column, declare
 from fastnn.tables.remarks import Remarks
 
 SCALINGS = ("robust-clip", "standard", None)
@@ -97,6 +98,7 @@ class Encoding:
         max_categories: int = 256,
         keep_index: bool = False,
         log_features: bool = False,
+        missing_values: Any = None,
         rows: np.ndarray | None = None,
     ) -> Encoding:
         """Learn an encoding.
@@ -107,7 +109,7 @@ class Encoding:
             A table, or a mapping of columns.
         kinds : mapping of str to str, optional
             Kinds of columns by name, instead of detecting them.
-        scaling, max_categories, keep_index, log_features
+        scaling, max_categories, keep_index, log_features, missing_values
             See :class:`fastnn.tables.TableEncoder`.
         rows : ndarray of int, optional
             Rows to learn from; kinds are detected from all rows. Default: all.
@@ -131,7 +133,8 @@ class Encoding:
         ('colour=blue', 'stars=1', 'stars=2', 'stars=3')
         """
         table = without_records(table)
-        columns = table if _are_columns(table) else columns_of(table)
+        columns: list[Column] = table if _are_columns(table) else columns_of(table)
+        columns = declare(columns, by_column(missing_values, [column.name for column in columns]))
         kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])
         codes = []
@@ -155,8 +158,8 @@ class Encoding:
         encoding = cls(tuple(codes), positional=not _named(table))
         if scaling is None:
             return encoding
-        part = columns if rows is None else [column.take(rows) for column in columns]
-        shift, factor = _scales(encoding.transform(part), scaling)
+        every = columns if rows is None else [column.take(rows) for column in columns]
+        shift, factor = _scales(encoding.transform(every), scaling)
         return replace(encoding, scaling=scaling, shift=shift, factor=factor)
 
     def transform(self, table: Any, remarks: Remarks | None = None) -> np.ndarray:

@@ -56,6 +56,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     columns : dict of str to str, optional
         Kinds of columns by name, instead of detecting them: "number", "boolean", "category",
         "date" or "drop". Columns of arrays are called x0, x1, ...
+    missing_values : number, str, list of them, or dict by column name, optional
+        Values that count as missing, such as -999, ``[-999, "unknown"]`` or ``{"age": [0, 999]}``,
+        when training and later. Numbers and dates are compared as such: ``"-999,0"`` is -999.
+        Targets are not compared.
     random_state : int, RandomState or None
         Determines held-out rows, initial weights and sample order.
     n_threads : int, optional
@@ -118,6 +122,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         log_features: bool = True,
         class_weight: Any = None,
         columns: dict[str, str] | None = None,
+        missing_values: Any = None,
         random_state: Any = None,
         n_threads: int | None = None,
         backend: str = "auto",
@@ -260,7 +265,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         "squared_error", "absolute_error", "huber", "poisson" (targets not negative), "gaussian" (a
         mean and a deviation, see ``predict``) or "quantile", as for :class:`MLPRegressor`. The
         recipe was tuned with "squared_error".
-    n_epochs, n_members, time_limit, validation_fraction, log_features, columns
+    n_epochs, n_members, time_limit, validation_fraction, log_features, columns, missing_values
         As for :class:`TabularClassifier`; the best epoch has the smallest squared error, or with
         another loss the smallest loss.
     calibrate : bool, default=True
@@ -316,6 +321,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         calibrate: bool = True,
         log_features: bool = True,
         columns: dict[str, str] | None = None,
+        missing_values: Any = None,
         quantile: float | Sequence[float] = 0.5,
         delta: float = 1.0,
         beta: float = 0.5,

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 import fastnn
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network.ensemble import Ensemble
+from fastnn.tables.base import BaseTabular
 from fastnn.tables.estimators import TabularClassifier, TabularRegressor
 from fastnn.tables.fit_store import FitFolder, FitMemory, FitStore
 from fastnn.tables.search import Plan, SearchResult, search
@@ -31,6 +32,7 @@ _CONSTRAINTS: dict[str, list] = {
     "scoring": [StrOptions(set(get_scorer_names())), None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "log_features": ["boolean"],
+    "missing_values": BaseTabular._parameter_constraints["missing_values"],
     "folder": [str, os.PathLike, None],
     "n_jobs": [Integral, None],
 }
@@ -191,7 +193,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
     scoring : str, optional
         Name of a scikit-learn scorer; default: accuracy. With a scorer that uses probabilities,
         there is no label smoothing, and the best epoch has the smallest cross-entropy.
-    calibrate, class_weight, log_features, columns, backend, dtype
+    calibrate, class_weight, log_features, columns, missing_values, backend, dtype
         As for :class:`TabularClassifier`.
     time_limit : float, optional
         Seconds after which the search ends with the completed trials; the result depends on the
@@ -254,6 +256,7 @@ class TabularSearchClassifier(_Search, TabularClassifier):
         time_limit: float | None = None,
         log_features: bool = True,
         columns: dict[str, str] | None = None,
+        missing_values: Any = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -270,7 +273,9 @@ class TabularSearchRegressor(_Search, TabularRegressor):
     ----------
     n_trials, n_epochs, cv, method, max_ensemble : various
         As for :class:`TabularSearchClassifier`.
-    time_limit, log_features, columns, folder, random_state, n_jobs, backend, dtype : various
+    time_limit, log_features, columns, missing_values, folder, random_state : various
+        As for :class:`TabularSearchClassifier`.
+    n_jobs, backend, dtype : various
         As for :class:`TabularSearchClassifier`.
     scoring : str, optional
         Name of a scikit-learn scorer; default: R^2.
@@ -314,6 +319,7 @@ class TabularSearchRegressor(_Search, TabularRegressor):
         time_limit: float | None = None,
         log_features: bool = True,
         columns: dict[str, str] | None = None,
+        missing_values: Any = None,
         folder: str | os.PathLike | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,

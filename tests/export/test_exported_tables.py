@@ -482,3 +482,53 @@ def test_old_files_with_numeric_booleans(models):
 def test_network_exports_do_not_import_sklearn(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastnn.tables.base", None)  # which needs it
     assert describe_table(fastnn.Network([2, 3, 2], random_state=0)) is None
+
+
+# --- declared gaps --------------------------------------------------------------------------
+
+
+def test_declared_codes_of_missing_values(tmp_path):
+    """Numbers, dates and words that count as missing may be given as they are."""
+    own = {"day": pd.Timestamp("1900-01-01"), "moment": pd.Timestamp("1900-01-01")}
+    own |= {NAMES["number"]: -999.9, NAMES["whole"]: 77.0, "full": -999.9, "flag": -999.9}
+    own |= dict.fromkeys((NAMES["town"], NAMES["text"], NAMES["two"], "colour"), "unknown")
+    declared = [-999.9, "unknown", "1900-01-01", 77]
+    frames = []
+    for seed in (0, 1):
+        gaps = table_of(seed, bool(seed)).astype({"flag": float})
+        gaps.loc[5, ["flag", "full", NAMES["two"], "moment"]] = None
+        gaps[NAMES["whole"]] = gaps[NAMES["whole"]].replace(77.0, 1.0)
+        frames.append((gaps, gaps.fillna(own)))
+    (train, coded), (other, coded_other) = frames
+    y = TARGETS["classes"](train.astype({"flag": bool}))
+    kinds = {"code": "category", "flag": "boolean"}
+    options = {"columns": kinds, "n_epochs": 2, "random_state": 0, "backend": "numpy"}
+    model = fastnn.TabularClassifier(missing_values=declared, **options).fit(coded, y)
+    expected = model.predict_proba(other)
+    np.testing.assert_array_equal(model.predict_proba(coded_other), expected)
+    made = export.to_onnx(model)
+    found = run_onnx(made, coded_other)["probabilities"]
+    np.testing.assert_array_equal(found, run_onnx(made, other)["probabilities"])
+    assert_same(found, expected, "float32")
+    in_float32 = export.to_onnx(model, input_dtype="float32")
+    np.testing.assert_array_equal(
+        run_onnx(in_float32, coded_other)["probabilities"],
+        run_onnx(in_float32, other)["probabilities"],
+    )
+    result = compiled(tmp_path, export.to_c(model, vectors=coded_other), "-DMODEL_TEST")
+    assert result.stdout.startswith(f"{N} vectors, 0 wrong")
+    raw = describe_table(model).raw(coded_other).numbers
+    assert {-999.9, 77.0, -2208988800.0} <= set(raw.ravel().tolist())  # not replaced before
+
+
+def test_export_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"a": [-9.0, 1.0, 2.5, 7.0] * 5, "b": [0.0, 1.0, 1.0, 0.0] * 5})
+    model = fastnn.TabularClassifier(
+        n_epochs=1, columns={"b": "boolean"}, missing_values=[-9, 7], backend="numpy"
+    )
+    model.fit(frame, ["u", "v", "v", "u", "v"] * 4).save("m.safetensors")
+    for to, nan in (("m.onnx", "NaN"), ("m.c", "NAN")):
+        assert cli.main(["export", "m.safetensors", to]) == 0
+        assert f"; {nan} or -9 or 7 for a missing value" in capsys.readouterr().out
+    assert "numbers[0]  a: a number, NAN or -9 or 7 if missing" in (tmp_path / "m.c").read_text()

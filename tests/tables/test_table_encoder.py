@@ -256,6 +256,7 @@ def test_parameters_as_sklearn_has_them():
         "columns": {"a": "drop"},
         "keep_index": False,
         "log_features": False,
+        "missing_values": None,
         "max_categories": 7,
         "scaling": "standard",
     }
