@@ -40,11 +40,22 @@ def model_path(model: Path) -> Path:
 
 
 def open_table_model(model: Path, backend: Enum) -> tuple[Network, Description, Encoding | None]:
-    """Load a model of any kind: its network, its description and its encoding (None if absent)."""
+    """Load a model of any kind: its network, its description and its encoding (None if absent).
+
+    Raises
+    ------
+    ValueError
+        For a checkpoint of ``fastnn train``, whose predictions for columns would be wrong.
+    """
     path = model_path(model)
     # A network, an estimator or a table model, each with its own type of description.
     net: Any = storage.load(path, backend=backend.value)
     description: Any = storage.describe(path)
+    if description.run is not None and "settings" in description.training:
+        raise ValueError(
+            f"{path}: is a checkpoint of fastnn train, without names, scale and encoding of the "
+            f"columns; take {MODEL_FILE}, which fastnn train --resume {path.parent} writes"
+        )
     encoding = None
     if description.table is not None:
         net, encoding = net.network, net.encoding

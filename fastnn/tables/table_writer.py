@@ -25,6 +25,8 @@ _NOT_WRITTEN |= {".xls", ".xlsx", ".xz", ".zip", ".zst"}
 class TableWriter:
     """Context manager that writes rows with additional columns; a file is written atomically.
 
+    In delimited text, additional numbers have the decimal sign of the table.
+
     Parameters
     ----------
     out : Path or None
@@ -118,9 +120,9 @@ class TableWriter:
             if self._parquet:
                 self._write_parquet(part, more)
                 return
-            extra = zip(*more.values(), strict=True)
+            extra, decimal = zip(*more.values(), strict=True), part.table.decimal
             rows = (
-                [_cell(value) for value in chain(row, others)]
+                [_cell(value, decimal) for value in chain(row, others)]
                 for row, others in zip(part.rows, extra, strict=True)
             )
             self._csv.writerows(rows)
@@ -170,8 +172,13 @@ def whole(column: np.ndarray) -> np.ndarray:
     return found if gaps.any() else column.astype(np.int64)
 
 
-def _cell(value: Any) -> Any:
-    """A value as written: an empty string for None and NaN, dates with times in ISO 8601."""
+def _cell(value: Any, decimal: str) -> Any:
+    """A value as written: an empty string for None and NaN, dates with times in ISO 8601.
+
+    Numbers have the decimal sign of the table, since its other columns keep theirs.
+    """
     if value is None or value != value:
         return ""
+    if decimal == "," and isinstance(value, float):
+        return str(value).replace(".", ",")
     return value.isoformat(" ") if hasattr(value, "hour") else value

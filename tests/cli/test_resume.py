@@ -259,6 +259,13 @@ def test_a_model_is_no_checkpoint(run, tmp_path):
     assert "not a checkpoint of fastnn train; it has no settings" in err
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_checkpoint_is_no_model(run, refused, tmp_path, command):
+    assert run("train", *BASE, "--epochs", 3, "--out", "a")[0] == 0
+    assert "is a checkpoint of fastnn train" in refused(command, f"a/{CHECKPOINT_FILE}", "iris")
+    assert run(command, "a", "iris")[0] == 0
+
+
 def test_without_checkpoints(run, tmp_path):
     assert run("train", *BASE, "--epochs", 3, "--out", "a")[0] == 0
     code, out, _ = run(
