@@ -91,6 +91,7 @@ def _is_no_better_than_constant(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         outputs = predictor(np.ascontiguousarray(x), True, 1).astype(np.float64)
         weights = weights / weights.sum()
+        varies = np.ptp(targets[weights > 0], axis=0) > 0
         if spec.is_regression:
             outputs = point_prediction(outputs, spec)
             spread = weights @ np.square(targets - weights @ targets)
@@ -98,7 +99,9 @@ def _is_no_better_than_constant(
                 gain = weights @ np.square(outputs - weights @ outputs) / spread
             else:
                 gain = 1 - weights @ np.square(targets - outputs) / spread
-            return bool(np.all((np.ptp(targets, axis=0) > 0) & ~(gain >= MIN_GAIN)))
+            return bool(np.all(varies & ~(gain >= MIN_GAIN)))
+        if not varies.any():  # its log loss would be zero but for rounding
+            return False
         if spec.loss == "cross_entropy":
             targets = np.eye(spec.n_outputs)[targets[:, 0].astype(np.intp)]
         else:  # each output and what is left to 1
@@ -106,7 +109,7 @@ def _is_no_better_than_constant(
                 np.stack([p, 1 - p], axis=-1).reshape(len(p), -1) for p in (outputs, targets)
             )
         loss, constant = _log_loss(outputs, targets, weights), (weights @ targets)[None]
-        return loss >= (1 - MIN_GAIN) * _log_loss(constant, targets, weights) > 0
+        return loss >= (1 - MIN_GAIN) * _log_loss(constant, targets, weights)
 
 
 def _log_loss(p: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:

@@ -47,5 +47,5 @@ def test_guess(name):
 
 
 def test_cases_have_what_their_names_say():
-    assert len(np.unique(CASES["rounded"][0])) == 22
+    assert 15 < len(np.unique(CASES["rounded"][0])) < 30
     assert len(np.unique(CASES["40 classes"][0])) == 40

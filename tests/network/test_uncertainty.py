@@ -37,7 +37,8 @@ def test_predicted_std_matches_the_noise(backend):
     # a fit to 1,500 samples knows a deviation within 1 / sqrt(2 * 1500 / parameters) or so
     assert np.abs(std / deviation - 1).mean() < 0.08
     standard = (y - mean) / std
-    assert standard.std() == pytest.approx(1, abs=0.05)
+    # the deviation above, and the error of the mean
+    assert standard.std() == pytest.approx(1, abs=0.1)
     # four deviations of the binomial distribution, and as much for the fit
     assert (np.abs(standard) < 1.96).mean() == pytest.approx(0.95, abs=0.025)
     np.testing.assert_array_equal(net.predict(X), mean)
@@ -87,8 +88,9 @@ def test_quantiles_cover_their_shares_and_never_cross(backend):
     predicted = net.predict(X)
     assert predicted.shape == (5000, 3)
     shares = (y[:, None] <= predicted).mean(axis=0)
-    # four deviations of a share of the 1,500 samples of training are 0.03 and, of a half, 0.05
-    np.testing.assert_allclose(shares, QUANTILES, atol=0.05)
+    # four deviations of a half of 1,500 samples of training and of 5,000 others are 0.06, and the
+    # network follows some of the noise
+    np.testing.assert_allclose(shares, QUANTILES, atol=0.07)
     assert net.score(X, y) == pytest.approx(
         1 - np.square(y - predicted[:, 1]).sum() / np.square(y - y.mean()).sum()
     )

@@ -109,3 +109,9 @@ def test_constant_targets_do_not_warn():
     model = MLPClassifier((4,), solver="lbfgs", random_state=0)
     weights = (LABELS == 1).astype(float)  # a single class counts
     assert not told(lambda: model.fit(100 * Z, LABELS, weights))
+    # seven equal weights of 1/7 add up to less than 1, so that a constant has a log loss above 0
+    few = np.where(np.cumsum(weights) <= 7, weights, 0.0)
+    assert not told(lambda: model.fit(100 * Z[:300], LABELS, few))
+    model = MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", random_state=0)
+    y = np.where(weights > 0, 500.0, Y)  # constant where the weight is not zero
+    assert not told(lambda: model.fit(100 * Z, y, weights))
