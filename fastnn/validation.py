@@ -83,12 +83,16 @@ def as_matrix(
     # Fast path: the checks below take longer than the prediction of a small network.
     if (
         type(value) is np.ndarray
-        and (value.dtype.kind == "f" if dtype is None else value.dtype == dtype)
+        and value.dtype.kind == "f"
         and value.ndim == 2
-        and value.flags.c_contiguous
         and value.shape[1] == n_columns
         and value.shape[0]
+        and value.flags.c_contiguous
+        and (dtype is None or value.dtype == dtype or value.size <= _SMALL)
     ):
+        if dtype is not None and value.dtype != dtype:
+            with np.errstate(over="ignore"):
+                value = value.astype(dtype)
         if finite:
             check_finite(name, value)
         return value

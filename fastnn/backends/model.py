@@ -15,6 +15,7 @@ from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
 
+_MAX_KEPT_BYTES = 1 << 18  # training memory that is kept between calls
 _MAX_CACHED_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
 
 
@@ -100,6 +101,9 @@ class Model:
         self.weights, self.biases = self.unflatten(self.params)
         self._batch_plans: dict[tuple[int, bool], Plan] = {}
         self._scratch = threading.local()
+        no_memory = np.empty((0, 0), dtype)
+        self._training_memory: tuple[Plan | None, np.ndarray, np.ndarray]
+        self._training_memory = None, no_memory, no_memory
         # Held by a call that trains the network; see fastnn.training.run.exclusive_training.
         self.training_lock = threading.Lock()
         self._tapes: dict[tuple[int, bool], list[TapeMemory]] = {}
@@ -114,6 +118,25 @@ class Model:
             plan = self._make_plan(self.dropout, batch_size=batch_size, sparse=sparse)
             self._batch_plans[key] = plan
         return plan
+
+    def training_memory(
+        self, plan: Plan, n_threads: int, sparse: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return memory for partial gradient sums and scratch memory for ``n_threads`` threads.
+
+        That of the last small plan is kept, since allocating it takes longer than a training step.
+        It may be used only while ``training_lock`` is held.
+        """
+        kept_plan, grads, work = self._training_memory
+        if kept_plan is plan and len(work) == n_threads:
+            return grads, work
+        grads, work = (
+            plan.gradient_groups(self.dtype),
+            plan.workspace(self.dtype, n_threads, sparse),
+        )
+        if grads.nbytes + work.nbytes <= _MAX_KEPT_BYTES:
+            self._training_memory = plan, grads, work
+        return grads, work
 
     def without_first_layer(self) -> Model:
         """Return a model of all layers but the first, for predictions; it shares the parameters."""

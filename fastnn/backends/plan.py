@@ -145,6 +145,8 @@ def batch_matrices(rows: np.ndarray, batch_size: int) -> np.ndarray:
         of the array itself is meaningful only if there is a single batch.
     """
     samples, columns = rows.shape
+    if samples <= batch_size:
+        return rows.T.copy()
     whole = samples - samples % batch_size
     flat = np.empty(rows.size, rows.dtype)
     for part, size in ((slice(0, whole), batch_size), (slice(whole, samples), samples - whole)):

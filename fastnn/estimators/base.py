@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -63,7 +63,7 @@ class ScoreMixin:
         >>> model.score(X, y) > 0.9
         True
         """
-        check_values("y", y, is_classifier(self))
+        check_values("y", y, isinstance(self, ClassifierMixin))
         check_values("sample_weight", sample_weight)
         if sample_weight is not None:
             check_sum_of_weights(sample_weight, np.float64)
@@ -187,7 +187,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
                     context.end()
                 if not all_finite(net.params):
                     raise ValueError(NOT_FINITE)
-                if not (scipy.sparse.issparse(data.x) or incremental or lost):
+                if not (incremental or lost or scipy.sparse.issparse(data.x)):
                     self._warn_unscaled(net, data, X)
             except BaseException:
                 if not all_finite(net.params):  # useless for predictions and further training
@@ -213,7 +213,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
         hidden = layer_units(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
-            check_values(name, value, name == "y" and is_classifier(self))
+            check_values(name, value, name == "y" and isinstance(self, ClassifierMixin))
         with name_in_errors("X or y"):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
@@ -260,7 +260,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
     def _check_data(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """Validate data as scikit-learn does; convert a single column of targets to a vector."""
         plain = not reset and self._skips_validation(X) and is_plain_vector(y) and len(y) == len(X)
-        if plain and np.isfinite(X).all() and np.isfinite(y).all():
+        if plain and all_finite(X) and (y.dtype.kind != "f" or all_finite(y)):
             return X, y
         X, y = validate_data(
             self,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
@@ -15,7 +15,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
-from fastnn.estimators.checks import check_class_weight, check_classes
+from fastnn.estimators.checks import (
+    check_class_weight,
+    check_classes,
+    validate_parameters_once,
+)
 from fastnn.estimators.parameters import interval, is_stochastic, store_parameters
 
 
@@ -212,7 +216,11 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
+        known = self.classes_
         plain = is_plain_vector(y) and y.dtype.kind != "f"
+        quick = plain and known.dtype.kind in "iu" and not self.warm_start
+        if quick and (known.take(np.searchsorted(known, y), mode="clip") == y).all():
+            return X, y
         if not plain:
             check_classes(y)
         classes = np.unique(y) if plain else unique_labels(y)
@@ -282,7 +290,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return float(accuracy_score(y, predicted, sample_weight=weights))
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_parameters_once
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:

@@ -194,6 +194,8 @@ class EpochRun(Run):
     def rates(self, count: int) -> np.ndarray:
         """Learning rate of each step of the next epochs."""
         estimator, state, batches = self.estimator, self.state, self.batches
+        if estimator.learning_rate in ("constant", "adaptive") and not estimator.warmup:
+            return np.full(count, state.learning_rate)
         epochs = count // batches
         by_epoch = np.full((epochs, batches), state.learning_rate)
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
@@ -294,6 +296,8 @@ class EpochRun(Run):
         self, train: Callable[..., int], step: int, rates: np.ndarray, losses: np.ndarray
     ) -> int:
         """Do steps in several calls of the kernels, so that Ctrl-C takes effect within an epoch."""
+        if len(losses) == 1:
+            return train(rates, step, losses)
         done = 0
         while done < len(losses):
             some = slice(done, done + self.call_length)
@@ -326,9 +330,11 @@ class EpochRun(Run):
             penalties = self.penalties[: len(losses)]
             losses = (losses - penalties) / self.network.n_outputs + penalties
         # Row by row: the rounding of a matrix product depends on the number of its rows.
-        weights = self.sizes / self.sizes.sum()
-        each = losses.reshape(-1, self.batches)
-        means = each[:, 0] * 1.0 if self.batches == 1 else np.array([row @ weights for row in each])
+        if self.batches == 1:
+            means = losses.copy()
+        else:
+            weights = self.sizes / self.sizes.sum()
+            means = np.array([row @ weights for row in losses.reshape(-1, self.batches)])
         if self.network.loss_name == "squared_error" and not self.losses_by_step:
             means /= self.network.n_outputs
         return means
@@ -422,22 +428,21 @@ class EpochRun(Run):
     def _handle_no_improvement(self) -> bool:
         """React to a lack of improvement: return True to stop, or reduce the learning rate."""
         estimator, state = self.estimator, self.state
-        what = "Validation score" if estimator.early_stopping else "Training loss"
-        message = (
-            f"{what} did not improve more than tol={estimator.tol:f} "
-            f"for {estimator.n_iter_no_change} consecutive epochs."
-        )
-        if estimator.solver != "sgd" or estimator.learning_rate != "adaptive":
-            consequence = " Stopping."
-        elif state.learning_rate <= 1e-6:
-            consequence = " Learning rate too small. Stopping."
-        else:
-            state.learning_rate /= 5.0
-            estimator._no_improvement_count = 0
-            consequence = f" Setting learning rate to {state.learning_rate:f}"
+        stops, consequence = True, "Stopping."
+        if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
+            if state.learning_rate <= 1e-6:
+                consequence = "Learning rate too small. Stopping."
+            else:
+                state.learning_rate /= 5.0
+                estimator._no_improvement_count = 0
+                stops, consequence = False, f"Setting learning rate to {state.learning_rate:f}"
         if estimator.verbose:
-            print(message + consequence)
-        return consequence.endswith("Stopping.")
+            what = "Validation score" if estimator.early_stopping else "Training loss"
+            print(
+                f"{what} did not improve more than tol={estimator.tol:f} "
+                f"for {estimator.n_iter_no_change} consecutive epochs. {consequence}"
+            )
+        return stops
 
     def _record_validation(self, score: float, loss: float) -> None:
         """Append to both curves."""

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.base import BaseMLP, ScoreMixin
-from fastnn.estimators.checks import check_sum_of_weights, check_values
+from fastnn.estimators.checks import (
+    check_sum_of_weights,
+    check_values,
+    validate_parameters_once,
+)
 from fastnn.estimators.lm import deviations
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import is_stochastic, store_parameters
@@ -247,7 +251,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         return float(r2_score(y, predicted, sample_weight=weights))
 
     @available_if(is_stochastic)
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_parameters_once
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train one epoch on the given samples.
 

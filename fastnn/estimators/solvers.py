@@ -120,4 +120,6 @@ def n_threads() -> int:
     nested = joblib.parallel.get_active_backend()[0].nesting_level
     if nested and not os.environ.get("OMP_NUM_THREADS"):
         return 1
-    return min(joblib.cpu_count(), default_threads())
+    # not joblib.cpu_count(), which reads files in each call, longer than a step of a small network
+    limit = os.environ.get("LOKY_MAX_CPU_COUNT", "")
+    return max(1, min(default_threads(), int(limit))) if limit.isdigit() else default_threads()

@@ -129,11 +129,14 @@ def _class_indices(
         if (labels != np.floor(labels)).any():
             or_probability = " or in [0, 1]" if spec.loss_name == "binary_cross_entropy" else ""
             raise ValueError(f"{name} must be class labels{or_probability}; got real numbers")
-    try:
-        present = np.unique(labels)
-    except TypeError:
-        refuse_missing_labels(name, labels)
-        raise ValueError(f"{name} must be labels of one type, all numbers or all strings") from None
+    if classes is None or labels.dtype.kind == "O":
+        try:
+            present = np.unique(labels)
+        except TypeError:
+            refuse_missing_labels(name, labels)
+            raise ValueError(
+                f"{name} must be labels of one type, all numbers or all strings"
+            ) from None
     if classes is None:
         if training and len(present) < 2:
             raise ValueError(

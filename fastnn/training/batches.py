@@ -109,13 +109,11 @@ class Batches:
     ) -> None:
         self.model, self.batch_size = model, batch_size
         self.plan = model.batch_plan(batch_size, sparse)
-        self.n_threads = 1
-        if model.is_threaded:
-            useful_threads = self.plan.useful_threads(batch_size)
-            self.n_threads = min(n_threads or default_threads(), useful_threads)
+        self.n_threads = self.plan.useful_threads(batch_size) if model.is_threaded else 1
+        if self.n_threads > 1:
+            self.n_threads = min(n_threads or default_threads(), self.n_threads)
         if share_memory_with is None:
-            self.grads = self.plan.gradient_groups(model.dtype)
-            self.work = self.plan.workspace(model.dtype, self.n_threads, sparse)
+            self.grads, self.work = model.training_memory(self.plan, self.n_threads, sparse)
         else:
             self.grads, self.work = share_memory_with.grads, share_memory_with.work
         self.single_thread = Team(0, 1, np.zeros(codes.SYNC_SIZE, np.int64))

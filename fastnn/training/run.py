@@ -390,7 +390,9 @@ class FitRun(Run):
         each = losses[: epochs * self.batches].reshape(epochs, self.batches)
         validation = self.validation
         weights = self.sizes / self.sizes.sum()
-        values = np.array(validation.values if validation else [], np.float64).reshape(-1, 2)
+        values = np.empty((0, 2))
+        if validation:
+            values = np.array(validation.values, np.float64).reshape(-1, 2)
         if validation and len(values) < epochs:  # Ctrl-C came before the last validation
             values = np.concatenate([values, np.full((epochs - len(values), 2), np.nan)])
         best = BestEpoch() if validation is None else validation.best

@@ -130,9 +130,8 @@ class TrainingState:
 
     def start_run(self, batches: int, epochs: int | None = None, steps: int = 0) -> None:
         """Start a run with ``batches`` steps per epoch; a resumed run starts at ``steps``."""
-        self.record = Record(
-            self.updates, self.epochs if epochs is None else epochs, steps, batches
-        )
+        updates, before = self._counts()
+        self.record = Record(updates, before if epochs is None else epochs, steps, batches)
 
     def start_chunk(self, losses: np.ndarray) -> None:
         """Start a chunk of steps that write their losses to this array."""

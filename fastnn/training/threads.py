@@ -6,7 +6,9 @@ import functools
 import os
 from contextlib import suppress
 
-_CPU_MAX = "/sys/fs/cgroup/cpu.max"  # the path inside a container
+# Paths inside a container, of the two versions of control groups.
+_CPU_MAX = "/sys/fs/cgroup/cpu.max"
+_CPU_CFS = "/sys/fs/cgroup/cpu/cpu.cfs_"
 
 
 def usable_cores() -> int:
@@ -21,10 +23,18 @@ def usable_cores() -> int:
 @functools.cache
 def _quota() -> int:
     """CPU quota of the process's control group on Linux, in cores, rounded up."""
-    with suppress(OSError, ValueError), open(_CPU_MAX) as file:
-        quota, period = file.read().split()  # microseconds; the quota may be "max"
-        return -(-int(quota) // int(period))
+    # microseconds per period; without a limit the quota is "max" or -1
+    for paths in ([_CPU_MAX], [f"{_CPU_CFS}quota_us", f"{_CPU_CFS}period_us"]):
+        with suppress(OSError, ValueError):
+            quota, period = map(int, " ".join(map(_read, paths)).split())
+            if quota > 0:
+                return -(-quota // period)
     return os.cpu_count() or 1
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def default_threads() -> int:

@@ -48,7 +48,6 @@ def test_cross_validation_in_processes(backend):
 def test_threads_are_shared_with_joblib(monkeypatch):
     import joblib
 
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert solvers.n_threads() == 8
@@ -56,6 +55,9 @@ def test_threads_are_shared_with_joblib(monkeypatch):
     assert solvers.n_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "50")
     assert solvers.n_threads() == 8
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    assert solvers.n_threads() == 2
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
     monkeypatch.delenv("OMP_NUM_THREADS")
     inside = joblib.Parallel(n_jobs=2, backend="threading")(
         joblib.delayed(solvers.n_threads)() for _ in range(2)
@@ -75,7 +77,6 @@ def test_training_respects_the_thread_limit(monkeypatch):
     """Under one of joblib's threads, work for many threads is done by the one that calls."""
     import joblib
 
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     X, y = make_classification(4000, 40, n_informative=10, random_state=0)
     model = fastnn.MLPClassifier((32, 32), batch_size=2000, max_iter=2, random_state=0)

@@ -283,21 +283,34 @@ def test_pieces_run_after_a_fork():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.fixture
+def six_cores_and_no_quota(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    if hasattr(os, "sched_getaffinity"):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(threads, "_CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr(threads, "_CPU_CFS", f"{tmp_path}/cpu.cfs_")
+    threads._quota.cache_clear()
+    yield tmp_path
+    threads._quota.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("given", "cores"),
     [("200000 100000\n", 2), ("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", 6)],
 )
-def test_usable_cores_respect_container_quota(tmp_path, monkeypatch, given, cores):
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    if hasattr(os, "sched_getaffinity"):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    (tmp_path / "cpu.max").write_text(given)
-    monkeypatch.setattr(threads, "_CPU_MAX", tmp_path / "cpu.max")
+def test_usable_cores_respect_container_quota(six_cores_and_no_quota, given, cores):
+    (six_cores_and_no_quota / "cpu.max").write_text(given)
+    assert threads.usable_cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("250000\n", 3), ("-1\n", 6)])
+def test_usable_cores_respect_quota_of_older_containers(six_cores_and_no_quota, quota, cores):
+    assert threads.usable_cores() == 6
     threads._quota.cache_clear()
-    try:
-        assert threads.usable_cores() == cores
-    finally:
-        threads._quota.cache_clear()
+    (six_cores_and_no_quota / "cpu.cfs_quota_us").write_text(quota)
+    (six_cores_and_no_quota / "cpu.cfs_period_us").write_text("100000\n")
+    assert threads.usable_cores() == cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
