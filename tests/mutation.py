@@ -45,7 +45,10 @@ GROUPS = {
         [*KERNELS, "-k", OF_KERNELS],
     ),
     "training": (
-        ["training/optimizers.py", "training/state.py", "training/schedules.py"],
+        [
+            *("training/optimizer.py", "training/optimizers.py", "training/state.py"),
+            "training/schedules.py",
+        ],
         [
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
             *("tests/training/test_training_bits.py", "tests/training/test_training_divergence.py"),
