@@ -15,13 +15,13 @@ def summaries_cost(images, level: str, steps: int) -> list[float]:
 
     The first report is left out: it compiles.
     """
-    from fastnn.cnn import training
     from fastnn.cnn.settings import Settings
     from fastnn.cnn.summaries import Summaries
+    from fastnn.cnn.trainer import Trainer
 
     settings = Settings(preset="course", data=images.name, steps=steps).completed()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = training.Trainer(settings, images, Path(folder), lambda line: None)
+        trainer = Trainer(settings, images, Path(folder), lambda line: None)
         summaries = None if level == "off" else Summaries(folder, trainer.network, settings, level)
         report, times = trainer._report, []
 
@@ -42,14 +42,14 @@ def preset_curve(images, fields: dict, every: int, seed: int) -> list[list[float
 
     The first seed is watched all the way, the others only at the end.
     """
-    from fastnn.cnn import training
     from fastnn.cnn.settings import Settings
+    from fastnn.cnn.trainer import Trainer
 
     settings = Settings(**fields, data=images.name, summaries="off", seed=seed)
     settings = settings.completed(len(images.train[0]))
     curve = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = training.Trainer(settings, images, Path(folder), lambda line: None)
+        trainer = Trainer(settings, images, Path(folder), lambda line: None)
         trainer.evaluate = lambda summaries=None: None  # its own, every 1,100 steps
 
         def watch(step: int) -> None:
