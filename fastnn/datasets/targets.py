@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import Table
 from fastnn.datasets.task import guess_task
 
@@ -145,7 +145,9 @@ def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tupl
         y = whole(y)
     if task == "regression":
         if y.dtype.kind == "U":
-            bad = next((k for k, v in enumerate(y.tolist()) if cells.plain_number(v) is None), 0)
+            bad = next(
+                (k for k, v in enumerate(y.tolist()) if quantities.plain_number(v) is None), 0
+            )
             raise ValueError(
                 f"{where}: target {name!r} is not numeric ({str(y[bad])!r}); "
                 "words are for --task classification"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fastnn import datasets
-from fastnn.datasets.cells import decimal_sign, parse, parse_number, parse_quantity, same_but_case
+from fastnn.datasets.cells import decimal_sign, parse, same_but_case
+from fastnn.datasets.quantities import parse_number, parse_quantity
 
 
 @pytest.mark.parametrize(
