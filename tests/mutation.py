@@ -52,7 +52,8 @@ GROUPS = {
         [
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
             *("tests/training/test_training_bits.py", "tests/training/test_training_divergence.py"),
-            *("tests/training/test_checkpoints.py", "tests/training/test_second_order.py"),
+            *("tests/training/test_checkpoints.py", "tests/training/test_checkpoint_fields.py"),
+            "tests/training/test_second_order.py",
             "tests/storage/test_training_state.py",
             "tests/estimators/test_estimator_settings.py",
             *("tests/backends/test_updates.py", "tests/network/test_partial_fit.py"),
@@ -63,6 +64,7 @@ GROUPS = {
         ["storage"],
         [
             *("tests/storage", "tests/training/test_checkpoints.py"),
+            "tests/training/test_checkpoint_fields.py",
             *("tests/tables/test_tabular_checkpoints.py", "tests/tables/test_table_target.py"),
             *("tests/network/test_ensembles.py", "-k", "not kill_during and not numba"),
         ],
