@@ -53,7 +53,7 @@ GROUPS = {
             *("tests/training/test_rules_and_state.py", "tests/training/test_training.py"),
             *("tests/training/test_training_bits.py", "tests/training/test_training_divergence.py"),
             *("tests/training/test_checkpoints.py", "tests/training/test_checkpoint_fields.py"),
-            "tests/training/test_second_order.py",
+            *("tests/training/test_second_order.py", "tests/training/test_bayesian_regularization.py"),
             "tests/storage/test_training_state.py",
             "tests/estimators/test_estimator_settings.py",
             *("tests/backends/test_updates.py", "tests/network/test_partial_fit.py"),
