@@ -91,11 +91,16 @@ def command(
     elif quiet:
         print(path)
     else:
-        width = max(map(len, inputs), default=0)
-        rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
-        if len(rows) > MAX_ROWS:
-            rows[MAX_ROWS:] = [("input", f"and {len(rows) - MAX_ROWS} more")]
-        print_pairs([("file", str(path)), ("format", what), *rows])
+        print_pairs([("file", str(path)), ("format", what), *_printed(inputs)])
+
+
+def _printed(inputs: dict[str, str]) -> list[tuple[str, str]]:
+    """Rows of the output that describe the inputs of an exported table model."""
+    width = max(map(len, inputs), default=0)
+    rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
+    if len(rows) > MAX_ROWS:
+        rows[MAX_ROWS:] = [("input", f"and {len(rows) - MAX_ROWS} more")]
+    return rows
 
 
 def _with_scale(trained: Any, scale: float) -> Any:
