@@ -23,14 +23,14 @@ def summaries_cost(images, level: str, steps: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(settings, images, Path(folder), lambda line: None)
         summaries = None if level == "off" else Summaries(folder, trainer.network, settings, level)
-        report, times = trainer._report, []
+        report, times = trainer.report, []
 
         def timed(*arguments: object) -> None:
             started = time.perf_counter()
             report(*arguments)
             times.append(time.perf_counter() - started)
 
-        trainer._report = timed
+        trainer.report = timed
         trainer.run(summaries)
         if summaries is not None:
             summaries.close()

@@ -168,11 +168,10 @@ class Trainer:
                 last = min(first - first % STEPS_PER_CALL + STEPS_PER_CALL, settings.steps)
                 rows = order(n, batch, seed, first, last)
                 if first % REPORT_EVERY == 0:
-                    self._report(rows[0], summaries)
+                    self.report(rows[0], summaries)
                 before = time.perf_counter()
-                loss = float(self._compiled_steps(rows, self._rates(first, last), first)) / len(
-                    rows
-                )
+                total = self._compiled_steps(rows, self.rates(first, last), first)
+                loss = float(total) / len(rows)
                 self.step_seconds += time.perf_counter() - before
                 if not np.isfinite(loss):
                     raise DivergenceError(last, loss, settings.learning_rate, ADVICE)
@@ -185,7 +184,7 @@ class Trainer:
         self.seconds = time.perf_counter() - self._started
         return "steps" if self.step >= settings.steps else "interrupted"
 
-    def _rates(self, first: int, last: int) -> np.ndarray:
+    def rates(self, first: int, last: int) -> np.ndarray:
         """Learning rates of some steps."""
         steps = np.arange(first, last)
         rates = np.full(len(steps), self.settings.learning_rate)
@@ -193,7 +192,8 @@ class Trainer:
             rates *= SCHEDULES[self.settings.schedule](steps / self.settings.steps)
         return rates.astype(np.float32)
 
-    def _report(self, rows: np.ndarray, summaries: Any) -> None:
+    def report(self, rows: np.ndarray, summaries: Any) -> None:
+        """Log loss and accuracy of one batch, and write its summaries."""
         loss, accuracy = (float(value) for value in self._compiled_measure(rows))
         self.say(f"step {self.step}, training accuracy {accuracy:g}")
         if summaries is not None:
@@ -236,7 +236,7 @@ class Trainer:
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
     """Mean cross-entropy over the batch."""
-    losses = tf.nn.sparse_softmaxcross_entropy_with_logits(labels, logits)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     if smoothing:  # additional loss for targets (1 - smoothing) one_hot + smoothing / 10
         of_label = tf.gather(logits, labels, batch_dims=1)
         losses += smoothing * (of_label - tf.reduce_mean(logits, 1))

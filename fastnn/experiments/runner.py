@@ -71,7 +71,7 @@ _SHARES = {
     "report": 25,
 }
 
-Told = Callable[[str, float], None]
+ProgressCallback = Callable[[str, float], None]
 
 
 def choose(only: str | Sequence[str] | None) -> list[str]:
@@ -146,7 +146,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 class _Progress:
     """Reports the fraction of the whole run that is done, in units of ``_SHARES``."""
 
-    tell: Told | None
+    tell: ProgressCallback | None
     whole: float
     done: float = 0.0
 
@@ -180,7 +180,7 @@ def run(
     backend: str = "auto",
     seeds: int | None = None,
     quick: bool = False,
-    progress: Told | None = None,
+    progress: ProgressCallback | None = None,
     resume: bool = False,
 ) -> dict[str, Result]:
     """Run experiments and write their report.

@@ -15,11 +15,11 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota()))
+    return max(1, min(cores, cpu_quota()))
 
 
 @functools.cache
-def _quota() -> int:
+def cpu_quota() -> int:
     """CPU quota of the process's control group on Linux, in cores, rounded up."""
     with suppress(OSError, ValueError), open(_CPU_MAX) as file:
         quota, period = file.read().split()  # microseconds; the quota may be "max"

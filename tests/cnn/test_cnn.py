@@ -35,7 +35,7 @@ def test_digits_are_enlarged(digits):
         assert np.bincount(y, minlength=10).min() > 10
     # Means over the 64 areas of the old pixels: interpolation smooths, but moves nothing.
     small = load_digits().images
-    large = data._enlarged(small)
+    large = data.enlarged(small)
     assert np.abs(large.mean((1, 2)) / 255 - small.mean((1, 2)) / 16).max() < 0.03
     for small_axis, large_axis in ((1, 1), (2, 2)):
         centers = [
@@ -206,14 +206,14 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(
     """The same bits: weights, and with them shuffling, dropout, moments, learning rates."""
     training.train(Settings(**TINY, steps=50), tmp_path / "whole", images=digits, quiet=True)
 
-    rates = Trainer._rates
+    rates = Trainer.rates
 
     def interrupted(trainer, first, last):
         if first == 0:
             signal.raise_signal(number)
         return rates(trainer, first, last)
 
-    monkeypatch.setattr(Trainer, "_rates", interrupted)
+    monkeypatch.setattr(Trainer, "rates", interrupted)
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
     code, out, err = run("train", *options, "--out", "stopped")
     assert (code, err) == (expected, "fastnn: interrupted\n")

@@ -246,7 +246,7 @@ def test_each_piece_runs_once():
 
 def test_pieces_do_not_wait_for_a_busy_thread():
     free = threading.Event()
-    common = pool._get_shared_pool()
+    common = pool.get_shared_pool()
     busy = [common.submit(free.wait) for _ in range(common._max_workers)]
     here = threading.current_thread().name
     try:
@@ -293,11 +293,11 @@ def test_usable_cores_respect_container_quota(tmp_path, monkeypatch, given, core
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     (tmp_path / "cpu.max").write_text(given)
     monkeypatch.setattr(threads, "_CPU_MAX", tmp_path / "cpu.max")
-    threads._quota.cache_clear()
+    threads.cpu_quota.cache_clear()
     try:
         assert threads.usable_cores() == cores
     finally:
-        threads._quota.cache_clear()
+        threads.cpu_quota.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores cannot be chosen here")
