@@ -1,4 +1,4 @@
-"""Interpretation of the cells of a text file: truth values, dates, missing values, columns."""
+"""Interpretation of the cells of a text file: booleans, dates, missing values, columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GAPS = frozenset(
 )
 NUMBER_GAPS = GAPS | {"-", "--", "---", ".", "..", "...", "*", "nr", "nd", "n.d.", "nil"}
 
-TRUTH = (("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off"))
+BOOLEANS = (("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off"))
 
 _DATE = re.compile(
     r"(?:1[89]|2[01])\d\d-(?:0[1-9]|1[0-2])|"
@@ -68,13 +68,13 @@ def is_missing(cell: str) -> bool:
 
 
 def kind(cell: str) -> str:
-    """Kind of a single cell: "gap", "number", "truth", "date" or "text"."""
+    """Kind of a single cell: "gap", "number", "boolean", "date" or "text"."""
     if is_missing(cell):
         return "gap"
     if parse_number(cell, ".") is not None or parse_number(cell, ",") is not None:
         return "number"
-    if any(cell.lower() in pair for pair in TRUTH):
-        return "truth"
+    if any(cell.lower() in pair for pair in BOOLEANS):
+        return "boolean"
     return "date" if is_date(cell) else "text"
 
 
@@ -139,7 +139,7 @@ def own_decimal_sign(column: Iterable[str | None], otherwise: str) -> str:
 def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False) -> Parsed:
     """Convert a column of strings to numbers, if all can be read as the same kind.
 
-    The kinds are truth values, numbers and dates.
+    The kinds are booleans, numbers and dates.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def parse(column: Sequence[str | None], decimal: str = ".", units: bool = False)
     different = {
         cell: 0 for cell in dict.fromkeys(column) if cell is not None and not is_missing(cell)
     }
-    for way in (_truth, _numbers, _dates):
+    for way in (_booleans, _numbers, _dates):
         table, how = way(different.keys(), decimal, units)
         if len(table) == len(different):
             return Parsed(_filled(column, table), how)
@@ -178,15 +178,15 @@ def _filled(column: Sequence[str | None], table: dict[str, float]) -> np.ndarray
     )
 
 
-def _truth(
+def _booleans(
     cells: Collection[str], decimal: str, units: bool
 ) -> tuple[dict[str, float], str | None]:
-    """Map truth values to 1 and 0, with a description; other cells are left out."""
+    """Map booleans to 1 and 0, with a description; other cells are left out."""
     if len(cells) > 16:  # more than the upper and lower case spellings of two words
         return {}, None
     tables = [
         {cell: 1.0 - pair.index(cell.lower()) for cell in cells if cell.lower() in pair}
-        for pair in TRUTH
+        for pair in BOOLEANS
     ]
     table = max(tables, key=len)
     shown = sorted(table, key=lambda cell: -table[cell])

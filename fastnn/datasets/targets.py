@@ -64,7 +64,7 @@ def target_column(
                     f"{table.where(found.bad)} where others are numbers (--task classification "
                     "takes all of them as words)"
                 )
-            if found.bad is None and not _is_truth(texts):
+            if found.bad is None and not _is_boolean(texts):
                 y = found.values
                 if found.how:
                     notes.append(f"target {name!r}: {found.how}")
@@ -107,10 +107,10 @@ def _are_dates(texts: list[str | None]) -> bool:
     return order_of(islice(words, ENOUGH)) is not None
 
 
-def _is_truth(texts: list[str | None]) -> bool:
-    """Whether texts are truth values such as yes and no, which are kept as class names."""
+def _is_boolean(texts: list[str | None]) -> bool:
+    """Whether texts are booleans such as yes and no, which are kept as class names."""
     first = next((value for value in texts if value is not None), None)
-    return first is None or cells.kind(first) == "truth"
+    return first is None or cells.kind(first) == "boolean"
 
 
 def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tuple[np.ndarray, str]:

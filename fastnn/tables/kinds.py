@@ -108,7 +108,7 @@ def _of_texts(column: Column) -> str:
     if 2 <= len(different) <= 16:
         spellings = {cell.lower() for cell in different}
         # a pair, and perhaps others that mean the same: yes, no, y, N
-        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.TRUTH):
+        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.BOOLEANS):
             return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_missing(cell))
     units: dict[str, str] = {}
@@ -175,7 +175,7 @@ def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, l
         else:
             found = quantities.parse_quantity(cell, column.decimal)
         if found is None:
-            return _TRUTH.get(cell.lower())
+            return _BOOLEANS.get(cell.lower())
         return found[0] if unit is None else quantities.in_unit(*found, unit)
 
     return _looked_up(column, number, cells.is_missing)
@@ -238,8 +238,8 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
     return moments, odd
 
 
-_TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
-_WORDS = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+_BOOLEANS = {word: 1.0 - k for pair in cells.BOOLEANS for k, word in enumerate(pair)}
+_WORDS = _BOOLEANS | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 
 def _looked_up(

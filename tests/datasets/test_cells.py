@@ -1,4 +1,4 @@
-"""Numbers, truth values, dates and gaps as they stand in text files."""
+"""Numbers, booleans, dates and gaps as they stand in text files."""
 
 import numpy as np
 import pytest

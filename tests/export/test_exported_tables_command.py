@@ -95,7 +95,14 @@ def test_numeric_exports_advise_alternatives(models):
 
 
 def test_words_for_yes_and_no(models):
-    words = [word for pair in cells.TRUTH for word in pair] + ["1", "0", "1.0", "0.0", "", "maybe"]
+    words = [word for pair in cells.BOOLEANS for word in pair] + [
+        "1",
+        "0",
+        "1.0",
+        "0.0",
+        "",
+        "maybe",
+    ]
     words += [word.upper() for word in words] + [word.title() for word in words]
     frame = pd.concat([table_of(5, n=1)] * len(words), ignore_index=True)
     frame[NAMES["text"]] = words
