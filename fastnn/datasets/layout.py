@@ -291,8 +291,8 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     Returns
     -------
     bool
-        Each cell of the line is compared with its column. A text above numbers, dates or truth
-        values is a name. A cell of the same kind as numbers or dates below it is a value, as is a
+        Each cell of the line is compared with its column. A text above numbers, dates or
+        booleans is a name. A cell of the same kind as numbers or dates below it is a value, as is a
         text that occurs again below it. True if there are at least as many names as values.
         Numbers that count the columns, such as 0, 1, 2, ... or years, are names.
     """

@@ -151,17 +151,17 @@ class BaseTabular(TableInput, NoCompiledCalls, BaseEstimator):
             keep_index=not hasattr(self, "feature_names_in_"),
         )
         self._warn_of_copies(columns, targets)
-        said = Remarks()  # no warnings of held-out values below those of training
-        x = self.encoding_.transform(columns, said)
+        remarks = Remarks()  # no warnings of held-out values below those of training
+        x = self.encoding_.transform(columns, remarks)
         held_out: tuple | None = None
         if given:
-            x_val = self.encoding_.transform(self._read(X_val, reset=False), said)
+            x_val = self.encoding_.transform(self._read(X_val, reset=False), remarks)
             targets_val = self._check_targets(y_val, reset=False)
             check_consistent_length(x_val, targets_val)
             held_out = x_val, targets_val, self._weights(None, targets_val)
         elif held is not None:
             held_out = x[held], targets[held], None if weights is None else weights[held]
-        for line in said.odd_lines():
+        for line in remarks.odd_lines():
             warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
         self._train((x[kept], targets[kept], weights), held_out, rng, checkpointing)
