@@ -146,7 +146,8 @@ LOWEST_TESTS := tests/network/test_network.py tests/network/test_network_data.py
   tests/estimators/test_parallel.py tests/estimators/test_same_as_sklearn.py \
   tests/estimators/test_estimator_callbacks.py tests/estimators/test_estimator_conventions.py \
   tests/estimators/test_estimators_among_others.py tests/storage/test_storage.py \
-  tests/storage/test_storage_estimators.py tests/cli/test_cli.py tests/cli/test_help.py \
+  tests/storage/test_storage_estimators.py tests/cli/test_cli.py tests/cli/test_cli_errors.py \
+  tests/cli/test_help.py \
   tests/datasets/test_datasets.py tests/experiments/test_experiments.py tests/test_plots.py \
   tests/backends/test_numba_backend.py tests/play/test_play_server.py
 test-lowest: $(VENV)/installed-dist

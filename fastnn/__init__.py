@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fastnn.network.tape import Tape
     from fastnn.storage import load
     from fastnn.tables import TableEncoder, TableModel
-    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+    from fastnn.tables.classifier import TabularClassifier
+    from fastnn.tables.regressor import TabularRegressor
     from fastnn.tables.searchers import TabularSearchClassifier, TabularSearchRegressor
     from fastnn.training.history import EarlyStopping, History, Progress
     from fastnn.training.optimizers import SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, RMSprop
@@ -57,8 +58,8 @@ _WHERE = {
     "MLPBaggingRegressor": "estimators.bagging",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "TabularClassifier": "tables.estimators",
-    "TabularRegressor": "tables.estimators",
+    "TabularClassifier": "tables.classifier",
+    "TabularRegressor": "tables.regressor",
     "TabularSearchClassifier": "tables.searchers",
     "TabularSearchRegressor": "tables.searchers",
 }

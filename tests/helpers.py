@@ -245,6 +245,28 @@ class Trained:
     state: np.ndarray
 
 
+def training_data(problem, x, batch_size, shuffled, sparse, wrap):
+    """The samples of a problem as the kernels take them for training."""
+    targets = problem.targets
+    indices, indptr = np.empty(0, np.int32), np.empty(0, np.int64)
+    if sparse:
+        rows = scipy.sparse.csr_array(x)
+        x, indices, indptr = rows.data[None], rows.indices, rows.indptr.astype(np.int64)
+    elif not shuffled:
+        x = batch_matrices(x, batch_size)
+    if not shuffled:
+        targets = batch_matrices(targets, batch_size)
+    return Data(
+        wrap(x),
+        wrap(indices),
+        wrap(indptr),
+        wrap(targets),
+        wrap(problem.weights),
+        batch_size,
+        SHUFFLED if shuffled else CONSECUTIVE,
+    )
+
+
 def train(
     kernels,
     problem,
@@ -275,26 +297,8 @@ def train(
     batch_size = samples if batch_size is None else batch_size
     order = np.full(samples if shuffled else 0, -1, np.int64)
     losses = np.full(steps, np.nan)
-    x = problem.x if x is None else x
-    targets = problem.targets
-    indices, indptr = np.empty(0, np.int32), np.empty(0, np.int64)
-    if sparse:
-        rows = scipy.sparse.csr_array(x)
-        x, indices, indptr = rows.data[None], rows.indices, rows.indptr.astype(np.int64)
-    elif not shuffled:
-        x = batch_matrices(x, batch_size)
-    if not shuffled:
-        targets = batch_matrices(targets, batch_size)
     read = [
-        Data(
-            wrap(x),
-            wrap(indices),
-            wrap(indptr),
-            wrap(targets),
-            wrap(problem.weights),
-            batch_size,
-            SHUFFLED if shuffled else CONSECUTIVE,
-        ),
+        training_data(problem, problem.x if x is None else x, batch_size, shuffled, sparse, wrap),
         optimizer.for_kernels(),
         Chunk(wrap(np.full(steps, optimizer.learning_rate)), first_step, first_count, problem.seed),
     ]

@@ -15,22 +15,22 @@ def summaries_cost(images, level: str, steps: int) -> list[float]:
 
     The first report is left out: it compiles.
     """
-    from fastnn.cnn import training
     from fastnn.cnn.settings import Settings
     from fastnn.cnn.summaries import Summaries
+    from fastnn.cnn.trainer import Trainer
 
     settings = Settings(preset="course", data=images.name, steps=steps).completed()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = training.Trainer(settings, images, Path(folder), lambda line: None)
+        trainer = Trainer(settings, images, Path(folder), lambda line: None)
         summaries = None if level == "off" else Summaries(folder, trainer.network, settings, level)
-        report, times = trainer._report, []
+        report, times = trainer.report, []
 
         def timed(*arguments: object) -> None:
             started = time.perf_counter()
             report(*arguments)
             times.append(time.perf_counter() - started)
 
-        trainer._report = timed
+        trainer.report = timed
         trainer.run(summaries)
         if summaries is not None:
             summaries.close()
@@ -42,14 +42,14 @@ def preset_curve(images, fields: dict, every: int, seed: int) -> list[list[float
 
     The first seed is watched all the way, the others only at the end.
     """
-    from fastnn.cnn import training
     from fastnn.cnn.settings import Settings
+    from fastnn.cnn.trainer import Trainer
 
     settings = Settings(**fields, data=images.name, summaries="off", seed=seed)
     settings = settings.completed(len(images.train[0]))
     curve = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = training.Trainer(settings, images, Path(folder), lambda line: None)
+        trainer = Trainer(settings, images, Path(folder), lambda line: None)
         trainer.evaluate = lambda summaries=None: None  # its own, every 1,100 steps
 
         def watch(step: int) -> None:

@@ -51,7 +51,7 @@ def cluster(address: str | None) -> Iterator[str | None]:
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             raise OSError(f"--cluster {address}: no Dask scheduler ({error})") from None
         workers = _workers(client, address)
-        _check_versions(client, address)
+        check_versions(client, address)
         stack.enter_context(joblib.parallel_config("dask", client=client))
         threads = sum(workers.values())
         yield f"{address}, {len(workers)} workers with {threads} threads"
@@ -92,7 +92,7 @@ def version() -> str:
     return fastnn.__version__
 
 
-def _check_versions(client: Any, address: str) -> None:
+def check_versions(client: Any, address: str) -> None:
     """Raise unless all workers have this version of the package."""
     try:
         found = client.run(version)

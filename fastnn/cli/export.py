@@ -66,14 +66,7 @@ def command(
             "--ensemble 0)"
         )
     path = model_path(model).with_suffix(TARGETS[target][0]) if out is None else out
-    scale = scale_of(description)
-    exported: Any = trained
-    if scale != 1.0 and isinstance(trained, Ensemble):
-        found = describe_table(trained)
-        assert found is not None
-        exported = replace(found, members=tuple(p.divided(scale) for p in found.members))
-    elif scale != 1.0:
-        exported = describe(trained).divided(scale)
+    exported = _with_scale(trained, scale_of(description))
     takes_table = False
     if encoding is not None and target in TABLES:
         from fastnn.tables import TableModel
@@ -98,11 +91,27 @@ def command(
     elif quiet:
         print(path)
     else:
-        width = max(map(len, inputs), default=0)
-        rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
-        if len(rows) > MAX_ROWS:
-            rows[MAX_ROWS:] = [("input", f"and {len(rows) - MAX_ROWS} more")]
-        print_pairs([("file", str(path)), ("format", what), *rows])
+        print_pairs([("file", str(path)), ("format", what), *_printed(inputs)])
+
+
+def _printed(inputs: dict[str, str]) -> list[tuple[str, str]]:
+    """Rows of the output that describe the inputs of an exported table model."""
+    width = max(map(len, inputs), default=0)
+    rows = [("input", f"{name:<{width}}  {takes}") for name, takes in inputs.items()]
+    if len(rows) > MAX_ROWS:
+        rows[MAX_ROWS:] = [("input", f"and {len(rows) - MAX_ROWS} more")]
+    return rows
+
+
+def _with_scale(trained: Any, scale: float) -> Any:
+    """The model to export, which divides its features by ``scale`` as the training did."""
+    if scale == 1.0:
+        return trained
+    if not isinstance(trained, Ensemble):
+        return describe(trained).divided(scale)
+    found = describe_table(trained)
+    assert found is not None
+    return replace(found, members=tuple(p.divided(scale) for p in found.members))
 
 
 def input_rows(model: Any, target: str) -> dict[str, str]:

@@ -124,7 +124,8 @@ def fit_tabular(
 
 def _tabular_estimator(n_features: int, task: str, settings: TrainSettings) -> Any:
     """Create the untrained estimator of the preset tabular."""
-    from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+    from fastnn.tables.classifier import TabularClassifier
+    from fastnn.tables.regressor import TabularRegressor
 
     options: dict[str, Any] = {
         "n_epochs": settings.epochs,

@@ -97,7 +97,7 @@ def _help_of(command: TyperCommand | TyperGroup, ctx: Any, more: dict[str, list]
     for paragraph in _paragraphs(command.help):
         lines += [*_wrapped(paragraph, width), ""]
     for title, rows in (_sections(command, ctx) | more).items():
-        lines += [_bold(title), *_two_columns(rows, width), ""]
+        lines += [bold(title), *_two_columns(rows, width), ""]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -202,7 +202,7 @@ def _wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[s
     )
 
 
-def _bold(title: str) -> str:
+def bold(title: str) -> str:
     """Return a heading, bold on a terminal unless NO_COLOR is set."""
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     return title if plain or not sys.stdout.isatty() else f"\x1b[1m{title}\x1b[0m"

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import options
 from fastnn.cli.defaults import HELD_OUT
+from fastnn.cli.field_types import ColumnName, Rate
 from fastnn.cli.files import FileSettings
-from fastnn.cli.settings import ColumnName, Rate
 from fastnn.fields import OneOf, setting
 from fastnn.training.optimizers import OPTIMIZERS
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
 from fastnn.backends import BACKENDS, codes
 from fastnn.cli import defaults, options
@@ -24,6 +24,15 @@ from fastnn.cli.defaults import (
     TABULAR,
     UPDATES,
     VALIDATION,
+)
+from fastnn.cli.field_types import (
+    Activation,
+    ColumnName,
+    CommaSeparated,
+    Quantile,
+    Rate,
+    Units,
+    number_or_text,
 )
 from fastnn.cli.files import FileSettings
 from fastnn.fields import MaybeNone, OneOf, setting
@@ -48,30 +57,6 @@ OF_PLAIN = (
     *("standardize", "smooth_clip"),
 )
 OF_TABULAR = ("members", "time_limit")  # giving one of them makes the preset tabular the default
-
-
-def _split(value: Any) -> Any:
-    """Convert ``"8,8"`` to a list, ``"none"`` or ``""`` to an empty list, a number to ``[number]``.
-
-    Other values are returned unchanged.
-    """
-    if isinstance(value, str):
-        value = value.strip()
-        return [] if value in ("", "none") else [item.strip() for item in value.split(",")]
-    return [value] if isinstance(value, (int, float)) else value
-
-
-def _number_or_text(value: Any) -> Any:
-    """Convert an integer, such as a column position in a TOML file, to a string."""
-    return str(value) if isinstance(value, int) else value
-
-
-Units = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Quantile = Annotated[float, Field(gt=0, lt=1)]
-ColumnName = Annotated[str, BeforeValidator(_number_or_text)]
-Activation = Annotated[str, OneOf(codes.ACTIVATIONS)]
-List = BeforeValidator(_split)
 
 
 class TrainSettings(FileSettings):
@@ -130,7 +115,7 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         metavar="NAME",
     )
-    hidden: Annotated[list[Units], List] | MaybeNone = setting(
+    hidden: Annotated[list[Units], CommaSeparated] | MaybeNone = setting(
         "Units of the hidden layers, for example 8,8,8; or none.",
         f"64; 128 with {LARGE:,} samples or more; {MOONS['hidden'][0]} for moons",
         panel=NETWORK,
@@ -144,7 +129,7 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         ge=1,
     )
-    activation: Annotated[list[Activation], List] | MaybeNone = setting(
+    activation: Annotated[list[Activation], CommaSeparated] | MaybeNone = setting(
         f"Activation, or one for each hidden layer (tanh,relu): {', '.join(codes.ACTIVATIONS)}.",
         f"relu; {MOONS['activation'][0]} for moons",
         panel=NETWORK,
@@ -175,7 +160,7 @@ class TrainSettings(FileSettings):
     quantile: float | None = setting(
         "Quantile estimated by --loss quantile.", 0.5, panel=NETWORK, gt=0, lt=1
     )
-    quantiles: Annotated[list[Quantile], List] | None = setting(
+    quantiles: Annotated[list[Quantile], CommaSeparated] | None = setting(
         "Several quantiles, for example 0.1,0.5,0.9, instead of --quantile.", "none", panel=NETWORK
     )
     delta: float | None = setting(
@@ -188,7 +173,7 @@ class TrainSettings(FileSettings):
         panel=NETWORK,
         ge=0,
     )
-    dropout: Annotated[list[Rate], List] | MaybeNone = setting(
+    dropout: Annotated[list[Rate], CommaSeparated] | MaybeNone = setting(
         "Dropout rate, or one for each hidden layer (0.2,0.5).", 0, panel=NETWORK
     )
 
@@ -278,7 +263,7 @@ class TrainSettings(FileSettings):
         "on",
         panel=RUN,
     )
-    checkpoint_every: Annotated[str, BeforeValidator(_number_or_text)] | None = setting(
+    checkpoint_every: Annotated[str, BeforeValidator(number_or_text)] | None = setting(
         "Interval of checkpoints for --resume: a number of epochs (10), a time (30s, 5m, 2h) or "
         "never.",
         f"{CHECKPOINT_INTERVAL}, and at the end; never with --time-limit",

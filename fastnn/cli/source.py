@@ -26,7 +26,7 @@ def path_of(data: str) -> str:
     ValueError
         If standard input is empty.
     """
-    return _standard_input() if data == STDIN else data
+    return standard_input() if data == STDIN else data
 
 
 def recorded(data: str) -> str:
@@ -40,7 +40,8 @@ def shown(data: str) -> str:
 
 
 @functools.cache
-def _standard_input() -> str:
+def standard_input() -> str:
+    """Copy standard input to a temporary file, once, and return its path."""
     contents = sys.stdin.buffer.read()
     if not contents:
         raise ValueError("DATA - is standard input, and nothing came; fastnn ... - < FILE")

@@ -15,11 +15,11 @@ from fastnn.cli.files import file_of, format_of
 from fastnn.cli.missing import declared_missing, missing_notes, target_with_gaps
 from fastnn.cli.source import path_of
 from fastnn.datasets.dataset import Dataset
-from fastnn.datasets.features import usable_columns
+from fastnn.datasets.features import check_ignored, usable_columns
 from fastnn.datasets.layout import Format
 from fastnn.datasets.loading import dataset_of, target_name
 from fastnn.datasets.reading import read, stem_of
-from fastnn.datasets.table import Table, did_you_mean, listed
+from fastnn.datasets.table import Table
 
 if TYPE_CHECKING:
     from fastnn.cli.search_settings import SearchSettings
@@ -204,11 +204,7 @@ def _encoded(
         )
     names = [column.name for column in columns]
     for ignored in settings.ignore or ():
-        if ignored not in names:
-            raise ValueError(
-                f"{table.path}: there is no column {ignored!r} to ignore; columns: {listed(names)}"
-                f"{did_you_mean(ignored, names)}"
-            )
+        check_ignored(ignored, names, table.path)
         kinds[ignored] = "drop"
     known = target.known & _complete(columns, kinds, settings.gaps, table)
     if not known.all():

@@ -118,14 +118,13 @@ def train(
     if notes:
         result["notes"] = notes
     result["folder"], result["files"] = str(folder), files
-    columns = [] if encoding is None else tables.column_rows(encoding)
     if settings.report is not False and settings.data not in datasets.BUILT_IN:
         from fastnn.cli.report import REPORT_FILE, write_report
 
         rows_of_page = [row for row in table(result, task) if row[0] not in ("folder", "files")]
         write_report(folder / REPORT_FILE, run, rows_of_page, *unseen[:2])
         files.append(REPORT_FILE)
-    return result, task, columns
+    return result, task, [] if encoding is None else tables.column_rows(encoding)
 
 
 def _check_loss(dataset: Dataset, loss: str | None) -> None:

@@ -55,7 +55,7 @@ def load(name: str, data_dir: str | None = None) -> Images:
         test_part = _part(data.X_test, data.y_test)
         return Images(name, _part(X[n:], y[n:]), _part(X[:n], y[:n]), test_part)
     data = datasets.load("digits")
-    X = _enlarged(data.X.reshape(-1, 8, 8))
+    X = enlarged(data.X.reshape(-1, 8, 8))
     rest, test = datasets.train_test_split(data.y, 0.2, 0, stratify=True)
     train, validation = datasets.train_test_split(data.y[rest], 0.125, 0, stratify=True)
     parts = (rest[train], rest[validation], test)
@@ -66,7 +66,7 @@ def _part(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X.reshape(-1, SIDE, SIDE, 1), y.astype(np.int32)
 
 
-def _enlarged(images: np.ndarray) -> np.ndarray:
+def enlarged(images: np.ndarray) -> np.ndarray:
     """Images of 8 by 8 values from 0 to 16 as 28 by 28 bytes, interpolated bilinearly."""
     # Position of each new pixel centre in old pixels, and the weights of the old pixels.
     at = np.clip((np.arange(SIDE) + 0.5) * 8 / SIDE - 0.5, 0, 7)

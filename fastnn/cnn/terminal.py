@@ -24,7 +24,7 @@ def speaker(log: Any, quiet: bool) -> Callable[[str], None]:
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """Context with an event that Ctrl-C sets, so that training stops between two slices.
+    """Context with an event that Ctrl-C sets, so that training stops between two chunks of steps.
 
     A second Ctrl-C interrupts at once. SIGTERM is treated alike if a Python handler is installed
     for it, as the command line does. Outside the main thread, signals are left alone.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.arrow import columns_by_arrow
 from fastnn.datasets.layout import Format, Layout, find_layout, split_rows
 from fastnn.datasets.table import Table
@@ -130,7 +130,7 @@ def _columns_by_library(layout: Layout, as_text: list[bool]) -> list[np.ndarray]
             some = layout.sample[:50] + some
         for row in some:
             for k, cell in enumerate(row[: len(plain)]):
-                if cells.plain_number(cell) is None:
+                if quantities.plain_number(cell) is None:
                     plain[k] = False
                     numeric[k] &= cell.lower() in cells.GAPS
     plain, numeric = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,15 @@ GAPS = ("error", "drop")
 _OF_AN_ID = re.compile(r"(^|[_\s.-])(id|uuid|guid)$|[a-z](Id|ID)$", re.ASCII)
 _INDEX_NAMES = frozenset({"", "id", "index", "row", "row_id", "rowid", "rownames", "row_names"})
 ROWS_TO_COUNT = 10  # with fewer rows a column may be 0, 1, 2, ... by chance
+
+
+def check_ignored(name: str, names: Sequence[str], path: Path) -> None:
+    """Raise if a file has no column with the name of a column to ignore."""
+    if name not in names:
+        raise ValueError(
+            f"{path}: there is no column {name!r} to ignore; columns: {listed(names)}"
+            f"{did_you_mean(name, names)}"
+        )
 
 
 def usable_columns(
@@ -37,11 +47,7 @@ def usable_columns(
     names, notes : list of str
     """
     for name in ignore:
-        if name not in table.names:
-            raise ValueError(
-                f"{table.path}: there is no column {name!r} to ignore; "
-                f"columns: {listed(table.names)}{did_you_mean(name, table.names)}"
-            )
+        check_ignored(name, table.names, table.path)
         if name == target:
             raise ValueError(f"{table.path}: column {name!r} is the target and cannot be ignored")
     names = [name for name in table.names if name != target and name not in ignore]

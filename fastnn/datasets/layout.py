@@ -291,13 +291,13 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     Returns
     -------
     bool
-        Each cell of the line is compared with its column. A text above numbers, dates or truth
-        values is a name. A cell of the same kind as numbers or dates below it is a value, as is a
+        Each cell of the line is compared with its column. A text above numbers, dates or
+        booleans is a name. A cell of the same kind as numbers or dates below it is a value, as is a
         text that occurs again below it. True if there are at least as many names as values.
         Numbers that count the columns, such as 0, 1, 2, ... or years, are names.
     """
     if not rows:
-        return any(cells.kind(cell) in ("text", "truth") for cell in first)
+        return any(cells.kind(cell) in ("text", "boolean") for cell in first)
     if _counts(first) and 2 * sum(_counts(row, anywhere=True) for row in rows) <= len(rows):
         return True
     names = values = 0
@@ -311,7 +311,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
         usual = kinds.most_common(1)[0][0]
         if usual == "text":
             values += cell in column
-        elif usual == "truth":
+        elif usual == "boolean":
             same = cell.lower() in {other.lower() for other in column}
             names, values = names + (not same), values + same
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class Table:
         hint = ""
         if "," in cell or "." in cell:
             other_sign = "," if decimal == "." else "."
-            if cells.parse_number(cell, other_sign) is not None:
+            if quantities.parse_number(cell, other_sign) is not None:
                 hint = f"is the decimal sign {other_sign!r} (--decimal {other_sign})? or "
         raise ValueError(f"{self.path}: column {name!r} {what}; {hint}{advice(name)}")
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import Table
 from fastnn.datasets.task import guess_task
 
@@ -64,7 +64,7 @@ def target_column(
                     f"{table.where(found.bad)} where others are numbers (--task classification "
                     "takes all of them as words)"
                 )
-            if found.bad is None and not _is_truth(texts):
+            if found.bad is None and not _is_boolean(texts):
                 y = found.values
                 if found.how:
                     notes.append(f"target {name!r}: {found.how}")
@@ -107,10 +107,10 @@ def _are_dates(texts: list[str | None]) -> bool:
     return order_of(islice(words, ENOUGH)) is not None
 
 
-def _is_truth(texts: list[str | None]) -> bool:
-    """Whether texts are truth values such as yes and no, which are kept as class names."""
+def _is_boolean(texts: list[str | None]) -> bool:
+    """Whether texts are booleans such as yes and no, which are kept as class names."""
     first = next((value for value in texts if value is not None), None)
-    return first is None or cells.kind(first) == "truth"
+    return first is None or cells.kind(first) == "boolean"
 
 
 def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tuple[np.ndarray, str]:
@@ -145,7 +145,9 @@ def check_target(y: np.ndarray, task: str | None, name: str, where: str) -> tupl
         y = whole(y)
     if task == "regression":
         if y.dtype.kind == "U":
-            bad = next((k for k, v in enumerate(y.tolist()) if cells.plain_number(v) is None), 0)
+            bad = next(
+                (k for k, v in enumerate(y.tolist()) if quantities.plain_number(v) is None), 0
+            )
             raise ValueError(
                 f"{where}: target {name!r} is not numeric ({str(y[bad])!r}); "
                 "words are for --task classification"

@@ -6,6 +6,7 @@
 | ``regressor.py`` | ``MLPRegressor``: values, losses of a regression |
 | ``bagging.py`` | ``MLPBaggingClassifier``, ``MLPBaggingRegressor``; imported on demand |
 | ``conformal.py`` | ``ConformalRegressor``, ``ConformalClassifier``; imported on demand |
+| ``conformal_base.py`` | their folds, and the scores of the held-out samples |
 | ``parallel.py`` | ``JoblibBackend``: scikit-learn's fits in parallel, one network per core |
 | ``search.py`` | settings by cross-validation, for ``fastnn search``; imported on demand |
 | ``base.py`` | base class: validation, fitting, prediction |

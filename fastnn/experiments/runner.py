@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ _SHARES = {
     "report": 25,
 }
 
-Told = Callable[[str, float], None]
+ProgressCallback = Callable[[str, float], None]
 
 
 def choose(only: str | Sequence[str] | None) -> list[str]:
@@ -141,6 +142,37 @@ def read_state(folder: Path) -> dict[str, Any]:
     raise ModelFormatError(f"{path}: not the state of a run")
 
 
+@dataclass
+class _Progress:
+    """Reports the fraction of the whole run that is done, in units of ``_SHARES``."""
+
+    tell: ProgressCallback | None
+    whole: float
+    done: float = 0.0
+
+    def start(self, name: str) -> None:
+        """Report the beginning of an experiment."""
+        if self.tell is not None:
+            self.tell(name, self.done / self.whole)
+
+    def tick_for(self, name: str) -> Callable[[float], None] | None:
+        """Callback that takes the fraction of one experiment or of the report."""
+        if self.tell is None:
+            return None
+        tell, before = self.tell, self.done
+        return lambda share: tell(name, (before + share * _SHARES[name]) / self.whole)
+
+
+def _options(name: str, backend: str, seeds: int, quick: bool) -> dict[str, Any]:
+    """Arguments of an experiment, except for the progress callback."""
+    options: dict[str, Any] = dict(_QUICK.get(name, {})) if quick else {}
+    if name not in _WITHOUT_SEEDS:
+        options["seeds"] = seeds
+    if name not in _WITHOUT_BACKEND:
+        options["backend"] = backend
+    return options
+
+
 def run(
     out: str | Path | None = None,
     *,
@@ -148,7 +180,7 @@ def run(
     backend: str = "auto",
     seeds: int | None = None,
     quick: bool = False,
-    progress: Told | None = None,
+    progress: ProgressCallback | None = None,
     resume: bool = False,
 ) -> dict[str, Result]:
     """Run experiments and write their report.
@@ -205,15 +237,8 @@ def run(
         (folder / "results.json").touch()
         asked = {"only": names, "backend": backend, "seeds": seeds, "quick": quick}
         _begin(folder, {"fastnn": fastnn.__version__, **asked}, resume)
-    whole = sum(_SHARES[name] for name in [*names, *(["report"] if folder else [])])
-    done = 0.0
-
-    def tick_for(name: str) -> Callable[[float], None] | None:
-        if progress is None:
-            return None
-        before = done
-        return lambda share: progress(name, (before + share * _SHARES[name]) / whole)
-
+    parts = [*names, *(["report"] if folder else [])]
+    shown = _Progress(progress, sum(_SHARES[name] for name in parts))
     started = time.perf_counter()
     results: dict[str, Result] = {}
     drawn: dict[str, Future[dict[str, dict[str, str]]]] = {}
@@ -221,24 +246,19 @@ def run(
     drawer = ThreadPoolExecutor(1)
     try:
         for name in names:
-            options: dict[str, Any] = dict(_QUICK.get(name, {})) if quick else {}
-            if name not in _WITHOUT_SEEDS:
-                options["seeds"] = seeds
-            if name not in _WITHOUT_BACKEND:
-                options["backend"] = backend
+            options = _options(name, backend, seeds, quick)
             if name != "data":
-                options["tick"] = tick_for(name)
-            if progress is not None:
-                progress(name, done / whole)
+                options["tick"] = shown.tick_for(name)
+            shown.start(name)
             with cached_trainings(None if folder is None else folder / CACHE_FOLDER):
                 results[name] = EXPERIMENTS[name](**options)
             if folder is not None:
                 drawn[name] = drawer.submit(report.draw, results[name], folder)
-            done += _SHARES[name]
+            shown.done += _SHARES[name]
         if folder is not None:
             about = report.About(backend, seeds, quick, time.perf_counter() - started)
             embedded: dict[str, Any] = {}
-            tick = tick_for("report")
+            tick = shown.tick_for("report")
             for number, name in enumerate(names):
                 embedded |= drawn[name].result()
                 if tick is not None:

@@ -30,32 +30,16 @@ class SelfTest:
     def text(self) -> str:
         """The complete self-test; expected values are from the NumPy reference."""
         source, plain, name = self.source, self.plain, self.name
-        t, f = source.type, source.f
+        t = source.type
         net = replace(plain, classes=None).to_network("numpy")
         rows, n = len(source.vectors), source.outputs
         if plain.is_regression:
             expected = net.predict(source.vectors).reshape(rows, n)
         else:
             expected = net.predict_proba(source.vectors)
-        call, check, suffix = "predict", "", source.entries[-1][0]
-        if not plain.is_regression:
-            call = "predict_proba"
-            declare = f"        int labels[{n}];\n" if plain.is_multilabel else ""
-            if plain.is_multilabel:
-                check = (
-                    f"        {name}_predict{suffix}(x, labels);\n"
-                    f"        for (int j = 0; j < {n}; j++)\n"
-                    f"            if (labels[j] ? y[j] < 0.5{f} : y[j] > 0.5{f})\n"
-                    f"                wrong++;\n"
-                )
-            else:
-                check = (
-                    f"        for (int j = 0; j < {n}; j++)\n"
-                    f"            if (y[j] > y[{name}_predict{suffix}(x)])\n"
-                    f"                wrong++;\n"
-                )
-        else:
-            declare = ""
+        suffix = source.entries[-1][0]
+        call = "predict" if plain.is_regression else "predict_proba"
+        declare, check = self._test_of_classes(suffix)
         shift = 0.0 if plain.target_shift is None else plain.target_shift
         scale = source.number(float(np.abs(expected - shift).max()) or 1.0)
         kind = source.entries[-1][1]
@@ -93,6 +77,24 @@ class SelfTest:
             f'    printf("{rows} vectors, %d wrong, largest difference %g\\n", wrong, '
             "(double)largest);\n"
             "    return wrong != 0;\n}\n#endif\n"
+        )
+
+    def _test_of_classes(self, suffix: str) -> tuple[str, str]:
+        """Declaration and statements that compare predicted classes with the probabilities."""
+        f, name, n = self.source.f, self.name, self.source.outputs
+        if self.plain.is_regression:
+            return "", ""
+        if self.plain.is_multilabel:
+            return f"        int labels[{n}];\n", (
+                f"        {name}_predict{suffix}(x, labels);\n"
+                f"        for (int j = 0; j < {n}; j++)\n"
+                f"            if (labels[j] ? y[j] < 0.5{f} : y[j] > 0.5{f})\n"
+                f"                wrong++;\n"
+            )
+        return "", (
+            f"        for (int j = 0; j < {n}; j++)\n"
+            f"            if (y[j] > y[{name}_predict{suffix}(x)])\n"
+            f"                wrong++;\n"
         )
 
     def _test_of_floats(self, call: str, expected: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.datasets.cells import TRUTH
+from fastnn.datasets.cells import BOOLEANS
 from fastnn.export import onnx_graph as graphs
 from fastnn.export.onnx_graph import TEXT_DOMAIN, Graph
 from fastnn.export.table import PlainTable, what_to_pass
@@ -307,7 +307,7 @@ def is_declared(word: str, code: ColumnCode) -> bool:
 def _words() -> dict[str, float]:
     """Common words for yes (1) and no (-1)."""
     found = {"1": 1.0, "1.0": 1.0, "0": -1.0, "0.0": -1.0}
-    for yes, no in TRUTH:
+    for yes, no in BOOLEANS:
         for word, value in ((yes, 1.0), (no, -1.0)):
             found |= dict.fromkeys((word, word.upper(), word.title()), value)
     return found

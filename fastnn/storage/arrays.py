@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fastnn.backends import codes
-from fastnn.storage.schema import AnyDescription, Description, EnsembleDescription, Strict
+from fastnn.storage.schema import AnyDescription, Description, EnsembleDescription
+from fastnn.storage.schema_config import Strict
 
 TABLE = "table."  # prefix of the names of the arrays of a table
 RUN_ARRAYS = ("losses", "validation", "best_params", "front")  # of checkpoints

@@ -12,7 +12,8 @@ from fastnn.datasets.writing import remove_left_over
 from fastnn.errors import ModelFormatError
 from fastnn.storage.files import read_contents, write_contents
 from fastnn.storage.models import build, contents_of
-from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, Run
+from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description
+from fastnn.storage.schema_training import Run
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,

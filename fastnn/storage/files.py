@@ -15,12 +15,8 @@ from fastnn.datasets import write_atomically
 from fastnn.errors import ModelFormatError
 from fastnn.network.spec import shortened
 from fastnn.storage.arrays import Entry, arrays_of
-from fastnn.storage.schema import (
-    FORMAT_VERSION,
-    MAX_FILE_BYTES,
-    AnyDescription,
-    checked_description,
-)
+from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, checked_description
+from fastnn.storage.schema_config import MAX_FILE_BYTES
 from fastnn.validation import all_finite
 
 METADATA_KEY = "fastnn"

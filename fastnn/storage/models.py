@@ -12,12 +12,7 @@ from fastnn.errors import ModelFormatError
 from fastnn.network import Network
 from fastnn.storage.arrays import RUN_ARRAYS, TABLE
 from fastnn.storage.files import explain
-from fastnn.storage.schema import (
-    FORMAT_VERSION,
-    AnyDescription,
-    Description,
-    EnsembleDescription,
-)
+from fastnn.storage.schema import FORMAT_VERSION, AnyDescription, Description, EnsembleDescription
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor

@@ -10,36 +10,30 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
-    validate_data,
 )
 
 from fastnn.backends import BACKENDS
 from fastnn.estimators.checks import RollbackOnError
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
-from fastnn.tables.baselines import copies_of_target
 from fastnn.tables.checkpoints import CheckpointOptions
-from fastnn.tables.columns import Column, columns_of, without_records
-from fastnn.tables.doubts import doubts
 from fastnn.tables.encoding import Encoding
 from fastnn.tables.importances import importances
+from fastnn.tables.input import TableInput
 from fastnn.tables.members import train_members
-from fastnn.tables.missing import by_column, declare, unmatched
 from fastnn.tables.model import NoCompiledCalls, TableModel
 from fastnn.tables.remarks import Remarks
 from fastnn.validation import refuse_masked
 
 
-class BaseTabular(NoCompiledCalls, BaseEstimator):
+class BaseTabular(TableInput, NoCompiledCalls, BaseEstimator):
     """Base class of the estimators for tables.
 
     Subclasses define ``_check_targets`` (validates the targets and returns them as a matrix for
@@ -47,7 +41,6 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
     ``_by_error``, ``_strata``, ``_weights``, ``_score_of`` and ``_describe``.
     """
 
-    _warns_of_copies = True  # False in the command line, which makes this check before encoding
     _parameter_constraints: ClassVar[dict] = {
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_members": [Interval(Integral, 1, None, closed="left")],
@@ -158,61 +151,22 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
             keep_index=not hasattr(self, "feature_names_in_"),
         )
         self._warn_of_copies(columns, targets)
-        said = Remarks()  # no warnings of held-out values below those of training
-        x = self.encoding_.transform(columns, said)
+        remarks = Remarks()  # no warnings of held-out values below those of training
+        x = self.encoding_.transform(columns, remarks)
         held_out: tuple | None = None
         if given:
-            x_val = self.encoding_.transform(self._read(X_val, reset=False), said)
+            x_val = self.encoding_.transform(self._read(X_val, reset=False), remarks)
             targets_val = self._check_targets(y_val, reset=False)
             check_consistent_length(x_val, targets_val)
             held_out = x_val, targets_val, self._weights(None, targets_val)
         elif held is not None:
             held_out = x[held], targets[held], None if weights is None else weights[held]
-        for line in said.odd_lines():
+        for line in remarks.odd_lines():
             warnings.warn(line, stacklevel=4)
         weights = None if weights is None else weights[kept]
         self._train((x[kept], targets[kept], weights), held_out, rng, checkpointing)
         self._held_out = held_out
         self.__dict__.pop("_importances", None)
-
-    def _warn_of_copies(self, columns: list[Column], targets: np.ndarray) -> None:
-        """Warn of columns that are copies of the target, unless there is only one column."""
-        used = [column for column in columns if column.name in set(self.encoding_.used)]
-        if self._warns_of_copies:
-            given = set(self.columns or ())
-            for text in doubts([column for column in used if column.name not in given]):
-                if text.startswith("caution: "):
-                    warnings.warn(text.removeprefix("caution: "), stacklevel=5)
-        if not self._warns_of_copies or len(used) < 2 or targets.shape[1] > 1:
-            return
-        task = "classification" if self._n_classes() else "regression"
-        for name in copies_of_target(used, targets[:, 0], task):
-            warnings.warn(
-                f"column {name!r} determines the target (leakage); is it known when "
-                f"predicting? columns={{{name!r}: 'drop'}} leaves it out",
-                stacklevel=5,
-            )
-
-    def _rows(
-        self, columns: list[Column], y: Any, sample_weight: Any
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Rows of nonzero weight (None if all are), and their weights (None if all are equal)."""
-        n = len(columns[0])
-        if y is None:
-            name = type(self).__name__
-            raise ValueError(f"{name} requires y to be passed, but the target y is None")
-        refuse_masked("y", y)
-        if sample_weight is None:
-            return None, None
-        refuse_masked("sample_weight", sample_weight)
-        weights = _check_sample_weight(sample_weight, np.empty((n, 1)), ensure_non_negative=True)
-        rows = np.flatnonzero(weights)
-        if not len(rows):
-            raise ValueError("sample_weight is 0 for all samples")
-        weights = weights[rows]
-        if (weights == weights[0]).all():
-            weights = None
-        return (None if len(rows) == n else rows), weights
 
     def _split(
         self, targets: np.ndarray, rng: np.random.RandomState
@@ -262,39 +216,6 @@ class BaseTabular(NoCompiledCalls, BaseEstimator):
                 )
         stopped = [record.stopped for record in records]
         self.stopped_ = next((why for why in stopped if why != "epochs"), "epochs")
-
-    # --- input ---------------------------------------------------------------------------
-
-    def _read(self, X: Any, reset: bool) -> list[Column]:
-        """Convert ``X`` to columns; check their names and their number."""
-        X = without_records(X)
-        is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # dok_matrix is a dict
-        if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
-            array = X if hasattr(X, "dtype") else np.asarray(X)
-            if array.dtype.kind not in "USO":
-                options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-                return columns_of(validate_data(self, X, reset=reset, **options))
-            X = np.asarray(X, object)
-        columns = columns_of(X)
-        if is_dict:  # validate_data does not accept a dict
-            if reset:
-                self.feature_names_in_ = np.array([column.name for column in columns], object)
-                self.n_features_in_ = len(columns)
-        else:
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        if not len(columns[0]):
-            raise ValueError(
-                f"Found array with 0 sample(s) (shape=(0, {len(columns)})) while a minimum of 1 "
-                f"is required by {type(self).__name__}."
-            )
-        return columns
-
-    def _declared(self, columns: list[Column]) -> list[Column]:
-        """Training columns with gaps for ``missing_values``; warn of values that do not occur."""
-        given = by_column(self.missing_values, [column.name for column in columns])
-        for text in unmatched(columns, given):
-            warnings.warn(f"missing_values: no column has the value {text!r}", stacklevel=5)
-        return declare(columns, given)
 
     # --- results -------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from unicodedata import normalize
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts, label
 from fastnn.tables.dates import NUMBERS, ORDERS
@@ -158,7 +158,7 @@ class ColumnCode(BaseModel):
     def measured(self) -> str:
         """In what a number is measured, such as " in kg"; empty for other columns."""
         base = (self.unit or "").partition("*")[0]
-        return f" in {'hours' if base == cells.TIME else base}" if base else ""
+        return f" in {'hours' if base == quantities.TIME else base}" if base else ""
 
     def what(self) -> str:
         """Description of the encoding."""
@@ -174,7 +174,7 @@ class ColumnCode(BaseModel):
             log = ", with its logarithm" if self.floor else ""
             where = ", and a missing-value indicator" if self.flag else ""
             base, times, _ = (self.unit or "").partition("*")
-            unit = " of hours" if base == cells.TIME else f" in {base}" if base else ""
+            unit = " of hours" if base == quantities.TIME else f" in {base}" if base else ""
             names = ", ".join(self.converted)
             unit += (
                 f" with multipliers ({names})"
@@ -241,7 +241,7 @@ def learn(
         return _learn_categories(column, max_categories, given, common)
     order = dates_order(column) if kind == "date" else "iso"
     units = units_of(column) if kind == "number" else Counter()
-    unit = (cells.prevailing_unit(units) or None) if units else None
+    unit = (quantities.prevailing_unit(units) or None) if units else None
     values, odd = _read(column, kind, order, unit, column.missing)
     gaps = np.isnat(values) if kind == "date" else np.isnan(values)
     if odd and given and gaps.sum() - column.gaps.sum() > 0.5 * n:
@@ -274,7 +274,7 @@ def _units(units: Counter[str], unit: str | None) -> dict[str, Any]:
     if unit is None:
         return {}
     others = [u for u, _ in units.most_common() if u not in ("", unit)]
-    others = [u.rpartition("*")[2] for u in others if cells.in_unit(1.0, u, unit) is not None]
+    others = [u.rpartition("*")[2] for u in others if quantities.in_unit(1.0, u, unit) is not None]
     return {"unit": unit, "bare": units[""], "converted": list(dict.fromkeys(others))[:4]}
 
 
@@ -395,7 +395,7 @@ def _encode_categories(code: ColumnCode, column: Column, out: np.ndarray, remark
 
 def _plain(category: Any) -> str:
     """A category as a typed table has it: "1.50" and "01" may be the numbers 1.5 and 1 there."""
-    number = cells.plain_number(category)
+    number = quantities.plain_number(category)
     return (
         label(number) if number is not None and np.isfinite(number) else normalize("NFC", category)
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column
 from fastnn.tables.dates import moments_of, number_order
@@ -104,10 +104,12 @@ def _of_thousands(column: Column) -> str:
         return ""
     sign, other = (".", ",") if column.decimal == "." else (",", ".")
     for text in dict.fromkeys(texts.tolist()):
-        found = cells.parse_quantity(text, sign) if text is not None and other in text else None
+        found = (
+            quantities.parse_quantity(text, sign) if text is not None and other in text else None
+        )
         if found is None:
             continue
-        different = cells.parse_quantity(text, other)
+        different = quantities.parse_quantity(text, other)
         if different is not None and different[0] != found[0]:
             value, option = f"{found[0]:.15g}", f"--decimal {other} (decimal={other!r})"
             return f"{text!r} is read as {value}; {option} if it is {different[0]:.15g}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.features import is_index
 from fastnn.tables.columns import Column, as_texts
 from fastnn.tables.dates import (
@@ -108,13 +108,13 @@ def _of_texts(column: Column) -> str:
     if 2 <= len(different) <= 16:
         spellings = {cell.lower() for cell in different}
         # a pair, and perhaps others that mean the same: yes, no, y, N
-        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.TRUTH):
+        if spellings <= _WORDS.keys() and any(spellings >= set(pair) for pair in cells.BOOLEANS):
             return "boolean"
     total = sum(count for cell, count in counts.items() if not cells.is_missing(cell))
     units: dict[str, str] = {}
     dates = 0
     for cell, count in counts.items():
-        found = cells.parse_quantity(cell, column.decimal)
+        found = quantities.parse_quantity(cell, column.decimal)
         if found is not None:
             units[cell] = found[1]
         elif looks_like_date(cell):
@@ -125,8 +125,10 @@ def _of_texts(column: Column) -> str:
         frequencies: Counter[str] = Counter()
         for cell, own in units.items():
             frequencies[own] += counts[cell]
-        unit = cells.prevailing_unit(frequencies)
-        agree = {cell for cell, own in units.items() if cells.in_unit(1.0, own, unit) is not None}
+        unit = quantities.prevailing_unit(frequencies)
+        agree = {
+            cell for cell, own in units.items() if quantities.in_unit(1.0, own, unit) is not None
+        }
         n_numbers = sum(counts[cell] for cell in agree)
         words = [c for c in different if not cells.is_missing(c) and c not in agree]
         many = len(different) - len(words) >= DIFFERENT
@@ -141,7 +143,7 @@ def _of_texts(column: Column) -> str:
 def unit_of(column: Column) -> str | None:
     """Sign or unit in which a text column's numbers are expressed; None if most have none."""
     units = units_of(column)
-    return (cells.prevailing_unit(units) or None) if units else None
+    return (quantities.prevailing_unit(units) or None) if units else None
 
 
 def units_of(column: Column) -> Counter[str]:
@@ -149,7 +151,7 @@ def units_of(column: Column) -> Counter[str]:
     units: Counter[str] = Counter()
     if column.values.dtype.kind == "O":
         for cell, count in Counter(column.values[~column.gaps].tolist()).items():
-            found = cells.parse_quantity(cell, column.decimal)
+            found = quantities.parse_quantity(cell, column.decimal)
             if found is not None:
                 units[found[1]] += count
     return units
@@ -169,12 +171,12 @@ def read_numbers(column: Column, unit: str | None = None) -> tuple[np.ndarray, l
 
     def number(cell: str) -> float | None:
         if unit is None:
-            found = cells.parse_number(cell, column.decimal)
+            found = quantities.parse_number(cell, column.decimal)
         else:
-            found = cells.parse_quantity(cell, column.decimal)
+            found = quantities.parse_quantity(cell, column.decimal)
         if found is None:
-            return _TRUTH.get(cell.lower())
-        return found[0] if unit is None else cells.in_unit(*found, unit)
+            return _BOOLEANS.get(cell.lower())
+        return found[0] if unit is None else quantities.in_unit(*found, unit)
 
     return _looked_up(column, number, cells.is_missing)
 
@@ -236,8 +238,8 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
     return moments, odd
 
 
-_TRUTH = {word: 1.0 - k for pair in cells.TRUTH for k, word in enumerate(pair)}
-_WORDS = _TRUTH | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+_BOOLEANS = {word: 1.0 - k for pair in cells.BOOLEANS for k, word in enumerate(pair)}
+_WORDS = _BOOLEANS | {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 
 def _looked_up(

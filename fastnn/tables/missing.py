@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from fastnn.datasets import cells
+from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import did_you_mean, listed
 from fastnn.tables.columns import Column, label
 from fastnn.tables.dates import NUMBERS, moments_of
@@ -121,7 +121,7 @@ def matches(column: Column, texts: Sequence[str]) -> np.ndarray:
     def is_one(cell: str | None) -> bool:
         if cell is None or cell in known:
             return cell is not None
-        found = cells.parse_number(cell, column.decimal) if numbers else None
+        found = quantities.parse_number(cell, column.decimal) if numbers else None
         return found is not None and found[1] == "" and found[0] in numbers
 
     every = values.tolist()
@@ -141,9 +141,9 @@ def without(column: Column, rows: np.ndarray) -> Column:
 
 def number_of(text: str) -> float | None:
     """A declared value as a number, with any decimal sign; None for other texts."""
-    value = cells.plain_number(text)
+    value = quantities.plain_number(text)
     if value is None:
-        found = cells.parse_number(text, ".") or cells.parse_number(text, ",")
+        found = quantities.parse_number(text, ".") or quantities.parse_number(text, ",")
         value = found[0] if found is not None and found[1] == "" else None
     return None if value is None or np.isnan(value) else value
 

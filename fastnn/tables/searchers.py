@@ -18,8 +18,9 @@ import fastnn
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network.ensemble import Ensemble
 from fastnn.tables.base import BaseTabular
-from fastnn.tables.estimators import TabularClassifier, TabularRegressor
+from fastnn.tables.classifier import TabularClassifier
 from fastnn.tables.fit_store import FitFolder, FitMemory, FitStore
+from fastnn.tables.regressor import TabularRegressor
 from fastnn.tables.search import Plan, SearchResult, search
 from fastnn.tables.trials import Problem, folds_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.training.optimizers import _check
+from fastnn.training.optimizer import check_bounds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,7 +185,7 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise ValueError(f"patience must be at least 1; got {self.patience!r}")
-        _check("min_delta", self.min_delta, 0.0, float("inf"))
+        check_bounds("min_delta", self.min_delta, 0.0, float("inf"))
 
 
 @dataclass

@@ -76,7 +76,7 @@ _shared_pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def _get_shared_pool() -> ThreadPoolExecutor:
+def get_shared_pool() -> ThreadPoolExecutor:
     """Thread pool of :func:`run_pieces`, created at its first use."""
     global _shared_pool
     with _pool_lock:
@@ -129,7 +129,7 @@ def run_pieces(function: Callable[[int], Any], n_pieces: int, n_threads: int) ->
         finally:
             queue.clear()  # after an error or Ctrl-C, no thread starts another piece
 
-    pool, futures = _get_shared_pool(), []
+    pool, futures = get_shared_pool(), []
     try:
         try:
             for _ in range(min(n_threads, n_pieces) - 1):

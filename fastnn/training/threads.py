@@ -17,11 +17,11 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota()))
+    return max(1, min(cores, cpu_quota()))
 
 
 @functools.cache
-def _quota() -> int:
+def cpu_quota() -> int:
     """CPU quota of the process's control group on Linux, in cores, rounded up."""
     # microseconds per period; without a limit the quota is "max" or -1
     for paths in ([_CPU_MAX], [f"{_CPU_CFS}quota_us", f"{_CPU_CFS}period_us"]):

@@ -32,7 +32,7 @@ def piped(monkeypatch):
         from fastnn.cli import source
 
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(contents)))
-        source._standard_input.cache_clear()
+        source.standard_input.cache_clear()
 
     return piped
 
@@ -72,11 +72,11 @@ def test_help_tells_the_exit_codes(run):
 def test_headings_are_bold_on_a_terminal_only(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert help._bold("Data") == "Data"  # captured: no terminal
+    assert help.bold("Data") == "Data"  # captured: no terminal
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert help._bold("Data") == "\x1b[1mData\x1b[0m"
+    assert help.bold("Data") == "\x1b[1mData\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert help._bold("Data") == "Data"
+    assert help.bold("Data") == "Data"
 
 
 # --- names of options

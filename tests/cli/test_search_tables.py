@@ -250,10 +250,10 @@ def test_no_workers_or_others_are_said(monkeypatch):
     with pytest.raises(OSError, match="tcp://a:1: the scheduler has no workers"):
         clusters._workers(Client({}), "tcp://a:1")
     with pytest.raises(ValueError, match=r"workers have fastnn 9\.9; this is"):
-        clusters._check_versions(Client({"w": "9.9", "v": fastnn.__version__}), "tcp://a:1")
+        clusters.check_versions(Client({"w": "9.9", "v": fastnn.__version__}), "tcp://a:1")
     with pytest.raises(ValueError, match=r"cannot import fastnn .* \(No module named"):
-        clusters._check_versions(Client(ImportError("No module named 'fastnn'")), "tcp://a:1")
-    clusters._check_versions(Client({"w": fastnn.__version__}), "tcp://a:1")
+        clusters.check_versions(Client(ImportError("No module named 'fastnn'")), "tcp://a:1")
+    clusters.check_versions(Client({"w": fastnn.__version__}), "tcp://a:1")
 
 
 def test_the_help_tells_both_presets(run):

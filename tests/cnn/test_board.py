@@ -18,8 +18,10 @@ training = pytest.importorskip("fastnn.cnn.training", exc_type=ImportError)
 
 from fastnn.cnn import data  # noqa: E402
 from fastnn.cnn import model as cnn  # noqa: E402
+from fastnn.cnn import runs as cnn_runs  # noqa: E402
 from fastnn.cnn.settings import Settings  # noqa: E402
 from fastnn.cnn.summaries import BUCKETS, STATISTICS, Summaries, filters_picture  # noqa: E402
+from fastnn.cnn.trainer import order  # noqa: E402
 
 SETTINGS = Settings(data="digits", preset="fast", batch_size=16, steps=101, summaries="full")
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
@@ -99,7 +101,7 @@ def test_scalars_are_those_of_the_network(ask_json, runs):
     """Before the first step the network is the one that its seed gives."""
     images = data.load("digits")
     network = cnn.Network(SETTINGS.completed())
-    rows = training.order(len(images.train[0]), 16, SETTINGS.seed, 0, 1)[0]
+    rows = order(len(images.train[0]), 16, SETTINGS.seed, 0, 1)[0]
     values = {name: value.numpy() for name, value in network.params.items()}
     traced = network.trace(images.train[0][rows])
     values |= {name: np.asarray(value).astype(np.float32) for name, value in traced.items()}
@@ -135,7 +137,7 @@ def test_histogram(ask_json):
 def test_images(ask, ask_json, runs):
     from PIL import Image
 
-    network = training.runs.load(runs[0] / "cnn")
+    network = cnn_runs.load(runs[0] / "cnn")
     for name in ("conv1_filters", "confusion_matrix", "misclassified"):
         last = ask_json("plugin/images/images", run="cnn", tag=f"images/{name}", sample=0)[-1]
         assert last["step"] == 101

@@ -14,6 +14,7 @@ from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
 from fastnn.cnn.runtime import keras, tf
 from fastnn.cnn.settings import Settings
+from fastnn.cnn.trainer import STEPS_PER_CALL, Trainer, cross_entropy, order
 from fastnn.errors import DivergenceError
 
 
@@ -34,7 +35,7 @@ def test_digits_are_enlarged(digits):
         assert np.bincount(y, minlength=10).min() > 10
     # Means over the 64 areas of the old pixels: interpolation smooths, but moves nothing.
     small = load_digits().images
-    large = data._enlarged(small)
+    large = data.enlarged(small)
     assert np.abs(large.mean((1, 2)) / 255 - small.mean((1, 2)) / 16).max() < 0.03
     for small_axis, large_axis in ((1, 1), (2, 2)):
         centers = [
@@ -55,14 +56,14 @@ def test_first_images_of_mnist_are_for_validation(mnist):
 
 
 def test_every_epoch_has_each_image_once_in_a_new_order():
-    rows = training.order(10, 4, 7, 0, 5).ravel()
+    rows = order(10, 4, 7, 0, 5).ravel()
     assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
     assert rows[:10].tolist() != rows[10:].tolist()
     np.testing.assert_array_equal(
-        training.order(10, 4, 7, 0, 9),
-        np.vstack([training.order(10, 4, 7, k, k + 1) for k in range(9)]),
+        order(10, 4, 7, 0, 9),
+        np.vstack([order(10, 4, 7, k, k + 1) for k in range(9)]),
     )
-    assert (training.order(10, 4, 8, 0, 5).ravel() != rows).any()
+    assert (order(10, 4, 8, 0, 5).ravel() != rows).any()
 
 
 def test_start_is_the_course_s():
@@ -123,7 +124,7 @@ def test_label_smoothing_is_that_of_keras(smoothing):
     labels = rng.integers(0, 10, 20, dtype=np.int32)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     expected = float(loss(np.eye(10)[labels], logits))
-    found = float(training._cross_entropy(tf.constant(labels), tf.constant(logits), smoothing))
+    found = float(cross_entropy(tf.constant(labels), tf.constant(logits), smoothing))
     assert found == pytest.approx(expected, rel=1e-5)  # float32 sums of ten numbers up to 20
 
 
@@ -205,20 +206,20 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(
     """The same bits: weights, and with them shuffling, dropout, moments, learning rates."""
     training.train(Settings(**TINY, steps=50), tmp_path / "whole", images=digits, quiet=True)
 
-    rates = training.Trainer._rates
+    rates = Trainer.rates
 
     def interrupted(trainer, first, last):
         if first == 0:
             signal.raise_signal(number)
         return rates(trainer, first, last)
 
-    monkeypatch.setattr(training.Trainer, "_rates", interrupted)
+    monkeypatch.setattr(Trainer, "rates", interrupted)
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
     code, out, err = run("train", *options, "--out", "stopped")
     assert (code, err) == (expected, "fastnn: interrupted\n")
-    assert f"\nstep {training.SLICE}, validation error" in out
+    assert f"\nstep {STEPS_PER_CALL}, validation error" in out
     assert not (tmp_path / "stopped" / runs.MODEL_FILE).exists()
-    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == training.SLICE
+    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == STEPS_PER_CALL
 
     code, out, err = run("train", "--resume", "stopped", "--json")
     assert (code, err) == (0, "")
@@ -239,7 +240,7 @@ def test_diverging_run_says_so(tmp_path, digits):
 
 def test_course_learns_mnist(mnist, tmp_path):
     """The course's settings for a moment: the loss falls, most digits are right."""
-    trainer = training.Trainer(Settings(steps=60).completed(), mnist, tmp_path, lambda line: None)
+    trainer = Trainer(Settings(steps=60).completed(), mnist, tmp_path, lambda line: None)
     trainer.run()
     X, y = (part[:1000] for part in mnist.test)
     assert trainer.network.score(X, y) > 0.6

@@ -1,10 +1,11 @@
-"""Numbers, truth values, dates and gaps as they stand in text files."""
+"""Numbers, booleans, dates and gaps as they stand in text files."""
 
 import numpy as np
 import pytest
 
 from fastnn import datasets
-from fastnn.datasets.cells import decimal_sign, parse, parse_number, parse_quantity, same_but_case
+from fastnn.datasets.cells import decimal_sign, parse, same_but_case
+from fastnn.datasets.quantities import parse_number, parse_quantity
 
 
 @pytest.mark.parametrize(

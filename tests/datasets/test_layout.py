@@ -49,7 +49,7 @@ def load(tmp_path, contents, name="a.csv", **options):
         (",height,kind", ["0,3.0,setosa", "1,2.9,versicolor"], True),
         ("a,b", ["1,2"], True),
         ("1,2", ["3,4", "5,6"], False),
-        ("y,t,n", ["1,2,3", "4,5,6"], True),  # y, t and n are truth values, too
+        ("y,t,n", ["1,2,3", "4,5,6"], True),  # y, t and n are booleans, too
         ("flag,when", ["True,2020-01-01", "False,2021-01-01"], True),
         ("True,2020-01-02", ["True,2020-01-01", "False,2021-01-01"], False),
         ("name,colour", ["bob,red", "ann,blue"], True),

@@ -30,13 +30,20 @@ def test_backend_is_used(backend):
     assert model._network().backend == load_backend(backend).NAME
 
 
-def test_pickles_of_earlier_versions_load():
-    model = fastnn.MLPRegressor(hidden_layer_sizes=(3,), alpha=0.5)
+@pytest.mark.parametrize(
+    ("model", "now", "earlier"),
+    [
+        (fastnn.MLPRegressor((3,), alpha=0.5), b"estimators.regressor", b"estimators.mlp"),
+        (fastnn.TabularClassifier(n_epochs=3), b"tables.classifier", b"tables.estimators"),
+        (fastnn.TabularRegressor(n_epochs=3), b"tables.regressor", b"tables.estimators"),
+    ],
+)
+def test_pickles_of_earlier_versions_load(model, now, earlier):
     text = pickle.dumps(model, protocol=0)
-    old = text.replace(b"fastnn.estimators.regressor", b"fastnn.estimators.mlp")
+    old = text.replace(now, earlier)
     assert old != text
     again = pickle.loads(old)
-    assert type(again) is fastnn.MLPRegressor
+    assert type(again) is type(model)
     assert again.get_params() == model.get_params()
 
 

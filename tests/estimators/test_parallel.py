@@ -246,7 +246,7 @@ def test_each_piece_runs_once():
 
 def test_pieces_do_not_wait_for_a_busy_thread():
     free = threading.Event()
-    common = pool._get_shared_pool()
+    common = pool.get_shared_pool()
     busy = [common.submit(free.wait) for _ in range(common._max_workers)]
     here = threading.current_thread().name
     try:
@@ -290,9 +290,9 @@ def six_cores_and_no_quota(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     monkeypatch.setattr(threads, "_CPU_MAX", tmp_path / "cpu.max")
     monkeypatch.setattr(threads, "_CPU_CFS", f"{tmp_path}/cpu.cfs_")
-    threads._quota.cache_clear()
+    threads.cpu_quota.cache_clear()
     yield tmp_path
-    threads._quota.cache_clear()
+    threads.cpu_quota.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_usable_cores_respect_container_quota(six_cores_and_no_quota, given, cor
 @pytest.mark.parametrize(("quota", "cores"), [("250000\n", 3), ("-1\n", 6)])
 def test_usable_cores_respect_quota_of_older_containers(six_cores_and_no_quota, quota, cores):
     assert threads.usable_cores() == 6
-    threads._quota.cache_clear()
+    threads.cpu_quota.cache_clear()
     (six_cores_and_no_quota / "cpu.cfs_quota_us").write_text(quota)
     (six_cores_and_no_quota / "cpu.cfs_period_us").write_text("100000\n")
     assert threads.usable_cores() == cores

@@ -10,7 +10,7 @@ import fastnn
 from fastnn.backends.tuning import Tuning, tuned, tuning
 from fastnn.network import spec as table
 from fastnn.network.spec import NetworkSpec
-from fastnn.storage.schema import Config
+from fastnn.storage.schema_config import Config
 
 
 def test_single_values_apply_to_each_layer():

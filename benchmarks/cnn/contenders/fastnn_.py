@@ -16,9 +16,10 @@ class Fastnn:
     pool_first = False
 
     def __init__(self, precision: str, images: np.ndarray, labels: np.ndarray) -> None:
-        from fastnn.cnn import data, training
+        from fastnn.cnn import data
         from fastnn.cnn.runtime import tf
         from fastnn.cnn.settings import Settings
+        from fastnn.cnn.trainer import Trainer
 
         self.tf = tf
         self.settings = (
@@ -29,7 +30,7 @@ class Fastnn:
             .model_copy(update={"pool_first": self.pool_first})
         )
         parts = data.Images("mnist", (images, labels), (images, labels), (images, labels))
-        self._trainer = functools.partial(training.Trainer, images=parts, folder=Path(), say=print)
+        self._trainer = functools.partial(Trainer, images=parts, folder=Path(), say=print)
         self.n, self.images, self.labels = len(images), tf.constant(images), tf.constant(labels)
         self.params = None
         self.trainers = {}
