@@ -21,6 +21,7 @@ from fastnn.estimators.checks import (
     check_sum_of_weights,
     check_values,
     name_in_errors,
+    plain_labels,
 )
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.network_cache import NetworkMixin
@@ -67,6 +68,7 @@ class ScoreMixin:
         check_values("sample_weight", sample_weight)
         if sample_weight is not None:
             check_sum_of_weights(sample_weight, np.float64)
+        y = plain_labels(y) if is_classifier(self) else y
         with name_in_errors("y"):
             result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
             return result

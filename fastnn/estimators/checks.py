@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 
 
 def check_values(name: str, value: Any, is_label: bool = False) -> None:
-    """Raise for masked entries, invalid sparse matrices, and dates unless they are labels."""
+    """Raise for masked entries, complex numbers, invalid sparse matrices, and dates as numbers."""
     refuse_masked(name, value)
+    if getattr(getattr(value, "dtype", None), "kind", "") == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {value.dtype}")
     check_sparse(name, value)
     if is_label:
         check_labels(name, value)
@@ -58,10 +60,39 @@ def check_labels(name: str, labels: Any) -> None:
         ) from None
 
 
+def plain_labels(y: Any) -> Any:
+    """Labels in the dtype of NumPy that they have without gaps; anything else as it is.
+
+    scikit-learn converts pandas' nullable integers and booleans to float64, in which large labels
+    become equal, and refuses integers that are stored as objects.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        values = np.asarray(y)
+        if dtype.kind != "O" or values.ndim != 1 or not len(values):
+            return y
+        kinds = set(map(type, values.tolist()))
+        whole = kinds <= {bool, np.bool_} or (
+            bool not in kinds and all(issubclass(kind, Integral) for kind in kinds)
+        )
+        plain = np.array(values.tolist()) if whole else values
+        return plain if plain.dtype.kind in "iub" else y
+    plain_dtype = getattr(dtype, "numpy_dtype", None)
+    if plain_dtype is not None and plain_dtype.kind in "iub":
+        return y if y.isna().any() else y.to_numpy(plain_dtype)
+    return y
+
+
 def check_classes(y: Any) -> None:
     """Raise ValueError unless targets are classes: 1-D, or 0 and 1 in several columns."""
+    kind = type_of_target(y)
+    if kind == "unknown" and y.dtype.kind == "O":
+        raise ValueError(
+            f"Unknown label type: y has objects of type {type(y.flat[0]).__name__}, not texts, "
+            "whole numbers or booleans; y.astype(str) makes texts of them"
+        )
     check_classification_targets(y)
-    if type_of_target(y) == "multiclass-multioutput":
+    if kind == "multiclass-multioutput":
         raise ValueError(
             f"y must be 1-D labels, one per sample, or for multilabel a matrix of 0 and 1; got "
             f"shape {y.shape} with other numbers"
@@ -73,6 +104,9 @@ def check_sum_of_weights(weights: Any, dtype: Any) -> None:
 
     Weights are not scaled, as they are for networks, because ``alpha`` is relative to their sum.
     """
+    weights = np.asarray(weights)
+    if weights.dtype.kind in "iuf" and weights.size and weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative; the smallest is {weights.min():g}")
     limits = np.finfo(dtype)
     low, high = 1e8 * float(limits.smallest_normal), 1e-8 * float(limits.max)
     with np.errstate(over="ignore"):

@@ -10,21 +10,27 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_y,
 )
 
-from fastnn.estimators.checks import check_class_weight, check_labels
+from fastnn.estimators.base import ScoreMixin
+from fastnn.estimators.checks import (
+    check_class_weight,
+    check_classes,
+    check_labels,
+    check_sum_of_weights,
+    check_values,
+    plain_labels,
+)
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
 from fastnn.tables import realmlp
 from fastnn.tables.base import BaseTabular
-from fastnn.validation import refuse_dates
 
 
-class TabularClassifier(ClassifierMixin, BaseTabular):
+class TabularClassifier(ScoreMixin, ClassifierMixin, BaseTabular):
     """Classifier for tables: RealMLP-TD-S, a multilayer perceptron with tuned settings.
 
     Takes DataFrames with text, categories, dates and missing values, and needs no settings:
@@ -133,8 +139,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Convert labels to class indices; with ``reset``, learn the classes."""
         check_labels("y" if reset else "y_val", y)
-        y = _check_y(y, estimator=self)
-        check_classification_targets(y)
+        y = _check_y(plain_labels(y), estimator=self)
+        check_classes(y)
         if reset:
             self.classes_ = np.unique(y)
             if len(self.classes_) < 2:
@@ -333,7 +339,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         store_parameters(self, locals())
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
-        refuse_dates("y" if reset else "y_val", y)
+        check_values("y" if reset else "y_val", y)
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = _check_y(y, y_numeric=True, estimator=self)  # issues scikit-learn's warning
@@ -438,6 +444,10 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         >>> model.score(X, y) > 0.3
         True
         """
+        check_values("y", y)
+        check_values("sample_weight", sample_weight)
+        if sample_weight is not None:
+            check_sum_of_weights(sample_weight, np.float64)
         predicted = self._averaged().predict_point(self._encoded(X))
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 

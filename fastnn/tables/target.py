@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 from fastnn.datasets.targets import TASKS, check_target, target_column
-from fastnn.tables.columns import Column, as_column, as_texts
+from fastnn.tables.columns import Column, as_column, as_texts, is_missing
 
 MAX_CLASSES = 10_000
 
@@ -85,6 +87,55 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
         values = as_texts(column) if not _all_whole(column) else values
     table = Table(Path(name), [name], [values])
     return target_of(table, name, task, "y")
+
+
+def known_targets(y: Any, classes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Targets to compare predictions with; they may be constant.
+
+    Parameters
+    ----------
+    y : column or table of any library, array or list, shape (rows,) or (rows, outputs)
+    classes : ndarray or None
+        Labels of the model; None for a regression.
+
+    Returns
+    -------
+    values : ndarray, shape (known rows,) or (known rows, outputs)
+    known : ndarray of bool, shape (rows,)
+        Mask of the rows that have a target.
+    """
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2 and classes is None:
+        columns = [known_targets(column, None) for column in array.T]
+        known = np.logical_and.reduce([there for _, there in columns])
+        full = np.full(array.shape, np.nan)
+        for k, (values, there) in enumerate(columns):
+            full[there, k] = values
+        return full[known], known
+    if array.ndim == 1 and classes is not None:
+        names = set(classes.tolist())
+        labels = [_as_label(label, names) for label in array.tolist()]
+        known = np.array([label is not None for label in labels], bool)
+        kept = [label for label in labels if label is not None]
+        are_texts = any(isinstance(label, str) for label in kept)
+        if kept and (classes.dtype.kind in "OU" or not are_texts):
+            return np.array(kept), known
+    task = "regression" if classes is None else "classification"
+    values = as_column("y", array).values
+    found = target_of(Table(Path("y"), ["y"], [values]), "y", task, "y", constant=True)
+    return found.values, found.known
+
+
+def _as_label(value: Any, names: set) -> Any:
+    """A label as a file has it, without surrounding blanks, if it is none of ``names``."""
+    if is_missing(value):
+        return None
+    if not isinstance(value, str) or value in names:
+        return value
+    text = normalize("NFC", value.strip())
+    return None if text.lower() in cells.GAPS else text
 
 
 def target_of(
