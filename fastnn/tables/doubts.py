@@ -53,9 +53,9 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
         there = values[~np.isnan(values)]
         if len(there) < FEWEST:
             continue
-        for text in (_of_times(there), _of_codes(there, len(values))):
+        for text in (_of_times(there, column.name), _of_codes(there, len(values))):
             if text:
-                found.append(f"caution: column {column.name!r}{text.format(column.name)}")
+                found.append(f"caution: column {column.name!r}{text}")
     totals = [
         repr(c.name) for c in columns if c.values.dtype.kind == "f" and _ends_with_sum(c.values)
     ]
@@ -69,14 +69,19 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
     return found
 
 
-def _of_times(values: np.ndarray) -> str:
+def _of_times(values: np.ndarray, name: str) -> str:
     """Remark on numbers that look like dates; empty for others."""
     order = number_order(values)
     if order is None or len(np.unique(values[:1000])) < FEWEST:
         return ""
     first, last = moments_of(np.array([values.min(), values.max()]), order).astype("datetime64[D]")
     what = f"{_UNITS[order]}, {first} to {last}" if order in _UNITS else "dates YYYYMMDD"
-    return f": its numbers look like {what}; --column '{{}}=date' takes them so"
+    return f": its numbers look like {what}; {_option(name, 'date')} takes them so"
+
+
+def _option(name: str, kind: str) -> str:
+    """How to give the kind of a column, on the command line and in Python."""
+    return f"--column '{name}={kind}' (columns={{{name!r}: {kind!r}}})"
 
 
 def _of_words(column: Column) -> str:
@@ -93,7 +98,7 @@ def _of_words(column: Column) -> str:
         return ""
     return (
         f": {n_numbers:,} of {len(texts):,} values are numbers, others ({listed(words, 3)}) are "
-        f"not, so that all are categories; --column '{column.name}=number' takes others as missing"
+        f"not, so that all are categories; {_option(column.name, 'number')} takes others as missing"
     )
 
 
