@@ -126,6 +126,8 @@ def data_with_targets(
     if data in datasets.BUILT_IN and encoding is None:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
     elif encoding is not None:
+        if data in datasets.BUILT_IN:
+            raise ValueError(f"{data} is built in; the model takes files")
         target = named_target(description) if target is None else target
         table = read(Path(path_of(data)), format_like(description, reading))
         missing = _settings(description).get("missing")

@@ -57,7 +57,9 @@ def _split(value: Any) -> Any:
     """
     if isinstance(value, str):
         value = value.strip()
-        return [] if value in ("", "none") else [item.strip() for item in value.split(",")]
+        if not value:
+            raise ValueError("name at least one, or none")
+        return [] if value == "none" else [item.strip() for item in value.split(",")]
     return [value] if isinstance(value, (int, float)) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -12,7 +13,7 @@ import numpy as np
 from fastnn.datasets.builtin import BUILT_IN
 from fastnn.datasets.layout import Format
 from fastnn.datasets.npz import read_npz
-from fastnn.datasets.table import Table, listed
+from fastnn.datasets.table import Table, did_you_mean, listed
 from fastnn.datasets.text import PACKED
 from fastnn.extras import require
 
@@ -44,6 +45,7 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     suffix = suffix_of(path)
     known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
     if not path.exists():
+        known += did_you_mean(path, [*BUILT_IN, *_files_beside(path)])
         raise FileNotFoundError(f"no data set and no file {str(path)!r}; {known}")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not a file")
@@ -76,6 +78,15 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     if table.X is None and (not table.columns or len(table.columns[0]) == 0):
         raise ValueError(f"{path}: there are no rows")
     return table
+
+
+def _files_beside(path: Path) -> list[str]:
+    """Data files in the folder of a path, at most a thousand."""
+    try:
+        beside = list(islice(path.parent.iterdir(), 1000))
+    except OSError:
+        return []
+    return sorted(str(other) for other in beside if suffix_of(other) in SUFFIXES)
 
 
 def suffix_of(path: Path) -> str:

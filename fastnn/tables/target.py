@@ -203,9 +203,9 @@ def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
         classes with less than two samples per class on average.
     """
     if (y == y[0]).all():
+        rows = "the only row" if len(y) == 1 else f"all {len(y):,} rows"
         raise ValueError(
-            f"{where}: target {name!r} is {y[0].item()!r} in all {len(y):,} rows; "
-            "there is nothing to learn"
+            f"{where}: target {name!r} is {y[0].item()!r} in {rows}; there is nothing to learn"
         )
     if task == "classification":
         n = len(np.unique(y))
