@@ -144,6 +144,7 @@ def _table_of(path: Path, table: Any) -> Table:
     noted = metadata.get("columns", [])
     hints = {c["name"]: "category" for c in noted if c.get("pandas_type") == "categorical"}
     table = table.drop_columns([name for name in index if name in table.column_names])
+    table = without_pandas_types(table)
     columns = [arrow_column(column) for column in table.columns]
     notes = [f"{path.name}: the index {', '.join(map(repr, index))} is left out"] if index else []
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -152,6 +153,21 @@ def _table_of(path: Path, table: Any) -> Table:
         elif types.is_boolean(column.type) and column.null_count:
             hints[name] = "boolean"
     return Table(path, list(table.column_names), columns, notes=notes, hints=hints)
+
+
+def without_pandas_types(table: Any) -> Any:
+    """A pyarrow table or batch with pandas' periods as dates, and its intervals as texts."""
+    import pyarrow
+
+    from fastnn.tables.columns import as_column
+
+    for k, field in enumerate(table.schema):
+        stored = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        if getattr(field.type, "extension_name", stored).startswith("pandas."):
+            require("pandas", f"the column {field.name!r} of pandas", "parquet")
+            values = as_column(field.name, table.select([k]).to_pandas().iloc[:, 0]).values
+            table = table.set_column(k, field.name, pyarrow.array(values, from_pandas=True))
+    return table
 
 
 def arrow_column(column: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastnn.tables.kinds import guess, read_numbers, unit_of
 CODES = (-99.0, -999.0, -9999.0, -99999.0, -99.9, -999.9, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
 MOST_CATEGORIES = 256  # as by default
 FEWEST = 10  # least number of distinct values for a remark
+_LIMIT = re.compile(r"(?:[<>≤≥]=?|below|above|under|over)\s*\d.*", re.IGNORECASE)
 _UNITS = {"s": "Unix times in seconds", "ms": "Unix times in milliseconds"}
 _UNITS |= {"us": "Unix times in microseconds", "ns": "Unix times in nanoseconds"}
 
@@ -44,7 +46,7 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
     found = []
     for column in columns:
         values = column.values
-        if text := _of_words(column):
+        if text := _of_words(column) or _of_limits(column):
             found.append(f"caution: column {column.name!r}{text}")
         if text := _of_thousands(column):
             found.append(f"column {column.name!r}: {text}")
@@ -99,6 +101,21 @@ def _of_words(column: Column) -> str:
     return (
         f": {n_numbers:,} of {len(texts):,} values are numbers, others ({listed(words, 3)}) are "
         f"not, so that all are categories; {_option(column.name, 'number')} takes others as missing"
+    )
+
+
+def _of_limits(column: Column) -> str:
+    """Remark on a column of numbers in which limits such as <0.05 count as missing values."""
+    if column.values.dtype.kind != "O" or column.hint is not None:
+        return ""
+    texts = column.values[~column.gaps].tolist()
+    beyond = {text for text in set(texts) if _LIMIT.fullmatch(text)}
+    if not beyond or guess(column, MOST_CATEGORIES).kind != "number":
+        return ""
+    n = sum(text in beyond for text in texts)
+    return (
+        f": limits ({listed(sorted(beyond), 3)}) in {n:,} of {len(texts):,} rows count as missing "
+        "values; write numbers instead, such as the limit or half of it, if they are to count"
     )
 
 
