@@ -216,7 +216,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             check_values(name, value, name == "y" and is_classifier(self))
-        with name_in_errors("X or y"):
+        with name_in_errors("X or y", X):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             with name_in_errors("sample_weight"):
@@ -337,8 +337,9 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
                 pass
         check_is_fitted(self)
         check_values("X", X)
-        with name_in_errors("X"):
+        with name_in_errors("X", X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = X.astype(np.float64) if X.dtype == object else X
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
 

@@ -24,6 +24,8 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 def check_values(name: str, value: Any, is_label: bool = False) -> None:
     """Raise for masked entries, complex numbers, invalid sparse matrices, and dates as numbers."""
     refuse_masked(name, value)
+    if type(value).__name__ == "LazyFrame":  # whose attributes warn
+        raise ValueError(f"{name} is a lazy frame; {name}.collect() has the data")
     if getattr(getattr(value, "dtype", None), "kind", "") == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {value.dtype}")
     check_sparse(name, value)
@@ -31,6 +33,34 @@ def check_values(name: str, value: Any, is_label: bool = False) -> None:
         check_labels(name, value)
     else:
         refuse_dates(name, value)
+
+
+def _refuse_text_columns(name: str, frame: Any) -> None:
+    """Raise if a column of a DataFrame has text that is no number; the message names it."""
+    if not hasattr(frame, "columns"):
+        return
+    columns = [
+        frame.iloc[:, k] if hasattr(frame, "iloc") else frame[name]
+        for k, name in enumerate(frame.columns)
+    ]
+    for column in columns:
+        if getattr(column.dtype, "kind", "O") != "O" or not hasattr(column, "to_list"):
+            continue
+        for value in column.to_list():
+            if isinstance(value, str) and not _is_number(value):
+                raise ValueError(
+                    f"{name} has text in column {column.name!r} ({value!r}); encode it, for "
+                    "example by fastnn.TableEncoder, or use TabularClassifier or TabularRegressor"
+                )
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text can be converted to a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_labels(name: str, labels: Any) -> None:
@@ -157,8 +187,11 @@ class RollbackOnError:
 
 
 @contextmanager
-def name_in_errors(what: str) -> Iterator[None]:
-    """Context in which conversion errors become ValueError or TypeError that name ``what``."""
+def name_in_errors(what: str, frame: Any = None) -> Iterator[None]:
+    """Context in which conversion errors become ValueError or TypeError that name ``what``.
+
+    If ``frame`` is a DataFrame with text, they name its column.
+    """
     try:
         yield
     except (OverflowError, RuntimeError, ValueError) as error:
@@ -167,6 +200,7 @@ def name_in_errors(what: str) -> Iterator[None]:
             raise ValueError(f"X has columns of the same name: {said}") from None
         if isinstance(error, ValueError) and not str(error).startswith(_OF_ONE_VALUE):
             raise
+        _refuse_text_columns("X", frame)
         raise ValueError(f"{what} cannot be converted to numbers: {error}") from None
     except TypeError as error:
         if not _UNNAMED.search(str(error)):

@@ -119,3 +119,18 @@ def test_missing_target_in_score_is_named(classifier):
 def test_complex_targets_are_named_in_one_line(name):
     with pytest.raises(ValueError, match=r"^Complex data not supported: y has dtype complex128$"):
         clone(REGRESSORS[name]).fit(X, X.sum(axis=1) + 1j)
+
+
+@pytest.mark.parametrize(
+    "of_type", [pd.DataFrame, pl.DataFrame, lambda d: pd.DataFrame(d).astype({"town": "category"})]
+)
+def test_text_is_named_with_its_column(of_type):
+    frame = of_type({"size": X[:, 0].tolist(), "town": [*["1.5"] * 40, *["Ulm"] * 20]})
+    message = r"X has text in column 'town' \('Ulm'\); encode it, .* TabularClassifier"
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier().fit(frame, BINARY)
+    model = MLPRegressor(max_iter=2).fit(pd.DataFrame({"size": BINARY, "town": BINARY}), BINARY)
+    with pytest.raises(ValueError, match=message):
+        model.predict(frame)
+    with pytest.raises(ValueError, match=r"X is a lazy frame; X\.collect\(\) has the data"):
+        model.predict(pl.DataFrame(X, schema=["size", "town"]).lazy())
