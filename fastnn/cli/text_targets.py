@@ -21,7 +21,8 @@ def text_target(table: Table, name: str) -> Table:
         return table
     columns = list(table.columns)
     k = table.names.index(name)
-    columns[k] = as_texts(as_column(name, columns[k]))
+    if columns[k].dtype.kind != "O":  # texts may have blanks at their ends, which are kept
+        columns[k] = as_texts(as_column(name, columns[k]))
     return replace(table, columns=columns, hints={**table.hints, name: "text"})
 
 

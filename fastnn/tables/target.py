@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 from fastnn.datasets.targets import TASKS, check_target, target_column
-from fastnn.tables.columns import Column, as_column, as_texts, is_missing
+from fastnn.tables.columns import Column, as_column, as_texts, is_missing, label
 
 MAX_CLASSES = 10_000
 
@@ -116,10 +116,10 @@ def known_targets(y: Any, classes: np.ndarray | None) -> tuple[np.ndarray, np.nd
         return full[known], known
     if array.ndim == 1 and classes is not None:
         names = set(classes.tolist())
-        labels = [_as_label(label, names) for label in array.tolist()]
-        known = np.array([label is not None for label in labels], bool)
-        kept = [label for label in labels if label is not None]
-        are_texts = any(isinstance(label, str) for label in kept)
+        labels = [_as_label(value, names) for value in array.tolist()]
+        known = np.array([value is not None for value in labels], bool)
+        kept = [value for value in labels if value is not None]
+        are_texts = any(isinstance(value, str) for value in kept)
         if kept and (classes.dtype.kind in "OU" or not are_texts):
             return np.array(kept), known
     task = "regression" if classes is None else "classification"
@@ -129,11 +129,13 @@ def known_targets(y: Any, classes: np.ndarray | None) -> tuple[np.ndarray, np.nd
 
 
 def _as_label(value: Any, names: set) -> Any:
-    """A label as a file has it, without surrounding blanks, if it is none of ``names``."""
+    """A label as a file has it, as text without surrounding blanks, if it is none of ``names``."""
     if is_missing(value):
         return None
-    if not isinstance(value, str) or value in names:
+    if value in names:
         return value
+    if not isinstance(value, str):
+        return label(value) if label(value) in names else value
     text = normalize("NFC", value.strip())
     return None if text.lower() in cells.GAPS else text
 

@@ -71,3 +71,10 @@ def test_no_note_without_zeros(run):
     for labels in (("1", "2", "10"), ("0", "1", "2"), ("0.5", "0.25", "0.75"), ("a", "01", "b")):
         table(*labels).to_csv("t.csv", index=False)
         assert "keeps zeros" not in run("train", "t.csv", "--target", "code", *QUICK)[1]
+
+
+def test_blanks_of_labels_in_a_parquet_file(run_json, run):
+    frame = table(" a", "b ", "c")
+    frame.to_parquet("t.parquet")
+    run("train", "t.parquet", "--target", "code", *QUICK, "--out", "m")
+    assert run_json("evaluate", "m", "t.parquet")["accuracy"] == accuracy(frame)

@@ -163,3 +163,15 @@ def test_r2_of_a_model_file(tmp_path):
         assert loaded.score(FRAME, frame) == pytest.approx(expected, rel=1e-12)
         equal = np.ones_like(y)  # all targets are equal
         assert loaded.score(FRAME, equal) == pytest.approx(model.score(FRAME, equal), rel=1e-12)
+
+
+def test_score_of_a_model_whose_labels_are_texts_of_numbers_and_booleans(tmp_path):
+    for labels in (["1", "x"], ["False", "True"]):
+        y = np.array(labels)[BINARY]
+        model = TabularClassifier(n_epochs=2, random_state=0).fit(FRAME, y)
+        model.save(tmp_path / "model.safetensors")
+        loaded = fastnn.load(tmp_path / "model.safetensors")
+        # as pandas reads a file with these rows
+        rows = BINARY == 0 if "x" in labels else slice(None)
+        read = np.ones(rows.sum(), int) if "x" in labels else BINARY > 0
+        assert loaded.score(FRAME[rows], read) == (model.predict(FRAME) == y)[rows].mean()
