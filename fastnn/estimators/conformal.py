@@ -24,7 +24,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
-from fastnn.estimators.checks import RollbackOnError, check_values
+from fastnn.estimators.base import ScoreMixin
+from fastnn.estimators.checks import RollbackOnError, check_values, plain_labels
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
@@ -101,7 +102,7 @@ class _Conformal(MetaEstimatorMixin, BaseEstimator):
                 'cv="prefit", or take MLPRegressor or MLPClassifier'
             )
         check_values("y", y, is_classifier(self))
-        X, y = indexable(X, y)
+        X, y = indexable(X, plain_labels(y) if is_classifier(self) else y)
         y = self._targets(column_or_1d(y, warn=True))
         if sample_weight is not None:
             check_values("sample_weight", sample_weight)
@@ -340,7 +341,7 @@ def _has_quantiles(model: Any) -> bool:
     return loss_name_of(last) == "quantile" and not isinstance(last.quantile, Real)
 
 
-class ConformalClassifier(ClassifierMixin, _Conformal):
+class ConformalClassifier(ScoreMixin, ClassifierMixin, _Conformal):
     """Prediction sets of classes with a given coverage (CV+).
 
     As :class:`ConformalRegressor`, with sets of classes instead of intervals (Romano, Sesia,

@@ -9,7 +9,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
 
-from fastnn import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
+from fastnn import (
+    ConformalClassifier,
+    MLPBaggingClassifier,
+    MLPClassifier,
+    MLPRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -134,3 +141,18 @@ def test_text_is_named_with_its_column(of_type):
         model.predict(frame)
     with pytest.raises(ValueError, match=r"X is a lazy frame; X\.collect\(\) has the data"):
         model.predict(pl.DataFrame(X, schema=["size", "town"]).lazy())
+
+
+@pytest.mark.parametrize(
+    "labels", [pd.Series(BINARY + 2**60, dtype="Int64"), BINARY.astype(object)]
+)
+def test_labels_of_ensembles_and_of_conformal_sets_keep_their_values(labels):
+    expected = sorted(set(labels.tolist()))
+    one = MLPClassifier((4,), max_iter=3, random_state=0)
+    for model in (
+        MLPBaggingClassifier(one, n_estimators=2, random_state=0),
+        ConformalClassifier(one),
+    ):
+        assert model.fit(X, labels).classes_.tolist() == expected
+        assert set(model.predict(X).tolist()) <= set(expected)
+        assert model.score(X, labels) == np.mean(model.predict(X) == np.array(labels.tolist()))
