@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -91,6 +91,7 @@ def columns_of(X: Any) -> list[Column]:
     if isinstance(X, Table):
         columns = _of_file(X)
     elif isinstance(X, Mapping):
+        _check_keys(X)
         columns = [as_column(str(name), values) for name, values in X.items()]
     elif _library(X) == "pandas":
         columns = [as_column(str(name), series) for name, series in X.items()]
@@ -150,7 +151,9 @@ def as_column(name: str, values: Any) -> Column:
         return _of_polars(name, values)
     if library == "pyarrow":
         return _of_arrow(name, values)
-    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+    if isinstance(values, Mapping):  # of row labels to values, as of DataFrame.to_dict
+        values = list(values.values())
+    if isinstance(values, (str, bytes, Set)) or not hasattr(values, "__len__"):
         raise ValueError(
             f"column {name!r} must be a sequence of values; got {values!r} (one row: [{values!r}])"
         )
@@ -193,6 +196,15 @@ def _library(value: Any) -> str:
     """Library of a value's class; for a subclass, such as GeoDataFrame, that of the base class."""
     libraries = [kind.__module__.split(".")[0] for kind in type(value).__mro__]
     return next((name for name in libraries if name in ("pandas", "polars")), libraries[0])
+
+
+def _check_keys(X: Mapping) -> None:
+    """Raise if columns are mappings of different row labels to values."""
+    labels = {str(name): list(column) for name, column in X.items() if isinstance(column, Mapping)}
+    first = next(iter(labels), "")
+    for name, rows in labels.items():
+        if rows != labels[first]:
+            raise ValueError(f"columns {first!r} and {name!r} have different row labels")
 
 
 def _is_frame(value: Any) -> bool:

@@ -1,5 +1,7 @@
 """Tables and targets of unusual types: the results of the same data in a plain DataFrame."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -175,3 +177,15 @@ def test_score_of_a_model_whose_labels_are_texts_of_numbers_and_booleans(tmp_pat
         rows = BINARY == 0 if "x" in labels else slice(None)
         read = np.ones(rows.sum(), int) if "x" in labels else BINARY > 0
         assert loaded.score(FRAME[rows], read) == (model.predict(FRAME) == y)[rows].mean()
+
+
+def test_a_dict_of_dicts_as_of_to_dict_and_json(regressor):
+    frame = FRAME.set_axis(range(N, 0, -1))  # the row labels are not the values
+    for table in (frame.to_dict(), json.loads(frame.to_json(double_precision=15))):
+        np.testing.assert_array_equal(regressor.predict(table), regressor.predict(FRAME))
+    table = frame.to_dict()
+    del table["cat"][N], table["num"][1]
+    with pytest.raises(ValueError, match="columns 'num' and 'cat' have different row labels"):
+        regressor.predict(table)
+    with pytest.raises(ValueError, match="column 'num' must be a sequence of values; got {"):
+        regressor.predict({"num": {1.0, 2.0}, "cat": ["a", "b"]})
