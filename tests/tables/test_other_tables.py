@@ -187,5 +187,5 @@ def test_a_dict_of_dicts_as_of_to_dict_and_json(regressor):
     del table["cat"][N], table["num"][1]
     with pytest.raises(ValueError, match="columns 'num' and 'cat' have different row labels"):
         regressor.predict(table)
-    with pytest.raises(ValueError, match="column 'num' must be a sequence of values; got {"):
+    with pytest.raises(ValueError, match=r"column .num. must be a sequence of values; got \{"):
         regressor.predict({"num": {1.0, 2.0}, "cat": ["a", "b"]})
