@@ -15,6 +15,25 @@ _SMALL = 1 << 16  # elements
 _WEIGHTS_EXPONENT = 40  # of two; beyond it float32 may not have the sum
 _GAPS = ("NoneType", "NAType", "NaTType")
 
+LONG = 120  # characters of a value above which messages show its type only
+# Names of losses and activations in Keras, PyTorch and scikit-learn.
+_ELSEWHERE = {
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "swish": "silu",
+    "leakyrelu": "leaky_relu",
+    "leaky-relu": "leaky_relu",
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "mae": "absolute_error",
+    "mean_absolute_error": "absolute_error",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+    "pinball": "quantile",
+}
+
 
 def as_integer(name: str, value: Any, low: int) -> int:
     """Convert to an int that is at least ``low``."""
@@ -53,8 +72,15 @@ def as_real(
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return ``value`` if it is one of the allowed names."""
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        hint = also_called(value, allowed)
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}{hint}")
     return value
+
+
+def also_called(value: Any, allowed: Sequence[str]) -> str:
+    """Hint at the end of a message if an allowed choice has another name in other libraries."""
+    name = _ELSEWHERE.get(str(value).lower())
+    return f", which is called {name} here" if name in allowed else ""
 
 
 def as_matrix(
@@ -278,5 +304,7 @@ def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndar
             except (TypeError, ValueError):
                 where = f" in row {place[0]}" if place else ""
                 where += f", column {place[1]}" if len(place) == 2 else ""
-                raise ValueError(f"{name} must be numbers; got {value!r}{where}") from None
+                text = repr(value)
+                text = text if len(text) <= LONG else f"a value of type {type(value).__name__}"
+                raise ValueError(f"{name} must be numbers; got {text}{where}") from None
     raise ValueError(f"{name} must be numbers; got dtype {array.dtype}")

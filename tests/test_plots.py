@@ -214,3 +214,11 @@ def test_importances_and_reliability():
     ax = plots.reliability([0.1, 0.9], [0.2, 0.8], [5, 10], ax=Figure().subplots(), label="p")
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.1, 0.2], [0.9, 0.8]])
     assert ax.collections[0].get_sizes().tolist() == [110, 200]
+
+
+def test_estimators_are_no_networks():
+    model = fastnn.MLPClassifier()
+    with pytest.raises(
+        TypeError, match=r"got MLPClassifier; for estimators .*DecisionBoundaryDispl"
+    ):
+        plots.decision_boundary(model, [[0.0, 1.0]], [0])

@@ -31,9 +31,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         If the file is not TOML, or contains an unknown setting or a value that is not allowed.
     """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not text in UTF-8") from None
     TrainSettings.check(fields, f"{path}: ")
     return fields
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from dataclasses import replace
 from enum import Enum
@@ -72,6 +74,9 @@ def command(
         from fastnn.tables import TableModel
 
         takes_table, exported = True, TableModel(encoding, trained)
+    if target == "keras" and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        with contextlib.suppress(ImportError):
+            import fastnn.cnn.runtime  # noqa: F401 (TensorFlow without its messages)
     what = write(exported, path, target, overwrite=overwrite)
     if encoding is not None and not takes_table and not (quiet or as_json):
         names = ", ".join(encoding.names[:4])

@@ -11,13 +11,15 @@ from fastnn.fields import OneOf
 
 
 def _split(value: Any) -> Any:
-    """Convert ``"8,8"`` to a list, ``"none"`` or ``""`` to an empty list, a number to ``[number]``.
+    """Convert ``"8,8"`` to a list, ``"none"`` to an empty list, a number to ``[number]``.
 
     Other values are returned unchanged.
     """
     if isinstance(value, str):
         value = value.strip()
-        return [] if value in ("", "none") else [item.strip() for item in value.split(",")]
+        if not value:
+            raise ValueError("name at least one, or none")
+        return [] if value == "none" else [item.strip() for item in value.split(",")]
     return [value] if isinstance(value, (int, float)) else value
 
 

@@ -19,9 +19,11 @@ from fastnn.cli.rows import digest, known_rows, rows_of_training
 from fastnn.cli.runs import MODEL_FILE
 from fastnn.cli.source import STDIN, path_of
 from fastnn.cli.tables import encoded_again
+from fastnn.cli.text_targets import text_target
 from fastnn.datasets.layout import Format
-from fastnn.datasets.loading import dataset_of
+from fastnn.datasets.loading import dataset_of, target_name
 from fastnn.datasets.reading import read
+from fastnn.datasets.table import Table
 from fastnn.network import Network
 from fastnn.network.ensemble import Ensemble
 
@@ -99,6 +101,13 @@ def feature_names(net: Network, training: dict[str, Any]) -> list[str]:
     return [f"x{k}" for k in range(net.n_features)]
 
 
+def _read(data: str, wanted: Format, target: str | None, are_texts: bool) -> Table:
+    """Read a file; if ``are_texts``, the target is read as text, as it was in training."""
+    texts = frozenset([target]) if are_texts and target is not None else frozenset()
+    table = read(Path(path_of(data)), replace(wanted, texts=texts))
+    return text_target(table, target_name(table, target)) if are_texts else table
+
+
 def data_with_targets(
     net: Network,
     description: Description,
@@ -123,23 +132,26 @@ def data_with_targets(
         if data == STDIN:
             raise ValueError("the model was trained on standard input; name the data (MODEL DATA)")
     task = "regression" if net.loss_name in codes.REGRESSION else "classification"
+    labels = getattr(net, "classes_", None)
+    are_texts = labels is not None and labels.dtype.kind in "OU"
+    known = named_target(description) if target is None else target
     if data in datasets.BUILT_IN and encoding is None:
         dataset = datasets.load(data, target=target, task=task, data_dir=data_dir)
     elif encoding is not None:
-        target = named_target(description) if target is None else target
-        table = read(Path(path_of(data)), format_like(description, reading))
+        if data in datasets.BUILT_IN:
+            raise ValueError(f"{data} is built in; the model takes files")
+        table = _read(data, format_like(description, reading), known, are_texts)
         missing = _settings(description).get("missing")
-        dataset = encoded_again(table, encoding, target, task, reading.get("gaps"), missing)
+        dataset = encoded_again(table, encoding, known, task, reading.get("gaps"), missing)
         dataset.check_range(net.dtype)
     else:
-        target = named_target(description) if target is None else target
         features = training.get("features")
         if not isinstance(features, list) or len(features) != net.n_features:
             features = None
         chosen = file_of(reading)
         dataset = dataset_of(
-            read(Path(path_of(data)), format_like(description, reading)),
-            target,
+            _read(data, format_like(description, reading), known, are_texts),
+            known,
             task,
             None if features is None else [str(name) for name in features],
             chosen["ignore"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,10 @@ def command(
     net, description, encoding = open_table_model(model, backend)
     if append is None:
         append = encoding is not None
+    if proba and net.is_regression:
+        raise ValueError("--proba is for classification; the model is one of regression")
+    if out is not None and (as_json or not append) and _is_file(data, out):
+        raise ValueError(f"--out {out}: is DATA, whose columns would be lost; choose another name")
     notes: list[str] = []
     if append or encoding is not None or data == "-":
         if data in datasets.BUILT_IN:
@@ -103,6 +108,12 @@ def command(
         write_columns(found, out)
     if not (as_json or quiet):
         sys.stderr.write("".join(f"fastnn: {escape_control_characters(note)}\n" for note in notes))
+
+
+def _is_file(data: str, out: Path) -> bool:
+    """Whether the output file is that of the data."""
+    given = data not in datasets.BUILT_IN and os.path.exists(data)
+    return given and out.exists() and out.samefile(data)
 
 
 def _features(

@@ -14,6 +14,7 @@ from fastnn.cli.data import split
 from fastnn.cli.files import file_of, format_of
 from fastnn.cli.missing import declared_missing, missing_notes, target_with_gaps
 from fastnn.cli.source import path_of
+from fastnn.cli.text_targets import asked_target
 from fastnn.datasets.dataset import Dataset
 from fastnn.datasets.features import check_ignored, usable_columns
 from fastnn.datasets.layout import Format
@@ -81,6 +82,7 @@ def load(settings: TrainSettings | SearchSettings, data_seed: bool = False) -> D
     texts = frozenset(name for name, kind in kinds.items() if kind == "category")
     table = read(Path(path_of(settings.data)), Format(**format_of(given), texts=texts))
     name = target_name(table, settings.target)
+    table = asked_target(table, name, kinds, settings.task)
     ignore, keep_index = settings.ignore or (), bool(settings.keep_index)
     plain = not kinds and not settings.missing
     if plain and not needs_encoding(table, name, ignore, keep_index, settings.gaps):

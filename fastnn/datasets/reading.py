@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -12,7 +13,7 @@ import numpy as np
 from fastnn.datasets.builtin import BUILT_IN
 from fastnn.datasets.layout import Format
 from fastnn.datasets.npz import read_npz
-from fastnn.datasets.table import Table, listed
+from fastnn.datasets.table import Table, did_you_mean, listed
 from fastnn.datasets.text import PACKED
 from fastnn.extras import require
 
@@ -44,6 +45,7 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     suffix = suffix_of(path)
     known = f"built in are {', '.join(BUILT_IN)}; files end in {', '.join(SUFFIXES)}"
     if not path.exists():
+        known += did_you_mean(path, [*BUILT_IN, *_files_beside(path)])
         raise FileNotFoundError(f"no data set and no file {str(path)!r}; {known}")
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not a file")
@@ -76,6 +78,15 @@ def read(path: Path, wanted: Format | None = None) -> Table:
     if table.X is None and (not table.columns or len(table.columns[0]) == 0):
         raise ValueError(f"{path}: there are no rows")
     return table
+
+
+def _files_beside(path: Path) -> list[str]:
+    """Data files in the folder of a path, at most a thousand."""
+    try:
+        beside = list(islice(path.parent.iterdir(), 1000))
+    except OSError:
+        return []
+    return sorted(str(other) for other in beside if suffix_of(other) in SUFFIXES)
 
 
 def suffix_of(path: Path) -> str:
@@ -133,6 +144,7 @@ def _table_of(path: Path, table: Any) -> Table:
     noted = metadata.get("columns", [])
     hints = {c["name"]: "category" for c in noted if c.get("pandas_type") == "categorical"}
     table = table.drop_columns([name for name in index if name in table.column_names])
+    table = without_pandas_types(table)
     columns = [arrow_column(column) for column in table.columns]
     notes = [f"{path.name}: the index {', '.join(map(repr, index))} is left out"] if index else []
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -141,6 +153,21 @@ def _table_of(path: Path, table: Any) -> Table:
         elif types.is_boolean(column.type) and column.null_count:
             hints[name] = "boolean"
     return Table(path, list(table.column_names), columns, notes=notes, hints=hints)
+
+
+def without_pandas_types(table: Any) -> Any:
+    """A pyarrow table or batch with pandas' periods as dates, and its intervals as texts."""
+    import pyarrow
+
+    from fastnn.tables.columns import as_column
+
+    for k, field in enumerate(table.schema):
+        stored = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        if getattr(field.type, "extension_name", stored).startswith("pandas."):
+            require("pandas", f"the column {field.name!r} of pandas", "parquet")
+            values = as_column(field.name, table.select([k]).to_pandas().iloc[:, 0]).values
+            table = table.set_column(k, field.name, pyarrow.array(values, from_pandas=True))
+    return table
 
 
 def arrow_column(column: Any) -> np.ndarray:

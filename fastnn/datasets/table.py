@@ -38,7 +38,8 @@ class Table:
     notes : list of str
         Decisions made while reading.
     hints : dict of str to str
-        Columns that the file stores as "category", or as "boolean" with missing values.
+        Columns that the file stores as "category", or as "boolean" with missing values; "text" for
+        a target whose texts are class labels.
     """
 
     path: Path

@@ -54,6 +54,7 @@ def target_column(
                 if quantities.bad is None and task != "classification":
                     found = quantities
             odd = found.bad is not None and not found.words and task != "classification"
+            odd &= table.hints.get(name) != "text"
             if (
                 odd
                 and found.bad is not None
@@ -64,7 +65,8 @@ def target_column(
                     f"{table.where(found.bad)} where others are numbers (--task classification "
                     "takes all of them as words)"
                 )
-            if found.bad is None and not _is_boolean(texts):
+            as_text = table.hints.get(name) == "text"
+            if found.bad is None and not as_text and not _is_boolean(texts):
                 y = found.values
                 if found.how:
                     notes.append(f"target {name!r}: {found.how}")

@@ -11,7 +11,8 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.checks import check_values
+from fastnn.estimators.base import ScoreMixin
+from fastnn.estimators.checks import check_values, plain_labels
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
@@ -66,6 +67,7 @@ class _Bagging:
         if isinstance(self.n_estimators, Integral):  # otherwise scikit-learn raises
             what = f"n_estimators={self.n_estimators:,}, an estimator each,"
             check_memory(what, int(self.n_estimators) * _MIN_BYTES)
+        y = plain_labels(y) if is_classifier(self) else y
         with _threads(-1):
             fitted: Any = super()
             return fitted.fit(X, y, sample_weight, **fit_params)
@@ -74,7 +76,7 @@ class _Bagging:
         return self._default() if self.estimator is None else self.estimator
 
 
-class MLPBaggingClassifier(_Bagging, BaggingClassifier):
+class MLPBaggingClassifier(_Bagging, ScoreMixin, BaggingClassifier):
     """scikit-learn's ``BaggingClassifier`` of networks, fitted one per core.
 
     Each network is fitted on a random subset of samples (and features, if requested);

@@ -21,6 +21,7 @@ from fastnn.estimators.checks import (
     check_sum_of_weights,
     check_values,
     name_in_errors,
+    plain_labels,
 )
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.network_cache import NetworkMixin
@@ -67,6 +68,7 @@ class ScoreMixin:
         check_values("sample_weight", sample_weight)
         if sample_weight is not None:
             check_sum_of_weights(sample_weight, np.float64)
+        y = plain_labels(y) if isinstance(self, ClassifierMixin) else y
         with name_in_errors("y"):
             result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
             return result
@@ -214,7 +216,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         for name, value in (("X", X), ("y", y), ("sample_weight", sample_weight)):
             check_values(name, value, name == "y" and isinstance(self, ClassifierMixin))
-        with name_in_errors("X or y"):
+        with name_in_errors("X or y", X):
             X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             with name_in_errors("sample_weight"):
@@ -335,8 +337,9 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
                 pass
         check_is_fitted(self)
         check_values("X", X)
-        with name_in_errors("X"):
+        with name_in_errors("X", X):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = X.astype(np.float64) if X.dtype == object else X
         with np.errstate(over="ignore", invalid="ignore"):
             return self._outputs(self._network(), X, True)
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,47 @@ _OF_ONE_VALUE = ("setting an array element", "could not convert")
 
 
 def check_values(name: str, value: Any, is_label: bool = False) -> None:
-    """Raise for masked entries, invalid sparse matrices, and dates unless they are labels."""
+    """Raise for masked entries, complex numbers, invalid sparse matrices, and dates as numbers."""
     if type(value) is np.ndarray and value.dtype.kind in "fiub":
         return
     refuse_masked(name, value)
+    if type(value).__name__ == "LazyFrame":  # whose attributes warn
+        raise ValueError(f"{name} is a lazy frame; {name}.collect() has the data")
+    if getattr(getattr(value, "dtype", None), "kind", "") == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {value.dtype}")
     check_sparse(name, value)
     if is_label:
         check_labels(name, value)
     else:
         refuse_dates(name, value)
+
+
+def _refuse_text_columns(name: str, frame: Any) -> None:
+    """Raise if a column of a DataFrame has text that is no number; the message names it."""
+    if not hasattr(frame, "columns"):
+        return
+    columns = [
+        frame.iloc[:, k] if hasattr(frame, "iloc") else frame[name]
+        for k, name in enumerate(frame.columns)
+    ]
+    for column in columns:
+        if getattr(column.dtype, "kind", "O") != "O" or not hasattr(column, "to_list"):
+            continue
+        for value in column.to_list():
+            if isinstance(value, str) and not _is_number(value):
+                raise ValueError(
+                    f"{name} has text in column {column.name!r} ({value!r}); encode it, for "
+                    "example by fastnn.TableEncoder, or use TabularClassifier or TabularRegressor"
+                )
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text can be converted to a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_labels(name: str, labels: Any) -> None:
@@ -62,10 +94,39 @@ def check_labels(name: str, labels: Any) -> None:
         ) from None
 
 
+def plain_labels(y: Any) -> Any:
+    """Labels in the dtype of NumPy that they have without gaps; anything else as it is.
+
+    scikit-learn converts pandas' nullable integers and booleans to float64, in which large labels
+    become equal, and refuses integers that are stored as objects.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        values = np.asarray(y)
+        if dtype.kind != "O" or values.ndim != 1 or not len(values):
+            return y
+        kinds = set(map(type, values.tolist()))
+        whole = kinds <= {bool, np.bool_} or (
+            bool not in kinds and all(issubclass(kind, Integral) for kind in kinds)
+        )
+        plain = np.array(values.tolist()) if whole else values
+        return plain if plain.dtype.kind in "iub" else y
+    plain_dtype = getattr(dtype, "numpy_dtype", None)
+    if plain_dtype is not None and plain_dtype.kind in "iub":
+        return y if y.isna().any() else y.to_numpy(plain_dtype)
+    return y
+
+
 def check_classes(y: Any) -> None:
     """Raise ValueError unless targets are classes: 1-D, or 0 and 1 in several columns."""
+    kind = type_of_target(y)
+    if kind == "unknown" and y.dtype.kind == "O":
+        raise ValueError(
+            f"Unknown label type: y has objects of type {type(y.flat[0]).__name__}, not texts, "
+            "whole numbers or booleans; y.astype(str) makes texts of them"
+        )
     check_classification_targets(y)
-    if type_of_target(y) == "multiclass-multioutput":
+    if kind == "multiclass-multioutput":
         raise ValueError(
             f"y must be 1-D labels, one per sample, or for multilabel a matrix of 0 and 1; got "
             f"shape {y.shape} with other numbers"
@@ -77,6 +138,9 @@ def check_sum_of_weights(weights: Any, dtype: Any) -> None:
 
     Weights are not scaled, as they are for networks, because ``alpha`` is relative to their sum.
     """
+    weights = np.asarray(weights)
+    if weights.dtype.kind in "iuf" and weights.size and weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative; the smallest is {weights.min():g}")
     limits = np.finfo(dtype)
     low, high = 1e8 * float(limits.smallest_normal), 1e-8 * float(limits.max)
     with np.errstate(over="ignore"):
@@ -142,8 +206,11 @@ class RollbackOnError:
 
 
 @contextmanager
-def name_in_errors(what: str) -> Iterator[None]:
-    """Context in which conversion errors become ValueError or TypeError that name ``what``."""
+def name_in_errors(what: str, frame: Any = None) -> Iterator[None]:
+    """Context in which conversion errors become ValueError or TypeError that name ``what``.
+
+    If ``frame`` is a DataFrame with text, they name its column.
+    """
     try:
         yield
     except (OverflowError, RuntimeError, ValueError) as error:
@@ -152,6 +219,7 @@ def name_in_errors(what: str) -> Iterator[None]:
             raise ValueError(f"X has columns of the same name: {said}") from None
         if isinstance(error, ValueError) and not str(error).startswith(_OF_ONE_VALUE):
             raise
+        _refuse_text_columns("X", frame)
         raise ValueError(f"{what} cannot be converted to numbers: {error}") from None
     except TypeError as error:
         if not _UNNAMED.search(str(error)):

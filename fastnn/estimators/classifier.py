@@ -18,6 +18,7 @@ from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
 from fastnn.estimators.checks import (
     check_class_weight,
     check_classes,
+    plain_labels,
     validate_parameters_once,
 )
 from fastnn.estimators.parameters import interval, is_stochastic, store_parameters
@@ -210,7 +211,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         """Validate samples and labels; learn the classes, or compare them with known ones."""
-        X, y = self._check_data(X, y, reset)
+        X, y = self._check_data(X, plain_labels(y), reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             check_classes(y)
             self._label_binarizer = LabelBinarizer().fit(y)
@@ -239,7 +240,7 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         return X, y
 
     def _validation_input(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        X, y = self._check_data(X, y, reset=False)
+        X, y = self._check_data(X, plain_labels(y), reset=False)
         check_classes(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
@@ -320,9 +321,9 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         >>> model.classes_
         array([0, 1, 2])
         """
-        if _check_partial_fit_first_call(self, classes):
+        if _check_partial_fit_first_call(self, plain_labels(classes)):
             multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else self.classes_)
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
+from fastnn.estimators.base import ScoreMixin
 from fastnn.estimators.conformal_base import BaseConformal
 from fastnn.estimators.parameters import store_parameters
 
@@ -177,7 +178,7 @@ def _has_quantiles(model: Any) -> bool:
     return loss_name_of(last) == "quantile" and not isinstance(last.quantile, Real)
 
 
-class ConformalClassifier(ClassifierMixin, BaseConformal):
+class ConformalClassifier(ScoreMixin, ClassifierMixin, BaseConformal):
     """Prediction sets of classes with a given coverage (CV+).
 
     As :class:`ConformalRegressor`, with sets of classes instead of intervals (Romano, Sesia,

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing, check_random_state, column_or_1d, inde
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastnn.estimators.checks import RollbackOnError, check_values
+from fastnn.estimators.checks import RollbackOnError, check_values, plain_labels
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.network import Network
 from fastnn.validation import as_real
@@ -86,7 +86,7 @@ class BaseConformal(MetaEstimatorMixin, BaseEstimator):
                 'cv="prefit", or take MLPRegressor or MLPClassifier'
             )
         check_values("y", y, is_classifier(self))
-        X, y = indexable(X, y)
+        X, y = indexable(X, plain_labels(y) if is_classifier(self) else y)
         y = self._targets(column_or_1d(y, warn=True))
         if sample_weight is not None:
             check_values("sample_weight", sample_weight)

@@ -277,11 +277,13 @@ def onnx_labels(labels: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the labels are neither whole numbers nor text.
+        If the labels are neither whole numbers of int64 nor text.
     """
     values = labels.tolist()
     if all(isinstance(value, str) for value in values):
         return np.array(values, object)
     if all(isinstance(value, bool | int | float) and value == int(value) for value in values):
+        if max(values) >= 2**63:
+            raise ValueError(f"labels must be in int64 for ONNX; got {max(values)}; use texts")
         return np.array([int(value) for value in values], np.int64)
     raise ValueError(f"labels must be whole numbers or text for ONNX; got {labels.dtype}")

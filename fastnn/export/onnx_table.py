@@ -37,7 +37,9 @@ def table_to_onnx(table: PlainTable, input_dtype: str) -> Any:
     plain, given = table.members[0], np.dtype(input_dtype)
     names = [code.name for code in table.columns]
     if "" in names:
-        raise ValueError("a column without a name cannot be an input of ONNX; name it, or leave it")
+        raise ValueError(
+            "a column without a name cannot be an input of ONNX; name it, or leave it out"
+        )
     unique = _namer(names)
     wanted = ["variable"] if plain.is_regression else ["label", "probabilities"]
     outputs = [unique(name, name) for name in wanted]

@@ -55,6 +55,8 @@ def decision_boundary(
 
     Raises
     ------
+    TypeError
+        If ``net`` is an estimator.
     ValueError
         If the network does not have two features and one target.
 
@@ -100,6 +102,11 @@ def decision_boundary(
 
 def _checked(net: Network | Ensemble, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return samples and targets as arrays; raise unless there are two features and one target."""
+    if not hasattr(net, "n_features"):
+        raise TypeError(
+            f"net must be a Network or an Ensemble; got {type(net).__name__}; for estimators "
+            "scikit-learn has DecisionBoundaryDisplay"
+        )
     if net.n_features != 2:
         raise ValueError(
             f"a decision boundary can be drawn over 2 features; the network has {net.n_features}"

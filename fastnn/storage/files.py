@@ -112,6 +112,8 @@ def _read_header(path: Path, file: Any) -> tuple[AnyDescription, int]:
     if len(start) < 8:
         raise fail("not a model file (shorter than a header)")
     (length,) = struct.unpack("<Q", start)
+    if start.isascii() and start.decode().isprintable():
+        raise fail("not a model file, but text")
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise fail(f"not a model file (a header of {length:,} bytes in {size:,})")
     try:

@@ -8,17 +8,22 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
-from fastnn.estimators.checks import check_class_weight, check_labels
+from fastnn.estimators.base import ScoreMixin
+from fastnn.estimators.checks import (
+    check_class_weight,
+    check_classes,
+    check_labels,
+    plain_labels,
+)
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
 from fastnn.tables import realmlp
 from fastnn.tables.base import BaseTabular
 
 
-class TabularClassifier(ClassifierMixin, BaseTabular):
+class TabularClassifier(ScoreMixin, ClassifierMixin, BaseTabular):
     """Classifier for tables: RealMLP-TD-S, a multilayer perceptron with tuned settings.
 
     Takes DataFrames with text, categories, dates and missing values, and needs no settings:
@@ -127,8 +132,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
         """Convert labels to class indices; with ``reset``, learn the classes."""
         check_labels("y" if reset else "y_val", y)
-        y = _check_y(y, estimator=self)
-        check_classification_targets(y)
+        y = _check_y(plain_labels(y), estimator=self)
+        check_classes(y)
         if reset:
             self.classes_ = np.unique(y)
             if len(self.classes_) < 2:

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fastnn.datasets import cells, quantities
 from fastnn.datasets.table import listed
 from fastnn.tables.columns import Column, as_texts, label
-from fastnn.tables.dates import NUMBERS, ORDERS
+from fastnn.tables.dates import EXAMPLES, NUMBERS, ORDERS
 from fastnn.tables.kinds import (
     KINDS,
     Guess,
@@ -350,7 +350,9 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
     values, odd = _read(column, code.kind, code.order, code.unit, code.missing)
     odd = [text for text in odd if text not in code.odd]  # reported in training already
     if odd:
-        remarks.add_odd(code.name, code.kind, odd)
+        is_date = code.kind == "date" and code.order in EXAMPLES
+        kind = f"date such as {EXAMPLES[code.order]}" if is_date else code.kind
+        remarks.add_odd(code.name, kind, odd)
     gaps = np.isnat(values) if code.kind == "date" else np.isnan(values)
     if code.kind == "number":
         if np.isinf(values).any():

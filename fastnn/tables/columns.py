@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -83,14 +83,19 @@ def columns_of(X: Any) -> list[Column]:
         If ``X`` is not a table, or two columns have the same name.
     """
     X = without_records(X)
+    if _library(X) in ("pandas", "polars") and not _is_frame(X):
+        raise ValueError(
+            f"X must be a table; got a {type(X).__name__} of {_library(X)}"
+            f"{'; its to_frame() is a table of one column' if hasattr(X, 'to_frame') else ''}"
+        )
     if isinstance(X, Table):
         columns = _of_file(X)
     elif isinstance(X, Mapping):
+        _check_keys(X)
         columns = [as_column(str(name), values) for name, values in X.items()]
     elif _library(X) == "pandas":
         columns = [as_column(str(name), series) for name, series in X.items()]
     elif _library(X) == "polars":
-        X = X.collect() if hasattr(X, "collect") else X
         columns = [as_column(name, X.get_column(name)) for name in X.columns]
     elif _library(X) == "pyarrow":
         pairs = zip(X.schema.names, X.columns, strict=True)
@@ -124,7 +129,14 @@ def _meaning(text: str | None) -> str | None:
 
 
 def without_records(X: Any) -> Any:
-    """A list of dicts, such as JSON records, as a dict of columns; anything else as it is."""
+    """Records (a list of dicts, a structured array) as a dict of columns; lazy frames collected.
+
+    Anything else is returned as it is.
+    """
+    if isinstance(X, np.ndarray) and X.dtype.names and X.ndim == 1:
+        return {name: X[name] for name in X.dtype.names}
+    if _library(X) == "polars" and hasattr(X, "collect"):
+        return X.collect()
     if not isinstance(X, list) or not X or not all(isinstance(row, Mapping) for row in X):
         return X
     return {name: [row.get(name) for row in X] for name in dict.fromkeys(chain(*X))}
@@ -139,7 +151,9 @@ def as_column(name: str, values: Any) -> Column:
         return _of_polars(name, values)
     if library == "pyarrow":
         return _of_arrow(name, values)
-    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+    if isinstance(values, Mapping):  # of row labels to values, as of DataFrame.to_dict
+        values = list(values.values())
+    if isinstance(values, (str, bytes, Set)) or not hasattr(values, "__len__"):
         raise ValueError(
             f"column {name!r} must be a sequence of values; got {values!r} (one row: [{values!r}])"
         )
@@ -179,7 +193,22 @@ def as_texts(column: Column) -> np.ndarray:
 
 
 def _library(value: Any) -> str:
-    return type(value).__module__.split(".")[0]
+    """Library of a value's class; for a subclass, such as GeoDataFrame, that of the base class."""
+    libraries = [kind.__module__.split(".")[0] for kind in type(value).__mro__]
+    return next((name for name in libraries if name in ("pandas", "polars")), libraries[0])
+
+
+def _check_keys(X: Mapping) -> None:
+    """Raise if columns are mappings of different row labels to values."""
+    labels = {str(name): list(column) for name, column in X.items() if isinstance(column, Mapping)}
+    first = next(iter(labels), "")
+    for name, rows in labels.items():
+        if rows != labels[first]:
+            raise ValueError(f"columns {first!r} and {name!r} have different row labels")
+
+
+def _is_frame(value: Any) -> bool:
+    return any(kind.__name__ == "DataFrame" for kind in type(value).__mro__)
 
 
 def _check(columns: Sequence[Column]) -> None:
@@ -217,10 +246,12 @@ def _of_array(X: Any) -> list[Column]:
     if not isinstance(X, np.ndarray):
         if hasattr(X, "toarray"):
             raise ValueError("X is a sparse matrix; tables are dense, see X.toarray()")
-        rows = X if isinstance(X, Sequence) and not isinstance(X, (str, bytes)) else None
-        if rows is None:
+        if isinstance(X, Sequence) and not isinstance(X, (str, bytes)):
+            X = np.array(X, object)
+        elif hasattr(X, "__array__"):  # a tensor
+            X = np.asarray(X)
+        else:
             raise ValueError(f"X must be a table; got {type(X).__name__}")
-        X = np.array(rows, object)
     if X.ndim != 2:
         raise ValueError(f"X must be 2-D (rows, columns); got shape {X.shape}")
     return [_of_numpy(f"x{k}", X[:, k]) for k in range(X.shape[1])]
@@ -251,7 +282,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     """Convert Python objects: all numbers, all booleans or all dates; otherwise strings."""
     kinds = set(map(type, values))
     if not kinds <= _TEXTS:
-        values = [None if _is_missing(value) else value for value in values]
+        values = [None if is_missing(value) else value for value in values]
         kinds = set(map(type, values))
     kinds.discard(type(None))
     if kinds <= {str}:
@@ -284,7 +315,7 @@ def _decoded(name: str, value: bytes) -> str:
         raise ValueError(f"column {name!r} has bytes that are not UTF-8: {value!r}") from None
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN of any type, NaT or pandas.NA."""
     if value is None:
         return True

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.datasets import cells
 
 ORDERS = ("iso", "ymd", "dmy", "mdy", "signs")
+EXAMPLES = dict(zip(ORDERS, ("2024-12-31", "2024-12-31", "31.12.2024", "12/31/2024"), strict=False))
 NUMBERS = ("s", "ms", "us", "ns", "yyyymmdd")  # orders of dates that are numbers: Unix times, ...
 _PER_SECOND = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _FIRST, _LAST = 1e8, 4102444800.0  # Unix times of 1973, before which many counts lie, and 2100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastnn.tables.kinds import guess, read_numbers, unit_of
 CODES = (-99.0, -999.0, -9999.0, -99999.0, -99.9, -999.9, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
 MOST_CATEGORIES = 256  # as by default
 FEWEST = 10  # least number of distinct values for a remark
+_LIMIT = re.compile(r"(?:[<>≤≥]=?|below|above|under|over)\s*\d.*", re.IGNORECASE)
 _UNITS = {"s": "Unix times in seconds", "ms": "Unix times in milliseconds"}
 _UNITS |= {"us": "Unix times in microseconds", "ns": "Unix times in nanoseconds"}
 
@@ -44,7 +46,7 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
     found = []
     for column in columns:
         values = column.values
-        if text := _of_words(column):
+        if text := _of_words(column) or _of_limits(column):
             found.append(f"caution: column {column.name!r}{text}")
         if text := _of_thousands(column):
             found.append(f"column {column.name!r}: {text}")
@@ -53,9 +55,9 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
         there = values[~np.isnan(values)]
         if len(there) < FEWEST:
             continue
-        for text in (_of_times(there), _of_codes(there, len(values))):
+        for text in (_of_times(there, column.name), _of_codes(there, len(values))):
             if text:
-                found.append(f"caution: column {column.name!r}{text.format(column.name)}")
+                found.append(f"caution: column {column.name!r}{text}")
     totals = [
         repr(c.name) for c in columns if c.values.dtype.kind == "f" and _ends_with_sum(c.values)
     ]
@@ -69,14 +71,19 @@ def doubts(columns: Sequence[Column], y: np.ndarray | None = None) -> list[str]:
     return found
 
 
-def _of_times(values: np.ndarray) -> str:
+def _of_times(values: np.ndarray, name: str) -> str:
     """Remark on numbers that look like dates; empty for others."""
     order = number_order(values)
     if order is None or len(np.unique(values[:1000])) < FEWEST:
         return ""
     first, last = moments_of(np.array([values.min(), values.max()]), order).astype("datetime64[D]")
     what = f"{_UNITS[order]}, {first} to {last}" if order in _UNITS else "dates YYYYMMDD"
-    return f": its numbers look like {what}; --column '{{}}=date' takes them so"
+    return f": its numbers look like {what}; {_option(name, 'date')} takes them so"
+
+
+def _option(name: str, kind: str) -> str:
+    """How to give the kind of a column, on the command line and in Python."""
+    return f"--column '{name}={kind}' (columns={{{name!r}: {kind!r}}})"
 
 
 def _of_words(column: Column) -> str:
@@ -93,7 +100,22 @@ def _of_words(column: Column) -> str:
         return ""
     return (
         f": {n_numbers:,} of {len(texts):,} values are numbers, others ({listed(words, 3)}) are "
-        f"not, so that all are categories; --column '{column.name}=number' takes others as missing"
+        f"not, so that all are categories; {_option(column.name, 'number')} takes others as missing"
+    )
+
+
+def _of_limits(column: Column) -> str:
+    """Remark on a column of numbers in which limits such as <0.05 count as missing values."""
+    if column.values.dtype.kind != "O" or column.hint is not None:
+        return ""
+    texts = column.values[~column.gaps].tolist()
+    beyond = {text for text in set(texts) if _LIMIT.fullmatch(text)}
+    if not beyond or guess(column, MOST_CATEGORIES).kind != "number":
+        return ""
+    n = sum(text in beyond for text in texts)
+    return (
+        f": limits ({listed(sorted(beyond), 3)}) in {n:,} of {len(texts):,} rows count as missing "
+        "values; write numbers instead, such as the limit or half of it, if they are to count"
     )
 
 

@@ -135,7 +135,7 @@ class Encoding:
         table = without_records(table)
         columns: list[Column] = table if _are_columns(table) else columns_of(table)
         columns = declare(columns, by_column(missing_values, [column.name for column in columns]))
-        kinds = {normalize("NFC", name): kind for name, kind in (kinds or {}).items()}
+        kinds = {normalize("NFC", str(name)): kind for name, kind in (kinds or {}).items()}
         _check_kinds(kinds, [column.name for column in columns])
         codes = []
         for column in columns:
@@ -222,7 +222,8 @@ class Encoding:
                 by_name.setdefault(code.name, by_name[composed])
         missing = [name for name in self.used if name not in by_name]
         in_order = self.positional or all(name.removeprefix("x").isdecimal() for name in by_name)
-        if missing and in_order and len(columns) == len(self.columns):
+        in_order &= len(columns) == len(self.columns) and len(missing) == len(self.used)
+        if missing and in_order:
             if remarks is not None:
                 remarks.in_order = True
             return list(columns)

@@ -35,7 +35,11 @@ class TableInput:
         X = without_records(X)
         is_dict = isinstance(X, dict) and not scipy.sparse.issparse(X)  # dok_matrix is a dict
         if not is_dict and not hasattr(X, "columns") and not hasattr(X, "__dataframe__"):
-            array = X if hasattr(X, "dtype") else np.asarray(X)
+            if isinstance(X, (str, bytes)) or not (
+                hasattr(X, "__len__") or hasattr(X, "__array__")
+            ):
+                raise ValueError(f"X must be a table; got {type(X).__name__}")
+            array = X if isinstance(getattr(X, "dtype", None), np.dtype) else np.asarray(X)
             if array.dtype.kind not in "USO":
                 options: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
                 return columns_of(validate_data(self, X, reset=reset, **options))

@@ -217,9 +217,13 @@ def read_dates(column: Column, order: str = "iso") -> tuple[np.ndarray, list[str
         return values, []
     if values.dtype.kind == "f":
         if order not in NUMBERS and not np.isnan(values).all():
+            known = number_order(values)
+            what = "neither Unix times nor YYYYMMDD"
+            if known is not None:  # but training had no numbers
+                what = "YYYYMMDD" if known == "yyyymmdd" else f"perhaps Unix times in {known}"
+                what += "; write them as dates, such as 2024-12-31"
             raise ValueError(
-                f"column {column.name!r} has numbers where dates are expected, which are neither "
-                "Unix times nor YYYYMMDD"
+                f"column {column.name!r} has numbers where dates are expected, which are {what}"
             )
         moments = moments_of(values, order)
         odd = values[np.isnat(moments) & ~np.isnan(values)]

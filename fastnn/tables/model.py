@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from fastnn.tables.encoding import Encoding
-from fastnn.tables.target import table_target
+from fastnn.tables.target import known_targets
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
@@ -173,6 +173,8 @@ class TableModel(NoCompiledCalls):
     def score(self, X: Any, y: Any) -> float:
         """Accuracy, or R^2 for a regression; rows without a target are left out.
 
+        Texts are compared with classes that are numbers as numbers (``"1"`` is 1), as in a file.
+
         Examples
         --------
         >>> import fastnn
@@ -185,10 +187,11 @@ class TableModel(NoCompiledCalls):
         >>> model.score(table, ["a", "b", "a", "b"])
         1.0
         """
-        task = "regression" if self.classes_ is None else "classification"
-        column = table_target(y, task)
-        encoded = self.encoding.transform(X)[column.known]
-        return self.network.score(encoded, column.values)
+        encoded = self.encoding.transform(X)
+        values, known = known_targets(y, self.classes_)
+        if len(known) != len(encoded):
+            raise ValueError(f"y has {len(known)} targets; X has {len(encoded)} rows")
+        return self.network.score(encoded[known], values)
 
     def save(self, path: str | os.PathLike, *, training: dict[str, Any] | None = None) -> None:
         """Write a model file; see :func:`fastnn.storage.save`.

@@ -10,11 +10,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import _check_y
 
+from fastnn.estimators.checks import check_sum_of_weights, check_values
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import store_parameters
 from fastnn.network import Network
 from fastnn.tables.base import BaseTabular
-from fastnn.validation import refuse_dates
 
 
 class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
@@ -94,7 +94,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         store_parameters(self, locals())
 
     def _check_targets(self, y: Any, reset: bool) -> np.ndarray:
-        refuse_dates("y" if reset else "y_val", y)
+        check_values("y" if reset else "y_val", y)
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         if y.ndim == 2 and y.shape[1] == 1:
             y = _check_y(y, y_numeric=True, estimator=self)  # issues scikit-learn's warning
@@ -199,6 +199,10 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         >>> model.score(X, y) > 0.3
         True
         """
+        check_values("y", y)
+        check_values("sample_weight", sample_weight)
+        if sample_weight is not None:
+            check_sum_of_weights(sample_weight, np.float64)
         predicted = self._averaged().predict_point(self._encoded(X))
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 

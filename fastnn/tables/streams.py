@@ -19,7 +19,7 @@ import numpy as np
 
 from fastnn.datasets.delimited import checked_rows, column_of, is_unnamed
 from fastnn.datasets.layout import Format, Layout, find_layout
-from fastnn.datasets.reading import TEXT, arrow_column, read, suffix_of
+from fastnn.datasets.reading import TEXT, arrow_column, read, suffix_of, without_pandas_types
 from fastnn.datasets.table import Table
 from fastnn.datasets.text import decoded, open_unpacked
 from fastnn.extras import require
@@ -236,6 +236,7 @@ def _of_parquet(path: Path) -> Stream:
         done = 0
         for batch in file.iter_batches(batch_size=n_rows):
             done += len(batch)
+            batch = without_pandas_types(batch)
             columns = [arrow_column(chunked_array([column])) for column in batch.columns]
             rows = ArrowRows(batch)
             yield Part(Table(path, names, columns), rows, done)

@@ -19,7 +19,8 @@ from fastnn.tables.streams import ArrowRows, Part
 
 # Extensions of other formats: a file of delimited text must not have such a name.
 _NOT_WRITTEN = {".arrow", ".bz2", ".feather", ".h5", ".json", ".npy", ".npz", ".ods", ".pkl"}
-_NOT_WRITTEN |= {".xls", ".xlsx", ".xz", ".zip", ".zst"}
+_NOT_WRITTEN |= {".xls", ".xlsm", ".xlsx", ".xz", ".zip", ".zst"}
+_NOT_WRITTEN |= {".html", ".jsonl", ".ndjson", ".onnx", ".pt", ".safetensors", ".toml"}
 
 
 class TableWriter:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 
+from fastnn.datasets import cells
 from fastnn.datasets.table import Table
 from fastnn.datasets.targets import TASKS, check_target, target_column
-from fastnn.tables.columns import Column, as_column, as_texts
+from fastnn.tables.columns import Column, as_column, as_texts, is_missing, label
 
 MAX_CLASSES = 10_000
 
@@ -87,6 +89,57 @@ def table_target(y: Any, task: str | None = None, name: str = "y") -> TableTarge
     return target_of(table, name, task, "y")
 
 
+def known_targets(y: Any, classes: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Targets to compare predictions with; they may be constant.
+
+    Parameters
+    ----------
+    y : column or table of any library, array or list, shape (rows,) or (rows, outputs)
+    classes : ndarray or None
+        Labels of the model; None for a regression.
+
+    Returns
+    -------
+    values : ndarray, shape (known rows,) or (known rows, outputs)
+    known : ndarray of bool, shape (rows,)
+        Mask of the rows that have a target.
+    """
+    array = np.asarray(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2 and classes is None:
+        columns = [known_targets(column, None) for column in array.T]
+        known = np.logical_and.reduce([there for _, there in columns])
+        full = np.full(array.shape, np.nan)
+        for k, (values, there) in enumerate(columns):
+            full[there, k] = values
+        return full[known], known
+    if array.ndim == 1 and classes is not None:
+        names = set(classes.tolist())
+        labels = [_as_label(value, names) for value in array.tolist()]
+        known = np.array([value is not None for value in labels], bool)
+        kept = [value for value in labels if value is not None]
+        are_texts = any(isinstance(value, str) for value in kept)
+        if kept and (classes.dtype.kind in "OU" or not are_texts):
+            return np.array(kept), known
+    task = "regression" if classes is None else "classification"
+    values = as_column("y", array).values
+    found = target_of(Table(Path("y"), ["y"], [values]), "y", task, "y", constant=True)
+    return found.values, found.known
+
+
+def _as_label(value: Any, names: set) -> Any:
+    """A label as a file has it, as text without surrounding blanks, if it is none of ``names``."""
+    if is_missing(value):
+        return None
+    if value in names:
+        return value
+    if not isinstance(value, str):
+        return label(value) if label(value) in names else value
+    text = normalize("NFC", value.strip())
+    return None if text.lower() in cells.GAPS else text
+
+
 def target_of(
     table: Table,
     name: str,
@@ -152,9 +205,9 @@ def check_learnable(y: np.ndarray, task: str, name: str, where: str) -> None:
         classes with less than two samples per class on average.
     """
     if (y == y[0]).all():
+        rows = "the only row" if len(y) == 1 else f"all {len(y):,} rows"
         raise ValueError(
-            f"{where}: target {name!r} is {y[0].item()!r} in all {len(y):,} rows; "
-            "there is nothing to learn"
+            f"{where}: target {name!r} is {y[0].item()!r} in {rows}; there is nothing to learn"
         )
     if task == "classification":
         n = len(np.unique(y))

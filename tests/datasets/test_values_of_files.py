@@ -1,11 +1,17 @@
 """The very values of built-in data and of files in odd layouts."""
 
+import contextlib
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastnn import datasets
 from fastnn.datasets import builtin
+from fastnn.datasets.layout import Format
 from fastnn.datasets.reading import read
+from fastnn.tables.columns import columns_of
+from fastnn.tables.streams import open_stream
 
 N = 20_000  # means are right to 1 / sqrt(N / 4), about 0.014
 
@@ -154,3 +160,23 @@ def test_both_decimal_signs(tmp_path, separator, decimal):
         gap = np.array([np.nan if v is None else float(v.replace(decimal, ".")) for v in gap])
     np.testing.assert_array_equal(gap, expected)
     assert table["word"].tolist() == [f"v{decimal}{k % 3}" for k in range(60)]
+
+
+@pytest.mark.parametrize("extension", ["parquet", "feather"])
+def test_periods_and_intervals_of_pandas(tmp_path, extension):
+    """As in the data frame: periods are dates, intervals are categories."""
+    periods = pd.PeriodIndex([*pd.period_range("2020-01", periods=11, freq="M"), pd.NaT])
+    ranges = pd.cut(np.arange(12.0), 3).astype(pd.IntervalDtype("float64", "right"))
+    frame = pd.DataFrame({"month": periods, "range": ranges, "x": np.arange(12.0) ** 2})
+    path = tmp_path / f"t.{extension}"
+    getattr(frame, f"to_{extension}")(path)
+    columns = columns_of(read(path))
+    for column, expected in zip(columns, columns_of(frame), strict=True):
+        np.testing.assert_array_equal(column.values, expected.values)
+    assert columns[0].values[1] == np.datetime64("2020-02-01")
+    if extension == "parquet":
+        with contextlib.closing(open_stream(str(path), Format())) as stream:
+            parts = [columns_of(part.table) for part in stream.parts(5)]
+        for k, column in enumerate(columns):
+            joined = np.concatenate([part[k].values for part in parts])
+            np.testing.assert_array_equal(joined, column.values)

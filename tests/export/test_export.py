@@ -125,6 +125,13 @@ def test_onnx_raises_for_unsupported_labels():
         export.to_onnx(net)
 
 
+def test_labels_beyond_int64_are_no_labels_of_onnx():
+    net = fastnn.Network([1, 2, 2], random_state=0)
+    net.fit([[0.0], [1.0]], np.array([2**63, 2**63 + 1], np.uint64), epochs=1)
+    with pytest.raises(ValueError, match=f"labels must be in int64 for ONNX; got {2**63 + 1}; use"):
+        export.to_onnx(net)
+
+
 CLASSIFIED = {
     "two": Z[:, 0] > 0,
     "three": np.array(["a", "b", "c"])[np.arange(40) % 3],

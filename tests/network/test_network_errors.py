@@ -240,3 +240,22 @@ def test_first_non_finite_value_is_named():
         net.fit(np.array([[1.0, 2], ["high", 3]], object), [0.0, 1.0])
     with pytest.raises(ValueError, match="y must be numbers; got 'low' in row 1, column 0"):
         net.fit(np.eye(2), np.array([1.0, "low"], object))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "swish"}, "got 'swish', which is called silu here"),
+        ({"loss": "mse"}, "got 'mse', which is called squared_error here"),
+        ({"loss": "categorical_crossentropy"}, "which is called cross_entropy here"),
+        ({"activation": "softmax"}, "got 'softmax'$"),
+    ],
+)
+def test_names_of_other_libraries(options, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.Network([2, 3, 2], **options)
+
+
+def test_values_that_are_no_numbers_are_not_printed_at_length():
+    with pytest.raises(ValueError, match=r"^X must be numbers; got a value of type dict$"):
+        fastnn.Network([1, 3, 2]).fit({"a": np.zeros(500)}, np.zeros(500, int))

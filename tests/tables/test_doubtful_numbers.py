@@ -152,3 +152,29 @@ def test_a_total_of_the_target_is_told(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.csv").write_text("a,b,y\n" + "\n".join(rows) + f"\n,,{y.sum():.2f}\n")
     main(["train", "a.csv", "--target", "y", "--epochs", "2", "--backend", "numpy", "--no-plots"])
     assert "its value of the target is the sum of all others" in capsys.readouterr().out
+
+
+def test_limits_of_detection():
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(2, 1, 60)).round(2)
+    texts = [f"{v}" if v > 3 else "<3" for v in values.tolist()]
+    n = texts.count("<3")
+    (text,) = doubts(columns_of({"lead": texts}))
+    assert text.startswith(
+        f"caution: column 'lead': limits ('<3') in {n} of 60 rows count as missing"
+    )
+    texts[0] = "> 500 mg"
+    assert "limits ('<3', '> 500 mg') in" in doubts(columns_of({"lead": texts}))[0]
+    assert doubts(columns_of({"lead": [f"{v}" for v in values.tolist()]})) == []
+    with pytest.warns(UserWarning, match=r"column 'lead': limits \('<3'"):
+        TabularRegressor(n_epochs=1, random_state=0).fit(
+            {"lead": [t.replace("> 500 mg", "<3") for t in texts]}, values
+        )
+
+
+def test_options_in_both_languages():
+    (text,) = doubts(columns_of({"t": np.arange(1.7e9, 1.7e9 + 30)}))
+    assert text.endswith("; --column 't=date' (columns={'t': 'date'}) takes them so")
+    ages = [*map(str, range(15))] * 4 + ["few", "many"] * 9
+    (text,) = doubts(columns_of({"age": ages}))
+    assert "; --column 'age=number' (columns={'age': 'number'}) takes others as missing" in text

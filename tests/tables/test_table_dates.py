@@ -87,4 +87,6 @@ def test_the_order_of_training_holds():
     X = again.transform({"day": ["02/03/2023", "2023-03-02", "03/30/2023"]}, remarks)
     age = list(again.names).index("day.age")
     assert X[:2, age].tolist() == [expected] * 2
-    assert remarks.lines() == ["column 'day': '03/30/2023' is no date and counted as missing"]
+    assert remarks.lines() == [
+        "column 'day': '03/30/2023' is no date such as 31.12.2024 and counted as missing"
+    ]
