@@ -115,6 +115,8 @@ class Run:
                 while self.stopped == "epochs" and (left := self.total - self.step) > 0:
                     count = min(length * self.unit, left, self._max_chunk_steps())
                     self.n_threads = team.choose()
+                    if self.n_threads != team.threads:  # a probe, which may be several times slower
+                        count = min(count, max(1, length // 4) * self.unit)
                     seconds = self._chunk(count)
                     self.save_due_checkpoint()
                     team.report(self.n_threads, seconds, count)

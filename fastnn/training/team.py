@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,8 @@ import numpy as np
 
 from fastnn.backends.codes import SYNC_ABORT
 from fastnn.backends.tuning import tuning
+
+_SLOW = 1.5  # a chunk that takes this many times as long as the latest probe
 
 
 @contextmanager
@@ -149,8 +152,12 @@ def call_to_completion(function: Callable[[], None]) -> None:
 class ThreadTuner:
     """Choose the number of threads of the next chunk: all, or one while that is faster.
 
-    If another program occupies a core, threads that wait for each other are slower than a single
-    one. The results do not depend on the number, to the last bit.
+    If another program occupies a core, threads that wait for each other are several times slower
+    than a single one. The results do not depend on the number, to the last bit.
+
+    Now and then a chunk is run with the other number, as a probe. The second chunk of a run is one
+    if the first was short, so that a short training notices a busy core too. Chunks too short to
+    be timed count together.
 
     Parameters
     ----------
@@ -160,9 +167,10 @@ class ThreadTuner:
 
     def __init__(self, max_threads: int) -> None:
         self.max_threads = self.threads = max_threads
-        self.seconds_per_step = float(
-            "inf"
-        )  # seconds per step of the latest chunk with ``threads``
+        # Seconds per step of the latest chunks with ``threads``, and of the latest probe.
+        self.current = self.other = math.inf
+        self.seconds, self.steps = 0.0, 0  # of the chunks since the last decision
+        self.is_first = True
         self.chunks_until_probe = self.probe_interval = tuning().first_probe
 
     def choose(self) -> int:
@@ -172,18 +180,42 @@ class ThreadTuner:
         return 1 if self.threads > 1 else self.max_threads
 
     def report(self, threads: int, seconds: float, steps: int) -> None:
-        """Record the time of a chunk; chunks too short to be timed are ignored."""
+        """Record the time of a chunk."""
         if self.max_threads == 1:
             return
         limits = tuning()
-        if seconds < limits.chunk_seconds / 4:
+        if self.is_first:  # not representative, since it touches the memory for the first time
+            self.is_first = False
+            if seconds < limits.chunk_seconds / 20:
+                self.chunks_until_probe = 0
             return
-        if threads == self.threads:
-            self.seconds_per_step = seconds / steps
+        is_probe = threads != self.threads
+        is_first_probe = is_probe and self.current == math.inf
+        is_slow = (
+            not is_probe
+            and seconds > limits.chunk_seconds / 40
+            and seconds / steps > _SLOW * self.other
+        )
+        self.seconds, self.steps = self.seconds + seconds, self.steps + steps
+        if self.seconds < limits.chunk_seconds / 4 and not (is_first_probe or is_slow):
+            return
+        measured, self.seconds, self.steps = self.seconds / self.steps, 0.0, 0
+        if is_first_probe:
+            self.other, self.chunks_until_probe = measured, self.probe_interval
+        elif is_probe:
+            self.other = measured
+            self.probe_interval = min(2 * self.probe_interval, limits.max_probe_interval)
+            self.chunks_until_probe = self.probe_interval
+            if measured < self.current:
+                self._switch()
+        else:
+            self.current = measured
             self.chunks_until_probe -= 1
-            return
-        self.probe_interval = min(2 * self.probe_interval, limits.max_probe_interval)
-        if seconds / steps < self.seconds_per_step:
-            self.threads, self.seconds_per_step = threads, seconds / steps
-            self.probe_interval = limits.probe_after_change
-        self.chunks_until_probe = self.probe_interval
+            if is_slow:
+                self._switch()
+
+    def _switch(self) -> None:
+        """Change the number of threads; soon probe whether the other one is faster again."""
+        self.threads = 1 if self.threads > 1 else self.max_threads
+        self.current, self.other = self.other, self.current
+        self.chunks_until_probe = self.probe_interval = tuning().probe_after_change
