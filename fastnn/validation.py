@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.memory import check_memory
 
 _SMALL = 1 << 16  # elements
+BLAS_ELEMENTS = 8192  # of a scalar product that OpenBLAS computes in one thread (at most 10,000)
 _WEIGHTS_EXPONENT = 40  # of two; beyond it float32 may not have the sum
 _GAPS = ("NoneType", "NAType", "NaTType")
 
@@ -244,12 +245,17 @@ def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
 
 def all_finite(array: np.ndarray) -> bool:
     """Whether an array contains neither NaN nor infinity."""
-    # A sum of squares, in which nothing cancels, is finite only if all elements are. BLAS computes
-    # it without a temporary array. Squares of finite elements may overflow, which is checked
-    # below; vdot does not warn of it.
-    is_real = array.flags.c_contiguous and array.dtype.char in "fd"
-    if is_real and math.isfinite(np.vdot(array, array)):
-        return True
+    # A sum is finite only if all elements are, and needs no temporary array. Sums of finite
+    # elements may overflow, which is checked below. Of few elements BLAS is the fastest; with many
+    # it wakes threads, which then wait busily on the cores that a training needs.
+    if array.flags.c_contiguous and array.dtype.char in "fd":
+        if array.size <= BLAS_ELEMENTS:
+            if math.isfinite(np.vdot(array, array)):
+                return True
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                if math.isfinite(np.add.reduce(array.reshape(-1))):
+                    return True
     if array.size <= _SMALL:
         return bool(np.isfinite(array).all())
     with np.errstate(invalid="ignore"):

@@ -54,6 +54,7 @@ _TABLE = (
     *map(_table, ("moons", "circles", "moons64", "circles64", "expm")),
     _MLP,
     replace(_MLP, name="mlp-shuffled", shuffle=True),
+    replace(_MLP, name="mlp64", dtype="float64"),
     _WIDE,
     replace(_WIDE, name="wide-shuffled", shuffle=True),
     replace(_WIDE, name="wide-later", epochs_before=7),  # 448 steps, about a pass over MNIST

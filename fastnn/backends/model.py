@@ -14,6 +14,7 @@ from fastnn.backends.interface import Net, Rule
 from fastnn.backends.numpy import input_curvature
 from fastnn.backends.plan import Plan, aligned_empty, make_plan
 from fastnn.backends.tuning import tuning
+from fastnn.validation import BLAS_ELEMENTS
 
 _MAX_KEPT_BYTES = 1 << 18  # training memory that is kept between calls
 _MAX_CACHED_PLANS = 8  # plans cached by batch size, since making one would slow down short calls
@@ -344,4 +345,11 @@ class Model:
 
     def penalty(self, l2: float) -> float:
         """Return ``l2 / 2`` times the sum of the squared weights."""
-        return 0.5 * l2 * sum(float(np.vdot(w, w)) for w in self.weights) if l2 else 0.0
+        return 0.5 * l2 * sum(map(_sum_of_squares, self.weights)) if l2 else 0.0
+
+
+def _sum_of_squares(weights: np.ndarray) -> float:
+    """Sum of squares in parts that BLAS computes without threads, which would delay a training."""
+    flat = weights.reshape(-1)
+    parts = (flat[i : i + BLAS_ELEMENTS] for i in range(0, flat.size, BLAS_ELEMENTS))
+    return sum(float(np.vdot(part, part)) for part in parts)

@@ -197,7 +197,7 @@ class ThreadTuner:
             and seconds / steps > _SLOW * self.other
         )
         self.seconds, self.steps = self.seconds + seconds, self.steps + steps
-        if self.seconds < limits.chunk_seconds / 4 and not (is_first_probe or is_slow):
+        if self.seconds < limits.chunk_seconds / 8 and not (is_first_probe or is_slow):
             return
         measured, self.seconds, self.steps = self.seconds / self.steps, 0.0, 0
         if is_first_probe:
@@ -211,7 +211,7 @@ class ThreadTuner:
         else:
             self.current = measured
             self.chunks_until_probe -= 1
-            if is_slow:
+            if measured > self.other:
                 self._switch()
 
     def _switch(self) -> None:

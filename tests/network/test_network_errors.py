@@ -7,6 +7,7 @@ import pytest
 from network_cases import INF, NAN, X, Y, make
 
 import fastnn
+from fastnn.validation import all_finite
 
 
 def with_value(value):
@@ -232,6 +233,23 @@ def test_values_beyond_the_dtype_raise():
     with pytest.raises(ValueError, match=r"X.*float32"):
         make(dtype="float32").predict(data)
     assert np.isfinite(make().predict_proba(data)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 8192, 8193, 70_000])
+def test_values_that_are_not_finite_are_found_at_each_size(size, dtype):
+    values = np.full(size, np.finfo(dtype).max)  # sums and squares overflow
+    assert all_finite(values)
+    values[::2] *= -1
+    assert all_finite(values)
+    for bad in (np.nan, np.inf, -np.inf):
+        for position in (0, size // 2, size - 1):
+            changed = values.copy()
+            changed[position] = bad
+            assert not all_finite(changed)
+    if size > 1:
+        values[:2] = np.inf, -np.inf
+        assert not all_finite(values)
 
 
 def test_first_non_finite_value_is_named():

@@ -141,22 +141,53 @@ def test_bits_independent_of_threads_per_chunk(backend, monkeypatch):
     assert set(asked) == ({1} if backend == "numpy" else {1, 2})
 
 
-def test_faster_thread_count_is_kept():
-    team, seconds = ThreadTuner(4), {1: 1.0, 4: 2.0}  # another program has taken the cores
+def chunks(team, seconds_per_step, lengths):
+    """Threads chosen for chunks of these lengths, if steps take that long by number of threads."""
     used = []
-    for _ in range(60):
+    for steps in lengths:
         used.append(team.choose())
-        team.report(used[-1], seconds[used[-1]], 1)
-    assert used[:12] == [4] * 8 + [1, 1, 1, 4]
-    assert used.count(4) == 8 + 4  # then a look every so often, ever less
-    seconds[4] = 0.3
-    for _ in range(60):
-        used.append(team.choose())
-        team.report(used[-1], seconds[used[-1]], 1)
+        team.report(used[-1], steps * seconds_per_step[used[-1]], steps)
+    return used
+
+
+def test_faster_thread_count_is_kept():
+    team = ThreadTuner(4)
+    used = chunks(team, {1: 1.0, 4: 2.0}, [1] * 60)  # another program has taken the cores
+    assert used[:13] == [4] * 9 + [1, 1, 1, 4]
+    assert used.count(4) == 9 + 4  # the probes become rarer
+    used = chunks(team, {1: 1.0, 4: 0.3}, [1] * 60)
     assert used[-20:].count(4) >= 19
-    alone = ThreadTuner(1)
-    alone.report(1, 1.0, 1)
-    assert alone.choose() == 1
+    assert chunks(ThreadTuner(1), {1: 1.0}, [1, 1]) == [1, 1]
+
+
+def test_short_training_on_a_busy_core_uses_one_thread():
+    lengths = [1, 8, 64, *[200] * 20]
+    used = chunks(ThreadTuner(2), {1: 1e-4, 2: 7e-4}, lengths)
+    assert used[:4] == [2, 1, 2, 1]
+    assert used.count(2) <= 2 + 3  # the first, the one found slow, and ever rarer probes
+    used = chunks(ThreadTuner(2), {1: 1e-4, 2: 7e-5}, lengths)
+    assert used[:4] == [2, 1, 2, 2]
+    assert used.count(1) <= 1 + 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_training_wakes_no_threads_of_blas(monkeypatch):
+    """They wait busily, and once made steps in float64 with two threads eight times as slow."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(600, 40)), rng.normal(size=(600, 2))
+    sizes, vdot = [], np.vdot
+    monkeypatch.setattr(np, "vdot", lambda a, b: sizes.append(a.size) or vdot(a, b))
+    net = fastnn.Network([40, 300, 2], loss="squared_error", dtype="float64", l2=0.01)
+    net.fit(X, Y, epochs=2, batch_size=200)
+    fastnn.MLPRegressor(hidden_layer_sizes=300, max_iter=2, tol=0, alpha=0.1).fit(X, Y)
+    assert sizes
+    assert max(sizes) <= 10_000  # OpenBLAS computes shorter products in the calling thread
+
+
+def test_chunks_too_short_to_be_timed_count_together():
+    used = chunks(ThreadTuner(2), {1: 1e-4, 2: 1.2e-4}, [1, *[10] * 30])  # 1.2 ms each
+    assert used[:7] == [2, 1, 2, 2, 2, 2, 2]
+    assert used[7] == 1  # after 5 ms
 
 
 @pytest.mark.parametrize(
