@@ -110,19 +110,20 @@ def as_matrix(
     # Fast path: the checks below take longer than the prediction of a small network.
     if (
         type(value) is np.ndarray
-        and value.dtype.kind == "f"
         and value.ndim == 2
         and value.shape[1] == n_columns
         and value.shape[0]
         and value.flags.c_contiguous
-        and (dtype is None or value.dtype == dtype or value.size <= _SMALL)
     ):
-        if dtype is not None and value.dtype != dtype:
-            with np.errstate(over="ignore"):
-                value = value.astype(dtype)
-        if finite:
-            check_finite(name, value)
-        return value
+        given = value.dtype
+        same = given is dtype or given == dtype or (dtype is None and given.kind == "f")
+        if same or (given.kind == "f" and value.size <= _SMALL):
+            if not same:
+                with np.errstate(over="ignore"):
+                    value = value.astype(dtype)
+            if finite:
+                check_finite(name, value)
+            return value
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         array = _as_numbers(name, array, dtype)
@@ -246,16 +247,13 @@ def _check_shape(name: str, array: np.ndarray, n_columns: int | None) -> None:
 def all_finite(array: np.ndarray) -> bool:
     """Whether an array contains neither NaN nor infinity."""
     # A sum is finite only if all elements are, and needs no temporary array. Sums of finite
-    # elements may overflow, which is checked below. Of few elements BLAS is the fastest; with many
-    # it wakes threads, which then wait busily on the cores that a training needs.
+    # elements may overflow, which is checked below. Neither function warns of it. BLAS is faster
+    # for few elements; for many it wakes threads, which wait busily on cores that training needs.
     if array.flags.c_contiguous and array.dtype.char in "fd":
-        if array.size <= BLAS_ELEMENTS:
-            if math.isfinite(np.vdot(array, array)):
-                return True
-        else:
-            with np.errstate(over="ignore", invalid="ignore"):
-                if math.isfinite(np.add.reduce(array.reshape(-1))):
-                    return True
+        few = array.size <= BLAS_ELEMENTS
+        total = np.vdot(array, array) if few else np.einsum("i->", array.reshape(-1))
+        if math.isfinite(total):
+            return True
     if array.size <= _SMALL:
         return bool(np.isfinite(array).all())
     with np.errstate(invalid="ignore"):
