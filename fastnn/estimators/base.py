@@ -20,6 +20,7 @@ from fastnn.estimators.checks import (
     RollbackOnError,
     check_sum_of_weights,
     check_values,
+    exclusive_fit,
     name_in_errors,
     plain_labels,
 )
@@ -166,7 +167,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
     ) -> BaseMLP:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        with RollbackOnError(self) as attributes:  # until the training begins
+        with exclusive_fit(self), RollbackOnError(self) as attributes:  # until training begins
             net, data, weights, lost = self._prepare(X, y, sample_weight, incremental)
             initial_params = net.params.copy()
             context = self._callback_context(X, y, weights, incremental)

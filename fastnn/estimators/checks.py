@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import re
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -174,6 +176,23 @@ def validate_parameters_once(method: Callable) -> Callable:
         return call(estimator, *args, **kwargs)
 
     return partial_fit
+
+
+_fit_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+
+
+def exclusive_fit(estimator: Any) -> threading.Lock:
+    """Context of a fit; an error if the estimator is already being fitted.
+
+    The context is the lock itself, so that Ctrl-C cannot come between acquiring and releasing it.
+    """
+    lock = _fit_locks.setdefault(estimator, threading.Lock())
+    if lock.locked():
+        raise RuntimeError(
+            "this estimator is being fitted already, in another thread or around this callback; "
+            "fit a clone of it (sklearn.base.clone)"
+        )
+    return lock
 
 
 class RollbackOnError:

@@ -19,6 +19,7 @@ from attacks import cases
 
 import fastnn
 from fastnn.backends import BACKENDS
+from fastnn.estimators import base
 from fastnn.training.threads import usable_cores
 
 SCRIPT = Path(__file__).with_name("threads_and_forks.py")
@@ -141,6 +142,34 @@ def test_one_network_is_trained_once_at_a_time(backend):
     np.testing.assert_array_equal(net.params, alone.params)
     net.fit(X, Y, epochs=1)  # and then again
     copy.deepcopy(net).fit(X, Y, epochs=1)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_one_estimator_is_fitted_once_at_a_time(backend, monkeypatch):
+    begun, go_on, train = threading.Event(), threading.Event(), base.fit_stochastic
+
+    def wait_and_train(*arguments):
+        begun.set()
+        assert go_on.wait(60)
+        train(*arguments)
+
+    fitted, expected = (
+        fastnn.MLPRegressor(hidden_layer_sizes=8, max_iter=20, random_state=0, backend=backend)
+        for _ in range(2)
+    )
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(base, "fit_stochastic", wait_and_train)
+        training = pool.submit(fitted.fit, X, Y)
+        assert begun.wait(60)
+        with pytest.raises(RuntimeError, match=r"being fitted already.*clone"):
+            fitted.fit(X[:50], Y[:50])
+        with pytest.raises(RuntimeError, match="being fitted already"):
+            fitted.partial_fit(X[:50], Y[:50])
+        go_on.set()
+        training.result()
+    expected.fit(X, Y)
+    np.testing.assert_array_equal(fitted.predict(X), expected.predict(X))
+    assert fitted.loss_curve_ == expected.loss_curve_
 
 
 def test_joblib_starts_no_more_threads_than_cores_and_two():
