@@ -97,6 +97,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
     best_validation_score_: float | None
     best_loss_: float | None
     _best_params: np.ndarray | None
+    _generator: np.random.RandomState | None
 
     # --- fitting ------------------------------------------------------------------
 
@@ -224,7 +225,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
                 sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         weights = self._weights(sample_weight, y, incremental)
         targets, self.n_outputs_ = self._encode(y)
-        self._random_state = check_random_state(self.random_state)
+        self._generator = None
         if first:
             dtype = X.dtype if self.dtype is None else np.dtype(self.dtype)
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
@@ -246,6 +247,16 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
             if net.is_regression:
                 lost |= warn_lost_spread("y", targets, data.targets, advice, stacklevel=5)
         return net, data, sample_weight, lost
+
+    @property
+    def _random_state(self) -> np.random.RandomState:
+        """Random generator of the latest fit, created when it is needed.
+
+        Seeding takes as long as the rest of a small ``partial_fit``.
+        """
+        if self._generator is None:
+            self._generator = check_random_state(self.random_state)
+        return self._generator
 
     def _warn_unscaled(self, net: Network, data: Data, given: Any) -> None:
         """Warn if training came to nothing, and the scale of the data is the likely cause."""

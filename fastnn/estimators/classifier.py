@@ -321,7 +321,9 @@ class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):
         >>> model.classes_
         array([0, 1, 2])
         """
-        if _check_partial_fit_first_call(self, plain_labels(classes)):
+        known = getattr(self, "classes_", None)
+        same = known is not None and (classes is None or np.array_equal(known, classes))
+        if not same and _check_partial_fit_first_call(self, plain_labels(classes)):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else self.classes_)
         return self._fit(X, y, sample_weight, incremental=True)
