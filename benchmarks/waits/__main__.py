@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import in_words, machine
-from benchmarks.measuring import medians_in_turn
+from benchmarks.measuring import REST, medians_in_turn
 from benchmarks.outputs import add_outputs, deliver, markdown_table
 from benchmarks.processes import Child, ChildError
 from benchmarks.waits.cases import CASES, FASTNN, LIBRARIES
@@ -66,7 +66,7 @@ def measure(cases: list[str], libraries: list[str], rounds: int) -> dict[str, di
             for name, child in children.items():
                 try:
                     if child.ask("prepare", case, limit=PREPARE_LIMIT):
-                        timed[name] = partial(child.ask, "time")
+                        timed[name] = partial(time_after_rest, child)
                 except ChildError as error:
                     print(f"{case}: {LIBRARIES[name].title} is left out: {error}", flush=True)
             results[case] = medians_in_turn(timed, rounds)
@@ -76,6 +76,12 @@ def measure(cases: list[str], libraries: list[str], rounds: int) -> dict[str, di
         for child in children.values():
             child.close()
     return results
+
+
+def time_after_rest(child: Child) -> float:
+    """Seconds per call, after the threads of the last library have stopped waiting busily."""
+    time.sleep(REST)
+    return float(child.ask("time"))
 
 
 def in_units(seconds: float) -> str:
