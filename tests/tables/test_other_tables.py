@@ -85,7 +85,9 @@ def test_columns_that_are_numbered():
         encoding.transform(frame.set_axis([1, 2], axis=1))
 
 
-@pytest.mark.parametrize("value", [None, "table.csv", b"a", 3, iter([[1.0]])], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, "table.csv", b"a", 3, iter([[1.0]])], ids=lambda value: type(value).__name__
+)
 def test_no_table(regressor, value):
     message = f"X must be a table; got {type(value).__name__}$"
     with pytest.raises(ValueError, match=message):
