@@ -79,6 +79,7 @@ def without(monkeypatch):
 
     def hide(*hidden):
         find = backends.importlib.util.find_spec
+        monkeypatch.setattr(backends, "_installed", set())
         monkeypatch.setattr(
             backends.importlib.util,
             "find_spec",

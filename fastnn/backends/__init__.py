@@ -68,6 +68,8 @@ _NOT_COMPILED_WARNING = (
     '(backend="numpy" does so without this warning)'
 )
 
+_installed: set[str] = set()  # modules that have been found
+
 
 def load(name: str = "auto") -> ModuleType:
     """Load a backend.
@@ -96,7 +98,7 @@ def load(name: str = "auto") -> ModuleType:
     'fastnn.backends.numpy'
     """
     if name == "auto":
-        name = available()[0]
+        name = next(name for name in BACKENDS if why_missing(name) is None)
         if name == "numpy":
             # stacklevel=1: located here, so that Python shows it once, not once per caller
             warnings.warn(_SLOW_WARNING, RuntimeWarning, stacklevel=1)
@@ -125,12 +127,15 @@ def why_missing(name: str) -> str | None:
     >>> backends.why_missing("numpy") is None
     True
     """
-    module_spec: object = True
-    if name == "cython":
-        module_spec = importlib.util.find_spec("fastnn.backends._cython_baseline_float32")
-    elif name == "numba":
-        module_spec = importlib.util.find_spec("numba")
-    return None if module_spec else _INSTALL_HINTS[name]
+    needed = {"cython": "fastnn.backends._cython_baseline_float32", "numba": "numba"}.get(name)
+    return None if needed is None or _is_installed(needed) else _INSTALL_HINTS[name]
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module can be imported; searched for until it is found."""
+    if module not in _installed and importlib.util.find_spec(module):
+        _installed.add(module)
+    return module in _installed
 
 
 def available() -> list[str]:

@@ -7,6 +7,7 @@ extension module of a dtype is loaded when it is first needed.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -71,11 +72,7 @@ class Level:
 
     def for_dtype(self, dtype: np.dtype) -> Level:
         """Return these kernels without the lookup of the dtype in each call."""
-        level, module = Level(self.level), _load_module(self.level, dtype.itemsize)
-        for name in _KERNELS:
-            if hasattr(module, name):
-                setattr(level, name, getattr(module, name))
-        return level
+        return _kernels_of_dtype(self.level, dtype.itemsize)
 
     # --- independent of the dtype: the module of either dtype will do
 
@@ -183,6 +180,16 @@ class Level:
 
 _KERNELS = [name for name in vars(Level) if not name.startswith("_") and name not in globals()]
 _KERNELS.remove("for_dtype")
+
+
+@functools.cache
+def _kernels_of_dtype(name: str, itemsize: int) -> Level:
+    """The kernels of a vector level for numbers of this size."""
+    level, module = Level(name), _load_module(name, itemsize)
+    for kernel in _KERNELS:
+        if hasattr(module, kernel):
+            setattr(level, kernel, getattr(module, kernel))
+    return level
 
 
 def load_level(name: str) -> Level:
