@@ -69,14 +69,20 @@ cdef inline void forward_units(Dense *d, Size unit, Size last) noexcept nogil:
 
 
 cdef inline void backward_rows(Dense *d, Size first, Size last) noexcept nogil:
-    """Compute both gradients for the inputs from ``first`` up to ``last``, ``rows`` at a time."""
+    """Compute both gradients for the inputs from ``first`` up to ``last``, some rows at a time.
+
+    These are groups of ``rows_at_a_time`` inputs, counted from input 0 wherever ``first`` is, or
+    the part of a group that lies in the range.
+    """
     cdef Size j = first, stop
     d.inputs_done = first
     if d.gradient == CSR:
         sort_by_column(d.csr, first, last, &d.csc)
         d.csc_first = first
     while j < last:
-        stop = minimum(j + d.rows_at_a_time, last) if d.rows_at_a_time > 0 else last
+        stop = last
+        if d.rows_at_a_time > 0:
+            stop = minimum((j // d.rows_at_a_time + 1) * d.rows_at_a_time, last)
         backward_inputs(d, j, stop, last)
         backward_params(d, j, stop)
         j = stop
@@ -105,6 +111,17 @@ cdef inline void backward_inputs(Dense *d, Size first, Size stop, Size last) noe
             d.inputs_done = done
 
 
+cdef inline bint has_zeros(Dense *d, Size first) noexcept nogil:
+    """Return whether the group of inputs to which input ``first`` belongs has enough zeros.
+
+    It is the whole group, also if a thread has only a part of it: both ways add in another order,
+    and the result must not depend on the division of the inputs among threads.
+    """
+    cdef Size start = first - first % UPDATE_ROWS
+    cdef Size rows = minimum(UPDATE_ROWS, d.n_in - start)
+    return density_percent(rows_from(d.x, start), rows, d.padded) < DENSE_PERCENT
+
+
 cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil:
     """``dw = x dz.T`` for a range of inputs, ``db`` with the first input, and the fused update."""
     cdef Size rows = stop - first, offset = first * d.n_out
@@ -116,7 +133,7 @@ cdef inline void backward_params(Dense *d, Size first, Size stop) noexcept nogil
         copy_rows(Matrix(d.dz.p, 0), 1, d.n_out, 0, Matrix(d.db, 0))
     elif first == 0 and d.gradient != NARROW:
         row_sums(d.dz, d.accumulate, d.n_out, d.padded, d.db)
-    if d.skips_zeros and density_percent(x, rows, d.padded) < DENSE_PERCENT:
+    if d.skips_zeros and has_zeros(d, first):
         strategy = MASKED
         masks_by_row(x, rows, d.padded, d.masks)
     if strategy == NARROW or strategy == SINGLE:

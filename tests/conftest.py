@@ -10,6 +10,7 @@ import sys
 import hypothesis
 import numpy as np
 import pytest
+import seeded
 from helpers import compiled_names, load_backend
 
 from fastnn.backends import BACKENDS
@@ -64,9 +65,29 @@ LONG_FILES = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before "-m seeded" chooses
 def pytest_collection_modifyitems(items):
+    if other:
+        for item in items:
+            name = item.originalname if item.cls is None else item.cls.__name__
+            chosen = seeded.depends_on_seed(item.path, name) and not seeded.is_repetition(item)
+            if chosen and seeded.has_turn(item, other):
+                item.add_marker("seeded")
     places = {name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+seconds = {}  # of each test, with another seed
+
+
+def pytest_runtest_logreport(report):
+    if other:
+        seconds[report.nodeid] = seconds.get(report.nodeid, 0.0) + report.duration
+
+
+def pytest_sessionfinish():
+    if other and seconds:
+        seeded.remember(seconds)
 
 
 @pytest.fixture(params=sorted(BACKENDS))

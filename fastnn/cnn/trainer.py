@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cnn import data, runs
-from fastnn.cnn.model import Network
+from fastnn.cnn.model import PREDICT_BATCH, Network
 from fastnn.cnn.optimizers import Optimizer
 from fastnn.cnn.runtime import tf
 from fastnn.cnn.settings import Settings
@@ -163,6 +163,8 @@ class Trainer:
         n, batch, seed = len(self.images.train[0]), settings.batch_size, settings.seed
         self._started = time.perf_counter() - self.seconds
         with interrupts() as interrupted:
+            if self.step and self.step % EVALUATE_EVERY == 0 and not self.evaluated:
+                self.evaluate(summaries, interrupted.is_set)  # Ctrl-C had ended this evaluation
             while self.step < settings.steps and not interrupted.is_set():
                 first = self.step
                 last = min(first - first % STEPS_PER_CALL + STEPS_PER_CALL, settings.steps)
@@ -179,8 +181,9 @@ class Trainer:
                 if progress is not None:
                     progress(last)
                 if last % EVALUATE_EVERY == 0:
-                    self.evaluate(summaries)
-                    self.save_checkpoint()
+                    self.evaluate(summaries, interrupted.is_set)
+                    if self.evaluated:
+                        self.save_checkpoint()
         self.seconds = time.perf_counter() - self._started
         return "steps" if self.step >= settings.steps else "interrupted"
 
@@ -200,16 +203,33 @@ class Trainer:
             images, labels = self.images.train
             summaries.step(self.step, images[rows], labels[rows], loss, accuracy)
 
-    def evaluate(self, summaries: Any = None) -> None:
+    @property
+    def evaluated(self) -> bool:
+        """Whether the errors of the current step are known."""
+        return bool(self.errors) and self.errors[-1]["step"] == self.step
+
+    def evaluate(
+        self, summaries: Any = None, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Compute, log and store the current validation and test errors.
 
         Parameters
         ----------
         summaries : fastnn.cnn.summaries.Summaries, optional
+        cancelled : callable, optional
+            Called before each batch of images; if it returns True, the evaluation ends without
+            errors.
         """
-        validation, test = (
-            1 - self.network.score(*part) for part in (self.images.validation, self.images.test)
-        )
+        errors = []
+        for images, labels in (self.images.validation, self.images.test):
+            hits = np.empty(len(images), bool)
+            for start in range(0, len(images), PREDICT_BATCH):
+                if cancelled():
+                    return
+                rows = slice(start, start + PREDICT_BATCH)
+                hits[rows] = self.network.predict(images[rows]) == labels[rows]
+            errors.append(1 - float(hits.mean()))
+        validation, test = errors
         self.say(f"step {self.step}, validation error {validation:g}, test error {test:g}")
         self.errors.append({"step": self.step, "validation_error": validation, "test_error": test})
         if summaries is not None:

@@ -34,7 +34,9 @@ def train(
     Returns
     -------
     dict
-        ``test_accuracy``, ``validation_accuracy``, ``seconds``, ``stopped`` and more.
+        ``test_accuracy``, ``validation_accuracy``, ``seconds``, ``stopped`` and more. The
+        accuracies are None if ``stopped`` is "interrupted", since Ctrl-C ends the training without
+        an evaluation (unless it came right after one).
 
     Raises
     ------
@@ -141,14 +143,20 @@ def _finish(trainer: Trainer, quiet: bool) -> dict[str, Any]:
     try:
         with progress_bar(settings.steps, trainer.step, quiet) as progress:
             stopped = trainer.run(summaries, progress)
-        if not trainer.errors or trainer.errors[-1]["step"] != trainer.step:
-            trainer.save_checkpoint()  # first, as a second Ctrl-C may interrupt the evaluation
-            trainer.evaluate(summaries)
+        if not trainer.evaluated:
+            trainer.save_checkpoint()  # first, as Ctrl-C may interrupt the evaluation
+            if stopped == "interrupted":  # it takes seconds for many images
+                trainer.say(
+                    f"step {trainer.step}, interrupted; validation and test errors not computed"
+                )
+            else:
+                trainer.evaluate(summaries)
         accuracy = {
-            name: round(1 - trainer.errors[-1][f"{name}_error"], 12)
+            name: round(1 - trainer.errors[-1][f"{name}_error"], 12) if trainer.evaluated else None
             for name in ("test", "validation")
         }
-        trainer.say(f"test accuracy {accuracy['test']:g}")
+        if trainer.evaluated:
+            trainer.say(f"test accuracy {accuracy['test']:g}")
         trainer.say(f"The training takes {trainer.seconds:f} second to finish")
         result = {
             **settings.model_dump(exclude={"data_dir"}, exclude_none=True),

@@ -63,3 +63,23 @@ def test_inactive_units_bits_independent_of_threads_and_workspace(compiled, dtyp
         )
         assert_bits(other.params, alone.params)
         assert_bits(other.losses, alone.losses)
+
+
+@pytest.mark.parametrize("period", [2, 4, 5, 7])
+@pytest.mark.usefixtures("split_units")
+def test_zeros_are_skipped_in_the_same_groups_of_rows_by_any_number_of_threads(
+    compiled, dtype, period
+):
+    """Pieces that threads take may begin within a group; whether it has enough zeros must not.
+
+    In each ``period``-th run of 16 units none is active, in the others nearly all are.
+    """
+    problem = inactive_problem((400, 150), 700, dtype)
+    biases = reference.biases_of(problem.plan.dense_rows()[0], problem.params)
+    biases[:] = np.where(np.arange(400) // 16 % period, 2, -100)
+    alone = train(compiled, problem, OPTIMIZERS["adam"], steps=2, batch_size=390)
+    for n_threads in (2, 3, 4):
+        other = train(
+            compiled, problem, OPTIMIZERS["adam"], steps=2, batch_size=390, n_threads=n_threads
+        )
+        assert_bits(other.params, alone.params)

@@ -69,7 +69,7 @@ def test_operations_of_a_step():
 def test_exponential_of_2x2_matrices():
     from scipy.linalg import expm
 
-    rows = np.random.RandomState(0).uniform(-1, 1, (50, 4))
+    rows = np.random.default_rng(0).uniform(-1, 1, (50, 4))
     expected = np.array([expm(row.reshape(2, 2)).ravel() for row in rows])
     # float64: some tens of roundings of numbers up to 3
     np.testing.assert_allclose(expm_2x2(rows), expected, rtol=1e-12, atol=1e-13)

@@ -124,9 +124,9 @@ def test_other_results_are_no_contest(monkeypatch):
 @pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.01)], ids=["sgd", "adam"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_scikit_learn_computes_the_same(loss, optimizer):
-    rng = np.random.RandomState(0)
-    x = rng.randn(40, 3)
-    y = rng.randint(0, 2, 40) if loss == "cross_entropy" else rng.randn(40, 2)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    y = rng.integers(0, 2, 40) if loss == "cross_entropy" else rng.normal(size=(40, 2))
     net = Network([3, 5, 2], loss=loss, backend="numpy", dtype="float64", random_state=0)
     model, targets = bench.sklearn_model(net, optimizer, 10, x, y)
     model.set_params(max_iter=3).fit(x, targets)

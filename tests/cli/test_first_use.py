@@ -346,7 +346,7 @@ def test_training_in_a_pipe_tells_its_progress(clock, capsys):
         clock.now += 10.0
 
     net = fastnn.Network([2, 2, 2], backend="numpy", random_state=0)
-    X, y = np.random.RandomState(0).randn(40, 2), np.arange(40) % 2
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
     with tuned(chunk_seconds=0.0):  # an epoch per chunk, however fast the machine is
         net.fit(X, y, epochs=3, callbacks=[later], verbose=True)
     first = r"fastnn: epoch 2 of 3, loss 1\.\d+, 20 s, about 10 s left\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cnn_cases import CLOSE, N_PARAMS, TINY
 
-from fastnn.cnn import data, export, runs, settings, training
+from fastnn.cnn import data, export, runs, settings, trainer, training
 from fastnn.cnn import model as models
 from fastnn.cnn.optimizers import SLOTS, Optimizer
 from fastnn.cnn.runtime import keras, tf
@@ -217,7 +217,9 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(
     options = ["--data", "digits", "--preset", "fast", "--batch-size", "32", "--steps", "50"]
     code, out, err = run("train", *options, "--out", "stopped")
     assert (code, err) == (expected, "fastnn: interrupted\n")
-    assert f"\nstep {STEPS_PER_CALL}, validation error" in out
+    last = f"\nstep {STEPS_PER_CALL}, interrupted; validation and test errors not computed\n"
+    assert last in out
+    assert "accuracy" not in out.partition(last)[2]
     assert not (tmp_path / "stopped" / runs.MODEL_FILE).exists()
     assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].step == STEPS_PER_CALL
 
@@ -229,6 +231,31 @@ def test_stopped_run_goes_on_as_if_it_had_not_been(
     )
     for name, array in whole.items():
         np.testing.assert_array_equal(resumed[name], array, err_msg=name)
+
+
+def test_evaluation_that_ctrl_c_ends_is_done_when_resumed(tmp_path, digits, monkeypatch):
+    """Without errors of that step in the checkpoint; with all of them in the end."""
+    monkeypatch.setattr(trainer, "EVALUATE_EVERY", 10)
+    monkeypatch.setattr(trainer, "PREDICT_BATCH", 100)
+    settings = Settings(**TINY, steps=20)
+    whole = training.train(settings, tmp_path / "whole", images=digits, quiet=True)
+    assert [error["step"] for error in whole["errors"]] == [10, 20]
+    predict, calls = trainer.Network.predict, []
+
+    def interrupted(network, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return predict(network, images)
+
+    monkeypatch.setattr(trainer.Network, "predict", interrupted)
+    stopped = training.train(settings, tmp_path / "stopped", images=digits, quiet=True)
+    assert len(calls) == 3
+    assert stopped["stopped"] == "interrupted"
+    assert (stopped["steps_done"], stopped["errors"], stopped["test_accuracy"]) == (10, [], None)
+    assert runs.read(tmp_path / "stopped" / runs.CHECKPOINT_FILE)[0].errors == []
+    resumed = training.resume(tmp_path / "stopped", images=digits, quiet=True)
+    assert resumed["errors"] == whole["errors"]
 
 
 def test_diverging_run_says_so(tmp_path, digits):

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_sparse_equals_dense(features, solver, shuffle, backend):
-    rng = np.random.RandomState(0)
+    rng = np.random.default_rng(0)
     X = rng.standard_normal((90, features)) * (rng.uniform(size=(90, features)) < 0.2)
-    y = rng.randint(3, size=90)
+    y = rng.integers(3, size=90)
     settings = {"solver": solver, "shuffle": shuffle, "batch_size": 16, "random_state": 0}
     settings |= {"max_iter": 8, "hidden_layer_sizes": 20, "alpha": 0.01}
     theirs = sklearn.neural_network.MLPClassifier(**settings).fit(X, y)

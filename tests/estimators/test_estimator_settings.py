@@ -170,7 +170,7 @@ def test_dropout(backend):
 def test_class_weight_is_sample_weight():
     X, y = load_iris(return_X_y=True)
     X, y = X[20:], y[20:]
-    own = np.random.RandomState(0).uniform(0.5, 1, len(y))
+    own = np.random.default_rng(0).uniform(0.5, 1, len(y))
     factors = {0: 2.0, 1: 0.5, 2: 3.0}
     base = fastnn.MLPClassifier(5, max_iter=10, random_state=0)
     weighted = clone(base).fit(X, y, own * np.array([2.0, 0.5, 3.0])[y])

@@ -48,7 +48,7 @@ def test_validation_data(name, backend):
 
 def test_early_stopping_on_the_loss_keeps_the_best():
     _, X, y = make_data("binary")
-    rng = np.random.RandomState(0)
+    rng = np.random.default_rng(0)
     noisy = np.where(rng.uniform(size=len(y)) < 0.3, 1 - y, y)  # to be overfitted
     model = fastnn.MLPClassifier(
         50,

@@ -65,7 +65,7 @@ def _theirs(name, dtype, weighted, **settings):
     X = X.astype(dtype)
     if estimator == "MLPRegressor":
         y = y.astype(dtype)
-    weights = np.random.RandomState(1).uniform(0.1, 2, len(X)) if weighted else None
+    weights = np.random.default_rng(1).uniform(0.1, 2, len(X)) if weighted else None
     settings = {"max_iter": 30, "hidden_layer_sizes": (9, 7), "random_state": 3, **settings}
     theirs = getattr(sklearn.neural_network, estimator)(**settings)
     return theirs.fit(X, y, sample_weight=weights), X, y, weights, settings

@@ -52,7 +52,7 @@ def test_derivations_as_they_stand_give_the_kernels_gradient(activation):
     X, labels = jobs.moons(0, 30)
     l2 = 0.3
     network = jobs.make_network([2, 3, 2], activation=activation, seed=1, backend="numpy", l2=l2)
-    network.params += 0.2 * np.random.RandomState(2).randn(network.n_params)
+    network.params += 0.2 * np.random.default_rng(2).normal(size=network.n_params)
     (W1, W2), (b1, b2) = network.weights, network.biases
     N, one = len(X), np.ones((len(X), 1))
     Y = np.eye(2)[labels]

@@ -24,6 +24,7 @@ from fastnn.training.state import TrainingState
 
 HERE = Path(__file__).parent
 LONG = round(10 * float(os.environ.get("FASTNN_SOAK", "100")))  # make soak SOAK=10: a tenth
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -35,7 +36,7 @@ def run(script, backend, count, *kinds, timeout):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | ONE_THREAD,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -72,17 +73,31 @@ def test_interrupted_commands():
 
 
 @WINDOWS
+def test_interrupted_searches():
+    assert run("interrupted_searches", "auto", 3, timeout=600) == {"search", "table search"}
+
+
+@WINDOWS
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["interrupted_fits", "interrupted_estimators"])
+def test_a_thousand_interrupts_of_the_cnn():
+    assert run("interrupted_cnn", "tensorflow", LONG, timeout=10_000) == {"cnn"}
+
+
+@WINDOWS
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script", ["interrupted_fits", "interrupted_estimators", "interrupted_searches"]
+)
 def test_a_thousand_interrupts(script, backend):
     run(script, backend, LONG, timeout=10_000)
 
 
 @WINDOWS
 @pytest.mark.slow
-def test_a_thousand_interrupted_commands():
-    run("interrupted_commands", "auto", LONG, timeout=20_000)
-    run("interrupted_commands", "auto", LONG // 5, "cnn", timeout=20_000)
+def test_interrupted_whole_commands():
+    """Fewer, since each is compared with a resumed command."""
+    run("interrupted_commands", "auto", LONG // 5, timeout=20_000)
+    run("interrupted_commands", "auto", LONG // 20, "cnn", timeout=20_000)
 
 
 class InterruptedLine:
