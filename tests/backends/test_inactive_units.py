@@ -74,9 +74,11 @@ def test_zeros_are_skipped_in_the_same_groups_of_rows_by_any_number_of_threads(
 
     In each ``period``-th run of 16 units none is active, in the others nearly all are.
     """
-    problem = inactive_problem((400, 150), 700, dtype)
+    if compiled.NAME == "numba" or compiled.level == "baseline":
+        pytest.skip("BLAS multiplies: not promised")
+    problem = inactive_problem((290, 150), 700, dtype)
     biases = reference.biases_of(problem.plan.dense_rows()[0], problem.params)
-    biases[:] = np.where(np.arange(400) // 16 % period, 2, -100)
+    biases[:] = np.where(np.arange(290) // 16 % period, 2, -100)
     alone = train(compiled, problem, OPTIMIZERS["adam"], steps=2, batch_size=390)
     for n_threads in (2, 3, 4):
         other = train(
