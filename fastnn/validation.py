@@ -116,7 +116,7 @@ def as_matrix(
         and value.flags.c_contiguous
     ):
         given = value.dtype
-        same = given is dtype or given == dtype or (dtype is None and given.kind == "f")
+        same = given is dtype or (given.kind == "f" if dtype is None else given == dtype)
         if same or (given.kind == "f" and value.size <= _SMALL):
             if not same:
                 with np.errstate(over="ignore"):
@@ -248,7 +248,7 @@ def all_finite(array: np.ndarray) -> bool:
     """Whether an array contains neither NaN nor infinity."""
     # A sum is finite only if all elements are, and needs no temporary array. Sums of finite
     # elements may overflow, which is checked below. Neither function warns of it. BLAS is faster
-    # for few elements; for many it wakes threads, which wait busily on cores that training needs.
+    # for few elements; for many it wakes threads, which busy-wait on the cores that training needs.
     if array.flags.c_contiguous and array.dtype.char in "fd":
         few = array.size <= BLAS_ELEMENTS
         total = np.vdot(array, array) if few else np.einsum("i->", array.reshape(-1))

@@ -79,12 +79,11 @@ class Tuning:
         Duration of a chunk, after which Python regains control for progress, Ctrl-C and stopping:
         short enough to feel immediate, long enough to make a chunk's fixed cost (20 us) negligible.
     first_probe, probe_after_change, max_probe_interval : int
-        Number of chunks before one is run with the other number of threads (all, or one) to
-        compare their speed: in a new run, after a change, and at most. The number doubles with
-        every probe that changes nothing. The first chunks of a run are not representative, since
-        they touch the memory for the first time. Measured on 2 cores, one of them busy with
-        another program: 12 to 45% less time. On an idle machine, one chunk in 32 run with one
-        thread costs at most 3%.
+        Number of chunks before a part of one is run with the other number of threads (all, or
+        one) to compare their speed: in a new run (apart from the second chunk, if the first was
+        short), after a change, and at most. The number doubles with every probe that changes
+        nothing. Measured on 2 cores, one of them busy with another program: 40 to 80% less time.
+        On an idle machine, a quarter of one chunk in 32 run with one thread costs at most 1%.
     sparse_product_density : float
         Predictions for CSR samples with at most this fraction of stored values use SciPy's sparse
         product for the first layer. Measured with 1,000 to 20,000 features: half of the time with

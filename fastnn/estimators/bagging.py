@@ -11,11 +11,11 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.base import ScoreMixin
 from fastnn.estimators.checks import check_values, plain_labels
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.parallel import JoblibBackend
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.scoring import ScoreMixin
 from fastnn.memory import check_memory
 from fastnn.network.prediction import mixture
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -23,11 +22,11 @@ from fastnn.estimators.checks import (
     check_values,
     exclusive_fit,
     name_in_errors,
-    plain_labels,
 )
 from fastnn.estimators.lbfgs import fit_lbfgs
 from fastnn.estimators.network_cache import NetworkMixin
 from fastnn.estimators.parameters import CONSTRAINTS, layer_units
+from fastnn.estimators.plain_data import is_plain_matrix, is_plain_vector, values_of_frame
 from fastnn.estimators.solvers import FULL_BATCH, NOT_FINITE, Data, n_threads
 from fastnn.estimators.stochastic import fit_stochastic, samples_per_step
 from fastnn.network import Network
@@ -37,43 +36,6 @@ from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
 from fastnn.training.run import exclusive_training
 from fastnn.training.schedules import SCHEDULES
 from fastnn.validation import all_finite
-
-
-class ScoreMixin:
-    """``score`` of scikit-learn's mixin (the next base class), with checks of the arguments."""
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, or for a regression the coefficient of determination R^2.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix}, shape (n_samples, n_features)
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets, one per sample.
-        sample_weight : array-like, shape (n_samples,), optional
-            Weight of each sample; default: 1.
-
-        Returns
-        -------
-        float
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> from sklearn.datasets import load_iris
-        >>> X, y = load_iris(return_X_y=True)
-        >>> model = fastnn.MLPClassifier(max_iter=2000, random_state=0).fit(X, y)
-        >>> model.score(X, y) > 0.9
-        True
-        """
-        check_values("y", y, isinstance(self, ClassifierMixin))
-        check_values("sample_weight", sample_weight)
-        if sample_weight is not None:
-            check_sum_of_weights(sample_weight, np.float64)
-        y = plain_labels(y) if isinstance(self, ClassifierMixin) else y
-        with name_in_errors("y"):
-            result: float = super().score(X, y, sample_weight)  # type: ignore[misc] # of the next class
-            return result
 
 
 class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
@@ -274,7 +236,7 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
 
     def _check_data(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Any]:
         """Validate data as scikit-learn does; convert a single column of targets to a vector."""
-        plain = not reset and self._skips_validation(X) and is_plain_vector(y) and len(y) == len(X)
+        plain = not reset and is_plain_matrix(self, X) and is_plain_vector(y) and len(y) == len(X)
         if plain and all_finite(X) and (y.dtype.kind != "f" or all_finite(y)):
             return X, y
         X, y = validate_data(
@@ -325,38 +287,9 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
             return net.predictor(np.ascontiguousarray(X, net.dtype), transform, net.n_threads)
         return sparse_outputs(net.predictor, X.tocsr(), transform, net.n_threads)
 
-    def _skips_validation(self, X: Any) -> bool:
-        """Whether nothing but the values of the samples has to be validated.
-
-        scikit-learn's validation takes ten times as long as the prediction of a small network.
-        """
-        return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.dtype in (np.float64, np.float32)
-            and "coefs_" in self.__dict__
-            and "feature_names_in_" not in self.__dict__
-            and X.shape[1] == self.n_features_in_
-            and len(X) > 0
-        )
-
-    def _values_of_frame(self, X: Any) -> np.ndarray | None:
-        """Values of a DataFrame with the columns of training and only numbers; otherwise None.
-
-        scikit-learn's validation of a row takes twenty times as long.
-        """
-        pandas, names = sys.modules.get("pandas"), self.__dict__.get("feature_names_in_")
-        if pandas is None or names is None or type(X) is not pandas.DataFrame:
-            return None
-        columns = X.columns.to_numpy()
-        if "coefs_" not in self.__dict__ or len(X) == 0 or not np.array_equal(columns, names):
-            return None
-        values = X.to_numpy()
-        return values if values.dtype.kind in "fiu" and values.dtype.itemsize <= 8 else None
-
     def _predict_outputs(self, X: Any) -> np.ndarray:
         """Validate samples and predict the outputs."""
-        plain = X if self._skips_validation(X) else self._values_of_frame(X)
+        plain = X if is_plain_matrix(self, X) else values_of_frame(self, X)
         if plain is not None:
             net = self._network()
             try:
@@ -472,11 +405,6 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def is_plain_vector(y: Any) -> bool:
-    """Whether targets are a vector of numbers, which needs no validation but of its values."""
-    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iuf"
 
 
 def _one_column(y: Any) -> Any:

@@ -6,7 +6,6 @@ import functools
 import math
 import re
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -178,15 +177,12 @@ def validate_parameters_once(method: Callable) -> Callable:
     return partial_fit
 
 
-_fit_locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
-
-
 def exclusive_fit(estimator: Any) -> threading.Lock:
     """Context of a fit; an error if the estimator is already being fitted.
 
     The context is the lock itself, so that Ctrl-C cannot come between acquiring and releasing it.
     """
-    lock = _fit_locks.setdefault(estimator, threading.Lock())
+    lock: threading.Lock = estimator.__dict__.setdefault("_fit_lock", threading.Lock())
     if lock.locked():
         raise RuntimeError(
             "this estimator is being fitted already, in another thread or around this callback; "

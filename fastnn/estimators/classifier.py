@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn.estimators.base import BaseMLP, ScoreMixin, is_plain_vector
+from fastnn.estimators.base import BaseMLP
 from fastnn.estimators.checks import (
     check_class_weight,
     check_classes,
@@ -22,6 +22,8 @@ from fastnn.estimators.checks import (
     validate_parameters_once,
 )
 from fastnn.estimators.parameters import interval, is_stochastic, store_parameters
+from fastnn.estimators.plain_data import is_plain_vector
+from fastnn.estimators.scoring import ScoreMixin
 
 
 class MLPClassifier(ScoreMixin, ClassifierMixin, BaseMLP):

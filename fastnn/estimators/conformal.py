@@ -13,9 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.bagging import is_gaussian, last_step, loss_name_of
-from fastnn.estimators.base import ScoreMixin
 from fastnn.estimators.conformal_base import BaseConformal
 from fastnn.estimators.parameters import store_parameters
+from fastnn.estimators.scoring import ScoreMixin
 
 # Maximum number of elements processed at a time: samples to predict times held-out samples.
 MAX_ELEMENTS = 4_000_000

@@ -12,42 +12,23 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 from sklearn.metrics import get_scorer
 
 from fastnn.estimators.callbacks import Callbacks
 from fastnn.estimators.checkpoints import best_of
+from fastnn.estimators.epoch_parts import Part, make_parts
 from fastnn.estimators.solvers import NOT_FINITE, Data, SolverState
 from fastnn.network import Network
-from fastnn.training.batches import Batches, CsrRows, prefers_sparse
 from fastnn.training.checkpoints import Checkpoints, RunPosition
 from fastnn.training.run import Run, batch_sizes, next_length
 from fastnn.training.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import BaseMLP
-
-
-@dataclass
-class Part:
-    """Consecutive samples of an epoch, in batches of equal size with the same L2 factor.
-
-    Attributes
-    ----------
-    samples : slice
-        Slice of the order of the epoch.
-    batches : Batches
-    n_batches : int
-    """
-
-    samples: slice
-    batches: Batches
-    n_batches: int
 
 
 class StateCopy:
@@ -149,29 +130,9 @@ class EpochRun(Run):
         )
 
     def _make_parts(self, data: Data, batch_size: int) -> list[Part]:
-        """Split an epoch into parts; parts with the same batch size share their memory."""
-        network, samples = self.network, self.samples
-        x = _kernel_samples(data.x, network)
-        whole = samples - samples % batch_size
-        # with sample weights each batch has its own L2 factor
-        step = batch_size if len(data.weights) and self.alpha > 0 else max(whole, 1)
-        bounds = [(start, min(start + step, whole), batch_size) for start in range(0, whole, step)]
-        if whole < samples:
-            bounds.append((whole, samples, samples - whole))
-        first: dict[int, Batches] = {}
-        parts = []
-        for start, stop, size in bounds:
-            sparse, share_memory_with = isinstance(x, CsrRows), first.get(size)
-            batches = Batches(network.model, size, sparse, network.n_threads, share_memory_with)
-            first.setdefault(size, batches)
-            part = slice(start, stop)
-            if self.order is not None:
-                batches.fill(x, data.targets, data.weights, order=self.order[part])
-            else:
-                rows = x.select(part) if isinstance(x, CsrRows) else x[part]
-                batches.fill(rows, data.targets[part], data.weights[part])
-            parts.append(Part(part, batches, -(-(stop - start) // size)))
-        return parts
+        """Split an epoch into parts; with sample weights each batch has its own L2 factor."""
+        single_batches = len(data.weights) > 0 and self.alpha > 0
+        return make_parts(self.network, data, batch_size, self.order, single_batches)
 
     def _l2(self, part: Part) -> float:
         """The L2 factor of the batches of a part."""
@@ -485,13 +446,3 @@ class EpochRun(Run):
         view.__dict__.pop("feature_names_in_", None)
         arguments: dict[str, Any] = {} if given is None else {"sample_weight": given}
         return float(scorer(view, held_out.x, labels, **arguments))
-
-
-def _kernel_samples(x: Any, network: Network) -> np.ndarray | CsrRows:
-    """Convert samples to the form the kernels take; sparse samples stay sparse."""
-    if scipy.sparse.issparse(x):
-        indices = x.indices.astype(np.int32, copy=False)
-        return CsrRows(x.data[None], indices, x.indptr.astype(np.int64))
-    if prefers_sparse(x, network.model):
-        return CsrRows.from_dense(x, network.model.kernels, network.n_threads)
-    return x

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.estimators.epochs import EpochRun, Part
+from fastnn.estimators.epoch_parts import Part
+from fastnn.estimators.epochs import EpochRun
 from fastnn.estimators.solvers import Data, check_full_batch, make_optimizer
 from fastnn.network import Network
 from fastnn.network.second_order import check, check_checkpoint, standard_deviations, steps

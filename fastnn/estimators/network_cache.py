@@ -118,7 +118,8 @@ class NetworkMixin(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         # the network is recreated on demand; in a copy its views would be separate arrays
-        return {name: value for name, value in state.items() if name != "_cached_network"}
+        left_out = ("_cached_network", "_fit_lock")
+        return {name: value for name, value in state.items() if name not in left_out}
 
     def _initialize(self, layer_units: list[int], dtype: np.dtype) -> None:
         """Set attributes for a first fit; draw weights as scikit-learn (Glorot, Bengio 2010)."""

@@ -11,15 +11,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastnn.estimators.base import BaseMLP, ScoreMixin
-from fastnn.estimators.checks import (
-    check_sum_of_weights,
-    check_values,
-    validate_parameters_once,
-)
+from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.checks import validate_parameters_once
 from fastnn.estimators.lm import deviations
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import is_stochastic, store_parameters
+from fastnn.estimators.scoring import ScoreMixin, check_score_arguments
 from fastnn.network.custom import CustomLoss
 from fastnn.network.prediction import point_prediction, regression_result
 
@@ -240,10 +237,7 @@ class MLPRegressor(LossSettings, ScoreMixin, RegressorMixin, BaseMLP):
         """
         if self.loss == "gaussian" or self._outputs_per_target() == 1:
             return super().score(X, y, sample_weight)
-        check_values("y", y)
-        check_values("sample_weight", sample_weight)
-        if sample_weight is not None:
-            check_sum_of_weights(sample_weight, np.float64)
+        check_score_arguments(y, sample_weight)
         return self._default_score(y, self._decide(self._predict_outputs(X)), sample_weight)
 
     @staticmethod

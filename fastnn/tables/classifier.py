@@ -10,7 +10,6 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_y
 
-from fastnn.estimators.base import ScoreMixin
 from fastnn.estimators.checks import (
     check_class_weight,
     check_classes,
@@ -18,6 +17,7 @@ from fastnn.estimators.checks import (
     plain_labels,
 )
 from fastnn.estimators.parameters import store_parameters
+from fastnn.estimators.scoring import ScoreMixin
 from fastnn.network import Network
 from fastnn.tables import realmlp
 from fastnn.tables.base import BaseTabular

@@ -10,9 +10,10 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import _check_y
 
-from fastnn.estimators.checks import check_sum_of_weights, check_values
+from fastnn.estimators.checks import check_values
 from fastnn.estimators.losses import LossSettings, check_not_negative
 from fastnn.estimators.parameters import store_parameters
+from fastnn.estimators.scoring import check_score_arguments
 from fastnn.network import Network
 from fastnn.tables.base import BaseTabular
 
@@ -199,10 +200,7 @@ class TabularRegressor(LossSettings, RegressorMixin, BaseTabular):
         >>> model.score(X, y) > 0.3
         True
         """
-        check_values("y", y)
-        check_values("sample_weight", sample_weight)
-        if sample_weight is not None:
-            check_sum_of_weights(sample_weight, np.float64)
+        check_score_arguments(y, sample_weight)
         predicted = self._averaged().predict_point(self._encoded(X))
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 

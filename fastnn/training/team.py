@@ -14,7 +14,10 @@ import numpy as np
 from fastnn.backends.codes import SYNC_ABORT
 from fastnn.backends.tuning import tuning
 
-_SLOW = 1.5  # a chunk that takes this many times as long as the latest probe
+# Of ThreadTuner; the first two are relative to ``Tuning.chunk_seconds``.
+_SHORT = 1 / 20  # chunks that take less are too short to be compared alone
+_TIMED = 1 / 8  # time of the chunks that are compared together
+_SLOW = 1.5  # a single chunk is compared if it takes this many times as long as the latest probe
 
 
 @contextmanager
@@ -186,18 +189,18 @@ class ThreadTuner:
         limits = tuning()
         if self.is_first:  # not representative, since it touches the memory for the first time
             self.is_first = False
-            if seconds < limits.chunk_seconds / 20:
+            if seconds < _SHORT * limits.chunk_seconds:
                 self.chunks_until_probe = 0
             return
         is_probe = threads != self.threads
         is_first_probe = is_probe and self.current == math.inf
         is_slow = (
             not is_probe
-            and seconds > limits.chunk_seconds / 40
+            and seconds > _SHORT * limits.chunk_seconds
             and seconds / steps > _SLOW * self.other
         )
         self.seconds, self.steps = self.seconds + seconds, self.steps + steps
-        if self.seconds < limits.chunk_seconds / 8 and not (is_first_probe or is_slow):
+        if self.seconds < _TIMED * limits.chunk_seconds and not (is_first_probe or is_slow):
             return
         measured, self.seconds, self.steps = self.seconds / self.steps, 0.0, 0
         if is_first_probe:
