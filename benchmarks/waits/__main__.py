@@ -79,7 +79,7 @@ def measure(cases: list[str], libraries: list[str], rounds: int) -> dict[str, di
 
 
 def time_after_rest(child: Child) -> float:
-    """Seconds per call, after the threads of the last library have stopped waiting busily."""
+    """Seconds per call, after the threads of the last library have stopped their busy-waiting."""
     time.sleep(REST)
     return float(child.ask("time"))
 

@@ -292,8 +292,11 @@ class BaseMLP(CallbackSupportMixin, NetworkMixin, BaseEstimator):
         plain = X if is_plain_matrix(self, X) else values_of_frame(self, X)
         if plain is not None:
             net = self._network()
+            if plain.dtype != net.dtype:
+                with np.errstate(over="ignore"):  # an overflow is reported as infinity
+                    plain = plain.astype(net.dtype)
             try:
-                return net.predictor(np.ascontiguousarray(plain, net.dtype), True, net.n_threads)
+                return net.predictor(np.ascontiguousarray(plain), True, net.n_threads)
             except ValueError:  # NaN or infinity: raise scikit-learn's message below
                 pass
         check_is_fitted(self)

@@ -53,3 +53,12 @@ def test_other_columns_and_gaps_are_refused(model, frame, rows):
             model.predict(changed)
     with pytest.raises(ValueError, match="0 sample"):
         model.predict(some.iloc[:0])
+
+
+@pytest.mark.parametrize("convert", [lambda frame: frame, lambda frame: frame.to_numpy()])
+def test_values_beyond_float32_are_refused(frame, convert):
+    model = make_model().set_params(dtype="float32").fit(convert(frame), load_iris().target)
+    samples = frame.copy()
+    samples.iloc[0, 1] = 1e300
+    with pytest.raises(ValueError, match="infinity or values beyond float32"):
+        model.predict(convert(samples))

@@ -172,7 +172,7 @@ def test_short_training_on_a_busy_core_uses_one_thread():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_training_wakes_no_threads_of_blas(monkeypatch):
-    """They wait busily, and once made steps in float64 with two threads eight times as slow."""
+    """They busy-wait, and once made steps in float64 with two threads eight times as slow."""
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(600, 40)), rng.normal(size=(600, 2))
     sizes, vdot = [], np.vdot
