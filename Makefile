@@ -26,10 +26,10 @@ soak: $(VENV)/installed-test
 
 # The tests with other random numbers: some are about one draw, and say so by failing.
 SEEDS ?= 100
-SEED_ARGS ?= tests/backends tests/storage tests/datasets tests/training tests/network
+SEED_ARGS ?= tests/backends tests/storage tests/datasets tests/training tests/network tests/estimators tests/tables
 seeds: $(VENV)/installed-test
 	for seed in $$(seq $(SEEDS)); do echo "seed $$seed"; FASTNN_SEED=$$seed $(BIN)/python -m pytest \
-	  -q -m "not slow" --hypothesis-seed=$$seed $(SEED_ARGS) || exit 1; done
+	  -q -m "seeded and not slow" --hypothesis-seed=$$seed $(SEED_ARGS) || exit 1; done
 
 # Small faults that the tests do not find: MUTATION is kernels, training, storage or datasets.
 MUTATION ?= kernels

@@ -55,6 +55,11 @@ def compiled_names():
     return ["numba", *(f"cython:{level}" for level in levels)]
 
 
+def fixed_rng(seed):
+    """The generator ``default_rng(seed)``, also with FASTNN_SEED: for claims about one draw."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
 def assert_same(actual, expected, dtype, rtol=None, atol=None, least=0.0):
     """Assert equality within the tolerance of a dtype, relative to the largest expected value.
 

@@ -293,7 +293,7 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     bool
         Each cell of the line is compared with its column. A text above numbers, dates or
         booleans is a name. A cell of the same kind as numbers or dates below it is a value, as is a
-        text that occurs again below it. True if there are at least as many names as values.
+        text that occurs again below it, or a boolean above booleans of the same pair. True if there are at least as many names as values.
         Numbers that count the columns, such as 0, 1, 2, ... or years, are names.
     """
     if not rows:
@@ -312,7 +312,9 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
         if usual == "text":
             values += cell in column
         elif usual == "boolean":
-            same = cell.lower() in {other.lower() for other in column}
+            words = {other.lower() for other in column}
+            words |= {word for pair in cells.BOOLEANS if words & set(pair) for word in pair}
+            same = cell.lower() in words
             names, values = names + (not same), values + same
         else:
             same = cells.kind(cell) == usual

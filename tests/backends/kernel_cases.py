@@ -98,12 +98,12 @@ RUNS = {
 def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **settings):
     """Compare a training run with the reference.
 
-    float64: tolerance 1e-12 after one step and 1e-9 after ``steps`` steps, since rounding errors
-    grow during the run. float32, where they may grow without limit: in each of 20 steps, the
+    float64: tolerance 1e-12 after one step and 1e-8 after ``steps`` steps, since rounding errors
+    grow during the run, with some draws 1e8-fold. float32, where they may grow without limit: in each of 20 steps, the
     reference starts from the state of the compiled run.
     """
     if dtype == "float64":
-        for n, tolerance in ((1, 1e-12), (steps, 1e-9)):
+        for n, tolerance in ((1, 1e-12), (steps, 1e-8)):
             expected = train(reference, problem, optimizer, n, **settings)
             actual = train(
                 compiled, problem, optimizer, n, fill=np.nan, n_threads=n_threads, **settings
@@ -120,7 +120,8 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **set
             expected = train(reference, problem, optimizer, 1, **begin, **settings)
             settings_here = begin | settings | {"fill": np.nan, "n_threads": n_threads}
             actual = train(compiled, problem, optimizer, 1, **settings_here)
-            assert_same(actual.losses, expected.losses, dtype)
+            # a loss may be a sum of terms of order one that cancel
+            assert_same(actual.losses, expected.losses, dtype, least=1.0)
             assert_same(actual.params, expected.params, dtype)
             for moment, wanted in zip(actual.state, expected.state, strict=True):
                 assert_same(moment, wanted, dtype)

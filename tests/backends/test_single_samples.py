@@ -5,6 +5,8 @@ import pytest
 from helpers import assert_bits, assert_same, loss_and_grad, make_problem, train
 from kernel_cases import NETWORKS, OPTIMIZERS, check_run
 
+from fastnn.training.optimizers import SGD
+
 EXTRA = {"l2": 0.01, "weighted": True, "dropout": 0.3}
 
 
@@ -22,7 +24,8 @@ def test_batches_of_one_sample(compiled, dtype, network, shuffled):
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "gaussian", "quantile"])
 def test_losses_of_one_sample(compiled, dtype, loss):
     problem = make_problem([3, 20, 5], loss=loss, samples=6, dtype=dtype, weighted=True)
-    check_run(compiled, dtype, problem, OPTIMIZERS["sgd"], steps=6, batch_size=1, shuffled=True)
+    # slowly, since a variance of one sample may tend to zero, and its loss to infinity
+    check_run(compiled, dtype, problem, SGD(0.01), steps=6, batch_size=1, shuffled=True)
 
 
 def test_block_of_one_sample(compiled, dtype):

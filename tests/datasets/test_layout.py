@@ -52,6 +52,8 @@ def load(tmp_path, contents, name="a.csv", **options):
         ("y,t,n", ["1,2,3", "4,5,6"], True),  # y, t and n are booleans, too
         ("flag,when", ["True,2020-01-01", "False,2021-01-01"], True),
         ("True,2020-01-02", ["True,2020-01-01", "False,2021-01-01"], False),
+        ("False,8415,cat", ["True,9907,dog", "True,5433,bird"], False),
+        ("on,8415,cat", ["True,9907,dog", "False,5433,bird"], True),
         ("name,colour", ["bob,red", "ann,blue"], True),
         ("bob,red", ["ann,blue", "eve,red"], False),
         ("red,red", ["ann,blue", "eve,green"], False),  # two columns have not one name

@@ -36,7 +36,8 @@ def test_predict_return_std(solver):
     new, targets, deviation = noisy(2000, 1)
     mean, std = fitted(model, X, y).predict(new, return_std=True)
     np.testing.assert_array_equal(model.predict(new), mean)
-    assert np.abs(std / deviation - 1).mean() < 0.1
+    # they vary 13-fold; with other draws of the training the mean error is 0.05 to 0.12
+    assert np.abs(std / deviation - 1).mean() < 0.15
     assert model.score(new, targets) == pytest.approx(r2_score(targets, mean))
     assert model.n_outputs_ == 2
     assert model.out_activation_ == "identity"

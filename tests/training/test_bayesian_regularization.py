@@ -51,8 +51,9 @@ def test_intervals_cover_in_target_units(backend):
     net.fit(x[:100], y[:100], optimizer=BAYESIAN, epochs=200)
     values, std = net.predict(x[100:], return_std=True)
     inside = np.abs(y[100:] - values) < 1.96 * std
-    # 300 draws of 0.95: three of their deviations are 0.04
-    assert 0.9 < inside.mean() < 0.99
+    # The noise is estimated from 100 draws, to 7%: two such deviations less are a coverage of 0.91,
+    # of which 300 draws have 0.05 less once in a thousand cases.
+    assert 0.86 < inside.mean() < 0.99
     assert 80 < std.mean() < 130
     assert net.predict([[4.0]], return_std=True)[1][0] > 3 * std.mean()
     assert net.posterior_.n_effective < net.n_params / 2
