@@ -293,8 +293,9 @@ def first_line_has_names(first: Sequence[str], rows: Sequence[Sequence[str]]) ->
     bool
         Each cell of the line is compared with its column. A text above numbers, dates or
         booleans is a name. A cell of the same kind as numbers or dates below it is a value, as is a
-        text that occurs again below it, or a boolean above booleans of the same pair. True if there are at least as many names as values.
-        Numbers that count the columns, such as 0, 1, 2, ... or years, are names.
+        text that occurs again below it, or a boolean above booleans of the same pair. True if
+        there are at least as many names as values. Numbers that count the columns, such as
+        0, 1, 2, ... or years, are names.
     """
     if not rows:
         return any(cells.kind(cell) in ("text", "boolean") for cell in first)

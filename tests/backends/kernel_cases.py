@@ -99,8 +99,8 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **set
     """Compare a training run with the reference.
 
     float64: tolerance 1e-12 after one step and 1e-8 after ``steps`` steps, since rounding errors
-    grow during the run, with some draws 1e8-fold. float32, where they may grow without limit: in each of 20 steps, the
-    reference starts from the state of the compiled run.
+    grow during the run, with some draws 1e8-fold. float32, where they may grow without limit: in
+    each of 20 steps, the reference starts from the state of the compiled run.
     """
     if dtype == "float64":
         for n, tolerance in ((1, 1e-12), (steps, 1e-8)):
