@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.network import Network, fitting
+from fastnn.network.features import by_name
 from fastnn.training.checkpoints import (
     CheckpointEvery,
     Checkpoints,
@@ -125,7 +126,8 @@ class Jobs:
         files: CheckpointFiles | None,
     ) -> None:
         self.fits, self.X, self.y, self.arguments, self.files = fits, X, y, arguments, files
-        self.converted: dict[np.dtype | None, np.ndarray] = {}  # the shared X
+        # the shared X, by dtype and names of the features
+        self.converted: dict[tuple[np.dtype | None, tuple[str, ...]], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.fits)
@@ -187,13 +189,14 @@ class Jobs:
         return {**arguments, "X": X, "y": y}
 
     def _shared_inputs(self, network: Network) -> Any:
-        """The shared X, converted once per dtype."""
+        """The shared X, converted once per dtype and names of features."""
         if self.X is None:
             return None
-        dtype = network.spec.input_dtype
-        if dtype not in self.converted:
-            self.converted[dtype] = as_matrix("X", self.X, None, dtype)
-        return self.converted[dtype]
+        dtype, names = network.spec.input_dtype, network.feature_names
+        key = dtype, tuple(names or ())
+        if key not in self.converted:
+            self.converted[key] = as_matrix("X", by_name("X", self.X, names), None, dtype)
+        return self.converted[key]
 
 
 def check_items(networks: Any) -> list[Fit]:

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.memory import check_memory
 from fastnn.network import second_order
+from fastnn.network.features import as_features, names_of
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
@@ -23,7 +24,7 @@ from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimi
 from fastnn.training.run import FitRun, Validation, batch_sizes, exclusive_training
 from fastnn.training.second_order import SecondOrderRun
 from fastnn.training.team import call_to_completion
-from fastnn.validation import as_bool, as_integer, as_matrix, as_real, as_weights
+from fastnn.validation import as_bool, as_integer, as_real, as_weights
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -46,6 +47,8 @@ class Job:
     classes : ndarray or None
     targets_1d : bool
         Whether real targets were given as a vector, so that predictions are vectors too.
+    feature_names : list of str, or None
+        Names of the columns, if the samples are a frame.
     """
 
     x: np.ndarray
@@ -54,6 +57,7 @@ class Job:
     held_out: HeldOut | None
     classes: np.ndarray | None
     targets_1d: bool
+    feature_names: list[str] | None
     optimizer: Optimizer
     epochs: int
     batch_size: int
@@ -84,7 +88,9 @@ def check_job(
     """
     optimizer = get_optimizer(optimizer, whole_fit=True)
     epochs = as_integer("epochs", epochs, 1)
-    x = as_matrix("X", X, net.n_features, net.spec.input_dtype)
+    names = net.feature_names
+    x = as_features(net.spec, X, names)
+    names = names_of(X) if names is None else names
     targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
     weights = as_weights("sample_weight", sample_weight, len(x), net.dtype)
     warn_rounded(net, X, x, y, targets)
@@ -93,7 +99,7 @@ def check_job(
     if validation_data is not None:
         if fraction:
             raise ValueError("give validation_data or validation_fraction, not both")
-        held_out = _check_validation_data(net, validation_data, classes)
+        held_out = _check_validation_data(net, validation_data, classes, names)
     elif fraction:
         x, targets, weights, held_out = _hold_out(
             x, targets, weights, fraction, net.state.seed if seed is None else seed
@@ -121,6 +127,7 @@ def check_job(
         held_out,
         classes,
         net.targets_1d if is_1d is None else is_1d,
+        names,
         optimizer,
         epochs,
         batch_size,
@@ -144,14 +151,14 @@ def _check_memory(net: Network, optimizer: Optimizer, batch_size: int) -> None:
 
 
 def _check_validation_data(
-    net: Network, validation_data: Any, classes: np.ndarray | None
+    net: Network, validation_data: Any, classes: np.ndarray | None, names: list[str] | None
 ) -> HeldOut:
     """Check ``validation_data``."""
     try:
         X, y = validation_data
     except (TypeError, ValueError):
         raise ValueError("validation_data must be a pair (X, y)") from None
-    x = as_matrix("validation_data[0]", X, net.n_features, net.spec.input_dtype)
+    x = as_features(net.spec, X, names, "validation_data[0]")
     targets = encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
     return x, targets, np.empty(0, net.dtype)
 
@@ -240,10 +247,12 @@ def _train(
     if spec.standardize and scales.input_shift is None:
         scales = Scales.fit(spec, job.x, job.targets)
     before = net.classes_, net.targets_1d, net.scales, net.posterior_
+    names_before = net.feature_names
 
     def forget() -> None:
         """Without a step, the parameters are those of the earlier classes and scales."""
         net.classes_, net.targets_1d, net.scales, net.posterior_ = before
+        net.feature_names = names_before
 
     if held_out is not None:
         x, targets, weights = held_out
@@ -252,7 +261,7 @@ def _train(
     steps = None
     try:
         net.classes_, net.targets_1d, net.scales = job.classes, job.targets_1d, scales
-        net.posterior_ = None
+        net.posterior_, net.feature_names = None, job.feature_names
         state.begin(job.optimizer, model.params)
         settings: dict[str, Any] = {
             "progress": Progress(net, job.epochs, job.epochs * -(-len(job.x) // job.batch_size)),

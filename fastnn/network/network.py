@@ -110,6 +110,10 @@ class Network(Predictive, Portable, Differentiable, Stepwise, Trainable):
         Biases of each layer.
     classes_ : ndarray or None
         Class labels in the order of the outputs, known after ``fit``.
+    feature_names : list of str or None
+        Names of the columns, if the network was trained with a data frame, or by ``fastnn train``
+        with a file that has names. Columns of data frames are then found by name; arrays are taken
+        by position.
     n_epochs_ : int
         Number of epochs trained so far, over all calls of ``fit``.
     posterior_ : Posterior or None
@@ -226,6 +230,7 @@ class Network(Predictive, Portable, Differentiable, Stepwise, Trainable):
         self.targets_1d = True
         self.scales = Scales()
         self.posterior_: Posterior | None = None
+        self.feature_names: list[str] | None = None
 
     def _set_backend(self, backend: str) -> None:
         """Create the objects that depend on the backend."""
@@ -313,7 +318,8 @@ class Network(Predictive, Portable, Differentiable, Stepwise, Trainable):
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         backend, params = state.pop("backend"), state.pop("params")
-        self.__dict__.update({"posterior_": None} | state)  # files of fastnn 0.1 have none
+        # files of earlier versions do not have all attributes
+        self.__dict__.update({"posterior_": None, "feature_names": None} | state)
         self._set_backend(backend)
         self.params = params
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from fastnn.network.features import as_features, by_name
 from fastnn.network.inputs import encode_targets
 from fastnn.network.prediction import Predictor, point_prediction, regression_result
 from fastnn.network.scales import FAR, Scales
@@ -34,11 +35,12 @@ class Predictive:
     classes_: np.ndarray | None
     targets_1d: bool
     posterior_: Posterior | None
+    feature_names: list[str] | None
 
     def _inputs(self, X: Any, finite: bool = True) -> np.ndarray:
         """Samples in the form the kernels take; ``finite=False`` leaves the check for NaN out."""
         spec = self.spec
-        x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype, finite)
+        x = as_features(spec, X, self.feature_names, finite=finite)
         return self.scales.inputs(x, spec) if spec.standardize else x
 
     def _outputs(self, X: Any, transform: bool) -> np.ndarray:
@@ -264,7 +266,7 @@ class Predictive:
                 "network with standardize=True"
             )
         deviations = as_real("deviations", deviations, 0.0)
-        x = as_matrix("X", X, self.spec.n_features, None)
+        x = as_matrix("X", by_name("X", X, self.feature_names), self.spec.n_features, None)
         return self.scales.far_outside(x, deviations)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:

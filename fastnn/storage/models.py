@@ -49,6 +49,8 @@ def contents_of(
         raise ModelFormatError(f"{path}: not written, {error}") from None
     arrays = network.arrays()
     own |= _encoding_fields(encoding, arrays)
+    if encoding is None and isinstance(model, Network) and model.feature_names is not None:
+        training = {"features": model.feature_names, **(training or {})}
     if include_optimizer and state is not None and state.optimizer is not None:
         kept, moments, arrays["params"] = state.to_dict(network.params)
         own["training_state"] = {**kept, "learning_rate": getattr(state, "learning_rate", None)}
@@ -115,6 +117,7 @@ def build(
         kept, moments = fields["training_state"], arrays.pop("moments", np.empty(0))
         tables = _pop_encoding_arrays(arrays)
         network = Network.from_config(fields["config"], arrays, backend=backend)
+        network.feature_names = _feature_names(description, network)
         arrays.clear()  # release memory, which an estimator needs
         if isinstance(description, Description):
             if kept is not None:
@@ -146,8 +149,21 @@ def _build_ensemble(
         Network.from_config(member.config.model_dump(), by_member.pop(str(k)), backend=backend)
         for k, member in enumerate(description.members)
     ]
+    for network in networks:
+        network.feature_names = _feature_names(description, network)
     ensemble = Ensemble(networks, [member.weight for member in description.members])
     return _with_encoding(ensemble, description, tables)
+
+
+def _feature_names(description: AnyDescription, network: Network) -> list[str] | None:
+    """Names of the columns that a network of a file takes; None if they are unknown."""
+    names = description.training.get("features")
+    if description.table is not None or not isinstance(names, list):
+        return None
+    if len(names) != network.n_features or not all(isinstance(name, str) for name in names):
+        return None
+    unnamed = names == [f"x{k}" for k in range(len(names))]  # of a file or array without names
+    return None if unnamed else cast("list[str]", names)
 
 
 def _with_encoding(model: Any, description: AnyDescription, arrays: dict[str, np.ndarray]) -> Any:
