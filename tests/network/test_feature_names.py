@@ -91,8 +91,8 @@ def test_missing_column_raises(trained, data):
     renamed = pd.DataFrame(X, columns=["height", "breadth", "depths"])
     before = trained.params.copy()
     message = (
-        r"X has no column 'width' and 1 others, with which the network was trained; its columns are "
-        r"'height', 'breadth', 'depths'\. Arrays are taken by position"
+        r"X has no column 'width' and 1 others, with which the network was trained; its "
+        r"columns are 'height', 'breadth', 'depths'\. Arrays are taken by position"
     )
     for call in (trained.predict, lambda X: trained.fit(X, y), lambda X: trained.partial_fit(X, y)):
         with pytest.raises(ValueError, match=message):
