@@ -124,7 +124,8 @@ def check_run(compiled, dtype, problem, optimizer, steps=100, n_threads=1, **set
             assert_same(actual.losses, expected.losses, dtype, least=1.0)
             assert_same(actual.params, expected.params, dtype)
             for moment, wanted in zip(actual.state, expected.state, strict=True):
-                assert_same(moment, wanted, dtype)
+                # probabilities minus targets, of order one, times a rate of 0.05 or 0.1
+                assert_same(moment, wanted, dtype, least=0.01)
             params, state = actual.params, actual.state
 
 

@@ -166,7 +166,7 @@ def test_every_loss_converges_to_small_gradient(loss, backend):
     x = X[:60]
     y = targets_for(loss, 60, outputs)[:, 0]
     net = make((2, 3, outputs), loss=loss, l2=0.01, backend=backend)
-    history = net.fit(x, y, optimizer=LM(min_gradient=1e-6), epochs=500)
+    history = net.fit(x, y, optimizer=LM(min_gradient=1e-6), epochs=5000)
     assert history.stopped == "gradient"
     assert np.abs(net.gradients(x, y)).max() <= 1e-6
     assert (np.diff(history.loss) < 0).all()
