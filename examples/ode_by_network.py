@@ -23,7 +23,7 @@ def train() -> fastnn.Network:
     net = fastnn.Network(
         [1, 16, 16, 1], loss="squared_error", dtype="float64", standardize=True, random_state=0
     )
-    net.fit(angle, -np.sin(angle), epochs=1500, optimizer=fastnn.Adam(0.01))
+    net.fit(angle, -np.sin(angle), epochs=100, optimizer="lm")
     return net
 
 

@@ -22,6 +22,9 @@ from libc.stdlib cimport calloc, free
 
 cimport numpy as cnp
 
+cdef extern from "import_guard.h":
+    pass
+
 cnp.import_array()
 
 NAME = "cython"

@@ -310,8 +310,9 @@ def test_agents_example():
 
 def test_differential_equation_example():
     angle, integral = runpy.run_path(str(EXAMPLES / "ode_by_network.py"))["main"]()
-    assert angle < 0.05  # of swings of 2
-    assert integral < 0.01  # of 2
+    # with other initial weights up to 6e-4 and 2e-4
+    assert angle < 5e-3  # of swings of 2
+    assert integral < 1e-3  # of 2
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_codes_are_encoded_as_gaps_are():
     one = coded.head(1)
     np.testing.assert_array_equal(
         encoding.transform(one.assign(full=-999.0))[0, column],
-        want.transform(one.assign(full=np.nan))[0, column],
+        want.transform(gaps.head(1).assign(full=np.nan))[0, column],
     )
 
 

@@ -28,8 +28,8 @@ FAILED = {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
 )
 @pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
 def test_scikit_learn_checks(estimator, check, monkeypatch):
-    if isinstance(estimator, TabularClassifier):  # values are compared to 1e-7, as wide ones have
-        monkeypatch.setattr(realmlp, "HIDDEN", (64, 64, 64))
+    # Values are compared to 1e-7; in wide layers the rounding errors of float32 are larger.
+    monkeypatch.setattr(realmlp, "HIDDEN", (16, 16, 16))
     check(estimator)
 
 

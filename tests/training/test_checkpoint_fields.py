@@ -1,8 +1,7 @@
 """Every field and array of a checkpoint changes the training that is resumed."""
 
-import numpy as np
 import pytest
-from helpers import load_backend
+from helpers import fixed_rng, load_backend
 from model_files import with_value, with_zeros, without
 from test_checkpoints import X, assert_same_training
 
@@ -22,7 +21,7 @@ def kept(tmp_path_factory):
     """A checkpoint with everything in it, how to go on from it, and what that gives."""
     load_backend("cython")
     path = tmp_path_factory.mktemp("kept") / "c"
-    values = 100 + 5 * np.random.default_rng(3).standard_normal(50)  # to be overfitted at once
+    values = 100 + 5 * fixed_rng(3).standard_normal(50)  # to be overfitted at once
     stopping = EarlyStopping(4)
     rule = fastnn.Adam(0.1, ema=0.5)
 

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 VECTOR_BYTES = 32  # one register of AVX2, two of SSE or NEON
 ACCUMULATORS = 8  # independent sums: two multiply-adds per cycle, each with a latency of 4 cycles
-FLAGS = ("contract", "reassoc", "nsz")
+FLAGS = ("contract", "nsz")
 
 
 class _Emitter:
