@@ -193,8 +193,8 @@ NOINLINE void row_sums(Matrix dz, int accumulate, Size n_out, Size padded, real 
 }
 
 /* Up to four samples of out = b + x w, where x and out are (samples, units): every weight is read
- * once for all samples. The rows of out are separate pointers, so that RESTRICT tells the compiler
- * that they do not overlap. */
+ * once for all samples. The products are added in the order of the inputs, as for many samples. The
+ * rows of out are separate pointers, so that RESTRICT tells the compiler that they do not overlap. */
 INLINE void few_samples_tile(const int rows, const real *RESTRICT x, Matrix weights,
                      const real *RESTRICT b, Size n_in, Size n_out, real *RESTRICT out,
                      real *RESTRICT out1, real *RESTRICT out2, real *RESTRICT out3)
@@ -213,17 +213,18 @@ INLINE void few_samples_tile(const int rows, const real *RESTRICT x, Matrix weig
     Size i = 0;
     for (; i + 4 <= n_in; i += 4, w += 4 * weights.ld) {
         const real *w1 = w + weights.ld, *w2 = w1 + weights.ld, *w3 = w2 + weights.ld;
-#define SUM(x) ((x[i] * w[j] + x[i + 1] * w1[j]) + (x[i + 2] * w2[j] + x[i + 3] * w3[j]))
+#define ADD(out, x)                                                                               \
+    out[j] = (((out[j] + x[i] * w[j]) + x[i + 1] * w1[j]) + x[i + 2] * w2[j]) + x[i + 3] * w3[j]
         for (Size j = 0; j < n_out; j++) {
-            out[j] += SUM(x);
+            ADD(out, x);
             if (rows > 1)
-                out1[j] += SUM(x1);
+                ADD(out1, x1);
             if (rows > 2)
-                out2[j] += SUM(x2);
+                ADD(out2, x2);
             if (rows > 3)
-                out3[j] += SUM(x3);
+                ADD(out3, x3);
         }
-#undef SUM
+#undef ADD
     }
     for (; i < n_in; i++, w += weights.ld)
         for (Size j = 0; j < n_out; j++) {

@@ -9,10 +9,10 @@ import numpy as np
 
 from fastnn.memory import check_memory
 from fastnn.network.custom import CustomActivation
-from fastnn.network.features import as_features
+from fastnn.network.features import by_name
 from fastnn.network.output_function import OutputFunction
 from fastnn.network.sparse import is_sparse
-from fastnn.validation import as_array, check_finite
+from fastnn.validation import as_array, as_matrix, check_finite
 
 if TYPE_CHECKING:
     from fastnn.backends.model import Model
@@ -358,5 +358,6 @@ def check_features(net: Any, X: Any, finite: bool = True) -> tuple[np.ndarray, n
     if is_sparse(X):
         raise ValueError("X is a sparse matrix; derivatives need an array: X.toarray()")
     # validated before scaling, in the caller's precision
-    features = as_features(spec, X, net.feature_names, finite=finite)
+    X = by_name("X", X, net.feature_names)
+    features = as_matrix("X", X, spec.n_features, spec.input_dtype, finite)
     return features, net.scales.inputs(features, spec) if spec.standardize else features

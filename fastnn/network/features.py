@@ -1,15 +1,10 @@
-"""Samples as the user gave them, converted to a matrix; columns of frames are found by name."""
+"""Names of the features; columns of data frames are found by them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-from fastnn.validation import as_matrix
-
-if TYPE_CHECKING:
-    from fastnn.network.spec import NetworkSpec
 
 
 def names_of(X: Any) -> list[str] | None:
@@ -47,15 +42,3 @@ def by_name(name: str, X: Any, known: list[str] | None) -> Any:
 def shortened(names: list[str]) -> str:
     """The first names, for a message."""
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-
-
-def as_features(
-    spec: NetworkSpec, X: Any, known: list[str] | None, name: str = "X", finite: bool = True
-) -> np.ndarray:
-    """Convert samples to a matrix, see :func:`fastnn.validation.as_matrix`.
-
-    ``known`` are the names of the features, None if unknown.
-    """
-    if known is not None:
-        X = by_name(name, X, known)
-    return as_matrix(name, X, spec.layer_sizes[0], spec.input_dtype, finite)

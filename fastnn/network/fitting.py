@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.memory import check_memory
 from fastnn.network import second_order
-from fastnn.network.features import as_features, names_of
+from fastnn.network.features import by_name, names_of
 from fastnn.network.inputs import encode_targets
 from fastnn.network.scales import Scales, warn_lost_spread
 from fastnn.network.unscaled import MIN_STEPS, warn_unscaled
@@ -24,7 +24,7 @@ from fastnn.training.optimizers import LevenbergMarquardt, Optimizer, get_optimi
 from fastnn.training.run import FitRun, Validation, batch_sizes, exclusive_training
 from fastnn.training.second_order import SecondOrderRun
 from fastnn.training.team import call_to_completion
-from fastnn.validation import as_bool, as_integer, as_real, as_weights
+from fastnn.validation import as_bool, as_integer, as_matrix, as_real, as_weights
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -89,7 +89,7 @@ def check_job(
     optimizer = get_optimizer(optimizer, whole_fit=True)
     epochs = as_integer("epochs", epochs, 1)
     names = net.feature_names
-    x = as_features(net.spec, X, names)
+    x = as_matrix("X", by_name("X", X, names), net.n_features, net.spec.input_dtype)
     names = names_of(X) if names is None else names
     targets, classes, is_1d = encode_targets(net.spec, y, len(x), net.classes_, training=True)
     weights = as_weights("sample_weight", sample_weight, len(x), net.dtype)
@@ -158,7 +158,8 @@ def _check_validation_data(
         X, y = validation_data
     except (TypeError, ValueError):
         raise ValueError("validation_data must be a pair (X, y)") from None
-    x = as_features(net.spec, X, names, "validation_data[0]")
+    x = by_name("validation_data[0]", X, names)
+    x = as_matrix("validation_data[0]", x, net.n_features, net.spec.input_dtype)
     targets = encode_targets(net.spec, y, len(x), classes, "validation_data[1]").matrix
     return x, targets, np.empty(0, net.dtype)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastnn.network.features import as_features, by_name
+from fastnn.network.features import by_name
 from fastnn.network.inputs import encode_targets
 from fastnn.network.prediction import Predictor, point_prediction, regression_result
 from fastnn.network.scales import FAR, Scales
@@ -40,7 +40,9 @@ class Predictive:
     def _inputs(self, X: Any, finite: bool = True) -> np.ndarray:
         """Samples in the form the kernels take; ``finite=False`` leaves the check for NaN out."""
         spec = self.spec
-        x = as_features(spec, X, self.feature_names, finite=finite)
+        if self.feature_names is not None:
+            X = by_name("X", X, self.feature_names)
+        x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype, finite)
         return self.scales.inputs(x, spec) if spec.standardize else x
 
     def _outputs(self, X: Any, transform: bool) -> np.ndarray:

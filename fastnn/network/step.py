@@ -11,14 +11,14 @@ import numpy as np
 from fastnn.backends import codes
 from fastnn.errors import DivergenceError
 from fastnn.network import fitting
-from fastnn.network.features import as_features, names_of
+from fastnn.network.features import by_name, names_of
 from fastnn.network.inputs import encode_targets
 from fastnn.training.batches import Batches
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.run import exclusive_training
 from fastnn.training.state import Snapshot
 from fastnn.training.team import call_to_completion
-from fastnn.validation import all_finite, as_weights
+from fastnn.validation import all_finite, as_matrix, as_weights
 
 if TYPE_CHECKING:
     from fastnn.network.network import Network
@@ -66,7 +66,9 @@ class Stepper:
             )
             return float(fitting.train(net, job).loss[0])
         spec, state = net.spec, net.state
-        x = as_features(spec, X, net.feature_names)
+        if type(X) is not np.ndarray:
+            X = by_name("X", X, net.feature_names)
+        x = as_matrix("X", X, spec.layer_sizes[0], spec.input_dtype)
         weights = as_weights("sample_weight", sample_weight, self.batch_size, net.dtype)
         targets = self._targets(y)
         fitting.warn_rounded(net, X, x, y, targets.T)

@@ -1,10 +1,22 @@
 """Batches of one sample, for which the compiled kernels use matrix-vector products."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from helpers import assert_bits, assert_same, loss_and_grad, make_problem, train
+from helpers import (
+    assert_bits,
+    assert_same,
+    compiled_names,
+    forward,
+    load_backend,
+    loss_and_grad,
+    make_problem,
+    train,
+)
 from kernel_cases import NETWORKS, OPTIMIZERS, check_run
 
+from fastnn.backends import codes
 from fastnn.training.optimizers import SGD
 
 EXTRA = {"l2": 0.01, "weighted": True, "dropout": 0.3}
@@ -56,6 +68,19 @@ def test_threads_change_no_bit_of_one_sample(compiled, dtype, n_threads):
     assert shared.done == alone.done == 7
     for name in ("params", "state", "losses"):
         assert_bits(getattr(shared, name), getattr(alone, name))
+
+
+@pytest.mark.parametrize("level", [name for name in compiled_names() if "cython" in name])
+@pytest.mark.parametrize("network", ["primes", "all activations", "narrow then wide"])
+def test_prediction_does_not_depend_on_the_other_samples(level, dtype, network):
+    sizes, activations, _ = NETWORKS[network]
+    kernels = load_backend(level)
+    problem = make_problem(sizes, activations, "squared_error", 600, dtype)
+    assert not problem.plan.layers[:, codes.WIDE].any()
+    everything = forward(kernels, problem, False)
+    for n in (1, 2, 3, 4, 5, 7, 9, 10, 16, 31, 32, 33, 130, 513):
+        some = replace(problem, x=problem.x[:n])
+        assert_bits(forward(kernels, some, False), everything[:n])
 
 
 def test_gradient_of_one_sample_is_that_of_two_equal_ones(compiled, dtype):

@@ -43,7 +43,7 @@ def test_classifier_loss_matches_scikit_learn():
     theirs = Theirs(6, "tanh", solver="lbfgs", alpha=1.0, random_state=0, max_iter=5000, tol=1e-9)
     theirs.fit(X, LABELS)
     # each may have a minimum of its own
-    assert model.loss_ < 1.05 * theirs.loss_
+    assert model.loss_ < 1.1 * theirs.loss_
     assert len(model.loss_curve_) == model.n_iter_
     # 0.78 to 0.9, with other draws
     assert model.score(X, LABELS) > 0.7

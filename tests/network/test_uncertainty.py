@@ -34,8 +34,8 @@ def test_predicted_std_matches_the_noise(backend):
     X, y, deviation = noisy(5000, 1)
     mean, std = net.predict(X, return_std=True)
     assert mean.shape == std.shape == (5000,)
-    # a fit to 1,500 samples knows a deviation within 1 / sqrt(2 * 1500 / parameters) or so
-    assert np.abs(std / deviation - 1).mean() < 0.08
+    # a fit to 1,500 samples knows a deviation within 1 / sqrt(2 * 1500 / 50 parameters) or so
+    assert np.abs(std / deviation - 1).mean() < 0.15
     standard = (y - mean) / std
     # the deviation above, and the error of the mean
     assert standard.std() == pytest.approx(1, abs=0.1)

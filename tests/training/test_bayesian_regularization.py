@@ -31,7 +31,8 @@ def test_bayesian_regularisation_equals_bayesian_ridge(linear):
     gamma = posterior.alpha * (net.params @ net.params)
     assert posterior.n_effective == pytest.approx(gamma, rel=1e-6)
     assert 0 < posterior.n_effective < 6
-    assert history.loss[-1] == pytest.approx(0.5 * 0.2**2, rel=0.3)
+    # the variance of 80 draws has a deviation of 16%, and six parameters are fitted to them
+    assert history.loss[-1] == pytest.approx(0.5 * 0.2**2, rel=0.6)
 
 
 def test_standard_deviations_match_bayesian_ridge(linear):
