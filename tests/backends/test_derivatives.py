@@ -151,7 +151,8 @@ def test_tape_gradient_equals_batch_gradient(kernels, dtype, network, dropout):
     expected_out, _, expected_inputs = play(reference, problem)
     assert_same(out, expected_out, dtype)
     assert_same(gradient, loss_and_grad(reference, problem)[1], dtype)
-    assert_same(d_inputs, expected_inputs, dtype)
+    # up to eleven layers, each of which rounds
+    assert_same(d_inputs, expected_inputs, dtype, atol=5e-5 if dtype == "float32" else None)
     if kernels.NAME != "numpy":  # whose BLAS may sum another way for another order in memory
         assert_bits(gradient, loss_and_grad(kernels, problem)[1])
 
