@@ -13,6 +13,7 @@ from fastnn.backends.tuning import tuned
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))
 LABELS = np.array(["a", "b", "c"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
+LABELS[:3] = ["a", "b", "c"]  # the first batch has all classes
 
 
 def two(backend, sizes=(5, 8, 3), **settings):

@@ -154,7 +154,8 @@ def test_deviations_and_quantiles_are_fitted_to_held_out_rows():
     options = {"loss": "quantile", "quantile": [0.2, 0.7], "n_epochs": 6, "random_state": 0}
     model = TabularRegressor(**options).fit(table, y, **given)
     share = np.mean(y_new[:, None] <= model.predict(new), axis=0)
-    np.testing.assert_allclose(share, [0.2, 0.7], atol=2 / N)
+    # quantiles that cross are sorted afterwards, which moves a few samples
+    np.testing.assert_allclose(share, [0.2, 0.7], atol=6 / N)
     # weights count there too
     rows = {name: np.asarray(column)[held] for name, column in table.items()}
     model = TabularRegressor(**options, validation_fraction=0.25).fit(table, y, weights)
