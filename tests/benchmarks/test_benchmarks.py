@@ -129,13 +129,12 @@ def need(contender):
     "name",
     [
         "torch",
-        "tf-xla-loop",
         "jax-loop",
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
                 *("keras", "torch-1", "torch-compiled"),
-                *("tf-function", "tf-xla-step", "jax-step"),
+                *("tf-function", "tf-xla-step", "tf-xla-loop", "jax-step"),
             )
         ),
     ],

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import fixed_rng
 from sklearn.base import clone
 from sklearn.metrics import mean_pinball_loss, r2_score
 from sklearn.pipeline import make_pipeline
@@ -15,8 +16,8 @@ from fastnn.network.prediction import mixture
 QUANTILES = [0.1, 0.5, 0.9]
 
 
-def noisy(n=400, seed=0):
-    rng = np.random.default_rng(seed)
+def noisy(n=400, seed=0, generator=np.random.default_rng):
+    rng = generator(seed)
     X = rng.uniform(0, 3, (n, 1))
     deviation = 0.1 + 0.4 * X[:, 0]
     return X, np.sin(X[:, 0]) + deviation * rng.standard_normal(n), deviation
@@ -46,12 +47,13 @@ def test_predict_return_std(solver):
 
 
 def test_lbfgs_gradient_of_the_likelihood_is_zero():
-    X, y, _ = noisy(100)
+    # with other draws the likelihood may have no maximum
+    X, y, _ = noisy(100, generator=fixed_rng)
     settings = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 5000, "tol": 1e-9, "random_state": 0}
     model = fitted(fastnn.MLPRegressor("gaussian", (2,), activation="tanh", **settings), X, y)
     net = model._network()
-    # of order one at the start; L-BFGS ends where the loss does not decrease by more than 1e-9
-    assert np.abs(net.gradients(X, y)).max() < 5e-2
+    # of order one at the start
+    assert np.abs(net.gradients(X, y)).max() < 1e-2
     assert model.loss_ == pytest.approx(net.loss(X, y), rel=1e-9)
 
 

@@ -59,22 +59,22 @@ COMMANDS = {"train", "train_table", "search", "search_table"}
 
 @WINDOWS
 def test_interrupted_networks(backend):
-    assert run("interrupted_fits", backend, 5, timeout=600) == NETWORKS
+    assert run("interrupted_fits", backend, 3, timeout=600) == NETWORKS
 
 
 @WINDOWS
 def test_interrupted_estimators():
-    assert run("interrupted_estimators", "auto", 3, timeout=600) == ESTIMATORS
+    assert run("interrupted_estimators", "auto", 2, timeout=600) == ESTIMATORS
 
 
 @WINDOWS
 def test_interrupted_commands():
-    assert run("interrupted_commands", "auto", 2, timeout=600) == COMMANDS
+    assert run("interrupted_commands", "auto", 1, timeout=600) == COMMANDS
 
 
 @WINDOWS
 def test_interrupted_searches():
-    assert run("interrupted_searches", "auto", 3, timeout=600) == {"search", "table search"}
+    assert run("interrupted_searches", "auto", 2, timeout=600) == {"search", "table search"}
 
 
 @WINDOWS
