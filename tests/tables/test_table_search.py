@@ -157,7 +157,7 @@ def test_members_have_their_weights(problem, found):
         for w, net in zip(found.model.weights, found.model.networks, strict=True)
     )
     np.testing.assert_allclose(found.model.predict_proba(problem.x), mean, rtol=1e-6)
-    assert found.model.score(problem.x, problem.classes[problem.targets[:, 0]]) > 0.8
+    assert found.model.score(problem.x, problem.classes[problem.targets[:, 0]]) > 0.7
     best = max(trial.score for trial in found.trials)
     assert found.score >= best - 1e-12  # the greedy ensemble begins with the best trial
 
