@@ -6,7 +6,16 @@
 #include "random.h"
 
 /* Functions of `elementwise`. */
-enum { ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS };
+enum {
+    ONLY_EXP,
+    ONLY_EXPM1,
+    ONLY_TANH,
+    ONLY_SIGMOID,
+    ONLY_LOG,
+    ONLY_LOG1P,
+    ONLY_SOFTPLUS,
+    ONLY_NORMAL_CDF
+};
 
 #define EACH(value)                                                                               \
     do {                                                                                          \
@@ -33,7 +42,13 @@ NOINLINE void activate(const real *z, int activation, double constant, Size n, r
         break;
     case SOFTPLUS: EACH(fast_softplus(z[s])); break;
     case SILU: EACH(z[s] * fast_sigmoid(z[s], exp_lowest)); break;
-    case GELU: EACH(z[s] * normal_cdf(z[s])); break;
+    case GELU:
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
+        {
+            real density;
+            out[s] = z[s] * normal_cdf(z[s], &density);
+        }
+        break;
     case SELU:
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
@@ -65,6 +80,13 @@ NOINLINE void elementwise(const real *x, int function, Size n, real *out)
     case ONLY_LOG: EACH(fast_log(x[s])); break;
     case ONLY_LOG1P: EACH(fast_log1p(x[s])); break;
     case ONLY_SOFTPLUS: EACH(fast_softplus(x[s])); break;
+    case ONLY_NORMAL_CDF:
+        VECTOR_LOOP for (Size s = 0; s < n; s++)
+        {
+            real density;
+            out[s] = normal_cdf(x[s], &density);
+        }
+        break;
     }
 }
 #undef EACH
@@ -97,8 +119,8 @@ NOINLINE void activate_backward(const real *RESTRICT z, const real *RESTRICT a, 
     case GELU:
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
-            real density = fast_exp((real)-0.5 * z[s] * z[s]) * (real)0.3989422804014327;
-            da[s] *= normal_cdf(z[s]) + z[s] * density;
+            real density, cdf = normal_cdf(z[s], &density);
+            da[s] *= cdf + z[s] * density;
         }
         break;
     case SELU: EACH_TIMES(a[s] > 0 ? (real)SELU_SCALE : a[s] + (real)SELU_SCALE_ALPHA); break;

