@@ -62,11 +62,11 @@ def test_multiclass_and_sparse_samples():
 
 def test_several_outputs_report_the_same_loss_as_other_solvers():
     y = np.column_stack([Y, X[:, 0]])
-    model = regressor(max_iter=30, alpha=0.5)
+    model = regressor(max_iter=8, alpha=0.5)
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
     with pytest.warns(ConvergenceWarning):
-        short = clone(model).set_params(max_iter=29).fit(X, y)
+        short = clone(model).set_params(max_iter=7).fit(X, y)
     # half the squared error, averaged over the outputs, and L2, before the step
     penalty = 0.5 * 0.5 / 200 * sum((w**2).sum() for w in short.coefs_)
     expected = 0.5 * np.mean((short.predict(X) - y) ** 2) + penalty
