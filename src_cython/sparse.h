@@ -341,7 +341,7 @@ typedef struct {
 /* Position of a row's first stored value whose column is at least `column`. */
 INLINE Size find_column(const CsrBlock *x, Size row, Size column)
 {
-    Size low = x->indptr[row], high = x->indptr[row + 1];
+    Size low = x->indptr[row], high = column > 0 ? x->indptr[row + 1] : low;
     while (low < high) {
         const Size middle = (low + high) / 2;
         if (x->indices[middle] < column)
@@ -356,12 +356,16 @@ INLINE Size find_column(const CsrBlock *x, Size row, Size column)
 NOINLINE void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock *out)
 {
     int32_t total = 0;
-    int32_t *ends = out->ends - first;
+    /* variables, since the compiler would read a member again after each number that is stored */
+    const int32_t *const indices = x->indices;
+    const real *const values = x->values;
+    int32_t *const ends = out->ends - first, *const out_samples = out->samples;
+    real *const out_values = out->values;
     memset(out->ends, 0, (size_t)(last - first) * sizeof(int32_t));
     for (Size s = 0; s < x->samples; s++) {
         const Size row = csr_row(x, s), stop = x->indptr[row + 1];
-        for (Size k = find_column(x, row, first); k < stop && x->indices[k] < last; k++)
-            ends[x->indices[k]]++;
+        for (Size k = find_column(x, row, first); k < stop && indices[k] < last; k++)
+            ends[indices[k]]++;
     }
     for (Size c = first; c < last; c++) {
         const int32_t count = ends[c];
@@ -370,10 +374,10 @@ NOINLINE void sort_by_column(const CsrBlock *x, Size first, Size last, CscBlock 
     }
     for (Size s = 0; s < x->samples; s++) {
         const Size row = csr_row(x, s), stop = x->indptr[row + 1];
-        for (Size k = find_column(x, row, first); k < stop && x->indices[k] < last; k++) {
-            const int32_t offset = ends[x->indices[k]]++;
-            out->values[offset] = x->values[k];
-            out->samples[offset] = (int32_t)s;
+        for (Size k = find_column(x, row, first); k < stop && indices[k] < last; k++) {
+            const int32_t offset = ends[indices[k]]++;
+            out_values[offset] = values[k];
+            out_samples[offset] = (int32_t)s;
         }
     }
 }
