@@ -229,7 +229,8 @@ def refuse_missing_labels(name: str, labels: np.ndarray) -> None:
     for row, label in enumerate(labels):
         if type(label).__name__ in _GAPS or (isinstance(label, float) and label != label):
             raise ValueError(
-                f"{name} has missing values, {label!r} in row {row}; leave these samples out"
+                f"{name} has missing values, {label!r} in row {row} (counted from 0); leave these "
+                "samples out"
             )
 
 
@@ -308,6 +309,7 @@ def _as_numbers(name: str, array: np.ndarray, dtype: np.dtype | None) -> np.ndar
             except (TypeError, ValueError):
                 where = f" in row {place[0]}" if place else ""
                 where += f", column {place[1]}" if len(place) == 2 else ""
+                where += " (counted from 0)" if place else ""
                 text = repr(value)
                 text = text if len(text) <= LONG else f"a value of type {type(value).__name__}"
                 raise ValueError(f"{name} must be numbers; got {text}{where}") from None

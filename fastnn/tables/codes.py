@@ -357,7 +357,9 @@ def encode(code: ColumnCode, column: Column, out: np.ndarray, remarks: Remarks) 
     if code.kind == "number":
         if np.isinf(values).any():
             row = int(np.isinf(values).argmax())
-            raise ValueError(f"column {code.name!r} has an infinite value in row {row + 1}")
+            raise ValueError(
+                f"column {code.name!r} has an infinite value in row {row + 1} (counted from 1)"
+            )
         out[:, 0] = np.where(gaps, code.fill[0], values)
         if code.floor:
             # Report values below the floor by a larger factor than the floor is below the median.

@@ -81,7 +81,9 @@ def guess(column: Column, max_categories: int, keep_index: bool = False) -> Gues
             return Guess("drop", "identifier")
         if np.isinf(numbers).any():
             row = int(np.isinf(numbers).argmax())
-            raise ValueError(f"column {column.name!r} has an infinite value in row {row + 1}")
+            raise ValueError(
+                f"column {column.name!r} has an infinite value in row {row + 1} (counted from 1)"
+            )
     if kind == "date" and values.dtype.kind == "O" and _order_of(column) is None:
         return Guess("drop", "dates without a common order of day, month and year")
     if kind == "category" and column.hint is None:
