@@ -59,7 +59,7 @@ NOINLINE void activate(const real *z, int activation, double constant, Size n, r
     case MISH:
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
-            real rest, t = tanh_softplus(z[s], &rest);
+            real derivative, t = tanh_softplus(z[s], &derivative);
             out[s] = z[s] * t;
         }
         break;
@@ -124,15 +124,13 @@ NOINLINE void activate_backward(const real *RESTRICT z, const real *RESTRICT a, 
         }
         break;
     case SELU: EACH_TIMES(a[s] > 0 ? (real)SELU_SCALE : a[s] + (real)SELU_SCALE_ALPHA); break;
-    case MISH: {
-        const real lowest = hidden_from_compiler(EXP_LOWEST);
+    case MISH:
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
-            real rest, t = tanh_softplus(z[s], &rest);
-            da[s] *= t + z[s] * rest * fast_sigmoid(z[s], lowest);
+            real derivative, t = tanh_softplus(z[s], &derivative);
+            da[s] *= t + z[s] * derivative;
         }
         break;
-    }
     }
 #undef EACH_TIMES
 }

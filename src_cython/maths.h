@@ -235,13 +235,14 @@ INLINE real fast_softplus(real x)
     return (x < 0 ? 0 : x) + fast_log1p(fast_exp(-MATH(fabs)(x)));
 }
 
-/* t = tanh(softplus(x)) and 1 - t^2; see the NumPy function of this name. */
-INLINE real tanh_softplus(real x, real *rest)
+/* t = tanh(softplus(x)) and its derivative, (1 - t^2) sigmoid(x), both from q = exp(-|x|); see the
+ * NumPy function of this name. */
+INLINE real tanh_softplus(real x, real *derivative)
 {
-    const real q = fast_exp(-MATH(fabs)(x));
+    const real q = softmax_exp(-MATH(fabs)(x));
     const real n = x >= 0 ? 1 + 2 * q : q * (q + 2), difference = x >= 0 ? 2 * q * q : 2;
     const real d = n + difference;
-    *rest = difference * (d + n) / (d * d);
+    *derivative = difference * (d + n) * (x >= 0 ? 1 : q) / (d * d * (1 + q));
     return n / d;
 }
 

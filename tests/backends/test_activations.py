@@ -45,6 +45,8 @@ def test_activation_kernels_at_extremes_match_reference(compiled, dtype, activat
         compiled.activation_forward(z, code, alpha, a)
         rtol = {"float32": 1.3e-6, "float64": 1e-12}[dtype]
         tiny = np.finfo(dtype).tiny  # denormal numbers have few digits
+        # mish multiplies z by an exponential, which is 0 where it would be denormal
+        tiny *= 750 if activation == "mish" else 1
         # float32's gelu falls off within ULPs of z: compared where it is not denormal
         np.testing.assert_allclose(a, expected, rtol=200 * rtol, atol=tiny)
         if activation != "gelu" or dtype == "float64":

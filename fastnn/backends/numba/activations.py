@@ -93,8 +93,8 @@ def activate_backward(z, a, activation, alpha, n, da):
             da[s] = da[s] * (scale if a[s] > zero else a[s] + scale_alpha)
     elif activation == codes.MISH:
         for s in range(n):
-            t, rest = maths.tanh_softplus(z[s])
-            da[s] = da[s] * (t + z[s] * rest * maths.sigmoid(z[s]))
+            t, derivative = maths.tanh_softplus(z[s])
+            da[s] = da[s] * (t + z[s] * derivative)
     elif activation == codes.CUSTOM_ACTIVATION:
         call_address(alpha, (np.int64(1), n, z, da))
 

@@ -275,13 +275,17 @@ def softplus(x):
 
 @elementary
 def tanh_softplus(x):
-    """``t = tanh(softplus(x))`` and ``1 - t**2``; see the NumPy function of this name."""
+    """``t = tanh(softplus(x))`` and its derivative, ``(1 - t**2) sigmoid(x)``.
+
+    Both are computed from ``q = exp(-|x|)``, see the NumPy function of this name.
+    """
     zero, one, two = cast_like(x, 0.0), cast_like(x, 1.0), cast_like(x, 2.0)
-    q = exp(-abs(x))
+    q = exp_negative(-abs(x))
     n = one + two * q if x >= zero else q * (q + two)
     difference = two * q * q if x >= zero else two
     d = n + difference
-    return n / d, difference * (d + n) / (d * d)
+    numerator = difference * (d + n) * (one if x >= zero else q)
+    return n / d, numerator / (d * d * (one + q))
 
 
 @elementary
