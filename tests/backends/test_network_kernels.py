@@ -47,8 +47,9 @@ def test_loss_and_grad(compiled, dtype, network, loss, variant):
         for view in (reference.weights_of, reference.biases_of):
             actual, wanted = view(row, gradient), view(row, expected)
             # A layer at a time; what vanishes beside the whole gradient is cancellation. With the
-            # tolerance of float32 this is a rounding of the largest entry, times a weight of 3.
-            assert_same(actual, wanted, dtype, least=3e-2 * np.abs(expected).max())
+            # tolerance of float32 these are some roundings of the largest entry, times a weight
+            # of 3: the derivative of a saturated tanh has the rounding error of 1.
+            assert_same(actual, wanted, dtype, least=0.1 * np.abs(expected).max())
 
 
 # on both sides of where each backend turns from few samples to blocks, and of its vectors' ends

@@ -104,8 +104,8 @@ def test_kinked_activations_match_differences(activation, backend):
     jacobian, h = net.jacobian(X), 1e-6 * X.std(axis=0)
     for i, step in enumerate(np.diag(h)):
         difference = (net.predict(X + step) - net.predict(X - step)) / (2 * h[i])
-        # of float64, over deviations of 0.1 to 20
-        assert_same(jacobian[:, :, i], difference, "float64", atol=1e-7)
+        # roundings of predictions of up to some 100, over differences of 1e-7 to 2e-5
+        assert_same(jacobian[:, :, i], difference, "float64", atol=5e-7)
 
 
 @pytest.mark.parametrize("sizes", [(4, 6, 1), (2, 5, 3), (3, 1), (4, 3)])

@@ -168,7 +168,8 @@ def test_saved_networks_keep_the_loss(tmp_path, quantile):
 def test_early_stopping_monitors_the_likelihood():
     X, y, _ = noisy(300, 0)
     net = fastnn.Network([1, 16, 2], loss="gaussian", standardize=True, random_state=0)
-    history = net.fit(X, y, epochs=30, validation_fraction=0.2, early_stopping=True, batch_size=50)
+    settings = {"validation_fraction": 0.2, "early_stopping": True, "batch_size": 50}
+    history = net.fit(X, y, epochs=30, optimizer=fastnn.Adam(0.01), **settings)
     assert len(history.validation_loss) == len(history.validation_score) == history.epochs
     assert min(history.validation_loss) < history.validation_loss[0]
 
