@@ -87,7 +87,7 @@ def test_bayesian_regularisation():
     assert model.posterior_.beta == pytest.approx(1 / 0.05**2, rel=0.3)
     assert 0.05 < std.mean() < 0.07
     with pytest.raises(ValueError, match='with regularization="bayesian"'):
-        regressor().fit(X, Y).predict(X, return_std=True)
+        regressor(max_iter=2000).fit(X, Y).predict(X, return_std=True)
     model.coefs_[0][0, 0] += 1
     with pytest.raises(ValueError, match="the parameters have changed since"):
         model.predict(X, return_std=True)
