@@ -78,6 +78,11 @@ def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
     return value
 
 
+def first_few(values: list[Any]) -> str:
+    """List the first values, for a message."""
+    return ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
 def also_called(value: Any, allowed: Sequence[str]) -> str:
     """Hint at the end of a message if an allowed choice has another name in other libraries."""
     name = _ELSEWHERE.get(str(value).lower())

@@ -46,7 +46,7 @@ NOINLINE void activate(const real *z, int activation, double constant, Size n, r
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real density;
-            out[s] = z[s] * normal_cdf(z[s], &density);
+            out[s] = z[s] * normal_pair(z[s], &density);
         }
         break;
     case SELU:
@@ -84,7 +84,7 @@ NOINLINE void elementwise(const real *x, int function, Size n, real *out)
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
             real density;
-            out[s] = normal_cdf(x[s], &density);
+            out[s] = normal_pair(x[s], &density);
         }
         break;
     }
@@ -119,7 +119,7 @@ NOINLINE void activate_backward(const real *RESTRICT z, const real *RESTRICT a, 
     case GELU:
         VECTOR_LOOP for (Size s = 0; s < n; s++)
         {
-            real density, cdf = normal_cdf(z[s], &density);
+            real density, cdf = normal_pair(z[s], &density);
             da[s] *= cdf + z[s] * density;
         }
         break;

@@ -1,5 +1,5 @@
 /* Elementary functions without branches, so that loops over them are vectorised; errors of at most
- * 4 ULP, of normal_cdf 8 ULP.
+ * 4 ULP, of normal_pair 8 ULP.
  *
  * coefficients.py computes the minimax polynomials with the Remez algorithm:
  *   expm1(r) = r + r r EXP(r),            |r| <= log(2)/2
@@ -249,7 +249,7 @@ INLINE real tanh_softplus(real x, real *derivative)
 /* Standard normal distribution function, and its derivative. The square of x is the sum of two
  * numbers of which the first is exact, since a rounding of -x x / 2 = -80 would be 80 roundings of
  * its exponential. Results below the smallest normal number are 0. */
-INLINE real normal_cdf(real x, real *density)
+INLINE real normal_pair(real x, real *density)
 {
     const real limit = 39, y = MATH(fabs)(x), clipped = y > limit ? limit : y;
     const real high = from_bits(bits_of(clipped) & ~(Bits)LOW_BITS);

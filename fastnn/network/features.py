@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.validation import first_few
+
 
 def names_of(X: Any) -> list[str] | None:
     """Names of the columns of a frame; None for other data, and for names that are not strings."""
@@ -34,11 +36,6 @@ def by_name(name: str, X: Any, known: list[str] | None) -> Any:
         more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
         raise ValueError(
             f"{name} has no column {missing[0]!r}{more}, with which the network was trained; its "
-            f"columns are {shortened(given)}. Arrays are taken by position: {name}.to_numpy()"
+            f"columns are {first_few(given)}. Arrays are taken by position: {name}.to_numpy()"
         )
     return X.select(known) if hasattr(X, "select") else X[known]
-
-
-def shortened(names: list[str]) -> str:
-    """The first names, for a message."""
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

@@ -164,6 +164,7 @@ class Jobs:
         X, y = (fit.X, fit.y) if fit.X is not None else (self._shared_inputs(fit.network), self.y)
         if X is None or y is None:
             raise ValueError("there is no X and y, neither its own nor shared")
+        X = by_name("X", X, fit.network.feature_names)
         if fit.rows is None and fit.validation_rows is None:
             return {**arguments, "X": X, "y": y}
         X, y = as_array("X", X), as_array("y", y)

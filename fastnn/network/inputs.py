@@ -8,7 +8,13 @@ import numpy as np
 
 from fastnn.network.scales import Scales  # noqa: F401 (pickles of older versions look here)
 from fastnn.network.spec import NetworkSpec
-from fastnn.validation import as_array, as_matrix, check_finite, refuse_missing_labels
+from fastnn.validation import (
+    as_array,
+    as_matrix,
+    check_finite,
+    first_few,
+    refuse_missing_labels,
+)
 
 
 class Targets(NamedTuple):
@@ -151,20 +157,15 @@ def _class_indices(
     except TypeError:
         raise ValueError(
             f"{name} has labels of another type ({labels.dtype}) than the network, which knows "
-            f"{_list_classes(classes)}"
+            f"{first_few(classes.tolist())}"
         ) from None
     if unknown.any():
         label = labels[unknown][:1].tolist()[0]
         raise ValueError(
             f"{name} has a label unknown to the network: {label!r}; "
-            f"it knows {_list_classes(classes)}"
+            f"it knows {first_few(classes.tolist())}"
         )
     return positions.astype(spec.dtype)[:, None], classes
-
-
-def _list_classes(classes: np.ndarray) -> str:
-    """The first classes, for a message."""
-    return ", ".join(map(repr, classes[:5].tolist())) + (", ..." if len(classes) > 5 else "")
 
 
 def _new_classes(present: np.ndarray, n_classes: int, name: str) -> np.ndarray:

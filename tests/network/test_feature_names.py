@@ -86,6 +86,15 @@ def test_networks_trained_together_take_shared_columns_by_name(trained, data):
     np.testing.assert_array_equal(together[0].params, alone.params)
 
 
+def test_rows_of_a_frame_of_its_own_are_taken_by_name(trained, data):
+    X, y = data
+    alone, other = copy.deepcopy(trained), copy.deepcopy(trained)
+    alone.fit(X[:40], y[:40], epochs=2)
+    turned = pd.DataFrame(X, columns=NAMES)[NAMES[::-1]]
+    fastnn.fit_many([fastnn.Fit(other, X=turned, y=y, rows=np.arange(40))], epochs=2)
+    np.testing.assert_array_equal(other.params, alone.params)
+
+
 def test_missing_column_raises(trained, data):
     X, y = data
     renamed = pd.DataFrame(X, columns=["height", "breadth", "depths"])

@@ -115,8 +115,8 @@ def activation_backward(z, a, activation, alpha, da):
         scale, scale_alpha = np.asarray([codes.SELU_SCALE, codes.SELU_SCALE_ALPHA], a.real.dtype)
         da *= np.where(a.real > 0, scale, a + scale_alpha)
     elif activation == codes.MISH:
-        t, rest = tanh_softplus(z)
-        da *= t + z * rest * sigmoid(z)
+        t, derivative = tanh_softplus(z)
+        da *= t + z * derivative
     elif activation == codes.CUSTOM_ACTIVATION:
         da *= elementwise(alpha.df, z)
 
@@ -159,9 +159,9 @@ def activation_curvature(z, a, activation, alpha, da):
         below = np.asarray(codes.SELU_SCALE_ALPHA, a.real.dtype)
         da *= np.where(a.real > 0, 0, a + below)
     elif activation == codes.MISH:
-        t, rest = tanh_softplus(z)
+        t, derivative = tanh_softplus(z)
         s = sigmoid(z)
-        da *= rest * s * (2 + z * (1 - s - 2 * t * s))
+        da *= derivative * (2 + z * (1 - s - 2 * t * s))
     else:
         da *= 0
 
@@ -228,14 +228,16 @@ def normal_cdf(z):
 
 
 def tanh_softplus(z):
-    """Return ``t = tanh(softplus(z))`` and ``1 - t^2`` without overflow or cancellation.
+    """Return ``t = tanh(softplus(z))`` and its derivative without overflow or cancellation.
 
     With ``q = exp(-|z|)`` and ``t = n / d``: for z >= 0, n = 1 + 2 q and d = n + 2 q^2; else
-    n = q^2 + 2 q and d = n + 2. In both cases ``1 - t^2 = (d - n) (d + n) / d^2``.
+    n = q^2 + 2 q and d = n + 2. The derivative is ``(1 - t^2) sigmoid(z)``, where ``1 - t^2 =
+    (d - n) (d + n) / d^2`` and the sigmoid is ``1 / (1 + q)`` for z >= 0, else ``q / (1 + q)``.
     """
     positive = z.real >= 0
     q = np.exp(np.where(positive, -z, z))
     n = np.where(positive, 1 + 2 * q, q * (q + 2))
     difference = np.where(positive, 2 * q * q, np.asarray(2, z.real.dtype))
     d = n + difference
-    return n / d, difference * (d + n) / (d * d)
+    numerator = difference * (d + n) * np.where(positive, np.asarray(1, z.real.dtype), q)
+    return n / d, numerator / (d * d * (1 + q))
